@@ -1,0 +1,86 @@
+"""The parameters of an upload callback, as they go out in the form's ``callback`` field (P§7)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from . import callback_url
+from .exceptions import PolicyError
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+MAX_ENCODED_BYTES = 5 * 1024
+
+#: Parameter of the body -> variable of OSS. The official samples' five names come first.
+VARIABLES = {
+    "filename": "object",
+    "size": "size",
+    "mimeType": "mimeType",
+    "height": "imageInfo.height",
+    "width": "imageInfo.width",
+    "bucket": "bucket",
+    "etag": "etag",
+    "crc64": "crc64",
+    "format": "imageInfo.format",
+    "reqId": "reqId",
+    "operation": "operation",
+}
+
+
+def body_template(body_type: str = FORM, custom: Iterable[str] = ()) -> str:
+    """Make the ``callbackBody`` with all of VARIABLES and the custom variables ``x:<name>``, for a body type."""
+    variables = {**VARIABLES, **{name: name for name in custom}}
+    if body_type == JSON:
+        # OSS puts in JSON values, strings with their own quotes: none around the variables (P§7.3).
+        return "{" + ",".join(f"{json.dumps(name)}:${{{variable}}}" for name, variable in variables.items()) + "}"
+    return "&".join(f"{name}=${{{variable}}}" for name, variable in variables.items())
+
+
+@dataclass(frozen=True)
+class CallbackParameters:
+    """Where OSS reports an upload, and with what body.
+
+    ``url`` is one to five URLs joined by ``;``, tried in order; ``body`` a template with ``${variables}``;
+    ``body_type`` FORM or JSON; ``host`` the Host header, if not the URL's. ``callbackSNI`` is true for https.
+
+    Raises PolicyError for what OSS would refuse, a text of more than 5 KB after Base64 included.
+    """
+
+    url: str
+    body: str = body_template()
+    body_type: str = FORM
+    host: str | None = None
+
+    def __post_init__(self) -> None:
+        found = callback_url.problems(self.url)
+        if not self.body:
+            found.append("The callback body must not be empty.")
+        if self.body_type not in (FORM, JSON):
+            found.append(f"The callback body type must be {FORM} or {JSON}, not {self.body_type!r}.")
+        if found:
+            raise PolicyError("\n".join(found))
+        if len(self.encode()) > MAX_ENCODED_BYTES:
+            raise PolicyError(
+                f"The callback is {len(self.encode())} bytes long after Base64; OSS takes {MAX_ENCODED_BYTES} (5 KB): "
+                "shorten the body's template, or the custom variables."
+            )
+
+    @property
+    def urls(self) -> list[str]:
+        """Give the URLs one by one."""
+        return callback_url.split_urls(self.url)
+
+    def encode(self) -> str:
+        """Give the text of the ``callback`` form field: compact JSON in Base64."""
+        members: dict[str, object] = {"callbackUrl": ";".join(self.urls)}
+        if self.host:
+            members["callbackHost"] = self.host
+        members |= {"callbackBody": self.body, "callbackBodyType": self.body_type}
+        if any(url.startswith("https:") for url in self.urls):
+            members["callbackSNI"] = True
+        text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+        return base64.b64encode(text.encode()).decode()

@@ -1,0 +1,57 @@
+"""The rules that OSS has for a callback URL, and the target that it will sign for one."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+MAX_URLS = 5
+
+_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def split_urls(text: str) -> list[str]:
+    """Split a ``callbackUrl`` value, in which up to five URLs are joined by semicolons."""
+    return [url.strip() for url in text.split(";")]
+
+
+def problems(text: str) -> list[str]:
+    """Say in sentences what OSS, or the check of its signature, could not take in a ``callbackUrl`` (P§7.1)."""
+    urls = split_urls(text)
+    found = [f"{url!r} {problem}" for url in urls for problem in _problems_of_one(url)]
+    if len(urls) > MAX_URLS:
+        found.append(f"{len(urls)} URLs are joined by ';': OSS takes {MAX_URLS} at the most.")
+    return found
+
+
+def _problems_of_one(url: str) -> list[str]:
+    if not _CHARACTERS.fullmatch(url):
+        return ["has a character that a URL cannot hold: percent-encode blanks and non-ASCII."]
+    if _BAD_ESCAPE.search(url):
+        return ["has a '%' that two hex digits do not follow."]
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ["is not a URL: write it as https://HOST[:PORT]/PATH, with a port from 1 to 65535."]
+    found = []
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        found.append("must begin with http:// or https:// and name a host.")
+    if "[" in parts.netloc or (parts.hostname and ":" in parts.hostname):
+        found.append("names an IPv6 address, which OSS does not call: use a host name or IPv4.")
+    if port == 0 or parts.netloc.endswith(":"):
+        found.append("must have a port from 1 to 65535, or none.")
+    if "@" in parts.netloc:
+        found.append("must not hold a user name or password.")
+    if "#" in url:
+        found.append("has a fragment, which is never sent: remove '#' and what follows.")
+    elif url.endswith("?") and url.count("?") == 1:
+        found.append("ends in a bare '?', of which it is not known how OSS signs it: remove it.")
+    return found
+
+
+def request_target(url: str) -> str:
+    """Give the request target, path and query as written, that OSS sends and signs for this URL (P§8.2)."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

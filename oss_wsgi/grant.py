@@ -1,0 +1,99 @@
+"""What one signature may be used for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from . import media_type, names
+from .exceptions import GrantError
+from .settings_check import MAX_EXPIRES, MAX_FORM_BYTES
+
+_ACLS = ("default", "private", "public-read", "public-read-write")
+_STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
+_METADATA_NAME = re.compile(r"[a-z0-9-]{1,128}")
+_CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What one request may upload; what is left out falls back to the settings.
+
+    ``user``: whom it is for. ``dir``: prefix of the object's name (a missing ``/`` at its end is added). ``key``: the
+    exact object name, made by the application. ``min_size``, ``max_size``: bytes. ``content_types``: the types
+    allowed; None is the settings' list, an empty one any. ``expires``: seconds.
+
+    Further fields that the form then carries, all pinned, and only when the object's name is exact (with ``key``, or
+    when the request gives a ``filename``): ``acl``, ``storage_class``, ``forbid_overwrite`` (on unless False),
+    ``content_disposition``, ``metadata`` (``x-oss-meta-*`` by name), ``custom`` (``x:`` callback variables by name).
+
+    Raises GrantError with a sentence for each thing that is wrong.
+    """
+
+    user: str | None = None
+    dir: str | None = None
+    key: str | None = None
+    min_size: int = 0
+    max_size: int | None = None
+    content_types: Sequence[str] | None = None
+    expires: int | None = None
+    acl: str | None = None
+    storage_class: str | None = None
+    forbid_overwrite: bool = True
+    content_disposition: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    custom: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.dir and not self.dir.endswith("/"):
+            object.__setattr__(self, "dir", f"{self.dir}/")
+        if isinstance(self.content_types, str):
+            raise GrantError(f"content_types must be a list of types, not the text {self.content_types!r}.")
+        if self.content_types is not None:
+            object.__setattr__(self, "content_types", tuple(name.lower() for name in self.content_types))
+        problems = [*self._place_problems(), *self._limit_problems(), *self._field_problems()]
+        if problems:
+            raise GrantError("\n".join(problems))
+
+    @property
+    def has_fields(self) -> bool:
+        """Tell whether the grant adds form fields of its own."""
+        return bool(self.acl or self.storage_class or self.content_disposition or self.metadata or self.custom)
+
+    def _place_problems(self) -> Iterator[str]:
+        if self.dir:
+            problem = names.dir_problem(self.dir)
+            if problem:
+                yield f"dir: {problem}"
+        if self.key is not None:
+            problem = names.path_problem(self.key) if self.key else "must not be empty."
+            if problem:
+                yield f"key: {problem}"
+            elif self.dir and not self.key.startswith(self.dir):
+                yield f"key: {self.key!r} is not below dir {self.dir!r}."
+
+    def _limit_problems(self) -> Iterator[str]:
+        largest = MAX_FORM_BYTES if self.max_size is None else self.max_size
+        if not 0 <= self.min_size <= largest <= MAX_FORM_BYTES:
+            yield f"min_size and max_size must be bytes, 0 <= min_size <= max_size <= {MAX_FORM_BYTES} (5 GB)."
+        if self.expires is not None and not 0 < self.expires <= MAX_EXPIRES:
+            yield f"expires must be 1 to {MAX_EXPIRES} seconds (7 days), not {self.expires}."
+        for name in self.content_types or ():
+            if media_type.essence(name) != name or "*" in name:
+                yield f"content_types must list types like image/png, written out, not {name!r}."
+
+    def _field_problems(self) -> Iterator[str]:
+        if self.acl is not None and self.acl not in _ACLS:
+            yield f"acl must be one of {', '.join(_ACLS)}, not {self.acl!r}."
+        if self.storage_class is not None and self.storage_class not in _STORAGE_CLASSES:
+            yield f"storage_class must be one of {', '.join(_STORAGE_CLASSES)}, not {self.storage_class!r}."
+        for name in self.metadata:
+            if not _METADATA_NAME.fullmatch(name):
+                yield f"metadata: {name!r} must be lower-case letters, digits and hyphens."
+        for name in self.custom:
+            if not _CUSTOM_NAME.fullmatch(name):
+                yield f"custom: {name!r} must be lower-case letters, digits and '_', without 'x:'."
+        texts = [self.content_disposition or "", *self.metadata.values(), *self.custom.values()]
+        if any(names.is_hidden(character) for text in texts for character in text):
+            yield "content_disposition, metadata and custom values must not hold control or invisible characters."

@@ -1,0 +1,226 @@
+"""Makes the signed form of an upload: settings, a grant and credentials become a policy, signed, and its fields."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import media_type, names, policy
+from .callback import CallbackParameters, body_template
+from .credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
+from .exceptions import CredentialsError, MalformedRequestError, OutsideGrantError
+from .grant import Grant
+from .settings import Settings
+from .signer import v1, v4
+
+_MAX_FILENAME = 4096
+
+
+@dataclass(frozen=True)
+class PresignedPost:
+    """A signed form: POST ``fields`` in their order, then the file as ``file``, to ``url`` before ``expire``.
+
+    ``expire`` is in Unix seconds; ``dir`` the prefix of the object's name; ``callback`` the field's text or "".
+    """
+
+    url: str
+    fields: dict[str, str] = field(repr=False)
+    expire: int
+    dir: str
+    access_key_id: str
+
+    def payload(self) -> dict[str, Any]:
+        """Give the members of the endpoint's JSON: for any client, the seed's (V1) and the current samples' (V4)."""
+        fields = self.fields
+        members: dict[str, Any] = {
+            "method": "POST",
+            "url": self.url,
+            "fields": fields,
+            "headers": {},
+            "expire": self.expire,
+            "accessid": self.access_key_id,
+            "host": self.url,
+            "policy": fields["policy"],
+            "signature": fields.get("Signature") or fields["x-oss-signature"],
+            "callback": fields.get("callback", ""),
+            "dir": self.dir,
+        }
+        if "x-oss-signature" in fields:
+            members |= {
+                "x_oss_signature_version": fields["x-oss-signature-version"],
+                "version": fields["x-oss-signature-version"],
+                "x_oss_credential": fields["x-oss-credential"],
+                "x_oss_date": fields["x-oss-date"],
+                "security_token": fields.get("x-oss-security-token", ""),
+            }
+        return members
+
+
+class PostPresigner:
+    """Signs forms for one bucket.
+
+    ``credentials`` is asked once for each signature; without it the settings' own access key signs.
+    ``clock`` gives Unix seconds. ``token`` gives the random part of a unique name, 128 bits in hex.
+
+    Raises SettingsError when there is no bucket, or no access key.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: CredentialsProvider | None = None,
+        *,
+        clock: Callable[[], float],
+        token: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        settings.require_bucket(credentials=credentials is None)
+        if credentials is None and settings.credentials is not None:
+            credentials = StaticCredentialsProvider(settings.credentials)
+        assert credentials is not None and settings.bucket and settings.host  # noqa: S101 - require_bucket saw to it
+        self._settings = settings
+        self._credentials = credentials
+        self._clock = clock
+        self._token = token
+        self._url = settings.host
+        self._bucket = policy.exactly("bucket", settings.bucket)
+        self._callback = CallbackParameters(settings.callback_url).encode() if settings.callback_url else None
+        self._v4_key: tuple[tuple[str, str, str], bytes] | None = None
+
+    def presign(
+        self,
+        grant: Grant | None = None,
+        *,
+        filename: str | None = None,
+        content_type: str | None = None,
+        size: int | None = None,
+    ) -> PresignedPost:
+        """Sign one form for ``grant`` (None: all that the settings allow).
+
+        With ``filename``, or a grant's ``key``, the object's name is exact; otherwise ``key`` ends in
+        ``${filename}`` and the prefix is pinned. ``content_type`` is pinned, ``size`` pins that many bytes.
+
+        Raises MalformedRequestError, OutsideGrantError, CredentialsError, PolicyError.
+        """
+        grant = grant or Grant()
+        settings = self._settings
+        now = int(self._clock())
+        types = settings.upload_content_types if grant.content_types is None else grant.content_types
+        _check_type(content_type, types)
+        sizes = self._sizes(grant, size)
+        prefix, key = self._key(grant, filename, now)
+        if key is None and grant.has_fields:
+            raise MalformedRequestError("filename_required", "this upload needs its filename in the request")
+
+        credentials = self._get_credentials(now)
+        expire = now + (grant.expires or settings.upload_expires)
+        if credentials.expiration is not None:
+            expire = min(expire, int(credentials.expiration.timestamp()))
+
+        fields = {"key": prefix + names.FILENAME_VARIABLE if key is None else key, "policy": ""}
+        pinned = self._identity(credentials, now)
+        conditions = [self._bucket]
+        if key is None:
+            conditions.append(policy.starts_with("key", prefix))
+        else:
+            conditions.append(policy.eq("key", key))
+            pinned |= _exact_fields(grant, content_type)
+        if content_type is None and types:
+            conditions.append(policy.one_of("content-type", types))
+        elif content_type is not None and key is None:
+            conditions.append(policy.eq("content-type", content_type))
+        callback = self._callback_text(grant)
+        if callback is not None:
+            fields["callback"] = callback
+            if settings.callback_required:
+                conditions.append(policy.exactly("callback", callback))
+        conditions += [policy.exactly(name, value) for name, value in pinned.items()]
+        conditions.append(policy.content_length_range(*sizes))
+
+        text = policy.PostPolicy(expire, conditions).encode()
+        fields |= {"policy": text, **pinned, **self._signature(credentials, now, text), "success_action_status": "200"}
+        return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)
+
+    def _sizes(self, grant: Grant, size: int | None) -> tuple[int, int]:
+        low = grant.min_size
+        high = self._settings.upload_max_size if grant.max_size is None else grant.max_size
+        if size is None:
+            return low, high
+        if not low <= size <= high:
+            raise OutsideGrantError("size_not_allowed", f"{size} bytes are not allowed: {low} to {high} are")
+        return size, size
+
+    def _key(self, grant: Grant, filename: str | None, now: int) -> tuple[str, str | None]:
+        """Give the prefix, and the exact object name if there is one."""
+        prefix = self._settings.upload_dir if grant.dir is None else grant.dir
+        if grant.key is not None:
+            return grant.dir or grant.key[: grant.key.rfind("/") + 1], grant.key
+        if filename is None:
+            return prefix, None
+        if not filename or len(filename) > _MAX_FILENAME:
+            raise MalformedRequestError("filename_malformed", f"filename must have 1 to {_MAX_FILENAME} characters")
+        if self._settings.upload_names == "unique":
+            name = names.unique_name(filename, v4.format_date(now)[:8], self._token())
+        else:
+            name = names.original_name(filename)
+        key = prefix + name
+        if len(key.encode()) > names.MAX_KEY_BYTES:
+            raise MalformedRequestError("filename_malformed", "filename is too long together with the prefix")
+        return prefix, key
+
+    def _get_credentials(self, now: int) -> Credentials:
+        credentials = self._credentials.get_credentials()
+        if credentials.expiration is not None and credentials.expiration.timestamp() < now + 1:
+            raise CredentialsError("The credentials have expired: nothing can be signed with them.")
+        return credentials
+
+    def _identity(self, credentials: Credentials, now: int) -> dict[str, str]:
+        if self._settings.signature_version == "v1":
+            fields = v1.identity_fields(credentials.access_key_id)
+        else:
+            fields = v4.identity_fields(credentials.access_key_id, v4.format_date(now), self._settings.region or "")
+        if credentials.security_token:
+            fields["x-oss-security-token"] = credentials.security_token
+        return fields
+
+    def _signature(self, credentials: Credentials, now: int, text: str) -> dict[str, str]:
+        if self._settings.signature_version == "v1":
+            return {"Signature": v1.signature(credentials.access_key_secret, text)}
+        parts = credentials.access_key_secret, v4.format_date(now)[:8], self._settings.region or ""
+        kept = self._v4_key
+        if kept is None or kept[0] != parts:
+            kept = self._v4_key = parts, v4.signing_key(*parts)
+        return {"x-oss-signature": v4.signature(kept[1], text)}
+
+    def _callback_text(self, grant: Grant) -> str | None:
+        url = self._settings.callback_url
+        if url is None or not grant.custom:
+            return self._callback
+        return CallbackParameters(url, body_template(custom=[f"x:{name}" for name in grant.custom])).encode()
+
+
+def _check_type(content_type: str | None, types: Any) -> None:
+    if content_type is None:
+        return
+    essence = media_type.essence(content_type)
+    if essence is None:
+        raise MalformedRequestError("content_type_malformed", "content_type must be a media type such as image/png")
+    if types and essence not in types:
+        raise OutsideGrantError("content_type_not_allowed", f"{essence} is not allowed: {', '.join(types)} are")
+
+
+def _exact_fields(grant: Grant, content_type: str | None) -> dict[str, str]:
+    """Give the further fields of a form whose object name is exact."""
+    fields = {"x-oss-forbid-overwrite": "true" if grant.forbid_overwrite else "false"}
+    if content_type is not None:
+        # x-oss-content-type wins over the part's type and over Content-Type (P§2.3); $content-type reads the latter.
+        fields |= {"x-oss-content-type": content_type, "Content-Type": content_type}
+    if grant.acl is not None:
+        fields["x-oss-object-acl"] = grant.acl
+    if grant.storage_class is not None:
+        fields["x-oss-storage-class"] = grant.storage_class
+    if grant.content_disposition is not None:
+        fields["Content-Disposition"] = grant.content_disposition
+    fields |= {f"x-oss-meta-{name}": value for name, value in grant.metadata.items()}
+    return fields | {f"x:{name}": value for name, value in grant.custom.items()}

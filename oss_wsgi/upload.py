@@ -1,0 +1,131 @@
+"""The verified report of one upload: what came back from OSS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from .exceptions import MalformedCallbackError
+
+_MAX_DIGITS = 20  # 2^64 - 1 has as many
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What OSS says it stored; made only from a body whose signature was verified.
+
+    Which attributes are set depends on the callback's body template; what it lacks is None.
+
+    ``bucket``, ``object`` (the full object name), ``etag`` (upper-case hex, no quotes), ``size`` (bytes),
+    ``mime_type`` (as the browser gave it: do not trust it), ``image_width``, ``image_height`` (pixels) and
+    ``image_format`` (images only), ``crc64`` (CRC-64/XZ as an integer), ``request_id`` (OSS's, of the upload),
+    ``operation`` ("PostObject"), ``custom`` (the ``x:`` variables, without ``x:``), ``members`` (the whole body, by
+    name), ``target`` (the request target that was signed), ``body`` (the raw bytes that were signed).
+    """
+
+    bucket: str | None = None
+    object: str | None = None
+    etag: str | None = None
+    size: int | None = None
+    mime_type: str | None = None
+    image_width: int | None = None
+    image_height: int | None = None
+    image_format: str | None = None
+    crc64: int | None = None
+    request_id: str | None = None
+    operation: str | None = None
+    custom: Mapping[str, Any] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    target: str = ""
+    body: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:
+        """Read a callback's body, form or JSON; verify it before.
+
+        Content-Type is not signed, so a body that begins with ``{`` is JSON whatever it says.
+        Raises MalformedCallbackError, also for a member that comes twice.
+        """
+        is_json = content_type.partition(";")[0].strip().lower() == "application/json" or body.lstrip()[:1] == b"{"
+        members = _json_members(body) if is_json else _form_members(body)
+        image = members.get("imageInfo")
+        if not isinstance(image, dict):
+            image = {}
+        return cls(
+            bucket=_text(members, "bucket"),
+            object=_text(members, "object", "filename"),
+            etag=_text(members, "etag"),
+            size=_number(members, "size"),
+            mime_type=_text(members, "mimeType"),
+            image_width=_number({**image, **members}, "width", "imageInfo.width"),
+            image_height=_number({**image, **members}, "height", "imageInfo.height"),
+            image_format=_text({**image, **members}, "format", "imageInfo.format"),
+            crc64=_number(members, "crc64"),
+            request_id=_text(members, "reqId"),
+            operation=_text(members, "operation"),
+            custom={name[2:]: value for name, value in members.items() if name.startswith("x:")},
+            members=members,
+            target=target,
+            body=body,
+        )
+
+
+def _json_members(body: bytes) -> dict[str, Any]:
+    try:
+        members = json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+    except MalformedCallbackError:
+        raise
+    except (ValueError, RecursionError):
+        raise MalformedCallbackError("body_malformed", "the body is not JSON in UTF-8") from None
+    if not isinstance(members, dict):
+        raise MalformedCallbackError("body_malformed", "the body's JSON is not an object")
+    return members
+
+
+def _form_members(body: bytes) -> dict[str, Any]:
+    try:
+        text = body.decode()
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=1000)
+    except ValueError:
+        raise MalformedCallbackError("body_malformed", "the body is not a form in UTF-8, percent-encoded") from None
+    return _once(pairs)
+
+
+def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise MalformedCallbackError("member_repeated", "a member of the body comes twice")
+        members[name] = value
+    return members
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _first(members: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    for name in names:
+        if members.get(name) not in (None, ""):
+            return members[name]
+    return None
+
+
+def _text(members: Mapping[str, Any], *names: str) -> str | None:
+    value = _first(members, names)
+    if value is None or isinstance(value, str):
+        return value
+    raise MalformedCallbackError("body_malformed", f"{names[0]} is not a text")
+
+
+def _number(members: Mapping[str, Any], *names: str) -> int | None:
+    """Read a number, or a text that holds one: templates are often written with quotes around the variable."""
+    value = _first(members, names)
+    if value is None or (type(value) is int and 0 <= value < 10**_MAX_DIGITS):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
+        return int(value)
+    raise MalformedCallbackError("body_malformed", f"{names[0]} is not a whole number")
