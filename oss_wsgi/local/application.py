@@ -1,0 +1,172 @@
+"""The local OSS as a WSGI application."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from email.utils import formatdate
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .address import Address, host_name, locate
+from .answer import Answer, Headers
+from .callback_http import HTTPTransport
+from .callback_sender import CallbackSender
+from .callback_url import resolve
+from .callback_wsgi import WSGITransport
+from .cors import CORS, CORSRule
+from .errors import OSSError, access_denied
+from .get_object import get_object
+from .keys import CallbackKey
+from .post_object import PostObject
+from .signature_check import Account
+from .storage import Storage
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PUBLIC_KEY_PATH = "callback_pub_key.pem"
+
+logger = logging.getLogger(__name__)
+
+
+class LocalOSS:
+    """One bucket of OSS on this machine: form uploads, callbacks, CORS, and reading what was stored.
+
+        with LocalOSS("examplebucket", transport=my_app) as oss:
+            ...  # post a form to it, signed with oss.access_key_id and oss.access_key_secret
+
+    :param security_token: when given, forms must carry exactly this token.
+    :param directory: where objects are kept; without it a folder that close() removes.
+    :param url: the base URL as clients see it; a server sets it when it has bound its port.
+    :param key_bits: of the key that signs callbacks; OSS's own has 512.
+    :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
+    :param allow_private_callback: OSS calls public addresses only; a stand-in must call this machine (P§14.13).
+    """
+
+    def __init__(
+        self,
+        bucket: str = "examplebucket",
+        region: str = "cn-hangzhou",
+        *,
+        access_key_id: str | None = None,
+        access_key_secret: str | None = None,
+        security_token: str | None = None,
+        directory: str | Path | None = None,
+        url: str = "http://127.0.0.1:8081",
+        cors_rules: Sequence[CORSRule] = (),
+        key_bits: int = 2048,
+        transport: WSGIApplication | None = None,
+        callback_timeout: float = 5.0,
+        allow_private_callback: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.bucket = bucket
+        self.region = region
+        self.access_key_id = access_key_id or f"LOCAL{secrets.token_hex(10)}"
+        self.access_key_secret = access_key_secret or secrets.token_urlsafe(24)
+        self.url = url
+        self.directory = Path(directory or tempfile.mkdtemp(prefix="local-oss-"))
+        self._remove = None if directory else weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
+        self._clock = clock
+        self._cors = CORS(cors_rules)
+        key = CallbackKey.generate(key_bits)
+        self.public_key_pem = key.public_pem
+        self._storage = Storage(self.directory / bucket)
+        self._post_object = PostObject(
+            bucket=bucket,
+            region=region,
+            account=Account(self.access_key_id, self.access_key_secret, security_token),
+            storage=self._storage,
+            sender=CallbackSender(
+                key, WSGITransport(transport) if transport else HTTPTransport(callback_timeout), clock
+            ),
+            clock=clock,
+            allow_private_callback=allow_private_callback,
+            resolve=None if transport else resolve,
+        )
+
+    @property
+    def host(self) -> str:
+        """The URL that a form is posted to."""
+        return f"{self.url}/{self.bucket}"
+
+    @property
+    def public_key_url(self) -> str:
+        return f"{self.url}/{PUBLIC_KEY_PATH}"
+
+    def close(self) -> None:
+        if self._remove:
+            self._remove()
+
+    def __enter__(self) -> LocalOSS:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<LocalOSS {self.host}>"
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        started = self._clock()
+        request_id = f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}"
+        host_id = environ.get("HTTP_HOST") or host_name(environ)
+        try:
+            answer = self._answer(environ, request_id)
+        except OSSError as error:
+            answer = error.answer(request_id, host_id)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            message = "We encountered an internal error. Please try again."
+            answer = OSSError(500, "InternalError", message).answer(request_id, host_id)
+        headers: Headers = [
+            ("Server", "AliyunOSS"),
+            ("Date", formatdate(started, usegmt=True)),
+            ("x-oss-request-id", request_id),
+            ("x-oss-server-time", str(max(0, round((self._clock() - started) * 1000)))),
+            *answer.headers,
+            *self._cors.headers(environ),
+        ]
+        body = answer.body
+        if isinstance(body, bytes):
+            if answer.status not in (204, 304) and not any(name == "Content-Length" for name, _ in headers):
+                headers.append(("Content-Length", str(len(body))))
+            body = [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        start_response(answer.status_line, headers)
+        return body
+
+    def _answer(self, environ: WSGIEnvironment, request_id: str) -> Answer:
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS":
+            return self._cors.preflight(environ)
+        address = locate(environ, self.bucket, urlsplit(self.url).hostname or "")
+        if address == Address(PUBLIC_KEY_PATH, "") and method in ("GET", "HEAD"):
+            return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
+        if address.bucket not in (None, self.bucket):
+            raise _no_such_bucket(address.bucket)
+        if method in ("GET", "HEAD"):
+            if not address.key:
+                raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
+            return get_object(self._storage, address.key, environ)
+        if method == "POST" and address == Address(self.bucket, ""):
+            return self._post_object(environ, request_id=request_id, host=self.host, public_key_url=self.public_key_url)
+        message = "The specified method is not allowed against this resource."
+        raise OSSError(405, "MethodNotAllowed", message, Method=method, ResourceType=_resource_type(address))
+
+
+def _no_such_bucket(bucket: Any) -> OSSError:
+    return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=bucket)
+
+
+def _resource_type(address: Address) -> str:
+    return "Object" if address.key else "Bucket" if address.bucket else "Service"

@@ -1,0 +1,78 @@
+"""The callback as it goes over the wire, signed (P§8.1 to 8.3), and what comes back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+
+from .callback_parameters import JSON, CallbackParameters
+from .callback_url import CallbackURL
+from .keys import CallbackKey
+from .substitution import Value, substitute_form, substitute_json
+
+ACCOUNT_ID = "1000000000000001"
+
+
+@dataclass(frozen=True)
+class CallbackRequest:
+    url: CallbackURL
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class CallbackReply:
+    """`headers` has lower-case names; `body` is read as far as the answer's Content-Length allows."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class CallbackError(Exception):
+    """The application was not told: the message and the EC of P§10.4."""
+
+    def __init__(self, message: str, ec: str = "0007-00000203") -> None:
+        super().__init__(message)
+        self.message = message
+        self.ec = ec
+
+
+def callback_body(parameters: CallbackParameters, values: Mapping[str, Value]) -> bytes:
+    substitute = substitute_json if parameters.body_type == JSON else substitute_form
+    return substitute(parameters.body, values).encode()
+
+
+def callback_request(
+    url: CallbackURL,
+    parameters: CallbackParameters,
+    body: bytes,
+    *,
+    key: CallbackKey,
+    public_key_url: str,
+    bucket: str,
+    request_id: str,
+    now: float,
+) -> CallbackRequest:
+    headers = [
+        ("Host", parameters.host or url.netloc),
+        ("Connection", "close"),
+        ("Content-Length", str(len(body))),
+        ("Authorization", key.sign(url.string_to_sign(body))),
+        ("Content-MD5", base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()),
+        ("Content-Type", parameters.body_type),
+        ("Date", formatdate(now, usegmt=True)),
+        ("User-Agent", "aliyun-oss-callback"),
+        ("x-oss-additional-headers", ""),
+        ("x-oss-bucket", bucket),
+        ("x-oss-owner", ACCOUNT_ID),
+        ("x-oss-pub-key-url", base64.b64encode(public_key_url.encode()).decode()),
+        ("x-oss-request-id", request_id),
+        ("x-oss-requester", ACCOUNT_ID),
+        ("x-oss-signature-version", "1.0"),
+        ("x-oss-tag", "CALLBACK"),
+    ]
+    return CallbackRequest(url, headers, body)

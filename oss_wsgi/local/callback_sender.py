@@ -1,0 +1,80 @@
+"""Calls the application back: the URLs in order, the first good answer wins (P§7.1, 8.9)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+
+from .callback_parameters import CallbackParameters
+from .callback_request import CallbackError, CallbackReply, CallbackRequest, callback_body, callback_request
+from .keys import CallbackKey
+from .substitution import Value
+
+MAX_ANSWER_SIZE = 1024 * 1024
+
+Transport = Callable[[CallbackRequest], CallbackReply]
+
+logger = logging.getLogger(__name__)
+
+
+class CallbackSender:
+    def __init__(self, key: CallbackKey, transport: Transport, clock: Callable[[], float]) -> None:
+        self._key = key
+        self._transport = transport
+        self._clock = clock
+
+    def send(
+        self,
+        parameters: CallbackParameters,
+        values: Mapping[str, Value],
+        *,
+        bucket: str,
+        request_id: str,
+        public_key_url: str,
+    ) -> bytes:
+        """The JSON that the application answered. Raises CallbackError as the last URL failed."""
+        body = callback_body(parameters, values)
+        failure = CallbackError("Error status : 502.")
+        for url in parameters.urls:
+            request = callback_request(
+                url,
+                parameters,
+                body,
+                key=self._key,
+                public_key_url=public_key_url,
+                bucket=bucket,
+                request_id=request_id,
+                now=self._clock(),
+            )
+            try:
+                return accepted_body(self._transport(request))
+            except CallbackError as error:
+                logger.info("callback to %s://%s failed: %s", url.scheme, url.netloc, error.message)
+                failure = error
+        raise failure
+
+
+def accepted_body(reply: CallbackReply) -> bytes:
+    """The body of an answer that OSS would relay."""
+    if reply.status != 200:
+        raise CallbackError(f"Error status : {reply.status}.")
+    length = reply.headers.get("content-length")
+    if length is None:
+        raise CallbackError("Error Status : 400.User server missing content-length.")
+    if not (length.isascii() and length.isdigit()) or not length.strip("0"):
+        raise CallbackError("Error Status : 400.User server return invalid conent-length value.")
+    if len(length) > 18 or int(length) > MAX_ANSWER_SIZE:
+        raise CallbackError("Error Status : 400.User server return too long content-length value.")
+    if len(reply.body) < int(length):
+        raise CallbackError("Error status : 502.")
+    body = reply.body[: int(length)]
+    try:
+        json.loads(body.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise CallbackError("Response body is not valid json format.", "0007-00000205") from None
+    return body
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)

@@ -1,0 +1,50 @@
+"""The errors that OSS answers, and their XML."""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import escape
+
+from .answer import Answer, xml_text
+
+TROUBLESHOOT = "https://api.aliyun.com/troubleshoot?q="
+
+
+class OSSError(Exception):
+    """One refusal of OSS (P§10.1): status, code, message, EC and the members that go with it."""
+
+    def __init__(self, status: int, code: str, message: str, ec: str = "", **members: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.ec = ec
+        self.members = members
+
+    def answer(self, request_id: str, host_id: str) -> Answer:
+        elements = {"Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": host_id}
+        elements.update(self.members)
+        headers = [("Content-Type", "application/xml")]
+        if self.ec:
+            elements.update({"EC": self.ec, "RecommendDoc": TROUBLESHOOT + self.ec})
+            headers.append(("x-oss-ec", self.ec))
+        lines = [f"  <{name}>{escape(xml_text(value))}</{name}>" for name, value in elements.items()]
+        document = "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', "<Error>", *lines, "</Error>", ""])
+        return Answer(self.status, headers, document.encode())
+
+
+def access_denied(message: str, ec: str = "") -> OSSError:
+    return OSSError(403, "AccessDenied", message, ec)
+
+
+def invalid_argument(message: str, ec: str = "", *, name: str = "", value: str = "") -> OSSError:
+    members = {"ArgumentName": name, "ArgumentValue": value} if name else {}
+    return OSSError(400, "InvalidArgument", message, ec, **members)
+
+
+def invalid_policy(message: str, ec: str = "") -> OSSError:
+    return OSSError(400, "InvalidPolicyDocument", f"Invalid Policy: {message}", ec)
+
+
+def malformed_post(ec: str = "0006-00000104") -> OSSError:
+    message = "The body of your POST request is not well-formed multipart/form-data."
+    return OSSError(400, "MalformedPOSTRequest", message, ec)

@@ -1,0 +1,153 @@
+"""The multipart form of a PostObject request, read as a stream: fields until `file`, then the file in chunks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import multipart  # type: ignore[import-untyped]
+
+from .errors import OSSError, invalid_argument, malformed_post
+
+CHUNK_SIZE = 256 * 1024
+MAX_NAME_SIZE = 8 * 1024
+MAX_VALUE_SIZE = 2 * 1024 * 1024
+MAX_FIELDS_SIZE = 8 * 1024 * 1024
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class FilePart:
+    """What the headers of the `file` part say."""
+
+    def __init__(self, segment: multipart.MultipartSegment) -> None:
+        disposition = segment.header("Content-Disposition", "")
+        # The parser's own `filename` cuts a Windows path to its last part; OSS's choice is unknown, so none (P§2.4).
+        _, options = multipart.parse_options_header(
+            disposition, unquote=lambda value, _: multipart.content_disposition_unquote(value)
+        )
+        self.filename: str = options.get("filename", "")
+        self.content_type: str = segment.header("Content-Type", "").strip()
+
+
+class Form:
+    """The form in `environ`; after construction the fields are read and the file is not.
+
+    `fields` has lower-case names, since OSS takes them in any case (P§2.2).
+    """
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        stream, length = _body(environ)
+        self._content_md5 = _content_md5(environ)
+        self._whole = hashlib.md5(usedforsecurity=False) if self._content_md5 else None
+        self._events = self._parse(stream, length, _boundary(environ))
+        self.fields: dict[str, str] = {}
+        self.file = self._read_fields()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content of the file, then what follows it: ignored, unless it is a second file (P§2.2)."""
+        for event in self._events:
+            if event is None:
+                break
+            assert isinstance(event, bytes)  # noqa: S101
+            yield event
+        for event in self._events:
+            if isinstance(event, multipart.MultipartSegment) and event.name == "file":
+                message = "POST requires exactly one file upload per request."
+                raise OSSError(400, "IncorrectNumberOfFilesInPOSTRequest", message, "0006-00000107")
+        if self._whole and not hmac.compare_digest(self._whole.digest(), self._content_md5):
+            raise _invalid_digest()
+
+    def _parse(
+        self, stream: Readable, length: int, boundary: str
+    ) -> Iterator[multipart.MultipartSegment | bytes | None]:
+        try:
+            parser = multipart.PushMultipartParser(boundary, length, max_header_size=2 * MAX_NAME_SIZE)
+            while length > 0 and (chunk := stream.read(min(CHUNK_SIZE, length))):
+                length -= len(chunk)
+                if self._whole:
+                    self._whole.update(chunk)
+                yield from parser.parse(chunk)
+            parser.close()
+        except multipart.ParserLimitReached:
+            raise _name_too_long() from None
+        except multipart.MultipartError:
+            raise malformed_post() from None
+        if length:
+            raise malformed_post()
+
+    def _read_fields(self) -> FilePart:
+        total = 0
+        for segment in self._events:
+            assert isinstance(segment, multipart.MultipartSegment)  # noqa: S101
+            name = (segment.name or "").lower()
+            if len(name.encode()) > MAX_NAME_SIZE:
+                raise _name_too_long()
+            if name == "file":
+                return FilePart(segment)
+            total += sum(len(header) + len(value) for header, value in segment.headerlist)
+            value = bytearray()
+            for event in self._events:
+                if event is None:
+                    break
+                assert isinstance(event, bytes)  # noqa: S101
+                value += event
+                total += len(event)
+                if len(value) > MAX_VALUE_SIZE:
+                    raise OSSError(400, "FieldItemTooLong", "Your value of form field is too long.", "0006-00000110")
+                if total > MAX_FIELDS_SIZE:
+                    message = "Your POST request fields preceding the upload file were too large."
+                    raise OSSError(400, "MaxPOSTPreDataLengthExceededError", message, "0006-00000112")
+            self._add(name, bytes(value))
+        raise malformed_post()
+
+    def _add(self, name: str, value: bytes) -> None:
+        if name in self.fields:
+            raise invalid_argument(f"The form field {name} is given more than once.", name=name)
+        try:
+            self.fields[name] = value.decode()
+        except UnicodeDecodeError:
+            raise invalid_argument(f"The form field {name} is not UTF-8.", name=name) from None
+
+
+def _body(environ: Mapping[str, Any]) -> tuple[Readable, int]:
+    length = environ.get("CONTENT_LENGTH", "")
+    if not length:
+        raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+    if not (length.isascii() and length.isdigit()) or len(length) > 18:
+        raise invalid_argument("The Content-Length is not valid.", name="Content-Length", value=length)
+    return environ["wsgi.input"], int(length)
+
+
+def _boundary(environ: Mapping[str, Any]) -> str:
+    kind, options = multipart.parse_options_header(environ.get("CONTENT_TYPE", ""))
+    boundary: str = options.get("boundary", "")
+    if kind != "multipart/form-data" or not boundary.isascii() or not boundary:
+        message = "Bucket POST must be of the enclosure-type multipart/form-data."
+        raise OSSError(400, "RequestIsNotMultiPartContent", message)
+    return boundary
+
+
+def _content_md5(environ: Mapping[str, Any]) -> bytes:
+    """The header covers the whole body, not the file (P§2.1)."""
+    header = environ.get("HTTP_CONTENT_MD5", "")
+    try:
+        digest = base64.b64decode(header, validate=True)
+    except ValueError:
+        raise _invalid_digest() from None
+    if header and len(digest) != 16:
+        raise _invalid_digest()
+    return digest
+
+
+def _invalid_digest() -> OSSError:
+    return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
+
+
+def _name_too_long() -> OSSError:
+    return OSSError(400, "FieldItemTooLong", "Your name of form field is too long.", "0006-00000110")

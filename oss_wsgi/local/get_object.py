@@ -1,0 +1,100 @@
+"""GetObject and HeadObject, for anybody: the real OSS wants a signature unless the bucket is public to read.
+
+Anonymous reading is what lets the demonstration page show what it stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from email.utils import formatdate, parsedate_to_datetime
+from typing import Any, BinaryIO
+
+from .answer import Answer, Headers, header_value
+from .errors import OSSError
+from .storage import Storage, StoredObject
+
+CHUNK_SIZE = 256 * 1024
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+class FileRange:
+    """A part of an open file as a WSGI iterable; closes the file."""
+
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        self._file = file
+        self._file.seek(start)
+        self._length = length
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._length > 0 and (chunk := self._file.read(min(CHUNK_SIZE, self._length))):
+            self._length -= len(chunk)
+            yield chunk
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def get_object(storage: Storage, key: str, environ: Mapping[str, Any]) -> Answer:
+    found = storage.open(key)
+    if found is None:
+        raise OSSError(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=key)
+    stored, file = found
+    try:
+        answer = _answer(stored, file, environ)
+    except OSSError:
+        file.close()
+        raise
+    if not isinstance(answer.body, FileRange):
+        file.close()
+    return answer
+
+
+def _answer(stored: StoredObject, file: BinaryIO, environ: Mapping[str, Any]) -> Answer:
+    headers: Headers = [
+        *stored.checksum_headers,
+        ("Last-Modified", formatdate(stored.last_modified, usegmt=True)),
+        ("Accept-Ranges", "bytes"),
+        ("x-oss-object-type", "Normal"),
+        *((name, header_value(value)) for name, value in stored.headers.items()),
+    ]
+    if "x-oss-storage-class" not in stored.headers:
+        headers.append(("x-oss-storage-class", "Standard"))
+    if _is_unmodified(stored, environ):
+        return Answer(304, headers)
+    headers.append(("Content-Type", header_value(stored.content_type)))
+    start, length = _range(environ.get("HTTP_RANGE", ""), stored.size)
+    status = 200
+    if length != stored.size:
+        status = 206
+        headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{stored.size}"))
+    headers.append(("Content-Length", str(length)))
+    return Answer(status, headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else FileRange(file, start, length))
+
+
+def _range(header: str, size: int) -> tuple[int, int]:
+    """Start and length. A header that is no single range is ignored, as OSS does."""
+    match = _RANGE.fullmatch(header.strip())
+    if not match or match[0] == "bytes=-" or (match[1] and match[2] and int(match[2]) < int(match[1])):
+        return 0, size
+    if match[1]:
+        start, last = int(match[1]), min(int(match[2] or size), size - 1)
+    else:
+        start, last = size - min(int(match[2]), size), size - 1
+    if start >= size:
+        message = "The requested range cannot be satisfied."
+        raise OSSError(416, "InvalidRange", message, ActualObjectSize=str(size), RangeRequested=header)
+    return start, last - start + 1
+
+
+def _is_unmodified(stored: StoredObject, environ: Mapping[str, Any]) -> bool:
+    tags = environ.get("HTTP_IF_NONE_MATCH", "")
+    if tags:
+        return tags.strip() == "*" or stored.etag in (
+            tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")
+        )
+    try:
+        since = parsedate_to_datetime(environ.get("HTTP_IF_MODIFIED_SINCE", "")).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return False
+    return int(stored.last_modified) <= since

@@ -1,0 +1,78 @@
+"""The key pair that signs callbacks in place of OSS's own."""
+
+from __future__ import annotations
+
+import base64
+import math
+import secrets
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+EXPONENT = 65537
+_SMALL_PRIMES = [n for n in range(3, 1000, 2) if all(n % d for d in range(3, math.isqrt(n) + 1, 2))]
+
+
+class CallbackKey:
+    """An RSA key that signs as P§8.3 says: PKCS #1 v1.5 over MD5."""
+
+    def __init__(self, private_key: rsa.RSAPrivateKey) -> None:
+        self._private_key = private_key
+
+    @classmethod
+    def generate(cls, bits: int) -> CallbackKey:
+        if bits < 1024:
+            return cls(_generate_small(bits))
+        return cls(rsa.generate_private_key(EXPONENT, bits))
+
+    @property
+    def public_pem(self) -> str:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self._private_key.public_key().public_bytes(serialization.Encoding.PEM, form).decode("ascii")
+
+    def sign(self, string_to_sign: bytes) -> str:
+        # MD5 is what OSS signs with; the choice is not ours.
+        signature = self._private_key.sign(string_to_sign, padding.PKCS1v15(), hashes.MD5())  # noqa: S303
+        return base64.b64encode(signature).decode("ascii")
+
+
+def _generate_small(bits: int) -> rsa.RSAPrivateKey:
+    """A key as short as OSS's own 512 bits, which `cryptography` loads but refuses to make (P§8.7)."""
+    if bits < 512 or bits % 16:
+        raise ValueError(f"an RSA key for MD5 signatures has at least 512 bits, in steps of 16, not {bits}")
+    p = q = _generate_prime(bits // 2)
+    while q == p:
+        q = _generate_prime(bits // 2)
+    d = pow(EXPONENT, -1, math.lcm(p - 1, q - 1))
+    public = rsa.RSAPublicNumbers(EXPONENT, p * q)
+    crt = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
+    return rsa.RSAPrivateNumbers(p, q, d, *crt, public).private_key()
+
+
+def _generate_prime(bits: int) -> int:
+    # With the two upper bits set, the product of two such primes has exactly twice the bits.
+    frame = 0b11 << (bits - 2) | 1
+    while True:
+        candidate = secrets.randbits(bits) | frame
+        if candidate % EXPONENT != 1 and _is_prime(candidate):
+            return candidate
+
+
+def _is_prime(candidate: int, rounds: int = 40) -> bool:
+    """Miller-Rabin with random bases; a composite passes with a chance below 4 ** -rounds."""
+    if any(candidate % prime == 0 for prime in _SMALL_PRIMES):
+        return False
+    odd, twos = candidate - 1, 0
+    while odd % 2 == 0:
+        odd, twos = odd // 2, twos + 1
+    for _ in range(rounds):
+        x = pow(secrets.randbelow(candidate - 3) + 2, odd, candidate)
+        if x in (1, candidate - 1):
+            continue
+        for _ in range(twos - 1):
+            x = x * x % candidate
+            if x == candidate - 1:
+                break
+        else:
+            return False
+    return True

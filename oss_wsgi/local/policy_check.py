@@ -1,0 +1,72 @@
+"""Whether a form keeps the conditions of its policy (P§3.2 to 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .errors import OSSError, access_denied
+from .policy_document import Condition, Policy, SizeRange
+from .signature_check import V4
+
+MAX_OBJECT_SIZE = 5 * 1024**3
+# Under V4 these must be named by the policy when the form has them (P§3.3.3, P§14.2).
+COVERED_FIELDS = ("x-oss-signature-version", "x-oss-credential", "x-oss-date", "x-oss-security-token")
+
+
+def check_policy(policy: Policy, fields: Mapping[str, str], *, bucket: str, file_type: str, now: float) -> None:
+    """Raises OSSError for the first condition that fails; values are compared as sent, `${filename}` included."""
+    if now > policy.expiration:
+        raise access_denied("Invalid according to Policy: Policy expired.", "0006-00000213")
+    values = {**fields, "bucket": bucket}
+    if file_type:
+        values.setdefault("content-type", file_type)
+    for condition in policy.conditions:
+        _check_condition(condition, values)
+    if fields.get("x-oss-signature-version") == V4:
+        _check_covered(policy, fields)
+
+
+def size_range(policy: Policy) -> SizeRange:
+    """The bytes that the file may have: all ranges of the policy together, and the limit of OSS."""
+    return SizeRange(
+        max((limit.minimum for limit in policy.ranges), default=0),
+        min(limit.maximum for limit in [*policy.ranges, SizeRange(0, MAX_OBJECT_SIZE)]),
+    )
+
+
+def too_large(size: int, limit: SizeRange) -> OSSError:
+    message = "Your proposed upload exceeds the maximum allowed size."
+    members = {"MaxSizeAllowed": str(limit.maximum), "ProposedSize": str(size)}
+    return OSSError(400, "EntityTooLarge", message, "0006-00000003", **members)
+
+
+def too_small(size: int, limit: SizeRange) -> OSSError:
+    message = "Your proposed upload smaller than the minimum allowed size."
+    members = {"MinSizeAllowed": str(limit.minimum), "ProposedSize": str(size)}
+    return OSSError(400, "EntityTooSmall", message, "0006-00000004", **members)
+
+
+def _check_condition(condition: Condition, values: Mapping[str, str]) -> None:
+    value = values.get(condition.name.lower())
+    if value is None:
+        raise _failed(condition, "0006-00000226")
+    if not _holds(condition, value):
+        raise _failed(condition, "0006-00000227")
+
+
+def _holds(condition: Condition, value: str) -> bool:
+    operand = condition.operand
+    if isinstance(operand, list):
+        return (value in operand) == (condition.operator == "in")
+    return value.startswith(operand) if condition.operator == "starts-with" else value == operand
+
+
+def _check_covered(policy: Policy, fields: Mapping[str, str]) -> None:
+    named = {condition.name.lower() for condition in policy.conditions}
+    for name in COVERED_FIELDS:
+        if fields.get(name) and name not in named:
+            raise access_denied(f"Invalid according to Policy: Extra input fields: {name}", "0006-00000228")
+
+
+def _failed(condition: Condition, ec: str) -> OSSError:
+    return access_denied(f"Invalid according to Policy: Policy Condition failed: {condition}", ec)

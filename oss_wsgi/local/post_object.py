@@ -1,0 +1,158 @@
+"""PostObject: a form becomes an object, and the application hears of it (P§2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+from .answer import Answer, Headers, header_value, xml_text
+from .callback_parameters import CallbackParameters, parse_callback
+from .callback_request import CallbackError
+from .callback_sender import CallbackSender
+from .callback_url import check_address
+from .errors import OSSError, invalid_argument
+from .form import Form
+from .image_info import read_image_info
+from .object_headers import content_type, forbids_overwrite, object_headers, redirect
+from .policy_check import check_policy, size_range, too_large, too_small
+from .policy_document import parse_policy
+from .signature_check import Account, check_signature
+from .storage import Storage, StoredObject
+from .substitution import Value
+
+MAX_KEY_SIZE = 1023
+
+
+@dataclass(frozen=True)
+class PostObject:
+    bucket: str
+    region: str
+    account: Account
+    storage: Storage
+    sender: CallbackSender
+    clock: Callable[[], float]
+    allow_private_callback: bool
+    resolve: Callable[[str], list[str]] | None
+
+    def __call__(self, environ: Mapping[str, Any], *, request_id: str, host: str, public_key_url: str) -> Answer:
+        """:param host: the bucket's own URL, for the `Location` of a 201."""
+        # The order of the checks is P§2.7's.
+        form = Form(environ)
+        fields = form.fields
+        if "key" not in fields:
+            message = (
+                "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the"
+                " fields"
+            )
+            raise invalid_argument(message)
+        now = self.clock()
+        check_signature(fields, self.account, self.region, now)
+        policy = parse_policy(fields["policy"])
+        check_policy(policy, fields, bucket=self.bucket, file_type=form.file.content_type, now=now)
+        callback = self._callback(fields)
+        key = _object_key(fields["key"], form.file.filename)
+        kind = content_type(fields, form.file.content_type)
+        headers = object_headers(fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""))
+        forbid_overwrite = forbids_overwrite(fields)
+        location = redirect(fields)
+        limit = size_range(policy)
+        with self.storage.incoming() as incoming:
+            for chunk in form.chunks():
+                if incoming.size + len(chunk) > limit.maximum:
+                    raise too_large(incoming.size + len(chunk), limit)
+                incoming.write(chunk)
+            if incoming.size < limit.minimum:
+                raise too_small(incoming.size, limit)
+            stored = incoming.commit(key, kind, headers, now=self.clock(), forbid_overwrite=forbid_overwrite)
+        if callback:
+            values = self._values(callback, stored, fields, environ, request_id)
+            return self._call_back(callback, values, stored, request_id, host, public_key_url)
+        return _answer(stored, fields.get("success_action_status", ""), location, self.bucket, host)
+
+    def _callback(self, fields: Mapping[str, str]) -> CallbackParameters | None:
+        callback = parse_callback(fields.get("callback", ""))
+        for url in callback.urls if callback else []:
+            check_address(url, allow_private=self.allow_private_callback, resolve=self.resolve)
+        return callback
+
+    def _values(
+        self,
+        callback: CallbackParameters,
+        stored: StoredObject,
+        fields: Mapping[str, str],
+        environ: Mapping[str, Any],
+        request_id: str,
+    ) -> dict[str, Value]:
+        values: dict[str, Value] = {name: value for name, value in fields.items() if name.startswith("x:")}
+        values |= {
+            "bucket": self.bucket,
+            "object": stored.key,
+            "etag": stored.etag,
+            "size": stored.size,
+            "mimeType": stored.content_type,
+            "crc64": stored.crc64,
+            "contentMd5": stored.content_md5,
+            "clientIp": environ.get("REMOTE_ADDR", ""),
+            "reqId": request_id,
+            "operation": "PostObject",
+        }
+        image = read_image_info(self.storage.path(stored)) if "${imageInfo." in callback.body else None
+        if image:
+            values["imageInfo.width"] = image.width
+            values["imageInfo.height"] = image.height
+            values["imageInfo.format"] = image.format
+        return values
+
+    def _call_back(
+        self,
+        callback: CallbackParameters,
+        values: Mapping[str, Value],
+        stored: StoredObject,
+        request_id: str,
+        host: str,
+        public_key_url: str,
+    ) -> Answer:
+        try:
+            body = self.sender.send(
+                callback, values, bucket=self.bucket, request_id=request_id, public_key_url=public_key_url
+            )
+        except CallbackError as failure:
+            # 203 is a 2xx: the object stays, and only this answer says that the application was not told.
+            answer = OSSError(203, "CallbackFailed", failure.message, failure.ec).answer(request_id, host)
+            return Answer(203, stored.checksum_headers + answer.headers, answer.body)
+        return Answer(200, [*stored.checksum_headers, ("Content-Type", "application/json")], body)
+
+
+def _object_key(key: str, filename: str) -> str:
+    # After the policy check: the policy saw the unreplaced text (P§2.4).
+    key = key.replace("${filename}", filename)
+    if not key:
+        raise _invalid_name("The length of object name must be greater than 0.")
+    if len(key.encode()) > MAX_KEY_SIZE:
+        raise _invalid_name("The length of object name must be less than 1024.")
+    if key.startswith(("/", "\\")):
+        raise _invalid_name("The specified object is not valid.")
+    return key
+
+
+def _invalid_name(message: str) -> OSSError:
+    return OSSError(400, "InvalidObjectName", message)
+
+
+def _answer(stored: StoredObject, status: str, redirect: str, bucket: str, host: str) -> Answer:
+    """P§2.5, when no callback was asked for."""
+    headers: Headers = stored.checksum_headers
+    if redirect:
+        return Answer(303, [*headers, ("Location", header_value(redirect))])
+    if status == "201":
+        location = f"{host}/{quote(stored.key)}"
+        document = (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            f'<PostResponse>\n  <Bucket>{escape(bucket)}</Bucket>\n  <ETag>"{stored.etag}"</ETag>\n'
+            f"  <Key>{escape(xml_text(stored.key))}</Key>\n  <Location>{escape(location)}</Location>\n</PostResponse>\n"
+        )
+        return Answer(201, [*headers, ("Content-Type", "application/xml"), ("Location", location)], document.encode())
+    return Answer(200 if status == "200" else 204, headers)

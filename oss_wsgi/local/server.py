@@ -1,0 +1,93 @@
+"""The local OSS on a port of its own, served by waitress."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from waitress import wasyncore  # type: ignore[import-untyped]
+from waitress.server import create_server  # type: ignore[import-untyped]
+
+from .policy_check import MAX_OBJECT_SIZE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from .application import LocalOSS
+
+# An object of the largest size, with the 8 MB of fields before it and room for what follows it.
+MAX_BODY_SIZE = MAX_OBJECT_SIZE + 16 * 1024 * 1024
+THREADS = 8
+
+
+class LocalOSSServer:
+    """Binds at once, serves between start() and stop().
+
+    :param port: 0 for a free one; `port` and `url` then tell which.
+    :raises OSError: the port is taken.
+    """
+
+    def __init__(self, oss: LocalOSS, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.oss = oss
+        self._socket = _bind(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{_url_host(host)}:{self.port}"
+        oss.url = self.url
+        self._thread: threading.Thread | None = None
+        self._channels: dict[int, Any] = {}
+        self._server = create_server(
+            self._application,
+            self._channels,
+            sockets=[self._socket],
+            threads=THREADS,
+            ident="AliyunOSS",
+            recv_bytes=256 * 1024,
+            max_request_body_size=MAX_BODY_SIZE,
+            expose_tracebacks=False,
+            clear_untrusted_proxy_headers=False,
+        )
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._server.run, name="local-oss", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Lets the requests under way finish, for a few seconds, then closes every socket."""
+        self._server.task_dispatcher.shutdown()
+        if self._thread:
+            self._server.trigger.pull_trigger(self._close)
+            self._thread.join()
+            self._thread = None
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        for channel in list(self._server.active_channels.values()):
+            # A body that came half has a spool file, which waitress leaves to the garbage collector.
+            for request in [channel.request, *channel.requests]:
+                if request is not None:
+                    request.close()
+            channel.handle_close()
+        wasyncore.close_all(self._channels, ignore_all=True)
+
+    def _application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def without_server(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            # waitress adds a Via header to an answer that already has its Server header; its own ident says the same.
+            kept = [(name, value) for name, value in headers if name != "Server"]
+            return start_response(status, kept, exc_info) if exc_info else start_response(status, kept)
+
+        return self.oss(environ, without_server)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return socket.create_server(address[:2], family=family)
+
+
+def _url_host(host: str) -> str:
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,77 @@
+"""${variables} of a callback body, replaced for both body types (P§7.2, 7.3)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from .errors import invalid_argument
+
+Value = str | int | None
+
+NAMES = (
+    "bucket",
+    "object",
+    "etag",
+    "size",
+    "mimeType",
+    "imageInfo",
+    "imageInfo.height",
+    "imageInfo.width",
+    "imageInfo.format",
+    "crc64",
+    "contentMd5",
+    "vpcId",
+    "clientIp",
+    "reqId",
+    "operation",
+)
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
+_CUSTOM = re.compile(r"x:[a-z0-9_.-]+")
+# A string literal of the template as a whole, or a variable outside of one.
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\$\{[^{}]*\}', re.DOTALL)
+
+
+def check_template(template: str) -> None:
+    """Raises OSSError for a variable that is badly formed or that OSS does not have, and for what is no text."""
+    try:
+        template.encode()
+    except UnicodeEncodeError:
+        raise _invalid(template) from None
+    for name in _VARIABLE.findall(template):
+        if name not in NAMES and not _CUSTOM.fullmatch(name):
+            raise _invalid(f"${{{name}}}")
+    if "${" in _VARIABLE.sub("", template):
+        raise _invalid(template)
+
+
+def substitute_form(template: str, values: Mapping[str, Value]) -> str:
+    """Values are percent-encoded, a space as %20; the rest of the template is sent as it is."""
+    return _VARIABLE.sub(lambda match: quote(_text(values.get(match[1])), safe=""), template)
+
+
+def substitute_json(template: str, values: Mapping[str, Value]) -> str:
+    """Values bring their own quotes, except inside a string literal of the template, and absent ones are null."""
+
+    def value(name: str) -> str:
+        return json.dumps(values.get(name), ensure_ascii=False)
+
+    def escaped(name: str) -> str:
+        return json.dumps(_text(values.get(name)), ensure_ascii=False)[1:-1]
+
+    def token(match: re.Match[str]) -> str:
+        if match[0].startswith('"'):
+            return _VARIABLE.sub(lambda inner: escaped(inner[1]), match[0])
+        return value(match[0][2:-1])
+
+    return _JSON_TOKEN.sub(token, template)
+
+
+def _text(value: Value) -> str:
+    return "" if value is None else str(value)
+
+
+def _invalid(value: str) -> Exception:
+    return invalid_argument("The callback body is invalid.", "0007-00000010", name="callbackBody", value=value)
