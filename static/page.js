@@ -1,0 +1,356 @@
+/** The page: shows what an Uploader does, in the reader's language. The first user of upload.js. */
+
+import { Uploader } from "./upload.js";
+import { explain, technical, wordsFor } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const root = document.documentElement;
+const words = wordsFor(navigator.language);
+const uploader = new Uploader({ serverUrl: root.dataset.serverUrl });
+const rows = new Map();
+
+/** Larger pictures cost more to decode than a thumbnail is worth. */
+const LARGEST_THUMBNAIL = 30e6;
+
+// ---------------------------------------------------------------- words and numbers
+
+root.lang = words.lang;
+document.title = words.title;
+for (const element of document.querySelectorAll("[data-text]")) element.textContent = words[element.dataset.text];
+
+const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+
+function size(bytes) {
+  const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
+  const value = bytes / 1000 ** power;
+  const digits = power === 0 || value >= 100 ? 0 : 1;
+  const style = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short" };
+  return new Intl.NumberFormat(words.lang, { ...style, minimumFractionDigits: digits, maximumFractionDigits: digits })
+    .format(value);
+}
+
+const percent = new Intl.NumberFormat(words.lang, { style: "percent", maximumFractionDigits: 0 });
+const join = (parts) => parts.filter(Boolean).join(words.separator);
+
+function pace(rate, left) {
+  return rate > 0 ? [words.speed(size(rate)), left > 0 && words.left(left / rate)] : [];
+}
+
+function show(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+  element.hidden = text === "";
+}
+
+// ---------------------------------------------------------------- one row
+
+class Row {
+  constructor(item) {
+    this.item = item;
+    this.element = $("row").content.firstElementChild.cloneNode(true);
+    const find = (selector) => this.element.querySelector(selector);
+    this.parts = {
+      tile: find(".tile"), name: find(".name bdi"), state: find(".state"), facts: find(".facts"),
+      close: find(".icon-button"), progress: find("progress"), more: find(".more"), message: find(".message"),
+      detail: find(".detail"), object: find(".object"), link: find(".object a"), key: find(".object bdi"),
+      answer: find(".answer"), text: find("pre"), retry: find(".retry"),
+    };
+    const { name, close, progress, retry, text } = this.parts;
+    name.id = `name-${item.id}`;
+    name.textContent = name.title = item.file.name;
+    this.twin = [...rows.values()].some(({ item: { file } }) => file.name === item.file.name && file.size === item.file.size);
+    close.setAttribute("aria-describedby", name.id);
+    retry.setAttribute("aria-describedby", name.id);
+    progress.setAttribute("aria-labelledby", name.id);
+    text.setAttribute("aria-label", words.answer);
+    find(".answer-title").textContent = words.answer;
+    retry.textContent = words.retry;
+    close.addEventListener("click", () => (item.running ? uploader.cancel(item) : remove(item)));
+    retry.addEventListener("click", () => {
+      uploader.retry(item);
+      close.focus();
+    });
+    this.picture();
+    this.update();
+  }
+
+  /** A thumbnail of an image, else the kind of file in up to four letters. */
+  picture() {
+    const { file } = this.item;
+    const { tile } = this.parts;
+    tile.textContent = /\.([a-z0-9]{1,4})$/i.exec(file.name)?.[1].toUpperCase() ?? "";
+    if (!file.type.startsWith("image/") || file.size === 0 || file.size > LARGEST_THUMBNAIL) return;
+    const image = new Image();
+    image.alt = "";
+    image.decoding = "async";
+    this.imageUrl = URL.createObjectURL(file);
+    image.addEventListener("load", () => {
+      this.release();
+      tile.replaceChildren(image);
+    });
+    image.addEventListener("error", () => this.release());
+    image.src = this.imageUrl;
+  }
+
+  release() {
+    URL.revokeObjectURL(this.imageUrl);
+  }
+
+  update() {
+    const { item, parts } = this;
+    const { file, state, error } = item;
+    this.element.dataset.state = state;
+    show(parts.state, words.states[state]);
+    this.updateProgress();
+
+    const label = item.running ? words.cancel : words.remove;
+    parts.close.setAttribute("aria-label", label);
+    parts.close.title = label;
+
+    const failed = state === "failed";
+    const untold = state === "untold";
+    const late = (failed && error.complete && words.completeHint) || (state === "cancelled" && item.complete && words.cancelledLate);
+    show(parts.message, [failed && explain(error, words), untold && words.untoldHint, late].filter(Boolean).join(words.sentences));
+    show(parts.detail, error ? technical(error) : "");
+    const stored = state === "stored" || untold;
+    show(parts.key, stored ? item.key : "");
+    parts.object.hidden = !stored;
+    if (stored && item.url) parts.link.href = item.url;
+    else parts.link.removeAttribute("href");
+    show(parts.text, item.answer);
+    parts.answer.hidden = item.answer === "";
+    parts.retry.hidden = !failed && state !== "cancelled";
+    parts.more.hidden = [...parts.more.children].every((child) => child.hidden);
+    if (parts.text.scrollHeight > parts.text.clientHeight) parts.text.tabIndex = 0;
+    if (file.size === 0) parts.progress.value = state === "answering" ? 1 : 0;
+  }
+
+  updateProgress() {
+    const { item, parts } = this;
+    const { file, state } = item;
+    const sending = state === "sending";
+    parts.progress.hidden = !item.running || state === "waiting";
+    parts.progress.value = item.progress;
+    const rate = item.rate();
+    show(parts.facts, join([
+      sending && percent.format(item.progress),
+      sending ? words.bytes(size(item.sent), size(file.size)) : size(file.size),
+      ...pace(rate, file.size - item.sent),
+      state === "queued" && this.twin && words.twin,
+    ]));
+  }
+}
+
+// ---------------------------------------------------------------- all files
+
+function updateBar() {
+  const totals = uploader.totals;
+  const { files, queued, running, stored, untold, failed, cancelled } = totals;
+  const done = stored + untold;
+  const progress = totals.bytes > 0 ? totals.sent / totals.bytes : files > 0 ? done / files : 0;
+
+  let summary = words.nothing;
+  if (running > 0) summary = words.doing(done, files);
+  else if (files + cancelled > 0) summary = words.result(totals);
+  else if (queued > 0) summary = words.ready(queued, size(totals.queuedBytes));
+  show($("summary"), join([summary, files + cancelled > 0 && queued > 0 && words.moreReady(queued)]));
+  show($("pace"), running === 0 ? "" : join([
+    words.bytes(size(totals.sent), size(totals.bytes)),
+    ...pace(totals.rate, totals.bytes - totals.sent),
+  ]));
+
+  $("total").hidden = running === 0;
+  $("total").value = progress;
+  $("stop").hidden = running === 0;
+  $("again").hidden = running > 0 || failed < 2;
+  $("clear").hidden = running > 0 || stored + untold + cancelled < 2;
+  $("upload").setAttribute("aria-disabled", String(queued === 0));
+  $("rows").hidden = rows.size === 0;
+  document.body.classList.toggle("has-files", rows.size > 0);
+  document.title = running > 0 ? `${percent.format(progress)} · ${words.title}` : words.title;
+}
+
+function remove(item) {
+  const { element } = rows.get(item);
+  const next = element.nextElementSibling ?? element.previousElementSibling;
+  const focused = element.contains(document.activeElement);
+  uploader.remove(item);
+  if (focused) (next?.querySelector(".icon-button") ?? $("file")).focus();
+}
+
+// ---------------------------------------------------------------- spoken
+
+/** What is said politely: what happens within a moment is said in one breath, so that 100 files are no torrent. */
+const news = { stored: [], untold: [], failed: [], cancelled: [] };
+let sayLater = 0;
+let sayIdle = false;
+
+function say(...sentences) {
+  $("live").textContent = sentences.join(words.sentences);
+}
+
+function hear(item) {
+  news[item.state].push(item);
+  hearLater();
+}
+
+function hearLater() {
+  if (!sayLater) sayLater = setTimeout(sayNews, 600);
+}
+
+function sayNews() {
+  sayLater = 0;
+  const sentences = [];
+  for (const [state, items] of Object.entries(news)) {
+    if (items.length === 0) continue;
+    const [{ file, error }] = items;
+    sentences.push(words.said[state](items.length, file.name, error ? explain(error, words) : ""));
+    items.length = 0;
+  }
+  const totals = uploader.totals;
+  if (sayIdle && totals.running === 0 && totals.files > 1) sentences.push(words.said.idle(words.result(totals)));
+  sayIdle = false;
+  if (sentences.length > 0) say(...sentences);
+}
+
+// ---------------------------------------------------------------- events of the uploader
+
+uploader.addEventListener("add", ({ detail: { item } }) => {
+  const row = new Row(item);
+  rows.set(item, row);
+  $("rows").append(row.element);
+});
+
+uploader.addEventListener("remove", ({ detail: { item } }) => {
+  const row = rows.get(item);
+  row.release();
+  row.element.remove();
+  rows.delete(item);
+  updateBar();
+});
+
+uploader.addEventListener("state", ({ detail: { item } }) => {
+  rows.get(item).update();
+  updateBar();
+});
+
+uploader.addEventListener("progress", ({ detail: { item } }) => {
+  rows.get(item).updateProgress();
+  updateBar();
+});
+
+for (const type of ["done", "fail", "cancel"]) {
+  uploader.addEventListener(type, ({ detail: { item } }) => hear(item));
+}
+
+uploader.addEventListener("idle", () => {
+  sayIdle = true;
+  updateBar();
+  hearLater();
+});
+
+/** A stalled upload sends no events; its speed must still fall. */
+setInterval(() => {
+  if (!uploader.running) return;
+  for (const row of rows.values()) if (row.item.state === "sending") row.updateProgress();
+  updateBar();
+}, 1000);
+
+addEventListener("beforeunload", (event) => {
+  if (!uploader.running) return;
+  event.preventDefault();
+  event.returnValue = true; // older browsers
+});
+
+// ---------------------------------------------------------------- hands
+
+function add(files, unreadable = 0) {
+  const added = uploader.add(files);
+  updateBar();
+  const sentences = [];
+  if (added.length > 0) sentences.push(words.said.added(added.length));
+  if (unreadable > 0) sentences.push(words.said.unreadable(unreadable));
+  if (sentences.length > 0) say(...sentences);
+}
+
+$("file").addEventListener("change", ({ target }) => {
+  add(target.files);
+  target.value = ""; // so that the same file can be chosen again
+});
+
+$("upload").addEventListener("click", () => {
+  const started = uploader.start();
+  say(started.length > 0 ? words.said.started(started.length) : words.nothingToSend);
+  if (uploader.items.length === 0) $("file").focus();
+});
+
+$("stop").addEventListener("click", () => {
+  for (const item of uploader.items.filter((each) => each.running).reverse()) uploader.cancel(item);
+  $("upload").focus();
+});
+
+$("again").addEventListener("click", () => {
+  for (const item of uploader.items) if (item.state === "failed") uploader.retry(item);
+  $("upload").focus();
+});
+
+$("clear").addEventListener("click", () => {
+  for (const item of uploader.items) if (["stored", "untold", "cancelled"].includes(item.state)) uploader.remove(item);
+  $("file").focus();
+});
+
+addEventListener("paste", ({ clipboardData }) => {
+  if (clipboardData?.files.length > 0) add(clipboardData.files);
+});
+
+// A file dropped beside the zone must not replace the page, so the whole window takes it.
+const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+let depth = 0;
+
+function drag(change) {
+  depth = Math.max(0, depth + change);
+  document.body.classList.toggle("dragging", depth > 0);
+}
+
+addEventListener("dragenter", (event) => carriesFiles(event) && drag(1));
+addEventListener("dragleave", (event) => carriesFiles(event) && drag(-1));
+addEventListener("dragover", (event) => {
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = "copy";
+});
+addEventListener("drop", async (event) => {
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  drag(-depth);
+  const { files, unreadable } = await filesIn(event.dataTransfer);
+  add(files, unreadable);
+});
+
+/** The dropped files, and those inside dropped folders. Entries must be taken before the first await. */
+async function filesIn({ items, files: plain }) {
+  const entries = Array.from(items, (each) => each.kind === "file" && each.webkitGetAsEntry?.());
+  const flat = [...plain];
+  if (!entries.some((entry) => entry && entry.isDirectory)) return { files: flat, unreadable: 0 };
+  const found = { files: [], unreadable: 0 };
+  for (const entry of entries) if (entry) await walk(entry, found);
+  return found;
+}
+
+async function walk(entry, found) {
+  try {
+    if (entry.isFile) {
+      found.files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (batch.length === 0) return;
+      for (const child of batch) await walk(child, found);
+    }
+  } catch {
+    found.unreadable += 1;
+  }
+}
+
+updateBar();
