@@ -1,0 +1,52 @@
+"""Browser uploads to Alibaba Cloud OSS for any WSGI application: signed forms, verified callbacks."""
+
+from .application import DirectUpload
+from .callback import CallbackParameters
+from .credentials import (
+    Credentials,
+    CredentialsProvider,
+    EnvironmentVariableCredentialsProvider,
+    StaticCredentialsProvider,
+)
+from .endpoints.callback import CallbackEndpoint
+from .endpoints.health import HealthEndpoint
+from .endpoints.signature import SignatureEndpoint
+from .endpoints.static import StaticSite
+from .exceptions import OSSWSGIError
+from .grant import Grant
+from .middleware.access_log import AccessLog
+from .middleware.authorization import AuthorizationPassthrough
+from .middleware.callback import CallbackGuard
+from .middleware.dispatcher import Dispatcher
+from .policy import PostPolicy
+from .presigner import PostPresigner, PresignedPost
+from .public_keys import PublicKeyStore
+from .settings import Settings
+from .upload import Upload
+from .verifier import CallbackVerifier
+
+__all__ = [
+    "AccessLog",
+    "AuthorizationPassthrough",
+    "CallbackEndpoint",
+    "CallbackGuard",
+    "CallbackParameters",
+    "CallbackVerifier",
+    "Credentials",
+    "CredentialsProvider",
+    "DirectUpload",
+    "Dispatcher",
+    "EnvironmentVariableCredentialsProvider",
+    "Grant",
+    "HealthEndpoint",
+    "OSSWSGIError",
+    "PostPolicy",
+    "PostPresigner",
+    "PresignedPost",
+    "PublicKeyStore",
+    "Settings",
+    "SignatureEndpoint",
+    "StaticCredentialsProvider",
+    "StaticSite",
+    "Upload",
+]

@@ -7,13 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Union
+from typing import Any
 
 from .exceptions import PolicyError
 
 #: ``{"field": "value"}`` or ``[operator, "$field", operand]`` or ``["content-length-range", min, max]``,
 #: with literal dollars in values already escaped.
-Condition = Union[dict[str, str], list[Any]]
+Condition = dict[str, str] | list[Any]
 
 _ONE_VALUE = frozenset({"eq", "starts-with"})
 _SEVERAL_VALUES = frozenset({"in", "not-in"})

@@ -75,16 +75,12 @@ class PostPresigner:
         clock: Callable[[], float],
         token: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
-        settings.require_bucket(credentials=credentials is None)
-        if credentials is None and settings.credentials is not None:
-            credentials = StaticCredentialsProvider(settings.credentials)
-        assert credentials is not None and settings.bucket and settings.host  # noqa: S101 - require_bucket saw to it
+        bucket, self._url = settings.place()
         self._settings = settings
-        self._credentials = credentials
+        self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
         self._clock = clock
         self._token = token
-        self._url = settings.host
-        self._bucket = policy.exactly("bucket", settings.bucket)
+        self._bucket = policy.exactly("bucket", bucket)
         self._callback = CallbackParameters(settings.callback_url).encode() if settings.callback_url else None
         self._v4_key: tuple[tuple[str, str, str], bytes] | None = None
 

@@ -27,7 +27,7 @@ OSS_PUBLIC_KEY_URLS = (
 _FETCHABLE = re.compile(r"https?://gosspublic\.alicdn\.com/callback_pub_key_v([0-9]{1,4})\.pem")
 
 _MIN_BITS, _MAX_BITS = 512, 8192
-_COOLDOWN = 30.0
+_COOLDOWN = 10.0
 _LIFETIME = 24 * 3600.0
 _MAX_FETCHED = 8
 
@@ -52,7 +52,7 @@ class PublicKeyStore:
     OSS's own two URLs have the shipped key; ``trusted`` adds pinned pairs ``{URL: PEM text}``. Without ``fetcher``
     (``url -> bytes``, raising FetchError) nothing else is believed. With it, and ``clock`` (seconds), further versions
     of OSS's key, ``https?://gosspublic.alicdn.com/callback_pub_key_v<digits>.pem`` and nothing that only resembles
-    it, are fetched over https: one fetch at a time, kept for a day, and after a failure none for 30 seconds.
+    it, are fetched over https: one fetch at a time, kept for a day, and after a failure none for 10 seconds.
 
     Raises ValueError for a pinned key that is none.
     """

@@ -156,22 +156,17 @@ class Settings:
         """Tell whether there is a bucket to upload to."""
         return self.bucket is not None
 
-    @property
-    def credentials(self) -> Credentials | None:
-        """Give the access key that is set here, or None."""
+    def credentials(self) -> Credentials:
+        """Give the access key that is set here; SettingsError if none is."""
         if self.access_key_id is None or self.access_key_secret is None:
-            return None
+            raise SettingsError("OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set.")
         return Credentials(self.access_key_id, self.access_key_secret, self.session_token)
 
-    def require_bucket(self, *, credentials: bool) -> None:
-        """Raise SettingsError unless there is a bucket and, with ``credentials``, an access key set here."""
-        problems = []
-        if not self.configured:
-            problems.append("OSS_BUCKET and OSS_REGION must be set (or OSS_HOST, if it has the usual form).")
-        if credentials and self.credentials is None:
-            problems.append("OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set.")
-        if problems:
-            raise SettingsError(*problems)
+    def place(self) -> tuple[str, str]:
+        """Give the bucket, and the host that takes its forms; SettingsError if none is set."""
+        if self.bucket is None or self.host is None:
+            raise SettingsError("OSS_BUCKET and OSS_REGION must be set (or OSS_HOST, if it has the usual form).")
+        return self.bucket, self.host
 
 
 TABLE: tuple[Setting, ...] = tuple(

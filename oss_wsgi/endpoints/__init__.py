@@ -1,0 +1,1 @@
+"""WSGI applications that serve their own root only."""

@@ -1,0 +1,1 @@
+"""WSGI middleware: each takes an application and can be used alone."""

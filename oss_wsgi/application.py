@@ -1,0 +1,169 @@
+"""Joins the rooms: the middleware and the endpoints over an application, and the page."""
+
+from __future__ import annotations
+
+import html
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from . import callback_url, responses
+from .credentials import CredentialsProvider
+from .endpoints.callback import CallbackEndpoint
+from .endpoints.health import HealthEndpoint
+from .endpoints.signature import SignatureEndpoint
+from .endpoints.static import StaticSite
+from .exceptions import SettingsError
+from .fetcher import HTTPSFetcher
+from .middleware.authorization import AuthorizationPassthrough
+from .middleware.callback import CallbackGuard
+from .middleware.dispatcher import Dispatcher, check_prefix
+from .presigner import PostPresigner
+from .public_keys import PublicKeyStore
+from .settings import Settings
+from .upload import Upload
+from .verifier import CallbackVerifier
+
+if TYPE_CHECKING:
+    import webob
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from .grant import Grant
+
+DEFAULT_PREFIX = "/oss"
+SIGNATURE_PATH = "/signature"
+CALLBACK_PATH = "/callback"
+HEALTH_PATH = "/health"
+
+log = logging.getLogger(__name__)
+
+
+class DirectUpload:
+    """Direct uploads to OSS for any WSGI application.
+
+    ``GET {prefix}/signature`` signs a form, ``POST {prefix}/callback`` receives OSS's verified report,
+    ``GET {prefix}/health`` says that all is well. Every other path goes to ``app`` untouched.
+
+        application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
+
+    :param authorize: ``(webob.Request) -> Grant | None``: what this request may upload; None refuses.
+    :param on_upload: ``(Upload) -> dict | None``: hears of each verified upload; adds members to the JSON answer.
+    :param forward_callback: hand a verified callback on to ``app``, whose own view answers it and finds the upload
+        in ``environ["oss_wsgi.upload"]``.
+    :param credentials: provider of the access key, asked for each signature; without it the settings' own is used.
+    :param public_keys: the keys that are believed; without it OSS's own and the settings' ``trusted_keys``.
+    :param clock: gives Unix seconds.
+
+    Raises SettingsError for settings that do not suffice.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        settings: Settings,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        authorize: Callable[[webob.Request], Grant | None] | None = None,
+        on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
+        forward_callback: bool = False,
+        credentials: CredentialsProvider | None = None,
+        public_keys: PublicKeyStore | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if forward_callback and on_upload is not None:
+            raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
+        check_prefix(prefix)
+        bucket, _ = settings.place()
+        urls = callback_url.split_urls(settings.callback_url) if settings.callback_url else []
+        receive = _moved_back(app, CALLBACK_PATH, prefix) if forward_callback else CallbackEndpoint(on_upload)
+        guard = CallbackGuard(
+            receive,
+            CallbackVerifier(public_keys or public_key_store(settings)),
+            bucket=bucket,
+            callback_urls=urls,
+        )
+        signature = SignatureEndpoint(
+            PostPresigner(settings, credentials, clock=clock),
+            authorize=authorize,
+            allow_anonymous=settings.allow_anonymous,
+            allowed_origins=settings.allowed_origins,
+        )
+        endpoints: dict[str, WSGIApplication] = {
+            SIGNATURE_PATH: signature,
+            CALLBACK_PATH: guard,
+            HEALTH_PATH: HealthEndpoint(),
+        }
+        self._app = Dispatcher(app, {prefix: AuthorizationPassthrough(_exactly(endpoints))})
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._app(environ, start_response)
+
+
+def _exactly(endpoints: Mapping[str, WSGIApplication]) -> WSGIApplication:
+    """Give an application that serves the endpoints' own paths, and 404 for all else."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        endpoint = endpoints.get(path)
+        if endpoint is None:
+            return responses.not_found(log, environ, start_response)
+        return endpoint({**environ, "SCRIPT_NAME": environ["SCRIPT_NAME"] + path, "PATH_INFO": ""}, start_response)
+
+    return application
+
+
+def _moved_back(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:
+    """Give an application that calls ``app`` with SCRIPT_NAME and PATH_INFO as they came."""
+    moved = prefix.encode().decode("latin-1") + path
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        script_name = environ["SCRIPT_NAME"].removesuffix(moved)
+        return app({**environ, "SCRIPT_NAME": script_name, "PATH_INFO": moved}, start_response)
+
+    return application
+
+
+def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = None) -> PublicKeyStore:
+    """Make the store of OSS's keys, those of the settings (PEM files) and those of ``trusted`` (PEM texts)."""
+    pinned = dict(trusted or {})
+    for url, file in settings.trusted_keys:
+        try:
+            pinned[url] = Path(file).read_text(encoding="ascii")
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"OSS_TRUSTED_KEYS: {file!r} cannot be read: {type(error).__name__}.") from error
+    try:
+        return PublicKeyStore(pinned, fetcher=HTTPSFetcher(), clock=time.monotonic)
+    except ValueError as error:
+        raise SettingsError(f"OSS_TRUSTED_KEYS: {error}") from error
+
+
+def upload_page(settings: Settings, *, prefix: str = DEFAULT_PREFIX) -> StaticSite:
+    """Make the site of the shipped page, which may talk to the signature endpoint below ``prefix`` and to the host."""
+    _, host = settings.place()
+    parts = urlsplit(host)
+    root = _static_folder()
+    shipped = f'data-server-url="{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}"'
+    own = f'data-server-url="{html.escape(quote(prefix[1:]))}{SIGNATURE_PATH}"'
+    index = (root / "index.html").read_bytes().replace(shipped.encode(), own.encode())
+    return StaticSite(
+        root,
+        content_security_policy=_page_policy(f"{parts.scheme}://{parts.netloc}"),
+        overrides={"/index.html": index},
+    )
+
+
+def _page_policy(oss: str) -> str:
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: {oss}; "
+        f"connect-src 'self' {oss}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def _static_folder() -> Path:
+    """Find the page's files: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).parent
+    installed = here / "static"
+    return installed if installed.is_dir() else here.parent / "static"

@@ -1,0 +1,49 @@
+"""The command line of the server, made from the table of settings."""
+
+from __future__ import annotations
+
+import argparse
+
+from . import application, settings
+
+
+def address(text: str) -> tuple[str, int]:
+    """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``:PORT``; port 0 is any free one."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not (colon and port.isascii() and port.isdigit() and int(port[:6]) < 65536) or (":" in host and not bracketed):
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as 127.0.0.1:8080, not {text!r}")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser; an option of a setting is found under its variable's name, and is text or None.
+
+    Secrets have no option, for a command line is public on its machine: they come by environment variables alone.
+    """
+    made = argparse.ArgumentParser(
+        description="Serve an upload page, its signatures and OSS's callbacks. "
+        "Without a bucket, a local OSS on this machine takes the files.",
+        epilog="Secrets come by environment variables alone: "
+        + ", ".join(row.variable for row in settings.TABLE if row.secret)
+        + ".",
+    )
+    server = made.add_argument_group("server")
+    server.add_argument("--listen", type=address, default="127.0.0.1:8080", metavar="HOST:PORT", help="%(default)s")
+    server.add_argument(
+        "--prefix", default=application.DEFAULT_PREFIX, help="where the endpoints are mounted; %(default)s"
+    )
+    server.add_argument("--access-log", action="store_true", help="log a line for each request")
+    local = made.add_argument_group("local OSS, without effect where a real bucket is configured")
+    local.add_argument("--local", action="store_true", help="use the local OSS although a bucket is configured")
+    local.add_argument(
+        "--local-listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="%(default)s"
+    )
+    local.add_argument("--local-dir", metavar="DIR", help="keep the files here; default: a temporary folder")
+    table = made.add_argument_group("settings, each also an environment variable")
+    for row in settings.TABLE:
+        if not row.secret:
+            meaning = f"{row.help} [{row.variable}{f'; {row.shown_default}' if row.shown_default else ''}]"
+            option = "--" + row.name.replace("_", "-")
+            table.add_argument(option, dest=row.variable, metavar="VALUE", help=meaning.replace("%", "%%"))
+    return made

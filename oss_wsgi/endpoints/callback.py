@@ -1,0 +1,56 @@
+"""Answers a verified upload callback."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from .. import responses
+from ..upload import Upload
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_MAX_ANSWER_BYTES = 1024 * 1024  # P§8.9
+
+log = logging.getLogger(__name__)
+
+
+class CallbackEndpoint:
+    """Application behind ``CallbackGuard``: hands the upload to ``on_upload`` and answers what OSS relays.
+
+    200 and ``{"Status": "Ok"}``, with the members that ``on_upload(upload) -> dict | None`` adds; the browser reads
+    them, so nothing secret belongs there. When ``on_upload`` raises, the answer is 500: the browser then hears from
+    OSS that the file is stored but the application was not told (203).
+    """
+
+    def __init__(self, on_upload: Callable[[Upload], dict[str, Any] | None] | None = None) -> None:
+        self._on_upload = on_upload
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO"):
+            return responses.not_found(log, environ, start_response)
+        if environ["REQUEST_METHOD"] != "POST":
+            return responses.method_not_allowed(log, environ, start_response, "POST")
+        upload = environ.get("oss_wsgi.upload")
+        if not isinstance(upload, Upload):
+            hint = "CallbackEndpoint must stand behind CallbackGuard, which puts the verified upload into the environ"
+            return responses.refuse(log, environ, start_response, 500, "not_guarded", hint)
+        try:
+            body = self._answer(upload)
+        except Exception as error:
+            log.exception("on_upload failed")
+            hint = f"on_upload raised {type(error).__name__}: the upload is not marked as handled"
+            return responses.refuse(log, environ, start_response, 500, "handler_failed", hint)
+        return responses.json_bytes(environ, start_response, 200, body)
+
+    def _answer(self, upload: Upload) -> bytes:
+        members = self._on_upload(upload) if self._on_upload is not None else None
+        if members is not None and not isinstance(members, dict):
+            raise TypeError(f"on_upload must return a dict or None, not {type(members).__name__}")
+        body = json.dumps({"Status": "Ok", **(members or {})}, allow_nan=False).encode()
+        if len(body) > _MAX_ANSWER_BYTES:
+            raise ValueError("on_upload returned more than 1 MB of JSON, which OSS does not relay")
+        return body

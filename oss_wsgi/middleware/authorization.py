@@ -1,0 +1,42 @@
+"""Gives back an Authorization header that the web server hid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .. import received
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+SOURCE_KEY = "oss_wsgi.authorization_source"
+
+
+class AuthorizationPassthrough:
+    """Middleware for any application that reads ``HTTP_AUTHORIZATION``: OSS callbacks, Basic, Bearer.
+
+    Apache keeps the header from CGI-style programs, mod_wsgi's included; the usual cures put it into some other
+    variable (``REDIRECT_HTTP_AUTHORIZATION`` after an internal redirect, say), where applications do not look.
+
+        application = AuthorizationPassthrough(application)
+
+    A usable ``HTTP_AUTHORIZATION`` is never touched. Where another key gave the value,
+    ``environ["oss_wsgi.authorization_source"]`` names it.
+
+    :param trusted_keys: further environ keys to believe, such as ``HTTP_X_AUTHORIZATION`` or ``REMOTE_USER``. A client
+        can send any ``HTTP_X_*`` header: name one only if the front server sets it for every request.
+    """
+
+    def __init__(self, app: WSGIApplication, *, trusted_keys: Sequence[str] = ()) -> None:
+        if isinstance(trusted_keys, str):
+            raise TypeError(f"trusted_keys must be a sequence of environ keys, not the text {trusted_keys!r}.")
+        self._app = app
+        self._trusted_keys = tuple(trusted_keys)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        found = received.authorization(environ, self._trusted_keys)
+        if found is not None and found[0] != "HTTP_AUTHORIZATION":
+            key, value = found
+            environ = {**environ, "HTTP_AUTHORIZATION": value, SOURCE_KEY: key}
+        return self._app(environ, start_response)

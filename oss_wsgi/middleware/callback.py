@@ -1,0 +1,111 @@
+"""Lets only verified upload callbacks through to an application."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .. import callback_url, received, responses
+from ..exceptions import (
+    BodyTooLargeError,
+    CallbackError,
+    KeyUnavailableError,
+    LengthRequiredError,
+    MalformedCallbackError,
+    UnverifiedError,
+)
+from ..upload import Upload
+from ..verifier import CallbackVerifier
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+UPLOAD_KEY = "oss_wsgi.upload"
+MAX_BODY_BYTES = 64 * 1024
+
+_STATUS = {
+    MalformedCallbackError: 400,
+    UnverifiedError: 403,
+    LengthRequiredError: 411,
+    BodyTooLargeError: 413,
+    KeyUnavailableError: 503,
+}
+
+log = logging.getLogger(__name__)
+
+
+class CallbackGuard:
+    """Middleware: a callback reaches ``app`` only if OSS signed its path, query and body.
+
+    ``app`` finds the verified ``Upload`` in ``environ["oss_wsgi.upload"]``, and the body to read again.
+    Everything else is refused with JSON: 400 malformed, 403 not verified, 405 not a POST, 411 no length,
+    413 over 64 KiB, 503 no key to verify with. What was wrong is said in the log, not in the answer.
+
+        application = CallbackGuard(receive, CallbackVerifier(), bucket="examplebucket")
+
+    What this proves: OSS sent exactly this path, query and body, at some time. What it does not prove: that the upload
+    was asked for by your server. One key serves all customers of OSS, and a signature never expires.
+
+    :param bucket: refuse reports of any other bucket; the callback's body must then name it.
+    :param callback_urls: the callback URLs as OSS knows them. Where a proxy strips or adds a prefix, their targets are
+        what OSS signed; nothing but these and the target as received is tried.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        verifier: CallbackVerifier,
+        *,
+        bucket: str | None = None,
+        callback_urls: Sequence[str] = (),
+    ) -> None:
+        self._app = app
+        self._verifier = verifier
+        self._bucket = bucket
+        self._targets = tuple(callback_url.request_target(url).encode() for url in callback_urls)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "POST":
+            return responses.method_not_allowed(log, environ, start_response, "POST")
+        try:
+            upload = self._verified(environ)
+        except CallbackError as error:
+            return responses.refuse(log, environ, start_response, _STATUS[type(error)], error.reason, error.hint)
+        environ = {
+            **environ,
+            UPLOAD_KEY: upload,
+            "wsgi.input": io.BytesIO(upload.body),
+            "CONTENT_LENGTH": str(len(upload.body)),
+        }
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        return self._app(environ, start_response)
+
+    def _verified(self, environ: WSGIEnvironment) -> Upload:
+        body = received.body(environ, MAX_BODY_BYTES)
+        found = received.authorization(environ)
+        target = self._matching_target(
+            received.request_target(environ),
+            body,
+            authorization=found[1] if found else "",
+            pub_key_url=(environ.get("HTTP_X_OSS_PUB_KEY_URL") or "").strip(" \t"),
+        )
+        upload = Upload.parse(body, environ.get("CONTENT_TYPE") or "", target.decode("utf-8", "replace"))
+        if self._bucket is not None and upload.bucket != self._bucket:
+            raise UnverifiedError("bucket_foreign", "the report is of another bucket than ours, or names none")
+        return upload
+
+    def _matching_target(self, target: bytes, body: bytes, *, authorization: str, pub_key_url: str) -> bytes:
+        """Give the target that the signature fits: the one received, or that of a configured callback URL."""
+        try:
+            self._verifier.verify(target=target, body=body, authorization=authorization, pub_key_url=pub_key_url)
+            return target
+        except UnverifiedError as failure:
+            for other in self._targets:
+                if self._verifier.is_valid(
+                    target=other, body=body, authorization=authorization, pub_key_url=pub_key_url
+                ):
+                    log.info("verified over the target of a configured callback URL, not over the one received")
+                    return other
+            raise failure

@@ -1,0 +1,133 @@
+"""What the client sent, out of a WSGI environ: the Authorization header, the raw request target, the body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes
+
+from .exceptions import BodyTooLargeError, LengthRequiredError, MalformedCallbackError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+# Apache puts REDIRECT_ before a variable at each internal redirect, of which it follows ten at the most.
+#: Keys that only the server can set, in the order to look; a client's header always becomes ``HTTP_<name>``.
+AUTHORIZATION_KEYS = (
+    "HTTP_AUTHORIZATION",
+    *("REDIRECT_" * count + "HTTP_AUTHORIZATION" for count in range(1, 11)),
+    "Authorization",
+    "HTTP-AUTHORIZATION",
+    "X_HTTP_AUTHORIZATION",
+)
+
+_BLANKS = " \t\r\n"
+_UNEXPANDED = re.compile(r"\(null\)|\$[0-9]")
+_AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_CHUNK = 65536
+
+
+def authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> tuple[str, str] | None:
+    """Give the environ key that holds a usable Authorization, and its value without blanks around it.
+
+    Usable is a text that is not empty and not something that a server's configuration failed to expand:
+    ``(null)``, ``$1``, ``%{...}``. The keys of ``trusted_keys`` come last.
+    """
+    for key in (*AUTHORIZATION_KEYS, *trusted_keys):
+        value = environ.get(key)
+        if isinstance(value, str):
+            value = value.strip(_BLANKS)
+            if value and not _UNEXPANDED.fullmatch(value) and "%{" not in value:
+                return key, value
+    return None
+
+
+def request_target(environ: WSGIEnvironment) -> bytes:
+    """Give path and query as they were sent, or as near to it as the environ allows.
+
+    The first of ``RAW_URI``, ``REQUEST_URI``, ``asgi.scope`` and ``RAW_PATH_INFO`` counts, for PATH_INFO is decoded,
+    and merged or cut by many servers; without any of them the target is rebuilt from SCRIPT_NAME and PATH_INFO.
+    """
+    query = _bytes(environ.get("QUERY_STRING") or "")
+    raw = next(_raw_targets(environ), None)
+    if raw is None:
+        path = _bytes(f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}")
+        raw = quote_from_bytes(_without_authority(path), safe="/!$&'()*+,:;=@~").encode()
+    else:
+        raw = _without_authority(raw.partition(b"#")[0])
+    if query and b"?" not in raw:
+        raw += b"?" + query
+    return raw
+
+
+def _raw_targets(environ: WSGIEnvironment) -> Iterator[bytes]:
+    for key in ("RAW_URI", "REQUEST_URI"):
+        if environ.get(key):
+            yield _bytes(environ[key])
+    scope = environ.get("asgi.scope")
+    if isinstance(scope, dict) and scope.get("raw_path"):
+        query = scope.get("query_string") or b""
+        yield scope["raw_path"] + (b"?" + query if query else b"")
+    if environ.get("RAW_PATH_INFO"):
+        yield _bytes(environ["RAW_PATH_INFO"])
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:  # a server that decodes as UTF-8, against PEP 3333
+        return text.encode("utf-8", "surrogateescape")
+
+
+def _without_authority(target: bytes) -> bytes:
+    """Cut ``scheme://authority`` off a target in absolute form (RFC 9112 section 3.2.2)."""
+    match = None if target.startswith(b"/") else _AUTHORITY.match(target)
+    rest = target[match.end() :] if match else target
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def body(environ: WSGIEnvironment, limit: int) -> bytes:
+    """Read the whole body, never more than ``limit`` bytes, and never without knowing where it ends.
+
+    Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError.
+    """
+    text = environ.get("CONTENT_LENGTH") or ""
+    chunked = "chunked" in (environ.get("HTTP_TRANSFER_ENCODING") or "").lower() or text == "-1"
+    stream = environ["wsgi.input"]
+    if text in ("", "-1") or (chunked and text == "0"):
+        if not (chunked and environ.get("wsgi.input_terminated")):
+            raise LengthRequiredError("length_required", "the request has no Content-Length")
+        data = _read(stream, limit + 1)
+        if len(data) > limit:
+            raise BodyTooLargeError("body_too_large", f"the chunked body is over {limit} bytes")
+        return data
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedCallbackError("content_length_malformed", "Content-Length is not a number in digits")
+    if len(text) > 18 or int(text) > limit:
+        raise BodyTooLargeError("body_too_large", f"the body is over {limit} bytes")
+    data = _read(stream, int(text))
+    if len(data) < int(text):
+        raise MalformedCallbackError("body_truncated", "the body is shorter than its Content-Length")
+    return data
+
+
+def _read(stream: object, size: int) -> bytes:
+    """Read until ``size`` bytes are there or the stream ends: a single read may bring less."""
+    data = bytearray()
+    while len(data) < size:
+        try:
+            piece = stream.read(min(_CHUNK, size - len(data)))  # type: ignore[attr-defined]
+        except OSError:
+            break
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
+def request_id(environ: WSGIEnvironment) -> str:
+    """Give OSS's request ID, for the log; ``-`` if there is none or it does not look like one."""
+    text = environ.get("HTTP_X_OSS_REQUEST_ID") or ""
+    return text if _REQUEST_ID.fullmatch(text) else "-"

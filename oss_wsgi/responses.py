@@ -1,0 +1,91 @@
+"""JSON answers, and refusals that say little to the client and more to the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from . import received
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+Headers = list[tuple[str, str]]
+
+_MESSAGES = {
+    400: "The request is malformed.",
+    403: "Not allowed.",
+    404: "There is nothing here.",
+    405: "This method is not allowed here.",
+    411: "Content-Length is required.",
+    413: "The body is too large.",
+    500: "The server failed to handle this.",
+    503: "This cannot be done right now; try again later.",
+}
+
+
+def json_bytes(
+    environ: WSGIEnvironment, start_response: StartResponse, status: int, body: bytes, headers: Headers | None = None
+) -> Iterable[bytes]:
+    """Answer with JSON that is encoded already; a HEAD request gets the headers alone."""
+    start_response(
+        f"{status} {HTTPStatus(status).phrase}",
+        [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *(headers or ()),
+        ],
+    )
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def json_response(
+    environ: WSGIEnvironment, start_response: StartResponse, status: int, payload: Any, headers: Headers | None = None
+) -> Iterable[bytes]:
+    """Answer with a value as JSON."""
+    return json_bytes(environ, start_response, status, json.dumps(payload).encode(), headers)
+
+
+def refuse(
+    log: logging.Logger,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: int,
+    reason: str,
+    hint: str,
+    *,
+    code: str | None = None,
+    message: str | None = None,
+    headers: Headers | None = None,
+) -> Iterable[bytes]:
+    """Log one line with the reason, the hint and OSS's request ID; answer ``{"error": {"code", "message"}}``.
+
+    The answer is generic, unless ``code`` and ``message`` say what a browser may know.
+    """
+    level = logging.ERROR if status == 500 else logging.WARNING
+    log.log(
+        level, "refused: status=%d reason=%s hint=%r request_id=%s", status, reason, hint, received.request_id(environ)
+    )
+    error = {"code": code or HTTPStatus(status).name.lower(), "message": message or _MESSAGES[status]}
+    return json_response(environ, start_response, status, {"error": error}, headers)
+
+
+def method_not_allowed(
+    log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, allowed: str
+) -> Iterable[bytes]:
+    """Refuse a method, 405; ``allowed`` is the text of the Allow header."""
+    hint = f"only {allowed} here"
+    return refuse(
+        log, environ, start_response, 405, "method_not_allowed", hint, message=f"Allowed here: {allowed}.",
+        headers=[("Allow", allowed)],
+    )  # fmt: skip
+
+
+def not_found(log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Refuse a path, 404."""
+    return refuse(log, environ, start_response, 404, "not_found", "no such path here")
