@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import waitress
 
-from oss_wsgi import application as rooms
-from oss_wsgi import command_line, credentials, responses
+from oss_wsgi.application import DEFAULT_PREFIX, DirectUpload, public_key_store, upload_page
+from oss_wsgi.command_line import parser
+from oss_wsgi.credentials import from_environ as access_key_from
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.middleware.access_log import AccessLog
+from oss_wsgi.responses import refuse
 from oss_wsgi.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,15 +49,15 @@ class CannotStartError(Exception):
     """Something that keeps the server from starting, in a sentence for the person who started it."""
 
 
-def site(settings: Settings, prefix: str = rooms.DEFAULT_PREFIX, **options: Any) -> WSGIApplication:
+def site(settings: Settings, prefix: str = DEFAULT_PREFIX, **options: Any) -> WSGIApplication:
     """Join the page and the endpoints."""
-    page = rooms.upload_page(settings, prefix=prefix)
-    return rooms.DirectUpload(page, settings, prefix=prefix, **options)
+    page = upload_page(settings, prefix=prefix)
+    return DirectUpload(page, settings, prefix=prefix, **options)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start."""
-    arguments = command_line.parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, _leave)
     try:
@@ -83,7 +85,7 @@ def run(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         settings = replace(settings, callback_url=settings.callback_url or own_callback)
         oss = start_local_oss(settings, arguments, url, stack)
         settings = replace(settings, host=oss.host)
-        keys = rooms.public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
+        keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
         app = site(settings, arguments.prefix, public_keys=keys)
     else:
         app = site(settings, arguments.prefix)
@@ -109,7 +111,7 @@ def run(arguments: Namespace, stack: contextlib.ExitStack) -> None:
 def local_environ(environ: dict[str, str]) -> dict[str, str]:
     """Give the environment with what the local OSS needs filled in; what is set keeps its meaning."""
     defaults = {"OSS_BUCKET": LOCAL_BUCKET, "OSS_REGION": LOCAL_REGION, "OSS_ALLOW_ANONYMOUS": "on"}
-    if not any(credentials.from_environ(environ)):
+    if not any(access_key_from(environ)):
         defaults["OSS_ACCESS_KEY_ID"] = f"local-{secrets.token_hex(8)}"
         defaults["OSS_ACCESS_KEY_SECRET"] = secrets.token_hex(16)
     filled = {name: value for name, value in defaults.items() if not environ.get(name)}
@@ -204,7 +206,7 @@ def _leave(number: int, frame: object) -> None:
 
 def _unconfigured(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     hint = "set OSS_BUCKET and the other OSS_* variables; the local OSS comes with `python server.py` alone"
-    return responses.refuse(log, environ, start_response, 503, "not_configured", hint, message="Not configured.")
+    return refuse(log, environ, start_response, 503, "not_configured", hint, message="Not configured.")
 
 
 def application_for(environ: dict[str, str]) -> WSGIApplication:

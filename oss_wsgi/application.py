@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from . import callback_url, responses
+from .callback_url import split_urls
 from .credentials import CredentialsProvider
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
@@ -23,6 +23,7 @@ from .middleware.callback import CallbackGuard
 from .middleware.dispatcher import Dispatcher, check_prefix
 from .presigner import PostPresigner
 from .public_keys import PublicKeyStore
+from .responses import not_found
 from .settings import Settings
 from .upload import Upload
 from .verifier import CallbackVerifier
@@ -77,7 +78,7 @@ class DirectUpload:
             raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
         check_prefix(prefix)
         bucket, _ = settings.place()
-        urls = callback_url.split_urls(settings.callback_url) if settings.callback_url else []
+        urls = split_urls(settings.callback_url) if settings.callback_url else []
         receive = _moved_back(app, CALLBACK_PATH, prefix) if forward_callback else CallbackEndpoint(on_upload)
         guard = CallbackGuard(
             receive,
@@ -109,7 +110,7 @@ def _exactly(endpoints: Mapping[str, WSGIApplication]) -> WSGIApplication:
         path = environ["PATH_INFO"]
         endpoint = endpoints.get(path)
         if endpoint is None:
-            return responses.not_found(log, environ, start_response)
+            return not_found(log, environ, start_response)
         return endpoint({**environ, "SCRIPT_NAME": environ["SCRIPT_NAME"] + path, "PATH_INFO": ""}, start_response)
 
     return application

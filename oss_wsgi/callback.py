@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import callback_url
+from .callback_url import problems as callback_url_problems
+from .callback_url import split_urls
 from .exceptions import PolicyError
 
 FORM = "application/x-www-form-urlencoded"
@@ -56,7 +57,7 @@ class CallbackParameters:
     host: str | None = None
 
     def __post_init__(self) -> None:
-        found = callback_url.problems(self.url)
+        found = callback_url_problems(self.url)
         if not self.body:
             found.append("The callback body must not be empty.")
         if self.body_type not in (FORM, JSON):
@@ -72,7 +73,7 @@ class CallbackParameters:
     @property
     def urls(self) -> list[str]:
         """Give the URLs one by one."""
-        return callback_url.split_urls(self.url)
+        return split_urls(self.url)
 
     def encode(self) -> str:
         """Give the text of the ``callback`` form field: compact JSON in Base64."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from . import application, settings
+from .application import DEFAULT_PREFIX
+from .settings import TABLE
 
 
 def address(text: str) -> tuple[str, int]:
@@ -25,13 +26,13 @@ def parser() -> argparse.ArgumentParser:
         description="Serve an upload page, its signatures and OSS's callbacks. "
         "Without a bucket, a local OSS on this machine takes the files.",
         epilog="Secrets come by environment variables alone: "
-        + ", ".join(row.variable for row in settings.TABLE if row.secret)
+        + ", ".join(row.variable for row in TABLE if row.secret)
         + ".",
     )
     server = made.add_argument_group("server")
     server.add_argument("--listen", type=address, default="127.0.0.1:8080", metavar="HOST:PORT", help="%(default)s")
     server.add_argument(
-        "--prefix", default=application.DEFAULT_PREFIX, help="where the endpoints are mounted; %(default)s"
+        "--prefix", default=DEFAULT_PREFIX, help="where the endpoints are mounted; %(default)s"
     )
     server.add_argument("--access-log", action="store_true", help="log a line for each request")
     local = made.add_argument_group("local OSS, without effect where a real bucket is configured")
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     local.add_argument("--local-dir", metavar="DIR", help="keep the files here; default: a temporary folder")
     table = made.add_argument_group("settings, each also an environment variable")
-    for row in settings.TABLE:
+    for row in TABLE:
         if not row.secret:
             meaning = f"{row.help} [{row.variable}{f'; {row.shown_default}' if row.shown_default else ''}]"
             option = "--" + row.name.replace("_", "-")

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from . import media_type, names
 from .exceptions import GrantError
+from .media_type import essence
+from .names import dir_problem, is_hidden, path_problem
 from .settings_check import MAX_EXPIRES, MAX_FORM_BYTES
 
 _ACLS = ("default", "private", "public-read", "public-read-write")
@@ -63,11 +64,11 @@ class Grant:
 
     def _place_problems(self) -> Iterator[str]:
         if self.dir:
-            problem = names.dir_problem(self.dir)
+            problem = dir_problem(self.dir)
             if problem:
                 yield f"dir: {problem}"
         if self.key is not None:
-            problem = names.path_problem(self.key) if self.key else "must not be empty."
+            problem = path_problem(self.key) if self.key else "must not be empty."
             if problem:
                 yield f"key: {problem}"
             elif self.dir and not self.key.startswith(self.dir):
@@ -80,7 +81,7 @@ class Grant:
         if self.expires is not None and not 0 < self.expires <= MAX_EXPIRES:
             yield f"expires must be 1 to {MAX_EXPIRES} seconds (7 days), not {self.expires}."
         for name in self.content_types or ():
-            if media_type.essence(name) != name or "*" in name:
+            if essence(name) != name or "*" in name:
                 yield f"content_types must list types like image/png, written out, not {name!r}."
 
     def _field_problems(self) -> Iterator[str]:
@@ -95,5 +96,5 @@ class Grant:
             if not _CUSTOM_NAME.fullmatch(name):
                 yield f"custom: {name!r} must be lower-case letters, digits and '_', without 'x:'."
         texts = [self.content_disposition or "", *self.metadata.values(), *self.custom.values()]
-        if any(names.is_hidden(character) for text in texts for character in text):
+        if any(is_hidden(character) for text in texts for character in text):
             yield "content_disposition, metadata and custom values must not hold control or invisible characters."

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import media_type, names, policy
 from .callback import CallbackParameters, body_template
 from .credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
 from .exceptions import CredentialsError, MalformedRequestError, OutsideGrantError
 from .grant import Grant
+from .media_type import essence
+from .names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
+from .policy import PostPolicy, content_length_range, eq, exactly, one_of, starts_with
 from .settings import Settings
 from .signer import v1, v4
 
@@ -80,7 +82,7 @@ class PostPresigner:
         self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
         self._clock = clock
         self._token = token
-        self._bucket = policy.exactly("bucket", bucket)
+        self._bucket = exactly("bucket", bucket)
         self._callback = CallbackParameters(settings.callback_url).encode() if settings.callback_url else None
         self._v4_key: tuple[tuple[str, str, str], bytes] | None = None
 
@@ -114,27 +116,27 @@ class PostPresigner:
         if credentials.expiration is not None:
             expire = min(expire, int(credentials.expiration.timestamp()))
 
-        fields = {"key": prefix + names.FILENAME_VARIABLE if key is None else key, "policy": ""}
+        fields = {"key": prefix + FILENAME_VARIABLE if key is None else key, "policy": ""}
         pinned = self._identity(credentials, now)
         conditions = [self._bucket]
         if key is None:
-            conditions.append(policy.starts_with("key", prefix))
+            conditions.append(starts_with("key", prefix))
         else:
-            conditions.append(policy.eq("key", key))
+            conditions.append(eq("key", key))
             pinned |= _exact_fields(grant, content_type)
         if content_type is None and types:
-            conditions.append(policy.one_of("content-type", types))
+            conditions.append(one_of("content-type", types))
         elif content_type is not None and key is None:
-            conditions.append(policy.eq("content-type", content_type))
+            conditions.append(eq("content-type", content_type))
         callback = self._callback_text(grant)
         if callback is not None:
             fields["callback"] = callback
             if settings.callback_required:
-                conditions.append(policy.exactly("callback", callback))
-        conditions += [policy.exactly(name, value) for name, value in pinned.items()]
-        conditions.append(policy.content_length_range(*sizes))
+                conditions.append(exactly("callback", callback))
+        conditions += [exactly(name, value) for name, value in pinned.items()]
+        conditions.append(content_length_range(*sizes))
 
-        text = policy.PostPolicy(expire, conditions).encode()
+        text = PostPolicy(expire, conditions).encode()
         fields |= {"policy": text, **pinned, **self._signature(credentials, now, text), "success_action_status": "200"}
         return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)
 
@@ -157,11 +159,11 @@ class PostPresigner:
         if not filename or len(filename) > _MAX_FILENAME:
             raise MalformedRequestError("filename_malformed", f"filename must have 1 to {_MAX_FILENAME} characters")
         if self._settings.upload_names == "unique":
-            name = names.unique_name(filename, v4.format_date(now)[:8], self._token())
+            name = unique_name(filename, v4.format_date(now)[:8], self._token())
         else:
-            name = names.original_name(filename)
+            name = original_name(filename)
         key = prefix + name
-        if len(key.encode()) > names.MAX_KEY_BYTES:
+        if len(key.encode()) > MAX_KEY_BYTES:
             raise MalformedRequestError("filename_malformed", "filename is too long together with the prefix")
         return prefix, key
 
@@ -199,11 +201,11 @@ class PostPresigner:
 def _check_type(content_type: str | None, types: Any) -> None:
     if content_type is None:
         return
-    essence = media_type.essence(content_type)
-    if essence is None:
+    name = essence(content_type)
+    if name is None:
         raise MalformedRequestError("content_type_malformed", "content_type must be a media type such as image/png")
-    if types and essence not in types:
-        raise OutsideGrantError("content_type_not_allowed", f"{essence} is not allowed: {', '.join(types)} are")
+    if types and name not in types:
+        raise OutsideGrantError("content_type_not_allowed", f"{name} is not allowed: {', '.join(types)} are")
 
 
 def _exact_fields(grant: Grant, content_type: str | None) -> dict[str, str]:

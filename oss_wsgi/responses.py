@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from . import received
+from .received import request_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -69,7 +69,7 @@ def refuse(
     """
     level = logging.ERROR if status == 500 else logging.WARNING
     log.log(
-        level, "refused: status=%d reason=%s hint=%r request_id=%s", status, reason, hint, received.request_id(environ)
+        level, "refused: status=%d reason=%s hint=%r request_id=%s", status, reason, hint, request_id(environ)
     )
     error = {"code": code or HTTPStatus(status).name.lower(), "message": message or _MESSAGES[status]}
     return json_response(environ, start_response, status, {"error": error}, headers)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from . import casts, settings_check
+from .casts import items, lower, pairs, switch, text, whole_number, words
 from .credentials import Credentials, from_environ
 from .exceptions import SettingsError
+from .settings_check import complete, unknown_name
 
 # Variables of other programs that share the prefix (P§13.2) and are none of our business.
 _OTHERS = frozenset({"OSS_STS_ROLE_ARN"})
@@ -31,7 +32,7 @@ def _row(
     variable: str,
     default: Any,
     meaning: str,
-    cast: Callable[[str], Any] = casts.text,
+    cast: Callable[[str], Any] = text,
     *,
     secret: bool = False,
     shown: str | None = None,
@@ -67,44 +68,44 @@ class Settings:
         "OSS_HOST", None, "where the form is posted; a custom domain goes here", shown="https://<bucket>.<endpoint>"
     )
     signature_version: str = _row(
-        "OSS_SIGNATURE_VERSION", "v4", "v4 or v1 (new accounts and buckets no longer accept v1)", casts.lower
+        "OSS_SIGNATURE_VERSION", "v4", "v4 or v1 (new accounts and buckets no longer accept v1)", lower
     )
     callback_url: str | None = _row(
         "OSS_CALLBACK_URL", None, "public URL of {prefix}/callback; up to 5 joined by ';'", shown="none: no callback"
     )
     callback_required: bool = _row(
-        "OSS_CALLBACK_REQUIRED", True, "OSS refuses an upload whose form lacks our callback", casts.switch
+        "OSS_CALLBACK_REQUIRED", True, "OSS refuses an upload whose form lacks our callback", switch
     )
     upload_dir: str = _row(
         "OSS_UPLOAD_DIR", "user-dir-prefix/", "prefix of the object names; ends in '/', or is empty for none"
     )
-    upload_expires: int = _row("OSS_UPLOAD_EXPIRES", 300, "seconds that a signature is valid", casts.whole_number)
-    upload_max_size: int = _row("OSS_UPLOAD_MAX_SIZE", 1048576000, "largest file, in bytes", casts.whole_number)
+    upload_expires: int = _row("OSS_UPLOAD_EXPIRES", 300, "seconds that a signature is valid", whole_number)
+    upload_max_size: int = _row("OSS_UPLOAD_MAX_SIZE", 1048576000, "largest file, in bytes", whole_number)
     upload_content_types: tuple[str, ...] = _row(
-        "OSS_UPLOAD_CONTENT_TYPES", (), "comma-separated list of the types allowed", casts.words, shown="any"
+        "OSS_UPLOAD_CONTENT_TYPES", (), "comma-separated list of the types allowed", words, shown="any"
     )
     upload_names: str = _row(
-        "OSS_UPLOAD_NAMES", "unique", "unique (made by the server) or original (the file's own, cleaned)", casts.lower
+        "OSS_UPLOAD_NAMES", "unique", "unique (made by the server) or original (the file's own, cleaned)", lower
     )
     ticket_secret: tuple[str, ...] = _row(
         "OSS_TICKET_SECRET",
         (),
         "secret of the upload tickets, 32 characters or more; several, comma-separated, rotate",
-        casts.items,
+        items,
         secret=True,
         shown="made at start",
     )
     allow_anonymous: bool = _row(
-        "OSS_ALLOW_ANONYMOUS", False, "sign for everybody when the application has no authorize", casts.switch
+        "OSS_ALLOW_ANONYMOUS", False, "sign for everybody when the application has no authorize", switch
     )
     allowed_origins: tuple[str, ...] = _row(
-        "OSS_ALLOWED_ORIGINS", (), "comma-separated origins that may read the signature", casts.words, shown="none"
+        "OSS_ALLOWED_ORIGINS", (), "comma-separated origins that may read the signature", words, shown="none"
     )
     trusted_keys: tuple[tuple[str, str], ...] = _row(
         "OSS_TRUSTED_KEYS",
         (),
         "further KEY_URL=PEM_FILE pairs, comma-separated, for a stand-in",
-        casts.pairs,
+        pairs,
         shown="none",
     )
 
@@ -126,7 +127,7 @@ class Settings:
             elif isinstance(value, list):
                 value = tuple(value)
             values[row.name] = value
-        problems += settings_check.complete(values)
+        problems += complete(values)
         if problems:
             raise SettingsError(*problems)
         for name, value in values.items():
@@ -140,7 +141,7 @@ class Settings:
         """
         known = {row.variable: row.name for row in TABLE}
         unknown = sorted(name for name in environ if name.startswith("OSS_") and name not in {*known, *_OTHERS})
-        problems = [settings_check.unknown_name(name, list(known)) for name in unknown]
+        problems = [unknown_name(name, list(known)) for name in unknown]
         values: dict[str, Any] = {name: environ[variable] for variable, name in known.items() if variable in environ}
         values["access_key_id"], values["access_key_secret"], values["session_token"] = from_environ(environ)
         try:

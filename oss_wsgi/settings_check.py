@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from . import callback_url, media_type, names
+from .callback_url import problems as callback_url_problems
+from .media_type import essence
+from .names import dir_problem
 
 MAX_FORM_BYTES = 5 * 1024**3  # P§2.6
 MAX_EXPIRES = 7 * 24 * 3600  # P§5.4
@@ -121,20 +123,20 @@ def _limits(values: dict[str, Any]) -> Iterator[str]:
         yield f"OSS_UPLOAD_EXPIRES must be 1 to {MAX_EXPIRES} seconds (7 days), not {values['upload_expires']}."
     if not 0 < values["upload_max_size"] <= MAX_FORM_BYTES:
         yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {MAX_FORM_BYTES} bytes (5 GB), not {values['upload_max_size']}."
-    problem = names.dir_problem(values["upload_dir"])
+    problem = dir_problem(values["upload_dir"])
     if problem:
         yield f"OSS_UPLOAD_DIR: {problem}"
 
 
 def _callback(values: dict[str, Any]) -> Iterator[str]:
     if values["callback_url"]:
-        for problem in callback_url.problems(values["callback_url"]):
+        for problem in callback_url_problems(values["callback_url"]):
             yield f"OSS_CALLBACK_URL: {problem}"
 
 
 def _lists(values: dict[str, Any]) -> Iterator[str]:
     for name in values["upload_content_types"]:
-        if media_type.essence(name) != name or "*" in name:
+        if essence(name) != name or "*" in name:
             yield f"OSS_UPLOAD_CONTENT_TYPES must list types like image/png, written out, not {name!r}."
     for origin in values["allowed_origins"]:
         if origin != "*" and not _ORIGIN.fullmatch(origin):

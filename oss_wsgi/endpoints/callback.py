@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .. import responses
+from ..responses import json_bytes, method_not_allowed, not_found, refuse
 from ..upload import Upload
 
 if TYPE_CHECKING:
@@ -31,20 +31,20 @@ class CallbackEndpoint:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO"):
-            return responses.not_found(log, environ, start_response)
+            return not_found(log, environ, start_response)
         if environ["REQUEST_METHOD"] != "POST":
-            return responses.method_not_allowed(log, environ, start_response, "POST")
+            return method_not_allowed(log, environ, start_response, "POST")
         upload = environ.get("oss_wsgi.upload")
         if not isinstance(upload, Upload):
             hint = "CallbackEndpoint must stand behind CallbackGuard, which puts the verified upload into the environ"
-            return responses.refuse(log, environ, start_response, 500, "not_guarded", hint)
+            return refuse(log, environ, start_response, 500, "not_guarded", hint)
         try:
             body = self._answer(upload)
         except Exception as error:
             log.exception("on_upload failed")
             hint = f"on_upload raised {type(error).__name__}: the upload is not marked as handled"
-            return responses.refuse(log, environ, start_response, 500, "handler_failed", hint)
-        return responses.json_bytes(environ, start_response, 200, body)
+            return refuse(log, environ, start_response, 500, "handler_failed", hint)
+        return json_bytes(environ, start_response, 200, body)
 
     def _answer(self, upload: Upload) -> bytes:
         members = self._on_upload(upload) if self._on_upload is not None else None

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .. import responses
+from ..responses import json_response, method_not_allowed, not_found
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -19,7 +19,7 @@ class HealthEndpoint:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO"):
-            return responses.not_found(log, environ, start_response)
+            return not_found(log, environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return responses.method_not_allowed(log, environ, start_response, "GET, HEAD")
-        return responses.json_response(environ, start_response, 200, {"status": "ok"})
+            return method_not_allowed(log, environ, start_response, "GET, HEAD")
+        return json_response(environ, start_response, 200, {"status": "ok"})

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from .. import responses
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
 from ..grant import Grant
 from ..presigner import PostPresigner
+from ..responses import Headers, json_response, method_not_allowed, not_found, refuse
 
 if TYPE_CHECKING:
     import webob
@@ -52,27 +52,27 @@ class SignatureEndpoint:
         if self._allowed_origins:
             start_response = self._with_cors(environ, start_response)
         if environ.get("PATH_INFO"):
-            return responses.not_found(log, environ, start_response)
+            return not_found(log, environ, start_response)
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
             start_response("204 No Content", [("Allow", _ALLOWED)])
             return []
         if method not in ("GET", "HEAD"):
-            return responses.method_not_allowed(log, environ, start_response, _ALLOWED)
+            return method_not_allowed(log, environ, start_response, _ALLOWED)
         try:
             return self._sign(environ, start_response)
         except (MalformedRequestError, OutsideGrantError) as error:
             status = 400 if isinstance(error, MalformedRequestError) else 403
             message = f"{error.hint[0].upper()}{error.hint[1:]}."
-            return responses.refuse(
+            return refuse(
                 log, environ, start_response, status, error.reason, error.hint, code=error.reason, message=message
             )
         except GrantError as error:
-            return responses.refuse(log, environ, start_response, 403, "grant_refused", str(error))
+            return refuse(log, environ, start_response, 403, "grant_refused", str(error))
         except CredentialsError as error:
-            return responses.refuse(log, environ, start_response, 503, "credentials_unavailable", str(error))
+            return refuse(log, environ, start_response, 503, "credentials_unavailable", str(error))
         except OSSWSGIError as error:
-            return responses.refuse(log, environ, start_response, 500, "not_signed", str(error))
+            return refuse(log, environ, start_response, 500, "not_signed", str(error))
 
     def _sign(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         parameters = _parameters(environ)
@@ -84,7 +84,7 @@ class SignatureEndpoint:
             grant = Grant()
         else:
             hint = "nobody may upload yet: give DirectUpload an authorize callable, or set OSS_ALLOW_ANONYMOUS=on"
-            return responses.refuse(log, environ, start_response, 403, "anonymous", hint)
+            return refuse(log, environ, start_response, 403, "anonymous", hint)
         size = parameters.get("size")
         form = self._presigner.presign(
             grant,
@@ -92,12 +92,12 @@ class SignatureEndpoint:
             content_type=parameters.get("content_type") or None,
             size=None if size is None else _size(size),
         )
-        return responses.json_response(environ, start_response, 200, form.payload())
+        return json_response(environ, start_response, 200, form.payload())
 
     def _with_cors(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
         """Add the CORS headers to whatever is answered, refusals included (Fetch standard, CORS protocol)."""
         origin = environ.get("HTTP_ORIGIN") or ""
-        headers: responses.Headers = []
+        headers: Headers = []
         if "*" in self._allowed_origins:
             headers.append(("Access-Control-Allow-Origin", "*"))
         else:
@@ -110,7 +110,7 @@ class SignatureEndpoint:
             if asked:
                 headers.append(("Access-Control-Allow-Headers", asked))
 
-        def start(status: str, answered: responses.Headers, exc_info: Any = None) -> Any:
+        def start(status: str, answered: Headers, exc_info: Any = None) -> Any:
             return start_response(status, [*answered, *headers], exc_info)
 
         return start
@@ -147,7 +147,7 @@ class _Authorizer:
 
 
 def _refusal(status: int, reason: str, hint: str) -> WSGIApplication:
-    return lambda environ, start_response: responses.refuse(log, environ, start_response, status, reason, hint)
+    return lambda environ, start_response: refuse(log, environ, start_response, status, reason, hint)
 
 
 def _parameters(environ: WSGIEnvironment) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from .. import responses
+from ..responses import Headers, method_not_allowed, not_found
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class _File(NamedTuple):
     body: bytes
     etag: str
-    headers: responses.Headers
+    headers: Headers
 
 
 class StaticSite:
@@ -95,9 +95,9 @@ class StaticSite:
             return []
         file = self._files.get(path or "/")
         if file is None:
-            return responses.not_found(log, environ, start_response)
+            return not_found(log, environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return responses.method_not_allowed(log, environ, start_response, "GET, HEAD")
+            return method_not_allowed(log, environ, start_response, "GET, HEAD")
         if _matches(environ.get("HTTP_IF_NONE_MATCH") or "", file.etag):
             kept = [header for header in file.headers if header[0] not in ("Content-Type", "Content-Length")]
             start_response("304 Not Modified", kept)

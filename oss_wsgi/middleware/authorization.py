@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .. import received
+from ..received import authorization as find_authorization
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -35,7 +35,7 @@ class AuthorizationPassthrough:
         self._trusted_keys = tuple(trusted_keys)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        found = received.authorization(environ, self._trusted_keys)
+        found = find_authorization(environ, self._trusted_keys)
         if found is not None and found[0] != "HTTP_AUTHORIZATION":
             key, value = found
             environ = {**environ, "HTTP_AUTHORIZATION": value, SOURCE_KEY: key}

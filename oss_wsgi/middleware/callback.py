@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .. import callback_url, received, responses
+from ..callback_url import request_target as target_of
 from ..exceptions import (
     BodyTooLargeError,
     CallbackError,
@@ -16,6 +16,10 @@ from ..exceptions import (
     MalformedCallbackError,
     UnverifiedError,
 )
+from ..received import authorization as find_authorization
+from ..received import body as read_body
+from ..received import request_target
+from ..responses import method_not_allowed, refuse
 from ..upload import Upload
 from ..verifier import CallbackVerifier
 
@@ -64,15 +68,15 @@ class CallbackGuard:
         self._app = app
         self._verifier = verifier
         self._bucket = bucket
-        self._targets = tuple(callback_url.request_target(url).encode() for url in callback_urls)
+        self._targets = tuple(target_of(url).encode() for url in callback_urls)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "POST":
-            return responses.method_not_allowed(log, environ, start_response, "POST")
+            return method_not_allowed(log, environ, start_response, "POST")
         try:
             upload = self._verified(environ)
         except CallbackError as error:
-            return responses.refuse(log, environ, start_response, _STATUS[type(error)], error.reason, error.hint)
+            return refuse(log, environ, start_response, _STATUS[type(error)], error.reason, error.hint)
         environ = {
             **environ,
             UPLOAD_KEY: upload,
@@ -83,10 +87,10 @@ class CallbackGuard:
         return self._app(environ, start_response)
 
     def _verified(self, environ: WSGIEnvironment) -> Upload:
-        body = received.body(environ, MAX_BODY_BYTES)
-        found = received.authorization(environ)
+        body = read_body(environ, MAX_BODY_BYTES)
+        found = find_authorization(environ)
         target = self._matching_target(
-            received.request_target(environ),
+            request_target(environ),
             body,
             authorization=found[1] if found else "",
             pub_key_url=(environ.get("HTTP_X_OSS_PUB_KEY_URL") or "").strip(" \t"),
