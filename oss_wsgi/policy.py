@@ -17,6 +17,7 @@ Condition = dict[str, str] | list[Any]
 
 _ONE_VALUE = frozenset({"eq", "starts-with"})
 _SEVERAL_VALUES = frozenset({"in", "not-in"})
+_END_OF_TIME = 253402300799  # 9999-12-31T23:59:59Z: four digits for the year
 
 
 def escape(value: str) -> str:
@@ -75,7 +76,12 @@ class PostPolicy:
     conditions: Sequence[Condition]
 
     def __post_init__(self) -> None:
-        if isinstance(self.expiration, datetime) and self.expiration.tzinfo is None:
+        expiration = self.expiration
+        if isinstance(expiration, datetime):
+            good = expiration.tzinfo is not None
+        else:
+            good = type(expiration) in (int, float) and 0 <= expiration <= _END_OF_TIME
+        if not good:
             raise PolicyError("The expiration must be an aware datetime (UTC, say) or Unix seconds.")
         if not self.conditions:
             raise PolicyError("A policy must have at least one condition.")
@@ -107,7 +113,8 @@ def _check(condition: Condition) -> None:
         good = type(low) is int and type(high) is int and 0 <= low <= high
     else:
         operator, field, operand = condition
-        good = isinstance(field, str) and (
+        good = isinstance(operator, str) and isinstance(field, str)
+        good = good and (
             (operator in _ONE_VALUE and isinstance(operand, str))
             or (
                 operator in _SEVERAL_VALUES

@@ -1,0 +1,203 @@
+"""PostPolicy: every condition form, dollar escapes, times in UTC, compact JSON, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oss_wsgi.exceptions import PolicyError
+from oss_wsgi.policy import (
+    PostPolicy,
+    content_length_range,
+    eq,
+    escape,
+    exactly,
+    format_time,
+    none_of,
+    one_of,
+    starts_with,
+)
+
+VECTORS = Path(__file__).parent / "vectors"
+V1 = {vector["name"]: vector for vector in json.loads((VECTORS / "policy_v1.json").read_text(encoding="utf-8"))}
+V4 = json.loads((VECTORS / "policy_v4.json").read_text(encoding="utf-8"))["policies"][0]
+NOON = 1733230800  # 2024-12-03T13:00:00Z
+BUCKET = exactly("bucket", "examplebucket")
+
+
+def test_the_policy_of_the_v1_vector_is_made_byte_for_byte() -> None:
+    policy = PostPolicy(NOON, [BUCKET, content_length_range(1, 10485760), starts_with("key", "user/eric/")])
+    assert policy.json() == V1["V1-made-here"]["document"]
+    assert policy.encode() == V1["V1-made-here"]["policy"]
+
+
+def test_the_policy_of_the_v4_vector_is_made_byte_for_byte() -> None:
+    policy = PostPolicy(
+        NOON,
+        [
+            BUCKET,
+            exactly("x-oss-signature-version", "OSS4-HMAC-SHA256"),
+            exactly("x-oss-credential", "LTAI5tExampleKeyId000001/20241203/cn-hangzhou/oss/aliyun_v4_request"),
+            exactly("x-oss-date", "20241203T121212Z"),
+            content_length_range(1, 10485760),
+            eq("success_action_status", "201"),
+            starts_with("key", "user/eric/"),
+            one_of("content-type", ["image/jpeg", "image/png"]),
+            none_of("cache-control", ["no-cache"]),
+        ],
+    )
+    assert policy.json() == V4["document"]
+    assert policy.encode() == V4["policy"]
+
+
+def test_the_conditions_of_the_published_java_policy_are_the_same_when_decoded() -> None:
+    ours = PostPolicy(
+        datetime(2020, 3, 19, 3, 44, 6, tzinfo=timezone.utc),
+        [
+            exactly("bucket", "gen-post-policy"),
+            eq("key", "user/eric/${filename}"),
+            starts_with("key", "user/eric"),
+            starts_with("x-oss-meta-tag", "dummy_etag"),
+            content_length_range(1, 1024),
+        ],
+    )
+    assert json.loads(ours.json())["conditions"] == json.loads(V1["V1-A"]["document"])["conditions"]
+
+
+def test_a_literal_dollar_is_written_so_that_json_gives_backslash_dollar() -> None:
+    assert escape("a$b$") == r"a\$b\$"
+    text = PostPolicy(NOON, [eq("key", "user/eric/${filename}")]).json()
+    assert '["eq","$key","user/eric/\\\\${filename}"]' in text
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        exactly("key", "a$b"),
+        eq("key", "a$b"),
+        starts_with("key", "a$b"),
+        one_of("key", ["a$b", "c"]),
+        none_of("key", ["a$b", "c"]),
+    ],
+    ids=["exactly", "eq", "starts-with", "in", "not-in"],
+)
+def test_every_condition_form_escapes_its_values_and_not_its_field(condition: Any) -> None:
+    text = PostPolicy(NOON, [condition]).json()
+    assert r"a\\$b" in text
+    assert r"\\$key" not in text
+
+
+def test_the_document_has_two_members_and_no_blank() -> None:
+    policy = PostPolicy(NOON, [BUCKET, content_length_range(0, 0)])
+    assert policy.json() == (
+        '{"expiration":"2024-12-03T13:00:00.000Z","conditions":[{"bucket":"examplebucket"},["content-length-range",0,0]]}'
+    )
+
+
+def test_chinese_is_written_as_utf_8_and_not_escaped() -> None:
+    encoded = PostPolicy(NOON, [starts_with("key", "用户/42/")]).encode()
+    assert "用户/42/".encode() in base64.b64decode(encoded, validate=True)
+
+
+@pytest.mark.parametrize(
+    "expiration",
+    [
+        NOON,
+        datetime(2024, 12, 3, 13, tzinfo=timezone.utc),
+        datetime(2024, 12, 3, 21, tzinfo=timezone(timedelta(hours=8))),
+        datetime(2024, 12, 3, 13, 0, 0, 999_999, tzinfo=timezone.utc),
+    ],
+    ids=["seconds", "utc", "other-zone", "fraction-cut-off"],
+)
+def test_every_expiration_is_written_in_utc_and_never_later(expiration: Any) -> None:
+    assert json.loads(PostPolicy(expiration, [BUCKET]).json())["expiration"] == "2024-12-03T13:00:00.000Z"
+
+
+def test_the_time_does_not_follow_the_local_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        assert format_time(NOON) == "2024-12-03T13:00:00.000Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@given(timestamp=st.integers(min_value=0, max_value=253402300799))
+@settings(max_examples=50, deadline=None)
+def test_the_time_can_be_read_back(timestamp: int) -> None:
+    read = datetime.strptime(format_time(timestamp), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    assert read.timestamp() == timestamp
+
+
+@given(value=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_any_text_comes_back_out_of_base64_json_and_the_escape(value: str) -> None:
+    document = json.loads(base64.b64decode(PostPolicy(NOON, [eq("key", value)]).encode(), validate=True))
+    assert document["conditions"][0][2].replace("\\$", "$") == value
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {},
+        {"a": "b", "c": "d"},
+        {"a": 1},
+        {"a": ["b"]},
+        {1: "b"},
+        [],
+        ["eq", "$key"],
+        ["eq", "$key", "a", "b"],
+        ["eq", "$key", ["a"]],
+        ["eq", "$key", 1],
+        ["eq", 1, "a"],
+        ["EQ", "$key", "a"],
+        ["like", "$key", "a"],
+        [["eq"], "$key", "a"],
+        [None, "$key", "a"],
+        ["in", "$key", "a"],
+        ["in", "$key", []],
+        ["in", "$key", ["a", 1]],
+        ["not-in", "$key", "a"],
+        ["content-length-range", 1],
+        ["content-length-range", 2, 1],
+        ["content-length-range", -1, 1],
+        ["content-length-range", "0", "1"],
+        ["content-length-range", 0, 1.5],
+        ["content-length-range", False, True],
+        "eq",
+        None,
+    ],
+    ids=repr,
+)
+def test_what_is_no_condition_is_refused_in_words(condition: Any) -> None:
+    with pytest.raises(PolicyError, match="is no condition: write"):
+        PostPolicy(NOON, [BUCKET, condition])
+
+
+def test_a_policy_without_conditions_is_refused() -> None:
+    with pytest.raises(PolicyError, match="at least one condition"):
+        PostPolicy(NOON, [])
+
+
+@pytest.mark.parametrize(
+    "expiration",
+    [datetime(2024, 12, 3), 10**20, -1, float("nan"), float("inf"), "2024-12-03T13:00:00Z", None, True],
+    ids=repr,
+)
+def test_an_expiration_that_is_no_time_is_refused(expiration: Any) -> None:
+    with pytest.raises(PolicyError, match="expiration"):
+        PostPolicy(expiration, [BUCKET])
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(PolicyError, match="surrogate"):
+        PostPolicy(NOON, [eq("key", "\ud800")]).encode()
