@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import shutil
 import tempfile
@@ -68,6 +69,8 @@ class LocalOSS:
         allow_private_callback: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if not re.fullmatch("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
+            raise ValueError(f"a bucket name has 3 to 63 lower-case letters, digits and hyphens, not {bucket!r}")
         self.bucket = bucket
         self.region = region
         self.access_key_id = access_key_id or f"LOCAL{secrets.token_hex(10)}"

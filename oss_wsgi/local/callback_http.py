@@ -7,6 +7,7 @@ import io
 import socket
 import ssl
 import time
+from collections.abc import Callable
 
 from .callback_request import CallbackError, CallbackReply, CallbackRequest
 from .callback_sender import MAX_ANSWER_SIZE
@@ -15,14 +16,15 @@ from .callback_sender import MAX_ANSWER_SIZE
 class HTTPTransport:
     """:param timeout: seconds for connecting, sending and reading together; OSS has 5 (P§8.9)."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, *, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> None:
         self._timeout = timeout
+        self._tls = tls
 
     def __call__(self, request: CallbackRequest) -> CallbackReply:
         deadline = time.monotonic() + self._timeout
         address = f"{request.url.host}:{request.url.port}"
         try:
-            with _connect(request, deadline) as connection:
+            with self._connect(request, deadline) as connection:
                 address = "{}:{}".format(*connection.getpeername()[:2])
                 connection.settimeout(_remaining(deadline))
                 connection.sendall(_bytes(request))
@@ -36,24 +38,24 @@ class HTTPTransport:
         except (OSError, http.client.HTTPException):
             raise CallbackError("Error status : 502.") from None
 
-
-def _connect(request: CallbackRequest, deadline: float) -> socket.socket:
-    url = request.url
-    try:
-        connection = socket.create_connection((url.host, url.port), _remaining(deadline))
-    except TimeoutError:
-        raise
-    except (OSError, UnicodeError):
-        message = "Error status : -1. OSS can not connect to your callbackUrl, please check it."
-        raise CallbackError(message) from None
-    if url.scheme == "http":
-        return connection
-    try:
-        # The host name always goes along (SNI): Python verifies certificates in no other way.
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=url.host)
-    except BaseException:
-        connection.close()
-        raise
+    def _connect(self, request: CallbackRequest, deadline: float) -> socket.socket:
+        url = request.url
+        try:
+            connection = socket.create_connection((url.host, url.port), _remaining(deadline))
+        except TimeoutError:
+            raise
+        except (OSError, UnicodeError):
+            message = "Error status : -1. OSS can not connect to your callbackUrl, please check it."
+            raise CallbackError(message) from None
+        if url.scheme == "http":
+            return connection
+        try:
+            connection.settimeout(_remaining(deadline))
+            # The host name always goes along (SNI): Python verifies certificates in no other way.
+            return self._tls().wrap_socket(connection, server_hostname=url.host)
+        except BaseException:
+            connection.close()
+            raise
 
 
 def _bytes(request: CallbackRequest) -> bytes:
@@ -68,8 +70,8 @@ def _read_reply(connection: _TimedConnection) -> CallbackReply:
         headers = {name.lower(): response.getheader(name, "") for name, _ in response.getheaders()}
         if response.chunked:
             headers.pop("content-length", None)
-        # Nothing is read beyond what OSS accepts: http.client stops at the Content-Length, if there is one.
-        body = response.read(MAX_ANSWER_SIZE) if "content-length" in headers else b""
+        # A body without a length that OSS accepts is not waited for.
+        body = response.read() if response.length and response.length <= MAX_ANSWER_SIZE else b""
         return CallbackReply(response.status, headers, body)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from .answer import Answer, xml_text
+from .answer import Answer, Headers, xml_text
 
 TROUBLESHOOT = "https://api.aliyun.com/troubleshoot?q="
 
@@ -19,11 +19,13 @@ class OSSError(Exception):
         self.message = message
         self.ec = ec
         self.members = members
+        #: what the answer carries beside its XML
+        self.headers: Headers = []
 
     def answer(self, request_id: str, host_id: str) -> Answer:
         elements = {"Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": host_id}
         elements.update(self.members)
-        headers = [("Content-Type", "application/xml")]
+        headers = [*self.headers, ("Content-Type", "application/xml")]
         if self.ec:
             elements.update({"EC": self.ec, "RecommendDoc": TROUBLESHOOT + self.ec})
             headers.append(("x-oss-ec", self.ec))

@@ -16,6 +16,8 @@ CHUNK_SIZE = 256 * 1024
 MAX_NAME_SIZE = 8 * 1024
 MAX_VALUE_SIZE = 2 * 1024 * 1024
 MAX_FIELDS_SIZE = 8 * 1024 * 1024
+# An object of the largest size, the fields before it, and room for what follows it.
+MAX_BODY_SIZE = 5 * 1024**3 + 2 * MAX_FIELDS_SIZE
 
 
 class Readable(Protocol):
@@ -57,7 +59,7 @@ class Form:
             assert isinstance(event, bytes)  # noqa: S101
             yield event
         for event in self._events:
-            if isinstance(event, multipart.MultipartSegment) and event.name == "file":
+            if isinstance(event, multipart.MultipartSegment) and (event.name or "").lower() == "file":
                 message = "POST requires exactly one file upload per request."
                 raise OSSError(400, "IncorrectNumberOfFilesInPOSTRequest", message, "0006-00000107")
         if self._whole and not hmac.compare_digest(self._whole.digest(), self._content_md5):
@@ -97,12 +99,12 @@ class Form:
                     break
                 assert isinstance(event, bytes)  # noqa: S101
                 value += event
-                total += len(event)
                 if len(value) > MAX_VALUE_SIZE:
                     raise OSSError(400, "FieldItemTooLong", "Your value of form field is too long.", "0006-00000110")
-                if total > MAX_FIELDS_SIZE:
-                    message = "Your POST request fields preceding the upload file were too large."
-                    raise OSSError(400, "MaxPOSTPreDataLengthExceededError", message, "0006-00000112")
+            total += len(value)
+            if total > MAX_FIELDS_SIZE:
+                message = "Your POST request fields preceding the upload file were too large."
+                raise OSSError(400, "MaxPOSTPreDataLengthExceededError", message, "0006-00000112")
             self._add(name, bytes(value))
         raise malformed_post()
 
@@ -121,6 +123,8 @@ def _body(environ: Mapping[str, Any]) -> tuple[Readable, int]:
         raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
     if not (length.isascii() and length.isdigit()) or len(length) > 18:
         raise invalid_argument("The Content-Length is not valid.", name="Content-Length", value=length)
+    if int(length) > MAX_BODY_SIZE:
+        raise invalid_argument("Post body size must be less than 5G.")
     return environ["wsgi.input"], int(length)
 
 

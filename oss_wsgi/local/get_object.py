@@ -63,27 +63,29 @@ def _answer(stored: StoredObject, file: BinaryIO, environ: Mapping[str, Any]) ->
     if _is_unmodified(stored, environ):
         return Answer(304, headers)
     headers.append(("Content-Type", header_value(stored.content_type)))
-    start, length = _range(environ.get("HTTP_RANGE", ""), stored.size)
-    status = 200
-    if length != stored.size:
-        status = 206
+    asked = _range(environ.get("HTTP_RANGE", ""), stored.size)
+    start, length = asked or (0, stored.size)
+    if asked:
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{stored.size}"))
     headers.append(("Content-Length", str(length)))
+    status = 206 if asked else 200
     return Answer(status, headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else FileRange(file, start, length))
 
 
-def _range(header: str, size: int) -> tuple[int, int]:
-    """Start and length. A header that is no single range is ignored, as OSS does."""
+def _range(header: str, size: int) -> tuple[int, int] | None:
+    """Start and length; None for a header that is no single range, which OSS ignores."""
     match = _RANGE.fullmatch(header.strip())
     if not match or match[0] == "bytes=-" or (match[1] and match[2] and int(match[2]) < int(match[1])):
-        return 0, size
+        return None
     if match[1]:
         start, last = int(match[1]), min(int(match[2] or size), size - 1)
     else:
         start, last = size - min(int(match[2]), size), size - 1
     if start >= size:
         message = "The requested range cannot be satisfied."
-        raise OSSError(416, "InvalidRange", message, ActualObjectSize=str(size), RangeRequested=header)
+        error = OSSError(416, "InvalidRange", message, ActualObjectSize=str(size), RangeRequested=header)
+        error.headers = [("Content-Range", f"bytes */{size}")]
+        raise error
     return start, last - start + 1
 
 

@@ -13,15 +13,14 @@ from .callback_parameters import CallbackParameters, parse_callback
 from .callback_request import CallbackError
 from .callback_sender import CallbackSender
 from .callback_url import check_address
+from .callback_values import callback_values
 from .errors import OSSError, invalid_argument
 from .form import Form
-from .image_info import read_image_info
 from .object_headers import content_type, forbids_overwrite, object_headers, redirect
 from .policy_check import check_policy, size_range, too_large, too_small
 from .policy_document import parse_policy
 from .signature_check import Account, check_signature
 from .storage import Storage, StoredObject
-from .substitution import Value
 
 MAX_KEY_SIZE = 1023
 
@@ -68,8 +67,7 @@ class PostObject:
                 raise too_small(incoming.size, limit)
             stored = incoming.commit(key, kind, headers, now=self.clock(), forbid_overwrite=forbid_overwrite)
         if callback:
-            values = self._values(callback, stored, fields, environ, request_id)
-            return self._call_back(callback, values, stored, request_id, host, public_key_url)
+            return self._call_back(callback, stored, form, environ, request_id, public_key_url)
         return _answer(stored, fields.get("success_action_status", ""), location, self.bucket, host)
 
     def _callback(self, fields: Mapping[str, str]) -> CallbackParameters | None:
@@ -78,51 +76,28 @@ class PostObject:
             check_address(url, allow_private=self.allow_private_callback, resolve=self.resolve)
         return callback
 
-    def _values(
-        self,
-        callback: CallbackParameters,
-        stored: StoredObject,
-        fields: Mapping[str, str],
-        environ: Mapping[str, Any],
-        request_id: str,
-    ) -> dict[str, Value]:
-        values: dict[str, Value] = {name: value for name, value in fields.items() if name.startswith("x:")}
-        values |= {
-            "bucket": self.bucket,
-            "object": stored.key,
-            "etag": stored.etag,
-            "size": stored.size,
-            "mimeType": stored.content_type,
-            "crc64": stored.crc64,
-            "contentMd5": stored.content_md5,
-            "clientIp": environ.get("REMOTE_ADDR", ""),
-            "reqId": request_id,
-            "operation": "PostObject",
-        }
-        image = read_image_info(self.storage.path(stored)) if "${imageInfo." in callback.body else None
-        if image:
-            values["imageInfo.width"] = image.width
-            values["imageInfo.height"] = image.height
-            values["imageInfo.format"] = image.format
-        return values
-
     def _call_back(
         self,
         callback: CallbackParameters,
-        values: Mapping[str, Value],
         stored: StoredObject,
+        form: Form,
+        environ: Mapping[str, Any],
         request_id: str,
-        host: str,
         public_key_url: str,
     ) -> Answer:
+        client_ip, path = environ.get("REMOTE_ADDR", ""), self.storage.path(stored)
+        values = callback_values(
+            stored, path, form.fields, bucket=self.bucket, client_ip=client_ip, request_id=request_id
+        )
         try:
             body = self.sender.send(
                 callback, values, bucket=self.bucket, request_id=request_id, public_key_url=public_key_url
             )
-        except CallbackError as failure:
+        except CallbackError as error:
             # 203 is a 2xx: the object stays, and only this answer says that the application was not told.
-            answer = OSSError(203, "CallbackFailed", failure.message, failure.ec).answer(request_id, host)
-            return Answer(203, stored.checksum_headers + answer.headers, answer.body)
+            failure = OSSError(203, "CallbackFailed", error.message, error.ec)
+            failure.headers = stored.checksum_headers
+            raise failure from None
         return Answer(200, [*stored.checksum_headers, ("Content-Type", "application/json")], body)
 
 

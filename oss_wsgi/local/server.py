@@ -7,18 +7,16 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from waitress import wasyncore  # type: ignore[import-untyped]
-from waitress.server import create_server  # type: ignore[import-untyped]
+from waitress import wasyncore
+from waitress.server import create_server
 
-from .policy_check import MAX_OBJECT_SIZE
+from .form import MAX_BODY_SIZE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from .application import LocalOSS
 
-# An object of the largest size, with the 8 MB of fields before it and room for what follows it.
-MAX_BODY_SIZE = MAX_OBJECT_SIZE + 16 * 1024 * 1024
 THREADS = 8
 
 
@@ -37,7 +35,7 @@ class LocalOSSServer:
         oss.url = self.url
         self._thread: threading.Thread | None = None
         self._channels: dict[int, Any] = {}
-        self._server = create_server(
+        self._server: Any = create_server(
             self._application,
             self._channels,
             sockets=[self._socket],
@@ -45,6 +43,10 @@ class LocalOSSServer:
             ident="AliyunOSS",
             recv_bytes=256 * 1024,
             max_request_body_size=MAX_BODY_SIZE,
+            # Above this waitress waits for the client; its default would put answers into a file as well.
+            outbuf_high_watermark=1024 * 1024,
+            # A browser that cancels an upload is no error.
+            log_socket_errors=False,
             expose_tracebacks=False,
             clear_untrusted_proxy_headers=False,
         )

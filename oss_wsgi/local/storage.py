@@ -83,7 +83,10 @@ class Storage:
         """The object and its content, which stays readable when another upload replaces it meanwhile."""
         with self._lock:
             stored = self.get(key)
-            return (stored, self.path(stored).open("rb")) if stored else None
+            try:
+                return (stored, self.path(stored).open("rb")) if stored else None
+            except FileNotFoundError:  # somebody tidied the directory
+                return None
 
     def path(self, stored: StoredObject) -> Path:
         return self._directory / Path(stored.file).name

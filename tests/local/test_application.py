@@ -1,0 +1,183 @@
+import io
+import logging
+import re
+
+import pytest
+from webtest import TestApp
+
+from oss_wsgi.local import LocalOSS
+
+from .form_client import BOUNDARY, NOW, form, policy, post, sign_v1
+
+
+def code(response):
+    return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
+
+
+def test_every_answer_carries_the_headers_of_oss_once(app):
+    response = app.get("/examplebucket/none", status=404)
+    names = [name.lower() for name, _ in response.headerlist]
+    assert sorted(names) == sorted(set(names))
+    assert response.headers["Server"] == "AliyunOSS"
+    assert response.headers["Date"] == "Tue, 03 Dec 2024 12:12:12 GMT"
+    assert re.fullmatch("674EF59C[0-9A-F]{16}", response.headers["x-oss-request-id"])
+    assert response.headers["x-oss-server-time"] == "0"
+    assert response.headers["x-oss-ec"] == "0026-00000001"
+    assert response.xml.findtext("RequestId") == response.headers["x-oss-request-id"]
+    assert response.xml.findtext("HostId") == "localhost:80"
+
+
+def test_the_urls_follow_the_base_url(make_oss):
+    oss = make_oss()
+    oss.url = "http://127.0.0.1:9000"
+    assert oss.host == "http://127.0.0.1:9000/examplebucket"
+    assert oss.public_key_url == "http://127.0.0.1:9000/callback_pub_key.pem"
+
+
+def test_the_public_key_is_served_outside_of_the_bucket(app, oss):
+    response = app.get("/callback_pub_key.pem")
+    assert response.text == oss.public_key_pem
+    assert response.text.startswith("-----BEGIN PUBLIC KEY-----\n")
+    assert app.head("/callback_pub_key.pem").body == b""
+    app.get("/callback_pub_key.pem", headers={"Host": "examplebucket.localhost"}, status=404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/nobucket/a"), ("POST", "/nobucket"), ("POST", "/nobucket/"), ("PUT", "/nobucket/a")]
+)
+def test_another_bucket_does_not_exist(app, method, path):
+    response = app.request(path, method=method, status=404)
+    assert code(response) == (404, "NoSuchBucket", "0015-00000101")
+    assert response.xml.findtext("BucketName") == "nobucket"
+
+
+def test_a_bucket_that_only_the_host_names_does_not_exist_either(app):
+    response = app.post("/", headers={"Host": "other.oss-cn-hangzhou.aliyuncs.com"}, status=404)
+    assert response.xml.findtext("BucketName") == "other"
+
+
+@pytest.mark.parametrize("path", ["/", "/examplebucket", "/examplebucket/"])
+def test_nothing_is_listed_for_strangers(app, path):
+    assert code(app.get(path, status=403)) == (403, "AccessDenied", "0003-00000001")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("PUT", "/examplebucket/a", "Object"),
+        ("DELETE", "/examplebucket/a", "Object"),
+        ("PATCH", "/examplebucket", "Bucket"),
+        ("POST", "/examplebucket/a", "Object"),
+        ("POST", "/", "Service"),
+    ],
+)
+def test_other_methods_are_not_allowed(app, method, path, kind):
+    response = app.request(path, method=method, status=405)
+    assert code(response)[1] == "MethodNotAllowed"
+    assert (response.xml.findtext("Method"), response.xml.findtext("ResourceType")) == (method, kind)
+
+
+@pytest.mark.parametrize(
+    ("path", "host"),
+    [
+        ("/examplebucket", "localhost"),
+        ("/examplebucket/", "127.0.0.1:8081"),
+        ("/", "examplebucket.localhost:8081"),
+        ("/", "examplebucket.oss-cn-hangzhou.aliyuncs.com"),
+        ("/examplebucket", "examplebucket.localhost"),
+    ],
+)
+def test_a_form_is_accepted_by_path_and_by_host(app, oss, path, host):
+    post(app, form({"key": "a", **sign_v1(oss, policy())}), path=path, headers={"Host": host}, status=204)
+
+
+def test_keys_and_secrets_are_made_when_none_are_given(make_oss):
+    first, second = make_oss(), make_oss()
+    assert first.access_key_id != second.access_key_id
+    assert first.access_key_secret != second.access_key_secret
+    assert len(first.access_key_secret) >= 30
+
+
+def test_no_secret_shows_in_a_repr(make_oss):
+    oss = make_oss(security_token="the-token")
+    for text in (repr(oss), repr(vars(oss)["_post_object"])):
+        assert oss.access_key_secret not in text
+        assert "the-token" not in text
+
+
+def test_without_a_directory_objects_live_until_close(make_oss):
+    oss = make_oss(directory=None)
+    post(TestApp(oss), form({"key": "a", **sign_v1(oss, policy())}), status=204)
+    assert list((oss.directory / "examplebucket").glob("a-*"))
+    oss.close()
+    assert not oss.directory.exists()
+    oss.close()
+
+
+def test_a_directory_that_was_given_stays(make_oss, tmp_path):
+    directory = tmp_path / "kept"
+    with make_oss(directory=str(directory)) as oss:
+        post(TestApp(oss), form({"key": "a", **sign_v1(oss, policy())}), status=204)
+    with make_oss(directory=directory) as oss:
+        assert TestApp(oss).get("/examplebucket/a").body == b"hi oss"
+
+
+@pytest.mark.parametrize("bucket", ["", "ab", "Examplebucket", "../x", "a_b", "-ab", "a" * 64])
+def test_a_name_that_no_bucket_can_have_is_refused(bucket):
+    with pytest.raises(ValueError, match="bucket name has 3 to 63"):
+        LocalOSS(bucket)
+
+
+def test_a_fault_of_our_own_is_an_internal_error_that_is_logged(app, oss, caplog):
+    (oss.directory / "examplebucket" / ".incoming").rmdir()
+    with caplog.at_level(logging.ERROR, "oss_wsgi.local"):
+        response = post(app, form({"key": "a", **sign_v1(oss, policy())}))
+    assert code(response)[:2] == (500, "InternalError")
+    assert response.headers["x-oss-request-id"] in caplog.text
+    assert oss.access_key_secret not in caplog.text
+
+
+NOISE = [b"", b"\x00", b"\r\n", b"--", b'"', b"\xff\xfe", b"%00", b"${filename}", b"; ", b"\xe4\xb8"]
+
+
+def strange_requests():
+    """Whole requests with one part of them replaced by noise."""
+    payload = form({"key": "a", "OSSAccessKeyId": "id", "policy": "e30=", "Signature": "x", "callback": "e30="})
+    for noise in NOISE:
+        text = noise.decode("latin-1")
+        for part in (b"key", b"e30=", b"file", b"form-data", b"text/plain", BOUNDARY.encode(), b"\r\n\r\n"):
+            yield payload.replace(part, noise, 1), {}
+        yield payload, {"CONTENT_TYPE": text}
+        yield payload, {"CONTENT_TYPE": f"multipart/form-data; boundary={text}"}
+        yield payload, {"CONTENT_LENGTH": text}
+        yield payload, {"HTTP_HOST": text}
+        yield payload, {"HTTP_CONTENT_MD5": text}
+        yield payload, {"HTTP_X_OSS_OBJECT_ACL": text}
+        yield payload, {"PATH_INFO": f"/{text}"}
+        yield payload, {"PATH_INFO": f"/examplebucket/{text}"}
+        for method in ("GET", "HEAD", "OPTIONS", "", "\xff"):
+            yield payload, {"REQUEST_METHOD": method, "PATH_INFO": f"/examplebucket/{text}", "HTTP_RANGE": text}
+
+
+def test_no_bytes_of_a_stranger_are_an_internal_error(oss):
+    for payload, changes in strange_requests():
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "/examplebucket",
+            "SERVER_NAME": "127.0.0.1",
+            "CONTENT_TYPE": f"multipart/form-data; boundary={BOUNDARY}",
+            "CONTENT_LENGTH": str(len(payload)),
+            "wsgi.input": io.BytesIO(payload),
+            **changes,
+        }
+        answers = []
+        b"".join(oss(environ, lambda status, headers, answers=answers: answers.append((status, headers))))
+        ((status, headers),) = answers
+        assert 400 <= int(status[:3]) < 500, (payload, changes)
+        assert all(value.encode("latin-1") is not None for _, value in headers)
+
+
+def test_the_clock_is_the_one_that_was_given(make_oss):
+    ticks = iter([NOW, NOW + 0.25])
+    response = TestApp(make_oss(clock=lambda: next(ticks))).get("/", status=403)
+    assert response.headers["x-oss-server-time"] == "250"

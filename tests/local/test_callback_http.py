@@ -1,0 +1,212 @@
+import contextlib
+import socket
+import ssl
+import threading
+from datetime import datetime, timedelta, timezone
+from ipaddress import IPv4Address
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from oss_wsgi.local.callback_http import HTTPTransport
+from oss_wsgi.local.callback_request import CallbackError, CallbackRequest
+from oss_wsgi.local.callback_url import parse_callback_url
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Peer:
+    """A server of one connection: keeps what it reads, sends what it is told, hangs up or waits."""
+
+    def __init__(self, *answer, hang=False, pause=0.0, until=b"\r\n\r\nabc", tls=None):
+        self._answer, self._hang, self._pause, self._until, self._tls = answer, hang, pause, until, tls
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.received = b""
+        self.released = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        # A client that refuses the certificate, or has waited long enough, breaks off.
+        with (
+            contextlib.suppress(OSError),
+            self._socket,
+            self._socket.accept()[0] as accepted,
+            self._secured(accepted) as connection,
+        ):
+            while self._until not in self.received and (data := connection.recv(65536)):
+                self.received += data
+            for part in self._answer:
+                connection.sendall(part)
+                self.released.wait(self._pause)
+            if self._hang:
+                self.released.wait(10)
+
+    def _secured(self, connection):
+        return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
+
+    def close(self):
+        self.released.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def peer():
+    peers = []
+
+    def start(*answer, **options):
+        peers.append(Peer(*answer, **options))
+        return peers[-1]
+
+    yield start
+    for each in peers:
+        each.close()
+
+
+def request(port, scheme="http"):
+    headers = [("Host", "app.example"), ("Content-Length", "3"), ("x-oss-tag", "CALLBACK")]
+    return CallbackRequest(parse_callback_url(f"{scheme}://127.0.0.1:{port}/a%20b?c=%2F"), headers, b"abc")
+
+
+def send(port, *, timeout=5.0, **options):
+    return HTTPTransport(timeout)(request(port, **options))
+
+
+def test_the_request_goes_out_as_it_was_signed(peer):
+    server = peer(OK)
+    send(server.port)
+    assert server.received == (
+        b"POST /a%20b?c=%2F HTTP/1.1\r\nHost: app.example\r\nContent-Length: 3\r\nx-oss-tag: CALLBACK\r\n\r\nabc"
+    )
+
+
+def test_status_headers_and_body_come_back(peer):
+    reply = send(peer(OK).port)
+    assert (reply.status, reply.body) == (200, b"{}")
+    assert reply.headers == {"content-type": "application/json", "content-length": "2"}
+
+
+def test_nothing_is_read_beyond_the_content_length(peer):
+    assert send(peer(OK + b"more", hang=True).port).body == b"{}"
+
+
+def test_a_redirect_is_not_followed(peer):
+    answer = b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    assert send(peer(answer).port).status == 301
+
+
+def test_a_chunked_answer_has_no_length(peer):
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    assert "content-length" not in send(peer(answer).port).headers
+
+
+def test_an_answer_without_length_is_not_waited_for(peer):
+    reply = send(peer(b"HTTP/1.1 200 OK\r\n\r\n{}", hang=True).port)
+    assert (reply.headers, reply.body) == ({}, b"")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([b"HTTP/1.1 200 OK\r\n"], id="half a head"),
+        pytest.param([OK[:-1]], id="half a body"),
+    ],
+)
+def test_a_peer_that_falls_silent_runs_into_the_time_out(peer, answer):
+    server = peer(*answer, hang=True)
+    with pytest.raises(CallbackError) as caught:
+        send(server.port, timeout=0.2)
+    assert caught.value.message == (
+        f"Error status : -1 127.0.0.1:{server.port} reply timeout, cost:200ms, timeout:200ms"
+        " (err -4, errno115, Operation now in progress)."
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"", id="hung up"),
+        pytest.param(b"hello\r\n\r\n", id="no HTTP"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000 + b"\r\n\r\n", id="endless header"),
+    ],
+)
+def test_a_peer_that_speaks_no_http_is_a_bad_gateway(peer, answer):
+    with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
+        send(peer(answer).port)
+
+
+def test_a_cut_body_is_a_bad_gateway(peer):
+    with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
+        send(peer(OK[:-1]).port)
+
+
+def test_the_time_out_is_for_the_whole_exchange_and_not_for_each_byte(peer):
+    server = peer(*(bytes([byte]) for byte in OK), pause=0.05)
+    with pytest.raises(CallbackError, match="reply timeout"):
+        send(server.port, timeout=0.2)
+
+
+@pytest.mark.parametrize("length", [b"x", b"-1", b"0", b"9999999"])
+def test_a_body_whose_length_oss_refuses_is_not_waited_for(peer, length):
+    reply = send(peer(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n{", hang=True).port)
+    assert (reply.headers["content-length"], reply.body) == (length.decode(), b"")
+
+
+def test_a_peer_without_tls_is_a_bad_gateway(peer):
+    # A TLS handshake begins with the byte 16.
+    server = peer(b"HTTP/1.1 400 Bad Request\r\n\r\n", until=b"\x16")
+    with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
+        send(server.port, scheme="https")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate of 127.0.0.1, signed by itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    path.write_bytes(key.private_bytes(pem, *form) + made.public_bytes(pem))
+    return path
+
+
+@pytest.fixture
+def secure_peer(peer, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return lambda *answer: peer(*answer, tls=context)
+
+
+def test_https_is_spoken_with_a_certificate_that_verifies(secure_peer, certificate):
+    server = secure_peer(OK)
+    transport = HTTPTransport(5.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    assert transport(request(server.port, scheme="https")).body == b"{}"
+    assert server.received.endswith(b"abc")
+
+
+def test_a_refused_connection_has_its_own_message():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(CallbackError, match="OSS can not connect to your callbackUrl, please check it"):
+        send(port)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_bad_gateway(secure_peer):
+    server = secure_peer(OK)
+    with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
+        send(server.port, scheme="https")
+    assert server.received == b""

@@ -1,0 +1,108 @@
+import pytest
+
+from oss_wsgi.local.callback_parameters import CallbackParameters
+from oss_wsgi.local.callback_request import CallbackError, CallbackReply
+from oss_wsgi.local.callback_sender import MAX_ANSWER_SIZE, CallbackSender, accepted_body
+from oss_wsgi.local.callback_url import parse_callback_url
+from oss_wsgi.local.keys import CallbackKey
+
+
+def reply(body=b'{"a":1}', status=200, length=None):
+    return CallbackReply(status, {"content-length": str(len(body)) if length is None else length}, body)
+
+
+@pytest.mark.parametrize("body", [b'{"a":1}', b"[]", b"1", b"null", '"中"'.encode(), b' {"a": "\\ud83d"} '])
+def test_a_json_answer_is_relayed_byte_for_byte(body):
+    assert accepted_body(reply(body)) == body
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "ec"),
+    [
+        pytest.param(reply(status=301), "Error status : 301.", "203", id="301"),
+        pytest.param(reply(status=201), "Error status : 201.", "203", id="201"),
+        pytest.param(reply(status=204), "Error status : 204.", "203", id="204"),
+        pytest.param(reply(status=500), "Error status : 500.", "203", id="500"),
+        pytest.param(
+            CallbackReply(200, {}, b"{}"),
+            "Error Status : 400.User server missing content-length.",
+            "203",
+            id="no length",
+        ),
+        *(
+            pytest.param(
+                reply(length=length),
+                "Error Status : 400.User server return invalid conent-length value.",
+                "203",
+                id=f"length {length!a}",
+            )
+            for length in ("0", "-1", "x", "", "7, 7", "٧")
+        ),
+        *(
+            pytest.param(
+                reply(length=length),
+                "Error Status : 400.User server return too long content-length value.",
+                "203",
+                id=f"length {length}",
+            )
+            for length in (str(MAX_ANSWER_SIZE + 1), "9" * 30)
+        ),
+        pytest.param(reply(length="8"), "Error status : 502.", "203", id="cut"),
+        *(
+            pytest.param(reply(body), "Response body is not valid json format.", "205", id=ascii(body))
+            for body in (b"OK", b'\xef\xbb\xbf{"a":1}', b'{"a":NaN}', b"\xff", b"<a/>", b"[" * 100000)
+        ),
+    ],
+)
+def test_any_other_answer_is_a_failure_with_the_text_of_oss(answer, message, ec):
+    with pytest.raises(CallbackError) as caught:
+        accepted_body(answer)
+    assert (caught.value.message, caught.value.ec) == (message, f"0007-00000{ec}")
+
+
+def test_an_answer_of_one_megabyte_is_relayed():
+    body = b'"' + b"x" * (MAX_ANSWER_SIZE - 2) + b'"'
+    assert accepted_body(reply(body)) == body
+
+
+class Transport:
+    """Answers each URL as told, and keeps the order."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.called = []
+
+    def __call__(self, request):
+        self.called.append(request)
+        answer = self.answers[request.url.host]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def send(transport, *urls):
+    parameters = CallbackParameters(
+        [parse_callback_url(url) for url in urls], "", "a=${size}", "application/x-www-form-urlencoded"
+    )
+    return CallbackSender(CallbackKey.generate(512), transport, lambda: 0.0).send(
+        parameters, {"size": 6}, bucket="examplebucket", request_id="id", public_key_url="http://k/"
+    )
+
+
+def test_the_urls_are_tried_in_order_until_one_answers():
+    transport = Transport(a=reply(status=500), b=CallbackError("down"), c=reply(b'"c"'), d=reply(b'"d"'))
+    assert send(transport, "a/1", "b/2", "c/3", "d/4") == b'"c"'
+    assert [request.url.target for request in transport.called] == ["/1", "/2", "/3"]
+
+
+def test_each_url_gets_its_own_signature_over_the_same_body():
+    transport = Transport(a=reply(status=500), b=reply())
+    send(transport, "a/1", "b/2")
+    first, second = transport.called
+    assert first.body == second.body == b"a=6"
+    assert dict(first.headers)["Authorization"] != dict(second.headers)["Authorization"]
+
+
+def test_the_last_failure_is_reported():
+    with pytest.raises(CallbackError, match="Error status : 404"):
+        send(Transport(a=reply(status=500), b=reply(status=404)), "a", "b")

@@ -1,0 +1,166 @@
+import base64
+import hashlib
+import io
+
+import pytest
+
+from oss_wsgi.local.errors import OSSError
+from oss_wsgi.local.form import CHUNK_SIZE, Form
+
+from .form_client import BOUNDARY, body, part
+
+
+def environ(payload, **changes):
+    return {
+        "CONTENT_TYPE": f"multipart/form-data; boundary={BOUNDARY}",
+        "CONTENT_LENGTH": str(len(payload)),
+        "wsgi.input": io.BytesIO(payload),
+        **changes,
+    }
+
+
+def read(payload, **changes):
+    form = Form(environ(payload, **changes))
+    return form, b"".join(form.chunks())
+
+
+def refusal(payload, **changes):
+    with pytest.raises(OSSError) as caught:
+        read(payload, **changes)
+    return caught.value.status, caught.value.code
+
+
+FILE = part("file", "hi oss", filename="a.txt", content_type="text/plain; charset=utf-8")
+
+
+def test_fields_come_by_lower_case_name_and_the_file_by_its_headers():
+    form, content = read(body(part("Key", "a/中.txt"), part("x-oss-meta-A", ""), FILE))
+    assert form.fields == {"key": "a/中.txt", "x-oss-meta-a": ""}
+    assert (form.file.filename, form.file.content_type) == ("a.txt", "text/plain; charset=utf-8")
+    assert content == b"hi oss"
+
+
+def test_a_plain_part_named_file_is_a_file():
+    form, content = read(body(part("key", "a"), part("file", b"\r\n--\r\n")))
+    assert (form.file.filename, form.file.content_type, content) == ("", "", b"\r\n--\r\n")
+
+
+@pytest.mark.parametrize("filename", [r"C:\x\y.png", "照片.png", "a/../b", "a%22b"], ids=ascii)
+def test_the_file_name_is_taken_as_it_is(filename):
+    form, _ = read(body(part("file", "", filename=filename)))
+    assert form.file.filename == filename.replace("%22", '"')
+
+
+def test_fields_after_the_file_are_ignored():
+    form, _ = read(body(part("key", "a"), FILE, part("policy", "p"), part("key", "b")))
+    assert form.fields == {"key": "a"}
+
+
+def test_what_follows_the_last_boundary_is_ignored():
+    _, content = read(body(part("key", "a"), FILE) + b"anything\r\n--x")
+    assert content == b"hi oss"
+
+
+def test_a_file_larger_than_a_chunk_comes_in_pieces_and_whole():
+    content = bytes(range(256)) * 4096 + b"\r\n--" + BOUNDARY.encode()[:-1]
+    form = Form(environ(body(FILE.replace(b"hi oss", content))))
+    pieces = list(form.chunks())
+    assert b"".join(pieces) == content
+    assert max(map(len, pieces)) <= CHUNK_SIZE + len(BOUNDARY) + 8
+
+
+def test_the_file_is_not_read_before_it_is_asked_for():
+    stream = io.BytesIO(body(FILE.replace(b"hi oss", bytes(10 * CHUNK_SIZE))))
+    Form(environ(stream.getvalue(), **{"wsgi.input": stream}))
+    assert stream.tell() == CHUNK_SIZE
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        pytest.param(b"", "MalformedPOSTRequest", id="nothing"),
+        pytest.param(b"\x00\xff" * 100, "MalformedPOSTRequest", id="noise"),
+        pytest.param(body(part("key", "a")), "MalformedPOSTRequest", id="no file"),
+        pytest.param(body(FILE)[:-4], "MalformedPOSTRequest", id="no end"),
+        pytest.param(body(FILE)[:120], "MalformedPOSTRequest", id="cut in a header"),
+        pytest.param(body(part("key", "a")[:-5]), "MalformedPOSTRequest", id="no blank line"),
+        pytest.param(body(b"Content-Type: text/plain\r\n\r\nx", FILE), "MalformedPOSTRequest", id="part without name"),
+        pytest.param(body(b"\xff: x\r\n\r\nx", FILE), "MalformedPOSTRequest", id="header not UTF-8"),
+        pytest.param(body(FILE).replace(b"\r\n", b"\n"), "MalformedPOSTRequest", id="line feeds only"),
+        pytest.param(body(part("a", "1"), part("A", "2"), FILE), "InvalidArgument", id="field twice"),
+        pytest.param(body(part("name", "1"), part("name", "1"), FILE), "InvalidArgument", id="same value twice"),
+        pytest.param(body(part("key", b"\xff"), FILE), "InvalidArgument", id="value not UTF-8"),
+        pytest.param(body(FILE, FILE), "IncorrectNumberOfFilesInPOSTRequest", id="two files"),
+        pytest.param(body(FILE, part("File", "x")), "IncorrectNumberOfFilesInPOSTRequest", id="two, in another case"),
+        pytest.param(body(part("a" * 8193, "1"), FILE), "FieldItemTooLong", id="long name"),
+        pytest.param(body(part("a" * 100000, "1"), FILE), "FieldItemTooLong", id="very long name"),
+        pytest.param(body(part("a", bytes(2 * 1024**2 + 1)), FILE), "FieldItemTooLong", id="long value"),
+        pytest.param(
+            body(*(part(f"a{i}", b"x" * 2 * 1024**2) for i in range(4)), FILE),
+            "MaxPOSTPreDataLengthExceededError",
+            id="long fields",
+        ),
+        pytest.param(
+            body(*(part(f"{i:0>8000}", "") for i in range(1050)), FILE),
+            "MaxPOSTPreDataLengthExceededError",
+            id="long names of empty fields",
+        ),
+    ],
+)
+def test_a_malformed_or_oversized_form_is_refused(payload, code):
+    assert refusal(payload) == (400, code)
+
+
+def test_the_largest_field_is_accepted():
+    form, _ = read(body(part("a" * 8192, b"x" * 2 * 1024**2), FILE))
+    assert len(form.fields["a" * 8192]) == 2 * 1024**2
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/x-www-form-urlencoded",
+        "multipart/mixed; boundary=x",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=\xe9",
+        "",
+    ],
+)
+def test_another_content_type_is_refused(content_type):
+    assert refusal(b"", CONTENT_LENGTH="9", CONTENT_TYPE=content_type) == (400, "RequestIsNotMultiPartContent")
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        pytest.param("", (411, "MissingContentLength"), id="absent"),
+        pytest.param("x", (400, "InvalidArgument"), id="no number"),
+        pytest.param("-1", (400, "InvalidArgument"), id="negative"),
+        pytest.param("٣", (400, "InvalidArgument"), id="other digits"),
+        pytest.param("1" * 19, (400, "InvalidArgument"), id="absurd"),
+        pytest.param(str(6 * 1024**3), (400, "InvalidArgument"), id="more than 5 GB"),
+        pytest.param("10", (400, "MalformedPOSTRequest"), id="too short"),
+        pytest.param(str(len(body(FILE)) + 1), (400, "MalformedPOSTRequest"), id="too long"),
+    ],
+)
+def test_a_wrong_content_length_is_refused(length, expected):
+    assert refusal(body(FILE), CONTENT_LENGTH=length) == expected
+
+
+def test_content_md5_covers_the_whole_body():
+    payload = body(part("key", "a"), FILE)
+    digest = base64.b64encode(hashlib.md5(payload).digest()).decode()
+    assert read(payload, HTTP_CONTENT_MD5=digest)[1] == b"hi oss"
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [
+        pytest.param(base64.b64encode(hashlib.md5(b"hi oss").digest()).decode(), id="of the file"),
+        pytest.param("x", id="not base64"),
+        pytest.param("AAAA", id="short"),
+    ],
+)
+def test_another_content_md5_is_refused(digest):
+    assert refusal(body(part("key", "a"), FILE), HTTP_CONTENT_MD5=digest) == (400, "InvalidDigest")

@@ -1,0 +1,451 @@
+import base64
+import json
+from xml.etree import ElementTree
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from webtest import TestApp
+
+from .form_client import NOW, body, callback_field, form, part, policy, post, sign_v1, sign_v4, v4_fields
+from .test_image_info import png
+
+PREFIX = ["starts-with", "$key", "user/"]
+
+
+def code(response):
+    return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
+
+
+def stored(oss):
+    """The keys and contents of the whole bucket."""
+    bucket = oss.directory / "examplebucket"
+    assert list((bucket / ".incoming").iterdir()) == []
+    records = [json.loads(record.read_text()) for record in (bucket / ".records").iterdir()]
+    return {record["key"]: (bucket / record["file"]).read_bytes() for record in records}
+
+
+@pytest.fixture(params=["v1", "v4"])
+def sign(request, oss):
+    """Signs conditions as V1 and as V4."""
+    if request.param == "v1":
+        return lambda *conditions: sign_v1(oss, policy(*conditions))
+    return lambda *conditions: sign_v4(oss, *conditions)
+
+
+def test_a_signed_form_becomes_an_object(app, oss, sign):
+    response = post(app, form({"key": "user/a.txt", **sign(PREFIX)}))
+    assert (response.status_int, response.body) == (204, b"")
+    assert response.headers["ETag"] == '"B22E0DC370A7F7067FACF5F75D7FA385"'
+    assert response.headers["Content-MD5"] == "si4Nw3Cn9wZ/rPX3XX+jhQ=="
+    assert response.headers["x-oss-hash-crc64ecma"] == "8707180448768400016"
+    assert stored(oss) == {"user/a.txt": b"hi oss"}
+
+
+@pytest.mark.parametrize("rename", [str.upper, str.lower, str.title])
+def test_field_names_are_taken_in_any_case(app, oss, sign, rename):
+    fields = {"key": "user/a", "success_action_status": "200", **sign(PREFIX)}
+    post(app, form({rename(name): value for name, value in fields.items()}), status=200)
+    assert stored(oss) == {"user/a": b"hi oss"}
+
+
+def test_the_published_upload_js_form_is_accepted(app, oss):
+    signed = sign_v1(oss, policy(["content-length-range", 0, 1048576000], PREFIX))
+    fields = {
+        "name": "a.txt",
+        "key": "user/${filename}",
+        "policy": signed["policy"],
+        "OSSAccessKeyId": signed["OSSAccessKeyId"],
+        "success_action_status": "200",
+        "callback": "",
+        "signature": signed["Signature"],
+    }
+    post(app, form(fields), status=200)
+    assert stored(oss) == {"user/a.txt": b"hi oss"}
+
+
+@pytest.mark.parametrize(
+    ("filename", "key"),
+    [
+        ("a.txt", "user/a.txt-a.txt"),
+        ("../../x", "user/../../x-../../x"),
+        ("照片.png", "user/照片.png-照片.png"),
+        ("", "user/-"),
+        (None, "user/-"),
+    ],
+    ids=ascii,
+)
+def test_filename_is_put_into_the_key_after_the_policy_saw_it(app, oss, sign, filename, key):
+    fields = {"key": "user/${filename}-${filename}", **sign(["eq", "$key", r"user/\${filename}-\${filename}"])}
+    post(app, form(fields, filename=filename), status=204)
+    assert stored(oss) == {key: b"hi oss"}
+
+
+@pytest.mark.parametrize("spelling", [r"\$", r"\\$"], ids=["raw", "escaped for JSON"])
+def test_a_policy_spells_a_literal_dollar_in_two_ways(app, oss, spelling):
+    document = json.dumps(policy(["eq", "$key", "user/@{filename}"])).replace("@", spelling)
+    post(app, form({"key": "user/${filename}", **sign_v1(oss, document)}), status=204)
+    assert stored(oss) == {"user/a.txt": b"hi oss"}
+
+
+@pytest.mark.parametrize(
+    ("key", "filename"),
+    [
+        pytest.param("", "", id="empty"),
+        pytest.param("${filename}", "", id="empty afterwards"),
+        pytest.param("/a", "", id="slash"),
+        pytest.param("\\a", "", id="backslash"),
+        pytest.param("${filename}", "/a", id="slash afterwards"),
+        pytest.param("a" * 1024, "", id="too long"),
+        pytest.param("中" * 342, "", id="too long in bytes"),
+        pytest.param("${filename}", "a" * 1024, id="too long afterwards"),
+    ],
+)
+def test_a_key_that_no_object_can_have_is_refused(app, oss, key, filename):
+    response = post(app, form({"key": key, **sign_v1(oss, policy())}, filename=filename))
+    assert code(response)[:2] == (400, "InvalidObjectName")
+    assert stored(oss) == {}
+
+
+def test_the_longest_key_is_accepted(app, oss):
+    post(app, form({"key": "中" * 341, **sign_v1(oss, policy())}), status=204)
+    assert stored(oss) == {"中" * 341: b"hi oss"}
+
+
+# Statuses, P§2.5.
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"), [("200", 200), ("204", 204), ("", 204), ("202", 204), ("302", 204), ("x", 204), ("200 ", 204)]
+)
+def test_success_action_status_chooses_among_three(app, sign, asked, status):
+    response = post(app, form({"key": "user/a", "success_action_status": asked, **sign(PREFIX)}))
+    assert (response.status_int, response.body) == (status, b"")
+    assert response.headers.get("Content-Length") == ("0" if status == 200 else None)
+
+
+def test_201_describes_the_object_in_xml(app, oss, sign):
+    response = post(app, form({"key": "user/<中>&.txt", "success_action_status": "201", **sign(PREFIX)}), status=201)
+    assert response.content_type == "application/xml"
+    root = ElementTree.fromstring(response.body)
+    assert root.tag == "PostResponse"
+    assert {child.tag: child.text for child in root} == {
+        "Bucket": "examplebucket",
+        "ETag": '"B22E0DC370A7F7067FACF5F75D7FA385"',
+        "Key": "user/<中>&.txt",
+        "Location": f"{oss.host}/user/%3C%E4%B8%AD%3E%26.txt",
+    }
+
+
+def test_a_redirect_wins_over_the_status(app, sign):
+    fields = {"success_action_status": "201", "success_action_redirect": "http://page.example/ok?中=1#x"}
+    response = post(app, form({"key": "user/a", **fields, **sign(PREFIX)}), status=303)
+    assert response.headers["Location"].encode("latin-1").decode() == "http://page.example/ok?中=1#x"
+
+
+def test_a_failure_does_not_redirect(app, sign):
+    fields = {"key": "other/a", "success_action_redirect": "http://page.example/"}
+    assert code(post(app, form({**fields, **sign(PREFIX)})))[0] == 403
+
+
+# Order, P§2.2 and 2.7.
+
+
+def test_a_key_after_the_file_is_missing(app, oss, sign):
+    payload = form(sign(), after=[part("key", "user/a")])
+    response = post(app, payload)
+    assert code(response)[:2] == (400, "InvalidArgument")
+    assert "must contain the specified 'key'" in response.xml.findtext("Message")
+    assert stored(oss) == {}
+
+
+def test_a_signature_after_the_file_is_none(app, oss):
+    fields = sign_v1(oss, policy())
+    payload = form({"key": "a"}, after=[part(name, value) for name, value in fields.items()])
+    assert code(post(app, payload)) == (403, "AccessDenied", "0003-00000001")
+
+
+def test_a_field_after_the_file_is_ignored(app, oss, sign):
+    post(app, form({"key": "user/a", **sign(PREFIX)}, after=[part("submit", "Upload")]), status=204)
+    assert stored(oss) == {"user/a": b"hi oss"}
+
+
+@pytest.mark.parametrize("name", ["key", "KEY", "policy", "Signature", "name"])
+def test_a_field_that_comes_twice_is_refused(app, oss, name):
+    fields = {"key": "a", "name": "n", **sign_v1(oss, policy())}
+    payload = form([*fields.items(), (name, "a")])
+    assert code(post(app, payload))[:2] == (400, "InvalidArgument")
+    assert stored(oss) == {}
+
+
+def test_two_files_are_refused_and_neither_is_stored(app, oss, sign):
+    payload = form({"key": "user/a", **sign(PREFIX)}, after=[part("file", "second", filename="b")])
+    assert code(post(app, payload)) == (400, "IncorrectNumberOfFilesInPOSTRequest", "0006-00000107")
+    assert stored(oss) == {}
+
+
+def test_a_body_that_ends_in_the_file_is_refused_and_nothing_is_stored(app, oss, sign):
+    payload = form({"key": "user/a", **sign(PREFIX)}, bytes(1_000_000))[:-1000]
+    assert code(post(app, payload))[:2] == (400, "MalformedPOSTRequest")
+    assert stored(oss) == {}
+
+
+def test_the_signature_is_checked_before_the_policy_is_read(app, oss):
+    signed = {**sign_v1(oss, "no policy at all"), "Signature": "wrong"}
+    assert code(post(app, form({"key": "a", **signed})))[1] == "SignatureDoesNotMatch"
+    assert code(post(app, form({"key": "a", **sign_v1(oss, "no policy at all")})))[1] == "InvalidPolicyDocument"
+
+
+# The policy, P§3. The operators have their tables in test_policy_check.
+
+
+@pytest.mark.parametrize(
+    ("condition", "fields", "expected"),
+    [
+        pytest.param(PREFIX, {}, "0006-00000227", id="another prefix"),
+        pytest.param(["eq", "$x-oss-meta-a", "1"], {}, "0006-00000226", id="field absent"),
+        pytest.param(["not-in", "$cache-control", ["no-cache"]], {}, "0006-00000226", id="not-in, field absent"),
+        pytest.param(["in", "$content-type", ["image/png"]], {}, "0006-00000227", id="type of the part"),
+        pytest.param({"bucket": "other"}, {}, "0006-00000227", id="another bucket"),
+        pytest.param({"callback": "e30="}, {}, "0006-00000226", id="callback dropped"),
+        pytest.param({"callback": "e30="}, {"callback": "e31="}, "0006-00000227", id="callback changed"),
+    ],
+)
+def test_a_form_that_breaks_a_condition_is_refused(app, oss, sign, condition, fields, expected):
+    response = post(app, form({"key": "elsewhere/a", **fields, **sign(condition)}))
+    assert code(response) == (403, "AccessDenied", expected)
+    assert response.headers["x-oss-ec"] == expected
+    assert stored(oss) == {}
+
+
+def test_an_expired_policy_is_refused(app, oss):
+    assert code(post(app, form({"key": "a", **sign_v1(oss, policy(expiration=NOW - 1))})))[2] == "0006-00000213"
+    assert code(post(app, form({"key": "a", **sign_v4(oss, expiration=NOW - 1)})))[2] == "0006-00000213"
+
+
+@pytest.mark.parametrize("uncovered", ["x-oss-signature-version", "x-oss-credential", "x-oss-date"])
+def test_v4_fields_outside_of_the_policy_are_extra_input_fields(app, oss, uncovered):
+    fields = v4_fields(oss)
+    signed = sign_v4(oss, fields=fields, cover=[name for name in fields if name != uncovered])
+    response = post(app, form({"key": "a", **signed}))
+    assert code(response) == (403, "AccessDenied", "0006-00000228")
+    assert response.xml.findtext("Message") == f"Invalid according to Policy: Extra input fields: {uncovered}"
+
+
+@pytest.mark.parametrize("token", ["CAIS+/=", None], ids=["token", "no token"])
+def test_a_temporary_key_uploads_with_its_token_only(make_oss, token):
+    oss = make_oss(security_token="CAIS+/=")
+    app = TestApp(oss)
+    fields = v4_fields(oss)
+    if token:
+        fields["x-oss-security-token"] = token
+    response = post(app, form({"key": "a", **sign_v4(oss, fields=fields)}))
+    assert response.status_int == (204 if token else 403)
+    assert "CAIS+/=" not in response.text
+
+
+# Sizes.
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(1, "0006-00000004"), (2, None), (1_000_000, None), (1_000_001, "0006-00000003"), (3_000_000, "0006-00000003")],
+)
+def test_the_size_stays_within_the_range_with_both_ends(app, oss, sign, size, expected):
+    response = post(app, form({"key": "user/a", **sign(["content-length-range", 2, 1_000_000])}, bytes(size)))
+    if expected is None:
+        assert response.status_int == 204
+        assert stored(oss) == {"user/a": bytes(size)}
+    else:
+        name = "EntityTooSmall" if size < 2 else "EntityTooLarge"
+        assert code(response) == (400, name, expected)
+        assert stored(oss) == {}
+
+
+def test_a_file_that_is_too_large_is_not_read_to_its_end(oss):
+    class Counting:
+        def __init__(self, payload):
+            self.payload, self.position = payload, 0
+
+        def read(self, size):
+            chunk = self.payload[self.position : self.position + size]
+            self.position += len(chunk)
+            return chunk
+
+    payload = form({"key": "a", **sign_v1(oss, policy(["content-length-range", 0, 10]))}, bytes(10_000_000))
+    stream = Counting(payload)
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/examplebucket",
+        "SERVER_NAME": "127.0.0.1",
+        "CONTENT_TYPE": "multipart/form-data; boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW",
+        "CONTENT_LENGTH": str(len(payload)),
+        "wsgi.input": stream,
+    }
+    answers = []
+    oss(environ, lambda status, headers: answers.append(status))
+    assert answers == ["400 Bad Request"]
+    assert stream.position < 1_000_000
+
+
+def test_forbid_overwrite_keeps_the_first_object(app, oss, sign):
+    fields = {"key": "user/a", "x-oss-forbid-overwrite": "true", **sign(PREFIX)}
+    post(app, form(fields, b"first"), status=204)
+    assert code(post(app, form(fields, b"second")))[:2] == (409, "FileAlreadyExists")
+    assert stored(oss) == {"user/a": b"first"}
+
+
+def test_without_it_the_last_object_stays(app, oss, sign):
+    for content in (b"first", b"second"):
+        post(app, form({"key": "user/a", **sign(PREFIX)}, content), status=204)
+    assert stored(oss) == {"user/a": b"second"}
+
+
+def test_an_empty_file_is_an_object(app, oss, sign):
+    response = post(app, form({"key": "user/a", **sign(PREFIX)}, b""), status=204)
+    assert response.headers["x-oss-hash-crc64ecma"] == "0"
+    assert stored(oss) == {"user/a": b""}
+
+
+# The callback, P§7 and 8.
+
+
+def upload(app, sign, content=b"hi oss", *, content_type="text/plain", **members):
+    fields = {"key": "user/a b.txt", "x:uid": "4/2", "callback": callback_field(**members), **sign(PREFIX)}
+    return post(app, form(fields, content, content_type=content_type), headers={"Origin": "http://page.example"})
+
+
+def test_the_answer_of_the_application_is_relayed(app, oss, sign, recorder):
+    response = upload(app, sign, callbackBody="object=${object}&uid=${x:uid}&size=${size}")
+    assert (response.status_int, response.body) == (200, b'{"Status":"Ok"}')
+    assert response.content_type == "application/json"
+    assert response.headers["ETag"] == '"B22E0DC370A7F7067FACF5F75D7FA385"'
+    assert response.headers["Access-Control-Allow-Origin"] == "http://page.example"
+    assert recorder.body_received == b"object=user%2Fa%20b.txt&uid=4%2F2&size=6"
+    assert recorder.environ["HTTP_X_OSS_REQUEST_ID"] == response.headers["x-oss-request-id"]
+    assert recorder.closed == 1
+
+
+def test_the_callback_is_signed_with_the_key_that_is_served(app, oss, sign, recorder):
+    upload(app, sign, callbackUrl="http://app.example.com/a%20+b/?c=%2F&d")
+    key_url = base64.b64decode(recorder.environ["HTTP_X_OSS_PUB_KEY_URL"]).decode()
+    assert key_url == oss.public_key_url
+    pem = app.get(key_url.removeprefix(oss.url)).body
+    serialization.load_pem_public_key(pem).verify(
+        base64.b64decode(recorder.environ["HTTP_AUTHORIZATION"]),
+        b"/a +b/?c=%2F&d\n" + recorder.body_received,
+        padding.PKCS1v15(),
+        hashes.MD5(),
+    )
+
+
+def test_a_json_body_has_typed_values(app, sign, recorder):
+    template = (
+        '{"object":${object},"size":${size},"w":${imageInfo.width},"h":${imageInfo.height},"f":${imageInfo.format},'
+        '"crc64":${crc64},"ip":${clientIp},"vpc":${vpcId},"op":${operation},"type":${mimeType},"etag":${etag}}'
+    )
+    members = {"callbackBody": template, "callbackBodyType": "application/json"}
+    upload(app, sign, png(3, 2), content_type="image/png", **members)
+    made = json.loads(recorder.body_received)
+    assert {**made, "crc64": 0, "etag": ""} == {
+        "object": "user/a b.txt",
+        "size": len(png(3, 2)),
+        "w": 3,
+        "h": 2,
+        "f": "png",
+        "crc64": 0,
+        "ip": "127.0.0.1" if made["ip"] else "",
+        "vpc": None,
+        "op": "PostObject",
+        "type": "image/png",
+        "etag": "",
+    }
+    assert recorder.environ["CONTENT_TYPE"] == "application/json"
+    upload(app, sign, b"no picture", **members)
+    assert [json.loads(recorder.body_received)[name] for name in "whf"] == [None, None, None]
+
+
+def test_a_callback_wins_over_status_and_redirect(app, sign, recorder):
+    fields = {"success_action_status": "201", "success_action_redirect": "http://page.example/"}
+    payload = form({"key": "user/a", "callback": callback_field(), **fields, **sign(PREFIX)})
+    assert post(app, payload).status_int == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "headers", "message", "ec"),
+    [
+        ("301 Moved", b"", None, "Error status : 301.", "0007-00000203"),
+        ("500 Oops", b"{}", None, "Error status : 500.", "0007-00000203"),
+        ("204 No Content", b"", [], "Error status : 204.", "0007-00000203"),
+        ("200 OK", b"OK", None, "Response body is not valid json format.", "0007-00000205"),
+        (
+            "200 OK",
+            b"{}",
+            [("Content-Type", "application/json")],
+            "Error Status : 400.User server missing content-length.",
+            "0007-00000203",
+        ),
+        (
+            "200 OK",
+            b'"' + b"x" * 1024 * 1024 + b'"',
+            None,
+            "Error Status : 400.User server return too long content-length value.",
+            "0007-00000203",
+        ),
+    ],
+    ids=["301", "500", "204", "no JSON", "no length", "too long"],
+)
+def test_a_failed_callback_is_203_and_the_object_stays(app, oss, sign, recorder, status, answer, headers, message, ec):
+    recorder.status, recorder.body, recorder.headers = status, answer, headers
+    response = upload(app, sign)
+    assert code(response) == (203, "CallbackFailed", ec)
+    assert response.xml.findtext("Message") == message
+    assert response.xml.findtext("HostId") == "localhost:80"
+    assert response.headers["ETag"] == '"B22E0DC370A7F7067FACF5F75D7FA385"'
+    assert response.headers["Access-Control-Allow-Origin"] == "http://page.example"
+    assert stored(oss) == {"user/a b.txt": b"hi oss"}
+
+
+def test_the_second_url_is_asked_when_the_first_fails(make_oss, recorder):
+    def application(environ, start_response):
+        if environ["HTTP_HOST"] == "first.example":
+            start_response("500 Oops", [])
+            return []
+        return recorder(environ, start_response)
+
+    oss = make_oss(transport=application)
+    members = {"callbackUrl": "http://first.example/;http://second.example/cb"}
+    response = upload(TestApp(oss), lambda *conditions: sign_v1(oss, policy(*conditions)), **members)
+    assert response.status_int == 200
+    assert recorder.environ["PATH_INFO"] == "/cb"
+
+
+@pytest.mark.parametrize(
+    ("callback", "ec"),
+    [
+        pytest.param("{}", "0007-00000002", id="not base64"),
+        pytest.param("e30K" * 2000, "0007-00000001", id="too long"),
+        pytest.param(callback_field(callbackUrl="http://[::1]/"), "0007-00000004", id="IPv6"),
+        pytest.param(callback_field(callbackBody="a=${filename}"), "0007-00000010", id="unknown variable"),
+        pytest.param(callback_field(callbackBody=""), "0007-00000011", id="empty body"),
+    ],
+)
+def test_a_wrong_callback_is_refused_before_anything_is_stored(app, oss, sign, recorder, callback, ec):
+    response = post(app, form({"key": "user/a", "callback": callback, **sign(PREFIX)}))
+    assert code(response) == (400, "InvalidArgument", ec)
+    assert stored(oss) == {}
+    assert recorder.requests == []
+
+
+def test_a_private_address_is_refused_when_real_oss_is_played(make_oss):
+    oss = make_oss(allow_private_callback=False)
+    response = upload(
+        TestApp(oss), lambda *conditions: sign_v1(oss, policy(*conditions)), callbackUrl="http://127.0.0.1/"
+    )
+    assert code(response) == (400, "InvalidArgument", "0007-00000008")
+    assert response.xml.findtext("Message") == "Private address is forbidden to callback."
+    assert stored(oss) == {}
+
+
+def test_a_bare_multipart_body_without_any_field_is_refused(app):
+    assert code(post(app, body(part("file", "x"))))[:2] == (400, "InvalidArgument")

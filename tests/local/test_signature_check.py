@@ -1,0 +1,229 @@
+import pytest
+
+from oss_wsgi.local.errors import OSSError
+from oss_wsgi.local.signature_check import Account, check_signature
+
+# P§6.2 to 6.4: published pairs, and pairs recomputed outside of this project.
+V1_PUBLISHED = {
+    "java-sdk": (
+        "B" * 30,
+        "eyJleHBpcmF0aW9uIjoiMjAyMC0wMy0xOVQwMzo0NDowNi40NzZaIiwiY29uZGl0aW9ucyI6W3siYnVja2V0IjoiZ2VuLXBvc3QtcG9saWN5In0s"
+        "WyJlcSIsIiRrZXkiLCJ1c2VyXC9lcmljXC9cXCR7ZmlsZW5hbWV9Il0sWyJzdGFydHMtd2l0aCIsIiRrZXkiLCJ1c2VyXC9lcmljIl0sWyJzdGFy"
+        "dHMtd2l0aCIsIiR4LW9zcy1tZXRhLXRhZyIsImR1bW15X2V0YWciXSxbImNvbnRlbnQtbGVuZ3RoLXJhbmdlIiwxLDEwMjRdXX0=",
+        "9fs2TRS2W2k5hV8mLsvqZBnlC2M=",
+    ),
+    "prefix": (
+        "yourAccessKeySecret",
+        "eyJleHBpcmF0aW9uIjoiMjAyNS0wMS0wMVQwMDowMDowMFoiLCJjb25kaXRpb25zIjpbWyJzdGFydHMtd2l0aCIsIiRrZXkiLCJ1c2VyLWRpci1w"
+        "cmVmaXgvIl1dfQ==",
+        "uXL82wU5IGCd7vcZKX9gua5TUJs=",
+    ),
+    "all-operators": (
+        "yourAccessKeySecret",
+        "eyJleHBpcmF0aW9uIjoiMjAyNS0wMS0wMVQwMDowMDowMFoiLCJjb25kaXRpb25zIjpbWyJzdGFydHMtd2l0aCIsIiRrZXkiLCJ1c2VyLWRpci1w"
+        "cmVmaXgvIl0seyJidWNrZXQiOiJidWNrZXQtbmFtZSJ9LFsiY29udGVudC1sZW5ndGgtcmFuZ2UiLDEsMTA0ODU3NjBdLFsiaW4iLCIkY29udGVu"
+        "dC10eXBlIixbImltYWdlL2pwZWciLCJpbWFnZS9wbmciXV1dfQ==",
+        "wQZPtbuNzqTOol/oXZHIv7SLhc0=",
+    ),
+    "made": (
+        "ExampleSecret0000000000000000A",
+        "eyJleHBpcmF0aW9uIjoiMjAyNC0xMi0wM1QxMzowMDowMC4wMDBaIiwiY29uZGl0aW9ucyI6W3siYnVja2V0IjoiZXhhbXBsZWJ1Y2tldCJ9LFsi"
+        "Y29udGVudC1sZW5ndGgtcmFuZ2UiLDEsMTA0ODU3NjBdLFsic3RhcnRzLXdpdGgiLCIka2V5IiwidXNlci9lcmljLyJdXX0=",
+        "M9lQAArqasspYf+NcExn+TN9lUo=",
+    ),
+}
+
+V4_POLICY = (
+    "eyJleHBpcmF0aW9uIjoiMjAyNC0xMi0wM1QxMzowMDowMC4wMDBaIiwiY29uZGl0aW9ucyI6W3siYnVja2V0IjoiZXhhbXBsZWJ1Y2tldCJ9LHsieC1v"
+    "c3Mtc2lnbmF0dXJlLXZlcnNpb24iOiJPU1M0LUhNQUMtU0hBMjU2In0seyJ4LW9zcy1jcmVkZW50aWFsIjoiTFRBSTV0RXhhbXBsZUtleUlkMDAwMDAx"
+    "LzIwMjQxMjAzL2NuLWhhbmd6aG91L29zcy9hbGl5dW5fdjRfcmVxdWVzdCJ9LHsieC1vc3MtZGF0ZSI6IjIwMjQxMjAzVDEyMTIxMloifSxbImNvbnRl"
+    "bnQtbGVuZ3RoLXJhbmdlIiwxLDEwNDg1NzYwXSxbImVxIiwiJHN1Y2Nlc3NfYWN0aW9uX3N0YXR1cyIsIjIwMSJdLFsic3RhcnRzLXdpdGgiLCIka2V5"
+    "IiwidXNlci9lcmljLyJdLFsiaW4iLCIkY29udGVudC10eXBlIixbImltYWdlL2pwZWciLCJpbWFnZS9wbmciXV0sWyJub3QtaW4iLCIkY2FjaGUtY29u"
+    "dHJvbCIsWyJuby1jYWNoZSJdXV19"
+)
+V4_STS_POLICY = (
+    "eyJleHBpcmF0aW9uIjoiMjAyNi0wMS0wMVQwMDowOTo1OVoiLCJjb25kaXRpb25zIjpbeyJidWNrZXQiOiJleGFtcGxlYnVja2V0In0seyJ4LW9zcy1z"
+    "aWduYXR1cmUtdmVyc2lvbiI6Ik9TUzQtSE1BQy1TSEEyNTYifSx7Ingtb3NzLWNyZWRlbnRpYWwiOiJTVFMuTkV4YW1wbGVUZW1wS2V5SWQwMDAwMDAx"
+    "LzIwMjUxMjMxL2NuLXNoYW5naGFpL29zcy9hbGl5dW5fdjRfcmVxdWVzdCJ9LHsieC1vc3MtZGF0ZSI6IjIwMjUxMjMxVDIzNTk1OVoifSx7Ingtb3Nz"
+    "LXNlY3VyaXR5LXRva2VuIjoiQ0FJU2V4YW1wbGUrVG9rZW4vV2l0aD1QYWRkaW5nPT0ifSxbInN0YXJ0cy13aXRoIiwiJGtleSIsIueUqOaIty80Mi8i"
+    "XSxbImNvbnRlbnQtbGVuZ3RoLXJhbmdlIiwwLDEwNDg1NzYwMDBdXX0="
+)
+V4_ACCOUNT = Account("LTAI5tExampleKeyId000001", "ExampleSecret0000000000000000A")
+V4_FORM = {
+    "x-oss-signature-version": "OSS4-HMAC-SHA256",
+    "x-oss-credential": "LTAI5tExampleKeyId000001/20241203/cn-hangzhou/oss/aliyun_v4_request",
+    "x-oss-date": "20241203T121212Z",
+    "x-oss-signature": "a70d16c9ac04e07c42595c8b2ddc28e69ee43cdc43f02a041e654387aa1ecc9b",
+    "policy": V4_POLICY,
+}
+V4_STS_TOKEN = "CAISexample+Token/With=Padding=="
+V4_STS_ACCOUNT = Account("STS.NExampleTempKeyId0000001", "ExampleTempSecret0000000000000B", V4_STS_TOKEN)
+V4_STS_FORM = {
+    "x-oss-signature-version": "OSS4-HMAC-SHA256",
+    "x-oss-credential": "STS.NExampleTempKeyId0000001/20251231/cn-shanghai/oss/aliyun_v4_request",
+    "x-oss-date": "20251231T235959Z",
+    "x-oss-security-token": V4_STS_TOKEN,
+    "x-oss-signature": "b0e732c63e0f27b9760bbad76b904d9f6bf36ac2695e96e3dd1fc33ff74decd8",
+    "policy": V4_STS_POLICY,
+}
+SIGNED_AT = 1733227932
+STS_SIGNED_AT = 1767225599
+
+
+def check(form, account=V4_ACCOUNT, *, region="cn-hangzhou", now=SIGNED_AT):
+    check_signature(form, account, region, now)
+
+
+def refusal(form, account=V4_ACCOUNT, **options):
+    with pytest.raises(OSSError) as caught:
+        check(form, account, **options)
+    error = caught.value
+    return error.status, error.code, error.ec
+
+
+@pytest.mark.parametrize(("secret", "policy", "signature"), V1_PUBLISHED.values(), ids=V1_PUBLISHED)
+def test_a_published_v1_signature_is_accepted(secret, policy, signature):
+    check({"ossaccesskeyid": "id", "policy": policy, "signature": signature}, Account("id", secret))
+
+
+@pytest.mark.parametrize(("secret", "policy", "signature"), V1_PUBLISHED.values(), ids=V1_PUBLISHED)
+def test_a_v1_signature_is_refused_when_one_letter_of_the_policy_changes(secret, policy, signature):
+    form = {"ossaccesskeyid": "id", "policy": "f" + policy[1:], "signature": signature}
+    assert refusal(form, Account("id", secret)) == (403, "SignatureDoesNotMatch", "0002-00000705")
+
+
+def test_the_v4_vector_is_accepted():
+    check(V4_FORM)
+
+
+def test_the_v4_vector_with_a_token_is_accepted():
+    check(V4_STS_FORM, V4_STS_ACCOUNT, region="cn-shanghai", now=STS_SIGNED_AT)
+
+
+V1_FORM = dict(zip(("policy", "signature"), V1_PUBLISHED["made"][1:], strict=True), ossaccesskeyid="id")
+V1_ACCOUNT = Account("id", V1_PUBLISHED["made"][0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({"ossaccesskeyid": None}, (400, "InvalidArgument", "0002-00000707"), id="no access key id"),
+        pytest.param({"ossaccesskeyid": ""}, (400, "InvalidArgument", "0002-00000707"), id="empty access key id"),
+        pytest.param({"signature": None}, (400, "InvalidArgument", "0002-00000703"), id="no signature"),
+        pytest.param({"signature": ""}, (400, "InvalidArgument", "0002-00000704"), id="empty signature"),
+        pytest.param({"policy": None}, (400, "InvalidPolicyDocument", "0006-00000205"), id="no policy"),
+        pytest.param({"ossaccesskeyid": "other"}, (403, "InvalidAccessKeyId", "0002-00000902"), id="unknown key"),
+        pytest.param({"signature": "é"}, (403, "SignatureDoesNotMatch", "0002-00000705"), id="not ASCII"),
+        pytest.param({"x-oss-security-token": "t"}, (403, "AccessKeyIdAndSecurityTokenNotMatch", ""), id="stray token"),
+        pytest.param({"x-oss-signature-version": "OSS2"}, (400, "InvalidArgument", "0002-00000701"), id="V2"),
+        pytest.param({"x-oss-signature-version": ""}, (400, "InvalidArgument", "0002-00000701"), id="empty version"),
+    ],
+)
+def test_an_incomplete_or_wrong_v1_form_is_refused(changes, expected):
+    form = {name: value for name, value in {**V1_FORM, **changes}.items() if value is not None}
+    assert refusal(form, V1_ACCOUNT) == expected
+
+
+def test_a_form_without_any_signature_has_no_right():
+    assert refusal({"key": "a"}) == (403, "AccessDenied", "0003-00000001")
+
+
+def test_an_empty_token_counts_as_none():
+    check({**V1_FORM, "x-oss-security-token": ""}, V1_ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({"policy": None}, (400, "InvalidArgument", "0002-00000702"), id="no policy"),
+        pytest.param({"x-oss-signature": None}, (400, "InvalidArgument", "0002-00000703"), id="no signature"),
+        pytest.param({"x-oss-signature": ""}, (400, "InvalidArgument", "0002-00000704"), id="empty signature"),
+        pytest.param({"x-oss-credential": None}, (400, "InvalidArgument", ""), id="no credential"),
+        pytest.param({"x-oss-date": None}, (400, "InvalidArgument", ""), id="no date"),
+        pytest.param(
+            {"x-oss-credential": "LTAI5tExampleKeyId000001/20241203/cn-hangzhou/oss/aliyun_v3_request"},
+            (400, "InvalidArgument", "0002-00000710"),
+            id="other terminator",
+        ),
+        pytest.param(
+            {"x-oss-credential": "a\tb/20241203/cn-hangzhou/oss/aliyun_v4_request"},
+            (400, "InvalidArgument", "0002-00000708"),
+            id="malformed access key id",
+        ),
+        pytest.param(
+            {"x-oss-credential": "LTAI5tExampleKeyId000001/2024123/cn-hangzhou/oss/aliyun_v4_request"},
+            (403, "AccessDenied", "0002-00000709"),
+            id="malformed day",
+        ),
+        pytest.param(
+            {"x-oss-credential": "LTAI5tExampleKeyId000001/20241203/cn-beijing/oss/aliyun_v4_request"},
+            (400, "InvalidArgument", ""),
+            id="other region",
+        ),
+        pytest.param(
+            {"x-oss-credential": "LTAI5tExampleKeyId000001/20241203/cn-hangzhou/s3/aliyun_v4_request"},
+            (400, "InvalidArgument", ""),
+            id="other service",
+        ),
+        pytest.param(
+            {"x-oss-credential": "LTAI5tExampleKeyId000002/20241203/cn-hangzhou/oss/aliyun_v4_request"},
+            (403, "InvalidAccessKeyId", "0002-00000902"),
+            id="unknown key",
+        ),
+        pytest.param(
+            {"x-oss-credential": "LTAI5tExampleKeyId000001/20241202/cn-hangzhou/oss/aliyun_v4_request"},
+            (403, "AccessDenied", "0002-00000709"),
+            id="day is not the date's",
+        ),
+        pytest.param({"x-oss-date": "2024-12-03T12:12:12Z"}, (403, "AccessDenied", "0002-00000709"), id="other format"),
+        pytest.param({"x-oss-date": "20241303T121212Z"}, (403, "AccessDenied", "0002-00000709"), id="no such month"),
+        pytest.param({"x-oss-security-token": "t"}, (403, "AccessKeyIdAndSecurityTokenNotMatch", ""), id="stray token"),
+        pytest.param(
+            {"x-oss-signature": V4_FORM["x-oss-signature"].upper()},
+            (403, "SignatureDoesNotMatch", "0002-00000705"),
+            id="upper-case hex",
+        ),
+    ],
+)
+def test_an_incomplete_or_wrong_v4_form_is_refused(changes, expected):
+    form = {name: value for name, value in {**V4_FORM, **changes}.items() if value is not None}
+    assert refusal(form) == expected
+
+
+@pytest.mark.parametrize("now", [SIGNED_AT - 15 * 60, SIGNED_AT + 7 * 24 * 3600], ids=["15 minutes early", "7 days"])
+def test_a_v4_date_within_the_windows_is_accepted(now):
+    check(V4_FORM, now=now)
+
+
+@pytest.mark.parametrize("now", [SIGNED_AT - 15 * 60 - 1, SIGNED_AT + 7 * 24 * 3600 + 1], ids=["too early", "too late"])
+def test_a_v4_date_outside_of_the_windows_is_refused(now):
+    assert refusal(V4_FORM, now=now) == (403, "RequestTimeTooSkewed", "0002-00000709")
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [
+        pytest.param(None, "InvalidAccessKeyId", id="missing"),
+        pytest.param("", "InvalidAccessKeyId", id="empty"),
+        pytest.param("other", "InvalidSecurityToken", id="another"),
+    ],
+)
+def test_a_temporary_key_needs_exactly_its_token(token, code):
+    form = {name: value for name, value in {**V4_STS_FORM, "x-oss-security-token": token}.items() if value is not None}
+    assert refusal(form, V4_STS_ACCOUNT, region="cn-shanghai", now=STS_SIGNED_AT)[1] == code
+
+
+def test_the_refusal_shows_what_was_signed_and_no_secret():
+    with pytest.raises(OSSError) as caught:
+        check({**V4_STS_FORM, "x-oss-signature": "0" * 64}, V4_STS_ACCOUNT, region="cn-shanghai", now=STS_SIGNED_AT)
+    document = b"".join([caught.value.answer("id", "host").body]).decode()
+    assert f"<StringToSign>{V4_STS_POLICY}</StringToSign>" in document
+    assert "<StringToSignBytes>65 79 4A" in document
+    assert f"<SignatureProvided>{'0' * 64}</SignatureProvided>" in document
+    assert V4_STS_ACCOUNT.access_key_secret not in document
+    assert V4_STS_TOKEN not in document
+
+
+def test_secrets_stay_out_of_the_repr():
+    assert V4_STS_ACCOUNT.access_key_secret not in repr(V4_STS_ACCOUNT)
+    assert V4_STS_TOKEN not in repr(V4_STS_ACCOUNT)
