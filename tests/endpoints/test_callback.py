@@ -1,0 +1,73 @@
+"""CallbackEndpoint: the answer that OSS relays to the browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import CallbackEndpoint, Upload
+
+UPLOAD = Upload(bucket="examplebucket", object="a.txt", size=6)
+
+
+def post(on_upload: Any = None, upload: Any = UPLOAD, path: str = "", method: str = "POST") -> Any:
+    endpoint = CallbackEndpoint(on_upload)
+
+    def mounted(environ: dict[str, Any], start_response: Any) -> Any:
+        extra = {} if upload is None else {"oss_wsgi.upload": upload}
+        return endpoint({**environ, "SCRIPT_NAME": "/callback", "PATH_INFO": path, **extra}, start_response)
+
+    return webtest.TestApp(mounted).request("/callback", method=method, expect_errors=True)
+
+
+def test_without_a_handler_it_answers_by_itself() -> None:
+    response = post()
+    assert response.json == {"Status": "Ok"}
+    assert response.content_type == "application/json"
+    assert response.headers["Content-Length"] == str(len(response.body))
+
+
+def test_the_handler_hears_the_upload_and_adds_members() -> None:
+    heard = []
+    response = post(lambda upload: heard.append(upload) or {"id": 7, "name": "中"})
+    assert heard == [UPLOAD]
+    assert response.json == {"Status": "Ok", "id": 7, "name": "中"}
+
+
+def test_a_handler_that_returns_nothing_adds_nothing() -> None:
+    assert post(lambda upload: None).json == {"Status": "Ok"}
+
+
+def fail(upload: Upload) -> None:
+    raise RuntimeError("database password is swordfish")
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(fail, id="it raises"),
+        pytest.param(lambda upload: "done", id="it returns a text"),
+        pytest.param(lambda upload: {"when": object()}, id="what it returns is no JSON"),
+        pytest.param(lambda upload: {"ratio": float("nan")}, id="NaN is no JSON"),
+        pytest.param(lambda upload: {"x": "a" * 1100000}, id="over 1 MB, which OSS does not relay"),
+    ],
+)
+def test_a_handler_that_fails_is_500_and_the_answer_keeps_its_secrets(handler: Any) -> None:
+    response = post(handler)
+    assert response.status_int == 500
+    assert response.json == {"error": {"code": "internal_server_error", "message": "The server failed to handle this."}}
+
+
+def test_without_the_guard_it_refuses(caplog: pytest.LogCaptureFixture) -> None:
+    assert post(upload=None).status_int == 500
+    assert "CallbackGuard" in caplog.text
+    assert post(upload={"bucket": "forged"}).status_int == 500
+
+
+def test_it_serves_post_at_its_own_root_only() -> None:
+    assert post(path="/more").status_int == 404
+    response = post(method="GET")
+    assert response.status_int == 405
+    assert response.headers["Allow"] == "POST"

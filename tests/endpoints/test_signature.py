@@ -1,0 +1,243 @@
+"""SignatureEndpoint: what is signed for whom, and how refusals read."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+import webob.exc
+import webtest
+
+from oss_wsgi import Credentials, Grant, PostPresigner, Settings, SignatureEndpoint, StaticCredentialsProvider
+from oss_wsgi.exceptions import CredentialsError
+from oss_wsgi.testing import FrozenClock
+
+SETTINGS = Settings(
+    bucket="examplebucket",
+    region="cn-hangzhou",
+    access_key_id="LTAI5tExampleKeyId000001",
+    access_key_secret="ExampleSecret0000000000000000A",
+    callback_url="https://app.example.com/oss/callback",
+)
+CLOCK = FrozenClock()
+
+
+def client(settings: Settings = SETTINGS, credentials: Any = None, **options: Any) -> webtest.TestApp:
+    presigner = PostPresigner(settings, credentials, clock=CLOCK)
+    return webtest.TestApp(SignatureEndpoint(presigner, **{"allow_anonymous": True, **options}))
+
+
+def conditions(answer: dict[str, Any]) -> list[Any]:
+    return json.loads(base64.b64decode(answer["policy"]))["conditions"]
+
+
+def test_the_answer_is_json_that_nobody_stores() -> None:
+    response = client().get("/?filename=a.png", extra_environ={"PATH_INFO": ""})
+    assert response.status_int == 200
+    assert response.content_type == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert int(response.headers["Content-Length"]) == len(response.body)
+
+
+class RootClient:
+    """A client of an endpoint that is mounted: PATH_INFO is empty, as a dispatcher leaves it."""
+
+    def __init__(self, **options: Any) -> None:
+        app = client(**options).app
+        mounted = {"SCRIPT_NAME": "/sign", "PATH_INFO": ""}
+        self.app = webtest.TestApp(lambda environ, start: app({**environ, **mounted}, start))
+
+    def get(self, query: str = "", **more: Any) -> Any:
+        return self.app.get(f"/sign{query}", expect_errors=True, **more)
+
+
+def test_v4_has_the_keys_of_all_its_clients() -> None:
+    answer = RootClient().get("?filename=a.png&content_type=image/png&size=5").json
+    assert list(answer) == [
+        *("method", "url", "fields", "headers", "expire", "accessid", "host", "policy", "signature", "callback", "dir"),
+        *("x_oss_signature_version", "version", "x_oss_credential", "x_oss_date", "security_token"),
+    ]
+    assert answer["expire"] == int(CLOCK()) + 300
+    assert answer["security_token"] == ""
+    assert answer["host"] == answer["url"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+
+
+def test_v1_has_the_seeds_keys_and_fields() -> None:
+    settings = Settings(**{**vars(SETTINGS), "signature_version": "v1"})
+    answer = RootClient(settings=settings).get().json
+    assert list(answer)[5:] == ["accessid", "host", "policy", "signature", "callback", "dir"]
+    assert list(answer["fields"]) == [
+        *("key", "policy", "callback", "OSSAccessKeyId", "Signature", "success_action_status")
+    ]
+    assert answer["fields"]["key"] == "user-dir-prefix/${filename}"
+    assert answer["dir"] == "user-dir-prefix/"
+
+
+def test_size_pins_exactly_that_many_bytes() -> None:
+    assert ["content-length-range", 5, 5] in conditions(RootClient().get("?filename=a&size=5").json)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("?size=-1", "size_malformed"),
+        ("?size=5.0", "size_malformed"),
+        ("?size=", "size_malformed"),
+        ("?size=%D9%A5", "size_malformed"),
+        ("?size=" + "9" * 40, "size_malformed"),
+        ("?size=1&size=2", "size_malformed"),
+        ("?filename=", "filename_malformed"),
+        ("?filename=a&filename=b", "filename_malformed"),
+        ("?filename=%FF", "query_malformed"),
+        ("?filename=" + "a" * 5000, "filename_malformed"),
+        ("?content_type=png", "content_type_malformed"),
+        ("?content_type=image/png%0D%0AX:%20y", "content_type_malformed"),
+        ("?content_type=${x}/y", "content_type_malformed"),
+    ],
+)
+def test_a_parameter_that_is_not_well_formed_is_400_with_a_sentence(query: str, code: str) -> None:
+    response = RootClient().get(query)
+    assert response.status_int == 400
+    assert response.json["error"]["code"] == code
+    assert response.json["error"]["message"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("query", "grant", "code"),
+    [
+        ("?filename=a&size=1048576001", Grant(), "size_not_allowed"),
+        ("?filename=a&size=11", Grant(max_size=10), "size_not_allowed"),
+        ("?filename=a&size=4", Grant(min_size=5), "size_not_allowed"),
+        ("?filename=a&content_type=text/html", Grant(content_types=["image/png"]), "content_type_not_allowed"),
+    ],
+)
+def test_what_the_grant_does_not_cover_is_403_with_a_sentence(query: str, grant: Grant, code: str) -> None:
+    response = RootClient(authorize=lambda request: grant).get(query)
+    assert response.status_int == 403
+    assert response.json["error"]["code"] == code
+
+
+def test_an_empty_content_type_counts_as_none_and_other_parameters_do_not_count() -> None:
+    answer = RootClient().get("?filename=a&content_type=&_=123&v=4").json
+    assert "x-oss-content-type" not in answer["fields"]
+
+
+def test_without_authorize_nobody_is_signed_for_and_the_log_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
+    response = RootClient(allow_anonymous=False).get()
+    assert response.status_int == 403
+    assert "OSS_ALLOW_ANONYMOUS" not in response.text
+    assert "OSS_ALLOW_ANONYMOUS" in caplog.text
+
+
+def test_authorize_that_returns_none_refuses_even_where_anonymous_issuing_is_on() -> None:
+    assert RootClient(authorize=lambda request: None).get().status_int == 403
+
+
+def test_authorize_gets_the_request() -> None:
+    seen = []
+    RootClient(authorize=lambda request: seen.append(request) or Grant()).get("?filename=a")
+    assert seen[0].GET["filename"] == "a"
+    assert isinstance(seen[0], webob.Request)
+
+
+def test_authorize_may_answer_by_a_webob_exc() -> None:
+    def authorize(request: webob.Request) -> Grant:
+        raise webob.exc.HTTPUnauthorized(headers={"WWW-Authenticate": "Basic"})
+
+    response = RootClient(authorize=authorize, allowed_origins=["https://a.example"]).get(
+        headers={"Origin": "https://a.example"}
+    )
+    assert response.status_int == 401
+    assert response.headers["WWW-Authenticate"] == "Basic"
+    assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
+
+
+@pytest.mark.parametrize("wrong", [True, {}, "user"])
+def test_authorize_that_returns_something_else_is_our_fault(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert RootClient(authorize=lambda request: wrong).get().status_int == 500
+    assert "must return a Grant or None" in caplog.text
+
+
+def test_authorize_that_raises_is_500_without_its_text_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    def authorize(request: webob.Request) -> Grant:
+        raise RuntimeError("database password is swordfish")
+
+    response = RootClient(authorize=authorize).get()
+    assert response.status_int == 500
+    assert "swordfish" not in response.text
+
+
+def test_a_grant_that_cannot_be_made_refuses() -> None:
+    assert RootClient(authorize=lambda request: Grant(dir="users/../admin/")).get().status_int == 403
+
+
+def test_credentials_that_are_missing_or_expired_are_503() -> None:
+    class Down:
+        def get_credentials(self) -> Credentials:
+            raise CredentialsError("the metadata server does not answer")
+
+    assert RootClient(credentials=Down()).get().status_int == 503
+    old = Credentials("id", "secret", "token", datetime.fromtimestamp(CLOCK() - 1, timezone.utc))
+    assert RootClient(credentials=StaticCredentialsProvider(old)).get().status_int == 503
+
+
+def test_head_answers_as_get_without_a_body() -> None:
+    app = RootClient().app
+    response = app.head("/sign?filename=a")
+    assert response.body == b""
+    assert int(response.headers["Content-Length"]) > 100
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_other_methods_are_405_with_allow(method: str) -> None:
+    response = RootClient().app.request("/sign", method=method, expect_errors=True)
+    assert response.status_int == 405
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_a_path_below_the_endpoint_is_404() -> None:
+    assert client().get("/below", expect_errors=True).status_int == 404
+
+
+def test_a_listed_origin_may_read_the_answer_and_refusals_too() -> None:
+    page = RootClient(allowed_origins=["https://app.example.com"])
+    for query in ("?filename=a", "?size=x"):
+        response = page.get(query, headers={"Origin": "https://app.example.com"})
+        assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+        assert response.headers["Access-Control-Allow-Credentials"] == "true"
+        assert response.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://app.example.com.evil.example", ""])
+def test_another_origin_may_not_and_caches_know_that_it_matters(origin: str) -> None:
+    response = RootClient(allowed_origins=["https://app.example.com"]).get(headers={"Origin": origin})
+    assert "Access-Control-Allow-Origin" not in response.headers
+    assert response.headers["Vary"] == "Origin"
+
+
+def test_a_star_is_any_origin_without_cookies() -> None:
+    response = RootClient(allowed_origins=["*"]).get(headers={"Origin": "https://any.example"})
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+def test_a_preflight_is_answered_for_listed_origins_alone() -> None:
+    app = RootClient(allowed_origins=["https://app.example.com"], allow_anonymous=False).app
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-requested-with"}
+    good = app.options("/sign", headers={"Origin": "https://app.example.com", **asked})
+    assert good.status_int == 204
+    assert good.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
+    assert good.headers["Access-Control-Allow-Headers"] == "x-requested-with"
+    other = app.options("/sign", headers={"Origin": "https://evil.example", **asked})
+    assert not [name for name in other.headers if name.startswith("Access-Control")]
+    assert other.headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_no_secret_is_in_the_answer_or_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    page = RootClient()
+    text = page.get("?filename=a").text + page.get("?size=x").text + caplog.text
+    assert "ExampleSecret" not in text

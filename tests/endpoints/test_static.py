@@ -1,0 +1,102 @@
+"""StaticSite: a look-up in what was scanned, so that nothing outside can match."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import webtest
+
+from oss_wsgi import StaticSite
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> webtest.TestApp:
+    root = tmp_path / "public"
+    (root / "sub").mkdir(parents=True)
+    (root / "index.html").write_text("<p>home")
+    (root / "upload.js").write_text("export {}")
+    (root / "文件.txt").write_text("中")
+    (root / "sub" / "index.html").write_text("<p>sub")
+    (root / ".secret").write_text("hidden")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "index.html").write_text("outside")
+    (root / "link.html").symlink_to(tmp_path / "secret" / "index.html")
+    return webtest.TestApp(StaticSite(root, content_security_policy="default-src 'none'"))
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "text"),
+    [
+        ("/", "text/html", "<p>home"),
+        ("/index.html", "text/html", "<p>home"),
+        ("/upload.js", "text/javascript", "export {}"),
+        ("/sub/", "text/html", "<p>sub"),
+        ("/%E6%96%87%E4%BB%B6.txt", "text/plain", "中"),
+    ],
+)
+def test_files_are_served_with_their_type_and_guards(
+    site: webtest.TestApp, path: str, content_type: str, text: str
+) -> None:
+    response = site.get(path)
+    assert (response.content_type, response.text) == (content_type, text)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret/",
+        "/%2e%2e/secret/",
+        "/..%2fsecret/",
+        "/..%2fsecret/index.html",
+        "//secret/",
+        "/.secret",
+        "/link.html",
+        "/nope.txt",
+        "/sub",
+        "/sub/../index.html",
+        "/index.html/",
+        "/%00",
+    ],
+)
+def test_everything_else_is_404_and_says_no_path(site: webtest.TestApp, path: str, tmp_path: Path) -> None:
+    response = site.get(path, expect_errors=True)
+    assert response.status_int == 404
+    assert str(tmp_path) not in response.text
+    assert "outside" not in response.text
+
+
+def test_a_file_that_is_known_already_is_not_sent_again(site: webtest.TestApp) -> None:
+    etag = site.get("/").headers["ETag"]
+    for condition in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        response = site.get("/", headers={"If-None-Match": condition})
+        assert response.status_int == 304
+        assert response.body == b""
+        assert response.headers["ETag"] == etag
+    assert site.get("/", headers={"If-None-Match": '"other"'}).status_int == 200
+
+
+def test_head_and_other_methods(site: webtest.TestApp) -> None:
+    head = site.head("/upload.js")
+    assert head.body == b""
+    assert head.headers["Content-Length"] == "9"
+    response = site.post("/", expect_errors=True)
+    assert response.status_int == 405
+    assert response.headers["Allow"] == "GET, HEAD"
+
+
+def test_a_mount_without_its_slash_is_sent_to_it(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("x")
+    site = StaticSite(tmp_path)
+    app = webtest.TestApp(lambda environ, start: site({**environ, "SCRIPT_NAME": "/a b", "PATH_INFO": ""}, start))
+    assert app.get("/").headers["Location"] == "/a%20b/"
+
+
+def test_a_file_may_be_overridden_and_a_file_as_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("x")
+    app = webtest.TestApp(StaticSite(tmp_path, overrides={"/index.html": b"<p>other"}))
+    assert app.get("/").text == "<p>other"
+    with pytest.raises(NotADirectoryError):
+        StaticSite(tmp_path / "index.html")

@@ -1,0 +1,236 @@
+"""The whole road without a socket: page's requests, local OSS, signed callback, application; under a mount."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import webtest
+
+from oss_wsgi import Grant, Upload
+from oss_wsgi.testing import FrozenClock, Road, multipart
+
+MOUNTS = ["", "/site", "/a b/中"]
+
+
+def png(width: int, height: int) -> bytes:
+    """Make a real picture."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + b"\x7f" * width for _ in range(height)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"legacy"]
+
+
+@pytest.fixture(params=["v1", "v4"])
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
+def test_a_file_goes_up_and_the_application_hears_of_it(version: str, mount: str, exact: bool) -> None:
+    heard: list[Upload] = []
+
+    def on_upload(upload: Upload) -> dict[str, Any]:
+        heard.append(upload)
+        return {"object": upload.object}
+
+    data = png(7, 5)
+    with Road(legacy, {"signature_version": version}, mount=mount, on_upload=on_upload) as road:
+        answer = road.upload("图 片.png", data, content_type="image/png", exact=exact)
+        (upload,) = heard
+        assert answer.status_int == 200
+        assert answer.json == {"Status": "Ok", "object": upload.object}
+        assert (upload.size, upload.mime_type) == (len(data), "image/png")
+        assert (upload.image_width, upload.image_height) == (7, 5)
+        assert upload.bucket == "examplebucket"
+        assert upload.operation == "PostObject"
+        stored = webtest.TestApp(road.local_oss).get(f"/examplebucket/{quote(upload.object or '')}")
+        assert stored.body == data
+        assert stored.headers["ETag"] == f'"{upload.etag}"'
+        assert stored.headers["x-oss-hash-crc64ecma"] == str(upload.crc64)
+
+
+def test_the_names_are_unique_or_the_files_own(version: str) -> None:
+    for names, expected in (("unique", 32 + len("user-dir-prefix/20241203/.png")), ("original", None)):
+        heard: list[Upload] = []
+        values = {"signature_version": version, "upload_names": names}
+        with Road(legacy, values, on_upload=heard.append, clock=FrozenClock()) as road:
+            assert road.upload("C:\\dir\\图:片?.PNG", b"x").status_int == 200
+        name = heard[0].object or ""
+        if expected is None:
+            assert name == "user-dir-prefix/图_片_.PNG"
+        else:
+            assert len(name) == expected
+            assert name.startswith("user-dir-prefix/20241203/")
+
+
+def test_the_same_name_is_not_overwritten(version: str) -> None:
+    with Road(legacy, {"signature_version": version, "upload_names": "original"}) as road:
+        assert road.upload("a.txt", b"first").status_int == 200
+        again = road.upload("a.txt", b"second")
+        assert again.status_int == 409
+        assert b"FileAlreadyExists" in again.body
+
+
+def test_what_a_grant_adds_is_issued_pinned_stored_and_heard(version: str) -> None:
+    heard: list[Upload] = []
+    grant = Grant(
+        user="eric",
+        dir="users/eric",
+        content_types=["text/plain"],
+        acl="private",
+        content_disposition='attachment; filename="a.txt"',
+        metadata={"owner": "eric"},
+        custom={"order_id": "A$1"},
+    )
+    with Road(legacy, {"signature_version": version}, authorize=lambda request: grant, on_upload=heard.append) as road:
+        assert road.upload("a.txt", b"hello", content_type="text/plain").status_int == 200
+        assert heard[0].custom == {"order_id": "A$1"}
+        stored = webtest.TestApp(road.local_oss).get(f"/examplebucket/{heard[0].object}")
+        assert stored.headers["x-oss-meta-owner"] == "eric"
+        assert stored.headers["Content-Disposition"] == 'attachment; filename="a.txt"'
+        assert road.upload("a.html", b"<p>", content_type="text/html").status_int == 403
+        assert road.upload("a.txt", b"hello", content_type="text/plain", exact=False).status_int == 400
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
+def test_no_issued_field_may_be_dropped_or_changed(version: str, exact: bool) -> None:
+    grant = Grant(metadata={"owner": "eric"}, custom={"order": "1"}, acl="private") if exact else Grant()
+    with Road(legacy, {"signature_version": version}, authorize=lambda request: grant) as road:
+        fields = road.sign("a.txt" if exact else None, content_type="text/plain" if exact else None).json["fields"]
+        for name in fields:
+            if name == "success_action_status":
+                continue
+            for value in (None, f"{fields[name]}x" if name != "key" else "elsewhere/a.txt"):
+
+                def change(form: dict[str, str], name: str = name, value: str | None = value) -> None:
+                    form.pop(name)
+                    if value is not None:
+                        form[name] = value
+
+                type_sent = "text/plain" if exact else None
+                answer = road.upload("a.txt", b"hello", content_type=type_sent, exact=exact, change=change)
+                if (name, value) == ("Content-Type", None):
+                    # The file part's type stands in for it, and x-oss-content-type is stored in any case.
+                    assert answer.status_int == 200
+                else:
+                    assert answer.status_int in (400, 403), (name, value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"callback": ""}, id="an empty callback"),
+        pytest.param({"x-oss-content-type": "text/html"}, id="another type"),
+        pytest.param({"Content-Type": "text/html"}, id="another type in the plain field"),
+        pytest.param({"x-oss-forbid-overwrite": "false"}, id="overwriting"),
+    ],
+)
+def test_tampering_is_refused_by_oss(change: dict[str, str]) -> None:
+    with Road(legacy) as road:
+        answer = road.upload("a.txt", b"hello", content_type="text/plain", change=lambda form: form.update(change))
+        assert answer.status_int == 403
+        assert b"<Code>AccessDenied</Code>" in answer.body
+
+
+def test_the_type_of_the_part_does_not_count_beside_the_pinned_one() -> None:
+    heard: list[Upload] = []
+    with Road(legacy, on_upload=heard.append) as road:
+        fields = road.sign("a.txt", content_type="text/plain").json["fields"]
+        content_type, body = multipart(fields, "a.html", b"<script>", "text/html")
+        client = webtest.TestApp(road.local_oss)
+        assert client.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
+        assert client.get(f"/examplebucket/{heard[0].object}").content_type == "text/plain"
+        assert heard[0].mime_type == "text/plain"
+
+
+def test_a_bigger_file_than_asked_for_is_refused(version: str) -> None:
+    with Road(legacy, {"signature_version": version}) as road:
+        fields = road.sign("a.txt", size=5).json["fields"]
+        client = webtest.TestApp(road.local_oss)
+        for data, code in ((b"hello!", "EntityTooLarge"), (b"hell", "EntityTooSmall")):
+            content_type, body = multipart(fields, "a.txt", data)
+            answer = client.post("/examplebucket", body, headers={"Content-Type": content_type}, expect_errors=True)
+            assert answer.status_int == 400
+            assert f"<Code>{code}</Code>" in answer.text
+
+
+def test_a_signature_is_good_until_it_expires(version: str) -> None:
+    clock = FrozenClock()
+    with Road(legacy, {"signature_version": version}, clock=clock) as road:
+        fields = road.sign("a.txt").json["fields"]
+        content_type, body = multipart(fields, "a.txt", b"hello")
+        client = webtest.TestApp(road.local_oss)
+        clock.advance(301)
+        late = client.post("/examplebucket", body, headers={"Content-Type": content_type}, expect_errors=True)
+        assert "Policy expired" in late.text
+        clock.advance(-2)
+        assert client.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
+
+
+def test_temporary_credentials_go_the_road_with_their_token(version: str) -> None:
+    values = {"signature_version": version, "session_token": "CAISexample+Token/With=Padding=="}
+    with Road(legacy, values) as road:
+        assert road.upload("a.txt", b"hello").status_int == 200
+        dropped = road.upload("a.txt", b"hello", change=lambda form: form.pop("x-oss-security-token") and None)
+        assert dropped.status_int == 403
+
+
+def test_a_handler_that_fails_is_a_203_and_the_object_stays(version: str) -> None:
+    def on_upload(upload: Upload) -> None:
+        raise RuntimeError("disk full")
+
+    with Road(legacy, {"signature_version": version, "upload_names": "original"}, on_upload=on_upload) as road:
+        answer = road.upload("a.txt", b"hello")
+        assert answer.status_int == 203
+        assert b"CallbackFailed" in answer.body
+        assert webtest.TestApp(road.local_oss).get("/examplebucket/user-dir-prefix/a.txt").body == b"hello"
+
+
+def test_the_applications_own_view_may_answer(version: str) -> None:
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        upload = environ["oss_wsgi.upload"]
+        body = b'{"saved": "%s"}' % (upload.object or "").encode()
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    with Road(view, {"signature_version": version, "upload_names": "original"}, forward_callback=True) as road:
+        assert road.upload("a.txt", b"hello").json == {"saved": "user-dir-prefix/a.txt"}
+
+
+def test_without_a_callback_url_the_file_is_stored_and_nobody_told(version: str) -> None:
+    heard: list[Upload] = []
+    with Road(legacy, {"signature_version": version, "callback_url": None}, on_upload=heard.append) as road:
+        assert road.sign("a.txt").json["callback"] == ""
+        answer = road.upload("a.txt", b"hello")
+        assert (answer.status_int, answer.body, heard) == (200, b"", [])
+
+
+def test_where_the_callback_is_not_required_it_may_be_dropped(version: str) -> None:
+    heard: list[Upload] = []
+    values = {"signature_version": version, "callback_required": False}
+    with Road(legacy, values, on_upload=heard.append) as road:
+        assert road.upload("a.txt", b"hello", change=lambda form: form.pop("callback") and None).status_int == 200
+        assert heard == []
+        assert road.upload("a.txt", b"hello").json == {"Status": "Ok"}
+
+
+def test_every_request_in_process_keeps_to_pep_3333(version: str) -> None:
+    with Road(legacy, {"signature_version": version}) as road:
+        app, oss = webtest.TestApp(road.application), webtest.TestApp(road.local_oss)
+        assert app.get("/").text == "legacy"
+        fields = app.get("/oss/signature?filename=a.txt").json["fields"]
+        content_type, body = multipart(fields, "a.txt", b"hello")
+        assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}).json == {"Status": "Ok"}

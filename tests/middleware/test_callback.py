@@ -1,0 +1,242 @@
+"""CallbackGuard: what reaches the application, and what is said to whom when nothing does."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import CallbackGuard, CallbackVerifier, PublicKeyStore, Upload
+from oss_wsgi.testing import CallbackSigner
+
+SIGNER = CallbackSigner()
+BODY = b"filename=user%2Feric%2Fa.txt&size=6&bucket=examplebucket"
+OSS_KEY_URL = base64.b64encode(b"http://gosspublic.alicdn.com/callback_pub_key_v1.pem").decode()
+
+
+def receive(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Answer with what the guard let through."""
+    upload = environ["oss_wsgi.upload"]
+    again = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    answer = f"{upload.object} {upload.size} {again == upload.body}".encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
+    return [answer]
+
+
+def client(**options: Any) -> webtest.TestApp:
+    return webtest.TestApp(CallbackGuard(receive, CallbackVerifier(SIGNER.public_keys), **options))
+
+
+def post(
+    app: webtest.TestApp, target: str, body: bytes = BODY, headers: dict[str, str] | None = None, **more: Any
+) -> Any:
+    given = SIGNER.headers(target, body) if headers is None else headers
+    return app.post(target, body, headers=given, expect_errors=True, **more)
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "authorization"),
+    [
+        pytest.param(
+            "/api/v3/callback/oss/TnXx5E5VyfJUyM1UdkdDu1rtnJ34EbmH",
+            b'{"name":"2f7b2ccf30e9270ea920f1ab8a4037a546a2f0d5.jpg","source_name":"1/1_hFRtDLgM_2f7b2ccf30e9270ea920f1'
+            b'ab8a4037a546a2f0d5.jpg","size":114020,"pic_info":"810,539"}',
+            "e5LwzwTkP9AFAItT4YzvdJOHd0Y0wqTMWhsV/h5SG90JYGAmMd+8LQyj96R+9qUfJWjMt6suuUh7LaOryR87Dw==",
+            id="capture i",
+        ),
+        pytest.param(
+            "/index.php?id=1&index=2",
+            b"bucket=yonghu-test",
+            "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==",
+            id="capture ii",
+        ),
+        pytest.param(
+            "/api/AliYunOssCallback",
+            b"filename=headSculpture%2Fjikang2.jpg&size=108904&mimeType=image%2Fjpeg&height=278&width=200",
+            "HHtQ8zgAo4WUCg7Iy/njrsluS+ZDmgMwIHag+vmRvIC4Ph5rxNQ3+WOfJZvzwIKQsNftEDC0PCU03hpjId3vIQ==",
+            id="capture iii",
+        ),
+    ],
+)
+def test_production_captures_pass_with_nothing_configured(target: str, body: bytes, authorization: str) -> None:
+    app = webtest.TestApp(CallbackGuard(receive, CallbackVerifier()))
+    headers = {"Authorization": authorization, "x-oss-pub-key-url": OSS_KEY_URL}
+    assert app.post(target, body, headers=headers).status_int == 200
+    changed = body.replace(b"e", b"f", 1)
+    assert app.post(target, changed, headers=headers, expect_errors=True).status_int == 403
+    assert app.post(f"{target}0", body, headers=headers, expect_errors=True).status_int == 403
+
+
+def test_the_application_finds_the_upload_and_the_body_again() -> None:
+    assert post(client(), "/oss/callback").text == "user/eric/a.txt 6 True"
+
+
+def test_a_signature_over_blanks_utf_8_and_a_query_passes_under_a_mount() -> None:
+    target = "/a%20b/%E4%B8%AD+x/callback?tenant=7&next=%2Fhome+page"
+    headers = SIGNER.headers(target, BODY)
+    path = "/中+x/callback".encode().decode("latin-1")
+    environ = {"SCRIPT_NAME": "/a b", "PATH_INFO": path, "QUERY_STRING": "tenant=7&next=%2Fhome+page"}
+    assert client().post("/", BODY, headers=headers, extra_environ=environ).status_int == 200
+    wrong = {"PATH_INFO": "/wrong", "REQUEST_URI": target}
+    assert client().post("/", BODY, headers=headers, extra_environ=wrong).status_int == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param({"Authorization": None}, "authorization_missing", id="no Authorization"),
+        pytest.param({"Authorization": "Bearer abc"}, "authorization_malformed", id="with a scheme"),
+        pytest.param({"Authorization": "abc"}, "authorization_malformed", id="not Base64"),
+        pytest.param({"Authorization": base64.b64encode(b"x" * 63).decode()}, "signature_wrong", id="too short"),
+        pytest.param({"Authorization": base64.b64encode(b"x" * 256).decode()}, "signature_wrong", id="wrong"),
+        pytest.param({"x-oss-pub-key-url": None}, "pub_key_url_missing", id="no key URL"),
+        pytest.param({"x-oss-pub-key-url": "http://x"}, "pub_key_url_malformed", id="key URL not Base64"),
+        pytest.param(
+            {"x-oss-pub-key-url": base64.b64encode(b"http://gosspublic.alicdn.com.evil.example/x.pem").decode()},
+            "pub_key_url_untrusted",
+            id="key URL of a stranger",
+        ),
+        pytest.param({"x-oss-pub-key-url": OSS_KEY_URL}, "signature_wrong", id="another key"),
+    ],
+)
+def test_what_is_not_verified_is_refused_and_only_the_log_says_why(
+    change: dict[str, str | None], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {**SIGNER.headers("/oss/callback", BODY), **change}
+    response = post(client(), "/oss/callback", headers={k: v for k, v in headers.items() if v is not None})
+    assert response.status_int == 403
+    assert response.content_type == "application/json"
+    assert response.json == {"error": {"code": "forbidden", "message": "Not allowed."}}
+    (record,) = caplog.records
+    assert record.name.startswith("oss_wsgi.")
+    message = record.getMessage()
+    assert f"reason={reason}" in message
+    assert "request_id=674EF4EC0000000000000001" in message
+    assert not any(value and value in message for name, value in headers.items() if name != "x-oss-request-id")
+
+
+def test_a_value_that_a_server_hid_under_its_own_key_is_found() -> None:
+    headers = SIGNER.headers("/oss/callback", BODY)
+    hidden = {"REDIRECT_HTTP_AUTHORIZATION": headers.pop("Authorization")}
+    assert post(client(), "/oss/callback", headers=headers, extra_environ=hidden).status_int == 200
+
+
+def test_two_authorization_headers_joined_are_refused() -> None:
+    headers = SIGNER.headers("/oss/callback", BODY)
+    headers["Authorization"] = f"{headers['Authorization']},{headers['Authorization']}"
+    assert post(client(), "/oss/callback", headers=headers).status_int == 403
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_anything_but_post_is_405_and_says_so(method: str) -> None:
+    response = client().request("/oss/callback", method=method, expect_errors=True)
+    assert response.status_int == 405
+    assert response.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        pytest.param(b"bucket=a&bucket=b", "application/x-www-form-urlencoded", id="a member twice"),
+        pytest.param(b'{"size":1,"size":2}', "application/json", id="a JSON member twice"),
+        pytest.param(b"{", "application/json", id="not JSON"),
+        pytest.param(b"[1]", "application/json", id="JSON, but no object"),
+        pytest.param(b"object=%FF", "application/x-www-form-urlencoded", id="not UTF-8"),
+        pytest.param(b"size=big", "application/x-www-form-urlencoded", id="a size that is none"),
+        pytest.param(b"[" * 60000, "application/json", id="deep JSON"),
+    ],
+)
+def test_a_verified_body_that_cannot_be_read_is_400(body: bytes, content_type: str) -> None:
+    headers = SIGNER.headers("/oss/callback", body, content_type)
+    assert post(client(), "/oss/callback", body, headers).status_int == 400
+
+
+def test_an_unverified_body_is_not_even_parsed() -> None:
+    headers = {**SIGNER.headers("/oss/callback", b"{"), "Authorization": "AAAA"}
+    assert post(client(), "/oss/callback", b"{", headers).status_int == 403
+
+
+def test_64_kib_pass_and_one_byte_more_is_413_before_reading() -> None:
+    body = b"x=" + b"a" * (64 * 1024 - 2)
+    assert post(client(), "/oss/callback", body).status_int == 200
+    assert post(client(), "/oss/callback", body + b"a").status_int == 413
+
+
+def call(environ: dict[str, Any]) -> str:
+    """Call the guard as a server would, with an environ that webtest would not send."""
+    statuses: list[str] = []
+    full = {"REQUEST_METHOD": "POST", "SCRIPT_NAME": "", "PATH_INFO": "/oss/callback", "QUERY_STRING": "", **environ}
+    guard = CallbackGuard(receive, CallbackVerifier(SIGNER.public_keys))
+    list(guard(full, lambda status, headers: statuses.append(status)))
+    return statuses[0]
+
+
+def test_without_a_length_it_is_411_and_with_a_lying_one_400() -> None:
+    assert call({"wsgi.input": io.BytesIO(BODY)}).startswith("411")
+    assert call({"wsgi.input": io.BytesIO(BODY), "CONTENT_LENGTH": "1000"}).startswith("400")
+    assert call({"wsgi.input": io.BytesIO(BODY), "CONTENT_LENGTH": "5, 5"}).startswith("400")
+
+
+def test_a_chunked_callback_gets_a_length_for_the_application() -> None:
+    seen: dict[str, Any] = {}
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.update(environ)
+        return []
+
+    headers = SIGNER.headers("/oss/callback", BODY)
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/oss/callback",
+        "wsgi.input": io.BytesIO(BODY),
+        "wsgi.input_terminated": True,
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "HTTP_AUTHORIZATION": headers["Authorization"],
+        "HTTP_X_OSS_PUB_KEY_URL": headers["x-oss-pub-key-url"],
+    }
+    CallbackGuard(app, CallbackVerifier(SIGNER.public_keys))(environ, lambda *args: None)
+    assert seen["CONTENT_LENGTH"] == str(len(BODY))
+    assert "HTTP_TRANSFER_ENCODING" not in seen
+    assert environ["HTTP_TRANSFER_ENCODING"] == "chunked", "the caller's environ is not changed"
+
+
+def test_a_report_of_another_bucket_is_refused() -> None:
+    assert post(client(bucket="examplebucket"), "/oss/callback").status_int == 200
+    assert post(client(bucket="other"), "/oss/callback").status_int == 403
+    assert post(client(bucket="examplebucket"), "/oss/callback", b"filename=a").status_int == 403
+
+
+def test_the_target_of_a_configured_callback_url_is_the_one_other_candidate(caplog: pytest.LogCaptureFixture) -> None:
+    headers = SIGNER.headers("/public%20prefix/oss/callback?v=1", BODY)
+    stripped = client(callback_urls=["https://app.example.com/public%20prefix/oss/callback?v=1"])
+    with caplog.at_level(logging.INFO, "oss_wsgi"):
+        assert post(stripped, "/oss/callback?v=1", headers=headers).status_int == 200
+    assert "configured callback URL" in caplog.text
+    assert post(client(), "/oss/callback?v=1", headers=headers).status_int == 403
+    others = client(callback_urls=["https://app.example.com/oss/callback"])
+    assert post(others, "/oss/callback?v=1", headers=headers).status_int == 403
+
+
+def test_a_key_that_cannot_be_had_is_503() -> None:
+    headers = SIGNER.headers("/oss/callback", BODY)
+    headers["x-oss-pub-key-url"] = base64.b64encode(b"http://gosspublic.alicdn.com/callback_pub_key_v2.pem").decode()
+    assert post(client(), "/oss/callback", headers=headers).status_int == 503
+
+
+def test_json_bodies_arrive_too() -> None:
+    body = b'{"bucket":"examplebucket","object":"user/\xe4\xb8\xad.txt","size":6,"imageInfo":{"height":null}}'
+    caught: list[Upload] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        caught.append(environ["oss_wsgi.upload"])
+        start_response("204 No Content", [])
+        return []
+
+    guarded = webtest.TestApp(CallbackGuard(app, CallbackVerifier(PublicKeyStore({SIGNER.url: SIGNER.pem}))))
+    guarded.post("/c", body, headers=SIGNER.headers("/c", body, "application/json"))
+    assert (caught[0].object, caught[0].size, caught[0].target) == ("user/中.txt", 6, "/c")

@@ -1,0 +1,188 @@
+"""DirectUpload: the rooms joined over an application."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import DirectUpload, Settings, Upload
+from oss_wsgi.application import public_key_store, upload_page
+from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.testing import CallbackSigner
+
+SIGNER = CallbackSigner()
+VALUES: dict[str, Any] = {
+    "bucket": "examplebucket",
+    "region": "cn-hangzhou",
+    "access_key_id": "LTAI5tExampleKeyId000001",
+    "access_key_secret": "ExampleSecret0000000000000000A",
+    "callback_url": "https://app.example.com/oss/callback",
+    "allow_anonymous": True,
+}
+BODY = b"filename=user%2Feric%2Fa.txt&size=6&bucket=examplebucket"
+
+
+def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    upload = environ.get("oss_wsgi.upload")
+    text = f"{environ.get('SCRIPT_NAME', '')!r} {environ['PATH_INFO']!r} {upload.object if upload else None}"
+    start_response("200 OK", [("Content-Type", "text/plain; charset=latin-1")])
+    return [text.encode("latin-1")]
+
+
+def client(values: dict[str, Any] | None = None, **options: Any) -> webtest.TestApp:
+    settings = Settings(**{**VALUES, **(values or {})})
+    return webtest.TestApp(DirectUpload(legacy, settings, **{"public_keys": SIGNER.public_keys, **options}))
+
+
+@pytest.mark.parametrize("path", ["/", "/ossified", "/x/oss/signature", "/oss.html"])
+def test_what_is_not_below_the_prefix_goes_to_the_application(path: str) -> None:
+    assert client().get(path).text == f"'' '{path}' None"
+
+
+def test_the_application_gets_its_requests_untouched() -> None:
+    seen = []
+    app = DirectUpload(lambda environ, start: seen.append(environ) or [], Settings(**VALUES))
+    environ = {"PATH_INFO": "/legacy", "REDIRECT_HTTP_AUTHORIZATION": "Basic x"}
+    app(environ, lambda *args: None)
+    assert seen[0] is environ
+    assert environ == {"PATH_INFO": "/legacy", "REDIRECT_HTTP_AUTHORIZATION": "Basic x"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/oss", "/oss/", "/oss/nothing", "/oss/signature/", "/oss/callback/more", "/oss/health/x", "/oss//signature"],
+)
+def test_an_unknown_path_below_the_prefix_is_404_json_from_us(path: str) -> None:
+    for method in ("GET", "POST"):
+        response = client().request(path, method=method, expect_errors=True)
+        assert response.status_int == 404
+        assert response.json["error"]["code"] == "not_found"
+
+
+def test_the_endpoints_are_mounted() -> None:
+    assert client().get("/oss/health").json == {"status": "ok"}
+    assert client().get("/oss/signature?filename=a.png").json["dir"] == "user-dir-prefix/"
+    assert client().post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).json == {"Status": "Ok"}
+
+
+def test_another_prefix_moves_them_all() -> None:
+    app = client(prefix="/a/上传")
+    assert app.get("/a/%E4%B8%8A%E4%BC%A0/health").json == {"status": "ok"}
+    target = "/a/%E4%B8%8A%E4%BC%A0/callback"
+    assert app.post(target, BODY, headers=SIGNER.headers(target, BODY)).json == {"Status": "Ok"}
+    assert app.get("/oss/health").text.startswith("''")
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "oss", "/oss/"])
+def test_a_prefix_of_another_form_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="prefix"):
+        client(prefix=prefix)
+
+
+def test_a_callback_whose_header_the_server_hid_is_verified() -> None:
+    headers = SIGNER.headers("/oss/callback", BODY)
+    hidden = {"REDIRECT_HTTP_AUTHORIZATION": headers.pop("Authorization")}
+    assert client().post("/oss/callback", BODY, headers=headers, extra_environ=hidden).status_int == 200
+    assert client().post("/oss/callback", BODY, headers=headers, expect_errors=True).status_int == 403
+
+
+def test_a_forwarded_callback_reaches_the_applications_own_view_where_it_stands() -> None:
+    app = client(forward_callback=True)
+    response = app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
+    assert response.text == "'' '/oss/callback' user/eric/a.txt"
+    mounted = app.post(
+        "/oss/callback",
+        BODY,
+        headers=SIGNER.headers("/site/oss/callback", BODY),
+        extra_environ={"SCRIPT_NAME": "/site"},
+    )
+    assert mounted.text == "'/site' '/oss/callback' user/eric/a.txt"
+    assert app.post("/oss/callback", BODY, expect_errors=True).status_int == 403
+
+
+def test_forwarding_and_a_handler_contradict_each_other() -> None:
+    with pytest.raises(ValueError, match="forward_callback"):
+        client(forward_callback=True, on_upload=lambda upload: None)
+
+
+def test_the_handler_hears_of_our_bucket_alone() -> None:
+    heard: list[Upload] = []
+    app = client(on_upload=heard.append)
+    app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
+    foreign = BODY.replace(b"examplebucket", b"evilbucket")
+    headers = SIGNER.headers("/oss/callback", foreign)
+    assert app.post("/oss/callback", foreign, headers=headers, expect_errors=True).status_int == 403
+    assert [upload.bucket for upload in heard] == ["examplebucket"]
+
+
+def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:
+    headers = SIGNER.headers("/public/oss/callback", BODY)
+    app = client({"callback_url": "https://app.example.com/public/oss/callback"})
+    assert app.post("/oss/callback", BODY, headers=headers).status_int == 200
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [("bucket", "OSS_BUCKET"), ("access_key_id", "OSS_ACCESS_KEY_ID")],
+)
+def test_settings_that_do_not_suffice_are_refused_at_once(missing: str, sentence: str) -> None:
+    values = {**VALUES, missing: None}
+    if missing == "access_key_id":
+        values["access_key_secret"] = None
+    with pytest.raises(SettingsError, match=sentence):
+        DirectUpload(legacy, Settings(**values))
+
+
+def test_trusted_keys_are_read_from_their_files(tmp_path: Path) -> None:
+    (tmp_path / "key=1.pem").write_text(SIGNER.pem)
+    settings = Settings(**VALUES, trusted_keys=f"{SIGNER.url}={tmp_path}/key.pem")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        public_key_store(settings)
+    (tmp_path / "key.pem").write_text("no key")
+    with pytest.raises(SettingsError, match="not a public key"):
+        public_key_store(settings)
+    (tmp_path / "key.pem").write_text(SIGNER.pem)
+    app = webtest.TestApp(DirectUpload(legacy, settings))
+    assert app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).status_int == 200
+
+
+def test_the_page_is_served_with_a_policy_that_lets_it_reach_its_host_alone() -> None:
+    page = webtest.TestApp(upload_page(Settings(**VALUES)))
+    response = page.get("/")
+    policy = response.headers["Content-Security-Policy"]
+    assert "connect-src 'self' https://examplebucket.oss-cn-hangzhou.aliyuncs.com;" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert 'data-server-url="oss/signature"' in response.text
+    assert page.get("/upload.js").content_type == "text/javascript"
+
+
+def test_the_page_finds_the_signature_under_another_prefix() -> None:
+    page = webtest.TestApp(upload_page(Settings(**VALUES), prefix='/up"load'))
+    assert page.get("/").text.count('data-server-url="up%22load/signature"') == 1
+
+
+def test_importing_the_package_loads_neither_waitress_nor_the_local_oss() -> None:
+    unwanted = ("waitress", "oss_wsgi.local", "webob")
+    code = f"import oss_wsgi, sys; print([name for name in sys.modules if name.startswith({unwanted!r})])"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environ)
+    assert (run.stdout.strip(), run.stderr) == ("[]", "")
+
+
+def test_without_configuration_oss_own_key_is_believed_and_nothing_is_fetched() -> None:
+    body = b"bucket=yonghu-test"
+    signature = "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA=="
+    url = base64.b64encode(b"https://gosspublic.alicdn.com/callback_pub_key_v1.pem").decode()
+    public = "https://app.example.com/index.php?id=1&index=2"
+    settings = Settings(**{**VALUES, "bucket": "yonghu-test", "callback_url": public})
+    app = webtest.TestApp(DirectUpload(legacy, settings))
+    headers = {"Authorization": signature, "x-oss-pub-key-url": url}
+    assert app.post("/oss/callback", body, headers=headers).json == {"Status": "Ok"}

@@ -1,0 +1,167 @@
+"""What the client sent, out of environs as servers make them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oss_wsgi.exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
+from oss_wsgi.received import body, request_id, request_target
+
+LATIN = "/a b/中+c/callback".encode().decode("latin-1")
+QUERY = "x=1&y=%2F%20z&empty="
+RAW = "/a%20b/%E4%B8%AD+c/callback?x=1&y=%2F%20z&empty="
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        pytest.param({"RAW_URI": RAW, "REQUEST_URI": "/other", "PATH_INFO": "/wrong"}, RAW, id="gunicorn"),
+        pytest.param({"REQUEST_URI": RAW, "PATH_INFO": LATIN, "QUERY_STRING": QUERY}, RAW, id="waitress"),
+        pytest.param({"REQUEST_URI": f"http://app.example.com{RAW}", "QUERY_STRING": QUERY}, RAW, id="absolute form"),
+        pytest.param({"REQUEST_URI": f"{RAW}#part", "QUERY_STRING": QUERY}, RAW, id="a fragment"),
+        pytest.param({"REQUEST_URI": RAW.partition("?")[0], "QUERY_STRING": QUERY}, RAW, id="AJP loses the query"),
+        pytest.param({"RAW_PATH_INFO": RAW.partition("?")[0], "QUERY_STRING": QUERY}, RAW, id="eventlet"),
+        pytest.param(
+            {"asgi.scope": {"raw_path": RAW.partition("?")[0].encode(), "query_string": QUERY.encode()}},
+            RAW,
+            id="uvicorn with a2wsgi",
+        ),
+        pytest.param({"REQUEST_URI": "/callback?", "QUERY_STRING": ""}, "/callback?", id="a lone question mark"),
+        pytest.param({"REQUEST_URI": "http://app.example.com", "PATH_INFO": "/"}, "/", id="absolute without a path"),
+        pytest.param({"SCRIPT_NAME": "/oss", "PATH_INFO": ""}, "/oss", id="rebuilt from the mount alone"),
+        pytest.param({}, "/", id="nothing at all"),
+    ],
+)
+def test_the_raw_target_is_found(environ: dict[str, Any], expected: str) -> None:
+    assert request_target(environ) == expected.encode()
+
+
+def test_without_a_raw_target_it_is_rebuilt_so_that_it_decodes_to_the_same() -> None:
+    environ = {"SCRIPT_NAME": "/a b", "PATH_INFO": LATIN[4:], "QUERY_STRING": QUERY}
+    assert request_target(environ) == RAW.encode()
+
+
+def test_a_path_in_real_unicode_is_read_as_utf_8() -> None:
+    assert request_target({"SCRIPT_NAME": "", "PATH_INFO": "/中 +", "QUERY_STRING": ""}) == b"/%E4%B8%AD%20+"
+    assert request_target({"REQUEST_URI": "/中"}) == "/中".encode()
+
+
+def test_wsgiref_puts_an_absolute_form_into_path_info() -> None:
+    assert request_target({"SCRIPT_NAME": "", "PATH_INFO": "http://app.example.com/callback"}) == b"/callback"
+
+
+def environ_with(data: bytes, **extra: Any) -> dict[str, Any]:
+    return {"wsgi.input": io.BytesIO(data), **extra}
+
+
+class Drip(io.BytesIO):
+    """A stream that gives one byte a read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        assert size is not None
+        assert size > 0, "never read() without a size"
+        return super().read(1)
+
+
+def test_the_body_is_read_by_its_length_and_no_further() -> None:
+    stream = io.BytesIO(b"hello world")
+    assert body({"wsgi.input": stream, "CONTENT_LENGTH": "5"}, 64) == b"hello"
+    assert stream.read() == b" world"
+
+
+def test_a_body_that_drips_is_read_to_its_end() -> None:
+    assert body({"wsgi.input": Drip(b"hello"), "CONTENT_LENGTH": "5"}, 64) == b"hello"
+
+
+def test_a_body_as_long_as_the_limit_passes_and_one_byte_more_is_refused_unread() -> None:
+    assert body(environ_with(b"x" * 64, CONTENT_LENGTH="64"), 64) == b"x" * 64
+    stream = io.BytesIO(b"x" * 65)
+    with pytest.raises(BodyTooLargeError):
+        body({"wsgi.input": stream, "CONTENT_LENGTH": "65"}, 64)
+    assert stream.tell() == 0
+
+
+@pytest.mark.parametrize("length", ["9" * 30, "9" * 5000])
+def test_a_length_beyond_all_measure_is_too_large(length: str) -> None:
+    with pytest.raises(BodyTooLargeError):
+        body(environ_with(b"", CONTENT_LENGTH=length), 64)
+
+
+@pytest.mark.parametrize("length", ["90, 3", "+5", " 5", "5.0", "0x5", "five", "٥", "-2"])
+def test_a_length_that_is_no_number_in_digits_is_malformed(length: str) -> None:
+    with pytest.raises(MalformedCallbackError):
+        body(environ_with(b"hello", CONTENT_LENGTH=length), 64)
+
+
+def test_a_body_shorter_than_its_length_is_malformed() -> None:
+    with pytest.raises(MalformedCallbackError, match="shorter"):
+        body(environ_with(b"hell", CONTENT_LENGTH="5"), 64)
+
+
+def test_a_connection_that_breaks_is_a_short_body() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise ConnectionResetError
+
+    with pytest.raises(MalformedCallbackError, match="shorter"):
+        body({"wsgi.input": Broken(), "CONTENT_LENGTH": "5"}, 64)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param({}, id="no length"),
+        pytest.param({"CONTENT_LENGTH": ""}, id="an empty one"),
+        pytest.param({"CONTENT_LENGTH": "", "wsgi.input_terminated": True}, id="no length, not chunked"),
+        pytest.param({"HTTP_TRANSFER_ENCODING": "chunked"}, id="chunked, end unknown"),
+        pytest.param({"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "0"}, id="chunked with 0"),
+        pytest.param({"CONTENT_LENGTH": "-1"}, id="Caddy's -1"),
+    ],
+)
+def test_where_the_end_is_unknown_a_length_is_required(extra: dict[str, Any]) -> None:
+    with pytest.raises(LengthRequiredError):
+        body({"wsgi.input": Drip(b"hello"), **extra}, 64)
+
+
+@pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": "0"}, {"CONTENT_LENGTH": ""}, {"CONTENT_LENGTH": "-1"}])
+def test_a_chunked_body_is_read_where_the_server_ends_it(length: dict[str, str]) -> None:
+    extra = {"HTTP_TRANSFER_ENCODING": "Chunked", "wsgi.input_terminated": True, **length}
+    assert body({"wsgi.input": Drip(b"hello"), **extra}, 64) == b"hello"
+    with pytest.raises(BodyTooLargeError):
+        body({"wsgi.input": Drip(b"x" * 65), **extra}, 64)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "RAW_URI", "REQUEST_URI", "PATH_INFO"]),
+        st.text(max_size=40),
+    ),
+    st.binary(max_size=80),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_no_environ_raises_anything_unlisted(texts: dict[str, str], data: bytes, terminated: bool) -> None:
+    environ = {**texts, "wsgi.input": io.BytesIO(data), "wsgi.input_terminated": terminated}
+    assert request_target(environ).startswith(b"/")
+    with contextlib.suppress(CallbackError):
+        assert len(body(environ, 64)) <= 64
+
+
+@pytest.mark.parametrize(
+    ("given_id", "logged"),
+    [
+        ("674EF4EC0000000000000001", "674EF4EC0000000000000001"),
+        ("", "-"),
+        ("a\nb", "-"),
+        ("x" * 65, "-"),
+        ("<script>", "-"),
+    ],
+)
+def test_a_request_id_reaches_the_log_only_if_it_looks_like_one(given_id: str, logged: str) -> None:
+    assert request_id({"HTTP_X_OSS_REQUEST_ID": given_id}) == logged
