@@ -169,7 +169,9 @@ def bind(address: tuple[str, int], option: str) -> Iterator[socket.socket]:
 
 
 def _cannot_listen(option: str, host: str, port: int, error: OSError) -> str:
-    return f"cannot listen on {host}:{port}: {error.strerror}. Choose another with {option} HOST:PORT."
+    # socket.create_server adds the address to the system's own words.
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return f"cannot listen on {host}:{port}: {reason}. Choose another with {option} HOST:PORT."
 
 
 def web_address(listener: socket.socket) -> str:

@@ -1,0 +1,66 @@
+"""Runs server.py as a person would, in a process of its own on free ports of loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVER = Path(__file__).parent.parent / "server.py"
+
+
+def clean_environ(**extra: str) -> dict[str, str]:
+    """Give this process's environment without any setting of ours, and ``extra``."""
+    foreign = ("OSS_", "ALIBABA_CLOUD_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+
+
+@dataclass
+class RunningServer:
+    """A server that has said where it is."""
+
+    process: subprocess.Popen[str]
+    url: str
+    lines: list[str]
+
+    def log(self) -> str:
+        """Give all that it has printed so far, the log included."""
+        return "".join(self.lines)
+
+
+@contextlib.contextmanager
+def running_server(
+    *arguments: str, python: str = sys.executable, server: Path = SERVER, cwd: Path | None = None, **environ: str
+) -> Iterator[RunningServer]:
+    """Start it, wait until it says its address, end it by SIGTERM and expect exit status 0."""
+    command = [python, str(server), "--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0", *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=clean_environ(**environ), cwd=cwd
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    url = None
+    while url is None:
+        line = process.stdout.readline()
+        assert line, f"server.py ended: {''.join(lines)}"
+        lines.append(line)
+        match = re.search(r"(?:Open|Serving) (http://\S+?)/[ ;]", line)
+        url = match.group(1) if match else None
+    reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
+    reader.start()
+    try:
+        yield RunningServer(process, url, lines)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(timeout=20)
+        reader.join(timeout=10)
+        process.stdout.close()
+    assert status == 0, "".join(lines)

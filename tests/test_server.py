@@ -1,0 +1,213 @@
+"""server.py as a process: what it prints, how it ends, and what it refuses to start with."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import webtest
+
+from .running_server import SERVER, clean_environ, running_server
+
+REAL = {
+    "OSS_BUCKET": "examplebucket",
+    "OSS_REGION": "cn-hangzhou",
+    "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
+    "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
+}
+
+
+def refused(*arguments: str, **environ: str) -> str:
+    """Start server.py with something wrong, and give what it says."""
+    command = [sys.executable, str(SERVER), *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ(**environ), timeout=30)
+    assert run.returncode == 2, run.stderr
+    assert "Traceback" not in run.stderr
+    return run.stderr
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url) as response:
+        return response
+
+
+def test_unconfigured_it_says_in_a_few_lines_what_runs_and_what_to_set(tmp_path: Path) -> None:
+    with running_server("--local-dir", str(tmp_path)) as server:
+        assert get(f"{server.url}/").status == 200
+        said = server.log()
+    assert f"Open {server.url}/" in said
+    assert "local OSS at http://127.0.0.1:" in said
+    assert str(tmp_path) in said
+    assert "OSS_ACCESS_KEY_SECRET" in said
+    assert len(said.splitlines()) < 8
+
+
+def test_it_serves_the_page_the_parts_and_the_endpoints() -> None:
+    with running_server() as server:
+        with urllib.request.urlopen(f"{server.url}/") as page:
+            assert b'type="module"' in page.read()
+            assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+            assert page.headers["Server"] is None
+        assert get(f"{server.url}/upload.js").headers["Content-Type"].startswith("text/javascript")
+        assert get(f"{server.url}/oss/health").status == 200
+
+
+def test_ctrl_c_ends_it_with_status_0_too() -> None:
+    with running_server() as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=20) == 0
+
+
+def test_the_temporary_folder_is_removed_at_the_end(tmp_path: Path) -> None:
+    with running_server(TMPDIR=str(tmp_path)):
+        assert list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_prefix_moves_the_endpoints_and_the_page_knows() -> None:
+    with running_server("--prefix", "/up") as server:
+        with urllib.request.urlopen(f"{server.url}/") as page:
+            assert b'data-server-url="up/signature"' in page.read()
+        assert get(f"{server.url}/up/health").status == 200
+
+
+def test_a_body_over_the_limit_is_413_whoever_says_it() -> None:
+    with running_server() as server:
+        parts = urlsplit(server.url)
+        for size in (64 * 1024 + 1, 10 * 1024 * 1024):
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+            connection.putrequest("POST", "/oss/callback")
+            connection.putheader("Content-Length", str(size))
+            connection.endheaders()
+            assert connection.getresponse().status == 413
+            connection.close()
+
+
+def test_the_access_log_has_a_line_for_each_request_without_its_query() -> None:
+    with running_server("--access-log") as server:
+        get(f"{server.url}/oss/signature?filename=private-name.txt")
+    assert "GET '/oss/signature' 200" in server.log()
+    assert "private-name" not in server.log()
+
+
+def test_a_real_bucket_gets_real_forms_and_no_local_oss() -> None:
+    with running_server("--local-dir", "unused", **REAL, OSS_ALLOW_ANONYMOUS="on") as server:
+        with urllib.request.urlopen(f"{server.url}/oss/signature?filename=a.txt") as response:
+            answer = json.load(response)
+        said = server.log()
+    assert answer["host"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+    assert answer["callback"] == ""
+    assert "local OSS" not in said
+    assert "OSS_CALLBACK_URL is not set" in said
+    assert "ExampleSecret" not in said
+
+
+def test_local_may_be_asked_for_although_a_bucket_is_configured() -> None:
+    with running_server("--local", **REAL) as server:
+        with urllib.request.urlopen(f"{server.url}/oss/signature?filename=a.txt") as response:
+            answer = json.load(response)
+    assert answer["host"].startswith("http://127.0.0.1:")
+    assert answer["host"].endswith("/examplebucket")
+    assert answer["accessid"] == "LTAI5tExampleKeyId000001"
+
+
+def test_local_keeps_the_meaning_of_what_is_set() -> None:
+    with running_server(OSS_ALLOW_ANONYMOUS="off") as server:
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            get(f"{server.url}/oss/signature")
+        assert refusal.value.code == 403
+        refusal.value.close()
+
+
+@pytest.mark.parametrize("option", ["--listen", "--local-listen"])
+def test_a_port_that_is_taken_is_one_clear_sentence(option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        other = "--local-listen" if option == "--listen" else "--listen"
+        said = refused(option, f"127.0.0.1:{port}", other, "127.0.0.1:0")
+    reason = f"cannot listen on 127.0.0.1:{port}: Address already in use."
+    assert said == f"server.py: {reason} Choose another with {option} HOST:PORT.\n"
+
+
+def test_bad_settings_are_all_said_at_once() -> None:
+    said = refused(OSS_BUCKET="b", OSS_UPLOAD_DIR="a", OSS_BUKET="x", OSS_ACCESS_KEY_SECRET="swordfish swordfish")
+    assert [line.split(" ")[1].rstrip(":") for line in said.splitlines()] == [
+        *("OSS_BUKET", "OSS_BUCKET", "OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_UPLOAD_DIR")
+    ]
+    assert "swordfish" not in said
+
+
+def test_a_bucket_without_a_key_is_refused() -> None:
+    assert "OSS_ACCESS_KEY_ID" in refused(OSS_BUCKET="examplebucket", OSS_REGION="cn-hangzhou")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["--listen", "8080"], id="no host"),
+        pytest.param(["--listen", "127.0.0.1:99999"], id="no such port"),
+        pytest.param(["--listen", "::1:80"], id="IPv6 without brackets"),
+        pytest.param(["--prefix", "oss"], id="a prefix without its slash"),
+        pytest.param(["--no-such-option"], id="an unknown option"),
+        pytest.param(["--upload-expires", "soon"], id="a setting that is no number"),
+        pytest.param(["--local-dir", "/dev/null/x"], id="a folder that cannot be"),
+    ],
+)
+def test_misuse_is_status_2_and_a_sentence(arguments: list[str]) -> None:
+    assert refused(*arguments)
+
+
+def test_a_missing_extra_is_named() -> None:
+    code = (
+        "import runpy, sys; sys.modules['fastcrc'] = None; sys.argv = ['server.py']; "
+        f"runpy.run_path({str(SERVER)!r}, run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ(), timeout=30)
+    assert run.returncode == 2
+    assert "pip install 'oss-wsgi[local]'" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_help_lists_every_setting_and_no_option_for_a_secret() -> None:
+    run = subprocess.run([sys.executable, str(SERVER), "--help"], capture_output=True, text=True, env=clean_environ())
+    assert run.returncode == 0
+    for name in ("OSS_BUCKET", "OSS_UPLOAD_MAX_SIZE", "OSS_ACCESS_KEY_SECRET", "OSS_TRUSTED_KEYS"):
+        assert name in run.stdout
+    assert "--access-key-secret" not in run.stdout
+
+
+def load_application(monkeypatch: pytest.MonkeyPatch, **environ: str) -> webtest.TestApp:
+    """Import server.py as gunicorn would."""
+    for name in os.environ.keys() - clean_environ().keys():
+        monkeypatch.delenv(name)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delitem(sys.modules, "server", raising=False)
+    monkeypatch.syspath_prepend(str(SERVER.parent))
+    import server
+
+    return webtest.TestApp(server.application)
+
+
+def test_other_servers_load_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = load_application(monkeypatch, **REAL, OSS_ALLOW_ANONYMOUS="on")
+    assert app.get("/").content_type == "text/html"
+    assert app.get("/oss/signature?filename=a.txt").json["accessid"] == "LTAI5tExampleKeyId000001"
+
+
+def test_unconfigured_another_server_answers_that_it_is_not_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    response = load_application(monkeypatch).get("/", expect_errors=True)
+    assert response.status_int == 503
+    assert response.json["error"]["message"] == "Not configured."
