@@ -1,0 +1,74 @@
+"""The examples run as they stand."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import webtest
+
+from oss_wsgi.testing import CallbackSigner, Road
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def legacy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    signer = CallbackSigner()
+    (tmp_path / "key.pem").write_text(signer.pem)
+    for name, value in {
+        "OSS_BUCKET": "examplebucket",
+        "OSS_REGION": "cn-hangzhou",
+        "OSS_ACCESS_KEY_ID": "id",
+        "OSS_ACCESS_KEY_SECRET": "secret",
+        "OSS_CALLBACK_URL": "https://app.example.com/oss/callback",
+        "OSS_TRUSTED_KEYS": f"{signer.url}={tmp_path / 'key.pem'}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    module = load("legacy_app")
+    module.signer = signer
+    return module
+
+
+def test_the_legacy_application_signs_for_users_and_hears_of_uploads(legacy: ModuleType) -> None:
+    client = webtest.TestApp(legacy.application)
+    assert "<h1>Guest book</h1>" in client.get("/").text
+    assert client.get("/oss/signature?filename=a.png", expect_errors=True).status_int == 403
+    form = client.get("/oss/signature?filename=a.png", extra_environ={"REMOTE_USER": "eric"}).json
+    assert form["fields"]["key"].startswith("users/eric/")
+    body = b"filename=users%2Feric%2Fa.png&size=6&bucket=examplebucket"
+    answer = client.post("/oss/callback", body, headers=legacy.signer.headers("/oss/callback", body))
+    assert answer.json == {"Status": "Ok", "entries": 1}
+    assert "users/eric/a.png, 6 bytes" in client.get("/").text
+
+
+def test_the_legacy_application_goes_the_whole_road(legacy: ModuleType) -> None:
+    with Road(legacy.guestbook, authorize=legacy.authorize, on_upload=legacy.save) as road:
+        assert road.upload("a.png", b"x").status_int == 403
+        road.application = with_user(road.application, "eric")
+        assert road.upload("a.png", b"x").json == {"Status": "Ok", "entries": 1}
+
+
+def with_user(app, user):  # type: ignore[no-untyped-def]
+    return lambda environ, start_response: app({**environ, "REMOTE_USER": user}, start_response)
+
+
+def test_it_takes_under_ten_lines() -> None:
+    source = (EXAMPLES / "legacy_app.py").read_text().splitlines()
+    old = {number for number, line in enumerate(source) if line.startswith("def guestbook")}
+    start = next(iter(old))
+    end = next(number for number in range(start, len(source)) if not source[number].strip())
+    added = [line for line in source[end:] if line.strip()]
+    imported = [line for line in source[:start] if "oss_wsgi" in line and line.startswith("from")]
+    assert len(added) + len(imported) < 10
