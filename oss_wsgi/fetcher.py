@@ -26,17 +26,14 @@ class HTTPSFetcher:
         self._context = context or ssl.create_default_context()
 
     def __call__(self, url: str) -> bytes:
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname:
-            raise FetchError("Only https: URLs are fetched.")
-        connection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=self._timeout, context=self._context
-        )
+        connection, target = self._connection(url)
         result: queue.Queue[bytes | Exception] = queue.Queue()
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        sockets: list[socket.socket] = []
 
         def work() -> None:
             try:
+                connection.connect()
+                sockets.append(connection.sock)
                 result.put(self._get(connection, target))
             except Exception as error:
                 result.put(error)
@@ -48,7 +45,7 @@ class HTTPSFetcher:
         try:
             answer = result.get(timeout=self._timeout)
         except queue.Empty:
-            _cut(connection)
+            _cut(sockets)
             raise FetchError(f"{url} did not answer within {self._timeout} s.") from None
         if isinstance(answer, FetchError):
             raise answer
@@ -56,20 +53,33 @@ class HTTPSFetcher:
             raise FetchError(f"{url} could not be fetched: {type(answer).__name__}.") from answer
         return answer
 
+    def _connection(self, url: str) -> tuple[http.client.HTTPSConnection, str]:
+        """Give a connection, not yet made, and the request target."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+            if parts.scheme != "https" or not host:
+                raise FetchError("Only https: URLs are fetched.")
+            connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._context)
+        except (ValueError, http.client.InvalidURL):
+            raise FetchError("What should be fetched is not a URL.") from None
+        return connection, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
     def _get(self, connection: http.client.HTTPSConnection, target: str) -> bytes:
         connection.request("GET", target, headers={"Accept": "*/*", "Accept-Encoding": "identity"})
-        response = connection.getresponse()
-        if response.status != 200:
-            raise FetchError(f"The key's server answered {response.status}, not 200; redirects are not followed.")
-        body = response.read(self._max_bytes + 1)
-        if len(body) > self._max_bytes:
-            raise FetchError(f"The key's server sent more than {self._max_bytes} bytes.")
-        return body
+        with connection.getresponse() as response:
+            if response.status != 200:
+                raise FetchError(f"The key's server answered {response.status}, not 200; redirects are not followed.")
+            body = response.read(self._max_bytes + 1)
+            if len(body) > self._max_bytes:
+                raise FetchError(f"The key's server sent more than {self._max_bytes} bytes.")
+            if response.length:  # a read of so many bytes does not say that fewer came than were announced
+                raise FetchError("The key's server broke off before the end.")
+            return body
 
 
-def _cut(connection: http.client.HTTPSConnection) -> None:
-    """End a read that is under way in the other thread."""
-    sock = connection.sock
-    if sock is not None:
+def _cut(sockets: list[socket.socket]) -> None:
+    """End a read that is under way in the other thread; the connection may have let go of its socket already."""
+    for sock in sockets:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
