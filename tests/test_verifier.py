@@ -1,0 +1,368 @@
+"""CallbackVerifier: production captures verify, and fail when any byte of path, query, body or signature changes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError, VerificationError
+from oss_wsgi.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
+from oss_wsgi.verifier import CallbackVerifier, string_to_sign
+
+VECTORS = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
+CAPTURES = VECTORS["captures"]
+MADE_HERE = VECTORS["made_here"]
+N, E, D = (int(VECTORS["throwaway_key"][name], 16) for name in "ned")
+OSS_N = int(
+    "ab3f2411b3c1407669586de1cac1c77a083c12cdb231ac0b47d35effa7be59a4"
+    "96f91ca25be9bd72d38dac541d1dd6f4b5f14361075c025f081fba1f6605d64f",
+    16,
+)
+OUR_URL = "http://127.0.0.1:8081/callback_pub_key_v1.pem"
+DIGEST_INFO = bytes.fromhex("3020300c06082a864886f70d020505000410")
+BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+each_capture = pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["name"])
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def callback(vector: dict[str, Any], url: str = OSS_PUBLIC_KEY_URLS[0]) -> dict[str, Any]:
+    """Give the arguments of ``verify`` for a vector."""
+    return {
+        "target": vector["target"].encode(),
+        "body": vector["body"].encode(),
+        "authorization": vector["authorization"],
+        "pub_key_url": b64(url.encode()),
+    }
+
+
+def padded(digest: bytes, prefix: bytes = DIGEST_INFO) -> bytes:
+    """Give the 64 bytes of P§8.3 for a digest, by hand."""
+    end = b"\x00" + prefix + digest
+    return b"\x00\x01" + b"\xff" * (62 - len(end)) + end
+
+
+def raw_sign(message: bytes) -> str:
+    return b64(pow(int.from_bytes(message, "big"), D, N).to_bytes(64, "big"))
+
+
+def sign(text: bytes) -> str:
+    return raw_sign(padded(hashlib.md5(text).digest()))
+
+
+def refused(arguments: dict[str, Any], verifier: CallbackVerifier) -> str:
+    """Give the reason of the refusal; both verbs must refuse."""
+    assert verifier.is_valid(**arguments) is False
+    with pytest.raises(UnverifiedError) as caught:
+        verifier.verify(**arguments)
+    return caught.value.reason
+
+
+def other_bytes(data: bytes) -> Iterator[bytes]:
+    """Change each byte: lowest bit, highest bit, letter case, and each to ``%``, ``?``, LF and NUL."""
+    for index, byte in enumerate(data):
+        for value in {byte ^ 1, byte ^ 0x80, byte ^ 0x20, ord("%"), ord("?"), ord("\n"), 0} - {byte}:
+            yield data[:index] + bytes([value]) + data[index + 1 :]
+
+
+def cut_and_grown(data: bytes) -> Iterator[bytes]:
+    """Leave out each byte, and put one in at each place."""
+    for index in range(len(data)):
+        yield data[:index] + data[index + 1 :]
+    for index in range(len(data) + 1):
+        yield data[:index] + b"x" + data[index:]
+
+
+@pytest.fixture(scope="module")
+def oss() -> CallbackVerifier:
+    return CallbackVerifier()
+
+
+@pytest.fixture(scope="module")
+def ours() -> CallbackVerifier:
+    return CallbackVerifier(PublicKeyStore({OUR_URL: VECTORS["throwaway_key"]["pem"]}))
+
+
+@each_capture
+@pytest.mark.parametrize("url", OSS_PUBLIC_KEY_URLS, ids=["http", "https"])
+def test_a_production_capture_verifies_without_any_argument(
+    capture: dict[str, Any], url: str, oss: CallbackVerifier
+) -> None:
+    assert oss.verify(**callback(capture, url)) is None
+    assert oss.is_valid(**callback(capture, url)) is True
+
+
+@each_capture
+@pytest.mark.parametrize("part", ["target", "body"])
+@pytest.mark.parametrize("changes", [other_bytes, cut_and_grown])
+def test_a_capture_fails_when_any_byte_of_it_changes(
+    changes: Callable[[bytes], Iterator[bytes]], part: str, capture: dict[str, Any], oss: CallbackVerifier
+) -> None:
+    arguments = callback(capture)
+    verified = [data for data in changes(arguments[part]) if oss.is_valid(**{**arguments, part: data})]
+    assert verified == []
+
+
+@each_capture
+def test_a_capture_fails_when_any_bit_of_its_signature_changes(capture: dict[str, Any], oss: CallbackVerifier) -> None:
+    signature = base64.b64decode(capture["authorization"])
+    for bit in range(512):
+        changed = (int.from_bytes(signature, "big") ^ 1 << bit).to_bytes(64, "big")
+        assert not oss.is_valid(**{**callback(capture), "authorization": b64(changed)}), bit
+
+
+@each_capture
+def test_a_capture_fails_when_any_character_of_its_signature_changes(
+    capture: dict[str, Any], oss: CallbackVerifier
+) -> None:
+    text = capture["authorization"]
+    changed = [
+        text[:index] + other + text[index + 1 :]
+        for index in range(len(text))
+        for other in (*BASE64, "=", "-", "_", " ", "\n", "é")
+        if other != text[index]
+    ]
+    assert [text for text in changed if oss.is_valid(**{**callback(capture), "authorization": text})] == []
+
+
+@each_capture
+def test_no_other_base64_text_of_the_same_signature_is_taken(capture: dict[str, Any], oss: CallbackVerifier) -> None:
+    text = capture["authorization"]
+    signature = base64.b64decode(text)
+    last = BASE64.index(text[85])
+    same_bytes = [text[:85] + BASE64[last ^ spare] + "==" for spare in range(1, 16)]
+    assert all(base64.b64decode(other) == signature for other in same_bytes), "these decode alike"
+    same_bytes += [
+        text.rstrip("="),
+        text[:-1],
+        text + "=",
+        text + "==",
+        f" {text}",
+        f"{text} ",
+        f"{text}\n",
+        f"{text[:40]}\n{text[40:]}",
+        f"{text[:40]} {text[40:]}",
+        f"{text[:40]}!{text[40:]}",
+        text.replace("+", "-").replace("/", "_"),
+        f"{text},{text}",
+        f"{text}, {text}",
+        text + text,
+        f"Bearer {text}",
+        f"OSS {text}",
+        f'"{text}"',
+    ]
+    for other in same_bytes:
+        assert other != text
+        assert refused({**callback(capture), "authorization": other}, oss) == "authorization_malformed"
+
+
+@each_capture
+@pytest.mark.parametrize("length", [0, 1, 32, 63, 65, 128, 3000])
+def test_a_signature_of_another_length_is_refused(length: int, capture: dict[str, Any], oss: CallbackVerifier) -> None:
+    signature = (base64.b64decode(capture["authorization"]) * 50)[:length]
+    reason = refused({**callback(capture), "authorization": b64(signature)}, oss)
+    assert reason == ("signature_wrong" if length else "authorization_missing")
+
+
+def test_leading_zeros_make_no_second_signature(oss: CallbackVerifier) -> None:
+    signature = base64.b64decode(CAPTURES[0]["authorization"])
+    assert refused({**callback(CAPTURES[0]), "authorization": b64(b"\0" + signature)}, oss) == "signature_wrong"
+
+
+def test_a_signature_plus_the_modulus_is_refused(oss: CallbackVerifier) -> None:
+    number = int.from_bytes(base64.b64decode(CAPTURES[2]["authorization"]), "big") + OSS_N
+    assert pow(number, E, OSS_N) == pow(number - OSS_N, E, OSS_N), "the same for who does not check its size"
+    other = b64(number.to_bytes(64, "big"))
+    assert refused({**callback(CAPTURES[2]), "authorization": other}, oss) == "signature_wrong"
+
+
+@pytest.mark.parametrize("number", [0, 1, OSS_N - 1, OSS_N, 2**512 - 1], ids=["0", "1", "n-1", "n", "all-ones"])
+def test_a_signature_that_anybody_could_make_is_refused(number: int, oss: CallbackVerifier) -> None:
+    arguments = {**callback(CAPTURES[1]), "authorization": b64(number.to_bytes(64, "big"))}
+    assert refused(arguments, oss) == "signature_wrong"
+
+
+@pytest.mark.parametrize(
+    ("capture", "changes"),
+    [
+        (1, {"target": b"index.php?id=1&index=2"}),
+        (1, {"target": b"/index.php?index=2&id=1"}),
+        (1, {"target": b"/index.php"}),
+        (1, {"target": b"/index.php?id=1&index=2&"}),
+        (1, {"target": b"/index.php?id=%31&index=2"}),
+        (1, {"target": b"//index.php?id=1&index=2"}),
+        (1, {"target": b"http://h/index.php?id=1&index=2"}),
+        (0, {"target": b"/api/v3/callback/oss/TnXx5E5VyfJUyM1UdkdDu1rtnJ34EbmH/"}),
+        (0, {"target": b"/callback/oss/TnXx5E5VyfJUyM1UdkdDu1rtnJ34EbmH"}),
+        (2, {"target": b"/api/AliYunOssCallback?x"}),
+        (2, {"target": b"/api/AliYunOssCallback??"}),
+        (2, {"target": b"/api/AliYunOssCallback%00"}),
+        (2, {"target": b""}),
+        (2, {"body": b"filename=headSculpture/jikang2.jpg&size=108904&mimeType=image/jpeg&height=278&width=200"}),
+        (2, {"body": b""}),
+    ],
+)
+def test_a_capture_fails_with_another_target_or_a_body_that_only_means_the_same(
+    capture: int, changes: dict[str, bytes], oss: CallbackVerifier
+) -> None:
+    assert refused({**callback(CAPTURES[capture]), **changes}, oss) == "signature_wrong"
+
+
+def test_the_signature_of_one_capture_does_not_fit_another(oss: CallbackVerifier) -> None:
+    for one in CAPTURES:
+        for other in CAPTURES:
+            good = oss.is_valid(**{**callback(one), "authorization": other["authorization"]})
+            assert good is (one is other)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://gosspublic.alicdn.com.evil.example/callback_pub_key_v1.pem",
+        "https://gosspublic.alicdn.com@evil.example/callback_pub_key_v1.pem",
+        "http://gosspublic.alicdn.com/other.pem",
+        "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\n",
+        "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\0",
+        " http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+        "HTTP://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+        "http://gosspublic.alicdn.com/callback_pub_key_v１.pem",
+        "http://gosspublic.alicdn.com/callback_pub_key_v1.pem;http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+        OUR_URL,
+    ],
+)
+def test_a_capture_fails_with_another_key_url(url: str, oss: CallbackVerifier) -> None:
+    reason = refused(callback(CAPTURES[0], url), oss)
+    assert reason == ("pub_key_url_untrusted" if url else "pub_key_url_missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "pub_key_url_missing"),
+        (OSS_PUBLIC_KEY_URLS[0], "pub_key_url_malformed"),
+        ("aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbR==", "pub_key_url_malformed"),
+        ("aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ", "pub_key_url_malformed"),
+        ("aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==\n", "pub_key_url_malformed"),
+        ("A" * 4100, "pub_key_url_malformed"),
+        ("=", "pub_key_url_malformed"),
+        ("A", "pub_key_url_malformed"),
+        ("/+8=", "pub_key_url_untrusted"),
+    ],
+    ids=["none", "plain", "not-canonical", "no-padding", "line-end", "huge", "padding-only", "one", "not-ascii"],
+)
+def test_a_key_url_that_is_no_strict_base64_is_refused(text: str, reason: str, oss: CallbackVerifier) -> None:
+    assert refused({**callback(CAPTURES[0]), "pub_key_url": text}, oss) == reason
+
+
+def test_the_two_key_urls_are_those_of_production() -> None:
+    assert [b64(url.encode()) for url in OSS_PUBLIC_KEY_URLS] == [
+        "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==",
+        "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92MS5wZW0=",
+    ]
+
+
+@pytest.mark.parametrize("vector", MADE_HERE, ids=lambda vector: vector["name"])
+def test_a_vector_made_with_the_throwaway_key_verifies_with_that_key_only(
+    vector: dict[str, Any], oss: CallbackVerifier, ours: CallbackVerifier
+) -> None:
+    ours.verify(**callback(vector, OUR_URL))
+    assert refused(callback(vector, OUR_URL), oss) == "pub_key_url_untrusted"
+    assert refused(callback(vector), ours) == "signature_wrong"
+
+
+@pytest.mark.parametrize("vector", MADE_HERE, ids=lambda vector: vector["name"])
+def test_the_string_to_sign_is_the_one_of_the_vector(vector: dict[str, Any]) -> None:
+    text = string_to_sign(vector["target"].encode(), vector["body"].encode())
+    assert hashlib.md5(text).hexdigest() == vector["string_to_sign_md5"]
+    assert sign(text) == vector["authorization"]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"/p", b"/p\nBODY"),
+        (b"/p/", b"/p/\nBODY"),
+        (b"/p?", b"/p\nBODY"),
+        (b"/p?a=%2F+b", b"/p?a=%2F+b\nBODY"),
+        (b"/p?a?b", b"/p?a?b\nBODY"),
+        (b"/a+b%20c", b"/a+b c\nBODY"),
+        (b"/%e4%b8%AD", "/中\nBODY".encode()),
+        (b"/a%2Fb%3Fc", b"/a/b?c\nBODY"),
+        (b"/a%zz%4", b"/a%zz%4\nBODY"),
+        (b"/%2541", b"/%41\nBODY"),
+    ],
+)
+def test_the_path_is_percent_decoded_once_and_the_query_never(target: bytes, expected: bytes) -> None:
+    assert string_to_sign(target, b"BODY") == expected
+
+
+@given(body=st.binary(max_size=200))
+@settings(max_examples=30, deadline=None)
+def test_the_body_is_signed_byte_for_byte(body: bytes) -> None:
+    verifier = CallbackVerifier(PublicKeyStore({OUR_URL: VECTORS["throwaway_key"]["pem"]}))
+    arguments = {"target": b"/cb?x=%20", "body": body, "pub_key_url": b64(OUR_URL.encode())}
+    signature = sign(b"/cb?x=%20\n" + body)
+    verifier.verify(**arguments, authorization=signature)
+    assert not verifier.is_valid(**{**arguments, "body": body + b"\n"}, authorization=signature)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        padded(hashlib.md5(b"/cb\n").digest(), DIGEST_INFO[:-2] + b"\x04\x10\x00")[:64],
+        b"\x00\x02" + padded(hashlib.md5(b"/cb\n").digest())[2:],
+        b"\x00\x01\xff\x00" + DIGEST_INFO + hashlib.md5(b"/cb\n").digest() + b"\x00" * 26,
+        b"\x00\x01" + b"\xff" * 45 + b"\x00" + hashlib.md5(b"/cb\n").digest(),
+        padded(hashlib.sha1(b"/cb\n").digest(), bytes.fromhex("3021300906052b0e03021a05000414")),
+        padded(hashlib.md5(hashlib.md5(b"/cb\n").digest()).digest()),
+    ],
+    ids=["other-digest-info", "block-type-2", "short-padding", "bare-digest", "sha1", "hashed-twice"],
+)
+def test_a_signature_whose_padding_is_not_exactly_that_of_pkcs_1_is_refused(
+    message: bytes, ours: CallbackVerifier
+) -> None:
+    arguments = {"target": b"/cb", "body": b"", "pub_key_url": b64(OUR_URL.encode())}
+    assert len(message) == 64
+    assert ours.is_valid(**arguments, authorization=sign(b"/cb\n")), "the exact one is taken"
+    assert refused({**arguments, "authorization": raw_sign(message)}, ours) == "signature_wrong"
+
+
+def test_a_key_that_could_not_be_had_is_another_error_than_a_wrong_signature() -> None:
+    def fetcher(url: str) -> bytes:
+        raise FetchError("no road")
+
+    verifier = CallbackVerifier(PublicKeyStore(fetcher=fetcher, clock=lambda: 0.0))
+    arguments = callback(CAPTURES[0], "http://gosspublic.alicdn.com/callback_pub_key_v2.pem")
+    with pytest.raises(KeyUnavailableError) as caught:
+        verifier.verify(**arguments)
+    assert not isinstance(caught.value, UnverifiedError)
+    assert verifier.is_valid(**arguments) is False
+
+
+@given(text=st.text(max_size=120), url=st.text(max_size=120))
+@settings(max_examples=100, deadline=None)
+def test_no_header_text_raises_anything_but_a_verification_error(text: str, url: str) -> None:
+    verifier = CallbackVerifier()
+    for authorization, pub_key_url in ((text, b64(OSS_PUBLIC_KEY_URLS[0].encode())), (b64(b"s" * 64), url)):
+        with pytest.raises(VerificationError):
+            verifier.verify(target=b"/", body=b"", authorization=authorization, pub_key_url=pub_key_url)
+
+
+def test_no_error_repeats_what_was_sent(oss: CallbackVerifier) -> None:
+    for changes in ({"authorization": "not base64!"}, {"pub_key_url": b64(b"http://evil.example/secret-path")}):
+        with pytest.raises(UnverifiedError) as caught:
+            oss.verify(**{**callback(CAPTURES[0]), **changes})
+        assert "evil" not in str(caught.value)
+        assert "not base64!" not in str(caught.value)
