@@ -104,10 +104,11 @@ class PostPresigner:
         grant = grant or Grant()
         settings = self._settings
         now = int(self._clock())
+        date = v4.format_date(now)
         types = settings.upload_content_types if grant.content_types is None else grant.content_types
         _check_type(content_type, types)
         sizes = self._sizes(grant, size)
-        prefix, key = self._key(grant, filename, now)
+        prefix, key = self._key(grant, filename, date[:8])
         if key is None and grant.has_fields:
             raise MalformedRequestError("filename_required", "this upload needs its filename in the request")
 
@@ -117,7 +118,7 @@ class PostPresigner:
             expire = min(expire, int(credentials.expiration.timestamp()))
 
         fields = {"key": prefix + FILENAME_VARIABLE if key is None else key, "policy": ""}
-        pinned = self._identity(credentials, now)
+        pinned = self._identity(credentials, date)
         conditions = [self._bucket]
         if key is None:
             conditions.append(starts_with("key", prefix))
@@ -137,7 +138,7 @@ class PostPresigner:
         conditions.append(content_length_range(*sizes))
 
         text = PostPolicy(expire, conditions).encode()
-        fields |= {"policy": text, **pinned, **self._signature(credentials, now, text), "success_action_status": "200"}
+        fields |= {"policy": text, **pinned, **self._signature(credentials, date[:8], text), "success_action_status": "200"}
         return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)
 
     def _sizes(self, grant: Grant, size: int | None) -> tuple[int, int]:
@@ -149,7 +150,7 @@ class PostPresigner:
             raise OutsideGrantError("size_not_allowed", f"{size} bytes are not allowed: {low} to {high} are")
         return size, size
 
-    def _key(self, grant: Grant, filename: str | None, now: int) -> tuple[str, str | None]:
+    def _key(self, grant: Grant, filename: str | None, day: str) -> tuple[str, str | None]:
         """Give the prefix, and the exact object name if there is one."""
         prefix = self._settings.upload_dir if grant.dir is None else grant.dir
         if grant.key is not None:
@@ -159,7 +160,7 @@ class PostPresigner:
         if not filename or len(filename) > _MAX_FILENAME:
             raise MalformedRequestError("filename_malformed", f"filename must have 1 to {_MAX_FILENAME} characters")
         if self._settings.upload_names == "unique":
-            name = unique_name(filename, v4.format_date(now)[:8], self._token())
+            name = unique_name(filename, day, self._token())
         else:
             name = original_name(filename)
         key = prefix + name
@@ -173,19 +174,19 @@ class PostPresigner:
             raise CredentialsError("The credentials have expired: nothing can be signed with them.")
         return credentials
 
-    def _identity(self, credentials: Credentials, now: int) -> dict[str, str]:
+    def _identity(self, credentials: Credentials, date: str) -> dict[str, str]:
         if self._settings.signature_version == "v1":
             fields = v1.identity_fields(credentials.access_key_id)
         else:
-            fields = v4.identity_fields(credentials.access_key_id, v4.format_date(now), self._settings.region or "")
+            fields = v4.identity_fields(credentials.access_key_id, date, self._settings.region or "")
         if credentials.security_token:
             fields["x-oss-security-token"] = credentials.security_token
         return fields
 
-    def _signature(self, credentials: Credentials, now: int, text: str) -> dict[str, str]:
+    def _signature(self, credentials: Credentials, day: str, text: str) -> dict[str, str]:
         if self._settings.signature_version == "v1":
             return {"Signature": v1.signature(credentials.access_key_secret, text)}
-        parts = credentials.access_key_secret, v4.format_date(now)[:8], self._settings.region or ""
+        parts = credentials.access_key_secret, day, self._settings.region or ""
         kept = self._v4_key
         if kept is None or kept[0] != parts:
             kept = self._v4_key = parts, v4.signing_key(*parts)
