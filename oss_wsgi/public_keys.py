@@ -106,9 +106,11 @@ class PublicKeyStore:
                 raise KeyUnavailableError("key_unavailable", "the last fetch of a key failed a moment ago")
             try:
                 key = load_public_key(fetcher(url))
-            except (FetchError, ValueError) as error:
+            except Exception as error:  # a fetcher of the application's own may raise anything
                 self._closed_until = self._clock() + _COOLDOWN
-                raise KeyUnavailableError("key_unavailable", f"the key could not be fetched: {error}") from error
+                said = error if isinstance(error, (FetchError, ValueError)) else type(error).__name__
+                raise KeyUnavailableError("key_unavailable", f"the key could not be fetched: {said}") from error
+            self._fetched.pop(url, None)
             if len(self._fetched) >= _MAX_FETCHED:
                 self._fetched.pop(next(iter(self._fetched)))
             self._fetched[url] = key, self._clock() + _LIFETIME

@@ -1,0 +1,470 @@
+"""PublicKeyStore: whom it believes, what it fetches, and when it does not."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError, VerificationError
+from oss_wsgi.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS, PublicKeyStore, load_public_key
+
+KEY = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))["throwaway_key"]
+PEM: str = KEY["pem"]
+GOOD = PEM.encode()
+OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_PEM = OTHER.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+V2 = "https://gosspublic.alicdn.com/callback_pub_key_v2.pem"
+DAY = 24 * 3600
+COOLDOWN = 10
+
+UNTRUSTED = [
+    "",
+    "http://gosspublic.alicdn.com",
+    "http://gosspublic.alicdn.com/",
+    "http://gosspublic.alicdn.com/other.pem",
+    "http://gosspublic.alicdn.com/callback_pub_key_v.pem",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem.evil",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem/",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem?",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem?x=1",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem#",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem#x",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\n",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\r\nX: y",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem\0",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1.pem ",
+    " http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "\thttp://gosspublic.alicdn.com/callback_pub_key_v2.pem",
+    "http://evil.example/http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "http://evil.example/?http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "http://evil.example/#http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "http://gosspublic.alicdn.com.evil.example/callback_pub_key_v1.pem",
+    "http://gosspublic.alicdn.comevil.example/callback_pub_key_v1.pem",
+    "http://evilgosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "http://evil.gosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "http://gosspublicXalicdn.com/callback_pub_key_v1.pem",
+    "http://gosspublic.alicdnXcom/callback_pub_key_v1.pem",
+    "http://gosspublic.alicdn.com/callback_pub_key_v1Xpem",
+    "https://gosspublic.alicdn.com@evil.example/callback_pub_key_v1.pem",
+    "https://user@gosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "https://user:pass@gosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "https://evil.example\\@gosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "http://gosspublic.alicdn.com:80/callback_pub_key_v1.pem",
+    "https://gosspublic.alicdn.com:443/callback_pub_key_v1.pem",
+    "https://gosspublic.alicdn.com:8443/callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com:/callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com./callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com//callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com/./callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com/x/../callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com\\callback_pub_key_v2.pem",
+    "https:/gosspublic.alicdn.com/callback_pub_key_v2.pem",
+    "https:gosspublic.alicdn.com/callback_pub_key_v2.pem",
+    "//gosspublic.alicdn.com/callback_pub_key_v2.pem",
+    "gosspublic.alicdn.com/callback_pub_key_v2.pem",
+    "ftp://gosspublic.alicdn.com/callback_pub_key_v2.pem",
+    "file://gosspublic.alicdn.com/callback_pub_key_v2.pem",
+    "httpss://gosspublic.alicdn.com/callback_pub_key_v2.pem",
+    "HTTP://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+    "https://GOSSPUBLIC.alicdn.com/callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com/Callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_V2.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v2.PEM",
+    "https://gosspublic.alicdn.com/callback%5Fpub_key_v2.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v%32.pem",
+    "https://gosspublic.alicdn.com%2Fcallback_pub_key_v2.pem",
+    "https://gosspublic%2Ealicdn.com/callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v-2.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v+2.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v2.0.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v2a.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v２.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v٢.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v².pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v12345.pem",
+    "https://gosspublic.alicdn.com/callback_pub_key_v" + "9" * 3000 + ".pem",
+    "https://gosspublic。alicdn.com/callback_pub_key_v2.pem",
+    "https://gоsspublic.alicdn.com/callback_pub_key_v2.pem",
+    "https://100.100.100.200/latest/meta-data/",
+    "http://127.0.0.1/callback_pub_key_v1.pem",
+]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Fetcher:
+    """Gives what it is told to, or raises it; keeps what it was asked."""
+
+    def __init__(self, answer: bytes | Exception = GOOD) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    def __call__(self, url: str) -> bytes:
+        self.asked.append(url)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def version(number: int) -> str:
+    return f"https://gosspublic.alicdn.com/callback_pub_key_v{number}.pem"
+
+
+def number_of(store: PublicKeyStore, url: str) -> int:
+    return store.get(url).public_numbers().n
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.mark.parametrize("url", OSS_PUBLIC_KEY_URLS)
+def test_the_shipped_key_is_used_for_its_two_urls_and_never_fetched(url: str, clock: Clock) -> None:
+    fetcher = Fetcher(FetchError("must not be asked"))
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    key = store.get(url)
+    assert key.key_size == 512
+    assert f"{key.public_numbers().n:x}".startswith("ab3f2411b3c1407669586de1cac1c77a083c12cd")
+    assert f"{key.public_numbers().n:x}".endswith("1dd6f4b5f14361075c025f081fba1f6605d64f")
+    assert key.public_numbers().e == 65537
+    assert fetcher.asked == []
+
+
+@pytest.mark.parametrize("url", UNTRUSTED, ids=lambda url: ascii(url[:90]))
+def test_a_url_that_only_resembles_oss_is_refused_before_any_fetch(url: str, clock: Clock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore({"http://127.0.0.1:8081/own.pem": PEM}, fetcher=fetcher, clock=clock)
+    with pytest.raises(UnverifiedError) as caught:
+        store.get(url)
+    assert caught.value.reason == "pub_key_url_untrusted"
+    assert fetcher.asked == []
+
+
+@given(text=st.text(max_size=30))
+@settings(max_examples=100, deadline=None)
+def test_nothing_but_digits_after_the_v_leads_to_a_fetch(text: str) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=Clock())
+    url = f"http://gosspublic.alicdn.com/callback_pub_key_v{text}.pem"
+    try:
+        store.get(url)
+    except VerificationError:
+        assert fetcher.asked == []
+    else:
+        assert text.isascii() and text.isdigit()
+
+
+def test_an_untrusted_url_is_refused_also_when_a_fetch_would_be_too_early(clock: Clock) -> None:
+    store = PublicKeyStore(fetcher=Fetcher(FetchError("down")), clock=clock)
+    with pytest.raises(KeyUnavailableError):
+        store.get(V2)
+    with pytest.raises(UnverifiedError):
+        store.get("http://evil.example/callback_pub_key_v2.pem")
+
+
+@pytest.mark.parametrize("url", [V2, V2.replace("https:", "http:")], ids=["https", "http"])
+def test_a_newer_key_of_oss_is_fetched_over_https_and_kept(url: str, clock: Clock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    assert number_of(store, url) == int(KEY["n"], 16)
+    assert number_of(store, V2) == number_of(store, V2.replace("https:", "http:"))
+    assert fetcher.asked == [V2]
+
+
+def test_a_newer_key_without_a_fetcher_is_unavailable_and_not_wrong() -> None:
+    with pytest.raises(KeyUnavailableError) as caught:
+        PublicKeyStore().get(V2)
+    assert not isinstance(caught.value, UnverifiedError)
+
+
+def test_a_kept_key_is_fetched_again_after_a_day(clock: Clock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    store.get(V2)
+    clock.now += DAY - 1
+    store.get(V2)
+    assert len(fetcher.asked) == 1
+    clock.now += 1
+    fetcher.answer = OTHER_PEM
+    assert number_of(store, V2) == OTHER.public_key().public_numbers().n
+    assert len(fetcher.asked) == 2
+
+
+def test_an_expired_key_is_not_used_when_it_cannot_be_fetched_again(clock: Clock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    store.get(V2)
+    clock.now += DAY
+    fetcher.answer = FetchError("down")
+    with pytest.raises(KeyUnavailableError):
+        store.get(V2)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        FetchError("The key's server answered 404."),
+        b"",
+        b"<html>not found</html>",
+        b"\xff" * 100,
+        OSError("from a fetcher of the application's own"),
+        RuntimeError("can't start new thread"),
+    ],
+    ids=["fetch-error", "empty", "html", "bytes", "os-error", "runtime-error"],
+)
+def test_a_fetch_that_fails_is_not_kept_and_not_tried_again_for_a_while(
+    failure: bytes | Exception, clock: Clock
+) -> None:
+    fetcher = Fetcher(failure)
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    for _ in range(3):
+        with pytest.raises(KeyUnavailableError):
+            store.get(V2)
+    with pytest.raises(KeyUnavailableError):
+        store.get(version(3))
+    assert fetcher.asked == [V2]
+    clock.now += COOLDOWN - 0.001
+    with pytest.raises(KeyUnavailableError):
+        store.get(V2)
+    assert fetcher.asked == [V2]
+    clock.now += 0.001
+    fetcher.answer = PEM.encode()
+    assert number_of(store, V2) == int(KEY["n"], 16)
+    assert fetcher.asked == [V2, V2]
+
+
+def test_each_failure_begins_the_cooldown_anew(clock: Clock) -> None:
+    fetcher = Fetcher(FetchError("down"))
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    for count in (1, 2, 3):
+        with pytest.raises(KeyUnavailableError):
+            store.get(V2)
+        assert len(fetcher.asked) == count
+        clock.now += COOLDOWN
+
+
+def test_the_cooldown_counts_from_the_end_of_a_slow_failure(clock: Clock) -> None:
+    def slow(url: str) -> bytes:
+        clock.now += 60
+        raise FetchError("too slow")
+
+    fetched: list[str] = []
+    store = PublicKeyStore(fetcher=lambda url: (fetched.append(url), slow(url))[1], clock=clock)
+    for _ in range(2):
+        with pytest.raises(KeyUnavailableError):
+            store.get(V2)
+    assert fetched == [V2]
+
+
+def test_a_key_that_is_kept_is_given_also_during_a_cooldown(clock: Clock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    store.get(V2)
+    fetcher.answer = FetchError("down")
+    with pytest.raises(KeyUnavailableError):
+        store.get(version(3))
+    assert number_of(store, V2) == int(KEY["n"], 16)
+    assert number_of(store, OSS_PUBLIC_KEY_URLS[0]) != int(KEY["n"], 16)
+
+
+def test_no_more_than_eight_fetched_keys_are_kept(clock: Clock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    for number in range(2, 11):
+        store.get(version(number))
+    assert len(fetcher.asked) == 9
+    for number in range(3, 11):
+        store.get(version(number))
+    assert len(fetcher.asked) == 9, "the last eight are there"
+    store.get(V2)
+    assert fetcher.asked[9:] == [V2], "the first had to go"
+    store.get(version(3))
+    assert fetcher.asked[10:] == [version(3)], "and then the next"
+
+
+def test_a_key_fetched_anew_is_the_last_to_go(clock: Clock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    for number in range(2, 10):
+        store.get(version(number))
+    clock.now += DAY
+    for number in (3, 10, 11):
+        store.get(version(number))
+    fetcher.asked.clear()
+    store.get(version(3))
+    assert fetcher.asked == []
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["success", "failure"])
+def test_many_threads_cause_one_fetch(failing: bool, clock: Clock) -> None:
+    threads = 16
+    inside = threading.Event()
+    release = threading.Event()
+    asked: list[str] = []
+    answers: list[object] = []
+
+    def fetcher(url: str) -> bytes:
+        asked.append(url)
+        inside.set()
+        assert release.wait(10)
+        if failing:
+            raise FetchError("down")
+        return PEM.encode()
+
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+
+    def work() -> None:
+        try:
+            answers.append(number_of(store, V2))
+        except KeyUnavailableError as error:
+            answers.append(error.reason)
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    workers[0].start()
+    assert inside.wait(10)
+    for worker in workers[1:]:
+        worker.start()
+    release.set()
+    for worker in workers:
+        worker.join(10)
+    assert asked == [V2]
+    assert answers == ["key_unavailable" if failing else int(KEY["n"], 16)] * threads
+
+
+def test_pinned_keys_are_given_while_a_fetch_hangs(clock: Clock) -> None:
+    inside = threading.Event()
+    release = threading.Event()
+
+    def fetcher(url: str) -> bytes:
+        inside.set()
+        assert release.wait(10)
+        return PEM.encode()
+
+    store = PublicKeyStore({"http://a/own.pem": PEM}, fetcher=fetcher, clock=clock)
+    worker = threading.Thread(target=store.get, args=[V2])
+    worker.start()
+    try:
+        assert inside.wait(10)
+        assert store.get("http://a/own.pem").key_size == 512
+        assert store.get(OSS_PUBLIC_KEY_URLS[1]).key_size == 512
+    finally:
+        release.set()
+        worker.join(10)
+
+
+def test_a_trusted_pair_is_believed_for_exactly_its_url() -> None:
+    store = PublicKeyStore({"http://127.0.0.1:8081/own.pem": OTHER_PEM.decode()})
+    assert number_of(store, "http://127.0.0.1:8081/own.pem") == OTHER.public_key().public_numbers().n
+    for url in ("http://127.0.0.1:8081/own.pem?", "https://127.0.0.1:8081/own.pem", "http://127.0.0.1:8081/OWN.pem"):
+        with pytest.raises(UnverifiedError):
+            store.get(url)
+
+
+def test_a_trusted_mapping_that_changes_later_changes_nothing() -> None:
+    trusted = {"http://a/own.pem": PEM}
+    store = PublicKeyStore(trusted)
+    trusted["http://evil.example/own.pem"] = PEM
+    with pytest.raises(UnverifiedError):
+        store.get("http://evil.example/own.pem")
+
+
+def test_a_trusted_key_that_is_none_is_refused_at_once_with_its_url() -> None:
+    with pytest.raises(ValueError, match=r"The trusted key for http://a/own\.pem: it is not a public key in PEM\."):
+        PublicKeyStore({"http://a/own.pem": "nonsense"})
+
+
+def test_a_fetcher_without_a_clock_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a clock"):
+        PublicKeyStore(fetcher=Fetcher())
+
+
+def pem_of(n: int, e: int) -> bytes:
+    """Write an RSA public key as PEM by hand, for keys that the library would not make."""
+
+    def der(tag: int, data: bytes) -> bytes:
+        size = len(data).to_bytes(2, "big").lstrip(b"\0") or b"\0"
+        return bytes([tag]) + (size if len(data) < 128 else bytes([0x80 | len(size)]) + size) + data
+
+    def integer(value: int) -> bytes:
+        return der(2, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+    numbers = der(0x30, integer(n) + integer(e))
+    algorithm = der(0x30, bytes.fromhex("06092a864886f70d0101010500"))
+    text = base64.encodebytes(der(0x30, algorithm + der(3, b"\0" + numbers)))
+    return b"-----BEGIN PUBLIC KEY-----\n" + text + b"-----END PUBLIC KEY-----\n"
+
+
+N512 = int(KEY["n"], 16)
+
+
+@pytest.mark.parametrize(
+    ("n", "e", "message"),
+    [
+        (N512, 1, None),
+        (N512, 3, "the exponent 3,"),
+        (N512, 65536, None),
+        (N512 >> 1 | 1, 65537, "511 bits"),
+        (1 << 8192 | 1, 65537, None),
+    ],
+    ids=["e=1", "e=3", "e-even", "511-bits", "8193-bits"],
+)
+def test_a_weak_or_monstrous_key_is_not_loaded(n: int, e: int, message: str | None) -> None:
+    with pytest.raises(ValueError, match=message or "."):
+        load_public_key(pem_of(n, e))
+
+
+def test_the_hand_made_pem_is_a_good_one() -> None:
+    assert load_public_key(pem_of(N512, 65537)).public_numbers().n == N512
+    assert load_public_key(OSS_PUBLIC_KEY).key_size == load_public_key(PEM.encode()).key_size == 512
+
+
+def private_pem() -> bytes:
+    return OTHER.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def elliptic_pem() -> bytes:
+    return (
+        ec.generate_private_key(ec.SECP256R1())
+        .public_key()
+        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (private_pem, "not a public key in PEM"),
+        (elliptic_pem, "not an RSA key"),
+        (lambda: OSS_PUBLIC_KEY.replace("MFww", "MFwx"), "not a public key in PEM"),
+        (lambda: OSS_PUBLIC_KEY.replace("-----BEGIN PUBLIC KEY-----\n", ""), "not a public key in PEM"),
+        (lambda: "", "not a public key in PEM"),
+        (lambda: "\ud800", "not a public key in PEM"),
+    ],
+    ids=["private", "elliptic", "damaged", "headless", "empty", "surrogate"],
+)
+def test_what_is_no_rsa_public_key_is_a_value_error(make: Callable[[], str | bytes], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_public_key(make())
+
+
+@given(data=st.binary(max_size=200))
+@settings(max_examples=50, deadline=None)
+def test_no_bytes_raise_anything_but_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError, match="it is not a public key"):
+        load_public_key(data)
