@@ -90,10 +90,10 @@ class Settings:
     ticket_secret: tuple[str, ...] = _row(
         "OSS_TICKET_SECRET",
         (),
-        "secret of the upload tickets, 32 characters or more; several, comma-separated, rotate",
+        "secret of upload tickets, 32 characters or more; several, comma-separated, rotate (no effect yet)",
         items,
         secret=True,
-        shown="made at start",
+        shown="",
     )
     allow_anonymous: bool = _row(
         "OSS_ALLOW_ANONYMOUS", False, "sign for everybody when the application has no authorize", switch

@@ -1,0 +1,85 @@
+"""The README keeps what it promises: its code runs, its commands are there, its list of settings is the table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi.settings import TABLE, Settings
+from oss_wsgi.testing import CallbackSigner
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the first block as a person would, with the variables that the README exports."""
+    for row in TABLE:
+        monkeypatch.delenv(row.variable, raising=False)
+    for name, value in re.findall(r"(OSS_\w+)=(\S+)", "\n".join(re.findall(r"export (.*)", README))):
+        monkeypatch.setenv(name, value)
+    found: dict[str, Any] = {}
+    exec(BLOCKS[0], found)
+    return found
+
+
+def test_the_wrapped_application_signs_and_passes_on(namespace: dict[str, Any]) -> None:
+    client = webtest.TestApp(namespace["application"])
+    assert client.get("/").text == "hello from 2005"
+    assert client.get("/oss/signature", expect_errors=True).status_int == 403
+    form = client.get("/oss/signature?filename=cat.png", extra_environ={"REMOTE_USER": "eric"}).json
+    assert form["host"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+    assert form["fields"]["key"].startswith("users/eric/")
+
+
+def test_the_pieces_join_as_shown(namespace: dict[str, Any]) -> None:
+    exec(BLOCKS[1], namespace)
+    client = webtest.TestApp(namespace["application"])
+    assert client.get("/").text == "hello from 2005"
+    body = b"bucket=examplebucket"
+    headers = CallbackSigner().headers("/hooks/oss", body)
+    assert client.post("/hooks/oss", body, headers=headers, expect_errors=True).status_int == 403
+
+
+def test_the_road_of_the_testing_part_runs(namespace: dict[str, Any]) -> None:
+    exec(BLOCKS[2], namespace)
+
+
+def test_there_are_no_other_python_blocks() -> None:
+    assert len(BLOCKS) == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[local]' && .venv/bin/python server.py",
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest",
+    ],
+)
+def test_the_set_up_is_one_line_each(command: str) -> None:
+    assert command in [line.strip() for line in README.splitlines()]
+
+
+def test_the_list_of_settings_is_the_table() -> None:
+    rows = re.findall(r"^\| `(OSS_\w+)` \| (?:`(.*?)`)? \| (.*) \|$", README, re.MULTILINE)
+    assert rows == [(row.variable, row.shown_default, row.help) for row in TABLE]
+
+
+def test_the_defaults_shown_are_the_defaults() -> None:
+    settings = Settings()
+    for row in TABLE:
+        if row.default is not None and row.default != ():
+            shown = {"on": True, "off": False}.get(row.shown_default, row.shown_default)
+            assert str(shown) == str(getattr(settings, row.name))
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    import oss_wsgi
+
+    assert [name for name in oss_wsgi.__all__ if not getattr(oss_wsgi, name).__doc__] == []
+    assert sorted(oss_wsgi.__all__) == list(oss_wsgi.__all__)
