@@ -138,7 +138,8 @@ class PostPresigner:
         conditions.append(content_length_range(*sizes))
 
         text = PostPolicy(expire, conditions).encode()
-        fields |= {"policy": text, **pinned, **self._signature(credentials, date[:8], text), "success_action_status": "200"}
+        fields |= {"policy": text, **pinned, **self._signature(credentials, date[:8], text)}
+        fields["success_action_status"] = "200"
         return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)
 
     def _sizes(self, grant: Grant, size: int | None) -> tuple[int, int]:
