@@ -26,6 +26,8 @@ _MESSAGES = {
     503: "This cannot be done right now; try again later.",
 }
 
+_LEVELS = {404: logging.INFO, 405: logging.INFO, 500: logging.ERROR}
+
 
 def json_bytes(
     environ: WSGIEnvironment, start_response: StartResponse, status: int, body: bytes, headers: Headers | None = None
@@ -62,15 +64,15 @@ def refuse(
     code: str | None = None,
     message: str | None = None,
     headers: Headers | None = None,
+    exc_info: BaseException | None = None,
 ) -> Iterable[bytes]:
     """Log one line with the reason, the hint and OSS's request ID; answer ``{"error": {"code", "message"}}``.
 
-    The answer is generic, unless ``code`` and ``message`` say what a browser may know.
+    The answer is generic, unless ``code`` and ``message`` say what a browser may know. ``exc_info`` is an exception
+    whose traceback is logged, for faults of the application's own code.
     """
-    level = logging.ERROR if status == 500 else logging.WARNING
-    log.log(
-        level, "refused: status=%d reason=%s hint=%r request_id=%s", status, reason, hint, request_id(environ)
-    )
+    line = "refused: status=%d reason=%s hint=%r request_id=%s"
+    log.log(_LEVELS.get(status, logging.WARNING), line, status, reason, hint, request_id(environ), exc_info=exc_info)
     error = {"code": code or HTTPStatus(status).name.lower(), "message": message or _MESSAGES[status]}
     return json_response(environ, start_response, status, {"error": error}, headers)
 

@@ -142,9 +142,8 @@ def test_a_port_that_is_taken_is_one_clear_sentence(option: str) -> None:
 
 def test_bad_settings_are_all_said_at_once() -> None:
     said = refused(OSS_BUCKET="b", OSS_UPLOAD_DIR="a", OSS_BUKET="x", OSS_ACCESS_KEY_SECRET="swordfish swordfish")
-    assert [line.split(" ")[1].rstrip(":") for line in said.splitlines()] == [
-        *("OSS_BUKET", "OSS_BUCKET", "OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_UPLOAD_DIR")
-    ]
+    named = {line.split(" ")[1].rstrip(":") for line in said.splitlines()}
+    assert named >= {"OSS_BUKET", "OSS_BUCKET", "OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_UPLOAD_DIR"}
     assert "swordfish" not in said
 
 

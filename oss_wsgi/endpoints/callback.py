@@ -41,9 +41,8 @@ class CallbackEndpoint:
         try:
             body = self._answer(upload)
         except Exception as error:
-            log.exception("on_upload failed")
             hint = f"on_upload raised {type(error).__name__}: the upload is not marked as handled"
-            return refuse(log, environ, start_response, 500, "handler_failed", hint)
+            return refuse(log, environ, start_response, 500, "handler_failed", hint, exc_info=error)
         return json_bytes(environ, start_response, 200, body)
 
     def _answer(self, upload: Upload) -> bytes:

@@ -136,8 +136,7 @@ class _Authorizer:
         except GrantError:
             raise
         except Exception as error:
-            log.exception("authorize failed")
-            return _refusal(500, "authorize_failed", f"authorize raised {type(error).__name__}")
+            return _refusal(500, "authorize_failed", f"authorize raised {type(error).__name__}", error)
         if grant is None:
             return _refusal(403, "not_authorized", "authorize returned None")
         if not isinstance(grant, Grant):
@@ -146,8 +145,10 @@ class _Authorizer:
         return grant
 
 
-def _refusal(status: int, reason: str, hint: str) -> WSGIApplication:
-    return lambda environ, start_response: refuse(log, environ, start_response, status, reason, hint)
+def _refusal(status: int, reason: str, hint: str, error: Exception | None = None) -> WSGIApplication:
+    return lambda environ, start_response: refuse(
+        log, environ, start_response, status, reason, hint, exc_info=error
+    )
 
 
 def _parameters(environ: WSGIEnvironment) -> dict[str, str]:

@@ -54,8 +54,13 @@ def fail(upload: Upload) -> None:
         pytest.param(lambda upload: {"x": "a" * 1100000}, id="over 1 MB, which OSS does not relay"),
     ],
 )
-def test_a_handler_that_fails_is_500_and_the_answer_keeps_its_secrets(handler: Any) -> None:
+def test_a_handler_that_fails_is_500_and_the_answer_keeps_its_secrets(
+    handler: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     response = post(handler)
+    (record,) = caplog.records
+    assert "reason=handler_failed" in record.getMessage()
+    assert record.exc_info
     assert response.status_int == 500
     assert response.json == {"error": {"code": "internal_server_error", "message": "The server failed to handle this."}}
 
