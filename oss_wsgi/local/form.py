@@ -56,8 +56,7 @@ class Form:
         for event in self._events:
             if event is None:
                 break
-            assert isinstance(event, bytes)  # noqa: S101
-            yield event
+            yield bytes(event)
         for event in self._events:
             if isinstance(event, multipart.MultipartSegment) and (event.name or "").lower() == "file":
                 message = "POST requires exactly one file upload per request."
@@ -65,9 +64,8 @@ class Form:
         if self._whole and not hmac.compare_digest(self._whole.digest(), self._content_md5):
             raise _invalid_digest()
 
-    def _parse(
-        self, stream: Readable, length: int, boundary: str
-    ) -> Iterator[multipart.MultipartSegment | bytes | None]:
+    def _parse(self, stream: Readable, length: int, boundary: str) -> Iterator[Any]:
+        """The parser's events: a segment, the pieces of its content, None at its end."""
         try:
             parser = multipart.PushMultipartParser(boundary, length, max_header_size=2 * MAX_NAME_SIZE)
             while length > 0 and (chunk := stream.read(min(CHUNK_SIZE, length))):
@@ -86,7 +84,6 @@ class Form:
     def _read_fields(self) -> FilePart:
         total = 0
         for segment in self._events:
-            assert isinstance(segment, multipart.MultipartSegment)  # noqa: S101
             name = (segment.name or "").lower()
             if len(name.encode()) > MAX_NAME_SIZE:
                 raise _name_too_long()
@@ -97,7 +94,6 @@ class Form:
             for event in self._events:
                 if event is None:
                     break
-                assert isinstance(event, bytes)  # noqa: S101
                 value += event
                 if len(value) > MAX_VALUE_SIZE:
                     raise OSSError(400, "FieldItemTooLong", "Your value of form field is too long.", "0006-00000110")

@@ -24,6 +24,7 @@ class Peer:
     def __init__(self, *answer, hang=False, pause=0.0, until=b"\r\n\r\nabc", tls=None):
         self._answer, self._hang, self._pause, self._until, self._tls = answer, hang, pause, until, tls
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(10)
         self.port = self._socket.getsockname()[1]
         self.received = b""
         self.released = threading.Event()
