@@ -382,10 +382,16 @@ function serverReason(answer) {
   return { code: text(error?.code), message: text(error?.message) };
 }
 
+/** Reads OSS's error XML. Not with DOMParser: what is no XML makes it write an inline style, which a strict CSP reports. */
 function storageReason(text) {
-  const xml = new DOMParser().parseFromString(text, "text/xml");
-  const read = (name) => xml.querySelector(`Error > ${name}`)?.textContent.trim() ?? "";
+  const read = (name) => unescapeXml(new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1].trim() ?? "");
   return { code: read("Code"), message: read("Message"), ec: read("EC"), requestId: read("RequestId") };
+}
+
+const MARKS = { lt: "<", gt: ">", quot: '"', apos: "'", "#34": '"', "#39": "'", amp: "&" };
+
+function unescapeXml(text) {
+  return text.replace(/&(lt|gt|quot|apos|amp|#34|#39);/g, (_, mark) => MARKS[mark]);
 }
 
 /** A browser reports a file that was moved or changed as a network error; only reading it tells. */

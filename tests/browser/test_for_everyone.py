@@ -1,0 +1,137 @@
+"""Keyboard, languages, themes and narrow screens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..running_server import RunningServer
+from .upload_page import UploadPage, file
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+if TYPE_CHECKING:
+    from .conftest import OpenPage
+
+BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+SMALL_TARGETS = """() => [...document.querySelectorAll("button, .choose")]
+  .filter((button) => button.checkVisibility())
+  .map((button) => [button.getAttribute("aria-label") ?? button.textContent, button.getBoundingClientRect()])
+  .filter(([, box]) => box.width < 44 || box.height < 44)
+  .map(([name]) => name)"""
+MANY_NAMES = ["a.txt", f"{'verylong' * 25}.txt", "a name of many short words that has to be broken into lines.txt"]
+
+
+def test_the_keyboard_suffices(page: UploadPage) -> None:
+    keyboard = page.page.keyboard
+    keyboard.press("Tab")
+    expect(page.page.get_by_label("Choose files")).to_be_focused()
+    with page.page.expect_file_chooser() as chooser:
+        keyboard.press("Enter")
+    assert chooser.value.is_multiple()
+    chooser.value.set_files([file("a.txt"), file("b.txt")])
+    keyboard.press("Tab")
+    expect(page.upload_button).to_be_focused()
+    keyboard.press("Enter")
+    expect(page.summary).to_have_text("2 files done")
+    keyboard.press("Tab")
+    expect(page.button("Remove", of="a.txt")).to_be_focused()
+    keyboard.press("Enter")
+    expect(page.button("Remove", of="b.txt")).to_be_focused()
+    keyboard.press("Space")
+    expect(page.page.get_by_label("Choose files")).to_be_focused()
+
+
+def test_the_focus_can_be_seen(page: UploadPage) -> None:
+    page.page.keyboard.press("Tab")
+    assert page.page.evaluate("getComputedStyle(document.querySelector('.choose')).outlineStyle") == "solid"
+    page.page.keyboard.press("Tab")
+    assert page.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_each_row_names_its_buttons_and_its_bar(page: UploadPage) -> None:
+    page.choose(file("a.txt"))
+    expect(page.button("Remove", of="a.txt")).to_have_accessible_description("a.txt")
+    page.page.route("**/local-bucket", lambda route: None)
+    page.upload_button.click()
+    expect(page.button("Cancel", of="a.txt")).to_have_accessible_description("a.txt")
+    expect(page.row("a.txt").get_by_role("progressbar")).to_have_accessible_name("a.txt")
+
+
+def test_it_speaks_of_start_and_end_once(page: UploadPage) -> None:
+    page.choose(file("a.txt"), file("b.txt"))
+    expect(page.spoken).to_have_text("2 files added.")
+    page.upload_button.click()
+    expect(page.spoken).to_contain_text("All finished: 2 files done.")
+
+
+def test_without_files_the_button_says_what_to_do(page: UploadPage) -> None:
+    page.upload_button.click(force=True)
+    expect(page.spoken).to_have_text("Choose files first.")
+
+
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "zh"])
+def test_in_chinese_browsers_it_is_chinese(open_page: OpenPage, server: RunningServer, locale: str) -> None:
+    page = open_page(server, locale=locale)
+    expect(page.page).to_have_title("上传文件")
+    expect(page.page.locator("html")).to_have_attribute("lang", "zh-CN")
+    page.choose(file("照片.txt"))
+    page.page.get_by_role("button", name="上传", exact=True).click()
+    expect(page.row("照片.txt")).to_contain_text("已完成")
+    expect(page.row("照片.txt")).to_contain_text('"Status"')
+    expect(page.spoken).to_contain_text("照片.txt：已完成。")
+
+
+def test_in_other_browsers_it_is_english(open_page: OpenPage, server: RunningServer) -> None:
+    page = open_page(server, locale="fr-FR")
+    expect(page.page.locator("html")).to_have_attribute("lang", "en")
+    expect(page.upload_button).to_be_visible()
+
+
+def test_both_languages_have_the_same_words(page: UploadPage) -> None:
+    shapes = page.page.evaluate("""async () => {
+      const { wordsFor } = await import("./words.js");
+      const shape = (value) => value !== null && typeof value === "object"
+        ? Object.entries(value).map(([key, inner]) => [key, shape(inner)]) : typeof value;
+      return ["en", "zh-CN"].map((language) => JSON.stringify(shape(wordsFor(language))));
+    }""")
+    assert shapes[0] == shapes[1]
+
+
+def test_dark_is_dark(open_page: OpenPage, server: RunningServer) -> None:
+    light = open_page(server, color_scheme="light").page.evaluate(BACKGROUND)
+    dark = open_page(server, color_scheme="dark").page.evaluate(BACKGROUND)
+    assert light != dark
+
+
+@pytest.mark.parametrize("width", [320, 375, 390, 1280])
+@pytest.mark.parametrize("locale", ["en", "zh-CN"])
+def test_nothing_is_wider_than_the_screen_or_smaller_than_a_finger(
+    open_page: OpenPage, server: RunningServer, width: int, locale: str
+) -> None:
+    page = open_page(server, viewport={"width": width, "height": 720}, locale=locale)
+    page.expects("status of 403")
+    page.page.route("**/oss/signature?filename=refused*", lambda route: route.fulfill(status=403, body="{}"))
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.page.evaluate(wide) == 0
+    page.choose(*(file(name) for name in MANY_NAMES), file("refused.txt"), file("refused too.txt"))
+    assert page.page.evaluate(wide) == 0
+    page.page.locator("#upload").click()
+    expect(page.rows.filter(has_text='"Status"')).to_have_count(len(MANY_NAMES))
+    expect(page.page.locator("#again")).to_be_visible()
+    assert page.page.evaluate(wide) == 0
+    assert page.page.evaluate(SMALL_TARGETS) == []
+
+
+def test_without_scripts_it_says_what_it_needs(open_page: OpenPage, server: RunningServer) -> None:
+    page = open_page(server, java_script_enabled=False)
+    sentence = page.page.locator("noscript p")
+    expect(sentence).to_be_visible()
+    expect(sentence).to_contain_text("This page needs JavaScript")
+
+
+def test_there_is_one_way_to_choose_and_one_to_start(page: UploadPage) -> None:
+    page.choose(file("a.txt"))
+    expect(page.page.locator("input[type=file][multiple]")).to_have_count(1)
+    expect(page.upload_button).to_have_count(1)

@@ -1,0 +1,217 @@
+"""Cancel, retry, refusals and broken connections: what happened is said in a sentence, and nothing is stored twice."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..running_server import running_server
+from .upload_page import PNG, UploadPage, file
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
+
+    from .conftest import OpenPage
+
+STORAGE = "**/local-bucket"
+NETWORK_ERROR = "net::ERR_"
+
+
+def xml(code: str, message: str = "", ec: str = "") -> str:
+    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message><EC>{ec}</EC></Error>"
+
+
+def closed_port() -> int:
+    """Give a port of loopback where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def test_a_running_file_can_be_cancelled_and_the_others_go_on(page: UploadPage) -> None:
+    held: list[Route] = []
+    page.page.route(STORAGE, lambda route: held.append(route), times=1)
+    page.upload(file("held.txt"))
+    expect(page.row("held.txt")).to_contain_text("Sending")
+    page.upload(file("other.txt"))
+    expect(page.row("other.txt")).to_contain_text("Done")
+    page.button("Cancel", of="held.txt").click()
+    expect(page.row("held.txt")).to_contain_text("Cancelled")
+    expect(page.row("held.txt")).not_to_contain_text('"Status"')
+    page.button("Retry", of="held.txt").click()
+    expect(page.row("held.txt")).to_contain_text('"Status"')
+    assert len(page.signatures) == 3
+
+
+def test_all_can_be_stopped_at_once(page: UploadPage) -> None:
+    held: list[Route] = []
+    page.page.route(STORAGE, lambda route: held.append(route))
+    page.upload(*(file(f"{number}.txt") for number in range(6)))
+    expect(page.rows.filter(has_text="Sending")).to_have_count(3)
+    expect(page.rows.filter(has_text="Waiting")).to_have_count(3)
+    page.page.get_by_role("button", name="Stop all").click()
+    expect(page.rows.filter(has_text="Cancelled")).to_have_count(6)
+    expect(page.summary).to_have_text("6 cancelled")
+    assert len(page.signatures) == 3
+
+
+def test_after_a_broken_connection_retry_asks_for_a_new_signature(page: UploadPage) -> None:
+    page.expects(NETWORK_ERROR)
+    page.page.route(STORAGE, lambda route: route.abort("connectionreset"), times=1)
+    page.upload(file("a.txt", b"once more"))
+    expect(page.row("a.txt")).to_contain_text("either the connection failed, or storage does not allow uploads")
+    expect(page.row("a.txt")).to_contain_text("(CORS)")
+    expect(page.spoken).to_contain_text("a.txt: failed.")
+    page.button("Retry", of="a.txt").click()
+    expect(page.row("a.txt")).to_contain_text('"Status"')
+    expect(page.row("a.txt")).not_to_contain_text("connection failed")
+    assert len(page.signatures) == 2
+    assert page.stored("a.txt") == b"once more"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        (500, xml("InternalError"), "Storage had a problem."),
+        (403, xml("AccessDenied", ec="0006-00000213"), "The permission ran out before the file arrived."),
+        (403, xml("AccessDenied", ec="0006-00000227"), "it is not what permission was given for"),
+        (400, xml("EntityTooLarge", "Your proposed upload exceeds it."), "This file is larger than allowed."),
+        (403, xml("SignatureDoesNotMatch"), "The permission's signature was not accepted."),
+        (409, xml("FileAlreadyExists"), "A file with this name is already there"),
+        (404, xml("NoSuchBucket"), "The storage bucket does not exist."),
+        (418, xml("Teapot"), "Storage refused the file."),
+        (502, "<html>bad gateway", "Storage had a problem."),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else None,
+)
+def test_what_storage_refuses_is_said_in_a_sentence(page: UploadPage, status: int, body: str, sentence: str) -> None:
+    page.expects(f"status of {status}")
+    headers = {"Access-Control-Allow-Origin": "*", "Content-Type": "application/xml"}
+    page.page.route(STORAGE, lambda route: route.fulfill(status=status, body=body, headers=headers), times=1)
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text(sentence)
+    expect(page.row("a.txt").locator(".detail")).to_contain_text(f"({status})")
+    page.button("Retry", of="a.txt").click()
+    expect(page.row("a.txt")).to_contain_text('"Status"')
+
+
+def test_a_refusal_by_the_real_policy_is_readable(page: UploadPage) -> None:
+    """The signature pins the size, so that another file under it is refused by the local OSS itself."""
+    page.expects("status of 400")
+    other = file("a.txt", b"longer than announced")
+
+    def shrink(route: Route) -> None:
+        route.continue_(url=route.request.url.replace(f"size={len(other['buffer'])}", "size=3"))
+
+    page.page.route("**/oss/signature?*", shrink)
+    page.upload(other)
+    expect(page.row("a.txt")).to_contain_text("This file is larger than allowed.")
+    expect(page.row("a.txt")).to_contain_text("EntityTooLarge (400)")
+
+
+def test_the_text_of_a_refusal_is_shown_as_text(page: UploadPage) -> None:
+    page.expects("status of 403")
+    body = xml("AccessDenied", "Condition failed: [&quot;eq&quot;, &quot;&lt;b&gt;&quot;] &amp;amp;")
+    headers = {"Access-Control-Allow-Origin": "*"}
+    page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=body, headers=headers))
+    page.upload(file("a.txt"))
+    detail = page.row("a.txt").locator(".detail")
+    expect(detail).to_have_text('AccessDenied (403) · Condition failed: ["eq", "<b>"] &amp;')
+
+
+def test_stored_but_not_told_is_neither_success_nor_failure(open_page: OpenPage) -> None:
+    with running_server(OSS_CALLBACK_URL=f"http://127.0.0.1:{closed_port()}/gone") as server:
+        page = open_page(server)
+        page.upload(file("photo.png", PNG, "image/png"))
+        row = page.row("photo.png")
+        expect(row).to_contain_text("Stored, but the application was not told")
+        expect(row).to_contain_text("CallbackFailed (203)")
+        expect(row).to_contain_text("Error status")
+        expect(page.summary).to_have_text("1 file stored but not reported")
+        expect(page.spoken).to_contain_text("the application was not told")
+        expect(page.button("Retry", of="photo.png")).to_have_count(0)
+        assert page.stored("photo.png") == PNG
+
+
+def test_a_type_that_is_not_allowed_is_refused_by_our_server(open_page: OpenPage) -> None:
+    with running_server(OSS_UPLOAD_CONTENT_TYPES="image/png") as server:
+        page = open_page(server)
+        page.expects("status of 403")
+        page.upload(file("notes.txt"), file("photo.png", PNG, "image/png"))
+        expect(page.row("photo.png")).to_contain_text("Done")
+        expect(page.row("notes.txt")).to_contain_text("The server does not allow this file.")
+        expect(page.row("notes.txt").locator(".detail")).to_contain_text("(403)")
+        expect(page.summary).to_have_text("1 file done, 1 failed")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        (401, "<html>sign in", "You have to sign in"),
+        (403, "", "The server does not allow this file."),
+        (429, '{"error": "slow down"}', "Too many requests at the moment."),
+        (503, '{"error": {"code": "x", "message": "y"}}', "The server cannot give permission at the moment."),
+        (500, "[", "The server had a problem."),
+        (200, "<html>sign in", "does not understand"),
+        (200, "{}", "does not understand"),
+    ],
+)
+def test_whatever_our_server_answers_is_said_in_a_sentence(
+    page: UploadPage, status: int, body: str, sentence: str
+) -> None:
+    page.expects(f"status of {status}")
+    page.page.route("**/oss/signature?*", lambda route: route.fulfill(status=status, body=body))
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text("Failed")
+    expect(page.row("a.txt")).to_contain_text(sentence)
+
+
+def test_a_server_that_cannot_be_reached_is_told_from_storage(page: UploadPage) -> None:
+    page.expects(NETWORK_ERROR)
+    page.page.route("**/oss/signature?*", lambda route: route.abort(), times=1)
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text("The server that gives permission could not be reached.")
+
+
+def test_an_offline_device_is_named_as_the_cause(page: UploadPage) -> None:
+    page.expects(NETWORK_ERROR)
+    page.choose(file("a.txt"))
+    page.page.context.set_offline(True)
+    page.upload_button.click()
+    expect(page.row("a.txt")).to_contain_text("This device seems to be offline.")
+
+
+def test_a_file_that_was_changed_since_it_was_chosen_is_named_as_the_cause(page: UploadPage, tmp_path: Path) -> None:
+    page.expects(NETWORK_ERROR)
+    fleeting = tmp_path / "fleeting.txt"
+    fleeting.write_bytes(b"here")
+    page.choose(fleeting)
+    fleeting.unlink()
+    page.upload_button.click()
+    expect(page.row("fleeting.txt")).to_contain_text("This file can no longer be read.")
+
+
+def test_several_failed_files_can_be_tried_again_together(page: UploadPage) -> None:
+    page.expects(NETWORK_ERROR)
+    page.page.route(STORAGE, lambda route: route.abort(), times=3)
+    page.upload(*(file(f"{number}.txt") for number in range(3)))
+    expect(page.summary).to_have_text("3 failed")
+    page.page.get_by_role("button", name="Try failed again").click()
+    expect(page.summary).to_have_text("3 files done")
+
+
+def test_leaving_while_a_file_runs_asks_first(page: UploadPage) -> None:
+    held: list[Route] = []
+    page.page.route(STORAGE, lambda route: held.append(route))
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text("Sending")
+    with page.page.expect_event("dialog") as asked:
+        page.page.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()

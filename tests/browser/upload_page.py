@@ -1,0 +1,101 @@
+"""The page as a person handles it: choose, upload, look at a row."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request
+
+# One pixel, red.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de00"
+    "00000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+)
+
+
+def file(name: str, content: bytes = b"hello", media_type: str = "text/plain") -> FilePayload:
+    """Describe a file for the file chooser."""
+    return {"name": name, "mimeType": media_type, "buffer": content}
+
+
+class UploadPage:
+    """The page, and what went over the wire and to the console meanwhile."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = f"{url}/"
+        self.complaints: list[str] = []
+        self.signatures: list[str] = []
+        self._expected: tuple[str, ...] = ()
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", self._see)
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _see(self, request: Request) -> None:
+        if "/signature?" in request.url:
+            self.signatures.append(request.url)
+
+    def open(self) -> None:
+        self.page.goto(self.url)
+
+    def expects(self, *parts: str) -> None:
+        """Say which complaints belong to what is tested."""
+        self._expected += parts
+
+    def unexpected(self) -> list[str]:
+        return [text for text in self.complaints if not any(part in text for part in self._expected)]
+
+    def choose(self, *files: FilePayload | str | Path) -> None:
+        chosen: Sequence[Any] = files
+        self.page.locator("input[type=file][multiple]").set_input_files(chosen)
+
+    @property
+    def upload_button(self) -> Locator:
+        return self.page.get_by_role("button", name="Upload", exact=True)
+
+    def upload(self, *files: FilePayload | str | Path) -> None:
+        self.choose(*files)
+        self.upload_button.click()
+
+    @property
+    def rows(self) -> Locator:
+        return self.page.get_by_role("listitem")
+
+    def row(self, name: str) -> Locator:
+        return self.rows.filter(has=self.page.get_by_text(name, exact=True))
+
+    def button(self, name: str, of: str) -> Locator:
+        """Give a button of a row."""
+        return self.row(of).get_by_role("button", name=name, exact=True)
+
+    @property
+    def summary(self) -> Locator:
+        return self.page.locator("#summary")
+
+    @property
+    def spoken(self) -> Locator:
+        return self.page.get_by_role("status")
+
+    def answer(self, name: str) -> Any:
+        """Give what the application answered, as the row of a file shows it."""
+        return json.loads(self.row(name).locator("pre").inner_text())
+
+    def link(self, name: str) -> str:
+        href = self.row(name).get_by_role("link").get_attribute("href")
+        assert href is not None
+        return href
+
+    def stored(self, name: str) -> bytes:
+        """Give what the storage has under the link of a row."""
+        with urllib.request.urlopen(self.link(name)) as response:
+            content: bytes = response.read()
+        return content
