@@ -127,3 +127,8 @@ def test_an_upload_from_a_refused_origin_is_stored_all_the_same(app, oss):
 def test_one_string_in_place_of_a_list_is_refused():
     with pytest.raises(TypeError, match="allowed_origins is a sequence"):
         CORSRule("http://page.example")
+
+
+def test_a_preflight_answers_each_header_once_even_when_a_rule_lists_its_own_method(make_oss):
+    response = preflight(TestApp(make_oss(cors_rules=[CORSRule([PAGE], ["POST", "OPTIONS"])])))
+    assert response.headers.getall("Access-Control-Allow-Origin") == [PAGE]
