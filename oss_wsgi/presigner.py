@@ -110,7 +110,7 @@ class PostPresigner:
         sizes = self._sizes(grant, size)
         prefix, key = self._key(grant, filename, date[:8])
         if key is None and grant.has_fields:
-            raise MalformedRequestError("filename_required", "this upload needs its filename in the request")
+            raise MalformedRequestError("filename_required", "This upload needs its filename in the request.")
 
         credentials = self._get_credentials(now)
         expire = now + (grant.expires or settings.upload_expires)
@@ -148,7 +148,7 @@ class PostPresigner:
         if size is None:
             return low, high
         if not low <= size <= high:
-            raise OutsideGrantError("size_not_allowed", f"{size} bytes are not allowed: {low} to {high} are")
+            raise OutsideGrantError("size_not_allowed", f"A file of {size} bytes is not allowed, only {low} to {high}.")
         return size, size
 
     def _key(self, grant: Grant, filename: str | None, day: str) -> tuple[str, str | None]:
@@ -159,14 +159,14 @@ class PostPresigner:
         if filename is None:
             return prefix, None
         if not filename or len(filename) > _MAX_FILENAME:
-            raise MalformedRequestError("filename_malformed", f"filename must have 1 to {_MAX_FILENAME} characters")
+            raise MalformedRequestError("filename_malformed", f"The filename must have 1 to {_MAX_FILENAME} characters.")
         if self._settings.upload_names == "unique":
             name = unique_name(filename, day, self._token())
         else:
             name = original_name(filename)
         key = prefix + name
         if len(key.encode()) > MAX_KEY_BYTES:
-            raise MalformedRequestError("filename_malformed", "filename is too long together with the prefix")
+            raise MalformedRequestError("filename_malformed", "The filename is too long, together with the prefix.")
         return prefix, key
 
     def _get_credentials(self, now: int) -> Credentials:
@@ -205,9 +205,9 @@ def _check_type(content_type: str | None, types: Any) -> None:
         return
     name = essence(content_type)
     if name is None:
-        raise MalformedRequestError("content_type_malformed", "content_type must be a media type such as image/png")
+        raise MalformedRequestError("content_type_malformed", "The content_type must be like image/png.")
     if types and name not in types:
-        raise OutsideGrantError("content_type_not_allowed", f"{name} is not allowed: {', '.join(types)} are")
+        raise OutsideGrantError("content_type_not_allowed", f"The type {name} is not allowed, only {', '.join(types)}.")
 
 
 def _exact_fields(grant: Grant, content_type: str | None) -> dict[str, str]:

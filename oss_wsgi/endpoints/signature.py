@@ -63,9 +63,8 @@ class SignatureEndpoint:
             return self._sign(environ, start_response)
         except (MalformedRequestError, OutsideGrantError) as error:
             status = 400 if isinstance(error, MalformedRequestError) else 403
-            message = f"{error.hint[0].upper()}{error.hint[1:]}."
             return refuse(
-                log, environ, start_response, status, error.reason, error.hint, code=error.reason, message=message
+                log, environ, start_response, status, error.reason, error.hint, code=error.reason, message=error.hint
             )
         except GrantError as error:
             return refuse(log, environ, start_response, 403, "grant_refused", str(error))
@@ -156,17 +155,17 @@ def _parameters(environ: WSGIEnvironment) -> dict[str, str]:
         query = environ.get("QUERY_STRING") or ""
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:
-        raise MalformedRequestError("query_malformed", "the query must be percent-encoded UTF-8") from None
+        raise MalformedRequestError("query_malformed", "The query must be percent-encoded UTF-8.") from None
     parameters: dict[str, str] = {}
     for name, value in pairs:
         if name in _PARAMETERS:
             if name in parameters:
-                raise MalformedRequestError(f"{name}_malformed", f"{name} must come once")
+                raise MalformedRequestError(f"{name}_malformed", f"The {name} must come once.")
             parameters[name] = value
     return parameters
 
 
 def _size(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise MalformedRequestError("size_malformed", "size must be a number of bytes, in digits")
+        raise MalformedRequestError("size_malformed", "The size must be a number of bytes, in digits.")
     return int(text)
