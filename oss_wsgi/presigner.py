@@ -159,7 +159,8 @@ class PostPresigner:
         if filename is None:
             return prefix, None
         if not filename or len(filename) > _MAX_FILENAME:
-            raise MalformedRequestError("filename_malformed", f"The filename must have 1 to {_MAX_FILENAME} characters.")
+            hint = f"The filename must have 1 to {_MAX_FILENAME} characters."
+            raise MalformedRequestError("filename_malformed", hint)
         if self._settings.upload_names == "unique":
             name = unique_name(filename, day, self._token())
         else:

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-import multipart  # type: ignore[import-untyped]
+import multipart
 
 from .errors import OSSError, invalid_argument, malformed_post
 

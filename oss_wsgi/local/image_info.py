@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagesize  # type: ignore[import-untyped]
+import imagesize
 
 SIGNATURES = {
     b"\xff\xd8\xff": "jpg",
