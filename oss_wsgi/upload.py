@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,8 @@ from urllib.parse import parse_qsl
 
 from .exceptions import MalformedCallbackError
 
-_MAX_DIGITS = 20  # 2^64 - 1 has as many
+_MAX_NUMBER = 2**64 - 1  # crc64 goes so far
+_MAX_DIGITS = len(str(_MAX_NUMBER))
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,10 @@ class Upload:
 
 def _json_members(body: bytes) -> dict[str, Any]:
     try:
-        members = json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+        text = body.decode()
+        members = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
+        if "\\u" in text:
+            json.dumps(members, ensure_ascii=False).encode()  # an escaped lone surrogate is no text: ValueError
     except MalformedCallbackError:
         raise
     except (ValueError, RecursionError):
@@ -103,6 +108,13 @@ def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
@@ -124,8 +136,8 @@ def _text(members: Mapping[str, Any], *names: str) -> str | None:
 def _number(members: Mapping[str, Any], *names: str) -> int | None:
     """Read a number, or a text that holds one: templates are often written with quotes around the variable."""
     value = _first(members, names)
-    if value is None or (type(value) is int and 0 <= value < 10**_MAX_DIGITS):
-        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
-        return int(value)
+        value = int(value)
+    if value is None or (type(value) is int and 0 <= value <= _MAX_NUMBER):
+        return value
     raise MalformedCallbackError("body_malformed", f"{names[0]} is not a whole number")

@@ -1,0 +1,315 @@
+"""Upload.parse: form and JSON, numbers in both spellings, nothing twice, and one error for all that is malformed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oss_wsgi.exceptions import MalformedCallbackError
+from oss_wsgi.upload import Upload
+
+VECTORS = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
+CAPTURES = {vector["name"]: vector["body"].encode() for vector in VECTORS["captures"] + VECTORS["made_here"]}
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+LARGEST = 2**64 - 1
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+FULL_FORM = (
+    b"filename=user%2F%E4%B8%AD+%2B%20a.png&size=108904&mimeType=image%2Fpng&height=278&width=200&bucket=examplebucket"
+    b"&etag=D8E8FCA2DC0F896FD7CB4CB0031BA249&crc64=18446744073709551615&format=png&reqId=674EF4EC0000000000000001"
+    b"&operation=PostObject&x:order_id=4%267"
+)
+FULL_JSON = json.dumps(
+    {
+        "bucket": "examplebucket",
+        "object": "user/中 + a.png",
+        "etag": "D8E8FCA2DC0F896FD7CB4CB0031BA249",
+        "size": 108904,
+        "mimeType": "image/png",
+        "imageInfo": {"height": 278, "width": 200, "format": "png"},
+        "crc64": LARGEST,
+        "vpcId": None,
+        "reqId": "674EF4EC0000000000000001",
+        "operation": "PostObject",
+        "x:order_id": "4&7",
+    },
+    ensure_ascii=False,
+).encode()
+
+
+def refused(body: bytes, content_type: str = JSON) -> str:
+    with pytest.raises(MalformedCallbackError) as caught:
+        Upload.parse(body, content_type)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(("body", "kind"), [(FULL_FORM, FORM), (FULL_JSON, JSON)], ids=["form", "json"])
+def test_every_attribute_is_read(body: bytes, kind: str) -> None:
+    upload = Upload.parse(body, kind, "/oss/callback?x=1")
+    assert upload.bucket == "examplebucket"
+    assert upload.object == "user/中 + a.png"
+    assert upload.etag == "D8E8FCA2DC0F896FD7CB4CB0031BA249"
+    assert upload.size == 108904
+    assert upload.mime_type == "image/png"
+    assert (upload.image_width, upload.image_height, upload.image_format) == (200, 278, "png")
+    assert upload.crc64 == LARGEST
+    assert upload.request_id == "674EF4EC0000000000000001"
+    assert upload.operation == "PostObject"
+    assert upload.custom == {"order_id": "4&7"}
+    assert upload.target == "/oss/callback?x=1"
+    assert upload.body is body
+    assert upload.members["mimeType"] == "image/png"
+
+
+def test_the_production_captures_are_read() -> None:
+    first = Upload.parse(CAPTURES["i"], JSON)
+    assert (first.size, first.object, first.members["pic_info"]) == (114020, None, "810,539")
+    assert Upload.parse(CAPTURES["ii"], FORM).bucket == "yonghu-test"
+    third = Upload.parse(CAPTURES["iii"], FORM)
+    assert (third.object, third.size, third.mime_type) == ("headSculpture/jikang2.jpg", 108904, "image/jpeg")
+    assert (third.image_height, third.image_width) == (278, 200)
+    made = Upload.parse(CAPTURES["CB-2"], JSON)
+    assert (made.object, made.size, made.image_height, made.image_width) == ("user/eric/中.txt", 6, None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"filename=a.txt&height=&width=&format=",
+        b"filename=a.txt",
+        b'{"filename":"a.txt","height":null,"width":null,"format":null}',
+        b'{"filename":"a.txt","imageInfo":null}',
+        b'{"filename":"a.txt","imageInfo":{}}',
+        b'{"filename":"a.txt","imageInfo":{"height":null,"width":null,"format":null}}',
+        b'{"filename":"a.txt","imageInfo":"","height":""}',
+        b'{"filename":"a.txt","imageInfo.height":null}',
+    ],
+)
+def test_without_an_image_its_attributes_are_none(body: bytes) -> None:
+    upload = Upload.parse(body)
+    assert upload.object == "a.txt"
+    assert (upload.image_width, upload.image_height, upload.image_format) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"imageInfo":{"width":7,"height":"8"}}',
+        b'{"imageInfo.width":7,"imageInfo.height":"8"}',
+        b'{"width":"7","height":8}',
+        b"imageInfo.width=7&imageInfo.height=8",
+    ],
+    ids=["nested", "dotted", "flat", "form"],
+)
+def test_the_image_is_found_under_each_of_its_names(body: bytes) -> None:
+    upload = Upload.parse(body)
+    assert (upload.image_width, upload.image_height) == (7, 8)
+
+
+def test_object_wins_over_filename() -> None:
+    assert Upload.parse(b"filename=a&object=b").object == "b"
+    assert Upload.parse(b"filename=a&object=").object == "a"
+
+
+@pytest.mark.parametrize("content_type", ["", FORM, "text/plain", JSON, "Application/JSON; charset=utf-8"])
+def test_a_body_that_begins_with_a_brace_is_json_whatever_its_type_says(content_type: str) -> None:
+    assert Upload.parse(b' \n{"size":"6"}', content_type).size == 6
+
+
+@pytest.mark.parametrize("content_type", ["", FORM, "application/json5", "text/json"])
+def test_any_other_body_is_a_form_unless_its_type_is_json(content_type: str) -> None:
+    assert Upload.parse(b"size=6", content_type).size == 6
+    assert refused(b"size=6", JSON) == "body_malformed"
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("6", 6), ("007", 7), (str(LARGEST), LARGEST)])
+@pytest.mark.parametrize("form", ['{{"size":"{}","crc64":"{}"}}', "size={}&crc64={}"], ids=["json", "form"])
+def test_a_text_that_holds_a_number_is_that_number(form: str, text: str, value: int) -> None:
+    upload = Upload.parse(form.format(text, text).encode())
+    assert upload.size == upload.crc64 == value
+    assert type(upload.size) is int
+
+
+def test_the_largest_crc64_loses_no_digit_as_a_json_number() -> None:
+    assert Upload.parse(b'{"crc64":18446744073709551615}').crc64 == LARGEST
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "-1",
+        "1.0",
+        "1e3",
+        "18446744073709551616",
+        "99999999999999999999",
+        "9" * 4000,
+        "9" * 60_000,
+        "true",
+        "false",
+        "[]",
+        "[6]",
+        "{}",
+        '{"a":6}',
+        '"-1"',
+        '"+1"',
+        '" 6"',
+        '"6 "',
+        '"6.0"',
+        '"0x6"',
+        '"1_0"',
+        '"six"',
+        '"６"',
+        '"²"',
+        '"18446744073709551616"',
+        '"000000000000000000006"',
+    ],
+    ids=lambda value: ascii(value[:24]),
+)
+@pytest.mark.parametrize("name", ["size", "crc64", "width", "height", "imageInfo.width"])
+def test_what_is_no_whole_number_of_64_bits_is_refused(name: str, value: str) -> None:
+    assert refused(f'{{"{name}":{value}}}'.encode()) == "body_malformed"
+
+
+@pytest.mark.parametrize("value", ["-1", "%2B1", "1.0", "six", "%EF%BC%96", "18446744073709551616", "+6", "9" * 5000])
+def test_a_form_whose_size_is_no_whole_number_is_refused(value: str) -> None:
+    assert refused(f"size={value}".encode(), FORM) == "body_malformed"
+
+
+@pytest.mark.parametrize("name", ["bucket", "object", "filename", "etag", "mimeType", "reqId", "operation", "format"])
+@pytest.mark.parametrize("value", ["1", "true", "[]", '["a"]', '{"a":1}', "1.5"])
+def test_what_should_be_a_text_and_is_none_is_refused(name: str, value: str) -> None:
+    assert refused(f'{{"{name}":{value}}}'.encode()) == "body_malformed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"size=1&size=1",
+        b"size=1&size=2",
+        b"size=1&%73ize=2",
+        b"a=&a=",
+        b"a&a",
+        b'{"size":1,"size":1}',
+        b'{"size":1,"s\\u0069ze":2}',
+        b'{"a":{"b":1,"b":2}}',
+        b'{"a":[[{"b":{"c":1,"c":1}}]]}',
+        b'{"imageInfo":{"width":1,"width":2}}',
+    ],
+)
+def test_a_member_that_comes_twice_is_refused_at_any_depth(body: bytes) -> None:
+    assert refused(body, "") == "member_repeated"
+
+
+def test_the_same_name_in_two_objects_is_no_repetition() -> None:
+    assert Upload.parse(b'{"a":{"b":1},"c":{"b":1}}').members == {"a": {"b": 1}, "c": {"b": 1}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"6",
+        b'"text"',
+        b'[{"size":6}]',
+        b"{",
+        b'{"a":1',
+        b'{"a":1}}',
+        b'{"a":1} x',
+        b"{'a':1}",
+        b'{"a":1,}',
+        b'{"a":NaN}',
+        b'{"a":Infinity}',
+        b'{"a":-Infinity}',
+        b'{"a":1e999}',
+        b'{"a":[-1E+999]}',
+        b'{"a":"\n"}',
+        b'{"a":"\xff"}',
+        b'{"a":"\xed\xa0\x80"}',
+        b'{"a":"\xc0\xaf"}',
+        b'\xef\xbb\xbf{"a":1}',
+        b'{"a":"\\ud800"}',
+        b'{"a":["\\uDFFF\\uD800"]}',
+        b'{"\\ud800":1}',
+        '{"a":1}'.encode("utf-16"),
+        b"[" * 60_000,
+        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    ],
+    ids=lambda body: ascii(body[:24]),
+)
+def test_what_is_no_json_object_in_utf_8_is_refused(body: bytes) -> None:
+    assert refused(body) == "body_malformed"
+
+
+def test_escaped_characters_outside_the_first_plane_are_read() -> None:
+    assert Upload.parse(b'{"object":"\\ud83d\\ude00\\u4e2d"}').object == "😀中"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"a=\xff", b"a=%FF", b"a=%ED%A0%80", b"%C0%AF=1", b"a=%E4%B8", b"&".join(b"%d=" % n for n in range(1002))],
+    ids=["raw", "escaped", "surrogate", "overlong", "cut-off", "over-a-thousand-members"],
+)
+def test_what_is_no_form_in_utf_8_is_refused(body: bytes) -> None:
+    assert refused(body, FORM) == "body_malformed"
+
+
+def test_only_names_that_begin_with_x_colon_are_custom() -> None:
+    upload = Upload.parse(b'{"x:a":1,"x:":2,"xb":3,"X:c":4}')
+    assert upload.custom == {"a": 1, "": 2}
+
+
+def test_the_body_is_not_in_the_repr() -> None:
+    assert "swordfish" not in repr(Upload.parse(b"token=swordfish"))
+
+
+@given(members=st.dictionaries(TEXT.filter(bool), TEXT, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_a_form_gives_back_what_was_percent_encoded(members: dict[str, str]) -> None:
+    known = ("size", "width", "height", "crc64", "imageInfo.width", "imageInfo.height")
+    members = {name: value for name, value in members.items() if name not in known}
+    body = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in members.items())
+    assert Upload.parse(body.encode(), FORM).members == members
+
+
+JSON_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(members=st.dictionaries(TEXT.map(lambda name: f"my-{name}"), JSON_VALUE, max_size=4), ascii_only=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_json_gives_back_what_was_written(members: dict[str, Any], ascii_only: bool) -> None:
+    body = json.dumps(members, ensure_ascii=ascii_only).encode()
+    assert Upload.parse(body, JSON).members == members
+
+
+NAMES = st.sampled_from(["size", "bucket", "imageInfo", "width", "format", "x:a", "object", "crc64"])
+
+
+@given(
+    body=st.binary(max_size=80)
+    | st.dictionaries(NAMES, JSON_VALUE, max_size=5).map(lambda members: json.dumps(members).encode())
+    | st.text('{}[]":,\\ud8size0Na&=%', max_size=40).map(lambda text: text.encode()),
+    content_type=st.sampled_from(["", FORM, JSON]),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_body_raises_anything_but_a_malformed_callback_error(body: bytes, content_type: str) -> None:
+    try:
+        upload = Upload.parse(body, content_type)
+    except MalformedCallbackError:
+        return
+    assert upload.body == body
+    assert upload.size is None or 0 <= upload.size <= LARGEST
+    assert upload.object is None or upload.object.encode().decode() == upload.object
