@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 
 MAX_ENCODED_BYTES = 5 * 1024
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 
 #: Parameter of the body -> variable of OSS. The official samples' five names come first.
 VARIABLES = {
@@ -62,6 +65,10 @@ class CallbackParameters:
             found.append("The callback body must not be empty.")
         if self.body_type not in (FORM, JSON):
             found.append(f"The callback body type must be {FORM} or {JSON}, not {self.body_type!r}.")
+        if self.host and not _HOST.fullmatch(self.host):
+            found.append(f"The callback host must be a name or an address, with a port or none, not {self.host!r}.")
+        if any("\ud800" <= character <= "\udfff" for character in self.body):
+            found.append("The callback body holds a lone surrogate, which UTF-8 cannot write.")
         if found:
             raise PolicyError("\n".join(found))
         if len(self.encode()) > MAX_ENCODED_BYTES:
@@ -81,7 +88,7 @@ class CallbackParameters:
         if self.host:
             members["callbackHost"] = self.host
         members |= {"callbackBody": self.body, "callbackBodyType": self.body_type}
-        if any(url.startswith("https:") for url in self.urls):
+        if any(url.lower().startswith("https:") for url in self.urls):
             members["callbackSNI"] = True
         text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
         return base64.b64encode(text.encode()).decode()

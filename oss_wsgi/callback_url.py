@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 MAX_URLS = 5
 
 _CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
+_USER_INFO = re.compile(r"//.*@", re.DOTALL)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -19,10 +21,15 @@ def split_urls(text: str) -> list[str]:
 def problems(text: str) -> list[str]:
     """Say in sentences what OSS, or the check of its signature, could not take in a ``callbackUrl`` (P§7.1)."""
     urls = split_urls(text)
-    found = [f"{url!r} {problem}" for url in urls for problem in _problems_of_one(url)]
+    found = [f"{without_password(url)!r} {problem}" for url in urls for problem in _problems_of_one(url)]
     if len(urls) > MAX_URLS:
         found.append(f"{len(urls)} URLs are joined by ';': OSS takes {MAX_URLS} at the most.")
     return found
+
+
+def without_password(url: str) -> str:
+    """Give a URL as it may be shown: what stands before an ``@`` in it is left out."""
+    return _USER_INFO.sub("//...@", url)
 
 
 def _problems_of_one(url: str) -> list[str]:
@@ -40,6 +47,8 @@ def _problems_of_one(url: str) -> list[str]:
         found.append("must begin with http:// or https:// and name a host.")
     if "[" in parts.netloc or (parts.hostname and ":" in parts.hostname):
         found.append("names an IPv6 address, which OSS does not call: use a host name or IPv4.")
+    elif parts.hostname and not _HOST_NAME.fullmatch(parts.hostname):
+        found.append("must name its host with letters, digits, hyphens and dots.")
     if port == 0 or parts.netloc.endswith(":"):
         found.append("must have a port from 1 to 65535, or none.")
     if "@" in parts.netloc:

@@ -1,0 +1,126 @@
+"""CallbackParameters: what goes out in the form's ``callback`` field."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from oss_wsgi.callback import FORM, JSON, CallbackParameters, body_template
+from oss_wsgi.exceptions import PolicyError
+
+URL = "https://app.example.com/oss/callback"
+SAMPLE = "filename=${object}&size=${size}&mimeType=${mimeType}&height=${imageInfo.height}&width=${imageInfo.width}"
+FURTHER = (
+    "&bucket=${bucket}&etag=${etag}&crc64=${crc64}&format=${imageInfo.format}&reqId=${reqId}&operation=${operation}"
+)
+
+
+def decoded(parameters: CallbackParameters) -> dict[str, Any]:
+    return json.loads(base64.b64decode(parameters.encode(), validate=True))
+
+
+def test_the_default_body_begins_as_the_official_samples_do() -> None:
+    assert body_template() == SAMPLE + FURTHER
+
+
+def test_custom_variables_come_last_under_their_own_names() -> None:
+    assert body_template(custom=["x:order_id", "x:a"]) == SAMPLE + FURTHER + "&x:order_id=${x:order_id}&x:a=${x:a}"
+
+
+def test_the_json_body_has_no_quotes_around_its_variables() -> None:
+    template = body_template(JSON, ["x:a"])
+    assert template.startswith(
+        '{"filename":${object},"size":${size},"mimeType":${mimeType},"height":${imageInfo.height}'
+    )
+    assert '"${' not in template
+    filled = template.replace("${imageInfo.height}", "null")
+    for name, value in {"object": '"a.txt"', "size": "6", "crc64": str(2**64 - 1), "x:a": '"v"'}.items():
+        filled = filled.replace(f"${{{name}}}", value)
+    for name in ("mimeType", "imageInfo.width", "bucket", "etag", "imageInfo.format", "reqId", "operation"):
+        filled = filled.replace(f"${{{name}}}", "null")
+    document = json.loads(filled)
+    assert (document["filename"], document["size"], document["height"]) == ("a.txt", 6, None)
+    assert (document["crc64"], document["x:a"]) == (2**64 - 1, "v")
+
+
+def test_the_field_is_compact_json_in_strict_base64_with_the_documented_members() -> None:
+    text = base64.b64decode(CallbackParameters(URL).encode(), validate=True).decode()
+    assert text == (
+        f'{{"callbackUrl":"{URL}","callbackBody":"{SAMPLE}{FURTHER}",'
+        '"callbackBodyType":"application/x-www-form-urlencoded","callbackSNI":true}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://a.example/cb", True),
+        ("HTTPS://a.example/cb", True),
+        ("http://a.example/cb;https://b.example/cb", True),
+        ("http://a.example/cb", None),
+        ("http://a.example/https:", None),
+        ("http://a.example/cb;http://b.example/cb?u=https://c.example", None),
+    ],
+)
+def test_sni_is_asked_for_only_where_a_url_is_https(url: str, expected: bool | None) -> None:
+    assert decoded(CallbackParameters(url)).get("callbackSNI") is expected
+
+
+def test_host_and_json_body_type_are_written_when_given() -> None:
+    parameters = CallbackParameters(URL, body='{"o":${object}}', body_type=JSON, host="app.example.com:8443")
+    members = decoded(parameters)
+    assert members["callbackHost"] == "app.example.com:8443"
+    assert members["callbackBodyType"] == "application/json"
+    assert members["callbackBody"] == '{"o":${object}}'
+    assert "callbackHost" not in decoded(CallbackParameters(URL))
+
+
+def test_several_urls_are_joined_without_blanks() -> None:
+    parameters = CallbackParameters(" http://a.example/1 ; http://b.example/2")
+    assert parameters.urls == ["http://a.example/1", "http://b.example/2"]
+    assert decoded(parameters)["callbackUrl"] == "http://a.example/1;http://b.example/2"
+
+
+def test_chinese_in_the_body_is_utf_8() -> None:
+    text = base64.b64decode(CallbackParameters(URL, body="t=中&o=${object}").encode()).decode()
+    assert '"callbackBody":"t=中&o=${object}"' in text
+
+
+def test_five_kilobytes_are_taken_and_one_group_more_is_refused_in_words() -> None:
+    room = 5120 // 4 * 3 - len(base64.b64decode(CallbackParameters(URL, body="x").encode())) + 1
+    assert len(CallbackParameters(URL, body="x" * room).encode()) == 5120
+    with pytest.raises(PolicyError, match=r"5124 bytes long after Base64; OSS takes 5120 \(5 KB\): shorten"):
+        CallbackParameters(URL, body="x" * (room + 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"url": "ftp://a.example/"}, "must begin with http"),
+        ({"url": ""}, "must begin with http"),
+        ({"body": ""}, "The callback body must not be empty"),
+        ({"body": "\ud800"}, "surrogate"),
+        ({"body_type": "text/plain"}, "body type must be"),
+        ({"body_type": "APPLICATION/JSON"}, "body type must be"),
+        ({"host": "a b"}, "callback host"),
+        ({"host": "a.example\r\nX: y"}, "callback host"),
+        ({"host": "http://a.example"}, "callback host"),
+        ({"host": "\udfff"}, "callback host"),
+    ],
+)
+def test_what_oss_would_refuse_is_refused_in_words(arguments: dict[str, str], said: str) -> None:
+    with pytest.raises(PolicyError, match=said):
+        CallbackParameters(**{"url": URL, **arguments})
+
+
+def test_all_problems_are_said_at_once() -> None:
+    with pytest.raises(PolicyError) as caught:
+        CallbackParameters("http://[::1]/", body="", body_type="x", host="a b")
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_the_body_types_are_those_of_the_specification() -> None:
+    assert (FORM, JSON) == ("application/x-www-form-urlencoded", "application/json")
