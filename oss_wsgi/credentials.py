@@ -69,9 +69,9 @@ class EnvironmentVariableCredentialsProvider:
 
 
 def from_environ(environ: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
-    """Read ID, secret and token from the first set of variables of which any is there; empty counts as unset."""
+    """Read ID, secret and token from the first set of variables of which any is there; a blank one counts as unset."""
     for names in _ENVIRONMENT:
-        key_id, secret, token = (environ.get(name) or None for name in names)
-        if key_id or secret:
+        key_id, secret, token = (environ.get(name, "").strip() or None for name in names)
+        if key_id or secret or token:
             return key_id, secret, token
     return None, None, None
