@@ -1,0 +1,186 @@
+"""Object names: nothing in a file's name may leave its prefix, hide, or be replaced by OSS."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oss_wsgi.names import dir_problem, is_hidden, original_name, path_problem, unique_name
+
+HIDDEN = "\x00\x1f\x7f\x85\xad\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\ud800\U000e0001"
+NASTY = st.text(
+    st.sampled_from('./\\ ${}filename\n\u202e\u200b\ud800:*?"<>|#%`^é中e\u0301;\u037e\u1fef~-_a'), max_size=40
+)
+
+
+@pytest.mark.parametrize("character", HIDDEN, ids=ascii)
+def test_control_format_bidi_and_surrogate_characters_are_hidden(character: str) -> None:
+    assert is_hidden(character)
+    assert path_problem(f"a{character}b") is not None
+    assert character not in original_name(f"a{character}b.txt")
+    assert original_name(f"a{character}b.txt") == "ab.txt"
+
+
+@pytest.mark.parametrize("character", "aZ09-_. 中é😀©\u0301")
+def test_what_can_be_seen_is_not_hidden(character: str) -> None:
+    assert not is_hidden(character)
+
+
+@pytest.mark.parametrize(
+    ("filename", "expected"),
+    [
+        ("cat.png", "cat.png"),
+        ("年度报告 2024（终稿）.pdf", "年度报告 2024（终稿）.pdf"),
+        ("résumé.doc", "résumé.doc"),
+        ("re\u0301sume\u0301.doc", "r\u00e9sum\u00e9.doc"),
+        ("😀.gif", "😀.gif"),
+        ("C:\\Users\\eric\\cat.png", "cat.png"),
+        ("/etc/passwd", "passwd"),
+        ("../../etc/passwd", "passwd"),
+        ("..\\..\\boot.ini", "boot.ini"),
+        ("a/b\\c.txt", "c.txt"),
+        ("..", "file"),
+        (".", "file"),
+        ("a/..", "file"),
+        ("..\u200b", "file"),
+        (".\u200b./x", "x"),
+        ("", "file"),
+        ("/", "file"),
+        ("\\", "file"),
+        (" . . ", "file"),
+        ("\u202e\u200b\ufeff", "file"),
+        (".htaccess", "htaccess"),
+        ("name.", "name"),
+        ("  a   b\t\nc\u00a0\u3000d .txt ", "a bc d .txt"),
+        ("${filename}", "__filename_"),
+        ("a${filename}.png", "a__filename_.png"),
+        ("$\u200b{filename}", "__filename_"),
+        ("$", "_"),
+        ("a$b", "a_b"),
+        ('<a>:"b|c?*#%`d^{}', "_a___b_c_____d___"),
+        ("cat\u202egnp.exe", "catgnp.exe"),
+        ("a\r\nX-Evil: 1.txt", "aX-Evil_ 1.txt"),
+        ("x\u1fefy", "x_y"),
+    ],
+    ids=ascii,
+)
+def test_an_original_name_is_cleaned_and_its_chinese_kept(filename: str, expected: str) -> None:
+    assert original_name(filename) == expected
+
+
+@given(filename=NASTY | st.text(st.characters(), max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_an_original_name_is_always_a_safe_last_part(filename: str) -> None:
+    name = original_name(filename)
+    assert 1 <= len(name.encode()) <= 255
+    assert path_problem(name) is None
+    assert not set(name) & set('/\\$<>:"|?*#%`{}^')
+    assert not name.startswith((".", " ")) and not name.endswith((".", " "))
+    assert unicodedata.is_normalized("NFC", name)
+    assert original_name(name) == name, "cleaning twice changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("filename", "length"),
+    [
+        ("a" * 255, 255),
+        ("a" * 256, 255),
+        ("a" * 400 + ".png", 255),
+        ("中" * 85, 255),
+        ("中" * 86, 255),
+        ("中" * 400 + ".png", 253),
+        ("😀" * 100 + ".jpeg", 253),
+        ("a." + "b" * 300, 255),
+        ("a" * 250 + "." + " " * 10 + "b.png", 254),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_a_long_name_is_cut_between_characters_and_keeps_its_extension(filename: str, length: int) -> None:
+    name = original_name(filename)
+    assert len(name.encode()) == length
+    assert "\ufffd" not in name
+    extension = re.search(r"\.(png|jpeg)$", filename)
+    assert name.endswith(extension.group(0) if extension else "")
+
+
+@pytest.mark.parametrize(
+    ("filename", "extension"),
+    [
+        ("cat.png", ".png"),
+        ("CAT.PNG", ".png"),
+        ("a.tar.gz", ".gz"),
+        (".htaccess", ".htaccess"),
+        ("noextension", ""),
+        ("", ""),
+        ("a.", ""),
+        ("a.b c", ""),
+        ("a.图", ""),
+        ("a.png/", ""),
+        ("a.png\u202e", ""),
+        ("a.${filename}", ""),
+        ("a.p$ng", ""),
+        ("a.p/ng", ""),
+        ("a.../..", ""),
+        ("a.İ", ""),
+        ("a." + "b" * 16, "." + "b" * 16),
+        ("a." + "b" * 17, ""),
+    ],
+)
+def test_a_unique_name_keeps_nothing_but_a_safe_extension(filename: str, extension: str) -> None:
+    assert unique_name(filename, "20241203", "0123abcd") == f"20241203/0123abcd{extension}"
+
+
+@given(filename=NASTY | st.text(st.characters(), max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_a_unique_name_is_plain_ascii_whatever_the_file_is_called(filename: str) -> None:
+    assert re.fullmatch(r"20241203/0123abcd(\.[a-z0-9]{1,16})?", unique_name(filename, "20241203", "0123abcd"))
+
+
+BAD_PATHS = {
+    "/a": "must not begin with '/'",
+    "a\\b": "backslash",
+    "\\a": "backslash",
+    "a//b": "'//'",
+    "..": "'.' or '..'",
+    "../a": "'.' or '..'",
+    "a/../b": "'.' or '..'",
+    "a/..": "'.' or '..'",
+    "./a": "'.' or '..'",
+    "a/./b": "'.' or '..'",
+    "a\nb": "control",
+    "a\0b": "control",
+    "a\u202eb": "control",
+    ".\u200b./a": "control",
+    "a\ud800": "control",
+    "${filename}": "OSS would replace it",
+    "a/b${filename}.png": "OSS would replace it",
+    "a" * 1024: "bytes is too long: OSS takes 1023",
+    "中" * 342: "bytes is too long: OSS takes 1023",
+}
+
+
+@pytest.mark.parametrize(("path", "said"), BAD_PATHS.items(), ids=lambda value: ascii(value)[:24])
+def test_a_path_that_leaves_its_prefix_or_hides_is_refused_in_words(path: str, said: str) -> None:
+    assert said in (path_problem(path) or "")
+    assert said in (dir_problem(f"{path}/") or ""), "also as a prefix"
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "a/b/c.txt", "用户/42/猫.png", "...", "a/...b/.c", "a b", "a$b", "{filename}", "a" * 1023, "中" * 341]
+)
+def test_a_good_path_has_no_problem(path: str) -> None:
+    assert path_problem(path) is None
+
+
+@pytest.mark.parametrize("prefix", ["", "a/", "a/b/", "用户/", "..a/"])
+def test_a_good_prefix_has_no_problem(prefix: str) -> None:
+    assert dir_problem(prefix) is None
+
+
+def test_a_prefix_without_its_slash_is_refused_with_what_would_be_right() -> None:
+    assert dir_problem("user1") == "'user1' must end in '/', or 'user1' would cover 'user10' too: write 'user1/'."
+    assert dir_problem("/") is not None
