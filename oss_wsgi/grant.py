@@ -76,10 +76,13 @@ class Grant:
 
     def _limit_problems(self) -> Iterator[str]:
         largest = MAX_FORM_BYTES if self.max_size is None else self.max_size
-        if not 0 <= self.min_size <= largest <= MAX_FORM_BYTES:
-            yield f"min_size and max_size must be bytes, 0 <= min_size <= max_size <= {MAX_FORM_BYTES} (5 GB)."
-        if self.expires is not None and not 0 < self.expires <= MAX_EXPIRES:
-            yield f"expires must be 1 to {MAX_EXPIRES} seconds (7 days), not {self.expires}."
+        if any(type(number) is not int for number in (self.min_size, largest, self.expires or 1)):
+            yield "min_size, max_size and expires must be whole numbers."
+        else:
+            if not 0 <= self.min_size <= largest <= MAX_FORM_BYTES:
+                yield f"min_size and max_size must be bytes, 0 <= min_size <= max_size <= {MAX_FORM_BYTES} (5 GB)."
+            if self.expires is not None and not 0 < self.expires <= MAX_EXPIRES:
+                yield f"expires must be 1 to {MAX_EXPIRES} seconds (7 days), not {self.expires}."
         for name in self.content_types or ():
             if essence(name) != name or "*" in name:
                 yield f"content_types must list types like image/png, written out, not {name!r}."

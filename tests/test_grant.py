@@ -1,0 +1,161 @@
+"""Grant: what one request may upload, checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oss_wsgi.exceptions import GrantError
+from oss_wsgi.grant import Grant
+from oss_wsgi.names import path_problem
+
+GIGABYTES_5 = 5 * 1024**3
+WEEK = 7 * 24 * 3600
+
+
+def test_an_empty_grant_leaves_everything_to_the_settings_and_forbids_overwriting() -> None:
+    grant = Grant()
+    assert (grant.user, grant.dir, grant.key, grant.max_size, grant.content_types, grant.expires) == (None,) * 6
+    assert grant.min_size == 0
+    assert grant.forbid_overwrite is True
+    assert grant.has_fields is False
+
+
+def test_a_missing_slash_at_the_end_of_dir_is_added() -> None:
+    assert Grant(dir="user1").dir == "user1/"
+    assert Grant(dir="user1/").dir == "user1/"
+    assert Grant(dir="").dir == ""
+    assert Grant(dir="用户/42").dir == "用户/42/"
+
+
+def test_content_types_are_kept_in_lower_case() -> None:
+    assert Grant(content_types=["Image/PNG", "image/jpeg"]).content_types == ("image/png", "image/jpeg")
+    assert Grant(content_types=[]).content_types == ()
+
+
+def test_a_grant_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Grant().dir = "other/"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"dir": "a", "key": "a/b.txt"},
+        {"key": "a$b.txt"},
+        {"key": "a" * 1023},
+        {"min_size": 0, "max_size": 0},
+        {"min_size": GIGABYTES_5, "max_size": GIGABYTES_5},
+        {"min_size": GIGABYTES_5},
+        {"expires": 1},
+        {"expires": WEEK},
+        {"acl": "private", "storage_class": "IA", "content_disposition": 'attachment; filename="中.txt"'},
+        {"metadata": {"tag-1": "值 $ ${filename}"}, "custom": {"order_id": "4&7", "a": ""}},
+    ],
+    ids=lambda arguments: ascii(arguments)[:40],
+)
+def test_a_good_grant_is_made(arguments: dict[str, Any]) -> None:
+    grant = Grant(**arguments)
+    assert all(getattr(grant, name) == value for name, value in arguments.items() if name != "dir")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"acl": "private"},
+        {"storage_class": "IA"},
+        {"content_disposition": "inline"},
+        {"metadata": {"a": "b"}},
+        {"custom": {"a": "b"}},
+    ],
+    ids=str,
+)
+def test_a_grant_with_further_fields_says_so(arguments: dict[str, Any]) -> None:
+    assert Grant(**arguments).has_fields is True
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"dir": "/a"}, "dir: '/a/' must not begin with '/'"),
+    ({"dir": "/"}, "dir: "),
+    ({"dir": "users//"}, "must not hold '//'"),
+    ({"dir": "users/../admin"}, "'.' or '..'"),
+    ({"dir": ".."}, "'.' or '..'"),
+    ({"dir": "a\\b"}, "backslash"),
+    ({"dir": "a\u202eb"}, "control"),
+    ({"dir": "a\nb"}, "control"),
+    ({"dir": "a\ud800"}, "control"),
+    ({"dir": "${filename}"}, "OSS would replace it"),
+    ({"dir": "a" * 1023}, "too long"),
+    ({"key": ""}, "key: must not be empty"),
+    ({"key": "/a"}, "key: '/a' must not begin with '/'"),
+    ({"key": "a/../b"}, "'.' or '..'"),
+    ({"key": "a/${filename}"}, "OSS would replace it"),
+    ({"key": "a" * 1024}, "1024 bytes is too long"),
+    ({"dir": "user1/", "key": "user10/a"}, "'user10/a' is not below dir 'user1/'"),
+    ({"dir": "user1", "key": "user1"}, "is not below dir"),
+    ({"min_size": -1}, "0 <= min_size <= max_size"),
+    ({"min_size": 2, "max_size": 1}, "0 <= min_size <= max_size"),
+    ({"max_size": -1}, "0 <= min_size <= max_size"),
+    ({"max_size": GIGABYTES_5 + 1}, "(5 GB)"),
+    ({"min_size": GIGABYTES_5 + 1}, "(5 GB)"),
+    ({"max_size": 1e6}, "whole numbers"),
+    ({"max_size": "100"}, "whole numbers"),
+    ({"max_size": True}, "whole numbers"),
+    ({"min_size": None}, "whole numbers"),
+    ({"expires": 0.5}, "whole numbers"),
+    ({"expires": float("nan")}, "whole numbers"),
+    ({"expires": 0}, "expires must be 1 to 604800"),
+    ({"expires": 0.0}, "expires must be 1 to 604800"),
+    ({"expires": -5}, "expires must be 1 to 604800"),
+    ({"expires": WEEK + 1}, "expires must be 1 to 604800"),
+    ({"content_types": "image/png"}, "must be a list of types, not the text 'image/png'"),
+    ({"content_types": ["image/*"]}, "not 'image/*'"),
+    ({"content_types": ["text/plain; charset=utf-8"]}, "content_types must list types"),
+    ({"content_types": ["image/png", ""]}, "content_types must list types"),
+    ({"content_types": ["image/p$ng"]}, "content_types must list types"),
+    ({"acl": "public"}, "acl must be one of"),
+    ({"acl": ""}, "acl must be one of"),
+    ({"storage_class": "standard"}, "storage_class must be one of"),
+    ({"metadata": {"Tag": "v"}}, "metadata: 'Tag' must be"),
+    ({"metadata": {"a:b": "v"}}, "metadata: "),
+    ({"metadata": {"a\n": "v"}}, "metadata: "),
+    ({"metadata": {"": "v"}}, "metadata: "),
+    ({"metadata": {"a": "v\r\nX: y"}}, "control or invisible"),
+    ({"custom": {"x:a": "v"}}, "without 'x:'"),
+    ({"custom": {"A": "v"}}, "custom: 'A' must be"),
+    ({"custom": {"a}": "v"}}, "custom: "),
+    ({"custom": {"a=${object}&b": "v"}}, "custom: "),
+    ({"custom": {"a": "v\u202e"}}, "control or invisible"),
+    ({"content_disposition": "inline\r\nX: y"}, "control or invisible"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD, ids=lambda value: ascii(value)[:40])
+def test_a_bad_grant_is_refused_in_words(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(GrantError) as caught:
+        Grant(**arguments)
+    assert said in str(caught.value)
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(GrantError) as caught:
+        Grant(dir="../", key="/", min_size=-1, expires=0, content_types=["x"], acl="x", metadata={"A": "\n"})
+    starts = [line.split(" ")[0].rstrip(":") for line in str(caught.value).splitlines()]
+    assert starts == ["dir", "key", "min_size", "expires", "content_types", "acl", "metadata", "content_disposition,"]
+
+
+@given(name=st.text(st.sampled_from("ab/.\\${}filename \u202e\n中"), max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_every_dir_that_is_taken_ends_in_a_slash_and_stays_where_it_is(name: str) -> None:
+    try:
+        grant = Grant(dir=f"users/{name}")
+    except GrantError:
+        return
+    assert grant.dir is not None
+    assert grant.dir.startswith("users/") and grant.dir.endswith("/")
+    assert path_problem(grant.dir) is None
+    assert ".." not in grant.dir.split("/")
