@@ -114,7 +114,7 @@ class Settings:
         values: dict[str, Any] = {}
         for row in TABLE:
             value = getattr(self, row.name)
-            if value == "" and row.name != "upload_dir":
+            if isinstance(value, str) and not value.strip() and row.name != "upload_dir":
                 value = row.default
             if isinstance(value, str):
                 try:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from .callback_url import problems as callback_url_problems
+from .callback_url import without_password
 from .media_type import essence
 from .names import dir_problem
 
@@ -20,6 +21,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
 _ENDPOINT_HOST = re.compile(r"oss-([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com")
 _NO_REGION = frozenset({"accelerate", "accelerate-overseas"})
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 
@@ -42,14 +44,18 @@ def _place(values: dict[str, Any]) -> Iterator[str]:
         values["host"] = values["host"].rstrip("/")
         host = _web_address(values["host"], path=True)
         if host is None:
-            yield f"OSS_HOST must be like https://BUCKET.ENDPOINT, without a query, not {values['host']!r}."
+            shown = without_password(values["host"])
+            yield f"OSS_HOST must be like https://BUCKET.ENDPOINT, without a query, not {shown!r}."
     if values["endpoint"]:
         if "://" not in values["endpoint"]:
             values["endpoint"] = f"https://{values['endpoint']}"
         values["endpoint"] = values["endpoint"].rstrip("/")
         endpoint = _web_address(values["endpoint"], path=False)
         if endpoint is None:
-            yield f"OSS_ENDPOINT must be like https://oss-cn-hangzhou.aliyuncs.com, not {values['endpoint']!r}."
+            shown = without_password(values["endpoint"])
+            yield f"OSS_ENDPOINT must be like https://oss-cn-hangzhou.aliyuncs.com, not {shown!r}."
+        elif _region_of((endpoint.hostname or "").partition(".")[2]) is not None:
+            yield f"OSS_ENDPOINT must not begin with a bucket's name, as {values['endpoint']!r} does."
     if endpoint is not None:
         yield from _agree(values, "region", _region_of(endpoint.hostname or ""), "OSS_ENDPOINT")
     if host is not None:
@@ -60,10 +66,10 @@ def _place(values: dict[str, Any]) -> Iterator[str]:
             yield from _agree(values, "region", region, "OSS_HOST")
     if values["bucket"] and not _BUCKET.fullmatch(values["bucket"]):
         yield f"OSS_BUCKET must be 3 to 63 lower-case letters, digits and hyphens, not {values['bucket']!r}."
-    elif values["region"] and not _REGION.fullmatch(values["region"]):
-        yield f"OSS_REGION must be a region's ID such as cn-hangzhou, not {values['region']!r}."
-    elif values["host"] and not values["bucket"]:
+    if host is not None and not values["bucket"]:
         yield "OSS_BUCKET must be set: it cannot be read from OSS_HOST, which is not https://BUCKET.ENDPOINT."
+    if values["region"] and not _REGION.fullmatch(values["region"]):
+        yield f"OSS_REGION must be a region's ID such as cn-hangzhou, not {values['region']!r}."
     elif values["bucket"] and not values["region"] and values["signature_version"] == "v4":
         yield "OSS_REGION must be set: signature version v4 signs it."
     elif values["bucket"] and not (values["region"] or values["host"] or values["endpoint"]):
@@ -88,8 +94,9 @@ def _web_address(text: str, *, path: bool) -> SplitResult | None:
         port = parts.port
     except ValueError:
         return None
-    good = parts.scheme in ("http", "https") and parts.hostname and port != 0 and "@" not in parts.netloc
-    if not good or "?" in text or "#" in text or not text.isascii() or any(c.isspace() for c in text):
+    if parts.scheme not in ("http", "https") or port == 0 or not _HOST_NAME.fullmatch(parts.hostname or ""):
+        return None
+    if not text.isascii() or any(c in "@?#" or c.isspace() for c in text):
         return None
     return parts if path or not parts.path else None
 
@@ -119,9 +126,9 @@ def _limits(values: dict[str, Any]) -> Iterator[str]:
         yield f"OSS_SIGNATURE_VERSION must be v4 or v1, not {values['signature_version']!r}."
     if values["upload_names"] not in ("unique", "original"):
         yield f"OSS_UPLOAD_NAMES must be unique or original, not {values['upload_names']!r}."
-    if not 0 < values["upload_expires"] <= MAX_EXPIRES:
+    if type(values["upload_expires"]) is not int or not 0 < values["upload_expires"] <= MAX_EXPIRES:
         yield f"OSS_UPLOAD_EXPIRES must be 1 to {MAX_EXPIRES} seconds (7 days), not {values['upload_expires']}."
-    if not 0 < values["upload_max_size"] <= MAX_FORM_BYTES:
+    if type(values["upload_max_size"]) is not int or not 0 < values["upload_max_size"] <= MAX_FORM_BYTES:
         yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {MAX_FORM_BYTES} bytes (5 GB), not {values['upload_max_size']}."
     problem = dir_problem(values["upload_dir"])
     if problem:
