@@ -26,7 +26,7 @@ function size(bytes) {
   const digits = power === 0 || value >= 100 ? 0 : 1;
   const style = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short" };
   return new Intl.NumberFormat(words.lang, { ...style, minimumFractionDigits: digits, maximumFractionDigits: digits })
-    .format(value);
+    .format(value).replace(" ", "\u00a0");
 }
 
 const percent = new Intl.NumberFormat(words.lang, { style: "percent", maximumFractionDigits: 0 });
@@ -64,7 +64,10 @@ class Row {
     text.setAttribute("aria-label", words.answer);
     find(".answer-title").textContent = words.answer;
     retry.textContent = words.retry;
-    close.addEventListener("click", () => (item.running ? uploader.cancel(item) : remove(item)));
+    close.addEventListener("click", (event) => {
+      if (item.running) uploader.cancel(item);
+      else if (isDeliberate(event)) remove(item);
+    });
     retry.addEventListener("click", () => {
       uploader.retry(item);
       close.focus();
@@ -161,7 +164,7 @@ function updateBar() {
   $("total").hidden = running === 0;
   $("total").value = progress;
   $("stop").hidden = running === 0;
-  $("again").hidden = running > 0 || failed < 2;
+  $("again").hidden = running > 0 || failed + cancelled < 2;
   $("clear").hidden = running > 0 || stored + untold + cancelled < 2;
   $("upload").setAttribute("aria-disabled", String(queued === 0));
   $("rows").hidden = rows.size === 0;
@@ -263,6 +266,11 @@ addEventListener("beforeunload", (event) => {
 
 // ---------------------------------------------------------------- hands
 
+/** Buttons change places when files end: the second click of a double click was meant for what stood there before. */
+function isDeliberate(event) {
+  return event.detail < 2;
+}
+
 function add(files, unreadable = 0) {
   const added = uploader.add(files);
   updateBar();
@@ -288,12 +296,14 @@ $("stop").addEventListener("click", () => {
   $("upload").focus();
 });
 
-$("again").addEventListener("click", () => {
-  for (const item of uploader.items) if (item.state === "failed") uploader.retry(item);
+$("again").addEventListener("click", (event) => {
+  if (!isDeliberate(event)) return;
+  for (const item of uploader.items) uploader.retry(item);
   $("upload").focus();
 });
 
-$("clear").addEventListener("click", () => {
+$("clear").addEventListener("click", (event) => {
+  if (!isDeliberate(event)) return;
   for (const item of uploader.items) if (["stored", "untold", "cancelled"].includes(item.state)) uploader.remove(item);
   $("file").focus();
 });

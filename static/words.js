@@ -15,14 +15,14 @@ const english = {
   nothing: "No files chosen yet",
   nothingToSend: "Choose files first.",
   stop: "Stop all",
-  again: "Try failed again",
+  again: "Try the rest again",
   clear: "Clear finished",
   cancel: "Cancel",
   remove: "Remove",
   retry: "Retry",
   answer: "The application answered",
   twin: "same name and size as another file here",
-  separator: " · ",
+  separator: "\u00a0· ",
   sentences: " ",
 
   states: {
@@ -137,14 +137,14 @@ const chinese = {
   nothing: "还没有选择文件",
   nothingToSend: "请先选择文件。",
   stop: "全部停止",
-  again: "再试失败的文件",
+  again: "再试其余文件",
   clear: "清除已完成",
   cancel: "取消",
   remove: "移除",
   retry: "重试",
   answer: "应用的回复",
   twin: "与列表中另一文件同名且大小相同",
-  separator: " · ",
+  separator: "\u00a0· ",
   sentences: "",
 
   states: {

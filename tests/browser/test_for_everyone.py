@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..running_server import RunningServer
-from .upload_page import UploadPage, file
-
-expect = pytest.importorskip("playwright.sync_api").expect
+from .upload_page import UploadPage, expect, file
 
 if TYPE_CHECKING:
     from .conftest import OpenPage
@@ -25,6 +23,7 @@ MANY_NAMES = ["a.txt", f"{'verylong' * 25}.txt", "a name of many short words tha
 
 def test_the_keyboard_suffices(page: UploadPage) -> None:
     keyboard = page.page.keyboard
+    page.page.on("filechooser", lambda chooser: None)  # the browser is told to ask us well before Enter
     keyboard.press("Tab")
     expect(page.page.get_by_label("Choose files")).to_be_focused()
     with page.page.expect_file_chooser() as chooser:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..running_server import running_server
-from .upload_page import PNG, UploadPage, file
-
-expect = pytest.importorskip("playwright.sync_api").expect
+from .upload_page import PNG, UploadPage, expect, file
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -41,7 +39,9 @@ def test_a_running_file_can_be_cancelled_and_the_others_go_on(page: UploadPage) 
     expect(page.row("held.txt")).to_contain_text("Sending")
     page.upload(file("other.txt"))
     expect(page.row("other.txt")).to_contain_text("Done")
-    page.button("Cancel", of="held.txt").click()
+    with page.page.expect_event("requestfailed") as stopped:
+        page.button("Cancel", of="held.txt").click()
+    assert stopped.value.method == "POST"
     expect(page.row("held.txt")).to_contain_text("Cancelled")
     expect(page.row("held.txt")).not_to_contain_text('"Status"')
     page.button("Retry", of="held.txt").click()
@@ -59,6 +59,16 @@ def test_all_can_be_stopped_at_once(page: UploadPage) -> None:
     expect(page.rows.filter(has_text="Cancelled")).to_have_count(6)
     expect(page.summary).to_have_text("6 cancelled")
     assert len(page.signatures) == 3
+    page.page.unroute(STORAGE)
+    page.page.get_by_role("button", name="Try the rest again").click()
+    expect(page.summary).to_have_text("6 files done")
+
+
+def test_a_double_click_on_cancel_does_not_take_the_row_away(page: UploadPage) -> None:
+    page.page.route(STORAGE, lambda route: None)
+    page.upload(file("a.txt"))
+    page.button("Cancel", of="a.txt").dblclick()
+    expect(page.row("a.txt")).to_contain_text("Cancelled")
 
 
 def test_after_a_broken_connection_retry_asks_for_a_new_signature(page: UploadPage) -> None:
@@ -202,7 +212,7 @@ def test_several_failed_files_can_be_tried_again_together(page: UploadPage) -> N
     page.page.route(STORAGE, lambda route: route.abort(), times=3)
     page.upload(*(file(f"{number}.txt") for number in range(3)))
     expect(page.summary).to_have_text("3 failed")
-    page.page.get_by_role("button", name="Try failed again").click()
+    page.page.get_by_role("button", name="Try the rest again").click()
     expect(page.summary).to_have_text("3 files done")
 
 

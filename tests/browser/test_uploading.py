@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..running_server import running_server
-from .upload_page import PNG, UploadPage, file
-
-expect = pytest.importorskip("playwright.sync_api").expect
+from .upload_page import PNG, UploadPage, expect, file
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route

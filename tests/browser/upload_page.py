@@ -8,8 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+try:
+    from playwright.sync_api import expect
+except ModuleNotFoundError:
+    # The `browser` fixture skips or fails, whichever is right, before a test comes to expect anything.
+    expect = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request
+
+__all__ = ["PNG", "UploadPage", "expect", "file"]
 
 # One pixel, red.
 PNG = bytes.fromhex(
