@@ -74,7 +74,7 @@ class CallbackParameters:
         if len(self.encode()) > MAX_ENCODED_BYTES:
             raise PolicyError(
                 f"The callback is {len(self.encode())} bytes long after Base64; OSS takes {MAX_ENCODED_BYTES} (5 KB): "
-                "shorten the body's template, or the custom variables."
+                "shorten its URLs, the body's template or the custom variables."
             )
 
     @property

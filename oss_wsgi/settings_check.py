@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from .callback_url import problems as callback_url_problems
+from .callback import CallbackParameters
 from .callback_url import without_password
+from .exceptions import PolicyError
 from .media_type import essence
 from .names import dir_problem
 
@@ -137,8 +138,11 @@ def _limits(values: dict[str, Any]) -> Iterator[str]:
 
 def _callback(values: dict[str, Any]) -> Iterator[str]:
     if values["callback_url"]:
-        for problem in callback_url_problems(values["callback_url"]):
-            yield f"OSS_CALLBACK_URL: {problem}"
+        try:
+            CallbackParameters(values["callback_url"])
+        except PolicyError as error:
+            for problem in str(error).splitlines():
+                yield f"OSS_CALLBACK_URL: {problem}"
 
 
 def _lists(values: dict[str, Any]) -> Iterator[str]:
