@@ -27,10 +27,12 @@ REAL = {
     "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
 }
 
+FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
+
 
 def refused(*arguments: str, **environ: str) -> str:
     """Start server.py with something wrong, and give what it says."""
-    command = [sys.executable, str(SERVER), *arguments]
+    command = [sys.executable, str(SERVER), *FREE_PORTS, *arguments]
     run = subprocess.run(command, capture_output=True, text=True, env=clean_environ(**environ), timeout=30)
     assert run.returncode == 2, run.stderr
     assert "Traceback" not in run.stderr
@@ -169,10 +171,10 @@ def test_misuse_is_status_2_and_a_sentence(arguments: list[str]) -> None:
 
 def test_a_missing_extra_is_named() -> None:
     code = (
-        "import runpy, sys; sys.modules['fastcrc'] = None; sys.argv = ['server.py']; "
+        "import runpy, sys; sys.modules['fastcrc'] = None; sys.argv[0] = 'server.py'; "
         f"runpy.run_path({str(SERVER)!r}, run_name='__main__')"
     )
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, *FREE_PORTS]
     run = subprocess.run(command, capture_output=True, text=True, env=clean_environ(), timeout=30)
     assert run.returncode == 2
     assert "pip install 'oss-wsgi[local]'" in run.stderr
