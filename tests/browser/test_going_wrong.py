@@ -225,3 +225,6 @@ def test_leaving_while_a_file_runs_asks_first(page: UploadPage) -> None:
         page.page.close(run_before_unload=True)
     assert asked.value.type == "beforeunload"
     asked.value.dismiss()
+    # Stay: the page goes on, and may be asked again (a browser that is closed in the midst of it can crash).
+    page.button("Cancel", of="a.txt").click()
+    expect(page.row("a.txt")).to_contain_text("Cancelled")
