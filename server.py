@@ -18,14 +18,16 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import waitress
 
-from oss_wsgi.application import DEFAULT_PREFIX, DirectUpload, public_key_store, upload_page
+from oss_wsgi.application import CALLBACK_PATH, DEFAULT_PREFIX, DirectUpload, public_key_store, upload_page
 from oss_wsgi.command_line import parser
 from oss_wsgi.credentials import from_environ as access_key_from
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.middleware.access_log import AccessLog
+from oss_wsgi.middleware.dispatcher import check_prefix
 from oss_wsgi.responses import refuse
 from oss_wsgi.settings import Settings
 
@@ -76,13 +78,16 @@ def run(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     """Serve as the arguments and the environment say; what must be undone at the end goes onto the stack."""
     options = {name: value for name, value in vars(arguments).items() if name.startswith("OSS_") and value is not None}
     environ = {**os.environ, **options}
-    local = arguments.local or not (environ.get("OSS_BUCKET") or environ.get("OSS_HOST"))
+    check_prefix(arguments.prefix)
+    local = arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
     settings = Settings.from_environ(local_environ(environ) if local else environ)
     listener = stack.enter_context(bind(arguments.listen, "--listen"))
     url = web_address(listener)
     if local:
-        own_callback = f"{url}{arguments.prefix}/callback"
-        settings = replace(settings, callback_url=settings.callback_url or own_callback)
+        if settings.callback_url is None:
+            if listener.family == socket.AF_INET6:
+                raise CannotStartError("--listen: OSS calls no IPv6 address back: use IPv4, or set OSS_CALLBACK_URL.")
+            settings = replace(settings, callback_url=f"{url}{quote(arguments.prefix)}{CALLBACK_PATH}")
         oss = start_local_oss(settings, arguments, url, stack)
         settings = replace(settings, host=oss.host)
         keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
@@ -108,13 +113,18 @@ def run(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def is_set(environ: dict[str, str], name: str) -> bool:
+    """Tell whether a variable has a value; blanks are none."""
+    return bool(environ.get(name, "").strip())
+
+
 def local_environ(environ: dict[str, str]) -> dict[str, str]:
     """Give the environment with what the local OSS needs filled in; what is set keeps its meaning."""
     defaults = {"OSS_BUCKET": LOCAL_BUCKET, "OSS_REGION": LOCAL_REGION, "OSS_ALLOW_ANONYMOUS": "on"}
     if not any(access_key_from(environ)):
         defaults["OSS_ACCESS_KEY_ID"] = f"local-{secrets.token_hex(8)}"
         defaults["OSS_ACCESS_KEY_SECRET"] = secrets.token_hex(16)
-    filled = {name: value for name, value in defaults.items() if not environ.get(name)}
+    filled = {name: value for name, value in defaults.items() if not is_set(environ, name)}
     # The local OSS is where the form goes, so where a real one would be does not count.
     return {**environ, **filled, "OSS_HOST": "", "OSS_ENDPOINT": ""}
 
@@ -170,7 +180,7 @@ def bind(address: tuple[str, int], option: str) -> Iterator[socket.socket]:
 
 def _cannot_listen(option: str, host: str, port: int, error: OSError) -> str:
     # socket.create_server adds the address to the system's own words.
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    reason = (error.strerror or str(error)).partition(" (while")[0]
     return f"cannot listen on {host}:{port}: {reason}. Choose another with {option} HOST:PORT."
 
 

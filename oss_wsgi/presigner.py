@@ -9,7 +9,7 @@ from typing import Any
 
 from .callback import CallbackParameters, body_template
 from .credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
-from .exceptions import CredentialsError, MalformedRequestError, OutsideGrantError
+from .exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError
 from .grant import Grant
 from .media_type import essence
 from .names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
@@ -99,7 +99,7 @@ class PostPresigner:
         With ``filename``, or a grant's ``key``, the object's name is exact; otherwise ``key`` ends in
         ``${filename}`` and the prefix is pinned. ``content_type`` is pinned, ``size`` pins that many bytes.
 
-        Raises MalformedRequestError, OutsideGrantError, CredentialsError, PolicyError.
+        Raises MalformedRequestError, OutsideGrantError, GrantError, CredentialsError, PolicyError.
         """
         grant = grant or Grant()
         settings = self._settings
@@ -145,6 +145,8 @@ class PostPresigner:
     def _sizes(self, grant: Grant, size: int | None) -> tuple[int, int]:
         low = grant.min_size
         high = self._settings.upload_max_size if grant.max_size is None else grant.max_size
+        if low > high:
+            raise GrantError(f"min_size {low} is over the largest file allowed, {high} bytes (OSS_UPLOAD_MAX_SIZE).")
         if size is None:
             return low, high
         if not low <= size <= high:

@@ -53,6 +53,19 @@ def json_response(
     return json_bytes(environ, start_response, status, json.dumps(payload).encode(), headers)
 
 
+def log_refusal(
+    log: logging.Logger,
+    environ: WSGIEnvironment,
+    status: int,
+    reason: str,
+    hint: str,
+    exc_info: BaseException | None = None,
+) -> None:
+    """Log one line with the reason, the hint and OSS's request ID; with ``exc_info`` that exception's traceback too."""
+    line = "refused: status=%d reason=%s hint=%r request_id=%s"
+    log.log(_LEVELS.get(status, logging.WARNING), line, status, reason, hint, request_id(environ), exc_info=exc_info)
+
+
 def refuse(
     log: logging.Logger,
     environ: WSGIEnvironment,
@@ -66,13 +79,11 @@ def refuse(
     headers: Headers | None = None,
     exc_info: BaseException | None = None,
 ) -> Iterable[bytes]:
-    """Log one line with the reason, the hint and OSS's request ID; answer ``{"error": {"code", "message"}}``.
+    """Log a refusal, and answer it as ``{"error": {"code", "message"}}``.
 
-    The answer is generic, unless ``code`` and ``message`` say what a browser may know. ``exc_info`` is an exception
-    whose traceback is logged, for faults of the application's own code.
+    The answer is generic, unless ``code`` and ``message`` say what a browser may know.
     """
-    line = "refused: status=%d reason=%s hint=%r request_id=%s"
-    log.log(_LEVELS.get(status, logging.WARNING), line, status, reason, hint, request_id(environ), exc_info=exc_info)
+    log_refusal(log, environ, status, reason, hint, exc_info)
     error = {"code": code or HTTPStatus(status).name.lower(), "message": message or _MESSAGES[status]}
     return json_response(environ, start_response, status, {"error": error}, headers)
 

@@ -126,6 +126,9 @@ class Settings:
                 value = tuple(value.items())
             elif isinstance(value, list):
                 value = tuple(value)
+            if not _fits(value, row.default):
+                problems.append(f"{row.variable} cannot be of the type {type(value).__name__}.")
+                value = row.default
             values[row.name] = value
         problems += complete(values)
         if problems:
@@ -168,6 +171,14 @@ class Settings:
         if self.bucket is None or self.host is None:
             raise SettingsError("OSS_BUCKET and OSS_REGION must be set (or OSS_HOST, if it has the usual form).")
         return self.bucket, self.host
+
+
+def _fits(value: object, default: object) -> bool:
+    """Tell whether a value has its row's type; lists hold texts, or pairs of texts."""
+    if isinstance(value, tuple) and isinstance(default, tuple):
+        flat = [part for item in value for part in (item if isinstance(item, tuple) else (item,))]
+        return all(isinstance(part, str) for part in flat)
+    return value is default or type(value) is (str if default is None else type(default))
 
 
 TABLE: tuple[Setting, ...] = tuple(

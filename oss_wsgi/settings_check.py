@@ -127,9 +127,9 @@ def _limits(values: dict[str, Any]) -> Iterator[str]:
         yield f"OSS_SIGNATURE_VERSION must be v4 or v1, not {values['signature_version']!r}."
     if values["upload_names"] not in ("unique", "original"):
         yield f"OSS_UPLOAD_NAMES must be unique or original, not {values['upload_names']!r}."
-    if type(values["upload_expires"]) is not int or not 0 < values["upload_expires"] <= MAX_EXPIRES:
+    if not 0 < values["upload_expires"] <= MAX_EXPIRES:
         yield f"OSS_UPLOAD_EXPIRES must be 1 to {MAX_EXPIRES} seconds (7 days), not {values['upload_expires']}."
-    if type(values["upload_max_size"]) is not int or not 0 < values["upload_max_size"] <= MAX_FORM_BYTES:
+    if not 0 < values["upload_max_size"] <= MAX_FORM_BYTES:
         yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {MAX_FORM_BYTES} bytes (5 GB), not {values['upload_max_size']}."
     problem = dir_problem(values["upload_dir"])
     if problem:

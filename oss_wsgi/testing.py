@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import MD5
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from .application import DEFAULT_PREFIX, SIGNATURE_PATH, DirectUpload
+from .application import CALLBACK_PATH, DEFAULT_PREFIX, SIGNATURE_PATH, DirectUpload
 from .public_keys import PublicKeyStore
 from .settings import Settings
 
@@ -101,7 +101,7 @@ class Road:
         values = {
             **self.DEFAULTS,
             "host": "http://127.0.0.1:8081/examplebucket",
-            "callback_url": f"http://127.0.0.1:8080{quote(mount + prefix)}/callback",
+            "callback_url": f"http://127.0.0.1:8080{quote(mount + prefix)}{CALLBACK_PATH}",
             **(settings or {}),
         }
         self.settings = Settings(**values)

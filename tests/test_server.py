@@ -13,10 +13,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 import webtest
+
+from oss_wsgi.testing import multipart
 
 from .running_server import SERVER, clean_environ, running_server
 
@@ -77,11 +79,17 @@ def test_the_temporary_folder_is_removed_at_the_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_prefix_moves_the_endpoints_and_the_page_knows() -> None:
-    with running_server("--prefix", "/up") as server:
+@pytest.mark.parametrize("prefix", ["/up", "/a b/上传", "/a%20b"])
+def test_another_prefix_moves_the_endpoints_and_the_page_knows(prefix: str) -> None:
+    with running_server("--prefix", prefix) as server:
         with urllib.request.urlopen(f"{server.url}/") as page:
-            assert b'data-server-url="up/signature"' in page.read()
-        assert get(f"{server.url}/up/health").status == 200
+            assert f'data-server-url="{quote(prefix[1:])}/signature"'.encode() in page.read()
+        with urllib.request.urlopen(f"{server.url}{quote(prefix)}/signature?filename=a.txt") as response:
+            form = json.load(response)
+        content_type, body = multipart(form["fields"], "a.txt", b"hello")
+        request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
+        with urllib.request.urlopen(request) as answer:
+            assert json.load(answer) == {"Status": "Ok"}
 
 
 def test_a_body_over_the_limit_is_413_whoever_says_it() -> None:
@@ -132,6 +140,11 @@ def test_local_keeps_the_meaning_of_what_is_set() -> None:
         refusal.value.close()
 
 
+def test_a_blank_bucket_is_none() -> None:
+    with running_server(OSS_BUCKET=" ") as server:
+        assert "local OSS" in server.log()
+
+
 @pytest.mark.parametrize("option", ["--listen", "--local-listen"])
 def test_a_port_that_is_taken_is_one_clear_sentence(option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -154,12 +167,25 @@ def test_a_bucket_without_a_key_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["--listen", "[::1]:0"], "--listen: OSS calls no IPv6 address", id="IPv6 cannot be called back"),
+        pytest.param(["--prefix", "oss"], "A prefix must be like '/oss'", id="a prefix without its slash"),
+        pytest.param(["--listen", "nohost.invalid:80"], "Choose another with --listen", id="no such host"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_own_option(arguments: list[str], said: str) -> None:
+    (line,) = refused(*arguments).splitlines()
+    assert said in line
+    assert "while attempting" not in line
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         pytest.param(["--listen", "8080"], id="no host"),
         pytest.param(["--listen", "127.0.0.1:99999"], id="no such port"),
         pytest.param(["--listen", "::1:80"], id="IPv6 without brackets"),
-        pytest.param(["--prefix", "oss"], id="a prefix without its slash"),
         pytest.param(["--no-such-option"], id="an unknown option"),
         pytest.param(["--upload-expires", "soon"], id="a setting that is no number"),
         pytest.param(["--local-dir", "/dev/null/x"], id="a folder that cannot be"),

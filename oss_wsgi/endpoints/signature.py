@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
 from ..grant import Grant
 from ..presigner import PostPresigner
-from ..responses import Headers, json_response, method_not_allowed, not_found, refuse
+from ..responses import Headers, json_response, log_refusal, method_not_allowed, not_found, refuse
 
 if TYPE_CHECKING:
     import webob
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ALLOWED = "GET, HEAD, OPTIONS"
 _PARAMETERS = frozenset({"filename", "content_type", "size"})
+_MAX_PARAMETERS = 100
 _PREFLIGHT_SECONDS = "600"
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,8 @@ class _Authorizer:
         try:
             grant = self._authorize(self._request(environ))
         except self._answer as answer:
+            status = answer.wsgi_response.status_int
+            log_refusal(log, environ, status, "not_authorized", f"authorize raised {type(answer).__name__}")
             return answer  # a webob.exc is an application
         except GrantError:
             raise
@@ -153,9 +156,10 @@ def _refusal(status: int, reason: str, hint: str, error: Exception | None = None
 def _parameters(environ: WSGIEnvironment) -> dict[str, str]:
     try:
         query = environ.get("QUERY_STRING") or ""
-        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
     except ValueError:
-        raise MalformedRequestError("query_malformed", "The query must be percent-encoded UTF-8.") from None
+        hint = f"The query must be percent-encoded UTF-8, with {_MAX_PARAMETERS} parameters at the most."
+        raise MalformedRequestError("query_malformed", hint) from None
     parameters: dict[str, str] = {}
     for name, value in pairs:
         if name in _PARAMETERS:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from .image_info import read_image_info
+from .image_info import ImageInfo
 from .storage import StoredObject
 from .substitution import Value
 
 
 def callback_values(
-    stored: StoredObject, path: Path, fields: Mapping[str, str], *, bucket: str, client_ip: str, request_id: str
+    stored: StoredObject,
+    image: ImageInfo | None,
+    fields: Mapping[str, str],
+    *,
+    bucket: str,
+    client_ip: str,
+    request_id: str,
 ) -> dict[str, Value]:
-    """:param path: the content; :param fields: the form, for its `x:` fields."""
+    """:param image: what the content shows, if it is a picture; :param fields: the form, for its `x:` fields."""
     values: dict[str, Value] = {name: value for name, value in fields.items() if name.startswith("x:")}
     values |= {
         "bucket": bucket,
@@ -27,7 +32,6 @@ def callback_values(
         "reqId": request_id,
         "operation": "PostObject",
     }
-    image = read_image_info(path)
     if image:
         values["imageInfo.width"] = image.width
         values["imageInfo.height"] = image.height

@@ -16,6 +16,7 @@ from .callback_url import check_address
 from .callback_values import callback_values
 from .errors import OSSError, invalid_argument
 from .form import Form
+from .image_info import ImageInfo, read_image_info
 from .object_headers import content_type, forbids_overwrite, object_headers, redirect
 from .policy_check import check_policy, size_range, too_large, too_small
 from .policy_document import parse_policy
@@ -65,9 +66,11 @@ class PostObject:
                 incoming.write(chunk)
             if incoming.size < limit.minimum:
                 raise too_small(incoming.size, limit)
+            # Once committed, the content is another upload's to replace.
+            image = read_image_info(incoming.path) if callback else None
             stored = incoming.commit(key, kind, headers, now=self.clock(), forbid_overwrite=forbid_overwrite)
         if callback:
-            return self._call_back(callback, stored, form, environ, request_id, public_key_url)
+            return self._call_back(callback, stored, image, form, environ, request_id, public_key_url)
         return _answer(stored, fields.get("success_action_status", ""), location, self.bucket, host)
 
     def _callback(self, fields: Mapping[str, str]) -> CallbackParameters | None:
@@ -80,14 +83,15 @@ class PostObject:
         self,
         callback: CallbackParameters,
         stored: StoredObject,
+        image: ImageInfo | None,
         form: Form,
         environ: Mapping[str, Any],
         request_id: str,
         public_key_url: str,
     ) -> Answer:
-        client_ip, path = environ.get("REMOTE_ADDR", ""), self.storage.path(stored)
+        client_ip = environ.get("REMOTE_ADDR", "")
         values = callback_values(
-            stored, path, form.fields, bucket=self.bucket, client_ip=client_ip, request_id=request_id
+            stored, image, form.fields, bucket=self.bucket, client_ip=client_ip, request_id=request_id
         )
         try:
             body = self.sender.send(

@@ -116,7 +116,7 @@ class IncomingObject:
 
     def __init__(self, storage: Storage, path: Path) -> None:
         self._storage = storage
-        self._path = path
+        self.path = path
         self._file = path.open("xb", buffering=0)
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._crc64 = 0
@@ -129,8 +129,8 @@ class IncomingObject:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._file.close()
-        self._path.unlink(missing_ok=True)
-        self._path.with_suffix(".json").unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        self.path.with_suffix(".json").unlink(missing_ok=True)
 
     def write(self, chunk: bytes) -> None:
         rest = memoryview(chunk)
@@ -155,7 +155,7 @@ class IncomingObject:
             headers=headers,
             file=_file_name(key),
         )
-        self._storage.add(stored, self._path, forbid_overwrite=forbid_overwrite)
+        self._storage.add(stored, self.path, forbid_overwrite=forbid_overwrite)
         return stored
 
 

@@ -93,6 +93,7 @@ def test_size_pins_exactly_that_many_bytes() -> None:
         ("?filename=", "filename_malformed"),
         ("?filename=a&filename=b", "filename_malformed"),
         ("?filename=%FF", "query_malformed"),
+        ("?a&" * 101, "query_malformed"),
         ("?filename=" + "a" * 5000, "filename_malformed"),
         ("?content_type=png", "content_type_malformed"),
         ("?content_type=image/png%0D%0AX:%20y", "content_type_malformed"),
@@ -144,7 +145,7 @@ def test_authorize_gets_the_request() -> None:
     assert isinstance(seen[0], webob.Request)
 
 
-def test_authorize_may_answer_by_a_webob_exc() -> None:
+def test_authorize_may_answer_by_a_webob_exc(caplog: pytest.LogCaptureFixture) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise webob.exc.HTTPUnauthorized(headers={"WWW-Authenticate": "Basic"})
 
@@ -153,6 +154,9 @@ def test_authorize_may_answer_by_a_webob_exc() -> None:
     )
     assert response.status_int == 401
     assert response.headers["WWW-Authenticate"] == "Basic"
+    assert [record.getMessage().split(" hint")[0] for record in caplog.records] == [
+        "refused: status=401 reason=not_authorized"
+    ]
     assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
 
 
@@ -173,6 +177,11 @@ def test_authorize_that_raises_is_500_without_its_text_in_the_answer(caplog: pyt
 
 def test_a_grant_that_cannot_be_made_refuses() -> None:
     assert RootClient(authorize=lambda request: Grant(dir="users/../admin/")).get().status_int == 403
+
+
+def test_a_grant_whose_least_size_is_over_the_most_refuses(caplog: pytest.LogCaptureFixture) -> None:
+    assert RootClient(authorize=lambda request: Grant(min_size=2000000000)).get("?filename=a").status_int == 403
+    assert "OSS_UPLOAD_MAX_SIZE" in caplog.text
 
 
 def test_credentials_that_are_missing_or_expired_are_503() -> None:

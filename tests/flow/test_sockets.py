@@ -6,6 +6,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -46,6 +47,15 @@ def test_a_file_goes_from_a_client_to_oss_and_the_application_answers(version: s
             key = form["fields"]["key"].replace("${filename}", "图片.bin")
             with urllib.request.urlopen(f"{form['host']}/{quote(key)}") as stored:
                 assert stored.read() == data
+
+
+def test_many_uploads_of_one_name_at_once_are_all_stored_and_told() -> None:
+    with running_server() as server:
+        form = sign(server.url)
+        content_type, body = multipart(form["fields"], "same.bin", b"x" * 200_000)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: post(form["url"], content_type, body)[:2], range(80)))
+        assert set(answers) == {(200, b'{"Status": "Ok"}')}
 
 
 def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
 from oss_wsgi.local.callback_values import callback_values
+from oss_wsgi.local.image_info import read_image_info
 from oss_wsgi.local.storage import Storage
 from oss_wsgi.local.substitution import NAMES
 
@@ -15,9 +16,9 @@ def values(tmp_path):
         with storage.incoming() as incoming:
             incoming.write(content)
             stored = incoming.commit("user/a", "image/png", {}, now=0.0)
-        path = storage.path(stored)
+        image = read_image_info(storage.path(stored))
         return callback_values(
-            stored, path, fields, bucket="examplebucket", client_ip="192.0.2.1", request_id="674EF4EC0000000000000001"
+            stored, image, fields, bucket="examplebucket", client_ip="192.0.2.1", request_id="674EF4EC0000000000000001"
         )
 
     return make

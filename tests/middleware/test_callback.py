@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from oss_wsgi.testing import CallbackSigner
 
 SIGNER = CallbackSigner()
 BODY = b"filename=user%2Feric%2Fa.txt&size=6&bucket=examplebucket"
+CAPTURES = json.loads((Path(__file__).parent.parent / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
 OSS_KEY_URL = base64.b64encode(b"http://gosspublic.alicdn.com/callback_pub_key_v1.pem").decode()
 
 
@@ -38,31 +41,9 @@ def post(
     return app.post(target, body, headers=given, expect_errors=True, **more)
 
 
-@pytest.mark.parametrize(
-    ("target", "body", "authorization"),
-    [
-        pytest.param(
-            "/api/v3/callback/oss/TnXx5E5VyfJUyM1UdkdDu1rtnJ34EbmH",
-            b'{"name":"2f7b2ccf30e9270ea920f1ab8a4037a546a2f0d5.jpg","source_name":"1/1_hFRtDLgM_2f7b2ccf30e9270ea920f1'
-            b'ab8a4037a546a2f0d5.jpg","size":114020,"pic_info":"810,539"}',
-            "e5LwzwTkP9AFAItT4YzvdJOHd0Y0wqTMWhsV/h5SG90JYGAmMd+8LQyj96R+9qUfJWjMt6suuUh7LaOryR87Dw==",
-            id="capture i",
-        ),
-        pytest.param(
-            "/index.php?id=1&index=2",
-            b"bucket=yonghu-test",
-            "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==",
-            id="capture ii",
-        ),
-        pytest.param(
-            "/api/AliYunOssCallback",
-            b"filename=headSculpture%2Fjikang2.jpg&size=108904&mimeType=image%2Fjpeg&height=278&width=200",
-            "HHtQ8zgAo4WUCg7Iy/njrsluS+ZDmgMwIHag+vmRvIC4Ph5rxNQ3+WOfJZvzwIKQsNftEDC0PCU03hpjId3vIQ==",
-            id="capture iii",
-        ),
-    ],
-)
-def test_production_captures_pass_with_nothing_configured(target: str, body: bytes, authorization: str) -> None:
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["name"])
+def test_production_captures_pass_with_nothing_configured(capture: dict[str, str]) -> None:
+    target, body, authorization = capture["target"], capture["body"].encode(), capture["authorization"]
     app = webtest.TestApp(CallbackGuard(receive, CallbackVerifier()))
     headers = {"Authorization": authorization, "x-oss-pub-key-url": OSS_KEY_URL}
     assert app.post(target, body, headers=headers).status_int == 200
