@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
 
@@ -51,10 +51,9 @@ def request_target(environ: WSGIEnvironment) -> bytes:
     and merged or cut by many servers; without any of them the target is rebuilt from SCRIPT_NAME and PATH_INFO.
     """
     query = _bytes(environ.get("QUERY_STRING") or "")
-    raw = next(_raw_targets(environ), None)
-    if raw is None:
-        path = _bytes(f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}")
-        raw = quote_from_bytes(_without_authority(path), safe="/!$&'()*+,:;=@~").encode()
+    key, raw = raw_target(environ)
+    if key is None:
+        raw = quote_from_bytes(_without_authority(raw), safe="/!$&'()*+,:;=@~").encode()
     else:
         raw = _without_authority(raw.partition(b"#")[0])
     if query and b"?" not in raw:
@@ -62,16 +61,23 @@ def request_target(environ: WSGIEnvironment) -> bytes:
     return raw
 
 
-def _raw_targets(environ: WSGIEnvironment) -> Iterator[bytes]:
+def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
+    """Give the environ key that holds the target as it was sent, and its bytes; without any, None and the path."""
     for key in ("RAW_URI", "REQUEST_URI"):
         if environ.get(key):
-            yield _bytes(environ[key])
+            return key, _bytes(environ[key])
     scope = environ.get("asgi.scope")
     if isinstance(scope, dict) and scope.get("raw_path"):
         query = scope.get("query_string") or b""
-        yield scope["raw_path"] + (b"?" + query if query else b"")
+        return "asgi.scope", scope["raw_path"] + (b"?" + query if query else b"")
     if environ.get("RAW_PATH_INFO"):
-        yield _bytes(environ["RAW_PATH_INFO"])
+        return "RAW_PATH_INFO", _bytes(environ["RAW_PATH_INFO"])
+    return None, decoded_path(environ)
+
+
+def decoded_path(environ: WSGIEnvironment) -> bytes:
+    """Give SCRIPT_NAME and PATH_INFO, joined."""
+    return _bytes(f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}")
 
 
 def _bytes(text: str) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..callback_url import request_target as target_of
+from ..diagnosis import missing_authorization, several_values, wrong_signature
 from ..exceptions import (
     BodyTooLargeError,
     CallbackError,
@@ -35,6 +36,11 @@ _STATUS = {
     LengthRequiredError: 411,
     BodyTooLargeError: 413,
     KeyUnavailableError: 503,
+}
+_DIAGNOSES = {
+    "authorization_missing": missing_authorization,
+    "authorization_malformed": several_values,
+    "signature_wrong": wrong_signature,
 }
 
 log = logging.getLogger(__name__)
@@ -76,7 +82,10 @@ class CallbackGuard:
         try:
             upload = self._verified(environ)
         except CallbackError as error:
-            return refuse(log, environ, start_response, _STATUS[type(error)], error.reason, error.hint)
+            hint = error.hint
+            if error.reason in _DIAGNOSES:
+                hint = f"{hint}; {_DIAGNOSES[error.reason](environ)}"
+            return refuse(log, environ, start_response, _STATUS[type(error)], error.reason, hint)
         environ = {
             **environ,
             UPLOAD_KEY: upload,

@@ -1,0 +1,121 @@
+"""The diagnosis names the server and the line to add, from environs as servers make them, and never a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import CallbackGuard, CallbackVerifier
+from oss_wsgi.diagnosis import missing_authorization, server_name, several_values, wrong_signature
+from oss_wsgi.testing import CallbackSigner
+
+URL = {"HTTP_X_OSS_PUB_KEY_URL": "c3dvcmRmaXNo"}
+APACHE = {"SERVER_SOFTWARE": "Apache/2.4.71 (Debian)", "GATEWAY_INTERFACE": "CGI/1.1"}
+
+MOD_WSGI = {"mod_wsgi.version": (5, 0)}
+
+
+class FlupStream:
+    """Stands for flup's input stream, which is known by its module."""
+
+
+FlupStream.__module__ = "flup.server.fcgi_base"
+
+
+@pytest.mark.parametrize(
+    ("environ", "name", "cure"),
+    [
+        ({**MOD_WSGI, "mod_wsgi.process_group": "app"}, "mod_wsgi (daemon)", "WSGIPassAuthorization On"),
+        ({**APACHE, **MOD_WSGI, "mod_wsgi.process_group": ""}, "(embedded)", "WSGIPassAuthorization On"),
+        ({**APACHE, "wsgi.run_once": True}, "Apache CGI", "CGIPassAuth On"),
+        ({**APACHE, "wsgi.input": FlupStream()}, "mod_fcgid", "FcgidPassHeader Authorization"),
+        ({"SERVER_SOFTWARE": "Apache/2.4 mod_fcgid/2.3.9"}, "mod_fcgid", "FcgidPassHeader Authorization"),
+        ({**APACHE, "SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/x"}, "mod_proxy_fcgi", "CGIPassAuth On"),
+        ({**APACHE, "SCRIPT_FILENAME": "proxy:scgi://127.0.0.1:9000/x"}, "mod_proxy_scgi", "SetEnvIf"),
+        ({**APACHE, "SCRIPT_FILENAME": "proxy:uwsgi://h/", "uwsgi.version": b"2"}, "mod_proxy_uwsgi", "proxy in front"),
+        ({"uwsgi.version": b"2.0.28"}, "uWSGI", "proxy in front"),
+        ({**APACHE, "passenger.hijack": True}, "Passenger", "proxy in front"),
+        ({"gunicorn.socket": None, "SERVER_SOFTWARE": "gunicorn/27"}, "gunicorn", "proxy_set_header"),
+        ({"waitress.client_disconnected": None}, "waitress", "RequestHeader unset"),
+        ({"asgi.scope": {}}, "an ASGI server", "proxy in front"),
+        ({"SERVER_SOFTWARE": "WSGIServer/0.2 CPython/3.11"}, "wsgiref", "proxy in front"),
+        ({"SERVER_SOFTWARE": "Cheroot/11"}, "cheroot", "proxy in front"),
+        ({"SERVER_SOFTWARE": "nginx/1.26"}, "nginx", "proxy in front"),
+        ({"SERVER_SOFTWARE": "lighttpd/1.4"}, "lighttpd", "proxy in front"),
+        ({}, "an unknown server", "proxy in front"),
+    ],
+)
+def test_the_server_is_named_with_its_cure(environ: dict[str, Any], name: str, cure: str) -> None:
+    said = missing_authorization({**URL, **environ})
+    assert name in server_name(environ)
+    assert name in said
+    assert cure in said
+    assert "swordfish" not in said
+    assert "c3dv" not in said
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"HTTP_AUTHORIZATION": ""}, "a rule sets HTTP_AUTHORIZATION, but it is empty"),
+        ({"REDIRECT_HTTP_AUTHORIZATION": " "}, "a rule sets REDIRECT_HTTP_AUTHORIZATION, but it is empty"),
+        ({"HTTP_AUTHORIZATION": "%{HTTP:Authorization}"}, "SetEnv does not expand it, use SetEnvIf"),
+        ({"X_HTTP_AUTHORIZATION": "(null)"}, "X_HTTP_AUTHORIZATION holds `(null)`"),
+        ({"HTTP_X_AUTHORIZATION": "swordfish"}, "trusted_keys=['HTTP_X_AUTHORIZATION']"),
+        ({**APACHE, "SCRIPT_URL": "/x"}, "not inherited by a <VirtualHost>"),
+    ],
+)
+def test_what_stands_in_the_way_is_said(environ: dict[str, Any], said: str) -> None:
+    sentence = missing_authorization({**URL, **environ})
+    assert said in sentence
+    assert "swordfish" not in sentence
+
+
+def test_without_either_header_it_is_no_callback() -> None:
+    assert "no callback of OSS" in missing_authorization({"mod_wsgi.version": (5, 0)})
+
+
+def test_a_header_in_several_pieces_is_explained() -> None:
+    assert "gunicorn" in several_values({"gunicorn.socket": None})
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        pytest.param({"PATH_INFO": "/a"}, "rebuilt from PATH_INFO", id="no raw target"),
+        pytest.param({"REQUEST_URI": "/a%20b?x", "PATH_INFO": "/a b"}, "fits PATH_INFO", id="plain"),
+        pytest.param({"RAW_URI": "//a/./b", "PATH_INFO": "/a/b"}, "fits PATH_INFO", id="merged slashes"),
+        pytest.param({"REQUEST_URI": "/m/a", "SCRIPT_NAME": "/m", "PATH_INFO": "/a"}, "fits PATH_INFO", id="a mount"),
+        pytest.param({"REQUEST_URI": "/a%20b", "PATH_INFO": "/a%20b"}, "fits PATH_INFO", id="left encoded"),
+        pytest.param(
+            {"REQUEST_URI": "/a", "SCRIPT_NAME": "/app.wsgi", "PATH_INFO": "/a", "REDIRECT_URL": "/a"},
+            "fits PATH_INFO",
+            id="a front controller",
+        ),
+        pytest.param({"REQUEST_URI": "/other", "PATH_INFO": "/a"}, "not of one path", id="moved"),
+        pytest.param(
+            {"REQUEST_URI": "/a%20b/c", "SCRIPT_NAME": "/a b/c", "PATH_INFO": "c"}, "not of one path", id="flup"
+        ),
+    ],
+)
+def test_a_wrong_signature_says_where_the_target_came_from(environ: dict[str, Any], said: str) -> None:
+    assert said in wrong_signature(environ)
+
+
+def test_the_guard_logs_the_diagnosis(caplog: pytest.LogCaptureFixture) -> None:
+    signer = CallbackSigner()
+    guard = webtest.TestApp(CallbackGuard(lambda environ, start_response: [], CallbackVerifier(signer.public_keys)))
+    headers = signer.headers("/c", b"x=1")
+    hidden = {name: value for name, value in headers.items() if name != "Authorization"}
+    for given, expected in (
+        (hidden, "WSGIPassAuthorization On"),
+        ({**headers, "Authorization": "a, b"}, "OSS sends it once and bare"),
+        (signer.headers("/other", b"x=1"), "rebuilt from PATH_INFO"),
+    ):
+        caplog.clear()
+        environ = {"mod_wsgi.version": (5, 0), "mod_wsgi.process_group": ""}
+        assert guard.post("/c", b"x=1", headers=given, extra_environ=environ, expect_errors=True).status_int == 403
+        (record,) = caplog.records
+        assert expected in record.getMessage()
