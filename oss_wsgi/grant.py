@@ -17,7 +17,7 @@ _METADATA_NAME = re.compile(r"[a-z0-9-]{1,128}")
 _CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Grant:
     """What one request may upload; what is left out falls back to the settings.
 
@@ -35,8 +35,8 @@ class Grant:
     user: str | None = None
     dir: str | None = None
     key: str | None = None
-    min_size: int = 0
     max_size: int | None = None
+    min_size: int = 0
     content_types: Sequence[str] | None = None
     expires: int | None = None
     acl: str | None = None

@@ -71,7 +71,7 @@ class Settings:
         "OSS_SIGNATURE_VERSION", "v4", "v4 or v1 (new accounts and buckets no longer accept v1)", lower
     )
     callback_url: str | None = _row(
-        "OSS_CALLBACK_URL", None, "public URL of {prefix}/callback; up to 5 joined by ';'", shown="none: no callback"
+        "OSS_CALLBACK_URL", None, "public URL of the callback endpoint; up to 5 joined by ';'", shown="no callback"
     )
     callback_required: bool = _row(
         "OSS_CALLBACK_REQUIRED", True, "OSS refuses an upload whose form lacks our callback", switch

@@ -159,3 +159,11 @@ def test_every_dir_that_is_taken_ends_in_a_slash_and_stays_where_it_is(name: str
     assert grant.dir.startswith("users/") and grant.dir.endswith("/")
     assert path_problem(grant.dir) is None
     assert ".." not in grant.dir.split("/")
+
+
+def test_the_order_of_the_first_values_is_the_documented_one() -> None:
+    grant = Grant("eric", "users/eric/", "users/eric/a.txt", 10, 1, ["text/plain"], 60)
+    assert (grant.user, grant.dir, grant.key, grant.max_size, grant.min_size) == (
+        *("eric", "users/eric/", "users/eric/a.txt", 10, 1),
+    )
+    assert (grant.content_types, grant.expires) == (("text/plain",), 60)

@@ -170,7 +170,7 @@ def test_a_bucket_without_a_key_is_refused() -> None:
     ("arguments", "said"),
     [
         pytest.param(["--listen", "[::1]:0"], "--listen: OSS calls no IPv6 address", id="IPv6 cannot be called back"),
-        pytest.param(["--prefix", "oss"], "A prefix must be like '/oss'", id="a prefix without its slash"),
+        pytest.param(["--prefix", "oss"], "A prefix must be like '/uploads'", id="a prefix without its slash"),
         pytest.param(["--listen", "nohost.invalid:80"], "Choose another with --listen", id="no such host"),
     ],
 )

@@ -41,4 +41,4 @@ class Dispatcher:
 def check_prefix(prefix: str) -> None:
     """Raise ValueError unless a prefix begins with ``/`` and does not end in one."""
     if not prefix.startswith("/") or prefix.endswith("/") or "//" in prefix or "?" in prefix or "#" in prefix:
-        raise ValueError(f"A prefix must be like '/oss', beginning with '/' and not ending in one, not {prefix!r}.")
+        raise ValueError(f"A prefix must be like '/uploads', beginning with '/' and not ending in one, not {prefix!r}.")

@@ -68,5 +68,5 @@ def test_a_path_that_is_missing_goes_to_the_application_below() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "/", "oss", "/oss/", "//oss", "/oss?x", "/oss#x"])
 def test_a_prefix_of_another_form_is_refused_in_words(prefix: str) -> None:
-    with pytest.raises(ValueError, match="A prefix must be like '/oss'"):
+    with pytest.raises(ValueError, match="A prefix must be like '/uploads'"):
         Dispatcher(named("legacy"), {prefix: named("oss")})
