@@ -1,0 +1,158 @@
+"""Apache with its ways to a Python application, and the recipes that give Authorization back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .site import Site, free_port
+from .starters import APACHE_MODULES, FLUP, WAITRESS_SERVER, copy_flup, flup, system_python, uwsgi
+
+MODULES = ("mpm_event", "authz_core", "alias", "mime", "rewrite", "setenvif", "headers")
+NEEDS = ("apache2", str(APACHE_MODULES / "mod_rewrite.so"))
+
+
+@dataclass(frozen=True)
+class BackEnd:
+    """A way from Apache to the application: modules, what to write and start, and the lines that lead there."""
+
+    name: str
+    modules: tuple[str, ...]
+    lines: Callable[[Site], str]
+    needs: tuple[str, ...] = ()
+    in_folder: bool = True
+
+
+def script(site: Site, name: str, code: str) -> str:
+    """Write an executable script for Debian's Python into the document root."""
+    head = f"#!{system_python()}\nimport sys\nsys.path.insert(0, {str(site.folder)!r})\n"
+    return str(site.write(f"htdocs/{name}", head + code, 0o755))
+
+
+WSGI = "from app import application"
+CGI = "from wsgiref.handlers import CGIHandler\nfrom app import application\nCGIHandler().run(application)\n"
+
+
+def wsgi_daemon(site: Site) -> str:
+    return (
+        f"WSGIDaemonProcess app threads=2 python-path={site.folder}\n"
+        f"WSGIScriptAlias / {script(site, 'app.wsgi', WSGI)} process-group=app application-group=%{{GLOBAL}}\n"
+    )
+
+
+def wsgi_embedded(site: Site) -> str:
+    return f"WSGIScriptAlias / {script(site, 'app.wsgi', WSGI)} application-group=%{{GLOBAL}}\n"
+
+
+def cgid(site: Site) -> str:
+    return f"ScriptSock {site.folder}/cgid.sock\nScriptAlias / {script(site, 'app.cgi', CGI)}/\n"
+
+
+def fcgid(site: Site) -> str:
+    copy_flup(site)
+    return (
+        f"FcgidIPCDir {site.folder}\nFcgidProcessTableFile {site.folder}/fcgid.shm\n"
+        f"ScriptAlias / {script(site, 'app.fcgi', FLUP.format(''))}/\n"
+        f"<Directory {site.folder}/htdocs>\nSetHandler fcgid-script\n</Directory>\n"
+    )
+
+
+def proxy_fcgi(site: Site) -> str:
+    return f"ProxyPass / fcgi://127.0.0.1:{flup(site)}/\n"
+
+
+def proxy_http(site: Site) -> str:
+    return f"ProxyPass / http://127.0.0.1:{WAITRESS_SERVER(site)}/\n"
+
+
+def proxy_uwsgi(site: Site) -> str:
+    return f"ProxyPass / uwsgi://127.0.0.1:{uwsgi('--socket')(site)}/\n"
+
+
+SYSTEM = ("system python",)
+DAEMON = BackEnd("mod_wsgi (daemon)", ("wsgi",), wsgi_daemon, SYSTEM)
+EMBEDDED = BackEnd("mod_wsgi (embedded)", ("wsgi",), wsgi_embedded, SYSTEM)
+CGID = BackEnd("CGI", ("cgid",), cgid, SYSTEM)
+FCGID = BackEnd("mod_fcgid", ("fcgid",), fcgid, (*SYSTEM, "module flup"))
+PROXY_FCGI = BackEnd("mod_proxy_fcgi", ("proxy", "proxy_fcgi"), proxy_fcgi, ("module flup",), in_folder=False)
+WITHHOLDING = (DAEMON, EMBEDDED, CGID, FCGID, PROXY_FCGI)
+PASSING = (
+    BackEnd("mod_proxy_http", ("proxy", "proxy_http"), proxy_http),
+    BackEnd("mod_proxy_uwsgi", ("proxy", "proxy_uwsgi"), proxy_uwsgi, ("uwsgi", *SYSTEM)),
+)
+
+REWRITE = (
+    "RewriteEngine On\nRewriteCond %{HTTP:Authorization} .\n"
+    "RewriteRule .* - [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]\n"
+)
+#: The page that the project started from has a blank inside the pattern.
+SEED = REWRITE.replace(".* -", ". * -")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Lines for a context of Apache's configuration, and the back ends that they help."""
+
+    name: str
+    helps: tuple[BackEnd, ...]
+    server: str = ""
+    folder: str = ""
+    location: str = ""
+    htaccess: str = ""
+    source: str | None = field(default=None)
+
+
+IN_FOLDER = tuple(back_end for back_end in WITHHOLDING if back_end.in_folder)
+RECIPES = (
+    Recipe("WSGIPassAuthorization in the server", (DAEMON, EMBEDDED), server="WSGIPassAuthorization On\n"),
+    Recipe("WSGIPassAuthorization in .htaccess", (DAEMON, EMBEDDED), htaccess="WSGIPassAuthorization On\n"),
+    Recipe("CGIPassAuth in <Directory>", IN_FOLDER, folder="CGIPassAuth On\n"),
+    Recipe("CGIPassAuth in <Location>", WITHHOLDING, location="CGIPassAuth On\n"),
+    Recipe("CGIPassAuth in .htaccess", IN_FOLDER, htaccess="CGIPassAuth On\n"),
+    Recipe("mod_rewrite in the server", WITHHOLDING, server=REWRITE),
+    Recipe("mod_rewrite in <Directory>", IN_FOLDER, folder=REWRITE),
+    Recipe("mod_rewrite in .htaccess", IN_FOLDER, htaccess=REWRITE),
+    Recipe("SetEnvIf in the server", WITHHOLDING, server='SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1\n'),
+    Recipe("SetEnvIf in .htaccess", IN_FOLDER, htaccess='SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1\n'),
+    Recipe("FcgidPassHeader", (FCGID,), server="FcgidPassHeader Authorization\n"),
+)
+
+
+def config(site: Site, back_end: BackEnd, recipe: Recipe, port: int) -> str:
+    names = (*MODULES, *back_end.modules)
+    modules = "".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so\n" for name in names)
+    user = "User www-data\nGroup www-data\n" if os.getuid() == 0 else ""
+    lines = back_end.lines(site)
+    if recipe.htaccess:
+        site.write("htdocs/.htaccess", recipe.htaccess)
+    return (
+        f"{modules}{user}ServerName localhost\nListen 127.0.0.1:{port}\nServerRoot {site.folder}\n"
+        f"DocumentRoot {site.folder}/htdocs\nPidFile {site.folder}/apache.pid\nErrorLog {site.folder}/apache.out\n"
+        f"DefaultRuntimeDir {site.folder}\nMutex file:{site.folder}\nLogLevel warn\n"
+        "TypesConfig /etc/mime.types\n"
+        f"<Directory {site.folder}/htdocs>\nRequire all granted\nAllowOverride All\nOptions +ExecCGI +FollowSymLinks\n"
+        f"{recipe.folder}</Directory>\n{recipe.server}"
+        f"<Location />\n{recipe.location}</Location>\n{lines}"
+    )
+
+
+def start(site: Site, back_end: BackEnd, recipe: Recipe) -> int:
+    """Start Apache and what it leads to; give the port."""
+    port = free_port()
+    (site.folder / "htdocs").mkdir(exist_ok=True)
+    # Apache's own user writes the sockets and the pid.
+    site.folder.chmod(0o777)
+    path = site.write("apache.conf", config(site, back_end, recipe, port))
+    site.run("apache2", "-D", "FOREGROUND", "-f", str(path), port=port)
+    return port
+
+
+def syntax_error(site: Site, server: str) -> str:
+    """Give what Apache says of a configuration that it does not take; empty if it does."""
+    (site.folder / "htdocs").mkdir(exist_ok=True)
+    bare = BackEnd("none", (), lambda site: "")
+    path = site.write("apache.conf", config(site, bare, Recipe("", (), server=server), free_port()))
+    run = subprocess.run(["apache2", "-t", "-f", str(path)], capture_output=True, text=True)
+    return run.stderr if run.returncode else ""

@@ -1,0 +1,103 @@
+"""What every server of these tests hosts: a guarded application in a folder that any user may read, and its key."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from oss_wsgi.testing import CallbackSigner
+
+CHECKOUT = Path(__file__).parent.parent.parent
+
+SCRIPT = '''\
+import json, logging, sys
+sys.path.insert(0, {folder!r})
+logging.basicConfig(filename={log!r}, level=logging.INFO, format="%(name)s %(message)s")
+from oss_wsgi import AuthorizationPassthrough, CallbackGuard, CallbackVerifier, PublicKeyStore
+
+def receive(environ, start_response):
+    upload, source = environ["oss_wsgi.upload"], environ.get("oss_wsgi.authorization_source")
+    answer = json.dumps({{"Status": "Ok", "target": upload.target, "size": upload.size, "source": source}}).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
+    return [answer]
+
+verifier = CallbackVerifier(PublicKeyStore({{{url!r}: {pem!r}}}))
+application = AuthorizationPassthrough(CallbackGuard(receive, verifier, callback_urls={callback_urls!r}))
+'''
+
+
+class Site:
+    """A folder with ``app.py``, whose ``application`` is a guard that logs to a file of its own."""
+
+    def __init__(self, signer: CallbackSigner, callback_urls: tuple[str, ...] = ()) -> None:
+        # pytest's own folders are private to one user; web servers run as another.
+        self.folder = Path(tempfile.mkdtemp(prefix="oss-wsgi-servers-"))
+        self.folder.chmod(0o755)
+        shutil.copytree(CHECKOUT / "oss_wsgi", self.folder / "oss_wsgi", ignore=shutil.ignore_patterns("__pycache__"))
+        self.log_file = self.folder / "guard.log"
+        self.log_file.touch()
+        self.log_file.chmod(0o666)
+        script = SCRIPT.format(
+            folder=str(self.folder),
+            log=str(self.log_file),
+            url=signer.url,
+            pem=signer.pem,
+            callback_urls=callback_urls,
+        )
+        self.script = self.write("app.py", script)
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def write(self, name: str, text: str, mode: int = 0o644) -> Path:
+        """Write a file into the folder."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
+        return path
+
+    def log(self) -> str:
+        """Give what the guard has logged."""
+        return self.log_file.read_text(encoding="utf-8")
+
+    def output(self) -> str:
+        """Give what the servers have said."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.out")))
+
+    def run(self, *command: str, port: int) -> None:
+        """Start a server and wait until it takes connections."""
+        output = (self.folder / f"{len(self.processes)}.out").open("wb")
+        environ = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        with output:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd=self.folder, env=environ
+            )
+        self.processes.append(process)
+        for _ in range(400):
+            assert process.poll() is None, f"{command[0]} ended: {self.output()}"
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"{command[0]} does not listen: {self.output()}")
+
+    def close(self) -> None:
+        """End what was started, the last first, and remove the folder."""
+        for process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Give a port of loopback that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

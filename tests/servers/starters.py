@@ -1,0 +1,172 @@
+"""One small starter for each way of hosting: it writes a configuration and starts what is needed on loopback."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .site import Site, free_port
+
+APACHE_MODULES = Path("/usr/lib/apache2/modules")
+FLUP = "from flup.server.fcgi import WSGIServer\nfrom app import application\nWSGIServer(application{}).run()\n"
+WSGIREF = (
+    "from wsgiref.simple_server import make_server\nfrom app import application\n"
+    "make_server('127.0.0.1', {}, application).serve_forever()\n"
+)
+CHEROOT = (
+    "from cheroot.wsgi import Server\nfrom app import application\n"
+    "Server(('127.0.0.1', {}), application).start()\n"
+)
+WAITRESS = "import waitress\nfrom app import application\nwaitress.serve(application, listen='127.0.0.1:{}')\n"
+A2WSGI = (
+    "import a2wsgi, uvicorn\nfrom app import application\n"
+    "uvicorn.run(a2wsgi.WSGIMiddleware(application), host='127.0.0.1', port={}, log_level='warning')\n"
+)
+
+
+@cache
+def system_python() -> str | None:
+    """Give Debian's own Python, for which Debian's mod_wsgi and uWSGI are built, if it has what we need."""
+    for python in ("/usr/bin/python3.13", "/usr/bin/python3"):
+        command = [python, "-c", "import cryptography, sys; sys.exit(sys.version_info < (3, 10))"]
+        if shutil.which(python) and subprocess.run(command, capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+def missing(*needs: str) -> str | None:
+    """Name the first of what is needed that this machine lacks: a command, a module, or a file."""
+    for need in needs:
+        if need == "system python":
+            found = system_python() is not None
+        elif need.startswith("module "):
+            found = importlib.util.find_spec(need.removeprefix("module ")) is not None
+        elif need.startswith("/"):
+            found = Path(need).exists()
+        else:
+            found = shutil.which(need) is not None
+        if not found:
+            return need
+    return None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A way of hosting: its name, what it needs, and a function that starts it and gives the port."""
+
+    name: str
+    needs: tuple[str, ...]
+    start: Callable[[Site], int]
+
+
+def python_server(code: str) -> Callable[[Site], int]:
+    """Make a starter of a server that is a few lines of Python."""
+
+    def start(site: Site) -> int:
+        port = free_port()
+        site.run(sys.executable, str(site.write(f"serve_{port}.py", code.format(port))), port=port)
+        return port
+
+    return start
+
+
+def gunicorn(worker: str) -> Callable[[Site], int]:
+    def start(site: Site) -> int:
+        port = free_port()
+        command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-k", worker, "app:application"]
+        site.run(*command, port=port)
+        return port
+
+    return start
+
+
+def uwsgi(option: str) -> Callable[[Site], int]:
+    def start(site: Site) -> int:
+        port = free_port()
+        command = ["uwsgi", "--plugins", "http,python3", option, f"127.0.0.1:{port}", "--wsgi-file", str(site.script)]
+        site.run(*command, "--need-app", "--die-on-term", port=port)
+        return port
+
+    return start
+
+
+def flup(site: Site) -> int:
+    """Start a FastCGI server of Python on a port, for a web server in front."""
+    port = free_port()
+    copy_flup(site)
+    code = FLUP.format(f", bindAddress=('127.0.0.1', {port})")
+    site.run(sys.executable, str(site.write("fcgi.py", code)), port=port)
+    return port
+
+
+def copy_flup(site: Site) -> None:
+    spec = importlib.util.find_spec("flup")
+    assert spec is not None
+    assert spec.origin is not None
+    shutil.copytree(Path(spec.origin).parent, site.folder / "flup", dirs_exist_ok=True)
+
+
+def nginx(location: Callable[[Site], str]) -> Callable[[Site], int]:
+    """Make a starter of nginx with a location that leads to a back end, which ``location`` starts."""
+
+    def start(site: Site) -> int:
+        port = free_port()
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"{kind}_temp_path {site.folder};\n" for kind in kinds)
+        user = f"user {pwd.getpwuid(os.getuid()).pw_name};" if os.getuid() == 0 else ""
+        config = (
+            f"{user} daemon off; pid {site.folder}/nginx.pid; error_log {site.folder}/nginx.out;\n"
+            f"events {{}} http {{ access_log off; {temporary}\n"
+            f"server {{ listen 127.0.0.1:{port};\n{location(site)}\n}} }}\n"
+        )
+        site.run("nginx", "-c", str(site.write("nginx.conf", config)), port=port)
+        return port
+
+    return start
+
+
+def proxy_pass(path: str, target: str, back_end: Callable[[Site], int]) -> Callable[[Site], str]:
+    return lambda site: f"location {path} {{ proxy_pass http://127.0.0.1:{back_end(site)}{target}; }}"
+
+
+def uwsgi_pass(site: Site) -> str:
+    return f"location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass 127.0.0.1:{uwsgi('--socket')(site)}; }}"
+
+
+def lighttpd(site: Site) -> int:
+    port = free_port()
+    config = (
+        f'server.document-root = "{site.folder}"\nserver.port = {port}\nserver.bind = "127.0.0.1"\n'
+        'server.modules += ("mod_fastcgi")\n'
+        f'fastcgi.server = ("/" => (("host" => "127.0.0.1", "port" => {flup(site)}, "check-local" => "disable", '
+        '"fix-root-scriptname" => "enable")))\n'
+    )
+    site.run("lighttpd", "-D", "-f", str(site.write("lighttpd.conf", config)), port=port)
+    return port
+
+
+WAITRESS_SERVER = python_server(WAITRESS)
+
+PASSING = (
+    Server("waitress", (), WAITRESS_SERVER),
+    Server("gunicorn sync", ("module gunicorn",), gunicorn("sync")),
+    Server("gunicorn gthread", ("module gunicorn",), gunicorn("gthread")),
+    Server("uWSGI http", ("uwsgi", "system python"), uwsgi("--http")),
+    Server("uWSGI http-socket", ("uwsgi", "system python"), uwsgi("--http-socket")),
+    Server("wsgiref", (), python_server(WSGIREF)),
+    Server("cheroot", ("module cheroot",), python_server(CHEROOT)),
+    Server("a2wsgi under uvicorn", ("module a2wsgi", "module uvicorn"), python_server(A2WSGI)),
+    Server("nginx proxy_pass", ("nginx",), nginx(proxy_pass("/", "", WAITRESS_SERVER))),
+    Server("nginx proxy_pass with a URI part", ("nginx",), nginx(proxy_pass("/", "/", WAITRESS_SERVER))),
+    Server("nginx uwsgi_pass", ("nginx", "uwsgi", "system python"), nginx(uwsgi_pass)),
+    Server("lighttpd fastcgi", ("lighttpd", "module flup"), lighttpd),
+)
+STRIPPING = Server("nginx with a stripped prefix", ("nginx",), nginx(proxy_pass("/public/", "/", WAITRESS_SERVER)))

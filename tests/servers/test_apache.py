@@ -1,0 +1,126 @@
+"""Apache: what withholds Authorization, what the log then says, and each recipe that gives it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from oss_wsgi.testing import CallbackSigner
+
+from .apache import (
+    CGID,
+    DAEMON,
+    EMBEDDED,
+    FCGID,
+    NEEDS,
+    PASSING,
+    RECIPES,
+    REWRITE,
+    SEED,
+    WITHHOLDING,
+    BackEnd,
+    Recipe,
+    start,
+    syntax_error,
+)
+from .client import TARGET, capture, signed
+from .site import Site
+from .starters import APACHE_MODULES
+
+NO_RECIPE = Recipe("none", ())
+CURES = {"mod_wsgi (daemon)": "WSGIPassAuthorization On", "mod_wsgi (embedded)": "WSGIPassAuthorization On"}
+
+
+def needs(back_end: BackEnd) -> tuple[str, ...]:
+    return (*NEEDS, *(str(APACHE_MODULES / f"mod_{module}.so") for module in back_end.modules), *back_end.needs)
+
+
+@pytest.mark.parametrize("back_end", PASSING, ids=lambda back_end: back_end.name)
+def test_a_proxy_passes_the_header(
+    back_end: BackEnd, site: Site, signer: CallbackSigner, require: Callable[..., None]
+) -> None:
+    require(*needs(back_end))
+    port = start(site, back_end, NO_RECIPE)
+    status, answer = signed(signer, port)
+    assert (status, answer["target"], answer["source"]) == (200, TARGET, None), site.log()
+    assert capture(port, 1)[0] == 200
+
+
+@pytest.mark.parametrize("back_end", WITHHOLDING, ids=lambda back_end: back_end.name)
+def test_without_a_recipe_it_is_refused_and_the_log_names_the_server_and_the_cure(
+    back_end: BackEnd, site: Site, signer: CallbackSigner, require: Callable[..., None]
+) -> None:
+    require(*needs(back_end))
+    port = start(site, back_end, NO_RECIPE)
+    status, _ = signed(signer, port)
+    assert status == 403, site.output()
+    log = site.log()
+    assert "reason=authorization_missing" in log
+    assert back_end.name in log
+    assert CURES.get(back_end.name, "CGIPassAuth On") in log
+
+
+@pytest.mark.parametrize(
+    ("recipe", "back_end"),
+    [
+        pytest.param(recipe, back_end, id=f"{recipe.name} for {back_end.name}")
+        for recipe in RECIPES
+        for back_end in recipe.helps
+    ],
+)
+def test_a_recipe_gives_it_back(
+    recipe: Recipe, back_end: BackEnd, site: Site, signer: CallbackSigner, require: Callable[..., None]
+) -> None:
+    require(*needs(back_end))
+    port = start(site, back_end, recipe)
+    status, answer = signed(signer, port)
+    assert (status, answer) == (200, {"Status": "Ok", "target": TARGET, "size": 6, "source": None}), (
+        answer,
+        site.log(),
+        site.output(),
+    )
+    for number in (1, 2):
+        assert capture(port, number)[0] == 200, site.log()
+
+
+def front_controller(back_end: BackEnd) -> BackEnd:
+    """Give the back end without its alias: a rule in .htaccess leads to the script."""
+    handler = {"CGI": "cgi-script .cgi", "mod_fcgid": "fcgid-script .fcgi"}.get(back_end.name, "wsgi-script .wsgi")
+
+    def lines(site: Site) -> str:
+        aliases = ("WSGIScriptAlias", "ScriptAlias")
+        kept = [line for line in back_end.lines(site).splitlines() if not line.startswith(aliases)]
+        text = "\n".join(kept).replace("SetHandler fcgid-script\n", "")
+        group = "WSGIProcessGroup app\n" if back_end is DAEMON else ""
+        wsgi = f"{group}WSGIApplicationGroup %{{GLOBAL}}\n" if "wsgi" in back_end.modules else ""
+        return f"{text}\n{wsgi}AddHandler {handler}\n"
+
+    return BackEnd(back_end.name, back_end.modules, lines, back_end.needs)
+
+
+SCRIPTS = {CGID: "app.cgi", FCGID: "app.fcgi", DAEMON: "app.wsgi", EMBEDDED: "app.wsgi"}
+
+
+@pytest.mark.parametrize("back_end", SCRIPTS, ids=lambda back_end: back_end.name)
+@pytest.mark.parametrize("shadow", [False, True], ids=["REDIRECT_ alone", "beside an empty one"])
+def test_behind_a_front_controller_the_value_is_found_under_redirect(
+    back_end: BackEnd, shadow: bool, site: Site, signer: CallbackSigner, require: Callable[..., None]
+) -> None:
+    require(*needs(back_end))
+    rule = f"RewriteRule ^(.*)$ /{SCRIPTS[back_end]}/$1 [E=HTTP_AUTHORIZATION:%{{HTTP:Authorization}},L]\n"
+    htaccess = f"RewriteEngine On\nRewriteCond %{{REQUEST_URI}} !^/app\\.\n{rule}"
+    # On the second pass a rule of the server sets the variable anew, to nothing, beside the full one.
+    empty = 'SetEnvIf Request_URI "^/app\\.(never)?" HTTP_AUTHORIZATION=$1\n' if shadow else ""
+    port = start(site, front_controller(back_end), Recipe("front controller", (), server=empty, htaccess=htaccess))
+    status, answer = signed(signer, port)
+    assert (status, answer) == (
+        200,
+        {"Status": "Ok", "target": TARGET, "size": 6, "source": "REDIRECT_HTTP_AUTHORIZATION"},
+    ), (answer, site.log(), site.output())
+
+
+def test_the_seeds_recipe_stops_apache_and_the_corrected_one_does_not(site: Site, require: Callable[..., None]) -> None:
+    require(*NEEDS)
+    assert "bad flag delimiters" in syntax_error(site, SEED)
+    assert syntax_error(site, REWRITE) == ""
