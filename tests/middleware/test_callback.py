@@ -221,3 +221,13 @@ def test_json_bodies_arrive_too() -> None:
     guarded = webtest.TestApp(CallbackGuard(app, CallbackVerifier(PublicKeyStore({SIGNER.url: SIGNER.pem}))))
     guarded.post("/c", body, headers=SIGNER.headers("/c", body, "application/json"))
     assert (caught[0].object, caught[0].size, caught[0].target) == ("user/中.txt", 6, "/c")
+
+
+def test_the_readmes_check_by_curl_tells_whether_the_headers_arrive(caplog: pytest.LogCaptureFixture) -> None:
+    headers = {"Authorization": "AAAA", "x-oss-pub-key-url": "AAAA"}
+    assert post(client(), "/oss/callback", b"x=1", headers).status_int == 403
+    assert "reason=pub_key_url_untrusted" in caplog.text
+    caplog.clear()
+    del headers["Authorization"]
+    assert post(client(), "/oss/callback", b"x=1", headers).status_int == 403
+    assert "reason=authorization_missing" in caplog.text
