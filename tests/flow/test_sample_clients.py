@@ -1,0 +1,102 @@
+"""The official samples' clients, field by field as they were seen on the wire, against our signature and local OSS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import Upload
+from oss_wsgi.testing import Road, multipart
+
+
+def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("404 Not Found", [("Content-Type", "text/plain")])
+    return [b"legacy"]
+
+
+def seed_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
+    """The seed's upload.js, by plupload: `name` first, `signature` in lower case."""
+    return {
+        "name": name,
+        "key": answer["dir"] + "${filename}",
+        "policy": answer["policy"],
+        "OSSAccessKeyId": answer["accessid"],
+        "success_action_status": "200",
+        "callback": answer["callback"],
+        "signature": answer["signature"],
+    }
+
+
+def random_name_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
+    """The same page with random names."""
+    return {**seed_v1(answer, name), "key": answer["dir"] + "aB3xYz9QwE.png"}
+
+
+def antd_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
+    """Ant Design's demo, with a callback: `Signature` in upper case, no success_action_status."""
+    return {
+        "key": answer["dir"] + name,
+        "policy": answer["policy"],
+        "OSSAccessKeyId": answer["accessid"],
+        "Signature": answer["signature"],
+        "callback": answer["callback"],
+    }
+
+
+def element_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
+    """The mall style of Element: odd spelling, stray fields."""
+    return {
+        "key": answer["dir"] + "/${filename}",
+        "policy": answer["policy"],
+        "ossaccessKeyId": answer["accessid"],
+        "callback": answer["callback"],
+        "signature": answer["signature"],
+        "dir": answer["dir"],
+        "host": answer["host"],
+    }
+
+
+def sample_v4(answer: dict[str, Any], name: str) -> dict[str, str]:
+    """The current sample: version hard-coded, an empty token sent all the same."""
+    return {
+        "success_action_status": "200",
+        "policy": answer["policy"],
+        "x-oss-signature": answer["signature"],
+        "x-oss-signature-version": "OSS4-HMAC-SHA256",
+        "x-oss-credential": answer["x_oss_credential"],
+        "x-oss-date": answer["x_oss_date"],
+        "key": answer["dir"] + name,
+        "x-oss-security-token": answer["security_token"],
+        "callback": answer["callback"],
+    }
+
+
+@pytest.mark.parametrize("token", [None, "CAISexample+Token=="], ids=["lasting key", "temporary key"])
+@pytest.mark.parametrize(
+    ("version", "client"),
+    [("v1", seed_v1), ("v1", random_name_v1), ("v1", antd_v1), ("v1", element_v1), ("v4", sample_v4)],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_the_samples_clients_upload_as_they_are(version: str, client: Any, token: str | None) -> None:
+    heard: list[Upload] = []
+    values = {"signature_version": version, "session_token": token}
+    with Road(legacy, values, on_upload=heard.append) as road:
+        answer = road.sign().json
+        fields = client(answer, "图片 1.png")
+        if token and version == "v1":
+            fields["x-oss-security-token"] = token
+        content_type, body = multipart(fields, "图片 1.png", b"\x89PNG", "image/png")
+        oss = webtest.TestApp(road.local_oss)
+        stored = oss.post("/examplebucket", body, headers={"Content-Type": content_type})
+        assert stored.json == {"Status": "Ok"}
+        assert (heard[0].object or "").startswith("user-dir-prefix/")
+
+
+def test_a_form_of_the_other_version_is_refused() -> None:
+    with Road(legacy, {"signature_version": "v4"}) as road:
+        fields = seed_v1(road.sign().json, "a.png")
+        content_type, body = multipart(fields, "a.png", b"x")
+        oss = webtest.TestApp(road.local_oss)
+        assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}, status=403)
