@@ -81,6 +81,7 @@ class Road:
 
     :param settings: values of ``Settings`` that differ from ``Road.DEFAULTS``.
     :param mount: SCRIPT_NAME under which the application is called.
+    :param wrap: middleware put around DirectUpload and around the local OSS, such as ``webtest.lint.middleware``.
     :param options: what DirectUpload takes: ``authorize``, ``on_upload``, ``prefix``, ``forward_callback``, ...
     """
 
@@ -93,7 +94,13 @@ class Road:
     }
 
     def __init__(
-        self, app: WSGIApplication, settings: dict[str, Any] | None = None, *, mount: str = "", **options: Any
+        self,
+        app: WSGIApplication,
+        settings: dict[str, Any] | None = None,
+        *,
+        mount: str = "",
+        wrap: Callable[[WSGIApplication], WSGIApplication] = lambda application: application,
+        **options: Any,
     ) -> None:
         from .local import LocalOSS
 
@@ -117,7 +124,8 @@ class Road:
             **given,
         )
         public_keys = PublicKeyStore({self.local_oss.public_key_url: self.local_oss.public_key_pem})
-        self.application = DirectUpload(app, self.settings, **{"public_keys": public_keys, **options})
+        self.application = wrap(DirectUpload(app, self.settings, **{"public_keys": public_keys, **options}))
+        self._oss_application = wrap(self.local_oss)
         self._mount = mount
         self._prefix = prefix
 
@@ -139,7 +147,7 @@ class Road:
         given = {name: value for name, value in {"filename": filename, **parameters}.items() if value is not None}
         path = f"{quote(self._prefix)}{SIGNATURE_PATH}?{urlencode(given)}"
         request = webob.Request.blank(path, base_url=f"http://127.0.0.1:8080{quote(self._mount)}", headers=headers)
-        return request.get_response(self.application)
+        return _read(request, self.application)
 
     def upload(
         self,
@@ -167,7 +175,7 @@ class Road:
             change(fields)
         request = webob.Request.blank(signed.json["url"], method="POST")
         request.content_type, request.body = multipart(fields, filename, data, content_type)
-        return request.get_response(self.local_oss)
+        return _read(request, self._oss_application)
 
     def _receive(self, environ: Any, start_response: Any) -> Any:
         """Take OSS's callback to the application, as a server that mounts it would."""
@@ -175,6 +183,13 @@ class Road:
         if mount and environ["PATH_INFO"].startswith(mount):
             environ = {**environ, "SCRIPT_NAME": mount, "PATH_INFO": environ["PATH_INFO"][len(mount) :]}
         return self.application(environ, start_response)
+
+
+def _read(request: webob.Request, application: WSGIApplication) -> webob.Response:
+    """Call an application and read its answer to the end, which also closes it, as a server owes it."""
+    response = request.get_response(application)
+    response.body  # noqa: B018 - a property that reads
+    return response
 
 
 def multipart(

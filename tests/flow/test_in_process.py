@@ -11,7 +11,9 @@ import pytest
 import webtest
 
 from oss_wsgi import Grant, Upload
-from oss_wsgi.testing import FrozenClock, Road, multipart
+from oss_wsgi.testing import FrozenClock, multipart
+
+from .linted_road import LintedRoad
 
 MOUNTS = ["", "/site", "/a b/中"]
 
@@ -47,7 +49,7 @@ def test_a_file_goes_up_and_the_application_hears_of_it(version: str, mount: str
         return {"object": upload.object}
 
     data = png(7, 5)
-    with Road(legacy, {"signature_version": version}, mount=mount, on_upload=on_upload) as road:
+    with LintedRoad(legacy, {"signature_version": version}, mount=mount, on_upload=on_upload) as road:
         answer = road.upload("图 片.png", data, content_type="image/png", exact=exact)
         (upload,) = heard
         assert answer.status_int == 200
@@ -66,7 +68,7 @@ def test_the_names_are_unique_or_the_files_own(version: str) -> None:
     for names, expected in (("unique", 32 + len("user-dir-prefix/20241203/.png")), ("original", None)):
         heard: list[Upload] = []
         values = {"signature_version": version, "upload_names": names}
-        with Road(legacy, values, on_upload=heard.append, clock=FrozenClock()) as road:
+        with LintedRoad(legacy, values, on_upload=heard.append, clock=FrozenClock()) as road:
             assert road.upload("C:\\dir\\图:片?.PNG", b"x").status_int == 200
         name = heard[0].object or ""
         if expected is None:
@@ -77,7 +79,7 @@ def test_the_names_are_unique_or_the_files_own(version: str) -> None:
 
 
 def test_the_same_name_is_not_overwritten(version: str) -> None:
-    with Road(legacy, {"signature_version": version, "upload_names": "original"}) as road:
+    with LintedRoad(legacy, {"signature_version": version, "upload_names": "original"}) as road:
         assert road.upload("a.txt", b"first").status_int == 200
         again = road.upload("a.txt", b"second")
         assert again.status_int == 409
@@ -95,7 +97,8 @@ def test_what_a_grant_adds_is_issued_pinned_stored_and_heard(version: str) -> No
         metadata={"owner": "eric"},
         custom={"order_id": "A$1"},
     )
-    with Road(legacy, {"signature_version": version}, authorize=lambda request: grant, on_upload=heard.append) as road:
+    values = {"signature_version": version}
+    with LintedRoad(legacy, values, authorize=lambda request: grant, on_upload=heard.append) as road:
         assert road.upload("a.txt", b"hello", content_type="text/plain").status_int == 200
         assert heard[0].custom == {"order_id": "A$1"}
         stored = webtest.TestApp(road.local_oss).get(f"/examplebucket/{heard[0].object}")
@@ -108,7 +111,7 @@ def test_what_a_grant_adds_is_issued_pinned_stored_and_heard(version: str) -> No
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
 def test_no_issued_field_may_be_dropped_or_changed(version: str, exact: bool) -> None:
     grant = Grant(metadata={"owner": "eric"}, custom={"order": "1"}, acl="private") if exact else Grant()
-    with Road(legacy, {"signature_version": version}, authorize=lambda request: grant) as road:
+    with LintedRoad(legacy, {"signature_version": version}, authorize=lambda request: grant) as road:
         fields = road.sign("a.txt" if exact else None, content_type="text/plain" if exact else None).json["fields"]
         for name in fields:
             if name == "success_action_status":
@@ -139,7 +142,7 @@ def test_no_issued_field_may_be_dropped_or_changed(version: str, exact: bool) ->
     ],
 )
 def test_tampering_is_refused_by_oss(change: dict[str, str]) -> None:
-    with Road(legacy) as road:
+    with LintedRoad(legacy) as road:
         answer = road.upload("a.txt", b"hello", content_type="text/plain", change=lambda form: form.update(change))
         assert answer.status_int == 403
         assert b"<Code>AccessDenied</Code>" in answer.body
@@ -147,7 +150,7 @@ def test_tampering_is_refused_by_oss(change: dict[str, str]) -> None:
 
 def test_the_type_of_the_part_does_not_count_beside_the_pinned_one() -> None:
     heard: list[Upload] = []
-    with Road(legacy, on_upload=heard.append) as road:
+    with LintedRoad(legacy, on_upload=heard.append) as road:
         fields = road.sign("a.txt", content_type="text/plain").json["fields"]
         content_type, body = multipart(fields, "a.html", b"<script>", "text/html")
         client = webtest.TestApp(road.local_oss)
@@ -157,7 +160,7 @@ def test_the_type_of_the_part_does_not_count_beside_the_pinned_one() -> None:
 
 
 def test_a_bigger_file_than_asked_for_is_refused(version: str) -> None:
-    with Road(legacy, {"signature_version": version}) as road:
+    with LintedRoad(legacy, {"signature_version": version}) as road:
         fields = road.sign("a.txt", size=5).json["fields"]
         client = webtest.TestApp(road.local_oss)
         for data, code in ((b"hello!", "EntityTooLarge"), (b"hell", "EntityTooSmall")):
@@ -169,7 +172,7 @@ def test_a_bigger_file_than_asked_for_is_refused(version: str) -> None:
 
 def test_a_signature_is_good_until_it_expires(version: str) -> None:
     clock = FrozenClock()
-    with Road(legacy, {"signature_version": version}, clock=clock) as road:
+    with LintedRoad(legacy, {"signature_version": version}, clock=clock) as road:
         fields = road.sign("a.txt").json["fields"]
         content_type, body = multipart(fields, "a.txt", b"hello")
         client = webtest.TestApp(road.local_oss)
@@ -182,7 +185,7 @@ def test_a_signature_is_good_until_it_expires(version: str) -> None:
 
 def test_temporary_credentials_go_the_road_with_their_token(version: str) -> None:
     values = {"signature_version": version, "session_token": "CAISexample+Token/With=Padding=="}
-    with Road(legacy, values) as road:
+    with LintedRoad(legacy, values) as road:
         assert road.upload("a.txt", b"hello").status_int == 200
         dropped = road.upload("a.txt", b"hello", change=lambda form: form.pop("x-oss-security-token") and None)
         assert dropped.status_int == 403
@@ -192,7 +195,7 @@ def test_a_handler_that_fails_is_a_203_and_the_object_stays(version: str) -> Non
     def on_upload(upload: Upload) -> None:
         raise RuntimeError("disk full")
 
-    with Road(legacy, {"signature_version": version, "upload_names": "original"}, on_upload=on_upload) as road:
+    with LintedRoad(legacy, {"signature_version": version, "upload_names": "original"}, on_upload=on_upload) as road:
         answer = road.upload("a.txt", b"hello")
         assert answer.status_int == 203
         assert b"CallbackFailed" in answer.body
@@ -206,13 +209,13 @@ def test_the_applications_own_view_may_answer(version: str) -> None:
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
 
-    with Road(view, {"signature_version": version, "upload_names": "original"}, forward_callback=True) as road:
+    with LintedRoad(view, {"signature_version": version, "upload_names": "original"}, forward_callback=True) as road:
         assert road.upload("a.txt", b"hello").json == {"saved": "user-dir-prefix/a.txt"}
 
 
 def test_without_a_callback_url_the_file_is_stored_and_nobody_told(version: str) -> None:
     heard: list[Upload] = []
-    with Road(legacy, {"signature_version": version, "callback_url": None}, on_upload=heard.append) as road:
+    with LintedRoad(legacy, {"signature_version": version, "callback_url": None}, on_upload=heard.append) as road:
         assert road.sign("a.txt").json["callback"] == ""
         answer = road.upload("a.txt", b"hello")
         assert (answer.status_int, answer.body, heard) == (200, b"", [])
@@ -221,14 +224,14 @@ def test_without_a_callback_url_the_file_is_stored_and_nobody_told(version: str)
 def test_where_the_callback_is_not_required_it_may_be_dropped(version: str) -> None:
     heard: list[Upload] = []
     values = {"signature_version": version, "callback_required": False}
-    with Road(legacy, values, on_upload=heard.append) as road:
+    with LintedRoad(legacy, values, on_upload=heard.append) as road:
         assert road.upload("a.txt", b"hello", change=lambda form: form.pop("callback") and None).status_int == 200
         assert heard == []
         assert road.upload("a.txt", b"hello").json == {"Status": "Ok"}
 
 
 def test_every_request_in_process_keeps_to_pep_3333(version: str) -> None:
-    with Road(legacy, {"signature_version": version}) as road:
+    with LintedRoad(legacy, {"signature_version": version}) as road:
         app, oss = webtest.TestApp(road.application), webtest.TestApp(road.local_oss)
         assert app.get("/").text == "legacy"
         fields = app.get("/oss/signature?filename=a.txt").json["fields"]
@@ -238,7 +241,7 @@ def test_every_request_in_process_keeps_to_pep_3333(version: str) -> None:
 
 def test_an_object_that_another_upload_replaces_at_once_is_reported_as_it_was(version: str) -> None:
     heard: list[Upload] = []
-    with Road(legacy, {"signature_version": version}, on_upload=heard.append) as road:
+    with LintedRoad(legacy, {"signature_version": version}, on_upload=heard.append) as road:
         storage = road.local_oss._storage
         add = storage.add
 

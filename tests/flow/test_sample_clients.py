@@ -8,7 +8,9 @@ import pytest
 import webtest
 
 from oss_wsgi import Upload
-from oss_wsgi.testing import Road, multipart
+from oss_wsgi.testing import multipart
+
+from .linted_road import LintedRoad
 
 
 def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -82,7 +84,7 @@ def sample_v4(answer: dict[str, Any], name: str) -> dict[str, str]:
 def test_the_samples_clients_upload_as_they_are(version: str, client: Any, token: str | None) -> None:
     heard: list[Upload] = []
     values = {"signature_version": version, "session_token": token}
-    with Road(legacy, values, on_upload=heard.append) as road:
+    with LintedRoad(legacy, values, on_upload=heard.append) as road:
         answer = road.sign().json
         fields = client(answer, "图片 1.png")
         if token and version == "v1":
@@ -95,7 +97,7 @@ def test_the_samples_clients_upload_as_they_are(version: str, client: Any, token
 
 
 def test_a_form_of_the_other_version_is_refused() -> None:
-    with Road(legacy, {"signature_version": "v4"}) as road:
+    with LintedRoad(legacy, {"signature_version": "v4"}) as road:
         fields = seed_v1(road.sign().json, "a.png")
         content_type, body = multipart(fields, "a.png", b"x")
         oss = webtest.TestApp(road.local_oss)
