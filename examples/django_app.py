@@ -1,0 +1,105 @@
+"""A Django application with uploads to OSS; its own request.user says who may, its own view hears of them.
+
+    export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
+    export APP_SECRET=... APP_PASSWORD=... APP_DATABASE=guestbook.sqlite3 APP_HOSTS=localhost,app.example.com
+    waitress-serve examples.django_app:application
+
+Log in as eric. The order: DirectUpload stands outside the session, CSRF and login middleware for the callback, whose
+signature is its login; so that one view is csrf_exempt, and every other view keeps its CSRF check. The signature asks
+Django's own session. APP_HOSTS names the host of OSS_CALLBACK_URL too.
+"""
+
+import os
+import secrets
+
+from django.conf import settings
+from django.contrib.auth import authenticate, get_user, get_user_model, login
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.handlers.wsgi import WSGIRequest
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, connection, models
+from django.http import HttpResponse, HttpResponseForbidden, JsonResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import redirect
+from django.urls import path
+from django.utils.html import format_html, format_html_join
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from oss_wsgi import DirectUpload, Grant, Settings
+
+database = {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("APP_DATABASE") or "guestbook.sqlite3"}
+settings.configure(
+    SECRET_KEY=os.environ.get("APP_SECRET") or secrets.token_urlsafe(),
+    ALLOWED_HOSTS=(os.environ.get("APP_HOSTS") or "localhost,127.0.0.1").split(","),
+    ROOT_URLCONF=__name__,
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
+    MIDDLEWARE=[
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.common.CommonMiddleware",  # gives Content-Length
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+    ],
+    DATABASES={"default": {**database, "ATOMIC_REQUESTS": True}},
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+)
+legacy = get_wsgi_application()
+
+
+class Entry(models.Model):
+    object = models.CharField(max_length=1023, primary_key=True)
+    size = models.BigIntegerField()
+
+    class Meta:
+        app_label = "guestbook"
+
+
+def book(request):
+    entries = Entry.objects.order_by("object").values_list("object", "size")
+    lines = format_html_join("", "<li>{}, {} bytes", entries)
+    return HttpResponse(format_html("<h1>Guest book</h1><ul>{}</ul>", lines))
+
+
+def enter(request):
+    if request.method != "POST":
+        field = format_html('<input type="hidden" name="csrfmiddlewaretoken" value="{}">', get_token(request))
+        inputs = '<input name="user"><input name="password" type="password"><button>Log in</button>'
+        return HttpResponse(f'<form method="post">{field}{inputs}</form>')
+    user = authenticate(request, username=request.POST.get("user"), password=request.POST.get("password"))
+    if user is None:
+        return HttpResponseForbidden()
+    login(request, user)
+    return redirect("/")
+
+
+@csrf_exempt
+@require_POST
+def uploaded(request):
+    upload = request.environ["oss_wsgi.upload"]  # only verified callbacks come here
+    Entry.objects.update_or_create(object=upload.object, defaults={"size": upload.size})
+    return JsonResponse({"Status": "Ok", "name": upload.object})
+
+
+urlpatterns = [path("", book), path("login", enter), path("oss/callback", uploaded)]
+
+
+def authorize(request):
+    asked = WSGIRequest(request.environ)
+    asked.session = SessionStore(asked.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    try:
+        user = get_user(asked)
+        return Grant(user=str(user.pk), dir=f"users/{user.get_username()}/") if user.is_authenticated else None
+    finally:
+        close_old_connections()  # as Django does after each request
+
+
+call_command("migrate", verbosity=0)
+if Entry._meta.db_table not in connection.introspection.table_names():
+    with connection.schema_editor() as editor:
+        editor.create_model(Entry)
+if not get_user_model().objects.filter(username="eric").exists():
+    get_user_model().objects.create_user("eric", password=os.environ.get("APP_PASSWORD"))
+close_old_connections()
+
+application = DirectUpload(legacy, Settings.from_environ(os.environ), authorize=authorize, forward_callback=True)

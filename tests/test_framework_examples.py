@@ -1,0 +1,145 @@
+"""The frameworks' examples run as they stand, and all keep one contract."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import webtest
+
+from oss_wsgi.testing import CallbackSigner
+
+FRAMEWORKS = ["flask", "django", "pyramid", "bottle", "cherrypy"]
+CALLBACK = "/oss/callback"
+BODY = b"filename=users%2Feric%2Fa.png&size=6&bucket=examplebucket"
+
+# Pyramid 2 imports pkg_resources, which setuptools announces as leaving; PasteDeploy, which Pyramid needs, uses it too.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:pkg_resources is deprecated as an API:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Deprecated call to `pkg_resources.declare_namespace:DeprecationWarning"),
+]
+
+
+class Example:
+    """An example, loaded with a database of its own, and the signer that it believes."""
+
+    def __init__(self, framework: str, folder: Path, environ: pytest.MonkeyPatch) -> None:
+        self.framework = framework
+        self.signer = CallbackSigner()
+        (folder / "key.pem").write_text(self.signer.pem)
+        for name, value in {
+            "OSS_BUCKET": "examplebucket",
+            "OSS_REGION": "cn-hangzhou",
+            "OSS_ACCESS_KEY_ID": "id",
+            "OSS_ACCESS_KEY_SECRET": "secret",
+            "OSS_CALLBACK_URL": "https://app.example.com/oss/callback",
+            "OSS_TRUSTED_KEYS": f"{self.signer.url}={folder / 'key.pem'}",
+            "APP_DATABASE": str(folder / "guestbook.sqlite3"),
+            "APP_HOSTS": "localhost,app.example.com",
+            "APP_PASSWORD": "half a bee",
+            "APP_SECRET": "0123456789abcdef0123456789abcdef",
+        }.items():
+            environ.setenv(name, value)
+        self.module = importlib.import_module(f"examples.{framework}_app")
+
+    def client(self) -> webtest.TestApp:
+        return webtest.TestApp(self.module.application)
+
+    def logged_in(self) -> webtest.TestApp:
+        client = self.client()
+        log_in(client, "eric", "half a bee", {200, 302, 303})
+        return client
+
+
+def log_in(client: webtest.TestApp, user: str, password: str, statuses: set[int]) -> None:
+    form = client.get("/login").form
+    form["user"], form["password"] = user, password
+    assert form.submit(expect_errors=True).status_int in statuses
+
+
+# Of the whole session: Django can be configured only once in a process.
+@pytest.fixture(scope="session", params=FRAMEWORKS)
+def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+    if importlib.util.find_spec(request.param) is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{request.param} is missing, and CI must have it")
+        pytest.skip(f"{request.param} is not installed")
+    with pytest.MonkeyPatch.context() as environ:
+        yield Example(request.param, tmp_path_factory.mktemp(request.param), environ)
+    sys.modules.pop(f"examples.{request.param}_app")
+
+
+def test_the_legacy_page_is_still_served(example: Example) -> None:
+    assert "<h1>Guest book</h1>" in example.client().get("/").text
+    assert example.client().get("/elsewhere", expect_errors=True).status_int == 404
+
+
+def test_nobody_gets_no_signature(example: Example) -> None:
+    answer = example.client().get("/oss/signature?filename=a.png", expect_errors=True)
+    assert answer.status_int == 403
+
+
+@pytest.mark.parametrize(("user", "password"), [("eric", "wrong"), ("eric", ""), ("nobody", ""), ("", "")])
+def test_a_failed_login_gets_no_signature(example: Example, user: str, password: str) -> None:
+    client = example.client()
+    log_in(client, user, password, {403})
+    assert client.get("/oss/signature?filename=a.png", expect_errors=True).status_int == 403
+
+
+def test_a_forged_cookie_gets_no_signature(example: Example) -> None:
+    cookies = example.logged_in().cookies
+    assert cookies
+    for forged in ("Zm9yZ2Vk", "../../etc/passwd", "", *(value.strip('"')[::-1] for value in cookies.values())):
+        header = {"Cookie": "; ".join(f"{name}={forged}" for name in cookies)}
+        answer = example.client().get("/oss/signature?filename=a.png", headers=header, expect_errors=True)
+        assert answer.status_int == 403
+
+
+def test_the_users_own_session_is_signed_for(example: Example) -> None:
+    form = example.logged_in().get("/oss/signature?filename=a.png").json
+    assert form["fields"]["key"].startswith("users/eric/")
+
+
+def test_the_frameworks_own_view_hears_of_a_verified_upload(example: Example) -> None:
+    client = example.client()
+    for _ in range(2):  # OSS may report twice
+        answer = client.post(CALLBACK, BODY, headers=example.signer.headers(CALLBACK, BODY))
+        assert answer.status_int == 200
+        assert answer.json == {"Status": "Ok", "name": "users/eric/a.png"}
+        assert answer.content_type == "application/json"
+        assert answer.headers["Content-Length"] == str(len(answer.body))
+    assert client.get("/").text.count("users/eric/a.png, 6 bytes") == 1
+
+
+def test_a_forged_callback_never_reaches_the_view(example: Example) -> None:
+    client = example.logged_in()
+    body = BODY.replace(b"a.png", b"forged.png")
+    stranger = CallbackSigner().headers(CALLBACK, body)
+    assert client.post(CALLBACK, body, headers=stranger, expect_errors=True).status_int == 403
+    stale = example.signer.headers(CALLBACK, BODY)
+    assert client.post(CALLBACK, body, headers=stale, expect_errors=True).status_int in {400, 403}
+    assert client.post(CALLBACK, body, expect_errors=True).status_int in {400, 403}
+    assert "forged" not in client.get("/").text
+
+
+def test_csrf_stays_on_for_everything_else(example: Example) -> None:
+    refused = {"django": 403, "pyramid": 400}.get(example.framework)
+    if refused is None:
+        pytest.skip(f"{example.framework} has no CSRF check of its own")
+    client = example.client()
+    form = {"user": "eric", "password": "half a bee"}
+    assert client.post("/login", form, expect_errors=True).status_int == refused
+    assert client.get("/oss/signature?filename=a.png", expect_errors=True).status_int == 403
+    headers = example.signer.headers("/login", b"user=eric")
+    assert client.post("/login", b"user=eric", headers=headers, expect_errors=True).status_int == refused
+
+
+def test_it_is_one_short_file(example: Example) -> None:
+    source = Path(example.module.__file__).read_text()
+    assert f"waitress-serve examples.{example.framework}_app:application" in source
+    assert len(source.splitlines()) < 125
