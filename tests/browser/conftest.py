@@ -34,7 +34,8 @@ def _missing(what: str) -> NoReturn:
     pytest.skip(f"the browser tests need {what}")
 
 
-@pytest.fixture(scope="session")
+# Ended with this package: Playwright keeps an event loop running, which Django elsewhere takes for an async context.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Give the system's Chromium; none is ever downloaded."""
     try:
@@ -51,7 +52,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[RunningServer]:
     """Give server.py as it runs with nothing configured."""
     with running_server() as running:
