@@ -27,6 +27,7 @@ from oss_wsgi.command_line import parser
 from oss_wsgi.credentials import from_environ as access_key_from
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.middleware.access_log import AccessLog
+from oss_wsgi.middleware.callback import MAX_BODY_BYTES
 from oss_wsgi.middleware.dispatcher import check_prefix
 from oss_wsgi.responses import refuse
 from oss_wsgi.settings import Settings
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
 LOCAL_BUCKET = "local-bucket"
 LOCAL_REGION = "cn-hangzhou"
-# Callbacks have at most 64 KiB, and nothing else here has a body; waitress refuses from this number on.
-MAX_BODY = 64 * 1024 + 1
+# Nothing but callbacks has a body here; waitress refuses from this number on.
+MAX_BODY = MAX_BODY_BYTES + 1
 MAX_HEADERS = 32 * 1024
 
 log = logging.getLogger("oss_wsgi.server")
@@ -194,9 +195,10 @@ def web_address(listener: socket.socket) -> str:
 def local_greeting(url: str, settings: Settings, arguments: Namespace) -> Iterable[str]:
     """Say what runs, where files go and what to set for the real OSS."""
     yield f"Open {url}/ in a browser and upload something."
-    yield f"No bucket is configured: a local OSS at {settings.host} takes the files." if not arguments.local else (
-        f"A local OSS at {settings.host} takes the files, as --local asks."
-    )
+    if arguments.local:
+        yield f"A local OSS at {settings.host} takes the files, as --local asks."
+    else:
+        yield f"No bucket is configured: a local OSS at {settings.host} takes the files."
     where = os.path.abspath(arguments.local_dir) if arguments.local_dir else "a temporary folder, removed at the end"
     yield f"Files go to {where}{'' if arguments.local_dir else ' (keep them with --local-dir DIR)'}."
     yield "For the real OSS set OSS_BUCKET, OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_CALLBACK_URL."

@@ -20,7 +20,7 @@ from .exceptions import SettingsError
 from .fetcher import HTTPSFetcher
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback import CallbackGuard
-from .middleware.dispatcher import Dispatcher, check_prefix
+from .middleware.dispatcher import Dispatcher
 from .presigner import PostPresigner
 from .public_keys import PublicKeyStore
 from .responses import not_found
@@ -76,7 +76,6 @@ class DirectUpload:
     ) -> None:
         if forward_callback and on_upload is not None:
             raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
-        check_prefix(prefix)
         bucket, _ = settings.place()
         urls = split_urls(settings.callback_url) if settings.callback_url else []
         receive = _moved_back(app, CALLBACK_PATH, prefix) if forward_callback else CallbackEndpoint(on_upload)

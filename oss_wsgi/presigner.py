@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -203,7 +203,7 @@ class PostPresigner:
         return CallbackParameters(url, body_template(custom=[f"x:{name}" for name in grant.custom])).encode()
 
 
-def _check_type(content_type: str | None, types: Any) -> None:
+def _check_type(content_type: str | None, types: Sequence[str]) -> None:
     if content_type is None:
         return
     name = essence(content_type)

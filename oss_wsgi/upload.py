@@ -11,6 +11,9 @@ from urllib.parse import parse_qsl
 
 from .exceptions import MalformedCallbackError
 
+#: Where the guard puts a verified upload, for whoever stands behind it.
+UPLOAD_KEY = "oss_wsgi.upload"
+
 _MAX_NUMBER = 2**64 - 1  # crc64 goes so far
 _MAX_DIGITS = len(str(_MAX_NUMBER))
 
@@ -54,17 +57,16 @@ class Upload:
         is_json = content_type.partition(";")[0].strip().lower() == "application/json" or body.lstrip()[:1] == b"{"
         members = _json_members(body) if is_json else _form_members(body)
         image = members.get("imageInfo")
-        if not isinstance(image, dict):
-            image = {}
+        picture = {**image, **members} if isinstance(image, dict) else members
         return cls(
             bucket=_text(members, "bucket"),
             object=_text(members, "object", "filename"),
             etag=_text(members, "etag"),
             size=_number(members, "size"),
             mime_type=_text(members, "mimeType"),
-            image_width=_number({**image, **members}, "width", "imageInfo.width"),
-            image_height=_number({**image, **members}, "height", "imageInfo.height"),
-            image_format=_text({**image, **members}, "format", "imageInfo.format"),
+            image_width=_number(picture, "width", "imageInfo.width"),
+            image_height=_number(picture, "height", "imageInfo.height"),
+            image_format=_text(picture, "format", "imageInfo.format"),
             crc64=_number(members, "crc64"),
             request_id=_text(members, "reqId"),
             operation=_text(members, "operation"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,8 @@ import pytest
 import webtest
 
 from oss_wsgi.testing import CallbackSigner
+
+from .absent import skip_or_fail
 
 FRAMEWORKS = ["flask", "django", "pyramid", "bottle", "cherrypy"]
 CALLBACK = "/oss/callback"
@@ -77,9 +78,7 @@ def example(
 ) -> Example:
     framework = request.param
     if importlib.util.find_spec(framework) is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{framework} is missing, and CI must have it")
-        pytest.skip(f"{framework} is not installed")
+        skip_or_fail(framework)
     if framework not in loaded:
         with pytest.MonkeyPatch.context() as environ:  # the examples read it when they are imported
             loaded[framework] = Example(framework, tmp_path_factory.mktemp(framework), environ)

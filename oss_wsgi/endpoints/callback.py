@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..responses import json_bytes, method_not_allowed, not_found, refuse
-from ..upload import Upload
+from ..upload import UPLOAD_KEY, Upload
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,7 +34,7 @@ class CallbackEndpoint:
             return not_found(log, environ, start_response)
         if environ["REQUEST_METHOD"] != "POST":
             return method_not_allowed(log, environ, start_response, "POST")
-        upload = environ.get("oss_wsgi.upload")
+        upload = environ.get(UPLOAD_KEY)
         if not isinstance(upload, Upload):
             hint = "CallbackEndpoint must stand behind CallbackGuard, which puts the verified upload into the environ"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)

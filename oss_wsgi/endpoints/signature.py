@@ -97,14 +97,12 @@ class SignatureEndpoint:
     def _with_cors(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
         """Add the CORS headers to whatever is answered, refusals included (Fetch standard, CORS protocol)."""
         origin = environ.get("HTTP_ORIGIN") or ""
-        headers: Headers = []
-        if "*" in self._allowed_origins:
-            headers.append(("Access-Control-Allow-Origin", "*"))
-        else:
-            headers.append(("Vary", "Origin"))
-            if origin.lower() in self._allowed_origins:
-                headers += [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
-        if environ["REQUEST_METHOD"] == "OPTIONS" and headers[-1][0] != "Vary":
+        anybody = "*" in self._allowed_origins
+        listed = origin.lower() in self._allowed_origins
+        headers: Headers = [("Access-Control-Allow-Origin", "*")] if anybody else [("Vary", "Origin")]
+        if listed and not anybody:
+            headers += [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
+        if environ["REQUEST_METHOD"] == "OPTIONS" and (anybody or listed):
             headers += [("Access-Control-Allow-Methods", _ALLOWED), ("Access-Control-Max-Age", _PREFLIGHT_SECONDS)]
             asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS")
             if asked:

@@ -21,13 +21,12 @@ from ..received import authorization as find_authorization
 from ..received import body as read_body
 from ..received import request_target
 from ..responses import method_not_allowed, refuse
-from ..upload import Upload
+from ..upload import UPLOAD_KEY, Upload
 from ..verifier import CallbackVerifier
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-UPLOAD_KEY = "oss_wsgi.upload"
 MAX_BODY_BYTES = 64 * 1024
 
 _STATUS = {

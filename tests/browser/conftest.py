@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..absent import skip_or_fail
 from ..running_server import RunningServer, running_server
 from .upload_page import UploadPage
 
@@ -27,13 +27,6 @@ ARGUMENTS = [
 ]
 
 
-def _missing(what: str) -> NoReturn:
-    """Skip on a developer's machine; where everything is said to be there, its absence is a failure."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"The browser tests need {what}.")
-    pytest.skip(f"the browser tests need {what}")
-
-
 # Ended with this package: Playwright keeps an event loop running, which Django elsewhere takes for an async context.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
@@ -41,11 +34,11 @@ def browser() -> Iterator[Browser]:
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
-        _missing("playwright")
+        skip_or_fail("playwright")
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
-        _missing(f"one of {', '.join(names)}")
+        skip_or_fail(f"one of {', '.join(names)}")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield chromium

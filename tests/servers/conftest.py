@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from oss_wsgi.testing import CallbackSigner
 
+from ..absent import skip_or_fail
 from .site import Site
 from .starters import missing
 
@@ -31,10 +31,7 @@ def require() -> Callable[..., None]:
 
     def require(*needs: str) -> None:
         lacking = missing(*needs)
-        if lacking is None:
-            return
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{lacking} is missing, and CI must have it")
-        pytest.skip(f"{lacking} is not installed")
+        if lacking is not None:
+            skip_or_fail(lacking)
 
     return require
