@@ -16,6 +16,8 @@
             VerificationError           its signature was not found good
                 UnverifiedError             the signature is wrong, or missing
                 KeyUnavailableError         no answer: the key could not be had
+            TicketUsedError             its ticket was used for another object
+            LedgerUnavailableError      no answer: the ledger of what was handled cannot be used now
 """
 
 from __future__ import annotations
@@ -99,3 +101,11 @@ class UnverifiedError(VerificationError):
 
 class KeyUnavailableError(VerificationError):
     """Raised when nothing can be said: the key's URL is allowed, but the key could not be had."""
+
+
+class TicketUsedError(CallbackError):
+    """Raised when a callback's ticket was already used for another object."""
+
+
+class LedgerUnavailableError(CallbackError):
+    """Raised when the ledger cannot say now whether an upload was handled, or another thread still handles it."""
