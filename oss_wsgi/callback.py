@@ -6,17 +6,19 @@ import base64
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .callback_url import problems as callback_url_problems
 from .callback_url import split_urls
 from .exceptions import PolicyError
+from .ticket import TICKET_MEMBER
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 
 MAX_ENCODED_BYTES = 5 * 1024
 
+_MARK = "-the-ticket-"
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 
 #: Parameter of the body -> variable of OSS. The official samples' five names come first.
@@ -71,24 +73,62 @@ class CallbackParameters:
             found.append("The callback body holds a lone surrogate, which UTF-8 cannot write.")
         if found:
             raise PolicyError("\n".join(found))
-        if len(self.encode()) > MAX_ENCODED_BYTES:
-            raise PolicyError(
-                f"The callback is {len(self.encode())} bytes long after Base64; OSS takes {MAX_ENCODED_BYTES} (5 KB): "
-                "shorten its URLs, the body's template or the custom variables."
-            )
+        _check_length(self.encode())
 
     @property
     def urls(self) -> list[str]:
         """Give the URLs one by one."""
         return split_urls(self.url)
 
+    def with_constant(self, name: str, value: str) -> CallbackParameters:
+        """Give the same with one more member in the body, which OSS repeats as it is.
+
+        ``name`` and ``value`` are of letters, digits, ``-`` and ``_``.
+        """
+        if self.body_type == JSON:
+            opening, brace, _ = self.body.rpartition("}")
+            comma = "" if opening.rstrip().endswith("{") else ","
+            body = f'{opening}{comma}"{name}":"{value}"{brace}'
+        else:
+            body = f"{self.body}&{name}={value}"
+        return replace(self, body=body)
+
     def encode(self) -> str:
         """Give the text of the ``callback`` form field: compact JSON in Base64."""
+        return base64.b64encode(self.json().encode()).decode()
+
+    def json(self) -> str:
+        """Give the parameters as compact JSON, non-ASCII written as it is."""
         members: dict[str, object] = {"callbackUrl": ";".join(self.urls)}
         if self.host:
             members["callbackHost"] = self.host
         members |= {"callbackBody": self.body, "callbackBodyType": self.body_type}
         if any(url.lower().startswith("https:") for url in self.urls):
             members["callbackSNI"] = True
-        text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
-        return base64.b64encode(text.encode()).decode()
+        return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+
+
+class TicketedCallback:
+    """Callback parameters whose body carries one ticket after another: all but the ticket is written once.
+
+    Gives what ``parameters.with_constant(TICKET_MEMBER, ticket).encode()`` would.
+    """
+
+    def __init__(self, parameters: CallbackParameters) -> None:
+        text = parameters.with_constant(TICKET_MEMBER, _MARK).json()
+        head, _, tail = text.rpartition(_MARK)
+        self._head, self._tail = head.encode(), tail.encode()
+
+    def encode(self, ticket: str) -> str:
+        """Give the text of the ``callback`` form field; PolicyError if OSS would find it too long."""
+        text = base64.b64encode(self._head + ticket.encode() + self._tail).decode()
+        _check_length(text)
+        return text
+
+
+def _check_length(encoded: str) -> None:
+    if len(encoded) > MAX_ENCODED_BYTES:
+        raise PolicyError(
+            f"The callback is {len(encoded)} bytes long after Base64; OSS takes {MAX_ENCODED_BYTES} (5 KB): shorten "
+            "its URLs, the body's template, the custom variables or the ticket's user and data."
+        )

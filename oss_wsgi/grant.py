@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .exceptions import GrantError
 from .media_type import essence
@@ -15,19 +17,25 @@ _ACLS = ("default", "private", "public-read", "public-read-write")
 _STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
 _METADATA_NAME = re.compile(r"[a-z0-9-]{1,128}")
 _CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_MAX_USER = 256
+_MAX_DATA_BYTES = 1024
 
 
 @dataclass(frozen=True)
 class Grant:
     """What one request may upload; what is left out falls back to the settings.
 
-    ``user``: whom it is for. ``dir``: prefix of the object's name (a missing ``/`` at its end is added). ``key``: the
-    exact object name, made by the application. ``min_size``, ``max_size``: bytes. ``content_types``: the types
-    allowed; None is the settings' list, an empty one any. ``expires``: seconds.
+    ``user``: whom it is for; the verified ``Upload.user`` is this text. ``dir``: prefix of the object's name (a missing
+    ``/`` at its end is added). ``key``: the exact object name, made by the application. ``min_size``, ``max_size``:
+    bytes. ``content_types``: the types allowed; None is the settings' list, an empty one any. ``expires``: seconds.
 
     Further fields that the form then carries, all pinned, and only when the object's name is exact (with ``key``, or
     when the request gives a ``filename``): ``acl``, ``storage_class``, ``forbid_overwrite`` (on unless False),
-    ``content_disposition``, ``metadata`` (``x-oss-meta-*`` by name), ``custom`` (``x:`` callback variables by name).
+    ``content_disposition`` (None: ``attachment`` unless the type is known and no browser runs it; "" for none),
+    ``metadata`` (``x-oss-meta-*`` by name), ``custom`` (``x:`` callback variables by name, which the browser sees).
+
+    ``data``: a small mapping of your own, JSON of at most 1,024 bytes; it comes back as ``Upload.data``, sealed on the
+    way, so that the browser can neither read nor change it.
 
     Raises GrantError with a sentence for each thing that is wrong.
     """
@@ -45,6 +53,7 @@ class Grant:
     content_disposition: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     custom: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.dir and not self.dir.endswith("/"):
@@ -53,7 +62,12 @@ class Grant:
             raise GrantError(f"content_types must be a list of types, not the text {self.content_types!r}.")
         if self.content_types is not None:
             object.__setattr__(self, "content_types", tuple(name.lower() for name in self.content_types))
-        problems = [*self._place_problems(), *self._limit_problems(), *self._field_problems()]
+        problems = [
+            *self._place_problems(),
+            *self._limit_problems(),
+            *self._field_problems(),
+            *self._ticket_problems(),
+        ]
         if problems:
             raise GrantError("\n".join(problems))
 
@@ -101,3 +115,18 @@ class Grant:
         texts = [self.content_disposition or "", *self.metadata.values(), *self.custom.values()]
         if any(is_hidden(character) for text in texts for character in text):
             yield "content_disposition, metadata and custom values must not hold control or invisible characters."
+
+    def _ticket_problems(self) -> Iterator[str]:
+        if self.user is not None and not (isinstance(self.user, str) and len(self.user) <= _MAX_USER):
+            yield f"user must be a text of at most {_MAX_USER} characters: str(user.pk), say."
+        if not self.data:
+            return
+        try:
+            text = json.dumps(self.data, allow_nan=False)
+            same = json.loads(text) == self.data
+        except (TypeError, ValueError, RecursionError):
+            same = False
+        if not same or not isinstance(self.data, dict):
+            yield "data must be a dict that JSON keeps as it is: text keys; texts, numbers, lists and dicts as values."
+        elif len(text) > _MAX_DATA_BYTES:
+            yield f"data is {len(text)} bytes of JSON, of which {_MAX_DATA_BYTES} fit: give its ID instead."

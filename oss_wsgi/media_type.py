@@ -15,3 +15,27 @@ def essence(text: str) -> str | None:
     """Give ``type/subtype`` in lower case, or None if the text is no media type."""
     match = _MEDIA_TYPE.fullmatch(text)
     return match.group(1).lower() if match else None
+
+
+# What browsers show as a document that may hold scripts, and the types that they guess about (MIME Sniffing
+# standard, section 7).
+_RUNS = frozenset(
+    {
+        "text/html",
+        "text/xml",
+        "text/xsl",
+        "application/xml",
+        "application/x-shockwave-flash",
+        "message/rfc822",
+        "multipart/related",
+        "multipart/x-mixed-replace",
+        "unknown/unknown",
+        "application/unknown",
+    }
+)
+
+
+def runs_in_browsers(text: str) -> bool:
+    """Tell whether a browser that opens such a file would run scripts in it: HTML, SVG, XML and their like."""
+    name = essence(text) or "unknown/unknown"
+    return name in _RUNS or name.endswith(("+xml", "/javascript", "/ecmascript", "/x-javascript"))

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .callback import CallbackParameters, body_template
+from .callback import CallbackParameters, TicketedCallback, body_template
 from .credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
-from .exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError
+from .exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
 from .grant import Grant
-from .media_type import essence
+from .media_type import essence, runs_in_browsers
 from .names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
 from .policy import PostPolicy, content_length_range, eq, exactly, one_of, starts_with
 from .settings import Settings
 from .signer import v1, v4
+from .ticket import TicketBook
 
 _MAX_FILENAME = 4096
 
@@ -64,7 +65,8 @@ class PostPresigner:
     """Signs forms for one bucket.
 
     ``credentials`` is asked once for each signature; without it the settings' own access key signs.
-    ``clock`` gives Unix seconds. ``token`` gives the random part of a unique name, 128 bits in hex.
+    ``clock`` gives Unix seconds. ``token`` gives the random part of a unique name, 128 bits in hex. With ``tickets``
+    the callback of each form carries a ticket of its own; without, it does not prove that the upload was asked for.
 
     Raises SettingsError when there is no bucket, or no access key.
     """
@@ -76,14 +78,17 @@ class PostPresigner:
         *,
         clock: Callable[[], float],
         token: Callable[[], str] = lambda: secrets.token_hex(16),
+        tickets: TicketBook | None = None,
     ) -> None:
         bucket, self._url = settings.place()
+        self._bucket = bucket
         self._settings = settings
         self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
         self._clock = clock
         self._token = token
-        self._bucket = exactly("bucket", bucket)
-        self._callback = CallbackParameters(settings.callback_url).encode() if settings.callback_url else None
+        self._tickets = tickets
+        self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
+        self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
         self._v4_key: tuple[tuple[str, str, str], bytes] | None = None
 
     def presign(
@@ -106,7 +111,7 @@ class PostPresigner:
         now = int(self._clock())
         date = v4.format_date(now)
         types = settings.upload_content_types if grant.content_types is None else grant.content_types
-        _check_type(content_type, types)
+        asked_type = _check_type(content_type, types)
         sizes = self._sizes(grant, size)
         prefix, key = self._key(grant, filename, date[:8])
         if key is None and grant.has_fields:
@@ -119,7 +124,7 @@ class PostPresigner:
 
         fields = {"key": prefix + FILENAME_VARIABLE if key is None else key, "policy": ""}
         pinned = self._identity(credentials, date)
-        conditions = [self._bucket]
+        conditions = [exactly("bucket", self._bucket)]
         if key is None:
             conditions.append(starts_with("key", prefix))
         else:
@@ -129,7 +134,7 @@ class PostPresigner:
             conditions.append(one_of("content-type", types))
         elif content_type is not None and key is None:
             conditions.append(eq("content-type", content_type))
-        callback = self._callback_text(grant)
+        callback = self._callback_text(grant, key, prefix, sizes, types if asked_type is None else [asked_type], expire)
         if callback is not None:
             fields["callback"] = callback
             if settings.callback_required:
@@ -196,21 +201,50 @@ class PostPresigner:
             kept = self._v4_key = parts, v4.signing_key(*parts)
         return {"x-oss-signature": v4.signature(kept[1], text)}
 
-    def _callback_text(self, grant: Grant) -> str | None:
-        url = self._settings.callback_url
-        if url is None or not grant.custom:
-            return self._callback
-        return CallbackParameters(url, body_template(custom=[f"x:{name}" for name in grant.custom])).encode()
+    def _callback_text(
+        self,
+        grant: Grant,
+        key: str | None,
+        prefix: str,
+        sizes: tuple[int, int],
+        types: Sequence[str],
+        expire: int,
+    ) -> str | None:
+        parameters, ticketed = self._callback, self._ticketed
+        if parameters is None or ticketed is None:
+            return None
+        if grant.custom:
+            body = body_template(custom=[f"x:{name}" for name in grant.custom])
+            parameters = CallbackParameters(parameters.url, body)
+            ticketed = TicketedCallback(parameters)
+        if self._tickets is None:
+            return parameters.encode()
+        ticket = self._tickets.issue(
+            bucket=self._bucket,
+            key=key,
+            prefix=prefix,
+            sizes=sizes,
+            content_types=types,
+            expires=expire,
+            user=grant.user,
+            data=grant.data,
+        )
+        try:
+            return ticketed.encode(ticket)
+        except PolicyError as error:
+            raise GrantError(str(error)) from error
 
 
-def _check_type(content_type: str | None, types: Sequence[str]) -> None:
+def _check_type(content_type: str | None, types: Sequence[str]) -> str | None:
+    """Give the essence of the type that was asked for, if one was."""
     if content_type is None:
-        return
+        return None
     name = essence(content_type)
     if name is None:
         raise MalformedRequestError("content_type_malformed", "The content_type must be like image/png.")
     if types and name not in types:
         raise OutsideGrantError("content_type_not_allowed", f"The type {name} is not allowed, only {', '.join(types)}.")
+    return name
 
 
 def _exact_fields(grant: Grant, content_type: str | None) -> dict[str, str]:
@@ -223,7 +257,10 @@ def _exact_fields(grant: Grant, content_type: str | None) -> dict[str, str]:
         fields["x-oss-object-acl"] = grant.acl
     if grant.storage_class is not None:
         fields["x-oss-storage-class"] = grant.storage_class
-    if grant.content_disposition is not None:
-        fields["Content-Disposition"] = grant.content_disposition
+    disposition = grant.content_disposition
+    if disposition is None and (content_type is None or runs_in_browsers(content_type)):
+        disposition = "attachment"  # a type that is not pinned may turn out to be one that runs
+    if disposition:
+        fields["Content-Disposition"] = disposition
     fields |= {f"x-oss-meta-{name}": value for name, value in grant.metadata.items()}
     return fields | {f"x:{name}": value for name, value in grant.custom.items()}

@@ -29,6 +29,9 @@ class Upload:
     ``image_format`` (images only), ``crc64`` (CRC-64/XZ as an integer), ``request_id`` (OSS's, of the upload),
     ``operation`` ("PostObject"), ``custom`` (the ``x:`` variables, without ``x:``), ``members`` (the whole body, by
     name), ``target`` (the request target that was signed), ``body`` (the raw bytes that were signed).
+
+    From our own ticket, not from the report: ``user`` and ``data`` (those of the ``Grant``), ``ticket_id``, and
+    ``ticket_until`` (Unix seconds after which the same report is refused).
     """
 
     bucket: str | None = None
@@ -46,6 +49,10 @@ class Upload:
     members: Mapping[str, Any] = field(default_factory=dict, repr=False)
     target: str = ""
     body: bytes = field(default=b"", repr=False)
+    user: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    ticket_id: str | None = None
+    ticket_until: int | None = None
 
     @classmethod
     def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..callback_url import request_target as target_of
@@ -21,6 +22,7 @@ from ..received import authorization as find_authorization
 from ..received import body as read_body
 from ..received import request_target
 from ..responses import method_not_allowed, refuse
+from ..ticket import TICKET_MEMBER, TicketBook
 from ..upload import UPLOAD_KEY, Upload
 from ..verifier import CallbackVerifier
 
@@ -54,9 +56,13 @@ class CallbackGuard:
 
         application = CallbackGuard(receive, CallbackVerifier(), bucket="examplebucket")
 
-    What this proves: OSS sent exactly this path, query and body, at some time. What it does not prove: that the upload
-    was asked for by your server. One key serves all customers of OSS, and a signature never expires.
+    What the signature proves: OSS sent exactly this path, query and body, at some time. What it does not prove: that
+    the upload was asked for by your server, or ever happened. One key serves all customers of OSS, any of them can make
+    it sign any body for your URL, and a signature never expires. ``tickets`` add that your server issued the
+    signature for this bucket, object, size and type, not long ago; ``Upload.user`` and ``Upload.data`` are then
+    what your server put into the grant. Without them believe a report as you would believe a stranger.
 
+    :param tickets: the book that issued the tickets; a report without a good one is refused.
     :param bucket: refuse reports of any other bucket; the callback's body must then name it.
     :param callback_urls: the callback URLs as OSS knows them. Where a proxy strips or adds a prefix, their targets are
         what OSS signed; nothing but these and the target as received is tried.
@@ -67,11 +73,13 @@ class CallbackGuard:
         app: WSGIApplication,
         verifier: CallbackVerifier,
         *,
+        tickets: TicketBook | None = None,
         bucket: str | None = None,
         callback_urls: Sequence[str] = (),
     ) -> None:
         self._app = app
         self._verifier = verifier
+        self._tickets = tickets
         self._bucket = bucket
         self._targets = tuple(target_of(url).encode() for url in callback_urls)
 
@@ -106,7 +114,13 @@ class CallbackGuard:
         upload = Upload.parse(body, environ.get("CONTENT_TYPE") or "", target.decode("utf-8", "replace"))
         if self._bucket is not None and upload.bucket != self._bucket:
             raise UnverifiedError("bucket_foreign", "the report is of another bucket than ours, or names none")
-        return upload
+        if self._tickets is None:
+            return upload
+        ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
+        ticket.check(upload)
+        return replace(
+            upload, user=ticket.user, data=ticket.data, ticket_id=ticket.id, ticket_until=ticket.accepted_until
+        )
 
     def _matching_target(self, target: bytes, body: bytes, *, authorization: str, pub_key_url: str) -> bytes:
         """Give the target that the signature fits: the one received, or that of a configured callback URL."""

@@ -1,0 +1,185 @@
+"""Upload tickets: what a signature allowed, sealed, so that a callback proves which of our signatures it belongs to."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import secrets as random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from .exceptions import UnverifiedError
+from .media_type import essence
+
+if TYPE_CHECKING:
+    from .upload import Upload
+
+#: Member of the callback's body that carries the ticket.
+TICKET_MEMBER = "ticket"
+
+#: Seconds that an upload may take after its signature has expired: 5 GB, the most a form takes, at 1 Mbit/s.
+UPLOAD_SECONDS = 12 * 3600
+
+_DAY = 24 * 3600
+_KEY_ID = slice(0, 4)
+_HEADER = slice(0, 8)  # key ID, day
+_NONCE = slice(8, 20)
+_SEALED = slice(20, None)
+_TAG_BYTES = 16
+_MAX_TEXT = 6000
+_TEXT = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What one signature allowed.
+
+    ``id`` is random. The object's name is ``key`` or, where that is None, begins with ``prefix``. Sizes are in bytes;
+    ``content_types`` lists the types allowed, empty for any; ``accepted_until`` is in Unix seconds; ``user`` and
+    ``data`` are the grant's.
+    """
+
+    id: str
+    bucket: str
+    key: str | None
+    prefix: str
+    min_size: int
+    max_size: int
+    content_types: Sequence[str]
+    accepted_until: int
+    user: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, upload: Upload) -> None:
+        """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type."""
+        if upload.bucket != self.bucket:
+            raise _mismatch("bucket")
+        name = upload.object
+        if name is None or (name != self.key if self.key is not None else not name.startswith(self.prefix)):
+            raise _mismatch("object")
+        if upload.size is None or not self.min_size <= upload.size <= self.max_size:
+            raise _mismatch("size")
+        if self.content_types and essence(upload.mime_type or "") not in self.content_types:
+            raise _mismatch("mimeType")
+
+
+class TicketBook:
+    """Issues tickets and takes them back.
+
+    A ticket is encrypted and authenticated (AES-256-GCM) under a key of its day, derived from the first secret; those
+    of the other secrets are still taken, so that a secret is rotated by putting a new one before it.
+
+    :param secrets: texts of at least 32 characters each.
+    :param clock: gives Unix seconds.
+    :param upload_seconds: how long after its signature's expiry a ticket is taken, for the upload itself.
+    """
+
+    def __init__(
+        self, secrets: Sequence[str], *, clock: Callable[[], float], upload_seconds: int = UPLOAD_SECONDS
+    ) -> None:
+        if isinstance(secrets, str) or not secrets:
+            raise ValueError("TicketBook needs a sequence of one secret or more.")
+        self._secrets = [_Secret(secret) for secret in secrets]
+        self._by_id = {secret.id: secret for secret in reversed(self._secrets)}
+        self._clock = clock
+        self._upload_seconds = upload_seconds
+
+    def issue(
+        self,
+        *,
+        bucket: str,
+        key: str | None,
+        prefix: str,
+        sizes: tuple[int, int],
+        content_types: Sequence[str],
+        expires: int,
+        user: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Seal a new ticket; the text has letters, digits, ``-`` and ``_`` alone.
+
+        ``expires`` is the policy's, in Unix seconds; for the rest see ``Ticket``.
+        """
+        members = [bucket, key, prefix, *sizes, list(content_types), expires, user, data or {}]
+        plain = json.dumps(members, separators=(",", ":")).encode()
+        day = int(self._clock()) // _DAY
+        secret = self._secrets[0]
+        header = secret.id + day.to_bytes(4, "big")
+        # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): a key of the day makes that
+        # 50,000 tickets each second.
+        nonce = random.token_bytes(12)
+        return _encode(header + nonce + secret.cipher(day).encrypt(nonce, plain, header))
+
+    def open(self, text: object) -> Ticket:
+        """Give the ticket that was sealed as ``text``.
+
+        Raises UnverifiedError: ``ticket_missing``, ``ticket_foreign`` (sealed with another secret), ``ticket_altered``,
+        ``ticket_expired``.
+        """
+        if text in (None, ""):
+            raise UnverifiedError("ticket_missing", "the report has no ticket: the upload was not asked for here")
+        sealed = _decode(text)
+        secret = self._by_id.get(sealed[_KEY_ID])
+        if secret is None:
+            raise UnverifiedError(
+                "ticket_foreign", "the ticket was sealed with another secret: is OSS_TICKET_SECRET the same everywhere?"
+            )
+        header, nonce = sealed[_HEADER], sealed[_NONCE]
+        try:
+            plain = secret.cipher(int.from_bytes(header[4:], "big")).decrypt(nonce, sealed[_SEALED], header)
+        except InvalidTag:
+            raise _altered() from None
+        bucket, key, prefix, low, high, types, expires, user, data = json.loads(plain)
+        accepted_until = expires + self._upload_seconds
+        if self._clock() > accepted_until:
+            raise UnverifiedError("ticket_expired", "the ticket's time is over")
+        return Ticket(_encode(nonce), bucket, key, prefix, low, high, types, accepted_until, user, data)
+
+
+class _Secret:
+    """One secret: its ID, and the keys of days made from it."""
+
+    def __init__(self, text: str) -> None:
+        derived = HKDF(SHA256(), 36, salt=None, info=b"oss_wsgi upload ticket").derive(text.encode())
+        self.id, self._root = derived[:4], derived[4:]
+        self._ciphers: dict[int, AESGCM] = {}
+
+    def cipher(self, day: int) -> AESGCM:
+        cipher = self._ciphers.get(day)
+        if cipher is None:
+            key = HKDF(SHA256(), 32, salt=None, info=b"day %d" % day).derive(self._root)
+            if len(self._ciphers) > 8:  # days that nobody issued, named by strangers
+                self._ciphers.clear()
+            cipher = self._ciphers[day] = AESGCM(key)
+        return cipher
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(text: object) -> bytes:
+    if isinstance(text, str) and len(text) <= _MAX_TEXT and _TEXT.fullmatch(text):
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except binascii.Error:
+            raise _altered() from None
+        if len(raw) >= _NONCE.stop + _TAG_BYTES and _encode(raw) == text:
+            return raw
+    raise _altered()
+
+
+def _altered() -> UnverifiedError:
+    return UnverifiedError("ticket_altered", "the ticket is not as it was issued")
+
+
+def _mismatch(what: str) -> UnverifiedError:
+    return UnverifiedError("ticket_mismatch", f"the report's {what} is not what the ticket allows")
