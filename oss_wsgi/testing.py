@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
@@ -70,6 +72,41 @@ class CallbackSigner:
             "x-oss-signature-version": "1.0",
             "x-oss-tag": "CALLBACK",
         }
+
+
+def callback_body(
+    signed: Mapping[str, Any],
+    *,
+    size: int,
+    mime_type: str = "application/octet-stream",
+    etag: str = "5B3C1A2E053D763E1B002CC607C5A0FE",
+    filename: str = "file",
+    **variables: str,
+) -> bytes:
+    """Give the body that OSS would report for an upload with a signed form, ticket included.
+
+    ``signed`` is the signature endpoint's JSON; ``filename`` the browser's, where the form's key leaves it open;
+    ``variables`` are further variables of the body template, dots written as underscores.
+
+        signed = app.get("/oss/signature", {"filename": "cat.png", "size": 3}).json
+        body = callback_body(signed, size=3)
+        app.post("/oss/callback", body, headers=signer.headers("/oss/callback", body))
+    """
+    template = json.loads(base64.b64decode(signed["callback"]))["callbackBody"]
+    fields = signed["fields"]
+    conditions = json.loads(base64.b64decode(fields["policy"]))["conditions"]
+    values = {
+        "bucket": next(condition["bucket"] for condition in conditions if "bucket" in condition),
+        "object": fields["key"].replace("${filename}", filename),
+        "size": str(size),
+        "mimeType": mime_type,
+        "etag": etag,
+        "operation": "PostObject",
+        "reqId": "674EF4EC0000000000000001",
+        **{name.replace("_", "."): value for name, value in variables.items()},
+        **{name: value for name, value in fields.items() if name.startswith("x:")},
+    }
+    return re.sub(r"\$\{([^}]*)\}", lambda match: quote(values.get(match[1], ""), safe=""), template).encode()
 
 
 class Road:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
 
-from oss_wsgi.callback import FORM, JSON, CallbackParameters, body_template
+from oss_wsgi.callback import FORM, JSON, CallbackParameters, TicketedCallback, body_template
 from oss_wsgi.exceptions import PolicyError
 
 URL = "https://app.example.com/oss/callback"
@@ -124,3 +125,25 @@ def test_all_problems_are_said_at_once() -> None:
 
 def test_the_body_types_are_those_of_the_specification() -> None:
     assert (FORM, JSON) == ("application/x-www-form-urlencoded", "application/json")
+
+
+@pytest.mark.parametrize("body_type", [FORM, JSON])
+def test_a_constant_joins_the_body_and_the_quick_form_gives_the_same_bytes(body_type: str) -> None:
+    parameters = CallbackParameters(URL, body_template(body_type, custom=["x:id"]), body_type)
+    for ticket in ("AbC-_9", "x" * 900):
+        plain = parameters.with_constant("ticket", ticket)
+        assert TicketedCallback(parameters).encode(ticket) == plain.encode()
+        if body_type == FORM:
+            assert plain.body == f"{parameters.body}&ticket={ticket}"
+        else:
+            filled = re.sub(r"\$\{[^}]*\}", "1", plain.body)
+            assert json.loads(filled)["ticket"] == ticket
+
+
+def test_a_constant_joins_an_empty_json_body() -> None:
+    assert CallbackParameters(URL, "{ }", JSON).with_constant("ticket", "T").body == '{ "ticket":"T"}'
+
+
+def test_a_ticket_that_makes_the_callback_too_long_is_refused() -> None:
+    with pytest.raises(PolicyError, match="shorten"):
+        TicketedCallback(CallbackParameters(URL)).encode("x" * 4000)

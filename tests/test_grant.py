@@ -131,6 +131,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"custom": {"a=${object}&b": "v"}}, "custom: "),
     ({"custom": {"a": "v\u202e"}}, "control or invisible"),
     ({"content_disposition": "inline\r\nX: y"}, "control or invisible"),
+    ({"user": 7}, "user must be a text"),
+    ({"user": "a" * 257}, "at most 256 characters"),
+    ({"data": {1: "a"}}, "data must be a dict that JSON keeps"),
+    ({"data": {"a": (1, 2)}}, "data must be a dict that JSON keeps"),
+    ({"data": {"a": b"1"}}, "data must be a dict that JSON keeps"),
+    ({"data": {"a": float("nan")}}, "data must be a dict that JSON keeps"),
+    ({"data": ["a"]}, "data must be a dict that JSON keeps"),
+    ({"data": {"a": "b" * 1024}}, "data is 1033 bytes of JSON"),
 ]
 
 
@@ -167,3 +175,9 @@ def test_the_order_of_the_first_values_is_the_documented_one() -> None:
         *("eric", "users/eric/", "users/eric/a.txt", 10, 1),
     )
     assert (grant.content_types, grant.expires) == (("text/plain",), 60)
+
+
+def test_data_is_kept_and_not_shown() -> None:
+    grant = Grant(data={"album": 7, "secret": "swordfish"})
+    assert grant.data == {"album": 7, "secret": "swordfish"}
+    assert "swordfish" not in repr(grant)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.media_type import essence
+from oss_wsgi.media_type import essence, runs_in_browsers
 
 TOKEN = st.text("abcXYZ019!#&^_.+-", min_size=1, max_size=127)
 
@@ -75,3 +75,30 @@ def test_the_essence_of_an_essence_is_itself(kind: str, subtype: str) -> None:
 def test_no_text_raises_and_no_essence_holds_a_dollar_or_a_control_character(text: str) -> None:
     found = essence(text)
     assert found is None or (found.isascii() and found.isprintable() and "$" not in found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text/html",
+        "TEXT/HTML; charset=utf-8",
+        "application/xhtml+xml",
+        "image/svg+xml",
+        "text/xml",
+        "application/xml",
+        "application/rss+xml",
+        "text/javascript",
+        "application/x-javascript",
+        "message/rfc822",
+        "unknown/unknown",
+        "no type at all",
+        "",
+    ],
+)
+def test_what_a_browser_runs(text: str) -> None:
+    assert runs_in_browsers(text)
+
+
+@pytest.mark.parametrize("text", ["image/png", "video/mp4", "text/plain", "application/pdf", "application/zip"])
+def test_what_a_browser_only_shows_or_keeps(text: str) -> None:
+    assert not runs_in_browsers(text)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,7 @@ from oss_wsgi.exceptions import (
 from oss_wsgi.grant import Grant
 from oss_wsgi.presigner import PostPresigner, PresignedPost
 from oss_wsgi.settings import Settings
+from oss_wsgi.ticket import UPLOAD_SECONDS, Ticket, TicketBook
 
 NOW = 1733227932  # 2024-12-03T12:12:12Z
 ID = "LTAI5tExampleKeyId000001"
@@ -192,6 +194,75 @@ def test_overwriting_is_allowed_only_where_the_grant_says_so() -> None:
     form = presigner().presign(Grant(forbid_overwrite=False), filename="cat.png")
     assert form.fields["x-oss-forbid-overwrite"] == "false"
     assert ("eq", "x-oss-forbid-overwrite", "false") in conditions(form)
+
+
+@pytest.mark.parametrize(
+    ("given", "content_type", "issued"),
+    [
+        (None, "image/png", None),
+        (None, "text/html", "attachment"),
+        (None, "image/svg+xml", "attachment"),
+        (None, None, "attachment"),
+        ("inline", "text/html", "inline"),
+        ("", "text/html", None),
+        ('attachment; filename="a.png"', "image/png", 'attachment; filename="a.png"'),
+    ],
+)
+def test_what_a_browser_would_run_is_for_downloading_unless_the_grant_says_otherwise(
+    given: str | None, content_type: str | None, issued: str | None
+) -> None:
+    form = presigner().presign(Grant(content_disposition=given), filename="cat.png", content_type=content_type)
+    assert form.fields.get("Content-Disposition") == issued
+    assert_every_field_is_pinned(form)
+
+
+# Tickets
+
+
+def ticket_of(form: PresignedPost, tickets: TicketBook) -> Ticket:
+    """Open the ticket in a form's callback body."""
+    body = json.loads(base64.b64decode(form.fields["callback"]))["callbackBody"]
+    return tickets.open(dict(parse_qsl(body))["ticket"])
+
+
+def with_tickets(**settings: Any) -> tuple[PostPresigner, TicketBook]:
+    tickets = TicketBook([SECRET + SECRET], clock=lambda: NOW)
+    values = {"bucket": "examplebucket", "region": "cn-hangzhou", "access_key_id": ID, "access_key_secret": SECRET}
+    made = Settings(**{**values, "callback_url": CALLBACK, **settings})
+    return PostPresigner(made, clock=lambda: NOW, token=lambda: RANDOM, tickets=tickets), tickets
+
+
+@pytest.mark.parametrize("custom", [{}, {"order": "7"}])
+def test_the_ticket_says_what_the_policy_says(custom: dict[str, str]) -> None:
+    signer, tickets = with_tickets()
+    grant = Grant("eric", "users/eric/", max_size=10, custom=custom, data={"album": 7})
+    form = signer.presign(grant, filename="cat.png", content_type="Image/PNG", size=7)
+    ticket = ticket_of(form, tickets)
+    assert (ticket.bucket, ticket.key, ticket.prefix) == ("examplebucket", form.fields["key"], "users/eric/")
+    assert (ticket.min_size, ticket.max_size, list(ticket.content_types)) == (7, 7, ["image/png"])
+    assert (ticket.user, ticket.data) == ("eric", {"album": 7})
+    assert ticket.accepted_until == form.expire + UPLOAD_SECONDS
+    assert_every_field_is_pinned(form)
+
+
+def test_the_ticket_of_a_prefix_form_has_the_prefix_and_the_list_of_types() -> None:
+    signer, tickets = with_tickets(upload_content_types="image/png,image/jpeg", upload_max_size=99)
+    ticket = ticket_of(signer.presign(), tickets)
+    assert (ticket.key, ticket.prefix, ticket.user) == (None, "user-dir-prefix/", None)
+    assert (ticket.min_size, ticket.max_size) == (0, 99)
+    assert list(ticket.content_types) == ["image/png", "image/jpeg"]
+
+
+def test_each_form_has_a_ticket_of_its_own() -> None:
+    signer, tickets = with_tickets()
+    assert len({ticket_of(signer.presign(), tickets).id for _ in range(10)}) == 10
+
+
+def test_a_grant_whose_ticket_does_not_fit_into_the_callback_is_refused() -> None:
+    signer, _ = with_tickets(callback_url=";".join(f"https://{'a' * 60}.example.com/{'b' * 350}{i}" for i in range(5)))
+    signer.presign()
+    with pytest.raises(GrantError, match="5 KB"):
+        signer.presign(Grant("eric", data={"a": "b" * 1000}))
 
 
 # Exact and prefix

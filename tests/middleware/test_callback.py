@@ -6,14 +6,17 @@ import base64
 import io
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import webtest
 
 from oss_wsgi import CallbackGuard, CallbackVerifier, PublicKeyStore, Upload
-from oss_wsgi.testing import CallbackSigner
+from oss_wsgi.testing import CallbackSigner, FrozenClock
+from oss_wsgi.ticket import TicketBook
 
 SIGNER = CallbackSigner()
 BODY = b"filename=user%2Feric%2Fa.txt&size=6&bucket=examplebucket"
@@ -231,3 +234,81 @@ def test_the_readmes_check_by_curl_tells_whether_the_headers_arrive(caplog: pyte
     del headers["Authorization"]
     assert post(client(), "/oss/callback", b"x=1", headers).status_int == 403
     assert "reason=authorization_missing" in caplog.text
+
+
+# Tickets
+
+
+NOW = 1733227932.0
+ISSUED: dict[str, Any] = {
+    "bucket": "examplebucket",
+    "key": "user/eric/a.txt",
+    "prefix": "user/eric/",
+    "sizes": (1, 6),
+    "content_types": (),
+    "expires": int(NOW) + 300,
+    "user": "eric",
+    "data": {"album": 7},
+}
+
+
+def report(ticket: str, **members: str) -> bytes:
+    body = {"filename": "user/eric/a.txt", "size": "6", "bucket": "examplebucket", "etag": "5D41", **members}
+    return urlencode({**body, "ticket": ticket}).encode()
+
+
+def ticketed(clock: FrozenClock) -> tuple[webtest.TestApp, TicketBook, list[Upload]]:
+    heard: list[Upload] = []
+
+    def hear(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        heard.append(environ["oss_wsgi.upload"])
+        return receive(environ, start_response)
+
+    book = TicketBook(["t" * 32], clock=clock)
+    return webtest.TestApp(CallbackGuard(hear, CallbackVerifier(SIGNER.public_keys), tickets=book)), book, heard
+
+
+def test_user_and_data_come_from_the_ticket_whatever_the_report_says() -> None:
+    app, book, heard = ticketed(FrozenClock(NOW))
+    ticket = book.issue(**ISSUED)
+    assert post(app, "/oss/callback", report(ticket, user="admin", data="x", ticket_id="y")).status_int == 200
+    (upload,) = heard
+    assert (upload.user, upload.data) == ("eric", {"album": 7})
+    assert (upload.ticket_id, upload.ticket_until) == (book.open(ticket).id, book.open(ticket).accepted_until)
+
+
+def test_a_ticket_in_a_json_body_counts_too() -> None:
+    app, book, heard = ticketed(FrozenClock(NOW))
+    body = {"bucket": "examplebucket", "object": "user/eric/a.txt", "size": 6, "ticket": book.issue(**ISSUED)}
+    assert post(app, "/oss/callback", json.dumps(body).encode()).status_int == 200
+    assert heard[0].user == "eric"
+
+
+@pytest.mark.parametrize(
+    ("reason", "make"),
+    [
+        ("ticket_missing", lambda book: BODY),
+        ("ticket_missing", lambda book: report("")),
+        ("ticket_altered", lambda book: report(book.issue(**ISSUED)[:-1])),
+        ("ticket_altered", lambda book: json.dumps({"bucket": "examplebucket", "ticket": 7}).encode()),
+        ("ticket_foreign", lambda book: report(TicketBook(["o" * 32], clock=lambda: NOW).issue(**ISSUED))),
+        ("ticket_expired", lambda book: report(book.issue(**{**ISSUED, "expires": int(NOW) - 12 * 3600 - 1}))),
+        ("ticket_mismatch", lambda book: report(book.issue(**ISSUED), size="7")),
+        ("ticket_mismatch", lambda book: report(book.issue(**ISSUED), filename="user/eric/b.txt")),
+        ("ticket_mismatch", lambda book: report(book.issue(**ISSUED), bucket="otherbucket")),
+        ("ticket_mismatch", lambda book: report(book.issue(**{**ISSUED, "content_types": ["image/png"]}))),
+        ("member_repeated", lambda book: report(book.issue(**ISSUED)) + b"&ticket=x"),
+    ],
+)
+def test_a_report_without_a_good_ticket_is_refused_and_the_log_says_why_without_the_ticket(
+    reason: str, make: Callable[[TicketBook], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    app, book, heard = ticketed(FrozenClock(NOW))
+    body = make(book)
+    with caplog.at_level(logging.INFO):
+        answer = post(app, "/oss/callback", body)
+    assert answer.status_int == (400 if reason == "member_repeated" else 403)
+    assert heard == []
+    assert f"reason={reason}" in caplog.text
+    ticket = body.partition(b"ticket=")[2].decode()
+    assert not ticket or ticket not in caplog.text + answer.text

@@ -1,0 +1,195 @@
+"""TicketBook: what is sealed comes back as it was, and nothing else does."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from oss_wsgi.exceptions import UnverifiedError
+from oss_wsgi.testing import FrozenClock
+from oss_wsgi.ticket import UPLOAD_SECONDS, Ticket, TicketBook
+from oss_wsgi.upload import Upload
+
+NOW = 1733227932
+OLD, NEW = "an old secret of 32 characters ..", "a new secret of 32 characters ..."
+VALUES: dict[str, Any] = {
+    "bucket": "examplebucket",
+    "key": "user/eric/猫.png",
+    "prefix": "user/eric/",
+    "sizes": (1, 1000),
+    "content_types": ("image/png", "image/jpeg"),
+    "expires": NOW + 300,
+    "user": "eric",
+    "data": {"album": 7, "tags": ["a", "ü"]},
+}
+GOOD = {"bucket": "examplebucket", "object": "user/eric/猫.png", "size": 1000, "mime_type": "image/png"}
+
+
+def book(*secrets: str, clock: FrozenClock | None = None, **options: Any) -> TicketBook:
+    return TicketBook(secrets or (NEW,), clock=clock or FrozenClock(NOW), **options)
+
+
+def reason(tickets: TicketBook, text: object) -> str:
+    with pytest.raises(UnverifiedError) as caught:
+        tickets.open(text)
+    assert not text or len(str(text)) < 40 or str(text) not in str(caught.value)
+    return caught.value.reason
+
+
+def test_a_ticket_comes_back_as_it_was_issued() -> None:
+    ticket = book().open(book().issue(**VALUES))
+    assert (ticket.bucket, ticket.key, ticket.prefix) == ("examplebucket", "user/eric/猫.png", "user/eric/")
+    assert (ticket.min_size, ticket.max_size) == (1, 1000)
+    assert list(ticket.content_types) == ["image/png", "image/jpeg"]
+    assert (ticket.user, ticket.data) == ("eric", {"album": 7, "tags": ["a", "ü"]})
+    assert ticket.accepted_until == NOW + 300 + UPLOAD_SECONDS
+
+
+def test_each_ticket_has_an_id_of_its_own_and_shows_nothing_of_what_it_holds() -> None:
+    texts = [book().issue(**VALUES) for _ in range(50)]
+    assert len({book().open(text).id for text in texts}) == 50
+    for text in texts:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        assert b"eric" not in raw
+        assert b"examplebucket" not in raw
+
+
+def test_the_text_needs_no_escape_in_a_form_nor_in_json() -> None:
+    assert set(book().issue(**VALUES)) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_no_ticket(nothing: object) -> None:
+    assert reason(book(), nothing) == "ticket_missing"
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "A" * 10, "A" * 47, "ä" * 60, "A" * 60 + "=", "A" * 60 + "\n", "A" * 9000, 7, ["A" * 60]]
+)
+def test_what_is_no_ticket(text: object) -> None:
+    assert reason(book(), text) == "ticket_altered"
+
+
+def test_a_ticket_of_another_secret() -> None:
+    assert reason(book(OLD), book(NEW).issue(**VALUES)) == "ticket_foreign"
+
+
+def test_every_changed_bit_is_seen() -> None:
+    text = book().issue(**VALUES)
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    for position in range(len(raw) * 8):
+        changed = bytearray(raw)
+        changed[position // 8] ^= 1 << position % 8
+        again = base64.urlsafe_b64encode(bytes(changed)).rstrip(b"=").decode()
+        assert reason(book(), again) == ("ticket_foreign" if position < 32 else "ticket_altered")
+
+
+def test_a_text_that_decodes_to_the_same_bytes_is_not_the_ticket() -> None:
+    text = book().issue(**{**VALUES, "user": "er"})
+    while len(text) % 4 == 0:
+        text = book().issue(**{**VALUES, "user": text[: len(text) % 7 + 1]})
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    twin = text[:-1] + alphabet[alphabet.index(text[-1]) ^ 1]
+    assert reason(book(), twin) == "ticket_altered"
+
+
+def test_a_secret_is_rotated_by_putting_a_new_one_before_it() -> None:
+    before = book(OLD).issue(**VALUES)
+    assert book(NEW, OLD).open(before).user == "eric"
+    after = book(NEW, OLD).issue(**VALUES)
+    assert book(NEW).open(after).user == "eric"
+    assert reason(book(OLD), after) == "ticket_foreign"
+
+
+def test_a_ticket_outlives_its_signature_by_the_time_of_an_upload_and_no_longer() -> None:
+    clock = FrozenClock(NOW)
+    tickets = book(clock=clock, upload_seconds=3600)
+    text = tickets.issue(**VALUES)
+    clock.advance(300 + 3600)
+    assert tickets.open(text).user == "eric"
+    clock.advance(1)
+    assert reason(tickets, text) == "ticket_expired"
+
+
+def test_a_ticket_lives_over_midnight_and_each_day_has_its_key() -> None:
+    clock = FrozenClock(NOW)
+    tickets = book(clock=clock)
+    texts = []
+    for _ in range(12):
+        texts.append(tickets.issue(**{**VALUES, "expires": int(clock()) + 30 * 86400}))
+        clock.advance(86400)
+    assert [tickets.open(text).user for text in texts] == ["eric"] * 12
+
+
+def test_a_book_without_a_secret_and_a_text_for_a_list_are_refused() -> None:
+    for secrets in ([], NEW):
+        with pytest.raises(ValueError, match="sequence of one secret or more"):
+            TicketBook(secrets, clock=FrozenClock())
+
+
+def test_no_secret_is_shown() -> None:
+    tickets = book()
+    assert NEW not in repr(tickets) + repr(vars(tickets))
+    assert reason(tickets, "A" * 60) == "ticket_foreign"
+
+
+def ticket(**values: Any) -> Ticket:
+    return book().open(book().issue(**{**VALUES, **values}))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"size": 1},
+        {"mime_type": "IMAGE/JPEG"},
+        {"mime_type": "image/png; name=x"},
+    ],
+)
+def test_what_the_ticket_allows(changed: dict[str, Any]) -> None:
+    ticket().check(Upload(**{**GOOD, **changed}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"bucket": "otherbucket"}, "bucket"),
+        ({"bucket": None}, "bucket"),
+        ({"object": "user/eric/猫.png2"}, "object"),
+        ({"object": "user/eric/"}, "object"),
+        ({"object": None}, "object"),
+        ({"size": 0}, "size"),
+        ({"size": 1001}, "size"),
+        ({"size": None}, "size"),
+        ({"mime_type": "text/html"}, "mimeType"),
+        ({"mime_type": "image/png, text/html"}, "mimeType"),
+        ({"mime_type": None}, "mimeType"),
+    ],
+)
+def test_what_the_ticket_does_not_allow(changed: dict[str, Any], what: str) -> None:
+    with pytest.raises(UnverifiedError, match=f"ticket_mismatch: the report's {what} is not"):
+        ticket().check(Upload(**{**GOOD, **changed}))
+
+
+def test_a_prefix_covers_what_is_below_it_and_not_its_neighbour() -> None:
+    below = ticket(key=None)
+    below.check(Upload(**{**GOOD, "object": "user/eric/b/c.png"}))
+    for name in ("user/eric2/c.png", "user/eri", "other/user/eric/c.png"):
+        with pytest.raises(UnverifiedError, match="object"):
+            below.check(Upload(**{**GOOD, "object": name}))
+
+
+def test_without_types_any_will_do() -> None:
+    for mime_type in ("text/html", "", None):
+        ticket(content_types=()).check(Upload(**{**GOOD, "mime_type": mime_type}))
+
+
+@given(text=st.one_of(st.text(), st.from_regex(r"[A-Za-z0-9_-]{48,80}", fullmatch=True)))
+@examples(max_examples=300, deadline=None)
+def test_no_text_brings_anything_but_a_refusal(text: str) -> None:
+    assert reason(book(), text).startswith("ticket_")
