@@ -5,11 +5,12 @@ Key names only, never values: some servers put secrets, or their whole process e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from .received import AUTHORIZATION_KEYS, decoded_path, raw_target, request_target
+from .received import AUTHORIZATION_KEYS, decoded_path, is_usable, raw_target, request_target
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -26,10 +27,22 @@ _MOD_WSGI = (
     "<Directory> or .htaccess"
 )
 _PASSES = (
-    "it passes Authorization, so a proxy in front removed it: nginx by `proxy_set_header Authorization \"\";`, "
-    "Apache by `RequestHeader unset Authorization`; API gateways rename it"
+    'it passes Authorization, so a proxy in front removed it: nginx by `proxy_set_header Authorization "";` (write '
+    "`proxy_set_header Authorization $http_authorization;`), Apache by `RequestHeader unset Authorization` (take it "
+    "out); API gateways rename it"
 )
-_COPIES = ("HTTP_X_AUTHORIZATION", "HTTP_X_HTTP_AUTHORIZATION", "HTTP_X_FORWARDED_AUTHORIZATION")
+# Where a recipe, or a proxy, may have put the value; REMOTE_USER counts only if it holds what looks like a signature.
+_COPY = re.compile(r"HTTP_X_(\w+_)?AUTHORIZATION")
+_USERS = ("REMOTE_USER", "REDIRECT_REMOTE_USER")
+_SIGNATURE = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}")
+_ROUTES = {
+    "Apache mod_proxy_fcgi": (
+        ': add `ProxyFCGISetEnvIf "true" PATH_INFO "%{reqenv:SCRIPT_NAME}"` and '
+        '`ProxyFCGISetEnvIf "true" SCRIPT_NAME ""`'
+    ),
+    "Apache mod_proxy_scgi": ": use mod_proxy_fcgi, mod_proxy_http or mod_wsgi instead",
+    "nginx": ': add `fastcgi_param SCRIPT_NAME "";` and `fastcgi_param PATH_INFO $fastcgi_script_name;`',
+}
 
 
 def _text(environ: WSGIEnvironment, key: str) -> str:
@@ -49,14 +62,19 @@ def _proxied(scheme: str) -> Recognise:
     return lambda environ: _text(environ, "SCRIPT_FILENAME").startswith(f"proxy:{scheme}:")
 
 
-def _apache_flup(environ: WSGIEnvironment) -> bool:
-    module = type(environ.get("wsgi.input")).__module__
-    return "Apache" in _text(environ, "SERVER_SOFTWARE") and module.startswith(("flup", "flipflop"))
+def _input(*modules: str) -> Recognise:
+    return lambda environ: type(environ.get("wsgi.input")).__module__.startswith(modules)
 
 
-def _apache_cgi(environ: WSGIEnvironment) -> bool:
-    return "Apache" in _text(environ, "SERVER_SOFTWARE") and "GATEWAY_INTERFACE" in environ
+def _both(one: Recognise, other: Recognise) -> Recognise:
+    return lambda environ: one(environ) and other(environ)
 
+
+def _ajp(environ: WSGIEnvironment) -> bool:
+    return any(key.startswith("AJP_") for key in environ)
+
+
+_apache = _software("Apache")
 
 # Name, how to recognise it, what to do about a missing header; the first that fits counts.
 _SERVERS: tuple[tuple[str, Recognise, str], ...] = (
@@ -66,8 +84,10 @@ _SERVERS: tuple[tuple[str, Recognise, str], ...] = (
     ("Apache mod_proxy_scgi", _proxied("scgi"), _CGI),
     ("Apache mod_proxy_uwsgi", _proxied("uwsgi"), _PASSES),
     ("uWSGI", _key("uwsgi.version"), _PASSES),
-    ("Apache mod_fcgid", _software("mod_fcgid"), _FCGID),
-    ("Apache mod_fcgid", _apache_flup, _FCGID),
+    # Apache names mod_fcgid wherever it is loaded, so in front of a CGI program too.
+    ("Apache CGI", _both(_apache, lambda environ: environ.get("wsgi.run_once") is True), _CGI),
+    ("Apache mod_fcgid", _both(_apache, _software("mod_fcgid")), _FCGID),
+    ("Apache mod_fcgid", _both(_apache, _input("flup", "flipflop")), _FCGID),
     ("gunicorn", _key("gunicorn.socket"), _PASSES),
     ("waitress", _key("waitress.client_disconnected"), _PASSES),
     ("werkzeug", _key("werkzeug.socket"), _PASSES),
@@ -79,11 +99,15 @@ _SERVERS: tuple[tuple[str, Recognise, str], ...] = (
     ("gevent", _software("gevent"), _PASSES),
     ("granian", _software("Granian"), _PASSES),
     ("Rocket", _software("Rocket"), _PASSES),
+    ("Twisted", _input("twisted."), _PASSES),
+    ("Django's runserver", _both(_software("WSGIServer"), _input("django.")), _PASSES),
     ("wsgiref", _software("WSGIServer"), _PASSES),
     ("lighttpd", _software("lighttpd"), _PASSES),
     ("nginx", _software("nginx"), _PASSES),
     ("Caddy", _software("Caddy"), _PASSES),
-    ("Apache CGI", _apache_cgi, _CGI),
+    ("Apache CGI", _both(_apache, _key("GATEWAY_INTERFACE")), _CGI),
+    ("an SCGI gateway", _key("SCGI"), _PASSES),
+    ("an AJP gateway", _ajp, _PASSES),
 )
 
 
@@ -97,7 +121,8 @@ def missing_authorization(environ: WSGIEnvironment) -> str:
     if not environ.get("HTTP_X_OSS_PUB_KEY_URL"):
         return "neither header of OSS is here: this is no callback of OSS, or a proxy keeps only the headers it knows"
     name, cure = _server(environ)
-    found = [*_ignored(environ), *_copies(environ)]
+    copies = _copies(environ)
+    found = [*_ignored(environ, (*AUTHORIZATION_KEYS, *copies)), *_usable(environ, copies)]
     if not found and cure is not _PASSES and "SCRIPT_URL" in environ:
         found.append(
             "mod_rewrite runs here but no rule sets it: rules of the main server are not inherited by a <VirtualHost>, "
@@ -106,35 +131,50 @@ def missing_authorization(environ: WSGIEnvironment) -> str:
     return "; ".join([f"the server is {name}: {cure}", *found])
 
 
-def several_values(environ: WSGIEnvironment) -> str:
-    """Say what may have made more than one text of the header."""
+def missing_key_url(environ: WSGIEnvironment) -> str:
+    """Say why there may be an Authorization without ``x-oss-pub-key-url``."""
     return (
-        f"the server is {server_name(environ)}: look for a proxy or a rule that adds Authorization to what came, "
-        "or puts a scheme such as Basic before it; OSS sends it once and bare"
+        f"the server is {server_name(environ)}, and no server withholds x-oss-pub-key-url by itself: this is no "
+        "callback of OSS, or a proxy keeps only the headers it knows"
+    )
+
+
+def several_values(environ: WSGIEnvironment) -> str:
+    """Say what may have made more than one text of a header."""
+    return (
+        f"the server is {server_name(environ)}: look for a proxy or a rule that adds the header to what came, or puts "
+        "a scheme such as Basic before it; OSS sends it once and bare"
     )
 
 
 def wrong_signature(environ: WSGIEnvironment) -> str:
     """Say where the signed target was taken from, and whether it fits the rest of the environ."""
     key = raw_target(environ)[0]
+    name = server_name(environ)
     if key is None:
         return (
-            f"the target was rebuilt from PATH_INFO, for {server_name(environ)} gives no raw one: '//', dot segments "
+            f"the target was rebuilt from PATH_INFO, for {name} gives no raw one: '//', dot segments "
             "and '%2F' are lost then; choose a callback path without them"
         )
-    target = _plain(unquote_to_bytes(request_target(environ).partition(b"?")[0]))
-    path = decoded_path(environ)
-    # Some gateways leave PATH_INFO encoded; behind a front controller SCRIPT_NAME has that one's own name.
-    fits = target.endswith((_plain(path), _plain(unquote_to_bytes(path)))) or "REDIRECT_URL" in environ
-    if fits:
+    if _fits(environ):
         return (
-            f"the target was taken from {key} and fits PATH_INFO: if a proxy in front strips, adds or re-encodes "
-            "a part of the path, say the public URL in OSS_CALLBACK_URL"
+            f"the server is {name}, the target was taken from {key} and fits PATH_INFO: if a proxy in front strips or "
+            "adds a prefix, merges '//' or re-encodes the path or the query, that explains it: say the public URL in "
+            "OSS_CALLBACK_URL"
         )
     return (
-        f"{key} and SCRIPT_NAME + PATH_INFO are not of one path, so {server_name(environ)} or what is before it has "
-        "moved one of them; the target is taken from the former"
+        f"the server is {name}, and {key}, from which the target was taken, and SCRIPT_NAME + PATH_INFO are not of one "
+        f"path: routing by PATH_INFO is broken here{_ROUTES.get(name, '')}"
     )
+
+
+def _fits(environ: WSGIEnvironment) -> bool:
+    """Tell whether the decoded target ends in SCRIPT_NAME + PATH_INFO, which some gateways leave encoded."""
+    target = _plain(unquote_to_bytes(request_target(environ).partition(b"?")[0]))
+    paths = [decoded_path(environ)]
+    if "REDIRECT_URL" in environ:  # behind a front controller SCRIPT_NAME has that one's own name
+        paths.append(decoded_path({**environ, "SCRIPT_NAME": ""}))
+    return any(target.endswith((_plain(path), _plain(unquote_to_bytes(path)))) for path in paths)
 
 
 def _server(environ: WSGIEnvironment) -> tuple[str, str]:
@@ -146,10 +186,16 @@ def _server(environ: WSGIEnvironment) -> tuple[str, str]:
     return "an unknown server", _PASSES
 
 
-def _ignored(environ: WSGIEnvironment) -> Iterator[str]:
-    for key in AUTHORIZATION_KEYS:
+def _copies(environ: WSGIEnvironment) -> list[str]:
+    """Name the keys outside the known ones in which a rule or a proxy may have put the value."""
+    users = [key for key in _USERS if _SIGNATURE.fullmatch(_text(environ, key).strip())]
+    return [*sorted(key for key in environ if _COPY.fullmatch(key)), *users]
+
+
+def _ignored(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
+    for key in keys:
         value = environ.get(key)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or is_usable(value):
             continue
         if not value.strip():
             yield (
@@ -162,9 +208,9 @@ def _ignored(environ: WSGIEnvironment) -> Iterator[str]:
             yield f"{key} holds `(null)` or an unexpanded $n: RequestHeader needs `env=VAR` beside %{{VAR}}e"
 
 
-def _copies(environ: WSGIEnvironment) -> Iterator[str]:
-    for key in _COPIES:
-        if environ.get(key):
+def _usable(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
+    for key in keys:
+        if is_usable(_text(environ, key)):
             yield (
                 f"a value is in {key}: if your front server sets that header for every request, trust it with "
                 f"AuthorizationPassthrough(app, trusted_keys=[{key!r}])"

@@ -32,16 +32,20 @@ _CHUNK = 65536
 def authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> tuple[str, str] | None:
     """Give the environ key that holds a usable Authorization, and its value without blanks around it.
 
-    Usable is a text that is not empty and not something that a server's configuration failed to expand:
-    ``(null)``, ``$1``, ``%{...}``. The keys of ``trusted_keys`` come last.
+    Not usable are blanks, and what a server's configuration failed to expand: ``(null)``, ``$1``, ``%{...}``.
+    The keys of ``trusted_keys`` come last.
     """
     for key in (*AUTHORIZATION_KEYS, *trusted_keys):
         value = environ.get(key)
-        if isinstance(value, str):
-            value = value.strip(_BLANKS)
-            if value and not _UNEXPANDED.fullmatch(value) and "%{" not in value:
-                return key, value
+        if isinstance(value, str) and is_usable(value):
+            return key, value.strip(_BLANKS)
     return None
+
+
+def is_usable(value: str) -> bool:
+    """Tell whether a value may be an Authorization: not blank, and no text that a configuration failed to expand."""
+    value = value.strip(_BLANKS)
+    return bool(value) and not _UNEXPANDED.fullmatch(value) and "%{" not in value
 
 
 def request_target(environ: WSGIEnvironment) -> bytes:
@@ -50,15 +54,14 @@ def request_target(environ: WSGIEnvironment) -> bytes:
     The first of ``RAW_URI``, ``REQUEST_URI``, ``asgi.scope`` and ``RAW_PATH_INFO`` counts, for PATH_INFO is decoded,
     and merged or cut by many servers; without any of them the target is rebuilt from SCRIPT_NAME and PATH_INFO.
     """
-    query = _bytes(environ.get("QUERY_STRING") or "")
     key, raw = raw_target(environ)
+    target = _without_authority(raw)
     if key is None:
-        raw = quote_from_bytes(_without_authority(raw), safe="/!$&'()*+,:;=@~").encode()
-    else:
-        raw = _without_authority(raw.partition(b"#")[0])
-    if query and b"?" not in raw:
-        raw += b"?" + query
-    return raw
+        target = quote_from_bytes(target, safe="/!$&'()*+,:;=@~").encode()
+    query = _bytes(environ.get("QUERY_STRING") or "")
+    if query and b"?" not in target:
+        target += b"?" + query
+    return target.partition(b"#")[0]
 
 
 def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
@@ -69,7 +72,7 @@ def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
     scope = environ.get("asgi.scope")
     if isinstance(scope, dict) and scope.get("raw_path"):
         query = scope.get("query_string") or b""
-        return "asgi.scope", scope["raw_path"] + (b"?" + query if query else b"")
+        return "asgi.scope", scope["raw_path"].partition(b"?")[0] + (b"?" + query if query else b"")
     if environ.get("RAW_PATH_INFO"):
         return "RAW_PATH_INFO", _bytes(environ["RAW_PATH_INFO"])
     return None, decoded_path(environ)
@@ -77,13 +80,19 @@ def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
 
 def decoded_path(environ: WSGIEnvironment) -> bytes:
     """Give SCRIPT_NAME and PATH_INFO, joined."""
-    return _bytes(f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}")
+    text = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
+    return text.encode("utf-8", "surrogateescape") if _decodes_utf_8(environ) else _bytes(text)
+
+
+def _decodes_utf_8(environ: WSGIEnvironment) -> bool:
+    """Tell Paste and Rocket, whose PATH_INFO is real Unicode against PEP 3333: there even ``é`` is two bytes."""
+    return "paste.httpserver.thread_pool" in environ or str(environ.get("SERVER_SOFTWARE")).startswith("Rocket")
 
 
 def _bytes(text: str) -> bytes:
     try:
         return text.encode("latin-1")
-    except UnicodeEncodeError:  # a server that decodes as UTF-8, against PEP 3333
+    except UnicodeEncodeError:  # a text that the server decoded as UTF-8
         return text.encode("utf-8", "surrogateescape")
 
 
@@ -125,8 +134,9 @@ def _read(stream: object, size: int) -> bytes:
     while len(data) < size:
         try:
             piece = stream.read(min(_CHUNK, size - len(data)))  # type: ignore[attr-defined]
-        except OSError:
-            break
+        except Exception as error:  # OSError, but flup's is EOFError, and for chunks gunicorn and cheroot have others
+            hint = f"the body is shorter than announced: {type(error).__name__} while it was read"
+            raise MalformedCallbackError("body_truncated", hint) from error
         if not piece:
             break
         data += piece

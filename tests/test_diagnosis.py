@@ -8,7 +8,13 @@ import pytest
 import webtest
 
 from oss_wsgi import CallbackGuard, CallbackVerifier
-from oss_wsgi.diagnosis import missing_authorization, server_name, several_values, wrong_signature
+from oss_wsgi.diagnosis import (
+    missing_authorization,
+    missing_key_url,
+    server_name,
+    several_values,
+    wrong_signature,
+)
 from oss_wsgi.testing import CallbackSigner
 
 URL = {"HTTP_X_OSS_PUB_KEY_URL": "c3dvcmRmaXNo"}
@@ -17,11 +23,12 @@ APACHE = {"SERVER_SOFTWARE": "Apache/2.4.71 (Debian)", "GATEWAY_INTERFACE": "CGI
 MOD_WSGI = {"mod_wsgi.version": (5, 0)}
 
 
-class FlupStream:
-    """Stands for flup's input stream, which is known by its module."""
+SIGNATURE = "swordfish" * 9 + "AAAAA=="
 
 
-FlupStream.__module__ = "flup.server.fcgi_base"
+def stream_of(module: str) -> Any:
+    """Give an input stream that is known by the module of its class."""
+    return type("InputStream", (), {"__module__": module})()
 
 
 @pytest.mark.parametrize(
@@ -30,8 +37,14 @@ FlupStream.__module__ = "flup.server.fcgi_base"
         ({**MOD_WSGI, "mod_wsgi.process_group": "app"}, "mod_wsgi (daemon)", "WSGIPassAuthorization On"),
         ({**APACHE, **MOD_WSGI, "mod_wsgi.process_group": ""}, "(embedded)", "WSGIPassAuthorization On"),
         ({**APACHE, "wsgi.run_once": True}, "Apache CGI", "CGIPassAuth On"),
-        ({**APACHE, "wsgi.input": FlupStream()}, "mod_fcgid", "FcgidPassHeader Authorization"),
+        ({**APACHE, "wsgi.input": stream_of("flup.server.fcgi_base")}, "mod_fcgid", "FcgidPassHeader Authorization"),
         ({"SERVER_SOFTWARE": "Apache/2.4 mod_fcgid/2.3.9"}, "mod_fcgid", "FcgidPassHeader Authorization"),
+        ({**APACHE, "wsgi.input": stream_of("flipflop")}, "mod_fcgid", "FcgidPassHeader Authorization"),
+        (
+            {**APACHE, "SERVER_SOFTWARE": "Apache/2.4 mod_fcgid/2.3.9", "wsgi.run_once": True},
+            "Apache CGI",
+            "CGIPassAuth On",
+        ),
         ({**APACHE, "SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/x"}, "mod_proxy_fcgi", "CGIPassAuth On"),
         ({**APACHE, "SCRIPT_FILENAME": "proxy:scgi://127.0.0.1:9000/x"}, "mod_proxy_scgi", "SetEnvIf"),
         ({**APACHE, "SCRIPT_FILENAME": "proxy:uwsgi://h/", "uwsgi.version": b"2"}, "mod_proxy_uwsgi", "proxy in front"),
@@ -44,7 +57,23 @@ FlupStream.__module__ = "flup.server.fcgi_base"
         ({"SERVER_SOFTWARE": "Cheroot/11"}, "cheroot", "proxy in front"),
         ({"SERVER_SOFTWARE": "nginx/1.26"}, "nginx", "proxy in front"),
         ({"SERVER_SOFTWARE": "lighttpd/1.4"}, "lighttpd", "proxy in front"),
-        ({}, "an unknown server", "proxy in front"),
+        ({"SERVER_SOFTWARE": "Caddy/2.6"}, "Caddy", "proxy in front"),
+        ({"SERVER_SOFTWARE": "Granian"}, "granian", "proxy in front"),
+        ({"SERVER_SOFTWARE": "gevent/26"}, "gevent", "proxy in front"),
+        ({"SERVER_SOFTWARE": "Rocket3 2026"}, "Rocket", "proxy in front"),
+        ({"werkzeug.socket": None}, "werkzeug", "proxy in front"),
+        ({"eventlet.input": None}, "eventlet", "proxy in front"),
+        ({"paste.httpserver.thread_pool": None}, "Paste", "proxy in front"),
+        ({"aiohttp.request": None}, "aiohttp", "proxy in front"),
+        ({"wsgi.input": stream_of("twisted.web.wsgi")}, "Twisted", "proxy in front"),
+        (
+            {"SERVER_SOFTWARE": "WSGIServer/0.2", "wsgi.input": stream_of("django.core.handlers.wsgi")},
+            "Django's runserver",
+            "proxy in front",
+        ),
+        ({"SCGI": "1"}, "an SCGI gateway", "proxy in front"),
+        ({"AJP_LOCAL_ADDR": "127.0.0.1"}, "an AJP gateway", "proxy in front"),
+        ({}, "an unknown server", "proxy_set_header Authorization $http_authorization;"),
     ],
 )
 def test_the_server_is_named_with_its_cure(environ: dict[str, Any], name: str, cure: str) -> None:
@@ -64,6 +93,12 @@ def test_the_server_is_named_with_its_cure(environ: dict[str, Any], name: str, c
         ({"HTTP_AUTHORIZATION": "%{HTTP:Authorization}"}, "SetEnv does not expand it, use SetEnvIf"),
         ({"X_HTTP_AUTHORIZATION": "(null)"}, "X_HTTP_AUTHORIZATION holds `(null)`"),
         ({"HTTP_X_AUTHORIZATION": "swordfish"}, "trusted_keys=['HTTP_X_AUTHORIZATION']"),
+        ({"HTTP_X_HTTP_AUTHORIZATION": "swordfish"}, "trusted_keys=['HTTP_X_HTTP_AUTHORIZATION']"),
+        ({"HTTP_X_ORIGINAL_AUTHORIZATION": "swordfish"}, "trusted_keys=['HTTP_X_ORIGINAL_AUTHORIZATION']"),
+        ({"HTTP_X_AUTHORIZATION": "(null)"}, "HTTP_X_AUTHORIZATION holds `(null)`"),
+        ({"HTTP_X_AUTHORIZATION": ""}, "a rule sets HTTP_X_AUTHORIZATION, but it is empty"),
+        ({"REMOTE_USER": SIGNATURE}, "trusted_keys=['REMOTE_USER']"),
+        ({"REDIRECT_REMOTE_USER": SIGNATURE}, "trusted_keys=['REDIRECT_REMOTE_USER']"),
         ({**APACHE, "SCRIPT_URL": "/x"}, "not inherited by a <VirtualHost>"),
     ],
 )
@@ -73,8 +108,26 @@ def test_what_stands_in_the_way_is_said(environ: dict[str, Any], said: str) -> N
     assert "swordfish" not in sentence
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [{"REMOTE_USER": "eric"}, {"HTTP_X_AUTHORIZATION": "(null)"}, {"HTTP_HTTP_AUTHORIZATION": SIGNATURE}],
+)
+def test_what_is_no_copy_of_the_value_is_not_offered(environ: dict[str, Any]) -> None:
+    assert "trusted_keys" not in missing_authorization({**URL, **environ})
+
+
+def test_mod_rewrite_is_not_blamed_where_something_else_explains_it() -> None:
+    assert "VirtualHost" not in missing_authorization({**URL, **APACHE, "SCRIPT_URL": "/", "HTTP_AUTHORIZATION": ""})
+    assert "VirtualHost" not in missing_authorization({**URL, "gunicorn.socket": None, "SCRIPT_URL": "/"})
+
+
 def test_without_either_header_it_is_no_callback() -> None:
     assert "no callback of OSS" in missing_authorization({"mod_wsgi.version": (5, 0)})
+
+
+def test_without_the_key_url_the_server_is_not_to_blame() -> None:
+    assert "waitress" in missing_key_url({"waitress.client_disconnected": None})
+    assert "no callback of OSS" in missing_key_url({})
 
 
 def test_a_header_in_several_pieces_is_explained() -> None:
@@ -94,7 +147,28 @@ def test_a_header_in_several_pieces_is_explained() -> None:
             "fits PATH_INFO",
             id="a front controller",
         ),
+        pytest.param(
+            {"REQUEST_URI": "/b", "SCRIPT_NAME": "/app.wsgi", "PATH_INFO": "/a", "REDIRECT_URL": "/a"},
+            "not of one path",
+            id="a front controller of another path",
+        ),
+        pytest.param({"RAW_URI": "/a", "gunicorn.socket": None}, "the server is gunicorn", id="the server's name"),
         pytest.param({"REQUEST_URI": "/other", "PATH_INFO": "/a"}, "not of one path", id="moved"),
+        pytest.param(
+            {"REQUEST_URI": "/a%20b/c", "SCRIPT_NAME": "/a b/c", "PATH_INFO": "c", "SERVER_SOFTWARE": "nginx/1.26.3"},
+            "fastcgi_param PATH_INFO $fastcgi_script_name;",
+            id="nginx and flup",
+        ),
+        pytest.param(
+            {
+                "REQUEST_URI": "/a%20b/c",
+                "SCRIPT_NAME": "/a b/c",
+                "PATH_INFO": "c",
+                "SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/a%20b/c",
+            },
+            'ProxyFCGISetEnvIf "true" PATH_INFO "%{reqenv:SCRIPT_NAME}"',
+            id="mod_proxy_fcgi and flup",
+        ),
         pytest.param(
             {"REQUEST_URI": "/a%20b/c", "SCRIPT_NAME": "/a b/c", "PATH_INFO": "c"}, "not of one path", id="flup"
         ),

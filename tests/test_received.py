@@ -32,6 +32,15 @@ RAW = "/a%20b/%E4%B8%AD+c/callback?x=1&y=%2F%20z&empty="
             RAW,
             id="uvicorn with a2wsgi",
         ),
+        pytest.param(
+            {"asgi.scope": {"raw_path": RAW.encode(), "query_string": QUERY.encode()}},
+            RAW,
+            id="a query in raw_path too",
+        ),
+        pytest.param({"RAW_URI": "/a%23b#part?x", "QUERY_STRING": "x"}, "/a%23b", id="a question mark in the fragment"),
+        pytest.param({"RAW_PATH_INFO": "/a", "QUERY_STRING": "x=1#part"}, "/a?x=1", id="a fragment in the query"),
+        pytest.param({"PATH_INFO": "/a#b", "QUERY_STRING": "x=1#part"}, "/a%23b?x=1", id="the same, rebuilt"),
+        pytest.param({"REQUEST_URI": "http://app.example.com#part"}, "/", id="absolute with a fragment alone"),
         pytest.param({"REQUEST_URI": "/callback?", "QUERY_STRING": ""}, "/callback?", id="a lone question mark"),
         pytest.param({"REQUEST_URI": "http://app.example.com", "PATH_INFO": "/"}, "/", id="absolute without a path"),
         pytest.param({"SCRIPT_NAME": "/oss", "PATH_INFO": ""}, "/oss", id="rebuilt from the mount alone"),
@@ -50,6 +59,12 @@ def test_without_a_raw_target_it_is_rebuilt_so_that_it_decodes_to_the_same() -> 
 def test_a_path_in_real_unicode_is_read_as_utf_8() -> None:
     assert request_target({"SCRIPT_NAME": "", "PATH_INFO": "/中 +", "QUERY_STRING": ""}) == b"/%E4%B8%AD%20+"
     assert request_target({"REQUEST_URI": "/中"}) == "/中".encode()
+
+
+@pytest.mark.parametrize("server", [{"paste.httpserver.thread_pool": None}, {"SERVER_SOFTWARE": "Rocket3 20260526.0"}])
+def test_where_the_server_decodes_utf_8_a_latin_letter_is_two_bytes(server: dict[str, Any]) -> None:
+    assert request_target({**server, "PATH_INFO": "/café"}) == b"/caf%C3%A9"
+    assert request_target({"PATH_INFO": "/café"}) == b"/caf%E9"
 
 
 def test_wsgiref_puts_an_absolute_form_into_path_info() -> None:
@@ -104,13 +119,21 @@ def test_a_body_shorter_than_its_length_is_malformed() -> None:
         body(environ_with(b"hell", CONTENT_LENGTH="5"), 64)
 
 
-def test_a_connection_that_breaks_is_a_short_body() -> None:
+@pytest.mark.parametrize("error", [ConnectionResetError, EOFError, ValueError, KeyError])
+@pytest.mark.parametrize(
+    "length", [{"CONTENT_LENGTH": "5"}, {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}]
+)
+def test_a_connection_that_breaks_is_a_short_body_whatever_the_server_raises(
+    error: type[Exception], length: dict[str, Any]
+) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
-            raise ConnectionResetError
+            raise error("swordfish")
 
-    with pytest.raises(MalformedCallbackError, match="shorter"):
-        body({"wsgi.input": Broken(), "CONTENT_LENGTH": "5"}, 64)
+    with pytest.raises(MalformedCallbackError, match="shorter") as caught:
+        body({"wsgi.input": Broken(), **length}, 64)
+    assert error.__name__ in caught.value.hint
+    assert "swordfish" not in caught.value.hint
 
 
 @pytest.mark.parametrize(
