@@ -30,9 +30,10 @@ class Grant:
     bytes. ``content_types``: the types allowed; None is the settings' list, an empty one any. ``expires``: seconds.
 
     Further fields that the form then carries, all pinned, and only when the object's name is exact (with ``key``, or
-    when the request gives a ``filename``): ``acl``, ``storage_class``, ``forbid_overwrite`` (on unless False),
-    ``content_disposition`` (None: ``attachment`` unless the type is known and no browser runs it; "" for none),
-    ``metadata`` (``x-oss-meta-*`` by name), ``custom`` (``x:`` callback variables by name, which the browser sees).
+    when the request gives a ``filename``): ``acl`` (the bucket's, unless given), ``storage_class``,
+    ``forbid_overwrite`` (on unless False), ``content_disposition`` (None: ``attachment`` unless the type is known and
+    no browser runs it; "" for none), ``metadata`` (``x-oss-meta-*`` by name), ``custom`` (``x:`` callback variables by
+    name, which the browser sees).
 
     ``data``: a small mapping of your own, JSON of at most 1,024 bytes; it comes back as ``Upload.data``, sealed on the
     way, so that the browser can neither read nor change it.

@@ -249,12 +249,14 @@ def _check_type(content_type: str | None, types: Sequence[str]) -> str | None:
 
 def _exact_fields(grant: Grant, content_type: str | None) -> dict[str, str]:
     """Give the further fields of a form whose object name is exact."""
-    fields = {"x-oss-forbid-overwrite": "true" if grant.forbid_overwrite else "false"}
+    fields = {
+        "x-oss-forbid-overwrite": "true" if grant.forbid_overwrite else "false",
+        # "default" is what counts without the field, but a browser could add another one to a form that lacks it.
+        "x-oss-object-acl": grant.acl or "default",
+    }
     if content_type is not None:
         # x-oss-content-type wins over the part's type and over Content-Type (P§2.3); $content-type reads the latter.
         fields |= {"x-oss-content-type": content_type, "Content-Type": content_type}
-    if grant.acl is not None:
-        fields["x-oss-object-acl"] = grant.acl
     if grant.storage_class is not None:
         fields["x-oss-storage-class"] = grant.storage_class
     disposition = grant.content_disposition

@@ -216,6 +216,13 @@ def test_what_a_browser_would_run_is_for_downloading_unless_the_grant_says_other
     assert_every_field_is_pinned(form)
 
 
+def test_the_acl_of_an_exact_form_is_pinned_so_that_no_browser_adds_one() -> None:
+    for grant, acl in ((Grant(), "default"), (Grant(acl="private"), "private")):
+        form = presigner().presign(grant, filename="cat.png")
+        assert ("eq", "x-oss-object-acl", acl) in conditions(form)
+    assert "x-oss-object-acl" not in presigner().presign().fields
+
+
 # Tickets
 
 
