@@ -32,6 +32,9 @@ class Upload:
 
     From our own ticket, not from the report: ``user`` and ``data`` (those of the ``Grant``), ``ticket_id``, and
     ``ticket_until`` (Unix seconds after which the same report is refused).
+
+    ``confirmed``: True when OSS itself was asked and holds exactly this object, False when it could not be asked and
+    the report was accepted all the same, None when nobody asked.
     """
 
     bucket: str | None = None
@@ -53,6 +56,7 @@ class Upload:
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     ticket_id: str | None = None
     ticket_until: int | None = None
+    confirmed: bool | None = None
 
     @classmethod
     def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:
