@@ -1,6 +1,7 @@
 """Says why a callback's header, path or body did not survive its way here, and the line that mends it.
 
 Key names only, never values: some servers put secrets, or their whole process environment, into the environ.
+No text holds a ``'``: beside the ``"`` of configuration lines the log would escape it.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ _SERVERS: tuple[tuple[str, Recognise, str], ...] = (
     ("granian", _software("Granian"), _PASSES),
     ("Rocket", _software("Rocket"), _PASSES),
     ("Twisted", _input("twisted."), _PASSES),
-    ("Django's runserver", _both(_software("WSGIServer"), _input("django.")), _PASSES),
+    ("Django runserver", _both(_software("WSGIServer"), _input("django.")), _PASSES),
     ("wsgiref", _software("WSGIServer"), _PASSES),
     ("lighttpd", _software("lighttpd"), _PASSES),
     ("nginx", _software("nginx"), _PASSES),
@@ -153,13 +154,13 @@ def wrong_signature(environ: WSGIEnvironment) -> str:
     name = server_name(environ)
     if key is None:
         return (
-            f"the target was rebuilt from PATH_INFO, for {name} gives no raw one: '//', dot segments "
-            "and '%2F' are lost then; choose a callback path without them"
+            f"the target was rebuilt from PATH_INFO, for {name} gives no raw one: `//`, dot segments "
+            "and `%2F` are lost then; choose a callback path without them"
         )
     if _fits(environ):
         return (
             f"the server is {name}, the target was taken from {key} and fits PATH_INFO: if a proxy in front strips or "
-            "adds a prefix, merges '//' or re-encodes the path or the query, that explains it: say the public URL in "
+            "adds a prefix, merges `//` or re-encodes the path or the query, that explains it: say the public URL in "
             "OSS_CALLBACK_URL"
         )
     return (
@@ -213,7 +214,7 @@ def _usable(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
         if is_usable(_text(environ, key)):
             yield (
                 f"a value is in {key}: if your front server sets that header for every request, trust it with "
-                f"AuthorizationPassthrough(app, trusted_keys=[{key!r}])"
+                f'AuthorizationPassthrough(app, trusted_keys=["{key}"])'
             )
 
 
