@@ -21,6 +21,13 @@ class AuthorizationPassthrough:
 
         application = AuthorizationPassthrough(application)
 
+    It knows nothing of OSS. Flask-HTTPAuth, for one, then sees the password or the token that a browser sent, and
+    so does Django REST framework around ``get_wsgi_application()``:
+
+        app = flask.Flask(__name__)
+        auth = flask_httpauth.HTTPBasicAuth()  # or HTTPTokenAuth, for Bearer
+        app.wsgi_app = AuthorizationPassthrough(app.wsgi_app)
+
     A usable ``HTTP_AUTHORIZATION`` is never touched. Where another key gave the value,
     ``environ["oss_wsgi.authorization_source"]`` names it.
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import flask
 import pytest
 import webtest
+from flask_httpauth import HTTPBasicAuth, HTTPTokenAuth, MultiAuth
 
 from oss_wsgi import AuthorizationPassthrough
+
+from ..recorded.ways import BODY, CALLBACKS, Recorded
 
 BARE = "kQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVg="
 
@@ -105,14 +109,54 @@ def test_a_text_for_the_trusted_keys_is_refused() -> None:
         AuthorizationPassthrough(lambda environ, start_response: [], trusted_keys="HTTP_X_AUTHORIZATION")
 
 
-def test_it_serves_an_application_with_basic_authentication() -> None:
-    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        scheme, _, text = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        user = base64.b64decode(text).decode().partition(":")[0] if scheme == "Basic" else "nobody"
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [user.encode()]
+def site() -> flask.Flask:
+    """Make an application that knows nothing of this package: Flask-HTTPAuth checks a password or a token."""
+    app = flask.Flask(__name__)
+    basic, token = HTTPBasicAuth(), HTTPTokenAuth(scheme="Bearer")
+    basic.verify_password(lambda user, password: user if (user, password) == ("eric", "sword:fish") else None)
+    token.verify_token(lambda text: "robot" if text == "abc.def_123" else None)
+    both = MultiAuth(basic, token)
 
-    client = webtest.TestApp(AuthorizationPassthrough(app))
-    hidden = {"REDIRECT_HTTP_AUTHORIZATION": "Basic " + base64.b64encode(b"eric:secret").decode()}
-    assert client.get("/", extra_environ=hidden).text == "eric"
-    assert client.get("/").text == "nobody"
+    @app.post("/<path:path>")
+    @both.login_required
+    def who(path: str) -> Any:
+        return str(both.current_user())
+
+    return app
+
+
+def credentials(text: str) -> str:
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+GIVEN = [recorded for recorded in CALLBACKS if recorded.family == "recipes" and "{A}" in recorded.values.values()]
+TRUSTED = ("HTTP_X_AUTHORIZATION", "REMOTE_USER")
+
+
+@pytest.mark.parametrize("recorded", GIVEN, ids=str)
+def test_an_application_with_flask_httpauth_works_under_apaches_recipes(recorded: Recorded) -> None:
+    trusted = [key for key in TRUSTED if key in recorded.values]
+    bare = webtest.TestApp(site())
+    helped = webtest.TestApp(AuthorizationPassthrough(site(), trusted_keys=trusted))
+
+    def post(client: webtest.TestApp, value: str) -> Any:
+        # Not the path, which flup may break.
+        own = ("wsgi.input", "SCRIPT_NAME", "PATH_INFO")
+        environ = {key: text for key, text in recorded.environ(a=value).items() if key not in own}
+        return client.post("/who", BODY, extra_environ=environ, expect_errors=True)
+
+    assert post(helped, credentials("eric:sword:fish")).text == "eric"
+    assert post(helped, "Bearer abc.def_123").text == "robot"
+    for wrong in (credentials("eric:guess"), "Bearer abc", credentials("robot:abc.def_123"), BARE):
+        response = post(helped, wrong)
+        assert response.status_int == 401
+        assert "WWW-Authenticate" in response.headers
+    without = 200 if recorded.values.get("HTTP_AUTHORIZATION") == "{A}" else 401
+    assert post(bare, credentials("eric:sword:fish")).status_int == without
+
+
+def test_without_credentials_the_application_refuses_as_before() -> None:
+    client = webtest.TestApp(AuthorizationPassthrough(site()))
+    assert client.post("/a", expect_errors=True).status_int == 401
+    spoofed = {"X-Authorization": credentials("eric:sword:fish"), "Redirect-Http-Authorization": "Bearer abc.def_123"}
+    assert client.post("/a", headers=spoofed, expect_errors=True).status_int == 401
