@@ -1,6 +1,7 @@
 """GetObject and HeadObject, for anybody: the real OSS wants a signature unless the bucket is public to read.
 
-Anonymous reading is what lets the demonstration page show what it stored.
+Anonymous reading is what lets the demonstration page show what it stored; a signature that comes is checked all the
+same, and before.
 """
 
 from __future__ import annotations

@@ -51,9 +51,9 @@ def _check_v1(fields: Mapping[str, str], account: Account) -> None:
         raise invalid_argument("Post request signature is empty.", "0002-00000704")
     if not policy:
         raise invalid_policy("The policy is empty.", "0006-00000205")
-    _check_access_key(access_key_id, fields, account)
+    check_access_key(access_key_id, fields.get("x-oss-security-token"), account)
     digest = hmac.digest(account.access_key_secret.encode(), policy.encode(), "sha1")
-    _compare(base64.b64encode(digest).decode(), signature, access_key_id, policy)
+    compare(base64.b64encode(digest).decode(), signature, access_key_id, policy, "0002-00000705")
 
 
 def _check_v4(fields: Mapping[str, str], account: Account, region: str, now: float) -> None:
@@ -69,11 +69,15 @@ def _check_v4(fields: Mapping[str, str], account: Account, region: str, now: flo
     if not date:
         raise invalid_argument("Post request x-oss-date is empty.", name="x-oss-date")
     _check_date(date, day, now)
-    _check_access_key(access_key_id, fields, account)
-    key = f"aliyun_v4{account.access_key_secret}".encode()
+    check_access_key(access_key_id, fields.get("x-oss-security-token"), account)
+    compare(sign_v4(account.access_key_secret, day, region, policy), signature, access_key_id, policy, "0002-00000705")
+
+
+def sign_v4(secret: str, day: str, region: str, text: str) -> str:
+    key = f"aliyun_v4{secret}".encode()
     for part in (day, region, "oss", "aliyun_v4_request"):
         key = hmac.digest(key, part.encode(), hashlib.sha256)
-    _compare(hmac.digest(key, policy.encode(), hashlib.sha256).hex(), signature, access_key_id, policy)
+    return hmac.digest(key, text.encode(), hashlib.sha256).hex()
 
 
 def _parse_credential(credential: str, region: str) -> tuple[str, str]:
@@ -112,8 +116,7 @@ def _check_date(date: str, day: str, now: float) -> None:
         raise OSSError(403, "RequestTimeTooSkewed", message, "0002-00000709")
 
 
-def _check_access_key(access_key_id: str, fields: Mapping[str, str], account: Account) -> None:
-    token = fields.get("x-oss-security-token") or None
+def check_access_key(access_key_id: str, token: str | None, account: Account) -> None:
     known = hmac.compare_digest(access_key_id.encode(), account.access_key_id.encode())
     if not known or (account.security_token and not token):
         message = "The OSS Access Key Id you provided does not exist in our records."
@@ -125,7 +128,7 @@ def _check_access_key(access_key_id: str, fields: Mapping[str, str], account: Ac
         raise OSSError(403, "InvalidSecurityToken", "The security token you provided is invalid.")
 
 
-def _compare(expected: str, provided: str, access_key_id: str, policy: str) -> None:
+def compare(expected: str, provided: str, access_key_id: str, text: str, ec: str = "") -> None:
     if hmac.compare_digest(expected.encode(), provided.encode()):
         return
     message = (
@@ -136,9 +139,9 @@ def _compare(expected: str, provided: str, access_key_id: str, policy: str) -> N
         403,
         "SignatureDoesNotMatch",
         message,
-        "0002-00000705",
+        ec,
         OSSAccessKeyId=access_key_id,
         SignatureProvided=provided,
-        StringToSign=policy,
-        StringToSignBytes=policy.encode().hex(" ").upper(),
+        StringToSign=text,
+        StringToSignBytes=text.encode().hex(" ").upper(),
     )
