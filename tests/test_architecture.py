@@ -15,7 +15,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 EDGE = ("oss_wsgi.middleware", "oss_wsgi.endpoints", "oss_wsgi.local")
-JOINTS = {"oss_wsgi", "oss_wsgi.application", "oss_wsgi.command_line", "oss_wsgi.testing"}
+JOINTS = {"oss_wsgi", "oss_wsgi.application", "oss_wsgi.command_line", "oss_wsgi.paste_deploy", "oss_wsgi.testing"}
 #: Reads and answers WSGI for middleware and endpoints both, which may not import each other.
 WSGI = {"oss_wsgi.received", "oss_wsgi.responses"}
 CORE = {name for name in MODULES if not name.startswith(EDGE)} - JOINTS
@@ -71,17 +71,30 @@ def test_the_core_knows_no_webob_no_waitress_and_no_room_above_it(name: str) -> 
     assert not imports_any(name, "webob", "waitress", *EDGE, "oss_wsgi.application", "oss_wsgi.testing")
 
 
-@pytest.mark.parametrize("name", sorted(CORE))
-def test_the_core_reads_no_environment_and_calls_no_clock(name: str) -> None:
-    module = tree(name)
-    attributes = {node.attr for node in ast.walk(module) if isinstance(node, ast.Attribute)}
-    assert not attributes & {"getenv", "environb"}
-    assert not any(
-        isinstance(node, ast.Attribute) and node.attr == "environ" and ast.unparse(node.value) == "os"
-        for node in ast.walk(module)
+def reads_the_environment(name: str) -> bool:
+    if imports_any(name, "os.environ", "os.environb", "os.getenv", "os.getenvb"):
+        return True
+    attributes = [node for node in ast.walk(tree(name)) if isinstance(node, ast.Attribute)]
+    return any(
+        node.attr in {"getenv", "getenvb", "environb"} or (node.attr == "environ" and ast.unparse(node.value) == "os")
+        for node in attributes
     )
+
+
+def test_only_what_reads_ini_files_reads_the_environment_too() -> None:
+    assert {name for name in MODULES if reads_the_environment(name)} == {"oss_wsgi.paste_deploy"}
+
+
+@pytest.mark.parametrize("name", sorted(CORE))
+def test_the_core_calls_no_clock(name: str) -> None:
+    attributes = {node.attr for node in ast.walk(tree(name)) if isinstance(node, ast.Attribute)}
     assert not imports_any(name, "time")
     assert not attributes & CLOCKS
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_nothing_needs_paste_deploy_to_be_read_by_it(name: str) -> None:
+    assert not imports_any(name, "paste")
 
 
 @pytest.mark.parametrize("name", sorted(CORE - {"oss_wsgi.fetcher"}))

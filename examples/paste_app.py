@@ -1,0 +1,32 @@
+"""The application of 2005 again, for paste.ini: PasteDeploy joins it to OSS, not a line of Python.
+
+The variables of paste.ini, and how it is served, are said there.
+"""
+
+from html import escape
+
+from oss_wsgi import Grant
+
+GUESTBOOK = []
+
+
+def make_guestbook(global_conf, title="Guest book"):
+    """The old application, as PasteDeploy has it made; it knows nothing of OSS."""
+
+    def guestbook(environ, start_response):
+        lines = "".join(f"<li>{escape(name)}, {size} bytes" for name, size in GUESTBOOK)
+        page = f"<h1>{escape(title)}</h1><ul>{lines}</ul>".encode()
+        start_response("200 OK", [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(page)))])
+        return [page]
+
+    return guestbook
+
+
+def authorize(request):
+    user = request.remote_user
+    return Grant(user=user, dir=f"users/{user}/") if user else None
+
+
+def save(upload):
+    GUESTBOOK.append((upload.object, upload.size))
+    return {"entries": len(GUESTBOOK)}

@@ -1,0 +1,434 @@
+"""What an .ini file says is what is served, and what it says wrongly is refused in words without its secrets."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webtest
+from paste.deploy import loadapp, loadfilter
+
+from oss_wsgi import paste_deploy
+from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.settings import TABLE
+from oss_wsgi.testing import CallbackSigner
+
+from .running_server import clean_environ
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "paste.ini"
+SECRET = "ExampleSecret0000000000000000A"
+ENVIRON = {
+    "OSS_BUCKET": "examplebucket",
+    "OSS_REGION": "cn-hangzhou",
+    "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
+    "OSS_ACCESS_KEY_SECRET": SECRET,
+    "OSS_CALLBACK_URL": "https://app.example.com/oss/callback",
+}
+BODY = b"filename=users%2Feric%2Fa.png&size=6&bucket=examplebucket"
+KEYS = """
+bucket = examplebucket
+region = cn-hangzhou
+access_key_id = env:OSS_ACCESS_KEY_ID
+access_key_secret = env:OSS_ACCESS_KEY_SECRET
+"""
+PAGE = f"[app:main]\nuse = egg:oss_wsgi{KEYS}"
+FILTERED = f"""
+[pipeline:main]
+pipeline = filtered inner
+
+[app:inner]
+paste.app_factory = tests.test_paste_deploy:make_echo
+
+[filter:filtered]
+use = egg:oss_wsgi{KEYS}"""
+
+
+def make_echo(global_conf: dict[str, str], **local_conf: str) -> Any:
+    """An application that tells what it was called with."""
+
+    def echo(environ: Any, start_response: Any) -> list[bytes]:
+        upload = environ.get("oss_wsgi.upload")
+        told = [local_conf.get("name", "echo"), environ["SCRIPT_NAME"], environ["PATH_INFO"]]
+        told += [environ.get("HTTP_AUTHORIZATION", ""), upload.object if upload else ""]
+        body = "|".join(told).encode()
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return echo
+
+
+def save(upload: Any) -> dict[str, Any]:
+    return {"saved": upload.object}
+
+
+NOT_CALLABLE = "a text"
+
+
+@pytest.fixture(autouse=True)
+def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in [name for name in os.environ if name.startswith(("OSS_", "ALIBABA_CLOUD_"))]:
+        monkeypatch.delenv(name)
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+class Ini:
+    """Loads what an .ini file of a test's own says, believing the callbacks of ``signer``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.signer = CallbackSigner()
+        self.file = folder / "test.ini"
+        key = folder / "key.pem"
+        key.write_text(self.signer.pem)
+        self.trust = f"trusted_keys = {self.signer.url}={key}\n"
+
+    def app(self, text: str, name: str | None = None) -> webtest.TestApp:
+        self.file.write_text(text)
+        return webtest.TestApp(loadapp(f"config:{self.file}", name=name))
+
+    def example(self, name: str) -> webtest.TestApp:
+        return self.app(EXAMPLE.read_text().replace("use = egg:oss_wsgi\n", f"use = egg:oss_wsgi\n{self.trust}"), name)
+
+    def problems(self, text: str) -> tuple[str, ...]:
+        with pytest.raises(SettingsError) as caught:
+            self.app(text)
+        return caught.value.problems
+
+    def callback(self, client: webtest.TestApp, path: str, body: bytes = BODY, **options: Any) -> webtest.TestResponse:
+        return client.post(path, body, headers=self.signer.headers(path, body), **options)
+
+
+@pytest.fixture
+def ini(tmp_path: Path) -> Ini:
+    return Ini(tmp_path)
+
+
+def test_the_example_serves_the_page_and_signs(ini: Ini) -> None:
+    client = ini.example("main")
+    assert 'data-server-url="oss/signature"' in client.get("/").text
+    assert client.get("/upload.js").content_type == "text/javascript"
+    form = client.get("/oss/signature?filename=a.png").json
+    assert form["url"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+    assert form["fields"]["x-oss-signature"]
+    assert client.get("/oss/signature?filename=a.png&size=104857601", expect_errors=True).status_int == 403
+    assert client.get("/oss/signature?filename=a.txt&content_type=text/plain", expect_errors=True).status_int == 403
+
+
+def test_the_example_believes_a_signed_callback_and_no_other(ini: Ini) -> None:
+    client = ini.example("main")
+    assert ini.callback(client, "/oss/callback").json == {"Status": "Ok"}
+    forged = CallbackSigner().headers("/oss/callback", BODY)
+    assert client.post("/oss/callback", BODY, headers=forged, expect_errors=True).status_int == 403
+
+
+def test_the_example_gives_uploads_to_an_application_of_2005(ini: Ini) -> None:
+    from examples.paste_app import GUESTBOOK
+
+    GUESTBOOK.clear()
+    client = ini.example("guestbook")
+    assert client.get("/oss/signature?filename=a.png", expect_errors=True).status_int == 403
+    form = client.get("/oss/signature?filename=a.png", extra_environ={"REMOTE_USER": "eric"}).json
+    assert form["fields"]["key"].startswith("users/eric/")
+    assert ini.callback(client, "/oss/callback").json == {"Status": "Ok", "entries": 1}
+    assert "users/eric/a.png, 6 bytes" in client.get("/").text
+
+
+def test_the_example_serves_both_side_by_side(ini: Ini) -> None:
+    client = ini.example("both")
+    assert 'data-server-url="oss/signature"' in client.get("/page/").text
+    assert client.get("/page/oss/signature?filename=a.png").json["method"] == "POST"
+    assert ini.callback(client, "/page/oss/callback").json == {"Status": "Ok"}
+    assert "<h1>Guest book</h1>" in client.get("/anything").text
+
+
+def test_pserve_serves_the_example(tmp_path: Path) -> None:
+    copy = tmp_path / "paste.ini"
+    copy.write_text(EXAMPLE.read_text().replace("127.0.0.1:8080", "127.0.0.1:0"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyramid.scripts.pserve", str(copy), "-n", "both"],
+        cwd=ROOT, env=clean_environ(**ENVIRON), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    output = url = ""
+    try:
+        while not url:
+            line = process.stdout.readline()
+            assert line, output
+            output += line
+            url = line.partition(" waitress: Serving on ")[2].strip()
+        with urllib.request.urlopen(f"{url}/page/") as page:
+            assert b'data-server-url="oss/signature"' in page.read()
+        with urllib.request.urlopen(f"{url}/") as page:
+            assert b"<h1>Guest book</h1>" in page.read()
+    finally:
+        process.send_signal(signal.SIGINT)
+        output += process.communicate(timeout=20)[0]
+    assert SECRET not in output
+
+
+def test_each_entry_point_is_a_factory_here() -> None:
+    found = {
+        (point.group, point.name, point.value)
+        for point in importlib.metadata.distribution("oss_wsgi").entry_points
+        if point.group.startswith("paste.")
+    }
+    here = "oss_wsgi.paste_deploy"
+    assert found == {
+        ("paste.app_factory", "main", f"{here}:page"),
+        ("paste.filter_app_factory", "main", f"{here}:direct_upload"),
+        ("paste.filter_app_factory", "callback_guard", f"{here}:callback_guard"),
+        ("paste.filter_factory", "authorization_passthrough", f"{here}:authorization_passthrough"),
+        ("paste.composite_factory", "dispatcher", f"{here}:dispatcher"),
+    }
+    assert all(callable(getattr(paste_deploy, value.partition(":")[2])) for _, _, value in found)
+
+
+def test_the_application_has_all_that_server_py_has_but_the_local_oss(ini: Ini) -> None:
+    lines = "prefix = /up loads\nallow_anonymous = yes\non_upload = tests.test_paste_deploy:save\n"
+    client = ini.app(PAGE + lines + ini.trust)
+    assert 'data-server-url="up%20loads/signature"' in client.get("/").text
+    assert client.get("/up%20loads/signature").json["method"] == "POST"
+    assert client.get("/oss/signature", expect_errors=True).status_int == 404
+    assert ini.callback(client, "/up%20loads/callback").json["saved"] == "users/eric/a.png"
+
+
+def test_every_setting_is_a_key_and_read_as_its_variable_is(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "access_key_id": "id", "access_key_secret": "hidden", "session_token": "token", "bucket": "examplebucket",
+        "region": "cn-hangzhou", "endpoint": "oss-cn-hangzhou.aliyuncs.com", "host": "https://files.example.com/",
+        "signature_version": "V1", "callback_url": "https://a.example.com/c;https://b.example.com/c",
+        "callback_required": "off", "upload_dir": "", "upload_expires": "60", "upload_max_size": "10",
+        "upload_content_types": "image/PNG, image/jpeg", "upload_names": "original", "ticket_secret": "t" * 32,
+        "allow_anonymous": "YES", "allowed_origins": "https://app.example.com",
+    }  # fmt: skip
+    assert texts.keys() == {row.name for row in TABLE} - {"trusted_keys"}
+    made: list[Any] = []
+    monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: made.append(settings) or app)
+    ini.app("[app:main]\nuse = egg:oss_wsgi\n" + "".join(f"{key} = {text}\n" for key, text in texts.items()))
+    assert made == [paste_deploy.Settings.from_environ({f"OSS_{key.upper()}": text for key, text in texts.items()})]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("upload_max_size = 10M", "upload_max_size must be a whole number, written in digits, not '10M'."),
+        ("allow_anonymous = maybe", "allow_anonymous must be 'on' or 'off', not 'maybe'."),
+        ("upload_names = OSS_BUCKET", "upload_names must be unique or original, not 'oss_bucket'."),
+        ("upload_dir = OSS_BUCKET/../", "upload_dir: "),
+        ("host = https://other.oss-cn-hangzhou.aliyuncs.com", "bucket is 'examplebucket', but host says 'other'"),
+        ("trusted_keys = http://127.0.0.1/k=nowhere.pem", "trusted_keys: 'nowhere.pem' cannot be read"),
+        ("bukcet = x", "bukcet is not a setting: did you mean bucket?"),
+        ("prefx = /x", "prefx is not a setting: did you mean prefix?"),
+        ("zzz = x", "zzz is not a setting, remove it."),
+        ("OSS_UPLOAD_DIR = x/", "'OSS_UPLOAD_DIR' is the name of a variable: the key is upload_dir."),
+        ("app = x", "app is not a setting"),
+        ("global_conf = x", "global_conf is not a setting"),
+        ("prefix = oss", "A prefix must be like '/uploads'"),
+        ("authorize = nonsense", "authorize must be like package.module:callable, not 'nonsense'."),
+        ("authorize = no.such:thing", "authorize must name what can be imported (ModuleNotFoundError: No module"),
+        ("authorize = tests.test_paste_deploy:nothing", "authorize must name what can be imported (AttributeError: "),
+        ("on_upload = tests.test_paste_deploy:NOT_CALLABLE", "on_upload must name what can be called, not 'tests."),
+    ],
+)
+@pytest.mark.parametrize(("text", "factory"), [(PAGE, "application"), (FILTERED, "filter")], ids=["app", "filter"])
+def test_what_is_wrong_is_said_with_key_and_factory(ini: Ini, text: str, factory: str, line: str, problem: str) -> None:
+    (found,) = ini.problems(f"{text}{line}\n")
+    assert found.startswith(f"The {factory} egg:oss_wsgi: {problem}")
+
+
+def test_what_is_wrong_is_said_all_at_once(ini: Ini) -> None:
+    problems = ini.problems(FILTERED + "bukcet = x\nsession_token = env:NOT_THERE\nforward_callback = maybe\n")
+    assert [problem.removeprefix("The filter egg:oss_wsgi: ") for problem in problems] == [
+        "bukcet is not a setting: did you mean bucket?",
+        "session_token is to be read from the environment variable 'NOT_THERE': set it.",
+        "forward_callback must be 'on' or 'off', not 'maybe'.",
+    ]
+
+
+def test_a_bucket_and_a_key_must_be_there(ini: Ini) -> None:
+    assert "bucket and region must be set" in ini.problems("[app:main]\nuse = egg:oss_wsgi\n")[0]
+    (problem,) = ini.problems("[app:main]\nuse = egg:oss_wsgi\nbucket = examplebucket\nregion = cn-hangzhou\n")
+    assert problem == "The application egg:oss_wsgi: access_key_id and access_key_secret must be set."
+
+
+def test_the_page_has_no_view_to_forward_a_callback_to(ini: Ini) -> None:
+    (problem,) = ini.problems(PAGE + "forward_callback = on\n")
+    assert problem.startswith("The application egg:oss_wsgi: forward_callback is not a setting")
+
+
+def test_a_variable_that_is_not_set_is_named_with_its_key(ini: Ini, environ: pytest.MonkeyPatch) -> None:
+    environ.delenv("OSS_ACCESS_KEY_SECRET")
+    (problem,) = ini.problems(PAGE)
+    assert problem == (
+        "The application egg:oss_wsgi: access_key_secret is to be read from the environment variable "
+        "'OSS_ACCESS_KEY_SECRET': set it."
+    )
+
+
+def test_an_empty_variable_counts_as_an_empty_value(ini: Ini, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("NOTHING", " ")
+    client = ini.app(PAGE + "session_token = env:NOTHING\nauthorize = env: NOTHING\nallow_anonymous = on\n")
+    assert "x-oss-security-token" not in client.get("/oss/signature").json["fields"]
+    environ.setenv("OSS_ACCESS_KEY_SECRET", "")
+    (problem,) = ini.problems(PAGE)
+    assert problem == "The application egg:oss_wsgi: access_key_secret must be set too: there is an access_key_id."
+
+
+def test_the_environment_is_read_only_where_the_file_says_so(ini: Ini, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("OSS_ALLOW_ANONYMOUS", "on")
+    environ.setenv("OSS_NO_SUCH_SETTING", "x")
+    assert ini.app(PAGE).get("/oss/signature", expect_errors=True).status_int == 403
+
+
+def test_nothing_global_is_a_setting(ini: Ini) -> None:
+    text = "[DEFAULT]\ndebug = true\nallow_anonymous = on\nno_such_key = x\n"
+    assert ini.app(text + PAGE).get("/oss/signature", expect_errors=True).status_int == 403
+    assert ini.app(text + PAGE + "get allow_anonymous = allow_anonymous\n").get("/oss/signature").status_int == 200
+
+
+@pytest.mark.parametrize("hidden", ["access_key_secret", "session_token", "ticket_secret"])
+@pytest.mark.parametrize("indirect", [True, False], ids=["env", "literal"])
+def test_no_secret_is_in_an_error_a_log_line_or_a_repr(
+    ini: Ini, environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hidden: str, indirect: bool
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    value = "hush hush" if hidden != "ticket_secret" else "hush"
+    environ.setenv("HIDDEN", value)
+    base = PAGE.replace("access_key_secret = env:OSS_ACCESS_KEY_SECRET\n", "") if "key" in hidden else PAGE
+    text = f"{base}{hidden} = {'env:HIDDEN' if indirect else value}\n"
+    with pytest.raises(SettingsError) as caught:
+        ini.app(text)
+    assert f"egg:oss_wsgi: {hidden} must be" in str(caught.value)
+    chain: BaseException | None = caught.value
+    while chain is not None:
+        assert "hush" not in f"{chain} {chain!r}"
+        chain = chain.__cause__ or chain.__context__ if not chain.__suppress_context__ else chain.__cause__
+    assert "hush" not in caplog.text
+
+
+def test_the_application_has_no_secret_in_its_repr() -> None:
+    application = loadapp(f"config:{EXAMPLE}")
+    assert SECRET not in repr(application) + repr(vars(application))
+
+
+def test_a_secret_in_the_file_itself_is_warned_of_by_its_key_alone(ini: Ini, caplog: pytest.LogCaptureFixture) -> None:
+    ini.app(PAGE)
+    ini.app(PAGE.replace("env:OSS_ACCESS_KEY_SECRET", "hushhush"))
+    (record,) = [record for record in caplog.records if record.name == "oss_wsgi.paste_deploy"]
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        "The application egg:oss_wsgi: access_key_secret stands in the file itself; "
+        "write env:NAME and set the environment variable NAME instead."
+    )
+
+
+def test_the_filter_passes_on_what_is_not_ours(ini: Ini) -> None:
+    lines = "prefix = /up\nallow_anonymous = on\non_upload = tests.test_paste_deploy:save\n"
+    client = ini.app(FILTERED + lines + ini.trust)
+    assert client.get("/oss/signature").text == "echo||/oss/signature||"
+    assert client.get("/up/signature").json["method"] == "POST"
+    assert ini.callback(client, "/up/callback").json == {"Status": "Ok", "saved": "users/eric/a.png"}
+
+
+@pytest.mark.parametrize(("switch", "forwarded"), [("on", True), ("No", False)])
+def test_a_callback_is_forwarded_if_the_text_says_so(ini: Ini, switch: str, forwarded: bool) -> None:
+    client = ini.app(FILTERED + f"forward_callback = {switch}\n" + ini.trust)
+    answer = ini.callback(client, "/oss/callback")
+    assert answer.text.endswith("|users/eric/a.png") == forwarded
+
+
+def test_who_forwards_has_no_on_upload(ini: Ini) -> None:
+    (problem,) = ini.problems(FILTERED + "forward_callback = on\non_upload = tests.test_paste_deploy:save\n")
+    assert problem.startswith("The filter egg:oss_wsgi: With forward_callback")
+
+
+def test_a_module_that_cannot_be_imported_is_the_cause(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
+    (ini.file.parent / "broken_uploads.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(ini.file.parent)
+    with pytest.raises(SettingsError, match="ZeroDivisionError: division by zero") as caught:
+        ini.app(PAGE + "authorize = broken_uploads:authorize\n")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_the_passthrough_gives_back_the_header_that_its_keys_hold(ini: Ini) -> None:
+    text = FILTERED.replace(f"egg:oss_wsgi{KEYS}", "egg:oss_wsgi#authorization_passthrough\n")
+    hidden = {"HTTP_X_ONE": "Basic eDp5", "HTTP_X_TWO": "Basic eDp5"}
+    assert ini.app(text).get("/", extra_environ=hidden).text == "echo||/||"
+    client = ini.app(text + "trusted_keys = HTTP_X_NONE, HTTP_X_TWO\n")
+    assert client.get("/", extra_environ=hidden).text == "echo||/|Basic eDp5|"
+    (problem,) = ini.problems(text + "bucket = examplebucket\n")
+    assert problem == "The filter egg:oss_wsgi#authorization_passthrough: bucket is not a setting, remove it."
+
+
+def test_a_filter_can_be_loaded_alone() -> None:
+    passthrough = loadfilter("egg:oss_wsgi#authorization_passthrough")
+    client = webtest.TestApp(passthrough(make_echo({})))
+    assert client.get("/", extra_environ={"REDIRECT_HTTP_AUTHORIZATION": "Basic eDp5"}).text == "echo||/|Basic eDp5|"
+
+
+def test_the_guard_lets_only_signed_callbacks_of_its_bucket_through(ini: Ini) -> None:
+    text = FILTERED.replace(f"egg:oss_wsgi{KEYS}", "egg:oss_wsgi#callback_guard\n") + ini.trust
+    urls = "https://app.example.com/hook;https://x.example.com/h"
+    client = ini.app(f"{text}bucket = examplebucket\ncallback_url = {urls}\n")
+    assert ini.callback(client, "/anywhere").text.endswith("|users/eric/a.png")
+    foreign = BODY.replace(b"example", b"another")
+    assert ini.callback(client, "/anywhere", foreign, expect_errors=True).status_int == 403
+    assert client.post("/behind/a/proxy", BODY, headers=ini.signer.headers("/h", BODY)).status_int == 200
+    unsigned = client.post("/behind/a/proxy", BODY, headers=ini.signer.headers("/i", BODY), expect_errors=True)
+    assert unsigned.status_int == 403
+    (problem,) = ini.problems(text + "callback_url = /hook\n")
+    assert problem.startswith("The filter egg:oss_wsgi#callback_guard: callback_url: '/hook'")
+    (problem,) = ini.problems(text + "regoin = cn-hangzhou\n")
+    assert problem == "The filter egg:oss_wsgi#callback_guard: regoin is not a setting, remove it."
+
+
+DISPATCHED = """
+[composite:main]
+use = egg:oss_wsgi#dispatcher
+
+[app:rest]
+paste.app_factory = tests.test_paste_deploy:make_echo
+name = rest
+
+[app:hook]
+paste.app_factory = tests.test_paste_deploy:make_echo
+name = hook
+"""
+PREFIX_RULE = "A prefix must be like '/uploads', beginning with '/' and not ending in one"
+
+
+def test_the_dispatcher_mounts_what_the_file_names(ini: Ini) -> None:
+    client = ini.app(DISPATCHED.replace("#dispatcher\n", "#dispatcher\n/ = rest\n/hooks/oss = hook\n"))
+    assert client.get("/hooks/oss/a").text == "hook|/hooks/oss|/a||"
+    assert client.get("/hooks/ossified").text == "rest||/hooks/ossified||"
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("/hooks = hook", "'/ = NAME' must be there, to name the application of all other paths."),
+        ("/ = rest\n/hooks/ = hook", f"{PREFIX_RULE}, not '/hooks/'."),
+        ("/ = rest\nhooks = hook", f"{PREFIX_RULE}, not 'hooks'."),
+        ("/ = rest\nloader = hook", f"{PREFIX_RULE}, not 'loader'."),
+    ],
+)
+def test_the_dispatcher_takes_prefixes_alone(ini: Ini, lines: str, problem: str) -> None:
+    (found,) = ini.problems(DISPATCHED.replace("#dispatcher\n", f"#dispatcher\n{lines}\n"))
+    assert found == f"The composite egg:oss_wsgi#dispatcher: {problem}"
+
+
+def test_the_example_says_which_variables_it_reads() -> None:
+    text = EXAMPLE.read_text()
+    read = set(re.findall(r"= env:(\w+)", text))
+    assert read == set(re.findall(r"(OSS_\w+)=\.\.\.", text)) == set(ENVIRON)
