@@ -63,6 +63,14 @@ def proxy_fcgi(site: Site) -> str:
     return f"ProxyPass / fcgi://127.0.0.1:{flup(site)}/\n"
 
 
+def proxy_scgi(site: Site) -> str:
+    return f"ProxyPass / scgi://127.0.0.1:{flup(site, 'scgi')}/\n"
+
+
+def proxy_ajp(site: Site) -> str:
+    return f"ProxyPass / ajp://127.0.0.1:{flup(site, 'ajp')}/\n"
+
+
 def proxy_http(site: Site) -> str:
     return f"ProxyPass / http://127.0.0.1:{WAITRESS_SERVER(site)}/\n"
 
@@ -77,9 +85,11 @@ EMBEDDED = BackEnd("mod_wsgi (embedded)", ("wsgi",), wsgi_embedded, SYSTEM)
 CGID = BackEnd("CGI", ("cgid",), cgid, SYSTEM)
 FCGID = BackEnd("mod_fcgid", ("fcgid",), fcgid, (*SYSTEM, "module flup"))
 PROXY_FCGI = BackEnd("mod_proxy_fcgi", ("proxy", "proxy_fcgi"), proxy_fcgi, ("module flup",), in_folder=False)
-WITHHOLDING = (DAEMON, EMBEDDED, CGID, FCGID, PROXY_FCGI)
+PROXY_SCGI = BackEnd("mod_proxy_scgi", ("proxy", "proxy_scgi"), proxy_scgi, ("module flup",), in_folder=False)
+WITHHOLDING = (DAEMON, EMBEDDED, CGID, FCGID, PROXY_FCGI, PROXY_SCGI)
 PASSING = (
     BackEnd("mod_proxy_http", ("proxy", "proxy_http"), proxy_http),
+    BackEnd("mod_proxy_ajp", ("proxy", "proxy_ajp"), proxy_ajp, ("module flup",)),
     BackEnd("mod_proxy_uwsgi", ("proxy", "proxy_uwsgi"), proxy_uwsgi, ("uwsgi", *SYSTEM)),
 )
 

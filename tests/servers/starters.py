@@ -17,6 +17,8 @@ from .site import Site, free_port
 
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
 FLUP = "from flup.server.fcgi import WSGIServer\nfrom app import application\nWSGIServer(application{}).run()\n"
+#: What a flup behind nginx needs, or its PATH_INFO is cut at a wrong place.
+PATH_INFO = '{kind}_param SCRIPT_NAME ""; {kind}_param PATH_INFO $document_uri;'
 WSGIREF = (
     "from wsgiref.simple_server import make_server\nfrom app import application\n"
     "make_server('127.0.0.1', {}, application).serve_forever()\n"
@@ -24,6 +26,19 @@ WSGIREF = (
 CHEROOT = (
     "from cheroot.wsgi import Server\nfrom app import application\n"
     "Server(('127.0.0.1', {}), application).start()\n"
+)
+GEVENT = (
+    "from gevent.pywsgi import WSGIServer\nfrom app import application\n"
+    "WSGIServer(('127.0.0.1', {}), application).serve_forever()\n"
+)
+WERKZEUG = (
+    "from werkzeug.serving import run_simple\nfrom app import application\n"
+    "run_simple('127.0.0.1', {}, application)\n"
+)
+TORNADO = (
+    "import tornado.httpserver, tornado.ioloop, tornado.wsgi\nfrom app import application\n"
+    "server = tornado.httpserver.HTTPServer(tornado.wsgi.WSGIContainer(application))\n"
+    "server.listen({}, '127.0.0.1')\ntornado.ioloop.IOLoop.current().start()\n"
 )
 WAITRESS = "import waitress\nfrom app import application\nwaitress.serve(application, listen='127.0.0.1:{}')\n"
 A2WSGI = (
@@ -78,14 +93,19 @@ def python_server(code: str) -> Callable[[Site], int]:
     return start
 
 
-def gunicorn(worker: str) -> Callable[[Site], int]:
+def command(*words: str) -> Callable[[Site], int]:
+    """Make a starter of a server that is a module of Python with options; ``PORT`` in them becomes the port."""
+
     def start(site: Site) -> int:
         port = free_port()
-        command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-k", worker, "app:application"]
-        site.run(*command, port=port)
+        site.run(sys.executable, "-m", *(word.replace("PORT", str(port)) for word in words), port=port)
         return port
 
     return start
+
+
+def gunicorn(worker: str) -> Callable[[Site], int]:
+    return command("gunicorn", "-b", "127.0.0.1:PORT", "-k", worker, "app:application")
 
 
 def uwsgi(option: str) -> Callable[[Site], int]:
@@ -98,12 +118,12 @@ def uwsgi(option: str) -> Callable[[Site], int]:
     return start
 
 
-def flup(site: Site) -> int:
-    """Start a FastCGI server of Python on a port, for a web server in front."""
+def flup(site: Site, protocol: str = "fcgi") -> int:
+    """Start a FastCGI, SCGI or AJP server of Python on a port, for a web server in front."""
     port = free_port()
     copy_flup(site)
-    code = FLUP.format(f", bindAddress=('127.0.0.1', {port})")
-    site.run(sys.executable, str(site.write("fcgi.py", code)), port=port)
+    code = FLUP.replace("fcgi", protocol).format(f", bindAddress=('127.0.0.1', {port})")
+    site.run(sys.executable, str(site.write(f"serve_{protocol}.py", code)), port=port)
     return port
 
 
@@ -141,6 +161,13 @@ def uwsgi_pass(site: Site) -> str:
     return f"location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass 127.0.0.1:{uwsgi('--socket')(site)}; }}"
 
 
+def flup_pass(protocol: str, kind: str) -> Callable[[Site], str]:
+    return lambda site: (
+        f"location / {{ include /etc/nginx/{kind}_params; {PATH_INFO.format(kind=kind)} "
+        f"{kind}_pass 127.0.0.1:{flup(site, protocol)}; }}"
+    )
+
+
 def lighttpd(site: Site) -> int:
     port = free_port()
     config = (
@@ -163,10 +190,22 @@ PASSING = (
     Server("uWSGI http-socket", ("uwsgi", "system python"), uwsgi("--http-socket")),
     Server("wsgiref", (), python_server(WSGIREF)),
     Server("cheroot", ("module cheroot",), python_server(CHEROOT)),
+    Server("gevent", ("module gevent",), python_server(GEVENT)),
+    Server("gunicorn gevent", ("module gunicorn", "module gevent"), gunicorn("gevent")),
+    Server("werkzeug", ("module werkzeug",), python_server(WERKZEUG)),
+    Server("tornado", ("module tornado",), python_server(TORNADO)),
+    Server(
+        "granian",
+        ("module granian",),
+        command("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", "PORT", "app:application"),
+    ),
+    Server("hypercorn", ("module hypercorn",), command("hypercorn", "-b", "127.0.0.1:PORT", "app:application")),
     Server("a2wsgi under uvicorn", ("module a2wsgi", "module uvicorn"), python_server(A2WSGI)),
     Server("nginx proxy_pass", ("nginx",), nginx(proxy_pass("/", "", WAITRESS_SERVER))),
     Server("nginx proxy_pass with a URI part", ("nginx",), nginx(proxy_pass("/", "/", WAITRESS_SERVER))),
     Server("nginx uwsgi_pass", ("nginx", "uwsgi", "system python"), nginx(uwsgi_pass)),
+    Server("nginx fastcgi_pass", ("nginx", "module flup"), nginx(flup_pass("fcgi", "fastcgi"))),
+    Server("nginx scgi_pass", ("nginx", "module flup"), nginx(flup_pass("scgi", "scgi"))),
     Server("lighttpd fastcgi", ("lighttpd", "module flup"), lighttpd),
 )
 STRIPPING = Server("nginx with a stripped prefix", ("nginx",), nginx(proxy_pass("/public/", "/", WAITRESS_SERVER)))
