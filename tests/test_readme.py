@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import webtest
+from paste.deploy import loadapp
 
 from oss_wsgi.settings import TABLE, Settings
 from oss_wsgi.testing import CallbackSigner
@@ -50,8 +53,23 @@ def test_the_road_of_the_testing_part_runs(namespace: dict[str, Any]) -> None:
     exec(BLOCKS[2], namespace)
 
 
-def test_there_are_no_other_python_blocks() -> None:
-    assert len(BLOCKS) == 3
+def test_the_ini_file_joins_the_same(
+    namespace: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ini,) = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "readme.ini").write_text(ini)
+    module = ModuleType("yourapp")
+    vars(module).update(namespace, make_app=lambda global_conf: namespace["legacy_app"])
+    monkeypatch.setitem(sys.modules, "yourapp", module)
+    client = webtest.TestApp(loadapp(f"config:{tmp_path}/readme.ini"))
+    assert client.get("/").text == "hello from 2005"
+    assert client.get("/oss/signature", expect_errors=True).status_int == 403
+    form = client.get("/oss/signature?filename=cat.png", extra_environ={"REMOTE_USER": "eric"}).json
+    assert form["fields"]["key"].startswith("users/eric/")
+
+
+def test_there_are_no_other_blocks_of_code() -> None:
+    assert re.findall(r"```(\w+)\n", README) == ["python", "js", "ini", "python", "python"]
 
 
 @pytest.mark.parametrize(
