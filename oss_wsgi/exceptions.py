@@ -72,7 +72,14 @@ class OutsideGrantError(UploadRequestError):
 
 
 class FetchError(OSSWSGIError):
-    """Raised when an HTTP GET fails, takes too long, redirects or brings too much."""
+    """Raised when an HTTP GET fails, takes too long, redirects or brings too much.
+
+    ``status`` is that of the answer, where it was the status that would not do.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class CallbackError(ReasonedError):

@@ -69,7 +69,10 @@ class HTTPSFetcher:
         connection.request("GET", target, headers={"Accept": "*/*", "Accept-Encoding": "identity"})
         with connection.getresponse() as response:
             if response.status != 200:
-                raise FetchError(f"The key's server answered {response.status}, not 200; redirects are not followed.")
+                raise FetchError(
+                    f"The key's server answered {response.status}, not 200; redirects are not followed.",
+                    response.status,
+                )
             body = response.read(self._max_bytes + 1)
             if len(body) > self._max_bytes:
                 raise FetchError(f"The key's server sent more than {self._max_bytes} bytes.")

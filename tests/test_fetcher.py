@@ -166,8 +166,9 @@ def test_anything_but_200_is_refused_and_no_redirect_is_followed(
     head = f"HTTP/1.1 {status}\r\nLocation: /other.pem\r\n"
     length = "\r\n" if status.startswith("204") else "Content-Length: 3\r\n\r\nPEM"
     server = serve(says((head + length).encode()))
-    with pytest.raises(FetchError, match=f"answered {status[:3]}, not 200"):
+    with pytest.raises(FetchError, match=f"answered {status[:3]}, not 200") as caught:
         HTTPSFetcher(context=trusting, timeout=PATIENT)(server.url)
+    assert caught.value.status == int(status[:3])
     server.close()
     assert len(server.requests) == 1
 
@@ -187,6 +188,23 @@ def test_a_body_without_end_is_cut_at_the_cap(serve: Callable[[Answer], Server],
 
     with pytest.raises(FetchError, match="more than 8192 bytes"):
         HTTPSFetcher(context=trusting, timeout=PATIENT)(serve(answer).url)
+
+
+def test_of_ten_megabytes_no_more_than_the_cap_is_read(
+    serve: Callable[[Answer], Server], trusting: ssl.SSLContext
+) -> None:
+    sent_all = threading.Event()
+
+    def answer(server: Server, secure: ssl.SSLSocket) -> None:
+        secure.sendall(ok(b"x" * 10_000_000))
+        sent_all.set()
+
+    server = serve(answer)
+    with pytest.raises(FetchError, match="more than 8192 bytes") as caught:
+        HTTPSFetcher(context=trusting, timeout=PATIENT)(server.url)
+    assert caught.value.status is None
+    server.close()
+    assert not sent_all.is_set(), "somebody read ten megabytes"
 
 
 @pytest.mark.parametrize(
