@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from .exceptions import FetchError, KeyUnavailableError, UnverifiedError
+
+log = logging.getLogger(__name__)
 
 #: OSS's callback key, unchanged since 2015 (P§8.4).
 OSS_PUBLIC_KEY = """\
@@ -27,9 +31,16 @@ OSS_PUBLIC_KEY_URLS = (
 _FETCHABLE = re.compile(r"https?://gosspublic\.alicdn\.com/callback_pub_key_v([0-9]{1,4})\.pem")
 
 _MIN_BITS, _MAX_BITS = 512, 8192
-_COOLDOWN = 10.0
+_MIN_EXPONENT = 65537
 _LIFETIME = 24 * 3600.0
 _MAX_FETCHED = 8
+_GAP = 1.0
+_COOLDOWN = 10.0
+# Whoever floods us with made-up numbers has ten of one digit and 11,100 longer ones; OSS's next is of one digit. So
+# the longer ones leave most of the time to it, and a 404 is remembered for long enough to come to all ten.
+_LONG_COOLDOWN = 60.0
+_ABSENT = 300.0
+_PATIENCE = 2.0
 
 
 def load_public_key(pem: str | bytes) -> RSAPublicKey:
@@ -40,9 +51,11 @@ def load_public_key(pem: str | bytes) -> RSAPublicKey:
         raise ValueError("it is not a public key in PEM") from error
     if not isinstance(key, RSAPublicKey):
         raise ValueError("it is not an RSA key")
+    if not _MIN_BITS <= key.key_size <= _MAX_BITS:
+        raise ValueError(f"it has {key.key_size} bits, and {_MIN_BITS} to {_MAX_BITS} are taken")
     exponent = key.public_numbers().e
-    if not _MIN_BITS <= key.key_size <= _MAX_BITS or exponent < 65537 or exponent % 2 == 0:
-        raise ValueError(f"it has {key.key_size} bits and the exponent {exponent}, which is not to be trusted")
+    if exponent < _MIN_EXPONENT or exponent % 2 == 0:
+        raise ValueError(f"it has the exponent {exponent}, and only odd ones from {_MIN_EXPONENT} up are taken")
     return key
 
 
@@ -52,7 +65,13 @@ class PublicKeyStore:
     OSS's own two URLs have the shipped key; ``trusted`` adds pinned pairs ``{URL: PEM text}``. Without ``fetcher``
     (``url -> bytes``, raising FetchError) nothing else is believed. With it, and ``clock`` (seconds), further versions
     of OSS's key, ``https?://gosspublic.alicdn.com/callback_pub_key_v<digits>.pem`` and nothing that only resembles
-    it, are fetched over https: one fetch at a time, kept for a day, and after a failure none for 10 seconds.
+    it, are fetched over https and kept for a day.
+
+    Anybody may name such a URL, so fetches are few whatever is asked: one at a time, for which only callers of the same
+    URL wait, the others being refused at once; none for a second after a success and for 10 after a failure, for a
+    number of several digits 60; and one of a single digit that OSS does not have (404) not again for 5 minutes.
+
+    Each key is logged once, with its size and fingerprint, when it is loaded.
 
     Raises ValueError for a pinned key that is none.
     """
@@ -66,16 +85,21 @@ class PublicKeyStore:
     ) -> None:
         if fetcher is not None and clock is None:
             raise ValueError("PublicKeyStore needs a clock where it has a fetcher.")
-        self._pinned = dict.fromkeys(OSS_PUBLIC_KEY_URLS, load_public_key(OSS_PUBLIC_KEY))
+        shipped = load_public_key(OSS_PUBLIC_KEY)
+        self._pinned = dict.fromkeys(OSS_PUBLIC_KEY_URLS, shipped)
         for url, pem in (trusted or {}).items():
             try:
                 self._pinned[url] = load_public_key(pem)
             except ValueError as error:
                 raise ValueError(f"The trusted key for {url}: {error}.") from error
+        for url, key in {_fingerprint(key): (url, key) for url, key in self._pinned.items()}.values():
+            _log_key(url, key, ", the size that OSS itself has chosen" if key == shipped else "")
         self._fetcher = fetcher
         self._clock = clock or (lambda: 0.0)
         self._fetched: dict[str, tuple[RSAPublicKey, float]] = {}
-        self._closed_until = 0.0
+        self._absent: dict[str, float] = {}
+        self._ended, self._failed = float("-inf"), False
+        self._under_way: tuple[str, threading.Event] | None = None
         self._lock = threading.Lock()
 
     def get(self, url: str) -> RSAPublicKey:
@@ -91,31 +115,78 @@ class PublicKeyStore:
         if match is None:
             raise UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url names a key that is not trusted")
         if self._fetcher is None:
-            raise KeyUnavailableError("key_unavailable", "OSS's newer keys are not fetched here: there is no fetcher")
-        return self._fetch(f"https://gosspublic.alicdn.com/callback_pub_key_v{match.group(1)}.pem", self._fetcher)
+            raise _unavailable("OSS's newer keys are not fetched here: there is no fetcher")
+        return self._newer(match.group(1), self._fetcher)
 
-    def _fetch(self, url: str, fetcher: Callable[[str], bytes]) -> RSAPublicKey:
-        kept = self._kept(url)
-        if kept is not None:
-            return kept
+    def _newer(self, digits: str, fetcher: Callable[[str], bytes]) -> RSAPublicKey:
+        """Give a key that is kept, that is fetched now, or that another thread is fetching."""
+        url = f"https://gosspublic.alicdn.com/callback_pub_key_v{digits}.pem"
         with self._lock:
-            kept = self._kept(url)  # by the thread that held the lock before
-            if kept is not None:
-                return kept
-            if self._clock() < self._closed_until:
-                raise KeyUnavailableError("key_unavailable", "the last fetch of a key failed a moment ago")
+            key = self._kept(url)
+            if key is not None:
+                return key
+            mine = self._under_way is None
+            if self._under_way is None:
+                self._check_open(url, digits)
+                self._under_way = url, threading.Event()
+            fetched_url, done = self._under_way
+        if mine:
             try:
-                key = load_public_key(fetcher(url))
-            except Exception as error:  # a fetcher of the application's own may raise anything
-                self._closed_until = self._clock() + _COOLDOWN
-                said = error if isinstance(error, (FetchError, ValueError)) else type(error).__name__
-                raise KeyUnavailableError("key_unavailable", f"the key could not be fetched: {said}") from error
-            self._fetched.pop(url, None)
+                return self._fetch(url, digits, fetcher)
+            finally:
+                with self._lock:
+                    self._under_way = None
+                done.set()
+        # Who waited for another URL's fetch too would let a few made-up numbers hold every thread of a server.
+        if fetched_url != url or not done.wait(_PATIENCE):
+            raise _unavailable("a key is being fetched")
+        with self._lock:
+            key = self._kept(url)
+        if key is None:
+            raise _unavailable("the key could not be fetched")
+        return key
+
+    def _check_open(self, url: str, digits: str) -> None:
+        now = self._clock()
+        wait = _GAP if not self._failed else _COOLDOWN if len(digits) == 1 else _LONG_COOLDOWN
+        if now < self._ended + wait:
+            raise _unavailable("the last fetch of a key was a moment ago" + (" and failed" if self._failed else ""))
+        if now < self._absent.get(url, now):
+            raise _unavailable("OSS had no such key when it was last asked")
+
+    def _fetch(self, url: str, digits: str, fetcher: Callable[[str], bytes]) -> RSAPublicKey:
+        try:
+            key = load_public_key(fetcher(url))
+        except Exception as error:  # a fetcher of the application's own may raise anything
+            with self._lock:
+                self._ended, self._failed = self._clock(), True
+                if isinstance(error, FetchError) and error.status == 404 and len(digits) == 1:
+                    self._absent[url] = self._ended + _ABSENT
+            said = error if isinstance(error, (FetchError, ValueError)) else type(error).__name__
+            raise _unavailable(f"the key could not be fetched: {said}") from error
+        with self._lock:
+            self._ended, self._failed = self._clock(), False
+            before, _ = self._fetched.pop(url, (None, 0.0))
             if len(self._fetched) >= _MAX_FETCHED:
                 self._fetched.pop(next(iter(self._fetched)))
-            self._fetched[url] = key, self._clock() + _LIFETIME
-            return key
+            self._fetched[url] = key, self._ended + _LIFETIME
+        if key != before:
+            _log_key(url, key)
+        return key
 
     def _kept(self, url: str) -> RSAPublicKey | None:
         key, until = self._fetched.get(url, (None, 0.0))
         return key if key is not None and self._clock() < until else None
+
+
+def _unavailable(hint: str) -> KeyUnavailableError:
+    return KeyUnavailableError("key_unavailable", hint)
+
+
+def _fingerprint(key: RSAPublicKey) -> str:
+    """Give the SHA-256 of the SubjectPublicKeyInfo, as ``openssl pkey -pubin -outform DER | sha256sum`` does."""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def _log_key(url: str, key: RSAPublicKey, remark: str = "") -> None:
+    log.info("callback key %s: %d bits%s, SHA-256 %s", url, key.key_size, remark, _fingerprint(key))

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import datetime
+import hashlib
+import itertools
 import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import MD5, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError, VerificationError
 from oss_wsgi.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS, PublicKeyStore, load_public_key
+from oss_wsgi.verifier import CallbackVerifier
 
 KEY = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))["throwaway_key"]
 PEM: str = KEY["pem"]
@@ -24,7 +32,11 @@ OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_PEM = OTHER.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 V2 = "https://gosspublic.alicdn.com/callback_pub_key_v2.pem"
 DAY = 24 * 3600
+GAP = 1
 COOLDOWN = 10
+LONG_COOLDOWN = 60
+ABSENT = 300
+NOT_FOUND = FetchError("The key's server answered 404.", 404)
 
 UNTRUSTED = [
     "",
@@ -94,6 +106,14 @@ UNTRUSTED = [
     "https://gosspublic.alicdn.com/callback_pub_key_v" + "9" * 3000 + ".pem",
     "https://gosspublic。alicdn.com/callback_pub_key_v2.pem",
     "https://gоsspublic.alicdn.com/callback_pub_key_v2.pem",
+    "https://xn--gsspublic-q9g.alicdn.com/callback_pub_key_v2.pem",
+    "https://gosspublic.alicdn.com\u200b/callback_pub_key_v2.pem",
+    "http://[::1]/callback_pub_key_v1.pem",
+    "https://[fd00:ec2::254]/callback_pub_key_v2.pem",
+    "https://[gosspublic.alicdn.com]/callback_pub_key_v2.pem",
+    "file:///callback_pub_key_v1.pem",
+    "file:///etc/ssl/callback_pub_key_v2.pem",
+    "data:,-----BEGIN PUBLIC KEY-----",
     "https://100.100.100.200/latest/meta-data/",
     "http://127.0.0.1/callback_pub_key_v1.pem",
 ]
@@ -110,13 +130,13 @@ class Clock:
 class Fetcher:
     """Gives what it is told to, or raises it; keeps what it was asked."""
 
-    def __init__(self, answer: bytes | Exception = GOOD) -> None:
+    def __init__(self, answer: bytes | BaseException = GOOD) -> None:
         self.answer = answer
         self.asked: list[str] = []
 
     def __call__(self, url: str) -> bytes:
         self.asked.append(url)
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
@@ -223,10 +243,11 @@ def test_an_expired_key_is_not_used_when_it_cannot_be_fetched_again(clock: Clock
         b"",
         b"<html>not found</html>",
         b"\xff" * 100,
+        OTHER.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         OSError("from a fetcher of the application's own"),
         RuntimeError("can't start new thread"),
     ],
-    ids=["fetch-error", "empty", "html", "bytes", "os-error", "runtime-error"],
+    ids=["fetch-error", "empty", "html", "bytes", "private-key", "os-error", "runtime-error"],
 )
 def test_a_fetch_that_fails_is_not_kept_and_not_tried_again_for_a_while(
     failure: bytes | Exception, clock: Clock
@@ -288,12 +309,14 @@ def test_no_more_than_eight_fetched_keys_are_kept(clock: Clock) -> None:
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     for number in range(2, 11):
         store.get(version(number))
+        clock.now += GAP
     assert len(fetcher.asked) == 9
     for number in range(3, 11):
         store.get(version(number))
     assert len(fetcher.asked) == 9, "the last eight are there"
     store.get(V2)
     assert fetcher.asked[9:] == [V2], "the first had to go"
+    clock.now += GAP
     store.get(version(3))
     assert fetcher.asked[10:] == [version(3)], "and then the next"
 
@@ -303,12 +326,211 @@ def test_a_key_fetched_anew_is_the_last_to_go(clock: Clock) -> None:
     store = PublicKeyStore(fetcher=fetcher, clock=clock)
     for number in range(2, 10):
         store.get(version(number))
+        clock.now += GAP
     clock.now += DAY
     for number in (3, 10, 11):
         store.get(version(number))
+        clock.now += GAP
     fetcher.asked.clear()
     store.get(version(3))
     assert fetcher.asked == []
+
+
+def test_a_key_swapped_upstream_is_taken_when_the_kept_one_has_had_its_day_and_not_before(clock: Clock) -> None:
+    fetcher = Fetcher()
+    verifier = CallbackVerifier(PublicKeyStore(fetcher=fetcher, clock=clock))
+    callback = {"target": b"/", "body": b"", "pub_key_url": base64.b64encode(V2.encode()).decode()}
+    signed = base64.b64encode(OTHER.sign(b"/\n", PKCS1v15(), MD5())).decode()
+    assert not verifier.is_valid(**callback, authorization=signed)
+    fetcher.answer = OTHER_PEM
+    for _ in range(100):
+        clock.now += DAY / 101
+        assert not verifier.is_valid(**callback, authorization=signed), "a wrong signature makes nobody fetch"
+    assert fetcher.asked == [V2]
+    clock.now += DAY / 101
+    assert verifier.is_valid(**callback, authorization=signed)
+    assert fetcher.asked == [V2, V2]
+
+
+def test_an_hour_of_outage_costs_a_fetch_in_ten_seconds_and_heals_with_the_next(clock: Clock) -> None:
+    fetcher = Fetcher(FetchError("down"))
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    for _ in range(3600):
+        with pytest.raises(KeyUnavailableError):
+            store.get(V2)
+        clock.now += 1
+    assert len(fetcher.asked) == 360
+    fetcher.answer = GOOD
+    assert number_of(store, V2) == N512
+
+
+def test_after_a_success_other_urls_wait_a_second(clock: Clock) -> None:
+    fetcher = Fetcher()
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    store.get(V2)
+    clock.now += GAP - 0.001
+    for number in (3, 33):
+        with pytest.raises(KeyUnavailableError):
+            store.get(version(number))
+    assert fetcher.asked == [V2]
+    clock.now += 0.001
+    assert number_of(store, version(33)) == N512
+
+
+@pytest.mark.parametrize("failure", [NOT_FOUND, FetchError("down")], ids=["404", "down"])
+def test_after_a_failure_numbers_of_several_digits_wait_a_minute(failure: FetchError, clock: Clock) -> None:
+    fetcher = Fetcher(failure)
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    with pytest.raises(KeyUnavailableError):
+        store.get(version(10))
+    clock.now += LONG_COOLDOWN - 0.001
+    with pytest.raises(KeyUnavailableError):
+        store.get(version(11))
+    assert fetcher.asked == [version(10)]
+    clock.now += 0.001
+    fetcher.answer = GOOD
+    assert number_of(store, version(10)) == N512
+
+
+def test_a_key_that_oss_does_not_have_is_not_asked_for_again_for_five_minutes(clock: Clock) -> None:
+    fetcher = Fetcher(NOT_FOUND)
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    with pytest.raises(KeyUnavailableError):
+        store.get(V2)
+    fetcher.answer = GOOD
+    clock.now += ABSENT - 0.001
+    with pytest.raises(KeyUnavailableError):
+        store.get(V2)
+    assert number_of(store, version(3)) == N512, "it is that URL alone"
+    clock.now += GAP
+    assert number_of(store, V2) == N512
+    assert fetcher.asked == [V2, version(3), V2]
+
+
+@pytest.mark.parametrize(
+    ("digits", "bound"),
+    [([f"{number:04}" for number in range(1000)], COOLDOWN), ([str(number) for number in range(10)], 9 * COOLDOWN)],
+    ids=["four-digits", "one-digit"],
+)
+def test_a_new_key_is_found_soon_although_forged_urls_never_stop(digits: list[str], bound: int, clock: Clock) -> None:
+    """Each second every forged URL is asked for, and only then the new key's."""
+    asked: list[float] = []
+
+    def fetcher(url: str) -> bytes:
+        asked.append(clock.now)
+        if url == V2:
+            return GOOD
+        raise NOT_FOUND
+
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    began = clock.now
+    found = None
+    while found is None:
+        for number in digits:
+            url = version(0).replace("v0", f"v{number}")
+            if url not in (V2, *OSS_PUBLIC_KEY_URLS):
+                with pytest.raises(KeyUnavailableError):
+                    store.get(url)
+        try:
+            found = store.get(V2)
+        except KeyUnavailableError:
+            clock.now += 1
+        assert clock.now - began <= bound
+    assert all(later - earlier >= COOLDOWN for earlier, later in itertools.pairwise(asked))
+
+
+@pytest.mark.parametrize("answer", [GOOD, NOT_FOUND, FetchError("down")], ids=["success", "404", "down"])
+def test_ten_thousand_urls_one_after_the_other_leave_little_behind(answer: bytes | FetchError, clock: Clock) -> None:
+    store = PublicKeyStore(fetcher=Fetcher(answer), clock=clock)
+    for number in range(10_000):
+        clock.now += LONG_COOLDOWN
+        with contextlib.suppress(KeyUnavailableError):
+            store.get(version(number))
+    held = {name: len(value) for name, value in vars(store).items() if isinstance(value, dict)}
+    assert all(size <= 10 for size in held.values()), held
+    assert len(held) == 3
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["success", "failure"])
+def test_a_thousand_urls_at_once_cause_one_fetch_for_which_nobody_else_waits(failing: bool, clock: Clock) -> None:
+    inside = threading.Event()
+    release = threading.Event()
+    asked: list[str] = []
+    answers: list[str] = []
+
+    def fetcher(url: str) -> bytes:
+        asked.append(url)
+        inside.set()
+        assert release.wait(10)
+        if failing:
+            raise FetchError("down")
+        return GOOD
+
+    store = PublicKeyStore({"http://a/own.pem": PEM}, fetcher=fetcher, clock=clock)
+    urls = [version(0).replace("v0", f"v{number:04}") for number in range(1000)]
+
+    def work(some: list[str]) -> None:
+        for url in some:
+            try:
+                store.get(url)
+            except KeyUnavailableError as error:
+                answers.append(error.reason)
+            assert store.get("http://a/own.pem").key_size == 512
+            assert store.get(OSS_PUBLIC_KEY_URLS[0]).key_size == 512
+
+    def flood(some: list[str]) -> list[threading.Thread]:
+        started = [threading.Thread(target=work, args=[some[part::50]]) for part in range(50)]
+        for thread in started:
+            thread.start()
+        return started
+
+    slow = threading.Thread(target=work, args=[urls[:1]])
+    slow.start()
+    try:
+        assert inside.wait(10)
+        for thread in flood(urls[1:]):
+            thread.join(10)
+            assert not thread.is_alive(), "it waits for a URL that is not its own"
+        assert answers == ["key_unavailable"] * 999
+    finally:
+        release.set()
+        slow.join(10)
+    for thread in flood(urls[1:]):
+        thread.join(10)
+    assert asked == urls[:1]
+    assert len(answers) == 999 * 2 + failing
+
+
+def test_who_waits_for_a_fetch_that_never_ends_is_let_go(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oss_wsgi.public_keys._PATIENCE", 0.01)
+    inside = threading.Event()
+    release = threading.Event()
+
+    def fetcher(url: str) -> bytes:
+        inside.set()
+        assert release.wait(10)
+        return GOOD
+
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    worker = threading.Thread(target=store.get, args=[V2])
+    worker.start()
+    try:
+        assert inside.wait(10)
+        with pytest.raises(KeyUnavailableError, match="being fetched"):
+            store.get(V2)
+    finally:
+        release.set()
+        worker.join(10)
+    assert number_of(store, V2) == N512
+
+
+def test_a_fetch_that_is_interrupted_does_not_shut_the_others_out(clock: Clock) -> None:
+    fetcher = Fetcher(KeyboardInterrupt())
+    store = PublicKeyStore(fetcher=fetcher, clock=clock)
+    with pytest.raises(KeyboardInterrupt):
+        store.get(V2)
+    fetcher.answer = GOOD
+    assert number_of(store, V2) == N512
 
 
 @pytest.mark.parametrize("failing", [False, True], ids=["success", "failure"])
@@ -394,6 +616,54 @@ def test_a_fetcher_without_a_clock_is_refused() -> None:
         PublicKeyStore(fetcher=Fetcher())
 
 
+@pytest.mark.parametrize(
+    ("exponent", "message"),
+    [
+        (1, "."),
+        (3, r"The trusted key for http://a/own\.pem: it has the exponent 3, and only odd ones from 65537 up are"),
+    ],
+)
+def test_a_trusted_key_with_a_small_exponent_is_refused_in_a_sentence(exponent: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PublicKeyStore({"http://a/own.pem": pem_of(N512, exponent).decode()})
+
+
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "oss_wsgi.public_keys"]
+
+
+def test_each_key_is_logged_once_with_its_size_and_fingerprint(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "oss_wsgi")
+    fetcher = Fetcher()
+    store = PublicKeyStore({"http://a/own.pem": OTHER_PEM.decode()}, fetcher=fetcher, clock=clock)
+    for _ in range(3):
+        for url in (*OSS_PUBLIC_KEY_URLS, "http://a/own.pem", V2):
+            store.get(url)
+    for _ in range(2):
+        clock.now += DAY
+        store.get(V2)
+    der = OTHER.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert lines_of(caplog) == [
+        f"callback key {OSS_PUBLIC_KEY_URLS[1]}: 512 bits, the size that OSS itself has chosen, "
+        "SHA-256 a1f54d0fb9263a14276c9e890f99cdeae986265b3985e6b1aa4603631c5bc9cf",
+        f"callback key http://a/own.pem: 2048 bits, SHA-256 {hashlib.sha256(der).hexdigest()}",
+        f"callback key {V2}: 512 bits, SHA-256 d6d68871960ba22356bba893178cb62df04fa69cd6cb53c8d07531187a59b437",
+    ]
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+    clock.now += DAY
+    fetcher.answer = OTHER_PEM
+    store.get(V2)
+    assert lines_of(caplog)[3:] == [f"callback key {V2}: 2048 bits, SHA-256 {hashlib.sha256(der).hexdigest()}"]
+
+
+def test_a_key_that_is_not_taken_is_not_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    store = PublicKeyStore(fetcher=Fetcher(pem_of(N512, 3)), clock=clock)
+    caplog.set_level("INFO", "oss_wsgi")
+    with pytest.raises(KeyUnavailableError):
+        store.get(V2)
+    assert lines_of(caplog) == []
+
+
 def pem_of(n: int, e: int) -> bytes:
     """Write an RSA public key as PEM by hand, for keys that the library would not make."""
 
@@ -419,10 +689,12 @@ N512 = int(KEY["n"], 16)
         (N512, 1, None),
         (N512, 3, "the exponent 3,"),
         (N512, 65536, None),
+        (65521, 17, None),
         (N512 >> 1 | 1, 65537, "511 bits"),
         (1 << 8192 | 1, 65537, None),
+        (1 << 16383 | 1, 65537, "16384 bits|not a public key"),
     ],
-    ids=["e=1", "e=3", "e-even", "511-bits", "8193-bits"],
+    ids=["e=1", "e=3", "e-even", "16-bits", "511-bits", "8193-bits", "16384-bits"],
 )
 def test_a_weak_or_monstrous_key_is_not_loaded(n: int, e: int, message: str | None) -> None:
     with pytest.raises(ValueError, match=message or "."):
@@ -438,6 +710,13 @@ def private_pem() -> bytes:
     return OTHER.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+def certificate_pem() -> bytes:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gosspublic.alicdn.com")])
+    day = datetime.datetime(2020, 1, 1)
+    made = x509.CertificateBuilder(name, name, OTHER.public_key(), 1, day, day).sign(OTHER, SHA256())
+    return made.public_bytes(Encoding.PEM)
+
+
 def elliptic_pem() -> bytes:
     return (
         ec.generate_private_key(ec.SECP256R1())
@@ -450,13 +729,14 @@ def elliptic_pem() -> bytes:
     ("make", "message"),
     [
         (private_pem, "not a public key in PEM"),
+        (certificate_pem, "not a public key in PEM"),
         (elliptic_pem, "not an RSA key"),
         (lambda: OSS_PUBLIC_KEY.replace("MFww", "MFwx"), "not a public key in PEM"),
         (lambda: OSS_PUBLIC_KEY.replace("-----BEGIN PUBLIC KEY-----\n", ""), "not a public key in PEM"),
         (lambda: "", "not a public key in PEM"),
         (lambda: "\ud800", "not a public key in PEM"),
     ],
-    ids=["private", "elliptic", "damaged", "headless", "empty", "surrogate"],
+    ids=["private", "certificate", "elliptic", "damaged", "headless", "empty", "surrogate"],
 )
 def test_what_is_no_rsa_public_key_is_a_value_error(make: Callable[[], str | bytes], message: str) -> None:
     with pytest.raises(ValueError, match=message):
