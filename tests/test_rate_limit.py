@@ -1,0 +1,183 @@
+"""RateLimit: so many at once, then evenly; memory that does not grow, and a flood that frees nobody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oss_wsgi.rate_limit import RateLimit
+from oss_wsgi.testing import FrozenClock
+
+
+def passed(limit: RateLimit, who: str, times: int) -> int:
+    return sum(limit(who) is None for _ in range(times))
+
+
+def test_so_many_pass_at_once_and_the_next_hears_how_long() -> None:
+    limit = RateLimit(3, 60, clock=FrozenClock())
+    assert [limit("user:eric") for _ in range(4)] == [None, None, None, 20.0]
+
+
+def test_they_come_back_evenly() -> None:
+    clock = FrozenClock()
+    limit = RateLimit(3, 60, clock=clock)
+    assert passed(limit, "a", 5) == 3
+    clock.advance(19)
+    assert limit("a") == pytest.approx(1)
+    clock.advance(1)
+    assert passed(limit, "a", 5) == 1
+    clock.advance(1000)
+    assert passed(limit, "a", 5) == 3
+
+
+def test_each_caller_has_an_allowance_of_its_own() -> None:
+    limit = RateLimit(1, 60, clock=FrozenClock())
+    assert limit("user:a") is None
+    assert limit("user:b") is None
+    assert limit("user:a") == 60
+
+
+def test_what_is_refused_does_not_count() -> None:
+    clock = FrozenClock()
+    limit = RateLimit(1, 10, clock=clock)
+    assert passed(limit, "a", 1000) == 1
+    clock.advance(10)
+    assert limit("a") is None
+
+
+@given(
+    count=st.integers(1, 2000),
+    seconds=st.floats(0.01, 1e6),
+    start=st.sampled_from([0.0, 12345.678, 1733227932.123]),
+    steps=st.lists(st.floats(0, 2e6), max_size=30),
+)
+def test_exactly_so_many_at_once_never_more_than_came_back_and_who_waits_as_told_passes(
+    count: int, seconds: float, start: float, steps: list[float]
+) -> None:
+    clock = FrozenClock(start)
+    limit = RateLimit(count, seconds, clock=clock)
+    assert passed(limit, "a", count) == count
+    total = 0
+    for step in steps:
+        clock.advance(step)
+        total += limit("a") is None
+    elapsed = clock() - start
+    assert total <= elapsed * count / seconds + 1e-3
+    wait = limit("a")
+    if wait is not None:
+        assert 0 < wait <= seconds / count * (1 + 1e-6)
+        clock.advance(wait + 1e-6 * max(1, abs(start) / 1e9))
+        assert limit("a") is None
+
+
+@pytest.mark.parametrize("seconds", [7, 10, 60, 100.1, 3600])
+def test_who_waits_exactly_as_told_passes_whatever_fractions_add_up_to(seconds: float) -> None:
+    for count in range(1, 8):
+        clock = FrozenClock(1733227932.123)
+        limit = RateLimit(count, seconds, clock=clock)
+        passed(limit, "a", count)
+        for _ in range(20):
+            wait = limit("a")
+            assert wait is not None
+            clock.advance(wait)
+            assert limit("a") is None
+
+
+def test_a_clock_that_is_set_back_frees_nobody_and_locks_nobody_out() -> None:
+    clock = FrozenClock()
+    limit = RateLimit(2, 10, clock=clock)
+    assert passed(limit, "a", 3) == 2
+    clock.advance(-3600)
+    assert limit("a") == 5
+    clock.advance(5)
+    assert limit("a") is None
+
+
+def test_a_flood_of_fresh_addresses_neither_fills_the_memory_nor_frees_who_is_exhausted() -> None:
+    clock = FrozenClock()
+    limit = RateLimit(5, 100, clock=clock, max_callers=100)
+    assert passed(limit, "user:greedy", 9) == 5
+    for number in range(5000):
+        clock.advance(0.001)
+        assert limit(f"address:{number}") is None
+        assert len(limit._callers) <= 100
+    assert limit("user:greedy") is not None
+
+
+def test_a_flood_wins_an_exhausted_caller_less_than_one_request() -> None:
+    clock = FrozenClock()
+    limit = RateLimit(4, 40, clock=clock, max_callers=50)
+    spent = passed(limit, "greedy", 4)
+    for number in range(40000):
+        clock.advance(0.01)
+        limit(f"address:{number}")
+        spent += limit("greedy") is None
+    assert spent <= 4 + 400 / 10 + 1
+
+
+def test_those_whose_allowance_is_full_again_go_first() -> None:
+    clock = FrozenClock()
+    limit = RateLimit(2, 20, clock=clock, max_callers=4)
+    for who in ("a", "b"):
+        limit(who)
+    clock.advance(10)
+    assert passed(limit, "c", 3) == passed(limit, "d", 3) == 2
+    limit("e")
+    assert set(limit._callers) == {"c", "d", "e"}
+
+
+def test_one_caller_at_a_time_can_be_remembered() -> None:
+    limit = RateLimit(1, 60, clock=FrozenClock(), max_callers=1)
+    assert [limit("a"), limit("b")] == [None, None]
+    assert limit("b") == 60
+
+
+class SlowName(str):
+    """A name that lets other threads run each time it is looked up."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        time.sleep(0)
+        return super().__hash__()
+
+    __eq__ = str.__eq__
+
+
+def test_threads_together_get_no_more_than_one_would() -> None:
+    limit = RateLimit(200, 60, clock=FrozenClock(), max_callers=10)
+    counts: list[int] = []
+    name = SlowName("a")
+    threads = [threading.Thread(target=lambda: counts.append(passed(limit, name, 100))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(counts) == 200
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"count": 0}, "count must be a whole number, 1 or more, not 0."),
+        ({"count": 1.5}, "count must"),
+        ({"count": True}, "count must"),
+        ({"count": "10"}, "count must"),
+        ({"seconds": 0}, "seconds must be a number over 0, not 0."),
+        ({"seconds": -1}, "seconds must"),
+        ({"seconds": float("nan")}, "seconds must"),
+        ({"seconds": float("inf")}, "seconds must"),
+        ({"seconds": "60"}, "seconds must"),
+        ({"max_callers": 0}, "max_callers must"),
+        ({"clock": 7}, "clock must be a callable"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(wrong: dict[str, Any], said: str) -> None:
+    options: dict[str, Any] = {"count": 10, "seconds": 60, "clock": FrozenClock(), **wrong}
+    with pytest.raises(ValueError, match=said):
+        RateLimit(options.pop("count"), options.pop("seconds"), **options)
