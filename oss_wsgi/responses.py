@@ -22,11 +22,25 @@ _MESSAGES = {
     405: "This method is not allowed here.",
     411: "Content-Length is required.",
     413: "The body is too large.",
+    429: "Too many requests.",
     500: "The server failed to handle this.",
     503: "This cannot be done right now; try again later.",
 }
 
-_LEVELS = {404: logging.INFO, 405: logging.INFO, 500: logging.ERROR}
+_LEVELS = {404: logging.INFO, 405: logging.INFO, 429: logging.INFO, 500: logging.ERROR}
+
+# As long as the store of keys waits after a fetch that failed; what else answers 503 is not slower to come back.
+_RETRY_LATER = ("Retry-After", "10")
+
+#: For every answer that is data and no page. A listed origin reads it by CORS, which the resource policy leaves alone.
+SECURITY_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+)
+_JSON_HEADERS = (("Content-Type", "application/json"), *SECURITY_HEADERS)
 
 
 def json_bytes(
@@ -35,13 +49,7 @@ def json_bytes(
     """Answer with JSON that is encoded already; a HEAD request gets the headers alone."""
     start_response(
         f"{status} {HTTPStatus(status).phrase}",
-        [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            *(headers or ()),
-        ],
+        [*_JSON_HEADERS, ("Content-Length", str(len(body))), *(headers or ())],
     )
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -81,8 +89,10 @@ def refuse(
 ) -> Iterable[bytes]:
     """Log a refusal, and answer it as ``{"error": {"code", "message"}}``.
 
-    The answer is generic, unless ``code`` and ``message`` say what a browser may know.
+    The answer is generic, unless ``code`` and ``message`` say what a browser may know. 503 says when to try again.
     """
+    if status == 503:
+        headers = [*(headers or ()), _RETRY_LATER]
     log_refusal(log, environ, status, reason, hint, exc_info)
     error = {"code": code or HTTPStatus(status).name.lower(), "message": message or _MESSAGES[status]}
     return json_response(environ, start_response, status, {"error": error}, headers)

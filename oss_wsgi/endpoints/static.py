@@ -29,6 +29,14 @@ _TYPES = {
     ".woff2": "font/woff2",
 }
 
+_POLICY = "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'self'"
+_GUARDS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +61,7 @@ class StaticSite:
         self,
         root: str | os.PathLike[str],
         *,
-        content_security_policy: str = "default-src 'self'; base-uri 'none'; object-src 'none'",
+        content_security_policy: str = _POLICY,
         overrides: Mapping[str, bytes] | None = None,
     ) -> None:
         top = Path(root).resolve()
@@ -77,9 +85,8 @@ class StaticSite:
             ("Content-Length", str(len(body))),
             ("ETag", etag),
             ("Cache-Control", "no-cache"),
-            ("X-Content-Type-Options", "nosniff"),
             ("Content-Security-Policy", self._policy),
-            ("Referrer-Policy", "same-origin"),
+            *_GUARDS,
         ]
         native = name.encode("utf-8", "surrogateescape").decode("latin-1")
         self._files[native] = _File(body, etag, headers)
@@ -91,7 +98,7 @@ class StaticSite:
         if not path and environ.get("SCRIPT_NAME"):
             # Without the slash the page's relative links would leave the mount.
             location = quote(environ["SCRIPT_NAME"].encode("latin-1")) + "/"
-            start_response("301 Moved Permanently", [("Location", location), ("Content-Length", "0")])
+            start_response("301 Moved Permanently", [("Location", location), ("Content-Length", "0"), *_GUARDS])
             return []
         file = self._files.get(path or "/")
         if file is None:
