@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -10,7 +11,8 @@ from urllib.parse import parse_qsl
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
 from ..grant import Grant
 from ..presigner import PostPresigner
-from ..responses import Headers, json_response, log_refusal, method_not_allowed, not_found, refuse
+from ..responses import SECURITY_HEADERS, Headers, json_response, log_refusal, method_not_allowed, not_found, refuse
+from .origin import foreign_origin
 
 if TYPE_CHECKING:
     import webob
@@ -33,7 +35,15 @@ class SignatureEndpoint:
     A parameter that is not well-formed is answered 400, one that the grant does not cover 403, both with a sentence;
     503 when there are no credentials to sign with. Parameters of other names do not count.
 
-    :param allowed_origins: origins whose pages may read the answer (CORS), with cookies; ``*`` alone is any, without.
+    A page of another origin is refused, 403, before ``authorize`` is asked: it could spend a visitor's cookie.
+
+    :param allowed_origins: origins whose pages may ask and read the answer (CORS), with cookies; ``*`` alone is any
+        page, which may not read what it asks for with cookies.
+    :param rate_limit: ``(who: str) -> float | None``, such as ``RateLimit``: None lets a request pass, a number is the
+        seconds to wait and answers 429 with ``Retry-After``. It is asked once ``authorize`` has granted something, so
+        what is refused before does not count, with ``user:NAME`` of the grant or else ``address:REMOTE_ADDR``.
+        Behind a proxy that is the proxy's address, one for all: have the server take it from the proxy's header
+        (``trusted_proxy`` of waitress, mod_remoteip), or give each grant a user. One IPv6 subscriber has 2**64.
     """
 
     def __init__(
@@ -43,11 +53,17 @@ class SignatureEndpoint:
         authorize: Callable[[webob.Request], Grant | None] | None = None,
         allow_anonymous: bool = False,
         allowed_origins: Sequence[str] = (),
+        rate_limit: Callable[[str], float | None] | None = None,
     ) -> None:
+        if not isinstance(allow_anonymous, bool):  # "off" is true
+            raise TypeError(f"allow_anonymous must be True or False, not {allow_anonymous!r}.")
+        if isinstance(allowed_origins, str):  # there is a '*' in "https://*.example.com"
+            raise TypeError(f"allowed_origins must be a list of origins, not the text {allowed_origins!r}.")
         self._presigner = presigner
         self._authorize = _Authorizer(authorize) if authorize is not None else None
         self._allow_anonymous = allow_anonymous
-        self._allowed_origins = frozenset(allowed_origins)
+        self._allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
+        self._rate_limit = rate_limit
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._allowed_origins:
@@ -56,10 +72,17 @@ class SignatureEndpoint:
             return not_found(log, environ, start_response)
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
-            start_response("204 No Content", [("Allow", _ALLOWED)])
+            start_response("204 No Content", [("Allow", _ALLOWED), *SECURITY_HEADERS])
             return []
         if method not in ("GET", "HEAD"):
             return method_not_allowed(log, environ, start_response, _ALLOWED)
+        foreign = foreign_origin(environ, self._allowed_origins)
+        if foreign is not None:
+            hint = f"a page of another site asks, {foreign}; if it may, list its origin in OSS_ALLOWED_ORIGINS"
+            message = "A page of this origin may not ask here."
+            return refuse(
+                log, environ, start_response, 403, "origin_foreign", hint, code="origin_foreign", message=message
+            )
         try:
             return self._sign(environ, start_response)
         except (MalformedRequestError, OutsideGrantError) as error:
@@ -85,6 +108,10 @@ class SignatureEndpoint:
         else:
             hint = "nobody may upload yet: give DirectUpload an authorize callable, or set OSS_ALLOW_ANONYMOUS=on"
             return refuse(log, environ, start_response, 403, "anonymous", hint)
+        if self._rate_limit is not None:
+            refusal = _too_many(self._rate_limit, grant, environ)
+            if refusal is not None:
+                return refusal(environ, start_response)
         size = parameters.get("size")
         form = self._presigner.presign(
             grant,
@@ -145,9 +172,37 @@ class _Authorizer:
         return grant
 
 
-def _refusal(status: int, reason: str, hint: str, error: Exception | None = None) -> WSGIApplication:
+def _too_many(
+    rate_limit: Callable[[str], float | None], grant: Grant, environ: WSGIEnvironment
+) -> WSGIApplication | None:
+    """Ask the limit; give a WSGI application that refuses, or None."""
+    who = f"user:{grant.user}" if grant.user else f"address:{environ.get('REMOTE_ADDR') or ''}"
+    try:
+        wait = rate_limit(who)
+        if wait is None:
+            return None
+        if isinstance(wait, bool) or not wait > 0:
+            raise ValueError(f"rate_limit must return None or seconds over 0, not {wait!r}")
+        seconds = math.ceil(wait)
+    except Exception as error:
+        hint = f"rate_limit raised {type(error).__name__}, or returned neither None nor seconds over 0"
+        return _refusal(500, "rate_limit_failed", hint, error)
+    message = f"Too many requests: try again in {seconds} s."
+    headers = [("Retry-After", str(seconds))]
+    return _refusal(429, "too_many_requests", f"{who} asks too often", message=message, headers=headers)
+
+
+def _refusal(
+    status: int,
+    reason: str,
+    hint: str,
+    error: Exception | None = None,
+    *,
+    message: str | None = None,
+    headers: Headers | None = None,
+) -> WSGIApplication:
     return lambda environ, start_response: refuse(
-        log, environ, start_response, status, reason, hint, exc_info=error
+        log, environ, start_response, status, reason, hint, message=message, headers=headers, exc_info=error
     )
 
 

@@ -1,0 +1,142 @@
+"""Every answer of ours, refusals included, forbids browsers to guess, frame, keep or embed it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import DirectUpload, Grant, Settings, StaticSite, Upload
+from oss_wsgi.application import upload_page
+from oss_wsgi.exceptions import CredentialsError
+from oss_wsgi.testing import CallbackSigner
+
+from .test_signature import RootClient
+
+SETTINGS = Settings(
+    bucket="examplebucket",
+    region="cn-hangzhou",
+    access_key_id="id",
+    access_key_secret="secret",
+    callback_url="https://app.example.com/oss/callback",
+    ticket_secret="0123456789abcdef0123456789abcdef",
+    allowed_origins=("https://pages.example.com",),
+)
+DATA = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+PAGE = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def application(**options: Any) -> webtest.TestApp:
+    def ours(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+        return [b"ok"]
+
+    return webtest.TestApp(DirectUpload(ours, SETTINGS, **options))
+
+
+def held(response: Any, expected: dict[str, str]) -> bool:
+    """Tell whether each header is there, once."""
+    return all(response.headers.getall(name) == [value] for name, value in expected.items())
+
+
+def allow(request: Any) -> Grant | None:
+    return Grant(user=request.remote_user) if request.remote_user else None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/oss/signature?filename=a.png", 200),
+        ("HEAD", "/oss/signature?filename=a.png", 200),
+        ("GET", "/oss/signature?size=x", 400),
+        ("OPTIONS", "/oss/signature", 204),
+        ("POST", "/oss/signature", 405),
+        ("GET", "/oss/health", 200),
+        ("HEAD", "/oss/health", 200),
+        ("PUT", "/oss/health", 405),
+        ("GET", "/oss/callback", 405),
+        ("POST", "/oss/callback", 411),
+        ("GET", "/oss/nothing", 404),
+        ("GET", "/oss", 404),
+    ],
+)
+def test_answers_that_are_data(method: str, path: str, status: int) -> None:
+    app = application(authorize=allow)
+    app.extra_environ["REMOTE_USER"] = "eric"
+    response = app.request(path, method=method, expect_errors=True)
+    assert response.status_int == status
+    assert held(response, DATA)
+
+
+def test_a_refusal_of_a_user_of_an_origin_and_by_a_limit() -> None:
+    app = application(authorize=allow)
+    endpoint = RootClient(rate_limit=lambda who: 5)
+    assert held(endpoint.get(), DATA)
+    assert held(app.get("/oss/signature", status=403), DATA)
+    assert held(app.get("/oss/signature", status=403, headers={"Sec-Fetch-Site": "cross-site"}), DATA)
+
+
+def test_a_preflight_of_a_listed_origin_has_them_beside_those_of_cors() -> None:
+    response = application(authorize=allow).options("/oss/signature", headers={"Origin": "https://pages.example.com"})
+    assert response.headers["Access-Control-Allow-Origin"] == "https://pages.example.com"
+    assert "Content-Type" not in response.headers
+    assert held(response, DATA)
+
+
+def test_a_verified_callback_is_answered_with_them() -> None:
+    heard: list[Upload] = []
+    signer = CallbackSigner()
+    body = b"bucket=examplebucket&object=a.txt&size=1"
+    app = application(authorize=allow, public_keys=signer.public_keys, on_upload=heard.append)
+    response = app.post("/oss/callback", body, headers=signer.headers("/oss/callback", body), expect_errors=True)
+    assert held(response, DATA)
+
+
+def test_what_the_wrapped_application_answers_is_its_own() -> None:
+    response = application(authorize=allow).get("/anything")
+    assert set(response.headers) == {"Content-Type", "Content-Length"}
+
+
+def test_503_says_when_to_try_again_and_no_other_refusal_does() -> None:
+    class Down:
+        def get_credentials(self) -> Any:
+            raise CredentialsError("the metadata server does not answer")
+
+    app = application(authorize=lambda request: Grant(), credentials=Down())
+    assert app.get("/oss/signature", status=503).headers["Retry-After"] == "10"
+    for path in ("/oss/nothing", "/oss/signature?size=x"):
+        assert "Retry-After" not in app.get(path, expect_errors=True).headers
+
+
+@pytest.mark.parametrize("path", ["/", "/index.html", "/upload.js", "/style.css", "/favicon.svg"])
+def test_the_page_and_its_parts(path: str) -> None:
+    app = webtest.TestApp(upload_page(SETTINGS))
+    response = app.get(path)
+    policy = {"Content-Security-Policy": response.headers["Content-Security-Policy"]}
+    assert "frame-ancestors 'none'" in policy["Content-Security-Policy"]
+    assert held(response, PAGE)
+    unchanged = app.get(path, headers={"If-None-Match": response.headers["ETag"]}, status=304)
+    assert held(unchanged, {**PAGE, **policy})
+    assert held(app.post(path, status=405), DATA)
+    assert held(app.get(f"{path}/nothing", status=404), DATA)
+
+
+def test_a_site_of_your_own_may_be_framed_by_itself_alone(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("x")
+    site = StaticSite(tmp_path)
+    assert "frame-ancestors 'self'" in webtest.TestApp(site).get("/").headers["Content-Security-Policy"]
+    moved = webtest.TestApp(lambda environ, start: site({**environ, "SCRIPT_NAME": "/a", "PATH_INFO": ""}, start))
+    assert held(moved.get("/", status=301), PAGE)

@@ -1,0 +1,207 @@
+"""SignatureEndpoint fails closed: no odd request, authorize or switch gets a signature unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import webob
+import webob.exc
+
+from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi.exceptions import SettingsError
+
+from .test_signature import SETTINGS, RootClient, client, conditions
+
+
+def unsigned(response: Any) -> bool:
+    return response.status_int >= 400 and b"policy" not in response.body and b"signature" not in response.body
+
+
+class Pretender:
+    """Says that it is a Grant."""
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return Grant
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(True, False, 1, 0, 1.0, "x", "", b"", {}, {"user": "eric"}, [], [Grant()], (), object(), ...),
+        pytest.param(Grant, id="the class itself"),
+        pytest.param(lambda: Grant(), id="a function"),
+        pytest.param(iter([Grant()]), id="an iterator"),
+        pytest.param(webob.exc.HTTPOk(), id="a webob.exc that is returned"),
+        pytest.param(webob.Response(), id="a response"),
+        pytest.param(ValueError("no"), id="an exception that is returned"),
+        pytest.param(NotImplemented, id="NotImplemented"),
+    ],
+)
+def test_authorize_that_returns_anything_but_a_grant_signs_nothing(wrong: Any) -> None:
+    assert unsigned(RootClient(authorize=lambda request: wrong).get("?filename=a"))
+
+
+def test_a_coroutine_is_no_grant(caplog: pytest.LogCaptureFixture) -> None:
+    made = []
+
+    async def authorize(request: webob.Request) -> Grant:
+        return Grant()
+
+    def call(request: webob.Request) -> Any:
+        made.append(authorize(request))
+        return made[-1]
+
+    assert unsigned(RootClient(authorize=call).get())
+    assert "not coroutine" in caplog.text
+    made[0].close()
+
+
+def test_what_only_says_that_it_is_a_grant_signs_nothing() -> None:
+    with pytest.raises(AttributeError):
+        RootClient(authorize=lambda request: Pretender()).get("?filename=a")
+
+
+@pytest.mark.parametrize("wrong", [False, 0, "", {}, (), 7, "authorize", Grant()])
+def test_an_authorize_that_cannot_be_called_signs_nothing_even_where_anonymous_issuing_is_on(wrong: Any) -> None:
+    assert unsigned(RootClient(authorize=wrong, allow_anonymous=True).get())
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_what_ends_the_process_goes_through_and_nothing_is_answered(kind: type[BaseException]) -> None:
+    def authorize(request: webob.Request) -> Grant:
+        raise kind
+
+    with pytest.raises(kind):
+        RootClient(authorize=authorize).get()
+
+
+@pytest.mark.parametrize("error", [Exception(), LookupError(), RecursionError(), StopIteration(), AssertionError()])
+def test_authorize_that_raises_signs_nothing(error: Exception) -> None:
+    def authorize(request: webob.Request) -> Grant:
+        raise error
+
+    assert unsigned(RootClient(authorize=authorize).get())
+
+
+@pytest.mark.parametrize("answer", [webob.exc.HTTPOk, webob.exc.HTTPNoContent, webob.exc.HTTPFound])
+def test_a_webob_exc_that_is_no_error_carries_no_signature_either(answer: Callable[..., Any]) -> None:
+    def authorize(request: webob.Request) -> Grant:
+        raise answer()
+
+    response = RootClient(authorize=authorize).get()
+    assert b"policy" not in response.body
+
+
+def test_a_subclass_of_grant_is_held_to_its_limits() -> None:
+    class Mine(Grant):
+        note = "ours"
+
+    answer = RootClient(authorize=lambda request: Mine(dir="mine/", max_size=3)).get("?filename=a&size=3").json
+    assert ["content-length-range", 3, 3] in conditions(answer)
+    assert answer["dir"] == "mine/"
+    assert unsigned(RootClient(authorize=lambda request: Mine(max_size=3)).get("?filename=a&size=4"))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?allow_anonymous=on",
+        "?OSS_ALLOW_ANONYMOUS=on",
+        "?user=admin&dir=&key=a",
+        "?filename=a&filename=a",
+        "?filename=a;size=1",
+        "?%66ilename=a",
+        "?size=1&size=1",
+        "?filename=a#authorized",
+        "?" + "x&" * 99,
+    ],
+)
+def test_no_query_gets_a_signature_where_nobody_is_allowed(query: str, method: str) -> None:
+    app = RootClient(allow_anonymous=False).app
+    response = app.request(f"/sign{query}", method=method, expect_errors=True)
+    assert response.status_int in (400, 403)
+    assert b"policy" not in response.body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-HTTP-Method-Override": "GET"},
+        {"X-HTTP-Method": "GET"},
+        {"X-Method-Override": "OPTIONS"},
+        {"X-Forwarded-User": "admin"},
+        {"Remote-User": "admin"},
+        {"X-Original-URL": "/health"},
+        {"Authorization": "Basic YWRtaW46YWRtaW4="},
+        {"Cookie": "oss_allow_anonymous=on"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Range": "bytes=0-10"},
+        {"If-None-Match": "*"},
+        {"Content-Type": "application/json"},
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_header_opens_it(headers: dict[str, str], method: str) -> None:
+    def authorize(request: webob.Request) -> Grant | None:
+        return Grant(user=request.remote_user) if request.remote_user else None
+
+    for options in ({"allow_anonymous": False}, {"authorize": authorize, "allow_anonymous": False}):
+        assert unsigned(RootClient(**options).app.request("/sign", method=method, headers=headers, expect_errors=True))
+
+
+@pytest.mark.parametrize("method", ["get", "Get", "GETS", "QUERY", "TRACE", "CONNECT", "PROPFIND", "*"])
+def test_no_other_method_is_answered_by_a_signature(method: str) -> None:
+    heard: list[str] = []
+    environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "/sign", "PATH_INFO": "", "QUERY_STRING": ""}
+    # Called bare: webtest's lint knows no such methods.
+    body = b"".join(client().app(environ, lambda status, headers, exc_info=None: heard.append(status)))
+    assert heard == ["405 Method Not Allowed"]
+    assert b"policy" not in body
+
+
+@pytest.mark.parametrize("odd", ["off", "on", "", "false", 0, 1, None, [], object()])
+def test_a_switch_that_is_neither_true_nor_false_is_said_at_once(odd: Any) -> None:
+    with pytest.raises(TypeError, match="allow_anonymous must be True or False"):
+        RootClient(allow_anonymous=odd)
+
+
+@pytest.mark.parametrize(
+    ("text", "signed"),
+    [
+        *((off, False) for off in ("", " ", "off", "OFF", "0", "no", "false", " off ")),
+        *((on, True) for on in ("on", "On", "1", "yes", "true", " on ")),
+        *((odd, None) for odd in ("2", "o n", "on,off", "none", "null", "None", "enabled", "\x00", "０", "yes!")),
+    ],
+)
+def test_the_variable_opens_it_only_by_a_word_that_means_it(text: str, signed: bool | None) -> None:
+    environ = {
+        "OSS_BUCKET": "examplebucket",
+        "OSS_REGION": "cn-hangzhou",
+        "OSS_ACCESS_KEY_ID": "id",
+        "OSS_ACCESS_KEY_SECRET": "secret",
+        "OSS_TICKET_SECRET": "0123456789abcdef0123456789abcdef",
+        "OSS_ALLOW_ANONYMOUS": text,
+    }
+    if signed is None:
+        with pytest.raises(SettingsError, match="must be 'on' or 'off'"):
+            Settings.from_environ(environ)
+        return
+    settings = Settings.from_environ(environ)
+    response = RootClient(settings=settings, allow_anonymous=settings.allow_anonymous).get()
+    assert response.status_int == (200 if signed else 403)
+
+
+def test_authorize_is_asked_even_where_the_variable_is_on() -> None:
+    settings = Settings(**{**vars(SETTINGS), "allow_anonymous": True})
+    statuses: list[str] = []
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/oss/signature", "QUERY_STRING": ""
+    }  # fmt: skip
+    application = DirectUpload(lambda environ, start: [], settings, authorize=lambda request: None)
+    body = b"".join(application(environ, lambda status, headers, exc_info=None: statuses.append(status)))
+    assert statuses == ["403 Forbidden"]
+    assert b"policy" not in body

@@ -1,0 +1,113 @@
+"""SignatureEndpoint asks a rate limit, if it has one, and signs nothing that the limit does not let pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from oss_wsgi import Grant
+from oss_wsgi.rate_limit import RateLimit
+from oss_wsgi.testing import FrozenClock
+
+from .test_signature import RootClient
+
+
+class Recorder:
+    """A limit that notes who asked and answers what it was told."""
+
+    def __init__(self, wait: Any = None) -> None:
+        self.heard: list[str] = []
+        self.wait = wait
+
+    def __call__(self, who: str) -> Any:
+        self.heard.append(who)
+        return self.wait
+
+
+def test_too_many_are_429_and_hear_when_to_try_again() -> None:
+    clock = FrozenClock()
+    client = RootClient(rate_limit=RateLimit(2, 61, clock=clock))
+    assert [client.get().status_int for _ in range(2)] == [200, 200]
+    response = client.get()
+    assert response.status_int == 429
+    assert response.headers["Retry-After"] == "31"
+    assert response.json == {"error": {"code": "too_many_requests", "message": "Too many requests: try again in 31 s."}}
+    clock.advance(31)
+    assert client.get().status_int == 200
+
+
+@pytest.mark.parametrize(("wait", "told"), [(0.001, "1"), (1, "1"), (1.001, "2"), (90.0, "90")])
+def test_seconds_are_whole_rounded_up_and_one_at_least(wait: float, told: str) -> None:
+    assert RootClient(rate_limit=Recorder(wait)).get().headers["Retry-After"] == told
+
+
+@pytest.mark.parametrize(
+    ("grant", "environ", "who"),
+    [
+        (Grant(user="eric"), {"REMOTE_ADDR": "192.0.2.7"}, "user:eric"),
+        (Grant(), {"REMOTE_ADDR": "192.0.2.7"}, "address:192.0.2.7"),
+        (Grant(user=""), {"REMOTE_ADDR": "192.0.2.7"}, "address:192.0.2.7"),
+        (Grant(user="address:192.0.2.7"), {"REMOTE_ADDR": "192.0.2.7"}, "user:address:192.0.2.7"),
+        (Grant(), {"REMOTE_ADDR": ""}, "address:"),
+    ],
+)
+def test_it_hears_the_user_of_the_grant_or_else_the_address(grant: Grant, environ: dict[str, str], who: str) -> None:
+    limit = Recorder()
+    RootClient(authorize=lambda request: grant, rate_limit=limit).get(extra_environ=environ)
+    assert limit.heard == [who]
+
+
+def test_anonymous_issuing_is_limited_by_address() -> None:
+    limit = Recorder()
+    RootClient(rate_limit=limit).get(extra_environ={"REMOTE_ADDR": "192.0.2.7", "REMOTE_USER": "eric"})
+    assert limit.heard == ["address:192.0.2.7"]
+
+
+def test_what_is_refused_before_it_would_be_signed_for_does_not_count() -> None:
+    limit = Recorder()
+    RootClient(authorize=lambda request: None, rate_limit=limit).get()
+    RootClient(allow_anonymous=False, rate_limit=limit).get()
+    client = RootClient(rate_limit=limit)
+    client.get("?filename=a&filename=b")
+    client.get(headers={"Sec-Fetch-Site": "cross-site"})
+    client.app.post("/sign", expect_errors=True)
+    client.app.options("/sign")
+    assert limit.heard == []
+
+
+def test_head_counts_as_get_does() -> None:
+    limit = Recorder()
+    RootClient(rate_limit=limit).app.head("/sign")
+    assert len(limit.heard) == 1
+
+
+@pytest.mark.parametrize("wrong", [True, False, 0, -1, math.nan, math.inf, "5", {}, Grant()])
+def test_an_answer_that_is_no_number_of_seconds_is_500_and_not_signed(
+    wrong: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = RootClient(rate_limit=Recorder(wrong)).get()
+    assert response.status_int == 500
+    assert "reason=rate_limit_failed" in caplog.text
+    assert "signature" not in response.text
+
+
+def test_a_limit_that_raises_is_500_and_not_signed(caplog: pytest.LogCaptureFixture) -> None:
+    def down(who: str) -> float | None:
+        raise ConnectionError("redis://:swordfish@cache")
+
+    response = RootClient(rate_limit=down).get()
+    assert response.status_int == 500
+    assert "swordfish" not in response.text
+    (record,) = caplog.records
+    assert "reason=rate_limit_failed" in record.getMessage()
+    assert "ConnectionError" in record.getMessage()
+    assert record.exc_info
+
+
+def test_a_listed_page_may_read_that_it_asked_too_often() -> None:
+    client = RootClient(rate_limit=Recorder(5), allowed_origins=["https://a.example"])
+    response = client.get(headers={"Origin": "https://a.example"})
+    assert response.status_int == 429
+    assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
