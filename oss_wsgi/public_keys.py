@@ -185,7 +185,8 @@ def _unavailable(hint: str) -> KeyUnavailableError:
 
 def _fingerprint(key: RSAPublicKey) -> str:
     """Give the SHA-256 of the SubjectPublicKeyInfo, as ``openssl pkey -pubin -outform DER | sha256sum`` does."""
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der, usedforsecurity=False).hexdigest()
 
 
 def _log_key(url: str, key: RSAPublicKey, remark: str = "") -> None:

@@ -7,18 +7,12 @@ import binascii
 import re
 from urllib.parse import unquote_to_bytes
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.hashes import MD5
-
 from .exceptions import UnverifiedError, VerificationError
 from .public_keys import PublicKeyStore
+from .rsa_md5 import verify as verify_rsa_md5
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _MAX_TEXT = 4096
-# The scheme of the signature, not a choice: OSS signs with MD5.
-_HASH = MD5()  # noqa: S303
-_PADDING = PKCS1v15()
 
 
 def string_to_sign(target: bytes, body: bytes) -> bytes:
@@ -55,12 +49,10 @@ class CallbackVerifier:
         key = self._public_keys.get(url)
         if len(signature) != (key.key_size + 7) // 8:
             raise UnverifiedError("signature_wrong", "the signature has another length than the key")
-        try:
-            key.verify(signature, string_to_sign(target, body), _PADDING, _HASH)
-        except InvalidSignature:
+        if not verify_rsa_md5(key, signature, string_to_sign(target, body)):
             raise UnverifiedError(
                 "signature_wrong", "the signature does not fit the path, the query and the body as they arrived"
-            ) from None
+            )
 
     def is_valid(self, *, target: bytes, body: bytes, authorization: str, pub_key_url: str) -> bool:
         """Tell whether ``verify`` finds the signature good; False also when nothing can be said."""

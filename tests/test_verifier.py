@@ -17,6 +17,8 @@ from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError
 from oss_wsgi.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
 from oss_wsgi.verifier import CallbackVerifier, string_to_sign
 
+from .without_md5 import take_md5_away
+
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
 CAPTURES = VECTORS["captures"]
 MADE_HERE = VECTORS["made_here"]
@@ -82,6 +84,15 @@ def cut_and_grown(data: bytes) -> Iterator[bytes]:
         yield data[:index] + data[index + 1 :]
     for index in range(len(data) + 1):
         yield data[:index] + b"x" + data[index:]
+
+
+@pytest.fixture(params=["library", "by-hand"], scope="module", autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run everything as it is, and where the library has no MD5."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "by-hand":
+            take_md5_away(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

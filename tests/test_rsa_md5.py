@@ -1,0 +1,296 @@
+"""RSA with MD5 by the library and by hand: the same verdicts, and by hand only where the library refuses."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.hashes import MD5
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oss_wsgi import rsa_md5
+from oss_wsgi.public_keys import OSS_PUBLIC_KEY, load_public_key
+from oss_wsgi.verifier import string_to_sign
+
+from .without_md5 import take_md5_away
+
+VECTORS = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
+N, E, D = (int(VECTORS["throwaway_key"][name], 16) for name in "ned")
+OURS = load_public_key(VECTORS["throwaway_key"]["pem"])
+GOOD = [(load_public_key(OSS_PUBLIC_KEY), vector) for vector in VECTORS["captures"]]
+GOOD += [(OURS, vector) for vector in VECTORS["made_here"]]
+LONG = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+MESSAGE = b"/cb\nbody"
+MD5_INFO = bytes.fromhex("3020300c06082a864886f70d020505000410")
+MD5_INFO_WITHOUT_NULL = bytes.fromhex("301e300a06082a864886f70d02050410")
+MD5_INFO_LONG_LENGTH = bytes.fromhex("308120300c06082a864886f70d020505000410")
+SHA1_INFO = bytes.fromhex("3021300906052b0e03021a05000414")
+HASHED = hashlib.md5(MESSAGE).digest()
+RIGHT = MD5_INFO + HASHED
+
+
+def block(end: bytes, *, start: bytes = b"\x00\x01", fill: bytes = b"\xff", size: int = 64) -> bytes:
+    return start + fill * (size - len(start) - 1 - len(end)) + b"\x00" + end
+
+
+def signed(message: bytes) -> bytes:
+    """Apply the throwaway private key to a block as it is."""
+    assert len(message) == 64
+    return pow(int.from_bytes(message, "big"), D, N).to_bytes(64, "big")
+
+
+class Refusing:
+    """A key whose library refuses to verify with it."""
+
+    def __init__(self, key: RSAPublicKey, error: Exception) -> None:
+        self._error = error
+        self.key_size = key.key_size
+        self.public_numbers = key.public_numbers
+
+    def verify(self, *arguments: object) -> None:
+        raise self._error
+
+
+@pytest.fixture(params=["library", "by-hand"], scope="module", autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run everything as it is, and where the library has no MD5."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "by-hand":
+            take_md5_away(patch)
+        else:
+            patch.setattr(rsa_md5, "pow", None, raising=False)  # so that arithmetic by hand would fail
+        yield request.param
+
+
+@pytest.mark.parametrize(("key", "vector"), GOOD, ids=[vector["name"] for _, vector in GOOD])
+def test_a_vector_verifies_and_no_changed_bit_of_its_signature_does(key: RSAPublicKey, vector: dict[str, str]) -> None:
+    text = string_to_sign(vector["target"].encode(), vector["body"].encode())
+    signature = base64.b64decode(vector["authorization"])
+    assert rsa_md5.verify(key, signature, text) is True
+    assert rsa_md5.verify(key, signature, text + b"\n") is False
+    for bit in range(512):
+        changed = (int.from_bytes(signature, "big") ^ 1 << bit).to_bytes(64, "big")
+        assert rsa_md5.verify(key, changed, text) is False, bit
+
+
+@given(message=st.binary(max_size=100))
+@settings(max_examples=20, deadline=None)
+def test_a_key_of_another_size_verifies_what_the_library_signed(message: bytes) -> None:
+    signature = LONG.sign(message, PKCS1v15(), MD5())
+    assert rsa_md5.verify(LONG.public_key(), signature, message) is True
+    assert rsa_md5.verify(LONG.public_key(), signature, message + b"x") is False
+    assert rsa_md5.verify(OURS, signature, message) is False
+
+
+@pytest.mark.parametrize("bits", [1024, 1025, 1031])
+def test_a_size_that_is_no_whole_number_of_bytes_verifies(bits: int) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    signature = key.sign(MESSAGE, PKCS1v15(), MD5())
+    assert len(signature) == -(-bits // 8)
+    assert rsa_md5.verify(key.public_key(), signature, MESSAGE) is True
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        block(RIGHT, start=b"\x00\x02"),
+        block(RIGHT, start=b"\x00\x00"),
+        block(RIGHT, start=b"\x01\x01"),
+        block(RIGHT, fill=b"\x00"),
+        block(RIGHT, fill=b"\xfe"),
+        b"\x00\x01" + b"\xff" * 26 + b"\x00" + RIGHT + b"\x00",
+        b"\x00\x01" + b"\xff" * 8 + b"\x00" + RIGHT + b"\x5a" * 19,
+        b"\x00\x01\x00" + RIGHT + b"\x00" * 27,
+        block(b"\x00" * 8 + RIGHT),
+        b"\x00\x01" + b"\xff" * 28 + RIGHT,
+        block(HASHED),
+        block(MD5_INFO_WITHOUT_NULL + HASHED),
+        block(MD5_INFO_LONG_LENGTH + HASHED),
+        block(MD5_INFO[:-1] + b"\x0f" + HASHED[:15]),
+        block(MD5_INFO + HASHED[:15]),
+        block(MD5_INFO + HASHED[::-1]),
+        block(SHA1_INFO + hashlib.sha1(MESSAGE).digest()),
+        block(MD5_INFO + hashlib.md5(HASHED).digest()),
+        block(MD5_INFO + hashlib.md5(b"").digest()),
+    ],
+    ids=[
+        "block-type-2",
+        "block-type-0",
+        "no-leading-zero",
+        "fill-of-zeros",
+        "fill-of-fe",
+        "one-byte-after-the-digest",
+        "short-fill-and-garbage-after",
+        "no-fill",
+        "zeros-before-digest-info",
+        "no-zero-after-the-fill",
+        "bare-digest",
+        "no-null",
+        "long-form-of-a-length",
+        "digest-of-15-bytes-and-says-so",
+        "digest-of-15-bytes",
+        "digest-backwards",
+        "sha1",
+        "hashed-twice",
+        "digest-of-nothing",
+    ],
+)
+def test_a_block_that_is_not_the_one_block_is_refused(forged: bytes) -> None:
+    """Who has the private key signs it: only the comparison of the block can refuse it."""
+    assert rsa_md5.verify(OURS, signed(block(RIGHT)), MESSAGE) is True, "the right one is taken"
+    assert int.from_bytes(forged, "big") < N
+    assert rsa_md5.verify(OURS, signed(forged), MESSAGE) is False
+
+
+def test_garbage_after_the_digest_that_is_a_cube_is_refused() -> None:
+    """Bleichenbacher's forgery: with the exponent 3 and room for garbage, anybody finds a cube that begins rightly."""
+    size = 256
+    start = b"\x00\x01" + b"\xff" * 8 + b"\x00" + RIGHT
+    low = int.from_bytes(start + b"\x00" * (size - len(start)), "big")
+    root = _cube_root(low) + 1
+    assert (root**3).to_bytes(size, "big").startswith(start), "who only parses the beginning would take it"
+    key = RSAPublicNumbers(3, LONG.public_key().public_numbers().n).public_key()
+    assert root**3 < key.public_numbers().n
+    assert rsa_md5.verify(key, root.to_bytes(size, "big"), MESSAGE) is False
+
+
+def _cube_root(number: int) -> int:
+    low, high = 0, 1 << number.bit_length() // 3 + 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if middle**3 <= number else (low, middle - 1)
+    return low
+
+
+def test_a_signature_has_exactly_the_length_of_the_modulus_and_is_below_it() -> None:
+    message = next(text for text in (b"%d" % i for i in range(9999)) if _signature(text) + N < 1 << 512)
+    number = _signature(message)
+    signature = number.to_bytes(64, "big")
+    assert rsa_md5.verify(OURS, signature, message) is True
+    for other in (
+        (number + N).to_bytes(64, "big"),
+        b"\x00" + signature,
+        b"\x00" * 64 + signature,
+        signature + b"\x00",
+        signature[1:],
+        signature[:-1],
+        signature * 2,
+        signature[::-1],
+        b"",
+    ):
+        assert rsa_md5.verify(OURS, other, message) is False
+    short = next(text for text in (b"%d" % i for i in range(99999)) if _signature(text) < 1 << 504)
+    assert rsa_md5.verify(OURS, _signature(short).to_bytes(64, "big"), short) is True
+    assert rsa_md5.verify(OURS, _signature(short).to_bytes(63, "big"), short) is False
+
+
+def _signature(message: bytes) -> int:
+    return int.from_bytes(signed(block(MD5_INFO + hashlib.md5(message).digest())), "big")
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, N - 1, N, N + 1, 2**512 - 1])
+def test_a_number_that_anybody_knows_is_no_signature(number: int) -> None:
+    assert rsa_md5.verify(OURS, number.to_bytes(64, "big"), MESSAGE) is False
+
+
+@pytest.mark.parametrize("error", [UnsupportedAlgorithm("MD5"), InternalError("", []), ValueError("size")], ids=repr)
+def test_each_way_in_which_the_library_refuses_leads_to_the_arithmetic(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rsa_md5, "pow", pow, raising=False)
+    key: RSAPublicKey = Refusing(OURS, error)  # type: ignore[assignment]
+    assert rsa_md5.verify(key, signed(block(RIGHT)), MESSAGE) is True
+    assert rsa_md5.verify(key, signed(block(RIGHT)), MESSAGE + b"x") is False
+
+
+def test_any_other_error_of_the_library_is_not_hidden() -> None:
+    key: RSAPublicKey = Refusing(OURS, MemoryError())  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        rsa_md5.verify(key, signed(block(RIGHT)), MESSAGE)
+
+
+def test_by_hand_only_where_the_library_refuses(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[bytes] = []
+
+    def md5(data: bytes, **options: bool) -> object:
+        assert options == {"usedforsecurity": False}, "or a FIPS build of Python refuses it too"
+        counted.append(data)
+        return _md5(data)
+
+    _md5 = hashlib.md5
+    monkeypatch.setattr(hashlib, "md5", md5)
+    signature = bytes(63) + b"\x02"
+    for text in (MESSAGE, b"other"):
+        rsa_md5.verify(OURS, signature, text)
+    assert counted == ([MESSAGE, b"other"] if way == "by-hand" else [])
+
+
+NO_MD5 = """
+openssl_conf = init
+[init]
+providers = providers
+alg_section = algorithms
+[providers]
+default = always
+[always]
+activate = 1
+[algorithms]
+default_properties = fips=yes
+"""
+PROGRAM = """
+import base64, json, sys
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import MD5
+from oss_wsgi import CallbackVerifier
+from oss_wsgi.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS, load_public_key
+from oss_wsgi.verifier import string_to_sign
+url = base64.b64encode(OSS_PUBLIC_KEY_URLS[0].encode()).decode()
+answers = []
+for vector in json.load(sys.stdin):
+    target, body = vector["target"].encode(), vector["body"].encode()
+    try:
+        signature = base64.b64decode(vector["authorization"])
+        load_public_key(OSS_PUBLIC_KEY).verify(signature, string_to_sign(target, body), PKCS1v15(), MD5())
+        said = None
+    except Exception as error:
+        said = type(error).__name__
+    arguments = {"target": target, "authorization": vector["authorization"], "pub_key_url": url}
+    is_valid = CallbackVerifier().is_valid
+    answers.append([said, is_valid(body=body, **arguments), is_valid(body=body + b"x", **arguments)])
+print(json.dumps(answers))
+"""
+
+
+def test_the_captures_verify_where_openssl_itself_refuses_md5(way: str, tmp_path: Path) -> None:
+    """The refusal is OpenSSL's own: it is told to use what is certified for FIPS alone, as a FIPS host tells it."""
+    if way == "library":
+        pytest.skip("one run is enough: it is another process")
+    configuration = tmp_path / "openssl.cnf"
+    configuration.write_text(NO_MD5)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(VECTORS["captures"]),
+        env={**os.environ, "OPENSSL_CONF": str(configuration)},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    if any(said is None for said, _, _ in answers):
+        pytest.skip("the library of this build does not heed OPENSSL_CONF")
+    assert [verdicts for _, *verdicts in answers] == [[True, False]] * len(VECTORS["captures"])

@@ -1,0 +1,25 @@
+"""What a FIPS build is to its callers: a cryptographic library that has no MD5."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import HashAlgorithm
+
+from oss_wsgi import rsa_md5
+from oss_wsgi.public_keys import OSS_PUBLIC_KEY, load_public_key
+
+
+class NoMD5(HashAlgorithm):
+    """A hash that the library really does not have, so that the refusal is its own."""
+
+    name = "md5-refused"
+    digest_size = 16
+    block_size = 64
+
+
+def take_md5_away(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rsa_md5, "MD5", NoMD5)
+    with pytest.raises(UnsupportedAlgorithm):
+        load_public_key(OSS_PUBLIC_KEY).verify(b"s" * 64, b"", PKCS1v15(), rsa_md5.MD5())
