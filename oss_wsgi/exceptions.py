@@ -18,6 +18,8 @@
                 KeyUnavailableError         no answer: the key could not be had
             TicketUsedError             its ticket was used for another object
             LedgerUnavailableError      no answer: the ledger of what was handled cannot be used now
+            NotConfirmedError           OSS, asked itself, holds another object or none
+            ConfirmationUnavailableError  no answer: OSS could not be asked now
 """
 
 from __future__ import annotations
@@ -116,3 +118,18 @@ class TicketUsedError(CallbackError):
 
 class LedgerUnavailableError(CallbackError):
     """Raised when the ledger cannot say now whether an upload was handled, or another thread still handles it."""
+
+
+class NotConfirmedError(CallbackError):
+    """Raised when OSS was asked, and what it holds contradicts the report."""
+
+
+class ConfirmationUnavailableError(CallbackError):
+    """Raised when nothing can be said: OSS could not be asked whether it holds the object.
+
+    With ``accept`` the report is accepted all the same, and its upload marked ``confirmed=False``.
+    """
+
+    def __init__(self, reason: str, hint: str, *, accept: bool = False) -> None:
+        super().__init__(reason, hint)
+        self.accept = accept

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..confirm import Confirm, confirmed, refuse_unconfirmed
+from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
 from ..responses import json_bytes, method_not_allowed, not_found, refuse
 from ..upload import UPLOAD_KEY, Upload
 
@@ -24,10 +26,20 @@ class CallbackEndpoint:
     200 and ``{"Status": "Ok"}``, with the members that ``on_upload(upload) -> dict | None`` adds; the browser reads
     them, so nothing secret belongs there. When ``on_upload`` raises, the answer is 500: the browser then hears from
     OSS that the file is stored but the application was not told (203).
+
+    :param confirm: ``(Upload) -> bool``: asks OSS itself before ``on_upload`` hears of the object, and sets
+        ``Upload.confirmed``; ``oss_wsgi.confirm`` says what it must do, ``SDKConfirmation`` is a ready one. Refusals:
+        403 when OSS holds something else or nothing, 503 when nothing can be said now.
     """
 
-    def __init__(self, on_upload: Callable[[Upload], dict[str, Any] | None] | None = None) -> None:
+    def __init__(
+        self,
+        on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
+        *,
+        confirm: Confirm | None = None,
+    ) -> None:
         self._on_upload = on_upload
+        self._confirm = confirm
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO"):
@@ -38,6 +50,11 @@ class CallbackEndpoint:
         if not isinstance(upload, Upload):
             hint = "CallbackEndpoint must stand behind CallbackGuard, which puts the verified upload into the environ"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
+        try:
+            if self._confirm is not None:
+                upload = confirmed(self._confirm, upload)
+        except (NotConfirmedError, ConfirmationUnavailableError) as error:
+            return refuse_unconfirmed(log, environ, start_response, error)
         try:
             body = self._answer(upload)
         except Exception as error:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import webtest
 
 from oss_wsgi import CallbackEndpoint, Upload
+from oss_wsgi.exceptions import ConfirmationUnavailableError, NotConfirmedError
 
 UPLOAD = Upload(bucket="examplebucket", object="a.txt", size=6)
 
 
-def post(on_upload: Any = None, upload: Any = UPLOAD, path: str = "", method: str = "POST") -> Any:
-    endpoint = CallbackEndpoint(on_upload)
+def post(on_upload: Any = None, upload: Any = UPLOAD, path: str = "", method: str = "POST", **options: Any) -> Any:
+    endpoint = CallbackEndpoint(on_upload, **options)
 
     def mounted(environ: dict[str, Any], start_response: Any) -> Any:
         extra = {} if upload is None else {"oss_wsgi.upload": upload}
@@ -76,3 +78,55 @@ def test_it_serves_post_at_its_own_root_only() -> None:
     response = post(method="GET")
     assert response.status_int == 405
     assert response.headers["Allow"] == "POST"
+
+
+def post_confirmed(confirm: Any) -> tuple[Any, list[Upload]]:
+    heard: list[Upload] = []
+    return post(heard.append, confirm=confirm), heard
+
+
+def raising(error: Exception) -> Any:
+    def confirm(upload: Upload) -> bool:
+        raise error
+
+    return confirm
+
+
+def test_the_handler_hears_of_a_confirmed_upload() -> None:
+    response, heard = post_confirmed(lambda upload: upload == UPLOAD)
+    assert response.json == {"Status": "Ok"}
+    assert heard == [replace(UPLOAD, confirmed=True)]
+
+
+def test_without_confirm_nobody_was_asked() -> None:
+    heard: list[Upload] = []
+    post(heard.append)
+    assert [upload.confirmed for upload in heard] == [None]
+
+
+def test_an_accepted_upload_is_marked_as_unconfirmed() -> None:
+    response, heard = post_confirmed(raising(ConfirmationUnavailableError("down", "no answer", accept=True)))
+    assert response.json == {"Status": "Ok"}
+    assert heard == [replace(UPLOAD, confirmed=False)]
+
+
+@pytest.mark.parametrize(
+    ("confirm", "status", "reason"),
+    [
+        pytest.param(lambda upload: False, 403, "not_confirmed", id="False"),
+        pytest.param(
+            raising(NotConfirmedError("not_confirmed", "secret hint")), 403, "not_confirmed", id="contradicted"
+        ),
+        pytest.param(raising(ConfirmationUnavailableError("down", "secret hint")), 503, "down", id="unavailable"),
+        pytest.param(raising(ZeroDivisionError("secret hint")), 503, "confirm_failed", id="it raises"),
+        pytest.param(lambda upload: None, 503, "confirm_failed", id="it forgets to return"),
+    ],
+)
+def test_what_is_not_confirmed_is_refused_and_the_handler_hears_nothing(
+    confirm: Any, status: int, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    response, heard = post_confirmed(confirm)
+    assert (response.status_int, heard) == (status, [])
+    assert "secret" not in response.text
+    (record,) = caplog.records
+    assert f"reason={reason}" in record.getMessage()
