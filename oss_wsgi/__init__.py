@@ -17,10 +17,12 @@ from .grant import Grant
 from .middleware.access_log import AccessLog
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback import CallbackGuard
+from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
 from .policy import PostPolicy
 from .presigner import PostPresigner, PresignedPost
 from .public_keys import PublicKeyStore
+from .sdk_confirmation import SDKConfirmation
 from .settings import Settings
 from .upload import Upload
 from .verifier import CallbackVerifier
@@ -32,6 +34,7 @@ __all__ = [
     "CallbackGuard",
     "CallbackParameters",
     "CallbackVerifier",
+    "Confirmation",
     "Credentials",
     "CredentialsProvider",
     "DirectUpload",
@@ -44,6 +47,7 @@ __all__ = [
     "PostPresigner",
     "PresignedPost",
     "PublicKeyStore",
+    "SDKConfirmation",
     "Settings",
     "SignatureEndpoint",
     "StaticCredentialsProvider",
