@@ -71,7 +71,7 @@ class PublicKeyStore:
     URL wait, the others being refused at once; none for a second after a success and for 10 after a failure, for a
     number of several digits 60; and one of a single digit that OSS does not have (404) not again for 5 minutes.
 
-    Each key is logged once, with its size and fingerprint, when it is loaded.
+    Each key is logged once, with its size and fingerprint, when it is first used.
 
     Raises ValueError for a pinned key that is none.
     """
@@ -85,15 +85,13 @@ class PublicKeyStore:
     ) -> None:
         if fetcher is not None and clock is None:
             raise ValueError("PublicKeyStore needs a clock where it has a fetcher.")
-        shipped = load_public_key(OSS_PUBLIC_KEY)
-        self._pinned = dict.fromkeys(OSS_PUBLIC_KEY_URLS, shipped)
+        self._pinned = dict.fromkeys(OSS_PUBLIC_KEY_URLS, load_public_key(OSS_PUBLIC_KEY))
         for url, pem in (trusted or {}).items():
             try:
                 self._pinned[url] = load_public_key(pem)
             except ValueError as error:
                 raise ValueError(f"The trusted key for {url}: {error}.") from error
-        for url, key in {_fingerprint(key): (url, key) for url, key in self._pinned.items()}.values():
-            _log_key(url, key, ", the size that OSS itself has chosen" if key == shipped else "")
+        self._unlogged = set(self._pinned)
         self._fetcher = fetcher
         self._clock = clock or (lambda: 0.0)
         self._fetched: dict[str, tuple[RSAPublicKey, float]] = {}
@@ -110,6 +108,8 @@ class PublicKeyStore:
         """
         key = self._pinned.get(url)
         if key is not None:
+            if url in self._unlogged:
+                self._log_pinned(url, key)
             return key
         match = _FETCHABLE.fullmatch(url)
         if match is None:
@@ -117,6 +117,13 @@ class PublicKeyStore:
         if self._fetcher is None:
             raise _unavailable("OSS's newer keys are not fetched here: there is no fetcher")
         return self._newer(match.group(1), self._fetcher)
+
+    def _log_pinned(self, url: str, key: RSAPublicKey) -> None:
+        with self._lock:
+            if url not in self._unlogged:
+                return
+            self._unlogged -= {other for other, pinned in self._pinned.items() if pinned == key}
+        _log_key(url, key)
 
     def _newer(self, digits: str, fetcher: Callable[[str], bytes]) -> RSAPublicKey:
         """Give a key that is kept, that is fetched now, or that another thread is fetching."""
@@ -183,11 +190,9 @@ def _unavailable(hint: str) -> KeyUnavailableError:
     return KeyUnavailableError("key_unavailable", hint)
 
 
-def _fingerprint(key: RSAPublicKey) -> str:
-    """Give the SHA-256 of the SubjectPublicKeyInfo, as ``openssl pkey -pubin -outform DER | sha256sum`` does."""
+def _log_key(url: str, key: RSAPublicKey) -> None:
+    """Log the size and the SHA-256 of the SubjectPublicKeyInfo (``openssl pkey -pubin -outform DER | sha256sum``)."""
+    remark = ", the size that OSS itself has chosen" if key == load_public_key(OSS_PUBLIC_KEY) else ""
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der, usedforsecurity=False).hexdigest()
-
-
-def _log_key(url: str, key: RSAPublicKey, remark: str = "") -> None:
-    log.info("callback key %s: %d bits%s, SHA-256 %s", url, key.key_size, remark, _fingerprint(key))
+    fingerprint = hashlib.sha256(der, usedforsecurity=False).hexdigest()
+    log.info("callback key %s: %d bits%s, SHA-256 %s", url, key.key_size, remark, fingerprint)

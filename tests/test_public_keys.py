@@ -635,16 +635,18 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_each_key_is_logged_once_with_its_size_and_fingerprint(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "oss_wsgi")
     fetcher = Fetcher()
-    store = PublicKeyStore({"http://a/own.pem": OTHER_PEM.decode()}, fetcher=fetcher, clock=clock)
+    trusted = {"http://a/own.pem": OTHER_PEM.decode(), "http://a/copy.pem": OTHER_PEM.decode()}
+    store = PublicKeyStore(trusted, fetcher=fetcher, clock=clock)
+    assert lines_of(caplog) == [], "what is never used is not worth a line"
     for _ in range(3):
-        for url in (*OSS_PUBLIC_KEY_URLS, "http://a/own.pem", V2):
+        for url in (*OSS_PUBLIC_KEY_URLS, *trusted, V2):
             store.get(url)
     for _ in range(2):
         clock.now += DAY
         store.get(V2)
     der = OTHER.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert lines_of(caplog) == [
-        f"callback key {OSS_PUBLIC_KEY_URLS[1]}: 512 bits, the size that OSS itself has chosen, "
+        f"callback key {OSS_PUBLIC_KEY_URLS[0]}: 512 bits, the size that OSS itself has chosen, "
         "SHA-256 a1f54d0fb9263a14276c9e890f99cdeae986265b3985e6b1aa4603631c5bc9cf",
         f"callback key http://a/own.pem: 2048 bits, SHA-256 {hashlib.sha256(der).hexdigest()}",
         f"callback key {V2}: 512 bits, SHA-256 d6d68871960ba22356bba893178cb62df04fa69cd6cb53c8d07531187a59b437",
