@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import heapq
+import logging
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from .exceptions import LedgerUnavailableError, TicketUsedError
+
+log = logging.getLogger(__name__)
+
+#: Seconds to wait for another call that handles the same upload: OSS itself gives up after 5.
+PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -48,3 +58,131 @@ class Ledger(Protocol):
         be said, and what ``handle`` raises.
         """
         ...
+
+
+def ticket_used() -> TicketUsedError:
+    """Give the error for a ticket that was used for another object."""
+    return TicketUsedError("ticket_used", "the ticket was already used for another object")
+
+
+def busy(patience: float) -> LedgerUnavailableError:
+    """Give the error for an upload that another call has been handling for too long; ``patience`` in seconds."""
+    return LedgerUnavailableError("ledger_busy", f"another call still handles this ticket's upload after {patience} s")
+
+
+@dataclass
+class _Uses:
+    """What one ticket was used for: an object, and by ETag the answer, None while it is being handled."""
+
+    object: str
+    answers: dict[str, Answer | None] = field(default_factory=dict)
+    kept: int = 0
+
+
+class MemoryLedger:
+    """A ledger for one process, which forgets when the process ends.
+
+    ``clock`` gives Unix seconds. Answers leave when their ticket expires, and before that, those that expire soonest
+    first, when there are more than ``max_uploads`` of them or their bodies hold more than ``max_bytes``; the log says
+    so once, for what has left can be handled a second time. ``patience`` is in seconds: so long does a call wait
+    for another one that handles the same upload, or the same ticket's upload of another object, whose outcome decides
+    whether the ticket counts as used.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        max_uploads: int = 10_000,
+        max_bytes: int = 16 * 1024 * 1024,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._clock = clock
+        self._max_uploads = max_uploads
+        self._max_bytes = max_bytes
+        self._patience = patience
+        self._tickets: dict[str, _Uses] = {}
+        self._by_expiry: list[tuple[int, str, str]] = []
+        self._bytes = 0
+        self._overflowed = False
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        """Count the answers kept."""
+        return len(self._by_expiry)
+
+    def once(self, identity: UploadIdentity, handle: Callable[[], Answer]) -> Answer:
+        """Call ``handle`` unless this upload was handled before, as ``Ledger.once`` says.
+
+        Raises TicketUsedError, LedgerUnavailableError (``ledger_busy``), and what ``handle`` raises.
+        """
+        with self._changed:
+            self._leave_expired()
+            known = self._changed.wait_for(lambda: self._answer_or_claim(identity), self._patience)
+        if known is None:
+            raise busy(self._patience)
+        if isinstance(known, Answer):
+            return known
+        answer: Answer | None = None
+        try:
+            answer = handle()
+        finally:
+            with self._changed:
+                self._finish(identity, answer if answer is not None and answer.good else None)
+                self._changed.notify_all()
+        return answer
+
+    def _answer_or_claim(self, identity: UploadIdentity) -> Answer | bool | None:
+        """Give the answer kept, True when the upload has been claimed, and None while another call decides."""
+        uses = self._tickets.setdefault(identity.ticket, _Uses(identity.object))
+        if uses.object != identity.object:
+            if uses.kept:
+                raise ticket_used()
+            return None
+        if identity.etag in uses.answers:
+            return uses.answers[identity.etag]
+        uses.answers[identity.etag] = None
+        return True
+
+    def _finish(self, identity: UploadIdentity, answer: Answer | None) -> None:
+        if answer is None or len(answer.body) > self._max_bytes:
+            self._forget(identity.ticket, identity.etag)
+            if answer is not None:
+                self._say_overflow()
+            return
+        uses = self._tickets[identity.ticket]
+        uses.answers[identity.etag] = answer
+        uses.kept += 1
+        self._bytes += len(answer.body)
+        heapq.heappush(self._by_expiry, (identity.expires, identity.ticket, identity.etag))
+        while len(self._by_expiry) > self._max_uploads or self._bytes > self._max_bytes:
+            self._leave_first()
+            self._say_overflow()
+
+    def _leave_expired(self) -> None:
+        moment = self._clock()
+        while self._by_expiry and self._by_expiry[0][0] < moment:
+            self._leave_first()
+
+    def _leave_first(self) -> None:
+        _, ticket, etag = heapq.heappop(self._by_expiry)
+        self._forget(ticket, etag)
+
+    def _forget(self, ticket: str, etag: str) -> None:
+        uses = self._tickets[ticket]
+        answer = uses.answers.pop(etag)
+        if answer is not None:
+            uses.kept -= 1
+            self._bytes -= len(answer.body)
+        if not uses.answers:
+            del self._tickets[ticket]
+
+    def _say_overflow(self) -> None:
+        if not self._overflowed:
+            self._overflowed = True
+            log.warning(
+                "The ledger in memory is full (%d answers, %d bytes of them): what leaves it can be handled twice. "
+                "Keep it in a file.",
+                len(self._by_expiry),
+                self._bytes,
+            )

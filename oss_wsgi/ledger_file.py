@@ -1,0 +1,170 @@
+"""One process's hold on a ledger's file: a connection behind a lock, and the name in which it claims uploads."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .owner import Owner, ended, names
+
+_APPLICATION_ID = 0x6F737377  # "ossw"
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS claims (ticket TEXT, object TEXT, etag TEXT, owner TEXT NOT NULL,
+    PRIMARY KEY (ticket, object, etag)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers (ticket TEXT, object TEXT, etag TEXT, expires INTEGER NOT NULL,
+    status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (ticket, object, etag));
+CREATE INDEX IF NOT EXISTS answers_expires ON answers (expires);
+PRAGMA application_id = {_APPLICATION_ID};
+COMMIT;
+"""
+_BUSY_SECONDS = 2.0
+
+
+class LedgerFile:
+    """The SQLite file of a ledger, made if it does not exist, and the owners' files beside it.
+
+    Both the connection and the owner are made when they are first needed, and anew in a forked child. What cannot be
+    used raises OSError, ValueError or sqlite3.Error.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self._stem = f"{self.path}-owner-"
+        self._connection: sqlite3.Connection | None = None
+        self._owner: Owner | None = None
+        self._owners: set[Owner] = set()
+        self._lock = threading.Lock()
+        # SQLite gives its side files the mode of the file. It may not be opened here once it is in use: closing
+        # it would drop the locks of this process's connections.
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            with self.opened() as connection:
+                connection.execute("DELETE FROM claims WHERE owner = ''")  # a file that can only be read opens, too
+                self.owner(connection)
+        finally:
+            self.close()
+        _files.add(self)
+
+    def close(self) -> None:
+        """End the connection, and the owner when its last claim has ended."""
+        with self._lock:
+            self._disconnect()
+            self._retire(self._owner)
+
+    @contextmanager
+    def opened(self) -> Iterator[sqlite3.Connection]:
+        """Hold the lock and give this process's connection; after an error both it and the owner are made anew."""
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = _connect(self.path)
+                yield self._connection
+            except BaseException:
+                self._disconnect()
+                # What stands in the file under this name may no longer be true: nobody shall wait for it.
+                self._retire(self._owner)
+                raise
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def owner(self, connection: sqlite3.Connection) -> Owner:
+        """Give the owner to claim for; where a new one is needed, what the dead have left is removed first."""
+        if self._owner is None or not self._owner.valid():
+            self._retire(self._owner)
+            claimed = {name for (name,) in connection.execute("SELECT DISTINCT owner FROM claims")}
+            for name in claimed.union(names(self._stem)):
+                self.bury(connection, name)
+            self._owner = Owner(self._stem)
+            self._owners.add(self._owner)
+        return self._owner
+
+    def bury(self, connection: sqlite3.Connection, name: str) -> bool:
+        """Remove the claims of an owner, if it has ended."""
+        with ended(self._stem, name) as dead:
+            if dead:
+                connection.execute("DELETE FROM claims WHERE owner = ?", (name,))
+        return dead
+
+    def settle(self, owner: Owner) -> None:
+        """Count a claim as ended."""
+        with self._lock:
+            owner.claims -= 1
+            if owner is not self._owner:
+                self._retire(owner)
+
+    def _retire(self, owner: Owner | None) -> None:
+        """Claim nothing more in this name, and let it go with the last handling that was claimed in it."""
+        if owner is self._owner:
+            self._owner = None
+        if owner is not None and not owner.claims:
+            owner.release()
+            self._owners.discard(owner)
+
+    def before_fork(self) -> None:
+        """Close the connection: SQLite's may not be carried into a child, not even unused. No call runs meanwhile."""
+        self._lock.acquire()
+        self._disconnect()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on; in a child as a process of its own, which has none of the handlings that its parent runs."""
+        if child:
+            for owner in self._owners:
+                owner.abandon()
+            self._owners.clear()
+            self._owner = None
+        self._lock.release()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("BEGIN")
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        empty = connection.execute("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
+        connection.execute("COMMIT")
+        if application != _APPLICATION_ID and not empty:
+            raise ValueError("it is another application's database")
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise ValueError("SQLite cannot keep a write-ahead log there")
+        if application != _APPLICATION_ID:
+            connection.executescript(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+_files: weakref.WeakSet[LedgerFile] = weakref.WeakSet()
+_forking: list[LedgerFile] = []
+
+
+def _before_fork() -> None:
+    _forking.extend(_files)
+    for file in _forking:
+        file.before_fork()
+
+
+def _after_fork(*, child: bool) -> None:
+    while _forking:
+        _forking.pop().after_fork(child=child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=lambda: _after_fork(child=False),
+        after_in_child=lambda: _after_fork(child=True),
+    )

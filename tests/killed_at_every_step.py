@@ -1,0 +1,130 @@
+"""Runs an upload through a SQLite ledger in processes that are killed, each one step later than the one before.
+
+    python -m tests.killed_at_every_step FOLDER started|running
+
+A step is a statement of SQLite's, a file opened, locked or removed, or a line of the handler. For each one line of
+JSON: what the killed process had done, what a second process then did, and what is left. The second one is started
+afterwards, or has been running with the same file all the time. Ends with the first process that nobody killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+from oss_wsgi.ledger import Answer, UploadIdentity
+from oss_wsgi.sqlite_ledger import SQLiteLedger
+
+UPLOAD = UploadIdentity("t1", "user/eric/a.txt", "5B3C", 1733228232)
+OTHER = UploadIdentity("t2", "user/eric/b.txt", "5B3C", 1733228232)
+NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+AUDITED = {"open", "fcntl.flock", "os.remove", "os.listdir", "sqlite3.connect"}
+
+
+class Steps:
+    """Counts steps, and kills this process at one of them."""
+
+    def __init__(self, last: int, log: int) -> None:
+        self.left = last
+        self.log = log
+
+    def __call__(self, name: str) -> None:
+        self.left -= 1
+        if not self.left:
+            os.write(self.log, f"killed {name}\n".encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def trace(self) -> None:
+        """Take every statement and every file of this process for a step."""
+        connect: Any = sqlite3.connect
+
+        def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*arguments, **options)
+            connection.set_trace_callback(lambda statement: self(" ".join(statement.split()[:3])))
+            return connection
+
+        sqlite3.connect = traced
+        sys.addaudithook(lambda event, arguments: self(event) if event in AUDITED else None)
+
+
+def upload(ledger: SQLiteLedger, log: int, step: Steps) -> None:
+    def handle() -> Answer:
+        step("handler starts")
+        os.write(log, b"handling\n")
+        step("handler works")
+        os.write(log, b"handled\n")
+        step("handler ends")
+        return Answer("200 OK", "text/plain", str(os.getpid()).encode())
+
+    step("before once")
+    answer = ledger.once(UPLOAD, handle)
+    os.write(log, b"answered %b\n" % answer.body)
+    step("after once")
+
+
+def first(path: Path, last: int, log: int) -> None:
+    step = Steps(last, log)
+    step.trace()
+    with SQLiteLedger(path, clock=lambda: 1733227932.0) as ledger:
+        upload(ledger, log, step)
+
+
+def second(path: Path, log: int) -> None:
+    with open_ledger(path) as ledger:
+        upload(ledger, log, Steps(0, log))
+
+
+def open_ledger(path: Path) -> SQLiteLedger:
+    """Open it without any patience: a dead owner is never waited for."""
+    return SQLiteLedger(path, clock=lambda: 1733227932.0, patience=0.0)
+
+
+def in_child(work: Any, *arguments: Any) -> int:
+    """Run in a process of its own, and give its status: 0, or the signal that ended it, negative."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            work(*arguments)
+            status = 0
+        except BaseException as error:
+            os.write(arguments[-1], f"raised {error!r}\n".encode())
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main(folder: Path, running: bool) -> None:
+    last = 0
+    status = -signal.SIGKILL
+    while status == -signal.SIGKILL:
+        last += 1
+        place = folder / str(last)
+        place.mkdir()
+        path = place / "ledger.db"
+        with open_ledger(path) if running else nullcontext() as ledger:
+            if ledger is not None:
+                ledger.once(OTHER, lambda: Answer("200 OK", "", b""))
+            killed, log = os.open(place / "first", NEW), os.open(place / "second", NEW)
+            status = in_child(first, path, last, killed)
+            if ledger is not None:
+                upload(ledger, log, Steps(0, log))
+            else:
+                in_child(second, path, log)
+            os.close(killed)
+            os.close(log)
+        open_ledger(path).close()  # whoever starts next sweeps the folder
+        did = {name: (place / name).read_text().splitlines() for name in ("first", "second")}
+        with closing(sqlite3.connect(path)) as connection:
+            claims = connection.execute("SELECT COUNT(*) FROM claims").fetchone()[0]
+        left = [entry.name for entry in place.iterdir() if "-owner-" in entry.name]
+        print(json.dumps({**did, "status": status, "claims": claims, "left": left}), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2] == "running")
