@@ -22,10 +22,11 @@ from urllib.parse import quote
 
 import waitress
 
-from oss_wsgi.application import CALLBACK_PATH, DEFAULT_PREFIX, DirectUpload, public_key_store, upload_page
+from oss_wsgi.application import CALLBACK_PATH, DEFAULT_PREFIX, DirectUpload, ledger_of, public_key_store, upload_page
 from oss_wsgi.command_line import parser
 from oss_wsgi.credentials import from_environ as access_key_from
 from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.ledger import MemoryLedger
 from oss_wsgi.middleware.access_log import AccessLog
 from oss_wsgi.middleware.callback import MAX_BODY_BYTES
 from oss_wsgi.middleware.dispatcher import check_prefix
@@ -90,9 +91,11 @@ def run(arguments: Namespace, stack: contextlib.ExitStack) -> None:
                 raise CannotStartError("--listen: OSS calls no IPv6 address back: use IPv4, or set OSS_CALLBACK_URL.")
             settings = replace(settings, callback_url=f"{url}{quote(arguments.prefix)}{CALLBACK_PATH}")
         oss = start_local_oss(settings, arguments, url, stack)
-        settings = replace(settings, host=oss.host)
+        settings = replace(settings, host=oss.host, ledger=settings.ledger or beside(arguments.local_dir))
         keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
-        app = site(settings, arguments.prefix, public_keys=keys)
+        # Without a folder nothing outlives this process, so its memory is the ledger that fits.
+        ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
+        app = site(settings, arguments.prefix, public_keys=keys, ledger=ledger)
     else:
         app = site(settings, arguments.prefix)
     if arguments.access_log:
@@ -121,7 +124,12 @@ def is_set(environ: dict[str, str], name: str) -> bool:
 
 def local_environ(environ: dict[str, str]) -> dict[str, str]:
     """Give the environment with what the local OSS needs filled in; what is set keeps its meaning."""
-    defaults = {"OSS_BUCKET": LOCAL_BUCKET, "OSS_REGION": LOCAL_REGION, "OSS_ALLOW_ANONYMOUS": "on"}
+    defaults = {
+        "OSS_BUCKET": LOCAL_BUCKET,
+        "OSS_REGION": LOCAL_REGION,
+        "OSS_ALLOW_ANONYMOUS": "on",
+        "OSS_TICKET_SECRET": secrets.token_hex(32),
+    }
     if not any(access_key_from(environ)):
         defaults["OSS_ACCESS_KEY_ID"] = f"local-{secrets.token_hex(8)}"
         defaults["OSS_ACCESS_KEY_SECRET"] = secrets.token_hex(16)
@@ -164,6 +172,11 @@ def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: 
     stack.callback(server.stop)
     server.start()
     return oss
+
+
+def beside(local_dir: str | None) -> str | None:
+    """Give the ledger's file for a folder of the local OSS, which lives as long as the folder; None in memory."""
+    return f"{os.path.abspath(local_dir)}.ledger.sqlite3" if local_dir else None
 
 
 @contextlib.contextmanager

@@ -14,16 +14,21 @@ from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import OSSWSGIError
 from .grant import Grant
+from .ledger import MemoryLedger
 from .middleware.access_log import AccessLog
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
+from .middleware.once import OncePerUpload
 from .policy import PostPolicy
 from .presigner import PostPresigner, PresignedPost
 from .public_keys import PublicKeyStore
+from .rate_limit import RateLimit
 from .sdk_confirmation import SDKConfirmation
 from .settings import Settings
+from .sqlite_ledger import SQLiteLedger
+from .ticket import TicketBook
 from .upload import Upload
 from .verifier import CallbackVerifier
 
@@ -42,15 +47,20 @@ __all__ = [
     "EnvironmentVariableCredentialsProvider",
     "Grant",
     "HealthEndpoint",
+    "MemoryLedger",
     "OSSWSGIError",
+    "OncePerUpload",
     "PostPolicy",
     "PostPresigner",
     "PresignedPost",
     "PublicKeyStore",
+    "RateLimit",
     "SDKConfirmation",
+    "SQLiteLedger",
     "Settings",
     "SignatureEndpoint",
     "StaticCredentialsProvider",
     "StaticSite",
+    "TicketBook",
     "Upload",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from .callback_url import split_urls
+from .confirm import Confirm
 from .credentials import CredentialsProvider
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
@@ -18,13 +20,18 @@ from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import SettingsError
 from .fetcher import HTTPSFetcher
+from .ledger import Ledger, MemoryLedger
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback import CallbackGuard
+from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
+from .middleware.once import OncePerUpload
 from .presigner import PostPresigner
 from .public_keys import PublicKeyStore
 from .responses import not_found
 from .settings import Settings
+from .sqlite_ledger import SQLiteLedger
+from .ticket import TicketBook
 from .upload import Upload
 from .verifier import CallbackVerifier
 
@@ -54,7 +61,12 @@ class DirectUpload:
     :param on_upload: ``(Upload) -> dict | None``: hears of each verified upload; adds members to the JSON answer.
     :param forward_callback: hand a verified callback on to ``app``, whose own view answers it and finds the upload
         in ``environ["oss_wsgi.upload"]``.
+    :param confirm: ``(Upload) -> bool``: asks OSS itself before the application hears of an upload, as
+        ``SDKConfirmation`` does.
+    :param rate_limit: ``(who: str) -> float | None``: seconds to wait for whoever asks for too many signatures, as
+        ``RateLimit`` says.
     :param credentials: provider of the access key, asked for each signature; without it the settings' own is used.
+    :param ledger: knows which uploads were handled; without it the settings' file, or this process's memory.
     :param public_keys: the keys that are believed; without it OSS's own and the settings' ``trusted_keys``.
     :param clock: gives Unix seconds.
 
@@ -70,7 +82,10 @@ class DirectUpload:
         authorize: Callable[[webob.Request], Grant | None] | None = None,
         on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
         forward_callback: bool = False,
+        confirm: Confirm | None = None,
+        rate_limit: Callable[[str], float | None] | None = None,
         credentials: CredentialsProvider | None = None,
+        ledger: Ledger | None = None,
         public_keys: PublicKeyStore | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -78,18 +93,26 @@ class DirectUpload:
             raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
         bucket, _ = settings.place()
         urls = split_urls(settings.callback_url) if settings.callback_url else []
-        receive = _moved_back(app, CALLBACK_PATH, prefix) if forward_callback else CallbackEndpoint(on_upload)
+        if not forward_callback:
+            receive: WSGIApplication = CallbackEndpoint(on_upload, confirm=confirm)
+        else:
+            receive = _moved_back(app, CALLBACK_PATH, prefix)
+            if confirm is not None:
+                receive = Confirmation(receive, confirm)
+        tickets = ticket_book(settings, clock)
         guard = CallbackGuard(
-            receive,
+            OncePerUpload(receive, ledger_of(settings, clock) if ledger is None else ledger),
             CallbackVerifier(public_keys or public_key_store(settings)),
+            tickets=tickets,
             bucket=bucket,
             callback_urls=urls,
         )
         signature = SignatureEndpoint(
-            PostPresigner(settings, credentials, clock=clock),
+            PostPresigner(settings, credentials, clock=clock, tickets=tickets),
             authorize=authorize,
             allow_anonymous=settings.allow_anonymous,
             allowed_origins=settings.allowed_origins,
+            rate_limit=rate_limit,
         )
         endpoints: dict[str, WSGIApplication] = {
             SIGNATURE_PATH: signature,
@@ -138,6 +161,27 @@ def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = Non
         return PublicKeyStore(pinned, fetcher=HTTPSFetcher(), clock=time.monotonic)
     except ValueError as error:
         raise SettingsError(f"OSS_TRUSTED_KEYS: {error}") from error
+
+
+def ticket_book(settings: Settings, clock: Callable[[], float] = time.time) -> TicketBook:
+    """Make the book of tickets, with the settings' secrets or one made now."""
+    if not settings.ticket_secret:
+        log.warning(
+            "OSS_TICKET_SECRET is not set: this process made one of its own, so reports of uploads that began before "
+            "a restart, or that reach another process, will be refused; set it where there is more than one process"
+        )
+    return TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=clock)
+
+
+def ledger_of(settings: Settings, clock: Callable[[], float] = time.time) -> Ledger:
+    """Open the ledger of the settings, or one in memory."""
+    if settings.ledger is not None:
+        return SQLiteLedger(settings.ledger, clock=clock)
+    log.warning(
+        "OSS_LEDGER is not set: which uploads were handled is known in this process's memory alone, so after a restart "
+        "or in another process the same report is handled again"
+    )
+    return MemoryLedger(clock=clock)
 
 
 def upload_page(settings: Settings, *, prefix: str = DEFAULT_PREFIX) -> StaticSite:

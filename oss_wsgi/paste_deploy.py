@@ -53,8 +53,9 @@ def direct_upload(app: WSGIApplication, global_conf: Mapping[str, str], /, **loc
     """Make the filter ``egg:oss_wsgi``: DirectUpload over ``app``.
 
     Its keys are the names of ``Settings``, each read as the text of its environment variable is, and ``prefix``,
-    ``authorize`` and ``on_upload`` (both ``package.module:callable``) and ``forward_callback`` (on or off). The value
-    ``env:NAME`` stands for that of the environment variable NAME. Nothing in ``[DEFAULT]`` is taken for a setting.
+    ``authorize``, ``on_upload`` and ``confirm`` (``package.module:callable``) and ``forward_callback`` (on or off).
+    The value ``env:NAME`` stands for that of the environment variable NAME. Nothing in ``[DEFAULT]`` is taken for a
+    setting.
 
     Raises SettingsError with a sentence for each thing that is wrong, an unknown key or an unset variable included.
     """
@@ -129,6 +130,7 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "authorize": _imported,
     "on_upload": _imported,
     "forward_callback": switch,
+    "confirm": _imported,
 }
 
 

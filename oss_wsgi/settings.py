@@ -90,10 +90,13 @@ class Settings:
     ticket_secret: tuple[str, ...] = _row(
         "OSS_TICKET_SECRET",
         (),
-        "secret of upload tickets, 32 characters or more; several, comma-separated, rotate (no effect yet)",
+        "secret of upload tickets, 32 characters or more; several, comma-separated, rotate",
         items,
         secret=True,
-        shown="",
+        shown="made at start",
+    )
+    ledger: str | None = _row(
+        "OSS_LEDGER", None, "SQLite file that knows which uploads were handled", shown="in memory"
     )
     allow_anonymous: bool = _row(
         "OSS_ALLOW_ANONYMOUS", False, "sign for everybody when the application has no authorize", switch

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import quote, unquote_to_bytes, urlencode
+from urllib.parse import quote, urlencode
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import MD5
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from .application import CALLBACK_PATH, DEFAULT_PREFIX, SIGNATURE_PATH, DirectUpload
 from .public_keys import PublicKeyStore
 from .settings import Settings
+from .verifier import string_to_sign
 
 if TYPE_CHECKING:
     import webob
@@ -59,8 +60,7 @@ class CallbackSigner:
         self, target: str, body: bytes, content_type: str = "application/x-www-form-urlencoded"
     ) -> dict[str, str]:
         """Give the headers of a callback to ``target`` (path and query, percent-encoded) with this body (P§8.1)."""
-        path, mark, query = target.partition("?")
-        text = unquote_to_bytes(path) + (mark + query).encode() + b"\n" + body
+        text = string_to_sign(target.encode(), body)
         signature = self._key.sign(text, padding.PKCS1v15(), MD5())  # noqa: S303 - OSS's own choice
         return {
             "Authorization": base64.b64encode(signature).decode(),

@@ -6,16 +6,18 @@ import base64
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import webtest
 
-from oss_wsgi import DirectUpload, Settings, Upload
+from oss_wsgi import DirectUpload, Grant, Settings, Upload
 from oss_wsgi.application import public_key_store, upload_page
 from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.testing import CallbackSigner
+from oss_wsgi.testing import CallbackSigner, callback_body
+from oss_wsgi.ticket import TicketBook
 
 SIGNER = CallbackSigner()
 VALUES: dict[str, Any] = {
@@ -25,8 +27,19 @@ VALUES: dict[str, Any] = {
     "access_key_secret": "ExampleSecret0000000000000000A",
     "callback_url": "https://app.example.com/oss/callback",
     "allow_anonymous": True,
+    "ticket_secret": ("t" * 32,),
 }
-BODY = b"filename=user%2Feric%2Fa.txt&size=6&bucket=examplebucket"
+
+
+def report(bucket: str = "examplebucket") -> bytes:
+    """Give a callback's body with a new ticket for it."""
+    ticket = TicketBook(VALUES["ticket_secret"], clock=time.time).issue(
+        bucket=bucket, key="user/eric/a.txt", prefix="", sizes=(6, 6), content_types=(), expires=int(time.time())
+    )
+    return f"filename=user%2Feric%2Fa.txt&size=6&bucket={bucket}&ticket={ticket}".encode()
+
+
+BODY = report()
 
 
 def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -97,10 +110,11 @@ def test_a_forwarded_callback_reaches_the_applications_own_view_where_it_stands(
     app = client(forward_callback=True)
     response = app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
     assert response.text == "'' '/oss/callback' user/eric/a.txt"
+    body = report()
     mounted = app.post(
         "/oss/callback",
-        BODY,
-        headers=SIGNER.headers("/site/oss/callback", BODY),
+        body,
+        headers=SIGNER.headers("/site/oss/callback", body),
         extra_environ={"SCRIPT_NAME": "/site"},
     )
     assert mounted.text == "'/site' '/oss/callback' user/eric/a.txt"
@@ -116,10 +130,79 @@ def test_the_handler_hears_of_our_bucket_alone() -> None:
     heard: list[Upload] = []
     app = client(on_upload=heard.append)
     app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
-    foreign = BODY.replace(b"examplebucket", b"evilbucket")
+    foreign = report("evilbucket")
     headers = SIGNER.headers("/oss/callback", foreign)
     assert app.post("/oss/callback", foreign, headers=headers, expect_errors=True).status_int == 403
     assert [upload.bucket for upload in heard] == ["examplebucket"]
+
+
+def test_a_report_that_comes_again_gets_the_kept_answer_and_the_handler_hears_once() -> None:
+    heard: list[Upload] = []
+
+    def save(upload: Upload) -> dict[str, int]:
+        heard.append(upload)
+        return {"number": len(heard)}
+
+    app = client(on_upload=save)
+    first, again = (app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)) for _ in range(2))
+    assert first.json == again.json == {"Status": "Ok", "number": 1}
+    assert first.content_type == again.content_type
+    assert len(heard) == 1
+
+
+def test_a_signature_for_a_prefix_is_good_for_one_object() -> None:
+    heard: list[Upload] = []
+    grant = Grant(user="eric", dir="users/eric", data={"album": 7})
+    app = client(authorize=lambda request: grant, on_upload=heard.append)
+    signed = app.get("/oss/signature").json
+    for name, status in (("a.txt", 200), ("b.txt", 409), ("a.txt", 200)):
+        body = callback_body(signed, size=6, filename=name)
+        headers = SIGNER.headers("/oss/callback", body)
+        assert app.post("/oss/callback", body, headers=headers, expect_errors=True).status_int == status
+    assert [(upload.object, upload.user, upload.data) for upload in heard] == [
+        ("users/eric/a.txt", "eric", {"album": 7})
+    ]
+
+
+@pytest.mark.parametrize("forward", [False, True])
+def test_a_handler_that_fails_is_called_again(forward: bool) -> None:
+    calls: list[str] = []
+
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        calls.append(environ["oss_wsgi.upload"].object)
+        status = "500 Oops" if len(calls) == 1 else "200 OK"
+        start_response(status, [("Content-Type", "application/json")])
+        return [b"{}"]
+
+    def save(upload: Upload) -> None:
+        calls.append(str(upload.object))
+        if len(calls) == 1:
+            raise OSError("the database is away")
+
+    settings = Settings(**VALUES)
+    app = webtest.TestApp(
+        DirectUpload(view, settings, forward_callback=True, public_keys=SIGNER.public_keys)
+        if forward
+        else DirectUpload(legacy, settings, on_upload=save, public_keys=SIGNER.public_keys)
+    )
+    headers = SIGNER.headers("/oss/callback", BODY)
+    statuses = [app.post("/oss/callback", BODY, headers=headers, expect_errors=True).status_int for _ in range(3)]
+    assert statuses == [500, 200, 200]
+    assert len(calls) == 2
+
+
+def test_the_settings_file_is_the_ledger_and_outlives_the_application(tmp_path: Path) -> None:
+    heard: list[Upload] = []
+    for _ in range(2):
+        app = client({"ledger": str(tmp_path / "handled.sqlite3")}, on_upload=heard.append)
+        assert app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).status_int == 200
+    assert len(heard) == 1
+
+
+def test_what_is_made_at_start_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    client({"ticket_secret": ()})
+    assert "OSS_TICKET_SECRET is not set" in caplog.text
+    assert "OSS_LEDGER is not set" in caplog.text
 
 
 def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:
@@ -177,7 +260,7 @@ def test_importing_the_package_loads_neither_waitress_nor_the_local_oss() -> Non
     assert (run.stdout.strip(), run.stderr) == ("[]", "")
 
 
-def test_without_configuration_oss_own_key_is_believed_and_nothing_is_fetched() -> None:
+def test_without_configuration_oss_own_key_is_known_and_nothing_is_fetched(caplog: pytest.LogCaptureFixture) -> None:
     body = b"bucket=yonghu-test"
     signature = "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA=="
     url = base64.b64encode(b"https://gosspublic.alicdn.com/callback_pub_key_v1.pem").decode()
@@ -185,4 +268,6 @@ def test_without_configuration_oss_own_key_is_believed_and_nothing_is_fetched() 
     settings = Settings(**{**VALUES, "bucket": "yonghu-test", "callback_url": public})
     app = webtest.TestApp(DirectUpload(legacy, settings))
     headers = {"Authorization": signature, "x-oss-pub-key-url": url}
-    assert app.post("/oss/callback", body, headers=headers).json == {"Status": "Ok"}
+    caplog.clear()
+    assert app.post("/oss/callback", body, headers=headers, expect_errors=True).status_int == 403
+    assert "reason=ticket_missing" in caplog.text, "the signature was found good, and is not enough"

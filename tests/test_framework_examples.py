@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import webtest
 
-from oss_wsgi.testing import CallbackSigner
+from oss_wsgi.testing import CallbackSigner, callback_body
 
 from .absent import skip_or_fail
 
 FRAMEWORKS = ["flask", "django", "pyramid", "bottle", "cherrypy"]
 CALLBACK = "/oss/callback"
-BODY = b"filename=users%2Feric%2Fa.png&size=6&bucket=examplebucket"
+UNASKED = b"filename=users%2Feric%2Fforged.png&size=6&bucket=examplebucket"
 
 # Pyramid 2 imports pkg_resources, which setuptools announces as leaving; PasteDeploy, which Pyramid needs, uses it too.
 pytestmark = [
@@ -39,6 +39,7 @@ class Example:
             "OSS_ACCESS_KEY_ID": "id",
             "OSS_ACCESS_KEY_SECRET": "secret",
             "OSS_CALLBACK_URL": "https://app.example.com/oss/callback",
+            "OSS_UPLOAD_NAMES": "original",
             "OSS_TRUSTED_KEYS": f"{self.signer.url}={folder / 'key.pem'}",
             "APP_DATABASE": str(folder / "guestbook.sqlite3"),
             "APP_HOSTS": "localhost,app.example.com",
@@ -118,8 +119,9 @@ def test_the_users_own_session_is_signed_for(example: Example) -> None:
 
 def test_the_frameworks_own_view_hears_of_a_verified_upload(example: Example) -> None:
     client = example.client()
+    body = callback_body(example.logged_in().get("/oss/signature?filename=a.png").json, size=6)
     for _ in range(2):  # OSS may report twice
-        answer = client.post(CALLBACK, BODY, headers=example.signer.headers(CALLBACK, BODY))
+        answer = client.post(CALLBACK, body, headers=example.signer.headers(CALLBACK, body))
         assert answer.status_int == 200
         assert answer.json == {"Status": "Ok", "name": "users/eric/a.png"}
         assert answer.content_type == "application/json"
@@ -129,11 +131,12 @@ def test_the_frameworks_own_view_hears_of_a_verified_upload(example: Example) ->
 
 def test_a_forged_callback_never_reaches_the_view(example: Example) -> None:
     client = example.logged_in()
-    body = BODY.replace(b"a.png", b"forged.png")
+    body = callback_body(client.get("/oss/signature?filename=forged.png").json, size=6)
     stranger = CallbackSigner().headers(CALLBACK, body)
     assert client.post(CALLBACK, body, headers=stranger, expect_errors=True).status_int == 403
-    stale = example.signer.headers(CALLBACK, BODY)
-    assert client.post(CALLBACK, body, headers=stale, expect_errors=True).status_int in {400, 403}
+    stale = example.signer.headers(CALLBACK, UNASKED)
+    assert client.post(CALLBACK, body, headers=stale, expect_errors=True).status_int == 403
+    assert client.post(CALLBACK, UNASKED, headers=stale, expect_errors=True).status_int == 403
     assert client.post(CALLBACK, body, expect_errors=True).status_int in {400, 403}
     assert "forged" not in client.get("/").text
 

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from oss_wsgi import paste_deploy
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.settings import TABLE
 from oss_wsgi.testing import CallbackSigner
+from oss_wsgi.ticket import TicketBook
 
 from .running_server import clean_environ
 
@@ -33,6 +35,7 @@ ENVIRON = {
     "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
     "OSS_ACCESS_KEY_SECRET": SECRET,
     "OSS_CALLBACK_URL": "https://app.example.com/oss/callback",
+    "OSS_TICKET_SECRET": "t" * 32,
 }
 BODY = b"filename=users%2Feric%2Fa.png&size=6&bucket=examplebucket"
 KEYS = """
@@ -40,6 +43,7 @@ bucket = examplebucket
 region = cn-hangzhou
 access_key_id = env:OSS_ACCESS_KEY_ID
 access_key_secret = env:OSS_ACCESS_KEY_SECRET
+ticket_secret = env:OSS_TICKET_SECRET
 """
 PAGE = f"[app:main]\nuse = egg:oss_wsgi{KEYS}"
 FILTERED = f"""
@@ -69,6 +73,15 @@ def make_echo(global_conf: dict[str, str], **local_conf: str) -> Any:
 
 def save(upload: Any) -> dict[str, Any]:
     return {"saved": upload.object}
+
+
+def report() -> bytes:
+    """Give a callback's body with a new ticket for it."""
+    now = time.time
+    ticket = TicketBook([ENVIRON["OSS_TICKET_SECRET"]], clock=now).issue(
+        bucket="examplebucket", key="users/eric/a.png", prefix="", sizes=(6, 6), content_types=(), expires=int(now())
+    )
+    return BODY + f"&ticket={ticket}&mimeType=image/png".encode()
 
 
 NOT_CALLABLE = "a text"
@@ -105,7 +118,10 @@ class Ini:
             self.app(text)
         return caught.value.problems
 
-    def callback(self, client: webtest.TestApp, path: str, body: bytes = BODY, **options: Any) -> webtest.TestResponse:
+    def callback(
+        self, client: webtest.TestApp, path: str, body: bytes | None = None, **options: Any
+    ) -> webtest.TestResponse:
+        body = report() if body is None else body
         return client.post(path, body, headers=self.signer.headers(path, body), **options)
 
 
@@ -128,8 +144,10 @@ def test_the_example_serves_the_page_and_signs(ini: Ini) -> None:
 def test_the_example_believes_a_signed_callback_and_no_other(ini: Ini) -> None:
     client = ini.example("main")
     assert ini.callback(client, "/oss/callback").json == {"Status": "Ok"}
-    forged = CallbackSigner().headers("/oss/callback", BODY)
-    assert client.post("/oss/callback", BODY, headers=forged, expect_errors=True).status_int == 403
+    body = report()
+    forged = CallbackSigner().headers("/oss/callback", body)
+    assert client.post("/oss/callback", body, headers=forged, expect_errors=True).status_int == 403
+    assert ini.callback(client, "/oss/callback", BODY, expect_errors=True).status_int == 403, "it has no ticket"
 
 
 def test_the_example_gives_uploads_to_an_application_of_2005(ini: Ini) -> None:
@@ -210,7 +228,7 @@ def test_every_setting_is_a_key_and_read_as_its_variable_is(ini: Ini, monkeypatc
         "signature_version": "V1", "callback_url": "https://a.example.com/c;https://b.example.com/c",
         "callback_required": "off", "upload_dir": "", "upload_expires": "60", "upload_max_size": "10",
         "upload_content_types": "image/PNG, image/jpeg", "upload_names": "original", "ticket_secret": "t" * 32,
-        "allow_anonymous": "YES", "allowed_origins": "https://app.example.com",
+        "ledger": "handled.sqlite3", "allow_anonymous": "YES", "allowed_origins": "https://app.example.com",
     }  # fmt: skip
     assert texts.keys() == {row.name for row in TABLE} - {"trusted_keys"}
     made: list[Any] = []
@@ -305,7 +323,7 @@ def test_no_secret_is_in_an_error_a_log_line_or_a_repr(
     caplog.set_level(logging.DEBUG)
     value = "hush hush" if hidden != "ticket_secret" else "hush"
     environ.setenv("HIDDEN", value)
-    base = PAGE.replace("access_key_secret = env:OSS_ACCESS_KEY_SECRET\n", "") if "key" in hidden else PAGE
+    base = "".join(line for line in PAGE.splitlines(keepends=True) if not line.startswith(hidden))
     text = f"{base}{hidden} = {'env:HIDDEN' if indirect else value}\n"
     with pytest.raises(SettingsError) as caught:
         ini.app(text)
@@ -431,4 +449,4 @@ def test_the_dispatcher_takes_prefixes_alone(ini: Ini, lines: str, problem: str)
 def test_the_example_says_which_variables_it_reads() -> None:
     text = EXAMPLE.read_text()
     read = set(re.findall(r"= env:(\w+)", text))
-    assert read == set(re.findall(r"(OSS_\w+)=\.\.\.", text)) == set(ENVIRON)
+    assert read == set(re.findall(r"(OSS_\w+)=(?:\.\.\.|\$)", text)) == set(ENVIRON)

@@ -55,6 +55,7 @@ ROWS: dict[str, tuple[str, str, Any, Any]] = {
     "upload_content_types": ("OSS_UPLOAD_CONTENT_TYPES", "image/PNG, image/jpeg", ("image/png", "image/jpeg"), ()),
     "upload_names": ("OSS_UPLOAD_NAMES", "Original", "original", "unique"),
     "ticket_secret": ("OSS_TICKET_SECRET", f"{SECRET}, {SECRET}2", (SECRET, f"{SECRET}2"), ()),
+    "ledger": ("OSS_LEDGER", "handled.sqlite3", "handled.sqlite3", None),
     "allow_anonymous": ("OSS_ALLOW_ANONYMOUS", "yes", True, False),
     "allowed_origins": (
         "OSS_ALLOWED_ORIGINS",

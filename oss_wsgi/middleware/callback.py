@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..callback_url import request_target as target_of
-from ..diagnosis import missing_authorization, several_values, wrong_signature
+from ..diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..exceptions import (
     BodyTooLargeError,
     CallbackError,
@@ -41,6 +41,8 @@ _STATUS = {
 _DIAGNOSES = {
     "authorization_missing": missing_authorization,
     "authorization_malformed": several_values,
+    "pub_key_url_missing": missing_key_url,
+    "pub_key_url_malformed": several_values,
     "signature_wrong": wrong_signature,
 }
 

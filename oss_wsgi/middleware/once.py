@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 from ..ledger import Answer, Ledger, UploadIdentity
-from ..responses import Headers, refuse
+from ..responses import SECURITY_HEADERS, Headers, refuse
 from ..upload import UPLOAD_KEY, Upload
 
 if TYPE_CHECKING:
@@ -82,5 +82,5 @@ class _Handled:
 
 def _headers(answer: Answer) -> Headers:
     """Give the headers of an answer that was kept."""
-    headers = [("Content-Length", str(len(answer.body))), ("Cache-Control", "no-store")]
+    headers = [*SECURITY_HEADERS, ("Content-Length", str(len(answer.body)))]
     return [("Content-Type", answer.content_type), *headers] if answer.content_type else headers

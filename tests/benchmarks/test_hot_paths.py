@@ -15,26 +15,32 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import MD5
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from oss_wsgi import DirectUpload, PublicKeyStore, Settings
 from oss_wsgi.testing import FrozenClock
 
 SECRET = "ExampleSecret0000000000000000A"
-N = int(
-    "ae8e8d4e464b3cfafc8a0efdaaab558c8a0f6666b43d91b9df4a37237fde144355e61f871c21546c8e548ddf99a71ecb"
-    "fa6f39cb382d718e74ace1b78ad3da33",
-    16,
-)
 PEM = """-----BEGIN PUBLIC KEY-----
-MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAK6OjU5GSzz6/IoO/aqrVYyKD2ZmtD2R
-ud9KNyN/3hRDVeYfhxwhVGyOVI3fmacey/pvOcs4LXGOdKzht4rT2jMCAwEAAQ==
+MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAMkOf+HpFPZsUv9Zr3MyEvPyHtCJJF2k
+W1m1oO7thuxNMssNgHHkQ0SMQ4DYlsrKdpkeWX4MXmuY0F9szPaOpxECAwEAAQ==
 -----END PUBLIC KEY-----
 """
 KEY_URL = "http://127.0.0.1/key.pem"
-BODY = b"bucket=examplebucket&object=user%2Feric%2Fa.txt&size=6"
-SIGNATURE = "rI6WXB+BX4xAhyeTXg6GxWiSaEyakzq1TJmO5lI4UwkufUcY0kqxpN+nEpO8ABkyhhN+1EbbfQAOqUgpb+7w6w=="
+TICKET_SECRET = "t" * 32
+# Made once with a throwaway key of 512 bits, OSS's size; the clock stands still, so the ticket stays good.
+TICKET = (
+    b"2MmH5AAATlwmqOFw7Iwbeq1_xKmqb1G0kEYmKl9hs0Gj4lBzJm_FzBAQ1sYFa9nZSoM_Xvgjq-ophJwfcxRlZTwd-gKnTAWOPPbUTyjRBxYbdo"
+    b"QBRFMvd9zyFcmSJ2Qwdkcy3h4fcvn8bZ8VfG4TriYosI6Yiut61IhDkw"
+)
+BODY = (
+    b"filename=user%2Feric%2Fa.txt&size=6&mimeType=text%2Fplain&height=&width=&bucket=examplebucket"
+    b"&etag=5D41402ABC4B2A76B9719D911017C592&crc64=3155123217085384032&format=&reqId=674EF4EC0000000000000001"
+    b"&operation=PostObject&ticket="
+) + TICKET
+SIGNATURE = "yNbq6G2zePuhGIPMglajFKXhJSwSpq3ugkUOJq7GGoq4F7UbRmqQKXSrPXBeP0y1bJVyOwMCYDASXVSZPaee7w=="
 
 
 def application(version: str) -> DirectUpload:
@@ -45,6 +51,7 @@ def application(version: str) -> DirectUpload:
         access_key_secret=SECRET,
         signature_version=version,
         callback_url="https://app.example.com/oss/callback",
+        ticket_secret=(TICKET_SECRET,),
         allow_anonymous=True,
     )
     legacy: Any = lambda environ, start_response: []  # noqa: E731
@@ -113,7 +120,8 @@ def test_callback(benchmark: Any) -> None:
 
 def test_callback_bare_cryptography(benchmark: Any) -> None:
     benchmark.group = "callback"
-    key = RSAPublicNumbers(65537, N).public_key()
+    key = load_pem_public_key(PEM.encode())
+    assert isinstance(key, RSAPublicKey)
     text = b"/oss/callback\n" + BODY
     padding, digest = PKCS1v15(), MD5()
 

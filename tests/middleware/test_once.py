@@ -1,0 +1,146 @@
+"""OncePerUpload: one handler run for each upload, and the kept answer for whoever asks again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import OncePerUpload, Upload
+from oss_wsgi.exceptions import LedgerUnavailableError
+from oss_wsgi.ledger import Answer, MemoryLedger, UploadIdentity
+from oss_wsgi.testing import FrozenClock
+
+NOW = 1733227932
+UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300)
+
+
+class View:
+    """An application that counts its calls and answers what it is told to."""
+
+    def __init__(self, status: str = "200 OK", body: bytes = b'{"a": 1}', headers: list[tuple[str, str]] | None = None):
+        self.status, self.body = status, body
+        self.headers = [("Content-Type", "application/json")] if headers is None else headers
+        self.heard: list[Upload] = []
+        self.closed = 0
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        self.heard.append(environ["oss_wsgi.upload"])
+        start_response(self.status, [*self.headers, ("X-Call", str(len(self.heard)))])
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from (self.body[:3], self.body[3:])
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def client(view: Any) -> webtest.TestApp:
+    return webtest.TestApp(OncePerUpload(view, MemoryLedger(clock=FrozenClock(NOW))))
+
+
+def post(app: webtest.TestApp, upload: object = UPLOAD) -> Any:
+    return app.post("/", b"", extra_environ={"oss_wsgi.upload": upload}, expect_errors=True)
+
+
+def test_the_first_answer_is_the_applications_own_and_the_second_the_kept_one() -> None:
+    view = View("201 Made")
+    app = client(view)
+    first, again = post(app), post(app)
+    assert first.headers["X-Call"] == "1"
+    assert (first.status, first.body) == (again.status, again.body) == ("201 Made", b'{"a": 1}')
+    assert again.content_type == "application/json"
+    assert again.headers["Content-Length"] == "8"
+    assert view.heard == [UPLOAD]
+    assert view.closed == 1
+
+
+@pytest.mark.parametrize("status", ["500 Oops", "503 Later", "302 Found", "404 Gone"])
+def test_an_answer_that_is_not_good_is_passed_on_and_not_kept(status: str) -> None:
+    view = View(status, headers=[("Content-Type", "text/plain"), ("Location", "/x")])
+    app = client(view)
+    assert [post(app).headers["X-Call"] for _ in range(2)] == ["1", "2"]
+    view.status = "200 OK"
+    assert [post(app).status_int for _ in range(3)] == [200, 200, 200]
+    assert len(view.heard) == 3
+
+
+def test_what_makes_another_upload() -> None:
+    view = View()
+    app = client(view)
+    for change in ({}, {"etag": "OTHER"}, {"ticket_id": "T2"}, {"ticket_id": "T3", "object": "user/b.txt"}):
+        post(app, Upload(**{"object": "user/a.txt", "etag": "5D41", "ticket_id": "T1", "ticket_until": NOW, **change}))
+    assert len(view.heard) == 4
+
+
+def test_a_ticket_for_another_object_is_409_and_no_server_error() -> None:
+    view = View()
+    app = client(view)
+    post(app)
+    other = post(app, Upload(object="user/b.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300))
+    assert other.status_int == 409
+    assert other.json["error"]["code"] == "conflict"
+    assert len(view.heard) == 1
+
+
+def test_an_application_that_breaks_on_the_way_leaves_the_upload_unhandled() -> None:
+    calls: list[int] = []
+
+    def view(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        calls.append(1)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"half"
+        if len(calls) == 1:
+            raise OSError("gone")
+
+    app = client(view)
+    with pytest.raises(OSError, match="gone"):
+        post(app)
+    assert [post(app).body for _ in range(2)] == [b"half", b"half"]
+    assert len(calls) == 2
+
+
+def test_an_application_may_use_write_and_replace_its_answer() -> None:
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])(b"lost")
+        try:
+            raise ValueError
+        except ValueError:
+            import sys
+
+            start_response("200 OK", [("Content-Type", "text/html")], sys.exc_info())(b"kept, ")
+        return [b"and more"]
+
+    app = client(view)
+    for _ in range(2):
+        assert (post(app).body, post(app).content_type) == (b"kept, and more", "text/html")
+
+
+def test_an_answer_without_a_body_is_kept_too() -> None:
+    view = View("204 No Content", b"", headers=[])
+    app = client(view)
+    assert [post(app).status_int for _ in range(2)] == [204, 204]
+    assert len(view.heard) == 1
+
+
+@pytest.mark.parametrize("upload", [None, "x", Upload(object="a"), Upload(ticket_id="T")])
+def test_without_a_ticket_it_refuses_rather_than_let_anything_through(upload: object) -> None:
+    view = View()
+    assert post(client(view), upload).status_int == 500
+    assert view.heard == []
+
+
+def test_a_ledger_that_cannot_be_used_is_503() -> None:
+    class Broken:
+        def once(self, identity: UploadIdentity, handle: Callable[[], Answer]) -> Answer:
+            raise LedgerUnavailableError("ledger_unavailable", "the disk is full")
+
+    view = View()
+    app = webtest.TestApp(OncePerUpload(view, Broken()))
+    answer = post(app)
+    assert answer.status_int == 503
+    assert "disk" not in answer.text
+    assert view.heard == []
