@@ -24,6 +24,7 @@ PRAGMA application_id = {_APPLICATION_ID};
 COMMIT;
 """
 _BUSY_SECONDS = 2.0
+_BUSY_TRIES, _BUSY_TRY_SECONDS = 400, 0.005
 
 
 class LedgerFile:
@@ -124,6 +125,21 @@ class LedgerFile:
             self._owners.clear()
             self._owner = None
         self._lock.release()
+
+
+def begin(connection: sqlite3.Connection, *, durable: bool) -> None:
+    """Begin to write; ``durable`` lets the commit return when the disk has it. sqlite3.Error after two seconds."""
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    # SQLite waits longer from try to try, up to 100 ms: among busy processes those that have waited most would starve.
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TRY_SECONDS * 1000:.0f}")
+    for left in reversed(range(_BUSY_TRIES)):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            break
+        except sqlite3.OperationalError as error:
+            if not left or "locked" not in str(error):
+                raise
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from .exceptions import LedgerUnavailableError, SettingsError
 from .ledger import PATIENCE, Answer, UploadIdentity, busy, ticket_used
-from .ledger_file import LedgerFile
+from .ledger_file import LedgerFile, begin
 from .owner import Owner
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 _ANSWER = "SELECT status, content_type, body FROM answers WHERE ticket = ? AND object = ? AND etag = ?"
 # Two ranges, not <>: a ticket may have many ETags of its one object.
 _OTHER_OBJECT = """
-SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ?1 AND object < ?2)
-    OR EXISTS (SELECT 1 FROM answers WHERE ticket = ?1 AND object > ?2)
+SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object < ?)
+    OR EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object > ?)
 """
 _BLOCKER = "SELECT owner FROM claims WHERE ticket = ? AND (object <> ? OR etag = ?) LIMIT 1"
 _CLAIM = "INSERT INTO claims VALUES (?, ?, ?, ?)"
@@ -132,11 +132,10 @@ class SQLiteLedger:
             if found is None:
                 owner = self._file.owner(connection)
                 # A power cut that loses a claim has ended its owner too, so it need not reach the disk.
-                connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute("BEGIN IMMEDIATE")
+                begin(connection, durable=False)
                 found = _look(connection, key)
                 if found is None:
-                    used = bool(connection.execute(_OTHER_OBJECT, key[:2]).fetchone()[0])
+                    used = bool(connection.execute(_OTHER_OBJECT, key[:2] * 2).fetchone()[0])
                 if found is None and not used:
                     connection.execute(_CLAIM, (*key, owner.name))
                     connection.execute(_EXPIRE, (moment,))
@@ -171,9 +170,7 @@ class SQLiteLedger:
                 batch.add(self._ends.popleft())
         try:
             # An answer must outlast a power cut: the upload would be handled again, though OSS was told that it was.
-            durable = any(each.answer for each in batch)
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            connection.execute("BEGIN IMMEDIATE")
+            begin(connection, durable=any(each.answer for each in batch))
             for each in batch:
                 key = each.identity.ticket, each.identity.object, each.identity.etag
                 connection.execute(_UNCLAIM, (*key, each.owner.name))

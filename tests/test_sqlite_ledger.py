@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi import sqlite_ledger
+from oss_wsgi import ledger_file, sqlite_ledger
 from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError
 from oss_wsgi.ledger import Answer
 from oss_wsgi.owner import Owner, ended, names
@@ -330,6 +330,13 @@ def test_an_answer_that_does_not_fit_is_given_and_the_next_call_handles_again(
     assert ledger.once(upload("t1"), Handler(FAILED)) == large.answer
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try twice where a locked file is tried for seconds."""
+    monkeypatch.setattr(ledger_file, "_BUSY_TRIES", 2)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_while_the_file_is_locked_nothing_is_handled_and_answers_are_given(
     path: Path, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -346,6 +353,7 @@ def test_while_the_file_is_locked_nothing_is_handled_and_answers_are_given(
     assert caplog.records == []
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("answer", [GOOD, FAILED])
 def test_a_claim_whose_end_could_not_be_written_blocks_nobody(
     path: Path, ledger: SQLiteLedger, answer: Answer, caplog: pytest.LogCaptureFixture
@@ -457,8 +465,7 @@ def test_an_upload_takes_the_same_steps_among_a_hundred_thousand(path: Path) -> 
 @pytest.mark.parametrize("name", ["_ANSWER", "_OTHER_OBJECT", "_BLOCKER", "_UNCLAIM", "_EXPIRE"])
 def test_no_statement_reads_a_whole_table(path: Path, ledger: SQLiteLedger, name: str) -> None:
     query: str = getattr(sqlite_ledger, name)
-    count = 2 if "?1" in query else query.count("?")
     with ledger._file.opened() as connection:
-        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", ["1"] * count)]
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", ["1"] * query.count("?"))]
     assert any("SEARCH" in step for step in plan)
     assert not [step for step in plan if step.startswith("SCAN") and "CONSTANT ROW" not in step]
