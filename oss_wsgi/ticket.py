@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .exceptions import UnverifiedError
 from .media_type import essence
+from .names import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
     from .upload import Upload
@@ -36,6 +37,7 @@ _SEALED = slice(20, None)
 _TAG_BYTES = 16
 _MAX_TEXT = 6000
 _TEXT = re.compile(r"[A-Za-z0-9_-]+")
+_MAX_ETAG = 64  # OSS's have 32, and those of several parts a few more
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,19 @@ class Ticket:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, upload: Upload) -> None:
-        """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type."""
+        """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type.
+
+        Object and ETag are no longer than OSS has them: a ledger keeps both.
+        """
         if upload.bucket != self.bucket:
             raise _mismatch("bucket")
         name = upload.object
         if name is None or (name != self.key if self.key is not None else not name.startswith(self.prefix)):
             raise _mismatch("object")
+        if len(name.encode()) > MAX_KEY_BYTES:
+            raise _mismatch("object's length")
+        if len(upload.etag or "") > _MAX_ETAG:
+            raise _mismatch("etag's length")
         if upload.size is None or not self.min_size <= upload.size <= self.max_size:
             raise _mismatch("size")
         if self.content_types and essence(upload.mime_type or "") not in self.content_types:

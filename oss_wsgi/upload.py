@@ -72,7 +72,7 @@ class Upload:
         return cls(
             bucket=_text(members, "bucket"),
             object=_text(members, "object", "filename"),
-            etag=_text(members, "etag"),
+            etag=_etag(_text(members, "etag")),
             size=_number(members, "size"),
             mime_type=_text(members, "mimeType"),
             image_width=_number(picture, "width", "imageInfo.width"),
@@ -144,6 +144,11 @@ def _text(members: Mapping[str, Any], *names: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise MalformedCallbackError("body_malformed", f"{names[0]} is not a text")
+
+
+def _etag(text: str | None) -> str | None:
+    """Write an ETag in its one form: in another it would be another upload to a ledger."""
+    return None if text is None else text.strip('"').upper()
 
 
 def _number(members: Mapping[str, Any], *names: str) -> int | None:

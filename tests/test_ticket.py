@@ -184,6 +184,15 @@ def test_a_prefix_covers_what_is_below_it_and_not_its_neighbour() -> None:
             below.check(Upload(**{**GOOD, "object": name}))
 
 
+def test_what_is_longer_than_oss_has_it_would_fill_a_ledger() -> None:
+    below = ticket(key=None)
+    below.check(Upload(**{**GOOD, "object": "user/eric/".ljust(1023, "n"), "etag": "E" * 64}))
+    long = [{"object": "user/eric/".ljust(1024, "n")}, {"object": "user/eric/" + "中" * 340}, {"etag": "E" * 65}]
+    for changed in long:
+        with pytest.raises(UnverifiedError, match=r"ticket_mismatch: .* length"):
+            below.check(Upload(**{**GOOD, **changed}))
+
+
 def test_without_types_any_will_do() -> None:
     for mime_type in ("text/html", "", None):
         ticket(content_types=()).check(Upload(**{**GOOD, "mime_type": mime_type}))

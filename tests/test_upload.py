@@ -68,6 +68,11 @@ def test_every_attribute_is_read(body: bytes, kind: str) -> None:
     assert upload.members["mimeType"] == "image/png"
 
 
+@pytest.mark.parametrize("text", ["D8E8FCA2", "d8e8fca2", '"d8E8FCA2"'])
+def test_an_etag_has_one_form_however_it_is_reported(text: str) -> None:
+    assert Upload.parse(json.dumps({"etag": text}).encode()).etag == "D8E8FCA2"
+
+
 def test_the_production_captures_are_read() -> None:
     first = Upload.parse(CAPTURES["i"], JSON)
     assert (first.size, first.object, first.members["pic_info"]) == (114020, None, "810,539")
