@@ -1,0 +1,160 @@
+"""A stranger has no key of OSS's: whatever comes in, nobody hears of an upload, and nothing is signed unasked."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.testing import CallbackSigner, callback_body
+
+from .attacks import CALLBACK, OSS, VALUES, Site, refused
+
+STRANGER = CallbackSigner(url="https://evil.example/key.pem")
+CAPTURES = json.loads((Path(__file__).parent.parent / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
+OSS_URL = "http://gosspublic.alicdn.com/callback_pub_key_v1.pem"
+
+
+def encoded(url: str) -> str:
+    return base64.b64encode(url.encode()).decode()
+
+
+def good_report(site: Site) -> bytes:
+    """Give a report that lacks nothing but OSS's signature."""
+    return callback_body(site.sign(filename="a.txt", size=6), size=6)
+
+
+def test_the_report_that_all_others_here_are_bent_from_is_believed() -> None:
+    site = Site()
+    assert site.report(good_report(site)).json == {"Status": "Ok"}
+    assert len(site.heard) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Authorization": None}, id="unsigned"),
+        pytest.param({"Authorization": None, "x-oss-pub-key-url": None}, id="nothing at all"),
+        pytest.param({"Authorization": None, "X-Authorization": "as signed"}, id="signature in X-Authorization"),
+        pytest.param(
+            {"Authorization": None, "Redirect-Http-Authorization": "as signed"}, id="signature as if redirected"
+        ),
+        pytest.param({"Authorization": None, "Http-Authorization": "as signed"}, id="signature in Http-Authorization"),
+        pytest.param({"x-oss-pub-key-url": encoded(OSS_URL)}, id="the URL of OSS's key"),
+    ],
+)
+def test_a_report_whose_signature_is_missing_or_elsewhere_is_refused(headers: dict[str, str | None]) -> None:
+    site = Site()
+    body = good_report(site)
+    signature = OSS.headers(CALLBACK, body)["Authorization"]
+    moved = {name: signature if value == "as signed" else value for name, value in headers.items()}
+    assert refused(site, site.report(body, headers=moved))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/key.pem",
+        OSS.url,
+        f"{OSS.url}#",
+        "https://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+        "http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+        "https://gosspublic.alicdn.com@evil.example/callback_pub_key_v1.pem",
+        "https://gosspublic.alicdn.com.evil.example/callback_pub_key_v1.pem",
+        "https://gosspublic.alicdn.com/../callback_pub_key_v1.pem",
+        "https://gosspublic.alicdn.com/callback_pub_key_v1.pem?u=evil.example",
+        "file:///etc/passwd",
+        "http://169.254.169.254/latest/meta-data/",
+        "",
+        "\n",
+    ],
+)
+def test_a_key_of_the_strangers_own_signs_nothing_under_any_url(url: str) -> None:
+    site = Site()
+    body = good_report(site)
+    assert refused(site, site.report(body, signer=STRANGER, headers={"x-oss-pub-key-url": encoded(url)}))
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["name"])
+def test_what_oss_signed_years_ago_for_others_is_refused_here(capture: dict[str, str]) -> None:
+    """Their signatures are good for ever; a site at the same path, with OSS's own key, asks for its ticket."""
+    url = f"https://app.example.com{capture['target']}"
+    site = Site({"callback_url": url}, public_keys=None)
+    headers = {"Authorization": capture["authorization"], "x-oss-pub-key-url": encoded(OSS_URL)}
+    answer = site.app.post(CALLBACK, capture["body"].encode(), headers=headers, expect_errors=True)
+    assert refused(site, answer)
+
+
+def raw(site: Site, body: bytes, announced: dict[str, Any], signed: bytes | None = None) -> int:
+    """Call the application with a length of our own choice; ``signed`` is the body that the signature is over."""
+    headers = OSS.headers(CALLBACK, body if signed is None else signed)
+    statuses: list[int] = []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": CALLBACK,
+        "QUERY_STRING": "",
+        "wsgi.input": io.BytesIO(body),
+        "HTTP_AUTHORIZATION": headers["Authorization"],
+        "HTTP_X_OSS_PUB_KEY_URL": headers["x-oss-pub-key-url"],
+        "CONTENT_TYPE": "application/x-www-form-urlencoded",
+        **announced,
+    }
+    list(site.app.app(environ, lambda status, headers, exc_info=None: statuses.append(int(status[:3]))))
+    return statuses[0]
+
+
+@pytest.mark.parametrize("length", ["", "-1", "+9", " 9", "9 ", "0x9", "9,9", "1e3", "٣", "9" * 4000, "1_0", "9.0"])
+def test_a_length_that_is_none_reads_nothing_and_is_no_500(length: str) -> None:
+    site = Site()
+    body = good_report(site)
+    assert raw(site, body, {"CONTENT_LENGTH": length}) in (400, 411, 413)
+    assert site.heard == []
+
+
+@pytest.mark.parametrize(
+    "announced",
+    [
+        pytest.param({"CONTENT_LENGTH": "{half}"}, id="shorter than the body"),
+        pytest.param({"CONTENT_LENGTH": "{more}"}, id="longer than the body"),
+        pytest.param({"HTTP_TRANSFER_ENCODING": "chunked"}, id="chunked, and the server does not say where it ends"),
+        pytest.param({"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "0"}, id="chunked and empty"),
+        pytest.param({"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "{half}"}, id="chunked and shorter"),
+    ],
+)
+def test_a_smuggled_length_gets_no_other_body_past_the_signature(announced: dict[str, str]) -> None:
+    site = Site()
+    body = good_report(site)
+    numbers = {"half": len(body) // 2, "more": len(body) + 1}
+    assert raw(site, body, {k: v.format(**numbers) for k, v in announced.items()}) in (400, 403, 411)
+    assert site.heard == []
+
+
+def test_what_follows_the_announced_length_is_not_read_nor_heard() -> None:
+    site = Site()
+    body = good_report(site)
+    assert raw(site, body + b"&user=admin", {"CONTENT_LENGTH": str(len(body))}, signed=body) == 200
+    assert site.heard[0].body == body
+
+
+@pytest.mark.parametrize("target", ["/other", "/oss/callback?x=1", "/oss/callback/", "//oss/callback", "/OSS/callback"])
+def test_a_signature_for_another_target_does_not_fit_ours(target: str) -> None:
+    site = Site()
+    body = good_report(site)
+    signature = OSS.headers(target, body)["Authorization"]
+    assert refused(site, site.report(body, headers={"Authorization": signature}))
+
+
+def test_without_authorize_nobody_gets_a_signature_and_no_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    site = Site({"allow_anonymous": False})
+    for query in ("", "?filename=a.txt", "?filename=a&size=1&content_type=image/png", "?user=admin&authorize=1"):
+        answer = site.app.get(f"/oss/signature{query}", expect_errors=True)
+        assert answer.status_int == 403
+        assert set(answer.json) == {"error"}
+        shown = answer.text + str(answer.headers) + caplog.text
+        assert VALUES["access_key_secret"] not in shown
+        assert VALUES["ticket_secret"][0] not in shown
