@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import multipart
 
 from .errors import OSSError, invalid_argument, malformed_post
+from .field_names import field_name
 
 CHUNK_SIZE = 256 * 1024
 MAX_NAME_SIZE = 8 * 1024
@@ -41,13 +42,17 @@ class Form:
     """The form in `environ`; after construction the fields are read and the file is not.
 
     `fields` has lower-case names, since OSS takes them in any case (P§2.2).
+
+    :param exact_names: refuse names in another case than documented.
     """
 
-    def __init__(self, environ: Mapping[str, Any]) -> None:
+    def __init__(self, environ: Mapping[str, Any], *, exact_names: bool = False) -> None:
+        boundary = _boundary(environ)
         stream, length = _body(environ)
         self._content_md5 = _content_md5(environ)
         self._whole = hashlib.md5(usedforsecurity=False) if self._content_md5 else None
-        self._events = self._parse(stream, length, _boundary(environ))
+        self._exact_names = exact_names
+        self._events = self._parse(stream, length, boundary)
         self.fields: dict[str, str] = {}
         self.file = self._read_fields()
 
@@ -75,7 +80,7 @@ class Form:
                 yield from parser.parse(chunk)
             parser.close()
         except multipart.ParserLimitReached:
-            raise _name_too_long() from None
+            raise _field_too_long() from None
         except multipart.MultipartError:
             raise malformed_post() from None
         if length:
@@ -84,9 +89,9 @@ class Form:
     def _read_fields(self) -> FilePart:
         total = 0
         for segment in self._events:
-            name = (segment.name or "").lower()
-            if len(name.encode()) > MAX_NAME_SIZE:
-                raise _name_too_long()
+            if len((segment.name or "").encode()) > MAX_NAME_SIZE:
+                raise _field_too_long()
+            name = field_name(segment.name or "", exact=self._exact_names)
             if name == "file":
                 return FilePart(segment)
             total += sum(len(header) + len(value) for header, value in segment.headerlist)
@@ -96,7 +101,7 @@ class Form:
                     break
                 value += event
                 if len(value) > MAX_VALUE_SIZE:
-                    raise OSSError(400, "FieldItemTooLong", "Your value of form field is too long.", "0006-00000110")
+                    raise _field_too_long()
             total += len(value)
             if total > MAX_FIELDS_SIZE:
                 message = "Your POST request fields preceding the upload file were too large."
@@ -120,7 +125,7 @@ def _body(environ: Mapping[str, Any]) -> tuple[Readable, int]:
     if not (length.isascii() and length.isdigit()) or len(length) > 18:
         raise invalid_argument("The Content-Length is not valid.", name="Content-Length", value=length)
     if int(length) > MAX_BODY_SIZE:
-        raise invalid_argument("Post body size must be less than 5G.")
+        raise invalid_argument("Post body size must be less than 5G.", name="Content-Length", value=length)
     return environ["wsgi.input"], int(length)
 
 
@@ -149,5 +154,6 @@ def _invalid_digest() -> OSSError:
     return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
 
 
-def _name_too_long() -> OSSError:
+def _field_too_long() -> OSSError:
+    # OSS has this one text for names and for values (P§2.6, 10.2).
     return OSSError(400, "FieldItemTooLong", "Your name of form field is too long.", "0006-00000110")

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from .errors import invalid_policy
+from .policy_json import parse_policy_json
 
 OPERATORS = ("eq", "starts-with", "in", "not-in")
 _EXPIRATION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{0,9})?Z")
@@ -72,23 +73,7 @@ def _decode(text: str) -> Any:
         raise invalid_policy("The policy is not Base64 encoded.", "0006-00000202") from None
     if not source.strip():
         raise invalid_policy("The policy is empty.", "0006-00000205")
-    try:
-        # Older SDKs write `\$`, which is not JSON; newer ones `\\$`. Both become `\$` here and `$` in _unescape.
-        tolerant = re.sub(r"\\(.)", lambda pair: r"\\$" if pair[1] == "$" else pair[0], source.decode())
-        return json.loads(tolerant, object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        reason = getattr(error, "msg", "not a JSON text")
-        raise invalid_policy(f"Invalid JSON: {reason}", "0006-00000204") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a member twice")
-    return dict(pairs)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
+    return parse_policy_json(source)
 
 
 def _parse_expiration(value: Any) -> float:

@@ -85,6 +85,7 @@ def test_the_file_is_not_read_before_it_is_asked_for():
         pytest.param(body(FILE)[:120], "MalformedPOSTRequest", id="cut in a header"),
         pytest.param(body(part("key", "a")[:-5]), "MalformedPOSTRequest", id="no blank line"),
         pytest.param(body(b"Content-Type: text/plain\r\n\r\nx", FILE), "MalformedPOSTRequest", id="part without name"),
+        pytest.param(body(part("", "x"), FILE), "InvalidArgument", id="empty name"),
         pytest.param(body(b"\xff: x\r\n\r\nx", FILE), "MalformedPOSTRequest", id="header not UTF-8"),
         pytest.param(body(FILE).replace(b"\r\n", b"\n"), "MalformedPOSTRequest", id="line feeds only"),
         pytest.param(body(part("a", "1"), part("A", "2"), FILE), "InvalidArgument", id="field twice"),
@@ -109,6 +110,25 @@ def test_the_file_is_not_read_before_it_is_asked_for():
 )
 def test_a_malformed_or_oversized_form_is_refused(payload, code):
     assert refusal(payload) == (400, code)
+
+
+@pytest.mark.parametrize("long", [part("a" * 8193, "1"), part("a", bytes(2 * 1024**2 + 1))], ids=["name", "value"])
+def test_a_long_name_and_a_long_value_have_one_text(long):
+    with pytest.raises(OSSError) as caught:
+        read(body(long, FILE))
+    assert (caught.value.message, caught.value.ec) == ("Your name of form field is too long.", "0006-00000110")
+
+
+def test_names_count_in_their_case_where_asked():
+    payload = body(part("Content-Type", "a/b"), part("Name", "x"), FILE)
+    assert Form(environ(payload), exact_names=True).fields == {"content-type": "a/b", "name": "x"}
+    with pytest.raises(OSSError, match="unrecognized field name"):
+        Form(environ(body(part("content-type", "a/b"), FILE)), exact_names=True)
+
+
+def test_what_is_no_form_is_refused_as_such_whatever_else_is_wrong():
+    changes = {"CONTENT_TYPE": "text/plain", "CONTENT_LENGTH": "", "HTTP_CONTENT_MD5": "x"}
+    assert refusal(b"", **changes) == (400, "RequestIsNotMultiPartContent")
 
 
 def test_the_largest_field_is_accepted():
