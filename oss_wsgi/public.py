@@ -1,0 +1,66 @@
+"""The public names and their rooms; read when the first of them is asked for."""
+
+from .application import DirectUpload
+from .callback import CallbackParameters
+from .credentials import (
+    Credentials,
+    CredentialsProvider,
+    EnvironmentVariableCredentialsProvider,
+    StaticCredentialsProvider,
+)
+from .endpoints.callback import CallbackEndpoint
+from .endpoints.health import HealthEndpoint
+from .endpoints.signature import SignatureEndpoint
+from .endpoints.static import StaticSite
+from .exceptions import OSSWSGIError
+from .grant import Grant
+from .ledger import MemoryLedger
+from .middleware.access_log import AccessLog
+from .middleware.authorization import AuthorizationPassthrough
+from .middleware.callback import CallbackGuard
+from .middleware.confirmation import Confirmation
+from .middleware.dispatcher import Dispatcher
+from .middleware.once import OncePerUpload
+from .policy import PostPolicy
+from .presigner import PostPresigner, PresignedPost
+from .public_keys import PublicKeyStore
+from .rate_limit import RateLimit
+from .sdk_confirmation import SDKConfirmation
+from .settings import Settings
+from .sqlite_ledger import SQLiteLedger
+from .ticket import TicketBook
+from .upload import Upload
+from .verifier import CallbackVerifier
+
+__all__ = [
+    "AccessLog",
+    "AuthorizationPassthrough",
+    "CallbackEndpoint",
+    "CallbackGuard",
+    "CallbackParameters",
+    "CallbackVerifier",
+    "Confirmation",
+    "Credentials",
+    "CredentialsProvider",
+    "DirectUpload",
+    "Dispatcher",
+    "EnvironmentVariableCredentialsProvider",
+    "Grant",
+    "HealthEndpoint",
+    "MemoryLedger",
+    "OSSWSGIError",
+    "OncePerUpload",
+    "PostPolicy",
+    "PostPresigner",
+    "PresignedPost",
+    "PublicKeyStore",
+    "RateLimit",
+    "SDKConfirmation",
+    "SQLiteLedger",
+    "Settings",
+    "SignatureEndpoint",
+    "StaticCredentialsProvider",
+    "StaticSite",
+    "TicketBook",
+    "Upload",
+]
