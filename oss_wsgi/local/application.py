@@ -47,6 +47,7 @@ class LocalOSS:
             ...  # post a form to it, signed with oss.access_key_id and oss.access_key_secret
 
     :param security_token: when given, forms and signed requests must carry exactly this token.
+    :param security_token_expires: Unix seconds; after that the token is refused.
     :param directory: where objects are kept; without it a folder that close() removes.
     :param url: the base URL as clients see it; a server sets it when it has bound its port.
     :param key_bits: of the key that signs callbacks; OSS's own has 512.
@@ -62,6 +63,7 @@ class LocalOSS:
         access_key_id: str | None = None,
         access_key_secret: str | None = None,
         security_token: str | None = None,
+        security_token_expires: float | None = None,
         directory: str | Path | None = None,
         url: str = "http://127.0.0.1:8081",
         cors_rules: Sequence[CORSRule] = (),
@@ -85,7 +87,7 @@ class LocalOSS:
         key = CallbackKey.generate(key_bits)
         self.public_key_pem = key.public_pem
         self._storage = Storage(self.directory / bucket)
-        self._account = Account(self.access_key_id, self.access_key_secret, security_token)
+        self._account = Account(self.access_key_id, self.access_key_secret, security_token, security_token_expires)
         self._post_object = PostObject(
             bucket=bucket,
             region=region,

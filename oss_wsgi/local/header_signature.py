@@ -34,7 +34,7 @@ def check_header_signature(
     if payload != UNSIGNED_PAYLOAD:
         message = f"The x-oss-content-sha256 must be {UNSIGNED_PAYLOAD}."
         raise invalid_argument(message, name="x-oss-content-sha256", value=payload)
-    check_access_key(access_key_id, headers.get("x-oss-security-token"), account)
+    check_access_key(access_key_id, headers.get("x-oss-security-token"), account, now)
     scope = f"{day}/{region}/oss/aliyun_v4_request"
     canonical = canonical_request(environ, address, members.get("AdditionalHeaders", ""))
     text = "\n".join((V4, date, scope, hashlib.sha256(canonical.encode()).hexdigest()))

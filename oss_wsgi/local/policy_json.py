@@ -37,10 +37,10 @@ def _complaint(error: json.JSONDecodeError) -> str:
 def _closing(text: str) -> str:
     """The sign that would end what is open at the end of `text`."""
     opened: list[str] = []
-    for token in _TOKEN.findall(text):
-        if token in "[{":
-            opened.append("]" if token == "[" else "}")
-        elif token in "]}":
+    for sign in _TOKEN.findall(text):
+        if sign in "[{":
+            opened.append("]" if sign == "[" else "}")
+        elif sign in "]}":
             opened.pop()
     return opened[-1]
 

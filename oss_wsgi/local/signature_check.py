@@ -20,18 +20,22 @@ LIFETIME = 7 * 24 * 3600
 
 @dataclass(frozen=True)
 class Account:
-    """The one access key that this OSS knows, and the token without which a temporary one is refused."""
+    """The one access key that this OSS knows, and the token without which a temporary one is refused.
+
+    :param expires: Unix seconds; after it the token is refused.
+    """
 
     access_key_id: str
     access_key_secret: str = field(repr=False)
     security_token: str | None = field(default=None, repr=False)
+    expires: float | None = None
 
 
 def check_signature(fields: Mapping[str, str], account: Account, region: str, now: float) -> None:
     """Raises OSSError unless `fields` carry a signature of `account` over their `policy`."""
     version = fields.get("x-oss-signature-version")
     if version is None:
-        _check_v1(fields, account)
+        _check_v1(fields, account, now)
     elif version == V4:
         _check_v4(fields, account, region, now)
     else:
@@ -39,38 +43,41 @@ def check_signature(fields: Mapping[str, str], account: Account, region: str, no
         raise invalid_argument(message, "0002-00000701", name="x-oss-signature-version", value=version)
 
 
-def _check_v1(fields: Mapping[str, str], account: Account) -> None:
+def _check_v1(fields: Mapping[str, str], account: Account, now: float) -> None:
     access_key_id, signature, policy = (fields.get(name) for name in ("ossaccesskeyid", "signature", "policy"))
     if access_key_id is None and signature is None and policy is None:
         raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
     if not access_key_id:
-        raise invalid_argument("Post request accessKeyId is empty.", "0002-00000707")
-    if signature is None:
-        raise invalid_argument("Post request signature is empty.", "0002-00000703")
+        ec = "0002-00000706" if access_key_id is None else "0002-00000707"
+        raise _empty("OSSAccessKeyId", "accessKeyId", ec)
     if not signature:
-        raise invalid_argument("Post request signature is empty.", "0002-00000704")
+        raise _empty("Signature", "signature", "0002-00000703" if signature is None else "0002-00000704")
     if not policy:
         raise invalid_policy("The policy is empty.", "0006-00000205")
-    check_access_key(access_key_id, fields.get("x-oss-security-token"), account)
+    check_access_key(access_key_id, fields.get("x-oss-security-token"), account, now)
     digest = hmac.digest(account.access_key_secret.encode(), policy.encode(), "sha1")
     compare(base64.b64encode(digest).decode(), signature, access_key_id, policy, "0002-00000705")
 
 
 def _check_v4(fields: Mapping[str, str], account: Account, region: str, now: float) -> None:
     policy, signature = fields.get("policy"), fields.get("x-oss-signature")
+    credential, date = fields.get("x-oss-credential"), fields.get("x-oss-date")
     if not policy:
-        raise invalid_argument("Post request policy is empty.", "0002-00000702")
-    if signature is None:
-        raise invalid_argument("Post request signature is empty.", "0002-00000703")
+        raise _empty("policy", "policy", "0002-00000702")
     if not signature:
-        raise invalid_argument("Post request signature is empty.", "0002-00000704")
-    access_key_id, day = _parse_credential(fields.get("x-oss-credential", ""), region)
-    date = fields.get("x-oss-date")
+        raise _empty("x-oss-signature", "signature", "0002-00000703" if signature is None else "0002-00000704")
+    if not credential:
+        raise _empty("x-oss-credential", "x-oss-credential")
     if not date:
-        raise invalid_argument("Post request x-oss-date is empty.", name="x-oss-date")
+        raise _empty("x-oss-date", "x-oss-date")
+    access_key_id, day = _parse_credential(credential, region)
     _check_date(date, day, now)
-    check_access_key(access_key_id, fields.get("x-oss-security-token"), account)
+    check_access_key(access_key_id, fields.get("x-oss-security-token"), account, now)
     compare(sign_v4(account.access_key_secret, day, region, policy), signature, access_key_id, policy, "0002-00000705")
+
+
+def _empty(name: str, called: str, ec: str = "") -> OSSError:
+    return invalid_argument(f"Post request {called} is empty.", ec, name=name)
 
 
 def sign_v4(secret: str, day: str, region: str, text: str) -> str:
@@ -84,8 +91,6 @@ def _parse_credential(credential: str, region: str) -> tuple[str, str]:
     def refused(message: str, ec: str = "") -> OSSError:
         return invalid_argument(message, ec, name="x-oss-credential", value=credential)
 
-    if not credential:
-        raise refused("Post request x-oss-credential is empty.")
     # An access key id has no slash, so a wrong count of parts means a wrong text.
     access_key_id, *scope = credential.split("/")
     if scope[-1:] != ["aliyun_v4_request"]:
@@ -116,7 +121,7 @@ def _check_date(date: str, day: str, now: float) -> None:
         raise OSSError(403, "RequestTimeTooSkewed", message, "0002-00000709")
 
 
-def check_access_key(access_key_id: str, token: str | None, account: Account) -> None:
+def check_access_key(access_key_id: str, token: str | None, account: Account, now: float = 0.0) -> None:
     known = hmac.compare_digest(access_key_id.encode(), account.access_key_id.encode())
     if not known or (account.security_token and not token):
         message = "The OSS Access Key Id you provided does not exist in our records."
@@ -125,7 +130,10 @@ def check_access_key(access_key_id: str, token: str | None, account: Account) ->
         message = "The security token does not belong to the access key id."
         raise OSSError(403, "AccessKeyIdAndSecurityTokenNotMatch", message)
     if token and account.security_token and not hmac.compare_digest(token.encode(), account.security_token.encode()):
-        raise OSSError(403, "InvalidSecurityToken", "The security token you provided is invalid.")
+        raise OSSError(403, "InvalidSecurityToken", "The security token you provided is invalid.", "0002-00000006")
+    if account.expires is not None and now > account.expires:
+        message = "The security token you provided has expired."
+        raise OSSError(403, "SecurityTokenExpired", message, "0002-00000007")
 
 
 def compare(expected: str, provided: str, access_key_id: str, text: str, ec: str = "") -> None:

@@ -449,3 +449,10 @@ def test_a_private_address_is_refused_when_real_oss_is_played(make_oss):
 
 def test_a_bare_multipart_body_without_any_field_is_refused(app):
     assert code(post(app, body(part("file", "x"))))[:2] == (400, "InvalidArgument")
+
+
+def test_a_token_that_has_expired_uploads_no_more(make_oss):
+    oss = make_oss(security_token="CAIS", security_token_expires=NOW - 1)
+    response = post(TestApp(oss), form({"key": "a", "x-oss-security-token": "CAIS", **sign_v1(oss, policy())}))
+    assert code(response) == (403, "SecurityTokenExpired", "0002-00000007")
+    assert stored(oss) == {}

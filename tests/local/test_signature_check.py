@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from oss_wsgi.local.errors import OSSError
@@ -107,7 +109,7 @@ V1_ACCOUNT = Account("id", V1_PUBLISHED["made"][0])
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        pytest.param({"ossaccesskeyid": None}, (400, "InvalidArgument", "0002-00000707"), id="no access key id"),
+        pytest.param({"ossaccesskeyid": None}, (400, "InvalidArgument", "0002-00000706"), id="no access key id"),
         pytest.param({"ossaccesskeyid": ""}, (400, "InvalidArgument", "0002-00000707"), id="empty access key id"),
         pytest.param({"signature": None}, (400, "InvalidArgument", "0002-00000703"), id="no signature"),
         pytest.param({"signature": ""}, (400, "InvalidArgument", "0002-00000704"), id="empty signature"),
@@ -188,6 +190,49 @@ def test_an_empty_token_counts_as_none():
 def test_an_incomplete_or_wrong_v4_form_is_refused(changes, expected):
     form = {name: value for name, value in {**V4_FORM, **changes}.items() if value is not None}
     assert refusal(form) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "message"),
+    [
+        ({"ossaccesskeyid": ""}, "OSSAccessKeyId", "Post request accessKeyId is empty."),
+        ({"signature": ""}, "Signature", "Post request signature is empty."),
+    ],
+)
+def test_an_empty_v1_field_is_named(changes, name, message):
+    with pytest.raises(OSSError) as caught:
+        check({**V1_FORM, **changes}, V1_ACCOUNT)
+    assert caught.value.message == message
+    assert caught.value.members == {"ArgumentName": name, "ArgumentValue": ""}
+
+
+@pytest.mark.parametrize("name", ["policy", "x-oss-signature", "x-oss-credential", "x-oss-date"])
+def test_an_empty_v4_field_is_named(name):
+    with pytest.raises(OSSError) as caught:
+        check({**V4_FORM, name: ""})
+    assert caught.value.members == {"ArgumentName": name, "ArgumentValue": ""}
+
+
+def test_completeness_comes_before_any_value_of_a_v4_form():
+    with pytest.raises(OSSError, match="x-oss-date is empty"):
+        check({**V4_FORM, "x-oss-date": "", "x-oss-credential": "no/credential"})
+
+
+def test_an_expired_token_is_refused():
+    account = replace(V4_STS_ACCOUNT, expires=STS_SIGNED_AT)
+    options = {"region": "cn-shanghai"}
+    check(V4_STS_FORM, account, now=STS_SIGNED_AT, **options)
+    with pytest.raises(OSSError) as caught:
+        check(V4_STS_FORM, account, now=STS_SIGNED_AT + 1, **options)
+    error = caught.value
+    assert (error.status, error.code, error.ec) == (403, "SecurityTokenExpired", "0002-00000007")
+    assert error.message == "The security token you provided has expired."
+
+
+def test_of_an_expired_v1_token_the_signature_is_not_looked_at():
+    form = {**V1_FORM, "x-oss-security-token": "t", "signature": "wrong"}
+    account = replace(V1_ACCOUNT, security_token="t", expires=SIGNED_AT - 1)
+    assert refusal(form, account)[1] == "SecurityTokenExpired"
 
 
 @pytest.mark.parametrize("now", [SIGNED_AT - 15 * 60, SIGNED_AT + 7 * 24 * 3600], ids=["15 minutes early", "7 days"])
