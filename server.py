@@ -20,8 +20,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import waitress
-
 from oss_wsgi.application import CALLBACK_PATH, DEFAULT_PREFIX, DirectUpload, ledger_of, public_key_store, upload_page
 from oss_wsgi.command_line import parser
 from oss_wsgi.credentials import from_environ as access_key_from
@@ -31,6 +29,7 @@ from oss_wsgi.middleware.access_log import AccessLog
 from oss_wsgi.middleware.callback import MAX_BODY_BYTES
 from oss_wsgi.middleware.dispatcher import check_prefix
 from oss_wsgi.responses import refuse
+from oss_wsgi.serving import make_server
 from oss_wsgi.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class CannotStartError(Exception):
     """Something that keeps the server from starting, in a sentence for the person who started it."""
 
 
-def site(settings: Settings, prefix: str = DEFAULT_PREFIX, **options: Any) -> WSGIApplication:
+def site(settings: Settings, prefix: str = DEFAULT_PREFIX, **options: Any) -> DirectUpload:
     """Join the page and the endpoints."""
     page = upload_page(settings, prefix=prefix)
     return DirectUpload(page, settings, prefix=prefix, **options)
@@ -95,14 +94,13 @@ def run(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
         # Without a folder nothing outlives this process, so its memory is the ledger that fits.
         ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
-        app = site(settings, arguments.prefix, public_keys=keys, ledger=ledger)
+        uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger)
     else:
-        app = site(settings, arguments.prefix)
-    if arguments.access_log:
-        app = AccessLog(app, clock=time.monotonic)
-    server = waitress.create_server(
-        app,
-        sockets=[listener],
+        uploads = site(settings, arguments.prefix)
+    server = make_server(
+        AccessLog(uploads, clock=time.monotonic) if arguments.access_log else uploads,
+        listener,
+        uploads.answers_at_once,
         threads=8,
         connection_limit=1000,
         ident=None,

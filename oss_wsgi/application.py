@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import logging
 import secrets
@@ -28,6 +29,7 @@ from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload
 from .presigner import PostPresigner
 from .public_keys import PublicKeyStore
+from .rate_limit import RateLimit
 from .responses import not_found
 from .settings import Settings
 from .sqlite_ledger import SQLiteLedger
@@ -92,6 +94,8 @@ class DirectUpload:
         if forward_callback and on_upload is not None:
             raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
         bucket, _ = settings.place()
+        ledger = ledger_of(settings, clock) if ledger is None else ledger
+        public_keys = public_keys or public_key_store(settings)
         urls = split_urls(settings.callback_url) if settings.callback_url else []
         if not forward_callback:
             receive: WSGIApplication = CallbackEndpoint(on_upload, confirm=confirm)
@@ -101,8 +105,8 @@ class DirectUpload:
                 receive = Confirmation(receive, confirm)
         tickets = ticket_book(settings, clock)
         guard = CallbackGuard(
-            OncePerUpload(receive, ledger_of(settings, clock) if ledger is None else ledger),
-            CallbackVerifier(public_keys or public_key_store(settings)),
+            OncePerUpload(receive, ledger),
+            CallbackVerifier(public_keys),
             tickets=tickets,
             bucket=bucket,
             callback_urls=urls,
@@ -121,8 +125,27 @@ class DirectUpload:
         }
         self._app = Dispatcher(app, {prefix: AuthorizationPassthrough(_exactly(endpoints))})
 
+        root = prefix.encode().decode("latin-1")
+        self._at_once = {("GET", root + HEALTH_PATH)}
+        if authorize is None and credentials is None and isinstance(rate_limit, (RateLimit, type(None))):
+            self._at_once.add(("GET", root + SIGNATURE_PATH))
+        self._callback = "POST", root + CALLBACK_PATH
+        listens = on_upload is not None or confirm is not None or forward_callback
+        known = public_keys.pinned if isinstance(ledger, MemoryLedger) and not listens else ()
+        self._known_keys = {base64.b64encode(url.encode()).decode() for url in known}
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._app(environ, start_response)
+
+    def answers_at_once(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Tell whether a request is answered without waiting: for no callable of yours, no disk and no other host.
+
+        ``path`` is decoded as PATH_INFO is; of ``headers`` the key URL counts, under the name ``X_OSS_PUB_KEY_URL``.
+        """
+        asked = method, path
+        return asked in self._at_once or (
+            asked == self._callback and headers.get("X_OSS_PUB_KEY_URL") in self._known_keys
+        )
 
 
 def _exactly(endpoints: Mapping[str, WSGIApplication]) -> WSGIApplication:

@@ -100,6 +100,11 @@ class PublicKeyStore:
         self._under_way: tuple[str, threading.Event] | None = None
         self._lock = threading.Lock()
 
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Give the URLs whose keys are known without a fetch."""
+        return frozenset(self._pinned)
+
     def get(self, url: str) -> RSAPublicKey:
         """Give the key for a URL.
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +32,13 @@ class RunningServer:
     url: str
     lines: list[str]
 
-    def log(self) -> str:
-        """Give all that it has printed so far, the log included."""
-        return "".join(self.lines)
+    def log(self, last: str = "") -> str:
+        """Give all that it has printed so far, the log included; not before ``last`` is there, or 10 s have gone."""
+        for _ in range(1000):
+            if last in (text := "".join(self.lines)):
+                break
+            time.sleep(0.01)
+        return text
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, Settings, Upload
+from oss_wsgi import DirectUpload, Grant, RateLimit, Settings, StaticCredentialsProvider, Upload
 from oss_wsgi.application import public_key_store, upload_page
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.testing import CallbackSigner, callback_body
@@ -203,6 +203,34 @@ def test_what_is_made_at_start_is_said(caplog: pytest.LogCaptureFixture) -> None
     client({"ticket_secret": ()})
     assert "OSS_TICKET_SECRET is not set" in caplog.text
     assert "OSS_LEDGER is not set" in caplog.text
+
+
+def at_once(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
+    """Name what is answered without waiting for anything."""
+    settings = Settings(**{**VALUES, **(values or {})})
+    app = DirectUpload(legacy, settings, **{"public_keys": SIGNER.public_keys, **options})
+    known, unknown = (base64.b64encode(url.encode()).decode() for url in (SIGNER.url, SIGNER.url + "x"))
+    asked = {
+        "signature": ("GET", "/oss/signature", {}),
+        "health": ("GET", "/oss/health", {}),
+        "callback": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": known}),
+        "unknown key": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": unknown}),
+        "no key": ("POST", "/oss/callback", {}),
+        "legacy": ("GET", "/", {}),
+        "other method": ("POST", "/oss/signature", {}),
+    }
+    return {name for name, request in asked.items() if app.answers_at_once(*request)}
+
+
+def test_what_is_answered_at_once_calls_nothing_that_may_wait(tmp_path: Path) -> None:
+    assert at_once() == {"signature", "callback", "health"}
+    assert at_once(rate_limit=RateLimit(1, 1, clock=time.time)) == {"signature", "callback", "health"}
+    assert at_once(authorize=lambda request: None) == {"callback", "health"}
+    assert at_once(rate_limit=lambda who: None) == {"callback", "health"}
+    assert at_once(credentials=StaticCredentialsProvider(Settings(**VALUES).credentials())) == {"callback", "health"}
+    for waits in ({"on_upload": print}, {"confirm": lambda upload: True}, {"forward_callback": True}):
+        assert at_once(**waits) == {"signature", "health"}
+    assert at_once({"ledger": str(tmp_path / "ledger.sqlite3")}) == {"signature", "health"}
 
 
 def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:

@@ -17,7 +17,8 @@ MODULES = {
 EDGE = ("oss_wsgi.middleware", "oss_wsgi.endpoints", "oss_wsgi.local")
 TESTING = {name for name in MODULES if name.startswith("oss_wsgi.testing")}
 FACADE = {"oss_wsgi", "oss_wsgi.public"}
-JOINTS = FACADE | {"oss_wsgi.application", "oss_wsgi.command_line", "oss_wsgi.paste_deploy"} | TESTING
+JOINTS = FACADE | TESTING
+JOINTS |= {"oss_wsgi.application", "oss_wsgi.command_line", "oss_wsgi.paste_deploy", "oss_wsgi.serving"}
 #: Reads and answers WSGI for middleware and endpoints both, which may not import each other.
 WSGI = {"oss_wsgi.received", "oss_wsgi.responses"}
 CORE = {name for name in MODULES if not name.startswith(EDGE)} - JOINTS

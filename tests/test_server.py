@@ -49,7 +49,7 @@ def get(url: str) -> Any:
 def test_unconfigured_it_says_in_a_few_lines_what_runs_and_what_to_set(tmp_path: Path) -> None:
     with running_server("--local-dir", str(tmp_path)) as server:
         assert get(f"{server.url}/").status == 200
-        said = server.log()
+        said = server.log("Ctrl-C ends it.")
     assert f"Open {server.url}/" in said
     assert "local OSS at http://127.0.0.1:" in said
     assert str(tmp_path) in said

@@ -1,0 +1,148 @@
+"""waitress without its busy loop, which answers in its I/O loop what cannot wait for anything.
+
+waitress 3 hands each request to a thread, whose answer the I/O loop sees as ready to be sent while the thread is
+still sending it: the loop spins, holds the GIL, and the thread waits for it. The more connections than threads, the
+slower. Here the loop waits a moment for the thread instead. What an application answers at once, without waiting for
+a disk, a lock or another host, it answers in the loop itself: that saves two hand-overs between threads.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ThreadedTaskDispatcher, WSGITask
+from waitress.utilities import build_http_date
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    #: ``(method, path, headers) -> bool``; ``path`` is decoded, the headers' names are as in ``X_OSS_PUB_KEY_URL``.
+    AtOnce = Callable[[str, str, dict[str, str]], bool]
+
+# The releases whose insides are known to be as they are taken here.
+_KNOWN = ("3.0.",)
+_LOCK_SECONDS = 0.05
+_JOINED_BYTES = 64 * 1024
+
+log = logging.getLogger(__name__)
+
+
+def make_server(app: WSGIApplication, listener: socket.socket, at_once: AtOnce | None = None, **options: Any) -> Any:
+    """Make a waitress server for a listening socket; ``options`` are waitress's own.
+
+    :param at_once: tells the requests that ``app`` answers without waiting for anything; None for none.
+    """
+    server = create_server(app, sockets=[listener], **options)
+    version = importlib.metadata.version("waitress")
+    if not version.startswith(_KNOWN):
+        log.info("waitress %s is not known here and serves as it is: it may be slow with many connections", version)
+        return server
+    server.channel_class = _Channel
+    server.pull_trigger = _Trigger(server.trigger.pull_trigger)
+    if at_once is not None:
+        server.add_task = _Tasks(server.task_dispatcher, at_once)
+    return server
+
+
+# Set in the thread that runs the loop, while it reads from a connection.
+_loop = threading.local()
+
+
+def _in_loop() -> bool:
+    return getattr(_loop, "reading", False)
+
+
+class _Trigger:
+    """Wakes the loop, unless it is the loop that calls."""
+
+    def __init__(self, pull_trigger: Callable[[], None]) -> None:
+        self._pull_trigger = pull_trigger
+
+    def __call__(self) -> None:
+        if not _in_loop():
+            self._pull_trigger()
+
+
+class _Tasks:
+    """Takes a connection whose next request is complete: to be answered at once, or by a thread."""
+
+    def __init__(self, threads: ThreadedTaskDispatcher, at_once: AtOnce) -> None:
+        self._threads = threads
+        self._at_once = at_once
+
+    def __call__(self, channel: _Channel) -> None:
+        request = channel.requests[0]
+        # With an answer still unsent the client is slow, and the next one might have to wait for it.
+        free = _in_loop() and not channel.total_outbufs_len
+        if free and (request.error or self._at_once(request.command, request.path, request.headers)):
+            channel.answer_now = True
+        else:
+            self._threads.add_task(channel)
+
+
+class _Task(WSGITask):  # type: ignore[misc]
+    """Sends header and body together, and makes the Date header once a second."""
+
+    _date = (0, "")
+
+    def build_response_header(self) -> bytes:
+        second = int(self.start_time)
+        date = _Task._date
+        if date[0] != second:
+            date = _Task._date = second, build_http_date(second)
+        if not any(name.lower() == "date" for name, _ in self.response_headers):
+            self.response_headers.append(("Date", date[1]))
+        header: bytes = super().build_response_header()
+        return header
+
+    def write(self, data: bytes) -> None:
+        if self.wrote_header or not 0 < len(data) <= _JOINED_BYTES:
+            super().write(data)
+            return
+        self.channel.joined = []
+        try:
+            super().write(data)
+        finally:
+            pieces, self.channel.joined = self.channel.joined, None
+        self.channel.write_soon(b"".join(pieces))
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection: answers at once in the loop, or in a thread for which the loop waits instead of spinning."""
+
+    task_class = _Task
+    joined: list[bytes] | None = None
+    answer_now = False
+
+    def write_soon(self, data: Any) -> int:
+        if self.joined is None:
+            written: int = super().write_soon(data)
+            return written
+        self.joined.append(data)
+        return len(data)
+
+    def _flush_some_if_lockable(self, do_close: bool = True) -> None:
+        # A thread that holds the lock is sending, or adding what it will send: it is done in no time.
+        if self.outbuf_lock.acquire(timeout=_LOCK_SECONDS):
+            try:
+                super()._flush_some_if_lockable(do_close=do_close)
+            finally:
+                self.outbuf_lock.release()
+
+    def received(self, data: bytes) -> bool:
+        _loop.reading = True
+        try:
+            taken: bool = super().received(data)
+            while self.answer_now:
+                self.answer_now = False
+                self.service()
+        finally:
+            _loop.reading = False
+        return taken

@@ -1,0 +1,254 @@
+"""The waitress server: no busy loop, answers at once where it may, and everything else as waitress has it."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest
+from waitress.server import create_server
+
+from oss_wsgi import serving
+from oss_wsgi.serving import make_server
+
+STOCK = "stock"
+THREADS = "threads"
+AT_ONCE = "at once"
+TURNS = 500
+
+
+class Site:
+    """An application of many moods; it notes the threads that called it."""
+
+    def __init__(self) -> None:
+        self.threads: set[str] = set()
+        self.spin: Callable[[Any], None] = lambda channel: None
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        self.threads.add(threading.current_thread().name)
+        path, size = environ["PATH_INFO"], int(environ["QUERY_STRING"] or 5)
+        if path == "/broken":
+            raise ValueError("broken")
+        if path == "/stream":
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return (b"%d," % number for number in range(size))
+        if path == "/nothing":
+            start_response("204 No Content", [])
+            return []
+        if path == "/spin":
+            self.spin(environ["waitress.client_disconnected"].__self__)
+        body = environ["wsgi.input"].read() or b"x" * size
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body[:3], body[3:]]
+
+
+@contextmanager
+def serve(site: Site, kind: str) -> Iterator[Any]:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    options: dict[str, Any] = {"threads": 4, "ident": None, "connection_limit": 2000}
+    if kind == STOCK:
+        server = create_server(site, sockets=[listener], **options)
+    else:
+        at_once = (lambda method, path, headers: path != "/spin") if kind == AT_ONCE else None
+        server = make_server(site, listener, at_once, **options)
+    thread = threading.Thread(target=server.run, name="loop")
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.task_dispatcher.shutdown()
+        server.trigger.pull_trigger(lambda: server.asyncore.close_all(server._map, ignore_all=True))
+        thread.join(10)
+    assert not thread.is_alive()
+
+
+@contextmanager
+def connect(server: Any) -> Iterator[http.client.HTTPConnection]:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.effective_port, timeout=10)) as connection:
+        yield connection
+
+
+def turns_while_locked(kind: str) -> int:
+    """Count the loop's turns while a thread, for a while, is adding to what it will send."""
+    site = Site()
+    with serve(site, kind) as server:
+        turns = 0
+        enough = threading.Event()
+        readable = server.readable
+
+        def counting() -> bool:
+            nonlocal turns
+            turns += 1
+            if turns >= TURNS:
+                enough.set()
+            return bool(readable())
+
+        def spin(channel: Any) -> None:
+            nonlocal turns
+            with channel.outbuf_lock:
+                channel.total_outbufs_len += 1
+                server.trigger.pull_trigger()
+                turns = 0
+                enough.wait(20 if kind == STOCK else 0.5)
+                channel.total_outbufs_len -= 1
+
+        server.readable, site.spin = counting, spin
+        with connect(server) as connection:
+            connection.request("GET", "/spin")
+            assert connection.getresponse().read() == b"xxxxx"
+        return turns
+
+
+def test_the_loop_waits_for_a_thread_that_is_sending_where_waitress_spins() -> None:
+    assert turns_while_locked(STOCK) >= TURNS
+    assert turns_while_locked(THREADS) < TURNS / 10
+    assert turns_while_locked(AT_ONCE) < TURNS / 10
+
+
+@pytest.mark.parametrize("kind", [THREADS, AT_ONCE])
+def test_answers_are_waitresss_own(kind: str) -> None:
+    """Every answer has the same status, headers (but for the date) and body as from waitress as it is."""
+    seen = []
+    for each in (STOCK, kind):
+        with serve(Site(), each) as server, connect(server) as connection:
+            answers = []
+            for method, target, body in (
+                ("GET", "/?7", None),
+                ("HEAD", "/?7", None),
+                ("POST", "/", b"hello " * 5000),
+                ("GET", "/?70000", None),
+                ("GET", "/nothing", None),
+                ("GET", "/stream?40", None),
+                ("GET", "/broken", None),
+            ):
+                connection.request(method, target, body)
+                response = connection.getresponse()
+                headers = {name: value for name, value in response.getheaders() if name != "Date"}
+                assert response.getheader("Date", "").endswith(" GMT")
+                answers.append((response.status, headers, response.read()))
+            seen.append(answers)
+    assert seen[0] == seen[1]
+    assert seen[0][5][2].endswith(b"38,39,")
+
+
+def test_what_may_be_answered_at_once_is_answered_by_the_loop_and_all_else_by_a_thread() -> None:
+    site = Site()
+    with serve(site, AT_ONCE) as server, connect(server) as connection:
+        for path, names in (("/", {"loop"}), ("/spin", {"waitress"})):
+            site.threads.clear()
+            connection.request("GET", path)
+            connection.getresponse().read()
+            assert {name.partition("-")[0] for name in site.threads} == names
+
+
+@pytest.mark.parametrize("kind", [THREADS, AT_ONCE])
+def test_pipelined_requests_are_answered_in_order(kind: str) -> None:
+    targets = [f"/?{number}" if number % 3 else f"/spin?{number}" for number in range(1, 41)]
+    with serve(Site(), kind) as server, socket.create_connection(("127.0.0.1", server.effective_port), 10) as client:
+        client.sendall(b"".join(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for target in targets))
+        with client.makefile("rb") as answers:
+            for number in range(1, 41):
+                assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+                headers = dict(line.split(b": ") for line in iter(answers.readline, b"\r\n"))
+                assert headers[b"Content-Length"].strip() == b"%d" % number
+                assert answers.read(number) == b"x" * number
+
+
+@pytest.mark.parametrize("kind", [THREADS, AT_ONCE])
+def test_a_client_that_reads_slowly_gets_all_and_keeps_nobody_waiting(kind: str) -> None:
+    size = 8_000_000
+    with serve(Site(), kind) as server, socket.create_connection(("127.0.0.1", server.effective_port), 10) as slow:
+        slow.sendall(f"GET /?{size} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 3)
+        with connect(server) as quick:
+            for _ in range(20):
+                quick.request("GET", "/")
+                assert quick.getresponse().read() == b"xxxxx"
+        got = 0
+        while got < 3 * size:
+            got += len(slow.recv(1 << 20))
+
+
+@pytest.mark.parametrize("kind", [THREADS, AT_ONCE])
+def test_a_request_that_comes_in_pieces_and_one_that_breaks_off(kind: str) -> None:
+    with serve(Site(), kind) as server:
+        port = server.effective_port
+        for piece in (b"GET / HT", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf"):
+            with socket.create_connection(("127.0.0.1", port), 10) as gone:
+                gone.sendall(piece)
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            for byte in b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello":
+                client.sendall(bytes([byte]))
+            with client.makefile("rb") as answer:
+                assert answer.read().endswith(b"\r\n\r\nhello")
+        with socket.create_connection(("127.0.0.1", port), 10) as wrong:
+            wrong.sendall(b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n")
+            with wrong.makefile("rb") as answer:
+                assert answer.read().startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("kind", [THREADS, AT_ONCE])
+def test_many_idle_connections_are_kept_and_one_more_is_served(kind: str) -> None:
+    with serve(Site(), kind) as server:
+        idle = [socket.create_connection(("127.0.0.1", server.effective_port), 10) for _ in range(400)]
+        with connect(server) as connection:
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"xxxxx"
+        idle[0].sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert idle[0].recv(4096).startswith(b"HTTP/1.1 200")
+        for client in idle:
+            client.close()
+
+
+def test_a_small_answer_is_one_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    send = serving._Channel.send
+
+    def counting(channel: Any, data: bytes, do_close: bool = True) -> int:
+        sent.append(len(data))
+        return int(send(channel, data, do_close=do_close))
+
+    monkeypatch.setattr(serving._Channel, "send", counting)
+    with serve(Site(), AT_ONCE) as server, connect(server) as connection:
+        connection.request("GET", "/nothing")
+        connection.getresponse().read()
+        connection.request("POST", "/?3")
+        assert connection.getresponse().read() == b"xxx"
+    assert len(sent) == 2
+
+
+def test_an_answers_own_date_is_kept_and_ours_is_of_the_second() -> None:
+    def dated(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        headers = [("Content-Length", "0")]
+        start_response("200 OK", [*headers, ("date", "today")] if environ["PATH_INFO"] == "/own" else headers)
+        return []
+
+    with serve(dated, THREADS) as server, connect(server) as connection:  # type: ignore[arg-type]
+        for path in ("/own", "/"):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            response.read()
+            dates = response.headers.get_all("Date")
+            assert dates == ["today"] or abs(_seconds(dates) - time.time()) < 60
+
+
+def _seconds(dates: Any) -> float:
+    (date,) = dates
+    return parsedate_to_datetime(date).timestamp()
+
+
+def test_an_unknown_waitress_serves_as_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(serving.importlib.metadata, "version", lambda name: "4.0.0")
+    caplog.set_level("INFO")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = make_server(Site(), listener, lambda method, path, headers: True)
+        assert not isinstance(server.channel_class, serving._Channel)
+        assert server.channel_class is not serving._Channel
+        server.task_dispatcher.shutdown()
+        server.close()
+    assert "4.0.0" in caplog.text
