@@ -58,7 +58,7 @@ class Call(threading.Thread):
     """Calls a ledger in a thread of its own."""
 
     def __init__(self, ledger: Ledger, identity: UploadIdentity, handle: Callable[[], Answer]) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self._once = lambda: ledger.once(identity, handle)
         self._outcome: Any = None
         self.start()
@@ -247,6 +247,18 @@ def test_what_has_expired_leaves(ledger: Ledger, clock: FrozenClock) -> None:
     ledger.once(upload("t1", expires=NOW + 900), again)
     ledger.once(upload("t2"), again)
     assert again.calls == 1
+
+
+def test_who_waits_in_memory_is_woken_and_does_not_wait_for_its_patience_to_end(clock: FrozenClock) -> None:
+    ledger = MemoryLedger(clock=clock, patience=3600.0)
+    slow = Blocking()
+    call = Call(ledger, upload(), slow)
+    assert slow.started.wait(20)
+    waiting = Call(ledger, upload(), Handler(FAILED))
+    while not ledger._changed._waiters:  # type: ignore[attr-defined]
+        assert waiting.is_alive()
+    slow.end.set()
+    assert call.outcome() == waiting.outcome() == GOOD
 
 
 def full(clock: FrozenClock, **options: int) -> MemoryLedger:

@@ -126,6 +126,7 @@ children = []
 for _ in range(4):
     child = os.fork()
     if not child:
+        assert ledger._file._connection is None
         for number in range(20):
             ledger.once(upload(number), lambda: os.write(1, b"%d\\n" % number) and good("child"))
         ledger.close()
