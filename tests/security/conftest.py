@@ -1,0 +1,16 @@
+"""What the attacks share: one key for every local OSS, for making one takes longer than an attack."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from oss_wsgi.local.keys import CallbackKey
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_key() -> pytest.MonkeyPatch:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CallbackKey, "generate", cache(CallbackKey.generate))
+        yield patch

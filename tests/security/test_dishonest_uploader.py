@@ -1,0 +1,423 @@
+"""A dishonest uploader holds a signed form: each field dropped, changed, doubled or added to is refused or harmless.
+
+What OSS accepts is looked at: which object it stores, how, and what the application hears.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import Grant, Upload
+from oss_wsgi.exceptions import NotConfirmedError
+from oss_wsgi.testing import callback_body
+
+from ..flow.linted_road import LintedRoad
+from .attacks import Pairs, Site, changed, legacy, post_form, record_of, refused, stored
+
+DATA = b"hello"
+GRANT = Grant(user="eric", dir="users/eric")
+RICH = Grant(
+    user="eric",
+    dir="users/eric",
+    content_types=["text/plain"],
+    storage_class="Standard",
+    content_disposition="attachment",
+    metadata={"owner": "eric"},
+    custom={"order": "1"},
+)
+IMAGES = Grant(user="eric", dir="users/eric", content_types=["image/png"])
+TOKEN = "CAISexample+Token/With=Padding=="
+
+
+class Attack:
+    """A road with what its application heard, and a form that may be bent."""
+
+    def __init__(
+        self, version: str, form: str, grant: Grant | None = None, *, content_type: str = "text/plain", **values: Any
+    ) -> None:
+        self.heard: list[Upload] = []
+        self.exact = form == "exact"
+        grant = grant or (RICH if self.exact else GRANT)
+        given = {"signature_version": version, "session_token": TOKEN, **values}
+        self.road = LintedRoad(legacy, given, authorize=lambda request: grant, on_upload=self.heard.append)
+        asked = {"content_type": content_type, "size": len(DATA)} if self.exact else {}
+        self.signed = self.road.sign("a.txt" if self.exact else None, **asked).json
+        self.fields: dict[str, str] = self.signed["fields"]
+
+    def post(self, pairs: Pairs | None = None, data: bytes = DATA, **more: Any) -> webtest.TestResponse:
+        return post_form(self.road, self.fields.items() if pairs is None else pairs, data, **more)
+
+    def refused(self, answer: webtest.TestResponse) -> bool:
+        """Tell that OSS refused, stored nothing and called nobody."""
+        return answer.status_int in (400, 403) and b"<Error>" in answer.body and not stored(self.road) + self.heard
+
+    def told(self, answer: webtest.TestResponse) -> Upload:
+        """Give the one upload that was stored and heard, exactly as it was granted."""
+        assert answer.status_int == 200, answer.text
+        (upload,) = self.heard
+        assert stored(self.road) == [upload.object]
+        assert upload.user == "eric"
+        assert str(upload.object).startswith("users/eric/")
+        return upload
+
+
+@pytest.fixture(params=["v1", "v4"])
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def attack(version: str, form: str) -> Iterator[Attack]:
+    made = Attack(version, form)
+    with made.road:
+        yield made
+
+
+FORMS = ("exact", "prefix")
+both_forms = pytest.mark.parametrize("form", FORMS)
+
+
+def field_names() -> list[tuple[str, str, str]]:
+    found = []
+    for version in ("v1", "v4"):
+        for form in FORMS:
+            attack = Attack(version, form)
+            found += [(version, form, name) for name in attack.fields]
+            attack.road.close()
+    return found
+
+
+FIELDS = field_names()
+each_field = pytest.mark.parametrize(("version", "form", "name"), FIELDS)
+
+
+def test_every_field_that_is_ever_issued_is_among_those_that_are_bent() -> None:
+    names = {name for _, _, name in FIELDS}
+    assert {"key", "policy", "callback", "Signature", "OSSAccessKeyId", "x-oss-security-token"} <= names
+    assert {"x-oss-signature", "x-oss-signature-version", "x-oss-credential", "x-oss-date"} <= names
+    assert {"x-oss-object-acl", "x-oss-forbid-overwrite", "x-oss-content-type", "Content-Type", "x:order"} <= names
+    assert {"x-oss-storage-class", "Content-Disposition", "x-oss-meta-owner", "success_action_status"} <= names
+
+
+@both_forms
+def test_the_form_that_all_others_here_are_bent_from_is_accepted(attack: Attack) -> None:
+    assert attack.told(attack.post()).size == len(DATA)
+
+
+@each_field
+def test_a_field_that_is_dropped(attack: Attack, name: str) -> None:
+    answer = attack.post([pair for pair in attack.fields.items() if pair[0] != name])
+    if name == "success_action_status":
+        attack.told(answer)  # the callback's answer counts in any case
+    elif name == "Content-Type":
+        # The part's own type stands in for it in the policy; x-oss-content-type, which is pinned, is what is stored.
+        assert record_of(attack.road, str(attack.told(answer).object))["Content-Type"] == "text/plain"
+    else:
+        assert attack.refused(answer)
+
+
+@each_field
+@pytest.mark.parametrize("way", ["longer", "shorter", "empty", "upper case", "a blank before it"])
+def test_a_field_that_is_changed(attack: Attack, name: str, way: str) -> None:
+    value = attack.fields[name]
+    other = {
+        "longer": value + "x",
+        "shorter": value[:-1],
+        "empty": "",
+        "upper case": value.upper(),
+        "a blank before it": " " + value,
+    }[way]
+    answer = attack.post([(field, other if field == name else old) for field, old in attack.fields.items()])
+    if other == value or name == "success_action_status":
+        attack.told(answer)
+    elif name == "key" and not attack.exact and other.startswith("users/eric/"):
+        # The one choice that a form for a prefix leaves to the browser: a name below it, which is heard as stored.
+        assert attack.told(answer).object == other.replace("${filename}", "a.txt")
+    else:
+        assert attack.refused(answer)
+
+
+@each_field
+def test_a_field_that_comes_twice_in_any_case_before_or_after_its_own(attack: Attack, name: str) -> None:
+    for case in (str, str.upper, str.title):
+        for value in (attack.fields[name], "x"):
+            again = (case(name), value)
+            for pairs in ([*attack.fields.items(), again], [again, *attack.fields.items()]):
+                assert attack.refused(attack.post(pairs)), again
+
+
+@each_field
+def test_the_name_of_a_field_in_another_case_is_the_same_field(attack: Attack, name: str) -> None:
+    attack.told(attack.post([(field.swapcase() if field == name else field, v) for field, v in attack.fields.items()]))
+
+
+@each_field
+def test_a_field_that_comes_after_the_file_does_not_count(attack: Attack, name: str) -> None:
+    """A part after the file is ignored, so that a pinned field may not be moved there."""
+    fields = [pair for pair in attack.fields.items() if pair[0] != name]
+    tail = f'\r\n--X\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{attack.fields[name]}\r\n--X--\r\n'
+    parts = [f'--X\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n' for field, value in fields]
+    head = '--X\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n'
+    body = "".join([*parts, head, DATA.decode(), tail]).encode()
+    answer = webtest.TestApp(attack.road.local_oss).post(
+        "/examplebucket", body, headers={"Content-Type": "multipart/form-data; boundary=X"}, expect_errors=True
+    )
+    if name in ("success_action_status", "Content-Type"):
+        attack.told(answer)
+    else:
+        assert attack.refused(answer)
+
+
+@both_forms
+def test_another_key_is_refused_beside_the_prefix_and_where_the_name_is_exact_also_below_it(attack: Attack) -> None:
+    names = ["users/bob/a.txt", "users/eric", "users/ericb/a.txt", "/users/eric/a.txt", "", "Users/eric/a.txt"]
+    if attack.exact:
+        names += ["users/eric/a.txt", "users/eric/${filename}", f"{attack.fields['key']}/../b.txt"]
+    for name in names:
+        assert attack.refused(attack.post([*{**attack.fields, "key": name}.items()])), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../users/bob/a.txt", "..\\bob", "a/b/c.txt", "<script>.html", "a\u202egnp.exe", "users/bob/a.txt"],
+)
+def test_a_name_that_climbs_is_only_a_name_below_the_prefix(version: str, name: str) -> None:
+    """Names are flat texts to OSS; the README says that ``upload.object`` is a stranger's text where it was open."""
+    attack = Attack(version, "prefix")
+    with attack.road:
+        assert attack.told(attack.post(filename=name)).object == f"users/eric/{name}"
+        (content,) = (
+            path for path in attack.road.local_oss.directory.rglob("*") if path.is_file() and path.read_bytes() == DATA
+        )
+        assert content.parent == attack.road.local_oss.directory / "examplebucket"
+
+
+ADDED: dict[str, tuple[str, str]] = {
+    "public": ("x-oss-object-acl", "public-read-write"),
+    "overwriting": ("x-oss-forbid-overwrite", "false"),
+    "type": ("x-oss-content-type", "text/html"),
+    "plain type": ("Content-Type", "text/html"),
+    "disposition": ("Content-Disposition", "inline"),
+    "storage class": ("x-oss-storage-class", "DeepColdArchive"),
+    "metadata": ("x-oss-meta-owner", "mallory"),
+    "variable": ("x:order", "2"),
+    "callback": ("callback", ""),
+    "signature version": ("x-oss-signature-version", "OSS4-HMAC-SHA256"),
+    "token": ("x-oss-security-token", "another"),
+}
+
+
+@pytest.mark.parametrize("what", ADDED)
+def test_where_the_name_is_exact_none_of_these_can_be_added(version: str, what: str) -> None:
+    attack = Attack(version, "exact")
+    with attack.road:
+        assert attack.refused(attack.post([*attack.fields.items(), ADDED[what]]))
+
+
+@both_forms
+def test_another_callback_in_the_place_of_ours_is_refused_also_with_our_ticket_in_it(attack: Attack) -> None:
+    members = json.loads(base64.b64decode(attack.fields["callback"]))
+    for other in (
+        {**members, "callbackUrl": "http://127.0.0.1:9/evil"},
+        {**members, "callbackBody": members["callbackBody"].replace("${size}", "1")},
+        {**members, "callbackHost": "evil.example"},
+        members,  # the same, with blanks between its members
+    ):
+        text = base64.b64encode(json.dumps(other).encode()).decode()
+        assert text != attack.fields["callback"]
+        assert attack.refused(attack.post([*{**attack.fields, "callback": text}.items()]))
+
+
+@both_forms
+def test_a_file_outside_the_size_that_was_granted_is_refused(version: str, form: str) -> None:
+    attack = Attack(version, form, Grant(user="eric", dir="users/eric", min_size=3, max_size=5))
+    with attack.road:
+        for data in (b"hello!", b"hell" if attack.exact else b"he", b"", b"x" * 300_000):
+            assert attack.refused(attack.post(data=data))
+        assert attack.told(attack.post()).size == 5
+
+
+@both_forms
+@pytest.mark.parametrize("part_type", ["text/html", "image/svg+xml", "image/png,text/html", None])
+def test_under_a_grant_of_images_html_is_refused_by_its_type_or_stored_as_an_image(
+    version: str, form: str, part_type: str | None
+) -> None:
+    attack = Attack(version, form, IMAGES, content_type="image/png")
+    with attack.road:
+        answer = attack.post(data=b"<b/>.", filename="a.html", part_type=part_type)
+        if attack.exact:
+            upload = attack.told(answer)
+            assert upload.mime_type == "image/png"
+            assert record_of(attack.road, str(upload.object))["Content-Type"] == "image/png"
+        else:
+            assert attack.refused(answer)
+
+
+@pytest.mark.parametrize(
+    ("added", "part_type"),
+    [
+        pytest.param(("x-oss-content-type", "text/html"), "image/png", id="x-oss-content-type"),
+        pytest.param(("Content-Type", "image/png"), "text/html", id="a Content-Type beside another type of the part"),
+    ],
+)
+@pytest.mark.parametrize("asked", [None, "image/png"])
+def test_uncovered_the_type_of_a_form_for_a_prefix_is_refused_by_us_and_the_object_stays(
+    version: str, added: tuple[str, str], part_type: str, asked: str | None
+) -> None:
+    attack = Attack(version, "prefix", IMAGES)
+    with attack.road:
+        fields = attack.road.sign(content_type=asked).json["fields"]
+        answer = post_form(attack.road, [*fields.items(), added], b"<script>", filename="a.html", part_type=part_type)
+        assert answer.status_int == 203
+        assert attack.heard == []
+        assert record_of(attack.road, "users/eric/a.html")["Content-Type"] == "text/html"
+
+
+@pytest.mark.parametrize("what", ["public", "overwriting", "storage class", "disposition", "metadata"])
+def test_uncovered_a_form_for_a_prefix_takes_fields_that_no_policy_names(version: str, what: str) -> None:
+    """As the README's table says: the bucket's own rules must forbid what matters; the report is as true as ever."""
+    attack = Attack(version, "prefix")
+    name, value = ADDED[what]
+    with attack.road:
+        upload = attack.told(attack.post([*attack.fields.items(), (name, value)]))
+        assert (upload.size, upload.user, upload.custom) == (len(DATA), "eric", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Cache-Control", "max-age=31536000"),
+        ("Expires", "Thu, 01 Dec 2044 16:00:00 GMT"),
+        ("Content-Encoding", "gzip"),
+        ("x-oss-meta-other", "mine"),
+        ("success_action_redirect", "https://evil.example/"),
+        ("x-oss-server-side-encryption", "KMS"),
+        ("x-oss-tagging", "a=b"),
+        ("x:other", "1"),
+        ("dir", "users/bob/"),
+        ("user", "admin"),
+        ("ticket", "another"),
+    ],
+)
+@both_forms
+def test_uncovered_what_else_may_be_added_changes_no_report(attack: Attack, name: str, value: str) -> None:
+    answer = attack.post([*attack.fields.items(), (name, value)])
+    upload = attack.told(answer)
+    assert "Location" not in answer.headers
+    assert (upload.size, upload.user, upload.data) == (len(DATA), "eric", {})
+    assert upload.custom == ({"order": "1"} if attack.exact else {})
+    if attack.exact:
+        kept = record_of(attack.road, str(upload.object))
+        assert (kept["Content-Type"], kept["Content-Disposition"]) == ("text/plain", "attachment")
+
+
+def test_a_header_of_the_request_makes_no_object_public_where_the_acl_is_pinned(version: str) -> None:
+    attack = Attack(version, "exact")
+    with attack.road:
+        assert attack.fields["x-oss-object-acl"] == "default"
+        attack.told(attack.post(headers={"x-oss-object-acl": "public-read-write"}))
+
+
+def test_what_runs_in_a_browser_is_an_attachment_where_the_name_is_exact_and_is_not_where_it_is_open() -> None:
+    anything = Grant(user="eric", dir="users/eric")
+    for form, disposition in (("exact", "attachment"), ("prefix", None)):
+        attack = Attack("v4", form, anything)
+        with attack.road:
+            asked = {"content_type": "text/html"} if attack.exact else {}
+            fields = attack.road.sign("a.html" if attack.exact else None, **asked).json["fields"]
+            assert post_form(attack.road, fields.items(), b"<script>", part_type="text/html").status_int == 200
+            assert record_of(attack.road, str(attack.heard[0].object)).get("Content-Disposition") == disposition
+
+
+def test_where_the_callback_is_not_required_an_upload_may_go_untold_or_be_told_otherwise(version: str) -> None:
+    attack = Attack(version, "exact", callback_required=False)
+    with attack.road:
+        answer = attack.post([pair for pair in attack.fields.items() if pair[0] != "callback"])
+        assert answer.status_int == 200
+        assert (len(stored(attack.road)), attack.heard) == (1, [])
+
+
+# A bucket of his own: OSS signs any report of the upload that he was granted.
+
+
+class Held:
+    """A ``confirm`` that knows what OSS holds, as SDKConfirmation asks it."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[int, str]] = {}
+
+    def __call__(self, upload: Upload) -> bool:
+        if self.objects.get(str(upload.object)) != (upload.size, upload.etag):
+            raise NotConfirmedError("not_confirmed", "it is not there")
+        return True
+
+
+def test_a_report_of_an_upload_that_never_happened_is_believed_and_refused_where_confirm_asks() -> None:
+    site = Site(authorize=lambda request: GRANT)
+    assert site.report(callback_body(site.sign(filename="a.txt"), size=6)).status_int == 200
+    assert (site.heard[0].user, site.heard[0].confirmed) == ("eric", None)
+    asking = Site(authorize=lambda request: GRANT, confirm=Held())
+    assert refused(asking, asking.report(callback_body(asking.sign(filename="a.txt"), size=6)))
+
+
+def test_with_another_size_within_the_limits_it_is_believed_and_refused_where_confirm_asks() -> None:
+    for confirm, statuses in ((None, [200, 403, 403]), (Held(), [403, 403, 403])):
+        site = Site({"upload_max_size": 100}, authorize=lambda request: GRANT, confirm=confirm)
+        signed = site.sign(filename="a.txt")
+        if isinstance(confirm, Held):
+            confirm.objects[signed["fields"]["key"]] = (6, "5B3C1A2E053D763E1B002CC607C5A0FE")
+        body = callback_body(signed, size=6)
+        sizes = ("7", "101", str(2**64 - 1))
+        assert [site.report(changed(body, size=size)).status_int for size in sizes] == statuses
+        assert site.report(body).status_int == 200
+
+
+@pytest.mark.parametrize("etag", ["5b3c1a2e053d763e1b002cc607c5a0fe", '"5B3C1A2E053D763E1B002CC607C5A0FE"'])
+def test_a_confirmed_upload_is_not_handled_again_under_another_spelling_of_its_etag(etag: str) -> None:
+    held = Held()
+    site = Site(authorize=lambda request: GRANT, confirm=held)
+    signed = site.sign(filename="a.txt")
+    held.objects[signed["fields"]["key"]] = (6, "5B3C1A2E053D763E1B002CC607C5A0FE")
+    body = callback_body(signed, size=6)
+    assert site.report(body).json == site.report(changed(body, etag=etag)).json == {"Status": "Ok"}
+    assert len(site.heard) == 1
+
+
+def test_what_is_not_in_the_ticket_is_his_to_say_and_what_is_in_it_is_not() -> None:
+    """``custom`` is pinned in the form, but a report from elsewhere may say otherwise: what must hold is ``data``."""
+    grant = Grant(user="eric", custom={"order": "1"}, data={"order": 1})
+    site = Site(authorize=lambda request: grant)
+    body = changed(callback_body(site.sign(filename="a.txt"), size=6), **{"x:order": "2", "width": "9"})
+    assert site.report(body).status_int == 200
+    (upload,) = site.heard
+    assert (upload.data, upload.user) == ({"order": 1}, "eric")
+    assert (upload.custom, upload.image_width) == ({"order": "2"}, 9)
+
+
+def test_in_a_folder_that_users_share_he_can_report_the_object_of_another_as_his_also_where_confirm_asks() -> None:
+    """A ticket for a prefix says who may upload below it, not who did: the README says to give each user a folder."""
+    held = Held()
+    users = iter(["eric", "mallory"])
+    site = Site(authorize=lambda request: Grant(user=next(users), dir="shared"), confirm=held)
+    held.objects["shared/a.txt"] = (6, "5B3C1A2E053D763E1B002CC607C5A0FE")
+    for user in ("eric", "mallory"):
+        assert site.report(callback_body(site.sign(), size=6, filename="a.txt")).status_int == 200
+        assert site.heard[-1].user == user
+    own = Site(authorize=lambda request: Grant(user="mallory", dir="users/mallory"), confirm=held)
+    stolen = changed(callback_body(own.sign(), size=6, filename="a.txt"), filename="shared/a.txt")
+    assert refused(own, own.report(stolen))
+
+
+def test_a_ticket_is_good_for_one_object_whatever_he_reports() -> None:
+    site = Site(authorize=lambda request: GRANT)
+    signed = site.sign()
+    for name, status in (("a.txt", 200), ("b.txt", 409), ("c/a.txt", 409), ("a.txt", 200)):
+        body = callback_body(signed, size=6, filename=name)
+        assert site.report(body).status_int == status
+    assert [upload.object for upload in site.heard] == ["users/eric/a.txt"]
