@@ -27,6 +27,7 @@ from .cors import CORS, CORSRule
 from .errors import OSSError, access_denied
 from .get_object import get_object
 from .header_signature import check_header_signature
+from .index_page import asks_for_page, index_page
 from .keys import CallbackKey
 from .post_object import PostObject
 from .signature_check import Account
@@ -166,6 +167,8 @@ class LocalOSS:
         if address.bucket not in (None, self.bucket):
             raise _no_such_bucket(address.bucket)
         if method in ("GET", "HEAD"):
+            if asks_for_page(environ, address):
+                return index_page({self.bucket: self._storage})
             check_header_signature(environ, address, self._account, self.region, now)
             if not address.key:
                 raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")

@@ -79,6 +79,13 @@ class Storage:
             return None
         return StoredObject(**json.loads(record))
 
+    def newest(self, limit: int) -> tuple[list[StoredObject], int]:
+        """Up to `limit` objects, the newest first, and how many there are."""
+        with self._lock, os.scandir(self._records) as entries:
+            records = sorted(entries, key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+            texts = [Path(record).read_text(encoding="utf-8") for record in records[:limit]]
+        return [StoredObject(**json.loads(text)) for text in texts], len(records)
+
     def open(self, key: str) -> tuple[StoredObject, BinaryIO] | None:
         """The object and its content, which stays readable when another upload replaces it meanwhile."""
         with self._lock:
