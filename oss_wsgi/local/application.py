@@ -53,6 +53,10 @@ class LocalOSS:
     :param url: the base URL as clients see it; a server sets it when it has bound its port.
     :param key_bits: of the key that signs callbacks; OSS's own has 512.
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
+    :param strict: refuse every form field that the policy does not name, but for the policy, the fields that sign it
+        and `success_action_status` (P§14.2): what passes is pinned.
+    :param exact_field_names: refuse form fields that are not spelled as documented (P§14.1).
+    :param space_as_plus: in callbacks of the form type, `+` for a space in a value, not `%20` (P§14.6).
     :param allow_private_callback: OSS calls public addresses only; a stand-in must call this machine (P§14.13).
     """
 
@@ -71,6 +75,9 @@ class LocalOSS:
         key_bits: int = 2048,
         transport: WSGIApplication | None = None,
         callback_timeout: float = 5.0,
+        strict: bool = False,
+        exact_field_names: bool = False,
+        space_as_plus: bool = False,
         allow_private_callback: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -95,11 +102,16 @@ class LocalOSS:
             account=self._account,
             storage=self._storage,
             sender=CallbackSender(
-                key, WSGITransport(transport) if transport else HTTPTransport(callback_timeout), clock
+                key,
+                WSGITransport(transport) if transport else HTTPTransport(callback_timeout),
+                clock,
+                space_as_plus=space_as_plus,
             ),
             clock=clock,
             allow_private_callback=allow_private_callback,
             resolve=None if transport else resolve,
+            strict=strict,
+            exact_field_names=exact_field_names,
         )
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from .callback_request import CallbackError, CallbackReply, CallbackRequest
 from .callback_sender import MAX_ANSWER_SIZE
+from .callback_tls import secured
 
 
 class HTTPTransport:
@@ -51,8 +52,7 @@ class HTTPTransport:
             return connection
         try:
             connection.settimeout(_remaining(deadline))
-            # The host name always goes along (SNI): Python verifies certificates in no other way.
-            return self._tls().wrap_socket(connection, server_hostname=url.host)
+            return secured(connection, url.host, self._tls(), sni=request.sni)
         except BaseException:
             connection.close()
             raise

@@ -25,6 +25,7 @@ class CallbackParameters:
     host: str
     body: str
     body_type: str
+    sni: bool = False
 
 
 def parse_callback(text: str) -> CallbackParameters | None:
@@ -53,10 +54,11 @@ def parse_callback(text: str) -> CallbackParameters | None:
         raise _refused("The callback body type configuration is invalid.", "0007-00000012")
     if body_type not in (FORM, JSON):
         raise _refused("The body type of callback is not supported.", "0007-00000013")
-    if not isinstance(members.get("callbackSNI", False), bool):
+    sni = members.get("callbackSNI", False)
+    if not isinstance(sni, bool):
         raise _refused("The callback sni configuration is invalid.", "0007-00000014")
     check_template(body)
-    return CallbackParameters([parse_callback_url(address) for address in addresses], host, body, body_type)
+    return CallbackParameters([parse_callback_url(address) for address in addresses], host, body, body_type, sni)
 
 
 def _decode(text: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class CallbackRequest:
     url: CallbackURL
     headers: list[tuple[str, str]]
     body: bytes
+    #: whether the host's name goes along in the TLS handshake
+    sni: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ class CallbackError(Exception):
         self.ec = ec
 
 
-def callback_body(parameters: CallbackParameters, values: Mapping[str, Value]) -> bytes:
-    substitute = substitute_json if parameters.body_type == JSON else substitute_form
-    return substitute(parameters.body, values).encode()
+def callback_body(parameters: CallbackParameters, values: Mapping[str, Value], *, space_as_plus: bool = False) -> bytes:
+    if parameters.body_type == JSON:
+        return substitute_json(parameters.body, values).encode()
+    return substitute_form(parameters.body, values, space_as_plus=space_as_plus).encode()
 
 
 def callback_request(
@@ -75,4 +78,4 @@ def callback_request(
         ("x-oss-signature-version", "1.0"),
         ("x-oss-tag", "CALLBACK"),
     ]
-    return CallbackRequest(url, headers, body)
+    return CallbackRequest(url, headers, body, parameters.sni)

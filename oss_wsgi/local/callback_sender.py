@@ -19,10 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 class CallbackSender:
-    def __init__(self, key: CallbackKey, transport: Transport, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, key: CallbackKey, transport: Transport, clock: Callable[[], float], *, space_as_plus: bool = False
+    ) -> None:
         self._key = key
         self._transport = transport
         self._clock = clock
+        self._space_as_plus = space_as_plus
 
     def send(
         self,
@@ -34,7 +37,7 @@ class CallbackSender:
         public_key_url: str,
     ) -> bytes:
         """The JSON that the application answered. Raises CallbackError as the last URL failed."""
-        body = callback_body(parameters, values)
+        body = callback_body(parameters, values, space_as_plus=self._space_as_plus)
         failure = CallbackError("Error status : 502.")
         for url in parameters.urls:
             request = callback_request(

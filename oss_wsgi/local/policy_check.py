@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from .errors import OSSError, access_denied
 from .policy_document import Condition, Policy, SizeRange
@@ -11,10 +11,17 @@ from .signature_check import V4
 MAX_OBJECT_SIZE = 5 * 1024**3
 # Under V4 these must be named by the policy when the form has them (P§3.3.3, P§14.2).
 COVERED_FIELDS = ("x-oss-signature-version", "x-oss-credential", "x-oss-date", "x-oss-security-token")
+# What a strict check lets pass uncovered: the policy and what proves it, and the status, which stores nothing.
+UNCOVERED_FIELDS = ("policy", "ossaccesskeyid", "signature", "x-oss-signature", "success_action_status")
 
 
-def check_policy(policy: Policy, fields: Mapping[str, str], *, bucket: str, file_type: str, now: float) -> None:
-    """Raises OSSError for the first condition that fails; values are compared as sent, `${filename}` included."""
+def check_policy(
+    policy: Policy, fields: Mapping[str, str], *, bucket: str, file_type: str, now: float, strict: bool = False
+) -> None:
+    """Raises OSSError for the first condition that fails; values are compared as sent, `${filename}` included.
+
+    :param strict: refuse every field that no condition names, but for UNCOVERED_FIELDS.
+    """
     if now > policy.expiration:
         raise access_denied("Invalid according to Policy: Policy expired.", "0006-00000213")
     values = {**fields, "bucket": bucket}
@@ -22,8 +29,10 @@ def check_policy(policy: Policy, fields: Mapping[str, str], *, bucket: str, file
         values.setdefault("content-type", file_type)
     for condition in policy.conditions:
         _check_condition(condition, values)
-    if fields.get("x-oss-signature-version") == V4:
-        _check_covered(policy, fields)
+    if strict:
+        _check_covered(policy, [name for name in fields if name not in UNCOVERED_FIELDS])
+    elif fields.get("x-oss-signature-version") == V4:
+        _check_covered(policy, [name for name in COVERED_FIELDS if fields.get(name)])
 
 
 def size_range(policy: Policy) -> SizeRange:
@@ -61,10 +70,10 @@ def _holds(condition: Condition, value: str) -> bool:
     return value.startswith(operand) if condition.operator == "starts-with" else value == operand
 
 
-def _check_covered(policy: Policy, fields: Mapping[str, str]) -> None:
+def _check_covered(policy: Policy, names: Iterable[str]) -> None:
     named = {condition.name.lower() for condition in policy.conditions}
-    for name in COVERED_FIELDS:
-        if fields.get(name) and name not in named:
+    for name in names:
+        if name not in named:
             raise access_denied(f"Invalid according to Policy: Extra input fields: {name}", "0006-00000228")
 
 

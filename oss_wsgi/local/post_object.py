@@ -36,25 +36,28 @@ class PostObject:
     clock: Callable[[], float]
     allow_private_callback: bool
     resolve: Callable[[str], list[str]] | None
+    strict: bool = False
+    exact_field_names: bool = False
 
     def __call__(self, environ: Mapping[str, Any], *, request_id: str, host: str, public_key_url: str) -> Answer:
         """:param host: the bucket's own URL, for the `Location` of a 201."""
         # The order of the checks is P§2.7's.
-        form = Form(environ)
+        form = Form(environ, exact_names=self.exact_field_names)
         fields = form.fields
         if "key" not in fields:
             message = (
                 "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the"
                 " fields"
             )
-            raise invalid_argument(message)
+            raise invalid_argument(message, name="key")
         now = self.clock()
         check_signature(fields, self.account, self.region, now)
         policy = parse_policy(fields["policy"])
-        check_policy(policy, fields, bucket=self.bucket, file_type=form.file.content_type, now=now)
+        file_type = form.file.content_type
+        check_policy(policy, fields, bucket=self.bucket, file_type=file_type, now=now, strict=self.strict)
         callback = self._callback(fields)
         key = _object_key(fields["key"], form.file.filename)
-        kind = content_type(fields, form.file.content_type)
+        kind = content_type(fields, file_type)
         headers = object_headers(fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""))
         forbid_overwrite = forbids_overwrite(fields)
         location = redirect(fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from .errors import invalid_argument
 
@@ -47,9 +47,10 @@ def check_template(template: str) -> None:
         raise _invalid(template)
 
 
-def substitute_form(template: str, values: Mapping[str, Value]) -> str:
-    """Values are percent-encoded, a space as %20; the rest of the template is sent as it is."""
-    return _VARIABLE.sub(lambda match: quote(_text(values.get(match[1])), safe=""), template)
+def substitute_form(template: str, values: Mapping[str, Value], *, space_as_plus: bool = False) -> str:
+    """Values are percent-encoded, a space as %20 or `+`; the rest of the template is sent as it is."""
+    encode = quote_plus if space_as_plus else quote
+    return _VARIABLE.sub(lambda match: encode(_text(values.get(match[1])), safe=""), template)
 
 
 def substitute_json(template: str, values: Mapping[str, Value]) -> str:

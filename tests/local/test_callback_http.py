@@ -2,6 +2,7 @@ import contextlib
 import socket
 import ssl
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import IPv4Address
 
@@ -167,15 +168,16 @@ def test_a_peer_without_tls_is_a_bad_gateway(peer):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate of 127.0.0.1, signed by itself, with its key."""
+    """A certificate of 127.0.0.1 and localhost, signed by itself, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    names = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
     now = datetime.now(timezone.utc)
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"
@@ -183,6 +185,35 @@ def certificate(tmp_path_factory):
     pem = serialization.Encoding.PEM
     path.write_bytes(key.private_bytes(pem, *form) + made.public_bytes(pem))
     return path
+
+
+@pytest.fixture
+def named_peer(peer, certificate):
+    """A peer with TLS and the list of the names that clients asked it for."""
+    asked = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.sni_callback = lambda connection, name, _: asked.append(name)
+    return peer(OK, tls=context), asked
+
+
+@pytest.mark.parametrize(("sni", "expected"), [(True, "localhost"), (False, None)])
+def test_the_host_name_goes_along_only_where_the_callback_says_so(named_peer, certificate, sni, expected):
+    server, asked = named_peer
+    url = parse_callback_url(f"https://localhost:{server.port}/")
+    transport = HTTPTransport(5.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    assert transport(CallbackRequest(url, [], b"abc", sni)).status == 200
+    assert asked == [expected]
+
+
+def test_without_the_name_in_the_handshake_the_certificate_is_still_compared_with_it(named_peer, certificate):
+    server, _ = named_peer
+    # Another spelling of 127.0.0.1, which the certificate does not have.
+    url = replace(parse_callback_url(f"https://localhost:{server.port}/"), host="127.1")
+    transport = HTTPTransport(5.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
+        transport(CallbackRequest(url, [], b"abc"))
+    assert server.received == b""
 
 
 @pytest.fixture

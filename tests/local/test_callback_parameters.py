@@ -18,6 +18,7 @@ def test_the_defaults_are_the_url_host_and_a_form_body():
     callback = parse_callback(encode(GOOD))
     assert [url.netloc for url in callback.urls] == ["a.example"]
     assert (callback.host, callback.body, callback.body_type) == ("", "object=${object}", FORM)
+    assert callback.sni is False
 
 
 def test_every_member_is_read():
@@ -32,6 +33,7 @@ def test_every_member_is_read():
     callback = parse_callback(encode(members))
     assert [url.netloc + url.target for url in callback.urls] == ["a/1", "b:8443/2"]
     assert (callback.host, callback.body, callback.body_type) == ("c.example:90", "{}", JSON)
+    assert callback.sni is True
 
 
 @pytest.mark.parametrize("text", ["", encode({"callbackBody": "a=b"}), encode({**GOOD, "callbackUrl": ""})])

@@ -78,3 +78,8 @@ def test_callback_host_replaces_the_host_header():
 )
 def test_the_body_type_decides_how_values_are_written(body_type, template, body):
     assert callback_body(parameters(body_type=body_type, body=template), {"object": "中"}) == body
+
+
+def test_the_request_knows_whether_its_host_goes_along_in_the_handshake():
+    assert request(sni=True).sni
+    assert not request().sni

@@ -11,8 +11,8 @@ def policy(*conditions, expiration=100.0, ranges=()):
     return Policy(expiration, [Condition(*condition) for condition in conditions], list(ranges))
 
 
-def check(policy, fields, *, now=0.0, file_type=""):
-    check_policy(policy, fields, bucket="examplebucket", file_type=file_type, now=now)
+def check(policy, fields, *, now=0.0, file_type="", strict=False):
+    check_policy(policy, fields, bucket="examplebucket", file_type=file_type, now=now, strict=strict)
 
 
 def refusal(policy, fields, **options):
@@ -113,3 +113,28 @@ def test_under_v1_a_token_need_not_be_named():
 )
 def test_the_size_keeps_every_range_and_the_limit_of_oss(ranges, expected):
     assert size_range(policy(ranges=ranges)) == expected
+
+
+def test_strict_refuses_the_first_field_that_no_condition_names():
+    fields = {"key": "a", "name": "", "x-oss-tagging": "t"}
+    covered = policy(("eq", "KEY", "a"))
+    check(covered, fields)
+    assert refusal(covered, fields, strict=True) == (
+        "0006-00000228",
+        "Invalid according to Policy: Extra input fields: name",
+    )
+
+
+def test_strict_lets_the_signature_and_the_status_pass():
+    fields = {"key": "a", "policy": "p", "ossaccesskeyid": "i", "signature": "s", "success_action_status": "200"}
+    check(policy(("starts-with", "key", "")), fields, strict=True)
+    check(policy(("starts-with", "key", "")), {"key": "a", "policy": "p", "x-oss-signature": "s"}, strict=True)
+
+
+@pytest.mark.parametrize("name", [*V4_FIELDS, "key", "callback", "x:a"])
+def test_strict_demands_every_other_field(name):
+    fields = {**V4_FIELDS, "key": "a", "callback": "c", "x:a": "1"}
+    conditions = [("eq", known, value) for known, value in fields.items()]
+    check(policy(*conditions), fields, strict=True)
+    missing = policy(*(condition for condition in conditions if condition[1] != name))
+    assert refusal(missing, fields, strict=True)[1].endswith(f"Extra input fields: {name}")

@@ -456,3 +456,27 @@ def test_a_token_that_has_expired_uploads_no_more(make_oss):
     response = post(TestApp(oss), form({"key": "a", "x-oss-security-token": "CAIS", **sign_v1(oss, policy())}))
     assert code(response) == (403, "SecurityTokenExpired", "0002-00000007")
     assert stored(oss) == {}
+
+
+@pytest.mark.parametrize(
+    ("space_as_plus", "body_sent"), [(True, b"object=user%2Fa+b.txt"), (False, b"object=user%2Fa%20b.txt")]
+)
+def test_a_space_in_a_form_value_is_written_as_told(make_oss, recorder, space_as_plus, body_sent):
+    oss = make_oss(space_as_plus=space_as_plus)
+    upload(TestApp(oss), lambda *conditions: sign_v1(oss, policy(*conditions)))
+    assert recorder.body_received == body_sent
+
+
+def test_case_counts_where_asked(make_oss):
+    oss = make_oss(exact_field_names=True)
+    signed = sign_v1(oss, policy())
+    post(TestApp(oss), form({"key": "a", **signed}), status=204)
+    signed["signature"] = signed.pop("Signature")
+    response = post(TestApp(oss), form({"key": "a", **signed}), status=400)
+    assert response.xml.findtext("Message") == "The bucket POST contains unrecognized field name."
+
+
+def test_the_missing_key_is_named(app, sign):
+    response = post(app, form(sign()))
+    assert response.xml.findtext("ArgumentName") == "key"
+    assert response.xml.findtext("ArgumentValue") == ""

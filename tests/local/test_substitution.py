@@ -91,3 +91,9 @@ def test_a_variable_that_oss_does_not_have_is_refused(template):
 def test_a_template_that_no_text_can_hold_is_refused():
     with pytest.raises(OSSError, match="callback body is invalid"):
         check_template("\ud800")
+
+
+def test_a_space_is_a_plus_where_asked():
+    values = {"object": "a b+c/d"}
+    assert substitute_form("o=${object} x", values, space_as_plus=True) == "o=a+b%2Bc%2Fd x"
+    assert substitute_form("o=${object} x", values) == "o=a%20b%2Bc%2Fd x"
