@@ -24,12 +24,13 @@ from .callback_sender import CallbackSender
 from .callback_url import resolve
 from .callback_wsgi import WSGITransport
 from .cors import CORS, CORSRule
-from .errors import OSSError, access_denied
-from .get_object import get_object
+from .errors import OSSError
 from .header_signature import check_header_signature
 from .index_page import asks_for_page, index_page
 from .keys import CallbackKey
 from .post_object import PostObject
+from .request import Request, Service
+from .routes import find_operation
 from .signature_check import Account
 from .storage import Storage
 
@@ -53,10 +54,6 @@ class LocalOSS:
     :param url: the base URL as clients see it; a server sets it when it has bound its port.
     :param key_bits: of the key that signs callbacks; OSS's own has 512.
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
-    :param strict: refuse every form field that the policy does not name, but for the policy, the fields that sign it
-        and `success_action_status` (P§14.2): what passes is pinned.
-    :param exact_field_names: refuse form fields that are not spelled as documented (P§14.1).
-    :param space_as_plus: in callbacks of the form type, `+` for a space in a value, not `%20` (P§14.6).
     :param allow_private_callback: OSS calls public addresses only; a stand-in must call this machine (P§14.13).
     """
 
@@ -75,9 +72,6 @@ class LocalOSS:
         key_bits: int = 2048,
         transport: WSGIApplication | None = None,
         callback_timeout: float = 5.0,
-        strict: bool = False,
-        exact_field_names: bool = False,
-        space_as_plus: bool = False,
         allow_private_callback: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -96,23 +90,22 @@ class LocalOSS:
         self.public_key_pem = key.public_pem
         self._storage = Storage(self.directory / bucket)
         self._account = Account(self.access_key_id, self.access_key_secret, security_token, security_token_expires)
-        self._post_object = PostObject(
+        sender = CallbackSender(
+            key,
+            WSGITransport(transport) if transport else HTTPTransport(callback_timeout),
+            clock,
+        )
+        post_object = PostObject(
             bucket=bucket,
             region=region,
             account=self._account,
             storage=self._storage,
-            sender=CallbackSender(
-                key,
-                WSGITransport(transport) if transport else HTTPTransport(callback_timeout),
-                clock,
-                space_as_plus=space_as_plus,
-            ),
+            sender=sender,
             clock=clock,
             allow_private_callback=allow_private_callback,
             resolve=None if transport else resolve,
-            strict=strict,
-            exact_field_names=exact_field_names,
         )
+        self._service = Service(region, self._storage, sender, post_object, clock)
 
     @property
     def host(self) -> str:
@@ -176,24 +169,24 @@ class LocalOSS:
         address = locate(environ, self.bucket, urlsplit(self.url).hostname or "")
         if address == Address(PUBLIC_KEY_PATH, "") and method in ("GET", "HEAD"):
             return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
+        if method in ("GET", "HEAD") and asks_for_page(environ, address):
+            return index_page({self.bucket: self._storage})
         if address.bucket not in (None, self.bucket):
             raise _no_such_bucket(address.bucket)
-        if method in ("GET", "HEAD"):
-            if asks_for_page(environ, address):
-                return index_page({self.bucket: self._storage})
-            check_header_signature(environ, address, self._account, self.region, now)
-            if not address.key:
-                raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
-            return get_object(self._storage, address.key, environ)
-        if method == "POST" and address == Address(self.bucket, ""):
-            return self._post_object(environ, request_id=request_id, host=self.host, public_key_url=self.public_key_url)
-        message = "The specified method is not allowed against this resource."
-        raise OSSError(405, "MethodNotAllowed", message, Method=method, ResourceType=_resource_type(address))
+        if method in ("GET", "HEAD") and asks_for_page(environ, address):
+            return index_page({self.bucket: self._storage})
+        request = Request(
+            environ=environ,
+            address=address,
+            service=self._service,
+            id=request_id,
+            now=now,
+            url=self.url,
+            public_key_url=self.public_key_url,
+            signed=check_header_signature(environ, address, self._account, self.region, now),
+        )
+        return find_operation(request).handle(request)
 
 
 def _no_such_bucket(bucket: Any) -> OSSError:
     return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=bucket)
-
-
-def _resource_type(address: Address) -> str:
-    return "Object" if address.key else "Bucket" if address.bucket else "Service"

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from .answer import Answer, Headers, header_value
 from .errors import OSSError
-from .storage import Storage, StoredObject
+from .request import Request
+from .storage import StoredObject
 
 CHUNK_SIZE = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -36,10 +37,11 @@ class FileRange:
         self._file.close()
 
 
-def get_object(storage: Storage, key: str, environ: Mapping[str, Any]) -> Answer:
-    found = storage.open(key)
+def get_object(request: Request) -> Answer:
+    environ = request.environ
+    found = request.service.storage.open(request.key)
     if found is None:
-        raise OSSError(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=key)
+        raise OSSError(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=request.key)
     stored, file = found
     try:
         answer = _answer(stored, file, environ)

@@ -100,7 +100,7 @@ def test_keys_and_secrets_are_made_when_none_are_given(make_oss):
 
 def test_no_secret_shows_in_a_repr(make_oss):
     oss = make_oss(security_token="the-token")
-    for text in (repr(oss), repr(vars(oss)["_post_object"])):
+    for text in (repr(oss), repr(vars(oss)["_service"])):
         assert oss.access_key_secret not in text
         assert "the-token" not in text
 

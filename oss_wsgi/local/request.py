@@ -1,0 +1,76 @@
+"""One request as the operations see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from .address import Address
+from .callback_sender import CallbackSender
+from .post_object import PostObject
+from .storage import Storage
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+@dataclass(frozen=True)
+class Service:
+    """What all operations share."""
+
+    region: str
+    storage: Storage
+    sender: CallbackSender
+    post_object: PostObject
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Request:
+    """:param url: the base URL of this OSS; :param signed: False for a stranger, who may do little."""
+
+    environ: WSGIEnvironment
+    address: Address
+    service: Service
+    id: str
+    now: float
+    url: str
+    public_key_url: str
+    signed: bool
+
+    @property
+    def method(self) -> str:
+        return str(self.environ["REQUEST_METHOD"])
+
+    @property
+    def bucket(self) -> str:
+        return self.address.bucket or ""
+
+    @property
+    def key(self) -> str:
+        return self.address.key
+
+    @cached_property
+    def query(self) -> Mapping[str, str]:
+        """The parameters, the first of each name."""
+        text = self.environ.get("QUERY_STRING", "")
+        return dict(reversed(parse_qsl(text, keep_blank_values=True, max_num_fields=1000)))
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The headers by lower-case name, their bytes read as UTF-8."""
+        return read_headers(self.environ)
+
+
+def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    headers = {name[5:]: value for name, value in environ.items() if name.startswith("HTTP_")}
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            headers[name] = environ[name]
+    return {
+        name.replace("_", "-").lower(): value.strip().encode("latin-1").decode(errors="replace")
+        for name, value in headers.items()
+    }

@@ -1,0 +1,82 @@
+"""Which operation a request asks for: the method and a name in the query decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .answer import Answer
+from .errors import OSSError, access_denied
+from .get_object import get_object
+from .request import Request
+
+
+@dataclass(frozen=True)
+class Operation:
+    """:param anonymous: a stranger may ask for it, or it reads its own signature."""
+
+    handle: Callable[[Request], Answer]
+    anonymous: bool = False
+
+
+def post_object(request: Request) -> Answer:
+    return request.service.post_object(
+        request.environ,
+        request_id=request.id,
+        host=f"{request.url}/{request.bucket}",
+        public_key_url=request.public_key_url,
+    )
+
+
+# For each kind of resource and method the names in the query, tried in this order; "" is what none of them asks for.
+TABLE: dict[tuple[str, str], dict[str, Operation]] = {
+    ("Object", "GET"): {"": Operation(get_object, anonymous=True)},
+    ("Object", "HEAD"): {"": Operation(get_object, anonymous=True)},
+    ("Bucket", "POST"): {"": Operation(post_object, anonymous=True)},
+}
+
+# Sub-resources of the real OSS that are not offered here: without this list a PUT of one would store an object.
+NOT_OFFERED = frozenset(
+    """
+    accessPoint accessmonitor append asyncFetch bucketArchiveDirectRead cleanRestoredObject cname comp
+    encryption httpsConfig inventory lifecycle live logging metaQuery object-link policy policyStatus position
+    publicAccessBlock qos qosInfo referer regionList replication replicationLocation replicationProgress
+    requestPayment resourceGroup responseHeader restore rtc select/meta status style styleName symlink tagging
+    transferAcceleration uploadPartCopy userDefinedLogFieldsConfig versioning versions vod website worm
+    wormExtend wormId x-oss-async-process x-oss-process x-oss-write-get-object-response
+    """.split()  # noqa: SIM905
+)
+
+
+def find_operation(request: Request) -> Operation:
+    """Raises OSSError: there is none, or a signature is wanted for it."""
+    kind = resource_type(request)
+    offered = TABLE.get((kind, request.method))
+    if not offered:
+        if request.method in ("GET", "HEAD") and not request.signed:
+            raise _anonymous()
+        raise _not_allowed(request.method, kind)
+    name = next((name for name in offered if name and name in request.query), "")
+    unoffered = sorted(NOT_OFFERED & request.query.keys())
+    if not name and unoffered:
+        message = f"The local OSS has no operation for ?{unoffered[0]}."
+        raise OSSError(501, "NotImplemented", message)
+    if name not in offered:
+        raise _not_allowed(request.method, kind)
+    operation = offered[name]
+    if not (request.signed or operation.anonymous):
+        raise _anonymous()
+    return operation
+
+
+def resource_type(request: Request) -> str:
+    return "Object" if request.key else "Bucket" if request.bucket else "Service"
+
+
+def _anonymous() -> OSSError:
+    return access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
+
+
+def _not_allowed(method: str, kind: str) -> OSSError:
+    message = "The specified method is not allowed against this resource."
+    return OSSError(405, "MethodNotAllowed", message, Method=method, ResourceType=kind)
