@@ -18,7 +18,7 @@ from oss_wsgi.exceptions import NotConfirmedError
 from oss_wsgi.testing import callback_body
 
 from ..flow.linted_road import LintedRoad
-from .attacks import Pairs, Site, changed, legacy, post_form, record_of, refused, stored
+from .attacks import Pairs, Site, changed, headers_of, legacy, post_form, refused, stored
 
 DATA = b"hello"
 GRANT = Grant(user="eric", dir="users/eric")
@@ -117,7 +117,7 @@ def test_a_field_that_is_dropped(attack: Attack, name: str) -> None:
         attack.told(answer)  # the callback's answer counts in any case
     elif name == "Content-Type":
         # The part's own type stands in for it in the policy; x-oss-content-type, which is pinned, is what is stored.
-        assert record_of(attack.road, str(attack.told(answer).object))["Content-Type"] == "text/plain"
+        assert headers_of(attack.road, str(attack.told(answer).object))["Content-Type"] == "text/plain"
     else:
         assert attack.refused(answer)
 
@@ -254,7 +254,7 @@ def test_under_a_grant_of_images_html_is_refused_by_its_type_or_stored_as_an_ima
         if attack.exact:
             upload = attack.told(answer)
             assert upload.mime_type == "image/png"
-            assert record_of(attack.road, str(upload.object))["Content-Type"] == "image/png"
+            assert headers_of(attack.road, str(upload.object))["Content-Type"] == "image/png"
         else:
             assert attack.refused(answer)
 
@@ -276,7 +276,7 @@ def test_uncovered_the_type_of_a_form_for_a_prefix_is_refused_by_us_and_the_obje
         answer = post_form(attack.road, [*fields.items(), added], b"<script>", filename="a.html", part_type=part_type)
         assert answer.status_int == 203
         assert attack.heard == []
-        assert record_of(attack.road, "users/eric/a.html")["Content-Type"] == "text/html"
+        assert headers_of(attack.road, "users/eric/a.html")["Content-Type"] == "text/html"
 
 
 @pytest.mark.parametrize("what", ["public", "overwriting", "storage class", "disposition", "metadata"])
@@ -313,7 +313,7 @@ def test_uncovered_what_else_may_be_added_changes_no_report(attack: Attack, name
     assert (upload.size, upload.user, upload.data) == (len(DATA), "eric", {})
     assert upload.custom == ({"order": "1"} if attack.exact else {})
     if attack.exact:
-        kept = record_of(attack.road, str(upload.object))
+        kept = headers_of(attack.road, str(upload.object))
         assert (kept["Content-Type"], kept["Content-Disposition"]) == ("text/plain", "attachment")
 
 
@@ -332,7 +332,7 @@ def test_what_runs_in_a_browser_is_an_attachment_where_the_name_is_exact_and_is_
             asked = {"content_type": "text/html"} if attack.exact else {}
             fields = attack.road.sign("a.html" if attack.exact else None, **asked).json["fields"]
             assert post_form(attack.road, fields.items(), b"<script>", part_type="text/html").status_int == 200
-            assert record_of(attack.road, str(attack.heard[0].object)).get("Content-Disposition") == disposition
+            assert headers_of(attack.road, str(attack.heard[0].object)).get("Content-Disposition") == disposition
 
 
 def test_where_the_callback_is_not_required_an_upload_may_go_untold_or_be_told_otherwise(version: str) -> None:

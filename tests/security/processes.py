@@ -1,0 +1,104 @@
+"""Starts the recording site, and talks to it over sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from oss_wsgi.testing import callback_body
+
+from ..running_server import clean_environ
+from .attacks import CALLBACK, OSS
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def request(
+    port: int, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Give status and JSON of an answer; OSError where the server is gone."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, target, body, headers or {})
+        answer = connection.getresponse()
+        text = answer.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+    return answer.status, json.loads(text) if answer.getheader("Content-Type") == "application/json" else {}
+
+
+def sign(port: int, **parameters: Any) -> dict[str, Any]:
+    status, signed = request(port, "GET", f"/oss/signature?{urlencode(parameters)}")
+    assert status == 200, signed
+    return signed
+
+
+def report(port: int, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+    """Post a callback as OSS does."""
+    return request(port, "POST", CALLBACK, body, {**OSS.headers(CALLBACK, body), **headers})
+
+
+def new_report(port: int, number: int = 0) -> bytes:
+    """Ask for a signature and give the report of its upload."""
+    return callback_body(sign(port, filename=f"{number}.txt", size=6), size=6)
+
+
+class RecordingSite:
+    """tests.security.recording_site in a process of its own; leaving the block kills it."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "key.pem").write_text(OSS.pem)
+        self.folder = folder
+        self.lines: list[str] = []
+
+    def __enter__(self) -> RecordingSite:
+        command = [sys.executable, "-m", "tests.security.recording_site", str(self.folder)]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=clean_environ()
+        )
+        assert self.process.stdout is not None
+        line = ""
+        while not line.startswith("port "):
+            line = self.process.stdout.readline()
+            assert line, "".join(self.lines)
+            self.lines.append(line)
+        self.port = int(line.split()[1])
+        self._reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout or ()), daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End it as kill -9 does, and read to the end what it said."""
+        self.process.kill()
+        self.wait()
+
+    def wait(self) -> int:
+        status = self.process.wait(timeout=20)
+        self._reader.join(timeout=10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return status
+
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def runs(self) -> dict[str, str]:
+        """Give each run of the handler that went to its end, with the object that it was for."""
+        files = (self.folder / "handled").iterdir()
+        return {path.name.partition(".")[2]: json.loads(path.read_text())["object"] for path in files}
+
+    def counted(self) -> Counter[str]:
+        """Count the runs of the handler by object."""
+        return Counter(self.runs().values())

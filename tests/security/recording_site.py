@@ -1,0 +1,83 @@
+"""A site whose handler records each upload durably, for processes that are attacked, killed and run out of disk.
+
+    python -m tests.security.recording_site FOLDER
+
+FOLDER holds key.pem (OSS's, for these tests) and, once it runs, ledger.db and handled/, with one file for each run of
+the handler. Where a file ``die`` stands there the next handling kills the process at the place that it names, once. The
+application behind it all limits the size of this process's files: /limit/BYTES, or /limit/none.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import waitress
+
+from oss_wsgi import DirectUpload, Settings, Upload
+from oss_wsgi.public_keys import PublicKeyStore
+from oss_wsgi.testing import KEY_URL
+
+from .attacks import VALUES
+
+
+class Handler:
+    """Keeps one file for each upload that it handled to the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.handled = folder / "handled"
+        self.handled.mkdir(exist_ok=True)
+        (folder / "die").unlink(missing_ok=True)
+
+    def __call__(self, upload: Upload) -> dict[str, Any]:
+        self.die("before")
+        run = secrets.token_hex(8)
+        name = self.handled / f"{upload.ticket_id}.{run}"
+        with name.open("w") as file:
+            json.dump({"object": upload.object, "user": upload.user}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        self.die("after")
+        return {"run": run}
+
+    def die(self, place: str) -> None:
+        wish = self.folder / "die"
+        if wish.exists() and wish.read_text() == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def control(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Limit the size of what this process may write, as a full disk would."""
+    _, limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    asked = environ["PATH_INFO"].removeprefix("/limit/")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit if asked == "none" else int(asked), limit))
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"]
+
+
+def slow_key_host(url: str) -> bytes:
+    time.sleep(0.5)
+    raise OSError("the key host is away")
+
+
+def main(folder: Path) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stdout)
+    keys = PublicKeyStore({KEY_URL: (folder / "key.pem").read_text()}, fetcher=slow_key_host, clock=time.monotonic)
+    settings = Settings(**{**VALUES, "ledger": str(folder / "ledger.db")})
+    application = DirectUpload(control, settings, on_upload=Handler(folder), public_keys=keys)
+    server = waitress.create_server(application, host="127.0.0.1", port=0, threads=8)
+    print(f"port {server.effective_port}", flush=True)
+    server.run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,183 @@
+"""An honest uploader's browser retries, doubles and dawdles: nothing of it is lost, and nothing is handled twice.
+
+The clients of the official samples go their whole road in tests/flow/test_sample_clients.py, real browsers in
+tests/browser.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from oss_wsgi import Grant, Upload
+from oss_wsgi.testing import FrozenClock, callback_body, multipart
+
+from ..flow.linted_road import LintedRoad
+from .attacks import Site, legacy, post_form, stored
+
+NAMES = [
+    "a.txt",
+    "图 片.png",
+    "🦄.gif",
+    "a+b&c=d;e%20f.txt",
+    "quo\"te's.txt",
+    "C:\\fake\\path.txt",
+    "x" * 200 + ".png",
+    "noend",
+]
+
+
+@pytest.fixture(params=["v1", "v4"])
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Honest:
+    """A road whose handler counts."""
+
+    def __init__(self, version: str, grant: Grant | None = None, **options: Any) -> None:
+        self.heard: list[Upload] = []
+
+        def save(upload: Upload) -> dict[str, Any]:
+            self.heard.append(upload)
+            return {"number": len(self.heard)}
+
+        given = grant or Grant(user="eric", dir="users/eric")
+        values = {"signature_version": version, "upload_names": "original"}
+        self.road = LintedRoad(legacy, values, authorize=lambda request: given, **{"on_upload": save, **options})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
+def test_any_name_goes_up_and_is_heard_as_it_is_stored(version: str, name: str, exact: bool) -> None:
+    honest = Honest(version)
+    with honest.road as road:
+        assert road.upload(name, b"hello", content_type="text/plain", exact=exact).json["Status"] == "Ok"
+        assert [upload.object for upload in honest.heard] == stored(road)
+
+
+def test_a_double_click_stores_one_object_and_the_others_hear_that_it_is_there(version: str) -> None:
+    honest = Honest(version)
+    with honest.road as road:
+        with ThreadPoolExecutor(4) as pool:
+            statuses = list(pool.map(lambda _: road.upload("a.txt", b"hello").status_int, range(4)))
+        assert sorted(statuses) == [200, 409, 409, 409]
+        assert len(honest.heard) == len(stored(road)) == 1
+
+
+def test_a_form_that_is_posted_twice_is_handled_once_and_both_get_the_answer(version: str) -> None:
+    honest = Honest(version)
+    with honest.road as road:
+        fields = road.sign().json["fields"]
+        answers = [post_form(road, fields.items()).json for _ in range(3)]
+        assert answers == [{"Status": "Ok", "number": 1}] * 3
+        assert post_form(road, fields.items(), b"edited").json == {"Status": "Ok", "number": 2}
+
+
+def test_where_overwriting_is_allowed_a_retry_of_an_exact_name_gets_the_same_answer(version: str) -> None:
+    honest = Honest(version, Grant(user="eric", dir="users/eric", forbid_overwrite=False))
+    with honest.road as road:
+        fields = road.sign("a.txt").json["fields"]
+        assert [post_form(road, fields.items()).json["number"] for _ in range(3)] == [1, 1, 1]
+
+
+def test_after_a_handler_that_failed_the_next_upload_of_the_file_is_handled(version: str) -> None:
+    calls: list[Upload] = []
+
+    def save(upload: Upload) -> None:
+        calls.append(upload)
+        if len(calls) == 1:
+            raise OSError("the database is away")
+
+    honest = Honest(version, on_upload=save)
+    with honest.road as road:
+        fields = road.sign().json["fields"]
+        assert [post_form(road, fields.items()).status_int for _ in range(3)] == [203, 200, 200]
+        assert len(calls) == 2
+
+
+class Slow(io.BytesIO):
+    """A body of which half comes only when the policy has long been over."""
+
+    def __init__(self, body: bytes, clock: FrozenClock) -> None:
+        super().__init__(body)
+        self._clock = clock
+        self._half = len(body) // 2
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() >= self._half:
+            self._clock.advance(11 * 3600)
+            self._half = len(self.getvalue()) + 1
+        return super().read(size)
+
+
+def test_an_upload_that_takes_eleven_hours_is_heard(version: str) -> None:
+    clock = FrozenClock()
+    honest = Honest(version, clock=clock)
+    with honest.road as road:
+        data = b"x" * 3_000_000
+        content_type, body = multipart(road.sign("a.bin", size=len(data)).json["fields"], "a.bin", data)
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "/examplebucket",
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "8081",
+            "HTTP_HOST": "127.0.0.1:8081",
+            "CONTENT_TYPE": content_type,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": Slow(body, clock),
+        }
+        statuses: list[str] = []
+        answer = b"".join(road.local_oss(environ, lambda status, headers, exc_info=None: statuses.append(status)))
+        assert (statuses, answer) == (["200 OK"], b'{"Status": "Ok", "number": 1}')
+        assert clock() == FrozenClock()() + 11 * 3600
+
+
+def test_several_files_at_once_each_with_a_signature_of_its_own(version: str) -> None:
+    honest = Honest(version)
+    with honest.road as road:
+        with ThreadPoolExecutor(8) as pool:
+            names = [f"{number}.txt" for number in range(24)]
+            statuses = set(
+                pool.map(lambda name: road.upload(name, name.encode(), exact=len(name) < 6).status_int, names)
+            )
+        assert statuses == {200}
+        assert sorted(str(upload.object) for upload in honest.heard) == stored(road)
+
+
+def test_several_files_with_one_signature_are_stored_and_only_the_first_is_told(version: str) -> None:
+    """As the samples' pages reuse a form until it expires: the second file gets 203, for its ticket is used (409)."""
+    honest = Honest(version)
+    with honest.road as road:
+        fields = road.sign().json["fields"]
+        answers = [post_form(road, fields.items(), filename=name) for name in ("a.txt", "b.txt", "a.txt")]
+        assert [answer.status_int for answer in answers] == [200, 203, 200]
+        assert "Error status : 409." in answers[1].text
+        assert [upload.object for upload in honest.heard] == ["users/eric/a.txt"]
+
+
+def test_while_one_ticket_is_handled_others_go_on_and_the_same_waits_for_its_answer() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    calls: list[str] = []
+
+    def save(upload: Upload) -> dict[str, int]:
+        calls.append(str(upload.object))
+        if len(calls) == 1:
+            entered.set()
+            assert go_on.wait(10)
+        return {"number": len(calls)}
+
+    site = Site(on_upload=save)
+    slow, quick = (callback_body(site.sign(filename="a.txt"), size=6) for _ in range(2))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(site.report, slow)
+        assert entered.wait(10)
+        again = pool.submit(site.report, slow)
+        assert site.report(quick).json["number"] == 2
+        go_on.set()
+        assert first.result().json == again.result().json
+    assert len(calls) == 2

@@ -1,0 +1,155 @@
+"""A replayer sends true reports again: later, at once, after a restart, and after a kill in the middle of the handler.
+
+The ledgers by themselves, killed at every single step, are in tests/test_sqlite_ledger.py.
+"""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from oss_wsgi.testing import callback_body
+
+from ..running_server import running_server
+from .attacks import OSS, VALUES, Site, as_json, changed
+from .processes import RecordingSite, new_report, report, sign
+
+AT_ONCE = 16
+
+
+def test_again_and_again_it_gets_the_kept_answer_in_whatever_body(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def save(upload: object) -> dict[str, int]:
+        calls.append("")
+        return {"number": len(calls)}
+
+    for values in ({}, {"ledger": str(tmp_path / "ledger.db")}):
+        calls.clear()
+        site = Site(values, on_upload=save)
+        body = callback_body(site.sign(filename="a.txt", size=6), size=6)
+        same = [body, body, changed(body, x="1"), changed(body, reqId="other"), changed(body, clientIp="192.0.2.1")]
+        answers = [site.report(each).json for each in same]
+        answers += [site.report(as_json(body), "application/json").json]
+        site.clock.advance(12 * 3600)
+        assert [*answers, site.report(body).json] == [{"Status": "Ok", "number": 1}] * 7
+
+
+def test_when_the_ticket_has_expired_it_is_refused_rather_than_forgotten() -> None:
+    site = Site()
+    body = callback_body(site.sign(filename="a.txt", size=6), size=6)
+    assert site.report(body).status_int == 200
+    site.clock.advance(300 + 12 * 3600 + 1)
+    assert site.report(body).status_int == 403
+    assert len(site.heard) == 1
+
+
+@pytest.mark.parametrize("file", [False, True], ids=["memory", "file"])
+def test_at_once_from_many_threads_one_is_handled_and_all_get_its_answer(file: bool, tmp_path: Path) -> None:
+    values = {"ledger": str(tmp_path / "ledger.db")} if file else {}
+    site = Site(values)
+    body = callback_body(site.sign(filename="a.txt", size=6), size=6)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(lambda _: site.report(body).text, range(AT_ONCE * 4)))
+    assert set(answers) == {'{"Status": "Ok"}'}
+    assert len(site.heard) == 1
+
+
+@contextmanager
+def served(tmp_path: Path, *arguments: str, secret: str = "s" * 32) -> Iterator[int]:
+    """Run server.py for a real bucket, with our own key instead of OSS's; give its port."""
+    (tmp_path / "key.pem").write_text(OSS.pem)
+    with running_server(
+        *arguments,
+        OSS_BUCKET=VALUES["bucket"],
+        OSS_REGION=VALUES["region"],
+        OSS_ACCESS_KEY_ID=VALUES["access_key_id"],
+        OSS_ACCESS_KEY_SECRET=VALUES["access_key_secret"],
+        OSS_CALLBACK_URL=VALUES["callback_url"],
+        OSS_ALLOW_ANONYMOUS="on",
+        OSS_TRUSTED_KEYS=f"{OSS.url}={tmp_path / 'key.pem'}",
+        OSS_TICKET_SECRET=secret,
+    ) as server:
+        yield urlsplit(server.url).port or 0
+
+
+def test_after_a_restart_of_the_server_its_ledger_knows_what_was_handled(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.db"
+    with served(tmp_path, "--ledger", str(ledger)) as port:
+        signed = sign(port)
+        body = callback_body(signed, size=6, filename="a.txt")
+        other = callback_body(signed, size=6, filename="b.txt")
+        assert report(port, body) == (200, {"Status": "Ok"})
+    with served(tmp_path, "--ledger", str(ledger)) as port:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            assert {status for status, _ in pool.map(lambda _: report(port, body), range(AT_ONCE))} == {200}
+        assert report(port, other)[0] == 409, "it remembers for which object the ticket was used"
+    with closing(sqlite3.connect(ledger)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM answers").fetchone() == (1,)
+    with served(tmp_path) as port:
+        assert report(port, other)[0] == 200, "memory alone forgets, as the log says when it starts"
+
+
+def test_after_a_restart_with_another_secret_it_is_refused(tmp_path: Path) -> None:
+    with served(tmp_path) as port:
+        body = callback_body(sign(port, filename="a.txt"), size=6)
+    with served(tmp_path, secret="n" * 32) as port:
+        assert report(port, body)[0] == 403
+    with served(tmp_path, secret=f"{'n' * 32},{'s' * 32}") as port:
+        assert report(port, body)[0] == 200
+
+
+@pytest.mark.parametrize(("place", "runs"), [("before", 1), ("after", 2)])
+def test_killed_in_the_handler_the_upload_is_handled_by_the_next_report(place: str, runs: int, tmp_path: Path) -> None:
+    """Before the handler's work is done it runs once more; after it, it runs twice, since nobody knows that it did."""
+    with RecordingSite(tmp_path) as site:
+        body = new_report(site.port)
+        (tmp_path / "die").write_text(place)
+        with pytest.raises(OSError):
+            report(site.port, body)
+        assert site.wait() == -signal.SIGKILL
+    with RecordingSite(tmp_path) as site:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(lambda _: report(site.port, body), range(AT_ONCE)))
+        assert {status for status, _ in answers} == {200}
+        assert len({answer["run"] for _, answer in answers}) == 1
+        assert len(site.runs()) == runs
+        assert answers[0][1]["run"] in site.runs()
+
+
+def test_killed_while_many_uploads_come_in_none_that_was_answered_is_lost_or_handled_again(tmp_path: Path) -> None:
+    answered: dict[bytes, str] = {}
+
+    def post(body: bytes) -> None:
+        try:
+            status, answer = report(site.port, body)
+        except OSError:
+            return
+        assert status == 200
+        answered[body] = answer["run"]
+        if len(answered) == 20:
+            (tmp_path / "die").write_text("after")
+
+    with RecordingSite(tmp_path) as site:
+        bodies = [new_report(site.port, number) for number in range(60)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(post, bodies))
+        assert site.wait() == -signal.SIGKILL
+        assert set(answered.values()) <= set(site.runs())
+        before = dict(answered)
+        assert 20 <= len(before) < len(bodies)
+    with RecordingSite(tmp_path) as site:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(post, bodies))
+        assert len(answered) == len(bodies)
+        assert {body: answered[body] for body in before} == before, "what was answered is not handled again"
+        # Handled and not answered, when the kill came: those in the handler of that moment, one for each thread.
+        assert len(site.runs()) - len(bodies) <= 8
+        assert len(site.counted()) == len(bodies)
