@@ -1,7 +1,20 @@
 """A stand-in for OSS on this machine, for development and tests; needs the extra `oss-wsgi[local]`."""
 
-from .application import LocalOSS
-from .cors import CORSRule
-from .server import LocalOSSServer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .application import LocalOSS
+    from .cors import CORSRule
+    from .server import LocalOSSServer
 
 __all__ = ["CORSRule", "LocalOSS", "LocalOSSServer"]
+
+_ROOMS = {"CORSRule": ".cors", "LocalOSS": ".application", "LocalOSSServer": ".server"}
+
+
+def __getattr__(name: str) -> Any:
+    # `python -m oss_wsgi.local` comes through here, and has a sentence for who lacks the extra.
+    if name in _ROOMS:
+        return globals().setdefault(name, getattr(import_module(_ROOMS[name], __name__), name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,124 @@
+"""Runs the local OSS as a command: `python -m oss_wsgi.local`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from .command_line import PROGRAM, parser
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from .application import LocalOSS
+
+BUCKET = "local-bucket"
+#: What an SDK in a page does, beside posting forms.
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+
+
+class CannotStartError(Exception):
+    """Something that keeps it from starting, in a sentence for the person who started it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        with contextlib.ExitStack() as stack:
+            oss = start(arguments, stack)
+            for line in greeting(oss, arguments):
+                print(line, flush=True)
+            try:
+                threading.Event().wait()
+            finally:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, signal.SIG_IGN)
+    except CannotStartError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, SystemExit):
+        pass
+    return 0
+
+
+def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
+    """Serve; what must be undone at the end goes onto the stack."""
+    try:
+        from . import CORSRule, LocalOSS, LocalOSSServer
+    except ModuleNotFoundError as error:
+        raise CannotStartError(f"it needs {error.name}: pip install 'oss-wsgi[local]'.") from error
+    if bool(arguments.access_key_id) != bool(arguments.access_key_secret):
+        raise CannotStartError("give --access-key-id and --access-key-secret together, or neither.")
+    bucket, *others = dict.fromkeys(arguments.bucket or [BUCKET])
+    if others:
+        raise CannotStartError(f"--bucket: it holds one bucket; {others[0]!r} is a second.")
+    rules = [CORSRule(allowed_origins=arguments.cors, allowed_methods=METHODS)] if arguments.cors else []
+    try:
+        oss = LocalOSS(
+            bucket,
+            arguments.region,
+            access_key_id=arguments.access_key_id,
+            access_key_secret=arguments.access_key_secret,
+            directory=arguments.dir,
+            cors_rules=rules,
+        )
+    except ValueError as error:
+        raise CannotStartError(f"--bucket: {error}.") from error
+    except OSError as error:
+        raise CannotStartError(f"--dir: {arguments.dir!r} cannot be used: {error.strerror}.") from error
+    stack.enter_context(oss)
+    host, port = arguments.listen
+    try:
+        server = LocalOSSServer(oss, host, port)
+    except OSError as error:
+        # socket.create_server adds the address to the system's own words.
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        raise CannotStartError(
+            f"cannot listen on {host}:{port}: {reason}. Choose another with --listen HOST:PORT."
+        ) from error
+    stack.callback(server.stop)
+    server.start()
+    return oss
+
+
+def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
+    """Say what runs, and how each client is pointed at it; a secret is printed only if it was made here."""
+    secret = "as given" if arguments.access_key_secret else oss.access_key_secret
+    where = os.path.abspath(arguments.dir) if arguments.dir else "a temporary folder, removed at the end (--dir DIR)"
+    url, bucket, region = oss.url, oss.bucket, oss.region
+    yield f"Local OSS at {url}, bucket {bucket}, region {region}. Open {url}/ to see what it holds."
+    yield f"AccessKey ID {oss.access_key_id}, secret {secret}."
+    yield f"Objects go to {where}. CORS: {', '.join(arguments.cors) or 'no origin (--cors ORIGIN)'}."
+    if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
+        yield "It listens beyond this machine: anyone who reaches it may read its objects."
+    yield "Point at it, with that ID and SECRET:"
+    yield f"  forms    POST {oss.host}, callbacks signed with {oss.public_key_url}"
+    yield f'  oss2     oss2.Bucket(oss2.AuthV4(ID, SECRET), "{url}", "{bucket}", region="{region}")'
+    yield f'  oss-v2   cfg.endpoint, cfg.region, cfg.use_path_style = "{url}", "{region}", True'
+    yield (
+        f'  ali-oss  new OSS({{endpoint: "{url}", bucket: "{bucket}", region: "oss-{region}", authorizationV4: true, '
+        "accessKeyId: ID, accessKeySecret: SECRET})"
+    )
+    yield (
+        f"  ossutil  ossutil ls oss://{bucket} -e {url} --region {region} --addressing-style path "
+        f"-i {oss.access_key_id} -k SECRET"
+    )
+    yield f"  curl     curl {oss.host}/NAME"
+    yield "Ctrl-C ends it."
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
