@@ -25,6 +25,7 @@ from .callback_url import resolve
 from .callback_wsgi import WSGITransport
 from .cors import CORS, CORSRule
 from .errors import OSSError
+from .faults import HEADER, ConnectionDroppedError, Faults
 from .header_signature import check_header_signature
 from .index_page import asks_for_page, index_page
 from .keys import CallbackKey
@@ -54,6 +55,12 @@ class LocalOSS:
     :param url: the base URL as clients see it; a server sets it when it has bound its port.
     :param key_bits: of the key that signs callbacks; OSS's own has 512.
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
+    :param strict: refuse every form field that the policy does not name, but for the policy, the fields that sign it
+        and `success_action_status` (P§14.2): what passes is pinned.
+    :param exact_field_names: refuse form fields that are not spelled as documented (P§14.1).
+    :param space_as_plus: in callbacks of the form type, `+` for a space in a value, not `%20` (P§14.6).
+    :param test_mode: a form may bring faults with it, in the header `x-oss-local-fault`, as `fail_next` has them:
+        `callback_status; status=404; times=2, slow_upload`.
     :param allow_private_callback: OSS calls public addresses only; a stand-in must call this machine (P§14.13).
     """
 
@@ -72,6 +79,10 @@ class LocalOSS:
         key_bits: int = 2048,
         transport: WSGIApplication | None = None,
         callback_timeout: float = 5.0,
+        strict: bool = False,
+        exact_field_names: bool = False,
+        space_as_plus: bool = False,
+        test_mode: bool = False,
         allow_private_callback: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -85,7 +96,8 @@ class LocalOSS:
         self.directory = Path(directory or tempfile.mkdtemp(prefix="local-oss-"))
         self._remove = None if directory else weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
         self._clock = clock
-        self._cors = CORS(cors_rules)
+        self._cors = CORS(cors_rules, always_allowed=[HEADER] if test_mode else [])
+        self._faults = Faults()
         key = CallbackKey.generate(key_bits)
         self.public_key_pem = key.public_pem
         self._storage = Storage(self.directory / bucket)
@@ -94,6 +106,8 @@ class LocalOSS:
             key,
             WSGITransport(transport) if transport else HTTPTransport(callback_timeout),
             clock,
+            space_as_plus=space_as_plus,
+            faults=self._faults,
         )
         post_object = PostObject(
             bucket=bucket,
@@ -104,6 +118,10 @@ class LocalOSS:
             clock=clock,
             allow_private_callback=allow_private_callback,
             resolve=None if transport else resolve,
+            strict=strict,
+            exact_field_names=exact_field_names,
+            faults=self._faults,
+            test_mode=test_mode,
         )
         self._service = Service(region, self._storage, sender, post_object, clock)
 
@@ -115,6 +133,21 @@ class LocalOSS:
     @property
     def public_key_url(self) -> str:
         return f"{self.url}/{PUBLIC_KEY_PATH}"
+
+    def fail_next(self, name: str, *, times: int | None = 1, **details: Any) -> None:
+        """Lets one of the next forms fail: `oss.fail_next("callback_status", status=404)`.
+
+        `slow_down` (503), `slow_upload` (`seconds`), `dropped_connection` (`stored`: the object is there all the same),
+        and `callback_timeout`, `callback_status` (`status`), `callback_not_json`, `callback_too_long`,
+        `callback_no_length`, `callback_refused`. A callback's fault strikes one of its URLs; with `delivered` the
+        application gets the request all the same.
+
+        :param times: None for until `clear_faults()`.
+        """
+        self._faults.add(name, times=times, **details)
+
+    def clear_faults(self) -> None:
+        self._faults.clear()
 
     def close(self) -> None:
         if self._remove:
@@ -137,6 +170,8 @@ class LocalOSS:
         host_id = environ.get("HTTP_HOST") or host_name(environ)
         try:
             answer = self._answer(environ, request_id, started)
+        except ConnectionDroppedError:
+            raise
         except OSSError as error:
             answer = error.answer(request_id, host_id)
         except Exception:

@@ -9,8 +9,14 @@ import ssl
 import time
 from collections.abc import Callable
 
-from .callback_request import CallbackError, CallbackReply, CallbackRequest
-from .callback_sender import MAX_ANSWER_SIZE
+from .callback_request import (
+    MAX_ANSWER_SIZE,
+    CallbackError,
+    CallbackReply,
+    CallbackRequest,
+    cannot_connect,
+    timed_out,
+)
 from .callback_tls import secured
 
 
@@ -31,11 +37,7 @@ class HTTPTransport:
                 connection.sendall(_bytes(request))
                 return _read_reply(_TimedConnection(connection, deadline))
         except TimeoutError:
-            limit = round(self._timeout * 1000)
-            raise CallbackError(
-                f"Error status : -1 {address} reply timeout, cost:{limit}ms, timeout:{limit}ms"
-                " (err -4, errno115, Operation now in progress)."
-            ) from None
+            raise timed_out(address, self._timeout) from None
         except (OSError, http.client.HTTPException):
             raise CallbackError("Error status : 502.") from None
 
@@ -46,8 +48,7 @@ class HTTPTransport:
         except TimeoutError:
             raise
         except (OSError, UnicodeError):
-            message = "Error status : -1. OSS can not connect to your callbackUrl, please check it."
-            raise CallbackError(message) from None
+            raise cannot_connect() from None
         if url.scheme == "http":
             return connection
         try:

@@ -14,6 +14,7 @@ from .keys import CallbackKey
 from .substitution import Value, substitute_form, substitute_json
 
 ACCOUNT_ID = "1000000000000001"
+MAX_ANSWER_SIZE = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,18 @@ class CallbackError(Exception):
         super().__init__(message)
         self.message = message
         self.ec = ec
+
+
+def cannot_connect() -> CallbackError:
+    return CallbackError("Error status : -1. OSS can not connect to your callbackUrl, please check it.")
+
+
+def timed_out(address: str, seconds: float) -> CallbackError:
+    limit = round(seconds * 1000)
+    return CallbackError(
+        f"Error status : -1 {address} reply timeout, cost:{limit}ms, timeout:{limit}ms"
+        " (err -4, errno115, Operation now in progress)."
+    )
 
 
 def callback_body(parameters: CallbackParameters, values: Mapping[str, Value], *, space_as_plus: bool = False) -> bytes:

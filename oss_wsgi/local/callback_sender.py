@@ -6,26 +6,33 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 
+from .callback_faults import NAMES, Transport, failing
 from .callback_parameters import CallbackParameters
-from .callback_request import CallbackError, CallbackReply, CallbackRequest, callback_body, callback_request
+from .callback_request import MAX_ANSWER_SIZE, CallbackError, CallbackReply, callback_body, callback_request
+from .faults import Faults
 from .keys import CallbackKey
 from .substitution import Value
-
-MAX_ANSWER_SIZE = 1024 * 1024
-
-Transport = Callable[[CallbackRequest], CallbackReply]
 
 logger = logging.getLogger(__name__)
 
 
 class CallbackSender:
+    """:param faults: those that a callback may suffer, unless `send` is given others."""
+
     def __init__(
-        self, key: CallbackKey, transport: Transport, clock: Callable[[], float], *, space_as_plus: bool = False
+        self,
+        key: CallbackKey,
+        transport: Transport,
+        clock: Callable[[], float],
+        *,
+        space_as_plus: bool = False,
+        faults: Faults | None = None,
     ) -> None:
         self._key = key
         self._transport = transport
         self._clock = clock
         self._space_as_plus = space_as_plus
+        self._faults = faults or Faults()
 
     def send(
         self,
@@ -35,9 +42,11 @@ class CallbackSender:
         bucket: str,
         request_id: str,
         public_key_url: str,
+        faults: Faults | None = None,
     ) -> bytes:
         """The JSON that the application answered. Raises CallbackError as the last URL failed."""
         body = callback_body(parameters, values, space_as_plus=self._space_as_plus)
+        faults = faults or self._faults
         failure = CallbackError("Error status : 502.")
         for url in parameters.urls:
             request = callback_request(
@@ -51,7 +60,9 @@ class CallbackSender:
                 now=self._clock(),
             )
             try:
-                return accepted_body(self._transport(request))
+                # A fault strikes one URL, so that the next can be seen to help.
+                fault = faults.take(*NAMES)
+                return accepted_body(failing(fault, self._transport, request) if fault else self._transport(request))
             except CallbackError as error:
                 logger.info("callback to %s://%s failed: %s", url.scheme, url.netloc, error.message)
                 failure = error

@@ -50,10 +50,14 @@ class CORSRule:
 
 
 class CORS:
-    """The rules in order; the first that matches decides."""
+    """The rules in order; the first that matches decides.
 
-    def __init__(self, rules: Sequence[CORSRule]) -> None:
+    :param always_allowed: request headers that no rule need allow.
+    """
+
+    def __init__(self, rules: Sequence[CORSRule], *, always_allowed: Sequence[str] = ()) -> None:
         self._rules = tuple(rules)
+        self._always_allowed = tuple(always_allowed)
 
     def headers(self, environ: Mapping[str, Any]) -> Headers:
         """What an answer carries, errors included; a request that no rule allows is served all the same."""
@@ -78,7 +82,7 @@ class CORS:
             raise OSSError(403, "AccessForbidden", NOT_ALLOWED, "0003-00000601")
         asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
         names = [name for item in asked.split(",") if (name := item.strip())]
-        rule = self._find(origin, method, names)
+        rule = self._find(origin, method, [name for name in names if name.lower() not in self._always_allowed])
         if rule is None:
             raise OSSError(403, "AccessForbidden", NOT_ALLOWED, "0003-00000602")
         headers = rule.headers(origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.server import create_server
 
+from .faults import ConnectionDroppedError
 from .form import MAX_BODY_SIZE
 
 if TYPE_CHECKING:
@@ -80,7 +82,20 @@ class LocalOSSServer:
             kept = [(name, value) for name, value in headers if name != "Server"]
             return start_response(status, kept, exc_info) if exc_info else start_response(status, kept)
 
-        return self.oss(environ, without_server)
+        try:
+            return self.oss(environ, without_server)
+        except ConnectionDroppedError:
+            self._hang_up(environ)
+            start_response("500 Internal Server Error", [("Content-Length", "0")])
+            return []
+
+    def _hang_up(self, environ: WSGIEnvironment) -> None:
+        """Ends the connection of a request, so that no answer reaches the client."""
+        peer = environ["REMOTE_ADDR"], environ["REMOTE_PORT"]
+        for channel in list(self._server.active_channels.values()):
+            if (channel.addr[0], str(channel.addr[1])) == peer:
+                with contextlib.suppress(OSError):  # the client was faster
+                    channel.socket.shutdown(socket.SHUT_RDWR)
 
 
 def _bind(host: str, port: int) -> socket.socket:
