@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from .callback_url import split_urls
 from .confirm import Confirm
 from .credentials import CredentialsProvider
+from .diagnosis import wrong_path
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
 from .endpoints.signature import SignatureEndpoint
@@ -30,6 +31,7 @@ from .middleware.once import OncePerUpload
 from .presigner import PostPresigner
 from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
+from .received import header, request_target
 from .responses import not_found
 from .settings import Settings
 from .sqlite_ledger import SQLiteLedger
@@ -135,7 +137,16 @@ class DirectUpload:
         self._known_keys = {base64.b64encode(url.encode()).decode() for url in known}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if "HTTP_X_OSS_PUB_KEY_URL" in environ:
+            self._say_if_led_astray(environ)
         return self._app(environ, start_response)
+
+    def _say_if_led_astray(self, environ: WSGIEnvironment) -> None:
+        """Log why a callback that was sent to our path will go to the application instead."""
+        callback = self._callback[1].encode("latin-1")
+        target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
+        if target.endswith(callback) and not header(environ, "PATH_INFO").endswith(self._callback[1]):
+            log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
     def answers_at_once(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Tell whether a request is answered without waiting: for no callable of yours, no disk and no other host.

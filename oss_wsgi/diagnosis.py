@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from .received import AUTHORIZATION_KEYS, decoded_path, is_usable, raw_target, request_target
+from .received import AUTHORIZATION_KEYS, decoded_path, header, is_usable, raw_target, request_target
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -22,7 +22,7 @@ _CGI = (
     "Apache does not hand Authorization to CGI-style programs: add `CGIPassAuth On` in <Directory>, <Location> or "
     '.htaccess (Apache 2.4.13 or later), or `SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1`'
 )
-_FCGID = f"{_CGI}, or `FcgidPassHeader Authorization`"
+_FCGID = f"{_CGI}, or where mod_fcgid is loaded `FcgidPassHeader Authorization`"
 _MOD_WSGI = (
     "it withheld Authorization: add `WSGIPassAuthorization On` to the virtual host, or `CGIPassAuth On` to the "
     "<Directory> or .htaccess"
@@ -36,6 +36,10 @@ _PASSES = (
 _COPY = re.compile(r"HTTP_X_(\w+_)?AUTHORIZATION")
 _USERS = ("REMOTE_USER", "REDIRECT_REMOTE_USER")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}")
+_PROXY = (
+    "if a proxy in front strips or adds a prefix, merges `//` or re-encodes the path or the query, that explains it: "
+    "say the public URL in OSS_CALLBACK_URL"
+)
 _ROUTES = {
     "Apache mod_proxy_fcgi": (
         ': add `ProxyFCGISetEnvIf "true" PATH_INFO "%{reqenv:SCRIPT_NAME}"` and '
@@ -46,21 +50,16 @@ _ROUTES = {
 }
 
 
-def _text(environ: WSGIEnvironment, key: str) -> str:
-    value = environ.get(key)
-    return value if isinstance(value, str) else ""
-
-
 def _key(name: str) -> Recognise:
     return lambda environ: name in environ
 
 
 def _software(name: str) -> Recognise:
-    return lambda environ: name in _text(environ, "SERVER_SOFTWARE")
+    return lambda environ: name in header(environ, "SERVER_SOFTWARE")
 
 
 def _proxied(scheme: str) -> Recognise:
-    return lambda environ: _text(environ, "SCRIPT_FILENAME").startswith(f"proxy:{scheme}:")
+    return lambda environ: header(environ, "SCRIPT_FILENAME").startswith(f"proxy:{scheme}:")
 
 
 def _input(*modules: str) -> Recognise:
@@ -143,8 +142,9 @@ def missing_key_url(environ: WSGIEnvironment) -> str:
 def several_values(environ: WSGIEnvironment) -> str:
     """Say what may have made more than one text of a header."""
     return (
-        f"the server is {server_name(environ)}: look for a proxy or a rule that adds the header to what came, or puts "
-        "a scheme such as Basic before it; OSS sends it once and bare"
+        f"the server is {server_name(environ)}, and OSS sends the header once and bare: look for a rule that adds it "
+        "to what came, or puts a scheme such as Basic before it. nginx: `proxy_set_header Authorization "
+        "$http_authorization;` and `underscores_in_headers off;`; Apache: `RequestHeader add` or `append` taken out"
     )
 
 
@@ -154,18 +154,20 @@ def wrong_signature(environ: WSGIEnvironment) -> str:
     name = server_name(environ)
     if key is None:
         return (
-            f"the target was rebuilt from PATH_INFO, for {name} gives no raw one: `//`, dot segments "
-            "and `%2F` are lost then; choose a callback path without them"
+            f"the server is {name}, which gives no raw target: it was rebuilt from PATH_INFO, where `//`, dot segments "
+            f"and `%2F` are lost, so choose a callback path without them; {_PROXY}"
         )
     if _fits(environ):
-        return (
-            f"the server is {name}, the target was taken from {key} and fits PATH_INFO: if a proxy in front strips or "
-            "adds a prefix, merges `//` or re-encodes the path or the query, that explains it: say the public URL in "
-            "OSS_CALLBACK_URL"
-        )
+        return f"the server is {name}, the target was taken from {key} and fits PATH_INFO; {_PROXY}"
+    return wrong_path(environ)
+
+
+def wrong_path(environ: WSGIEnvironment) -> str:
+    """Say that PATH_INFO is not of the path that was asked for, and what to change."""
+    name = server_name(environ)
     return (
-        f"the server is {name}, and {key}, from which the target was taken, and SCRIPT_NAME + PATH_INFO are not of one "
-        f"path: routing by PATH_INFO is broken here{_ROUTES.get(name, '')}"
+        f"the server is {name}, and PATH_INFO is not the end of the path in {raw_target(environ)[0]}, from which the "
+        f"target was taken: routing by PATH_INFO is broken here{_ROUTES.get(name, '')}"
     )
 
 
@@ -189,7 +191,7 @@ def _server(environ: WSGIEnvironment) -> tuple[str, str]:
 
 def _copies(environ: WSGIEnvironment) -> list[str]:
     """Name the keys outside the known ones in which a rule or a proxy may have put the value."""
-    users = [key for key in _USERS if _SIGNATURE.fullmatch(_text(environ, key).strip())]
+    users = [key for key in _USERS if _SIGNATURE.fullmatch(header(environ, key).strip())]
     return [*sorted(key for key in environ if _COPY.fullmatch(key)), *users]
 
 
@@ -211,7 +213,7 @@ def _ignored(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
 
 def _usable(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
-        if is_usable(_text(environ, key)):
+        if is_usable(header(environ, key)):
             yield (
                 f"a value is in {key}: if your front server sets that header for every request, trust it with "
                 f'AuthorizationPassthrough(app, trusted_keys=["{key}"])'

@@ -29,6 +29,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _CHUNK = 65536
 
 
+def header(environ: WSGIEnvironment, key: str) -> str:
+    """Give a key's text; "" where there is none, or something else than a text."""
+    value = environ.get(key)
+    return value if isinstance(value, str) else ""
+
+
 def authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> tuple[str, str] | None:
     """Give the environ key that holds a usable Authorization, and its value without blanks around it.
 
@@ -58,7 +64,7 @@ def request_target(environ: WSGIEnvironment) -> bytes:
     target = _without_authority(raw)
     if key is None:
         target = quote_from_bytes(target, safe="/!$&'()*+,:;=@~").encode()
-    query = _bytes(environ.get("QUERY_STRING") or "")
+    query = _bytes(header(environ, "QUERY_STRING"))
     if query and b"?" not in target:
         target += b"?" + query
     return target.partition(b"#")[0]
@@ -67,21 +73,21 @@ def request_target(environ: WSGIEnvironment) -> bytes:
 def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
     """Give the environ key that holds the target as it was sent, and its bytes; without any, None and the path."""
     for key in ("RAW_URI", "REQUEST_URI"):
-        if environ.get(key):
-            return key, _bytes(environ[key])
+        if header(environ, key):
+            return key, _bytes(header(environ, key))
     scope = environ.get("asgi.scope")
-    if isinstance(scope, dict) and scope.get("raw_path"):
+    if isinstance(scope, dict) and isinstance(scope.get("raw_path"), bytes) and scope["raw_path"]:
         query = scope.get("query_string") or b""
         return "asgi.scope", scope["raw_path"].partition(b"?")[0] + (b"?" + query if query else b"")
-    if environ.get("RAW_PATH_INFO"):
-        return "RAW_PATH_INFO", _bytes(environ["RAW_PATH_INFO"])
+    if header(environ, "RAW_PATH_INFO"):
+        return "RAW_PATH_INFO", _bytes(header(environ, "RAW_PATH_INFO"))
     return None, decoded_path(environ)
 
 
 def decoded_path(environ: WSGIEnvironment) -> bytes:
     """Give SCRIPT_NAME and PATH_INFO, joined."""
-    text = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
-    return text.encode("utf-8", "surrogateescape") if _decodes_utf_8(environ) else _bytes(text)
+    text = header(environ, "SCRIPT_NAME") + header(environ, "PATH_INFO")
+    return _utf_8(text) if _decodes_utf_8(environ) else _bytes(text)
 
 
 def _decodes_utf_8(environ: WSGIEnvironment) -> bool:
@@ -93,7 +99,14 @@ def _bytes(text: str) -> bytes:
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:  # a text that the server decoded as UTF-8
+        return _utf_8(text)
+
+
+def _utf_8(text: str) -> bytes:
+    try:
         return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # of a surrogate that stands for no byte; such a target verifies nothing
+        return text.encode("utf-8", "replace")
 
 
 def _without_authority(target: bytes) -> bytes:
@@ -108,15 +121,16 @@ def body(environ: WSGIEnvironment, limit: int) -> bytes:
 
     Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError.
     """
-    text = environ.get("CONTENT_LENGTH") or ""
-    chunked = "chunked" in (environ.get("HTTP_TRANSFER_ENCODING") or "").lower() or text == "-1"
+    text = str(environ.get("CONTENT_LENGTH") or "")
+    chunked = "chunked" in header(environ, "HTTP_TRANSFER_ENCODING").lower() or text == "-1"
     stream = environ["wsgi.input"]
     if text in ("", "-1") or (chunked and text == "0"):
-        if not (chunked and environ.get("wsgi.input_terminated")):
-            raise LengthRequiredError("length_required", "the request has no Content-Length")
-        data = _read(stream, limit + 1)
+        # HTTP/2 needs neither a length nor chunks, and a server that knows where such a body ends says so.
+        data = _read(stream, limit + 1) if environ.get("wsgi.input_terminated") else b""
         if len(data) > limit:
-            raise BodyTooLargeError("body_too_large", f"the chunked body is over {limit} bytes")
+            raise BodyTooLargeError("body_too_large", f"the body, of no announced length, is over {limit} bytes")
+        if not data and not (chunked and environ.get("wsgi.input_terminated")):
+            raise LengthRequiredError("length_required", "the request has no Content-Length")
         return data
     if not (text.isascii() and text.isdigit()):
         raise MalformedCallbackError("content_length_malformed", "Content-Length is not a number in digits")
@@ -145,5 +159,5 @@ def _read(stream: object, size: int) -> bytes:
 
 def request_id(environ: WSGIEnvironment) -> str:
     """Give OSS's request ID, for the log; ``-`` if there is none or it does not look like one."""
-    text = environ.get("HTTP_X_OSS_REQUEST_ID") or ""
+    text = header(environ, "HTTP_X_OSS_REQUEST_ID")
     return text if _REQUEST_ID.fullmatch(text) else "-"

@@ -205,6 +205,29 @@ def test_what_is_made_at_start_is_said(caplog: pytest.LogCaptureFixture) -> None
     assert "OSS_LEDGER is not set" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/oss/callback"}, "ProxyFCGISetEnvIf"),
+        ({"SERVER_SOFTWARE": "nginx/1.26"}, "fastcgi_param PATH_INFO"),
+    ],
+)
+def test_a_callback_that_the_gateway_leads_astray_is_said(
+    environ: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """flup behind such gateways has the whole path in SCRIPT_NAME, so the callback goes to the application."""
+    astray = {"SCRIPT_NAME": "/oss/callback", "PATH_INFO": "", "REQUEST_URI": "/oss/callback", **environ}
+    headers = SIGNER.headers("/oss/callback", BODY)
+    given = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+    app = DirectUpload(legacy, Settings(**VALUES), public_keys=SIGNER.public_keys)
+    caplog.clear()
+    app({**given, **astray, "REQUEST_METHOD": "POST"}, lambda status, headers, exc_info=None: lambda data: None)
+    assert said in caplog.text
+    caplog.clear()
+    assert client().post("/oss/callback", BODY, headers=headers).status_int == 200
+    assert "does not reach" not in caplog.text
+
+
 def at_once(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
     """Name what is answered without waiting for anything."""
     settings = Settings(**{**VALUES, **(values or {})})

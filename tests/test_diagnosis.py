@@ -149,11 +149,11 @@ def test_a_header_in_several_pieces_is_explained() -> None:
         ),
         pytest.param(
             {"REQUEST_URI": "/b", "SCRIPT_NAME": "/app.wsgi", "PATH_INFO": "/a", "REDIRECT_URL": "/a"},
-            "not of one path",
+            "not the end of the path",
             id="a front controller of another path",
         ),
         pytest.param({"RAW_URI": "/a", "gunicorn.socket": None}, "the server is gunicorn", id="the server's name"),
-        pytest.param({"REQUEST_URI": "/other", "PATH_INFO": "/a"}, "not of one path", id="moved"),
+        pytest.param({"REQUEST_URI": "/other", "PATH_INFO": "/a"}, "not the end of the path", id="moved"),
         pytest.param(
             {"REQUEST_URI": "/a%20b/c", "SCRIPT_NAME": "/a b/c", "PATH_INFO": "c", "SERVER_SOFTWARE": "nginx/1.26.3"},
             "fastcgi_param PATH_INFO $fastcgi_script_name;",
@@ -170,7 +170,7 @@ def test_a_header_in_several_pieces_is_explained() -> None:
             id="mod_proxy_fcgi and flup",
         ),
         pytest.param(
-            {"REQUEST_URI": "/a%20b/c", "SCRIPT_NAME": "/a b/c", "PATH_INFO": "c"}, "not of one path", id="flup"
+            {"REQUEST_URI": "/a%20b/c", "SCRIPT_NAME": "/a b/c", "PATH_INFO": "c"}, "not the end of the path", id="flup"
         ),
     ],
 )
@@ -185,7 +185,7 @@ def test_the_guard_logs_the_diagnosis(caplog: pytest.LogCaptureFixture) -> None:
     hidden = {name: value for name, value in headers.items() if name != "Authorization"}
     for given, expected in (
         (hidden, "WSGIPassAuthorization On"),
-        ({**headers, "Authorization": "a, b"}, "OSS sends it once and bare"),
+        ({**headers, "Authorization": "a, b"}, "OSS sends the header once and bare"),
         (signer.headers("/other", b"x=1"), "rebuilt from PATH_INFO"),
     ):
         caplog.clear()

@@ -141,7 +141,6 @@ def test_a_connection_that_breaks_is_a_short_body_whatever_the_server_raises(
     [
         pytest.param({}, id="no length"),
         pytest.param({"CONTENT_LENGTH": ""}, id="an empty one"),
-        pytest.param({"CONTENT_LENGTH": "", "wsgi.input_terminated": True}, id="no length, not chunked"),
         pytest.param({"HTTP_TRANSFER_ENCODING": "chunked"}, id="chunked, end unknown"),
         pytest.param({"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": "0"}, id="chunked with 0"),
         pytest.param({"CONTENT_LENGTH": "-1"}, id="Caddy's -1"),
@@ -150,6 +149,34 @@ def test_a_connection_that_breaks_is_a_short_body_whatever_the_server_raises(
 def test_where_the_end_is_unknown_a_length_is_required(extra: dict[str, Any]) -> None:
     with pytest.raises(LengthRequiredError):
         body({"wsgi.input": Drip(b"hello"), **extra}, 64)
+
+
+def test_a_body_of_http_2_is_read_to_the_end_that_the_server_knows_and_none_is_no_body() -> None:
+    for length in ({}, {"CONTENT_LENGTH": ""}):
+        assert body({"wsgi.input": Drip(b"hello"), "wsgi.input_terminated": True, **length}, 64) == b"hello"
+        with pytest.raises(BodyTooLargeError):
+            body({"wsgi.input": Drip(b"x" * 65), "wsgi.input_terminated": True, **length}, 64)
+        with pytest.raises(LengthRequiredError):
+            body({"wsgi.input": Drip(b""), "wsgi.input_terminated": True, **length}, 64)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"CONTENT_LENGTH": 5},
+        {"CONTENT_LENGTH": 5.0},
+        {"HTTP_TRANSFER_ENCODING": 7, "CONTENT_LENGTH": "5"},
+        {"RAW_URI": b"/a", "REQUEST_URI": 7, "QUERY_STRING": None},
+        {"asgi.scope": {"raw_path": "/a"}, "PATH_INFO": "/\ud800"},
+        {"HTTP_X_OSS_REQUEST_ID": 7, "SCRIPT_NAME": None},
+    ],
+)
+def test_odd_types_are_refused_or_left_out_and_raise_nothing_else(odd: dict[str, Any]) -> None:
+    environ = {"wsgi.input": Drip(b"hello"), "PATH_INFO": "/b", **odd}
+    assert request_target(environ).startswith(b"/")
+    assert request_id(environ) == "-"
+    with contextlib.suppress(LengthRequiredError, MalformedCallbackError):
+        assert body(environ, 64) == b"hello"
 
 
 @pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": "0"}, {"CONTENT_LENGTH": ""}, {"CONTENT_LENGTH": "-1"}])

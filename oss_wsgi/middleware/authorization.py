@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..received import AUTHORIZATION_KEYS
 from ..received import authorization as find_authorization
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ class AuthorizationPassthrough:
     def __init__(self, app: WSGIApplication, *, trusted_keys: Sequence[str] = ()) -> None:
         if isinstance(trusted_keys, str):
             raise TypeError(f"trusted_keys must be a sequence of environ keys, not the text {trusted_keys!r}.")
+        for key in trusted_keys:
+            if not isinstance(key, str) or not key:
+                raise TypeError(f"trusted_keys must hold environ keys, which are texts, not {key!r}.")
+            if "-" in key and key not in AUTHORIZATION_KEYS:
+                environ_key = f"HTTP_{key.upper().replace('-', '_')}"
+                raise ValueError(f"trusted_keys: {key!r} is a header; in the environ it is {environ_key!r}.")
         self._app = app
         self._trusted_keys = tuple(trusted_keys)
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..callback_url import problems as problems_of
 from ..callback_url import request_target as target_of
+from ..callback_url import split_urls
 from ..diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..exceptions import (
     BodyTooLargeError,
@@ -20,7 +22,7 @@ from ..exceptions import (
 )
 from ..received import authorization as find_authorization
 from ..received import body as read_body
-from ..received import request_target
+from ..received import header, request_target
 from ..responses import method_not_allowed, refuse
 from ..ticket import TICKET_MEMBER, TicketBook
 from ..upload import UPLOAD_KEY, Upload
@@ -83,7 +85,7 @@ class CallbackGuard:
         self._verifier = verifier
         self._tickets = tickets
         self._bucket = bucket
-        self._targets = tuple(target_of(url).encode() for url in callback_urls)
+        self._targets = _targets(callback_urls)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "POST":
@@ -111,9 +113,9 @@ class CallbackGuard:
             request_target(environ),
             body,
             authorization=found[1] if found else "",
-            pub_key_url=(environ.get("HTTP_X_OSS_PUB_KEY_URL") or "").strip(" \t"),
+            pub_key_url=header(environ, "HTTP_X_OSS_PUB_KEY_URL").strip(" \t"),
         )
-        upload = Upload.parse(body, environ.get("CONTENT_TYPE") or "", target.decode("utf-8", "replace"))
+        upload = Upload.parse(body, header(environ, "CONTENT_TYPE"), target.decode("utf-8", "replace"))
         if self._bucket is not None and upload.bucket != self._bucket:
             raise UnverifiedError("bucket_foreign", "the report is of another bucket than ours, or names none")
         if self._tickets is None:
@@ -128,12 +130,28 @@ class CallbackGuard:
         """Give the target that the signature fits: the one received, or that of a configured callback URL."""
         try:
             self._verifier.verify(target=target, body=body, authorization=authorization, pub_key_url=pub_key_url)
-            return target
-        except UnverifiedError as failure:
-            for other in self._targets:
+        except UnverifiedError:
+            for number, other in enumerate(self._targets, start=1):
                 if self._verifier.is_valid(
                     target=other, body=body, authorization=authorization, pub_key_url=pub_key_url
                 ):
-                    log.info("verified over the target of a configured callback URL, not over the one received")
+                    path = other.partition(b"?")[0].decode()
+                    log.info(
+                        "verified over the target of configured callback URL %d of %d, %s, not over the one received",
+                        *(number, len(self._targets), path),
+                    )
                     return other
-            raise failure
+            raise
+        log.debug("verified over the target as received")
+        return target
+
+
+def _targets(callback_urls: Sequence[str]) -> tuple[bytes, ...]:
+    """Give the target that OSS signs for each of the URLs, of which one text may join several by ``;``."""
+    if isinstance(callback_urls, str):
+        raise TypeError(f"callback_urls must be a sequence of URLs, not the text {callback_urls!r}.")
+    urls = [each for url in callback_urls for each in split_urls(url)]
+    problems = [problem for url in urls for problem in problems_of(url)]
+    if problems:
+        raise ValueError("callback_urls: " + " ".join(problems))
+    return tuple(target_of(url).encode() for url in urls)

@@ -17,7 +17,8 @@ class Dispatcher:
 
         application = Dispatcher(legacy_app, {"/oss": upload_app})
 
-    :param mounts: prefix -> application; a prefix begins with ``/``, does not end in one, and is decoded text.
+    :param mounts: prefix -> application; a prefix begins with ``/``, does not end in one, and is decoded text. Keep it
+        to plain ASCII where a server leaves PATH_INFO encoded (Passenger, AJP) or in real Unicode (Paste, Rocket).
     """
 
     def __init__(self, app: WSGIApplication, mounts: Mapping[str, WSGIApplication]) -> None:

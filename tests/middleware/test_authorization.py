@@ -160,3 +160,17 @@ def test_without_credentials_the_application_refuses_as_before() -> None:
     assert client.post("/a", expect_errors=True).status_int == 401
     spoofed = {"X-Authorization": credentials("eric:sword:fish"), "Redirect-Http-Authorization": "Bearer abc.def_123"}
     assert client.post("/a", headers=spoofed, expect_errors=True).status_int == 401
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "said"),
+    [
+        ([b"HTTP_X_AUTHORIZATION"], TypeError, "which are texts"),
+        ([1], TypeError, "which are texts"),
+        ([""], TypeError, "which are texts"),
+        (["X-Authorization"], ValueError, "it is 'HTTP_X_AUTHORIZATION'"),
+    ],
+)
+def test_trusted_keys_that_would_never_match_are_refused(keys: list[Any], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        AuthorizationPassthrough(lambda environ, start_response: [], trusted_keys=keys)

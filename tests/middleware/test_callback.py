@@ -100,7 +100,8 @@ def test_what_is_not_verified_is_refused_and_only_the_log_says_why(
     message = record.getMessage()
     assert f"reason={reason}" in message
     assert "request_id=674EF4EC0000000000000001" in message
-    assert not any(value and value in message for name, value in headers.items() if name != "x-oss-request-id")
+    shown = {"x-oss-request-id", "x-oss-tag"}  # CALLBACK is in the name of a setting, too
+    assert not any(value and value in message for name, value in headers.items() if name not in shown)
 
 
 def test_a_value_that_a_server_hid_under_its_own_key_is_found() -> None:
@@ -234,6 +235,53 @@ def test_the_readmes_check_by_curl_tells_whether_the_headers_arrive(caplog: pyte
     del headers["Authorization"]
     assert post(client(), "/oss/callback", b"x=1", headers).status_int == 403
     assert "reason=authorization_missing" in caplog.text
+
+
+# Configured callback URLs
+
+
+def test_the_log_says_which_target_matched(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    urls = ["https://a.example/one?token=x;https://a.example/two", "https://b.example/c%20d?token=x"]
+    for target, said in (
+        ("/oss/callback", "verified over the target as received"),
+        ("/two", "configured callback URL 2 of 3, /two,"),
+        ("/c%20d?token=x", "configured callback URL 3 of 3, /c%20d,"),
+    ):
+        caplog.clear()
+        answer = client(callback_urls=urls).post("/oss/callback", BODY, headers=SIGNER.headers(target, BODY))
+        assert answer.status_int == 200
+        assert said in caplog.text
+        assert "token" not in caplog.text
+
+
+@pytest.mark.parametrize("urls", [["not a url"], ["ftp://a.example/c"], ["https://[::1]/c"], [""]])
+def test_what_is_no_callback_url_is_refused_in_words(urls: list[str]) -> None:
+    with pytest.raises(ValueError, match="callback_urls: '"):
+        client(callback_urls=urls)
+
+
+def test_one_text_is_no_list_of_callback_urls() -> None:
+    with pytest.raises(TypeError, match="a sequence of URLs"):
+        client(callback_urls="https://a.example/c")
+
+
+@pytest.mark.parametrize("key", ["HTTP_X_OSS_PUB_KEY_URL", "HTTP_AUTHORIZATION", "CONTENT_TYPE"])
+@pytest.mark.parametrize("value", [b"x", 7, None])
+def test_a_header_that_is_no_text_is_none(key: str, value: object) -> None:
+    headers = SIGNER.headers("/oss/callback", BODY)
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/oss/callback",
+        "CONTENT_LENGTH": str(len(BODY)),
+        "wsgi.input": io.BytesIO(BODY),
+        **{f"HTTP_{name.upper().replace('-', '_')}": text for name, text in headers.items()},
+        key: value,
+    }
+    statuses: list[str] = []
+    guard = CallbackGuard(receive, CallbackVerifier(SIGNER.public_keys))
+    guard(environ, lambda status, headers, exc_info=None: statuses.append(status[:3]))  # type: ignore[arg-type]
+    assert statuses == ["200" if key == "CONTENT_TYPE" else "403"]
 
 
 # Tickets
