@@ -1,0 +1,213 @@
+"""Faults of a whole LocalOSS, as an application and a browser see them."""
+
+import contextlib
+import http.client
+import time
+
+import pytest
+from webtest import TestApp
+
+from oss_wsgi.local import CORSRule, LocalOSSServer
+from oss_wsgi.local.faults import ConnectionDroppedError
+
+from .form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4, v4_fields
+from .test_post_object import code, stored
+
+TIMEOUT = (
+    "Error status : -1 app.example.com:80 reply timeout, cost:5000ms, timeout:5000ms"
+    " (err -4, errno115, Operation now in progress)."
+)
+REFUSED = "Error status : -1. OSS can not connect to your callbackUrl, please check it."
+NO_LENGTH = "Error Status : 400.User server missing content-length."
+TOO_LONG = "Error Status : 400.User server return too long content-length value."
+NOT_JSON = "Response body is not valid json format."
+
+CALLBACK_FAULTS = {
+    "callback_timeout": (TIMEOUT, "0007-00000203"),
+    "callback_status": ("Error status : 500.", "0007-00000203"),
+    "callback_not_json": (NOT_JSON, "0007-00000205"),
+    "callback_too_long": (TOO_LONG, "0007-00000203"),
+    "callback_no_length": (NO_LENGTH, "0007-00000203"),
+    "callback_refused": (REFUSED, "0007-00000203"),
+}
+
+
+def upload(app, oss, *, key="a", header=None, **members):
+    headers = {"x-oss-local-fault": header} if header else {}
+    fields = {"key": key, "callback": callback_field(**members), **sign_v1(oss, policy())}
+    return post(app, form(fields), headers={"Origin": "http://page.example", **headers})
+
+
+@pytest.mark.parametrize(("name", "expected"), CALLBACK_FAULTS.items(), ids=CALLBACK_FAULTS)
+def test_a_failing_callback_is_203_and_the_application_hears_nothing(app, oss, recorder, name, expected):
+    oss.fail_next(name)
+    response = upload(app, oss)
+    assert (response.status, response.content_type) == ("203 Non-Authoritative Information", "application/xml")
+    assert (response.xml.findtext("Message"), response.xml.findtext("EC")) == expected
+    assert response.xml.findtext("Code") == "CallbackFailed"
+    assert response.headers["x-oss-ec"] == expected[1]
+    assert stored(oss) == {"a": b"hi oss"}
+    assert recorder.requests == []
+    assert upload(app, oss).status_int == 200
+
+
+@pytest.mark.parametrize("name", [name for name in CALLBACK_FAULTS if name != "callback_refused"])
+def test_the_application_may_hear_and_only_its_answer_be_lost(app, oss, recorder, name):
+    oss.fail_next(name, delivered=True)
+    assert code(upload(app, oss))[:2] == (203, "CallbackFailed")
+    assert recorder.body_received == b"object=a"
+
+
+def test_the_status_is_free(app, oss):
+    oss.fail_next("callback_status", status=301)
+    assert upload(app, oss).xml.findtext("Message") == "Error status : 301."
+
+
+@pytest.mark.parametrize("name", CALLBACK_FAULTS)
+def test_the_second_url_helps_whatever_befell_the_first(app, oss, recorder, name):
+    oss.fail_next(name)
+    response = upload(app, oss, callbackUrl="http://first.example/1;http://second.example/2")
+    assert (response.status_int, response.body) == (200, b'{"Status":"Ok"}')
+    assert [environ["REQUEST_URI"] for environ, _ in recorder.requests] == ["/2"]
+
+
+def test_when_all_urls_fail_the_last_failure_is_told(app, oss, recorder):
+    for name in ("callback_timeout", "callback_not_json", "callback_refused"):
+        oss.fail_next(name)
+    response = upload(app, oss, callbackUrl="http://a/;http://b/;http://c/")
+    assert response.xml.findtext("Message") == REFUSED
+    assert recorder.requests == []
+    oss.fail_next("callback_timeout", times=2)
+    assert upload(app, oss, callbackUrl="http://a/;http://b/;http://c/").status_int == 200
+
+
+def test_slow_down_is_503_and_stores_nothing(app, oss, recorder):
+    oss.fail_next("slow_down")
+    response = upload(app, oss)
+    assert (response.status, response.content_type) == ("503 Service Unavailable", "application/xml")
+    assert [element.tag for element in response.xml] == ["Code", "Message", "RequestId", "HostId"]
+    assert response.xml.findtext("Code") == "SlowDown"
+    assert response.xml.findtext("Message") == "Please reduce your request rate."
+    assert response.headers["Access-Control-Allow-Origin"] == "http://page.example"
+    assert (stored(oss), recorder.requests) == ({}, [])
+    assert upload(app, oss).status_int == 200
+
+
+def test_a_slow_upload_waits_before_the_object_is_there(app, oss, monkeypatch):
+    slept = []
+
+    def sleep(seconds):
+        slept.append((seconds, app.get("/examplebucket/a", status="*").status_int))
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    oss.fail_next("slow_upload", seconds=3.5)
+    assert upload(app, oss).status_int == 200
+    assert slept == [(3.5, 404)]
+    assert app.get("/examplebucket/a").body == b"hi oss"
+
+
+def test_a_dropped_connection_has_no_answer_and_stores_nothing(app, oss, recorder):
+    oss.fail_next("dropped_connection")
+    with pytest.raises(ConnectionDroppedError):
+        upload(app, oss)
+    assert (stored(oss), recorder.requests) == ({}, [])
+    assert upload(app, oss).status_int == 200
+
+
+@pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
+def test_or_the_answer_alone_is_lost(app, oss, recorder, status):
+    recorder.status = status
+    oss.fail_next("dropped_connection", stored=True)
+    with pytest.raises(ConnectionResetError):
+        upload(app, oss)
+    assert stored(oss) == {"a": b"hi oss"}
+    assert recorder.body_received == b"object=a"
+
+
+def test_a_form_that_is_refused_uses_up_no_fault(app, oss):
+    oss.fail_next("dropped_connection")
+    wrong = {"key": "a", **sign_v1(oss, policy({"key": "b"}))}
+    assert post(app, form(wrong)).status_int == 403
+    with pytest.raises(ConnectionDroppedError):
+        upload(app, oss)
+
+
+def test_faults_can_be_cleared(app, oss):
+    oss.fail_next("slow_down", times=None)
+    assert [upload(app, oss).status_int for _ in range(3)] == [503] * 3
+    oss.clear_faults()
+    assert upload(app, oss).status_int == 200
+
+
+def test_an_unknown_fault_is_refused_at_once(oss):
+    with pytest.raises(ValueError, match="there is no fault 'slow'"):
+        oss.fail_next("slow")
+
+
+# The control header.
+
+
+def test_in_test_mode_a_header_asks_for_a_fault_of_its_form(make_oss):
+    oss = make_oss(test_mode=True)
+    app = TestApp(oss)
+    response = upload(app, oss, header="callback_status; status=404")
+    assert response.xml.findtext("Message") == "Error status : 404."
+    assert upload(app, oss).status_int == 200
+    assert upload(app, oss, header="slow_down").status_int == 503
+    assert upload(app, oss).status_int == 200
+
+
+def test_in_test_mode_a_header_that_is_not_understood_is_400(make_oss):
+    oss = make_oss(test_mode=True)
+    response = upload(TestApp(oss), oss, header="slow")
+    assert code(response)[:2] == (400, "InvalidArgument")
+    assert response.xml.findtext("ArgumentName") == "x-oss-local-fault"
+    assert stored(oss) == {}
+
+
+def test_otherwise_the_header_means_nothing(app, oss):
+    assert upload(app, oss, header="slow_down").status_int == 200
+    assert upload(app, oss, header="nonsense").status_int == 200
+
+
+@pytest.mark.parametrize(("test_mode", "status"), [(True, 200), (False, 403)])
+def test_a_preflight_allows_the_header_in_test_mode_alone(make_oss, test_mode, status):
+    rules = [CORSRule(["http://page.example"], allowed_headers=["x-requested-with"])]
+    app = TestApp(make_oss(test_mode=test_mode, cors_rules=rules))
+    headers = {
+        "Origin": "http://page.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "X-OSS-Local-Fault, x-requested-with",
+    }
+    response = app.options("/examplebucket", headers=headers, status=status)
+    if test_mode:
+        assert response.headers["Access-Control-Allow-Headers"] == "X-OSS-Local-Fault, x-requested-with"
+        headers["Access-Control-Request-Headers"] += ", x-other"
+        app.options("/examplebucket", headers=headers, status=403)
+
+
+# Over a real connection.
+
+
+def test_a_server_hangs_up_without_an_answer(make_oss):
+    oss = make_oss(clock=time.time, transport=None, test_mode=True)
+    server = LocalOSSServer(oss)
+    server.start()
+    try:
+        now = time.time()
+        fields = {"key": "a", **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60)}
+        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as other:
+            other.connect()
+            for _ in range(2):
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+                    fault = {"x-oss-local-fault": "dropped_connection"}
+                    connection.request("POST", "/examplebucket", form(fields), {**headers, **fault})
+                    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+                        connection.getresponse()
+            # A connection that was open all the while is none of those that were dropped.
+            other.request("POST", "/examplebucket", form(fields), headers)
+            assert other.getresponse().status == 204
+    finally:
+        server.stop()
+    assert stored(oss) == {"a": b"hi oss"}

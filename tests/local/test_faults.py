@@ -1,0 +1,110 @@
+import threading
+
+import pytest
+
+from oss_wsgi.local.errors import OSSError
+from oss_wsgi.local.faults import Faults
+
+
+def names(faults, *wanted):
+    """All that can be taken, in order."""
+    found = []
+    while (fault := faults.take(*wanted)) is not None:
+        found.append(fault.name)
+    return found
+
+
+def test_a_fault_happens_once_unless_told_otherwise():
+    faults = Faults()
+    faults.add("slow_down")
+    faults.add("slow_upload", times=2)
+    assert names(faults, "slow_down", "slow_upload") == ["slow_down", "slow_upload", "slow_upload"]
+
+
+def test_a_fault_waits_for_what_can_suffer_it():
+    faults = Faults()
+    faults.add("slow_upload")
+    faults.add("callback_refused")
+    assert faults.take("callback_refused", "callback_timeout").name == "callback_refused"
+    assert faults.take("callback_refused") is None
+    assert faults.take("slow_upload").name == "slow_upload"
+
+
+def test_a_fault_may_last_until_it_is_cleared():
+    faults = Faults()
+    faults.add("slow_down", times=None)
+    assert [faults.take("slow_down").name for _ in range(5)] == ["slow_down"] * 5
+    faults.clear()
+    assert faults.take("slow_down") is None
+
+
+def test_details_have_defaults():
+    faults = Faults()
+    faults.add("callback_status", status=404)
+    faults.add("callback_status", delivered=True)
+    assert [faults.take("callback_status").details for _ in range(2)] == [
+        {"status": 404, "delivered": False},
+        {"status": 500, "delivered": True},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("slowdown", {}, "there is no fault 'slowdown', only slow_down, "),
+        ("slow_down", {"seconds": 1}, "the fault slow_down has no detail 'seconds', only none"),
+        ("slow_upload", {"seconds": "1"}, "the seconds of slow_upload is like 1.0, not '1'"),
+        ("slow_upload", {"seconds": -1}, "not -1"),
+        ("callback_status", {"status": 404.0}, "not 404.0"),
+        ("callback_timeout", {"delivered": 1}, "the delivered of callback_timeout is like False, not 1"),
+        ("slow_down", {"times": 0}, "not 0 times"),
+    ],
+)
+def test_a_fault_that_there_is_not_is_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        Faults().add(name, **options)
+
+
+def test_a_header_brings_faults_of_its_own_before_the_others():
+    shared = Faults()
+    shared.add("callback_timeout")
+    faults = shared.of_request(" callback_status; status=404; delivered=true;times=2 , slow_upload; seconds=0.5,")
+    assert faults.take("slow_upload").details == {"seconds": 0.5}
+    assert [faults.take("callback_status", "callback_timeout").name for _ in range(3)] == [
+        "callback_status",
+        "callback_status",
+        "callback_timeout",
+    ]
+    assert shared.take("callback_timeout") is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "nothing",
+        "slow_upload; seconds=x",
+        "slow_upload; seconds",
+        "slow_upload; seconds=nan",
+        "slow_down; a=1",
+        "callback_timeout; delivered=yes",
+        "slow_down; times=0",
+    ],
+)
+def test_a_header_that_is_not_understood_is_refused(header):
+    with pytest.raises(OSSError) as caught:
+        Faults().of_request(header)
+    assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
+    assert caught.value.members == {"ArgumentName": "x-oss-local-fault", "ArgumentValue": header}
+
+
+def test_threads_take_each_fault_once():
+    faults = Faults()
+    for _ in range(2000):
+        faults.add("slow_down")
+    taken = []
+    threads = [threading.Thread(target=lambda: taken.append(len(names(faults, "slow_down")))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(taken) == 2000
