@@ -26,11 +26,11 @@ from .callback_wsgi import WSGITransport
 from .cors import CORS, CORSRule
 from .errors import OSSError
 from .faults import HEADER, ConnectionDroppedError, Faults
-from .header_signature import check_header_signature
 from .index_page import asks_for_page, index_page
 from .keys import CallbackKey
 from .post_object import PostObject
 from .request import Request, Service
+from .request_signature import check_request_signature
 from .routes import find_operation
 from .signature_check import Account
 from .storage import Storage
@@ -218,7 +218,7 @@ class LocalOSS:
             now=now,
             url=self.url,
             public_key_url=self.public_key_url,
-            signed=check_header_signature(environ, address, self._account, self.region, now),
+            signed=check_request_signature(environ, address, self._account, self.region, now),
         )
         return find_operation(request).handle(request)
 

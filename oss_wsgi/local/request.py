@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from .address import Address
 from .callback_sender import CallbackSender
 from .post_object import PostObject
+from .signed_request import read_headers
 from .storage import Storage
 
 if TYPE_CHECKING:
@@ -63,14 +64,3 @@ class Request:
     def headers(self) -> Mapping[str, str]:
         """The headers by lower-case name, their bytes read as UTF-8."""
         return read_headers(self.environ)
-
-
-def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    headers = {name[5:]: value for name, value in environ.items() if name.startswith("HTTP_")}
-    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if environ.get(name):
-            headers[name] = environ[name]
-    return {
-        name.replace("_", "-").lower(): value.strip().encode("latin-1").decode(errors="replace")
-        for name, value in headers.items()
-    }

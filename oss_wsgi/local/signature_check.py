@@ -136,7 +136,7 @@ def check_access_key(access_key_id: str, token: str | None, account: Account, no
         raise OSSError(403, "SecurityTokenExpired", message, "0002-00000007")
 
 
-def compare(expected: str, provided: str, access_key_id: str, text: str, ec: str = "") -> None:
+def compare(expected: str, provided: str, access_key_id: str, text: str, ec: str = "", **members: str) -> None:
     if hmac.compare_digest(expected.encode(), provided.encode()):
         return
     message = (
@@ -152,4 +152,5 @@ def compare(expected: str, provided: str, access_key_id: str, text: str, ec: str
         SignatureProvided=provided,
         StringToSign=text,
         StringToSignBytes=text.encode().hex(" ").upper(),
+        **members,
     )

@@ -1,0 +1,49 @@
+"""Signature V1 in the Authorization header: `OSS <access key id>:<signature>`."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+
+from .canonical_v1 import sign, string_to_sign
+from .errors import OSSError, access_denied, invalid_argument
+from .signature_check import SKEW, Account, check_access_key, compare
+from .signed_request import SignedRequest
+
+
+def check_header_v1(request: SignedRequest, account: Account, now: float) -> None:
+    """Raises OSSError unless the Authorization header is `account`'s signature of the request."""
+    headers = request.headers
+    match = re.fullmatch(r"OSS +([^\s:]+):(\S+)", headers["authorization"])
+    if not match:
+        message = "The Authorization header is not OSS <access key id>:<signature>."
+        raise invalid_argument(message, name="Authorization", value=headers["authorization"])
+    # Where a client cannot set Date, x-oss-date stands for it, and is signed in its place.
+    date = headers.get("x-oss-date") or headers.get("date", "")
+    _check_date(date, now)
+    # The second SDK for Python names the token's header as V1 names its parameter.
+    token = headers.get("x-oss-security-token") or headers.get("security-token")
+    check_access_key(match[1], token, account, now)
+    text = string_to_sign(request, date)
+    compare(sign(account.access_key_secret, text), match[2], match[1], text, "0002-00000040")
+
+
+def _check_date(date: str, now: float) -> None:
+    try:
+        moment = parsedate_to_datetime(date)
+        signed_at = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        raise access_denied("OSS authentication requires a valid Date.") from None
+    if abs(now - signed_at) > SKEW:
+        message = "The difference between the request time and the current time is too large."
+        raise OSSError(
+            403,
+            "RequestTimeTooSkewed",
+            message,
+            "0002-00000504",
+            MaxAllowedSkewMilliseconds=str(SKEW * 1000),
+            RequestTime=time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(signed_at)),
+            ServerTime=time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(now)),
+        )

@@ -1,0 +1,52 @@
+"""What a request signature can cover: method, headers, query, and the bucket and object that the request means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from .address import Address
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """:param query: decoded, in the order of the URL; a `+` is a plus sign."""
+
+    method: str
+    address: Address
+    headers: Mapping[str, str]
+    query: tuple[tuple[bytes, bytes], ...]
+
+    @classmethod
+    def read(cls, environ: Mapping[str, Any], address: Address) -> SignedRequest:
+        return cls(environ["REQUEST_METHOD"], address, read_headers(environ), _query(environ.get("QUERY_STRING", "")))
+
+    @property
+    def resource(self) -> str:
+        """A bucket is signed by name even where its host names it and the path does not."""
+        return f"/{self.address.bucket}/{self.address.key}" if self.address.bucket else "/"
+
+    def parameter(self, name: str) -> str | None:
+        """The first parameter of that name, empty where it has no value."""
+        found = (value for parameter, value in self.query if parameter == name.encode())
+        value = next(found, None)
+        return None if value is None else value.decode(errors="replace")
+
+
+def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    """The headers by lower-case name, their bytes read as UTF-8."""
+    headers = {name[5:]: value for name, value in environ.items() if name.startswith("HTTP_")}
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            headers[name] = environ[name]
+    return {
+        name.replace("_", "-").lower(): value.strip().encode("latin-1").decode(errors="replace")
+        for name, value in headers.items()
+    }
+
+
+def _query(text: str) -> tuple[tuple[bytes, bytes], ...]:
+    pairs = (pair.partition("=") for pair in text.split("&") if pair)
+    return tuple((unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs)
