@@ -97,7 +97,7 @@ class RecordingSite:
     def runs(self) -> dict[str, str]:
         """Give each run of the handler that went to its end, with the object that it was for."""
         files = (self.folder / "handled").iterdir()
-        return {path.name.partition(".")[2]: json.loads(path.read_text())["object"] for path in files}
+        return {path.name: json.loads(path.read_text())["object"] for path in files}
 
     def counted(self) -> Counter[str]:
         """Count the runs of the handler by object."""

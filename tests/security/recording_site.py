@@ -41,11 +41,12 @@ class Handler:
     def __call__(self, upload: Upload) -> dict[str, Any]:
         self.die("before")
         run = secrets.token_hex(8)
-        name = self.handled / f"{upload.ticket_id}.{run}"
-        with name.open("w") as file:
+        written = self.folder / f"{run}.part"
+        with written.open("w") as file:
             json.dump({"object": upload.object, "user": upload.user}, file)
             file.flush()
             os.fsync(file.fileno())
+        written.rename(self.handled / run)
         self.die("after")
         return {"run": run}
 
