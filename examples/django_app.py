@@ -18,10 +18,9 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections, connection, models
-from django.http import HttpResponse, HttpResponseForbidden, JsonResponse
+from django.db import close_old_connections, connection, models, transaction
+from django.http import HttpResponse, HttpResponseForbidden, HttpResponseRedirect, JsonResponse
 from django.middleware.csrf import get_token
-from django.shortcuts import redirect
 from django.urls import path
 from django.utils.html import format_html, format_html_join
 from django.views.decorators.csrf import csrf_exempt
@@ -30,6 +29,8 @@ from django.views.decorators.http import require_POST
 from oss_wsgi import DirectUpload, Grant, Settings
 
 database = {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("APP_DATABASE") or "guestbook.sqlite3"}
+# A transaction that begins by reading cannot wait for its turn to write: take the turn first (Django 5.1 or later).
+database |= {"ATOMIC_REQUESTS": True, "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}}
 settings.configure(
     SECRET_KEY=os.environ.get("APP_SECRET") or secrets.token_urlsafe(),
     ALLOWED_HOSTS=(os.environ.get("APP_HOSTS") or "localhost,127.0.0.1").split(","),
@@ -41,7 +42,7 @@ settings.configure(
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
     ],
-    DATABASES={"default": {**database, "ATOMIC_REQUESTS": True}},
+    DATABASES={"default": database},
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
 )
 legacy = get_wsgi_application()
@@ -70,13 +71,15 @@ def enter(request):
     if user is None:
         return HttpResponseForbidden()
     login(request, user)
-    return redirect("/")
+    return HttpResponseRedirect("/")
 
 
 @csrf_exempt
 @require_POST
 def uploaded(request):
-    upload = request.environ["oss_wsgi.upload"]  # only verified callbacks come here
+    upload = request.environ.get("oss_wsgi.upload")
+    if upload is None:  # this request went around DirectUpload: nobody verified it
+        return HttpResponseForbidden()
     Entry.objects.update_or_create(object=upload.object, defaults={"size": upload.size})
     return JsonResponse({"Status": "Ok", "name": upload.object})
 
@@ -94,12 +97,13 @@ def authorize(request):
         close_old_connections()  # as Django does after each request
 
 
-call_command("migrate", verbosity=0)
-if Entry._meta.db_table not in connection.introspection.table_names():
-    with connection.schema_editor() as editor:
-        editor.create_model(Entry)
-if not get_user_model().objects.filter(username="eric").exists():
-    get_user_model().objects.create_user("eric", password=os.environ.get("APP_PASSWORD"))
+with connection.constraint_checks_disabled(), transaction.atomic():  # one process at a time
+    call_command("migrate", verbosity=0)
+    if Entry._meta.db_table not in connection.introspection.table_names():
+        with connection.schema_editor() as editor:
+            editor.create_model(Entry)
+    if not get_user_model().objects.filter(username="eric").exists():
+        get_user_model().objects.create_user("eric", password=os.environ.get("APP_PASSWORD"))
 close_old_connections()
 
 application = DirectUpload(legacy, Settings.from_environ(os.environ), authorize=authorize, forward_callback=True)
