@@ -57,7 +57,9 @@ def login():
 
 @app.post("/oss/callback")
 def uploaded():
-    upload = bottle.request.environ["oss_wsgi.upload"]  # only verified callbacks come here
+    upload = bottle.request.environ.get("oss_wsgi.upload")
+    if upload is None:  # this request went around DirectUpload: nobody verified it
+        bottle.abort(403)
     with closing(sqlite3.connect(DATABASE)) as db, db:
         db.execute("REPLACE INTO uploads VALUES (?, ?)", (upload.object, upload.size))
     return {"Status": "Ok", "name": upload.object}

@@ -34,7 +34,9 @@ class Uploads:
     @cherrypy.tools.allow(methods=["POST"])
     @cherrypy.tools.json_out()
     def callback(self, **reported):
-        upload = cherrypy.request.wsgi_environ["oss_wsgi.upload"]  # only verified callbacks come here
+        upload = cherrypy.request.wsgi_environ.get("oss_wsgi.upload")
+        if upload is None:  # this request went around DirectUpload: nobody verified it
+            raise cherrypy.HTTPError(403)
         with closing(sqlite3.connect(DATABASE)) as db, db:
             db.execute("REPLACE INTO uploads VALUES (?, ?)", (upload.object, upload.size))
         return {"Status": "Ok", "name": upload.object}

@@ -55,7 +55,9 @@ def login():
 
 @app.post("/oss/callback")
 def uploaded():
-    upload = request.environ["oss_wsgi.upload"]  # only verified callbacks come here
+    upload = request.environ.get("oss_wsgi.upload")
+    if upload is None:  # this request went around DirectUpload: nobody verified it
+        abort(403)
     with closing(sqlite3.connect(DATABASE)) as db, db:
         db.execute("REPLACE INTO uploads VALUES (?, ?)", (upload.object, upload.size))
     return jsonify(Status="Ok", name=upload.object)

@@ -58,7 +58,9 @@ def login(request):
 
 
 def uploaded(request):
-    upload = request.environ["oss_wsgi.upload"]  # only verified callbacks come here
+    upload = request.environ.get("oss_wsgi.upload")
+    if upload is None:  # this request went around DirectUpload: nobody verified it
+        raise HTTPForbidden
     with closing(sqlite3.connect(DATABASE)) as db, db:
         db.execute("REPLACE INTO uploads VALUES (?, ?)", (upload.object, upload.size))
     return {"Status": "Ok", "name": upload.object}

@@ -1,11 +1,15 @@
-"""The frameworks' examples run as they stand, and all keep one contract."""
+"""The frameworks' examples run as they stand, and all keep one contract; so does the one without a framework."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,9 @@ from oss_wsgi.testing import CallbackSigner, callback_body
 
 from .absent import skip_or_fail
 
-FRAMEWORKS = ["flask", "django", "pyramid", "bottle", "cherrypy"]
+BARE = "bare"
+FRAMEWORKS = ["flask", "django", "pyramid", "bottle", "cherrypy", BARE]
+ROOT = Path(__file__).parent.parent
 CALLBACK = "/oss/callback"
 UNASKED = b"filename=users%2Feric%2Fforged.png&size=6&bucket=examplebucket"
 
@@ -33,7 +39,7 @@ class Example:
         self.framework = framework
         self.signer = CallbackSigner()
         (folder / "key.pem").write_text(self.signer.pem)
-        for name, value in {
+        self.environ = {
             "OSS_BUCKET": "examplebucket",
             "OSS_REGION": "cn-hangzhou",
             "OSS_ACCESS_KEY_ID": "id",
@@ -45,12 +51,17 @@ class Example:
             "APP_HOSTS": "localhost,app.example.com",
             "APP_PASSWORD": "half a bee",
             "APP_SECRET": "0123456789abcdef0123456789abcdef",
-        }.items():
+        }
+        for name, value in self.environ.items():
             environ.setenv(name, value)
         self.module = importlib.import_module(f"examples.{framework}_app")
 
     def client(self) -> webtest.TestApp:
         return webtest.TestApp(self.module.application)
+
+    def legacy(self) -> webtest.TestApp:
+        """Give what DirectUpload stands before."""
+        return webtest.TestApp(vars(self.module).get("legacy") or self.module.app)
 
     def logged_in(self) -> webtest.TestApp:
         client = self.client()
@@ -78,7 +89,7 @@ def example(
     request: pytest.FixtureRequest, loaded: dict[str, Example], tmp_path_factory: pytest.TempPathFactory
 ) -> Example:
     framework = request.param
-    if importlib.util.find_spec(framework) is None:
+    if framework != BARE and importlib.util.find_spec(framework) is None:
         skip_or_fail(framework)
     if framework not in loaded:
         with pytest.MonkeyPatch.context() as environ:  # the examples read it when they are imported
@@ -141,8 +152,45 @@ def test_a_forged_callback_never_reaches_the_view(example: Example) -> None:
     assert "forged" not in client.get("/").text
 
 
+def test_a_callback_that_went_around_direct_upload_is_refused_by_the_view(example: Example) -> None:
+    headers = example.signer.headers(CALLBACK, UNASKED)
+    assert example.legacy().post(CALLBACK, UNASKED, headers=headers, expect_errors=True).status_int == 403
+    around = webtest.TestRequest.blank("/", method="POST", body=UNASKED, headers=headers)
+    around.environ["PATH_INFO"] = f"/{CALLBACK}"  # some frameworks read it as CALLBACK
+    assert example.client().do_request(around, expect_errors=True).status_int in {403, 404}
+    assert "forged" not in example.client().get("/").text
+
+
+def test_simultaneous_reports_are_all_answered_and_each_upload_is_one_row(example: Example) -> None:
+    uploader = example.logged_in()
+    names = [f"together-{number}.png" for number in range(20)]
+    bodies = [callback_body(uploader.get(f"/oss/signature?filename={name}").json, size=6) for name in names]
+    reports = 3 * bodies
+    together = threading.Barrier(len(reports))
+
+    def report(body: bytes) -> webtest.TestResponse:
+        client, headers = example.client(), example.signer.headers(CALLBACK, body)
+        together.wait(60)
+        return client.post(CALLBACK, body, headers=headers, expect_errors=True)
+
+    with ThreadPoolExecutor(len(reports)) as pool:
+        answers = list(pool.map(report, reports))
+    assert [answer.status_int for answer in answers] == [200] * len(reports)
+    assert [answer.json["name"] for answer in answers] == [f"users/eric/{name}" for name in 3 * names]
+    page = example.client().get("/").text
+    assert [page.count(f"users/eric/{name}, 6 bytes") for name in names] == [1] * len(names)
+
+
+def test_several_processes_may_start_at_once_in_a_fresh_folder(example: Example, tmp_path: Path) -> None:
+    environ = {**os.environ, **example.environ, "APP_DATABASE": str(tmp_path / "fresh.sqlite3")}
+    start = [sys.executable, "-c", f"import examples.{example.framework}_app"]
+    started = [subprocess.Popen(start, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate(timeout=60)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * len(started), said
+
+
 # The others have no CSRF check of their own.
-@pytest.mark.parametrize(("example", "refused"), [("django", 403), ("pyramid", 400)], indirect=["example"])
+@pytest.mark.parametrize(("example", "refused"), [("django", 403), ("pyramid", 400), (BARE, 403)], indirect=["example"])
 def test_csrf_stays_on_for_everything_else(example: Example, refused: int) -> None:
     client = example.client()
     form = {"user": "eric", "password": "half a bee"}
