@@ -29,8 +29,8 @@ THE_REST = "/"
 
 _KEYS = {row.variable: row.name for row in TABLE}
 _SECRETS = {row.name for row in TABLE if row.secret}
-# What stands in quotes is what the file says, not what it should say.
-_VARIABLE = re.compile(r"(?<!['\w])OSS_[A-Z_]+")
+# A text in quotes is what was written, and stays; an apostrophe inside a word opens none.
+_VARIABLE = re.compile(r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|OSS_[A-Z_]+)""")
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ def authorization_passthrough(
 ) -> Callable[[WSGIApplication], WSGIApplication]:
     """Make the filter ``egg:oss_wsgi#authorization_passthrough``.
 
-    Its one key is ``trusted_keys``: environ keys, comma-separated, that may hold the header too.
+    Its one key is ``trusted_keys``: environ keys, comma-separated, that may hold the header too. (Not the setting of
+    that name, which is about public keys.)
     """
     with _speaking_for("filter egg:oss_wsgi#authorization_passthrough") as name:
         _, options = _read(name, local_conf, (), {"trusted_keys": items})
@@ -79,7 +80,8 @@ def authorization_passthrough(
 def callback_guard(app: WSGIApplication, global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:
     """Make the filter ``egg:oss_wsgi#callback_guard``: only callbacks that OSS signed reach ``app``.
 
-    Its keys are ``bucket``, ``callback_url`` and ``trusted_keys``, each with the meaning of the setting.
+    Its keys are ``bucket``, ``callback_url`` and ``trusted_keys``, each with the meaning of the setting: the last are
+    pairs KEY_URL=PEM_FILE, not the environ keys that ``authorization_passthrough`` calls so.
     """
     with _speaking_for("filter egg:oss_wsgi#callback_guard") as name:
         # As a setting, a bucket would ask for the region that signs for it; nothing is signed here.

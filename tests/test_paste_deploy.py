@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import logging
 import os
@@ -292,6 +293,32 @@ def test_a_variable_that_is_not_set_is_named_with_its_key(ini: Ini, environ: pyt
         "The application egg:oss_wsgi: access_key_secret is to be read from the environment variable "
         "'OSS_ACCESS_KEY_SECRET': set it."
     )
+
+
+@pytest.mark.parametrize(
+    "written", ["env:OSS_BUCKET", "OSS_BUCKET", "a OSS_BUCKET", "it's OSS_BUCKET", "'\" OSS_BUCKET"]
+)
+def test_a_value_is_shown_as_it_was_written(ini: Ini, environ: pytest.MonkeyPatch, written: str) -> None:
+    environ.setenv("BUCKET", written)
+    (problem,) = ini.problems(PAGE.replace("bucket = examplebucket", "bucket = env:BUCKET"))
+    assert problem.startswith("The application egg:oss_wsgi: bucket must be 3 to 63 ")
+    assert problem.endswith(f", not {written!r}.")
+
+
+def test_a_key_is_named_after_a_word_with_an_apostrophe() -> None:
+    with pytest.raises(SettingsError) as caught, paste_deploy._speaking_for("filter"):
+        raise SettingsError(
+            "OSS_REGION must be a region's ID, as OSS_HOST has it, not 'x'; see 'OSS_HOST', OSS_BUCKET."
+        )
+    assert str(caught.value) == (
+        "The filter: region must be a region's ID, as host has it, not 'x'; see 'OSS_HOST', bucket."
+    )
+
+
+def test_a_percent_sign_is_written_twice_as_the_example_says(ini: Ini) -> None:
+    (written,) = re.findall(r"(callback_url = \S*%%\S*)", EXAMPLE.read_text())
+    fields = ini.app(f"{PAGE}{written}\nallow_anonymous = on\n").get("/oss/signature").json["fields"]
+    assert b"https://app.example.com/a%20b/oss/callback" in base64.b64decode(fields["callback"])
 
 
 def test_an_empty_variable_counts_as_an_empty_value(ini: Ini, environ: pytest.MonkeyPatch) -> None:
