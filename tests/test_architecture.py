@@ -15,7 +15,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 EDGE = ("oss_wsgi.middleware", "oss_wsgi.endpoints", "oss_wsgi.local")
-TESTING = {name for name in MODULES if name.startswith("oss_wsgi.testing")}
+TESTING = {name for name in MODULES if name.startswith(("oss_wsgi.testing", "oss_wsgi.pytest_plugin"))}
 FACADE = {"oss_wsgi", "oss_wsgi.public"}
 JOINTS = FACADE | TESTING
 JOINTS |= {"oss_wsgi.application", "oss_wsgi.command_line", "oss_wsgi.paste_deploy", "oss_wsgi.serving"}

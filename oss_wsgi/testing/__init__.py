@@ -2,7 +2,21 @@
 
 from .bodies import callback_body, multipart
 from .clock import FrozenClock
-from .road import Road
+from .recorded import CallbackRecorder, RecordedCallback
+from .road import FinishedRoad, Road
 from .signer import KEY_URL, CallbackSigner
+from .uploading import Uploaded, oss_upload
 
-__all__ = ["KEY_URL", "CallbackSigner", "FrozenClock", "Road", "callback_body", "multipart"]
+__all__ = [
+    "KEY_URL",
+    "CallbackRecorder",
+    "CallbackSigner",
+    "FinishedRoad",
+    "FrozenClock",
+    "RecordedCallback",
+    "Road",
+    "Uploaded",
+    "callback_body",
+    "multipart",
+    "oss_upload",
+]
