@@ -1,0 +1,54 @@
+import pytest
+
+from oss_wsgi.local.errors import OSSError
+from oss_wsgi.local.xml_document import read_xml, write_xml, xml_answer
+
+BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]>'
+FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>'
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff", '<?xml version="1.0" encoding="UTF-8"?>\n'], ids=ascii)
+def test_a_document_is_read(start):
+    element = read_xml(f"{start}<a><b>中 &lt;&#65;</b><b/></a>".encode(), "a")
+    assert [found.text for found in element.findall("b")] == ["中 <A", None]
+
+
+def test_a_namespace_is_left_off():
+    element = read_xml(b'<a xmlns="http://doc.oss-cn-hangzhou.aliyuncs.com"><b>1</b></a>', "a")
+    assert element.findtext("b") == "1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<a>",
+        b"<b/>",
+        b"<a/><a/>",
+        b"text",
+        b"<a>\xff</a>",
+        b"<a>&b;</a>",
+        b"<a>\x00</a>",
+        f"{BOMB}<a>&c;</a>".encode(),
+        f"{BOMB}<a/>".encode(),
+        f"{FILE}<a>&b;</a>".encode(),
+        f'<?xml version="1.0"?>\n{BOMB}<a>&c;</a>'.encode(),
+        f'<?xml version="1.0" encoding="utf-16"?>{BOMB}<a>&c;</a>'.encode("utf-16"),
+        f'<?xml version="1.0" encoding="utf-7"?>{BOMB.replace("<", "+ADw-")}<a>&c;</a>'.encode(),
+    ],
+    ids=range(14),
+)
+def test_what_is_malformed_and_what_declares_entities_is_refused(body):
+    with pytest.raises(OSSError) as raised:
+        read_xml(body, "a")
+    assert (raised.value.status, raised.value.code) == (400, "MalformedXML")
+
+
+def test_a_document_is_written_and_escaped():
+    nodes = [("b", "<&>\x00中"), ("c", [("d", ""), ("d", "1")])]
+    body = write_xml("a", nodes)
+    text = "<a><b>&lt;&amp;&gt;\ufffd中</b><c><d></d><d>1</d></c></a>"
+    assert body.decode() == f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+    answer = xml_answer("a", nodes, [("X", "y")])
+    assert (answer.status, answer.body) == (200, body)
+    assert answer.headers == [("X", "y"), ("Content-Type", "application/xml")]
