@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -49,8 +52,45 @@ def test_the_pieces_join_as_shown(namespace: dict[str, Any]) -> None:
     assert client.post("/hooks/oss", body, headers=headers, expect_errors=True).status_int == 403
 
 
-def test_the_road_of_the_testing_part_runs(namespace: dict[str, Any]) -> None:
-    exec(BLOCKS[2], namespace)
+@pytest.fixture
+def project(tmp_path: Path, namespace: dict[str, Any]) -> Path:
+    """Make a project whose application is the first block; the variables that it needs are set."""
+    (tmp_path / "yourapp.py").write_text(BLOCKS[0], encoding="utf-8")
+    return tmp_path
+
+
+def run(*command: str, cwd: Path) -> str:
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def test_the_pytest_example_passes(project: Path) -> None:
+    (project / "test_uploads.py").write_text(BLOCKS[2], encoding="utf-8")
+    assert "2 passed" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
+
+
+def test_the_unittest_example_passes(project: Path) -> None:
+    (project / "test_uploads.py").write_text(BLOCKS[3], encoding="utf-8")
+    assert "Ran 1 test" in run(sys.executable, "-m", "unittest", "test_uploads", cwd=project)
+
+
+def test_the_node_example_runs_against_the_command(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    (command,) = re.findall(r"^    (python -m oss_wsgi.local .*?[^\\])$", README, re.MULTILINE | re.DOTALL)
+    arguments = shlex.split(command.replace("\\\n", " ").replace("127.0.0.1:8081", "127.0.0.1:0"))[1:]
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        (url,) = re.findall(r"http://127\.0\.0\.1:[0-9]+(?=,)", process.stdout.readline())
+        try:
+            block = re.findall(r"```js\n(.*?)```", README, re.DOTALL)[1].replace("http://127.0.0.1:8081", url)
+            (tmp_path / "upload.mjs").write_text(block, encoding="utf-8")
+            assert run(node, "upload.mjs", cwd=tmp_path) == "204 ...\n"
+        finally:
+            process.terminate()
+            process.communicate()
 
 
 def test_the_ini_file_joins_the_same(
@@ -69,7 +109,7 @@ def test_the_ini_file_joins_the_same(
 
 
 def test_there_are_no_other_blocks_of_code() -> None:
-    assert re.findall(r"```(\w+)\n", README) == ["python", "js", "ini", "python", "python"]
+    assert re.findall(r"```(\w+)\n", README) == ["python", "js", "ini", "python", "python", "python", "js"]
 
 
 @pytest.mark.parametrize(
