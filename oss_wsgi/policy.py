@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def content_length_range(minimum: int, maximum: int) -> Condition:
     return ["content-length-range", minimum, maximum]
 
 
+@functools.lru_cache(maxsize=8)  # many forms expire in one second
 def format_time(timestamp: int) -> str:
     """Write a Unix time in seconds as ISO 8601 in GMT: ``2014-12-01T12:00:00.000Z`` (P§3.1)."""
     return f"{datetime.fromtimestamp(timestamp, timezone.utc):%Y-%m-%dT%H:%M:%S}.000Z"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from .callback import CallbackParameters, TicketedCallback, body_template
 from .credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
@@ -13,52 +11,13 @@ from .exceptions import CredentialsError, GrantError, MalformedRequestError, Out
 from .grant import Grant
 from .media_type import essence, runs_in_browsers
 from .names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
-from .policy import PostPolicy, content_length_range, eq, exactly, one_of, starts_with
+from .policy_text import content_length_range, encode, eq, exactly, one_of, starts_with
+from .presigned_post import PresignedPost
 from .settings import Settings
 from .signer import v1, v4
 from .ticket import TicketBook
 
 _MAX_FILENAME = 4096
-
-
-@dataclass(frozen=True)
-class PresignedPost:
-    """A signed form: POST ``fields`` in their order, then the file as ``file``, to ``url`` before ``expire``.
-
-    ``expire`` is in Unix seconds; ``dir`` the prefix of the object's name; ``callback`` the field's text or "".
-    """
-
-    url: str
-    fields: dict[str, str] = field(repr=False)
-    expire: int
-    dir: str
-    access_key_id: str
-
-    def payload(self) -> dict[str, Any]:
-        """Give the members of the endpoint's JSON: for any client, the seed's (V1) and the current samples' (V4)."""
-        fields = self.fields
-        members: dict[str, Any] = {
-            "method": "POST",
-            "url": self.url,
-            "fields": fields,
-            "headers": {},
-            "expire": self.expire,
-            "accessid": self.access_key_id,
-            "host": self.url,
-            "policy": fields["policy"],
-            "signature": fields.get("Signature") or fields["x-oss-signature"],
-            "callback": fields.get("callback", ""),
-            "dir": self.dir,
-        }
-        if "x-oss-signature" in fields:
-            members |= {
-                "x_oss_signature_version": fields["x-oss-signature-version"],
-                "version": fields["x-oss-signature-version"],
-                "x_oss_credential": fields["x-oss-credential"],
-                "x_oss_date": fields["x-oss-date"],
-                "security_token": fields.get("x-oss-security-token", ""),
-            }
-        return members
 
 
 class PostPresigner:
@@ -82,6 +41,7 @@ class PostPresigner:
     ) -> None:
         bucket, self._url = settings.place()
         self._bucket = bucket
+        self._bucket_condition = exactly("bucket", bucket)
         self._settings = settings
         self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
         self._clock = clock
@@ -124,7 +84,7 @@ class PostPresigner:
 
         fields = {"key": prefix + FILENAME_VARIABLE if key is None else key, "policy": ""}
         pinned = self._identity(credentials, date)
-        conditions = [exactly("bucket", self._bucket)]
+        conditions = [self._bucket_condition]
         if key is None:
             conditions.append(starts_with("key", prefix))
         else:
@@ -138,11 +98,11 @@ class PostPresigner:
         if callback is not None:
             fields["callback"] = callback
             if settings.callback_required:
-                conditions.append(exactly("callback", callback))
+                conditions.append(f'{{"callback":"{callback}"}}')  # Base64 needs no escape
         conditions += [exactly(name, value) for name, value in pinned.items()]
         conditions.append(content_length_range(*sizes))
 
-        text = PostPolicy(expire, conditions).encode()
+        text = encode(expire, conditions)
         fields |= {"policy": text, **pinned, **self._signature(credentials, date[:8], text)}
         fields["success_action_status"] = "200"
         return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)

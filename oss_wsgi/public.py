@@ -22,7 +22,8 @@ from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload
 from .policy import PostPolicy
-from .presigner import PostPresigner, PresignedPost
+from .presigned_post import PresignedPost
+from .presigner import PostPresigner
 from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
 from .sdk_confirmation import SDKConfirmation

@@ -27,7 +27,8 @@ from oss_wsgi.exceptions import (
     UploadRequestError,
 )
 from oss_wsgi.grant import Grant
-from oss_wsgi.presigner import PostPresigner, PresignedPost
+from oss_wsgi.presigned_post import PresignedPost
+from oss_wsgi.presigner import PostPresigner
 from oss_wsgi.settings import Settings
 from oss_wsgi.ticket import UPLOAD_SECONDS, Ticket, TicketBook
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
 from ..grant import Grant
 from ..presigner import PostPresigner
-from ..responses import SECURITY_HEADERS, Headers, json_response, log_refusal, method_not_allowed, not_found, refuse
+from ..responses import SECURITY_HEADERS, Headers, json_bytes, log_refusal, method_not_allowed, not_found, refuse
 from .origin import foreign_origin
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class SignatureEndpoint:
             content_type=parameters.get("content_type") or None,
             size=None if size is None else _size(size),
         )
-        return json_response(environ, start_response, 200, form.payload())
+        return json_bytes(environ, start_response, 200, form.json())
 
     def _with_cors(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
         """Add the CORS headers to whatever is answered, refusals included (Fetch standard, CORS protocol)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 from datetime import datetime, timezone
 
@@ -11,6 +12,7 @@ _PRODUCT = "oss"
 _REQUEST = "aliyun_v4_request"
 
 
+@functools.lru_cache(maxsize=8)  # many forms are signed in one second
 def format_date(timestamp: int) -> str:
     """Write a Unix time in seconds as ``x-oss-date``: ``YYYYMMDDThhmmssZ``; the day is its first eight characters."""
     return f"{datetime.fromtimestamp(timestamp, timezone.utc):%Y%m%dT%H%M%SZ}"
