@@ -1,3 +1,4 @@
+import contextlib
 import threading
 
 import pytest
@@ -97,14 +98,29 @@ def test_a_header_that_is_not_understood_is_refused(header):
     assert caught.value.members == {"ArgumentName": "x-oss-local-fault", "ArgumentValue": header}
 
 
-def test_threads_take_each_fault_once():
+class Meeting(list):
+    """A list whose readers wait for each other, a moment."""
+
+    def __init__(self, items):
+        super().__init__(items)
+        self.barrier = threading.Barrier(2)
+
+    def __iter__(self):
+        items = list(super().__iter__())
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.barrier.wait(0.05)
+        return iter(items)
+
+
+def test_two_threads_cannot_take_one_fault():
     faults = Faults()
-    for _ in range(2000):
-        faults.add("slow_down")
+    faults.add("slow_down", times=2)
+    faults._pending = Meeting(faults._pending)
     taken = []
-    threads = [threading.Thread(target=lambda: taken.append(len(names(faults, "slow_down")))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: taken.append(faults.take("slow_down"))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(taken) == 2000
+    assert [fault.name for fault in taken] == ["slow_down", "slow_down"]
+    assert faults.take("slow_down") is None
