@@ -122,13 +122,16 @@ class CallbackRecorder:
         self._clock = clock
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "POST" and environ.get("HTTP_X_OSS_PUB_KEY_URL"):
+        # OSS says the length. What has none is not ours to read to its end.
+        if (
+            environ["REQUEST_METHOD"] == "POST"
+            and environ.get("HTTP_X_OSS_PUB_KEY_URL")
+            and "HTTP_TRANSFER_ENCODING" not in environ
+        ):
             try:
-                length = int(environ.get("CONTENT_LENGTH") or MAX_BODY_BYTES + 1)
-                if length <= MAX_BODY_BYTES:
-                    content = body(environ, MAX_BODY_BYTES)
-                    environ = {**environ, "wsgi.input": io.BytesIO(content)}
-                    self._keep(environ, content)
+                content = body(environ, MAX_BODY_BYTES)
+                environ = {**environ, "wsgi.input": io.BytesIO(content)}
+                self._keep(environ, content)
             except (CallbackError, ValueError, OSError) as error:
                 log.warning("a callback was not recorded: %s", error)
         return self._app(environ, start_response)

@@ -152,6 +152,18 @@ def test_what_is_too_large_is_passed_on_unread(tmp_path: Path, size: int) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_tells_no_length_is_passed_on_unread(tmp_path: Path) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [environ["wsgi.input"].read()]
+
+    chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "HTTP_X_OSS_PUB_KEY_URL": "x", "wsgi.input_terminated": True}
+    environ = {**webtest.TestRequest.blank("/cb", method="POST", body=b"a=b").environ, **chunked}
+    del environ["CONTENT_LENGTH"]
+    assert list(CallbackRecorder(app, tmp_path)(environ, lambda *_: None)) == [b"a=b"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_written_keeps_no_callback_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
