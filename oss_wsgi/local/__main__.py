@@ -70,6 +70,8 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
             access_key_secret=arguments.access_key_secret,
             directory=arguments.dir,
             cors_rules=rules,
+            strict=arguments.strict,
+            test_mode=arguments.test_mode,
         )
     except ValueError as error:
         raise CannotStartError(f"--bucket: {error}.") from error

@@ -53,4 +53,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="ORIGIN",
         help="origin whose pages may read the answers; '*' for any; may be repeated; default: none",
     )
+    made.add_argument("--strict", action="store_true", help="refuse form fields that the policy does not name")
+    made.add_argument("--test-mode", action="store_true", help="let forms ask for faults, by x-oss-local-fault: NAME")
     return made

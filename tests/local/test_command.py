@@ -176,3 +176,16 @@ def test_beyond_this_machine_it_warns():
     with running("--listen", "0.0.0.0:0") as said:
         assert "anyone who reaches it may read its objects" in said
         assert url_of(said)
+
+
+def test_forms_may_be_held_to_their_policy_and_may_ask_for_a_fault():
+    with running("--strict", "--test-mode") as said:
+        account = Account(*re.search(r"AccessKey ID (\S+), secret (\S+)\.\n", said).groups())
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(said, account)
+        with contextlib.closing(caught.value) as answer:
+            assert b"Extra input fields: key" in answer.read()
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(said, account, **{"x-oss-local-fault": "slow_down"})
+        with contextlib.closing(caught.value) as answer:
+            assert answer.code == 503
