@@ -143,9 +143,11 @@ class DirectUpload:
 
     def _say_if_led_astray(self, environ: WSGIEnvironment) -> None:
         """Log why a callback that was sent to our path will go to the application instead."""
-        callback = self._callback[1].encode("latin-1")
+        callback = self._callback[1]
+        if header(environ, "PATH_INFO").endswith(callback):
+            return
         target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
-        if target.endswith(callback) and not header(environ, "PATH_INFO").endswith(self._callback[1]):
+        if target.endswith(callback.encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
     def answers_at_once(self, method: str, path: str, headers: Mapping[str, str]) -> bool:

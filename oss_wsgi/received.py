@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ def authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) 
     Not usable are blanks, and what a server's configuration failed to expand: ``(null)``, ``$1``, ``%{...}``.
     The keys of ``trusted_keys`` come last.
     """
-    for key in (*AUTHORIZATION_KEYS, *trusted_keys):
+    for key in itertools.chain(AUTHORIZATION_KEYS, trusted_keys):
         value = environ.get(key)
         if isinstance(value, str) and is_usable(value):
             return key, value.strip(_BLANKS)

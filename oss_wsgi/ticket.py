@@ -146,7 +146,7 @@ class TicketBook:
             plain = secret.cipher(int.from_bytes(header[4:], "big")).decrypt(nonce, sealed[_SEALED], header)
         except InvalidTag:
             raise _altered() from None
-        bucket, key, prefix, low, high, types, expires, user, data = json.loads(plain)
+        bucket, key, prefix, low, high, types, expires, user, data = json.loads(plain.decode())
         accepted_until = expires + self._upload_seconds
         if self._clock() > accepted_until:
             raise UnverifiedError("ticket_expired", "the ticket's time is over")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 from urllib.parse import unquote_to_bytes
 
@@ -42,11 +43,7 @@ class CallbackVerifier:
         Raises UnverifiedError when it is wrong, KeyUnavailableError when nothing can be said.
         """
         signature = _decode(authorization, "authorization")
-        try:
-            url = _decode(pub_key_url, "pub_key_url").decode("ascii")
-        except UnicodeDecodeError:
-            raise UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url names no URL") from None
-        key = self._public_keys.get(url)
+        key = self._public_keys.get(_url(pub_key_url))
         if len(signature) != (key.key_size + 7) // 8:
             raise UnverifiedError("signature_wrong", "the signature has another length than the key")
         if not verify_rsa_md5(key, signature, string_to_sign(target, body)):
@@ -61,6 +58,14 @@ class CallbackVerifier:
         except VerificationError:
             return False
         return True
+
+
+@functools.lru_cache(maxsize=16)  # OSS sends one or two; what raises is not kept
+def _url(pub_key_url: str) -> str:
+    try:
+        return _decode(pub_key_url, "pub_key_url").decode("ascii")
+    except UnicodeDecodeError:
+        raise UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url names no URL") from None
 
 
 def _decode(text: str, what: str) -> bytes:

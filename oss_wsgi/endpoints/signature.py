@@ -6,12 +6,13 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
 from ..grant import Grant
 from ..presigner import PostPresigner
+from ..received import header
 from ..responses import SECURITY_HEADERS, Headers, json_bytes, log_refusal, method_not_allowed, not_found, refuse
+from ..urlencoded import pairs
 from .origin import foreign_origin
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _ALLOWED = "GET, HEAD, OPTIONS"
 _PARAMETERS = frozenset({"filename", "content_type", "size"})
 _MAX_PARAMETERS = 100
+_ANYTHING = Grant()
 _PREFLIGHT_SECONDS = "600"
 
 log = logging.getLogger(__name__)
@@ -104,7 +106,7 @@ class SignatureEndpoint:
             if not isinstance(grant, Grant):
                 return grant(environ, start_response)
         elif self._allow_anonymous:
-            grant = Grant()
+            grant = _ANYTHING
         else:
             hint = "nobody may upload yet: give DirectUpload an authorize callable, or set OSS_ALLOW_ANONYMOUS=on"
             return refuse(log, environ, start_response, 403, "anonymous", hint)
@@ -208,13 +210,12 @@ def _refusal(
 
 def _parameters(environ: WSGIEnvironment) -> dict[str, str]:
     try:
-        query = environ.get("QUERY_STRING") or ""
-        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+        given = pairs(header(environ, "QUERY_STRING"), _MAX_PARAMETERS)
     except ValueError:
         hint = f"The query must be percent-encoded UTF-8, with {_MAX_PARAMETERS} parameters at the most."
         raise MalformedRequestError("query_malformed", hint) from None
     parameters: dict[str, str] = {}
-    for name, value in pairs:
+    for name, value in given:
         if name in _PARAMETERS:
             if name in parameters:
                 raise MalformedRequestError(f"{name}_malformed", f"The {name} must come once.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..callback_url import problems as problems_of
@@ -122,9 +121,8 @@ class CallbackGuard:
             return upload
         ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
         ticket.check(upload)
-        return replace(
-            upload, user=ticket.user, data=ticket.data, ticket_id=ticket.id, ticket_until=ticket.accepted_until
-        )
+        upload.believe(ticket)
+        return upload
 
     def _matching_target(self, target: bytes, body: bytes, *, authorization: str, pub_key_url: str) -> bytes:
         """Give the target that the signature fits: the one received, or that of a configured callback URL."""
