@@ -72,7 +72,7 @@ def test_who_does_not_use_it_waits_for_nothing(pytester: pytest.Pytester) -> Non
             assert not {"webob", "waitress", "cryptography", "multipart"} & sys.modules.keys()
         """
     )
-    pytester.runpytest_subprocess("-p", "no:socket").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
 def test_without_the_extra_a_fixture_says_what_is_missing(pytester: pytest.Pytester) -> None:
