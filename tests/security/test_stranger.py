@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 from oss_wsgi.testing import CallbackSigner, callback_body
 
 from .attacks import CALLBACK, OSS, VALUES, Site, refused
+from .processes import RecordingSite, new_report
 
 STRANGER = CallbackSigner(url="https://evil.example/key.pem")
 CAPTURES = json.loads((Path(__file__).parent.parent / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
@@ -21,6 +25,12 @@ OSS_URL = "http://gosspublic.alicdn.com/callback_pub_key_v1.pem"
 
 def encoded(url: str) -> str:
     return base64.b64encode(url.encode()).decode()
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordingSite]:
+    with RecordingSite(tmp_path_factory.mktemp("recording")) as site:
+        yield site
 
 
 def good_report(site: Site) -> bytes:
@@ -158,3 +168,46 @@ def test_without_authorize_nobody_gets_a_signature_and_no_secret_is_shown(caplog
         shown = answer.text + str(answer.headers) + caplog.text
         assert VALUES["access_key_secret"] not in shown
         assert VALUES["ticket_secret"][0] not in shown
+
+
+def conversation(port: int, sent: bytes) -> bytes:
+    """Send bytes to a server, say that no more come, and read all that it answers."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "Content-Length: {more}\r\nContent-Length: {length}\r\n\r\n{body}",
+        "Content-Length: {length}\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{body}",
+        "Content-Length: {length}\r\nTransfer-Encoding: identity, chunked\r\n\r\n{body}",
+        "Content-Length: +{length}\r\n\r\n{body}",
+        "Content-Length : {length}\r\n\r\n{body}",
+        "Content-Length: {length}\r\n\r\n{half}",
+        "Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{half}\r\n0\r\n\r\n",
+        "Transfer-Encoding: xchunked\r\n\r\n{body}",
+        "\r\n{body}",
+    ],
+)
+def test_no_framing_over_a_socket_smuggles_a_report_past_the_signature(framing: str, recording: RecordingSite) -> None:
+    """What is signed is another body, of another size: it must be heard in no framing, and no answer may be a 500."""
+    body = new_report(recording.port).decode()
+    signed = OSS.headers(CALLBACK, body.replace("size=6", "size=5").encode())
+    head = f"POST {CALLBACK} HTTP/1.1\r\nHost: a\r\n" + "".join(f"{n}: {v}\r\n" for n, v in signed.items())
+    rest = framing.format(length=len(body), more=len(body) + 1, body=body, half=body[: len(body) // 2])
+    answers = conversation(recording.port, (head + rest).encode())
+    statuses = set(re.findall(rb"HTTP/1\.[01] ([0-9]{3})", answers))
+    assert statuses <= {b"400", b"403", b"404", b"411", b"501"}, answers
+    assert recording.runs() == {}
+
+
+def test_a_chunked_report_whose_signature_is_true_is_heard(recording: RecordingSite) -> None:
+    body = new_report(recording.port)
+    headers = {**OSS.headers(CALLBACK, body), "Transfer-Encoding": "chunked"}
+    head = f"POST {CALLBACK} HTTP/1.1\r\nHost: a\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items())
+    answer = conversation(recording.port, f"{head}\r\n{len(body):x}\r\n{body.decode()}\r\n0\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert len(recording.runs()) == 1
