@@ -181,6 +181,8 @@ def conversation(port: int, sent: bytes) -> bytes:
 @pytest.mark.parametrize(
     "framing",
     [
+        "Content-Length: {length}\r\n\r\n{body}",
+        "Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n",
         "Content-Length: {more}\r\nContent-Length: {length}\r\n\r\n{body}",
         "Content-Length: {length}\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{body}",
         "Content-Length: {length}\r\nTransfer-Encoding: identity, chunked\r\n\r\n{body}",
