@@ -27,6 +27,7 @@ from .cors import CORS, CORSRule
 from .errors import OSSError
 from .faults import HEADER, ConnectionDroppedError, Faults
 from .index_page import asks_for_page, index_page
+from .indexed_storage import directory_storage
 from .keys import CallbackKey
 from .post_object import PostObject
 from .request import Request, Service
@@ -52,6 +53,7 @@ class LocalOSS:
     :param security_token: when given, forms and signed requests must carry exactly this token.
     :param security_token_expires: Unix seconds; after that the token is refused.
     :param directory: where objects are kept; without it a folder that close() removes.
+    :param storage: keeps the objects in place of `directory`, and is the caller's to close.
     :param url: the base URL as clients see it; a server sets it when it has bound its port.
     :param key_bits: of the key that signs callbacks; OSS's own has 512.
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
@@ -74,6 +76,7 @@ class LocalOSS:
         security_token: str | None = None,
         security_token_expires: float | None = None,
         directory: str | Path | None = None,
+        storage: Storage | None = None,
         url: str = "http://127.0.0.1:8081",
         cors_rules: Sequence[CORSRule] = (),
         key_bits: int = 2048,
@@ -93,14 +96,18 @@ class LocalOSS:
         self.access_key_id = access_key_id or f"LOCAL{secrets.token_hex(10)}"
         self.access_key_secret = access_key_secret or secrets.token_urlsafe(24)
         self.url = url
-        self.directory = Path(directory or tempfile.mkdtemp(prefix="local-oss-"))
-        self._remove = None if directory else weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
+        self.directory = Path(directory or ("" if storage else tempfile.mkdtemp(prefix="local-oss-")))
         self._clock = clock
         self._cors = CORS(cors_rules, always_allowed=[HEADER] if test_mode else [])
         self._faults = Faults()
         key = CallbackKey.generate(key_bits)
         self.public_key_pem = key.public_pem
-        self._storage = Storage(self.directory / bucket)
+        self.storage = directory_storage(self.directory) if storage is None else storage
+        self.storage.create_bucket(bucket, now=clock())
+        remove = not (directory or storage)
+        self._close = weakref.finalize(
+            self, _close, None if storage else self.storage, self.directory if remove else None
+        )
         self._account = Account(self.access_key_id, self.access_key_secret, security_token, security_token_expires)
         sender = CallbackSender(
             key,
@@ -113,7 +120,7 @@ class LocalOSS:
             bucket=bucket,
             region=region,
             account=self._account,
-            storage=self._storage,
+            storage=self.storage.bucket(bucket),
             sender=sender,
             clock=clock,
             allow_private_callback=allow_private_callback,
@@ -123,7 +130,7 @@ class LocalOSS:
             faults=self._faults,
             test_mode=test_mode,
         )
-        self._service = Service(region, self._storage, sender, post_object, clock)
+        self._service = Service(region, self.storage, sender, post_object, clock)
 
     @property
     def host(self) -> str:
@@ -150,8 +157,7 @@ class LocalOSS:
         self._faults.clear()
 
     def close(self) -> None:
-        if self._remove:
-            self._remove()
+        self._close()
 
     def __enter__(self) -> LocalOSS:
         return self
@@ -205,11 +211,7 @@ class LocalOSS:
         if address == Address(PUBLIC_KEY_PATH, "") and method in ("GET", "HEAD"):
             return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
         if method in ("GET", "HEAD") and asks_for_page(environ, address):
-            return index_page({self.bucket: self._storage})
-        if address.bucket not in (None, self.bucket):
-            raise _no_such_bucket(address.bucket)
-        if method in ("GET", "HEAD") and asks_for_page(environ, address):
-            return index_page({self.bucket: self._storage})
+            return index_page(self.storage.buckets())
         request = Request(
             environ=environ,
             address=address,
@@ -223,5 +225,8 @@ class LocalOSS:
         return find_operation(request).handle(request)
 
 
-def _no_such_bucket(bucket: Any) -> OSSError:
-    return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=bucket)
+def _close(storage: Storage | None, directory: Path | None) -> None:
+    if storage:
+        storage.close()
+    if directory:
+        shutil.rmtree(directory, ignore_errors=True)

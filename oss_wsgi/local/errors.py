@@ -50,3 +50,7 @@ def invalid_policy(message: str, ec: str = "") -> OSSError:
 def malformed_post(ec: str = "0006-00000104") -> OSSError:
     message = "The body of your POST request is not well-formed multipart/form-data."
     return OSSError(400, "MalformedPOSTRequest", message, ec)
+
+
+def no_such_bucket(name: str) -> OSSError:
+    return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=name)

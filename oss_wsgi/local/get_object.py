@@ -39,7 +39,7 @@ class FileRange:
 
 def get_object(request: Request) -> Answer:
     environ = request.environ
-    found = request.service.storage.open(request.key)
+    found = request.storage.open(request.key)
     if found is None:
         raise OSSError(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=request.key)
     stored, file = found

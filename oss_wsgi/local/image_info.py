@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 import imagesize
 
@@ -25,13 +25,13 @@ class ImageInfo:
     format: str
 
 
-def read_image_info(path: Path) -> ImageInfo | None:
+def read_image_info(file: BinaryIO) -> ImageInfo | None:
     """None for what is no picture. The first bytes decide, not the content type, which the browser chose."""
-    with path.open("rb") as file:
-        head = file.read(32)
+    head = file.read(32)
     kind = "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
     kind = kind or next((kind for signature, kind in SIGNATURES.items() if head.startswith(signature)), None)
     if kind is None:
         return None
-    width, height = imagesize.get(path, exif_rotation=False)
+    file.seek(0)
+    width, height = imagesize.get(file, exif_rotation=False)
     return ImageInfo(width, height, kind) if width > 0 and height > 0 else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 from urllib.parse import quote
 
 from .address import Address
 from .answer import Answer, xml_text
-from .storage import Storage, StoredObject
+from .storage import Bucket, StoredObject
 
 #: Of each bucket, the newest; a page of all would take long to read, here and there.
 SHOWN = 200
@@ -65,9 +65,9 @@ def asks_for_page(environ: Mapping[str, Any], address: Address) -> bool:
     )
 
 
-def index_page(buckets: Mapping[str, Storage]) -> Answer:
+def index_page(buckets: Iterable[Bucket]) -> Answer:
     """List what the buckets hold; what a key says is text from a stranger, and is escaped."""
-    parts = "\n".join(part for name, storage in buckets.items() for part in _bucket(name, storage))
+    parts = "\n".join(part for bucket in buckets for part in _bucket(bucket))
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -86,9 +86,9 @@ def index_page(buckets: Mapping[str, Storage]) -> Answer:
     return Answer(200, list(_HEADERS), page.encode())
 
 
-def _bucket(name: str, storage: Storage) -> Iterator[str]:
-    newest, count = storage.newest(SHOWN)
-    yield f"<h2>{_text(name)}</h2>"
+def _bucket(bucket: Bucket) -> Iterator[str]:
+    newest, count = bucket.newest(SHOWN)
+    yield f"<h2>{_text(bucket.name)}</h2>"
     if not newest:
         yield "<p>No objects yet.</p>"
         return
@@ -98,7 +98,7 @@ def _bucket(name: str, storage: Storage) -> Iterator[str]:
     yield '<thead><tr><th>Name<th class="size">Size<th>Type<th>Stored</tr></thead>'
     yield "<tbody>"
     for stored in newest:
-        yield _row(name, stored)
+        yield _row(bucket.name, stored)
     yield "</tbody>"
     yield "</table>"
 

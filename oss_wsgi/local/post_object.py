@@ -23,7 +23,7 @@ from .object_headers import content_type, forbids_overwrite, object_headers, red
 from .policy_check import check_policy, size_range, too_large, too_small
 from .policy_document import parse_policy
 from .signature_check import Account, check_signature
-from .storage import Storage, StoredObject
+from .storage import Bucket, Incoming, StoredObject
 
 MAX_KEY_SIZE = 1023
 
@@ -33,7 +33,7 @@ class PostObject:
     bucket: str
     region: str
     account: Account
-    storage: Storage
+    storage: Bucket
     sender: CallbackSender
     clock: Callable[[], float]
     allow_private_callback: bool
@@ -82,7 +82,7 @@ class PostObject:
             if dropped and not dropped.details["stored"]:
                 raise ConnectionDroppedError
             # Once committed, the content is another upload's to replace.
-            image = read_image_info(incoming.path) if callback else None
+            image = _image_info(incoming) if callback else None
             stored = incoming.commit(key, kind, headers, now=self.clock(), forbid_overwrite=forbid_overwrite)
         try:
             if callback:
@@ -132,6 +132,11 @@ class PostObject:
             failure.headers = stored.checksum_headers
             raise failure from None
         return Answer(200, [*stored.checksum_headers, ("Content-Type", "application/json")], body)
+
+
+def _image_info(incoming: Incoming) -> ImageInfo | None:
+    with incoming.open() as content:
+        return read_image_info(content)
 
 
 def _object_key(key: str, filename: str) -> str:

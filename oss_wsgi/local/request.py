@@ -12,7 +12,7 @@ from .address import Address
 from .callback_sender import CallbackSender
 from .post_object import PostObject
 from .signed_request import read_headers
-from .storage import Storage
+from .storage import Bucket, Storage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -49,6 +49,10 @@ class Request:
     @property
     def bucket(self) -> str:
         return self.address.bucket or ""
+
+    @cached_property
+    def storage(self) -> Bucket:
+        return self.service.storage.bucket(self.bucket)
 
     @property
     def key(self) -> str:

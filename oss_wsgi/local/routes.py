@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .answer import Answer
 from .errors import OSSError, access_denied
@@ -20,7 +20,8 @@ class Operation:
 
 
 def post_object(request: Request) -> Answer:
-    return request.service.post_object(
+    post_object = replace(request.service.post_object, bucket=request.bucket, storage=request.storage)
+    return post_object(
         request.environ,
         request_id=request.id,
         host=f"{request.url}/{request.bucket}",
@@ -52,6 +53,8 @@ def find_operation(request: Request) -> Operation:
     """Raises OSSError: there is none, or a signature is wanted for it."""
     kind = resource_type(request)
     offered = TABLE.get((kind, request.method))
+    if kind != "Service" and not (kind == "Bucket" and request.method == "PUT"):
+        _ = request.storage  # a bucket that does not exist is said before anything else
     if not offered:
         if request.method in ("GET", "HEAD") and not request.signed:
             raise _anonymous()

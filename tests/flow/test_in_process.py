@@ -11,6 +11,7 @@ import pytest
 import webtest
 
 from oss_wsgi import Grant, Upload
+from oss_wsgi.local.indexed_bucket import IndexedBucket
 from oss_wsgi.testing import FrozenClock, multipart
 
 from .linted_road import LintedRoad
@@ -239,17 +240,18 @@ def test_every_request_in_process_keeps_to_pep_3333(version: str) -> None:
         assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}).json == {"Status": "Ok"}
 
 
-def test_an_object_that_another_upload_replaces_at_once_is_reported_as_it_was(version: str) -> None:
+def test_an_object_that_another_upload_replaces_at_once_is_reported_as_it_was(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard: list[Upload] = []
     with LintedRoad(legacy, {"signature_version": version}, on_upload=heard.append) as road:
-        storage = road.local_oss._storage
-        add = storage.add
+        add = IndexedBucket.add
 
         def add_and_be_replaced(*stored: Any, **options: Any) -> None:
-            storage.add = add
+            monkeypatch.setattr(IndexedBucket, "add", add)
             add(*stored, **options)
             assert road.upload("same.png", png(3, 2), exact=False).status_int == 200
 
-        storage.add = add_and_be_replaced
+        monkeypatch.setattr(IndexedBucket, "add", add_and_be_replaced)
         assert road.upload("same.png", png(7, 5), exact=False).status_int == 200
         assert [(upload.image_width, upload.image_height) for upload in heard] == [(3, 2), (7, 5)]

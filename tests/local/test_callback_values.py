@@ -2,26 +2,30 @@ import pytest
 
 from oss_wsgi.local.callback_values import callback_values
 from oss_wsgi.local.image_info import read_image_info
-from oss_wsgi.local.storage import Storage
+from oss_wsgi.local.indexed_storage import memory_storage
 from oss_wsgi.local.substitution import NAMES
 
 from .test_image_info import png
 
 
 @pytest.fixture
-def values(tmp_path):
-    storage = Storage(tmp_path / "examplebucket")
+def values():
+    storage = memory_storage()
+    storage.create_bucket("examplebucket", now=0.0)
+    bucket = storage.bucket("examplebucket")
 
     def make(content, **fields):
-        with storage.incoming() as incoming:
+        with bucket.incoming() as incoming:
             incoming.write(content)
+            with incoming.open() as file:
+                image = read_image_info(file)
             stored = incoming.commit("user/a", "image/png", {}, now=0.0)
-        image = read_image_info(storage.path(stored))
         return callback_values(
             stored, image, fields, bucket="examplebucket", client_ip="192.0.2.1", request_id="674EF4EC0000000000000001"
         )
 
-    return make
+    yield make
+    storage.close()
 
 
 def test_every_variable_has_its_value(values):

@@ -43,6 +43,11 @@ def tiff(width, height):
     return b"II*\x00" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0)
 
 
+def read(path):
+    with path.open("rb") as file:
+        return read_image_info(file)
+
+
 @pytest.mark.parametrize(
     ("content", "kind"),
     [(png, "png"), (jpeg, "jpg"), (gif, "gif"), (bmp, "bmp"), (webp, "webp"), (tiff, "tiff")],
@@ -51,13 +56,13 @@ def tiff(width, height):
 def test_a_picture_has_its_size_and_format(tmp_path, content, kind):
     path = tmp_path / "picture"
     path.write_bytes(content(200, 278))
-    assert read_image_info(path) == ImageInfo(200, 278, kind)
+    assert read(path) == ImageInfo(200, 278, kind)
 
 
 def test_a_turned_photograph_keeps_the_pixels_of_the_file(tmp_path):
     path = tmp_path / "photograph"
     path.write_bytes(jpeg(200, 278, orientation=6))
-    assert read_image_info(path) == ImageInfo(200, 278, "jpg")
+    assert read(path) == ImageInfo(200, 278, "jpg")
 
 
 @pytest.mark.parametrize(
@@ -77,4 +82,4 @@ def test_a_turned_photograph_keeps_the_pixels_of_the_file(tmp_path):
 def test_what_is_no_whole_picture_has_none(tmp_path, content):
     path = tmp_path / "file.png"
     path.write_bytes(content)
-    assert read_image_info(path) is None
+    assert read(path) is None

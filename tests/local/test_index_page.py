@@ -1,5 +1,4 @@
 import hashlib
-import os
 import re
 from base64 import b64encode
 
@@ -7,9 +6,8 @@ import pytest
 from webtest import TestApp
 
 from oss_wsgi.local import index_page
-from oss_wsgi.local.storage import Storage
 
-from .form_client import NOW, form, policy, post, sign_v1
+from .form_client import form, policy, post, sign_v1
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -102,20 +100,6 @@ def test_head_has_the_same_headers_and_no_body(app):
     response = app.head("/", headers=BROWSER)
     assert response.body == b""
     assert response.content_length == len(page(app).body)
-
-
-def test_newest_gives_up_to_so_many_objects_and_how_many_there_are(tmp_path):
-    storage = Storage(tmp_path)
-    assert storage.newest(2) == ([], 0)
-    for moment, key in enumerate("abc"):
-        with storage.incoming() as incoming:
-            incoming.commit(key, "text/plain", {}, now=NOW)
-        for record in (tmp_path / ".records").iterdir():
-            if f'"key": "{key}"' in record.read_text():
-                os.utime(record, (NOW - moment, NOW - moment))
-    newest, count = storage.newest(2)
-    assert [stored.key for stored in newest] == ["a", "b"]
-    assert count == 3
 
 
 def test_it_stands_under_a_mount_too(oss, upload):

@@ -19,10 +19,15 @@ def code(response):
 
 def stored(oss):
     """The keys and contents of the whole bucket."""
-    bucket = oss.directory / "examplebucket"
-    assert list((bucket / ".incoming").iterdir()) == []
-    records = [json.loads(record.read_text()) for record in (bucket / ".records").iterdir()]
-    return {record["key"]: (bucket / record["file"]).read_bytes() for record in records}
+    assert [path.name for path in (oss.directory / ".incoming").rglob("*") if path.is_file()] == [".starting", ".owner"]
+    bucket = oss.storage.bucket("examplebucket")
+    assert len(list((oss.directory / "examplebucket").glob("*"))) == len(bucket.page()[0])
+    return {entry.key: content(bucket, entry.key) for entry in bucket.page()[0]}
+
+
+def content(bucket, key):
+    with bucket.open(key)[1] as file:
+        return file.read()
 
 
 @pytest.fixture(params=["v1", "v4"])

@@ -114,8 +114,7 @@ def post_form(
 
 def stored(road: Road) -> list[str]:
     """Name all objects that the local OSS holds."""
-    records = (road.local_oss.directory / road.local_oss.bucket / ".records").iterdir()
-    return sorted(json.loads(record.read_text("utf-8"))["key"] for record in records)
+    return [entry.key for entry in road.local_oss.storage.bucket(road.local_oss.bucket).page()[0]]
 
 
 def headers_of(road: Road, key: str) -> dict[str, str]:

@@ -1,0 +1,246 @@
+"""What every storage of the local OSS must keep: run by the tests of each, ours and yours.
+
+class TestMyStorage(StorageContract):
+    def make_storage(self) -> MyStorage:
+        return MyStorage()
+"""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import pytest
+
+from ..local.errors import OSSError
+from ..local.storage import Bucket, Storage
+from ..local.stored_object import CommonPrefix, StoredObject
+from .multipart_contract import NOW, MultipartContract, content, put
+
+__all__ = ["NOW", "STRANGE_KEYS", "StorageContract", "content", "put"]
+
+#: CRC-64 of OSS, from its documentation and from the catalogue of such sums
+CHECKSUMS = ((b"hi oss", 8707180448768400016), (b"123456789", 11051210869376104954), (b"", 0))
+STRANGE_KEYS = (
+    "../../etc/passwd",
+    "..",
+    ".index.sqlite3",
+    "a/../../b",
+    "a\\..\\b",
+    "a\x00b",
+    "a\nb",
+    "~root",
+    "CON",
+    "名" * 341,
+    "a" * 1023,
+    "a." + "b" * 1021,
+    "a/",
+    "a//",
+    "A",
+    "a",
+    "😀" * 255 + "abc",
+    "e\u0301",
+    "é",
+    "a?b",
+    "a*b",
+    "%",
+    "\uffff",
+)
+
+
+class StorageContract(MultipartContract):
+    """Inherit from it in a class that pytest collects, and give ``make_storage``."""
+
+    __test__: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        cls.__test__ = True
+
+    @pytest.mark.parametrize(("text", "crc64"), CHECKSUMS)
+    def test_md5_and_crc64_are_made_while_writing(self, bucket: Bucket, text: bytes, crc64: int) -> None:
+        with bucket.incoming() as incoming:
+            for byte in text:
+                incoming.write(bytes([byte]))
+            stored = incoming.commit("a", "text/plain", {}, now=NOW)
+        assert (stored.crc64, stored.size) == (crc64, len(text))
+        assert stored.etag == hashlib.md5(text, usedforsecurity=False).hexdigest().upper()
+
+    def test_an_object_comes_back_as_it_was_put(self, bucket: Bucket) -> None:
+        stored = put(bucket, "a/中.txt")
+        assert (stored.key, stored.content_type, stored.last_modified) == ("a/中.txt", "text/plain", NOW)
+        assert bucket.get("a/中.txt") == stored
+        found = bucket.open("a/中.txt")
+        assert found is not None
+        with found[1] as file:
+            assert found[0] == stored
+            assert file.seek(3) == 3
+            assert file.read() == b"oss"
+
+    def test_what_nobody_put_is_not_there(self, bucket: Bucket) -> None:
+        assert bucket.get("a") is None
+        assert bucket.open("a") is None
+        assert bucket.delete("a") is False
+
+    def test_keys_are_kept_as_they_are(self, bucket: Bucket) -> None:
+        for key in STRANGE_KEYS:
+            put(bucket, key, key.encode())
+        assert [content(bucket, key) for key in STRANGE_KEYS] == [key.encode() for key in STRANGE_KEYS]
+        listed = [entry.key for entry in bucket.page()[0]]
+        assert listed == sorted(STRANGE_KEYS, key=str.encode)
+
+    def test_a_new_object_replaces_the_old(self, bucket: Bucket) -> None:
+        put(bucket, "a", b"old")
+        put(bucket, "a", b"new")
+        assert content(bucket, "a") == b"new"
+        assert len(bucket.page()[0]) == 1
+
+    def test_forbid_overwrite_keeps_the_first(self, bucket: Bucket) -> None:
+        put(bucket, "a", b"first", forbid_overwrite=True)
+        with pytest.raises(OSSError) as caught:
+            put(bucket, "a", b"second", forbid_overwrite=True)
+        assert (caught.value.status, caught.value.code) == (409, "FileAlreadyExists")
+        assert content(bucket, "a") == b"first"
+
+    def test_of_many_who_may_not_overwrite_one_wins(self, bucket: Bucket) -> None:
+        def attempt(number: int) -> int:
+            try:
+                put(bucket, "a", b"%d" % number, forbid_overwrite=True)
+            except OSSError:
+                return -1
+            return number
+
+        with ThreadPoolExecutor(8) as threads:
+            winners = [number for number in threads.map(attempt, range(24)) if number >= 0]
+        assert len(winners) == 1
+        assert content(bucket, "a") == b"%d" % winners[0]
+
+    def test_an_open_object_outlives_its_replacement_and_its_deletion(self, bucket: Bucket) -> None:
+        put(bucket, "a", b"old")
+        found = bucket.open("a")
+        assert found is not None
+        put(bucket, "a", b"new")
+        bucket.delete("a")
+        with found[1] as file:
+            assert file.read() == b"old"
+
+    def test_an_upload_without_a_commit_leaves_nothing(self, bucket: Bucket) -> None:
+        put(bucket, "a", b"old")
+        with bucket.incoming() as incoming:
+            incoming.write(b"half")
+        assert [entry.key for entry in bucket.page()[0]] == ["a"]
+
+    def test_an_upload_can_be_read_before_it_is_committed(self, bucket: Bucket) -> None:
+        with bucket.incoming() as incoming:
+            incoming.write(b"hi ")
+            incoming.write(b"oss")
+            with incoming.open() as file:
+                assert file.read() == b"hi oss"
+            assert incoming.commit("a", "text/plain", {}, now=NOW).size == 6
+        assert content(bucket, "a") == b"hi oss"
+
+    def test_a_copy_has_the_content_and_the_checksums(self, bucket: Bucket) -> None:
+        put(bucket, "a", b"hi oss" * 100)
+        found = bucket.open("a")
+        assert found is not None
+        with found[1] as file, bucket.incoming() as incoming:
+            incoming.copy(found[0], file)
+            copied = incoming.commit("b", "image/png", {}, now=NOW + 1)
+        assert (copied.md5, copied.crc64, copied.size) == (found[0].md5, found[0].crc64, 600)
+        assert (copied.content_type, copied.headers) == ("image/png", {})
+        assert content(bucket, "b") == b"hi oss" * 100
+
+    def test_a_deleted_object_is_gone(self, bucket: Bucket) -> None:
+        put(bucket, "a")
+        assert bucket.delete("a") is True
+        assert bucket.get("a") is None
+        assert bucket.page() == ([], False)
+
+    def test_pages_follow_each_other_without_a_gap(self, bucket: Bucket) -> None:
+        keys = [f"a/{number:02}" for number in range(25)]
+        for key in keys:
+            put(bucket, key)
+        found: list[str] = []
+        more = True
+        while more:
+            page, more = bucket.page(after=found[-1] if found else "", limit=10)
+            assert len(page) <= 10
+            found += [entry.key for entry in page]
+        assert found == keys
+
+    def test_a_page_that_is_just_full_is_the_last(self, bucket: Bucket) -> None:
+        for key in "abc":
+            put(bucket, key)
+        assert [bucket.page(limit=limit)[1] for limit in (2, 3, 4)] == [True, False, False]
+
+    def test_a_prefix_is_text_and_no_folder(self, bucket: Bucket) -> None:
+        for key in ("a", "ab", "a/b", "b", "中a", "中"):
+            put(bucket, key)
+        assert [entry.key for entry in bucket.page(prefix="a")[0]] == ["a", "a/b", "ab"]
+        assert [entry.key for entry in bucket.page(prefix="中")[0]] == ["中", "中a"]
+        assert bucket.page(prefix="x") == ([], False)
+
+    def test_a_delimiter_folds_what_goes_on_after_it(self, bucket: Bucket) -> None:
+        for key in ("a", "a/1", "a/2", "b/1", "c", "d/e/1"):
+            put(bucket, key)
+        names = ["a", CommonPrefix("a/"), CommonPrefix("b/"), "c", CommonPrefix("d/")]
+        assert [self._name(entry) for entry in bucket.page(delimiter="/")[0]] == names
+        assert [self._name(entry) for entry in bucket.page(prefix="a/", delimiter="/")[0]] == ["a/1", "a/2"]
+        assert bucket.page(prefix="d/", delimiter="/")[0] == [CommonPrefix("d/e/")]
+        found = []
+        after = ""
+        for _ in names:
+            (entry,), _ = bucket.page(delimiter="/", after=after, limit=1)
+            found.append(self._name(entry))
+            after = entry.key
+        assert found == names
+        assert bucket.page(delimiter="/", after=after) == ([], False)
+
+    def test_the_newest_come_first_and_all_are_counted(self, bucket: Bucket) -> None:
+        for moment, key in enumerate("abc"):
+            with bucket.incoming() as incoming:
+                incoming.commit(key, "text/plain", {}, now=NOW - moment)
+        newest, count = bucket.newest(2)
+        assert ([stored.key for stored in newest], count) == (["a", "b"], 3)
+
+    def test_buckets_are_apart(self, storage: Storage) -> None:
+        assert storage.create_bucket("two", now=NOW) is True
+        assert storage.create_bucket("one", now=NOW + 1) is True
+        assert storage.create_bucket("two", now=NOW + 2) is False
+        assert [(bucket.name, bucket.created) for bucket in storage.buckets()] == [("one", NOW + 1), ("two", NOW)]
+        put(storage.bucket("one"), "a")
+        assert storage.bucket("two").get("a") is None
+        assert storage.bucket("two").page() == ([], False)
+
+    def test_only_an_empty_bucket_is_deleted(self, storage: Storage, bucket: Bucket) -> None:
+        put(bucket, "a")
+        with pytest.raises(OSSError, match="BucketNotEmpty") as caught:
+            storage.delete_bucket("examplebucket")
+        assert caught.value.status == 409
+        bucket.delete("a")
+        upload = bucket.begin("a", "text/plain", {}, now=NOW)
+        with pytest.raises(OSSError, match="BucketNotEmpty"):
+            storage.delete_bucket("examplebucket")
+        bucket.abort(upload)
+        storage.delete_bucket("examplebucket")
+        assert list(storage.buckets()) == []
+        for ask in (storage.bucket, storage.delete_bucket):
+            with pytest.raises(OSSError, match="NoSuchBucket"):
+                ask("examplebucket")
+
+    def test_nothing_comes_into_a_bucket_that_was_deleted(self, storage: Storage, bucket: Bucket) -> None:
+        storage.delete_bucket("examplebucket")
+        with pytest.raises(OSSError, match="NoSuchBucket"):
+            put(bucket, "a")
+        with pytest.raises(OSSError, match="NoSuchBucket"):
+            bucket.begin("a", "text/plain", {}, now=NOW)
+
+    def test_settings_are_changed_one_by_one(self, storage: Storage, bucket: Bucket) -> None:
+        assert bucket.settings == {}
+        bucket.change({"acl": "private", "cors": "[]"})
+        storage.bucket("examplebucket").change({"acl": "public-read", "cors": None})
+        assert storage.bucket("examplebucket").settings == {"acl": "public-read"}
+
+    @staticmethod
+    def _name(entry: StoredObject | CommonPrefix) -> str | CommonPrefix:
+        return entry if isinstance(entry, CommonPrefix) else entry.key

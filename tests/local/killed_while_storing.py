@@ -1,0 +1,124 @@
+"""Stores objects in processes that are killed, each one step later than the one before.
+
+    python -m tests.local.killed_while_storing FOLDER started|running
+
+A step is a statement of SQLite's or a file opened, moved or removed. For each process one line of JSON: the step, the
+states that others then found, and the files that were left beside those of the objects. The other storage is opened
+afterwards, or has been running with the same folder all the time. Ends with the first process that nobody killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from oss_wsgi.local.indexed_storage import IndexedStorage, directory_storage
+from oss_wsgi.local.storage import Bucket
+from oss_wsgi.testing.storage_contract import NOW, content, put
+
+AUDITED = {"os.rename", "os.remove", "open"}
+
+
+class Steps:
+    def __init__(self, last: int, log: Path) -> None:
+        self.left = last
+        self.log = os.open(log, os.O_WRONLY | os.O_CREAT)
+
+    def __call__(self, name: str) -> None:
+        self.left -= 1
+        if not self.left:
+            os.write(self.log, name.encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def audit(self, event: str, arguments: Any) -> None:
+        if event in AUDITED:
+            self(f"{event} {arguments[0]}")
+
+
+def prepare(directory: Path) -> IndexedStorage:
+    storage = directory_storage(directory)
+    storage.create_bucket("examplebucket", now=NOW)
+    bucket = storage.bucket("examplebucket")
+    put(bucket, "a", b"old")
+    put(bucket, "b", b"old")
+    put_part(bucket, bucket.begin("c", "text/plain", {}, now=NOW).id, b"old")
+    return storage
+
+
+def put_part(bucket: Bucket, upload_id: str, piece: bytes) -> None:
+    with bucket.incoming() as incoming:
+        incoming.write(piece)
+        incoming.commit_part(bucket.upload("c", upload_id), 1, now=NOW)
+
+
+def work(directory: Path, step: Steps) -> None:
+    storage = directory_storage(directory)
+    storage._index._connection(0).set_trace_callback(step)
+    sys.addaudithook(step.audit)
+    bucket = storage.bucket("examplebucket")
+    put(bucket, "a", b"new")
+    bucket.delete("b")
+    ((upload,), _) = bucket.uploads()
+    put_part(bucket, upload.id, b"new")
+    bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
+
+
+def state(storage: IndexedStorage) -> list[str | None]:
+    bucket = storage.bucket("examplebucket")
+    found = [content(bucket, key).decode() if bucket.get(key) else None for key in "abc"]
+    for upload in bucket.uploads()[0]:
+        ((part,), _) = bucket.parts(upload)
+        file = storage.contents.open(".parts", part.file)
+        assert file is not None
+        with file:
+            assert hashlib.md5(file.read()).hexdigest() == part.md5
+        assert found[2] is None
+        found[2] = "parts"
+    return found
+
+
+def left(storage: IndexedStorage, directory: Path) -> list[str]:
+    bucket = storage.bucket("examplebucket")
+    known = {stored.file for stored in bucket.newest(10)[0]}
+    known |= {part.file for upload in bucket.uploads()[0] for part in bucket.parts(upload)[0]}
+    own = (".index.", ".owner", ".starting")
+    found = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(own)]
+    assert {path.name for path in found} >= known
+    return [path.name for path in found if path.name not in known or path.parent.parent.name == ".incoming"]
+
+
+def main(folder: Path, running: bool) -> None:
+    status = -signal.SIGKILL
+    last = 0
+    while status == -signal.SIGKILL:
+        last += 1
+        directory = folder / str(last)
+        before = prepare(directory)
+        if not running:
+            before.close()
+        child = os.fork()
+        if not child:
+            work(directory, Steps(last, folder / f"{last}.log"))
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        states = []
+        if running:
+            # Before anybody tidies up, all that the index names can be read.
+            states.append(state(before))
+            before.close()
+        with_after = directory_storage(directory)
+        states.append(state(with_after))
+        files = left(with_after, directory)
+        with_after.close()
+        files += [name for name in os.listdir(directory / ".incoming") if name != ".starting"]
+        step = (folder / f"{last}.log").read_text()
+        print(json.dumps({"step": step, "status": status, "states": states, "left": files}), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2] == "running")
