@@ -36,6 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_the_page_and_the_types_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"oss_wsgi/static/index.html", "oss_wsgi/static/upload.js", "oss_wsgi/py.typed"} <= set(names)
+    assert {"oss_wsgi/pytest_plugin.py", "oss_wsgi/testing/road.py", "oss_wsgi/local/__main__.py"} <= set(names)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"oss_wsgi"}
 
 
