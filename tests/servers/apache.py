@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .site import Site, free_port
 from .starters import APACHE_MODULES, FLUP, WAITRESS_SERVER, copy_flup, flup, system_python, uwsgi
@@ -111,22 +111,77 @@ class Recipe:
     folder: str = ""
     location: str = ""
     htaccess: str = ""
-    source: str | None = field(default=None)
+    #: With these, even none, the application is in a virtual host.
+    host: str | None = None
+    source: str | None = None
+    trusted_keys: tuple[str, ...] = ()
+
+
+def set_by_rewrite(key: str) -> str:
+    return REWRITE.replace("HTTP_AUTHORIZATION", key)
 
 
 IN_FOLDER = tuple(back_end for back_end in WITHHOLDING if back_end.in_folder)
+#: One of each kind, where all have been seen to do the same.
+SOME = (DAEMON, CGID, PROXY_FCGI)
+SET_BY_IF = 'SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1\n'
+#: A client's own header of this name is overwritten.
+COPIED = 'RequestHeader set X-Authorization "expr=%{req:Authorization}"\n'
+#: What mod_proxy_fcgi needs, or all of the path is in SCRIPT_NAME.
+PATH_INFO_BY_FCGI = (
+    'ProxyFCGISetEnvIf "true" PATH_INFO "%{reqenv:SCRIPT_NAME}"\nProxyFCGISetEnvIf "true" SCRIPT_NAME ""\n'
+)
+PATH_INFO_BY_SCGI = "SetEnvIf Request_URI . proxy-scgi-pathinfo=1\n"
 RECIPES = (
     Recipe("WSGIPassAuthorization in the server", (DAEMON, EMBEDDED), server="WSGIPassAuthorization On\n"),
+    Recipe("WSGIPassAuthorization in <Directory>", (DAEMON, EMBEDDED), folder="WSGIPassAuthorization On\n"),
     Recipe("WSGIPassAuthorization in .htaccess", (DAEMON, EMBEDDED), htaccess="WSGIPassAuthorization On\n"),
+    Recipe("WSGIPassAuthorization in <VirtualHost>", (DAEMON,), host="WSGIPassAuthorization On\n"),
     Recipe("CGIPassAuth in <Directory>", IN_FOLDER, folder="CGIPassAuth On\n"),
     Recipe("CGIPassAuth in <Location>", WITHHOLDING, location="CGIPassAuth On\n"),
     Recipe("CGIPassAuth in .htaccess", IN_FOLDER, htaccess="CGIPassAuth On\n"),
     Recipe("mod_rewrite in the server", WITHHOLDING, server=REWRITE),
+    Recipe("mod_rewrite in <VirtualHost>", (DAEMON,), host=REWRITE),
     Recipe("mod_rewrite in <Directory>", IN_FOLDER, folder=REWRITE),
     Recipe("mod_rewrite in .htaccess", IN_FOLDER, htaccess=REWRITE),
-    Recipe("SetEnvIf in the server", WITHHOLDING, server='SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1\n'),
-    Recipe("SetEnvIf in .htaccess", IN_FOLDER, htaccess='SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1\n'),
+    Recipe("SetEnvIf in the server", WITHHOLDING, server=SET_BY_IF),
+    Recipe("SetEnvIf in <Directory>", IN_FOLDER, folder=SET_BY_IF),
+    Recipe("SetEnvIf in .htaccess", IN_FOLDER, htaccess=SET_BY_IF),
     Recipe("FcgidPassHeader", (FCGID,), server="FcgidPassHeader Authorization\n"),
+    Recipe(
+        "ProxyFCGISetEnvIf",
+        (PROXY_FCGI,),
+        server='ProxyFCGISetEnvIf "true" HTTP_AUTHORIZATION "%{req:Authorization}"\n',
+    ),
+    Recipe(
+        "mod_rewrite with what RewriteCond matched",
+        WITHHOLDING,
+        server=REWRITE.replace("ion} .\n", "ion} ^(.+)$\n").replace("%{HTTP:Authorization}]", "%1]"),
+    ),
+    Recipe(
+        "mod_rewrite with env and last",
+        SOME,
+        server="RewriteEngine On\nRewriteRule .* - [env=HTTP_AUTHORIZATION:%{HTTP:Authorization},last]\n",
+    ),
+    *(
+        Recipe(f"mod_rewrite, {key}", SOME, server=set_by_rewrite(key), source=key)
+        for key in ("Authorization", "X_HTTP_AUTHORIZATION")
+    ),
+    # A program of CGI gets a variable of the process, whose name has no dash.
+    Recipe("mod_rewrite, a dash", (CGID, FCGID), server=set_by_rewrite("HTTP-AUTHORIZATION")),
+    Recipe(
+        "mod_rewrite, a dash that stays",
+        (DAEMON, PROXY_FCGI, PROXY_SCGI),
+        server=set_by_rewrite("HTTP-AUTHORIZATION"),
+        source="HTTP-AUTHORIZATION",
+    ),
+    Recipe(
+        "RequestHeader and trusted_keys",
+        SOME,
+        server=COPIED,
+        source="HTTP_X_AUTHORIZATION",
+        trusted_keys=("HTTP_X_AUTHORIZATION",),
+    ),
 )
 
 
@@ -135,6 +190,8 @@ def config(site: Site, back_end: BackEnd, recipe: Recipe, port: int) -> str:
     modules = "".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so\n" for name in names)
     user = "User www-data\nGroup www-data\n" if os.getuid() == 0 else ""
     lines = back_end.lines(site)
+    if recipe.host is not None:
+        lines = f"<VirtualHost 127.0.0.1:{port}>\n{recipe.host}{lines}</VirtualHost>\n"
     if recipe.htaccess:
         site.write("htdocs/.htaccess", recipe.htaccess)
     return (

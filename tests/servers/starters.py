@@ -24,16 +24,14 @@ WSGIREF = (
     "make_server('127.0.0.1', {}, application).serve_forever()\n"
 )
 CHEROOT = (
-    "from cheroot.wsgi import Server\nfrom app import application\n"
-    "Server(('127.0.0.1', {}), application).start()\n"
+    "from cheroot.wsgi import Server\nfrom app import application\nServer(('127.0.0.1', {}), application).start()\n"
 )
 GEVENT = (
     "from gevent.pywsgi import WSGIServer\nfrom app import application\n"
     "WSGIServer(('127.0.0.1', {}), application).serve_forever()\n"
 )
 WERKZEUG = (
-    "from werkzeug.serving import run_simple\nfrom app import application\n"
-    "run_simple('127.0.0.1', {}, application)\n"
+    "from werkzeug.serving import run_simple\nfrom app import application\nrun_simple('127.0.0.1', {}, application)\n"
 )
 TORNADO = (
     "import tornado.httpserver, tornado.ioloop, tornado.wsgi\nfrom app import application\n"
@@ -161,9 +159,9 @@ def uwsgi_pass(site: Site) -> str:
     return f"location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass 127.0.0.1:{uwsgi('--socket')(site)}; }}"
 
 
-def flup_pass(protocol: str, kind: str) -> Callable[[Site], str]:
+def flup_pass(protocol: str, kind: str, cure: str = PATH_INFO) -> Callable[[Site], str]:
     return lambda site: (
-        f"location / {{ include /etc/nginx/{kind}_params; {PATH_INFO.format(kind=kind)} "
+        f"location / {{ include /etc/nginx/{kind}_params; {cure.format(kind=kind)} "
         f"{kind}_pass 127.0.0.1:{flup(site, protocol)}; }}"
     )
 

@@ -10,6 +10,7 @@ from oss_wsgi.testing import CallbackSigner
 
 from .apache import (
     CGID,
+    COPIED,
     DAEMON,
     EMBEDDED,
     FCGID,
@@ -24,7 +25,7 @@ from .apache import (
     start,
     syntax_error,
 )
-from .client import TARGET, capture, signed
+from .client import BODY, TARGET, capture, send, signed
 from .site import Site
 from .starters import APACHE_MODULES
 
@@ -73,15 +74,37 @@ def test_a_recipe_gives_it_back(
     recipe: Recipe, back_end: BackEnd, site: Site, signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*needs(back_end))
+    site.host(trusted_keys=recipe.trusted_keys)
     port = start(site, back_end, recipe)
     status, answer = signed(signer, port)
-    assert (status, answer) == (200, {"Status": "Ok", "target": TARGET, "size": 6, "source": None}), (
+    assert (status, answer) == (200, {"Status": "Ok", "target": TARGET, "size": 6, "source": recipe.source}), (
         answer,
         site.log(),
         site.output(),
     )
     for number in (1, 2):
         assert capture(port, number)[0] == 200, site.log()
+
+
+def test_rules_of_the_main_server_are_not_inherited_by_a_virtual_host(
+    site: Site, signer: CallbackSigner, require: Callable[..., None]
+) -> None:
+    require(*needs(DAEMON))
+    port = start(site, DAEMON, Recipe("in the main server", (), server=REWRITE, host=""))
+    assert signed(signer, port)[0] == 403, site.output()
+    assert "reason=authorization_missing" in site.log()
+
+
+def test_a_header_that_the_front_server_copies_is_never_the_clients(
+    site: Site, signer: CallbackSigner, require: Callable[..., None]
+) -> None:
+    require(*needs(DAEMON))
+    site.host(trusted_keys=("HTTP_X_AUTHORIZATION",))
+    port = start(site, DAEMON, Recipe("copied", (), server=COPIED))
+    good = signer.headers(TARGET, BODY)
+    assert send(port, TARGET, BODY, {**good, "X-Authorization": "AAAA"})[0] == 200, site.log()
+    forged = {**good, "Authorization": "AAAA", "X-Authorization": good["Authorization"]}
+    assert send(port, TARGET, BODY, forged)[0] == 403
 
 
 def front_controller(back_end: BackEnd) -> BackEnd:
@@ -102,22 +125,45 @@ def front_controller(back_end: BackEnd) -> BackEnd:
 SCRIPTS = {CGID: "app.cgi", FCGID: "app.fcgi", DAEMON: "app.wsgi", EMBEDDED: "app.wsgi"}
 
 
+ONCE = (
+    "RewriteEngine On\nRewriteCond %{REQUEST_URI} !^/app\\.\n"
+    "RewriteRule ^(.*)$ /SCRIPT/$1 [E=HTTP_AUTHORIZATION:%{HTTP:Authorization},L]\n"
+)
+TWICE = (
+    "RewriteEngine On\nRewriteCond %{REQUEST_URI} !^/(app\\.|once/)\n"
+    "RewriteRule ^(.*)$ /once/$1 [E=HTTP_AUTHORIZATION:%{HTTP:Authorization},L]\n"
+    "RewriteRule ^once/(.*)$ /SCRIPT/$1 [L]\n"
+)
+#: On the second pass this rule of the server sets the variable anew, to nothing, beside the full one.
+EMPTY = 'SetEnvIf Request_URI "^/app\\.(never)?" HTTP_AUTHORIZATION=$1\n'
+#: Rules that lead to SCRIPT, what the server adds, and where the value then is.
+REDIRECTS = {
+    "REDIRECT_ alone": (ONCE, "", "REDIRECT_HTTP_AUTHORIZATION"),
+    "beside an empty one": (ONCE, EMPTY, "REDIRECT_HTTP_AUTHORIZATION"),
+    "redirected twice": (TWICE, "", "REDIRECT_REDIRECT_HTTP_AUTHORIZATION"),
+}
+
+
 @pytest.mark.parametrize("back_end", SCRIPTS, ids=lambda back_end: back_end.name)
-@pytest.mark.parametrize("shadow", [False, True], ids=["REDIRECT_ alone", "beside an empty one"])
+@pytest.mark.parametrize(("rules", "server", "source"), REDIRECTS.values(), ids=REDIRECTS)
 def test_behind_a_front_controller_the_value_is_found_under_redirect(
-    back_end: BackEnd, shadow: bool, site: Site, signer: CallbackSigner, require: Callable[..., None]
+    back_end: BackEnd,
+    rules: str,
+    server: str,
+    source: str,
+    site: Site,
+    signer: CallbackSigner,
+    require: Callable[..., None],
 ) -> None:
     require(*needs(back_end))
-    rule = f"RewriteRule ^(.*)$ /{SCRIPTS[back_end]}/$1 [E=HTTP_AUTHORIZATION:%{{HTTP:Authorization}},L]\n"
-    htaccess = f"RewriteEngine On\nRewriteCond %{{REQUEST_URI}} !^/app\\.\n{rule}"
-    # On the second pass a rule of the server sets the variable anew, to nothing, beside the full one.
-    empty = 'SetEnvIf Request_URI "^/app\\.(never)?" HTTP_AUTHORIZATION=$1\n' if shadow else ""
-    port = start(site, front_controller(back_end), Recipe("front controller", (), server=empty, htaccess=htaccess))
+    htaccess = rules.replace("SCRIPT", SCRIPTS[back_end])
+    port = start(site, front_controller(back_end), Recipe("front controller", (), server=server, htaccess=htaccess))
     status, answer = signed(signer, port)
-    assert (status, answer) == (
-        200,
-        {"Status": "Ok", "target": TARGET, "size": 6, "source": "REDIRECT_HTTP_AUTHORIZATION"},
-    ), (answer, site.log(), site.output())
+    assert (status, answer) == (200, {"Status": "Ok", "target": TARGET, "size": 6, "source": source}), (
+        answer,
+        site.log(),
+        site.output(),
+    )
 
 
 def test_the_seeds_recipe_stops_apache_and_the_corrected_one_does_not(site: Site, require: Callable[..., None]) -> None:

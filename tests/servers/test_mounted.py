@@ -1,0 +1,69 @@
+"""Gateways that put all of the path into SCRIPT_NAME: a mounted guard hears of nothing, until a line mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from oss_wsgi.testing import CallbackSigner
+
+from . import apache
+from .client import TARGET, signed
+from .site import Site
+from .starters import APACHE_MODULES, PATH_INFO, flup_pass, nginx
+
+PASS_AUTHORIZATION = "CGIPassAuth On\n"
+PLAIN = "/a/callback?tenant=7&next=%2Fhome%20page"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A web server before flup: what it needs, how it starts with some lines more, and the lines that are the cure."""
+
+    name: str
+    needs: tuple[str, ...]
+    start: Callable[[Site, str], int]
+    cure: str
+    target: str = TARGET
+    mount: str = "/a b"
+
+
+def behind_apache(name: str, back_end: apache.BackEnd, cure: str, target: str = TARGET, mount: str = "/a b") -> Gateway:
+    def start(site: Site, lines: str) -> int:
+        return apache.start(site, back_end, apache.Recipe(name, (), server=lines, location=PASS_AUTHORIZATION))
+
+    modules = (str(APACHE_MODULES / f"mod_{module}.so") for module in back_end.modules)
+    return Gateway(name, (*apache.NEEDS, *modules, *back_end.needs), start, cure, target, mount)
+
+
+def behind_nginx(protocol: str, kind: str) -> Gateway:
+    def start(site: Site, lines: str) -> int:
+        return nginx(flup_pass(protocol, kind, lines))(site)
+
+    return Gateway(f"nginx {kind}_pass", ("nginx", "module flup"), start, PATH_INFO)
+
+
+GATEWAYS = (
+    behind_apache("mod_proxy_fcgi", apache.PROXY_FCGI, apache.PATH_INFO_BY_FCGI),
+    # It has no cure for a path that must be percent-encoded.
+    behind_apache("mod_proxy_scgi", apache.PROXY_SCGI, apache.PATH_INFO_BY_SCGI, PLAIN, "/a"),
+    behind_nginx("fcgi", "fastcgi"),
+    behind_nginx("scgi", "scgi"),
+)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS, ids=lambda gateway: gateway.name)
+@pytest.mark.parametrize("cured", [False, True], ids=["as it is", "with the cure"])
+def test_a_mounted_guard_hears_of_a_callback_with_the_cure_alone(
+    gateway: Gateway, cured: bool, site: Site, signer: CallbackSigner, require: Callable[..., None]
+) -> None:
+    require(*gateway.needs)
+    site.host(mount=gateway.mount)
+    port = gateway.start(site, gateway.cure if cured else "")
+    status, answer = signed(signer, port, gateway.target)
+    if cured:
+        assert (status, answer["target"]) == (200, gateway.target), (site.log(), site.output())
+    else:
+        assert status == 404, (site.log(), site.output())
