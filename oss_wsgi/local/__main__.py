@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -59,8 +60,6 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
     if bool(arguments.access_key_id) != bool(arguments.access_key_secret):
         raise CannotStartError("give --access-key-id and --access-key-secret together, or neither.")
     bucket, *others = dict.fromkeys(arguments.bucket or [BUCKET])
-    if others:
-        raise CannotStartError(f"--bucket: it holds one bucket; {others[0]!r} is a second.")
     rules = [CORSRule(allowed_origins=arguments.cors, allowed_methods=METHODS)] if arguments.cors else []
     try:
         oss = LocalOSS(
@@ -73,11 +72,14 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
             strict=arguments.strict,
             test_mode=arguments.test_mode,
         )
+        stack.enter_context(oss)
+        for name in others:
+            oss.create_bucket(name)
     except ValueError as error:
         raise CannotStartError(f"--bucket: {error}.") from error
-    except OSError as error:
-        raise CannotStartError(f"--dir: {arguments.dir!r} cannot be used: {error.strerror}.") from error
-    stack.enter_context(oss)
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CannotStartError(f"--dir: {arguments.dir!r} cannot be used: {reason}.") from error
     host, port = arguments.listen
     try:
         server = LocalOSSServer(oss, host, port)
@@ -97,7 +99,8 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
     secret = "as given" if arguments.access_key_secret else oss.access_key_secret
     where = os.path.abspath(arguments.dir) if arguments.dir else "a temporary folder, removed at the end (--dir DIR)"
     url, bucket, region = oss.url, oss.bucket, oss.region
-    yield f"Local OSS at {url}, bucket {bucket}, region {region}. Open {url}/ to see what it holds."
+    names = ", ".join(held.name for held in oss.storage.buckets())
+    yield f"Local OSS at {url}, region {region}, holding {names}. Open {url}/ to look into it."
     yield f"AccessKey ID {oss.access_key_id}, secret {secret}."
     yield f"Objects go to {where}. CORS: {', '.join(arguments.cors) or 'no origin (--cors ORIGIN)'}."
     if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):

@@ -89,8 +89,7 @@ class LocalOSS:
         allow_private_callback: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not re.fullmatch("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
-            raise ValueError(f"a bucket name has 3 to 63 lower-case letters, digits and hyphens, not {bucket!r}")
+        _check_name(bucket)
         self.bucket = bucket
         self.region = region
         self.access_key_id = access_key_id or f"LOCAL{secrets.token_hex(10)}"
@@ -131,6 +130,11 @@ class LocalOSS:
             test_mode=test_mode,
         )
         self._service = Service(region, self.storage, sender, post_object, clock)
+
+    def create_bucket(self, name: str) -> None:
+        """A further bucket, beside `bucket`; ValueError for what is no name."""
+        _check_name(name)
+        self.storage.create_bucket(name, now=self._clock())
 
     @property
     def host(self) -> str:
@@ -223,6 +227,11 @@ class LocalOSS:
             signed=check_request_signature(environ, address, self._account, self.region, now),
         )
         return find_operation(request).handle(request)
+
+
+def _check_name(bucket: str) -> None:
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
+        raise ValueError(f"a bucket name has 3 to 63 lower-case letters, digits and hyphens, not {bucket!r}")
 
 
 def _close(storage: Storage | None, directory: Path | None) -> None:

@@ -92,6 +92,20 @@ def test_what_is_given_counts_and_a_secret_that_was_given_is_not_printed(tmp_pat
     assert list((tmp_path / "my-bucket").glob("a-*.txt"))
 
 
+def test_several_buckets_take_forms_each_its_own(tmp_path):
+    given = ["--dir", str(tmp_path), "--access-key-id", "my-id", "--access-key-secret", "my-secret"]
+    with running(*given, "--bucket", "first-one", "--bucket", "second-one", "--bucket", "first-one") as said:
+        assert "holding first-one, second-one. " in said
+        for bucket in ("first-one", "second-one"):
+            with upload(said, Account("my-id", "my-secret"), key=f"{bucket}.txt", bucket=bucket):
+                pass
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{url_of(said)}/", headers={"Accept": "text/html"})
+        ) as response:
+            page = response.read().decode()
+        assert re.findall('href="(.*?)"', page) == ["first-one/first-one.txt", "second-one/second-one.txt"]
+
+
 def test_a_page_of_any_origin_may_put_and_delete_where_cors_is_a_star():
     with running("--cors", "*") as said:
         headers = {"Origin": "http://anywhere.example", "Access-Control-Request-Method": "DELETE"}
@@ -144,6 +158,7 @@ def test_callbacks_go_out_over_http():
         pytest.param(["--listen", "::1:80"], "--listen: must be HOST:PORT", id="IPv6 without brackets"),
         pytest.param(["--listen", "nohost.invalid:80"], "Choose another with --listen", id="no such host"),
         pytest.param(["--bucket", "No_Bucket"], "--bucket: a bucket name has", id="no name of a bucket"),
+        pytest.param(["--bucket", "one", "--bucket", "No"], "--bucket: a bucket name has", id="no name of a second"),
         pytest.param(["--dir", "/dev/null/x"], "--dir: '/dev/null/x' cannot be used: Not a directory", id="no folder"),
         pytest.param(["--access-key-id", "a"], "--access-key-id and --access-key-secret together", id="half a key"),
         pytest.param(["--cors", "localhost:3000"], "--cors: must be '*' or an origin", id="no scheme"),
@@ -155,6 +170,13 @@ def test_callbacks_go_out_over_http():
 def test_what_is_wrong_is_said_in_a_sentence(arguments, said):
     options = [] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]
     assert said in refused(*options, *arguments)
+
+
+def test_a_folder_that_holds_something_else_is_said_too(tmp_path):
+    with running("--dir", str(tmp_path)):
+        (index,) = [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes()[:6] == b"SQLite"]
+    index.write_bytes(b"no database " * 1000)
+    assert "--dir: " in refused("--listen", "127.0.0.1:0", "--dir", str(tmp_path))
 
 
 def test_a_port_that_is_taken_is_one_clear_sentence():
