@@ -59,7 +59,8 @@ def _answer(stored: StoredObject, file: BinaryIO, environ: Mapping[str, Any]) ->
         ("Last-Modified", formatdate(stored.last_modified, usegmt=True)),
         ("Accept-Ranges", "bytes"),
         ("x-oss-object-type", "Normal"),
-        *((name, header_value(value)) for name, value in stored.headers.items()),
+        # Of the ACL only GetObjectACL tells.
+        *((name, header_value(value)) for name, value in stored.headers.items() if name != "x-oss-object-acl"),
     ]
     if "x-oss-storage-class" not in stored.headers:
         headers.append(("x-oss-storage-class", "Standard"))

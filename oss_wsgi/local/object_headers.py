@@ -30,7 +30,8 @@ def content_type(fields: Mapping[str, str], file_type: str) -> str:
 
 def object_headers(fields: Mapping[str, str], default_acl: str = "") -> dict[str, str]:
     """The headers to keep with the object; `default_acl` is the request header that the field of that name beats."""
-    _one_of("x-oss-object-acl", fields.get("x-oss-object-acl", default_acl), ACLS)
+    acl = fields.get("x-oss-object-acl", default_acl)
+    _one_of("x-oss-object-acl", acl, ACLS)
     _one_of("x-oss-storage-class", fields.get("x-oss-storage-class", ""), STORAGE_CLASSES)
     for name in ("x-oss-server-side-encryption", "x-oss-server-side-data-encryption"):
         if fields.get(name, "AES256") not in ALGORITHMS:
@@ -42,7 +43,9 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "") -> dict[str
         if not _META.fullmatch(name):
             raise invalid_argument("The name of the user metadata is not valid.", name=name)
     if sum(len(name) + len(value.encode()) for name, value in metadata.items()) > MAX_METADATA_SIZE:
-        raise invalid_argument("The size of the user metadata exceeds 8 KB.")
+        raise invalid_argument("The size of the user metadata exceeds 8 KB.", name="x-oss-meta-*")
+    if acl and acl != ACLS[0]:
+        headers["x-oss-object-acl"] = acl
     if fields.get("x-oss-storage-class"):
         headers["x-oss-storage-class"] = fields["x-oss-storage-class"]
     return headers | metadata

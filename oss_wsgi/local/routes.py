@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from .answer import Answer
 from .errors import OSSError, access_denied
 from .get_object import get_object
+from .get_object_acl import get_object_acl
 from .request import Request
 
 
@@ -31,7 +32,7 @@ def post_object(request: Request) -> Answer:
 
 # For each kind of resource and method the names in the query, tried in this order; "" is what none of them asks for.
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
-    ("Object", "GET"): {"": Operation(get_object, anonymous=True)},
+    ("Object", "GET"): {"acl": Operation(get_object_acl), "": Operation(get_object, anonymous=True)},
     ("Object", "HEAD"): {"": Operation(get_object, anonymous=True)},
     ("Bucket", "POST"): {"": Operation(post_object, anonymous=True)},
 }

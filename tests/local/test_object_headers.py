@@ -37,6 +37,7 @@ def test_metadata_is_kept_and_the_rest_is_not():
         "Expires": "0",
         "x-oss-meta-a-1": "中",
         "x-oss-meta-b": "",
+        "x-oss-object-acl": "private",
         "x-oss-storage-class": "IA",
     }
 
@@ -63,7 +64,9 @@ def test_a_value_that_oss_does_not_take_is_refused(fields, code):
 
 
 def test_the_acl_may_be_a_request_header_and_the_field_wins():
-    object_headers({"x-oss-object-acl": "private"}, "nonsense")
+    assert object_headers({"x-oss-object-acl": "private"}, "nonsense") == {"x-oss-object-acl": "private"}
+    assert object_headers({}, "public-read") == {"x-oss-object-acl": "public-read"}
+    assert object_headers({"x-oss-object-acl": "default"}, "private") == {}
     with pytest.raises(OSSError, match="x-oss-object-acl must be one of"):
         object_headers({}, "nonsense")
 
