@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from .credentials import CredentialsProvider, StaticCredentialsProvider
 from .exceptions import ConfirmationUnavailableError, CredentialsError, NotConfirmedError, SettingsError
+from .media_type import essence
 from .settings import Settings
 from .upload import Upload
 
@@ -17,9 +18,10 @@ OSS_CALLBACK_TIMEOUT = 5.0
 class SDKConfirmation:
     """Callable for ``confirm``: HEADs the object with our own access key, and compares what the report says of it.
 
-    Size, ETag and CRC-64 are compared, those that the report names. True when all agree; NotConfirmedError when one
-    differs, the object is not there, or the report names none of them; ConfirmationUnavailableError when OSS cannot
-    be reached within ``timeout``, or does not let us ask. The key needs ``oss:GetObject`` for the objects.
+    Size, ETag, CRC-64 and type are compared, those that the report names; with a ticket it must name the ETag, by which
+    uploads are told apart. True when all agree; NotConfirmedError when one differs, the object is not there, or the
+    report names too little; ConfirmationUnavailableError when OSS cannot be reached within ``timeout``, or does not
+    let us ask. The key needs ``oss:GetObject`` for the objects.
 
         DirectUpload(app, settings, confirm=SDKConfirmation(settings), ...)
 
@@ -73,6 +75,8 @@ class SDKConfirmation:
         if not upload.object or (upload.etag is None and upload.size is None and upload.crc64 is None):
             hint = "the report names no object, or none of etag, size and crc64: the callback's body must have them"
             raise NotConfirmedError("not_confirmed", hint)
+        if upload.etag is None and upload.ticket_id is not None:
+            raise NotConfirmedError("not_confirmed", "the report names no etag, by which uploads are told apart")
         held = self._head(upload.object)
         for name, reported, found in _compared(upload, held):
             if reported != found:
@@ -159,6 +163,8 @@ def _compared(upload: Upload, held: Any) -> list[tuple[str, Any, Any]]:
         pairs.append(("etag", _etag(upload.etag), _etag(held.etag or "")))
     if upload.crc64 is not None:
         pairs.append(("crc64", str(upload.crc64), held.hash_crc64))
+    if upload.mime_type is not None:
+        pairs.append(("type", essence(upload.mime_type), essence(held.content_type or "")))
     return pairs
 
 

@@ -138,6 +138,7 @@ def confirmation(server: LocalOSSServer, make: Callable[..., SDKConfirmation]) -
         pytest.param({}, id="all that is reported"),
         pytest.param({"bucket": None}, id="a report without the bucket is of ours"),
         pytest.param({"etag": '"5d41402abc4b2a76b9719d911017c592"'}, id="an ETag in quotes, in lower case"),
+        pytest.param({"mime_type": "Application/Octet-Stream; a=b"}, id="the type too"),
         pytest.param({"etag": None, "crc64": None}, id="the size alone"),
         pytest.param({"size": None, "crc64": None}, id="the ETag alone"),
         pytest.param({"size": None, "etag": None}, id="the CRC-64 alone"),
@@ -151,6 +152,8 @@ def test_what_oss_holds_is_confirmed(confirmation: SDKConfirmation, changes: dic
     ("changes", "hint"),
     [
         ({"size": 6}, "size is 5, and the report says 6"),
+        ({"mime_type": "image/png"}, "type is 'application/octet-stream', and the report says 'image/png'"),
+        ({"etag": None, "ticket_id": "T"}, "names no etag"),
         ({"size": 0}, "size is 5"),
         ({"etag": "0" * 32}, "etag is '5D41402A"),
         ({"etag": ""}, "etag is"),
@@ -280,11 +283,15 @@ def test_an_oss_that_cannot_be_reached_in_time_is_refused_or_accepted_as_the_app
 def test_an_oss_that_fails_by_itself_is_as_good_as_unreachable(
     server: LocalOSSServer, make: Callable[..., SDKConfirmation]
 ) -> None:
-    for record in (server.oss.directory / "examplebucket" / ".records").iterdir():
-        record.write_text("{")
-    with pytest.raises(ConfirmationUnavailableError, match="500 InternalError"):
-        confirmed(make(settings_of(server)), HELLO)
-    assert confirmed(make(settings_of(server), when_unreachable="accept"), HELLO).confirmed is False
+    def failing(environ: Any, start_response: Any) -> Any:
+        start_response("500 Internal Server Error", [("Content-Length", "0"), ("x-oss-request-id", "1")])
+        return []
+
+    settings = settings_of(server)
+    server.oss = failing  # type: ignore[assignment]
+    with pytest.raises(ConfirmationUnavailableError, match="OSS answered 500"):
+        confirmed(make(settings), HELLO)
+    assert confirmed(make(settings, when_unreachable="accept"), HELLO).confirmed is False
 
 
 def test_it_asks_once_and_does_not_try_again(server: LocalOSSServer, make: Callable[..., SDKConfirmation]) -> None:
