@@ -18,7 +18,12 @@ from .site import Site, free_port
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
 FLUP = "from flup.server.fcgi import WSGIServer\nfrom app import application\nWSGIServer(application{}).run()\n"
 #: What a flup behind nginx needs, or its PATH_INFO is cut at a wrong place.
-PATH_INFO = '{kind}_param SCRIPT_NAME ""; {kind}_param PATH_INFO $document_uri;'
+PATH_INFO = {
+    "fastcgi": 'fastcgi_param SCRIPT_NAME "";\nfastcgi_param PATH_INFO $fastcgi_script_name;\n',
+    "scgi": 'scgi_param SCRIPT_NAME "";\nscgi_param PATH_INFO $document_uri;\n',
+}
+#: And behind lighttpd, or the first part of the path is its SCRIPT_NAME.
+FIX_ROOT = '"fix-root-scriptname" => "enable"'
 WSGIREF = (
     "from wsgiref.simple_server import make_server\nfrom app import application\n"
     "make_server('127.0.0.1', {}, application).serve_forever()\n"
@@ -159,20 +164,19 @@ def uwsgi_pass(site: Site) -> str:
     return f"location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass 127.0.0.1:{uwsgi('--socket')(site)}; }}"
 
 
-def flup_pass(protocol: str, kind: str, cure: str = PATH_INFO) -> Callable[[Site], str]:
+def flup_pass(protocol: str, kind: str, cure: str) -> Callable[[Site], str]:
     return lambda site: (
-        f"location / {{ include /etc/nginx/{kind}_params; {cure.format(kind=kind)} "
-        f"{kind}_pass 127.0.0.1:{flup(site, protocol)}; }}"
+        f"location / {{ include /etc/nginx/{kind}_params; {cure}{kind}_pass 127.0.0.1:{flup(site, protocol)}; }}"
     )
 
 
-def lighttpd(site: Site) -> int:
+def lighttpd(site: Site, cure: str = FIX_ROOT) -> int:
     port = free_port()
     config = (
         f'server.document-root = "{site.folder}"\nserver.port = {port}\nserver.bind = "127.0.0.1"\n'
         'server.modules += ("mod_fastcgi")\n'
         f'fastcgi.server = ("/" => (("host" => "127.0.0.1", "port" => {flup(site)}, "check-local" => "disable", '
-        '"fix-root-scriptname" => "enable")))\n'
+        f"{cure})))\n"
     )
     site.run("lighttpd", "-D", "-f", str(site.write("lighttpd.conf", config)), port=port)
     return port
@@ -202,8 +206,8 @@ PASSING = (
     Server("nginx proxy_pass", ("nginx",), nginx(proxy_pass("/", "", WAITRESS_SERVER))),
     Server("nginx proxy_pass with a URI part", ("nginx",), nginx(proxy_pass("/", "/", WAITRESS_SERVER))),
     Server("nginx uwsgi_pass", ("nginx", "uwsgi", "system python"), nginx(uwsgi_pass)),
-    Server("nginx fastcgi_pass", ("nginx", "module flup"), nginx(flup_pass("fcgi", "fastcgi"))),
-    Server("nginx scgi_pass", ("nginx", "module flup"), nginx(flup_pass("scgi", "scgi"))),
+    Server("nginx fastcgi_pass", ("nginx", "module flup"), nginx(flup_pass("fcgi", "fastcgi", PATH_INFO["fastcgi"]))),
+    Server("nginx scgi_pass", ("nginx", "module flup"), nginx(flup_pass("scgi", "scgi", PATH_INFO["scgi"]))),
     Server("lighttpd fastcgi", ("lighttpd", "module flup"), lighttpd),
 )
 STRIPPING = Server("nginx with a stripped prefix", ("nginx",), nginx(proxy_pass("/public/", "/", WAITRESS_SERVER)))

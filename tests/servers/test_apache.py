@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 from collections.abc import Callable
 
 import pytest
@@ -105,6 +107,19 @@ def test_a_header_that_the_front_server_copies_is_never_the_clients(
     assert send(port, TARGET, BODY, {**good, "X-Authorization": "AAAA"})[0] == 200, site.log()
     forged = {**good, "Authorization": "AAAA", "X-Authorization": good["Authorization"]}
     assert send(port, TARGET, BODY, forged)[0] == 403
+
+
+@pytest.mark.parametrize(("line", "expected"), [("", 411), ("WSGIChunkedRequest On\n", 200)])
+def test_mod_wsgi_takes_a_chunked_body_only_when_told(
+    line: str, expected: int, site: Site, signer: CallbackSigner, require: Callable[..., None]
+) -> None:
+    require(*needs(DAEMON))
+    port = start(site, DAEMON, Recipe("chunked", (), server=f"WSGIPassAuthorization On\n{line}"))
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    headers = {**signer.headers(TARGET, BODY), "Transfer-Encoding": "chunked"}
+    with contextlib.closing(connection):
+        connection.request("POST", TARGET, iter([BODY]), headers, encode_chunked=True)
+        assert connection.getresponse().status == expected, site.log()
 
 
 def front_controller(back_end: BackEnd) -> BackEnd:

@@ -11,9 +11,10 @@ from oss_wsgi.testing import CallbackSigner
 
 from . import apache
 from .client import TARGET, signed
-from .site import Site
-from .starters import APACHE_MODULES, PATH_INFO, flup_pass, nginx
+from .site import CHECKOUT, Site
+from .starters import APACHE_MODULES, FIX_ROOT, PATH_INFO, flup_pass, lighttpd, nginx
 
+README = CHECKOUT / "README.md"
 PASS_AUTHORIZATION = "CGIPassAuth On\n"
 PLAIN = "/a/callback?tenant=7&next=%2Fhome%20page"
 
@@ -42,7 +43,7 @@ def behind_nginx(protocol: str, kind: str) -> Gateway:
     def start(site: Site, lines: str) -> int:
         return nginx(flup_pass(protocol, kind, lines))(site)
 
-    return Gateway(f"nginx {kind}_pass", ("nginx", "module flup"), start, PATH_INFO)
+    return Gateway(f"nginx {kind}_pass", ("nginx", "module flup"), start, PATH_INFO[kind])
 
 
 GATEWAYS = (
@@ -51,6 +52,7 @@ GATEWAYS = (
     behind_apache("mod_proxy_scgi", apache.PROXY_SCGI, apache.PATH_INFO_BY_SCGI, PLAIN, "/a"),
     behind_nginx("fcgi", "fastcgi"),
     behind_nginx("scgi", "scgi"),
+    Gateway("lighttpd", ("lighttpd", "module flup"), lighttpd, FIX_ROOT),
 )
 
 
@@ -67,3 +69,11 @@ def test_a_mounted_guard_hears_of_a_callback_with_the_cure_alone(
         assert (status, answer["target"]) == (200, gateway.target), (site.log(), site.output())
     else:
         assert status == 404, (site.log(), site.output())
+
+
+def test_the_readme_tells_these_cures_and_the_rewrite_rule() -> None:
+    lines = {line.strip() for line in README.read_text(encoding="utf-8").splitlines()}
+    told = [*(gateway.cure for gateway in GATEWAYS), apache.REWRITE]
+    assert [
+        line for cure in told for line in cure.splitlines() if line not in lines and f"{line})))" not in lines
+    ] == []
