@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from .errors import OSSError
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+_ENDPOINT = re.compile(r"oss-[a-z0-9-]+\.aliyuncs\.com")
 
 
 @dataclass(frozen=True)
@@ -18,11 +23,13 @@ class Address:
     key: str
 
 
-def locate(environ: Mapping[str, Any], bucket: str, service_host: str) -> Address:
-    """OSS takes the bucket from the first label of the Host.
+def locate(
+    environ: Mapping[str, Any], is_bucket: Callable[[str], bool], service_host: str, cnames: Mapping[str, str] = _NONE
+) -> Address:
+    """OSS takes the bucket from a Host that is bound to one (`cnames`), or from the first label of the Host.
 
-    An IP address, a bare name such as localhost and `service_host` (our own URL's) have none: there, and wherever the
-    first segment of the path is our bucket, it comes from the path.
+    An IP address, a bare name such as localhost, an endpoint of OSS and `service_host` (our own URL's) have none:
+    there, and wherever the first segment of the path is a bucket and the label is none, it comes from the path.
     """
     try:
         path = environ.get("PATH_INFO", "").encode("latin-1").decode().removeprefix("/")
@@ -30,11 +37,13 @@ def locate(environ: Mapping[str, Any], bucket: str, service_host: str) -> Addres
         raise OSSError(400, "InvalidObjectName", "The specified object is not valid.") from None
     host = host_name(environ)
     label = host.partition(".")[0]
-    if label == bucket and host != service_host:
+    by_path = host == service_host or _names_no_bucket(host)
+    bound = cnames.get(host) or (label if not by_path and is_bucket(label) else None)
+    if bound:
         # A form goes to the root of a bucket's host; some clients name the bucket in the path as well.
-        return Address(bucket, "" if environ["REQUEST_METHOD"] == "POST" and path.rstrip("/") == bucket else path)
+        return Address(bound, "" if environ["REQUEST_METHOD"] == "POST" and path.rstrip("/") == bound else path)
     segment, _, key = path.partition("/")
-    if segment == bucket or host == service_host or _names_no_bucket(host):
+    if by_path or is_bucket(segment):
         return Address(segment or None, key)
     return Address(label, path)
 
@@ -50,5 +59,5 @@ def _names_no_bucket(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return "." not in host
+        return "." not in host or host.startswith(".") or bool(_ENDPOINT.fullmatch(host))
     return True

@@ -10,7 +10,7 @@ import tempfile
 import time
 import weakref
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 
 from .address import Address, host_name, locate
 from .answer import Answer, Headers
+from .bucket_rules import BucketRules
 from .callback_http import HTTPTransport
 from .callback_sender import CallbackSender
 from .callback_url import resolve
 from .callback_wsgi import WSGITransport
 from .cors import CORS, CORSRule
+from .cors_document import MAX_RULES
 from .errors import OSSError
 from .faults import HEADER, ConnectionDroppedError, Faults
 from .index_page import asks_for_page, index_page
@@ -55,6 +57,9 @@ class LocalOSS:
     :param directory: where objects are kept; without it a folder that close() removes.
     :param storage: keeps the objects in place of `directory`, and is the caller's to close.
     :param url: the base URL as clients see it; a server sets it when it has bound its port.
+    :param cnames: host names that are bound to a bucket: `{"img.example.com": "examplebucket"}`.
+    :param cors_rules: of `bucket`, until `?cors` gives it others, and wherever there is no bucket.
+    :param max_cors_rules: how many `?cors` takes; the pages of the real OSS say 10 and 20.
     :param key_bits: of the key that signs callbacks; OSS's own has 512.
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
     :param strict: refuse every form field that the policy does not name, but for the policy, the fields that sign it
@@ -78,7 +83,9 @@ class LocalOSS:
         directory: str | Path | None = None,
         storage: Storage | None = None,
         url: str = "http://127.0.0.1:8081",
+        cnames: Mapping[str, str] | None = None,
         cors_rules: Sequence[CORSRule] = (),
+        max_cors_rules: int = MAX_RULES,
         key_bits: int = 2048,
         transport: WSGIApplication | None = None,
         callback_timeout: float = 5.0,
@@ -97,12 +104,15 @@ class LocalOSS:
         self.url = url
         self.directory = Path(directory or ("" if storage else tempfile.mkdtemp(prefix="local-oss-")))
         self._clock = clock
-        self._cors = CORS(cors_rules, always_allowed=[HEADER] if test_mode else [])
         self._faults = Faults()
         key = CallbackKey.generate(key_bits)
         self.public_key_pem = key.public_pem
         self.storage = directory_storage(self.directory) if storage is None else storage
         self.storage.create_bucket(bucket, now=clock())
+        self._rules = BucketRules(
+            self.storage, bucket, tuple(cors_rules), [HEADER] if test_mode else [], max_cors_rules
+        )
+        self._cnames = {host.lower(): name for host, name in (cnames or {}).items()}
         remove = not (directory or storage)
         self._close = weakref.finalize(
             self, _close, None if storage else self.storage, self.directory if remove else None
@@ -129,7 +139,7 @@ class LocalOSS:
             faults=self._faults,
             test_mode=test_mode,
         )
-        self._service = Service(region, self.storage, sender, post_object, clock)
+        self._service = Service(region, self.storage, sender, post_object, clock, self._rules)
 
     def create_bucket(self, name: str) -> None:
         """A further bucket, beside `bucket`; ValueError for what is no name."""
@@ -194,7 +204,7 @@ class LocalOSS:
             ("x-oss-request-id", request_id),
             ("x-oss-server-time", str(max(0, round((self._clock() - started) * 1000)))),
             *answer.headers,
-            *self._cors.headers(environ),
+            *self._cors(environ).headers(environ),
         ]
         body = answer.body
         if isinstance(body, bytes):
@@ -210,8 +220,8 @@ class LocalOSS:
     def _answer(self, environ: WSGIEnvironment, request_id: str, now: float) -> Answer:
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
-            return self._cors.preflight(environ)
-        address = locate(environ, self.bucket, urlsplit(self.url).hostname or "")
+            return self._cors(environ).preflight(environ)
+        address = self._locate(environ)
         if address == Address(PUBLIC_KEY_PATH, "") and method in ("GET", "HEAD"):
             return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
         if method in ("GET", "HEAD") and asks_for_page(environ, address):
@@ -227,6 +237,22 @@ class LocalOSS:
             signed=check_request_signature(environ, address, self._account, self.region, now),
         )
         return find_operation(request).handle(request)
+
+    def _locate(self, environ: WSGIEnvironment) -> Address:
+        return locate(environ, self._is_bucket, urlsplit(self.url).hostname or "", self._cnames)
+
+    def _is_bucket(self, name: str) -> bool:
+        try:
+            return bool(self.storage.bucket(name).name)
+        except OSSError:
+            return False
+
+    def _cors(self, environ: WSGIEnvironment) -> CORS:
+        try:
+            bucket = self._locate(environ).bucket
+        except OSSError:
+            bucket = None
+        return self._rules.cors(bucket or "")
 
 
 def _check_name(bucket: str) -> None:

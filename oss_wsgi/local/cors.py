@@ -53,17 +53,19 @@ class CORS:
     """The rules in order; the first that matches decides.
 
     :param always_allowed: request headers that no rule need allow.
+    :param vary: each answer says `Vary: Origin`.
     """
 
-    def __init__(self, rules: Sequence[CORSRule], *, always_allowed: Sequence[str] = ()) -> None:
+    def __init__(self, rules: Sequence[CORSRule], *, always_allowed: Sequence[str] = (), vary: bool = True) -> None:
         self._rules = tuple(rules)
         self._always_allowed = tuple(always_allowed)
+        self._vary = vary
 
     def headers(self, environ: Mapping[str, Any]) -> Headers:
         """What an answer carries, errors included; a request that no rule allows is served all the same."""
         if not self._rules:
             return []
-        headers: Headers = [("Vary", "Origin")]
+        headers: Headers = [("Vary", "Origin")] if self._vary else []
         origin, method = environ.get("HTTP_ORIGIN", ""), environ["REQUEST_METHOD"]
         # A preflight is about another method than its own, and answers for itself.
         rule = self._find(origin, method) if origin and method != "OPTIONS" else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from .address import Address
+from .bucket_rules import BucketRules
 from .callback_sender import CallbackSender
 from .post_object import PostObject
 from .signed_request import read_headers
@@ -27,6 +28,7 @@ class Service:
     sender: CallbackSender
     post_object: PostObject
     clock: Callable[[], float]
+    rules: BucketRules
 
 
 @dataclass(frozen=True)

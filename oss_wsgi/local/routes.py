@@ -6,9 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .answer import Answer
+from .bucket_cors import delete_bucket_cors, get_bucket_cors, put_bucket_cors
+from .bucket_operations import (
+    delete_bucket,
+    get_bucket_acl,
+    get_bucket_info,
+    get_bucket_location,
+    head_bucket,
+    put_bucket,
+    put_bucket_acl,
+)
 from .errors import OSSError, access_denied
 from .get_object import get_object
 from .get_object_acl import get_object_acl
+from .list_buckets import list_buckets
 from .request import Request
 
 
@@ -34,6 +45,20 @@ def post_object(request: Request) -> Answer:
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Object", "GET"): {"acl": Operation(get_object_acl), "": Operation(get_object, anonymous=True)},
     ("Object", "HEAD"): {"": Operation(get_object, anonymous=True)},
+    ("Service", "GET"): {"": Operation(list_buckets)},
+    ("Bucket", "PUT"): {
+        "acl": Operation(put_bucket_acl),
+        "cors": Operation(put_bucket_cors),
+        "": Operation(put_bucket),
+    },
+    ("Bucket", "GET"): {
+        "acl": Operation(get_bucket_acl),
+        "bucketInfo": Operation(get_bucket_info),
+        "cors": Operation(get_bucket_cors),
+        "location": Operation(get_bucket_location),
+    },
+    ("Bucket", "HEAD"): {"": Operation(head_bucket)},
+    ("Bucket", "DELETE"): {"cors": Operation(delete_bucket_cors), "": Operation(delete_bucket)},
     ("Bucket", "POST"): {"": Operation(post_object, anonymous=True)},
 }
 
@@ -66,6 +91,8 @@ def find_operation(request: Request) -> Operation:
         message = f"The local OSS has no operation for ?{unoffered[0]}."
         raise OSSError(501, "NotImplemented", message)
     if name not in offered:
+        if request.method in ("GET", "HEAD") and not request.signed:
+            raise _anonymous()
         raise _not_allowed(request.method, kind)
     operation = offered[name]
     if not (request.signed or operation.anonymous):

@@ -4,9 +4,9 @@ from oss_wsgi.local.address import Address, locate
 from oss_wsgi.local.errors import OSSError
 
 
-def find(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1"):
+def find(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cnames=None):
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": host, "SERVER_NAME": "server"}
-    return locate(environ, "examplebucket", service_host)
+    return locate(environ, {"examplebucket", "localhost", "127"}.__contains__, service_host, cnames or {})
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,11 @@ def find(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1"):
             id="host, key as bucket",
         ),
         pytest.param("/a", "other.oss-cn-hangzhou.aliyuncs.com", ("other", "a"), id="host, another bucket"),
+        pytest.param("/", "oss-cn-hangzhou.aliyuncs.com", (None, ""), id="endpoint, the service"),
+        pytest.param("/other/a", "oss-cn-hangzhou.aliyuncs.com", ("other", "a"), id="endpoint, path"),
+        pytest.param("/", ".oss-cn-hangzhou.aliyuncs.com", (None, ""), id="endpoint as ali-oss names it"),
+        pytest.param("/other/a", "localhost:8081", ("other", "a"), id="path, a bare name that a bucket has too"),
+        pytest.param("/other/a", "127.0.0.1:8081", ("other", "a"), id="path, an IPv4 that begins like a bucket"),
     ],
 )
 def test_the_bucket_comes_from_the_host_or_the_path(path, host, address):
@@ -56,3 +61,11 @@ def test_the_path_is_utf8():
 def test_another_encoding_is_refused(path):
     with pytest.raises(OSSError, match="InvalidObjectName"):
         find(path)
+
+
+@pytest.mark.parametrize("host", ["img.example.com", "IMG.example.com:8081", "localhost:8081", "[::1]:8081"])
+def test_a_host_that_is_bound_to_a_bucket_means_it(host):
+    cnames = {"img.example.com": "examplebucket", "localhost": "examplebucket", "::1": "examplebucket"}
+    assert find("/other/a", host, cnames=cnames) == Address("examplebucket", "other/a")
+    assert find("/examplebucket/a", host, cnames=cnames) == Address("examplebucket", "examplebucket/a")
+    assert find("/examplebucket", host, "POST", cnames=cnames) == Address("examplebucket", "")

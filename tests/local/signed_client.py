@@ -1,0 +1,34 @@
+"""Sends requests that the official SDK signed."""
+
+from webtest import TestApp
+
+from oss_wsgi.local.address import Address
+from oss_wsgi.local.signature_check import Account
+
+from .sdk_signer import sign
+
+
+class SignedClient:
+    """Path-style requests by the account of a LocalOSS: `client("PUT", "newbucket", "acl")`."""
+
+    def __init__(self, oss):
+        self._oss = oss
+        self._app = TestApp(oss)
+
+    def __call__(self, method, bucket="", query="", body=b"", *, key="", headers=None, status=None):
+        account = Account(self._oss.access_key_id, self._oss.access_key_secret)
+        headers = {"content-type": "application/xml", **(headers or {})}
+        signed = sign("v4", method, address=Address(bucket or None, key), query=query, headers=headers, account=account)
+        made = {name[5:].replace("_", "-"): value for name, value in signed.items() if name.startswith("HTTP_")}
+        del made["HOST"]
+        return self._app.request(
+            f"/{bucket}{'/' if key else ''}{key}{'?' if query else ''}{query}",
+            method=method,
+            headers={**made, "Content-Type": headers["content-type"]},
+            body=body,
+            status=status,
+        )
+
+
+def code(response):
+    return response.status_int, response.xml.findtext("Code")
