@@ -15,12 +15,13 @@ SUB_RESOURCES = frozenset(
     inventoryId lifecycle link live location logging metaQuery objectInfo objectMeta partNumber policy position
     publicAccessBlock qos qosInfo qosRequester redundancyTransition referer regionList replication
     replicationLocation replicationProgress requestPayment requesterQosInfo resourceGroup resourcePool
-    resourcePoolBuckets resourcePoolInfo response-cache-control response-content-disposition response-content-
-    encoding response-content-language response-content-type response-expires restore security-token sequential
-    startTime stat status style styleName symlink tagging transferAcceleration uploadId uploads versionId versioning
-    versions vod website worm wormExtend wormId x-oss-ac-forward-allow x-oss-ac-source-ip x-oss-ac-subnet-mask
-    x-oss-ac-vpc-id x-oss-access-point-name x-oss-async-process x-oss-process x-oss-redundancy-transition-taskid
-    x-oss-request-payer x-oss-target-redundancy-type x-oss-traffic-limit x-oss-write-get-object-response
+    resourcePoolBuckets resourcePoolInfo response-cache-control response-content-disposition
+    response-content-encoding response-content-language response-content-type response-expires restore
+    security-token sequential startTime stat status style styleName symlink tagging transferAcceleration uploadId
+    uploads versionId versioning versions vod website worm wormExtend wormId x-oss-ac-forward-allow
+    x-oss-ac-source-ip x-oss-ac-subnet-mask x-oss-ac-vpc-id x-oss-access-point-name x-oss-async-process
+    x-oss-process x-oss-redundancy-transition-taskid x-oss-request-payer x-oss-target-redundancy-type
+    x-oss-traffic-limit x-oss-write-get-object-response
     """.split()  # noqa: SIM905
 )
 

@@ -1,9 +1,11 @@
 """The published requests of the SDK's own tests, each with the text that it signs."""
 
+import oss2
 import pytest
+from alibabacloud_oss_v2.signer import SignerV1
 
 from oss_wsgi.local.address import Address
-from oss_wsgi.local.canonical_v1 import sign, string_to_sign
+from oss_wsgi.local.canonical_v1 import SUB_RESOURCES, sign, string_to_sign
 from oss_wsgi.local.signed_request import SignedRequest
 
 DATE = "Wed, 28 Dec 2022 10:27:41 GMT"
@@ -57,3 +59,8 @@ def test_values_are_signed_decoded_and_only_those_of_sub_resources():
 def test_the_service_is_signed_as_a_slash():
     request = SignedRequest.read({"REQUEST_METHOD": "GET", "QUERY_STRING": "prefix=a"}, Address(None, ""))
     assert string_to_sign(request, "") == "GET\n\n\n\n/"
+
+
+def test_all_sub_resources_that_the_sdks_sign_are_known():
+    assert {*oss2.Auth._subresource_key_set, *SignerV1._subresource_key_set} - SUB_RESOURCES == set()
+    assert not [name for name in SUB_RESOURCES if name.endswith("-") or not name]
