@@ -45,7 +45,11 @@ _ROUTES = {
         ': add `ProxyFCGISetEnvIf "true" PATH_INFO "%{reqenv:SCRIPT_NAME}"` and '
         '`ProxyFCGISetEnvIf "true" SCRIPT_NAME ""`'
     ),
-    "Apache mod_proxy_scgi": ": use mod_proxy_fcgi, mod_proxy_http or mod_wsgi instead",
+    "Apache mod_proxy_scgi": (
+        ": add `SetEnvIf Request_URI . proxy-scgi-pathinfo=1`, which is right where the path needs no percent-encoding; "
+        "else use mod_proxy_http or mod_wsgi"
+    ),
+    "an SCGI gateway": ': for nginx add `scgi_param SCRIPT_NAME "";` and `scgi_param PATH_INFO $document_uri;`',
     "nginx": ': add `fastcgi_param SCRIPT_NAME "";` and `fastcgi_param PATH_INFO $fastcgi_script_name;`',
 }
 
