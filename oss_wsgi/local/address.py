@@ -48,6 +48,12 @@ def locate(
     return Address(label, path)
 
 
+def named_twice(address: Address) -> Address | None:
+    """What a client means that names the bucket in the Host and in the path, as ali-oss does for an IP address."""
+    bucket, _, key = address.key.partition("/")
+    return Address(bucket, key) if bucket and bucket == address.bucket else None
+
+
 def host_name(environ: Mapping[str, Any]) -> str:
     host = str(environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")).lower()
     if host.startswith("["):

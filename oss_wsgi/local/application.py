@@ -33,7 +33,7 @@ from .indexed_storage import directory_storage
 from .keys import CallbackKey
 from .post_object import PostObject
 from .request import Request, Service
-from .request_signature import check_request_signature
+from .request_signature import signed_address
 from .routes import find_operation
 from .signature_check import Account
 from .storage import Storage
@@ -226,6 +226,7 @@ class LocalOSS:
             return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
         if method in ("GET", "HEAD") and asks_for_page(environ, address):
             return index_page(self.storage.buckets())
+        address, signed = signed_address(environ, address, self._account, self.region, now)
         request = Request(
             environ=environ,
             address=address,
@@ -234,7 +235,7 @@ class LocalOSS:
             now=now,
             url=self.url,
             public_key_url=self.public_key_url,
-            signed=check_request_signature(environ, address, self._account, self.region, now),
+            signed=signed,
         )
         return find_operation(request).handle(request)
 

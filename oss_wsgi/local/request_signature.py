@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .address import Address
-from .errors import invalid_argument
+from .address import Address, named_twice
+from .errors import OSSError, invalid_argument
 from .header_signature_v1 import check_header_v1
 from .header_signature_v4 import check_header_v4
 from .query_signature_v1 import check_query_v1
@@ -17,6 +17,22 @@ from .signed_request import SignedRequest
 #: A URL with any of these means to be signed, and is refused where the others lack.
 _QUERY_V1 = ("OSSAccessKeyId", "Signature")
 _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
+
+
+def signed_address(
+    environ: Mapping[str, Any], address: Address, account: Account, region: str, now: float
+) -> tuple[Address, bool]:
+    """The address, and whether the request is signed; of two readings of an address the signature chooses."""
+    try:
+        return address, check_request_signature(environ, address, account, region, now)
+    except OSSError as error:
+        other = named_twice(address)
+        if other is None or error.code != "SignatureDoesNotMatch":
+            raise
+        try:
+            return other, check_request_signature(environ, other, account, region, now)
+        except OSSError:
+            raise error from None
 
 
 def check_request_signature(

@@ -1,6 +1,6 @@
 import pytest
 
-from oss_wsgi.local.address import Address, locate
+from oss_wsgi.local.address import Address, locate, named_twice
 from oss_wsgi.local.errors import OSSError
 
 
@@ -69,3 +69,12 @@ def test_a_host_that_is_bound_to_a_bucket_means_it(host):
     assert find("/other/a", host, cnames=cnames) == Address("examplebucket", "other/a")
     assert find("/examplebucket/a", host, cnames=cnames) == Address("examplebucket", "examplebucket/a")
     assert find("/examplebucket", host, "POST", cnames=cnames) == Address("examplebucket", "")
+
+
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [("b/a/c", "a/c"), ("b/", ""), ("b", ""), ("b//a", "/a"), ("bb/a", None), ("a/b", None), ("", None)],
+)
+def test_a_bucket_may_be_named_twice(key, other):
+    assert named_twice(Address("b", key)) == (None if other is None else Address("b", other))
+    assert named_twice(Address(None, key)) is None

@@ -2,7 +2,7 @@ import pytest
 
 from oss_wsgi.local.address import Address
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.request_signature import check_request_signature
+from oss_wsgi.local.request_signature import check_request_signature, signed_address
 
 from .form_client import NOW
 from .sdk_signer import ACCOUNT, ADDRESS, REGION, sign
@@ -72,3 +72,19 @@ def test_of_a_form_neither_header_nor_url_is_looked_at():
         with pytest.raises(OSSError):
             check_request_signature({**form, **change}, Address("bucket", ""), ACCOUNT, REGION, NOW)
     assert refusal(form).code == "InvalidArgument"
+
+
+@pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
+def test_of_a_bucket_in_host_and_path_the_signature_tells_what_is_meant(version, expires):
+    twice = Address("bucket", f"bucket/{ADDRESS.key}")
+    for address in (ADDRESS, twice):
+        environ = sign(version, address=address, expires=expires)
+        assert signed_address(environ, twice, ACCOUNT, REGION, NOW) == (address, True)
+    with pytest.raises(OSSError) as raised:
+        signed_address(sign(version, address=Address("bucket", "b"), expires=expires), twice, ACCOUNT, REGION, NOW)
+    assert "bucket/bucket/" in str(raised.value.members)
+
+
+def test_a_stranger_means_what_the_host_says():
+    twice = Address("bucket", "bucket/a")
+    assert signed_address({"REQUEST_METHOD": "GET"}, twice, ACCOUNT, REGION, NOW) == (twice, False)
