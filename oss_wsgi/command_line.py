@@ -1,11 +1,18 @@
-"""The command line of the server, made from the table of settings."""
+"""The options of the command line, made from the table of settings."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from .application import DEFAULT_PREFIX
 from .settings import TABLE
+
+DESCRIPTION = (
+    "Serve an upload page, its signatures and OSS's callbacks. "
+    "Without a bucket, a local OSS on this machine takes the files."
+)
+EPILOG = f"Secrets come by environment variables alone: {', '.join(row.variable for row in TABLE if row.secret)}."
 
 
 def address(text: str) -> tuple[str, int]:
@@ -18,17 +25,14 @@ def address(text: str) -> tuple[str, int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser; an option of a setting is found under its variable's name, and is text or None.
+    """Make the parser of the server."""
+    made = argparse.ArgumentParser(description=DESCRIPTION, epilog=EPILOG)
+    add_serving(made)
+    return made
 
-    Secrets have no option, for a command line is public on its machine: they come by environment variables alone.
-    """
-    made = argparse.ArgumentParser(
-        description="Serve an upload page, its signatures and OSS's callbacks. "
-        "Without a bucket, a local OSS on this machine takes the files.",
-        epilog="Secrets come by environment variables alone: "
-        + ", ".join(row.variable for row in TABLE if row.secret)
-        + ".",
-    )
+
+def add_serving(made: Any) -> None:
+    """Add the options of the server, its local OSS and the settings."""
     server = made.add_argument_group("server")
     server.add_argument("--listen", type=address, default="127.0.0.1:8080", metavar="HOST:PORT", help="%(default)s")
     server.add_argument(
@@ -41,10 +45,23 @@ def parser() -> argparse.ArgumentParser:
         "--local-listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="%(default)s"
     )
     local.add_argument("--local-dir", metavar="DIR", help="keep the files here; default: a temporary folder")
+    add_settings(made)
+
+
+def add_settings(made: Any) -> None:
+    """Add an option for each setting, found under its variable's name: text, or None.
+
+    Secrets have no option, for a command line is public on its machine: they come by environment variables alone.
+    """
     table = made.add_argument_group("settings, each also an environment variable")
     for row in TABLE:
         if not row.secret:
             meaning = f"{row.help} [{row.variable}{f'; {row.shown_default}' if row.shown_default else ''}]"
             option = "--" + row.name.replace("_", "-")
             table.add_argument(option, dest=row.variable, metavar="VALUE", help=meaning.replace("%", "%%"))
-    return made
+
+
+def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """Give the environment, ``arguments.environ``, with what the options of settings say."""
+    options = {name: value for name, value in vars(arguments).items() if name.startswith("OSS_") and value is not None}
+    return {**arguments.environ, **options}

@@ -18,7 +18,12 @@ EDGE = ("oss_wsgi.middleware", "oss_wsgi.endpoints", "oss_wsgi.local")
 TESTING = {name for name in MODULES if name.startswith(("oss_wsgi.testing", "oss_wsgi.pytest_plugin"))}
 FACADE = {"oss_wsgi", "oss_wsgi.public"}
 JOINTS = FACADE | TESTING
-JOINTS |= {"oss_wsgi.application", "oss_wsgi.command_line", "oss_wsgi.paste_deploy", "oss_wsgi.serving"}
+#: The command line reads the environment, the clock and the network for the person who calls it.
+COMMANDS = {name for name in MODULES if name.startswith(("oss_wsgi.commands", "oss_wsgi.__main__"))}
+JOINTS |= {"oss_wsgi.application", "oss_wsgi.command_line", "oss_wsgi.paste_deploy", "oss_wsgi.serving"} | COMMANDS
+JOINTS |= {"oss_wsgi.site"}
+#: The two that start the local OSS, when asked or unconfigured.
+STARTS_LOCAL = {"oss_wsgi.commands.beside", "oss_wsgi.commands.local"}
 #: Reads and answers WSGI for middleware and endpoints both, which may not import each other.
 WSGI = {"oss_wsgi.received", "oss_wsgi.responses"}
 CORE = {name for name in MODULES if not name.startswith(EDGE)} - JOINTS
@@ -84,8 +89,9 @@ def reads_the_environment(name: str) -> bool:
     )
 
 
-def test_only_what_reads_ini_files_reads_the_environment_too() -> None:
-    assert {name for name in MODULES if reads_the_environment(name)} == {"oss_wsgi.paste_deploy"}
+def test_only_what_reads_ini_files_or_a_command_line_reads_the_environment_too() -> None:
+    readers = {"oss_wsgi.paste_deploy", "oss_wsgi.__main__"}
+    assert {name for name in MODULES if reads_the_environment(name)} == readers
 
 
 @pytest.mark.parametrize("name", sorted(CORE))
@@ -115,7 +121,7 @@ def test_endpoints_import_no_middleware_no_application_no_local(name: str) -> No
     assert not imports_any(name, "oss_wsgi.middleware", "oss_wsgi.application", "oss_wsgi.local")
 
 
-@pytest.mark.parametrize("name", sorted(set(MODULES) - LOCAL - TESTING))
+@pytest.mark.parametrize("name", sorted(set(MODULES) - LOCAL - TESTING - STARTS_LOCAL))
 def test_nothing_in_production_imports_local_or_testing(name: str) -> None:
     assert not imports_any(name, "oss_wsgi.local", "oss_wsgi.testing")
 

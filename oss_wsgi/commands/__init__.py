@@ -1,0 +1,1 @@
+"""The sub-commands of `oss-wsgi`, one file each, and what they share."""

@@ -1,0 +1,48 @@
+"""Runs `python -m oss_wsgi` as a person would, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..running_server import clean_environ
+
+COMMAND = [sys.executable, "-m", "oss_wsgi"]
+
+
+def oss_wsgi(
+    *arguments: str, stdin: str | bytes = "", status: int = 0, cwd: Path | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and expect an exit status; it never shows a traceback."""
+    given = stdin if isinstance(stdin, bytes) else stdin.encode()
+    run = subprocess.run(
+        [*COMMAND, *arguments], input=given, capture_output=True, env=clean_environ(**environ), timeout=60, cwd=cwd
+    )
+    ended = subprocess.CompletedProcess(run.args, run.returncode, run.stdout.decode(), run.stderr.decode())
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert ended.returncode == status, ended.stdout + ended.stderr
+    return ended
+
+
+@contextlib.contextmanager
+def running(*arguments: str, end: int = signal.SIGTERM, **environ: str) -> Iterator[tuple[str, str]]:
+    """Start a command that serves; give its URL and what it said until then, and expect status 0 at the end."""
+    command, env = [*COMMAND, *arguments], clean_environ(**environ)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
+        assert process.stdout is not None
+        said = ""
+        while (found := re.search(r"(?:Open|Serving|Local OSS at) (http://127\.0\.0\.1:[0-9]+)", said)) is None:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        try:
+            yield found[1], said
+        finally:
+            process.send_signal(end)
+            rest, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, rest

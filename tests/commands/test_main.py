@@ -1,0 +1,73 @@
+"""The command line as a whole: one parser, the same help, exit statuses and manners in every sub-command."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oss_wsgi.__main__ import COMMANDS, parser
+
+from ..running_server import clean_environ
+from .command import COMMAND, oss_wsgi
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+
+
+def test_without_a_command_it_is_misuse_and_names_them() -> None:
+    said = oss_wsgi(status=2).stderr
+    assert "COMMAND" in said
+    assert all(name in oss_wsgi("--help").stdout for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_has_help_with_an_example(name: str) -> None:
+    said = oss_wsgi(name, "--help").stdout
+    assert f"Example: oss-wsgi {name}" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_option_is_misuse(name: str) -> None:
+    assert "--no-such-option" in oss_wsgi(name, "--no-such-option", status=2).stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_command_takes_a_secret_of_ours_as_an_option(name: str) -> None:
+    said = oss_wsgi(name, "--help").stdout
+    assert "--session-token" not in said
+    assert "--ticket-secret" not in said
+    # The local OSS alone may be given the made-up key that its clients shall have.
+    assert ("--access-key-secret" in said) == (name == "local")
+
+
+def test_the_console_script_is_this_main() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    script = setup["options.entry_points"]["console_scripts"].strip()
+    assert script == "oss-wsgi = oss_wsgi.__main__:main"
+    assert "oss_wsgi.commands" in setup["options"]["packages"].split()
+    code = "import sys; from oss_wsgi.__main__ import main; sys.argv[0] = 'oss-wsgi'; sys.exit(main())"
+    run = subprocess.run([sys.executable, "-c", code, "serve", "--prefix", "oss"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr[:15]) == (2, "oss-wsgi serve:")
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environ()
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    process.wait()
+    assert b"Traceback" not in said
+
+
+def test_the_program_is_named_oss_wsgi_however_it_was_started() -> None:
+    assert parser().prog == "oss-wsgi"
+    assert oss_wsgi("--help").stdout.startswith("usage: oss-wsgi ")
