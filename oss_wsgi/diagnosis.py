@@ -46,7 +46,7 @@ _ROUTES = {
         '`ProxyFCGISetEnvIf "true" SCRIPT_NAME ""`'
     ),
     "Apache mod_proxy_scgi": (
-        ": add `SetEnvIf Request_URI . proxy-scgi-pathinfo=1`, which is right where the path needs no percent-encoding; "
+        ": add `SetEnvIf Request_URI . proxy-scgi-pathinfo=1`, right where the path needs no percent-encoding; "
         "else use mod_proxy_http or mod_wsgi"
     ),
     "an SCGI gateway": ': for nginx add `scgi_param SCRIPT_NAME "";` and `scgi_param PATH_INFO $document_uri;`',
