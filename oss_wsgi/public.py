@@ -26,7 +26,9 @@ from .presigned_post import PresignedPost
 from .presigner import PostPresigner
 from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
+from .refreshing_credentials import RefreshingCredentialsProvider
 from .sdk_confirmation import SDKConfirmation
+from .sdk_credentials import SDKCredentialsProvider
 from .settings import Settings
 from .sqlite_ledger import SQLiteLedger
 from .ticket import TicketBook
@@ -56,7 +58,9 @@ __all__ = [
     "PresignedPost",
     "PublicKeyStore",
     "RateLimit",
+    "RefreshingCredentialsProvider",
     "SDKConfirmation",
+    "SDKCredentialsProvider",
     "SQLiteLedger",
     "Settings",
     "SignatureEndpoint",

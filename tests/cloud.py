@@ -1,0 +1,141 @@
+"""The ECS metadata service and STS, as far as the credentials library asks them, on loopback."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import hashlib
+import hmac
+import ipaddress
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+SECRETS = {"source-id": "the-source-secret", "STS.ecs": "the-ecs-secret"}
+METADATA_TOKEN = "the-metadata-token"
+
+
+class Cloud(ThreadingHTTPServer):
+    """Serves both; ``requests`` are the queries of STS and the paths of the metadata service, in order.
+
+    ``failing`` (status, body) is answered instead, ``lifetime`` is in seconds. With ``tls`` it is STS, otherwise an
+    HTTP proxy in front of the metadata service, whose address is written into the library.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, tls: Path | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.requests: list[Any] = []
+        self.failing: tuple[int, str] | None = None
+        self.lifetime = 3600
+        self.address = f"127.0.0.1:{self.server_address[1]}"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    def credentials(self, key_id: str) -> dict[str, str]:
+        until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=self.lifetime)
+        return {
+            "AccessKeyId": key_id,
+            "AccessKeySecret": SECRETS.get(key_id, "the-session-secret"),
+            "SecurityToken": f"token-{len(self.requests)}",
+            "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+
+
+@contextlib.contextmanager
+def running(tls: Path | None = None) -> Iterator[Cloud]:
+    with Cloud(tls) as cloud:
+        thread = threading.Thread(target=cloud.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield cloud
+        cloud.shutdown()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Cloud
+
+    def do_PUT(self) -> None:
+        asked = urlsplit(self.path)
+        self.server.requests.append(("PUT", asked.netloc, asked.path))
+        self._answer(200 if asked.path == "/latest/api/token" else 404, METADATA_TOKEN)
+
+    def do_GET(self) -> None:
+        asked = urlsplit(self.path)
+        if asked.path.startswith("/latest/meta-data/"):
+            status, answer = self._metadata(asked.netloc, asked.path)
+        else:
+            query = dict(parse_qsl(asked.query))
+            self.server.requests.append(query)
+            status, answer = self._sts(query)
+        self._answer(*(self.server.failing or (status, answer)))
+
+    def _metadata(self, host: str, path: str) -> tuple[int, str]:
+        self.server.requests.append(("GET", host, path))
+        if self.headers.get("X-aliyun-ecs-metadata-token") != METADATA_TOKEN:
+            return 403, ""
+        rest = path.removeprefix("/latest/meta-data/ram/security-credentials/")
+        if not rest:
+            return 200, "the-role"
+        return 200, json.dumps({"Code": "Success", **self.server.credentials("STS.ecs")})
+
+    def _sts(self, query: dict[str, str]) -> tuple[int, str]:
+        if query["Action"] == "AssumeRoleWithOIDC":
+            known = query["OIDCToken"] == "the-oidc-token"
+        else:
+            given = query.pop("Signature")
+            text = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(query.items()))
+            secret = f"{SECRETS[query['AccessKeyId']]}&".encode()
+            signed = hmac.new(secret, f"GET&%2F&{_encoded(text)}".encode(), hashlib.sha1).digest()
+            known = given == base64.b64encode(signed).decode()
+        if not known:
+            return 400, json.dumps({"Code": "SignatureDoesNotMatch", "Message": str(query)})
+        return 200, json.dumps({"RequestId": "R", "Credentials": self.server.credentials("STS.session")})
+
+    def _answer(self, status: int, text: str) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def _encoded(text: str) -> str:
+    """Encode as the RPC signature asks: all but the unreserved."""
+    return quote(text, safe="~")
+
+
+def certificate(folder: Path) -> Path:
+    """Make a certificate for 127.0.0.1, signed by itself, with its key in the same file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
+        .add_extension(loopback, critical=False)
+        .sign(key, SHA256())
+    )
+    file = folder / "both.pem"
+    file.write_bytes(
+        made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return file

@@ -1,0 +1,248 @@
+"""SDKCredentialsProvider: the library's sources, asked of a metadata service and an STS on loopback.
+
+The library writes the metadata service's address into its code, so it is reached as a proxy would be, by HTTP_PROXY;
+STS it takes by name, over https alone, so the certificate is made here. Nothing of the library is patched, but for what
+it has read from the environment when it was imported.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import DirectUpload, Settings
+from oss_wsgi.exceptions import CredentialsError, SettingsError
+from oss_wsgi.sdk_credentials import SDKCredentialsProvider
+from oss_wsgi.session_policy import session_policy
+
+from .cloud import SECRETS, Cloud, certificate, running
+
+ROLE = "acs:ram::123:role/uploader"
+SETTINGS = Settings(
+    bucket="examplebucket", region="cn-hangzhou", ticket_secret="t" * 32, allow_anonymous=True, upload_expires=3600
+)
+
+# The library calls datetime.utcnow(), which 3.12 announces as leaving.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def own_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def sts(own_certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(own_certificate))
+    with running(own_certificate) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    with running() as cloud:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{cloud.address}")
+        yield cloud
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Give what the library has read from the environment, emptied for this test."""
+    from alibabacloud_credentials.utils import auth_util
+
+    for name in vars(auth_util).copy():
+        if name.startswith("environment_"):
+            monkeypatch.setattr(auth_util, name, "false" if name.endswith(("disabled", "vpc")) else None)
+    monkeypatch.setattr(auth_util, "environment_cli_profile_disabled", "true")
+    monkeypatch.setattr(auth_util, "environment_credentials_file", str(tmp_path / "credentials.ini"))
+    monkeypatch.setattr(auth_util, "client_type", "default")
+    monkeypatch.setattr(auth_util, "enable_oidc_credential", False)
+    monkeypatch.setattr(auth_util, "environment_ecs_metadata_disabled", "true")
+    return auth_util
+
+
+def provider(settings: Settings = SETTINGS, **options: Any) -> SDKCredentialsProvider:
+    return SDKCredentialsProvider(settings, **{"clock": time.time, "patience": 20.0, **options})
+
+
+def remaining(given: Any) -> float:
+    return float(given.expiration.timestamp() - time.time())
+
+
+def set_key(environment: Any) -> None:
+    environment.environment_access_key_id = "source-id"
+    environment.environment_access_key_secret = SECRETS["source-id"]
+
+
+def test_the_environments_key_is_first(environment: Any) -> None:
+    set_key(environment)
+    environment.environment_security_token = "a-token"
+    given = provider().get_credentials()
+    assert (given.access_key_id, given.access_key_secret, given.security_token) == (
+        *("source-id", "the-source-secret", "a-token"),
+    )
+    assert given.expiration is None
+
+
+def test_a_profile_is_read(environment: Any, tmp_path: Path) -> None:
+    (tmp_path / "credentials.ini").write_text(
+        "[default]\ntype = access_key\naccess_key_id = profile-id\naccess_key_secret = profile-secret\n"
+    )
+    assert provider().get_credentials().access_key_id == "profile-id"
+
+
+def test_the_role_of_an_ecs_instance_is_asked_for_with_its_session_token(environment: Any, metadata: Cloud) -> None:
+    environment.environment_ecs_metadata_disabled = "false"
+    given = provider().get_credentials()
+    assert (given.access_key_id, given.access_key_secret) == ("STS.ecs", SECRETS["STS.ecs"])
+    assert 3500 < remaining(given) <= 3600
+    assert {host for _, host, _ in metadata.requests} == {"100.100.100.200"}
+    assert metadata.requests[-1][2].endswith("/security-credentials/the-role")
+
+
+def test_a_profile_that_names_the_role_keeps_its_expiry(environment: Any, metadata: Cloud, tmp_path: Path) -> None:
+    """The library's own provider of profiles forgets it."""
+    environment.environment_ecs_metadata_disabled = "false"
+    (tmp_path / "credentials.ini").write_text("[default]\ntype = ecs_ram_role\nrole_name = named-role\n")
+    given = provider().get_credentials()
+    assert given.access_key_id == "STS.ecs"
+    assert 3500 < remaining(given) <= 3600
+    assert metadata.requests[-1][2].endswith("/security-credentials/named-role")
+
+
+def test_oidc_brings_a_token_from_a_file(environment: Any, sts: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("the-oidc-token")
+    environment.enable_oidc_credential = True
+    environment.environment_role_arn = ROLE
+    environment.environment_oidc_provider_arn = "acs:ram::123:oidc-provider/ack"
+    environment.environment_oidc_token_file = str(tmp_path / "token")
+    given = provider(sts_endpoint=sts.address).get_credentials()
+    assert given.access_key_id == "STS.session"
+    assert 3500 < remaining(given) <= 3600
+    assert sts.requests[0]["RoleArn"] == ROLE
+
+
+def test_a_role_is_assumed_under_the_policy_of_the_least_right(environment: Any, sts: Cloud) -> None:
+    set_key(environment)
+    given = provider(role_arn=ROLE, sts_endpoint=sts.address, duration=900).get_credentials()
+    assert given.access_key_id == "STS.session"
+    (asked,) = sts.requests
+    assert asked["AccessKeyId"] == "source-id"
+    assert (asked["RoleArn"], asked["DurationSeconds"], asked["RoleSessionName"]) == (ROLE, "900", "oss-wsgi")
+    (statement,) = json.loads(asked["Policy"])["Statement"]
+    assert statement["Action"] == ["oss:PutObject"]
+    assert statement["Resource"] == ["acs:oss:*:*:examplebucket/user-dir-prefix/*"]
+
+
+def test_the_policy_names_what_the_application_grants(environment: Any, sts: Cloud) -> None:
+    set_key(environment)
+    actions = ["oss:PutObject", "oss:GetObject"]
+    provider(role_arn=ROLE, sts_endpoint=sts.address, dirs=["users/"], actions=actions).get_credentials()
+    assert sts.requests[0]["Policy"] == session_policy(SETTINGS, ["users/"], actions)
+
+
+def test_an_ecs_role_assumes_another_role(environment: Any, metadata: Cloud, sts: Cloud) -> None:
+    environment.environment_ecs_metadata_disabled = "false"
+    given = provider(role_arn=ROLE, sts_endpoint=sts.address).get_credentials()
+    assert given.access_key_id == "STS.session"
+    assert sts.requests[0]["AccessKeyId"] == "STS.ecs"
+    assert sts.requests[0]["SecurityToken"].startswith("token-")
+
+
+def test_a_hundred_signatures_ask_sts_once_and_none_outlives_the_credential(environment: Any, sts: Cloud) -> None:
+    set_key(environment)
+    sts.lifetime = 1000
+    credentials = provider(role_arn=ROLE, sts_endpoint=sts.address)
+    app = webtest.TestApp(DirectUpload(lambda environ, start: [], SETTINGS, credentials=credentials))
+    answers = [app.get("/oss/signature?filename=a.png").json for _ in range(100)]
+    assert len(sts.requests) == 1
+    until = credentials.get_credentials().expiration
+    assert until is not None
+    assert {answer["expire"] for answer in answers} == {int(until.timestamp())}
+    assert {answer["security_token"] for answer in answers} == {"token-1"}
+
+
+def test_what_sts_refuses_is_said_by_its_code_and_nothing_of_its_text(
+    environment: Any, sts: Cloud, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO)  # at DEBUG urllib3 itself logs whole queries
+    set_key(environment)
+    environment.environment_security_token = "the-old-token"
+    sts.failing = 403, json.dumps({"Code": "NoPermission", "Message": "SecurityToken=the-old-token&..."})
+    with pytest.raises(CredentialsError, match="403 NoPermission") as caught:
+        provider(role_arn=ROLE, sts_endpoint=sts.address).get_credentials()
+    out, err = capfd.readouterr()
+    assert "the-old-token" not in f"{caught.value}{caplog.text}{out}{err}"
+    app = DirectUpload(lambda environ, start: [], SETTINGS, credentials=provider(source=_Raising()))
+    assert webtest.TestApp(app).get("/oss/signature", status=503).json["error"]["code"] == "service_unavailable"
+
+
+def test_an_answer_without_a_member_shows_no_secret(
+    environment: Any, sts: Cloud, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO)  # at DEBUG urllib3 itself logs whole queries
+    set_key(environment)
+    sts.failing = 200, json.dumps({"Credentials": {"AccessKeyId": "i", "AccessKeySecret": "swordfish"}})
+    with pytest.raises(CredentialsError, match="CredentialException") as caught:
+        provider(role_arn=ROLE, sts_endpoint=sts.address).get_credentials()
+    out, err = capfd.readouterr()
+    assert "swordfish" not in f"{caught.value!r}{caught.value.__cause__}{caplog.text}{out}{err}"
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+class _Raising:
+    def get_credentials(self) -> Any:
+        raise ValueError("swordfish")
+
+    def get_provider_name(self) -> str:
+        return "mine"
+
+
+def test_where_nothing_is_found_all_that_were_asked_are_named(environment: Any) -> None:
+    with pytest.raises(CredentialsError, match=r"env \(Cred.*cli_profile \(Cred.*profile \(Cred"):
+        provider().get_credentials()
+
+
+def test_what_cannot_be_assumed_is_refused_at_once(environment: Any) -> None:
+    with pytest.raises(SettingsError, match="900s"):
+        provider(role_arn=ROLE, duration=60)
+    with pytest.raises(SettingsError, match="stands for others"):
+        provider(role_arn=ROLE, dirs=["*/"])
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "alibabacloud_credentials", None)
+    monkeypatch.setitem(sys.modules, "alibabacloud_credentials.provider", None)
+    with pytest.raises(SettingsError, match=r"oss-wsgi\[credentials\]"):
+        provider()
+
+
+def test_a_process_finds_the_role_by_its_real_environment(metadata: Cloud, sts: Cloud, tmp_path: Path) -> None:
+    code = """
+import time
+from oss_wsgi import SDKCredentialsProvider, Settings
+import sys
+assert "alibabacloud_credentials" not in sys.modules
+settings = Settings(bucket="examplebucket", region="cn-hangzhou")
+role = {"role_arn": sys.argv[1], "sts_endpoint": sys.argv[2]}
+provider = SDKCredentialsProvider(settings, clock=time.time, patience=20, **role)
+print(provider.get_credentials())
+"""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("ALIBABA", "PYTHON"))}
+    environ |= {"HOME": str(tmp_path), "ALIBABA_CLOUD_ECS_METADATA": "env-role"}
+    command = [sys.executable, "-c", code, ROLE, sts.address]
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert "STS.session" in run.stdout, run.stderr
+    assert "secret" not in run.stdout
+    assert metadata.requests[-1][2].endswith("/security-credentials/env-role")
+    assert sts.requests[0]["AccessKeyId"] == "STS.ecs"
