@@ -1,0 +1,61 @@
+"""Writes a signed form and one file as a browser posts them, without holding the file in memory."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO
+
+from .output import MisuseError
+
+_CHUNK = 64 * 1024
+
+
+class FormBody:
+    """The body of a form with one file: iterate for the bytes, of which there are ``length``."""
+
+    def __init__(
+        self,
+        fields: Mapping[str, str],
+        filename: str,
+        file: BinaryIO,
+        size: int,
+        content_type: str | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        boundary = f"----oss-wsgi-{secrets.token_hex(12)}"
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
+            for name, value in fields.items()
+        ]
+        parts.append(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(filename)}"\r\n'
+            f"Content-Type: {content_type or 'application/octet-stream'}\r\n\r\n"
+        )
+        self._head = "".join(parts).encode()
+        self._tail = f"\r\n--{boundary}--\r\n".encode()
+        self._file = file
+        self._size = size
+        self._progress = progress
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self.length = len(self._head) + size + len(self._tail)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Give the headers that belong to it."""
+        return {"Content-Type": self.content_type, "Content-Length": str(self.length)}
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head
+        left = self._size
+        while left and (piece := self._file.read(min(_CHUNK, left))):
+            left -= len(piece)
+            yield piece
+            self._progress(self._size - left)
+        if left:
+            raise MisuseError(f"The file became shorter by {left} bytes while it was read.")
+        yield self._tail
+
+
+def _quoted(name: str) -> str:
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

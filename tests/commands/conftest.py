@@ -1,0 +1,16 @@
+"""A deployment in which all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .deployment import Deployment, deployed
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    with deployed(tmp_path, app={"on_upload": lambda upload: {"user": upload.user}}) as found:
+        yield found
