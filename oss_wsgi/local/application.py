@@ -213,7 +213,7 @@ class LocalOSS:
             if environ["REQUEST_METHOD"] == "HEAD" and answer.status >= 400:
                 # The XML that a HEAD has no body for; the SDKs read the code from it.
                 headers.append(("x-oss-err", b64encode(body).decode()))
-            body = [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+            body = [] if environ["REQUEST_METHOD"] == "HEAD" or answer.status in (204, 304) else [body]
         start_response(answer.status_line, headers)
         return body
 

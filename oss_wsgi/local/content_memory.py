@@ -19,6 +19,9 @@ class ContentMemory:
     def take(self, source: BinaryIO, name: str) -> bool:
         return False
 
+    def spool(self) -> BinaryIO | None:
+        return None
+
     def rename(self, name: str, new: str) -> None:
         self._files[new] = self._files.pop(name)
 

@@ -1,4 +1,4 @@
-"""GetObject and HeadObject, for anybody: the real OSS wants a signature unless the bucket is public to read.
+"""GetObject, HeadObject and GetObjectMeta, for anybody: the real OSS wants a signature unless the bucket is public.
 
 Anonymous reading is what lets the demonstration page show what it stored; a signature that comes is checked all the
 same, and before.
@@ -6,18 +6,28 @@ same, and before.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from email.utils import formatdate, parsedate_to_datetime
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from email.utils import formatdate
+from typing import BinaryIO
 
-from .answer import Answer, Headers, header_value
-from .errors import OSSError
+from .answer import Answer, Headers, header_value, is_header_value
+from .byte_range import asked_range
+from .conditions import is_unmodified
+from .errors import OSSError, access_denied, invalid_argument
 from .request import Request
-from .storage import StoredObject
+from .stored_object import StoredObject
 
 CHUNK_SIZE = 256 * 1024
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+#: kept with the object, and no header of its answers
+HIDDEN = ("x-oss-object-acl",)
+OVERRIDABLE = (
+    "Content-Type",
+    "Content-Language",
+    "Expires",
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Encoding",
+)
 
 
 class FileRange:
@@ -38,13 +48,10 @@ class FileRange:
 
 
 def get_object(request: Request) -> Answer:
-    environ = request.environ
-    found = request.storage.open(request.key)
-    if found is None:
-        raise OSSError(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=request.key)
-    stored, file = found
+    overrides = _overrides(request)
+    stored, file = _open(request)
     try:
-        answer = _answer(stored, file, environ)
+        answer = _answer(stored, file, request, overrides)
     except OSSError:
         file.close()
         raise
@@ -53,54 +60,60 @@ def get_object(request: Request) -> Answer:
     return answer
 
 
-def _answer(stored: StoredObject, file: BinaryIO, environ: Mapping[str, Any]) -> Answer:
+def get_object_meta(request: Request) -> Answer:
+    """Size, time and checksums only."""
+    stored, file = _open(request)
+    file.close()
+    modified = formatdate(stored.last_modified, usegmt=True)
+    headers: Headers = [*stored.checksum_headers, ("Last-Modified", modified), ("Content-Length", str(stored.size))]
+    # The type is what WSGI wants of an answer with a length.
+    return Answer(200, [*headers, ("Content-Type", header_value(stored.content_type))])
+
+
+def no_such_key(key: str) -> OSSError:
+    return OSSError(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=key)
+
+
+def _open(request: Request) -> tuple[StoredObject, BinaryIO]:
+    found = request.storage.open(request.key)
+    if found is None:
+        raise no_such_key(request.key)
+    return found
+
+
+def _overrides(request: Request) -> dict[str, str]:
+    """What a signed request may have in place of the headers that were stored."""
+    asked = {name: request.query[f"response-{name.lower()}"] for name in OVERRIDABLE if _names(request, name)}
+    if asked and not request.signed:
+        raise access_denied("A request without a signature cannot choose the headers of its answer.")
+    for name, value in asked.items():
+        if not is_header_value(value):
+            raise invalid_argument(f"The response-{name.lower()} is not a valid header value.", name=name, value=value)
+    return asked
+
+
+def _names(request: Request, name: str) -> bool:
+    return f"response-{name.lower()}" in request.query
+
+
+def _answer(stored: StoredObject, file: BinaryIO, request: Request, overrides: dict[str, str]) -> Answer:
+    described = {"x-oss-storage-class": "Standard", "Content-Type": stored.content_type, **stored.headers, **overrides}
     headers: Headers = [
         *stored.checksum_headers,
         ("Last-Modified", formatdate(stored.last_modified, usegmt=True)),
         ("Accept-Ranges", "bytes"),
-        ("x-oss-object-type", "Normal"),
-        # Of the ACL only GetObjectACL tells.
-        *((name, header_value(value)) for name, value in stored.headers.items() if name != "x-oss-object-acl"),
+        ("x-oss-object-type", stored.type),
     ]
-    if "x-oss-storage-class" not in stored.headers:
-        headers.append(("x-oss-storage-class", "Standard"))
-    if _is_unmodified(stored, environ):
+    unmodified = is_unmodified(stored, request.headers)
+    left_out = (*HIDDEN, "Content-Type") if unmodified else HIDDEN
+    headers += [(name, header_value(value)) for name, value in described.items() if name not in left_out]
+    if unmodified:
         return Answer(304, headers)
-    headers.append(("Content-Type", header_value(stored.content_type)))
-    asked = _range(environ.get("HTTP_RANGE", ""), stored.size)
+    standard = request.headers.get("x-oss-range-behavior", "") == "standard"
+    asked = asked_range(request.headers.get("range", ""), stored.size, standard=standard)
     start, length = asked or (0, stored.size)
     if asked:
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{stored.size}"))
     headers.append(("Content-Length", str(length)))
     status = 206 if asked else 200
-    return Answer(status, headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else FileRange(file, start, length))
-
-
-def _range(header: str, size: int) -> tuple[int, int] | None:
-    """Start and length; None for a header that is no single range, which OSS ignores."""
-    match = _RANGE.fullmatch(header.strip())
-    if not match or match[0] == "bytes=-" or (match[1] and match[2] and int(match[2]) < int(match[1])):
-        return None
-    if match[1]:
-        start, last = int(match[1]), min(int(match[2] or size), size - 1)
-    else:
-        start, last = size - min(int(match[2]), size), size - 1
-    if start >= size:
-        message = "The requested range cannot be satisfied."
-        error = OSSError(416, "InvalidRange", message, ActualObjectSize=str(size), RangeRequested=header)
-        error.headers = [("Content-Range", f"bytes */{size}")]
-        raise error
-    return start, last - start + 1
-
-
-def _is_unmodified(stored: StoredObject, environ: Mapping[str, Any]) -> bool:
-    tags = environ.get("HTTP_IF_NONE_MATCH", "")
-    if tags:
-        return tags.strip() == "*" or stored.etag in (
-            tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")
-        )
-    try:
-        since = parsedate_to_datetime(environ.get("HTTP_IF_MODIFIED_SINCE", "")).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return False
-    return int(stored.last_modified) <= since
+    return Answer(status, headers, b"" if request.method == "HEAD" else FileRange(file, start, length))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import BinaryIO
 
 from .content_folder import ContentFolder
 from .content_memory import ContentMemory
@@ -46,6 +47,9 @@ class IndexedStorage:
                     raise OSSError(409, "BucketNotEmpty", message, "0015-00000301", BucketName=name)
             database.execute("DELETE FROM buckets WHERE name = ?", (name,))
         self.contents.remove_place(name)
+
+    def spool(self) -> BinaryIO | None:
+        return self.contents.spool()
 
     def close(self) -> None:
         self.contents.close()

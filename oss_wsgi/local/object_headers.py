@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from .answer import is_header_value
 from .errors import OSSError, invalid_argument
 
+MAX_KEY_SIZE = 1023
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 MAX_METADATA_SIZE = 8 * 1024
 REPLAYED = {
@@ -51,6 +52,16 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "") -> dict[str
     return headers | metadata
 
 
+def check_key(key: str) -> None:
+    """Raises OSSError for what cannot be the name of an object."""
+    if not key:
+        raise _invalid_name("The length of object name must be greater than 0.")
+    if len(key.encode()) > MAX_KEY_SIZE:
+        raise _invalid_name("The length of object name must be less than 1024.")
+    if key.startswith(("/", "\\")):
+        raise _invalid_name("The specified object is not valid.")
+
+
 def forbids_overwrite(fields: Mapping[str, str]) -> bool:
     value = fields.get("x-oss-forbid-overwrite", "false")
     if value not in ("true", "false"):
@@ -61,6 +72,10 @@ def forbids_overwrite(fields: Mapping[str, str]) -> bool:
 
 def redirect(fields: Mapping[str, str]) -> str:
     return _header("success_action_redirect", fields.get("success_action_redirect", ""))
+
+
+def _invalid_name(message: str) -> OSSError:
+    return OSSError(400, "InvalidObjectName", message)
 
 
 def _one_of(name: str, value: str, values: tuple[str, ...]) -> None:

@@ -19,13 +19,11 @@ from .errors import OSSError, invalid_argument
 from .faults import HEADER, ConnectionDroppedError, Faults
 from .form import Form
 from .image_info import ImageInfo, read_image_info
-from .object_headers import content_type, forbids_overwrite, object_headers, redirect
+from .object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
 from .policy_check import check_policy, size_range, too_large, too_small
 from .policy_document import parse_policy
 from .signature_check import Account, check_signature
 from .storage import Bucket, Incoming, StoredObject
-
-MAX_KEY_SIZE = 1023
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class PostObject:
         policy = parse_policy(fields["policy"])
         file_type = form.file.content_type
         check_policy(policy, fields, bucket=self.bucket, file_type=file_type, now=now, strict=self.strict)
-        callback = self._callback(fields)
+        callback = self.read_callback(fields.get("callback", ""))
         key = _object_key(fields["key"], form.file.filename)
         kind = content_type(fields, file_type)
         headers = object_headers(fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""))
@@ -96,8 +94,8 @@ class PostObject:
         header = environ.get(f"HTTP_{HEADER.upper().replace('-', '_')}", "") if self.test_mode else ""
         return self.faults.of_request(header)
 
-    def _callback(self, fields: Mapping[str, str]) -> CallbackParameters | None:
-        callback = parse_callback(fields.get("callback", ""))
+    def read_callback(self, text: str) -> CallbackParameters | None:
+        callback = parse_callback(text)
         for url in callback.urls if callback else []:
             check_address(url, allow_private=self.allow_private_callback, resolve=self.resolve)
         return callback
@@ -142,17 +140,8 @@ def _image_info(incoming: Incoming) -> ImageInfo | None:
 def _object_key(key: str, filename: str) -> str:
     # After the policy check: the policy saw the unreplaced text (P§2.4).
     key = key.replace("${filename}", filename)
-    if not key:
-        raise _invalid_name("The length of object name must be greater than 0.")
-    if len(key.encode()) > MAX_KEY_SIZE:
-        raise _invalid_name("The length of object name must be less than 1024.")
-    if key.startswith(("/", "\\")):
-        raise _invalid_name("The specified object is not valid.")
+    check_key(key)
     return key
-
-
-def _invalid_name(message: str) -> OSSError:
-    return OSSError(400, "InvalidObjectName", message)
 
 
 def _answer(stored: StoredObject, status: str, redirect: str, bucket: str, host: str) -> Answer:

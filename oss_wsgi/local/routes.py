@@ -16,18 +16,26 @@ from .bucket_operations import (
     put_bucket,
     put_bucket_acl,
 )
+from .copy_object import SOURCE, copy_object
+from .delete_objects import delete_multiple_objects, delete_object
 from .errors import OSSError, access_denied
-from .get_object import get_object
+from .get_object import get_object, get_object_meta
 from .get_object_acl import get_object_acl
 from .list_buckets import list_buckets
+from .list_objects import list_objects, list_objects_v2
+from .list_uploads import list_parts, list_uploads
+from .multipart_upload import abort, complete, initiate, upload_part, upload_part_copy
+from .put_object import put_object
 from .request import Request
+
+Handler = Callable[[Request], Answer]
 
 
 @dataclass(frozen=True)
 class Operation:
     """:param anonymous: a stranger may ask for it, or it reads its own signature."""
 
-    handle: Callable[[Request], Answer]
+    handle: Handler
     anonymous: bool = False
 
 
@@ -41,10 +49,28 @@ def post_object(request: Request) -> Answer:
     )
 
 
+def copied_or(copy: Handler, put: Handler) -> Handler:
+    """A header, not the query, says that the content comes from another object."""
+    return lambda request: (copy if SOURCE in request.headers else put)(request)
+
+
 # For each kind of resource and method the names in the query, tried in this order; "" is what none of them asks for.
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
-    ("Object", "GET"): {"acl": Operation(get_object_acl), "": Operation(get_object, anonymous=True)},
-    ("Object", "HEAD"): {"": Operation(get_object, anonymous=True)},
+    ("Object", "GET"): {
+        "acl": Operation(get_object_acl),
+        "uploadId": Operation(list_parts),
+        "": Operation(get_object, anonymous=True),
+    },
+    ("Object", "HEAD"): {
+        "objectMeta": Operation(get_object_meta, anonymous=True),
+        "": Operation(get_object, anonymous=True),
+    },
+    ("Object", "PUT"): {
+        "partNumber": Operation(copied_or(upload_part_copy, upload_part)),
+        "": Operation(copied_or(copy_object, put_object)),
+    },
+    ("Object", "POST"): {"uploads": Operation(initiate), "uploadId": Operation(complete)},
+    ("Object", "DELETE"): {"uploadId": Operation(abort), "": Operation(delete_object)},
     ("Service", "GET"): {"": Operation(list_buckets)},
     ("Bucket", "PUT"): {
         "acl": Operation(put_bucket_acl),
@@ -56,21 +82,25 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "bucketInfo": Operation(get_bucket_info),
         "cors": Operation(get_bucket_cors),
         "location": Operation(get_bucket_location),
+        "uploads": Operation(list_uploads),
+        "list-type": Operation(list_objects_v2),
+        "": Operation(list_objects),
     },
     ("Bucket", "HEAD"): {"": Operation(head_bucket)},
     ("Bucket", "DELETE"): {"cors": Operation(delete_bucket_cors), "": Operation(delete_bucket)},
-    ("Bucket", "POST"): {"": Operation(post_object, anonymous=True)},
+    ("Bucket", "POST"): {"delete": Operation(delete_multiple_objects), "": Operation(post_object, anonymous=True)},
 }
 
-# Sub-resources of the real OSS that are not offered here: without this list a PUT of one would store an object.
-NOT_OFFERED = frozenset(
+# Sub-resources of the real OSS: without this list a PUT of one that is not offered would store an object.
+SUBRESOURCES = frozenset(
     """
-    accessPoint accessmonitor append asyncFetch bucketArchiveDirectRead cleanRestoredObject cname comp
-    encryption httpsConfig inventory lifecycle live logging metaQuery object-link policy policyStatus position
-    publicAccessBlock qos qosInfo referer regionList replication replicationLocation replicationProgress
-    requestPayment resourceGroup responseHeader restore rtc select/meta status style styleName symlink tagging
-    transferAcceleration uploadPartCopy userDefinedLogFieldsConfig versioning versions vod website worm
-    wormExtend wormId x-oss-async-process x-oss-process x-oss-write-get-object-response
+    accessmonitor accessPoint acl append asyncFetch bucketArchiveDirectRead bucketInfo cleanRestoredObject cname
+    comp cors delete encryption httpsConfig inventory lifecycle live location logging metaQuery object-link
+    objectMeta partNumber policy policyStatus position publicAccessBlock qos qosInfo referer regionList replication
+    replicationLocation replicationProgress requestPayment resourceGroup responseHeader restore rtc select/meta stat
+    status style styleName symlink tagging transferAcceleration uploadId uploadPartCopy uploads
+    userDefinedLogFieldsConfig versioning versions vod website worm wormExtend wormId x-oss-async-process
+    x-oss-process x-oss-write-get-object-response
     """.split()  # noqa: SIM905
 )
 
@@ -86,7 +116,7 @@ def find_operation(request: Request) -> Operation:
             raise _anonymous()
         raise _not_allowed(request.method, kind)
     name = next((name for name in offered if name and name in request.query), "")
-    unoffered = sorted(NOT_OFFERED & request.query.keys())
+    unoffered = sorted(SUBRESOURCES & request.query.keys())
     if not name and unoffered:
         message = f"The local OSS has no operation for ?{unoffered[0]}."
         raise OSSError(501, "NotImplemented", message)

@@ -13,6 +13,7 @@ from waitress.server import create_server
 
 from .faults import ConnectionDroppedError
 from .form import MAX_BODY_SIZE
+from .waitress_channel import channel_class
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -52,6 +53,7 @@ class LocalOSSServer:
             expose_tracebacks=False,
             clear_untrusted_proxy_headers=False,
         )
+        self._server.channel_class = channel_class(oss.storage.spool)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._server.run, name="local-oss", daemon=True)

@@ -106,4 +106,7 @@ class Storage(Protocol):
     def delete_bucket(self, name: str, /) -> None:
         """OSSError 404 NoSuchBucket, or 409 BucketNotEmpty for one with objects or uploads."""
 
+    def spool(self) -> BinaryIO | None:
+        """A file that an `Incoming` may take; who opened it removes it if none did. None where that saves nothing."""
+
     def close(self) -> None: ...

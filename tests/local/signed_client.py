@@ -1,5 +1,7 @@
 """Sends requests that the official SDK signed."""
 
+from urllib.parse import quote
+
 from webtest import TestApp
 
 from oss_wsgi.local.address import Address
@@ -22,7 +24,7 @@ class SignedClient:
         made = {name[5:].replace("_", "-"): value for name, value in signed.items() if name.startswith("HTTP_")}
         del made["HOST"]
         return self._app.request(
-            f"/{bucket}{'/' if key else ''}{key}{'?' if query else ''}{query}",
+            f"/{bucket}{'/' if key else ''}{quote(key)}{'?' if query else ''}{query}",
             method=method,
             headers={**made, "Content-Type": headers["content-type"]},
             body=body,

@@ -64,8 +64,7 @@ def test_nothing_is_listed_for_strangers(app, path):
 @pytest.mark.parametrize(
     ("method", "path", "kind"),
     [
-        ("PUT", "/examplebucket/a", "Object"),
-        ("DELETE", "/examplebucket/a", "Object"),
+        ("PATCH", "/examplebucket/a", "Object"),
         ("PATCH", "/examplebucket", "Bucket"),
         ("POST", "/examplebucket/a", "Object"),
         ("POST", "/", "Service"),

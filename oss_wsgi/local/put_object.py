@@ -1,0 +1,25 @@
+"""PutObject: the body of a request becomes an object."""
+
+from __future__ import annotations
+
+from .answer import Answer
+from .object_headers import check_key, content_type, forbids_overwrite, object_headers
+from .receive_body import receive_body
+from .request import Request
+from .upload_callback import call_back, image_info, read_callback
+
+
+def put_object(request: Request) -> Answer:
+    check_key(request.key)
+    callback = read_callback(request)
+    kind = content_type({"content-type": request.headers.get("content-type", "")}, "")
+    headers = object_headers(request.headers)
+    forbid_overwrite = forbids_overwrite(request.headers)
+    with request.storage.incoming() as incoming:
+        receive_body(request, incoming)
+        image = image_info(callback, incoming)
+        now = request.service.clock()
+        stored = incoming.commit(request.key, kind, headers, now=now, forbid_overwrite=forbid_overwrite)
+    if callback:
+        return call_back(request, callback, stored, image, "PutObject")
+    return Answer(200, stored.checksum_headers)
