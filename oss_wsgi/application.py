@@ -20,6 +20,7 @@ from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
+from .events import Events
 from .exceptions import SettingsError
 from .fetcher import HTTPSFetcher
 from .ledger import Ledger, MemoryLedger
@@ -28,11 +29,11 @@ from .middleware.callback import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload
+from .mounting import exactly, moved_back
 from .presigner import PostPresigner
 from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
 from .received import header, request_target
-from .responses import not_found
 from .settings import Settings
 from .sqlite_ledger import SQLiteLedger
 from .ticket import TicketBook
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from .events import OnIssued, OnRefused
     from .grant import Grant
 
 DEFAULT_PREFIX = "/oss"
@@ -70,6 +72,10 @@ class DirectUpload:
     :param rate_limit: ``(who: str) -> float | None``: seconds to wait for whoever asks for too many signatures, as
         ``RateLimit`` says.
     :param credentials: provider of the access key, asked for each signature; without it the settings' own is used.
+    :param on_issued: ``(Grant, facts)``: hears of each signed form. ``facts`` is a dict: ``object``, ``expires``,
+        ``user``, ``address``, ``request_id`` and the like, without a secret.
+    :param on_refused: ``(reason, status, facts)``: hears of each refusal, of signatures and of callbacks. An observer
+        that raises is logged, and changes no answer.
     :param ledger: knows which uploads were handled; without it the settings' file, or this process's memory.
     :param public_keys: the keys that are believed; without it OSS's own and the settings' ``trusted_keys``.
     :param clock: gives Unix seconds.
@@ -89,6 +95,8 @@ class DirectUpload:
         confirm: Confirm | None = None,
         rate_limit: Callable[[str], float | None] | None = None,
         credentials: CredentialsProvider | None = None,
+        on_issued: OnIssued | None = None,
+        on_refused: OnRefused | None = None,
         ledger: Ledger | None = None,
         public_keys: PublicKeyStore | None = None,
         clock: Callable[[], float] = time.time,
@@ -102,7 +110,7 @@ class DirectUpload:
         if not forward_callback:
             receive: WSGIApplication = CallbackEndpoint(on_upload, confirm=confirm)
         else:
-            receive = _moved_back(app, CALLBACK_PATH, prefix)
+            receive = moved_back(app, CALLBACK_PATH, prefix)
             if confirm is not None:
                 receive = Confirmation(receive, confirm)
         tickets = ticket_book(settings, clock)
@@ -125,14 +133,21 @@ class DirectUpload:
             CALLBACK_PATH: guard,
             HEALTH_PATH: HealthEndpoint(),
         }
-        self._app = Dispatcher(app, {prefix: AuthorizationPassthrough(_exactly(endpoints))})
+        told = on_issued is not None or on_refused is not None
+        events = Events(
+            on_issued=[on_issued] if on_issued is not None else (),
+            on_refused=[on_refused] if on_refused is not None else (),
+            clock=time.monotonic,
+        )
+        self._app = Dispatcher(app, {prefix: AuthorizationPassthrough(exactly(endpoints, events if told else None))})
 
         root = prefix.encode().decode("latin-1")
         self._at_once = {("GET", root + HEALTH_PATH)}
-        if authorize is None and credentials is None and isinstance(rate_limit, (RateLimit, type(None))):
+        asks = authorize is not None or credentials is not None or told
+        if not asks and isinstance(rate_limit, (RateLimit, type(None))):
             self._at_once.add(("GET", root + SIGNATURE_PATH))
         self._callback = "POST", root + CALLBACK_PATH
-        listens = on_upload is not None or confirm is not None or forward_callback
+        listens = on_upload is not None or confirm is not None or forward_callback or told
         known = public_keys.pinned if isinstance(ledger, MemoryLedger) and not listens else ()
         self._known_keys = {base64.b64encode(url.encode()).decode() for url in known}
 
@@ -159,30 +174,6 @@ class DirectUpload:
         return asked in self._at_once or (
             asked == self._callback and headers.get("X_OSS_PUB_KEY_URL") in self._known_keys
         )
-
-
-def _exactly(endpoints: Mapping[str, WSGIApplication]) -> WSGIApplication:
-    """Give an application that serves the endpoints' own paths, and 404 for all else."""
-
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        endpoint = endpoints.get(path)
-        if endpoint is None:
-            return not_found(log, environ, start_response)
-        return endpoint({**environ, "SCRIPT_NAME": environ["SCRIPT_NAME"] + path, "PATH_INFO": ""}, start_response)
-
-    return application
-
-
-def _moved_back(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:
-    """Give an application that calls ``app`` with SCRIPT_NAME and PATH_INFO as they came."""
-    moved = prefix.encode().decode("latin-1") + path
-
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        script_name = environ["SCRIPT_NAME"].removesuffix(moved)
-        return app({**environ, "SCRIPT_NAME": script_name, "PATH_INFO": moved}, start_response)
-
-    return application
 
 
 def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = None) -> PublicKeyStore:

@@ -53,7 +53,8 @@ def direct_upload(app: WSGIApplication, global_conf: Mapping[str, str], /, **loc
     """Make the filter ``egg:oss_wsgi``: DirectUpload over ``app``.
 
     Its keys are the names of ``Settings``, each read as the text of its environment variable is, and ``prefix``,
-    ``authorize``, ``on_upload`` and ``confirm`` (``package.module:callable``) and ``forward_callback`` (on or off).
+    ``authorize``, ``on_upload``, ``confirm``, ``on_issued`` and ``on_refused`` (``package.module:callable``) and
+    ``forward_callback`` (on or off).
     The value ``env:NAME`` stands for that of the environment variable NAME. Nothing in ``[DEFAULT]`` is taken for a
     setting.
 
@@ -133,6 +134,8 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "on_upload": _imported,
     "forward_callback": switch,
     "confirm": _imported,
+    "on_issued": _imported,
+    "on_refused": _imported,
 }
 
 

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .received import request_id
+from .request_facts import facts_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -70,9 +71,19 @@ def log_refusal(
     hint: str,
     exc_info: BaseException | None = None,
 ) -> None:
-    """Log one line with the reason, the hint and OSS's request ID; with ``exc_info`` that exception's traceback too."""
+    """Log one line with the reason, the hint and OSS's request ID, and tell the observers.
+
+    With ``exc_info`` that exception's traceback is logged too.
+    """
+    facts = facts_of(environ)
+    facts.reason = reason
+    fields = facts.fields(environ)
     line = "refused: status=%d reason=%s hint=%r request_id=%s"
-    log.log(_LEVELS.get(status, logging.WARNING), line, status, reason, hint, request_id(environ), exc_info=exc_info)
+    extra = {**fields, "status": status}
+    level = _LEVELS.get(status, logging.WARNING)
+    log.log(level, line, status, reason, hint, request_id(environ), exc_info=exc_info, extra=extra)
+    if facts.events is not None:
+        facts.events.refused(reason, status, fields)
 
 
 def refuse(

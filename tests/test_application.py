@@ -251,6 +251,8 @@ def test_what_is_answered_at_once_calls_nothing_that_may_wait(tmp_path: Path) ->
     assert at_once(authorize=lambda request: None) == {"callback", "health"}
     assert at_once(rate_limit=lambda who: None) == {"callback", "health"}
     assert at_once(credentials=StaticCredentialsProvider(Settings(**VALUES).credentials())) == {"callback", "health"}
+    for observes in ({"on_issued": print}, {"on_refused": print}):
+        assert at_once(**observes) == {"health"}
     for waits in ({"on_upload": print}, {"confirm": lambda upload: True}, {"forward_callback": True}):
         assert at_once(**waits) == {"signature", "health"}
     assert at_once({"ledger": str(tmp_path / "ledger.sqlite3")}) == {"signature", "health"}

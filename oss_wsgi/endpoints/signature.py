@@ -11,6 +11,7 @@ from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OS
 from ..grant import Grant
 from ..presigner import PostPresigner
 from ..received import header
+from ..request_facts import facts_of
 from ..responses import SECURITY_HEADERS, Headers, json_bytes, log_refusal, method_not_allowed, not_found, refuse
 from ..urlencoded import pairs
 from .origin import foreign_origin
@@ -114,6 +115,8 @@ class SignatureEndpoint:
             refusal = _too_many(self._rate_limit, grant, environ)
             if refusal is not None:
                 return refusal(environ, start_response)
+        facts = facts_of(environ)
+        facts.user = grant.user
         size = parameters.get("size")
         form = self._presigner.presign(
             grant,
@@ -121,6 +124,9 @@ class SignatureEndpoint:
             content_type=parameters.get("content_type") or None,
             size=None if size is None else _size(size),
         )
+        facts.object = form.fields["key"]
+        if facts.events is not None:
+            facts.events.issued(grant, {**facts.fields(environ), "expires": form.expire, "url": form.url})
         return json_bytes(environ, start_response, 200, form.json())
 
     def _with_cors(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:

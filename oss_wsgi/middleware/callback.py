@@ -22,6 +22,7 @@ from ..exceptions import (
 from ..received import authorization as find_authorization
 from ..received import body as read_body
 from ..received import header, request_target
+from ..request_facts import facts_of
 from ..responses import method_not_allowed, refuse
 from ..ticket import TICKET_MEMBER, TicketBook
 from ..upload import UPLOAD_KEY, Upload
@@ -96,6 +97,8 @@ class CallbackGuard:
             if error.reason in _DIAGNOSES:
                 hint = f"{hint}; {_DIAGNOSES[error.reason](environ)}"
             return refuse(log, environ, start_response, _STATUS[type(error)], error.reason, hint)
+        facts = facts_of(environ)
+        facts.user, facts.object = upload.user, upload.object
         environ = {
             **environ,
             UPLOAD_KEY: upload,
@@ -120,6 +123,7 @@ class CallbackGuard:
         if self._tickets is None:
             return upload
         ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
+        facts_of(environ).user = ticket.user
         ticket.check(upload)
         upload.believe(ticket)
         return upload

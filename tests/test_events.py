@@ -1,0 +1,155 @@
+"""Events: observers hear of what happened, and change nothing, whatever they do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi.events import Events
+from oss_wsgi.testing import CallbackSigner, Road, callback_body
+
+SIGNER = CallbackSigner()
+SECRET = "ExampleSecret0000000000000000A"
+SETTINGS = Settings(
+    bucket="examplebucket",
+    region="cn-hangzhou",
+    access_key_id="LTAI5tExampleKeyId000001",
+    access_key_secret=SECRET,
+    session_token="TheSessionToken",
+    callback_url="https://app.example.com/oss/callback",
+    ticket_secret=("t" * 32,),
+    upload_content_types=["image/png"],
+)
+GRANT = Grant(user="eric", dir="users/eric")
+
+
+class Observers:
+    def __init__(self) -> None:
+        self.issued: list[tuple[Grant, dict[str, Any]]] = []
+        self.refused: list[tuple[str, int, dict[str, Any]]] = []
+
+    def on_issued(self, grant: Grant, facts: Any) -> None:
+        self.issued.append((grant, facts))
+
+    def on_refused(self, reason: str, status: int, facts: Any) -> None:
+        self.refused.append((reason, status, facts))
+
+
+def client(observers: Observers, **options: Any) -> webtest.TestApp:
+    given = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys, **options}
+    app = DirectUpload(
+        lambda environ, start: [], SETTINGS, on_issued=observers.on_issued, on_refused=observers.on_refused, **given
+    )
+    return webtest.TestApp(app, extra_environ={"HTTP_X_REQUEST_ID": "r1", "REMOTE_ADDR": "192.0.2.1"})
+
+
+def test_a_signature_is_told_with_its_grant_and_without_a_secret() -> None:
+    observers = Observers()
+    signed = client(observers).get("/oss/signature?filename=a.png").json
+    ((grant, facts),) = observers.issued
+    assert grant is GRANT
+    assert facts == {
+        "request_id": "r1",
+        "address": "192.0.2.1",
+        "method": "GET",
+        "path": "/oss/signature",
+        "user": "eric",
+        "object": signed["fields"]["key"],
+        "expires": signed["expire"],
+        "url": signed["url"],
+    }
+    assert observers.refused == []
+
+
+def test_a_refused_signature_is_told_with_its_reason() -> None:
+    observers = Observers()
+    client(observers).get("/oss/signature?filename=a.gif&content_type=image/gif", status=403)
+    client(observers, authorize=lambda request: None).get("/oss/signature", status=403)
+    client(observers).get("/oss/nothing", status=404)
+    assert [(reason, status, facts.get("user")) for reason, status, facts in observers.refused] == [
+        ("content_type_not_allowed", 403, "eric"),
+        ("not_authorized", 403, None),
+        ("not_found", 404, None),
+    ]
+    assert {(facts["request_id"], facts["reason"]) for _, _, facts in observers.refused} == {
+        *(("r1", reason) for reason, _, _ in observers.refused),
+    }
+    assert observers.issued == []
+
+
+def test_a_refused_callback_is_told_with_oss_request_id_and_once_it_is_known_with_user_and_object() -> None:
+    observers = Observers()
+    app = client(observers, on_upload=lambda upload: 1 / 0)
+    body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6, mime_type="image/png")
+    headers = {**SIGNER.headers("/oss/callback", body), "x-oss-request-id": "674EF4EC"}
+    app.post("/oss/callback", body, headers={**headers, "Authorization": "AAAA"}, status=403)
+    app.post("/oss/callback", body, headers=headers, status=500)
+    (wrong, _, unverified), (failed, status, verified) = observers.refused
+    assert (wrong, failed, status) == ("signature_wrong", "handler_failed", 500)
+    assert unverified["oss_request_id"] == verified["oss_request_id"] == "674EF4EC"
+    assert "user" not in unverified
+    assert (verified["user"], verified["object"]) == ("eric", observers.issued[0][1]["object"])
+
+
+def test_nothing_that_an_observer_hears_is_secret() -> None:
+    observers = Observers()
+    app = client(observers)
+    signed = app.get("/oss/signature?filename=a.png").json
+    body = callback_body(signed, size=6, mime_type="image/png")
+    headers = SIGNER.headers("/oss/callback", body)
+    wrong = SIGNER.headers("/x", body)["Authorization"]
+    for changed in (body + b"&x=1", body):
+        app.post("/oss/callback", changed, headers={**headers, "Authorization": wrong}, status=403)
+    heard = json.dumps([facts for _, facts in observers.issued] + [facts for _, _, facts in observers.refused])
+    fields = signed["fields"]
+    secrets = [SECRET, "TheSessionToken", fields["policy"], fields["x-oss-signature"], fields["callback"]]
+    secrets += [wrong, body.decode().partition("ticket=")[2]]
+    assert all(secret and secret not in heard for secret in secrets)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("x")])
+def test_an_observer_that_raises_is_logged_and_changes_no_answer(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Observers):
+        def on_issued(self, grant: Grant, facts: Any) -> None:
+            facts.clear()
+            raise error
+
+        def on_refused(self, reason: str, status: int, facts: Any) -> None:
+            raise error
+
+    quiet, failing = Observers(), Failing()
+    for observers in (quiet, failing):
+        assert client(observers).get("/oss/signature?filename=a.png").status_int == 200
+    answers = [client(each).get("/oss/signature?size=x", status=400).json for each in (quiet, failing)]
+    assert answers[0] == answers[1]
+    assert "on_issued raised" in caplog.text
+    assert "on_refused raised" in caplog.text
+
+
+def test_one_that_raises_keeps_nothing_from_the_next() -> None:
+    heard: list[Any] = []
+    events = Events(
+        on_issued=[lambda grant, facts: 1 / 0, lambda grant, facts: heard.append(facts)],
+        on_answered=[lambda endpoint, status, seconds: 1 / 0, lambda *answer: heard.append(answer)],
+        clock=lambda: 0.0,
+    )
+    facts = {"object": "a"}
+    events.issued(GRANT, facts)
+    events.answered("callback", 200, 0.5)
+    assert heard == [{"object": "a"}, ("callback", 200, 0.5)]
+    assert heard[0] is not facts
+
+
+def test_the_whole_road_with_observers_is_as_without() -> None:
+    observers = Observers()
+    options: dict[str, Any] = {"on_issued": observers.on_issued, "on_refused": observers.on_refused}
+    with Road(lambda environ, start: [], authorize=lambda request: GRANT, **options) as road:
+        assert road.upload("cat.png", b"123456", content_type="image/png").json == {"Status": "Ok"}
+    assert [facts["user"] for _, facts in observers.issued] == ["eric"]
+    assert observers.refused == []
