@@ -44,7 +44,7 @@ def copy_object(request: Request) -> Answer:
             now = request.service.clock()
             stored = incoming.commit(request.key, kind, headers, now=now, forbid_overwrite=forbid_overwrite)
     members = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
-    return xml_answer("CopyObjectResult", members, [("x-oss-hash-crc64ecma", str(stored.crc64))])
+    return xml_answer("CopyObjectResult", members, stored.checksum_headers)
 
 
 @contextmanager

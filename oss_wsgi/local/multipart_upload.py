@@ -40,7 +40,7 @@ def upload_part(request: Request) -> Answer:
     with request.storage.incoming() as incoming:
         receive_body(request, incoming)
         part = incoming.commit_part(upload, number, now=request.service.clock())
-    return Answer(200, [("ETag", f'"{part.etag}"'), ("x-oss-hash-crc64ecma", str(part.crc64))])
+    return Answer(200, part.checksum_headers)
 
 
 def upload_part_copy(request: Request) -> Answer:
@@ -53,7 +53,7 @@ def upload_part_copy(request: Request) -> Answer:
             incoming.write(chunk)
         part = incoming.commit_part(upload, number, now=request.service.clock())
     members = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
-    return xml_answer("CopyPartResult", members, [("x-oss-hash-crc64ecma", str(part.crc64))])
+    return xml_answer("CopyPartResult", members, part.checksum_headers)
 
 
 def complete(request: Request) -> Answer:

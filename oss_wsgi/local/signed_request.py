@@ -12,7 +12,7 @@ from .address import Address
 
 @dataclass(frozen=True)
 class SignedRequest:
-    """:param query: decoded, in the order of the URL; a `+` is a plus sign."""
+    """:param query: decoded, in the order of the URL; a `+` is a space, as oss2 sends it and signs it."""
 
     method: str
     address: Address
@@ -48,5 +48,5 @@ def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _query(text: str) -> tuple[tuple[bytes, bytes], ...]:
-    pairs = (pair.partition("=") for pair in text.split("&") if pair)
+    pairs = (pair.partition("=") for pair in text.replace("+", " ").split("&") if pair)
     return tuple((unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs)

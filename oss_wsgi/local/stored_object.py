@@ -71,3 +71,7 @@ class Part:
     @property
     def etag(self) -> str:
         return self.md5.upper()
+
+    @property
+    def checksum_headers(self) -> list[tuple[str, str]]:
+        return [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]

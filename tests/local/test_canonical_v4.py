@@ -51,7 +51,7 @@ def test_a_query_is_sorted_by_name_and_leaves_out_its_own_signature():
 
 def test_bytes_that_are_no_text_are_signed_as_they_came():
     environ = {"REQUEST_METHOD": "GET", "QUERY_STRING": "a=%ff+%C3%A4"}
-    assert canonical(environ, Address("b", "")).split("\n")[1:3] == ["/b/", "a=%FF%2B%C3%A4"]
+    assert canonical(environ, Address("b", "")).split("\n")[1:3] == ["/b/", "a=%FF%20%C3%A4"]
 
 
 def test_a_credential_is_five_parts_for_our_region():

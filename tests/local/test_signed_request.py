@@ -19,10 +19,10 @@ def test_headers_are_lower_case_and_utf8():
         ("", ()),
         ("&&", ()),
         ("a&b=&c=1=2", ((b"a", b""), (b"b", b""), (b"c", b"1=2"))),
-        ("%E4%B8%AD=%2B+%20", (("中".encode(), b"++ "),)),
+        ("%E4%B8%AD=%2B+%20", (("中".encode(), b"+  "),)),
     ],
 )
-def test_a_query_is_decoded_and_a_plus_stays(query, pairs):
+def test_a_query_is_decoded_and_a_plus_is_a_space(query, pairs):
     assert read(QUERY_STRING=query).query == pairs
 
 

@@ -1,0 +1,140 @@
+"""The older official Python SDK, oss2, against a running local OSS."""
+
+import base64
+import hashlib
+import json
+import time
+
+import pytest
+
+from oss_wsgi.local import LocalOSSServer
+
+from ..absent import skip_or_fail
+
+try:
+    import oss2
+except ImportError:
+    oss2 = None
+
+BUCKET = "examplebucket"
+
+
+@pytest.fixture
+def local(make_oss):
+    if oss2 is None:
+        skip_or_fail("oss2")
+    return make_oss(clock=time.time, transport=None)
+
+
+@pytest.fixture
+def server(local):
+    server = LocalOSSServer(local)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["Auth", "AuthV4"])
+def bucket(request, local, server):
+    auth = getattr(oss2, request.param)(local.access_key_id, local.access_key_secret)
+    return oss2.Bucket(auth, server.url, BUCKET, region=local.region)
+
+
+def test_an_object_comes_back_with_all_that_was_said_of_it(bucket):
+    headers = {"Content-Type": "text/plain", "x-oss-meta-name": "value", "Cache-Control": "no-cache"}
+    assert bucket.put_object("a/照片 +%.txt", b"hi oss", headers=headers).crc == 8707180448768400016
+    answer = bucket.get_object("a/照片 +%.txt")
+    assert answer.read() == b"hi oss"
+    assert (answer.content_type, answer.headers["x-oss-meta-name"]) == ("text/plain", "value")
+    head = bucket.head_object("a/照片 +%.txt")
+    assert (head.content_length, head.etag) == (6, hashlib.md5(b"hi oss").hexdigest().upper())
+    assert bucket.get_object_meta("a/照片 +%.txt").content_length == 6
+    assert bucket.object_exists("a/照片 +%.txt")
+    assert not bucket.object_exists("a")
+    with pytest.raises(oss2.exceptions.NoSuchKey):
+        bucket.get_object("a")
+
+
+def test_ranges_and_conditions(bucket):
+    etag = bucket.put_object("a", b"hi oss").etag
+    assert bucket.get_object("a", byte_range=(3, None)).read() == b"oss"
+    assert bucket.get_object("a", byte_range=(None, 3)).read() == b"oss"
+    assert bucket.get_object("a", byte_range=(3, 100)).read() == b"hi oss"
+    with pytest.raises(oss2.exceptions.NotModified):
+        bucket.get_object("a", headers={"If-None-Match": etag})
+    with pytest.raises(oss2.exceptions.PreconditionFailed):
+        bucket.get_object("a", headers={"If-Match": "x"})
+
+
+def test_objects_are_deleted_one_by_one_and_together(bucket):
+    keys = ["a/1", "a/中 文", "b&<>"]
+    for key in keys:
+        bucket.put_object(key, b"x")
+    assert bucket.delete_object("a/1").status == 204
+    assert bucket.batch_delete_objects(keys).deleted_keys == keys
+    assert bucket.list_objects_v2().object_list == []
+
+
+def test_an_object_is_copied_with_its_headers_or_with_others(bucket):
+    bucket.put_object("源 +", b"hi oss", headers={"Content-Type": "text/plain", "x-oss-meta-a": "b"})
+    bucket.copy_object(BUCKET, "源 +", "copy")
+    assert bucket.head_object("copy").headers["x-oss-meta-a"] == "b"
+    bucket.update_object_meta("copy", {"Content-Type": "image/png", "x-oss-meta-c": "d"})
+    head = bucket.head_object("copy")
+    assert (head.content_type, head.headers["x-oss-meta-c"]) == ("image/png", "d")
+    assert "x-oss-meta-a" not in head.headers
+    assert bucket.get_object("copy").read() == b"hi oss"
+
+
+def test_listings_are_paged_folded_and_encoded(bucket):
+    keys = ["a/1", "a/2", "b c", "c/\x01", "c/中 文", "d&<>"]
+    for key in keys:
+        bucket.put_object(key, b"x")
+    for iterator in (oss2.ObjectIterator, oss2.ObjectIteratorV2):
+        assert [entry.key for entry in iterator(bucket, max_keys=2)] == keys
+        folded = [(entry.key, entry.is_prefix()) for entry in iterator(bucket, delimiter="/", max_keys=1)]
+        assert folded == [("a/", True), ("b c", False), ("c/", True), ("d&<>", False)]
+        assert [entry.key for entry in iterator(bucket, prefix="b c")] == ["b c"]
+        assert [entry.key for entry in iterator(bucket, prefix="c/中 文")] == ["c/中 文"]
+
+
+def test_parts_become_one_object(bucket, tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(bytes(range(256)) * 8000)
+    oss2.resumable_upload(
+        bucket,
+        "大 file",
+        str(path),
+        multipart_threshold=1,
+        part_size=500 * 1024,
+        num_threads=2,
+        store=oss2.ResumableStore(root=str(tmp_path)),
+    )
+    assert bucket.get_object("大 file").read() == path.read_bytes()
+    assert bucket.head_object("大 file").object_type == "Multipart"
+    upload_id = bucket.init_multipart_upload("copy").upload_id
+    assert [(entry.key, entry.upload_id) for entry in oss2.MultipartUploadIterator(bucket)] == [("copy", upload_id)]
+    part = bucket.upload_part_copy(BUCKET, "大 file", (1, 200_000), "copy", upload_id, 1)
+    assert [entry.part_number for entry in oss2.PartIterator(bucket, "copy", upload_id)] == [1]
+    bucket.complete_multipart_upload("copy", upload_id, [oss2.models.PartInfo(1, part.etag)])
+    assert bucket.get_object("copy").read() == path.read_bytes()[1:200_001]
+    upload_id = bucket.init_multipart_upload("gone").upload_id
+    assert bucket.abort_multipart_upload("gone", upload_id).status == 204
+    with pytest.raises(oss2.exceptions.NoSuchUpload):
+        bucket.list_parts("gone", upload_id)
+
+
+def test_a_wrong_callback_stores_nothing(bucket):
+    callback = base64.b64encode(json.dumps({"callbackUrl": "ftp://x", "callbackBody": "a"}).encode()).decode()
+    with pytest.raises(oss2.exceptions.ServerError) as caught:
+        bucket.put_object("a", b"x", headers={"x-oss-callback": callback})
+    assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
+    assert not bucket.object_exists("a")
+
+
+def test_signed_urls_read_and_write(bucket):
+    url = bucket.sign_url("PUT", "a/b", 60, slash_safe=True)
+    assert bucket.put_object_with_url(url, b"hi oss").status == 200
+    url = bucket.sign_url("GET", "a/b", 60, params={"response-content-type": "image/png"})
+    answer = bucket.get_object_with_url(url)
+    assert (answer.read(), answer.content_type) == (b"hi oss", "image/png")
