@@ -14,6 +14,7 @@ from urllib.parse import quote
 from ..application import CALLBACK_PATH, ledger_of, public_key_store
 from ..command_line import DESCRIPTION, EPILOG, add_serving, environ_of
 from ..ledger import MemoryLedger
+from ..log_format import configure
 from ..middleware.access_log import AccessLog
 from ..middleware.callback import MAX_BODY_BYTES
 from ..middleware.dispatcher import check_prefix
@@ -49,6 +50,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     check_prefix(arguments.prefix)
     local = arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
     settings = Settings.from_environ(local_environ(environ) if local else environ)
+    configure(arguments.log_format, settings.secrets())
     listener = stack.enter_context(bind(arguments.listen, "--listen"))
     url = web_address(listener)
     if local:

@@ -91,7 +91,7 @@ class CallbackGuard:
         if environ["REQUEST_METHOD"] != "POST":
             return method_not_allowed(log, environ, start_response, "POST")
         try:
-            upload = self._verified(environ)
+            upload = self.verify(environ)
         except CallbackError as error:
             hint = error.hint
             if error.reason in _DIAGNOSES:
@@ -108,7 +108,8 @@ class CallbackGuard:
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         return self._app(environ, start_response)
 
-    def _verified(self, environ: WSGIEnvironment) -> Upload:
+    def verify(self, environ: WSGIEnvironment) -> Upload:
+        """Give the upload that a request reports; CallbackError if it is not to be believed. It reads the body."""
         body = read_body(environ, MAX_BODY_BYTES)
         found = find_authorization(environ)
         target = self._matching_target(

@@ -1,0 +1,200 @@
+"""`oss-wsgi verify`: OSS's own captures, what was changed on the way, and tickets; never a secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.testing import CallbackSigner
+from oss_wsgi.ticket import TicketBook
+
+from .command import oss_wsgi
+
+OSS_URL = "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ=="
+CAPTURE = {  # P§8.5 ii and iii, published by OSS and by a project
+    "ii": {
+        "target": "/index.php?id=1&index=2",
+        "headers": {
+            "authorization": "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==",
+            "x-oss-pub-key-url": OSS_URL,
+        },
+        "body": "bucket=yonghu-test",
+    },
+    "iii": {
+        "target": "/api/AliYunOssCallback",
+        "headers": {
+            "Authorization": "HHtQ8zgAo4WUCg7Iy/njrsluS+ZDmgMwIHag+vmRvIC4Ph5rxNQ3+WOfJZvzwIKQsNftEDC0PCU03hpjId3vIQ==",
+            "X-Oss-Pub-Key-Url": OSS_URL,
+            "Content-MD5": "G5H/anNzgdvMS2AsvXpi6A==",
+        },
+        "body": "filename=headSculpture%2Fjikang2.jpg&size=108904&mimeType=image%2Fjpeg&height=278&width=200",
+    },
+}
+SECRET = "verify-test-secret-of-many-letters"
+
+
+def changed(name: str, **members: Any) -> str:
+    return json.dumps({**CAPTURE[name], **members})
+
+
+def verified(text: str | bytes, status: int = 0, **environ: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(oss_wsgi("verify", "--json", stdin=text, status=status, **environ).stdout)
+    assert found["verified"] == (status == 0)
+    return found
+
+
+@pytest.mark.parametrize("name", CAPTURE)
+def test_captures_of_production_verify_without_any_setting(name: str) -> None:
+    found = verified(changed(name))
+    assert found["computed"]["key"] == {
+        "url": "http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+        "bits": 512,
+        "sha256": found["computed"]["key"]["sha256"],
+    }
+    assert found["ticket"] is None
+
+
+def test_the_words_for_a_person(tmp_path: Path) -> None:
+    file = tmp_path / "callback.json"
+    file.write_text(changed("iii"))
+    said = oss_wsgi("verify", str(file)).stdout
+    assert said.startswith("verified\n")
+    assert "91 bytes" in said
+    assert "as Content-MD5 says" in said
+    assert "OSS_TICKET_SECRET is not set" in said
+
+
+def raw(name: str, end: str = "\r\n", **headers: str) -> bytes:
+    capture = CAPTURE[name]
+    lines = [f"POST {capture['target']} HTTP/1.1", f"Content-Length: {len(str(capture['body']))}"]
+    lines += [f"{name}: {value}" for name, value in {**capture["headers"], **headers}.items()]  # type: ignore[dict-item]
+    return (end.join([*lines, "", ""]) + str(capture["body"])).encode()
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+def test_a_raw_request_verifies_and_an_editors_last_line_end_does_no_harm(end: str) -> None:
+    verified(raw("ii", end) + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "hint"),
+    [
+        pytest.param(changed("ii", body="bucket=yonghu-tesT"), "signature_wrong", "was changed", id="a changed body"),
+        pytest.param(
+            changed("ii", body="bucket=yonghu-test\n"), "signature_wrong", "no line end after it", id="a line end more"
+        ),
+        pytest.param(
+            changed("ii", target="/up/index.php?id=1&index=2"),
+            "signature_wrong",
+            "if the path lacked /up, /index.php?id=1&index=2",
+            id="a prefix that a proxy added",
+        ),
+        pytest.param(
+            changed("iii", target="/api/AliYunOssCallback/"), "signature_wrong", "had no slash at its end", id="a slash"
+        ),
+        pytest.param(
+            changed("iii", target="/api/AliYunOssCallback?x=1"), "signature_wrong", "there was no query", id="a query"
+        ),
+        pytest.param(
+            changed("iii", body=str(CAPTURE["iii"]["body"]).replace("%2F", "/")),
+            "signature_wrong",
+            "the body had %2F for each /",
+            id="a body that was decoded",
+        ),
+        pytest.param(
+            changed("ii", headers={"authorization": "A" * 86 + "==", "x-oss-pub-key-url": OSS_URL}),
+            "signature_wrong",
+            "no signature of this key",
+            id="no signature",
+        ),
+        pytest.param(changed("ii", headers={"x-oss-pub-key-url": OSS_URL}), "authorization_missing", "", id="hidden"),
+        pytest.param(
+            raw("ii", Authorization="twice"), "authorization_malformed", "sent twice", id="a header that came twice"
+        ),
+        pytest.param(
+            changed(
+                "ii",
+                headers={
+                    **CAPTURE["ii"]["headers"],  # type: ignore[dict-item]
+                    "x-oss-pub-key-url": base64.b64encode(b"https://evil.example/key.pem").decode(),
+                },
+            ),
+            "pub_key_url_untrusted",
+            "not trusted",
+            id="a key of a stranger",
+        ),
+        pytest.param(raw("ii").replace(b"POST", b"GET"), "method_not_allowed", "GET", id="no POST"),
+        pytest.param(raw("ii")[:-1], "body_truncated", "shorter", id="a body that was cut"),
+        pytest.param(raw("ii").replace(b"Content-Length", b"X-Length"), "length_required", "", id="no length"),
+    ],
+)
+def test_what_is_wrong_is_a_finding_with_reason_and_hint(text: str | bytes, reason: str, hint: str) -> None:
+    found = verified(text, status=1)
+    assert found["reason"] == reason
+    assert hint in found["hint"]
+
+
+def test_the_targets_of_configured_urls_count_too() -> None:
+    text = changed("iii", target="/stripped")
+    verified(text, status=1)
+    found = verified(text, OSS_CALLBACK_URL="https://app.example.com/api/AliYunOssCallback")
+    assert found["computed"]["other_targets"] == ["/api/AliYunOssCallback"]
+
+
+def ticketed(
+    tmp_path: Path, received: float | None = None, bucket: str = "examplebucket"
+) -> tuple[str, dict[str, str]]:
+    """Give a capture with a ticket that expires in a minute, and the environment that believes its key."""
+    now = received or time.time()
+    signer = CallbackSigner()
+    (tmp_path / "key.pem").write_text(signer.pem)
+    allowed: dict[str, Any] = {"bucket": "examplebucket", "key": "a.txt", "prefix": "", "sizes": (0, 9)}
+    book = TicketBook([SECRET], clock=lambda: now)
+    ticket = book.issue(**allowed, content_types=[], expires=int(now) + 60, user="eric")
+    body = f"bucket={bucket}&object=a.txt&size=5&ticket={ticket}"
+    capture = {"target": "/oss/callback", "headers": signer.headers("/oss/callback", body.encode()), "body": body}
+    if received:
+        capture["received"] = received
+    return json.dumps(capture), {"OSS_TRUSTED_KEYS": f"{signer.url}={tmp_path / 'key.pem'}"}
+
+
+def test_a_ticket_is_judged_when_the_callback_came(tmp_path: Path) -> None:
+    text, environ = ticketed(tmp_path, received=1733227932.0)
+    found = verified(text, **environ, OSS_TICKET_SECRET=SECRET)
+    assert found["ticket"]["user"] == "eric"
+    assert found["upload"]["object"] == "a.txt"
+    undated = json.dumps({name: value for name, value in json.loads(text).items() if name != "received"})
+    assert verified(undated, status=1, **environ, OSS_TICKET_SECRET=SECRET)["reason"] == "ticket_expired"
+
+
+def test_another_secret_or_bucket_is_a_finding(tmp_path: Path) -> None:
+    text, environ = ticketed(tmp_path)
+    assert verified(text, status=1, **environ, OSS_TICKET_SECRET="x" * 32)["reason"] == "ticket_foreign"
+    text, environ = ticketed(tmp_path, bucket="another-bucket")
+    settings = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
+    assert verified(text, status=1, **environ, **settings)["reason"] == "bucket_foreign"
+
+
+def test_neither_secret_nor_ticket_nor_signature_is_printed(tmp_path: Path) -> None:
+    text, environ = ticketed(tmp_path)
+    capture = json.loads(text)
+    hidden = [SECRET, capture["body"].rpartition("=")[2], capture["headers"]["Authorization"]]
+    for arguments in ([], ["--json"]):
+        ended = oss_wsgi("verify", *arguments, stdin=text, **environ, OSS_TICKET_SECRET=SECRET)
+        assert [one for one in hidden if one in ended.stdout + ended.stderr] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"target": 1, "headers": {}, "body": ""}', "hello", "GET / HTTP/1.1"]
+)
+def test_what_is_no_captured_callback_is_misuse(text: str) -> None:
+    assert "is no captured callback" in oss_wsgi("verify", stdin=text, status=2).stderr
+
+
+def test_a_missing_file_is_misuse() -> None:
+    assert "No such file" in oss_wsgi("verify", "missing.json", status=2).stderr
