@@ -58,7 +58,7 @@ class LocalOSS:
     :param storage: keeps the objects in place of `directory`, and is the caller's to close.
     :param url: the base URL as clients see it; a server sets it when it has bound its port.
     :param cnames: host names that are bound to a bucket: `{"img.example.com": "examplebucket"}`.
-    :param cors_rules: of `bucket`, until `?cors` gives it others, and wherever there is no bucket.
+    :param cors_rules: of `bucket` and of those of `create_bucket()`, until `?cors` gives one others; and of no bucket.
     :param max_cors_rules: how many `?cors` takes; the pages of the real OSS say 10 and 20.
     :param key_bits: of the key that signs callbacks; OSS's own has 512.
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
@@ -109,9 +109,9 @@ class LocalOSS:
         self.public_key_pem = key.public_pem
         self.storage = directory_storage(self.directory) if storage is None else storage
         self.storage.create_bucket(bucket, now=clock())
-        self._rules = BucketRules(
-            self.storage, bucket, tuple(cors_rules), [HEADER] if test_mode else [], max_cors_rules
-        )
+        self._configured = {bucket}
+        always_allowed = [HEADER] if test_mode else []
+        self._rules = BucketRules(self.storage, self._configured, tuple(cors_rules), always_allowed, max_cors_rules)
         self._cnames = {host.lower(): name for host, name in (cnames or {}).items()}
         remove = not (directory or storage)
         self._close = weakref.finalize(
@@ -145,6 +145,7 @@ class LocalOSS:
         """A further bucket, beside `bucket`; ValueError for what is no name."""
         _check_name(name)
         self.storage.create_bucket(name, now=self._clock())
+        self._configured.add(name)
 
     @property
     def host(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from .cors import CORS, CORSRule
@@ -20,11 +20,11 @@ _MAX_KEPT = 10**6
 class BucketRules:
     """Rules that a bucket was given hold in place of the configured ones, also when they were deleted.
 
-    :param rules: those of the bucket `bucket`, and of every place that is no bucket.
+    :param rules: those of the configured `buckets`, and of every place that is no bucket.
     """
 
     storage: Storage
-    bucket: str
+    buckets: Container[str]
     rules: Sequence[CORSRule]
     always_allowed: Sequence[str] = ()
     max_rules: int = MAX_RULES
@@ -40,7 +40,7 @@ class BucketRules:
         except OSSError:
             return self.rules, True
         if text is None:
-            return (self.rules, True) if bucket == self.bucket else ((), False)
+            return (self.rules, True) if bucket in self.buckets else ((), False)
         return read_rules(text.encode(), _MAX_KEPT) if text else ((), False)
 
 

@@ -77,6 +77,13 @@ def test_the_configured_rules_are_told_too(client):
     assert code(client("GET", "newbucket", "cors", status=404)) == (404, "NoSuchCORSConfiguration")
 
 
+def test_the_configured_rules_are_of_each_bucket_that_was_configured(oss, app, client):
+    oss.create_bucket("second")
+    assert preflight(app, PAGE, "POST", path="/second").status_int == 200
+    client("PUT", "newbucket")
+    assert preflight(app, PAGE, "POST", path="/newbucket").status_int == 403
+
+
 @pytest.mark.parametrize("vary", ["true", "false"])
 def test_vary_comes_with_every_answer_or_with_none(client, app, vary):
     client("PUT", "examplebucket", "cors", rules(after=f"<ResponseVary>{vary}</ResponseVary>"))
