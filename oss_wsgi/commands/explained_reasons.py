@@ -1,0 +1,57 @@
+"""What the reason codes in this application's own log mean."""
+
+from __future__ import annotations
+
+from .explanation import rows
+
+_LINE = "The same log line names the server and the line to add."
+
+TABLE = rows(
+    ("anonymous", "Nobody may upload yet.", "Give DirectUpload an authorize, or set OSS_ALLOW_ANONYMOUS=on.", "OURS"),
+    ("authorization_malformed", "The callback's Authorization is not one Base64 text.", _LINE, "OURS P§8.1"),
+    ("authorization_missing", "The callback's Authorization did not reach the application.", _LINE, "OURS P§8.1"),
+    ("body_malformed", "A callback's body cannot be read as its type says.",
+     "Capture it with CallbackRecorder; `oss-wsgi verify`.", "OURS P§7.3"),
+    ("body_too_large", "A callback's body is over 64 KiB; OSS's are far smaller.", "It is no callback of OSS.", "OURS"),
+    ("body_truncated", "A body is shorter than its Content-Length.", "See what breaks the connection off.", "OURS"),
+    ("bucket_foreign", "The report is of another bucket, or names none.",
+     "Check OSS_BUCKET; if it is right, a stranger tries.", "OURS P§9.1"),
+    ("confirmation_refused", "OSS did not let our key ask for the object.", "Give the key oss:GetObject.", "OURS"),
+    ("credentials_unavailable", "There is no access key to sign with now.",
+     "See the provider; `oss-wsgi doctor --only credentials`.", "OURS"),
+    ("handler_failed", "on_upload raised; OSS will be told 500.", "The log has its traceback.", "OURS"),
+    ("key_unavailable", "The callback's key could not be had, so nothing can be said.",
+     "Let the server reach https://gosspublic.alicdn.com, or pin the key by OSS_TRUSTED_KEYS.", "OURS P§8.4"),
+    ("ledger_busy", "Another thread handles the same report right now.", "OSS does not repeat: see the log.", "OURS"),
+    ("ledger_unavailable", "The ledger cannot be written to.", "See OSS_LEDGER: its folder, its disk, its rights.",
+     "OURS"),
+    ("length_required", "A callback came without Content-Length.", "A proxy sends it in chunks: have it buffer.",
+     "OURS"),
+    ("member_repeated", "A member comes twice in a callback's body.", "It is no callback of our template.", "OURS"),
+    ("method_not_allowed", "Another method than the endpoint has.", "OSS posts its callbacks; forms go to OSS.",
+     "OURS"),
+    ("not_authorized", "authorize refused.", "See your authorize: for whom was it asked.", "OURS"),
+    ("not_confirmed", "OSS holds another object than the report says, or none.", "Do not believe the report.", "OURS"),
+    ("oss_unreachable", "OSS could not be asked whether it holds the object.",
+     "Let the server reach OSS; or SDKConfirmation(when_unreachable=\"accept\").", "OURS"),
+    ("origin_foreign", "A page of another origin asked for a signature.",
+     "If it may, list its origin in OSS_ALLOWED_ORIGINS.", "OURS"),
+    ("pub_key_url_malformed", "x-oss-pub-key-url is not one Base64 text.", _LINE, "OURS P§8.1"),
+    ("pub_key_url_missing", "x-oss-pub-key-url did not reach the application.",
+     "A proxy keeps only the headers it knows, or it is no callback of OSS.", "OURS P§8.1"),
+    ("pub_key_url_untrusted", "The callback names a key that is not OSS's.",
+     "A stranger tries; for a stand-in of OSS set OSS_TRUSTED_KEYS.", "OURS P§8.4"),
+    ("signature_wrong", "The signature does not fit the path, the query and the body as they arrived.",
+     "Capture one with CallbackRecorder, and ask `oss-wsgi verify` what was changed on its way.", "OURS P§8.2"),
+    ("ticket_altered", "The ticket is not as it was issued.", "Somebody changed it, or a template cut it.", "OURS"),
+    ("ticket_expired", "The ticket's time is over: the signature's life and 12 hours.",
+     "A report repeated late, or a clock that is wrong: `oss-wsgi doctor --only clock`.", "OURS P§9.1"),
+    ("ticket_foreign", "The ticket was sealed with another secret.",
+     "Set the same OSS_TICKET_SECRET in all processes; when it is changed, keep the old one after a comma.", "OURS"),
+    ("ticket_mismatch", "The report is not of what the ticket allows: bucket, object, size or type.",
+     "The page changed the type by x-oss-content-type, or somebody tries.", "OURS P§9.1"),
+    ("ticket_missing", "The report has no ticket: the upload was not asked for here.",
+     "Something else signs for the bucket with our callback URL, or somebody tries.", "OURS P§9.1"),
+    ("ticket_used", "The ticket was used for another object already.", "Ask for a signature for each file.", "OURS"),
+    ("too_many_requests", "The rate limit.", "See rate_limit; behind a proxy, REMOTE_ADDR may be the proxy's.", "OURS"),
+)

@@ -1,0 +1,45 @@
+"""One row of the tables of `explain`, and where its words come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_HELP = "https://www.alibabacloud.com/help/en/oss/developer-reference/"
+
+#: Short name -> what was read. P is the project's digest of these pages, of the SDKs and of captured requests.
+SOURCES = {
+    "POST": f"OSS help, PostObject ({_HELP}postobject)",
+    "V4": "OSS help, Signature version 4 in PostObject",
+    "CALLBACK": f"OSS help, Callback ({_HELP}callback)",
+    "CORS": "OSS help, PutBucketCors, Options and Configure CORS",
+    "TROUBLE": "OSS help, troubleshooting: PostObject errors, Upload callback errors, HTTP status codes",
+    "STS": "RAM help, AssumeRole",
+    "OURS": "oss_wsgi itself",
+}
+_EC_PAGE = "https://api.aliyun.com/troubleshoot?q="
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a code means for this application, and what to do."""
+
+    code: str
+    meaning: str
+    cure: str
+    source: str
+
+    @property
+    def sources(self) -> list[str]:
+        """Give the sources in full: pages, the section of the digest, and the page of an EC number."""
+        name, _, section = self.source.partition(" ")
+        found = [SOURCES[name]]
+        if section:
+            found.append(section)
+        if self.code[:4].isdigit():
+            found.append(_EC_PAGE + self.code)
+        return found
+
+
+def rows(*given: tuple[str, str, str, str]) -> tuple[Explanation, ...]:
+    """Make a table."""
+    return tuple(Explanation(*row) for row in given)
