@@ -163,6 +163,11 @@ class Settings:
         """Tell whether there is a bucket to upload to."""
         return self.bucket is not None
 
+    def secrets(self) -> list[str]:
+        """Give every secret that is set here, so that they can be kept out of a log."""
+        values = [getattr(self, row.name) for row in TABLE if row.secret]
+        return [text for value in values for text in (value if isinstance(value, tuple) else (value,)) if text]
+
     def credentials(self) -> Credentials:
         """Give the access key that is set here; SettingsError if none is."""
         if self.access_key_id is None or self.access_key_secret is None:

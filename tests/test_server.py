@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -109,6 +110,23 @@ def test_the_access_log_has_a_line_for_each_request_without_its_query() -> None:
         get(f"{server.url}/oss/signature?filename=private-name.txt")
     assert "GET '/oss/signature' 200" in server.log()
     assert "private-name" not in server.log()
+
+
+def test_the_log_may_be_lines_of_json() -> None:
+    with running_server("--access-log", "--log-format", "json", **REAL, OSS_ALLOW_ANONYMOUS="on") as server:
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            get(f"{server.url}/oss/signature?size=x&filename={REAL['OSS_ACCESS_KEY_SECRET']}")
+        refusal.value.close()
+        for path in ("/oss/health", f"/{REAL['OSS_ACCESS_KEY_SECRET']}"):
+            with contextlib.suppress(urllib.error.HTTPError):
+                get(f"{server.url}{path}")
+    lines = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    refused, accessed = (line for line in lines if line.get("path") == "/oss/signature")
+    assert REAL["OSS_ACCESS_KEY_SECRET"] not in server.log()
+    assert any(line.get("path") == "/***" for line in lines)
+    assert refused["reason"] == accessed["reason"] == "size_malformed"
+    assert refused["request_id"] == accessed["request_id"]
+    assert accessed["seconds"] > 0
 
 
 def test_a_real_bucket_gets_real_forms_and_no_local_oss() -> None:

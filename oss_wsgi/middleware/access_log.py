@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..request_facts import facts_of
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -14,6 +16,9 @@ log = logging.getLogger(__name__)
 
 class AccessLog:
     """Middleware that logs address, method, path without its query, status, bytes and milliseconds.
+
+    The record also carries, as ``logging``'s ``extra``, the request's ID and what our endpoints learn of it: user,
+    object, the reason of a refusal, OSS's own request ID.
 
     :param clock: gives seconds; only differences count.
     """
@@ -36,14 +41,23 @@ class _Entry:
     def __init__(self, environ: WSGIEnvironment, clock: Callable[[], float]) -> None:
         path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
         self._request = environ.get("REMOTE_ADDR") or "-", environ["REQUEST_METHOD"], path
+        self._environ = environ
+        self._known = facts_of(environ)
         self._clock = clock
         self._start = clock()
         self.status = "-"
         self.sent = 0
 
     def write(self) -> None:
-        milliseconds = (self._clock() - self._start) * 1000
-        log.info("%s %s %r %s %d bytes %.1f ms", *self._request, self.status, self.sent, milliseconds)
+        seconds = self._clock() - self._start
+        fields = self._known.fields(self._environ)
+        # As they came: an application may have moved its environ's.
+        fields |= {"method": self._request[1], "path": self._request[2], "bytes": self.sent}
+        fields |= {"seconds": round(seconds, 6)}
+        if self.status.isdigit():
+            fields["status"] = int(self.status)
+        line = "%s %s %r %s %d bytes %.1f ms"
+        log.info(line, *self._request, self.status, self.sent, seconds * 1000, extra=fields)
 
 
 class _Logged:

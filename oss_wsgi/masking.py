@@ -1,0 +1,46 @@
+"""Takes secrets, tickets, policies and signatures out of texts that a log will show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+MASK = "***"
+
+_KEYS = r"(?:security|session|oidc|metadata)[-_ ]?token|(?:access[-_ ]?key[-_ ]?|ticket[-_ ]?)?secret|password"
+_SEALS = r"x-oss-security-token|(?:x-oss-)?signature|policy|callback|callback-var|ticket|authorization"
+
+
+def _named(names: str, length: int) -> re.Pattern[str]:
+    """Match name=value, "name": "value" and name: value, quoted or percent-encoded on the way."""
+    return re.compile(
+        rf"""(?ix) (?<![a-z]) ( (?:OSS_)? (?:{names}) ["'\\]* \s* (?:=|:|%3D|%22%3A%22) \s* ["'\\]* )
+        (?: (?:OSS|Basic|Bearer) \s+ )? [A-Za-z0-9+/=_.~%-]{{{length},}}"""
+    )
+
+
+# Shorter ones are words of a sentence.
+_NAMED = _named(_KEYS, 8), _named(_SEALS, 20)
+# What no name gives away: tickets, policies and RSA signatures are Base64 longer than any word or name of ours.
+_LONG = re.compile(r"(?<![A-Za-z0-9+/_-])(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[A-Za-z0-9+/_%-]{80,}={0,2}")
+
+
+class Masker:
+    """Callable that gives a text without secrets: without the literal ``secrets``, and what looks like one."""
+
+    def __init__(self, secrets: Iterable[str | None] = ()) -> None:
+        forms = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
+        # The longest first: one secret may begin with another.
+        ordered = sorted(forms, key=len, reverse=True)
+        self._literal = re.compile("|".join(re.escape(form) for form in ordered)) if ordered else None
+
+    def __call__(self, text: str) -> str:
+        text = self.literally(text)
+        for pattern in _NAMED:
+            text = pattern.sub(rf"\g<1>{MASK}", text)
+        return _LONG.sub(MASK, text)
+
+    def literally(self, text: str) -> str:
+        """Take out the literal secrets alone: of a name, which may be long and look like anything."""
+        return self._literal.sub(MASK, text) if self._literal is not None else text

@@ -1,0 +1,295 @@
+"""Every kind of refusal, driven with real secrets in place: none of them is in the log, in either form.
+
+That it is every kind is read from the source: a reason code that nothing here brings about fails the last test.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import webob
+import webob.exc
+import webtest
+
+from oss_wsgi import DirectUpload, Grant, Settings, StaticCredentialsProvider
+from oss_wsgi import exceptions as errors
+from oss_wsgi.endpoints.callback import CallbackEndpoint
+from oss_wsgi.ledger import busy
+from oss_wsgi.log_format import JSONFormatter, TextFormatter
+from oss_wsgi.masking import Masker
+from oss_wsgi.middleware.access_log import AccessLog
+from oss_wsgi.site import application_for
+from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
+
+PACKAGE = Path(__file__).parents[2] / "oss_wsgi"
+SIGNER = CallbackSigner()
+SETTINGS = Settings(
+    bucket="examplebucket",
+    region="cn-hangzhou",
+    access_key_id="LTAI5tExampleKeyId000001",
+    access_key_secret="ExampleSecret/00000000000+000A",
+    session_token="CAISTheSessionToken" + "aB3" * 40,
+    callback_url="https://app.example.com/oss/callback",
+    ticket_secret=("the ticket secret of this very test",),
+    allow_anonymous=True,
+)
+
+
+class Site:
+    """DirectUpload behind an access log, what it gave away that is nobody else's, and a callback for it."""
+
+    def __init__(self) -> None:
+        self.secrets: set[str] = set(SETTINGS.secrets())
+        self.clock = FrozenClock()
+
+    def client(self, settings: Settings = SETTINGS, **options: Any) -> webtest.TestApp:
+        given = {"public_keys": SIGNER.public_keys, "clock": self.clock, **options}
+        app = DirectUpload(lambda environ, start: [], settings, **given)
+        return webtest.TestApp(AccessLog(app, clock=lambda: 0.0), extra_environ={"REMOTE_ADDR": "192.0.2.1"})
+
+    def sign(self, query: str = "", path: str = "/oss/signature", **options: Any) -> Any:
+        return self.client(**options).get(f"{path}?{query}", expect_errors=True)
+
+    def body(self, query: str = "filename=a.png", size: int = 6, filename: str = "f", **options: Any) -> bytes:
+        """Give the body of a report for a new signature, and remember what of both is secret."""
+        signed = self.sign(query, **options).json
+        fields = signed["fields"]
+        body = callback_body(signed, size=size, filename=filename)
+        ticket = body.decode().partition("ticket=")[2].partition("&")[0]
+        self.secrets |= {fields["policy"], fields["callback"], fields["x-oss-signature"], ticket}
+        return body
+
+    def report(self, body: bytes | None = None, headers: dict[str, str] | None = None, **options: Any) -> None:
+        body = self.body() if body is None else body
+        given = SIGNER.headers("/oss/callback", body)
+        self.secrets.add(given["Authorization"])
+        given = {**given, "x-oss-request-id": "674EF4EC", **(headers or {})}
+        changed = options.pop("environ", {})
+        present = {name: value for name, value in given.items() if value}
+        request = webob.Request.blank("/oss/callback", method="POST", headers=present, body=body)
+        request.environ.update(changed)
+        request.get_response(self.client(**options).app)
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def callable_(*arguments: Any) -> Any:
+        raise error
+
+    return callable_
+
+
+def saying_secrets(*arguments: Any) -> Any:
+    """Fail as a careless callable would: with all it knows in its message."""
+    told = [*SETTINGS.secrets(), *(getattr(each, "body", b"").decode() for each in arguments)]
+    raise ValueError(f"failed with {told} and {arguments!r}")
+
+
+class Provider:
+    def __init__(self, error: Exception) -> None:
+        self.get_credentials = raising(error)
+
+
+class BusyLedger:
+    def __init__(self, error: Exception) -> None:
+        self.once = raising(error)
+
+
+def encoded(url: str) -> str:
+    return base64.b64encode(url.encode()).decode()
+
+
+def signature_refusals(site: Site) -> None:
+    site.sign(path="/oss/nothing")
+    site.client().post("/oss/signature", "policy=x", expect_errors=True)
+    for query in ("size=x", "size=1&size=2", "%ff", "size=99999999999", "content_type=x", f"filename={'x' * 5000}"):
+        site.sign(query)
+    site.sign("filename=a&filename=b")
+    site.sign("content_type=a/b&content_type=a/c")
+    secret = quote(SETTINGS.access_key_secret or "")
+    site.sign(f"filename={secret}&content_type={secret}&size={secret}")
+    site.client().get("/oss/signature", headers={"Sec-Fetch-Site": "cross-site"}, expect_errors=True)
+    for granted in (None, "no grant", Grant(metadata={"a": "b"}), Grant(content_types=["image/png"])):
+        site.sign("content_type=image/gif", authorize=lambda request, granted=granted: granted)
+    site.sign(authorize=saying_secrets)
+    site.sign(authorize=raising(webob.exc.HTTPFound(location="/login?ticket=" + "x" * 20)))
+    site.sign(authorize=raising(errors.GrantError("no such album")))
+    site.sign(credentials=Provider(errors.CredentialsError("STS is away")))
+    site.sign(credentials=Provider(errors.PolicyError("odd")))
+    site.sign(rate_limit=saying_secrets)
+    site.sign(rate_limit=lambda who: 5.0)
+    closed = Settings(**{**vars(SETTINGS), "allow_anonymous": False})
+    site.sign(settings=closed)
+    for observer in ({"on_issued": saying_secrets}, {"on_refused": saying_secrets}):
+        site.sign("filename=a.png", **observer)
+        site.sign("size=x", **observer)
+    webtest.TestApp(application_for({})).get("/", status=503)
+
+
+def header_refusals(site: Site) -> None:
+    body = site.body()
+    good = SIGNER.headers("/oss/callback", body)["Authorization"]
+    for name in ("Authorization", "x-oss-pub-key-url"):
+        for value in ("", "no base64", f"{good}, {good}"):
+            site.report(body, {name: value})
+    site.report(body, {"Authorization": "AAAA"})
+    site.report(body, {"Authorization": SIGNER.headers("/elsewhere", body)["Authorization"]})
+    site.report(body + b"&more=1", {"Authorization": good})
+    site.report(body, {"x-oss-pub-key-url": encoded("https://evil.example/key.pem")})
+    site.report(body, {"x-oss-pub-key-url": encoded("https://gosspublic.alicdn.com/callback_pub_key_v2.pem")})
+    site.report(b"x" * 70_000)
+    site.report(body, {}, environ={"CONTENT_LENGTH": ""})
+    site.report(body, {}, environ={"CONTENT_LENGTH": "many"})
+    site.report(body, {}, environ={"CONTENT_LENGTH": str(len(body) + 5), "wsgi.input": io.BytesIO(body)})
+
+
+def body_refusals(site: Site) -> None:
+    body = site.body()
+    site.report(b"{" + body)
+    site.report(body + b"&size=6")
+    site.report(body.replace(b"bucket=examplebucket", b"bucket=evilbucket"))
+    ticket = body.partition(b"ticket=")[2].partition(b"&")[0]
+    site.report(body.replace(ticket, b""))
+    site.report(body.replace(ticket, ticket[:-2] + b"AA"))
+    other = Settings(**{**vars(SETTINGS), "ticket_secret": ("another secret of thirty-two letters",)})
+    site.secrets |= set(other.secrets())
+    site.report(site.body(settings=other))
+    site.report(body.replace(b"size=6", b"size=600000000000"))
+    late = site.body()
+    site.clock.advance(100_000)
+    site.report(late)
+
+
+def handling_refusals(site: Site) -> None:
+    site.report(on_upload=saying_secrets)
+    site.report(on_upload=lambda upload: {"ticket": object()})
+    for error in (busy(4.0), errors.LedgerUnavailableError("ledger_unavailable", "the disk is full")):
+        site.report(ledger=BusyLedger(error))
+    shared = site.client()
+    prefix = shared.get("/oss/signature").json
+    for name in ("a.txt", "b.txt"):
+        body = callback_body(prefix, size=6, filename=name)
+        site.secrets.add(body.decode().partition("ticket=")[2].partition("&")[0])
+        shared.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body), expect_errors=True)
+    site.report(confirm=lambda upload: False)
+    site.report(confirm=saying_secrets)
+    for reason in ("confirmation_refused", "credentials_unavailable", "oss_unreachable"):
+        for accept in (False, True):
+            site.report(confirm=raising(errors.ConfirmationUnavailableError(reason, "no answer", accept=accept)))
+    bare = webtest.TestApp(CallbackEndpoint(), extra_environ={"HTTP_AUTHORIZATION": "x"})
+    bare.app = lambda environ, start: CallbackEndpoint()({**environ, "PATH_INFO": ""}, start)
+    bare.post("/", site.body(), expect_errors=True)
+
+
+KINDS = (signature_refusals, header_refusals, body_refusals, handling_refusals)
+
+
+class Heard(logging.Handler):
+    """All records of every logger, written in both forms, and the reasons that were given."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        mask = Masker(SETTINGS.secrets())
+        self.forms = TextFormatter(mask), JSONFormatter(mask)
+        self.texts: list[list[str]] = [[], []]
+        self.raw: list[str] = []
+        self.reasons: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for texts, form in zip(self.texts, self.forms, strict=True):
+            texts.append(form.format(record))
+        self.raw.append(logging.Formatter().format(record))
+        self.reasons.add(getattr(record, "reason", None) or "-")
+
+
+@pytest.fixture
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[Heard]:
+    handler, root = Heard(), logging.getLogger()
+    caplog.set_level(logging.DEBUG)
+    root.addHandler(handler)
+    yield handler
+    root.removeHandler(handler)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_refusal_shows_a_secret_a_ticket_a_policy_or_a_signature(kind: Callable[[Site], None], heard: Heard) -> None:
+    site = Site()
+    kind(site)
+    assert len(heard.raw) > 10
+    for secret in site.secrets:
+        assert len(secret) > 20
+        for form in {secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]}:
+            for line in (line for texts in heard.texts for line in texts):
+                assert form not in line
+    for line in heard.texts[1]:
+        assert json.loads(line)["message"]
+
+
+def test_the_masks_are_needed() -> None:
+    """Or the test above would prove nothing: a careless handler's traceback does hold secrets."""
+    handler, root = Heard(), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        handling_refusals(Site())
+    finally:
+        root.removeHandler(handler)
+    assert any(secret in text for secret in SETTINGS.secrets() for text in handler.raw)
+
+
+def reasons_in_the_source() -> set[str]:
+    """Find the texts that are given as a reason: to an error that has one, or to what refuses."""
+    reasoned = {name for name, each in vars(errors).items() if isinstance(each, type)}
+    reasoned = {name for name in reasoned if issubclass(getattr(errors, name), errors.ReasonedError)}
+    places = dict.fromkeys(reasoned, 0) | {"refuse": 4, "log_refusal": 3, "_refusal": 1}
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] in ("local", "testing", "commands"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in places:
+                given = node.args[places[node.func.id] :][:1]
+                found |= {each.value for each in given if isinstance(each, ast.Constant)}
+    return found
+
+
+def test_every_reason_in_the_source_was_brought_about(heard: Heard) -> None:
+    site = Site()
+    for kind in KINDS:
+        kind(site)
+    composed = {f"{name}_{how}" for name in ("authorization", "pub_key_url") for how in ("missing", "malformed")}
+    composed |= {f"{name}_malformed" for name in ("filename", "content_type", "size")}
+    known = reasons_in_the_source()
+    assert len(known) > 40
+    assert (known | composed) - heard.reasons == set()
+
+
+def test_a_refusal_and_its_line_of_the_access_log_have_one_id(heard: Heard) -> None:
+    site = Site()
+    app = site.client(authorize=lambda request: Grant(user="eric"))
+    app.get("/oss/signature?filename=a.png", headers={"X-Request-ID": "given-1"})
+    app.get("/oss/signature?size=x", expect_errors=True)
+    lines = [json.loads(line) for line in heard.texts[1]]
+    lines = [line for line in lines if "request_id" in line]
+    issued, refused, refused_too = lines
+    assert issued["request_id"] == "given-1"
+    assert (issued["user"], issued["status"], issued["method"]) == ("eric", 200, "GET")
+    assert issued["object"].endswith(".png")
+    assert issued["bytes"] > 1000
+    assert issued["seconds"] == 0.0
+    assert refused["request_id"] == refused_too["request_id"] != "given-1"
+    assert refused["reason"] == refused_too["reason"] == "size_malformed"
+    assert refused["logger"] != refused_too["logger"] == "oss_wsgi.middleware.access_log"
+
+
+def test_static_credentials_are_in_no_line_either(heard: Heard) -> None:
+    site = Site()
+    site.sign("size=x", credentials=StaticCredentialsProvider(SETTINGS.credentials()))
+    assert not any(secret in text for secret in SETTINGS.secrets() for text in heard.raw)

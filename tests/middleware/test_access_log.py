@@ -1,0 +1,44 @@
+"""AccessLog: a line for each request, and what its record carries."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import AccessLog
+from oss_wsgi.request_facts import facts_of
+
+
+def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    facts_of(environ).user = "eric"
+    environ["PATH_INFO"] = "/moved"
+    start_response("418 Teapot", [("Content-Type", "text/plain")])
+    return [b"123", b"456"]
+
+
+def test_its_record_has_the_request_and_what_was_learnt_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    ticks: Iterator[float] = iter([1.0, 1.25])
+    app = webtest.TestApp(AccessLog(application, clock=lambda: next(ticks)))
+    environ = {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_REQUEST_ID": "r1"}
+    app.get("/tea?pot=secret", extra_environ=environ, status=418)
+    (record,) = caplog.records
+    assert record.getMessage() == "192.0.2.1 GET '/tea' 418 6 bytes 250.0 ms"
+    expected = {"request_id": "r1", "user": "eric", "path": "/tea", "status": 418, "bytes": 6, "seconds": 0.25}
+    assert {name: getattr(record, name) for name in expected} == expected
+    assert not hasattr(record, "reason")
+
+
+def test_an_application_that_answers_nothing_has_a_line_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    answer = AccessLog(lambda environ, start_response: [], clock=lambda: 0.0)(
+        {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *arguments: lambda data: None
+    )
+    answer.close()  # type: ignore[attr-defined]
+    (record,) = caplog.records
+    assert record.getMessage() == "- GET '/' - 0 bytes 0.0 ms"
+    assert not hasattr(record, "status")
