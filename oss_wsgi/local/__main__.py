@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start."""
     arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # On a busy machine waitress warns of every request that waits a moment.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, _leave)
     try:
         with contextlib.ExitStack() as stack:
