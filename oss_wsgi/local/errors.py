@@ -25,7 +25,8 @@ class OSSError(Exception):
     def answer(self, request_id: str, host_id: str) -> Answer:
         elements = {"Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": host_id}
         elements.update(self.members)
-        headers = [*self.headers, ("Content-Type", "application/xml")]
+        # A 304 has no body, and so no type; a copy whose condition fails is answered so.
+        headers = [*self.headers] if self.status == 304 else [*self.headers, ("Content-Type", "application/xml")]
         if self.ec:
             elements.update({"EC": self.ec, "RecommendDoc": TROUBLESHOOT + self.ec})
             headers.append(("x-oss-ec", self.ec))

@@ -1,8 +1,12 @@
 import base64
+import hashlib
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 import time
+import types
 from contextlib import closing
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -11,8 +15,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from oss_wsgi.local import LocalOSSServer
+from oss_wsgi.local.address import Address
+from oss_wsgi.local.incoming import IncomingContent
+from oss_wsgi.local.indexed_storage import directory_storage
+from oss_wsgi.local.signature_check import Account
 
 from .form_client import BOUNDARY, callback_field, form, sign_v4, v4_fields
+from .sdk_signer import sign
 
 HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
@@ -135,3 +144,97 @@ def test_after_stop_nobody_listens_and_nothing_is_left_open(oss):
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port))
     server.stop()
+
+
+def put(oss, server, key, content):
+    address = Address("examplebucket", key)
+    account = Account(oss.access_key_id, oss.access_key_secret)
+    signed = sign("v1", "PUT", address=address, query="", headers={}, account=account, now=time.time())
+    headers = {name: signed[f"HTTP_{name}"] for name in ("DATE", "AUTHORIZATION")}
+    return ask(server, "PUT", f"/examplebucket/{key}", content, headers)
+
+
+def spooled(oss):
+    return [path.name for path in (oss.directory / ".incoming").rglob("spool-*")]
+
+
+def test_a_body_that_waitress_wrote_to_a_file_becomes_an_object_without_being_written_again(oss, server, monkeypatch):
+    content = bytes(range(256)) * 8192
+    monkeypatch.setattr(IncomingContent, "write", lambda self, chunk: pytest.fail("written twice"))
+    response, _ = put(oss, server, "a", content)
+    assert response.status == 200
+    assert response.getheader("ETag") == f'"{hashlib.md5(content).hexdigest().upper()}"'
+    assert ask(server, "GET", "/examplebucket/a")[1] == content
+    assert spooled(oss) == []
+
+
+def test_a_body_that_nobody_took_is_removed(oss, server):
+    content = bytes(2_000_000)
+    response, _ = ask(server, "PUT", "/examplebucket/a", content)
+    assert response.status == 403
+    now = time.time()
+    fields = {"key": "a.bin", **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60)}
+    response, _ = ask(server, "POST", "/examplebucket", form(fields, content), HEADERS)
+    assert response.status == 204
+    deadline = time.monotonic() + 5
+    while spooled(oss) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert spooled(oss) == []
+
+
+def test_the_headers_of_oss_are_spelled_as_oss_does(oss, server):
+    response, _ = put(oss, server, "a", b"hi oss")
+    names = [name for name, _ in response.getheaders()]
+    assert "x-oss-request-id" in names
+    assert "x-oss-hash-crc64ecma" in names
+
+
+SERVING = """
+import sys
+from oss_wsgi.local import LocalOSS, LocalOSSServer
+oss = LocalOSS(directory=sys.argv[1], access_key_id="id", access_key_secret="secret", key_bits=1024)
+server = LocalOSSServer(oss)
+server.start()
+print(server.port, flush=True)
+sys.stdin.read()
+server.stop()
+oss.close()
+"""
+
+
+def test_a_server_killed_during_an_upload_leaves_no_half_object_and_no_garbage(tmp_path):
+    directory = tmp_path / "objects"
+    with subprocess.Popen([sys.executable, "-c", SERVING, directory], stdin=-1, stdout=-1, text=True) as process:
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port)) as half:
+            half.sendall(
+                b"PUT /examplebucket/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n" + bytes(2_000_000)
+            )
+            while not list((directory / ".incoming").rglob("spool-*")):
+                time.sleep(0.01)
+            process.kill()
+            process.wait()
+    assert list((directory / ".incoming").rglob("spool-*"))
+    with closing(directory_storage(directory)) as storage:
+        assert storage.bucket("examplebucket").page() == ([], False)
+        assert list((directory / ".incoming").rglob("spool-*")) == []
+    assert [path.name for path in (directory / ".incoming").iterdir()] == [".starting"]
+
+
+def test_two_processes_serve_one_folder(tmp_path):
+    directory = tmp_path / "objects"
+    command = [sys.executable, "-c", SERVING, directory]
+    with (
+        subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as first,
+        subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as second,
+    ):
+        ports = [int(process.stdout.readline()) for process in (first, second)]
+        account = types.SimpleNamespace(access_key_id="id", access_key_secret="secret")
+        for number in range(20):
+            content = b"%d" % number * 300_000
+            writer, reader = (types.SimpleNamespace(port=ports[(number + turn) % 2]) for turn in (0, 1))
+            assert put(account, writer, "a", content)[0].status == 200
+            assert ask(reader, "GET", "/examplebucket/a")[1] == content
+        for process in (first, second):
+            process.communicate()
+    assert len(list((directory / "examplebucket").iterdir())) == 1
