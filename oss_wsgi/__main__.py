@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import explain, local, serve, sign, upload, verify
+from .commands import cors, explain, local, serve, sign, upload, verify
 from .commands.output import MisuseError, close_broken_pipe
 from .exceptions import OSSWSGIError
 
 PROGRAM = "oss-wsgi"
-COMMANDS = (serve, local, sign, upload, verify, explain)
+COMMANDS = (serve, local, sign, upload, verify, explain, cors)
 
 
 def parser() -> argparse.ArgumentParser:

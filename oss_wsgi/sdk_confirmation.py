@@ -65,7 +65,7 @@ class SDKConfirmation:
                 credentials_provider=_SDKCredentials(sdk, self._credentials),
                 http_client=self._transport,
                 retry_max_attempts=1,
-                **_address(settings),
+                **sdk_address(settings),
             )
         )
 
@@ -143,7 +143,7 @@ class _SDKCredentials:
         return self._sdk.credentials.Credentials(key.access_key_id, key.access_key_secret, key.security_token)
 
 
-def _address(settings: Settings) -> dict[str, Any]:
+def sdk_address(settings: Settings) -> dict[str, Any]:
     """Give the endpoint in the SDK's terms; a host that ends in the bucket's name is the path style of a stand-in."""
     bucket, host = settings.place()
     base = host.removesuffix(f"/{bucket}")

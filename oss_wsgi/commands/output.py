@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
@@ -52,6 +53,19 @@ class Progress:
         """Leave the line."""
         if self._terminal and self._shown:
             print(file=sys.stderr)
+
+
+@contextlib.contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Say on a terminal what is being waited for, and take it back."""
+    shown = sys.stderr.isatty()
+    if shown:
+        print(f"{text} ...", end="\r", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shown:
+            print(" " * (len(text) + 4), end="\r", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:

@@ -1,0 +1,111 @@
+"""`oss-wsgi cors` against the local OSS, by the official SDK."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from oss_wsgi.local import CORSRule
+
+from ..running_server import clean_environ
+from .client import preflight
+from .command import COMMAND, oss_wsgi
+from .deployment import ORIGIN, Deployment, deployed
+
+PAGE = "https://new.example.com"
+
+
+def test_print_needs_no_bucket_and_says_it_in_xml_and_words() -> None:
+    said = oss_wsgi("cors", "print", PAGE, "http://localhost:3000").stdout
+    assert f"<AllowedOrigin>{PAGE}</AllowedOrigin>" in said
+    assert "<AllowedMethod>POST</AllowedMethod>" in said
+    assert "<ExposeHeader>ETag</ExposeHeader>" in said
+    assert "Exposed Headers: ETag x-oss-request-id" in said
+    assert json.loads(oss_wsgi("cors", "print", "--json", OSS_ALLOWED_ORIGINS=PAGE).stdout)["origins"] == [PAGE]
+
+
+def test_diff_is_a_finding_and_changes_nothing_until_apply_does(deployment: Deployment) -> None:
+    for _ in range(2):
+        said = oss_wsgi("cors", "diff", PAGE, status=1, **deployment.environ).stdout
+        assert f"+    <AllowedOrigin>{PAGE}</AllowedOrigin>" in said
+        assert preflight(deployment, PAGE) == 403
+    said = oss_wsgi("cors", "apply", PAGE, "--yes", **deployment.environ).stdout
+    assert f"+    <AllowedOrigin>{PAGE}</AllowedOrigin>" in said, "the change is shown before it is made"
+    assert preflight(deployment, PAGE) == 200
+    assert preflight(deployment, ORIGIN) == 200, "the rule that was there is kept"
+    assert "Nothing to change" in oss_wsgi("cors", "diff", PAGE, **deployment.environ).stdout
+    assert "Nothing to change" in oss_wsgi("cors", "apply", PAGE, **deployment.environ).stdout
+
+
+def test_a_bucket_without_rules_gets_one(tmp_path: Path) -> None:
+    with deployed(tmp_path, oss={"cors_rules": []}) as deployment:
+        assert preflight(deployment, ORIGIN) == 403
+        members = json.loads(oss_wsgi("cors", "diff", "--json", status=1, **deployment.environ).stdout)
+        assert (members["before"], members["after"][0]["origins"]) == ([], [ORIGIN])
+        oss_wsgi("cors", "apply", "--yes", **deployment.environ)
+        assert preflight(deployment, ORIGIN) == 200
+
+
+def test_other_rules_are_kept_as_they_were(tmp_path: Path) -> None:
+    other = CORSRule(["https://b.example.com"], ("GET",), ("range",), (), None)
+    with deployed(tmp_path, oss={"cors_rules": [other]}) as deployment:
+        oss_wsgi("cors", "apply", PAGE, "--yes", **deployment.environ)
+        members = json.loads(oss_wsgi("cors", "diff", PAGE, "--json", **deployment.environ).stdout)
+        assert members["before"][0] == {
+            "origins": ["https://b.example.com"],
+            "methods": ["GET"],
+            "headers": ["range"],
+            "exposed": [],
+            "max_age": None,
+        }
+
+
+@pytest.mark.parametrize(("answer", "status", "after"), [("y\n", 0, 200), ("\n", 1, 403), ("no\n", 1, 403)])
+def test_on_a_terminal_it_asks(answer: str, status: int, after: int, deployment: Deployment) -> None:
+    ours, theirs = pty.openpty()
+    pipes = {"stdin": theirs, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environ = clean_environ(**deployment.environ)
+    with subprocess.Popen([*COMMAND, "cors", "apply", PAGE], env=environ, **pipes) as process:
+        os.close(theirs)
+        os.write(ours, answer.encode())
+        _, said = process.communicate(timeout=60)
+    os.close(ours)
+    assert b"Apply this? [y/N]" in said
+    assert process.returncode == status
+    assert preflight(deployment, PAGE) == after
+
+
+def test_where_nobody_can_be_asked_it_is_misuse(deployment: Deployment) -> None:
+    assert "give --yes" in oss_wsgi("cors", "apply", PAGE, status=2, **deployment.environ).stderr
+    assert preflight(deployment, PAGE) == 403
+
+
+def test_a_key_that_oss_does_not_take_is_a_finding_without_the_secret(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_ACCESS_KEY_SECRET": "another-secret-of-nobody"}
+    ended = oss_wsgi("cors", "diff", PAGE, status=1, **environ)
+    assert "403 SignatureDoesNotMatch" in ended.stderr
+    assert "another-secret-of-nobody" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["diff"], "name the origins", id="no origin"),
+        pytest.param(["diff", f"{PAGE}/"], "is no origin", id="a slash"),
+        pytest.param(["diff", PAGE], "must be set", id="no bucket"),
+        pytest.param(["remove", PAGE], "invalid choice", id="no such action"),
+    ],
+)
+def test_misuse_is_a_sentence(arguments: list[str], said: str) -> None:
+    assert said in oss_wsgi("cors", *arguments, status=2).stderr
+
+
+def test_without_the_sdk_it_says_what_to_install(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "alibabacloud_oss_v2.py").write_text("raise ImportError")
+    said = oss_wsgi("cors", "diff", PAGE, status=2, PYTHONPATH=str(tmp_path), **deployment.environ).stderr
+    assert "pip install 'oss-wsgi[sdk]'" in said
