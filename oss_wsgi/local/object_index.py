@@ -48,6 +48,7 @@ class ObjectIndex:
         # Reading waits for no transaction; in memory there is one connection, and so one lock.
         self._read_lock = self._lock if path == MEMORY else threading.RLock()
         self._connections: list[sqlite3.Connection] = []
+        self._inherited: list[sqlite3.Connection] = []
         self._pid = 0
         with self.transaction() as database:
             for statement in filter(str.strip, SCHEMA.split(";")):
@@ -83,9 +84,10 @@ class ObjectIndex:
 
     def _connection(self, number: int) -> sqlite3.Connection:
         if self._pid != os.getpid():
-            # SQLite's connections do not cross a fork: the child leaves its parent's alone, and opens its own.
+            # SQLite's connections do not cross a fork: the child opens its own, and does not even close its parent's.
             with self._lock, self._read_lock:
                 self._pid = os.getpid()
+                self._inherited += self._connections
                 self._connections = [self._connect() for _ in range(1 if self._path == MEMORY else 2)]
         return self._connections[number]
 
