@@ -18,12 +18,14 @@ from .credentials import CredentialsProvider
 from .diagnosis import wrong_path
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
+from .endpoints.metrics import MetricsEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .events import Events
 from .exceptions import SettingsError
 from .fetcher import HTTPSFetcher
 from .ledger import Ledger, MemoryLedger
+from .metrics import Metrics
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback import CallbackGuard
 from .middleware.confirmation import Confirmation
@@ -51,6 +53,7 @@ DEFAULT_PREFIX = "/oss"
 SIGNATURE_PATH = "/signature"
 CALLBACK_PATH = "/callback"
 HEALTH_PATH = "/health"
+METRICS_PATH = "/metrics"
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +79,8 @@ class DirectUpload:
         ``user``, ``address``, ``request_id`` and the like, without a secret.
     :param on_refused: ``(reason, status, facts)``: hears of each refusal, of signatures and of callbacks. An observer
         that raises is logged, and changes no answer.
+    :param metrics: count what happens; ``GET {prefix}/metrics`` tells them to anybody, unless ``serve_metrics`` is
+        False and you serve them elsewhere.
     :param ledger: knows which uploads were handled; without it the settings' file, or this process's memory.
     :param public_keys: the keys that are believed; without it OSS's own and the settings' ``trusted_keys``.
     :param clock: gives Unix seconds.
@@ -97,6 +102,8 @@ class DirectUpload:
         credentials: CredentialsProvider | None = None,
         on_issued: OnIssued | None = None,
         on_refused: OnRefused | None = None,
+        metrics: Metrics | None = None,
+        serve_metrics: bool = True,
         ledger: Ledger | None = None,
         public_keys: PublicKeyStore | None = None,
         clock: Callable[[], float] = time.time,
@@ -134,12 +141,12 @@ class DirectUpload:
             HEALTH_PATH: HealthEndpoint(),
         }
         told = on_issued is not None or on_refused is not None
-        events = Events(
-            on_issued=[on_issued] if on_issued is not None else (),
-            on_refused=[on_refused] if on_refused is not None else (),
-            clock=time.monotonic,
-        )
-        self._app = Dispatcher(app, {prefix: AuthorizationPassthrough(exactly(endpoints, events if told else None))})
+        if metrics is not None:
+            metrics.watch(ledger, public_keys)
+            if serve_metrics:
+                endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
+        events = _events(on_issued, on_refused, metrics)
+        self._app = Dispatcher(app, {prefix: AuthorizationPassthrough(exactly(endpoints, events))})
 
         root = prefix.encode().decode("latin-1")
         self._at_once = {("GET", root + HEALTH_PATH)}
@@ -174,6 +181,16 @@ class DirectUpload:
         return asked in self._at_once or (
             asked == self._callback and headers.get("X_OSS_PUB_KEY_URL") in self._known_keys
         )
+
+
+def _events(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics: Metrics | None) -> Events | None:
+    """Join the observers; None where there are none."""
+    issued = [each for each in (on_issued, metrics.on_issued if metrics else None) if each is not None]
+    refused = [on_refused] if on_refused is not None else []
+    answered = [metrics.on_answered] if metrics is not None else []
+    if not (issued or refused or answered):
+        return None
+    return Events(on_issued=issued, on_refused=refused, on_answered=answered, clock=time.monotonic)
 
 
 def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = None) -> PublicKeyStore:

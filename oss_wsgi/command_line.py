@@ -40,6 +40,9 @@ def add_serving(made: Any) -> None:
         "--prefix", default=DEFAULT_PREFIX, help="where the endpoints are mounted; %(default)s"
     )
     server.add_argument("--access-log", action="store_true", help="log a line for each request")
+    server.add_argument(
+        "--metrics-listen", type=address, metavar="HOST:PORT", help="serve metrics for Prometheus there; off"
+    )
     server.add_argument("--log-format", choices=FORMATS, default="text", help="lines of text or of JSON; %(default)s")
     local = made.add_argument_group("local OSS, without effect where a real bucket is configured")
     local.add_argument("--local", action="store_true", help="use the local OSS although a bucket is configured")

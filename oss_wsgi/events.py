@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     OnIssued = Callable[[Grant, Mapping[str, Any]], object]
     #: ``(reason, status, facts)``
     OnRefused = Callable[[str, int, Mapping[str, Any]], object]
-    #: ``(endpoint, status, seconds)``
-    OnAnswered = Callable[[str, int, float], object]
+    #: ``(endpoint, status, seconds, reason)``
+    OnAnswered = Callable[[str, int, float, str | None], object]
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,10 @@ class Events:
         for observer in self._on_refused:
             _tell("on_refused", observer, reason, status, dict(facts))
 
-    def answered(self, endpoint: str, status: int, seconds: float) -> None:
-        """Tell of an answer, a good one or not."""
+    def answered(self, endpoint: str, status: int, seconds: float, reason: str | None) -> None:
+        """Tell of an answer; ``reason`` says why, where it is a refusal or one that was kept."""
         for observer in self._on_answered:
-            _tell("on_answered", observer, endpoint, status, seconds)
+            _tell("on_answered", observer, endpoint, status, seconds, reason)
 
     @property
     def times(self) -> bool:

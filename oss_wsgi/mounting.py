@@ -52,7 +52,7 @@ def _timed(
     try:
         return endpoint(environ, start)
     finally:
-        events.answered(path[1:], status, events.clock() - started)
+        events.answered(path[1:], status, events.clock() - started, facts_of(environ).reason)
 
 
 def moved_back(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:

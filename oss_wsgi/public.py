@@ -10,11 +10,13 @@ from .credentials import (
 )
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
+from .endpoints.metrics import MetricsEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import OSSWSGIError
 from .grant import Grant
 from .ledger import MemoryLedger
+from .metrics import Metrics
 from .middleware.access_log import AccessLog
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback import CallbackGuard
@@ -51,6 +53,8 @@ __all__ = [
     "Grant",
     "HealthEndpoint",
     "MemoryLedger",
+    "Metrics",
+    "MetricsEndpoint",
     "OSSWSGIError",
     "OncePerUpload",
     "PostPolicy",

@@ -99,6 +99,8 @@ class PublicKeyStore:
         self._ended, self._failed = float("-inf"), False
         self._under_way: tuple[str, threading.Event] | None = None
         self._lock = threading.Lock()
+        #: how many fetches have brought a key, and how many have not
+        self.fetches = {"fetched": 0, "failed": 0}
 
     @property
     def pinned(self) -> frozenset[str]:
@@ -172,12 +174,14 @@ class PublicKeyStore:
         except Exception as error:  # a fetcher of the application's own may raise anything
             with self._lock:
                 self._ended, self._failed = self._clock(), True
+                self.fetches["failed"] += 1
                 if isinstance(error, FetchError) and error.status == 404 and len(digits) == 1:
                     self._absent[url] = self._ended + _ABSENT
             said = error if isinstance(error, (FetchError, ValueError)) else type(error).__name__
             raise _unavailable(f"the key could not be fetched: {said}") from error
         with self._lock:
             self._ended, self._failed = self._clock(), False
+            self.fetches["fetched"] += 1
             before, _ = self._fetched.pop(url, (None, 0.0))
             if len(self._fetched) >= _MAX_FETCHED:
                 self._fetched.pop(next(iter(self._fetched)))

@@ -80,6 +80,14 @@ class SQLiteLedger:
     ) -> None:
         self.close()
 
+    def __len__(self) -> int:
+        """Count the answers kept, those whose tickets have expired since included; LedgerUnavailableError."""
+        try:
+            with self._file.opened() as connection:
+                return int(connection.execute("SELECT count(*) FROM answers").fetchone()[0])
+        except (OSError, ValueError, sqlite3.Error) as error:
+            raise LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}") from error
+
     def close(self) -> None:
         """End this process's connection; the next call would open it anew."""
         self._file.close()

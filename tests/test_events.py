@@ -136,13 +136,13 @@ def test_one_that_raises_keeps_nothing_from_the_next() -> None:
     heard: list[Any] = []
     events = Events(
         on_issued=[lambda grant, facts: 1 / 0, lambda grant, facts: heard.append(facts)],
-        on_answered=[lambda endpoint, status, seconds: 1 / 0, lambda *answer: heard.append(answer)],
+        on_answered=[lambda *answer: 1 / 0, lambda *answer: heard.append(answer)],
         clock=lambda: 0.0,
     )
     facts = {"object": "a"}
     events.issued(GRANT, facts)
-    events.answered("callback", 200, 0.5)
-    assert heard == [{"object": "a"}, ("callback", 200, 0.5)]
+    events.answered("callback", 200, 0.5, None)
+    assert heard == [{"object": "a"}, ("callback", 200, 0.5, None)]
     assert heard[0] is not facts
 
 

@@ -129,6 +129,24 @@ def test_the_log_may_be_lines_of_json() -> None:
     assert accessed["seconds"] > 0
 
 
+def test_metrics_stand_on_a_port_of_their_own_and_only_when_asked_for() -> None:
+    with running_server("--metrics-listen", "127.0.0.1:0") as server:
+        get(f"{server.url}/oss/signature?filename=a.txt")
+        (port,) = (line for line in server.lines if line.startswith("Metrics at "))
+        with urllib.request.urlopen(port.removeprefix("Metrics at ").rstrip(".\n")) as answer:
+            assert b"oss_wsgi_signatures_issued_total 1.0" in answer.read()
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            get(f"{server.url}/oss/metrics")
+        assert refusal.value.code == 404
+        refusal.value.close()
+
+
+def test_a_metrics_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = refused("--metrics-listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert "--metrics-listen" in said
+
+
 def test_a_real_bucket_gets_real_forms_and_no_local_oss() -> None:
     with running_server("--local-dir", "unused", **REAL, OSS_ALLOW_ANONYMOUS="on") as server:
         with urllib.request.urlopen(f"{server.url}/oss/signature?filename=a.txt") as response:

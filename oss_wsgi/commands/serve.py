@@ -22,6 +22,7 @@ from ..serving import make_server
 from ..settings import Settings
 from ..site import site
 from .beside import is_set, ledger_beside, local_environ, start_local_oss
+from .metrics_port import serve_metrics
 from .running import CannotStartError, bind, end_quietly, until_stopped, web_address
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     settings = Settings.from_environ(local_environ(environ) if local else environ)
     configure(arguments.log_format, settings.secrets())
     listener = stack.enter_context(bind(arguments.listen, "--listen"))
+    metrics = serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+    counted: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
     url = web_address(listener)
     if local:
         if settings.callback_url is None:
@@ -63,9 +66,9 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
         # Without a folder nothing outlives this process, so its memory is the ledger that fits.
         ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
-        uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger)
+        uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **counted)
     else:
-        uploads = site(settings, arguments.prefix)
+        uploads = site(settings, arguments.prefix, **counted)
     server = make_server(
         AccessLog(uploads, clock=time.monotonic) if arguments.access_log else uploads,
         listener,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 from ..ledger import Answer, Ledger, UploadIdentity
+from ..request_facts import facts_of
 from ..responses import SECURITY_HEADERS, Headers, refuse
 from ..upload import UPLOAD_KEY, Upload
 
@@ -47,6 +48,8 @@ class OncePerUpload:
             return refuse(log, environ, start_response, 409, error.reason, error.hint)
         except LedgerUnavailableError as error:
             return refuse(log, environ, start_response, 503, error.reason, error.hint)
+        if not handled.called:
+            facts_of(environ).reason = "repeated"
         start_response(answer.status, handled.headers or _headers(answer))
         return [answer.body]
 
@@ -57,11 +60,13 @@ class _Handled:
     def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
         self._app = app
         self._environ = environ
+        self.called = False
         self._status = ""
         self._pieces: list[bytes] = []
         self.headers: Headers = []
 
     def __call__(self) -> Answer:
+        self.called = True
         answer = self._app(self._environ, self._start)
         try:
             for piece in answer:
