@@ -19,6 +19,7 @@ from .diagnosis import wrong_path
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
 from .endpoints.metrics import MetricsEndpoint
+from .endpoints.readiness import ReadinessEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .events import Events
@@ -53,6 +54,7 @@ DEFAULT_PREFIX = "/oss"
 SIGNATURE_PATH = "/signature"
 CALLBACK_PATH = "/callback"
 HEALTH_PATH = "/health"
+READINESS_PATH = "/health/ready"
 METRICS_PATH = "/metrics"
 
 log = logging.getLogger(__name__)
@@ -62,7 +64,8 @@ class DirectUpload:
     """Direct uploads to OSS for any WSGI application.
 
     ``GET {prefix}/signature`` signs a form, ``POST {prefix}/callback`` receives OSS's verified report,
-    ``GET {prefix}/health`` says that all is well. Every other path goes to ``app`` untouched.
+    ``GET {prefix}/health`` says that the process answers, ``GET {prefix}/health/ready`` that there are credentials and
+    a ledger that can be written to (503 without). Every other path goes to ``app`` untouched.
 
         application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
 
@@ -128,8 +131,9 @@ class DirectUpload:
             bucket=bucket,
             callback_urls=urls,
         )
+        presigner = PostPresigner(settings, credentials, clock=clock, tickets=tickets)
         signature = SignatureEndpoint(
-            PostPresigner(settings, credentials, clock=clock, tickets=tickets),
+            presigner,
             authorize=authorize,
             allow_anonymous=settings.allow_anonymous,
             allowed_origins=settings.allowed_origins,
@@ -139,6 +143,7 @@ class DirectUpload:
             SIGNATURE_PATH: signature,
             CALLBACK_PATH: guard,
             HEALTH_PATH: HealthEndpoint(),
+            READINESS_PATH: ReadinessEndpoint(_checks(ledger, presigner), clock=time.monotonic),
         }
         told = on_issued is not None or on_refused is not None
         if metrics is not None:
@@ -191,6 +196,13 @@ def _events(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics: M
     if not (issued or refused or answered):
         return None
     return Events(on_issued=issued, on_refused=refused, on_answered=answered, clock=time.monotonic)
+
+
+def _checks(ledger: Ledger, presigner: PostPresigner) -> dict[str, Callable[[], object]]:
+    """Name what must work for the application to be ready; a ledger without a ``check`` of its own counts as good."""
+    checks: dict[str, Callable[[], object]] = {"credentials": presigner.check}
+    check = getattr(ledger, "check", None)
+    return {"ledger": check, **checks} if check is not None else checks
 
 
 def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = None) -> PublicKeyStore:

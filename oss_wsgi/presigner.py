@@ -107,6 +107,10 @@ class PostPresigner:
         fields["success_action_status"] = "200"
         return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)
 
+    def check(self) -> None:
+        """Raise CredentialsError when nothing could be signed now."""
+        self._get_credentials(int(self._clock()))
+
     def _sizes(self, grant: Grant, size: int | None) -> tuple[int, int]:
         low = grant.min_size
         high = self._settings.upload_max_size if grant.max_size is None else grant.max_size

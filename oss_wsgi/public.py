@@ -11,6 +11,7 @@ from .credentials import (
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
 from .endpoints.metrics import MetricsEndpoint
+from .endpoints.readiness import ReadinessEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import OSSWSGIError
@@ -62,6 +63,7 @@ __all__ = [
     "PresignedPost",
     "PublicKeyStore",
     "RateLimit",
+    "ReadinessEndpoint",
     "RefreshingCredentialsProvider",
     "SDKConfirmation",
     "SDKCredentialsProvider",

@@ -88,6 +88,17 @@ class SQLiteLedger:
         except (OSError, ValueError, sqlite3.Error) as error:
             raise LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}") from error
 
+    def check(self) -> None:
+        """Write, and take it back; LedgerUnavailableError when that cannot be done now."""
+        try:
+            with self._file.opened() as connection:
+                begin(connection, durable=False)
+                connection.execute(_CLAIM, ("", "", "", ""))
+                connection.execute(_UNCLAIM, ("", "", "", ""))
+                connection.execute("COMMIT")
+        except (OSError, ValueError, sqlite3.Error) as error:
+            raise LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}") from error
+
     def close(self) -> None:
         """End this process's connection; the next call would open it anew."""
         self._file.close()
