@@ -32,8 +32,10 @@ from .middleware.callback import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload
+from .middleware.probe import Probe
 from .mounting import exactly, moved_back
 from .presigner import PostPresigner
+from .probe import ProbeGate
 from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
 from .received import header, request_target
@@ -139,9 +141,12 @@ class DirectUpload:
             allowed_origins=settings.allowed_origins,
             rate_limit=rate_limit,
         )
+        callback: WSGIApplication = guard
+        if settings.ticket_secret:
+            callback = Probe(guard, ProbeGate(settings.ticket_secret, clock=clock))
         endpoints: dict[str, WSGIApplication] = {
             SIGNATURE_PATH: signature,
-            CALLBACK_PATH: guard,
+            CALLBACK_PATH: callback,
             HEALTH_PATH: HealthEndpoint(),
             READINESS_PATH: ReadinessEndpoint(_checks(ledger, presigner), clock=time.monotonic),
         }

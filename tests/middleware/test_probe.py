@@ -1,0 +1,112 @@
+"""The probe of `oss-wsgi doctor` at the callback's path: what it hears, and that strangers hear nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import DirectUpload, Settings
+from oss_wsgi.probe import PROBE_HEADER, PROBE_MEMBER, prove
+from oss_wsgi.testing import FrozenClock
+
+SECRET = "a-secret-of-thirty-two-characters"
+VALUES: dict[str, Any] = {
+    "bucket": "examplebucket",
+    "region": "cn-hangzhou",
+    "access_key_id": "LTAI5tExampleKeyId000001",
+    "access_key_secret": "ExampleSecret0000000000000000A",
+    "callback_url": "https://app.example.com/oss/callback",
+}
+BODY = b"object=a%2Fb"
+
+
+def nothing(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
+    return []
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock()
+
+
+def client(clock: FrozenClock, **values: Any) -> webtest.TestApp:
+    settings = Settings(**{**VALUES, "ticket_secret": (SECRET,), **values})
+    return webtest.TestApp(DirectUpload(nothing, settings, clock=clock))
+
+
+def probed(app: webtest.TestApp, proof: str, path: str = "/oss/callback", **headers: str) -> webtest.TestResponse:
+    sent = {"Authorization": "AAAA", "x-oss-pub-key-url": "BBBB", PROBE_HEADER: proof}
+    given = {name: value for name, value in {**sent, **headers}.items() if value}
+    return app.post(path, BODY, headers=given, expect_errors=True)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_it_hears_what_arrived_as_digests(clock: FrozenClock) -> None:
+    response = probed(client(clock), prove(SECRET, clock.now), "/oss/callback?a=%2F")
+    arrived = response.json[PROBE_MEMBER]
+    assert (arrived["method"], arrived["target"]) == ("POST", "/oss/callback?a=%2F")
+    assert arrived["authorization"] == sha256(b"AAAA")
+    assert arrived["pub_key_url"] == sha256(b"BBBB")
+    assert arrived["body"] == sha256(BODY)
+    assert "cure" not in arrived
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_without_authorization_it_hears_which_server_and_what_to_add(clock: FrozenClock) -> None:
+    app = client(clock)
+    app.extra_environ = {"mod_wsgi.version": "5", "mod_wsgi.process_group": "x"}
+    arrived = probed(app, prove(SECRET, clock.now), Authorization="").json[PROBE_MEMBER]
+    assert arrived["authorization"] is None
+    assert arrived["server"] == "Apache mod_wsgi (daemon)"
+    assert "WSGIPassAuthorization On" in arrived["cure"]
+
+
+def test_a_body_without_a_length_is_told(clock: FrozenClock) -> None:
+    request = webtest.TestRequest.blank("/oss/callback", method="POST")
+    request.headers[PROBE_HEADER] = prove(SECRET, clock.now)
+    arrived = client(clock).do_request(request).json[PROBE_MEMBER]
+    assert "no Content-Length" in arrived["body_problem"]
+
+
+def refused_as_a_stranger(app: webtest.TestApp, response: webtest.TestResponse) -> bool:
+    stranger = app.post("/oss/callback", BODY, headers={"Authorization": "AAAA"}, expect_errors=True)
+    return bool(
+        (response.status_int, response.body) == (stranger.status_int, stranger.body) and response.status_int == 403
+    )
+
+
+def test_a_proof_of_nobody_an_old_one_and_a_second_time_get_what_a_stranger_gets(clock: FrozenClock) -> None:
+    app = client(clock)
+    proof = prove(SECRET, clock.now)
+    assert probed(app, proof).status_int == 200
+    for refused in (proof, prove("x" * 32, clock.now), prove(SECRET, clock.now - 1000), "nonsense", "1.2.3.4"):
+        assert refused_as_a_stranger(app, probed(app, refused))
+
+
+def test_without_a_ticket_secret_of_the_settings_nobody_can_probe(clock: FrozenClock) -> None:
+    app = client(clock, ticket_secret=())
+    assert refused_as_a_stranger(app, probed(app, prove(SECRET, clock.now)))
+    assert refused_as_a_stranger(app, probed(app, prove("", clock.now)))
+
+
+def test_only_the_callbacks_own_path_answers_it(clock: FrozenClock) -> None:
+    app = client(clock)
+    for path in ("/", "/oss/callback/", "/oss/health"):
+        assert PROBE_MEMBER not in probed(app, prove(SECRET, clock.now), path)
+
+
+def test_the_log_has_a_line_of_it_without_the_proof(clock: FrozenClock, caplog: pytest.LogCaptureFixture) -> None:
+    proof = prove(SECRET, clock.now)
+    with caplog.at_level(logging.INFO):
+        probed(client(clock), proof)
+    assert "a probe of oss-wsgi doctor came in" in caplog.text
+    assert proof not in caplog.text
+    assert SECRET not in caplog.text
