@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import cors, explain, local, serve, sign, upload, verify
+from .commands import cors, doctor, explain, local, serve, sign, upload, verify
 from .commands.output import MisuseError, close_broken_pipe
 from .exceptions import OSSWSGIError
 
 PROGRAM = "oss-wsgi"
-COMMANDS = (serve, local, sign, upload, verify, explain, cors)
+COMMANDS = (serve, local, sign, upload, verify, explain, cors, doctor)
 
 
 def parser() -> argparse.ArgumentParser:

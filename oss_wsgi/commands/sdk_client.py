@@ -22,7 +22,7 @@ class SDKRefusedError(Exception):
 class SDKClient:
     """Calls the SDK for one bucket: ``client.ask("get_bucket_cors", "GetBucketCorsRequest")``."""
 
-    def __init__(self, settings: Settings, timeout: float = 10.0) -> None:
+    def __init__(self, settings: Settings, signature_version: str, timeout: float = 10.0) -> None:
         try:
             import alibabacloud_oss_v2 as sdk
         except ImportError as error:
@@ -37,7 +37,7 @@ class SDKClient:
         self._client = sdk.Client(
             sdk.Config(
                 region=settings.region,
-                signature_version="v4" if settings.region else "v1",
+                signature_version=signature_version,
                 credentials_provider=provider,
                 http_client=self._transport,
                 retry_max_attempts=1,
@@ -61,9 +61,9 @@ class SDKClient:
 
 
 @contextlib.contextmanager
-def sdk_client(settings: Settings) -> Iterator[SDKClient]:
-    """Give a client, and close its connections at the end."""
-    client = SDKClient(settings)
+def sdk_client(settings: Settings, signature_version: str | None = None) -> Iterator[SDKClient]:
+    """Give a client, and close its connections at the end; it signs with V4 where the region is known."""
+    client = SDKClient(settings, signature_version or ("v4" if settings.region else "v1"))
     try:
         yield client
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +73,9 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 def test_the_program_is_named_oss_wsgi_however_it_was_started() -> None:
     assert parser().prog == "oss-wsgi"
     assert oss_wsgi("--help").stdout.startswith("usage: oss-wsgi ")
+
+
+def test_the_readme_lists_the_commands_as_they_are() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    part = readme.partition("## Command line")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)[ `]", part, re.MULTILINE) == NAMES

@@ -1,0 +1,82 @@
+"""Checks of `doctor` that ask nobody but this machine: settings, credentials and keys."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ..application import public_key_store
+from ..exceptions import SettingsError
+from ..public_keys import OSS_PUBLIC_KEY_URLS
+from .examination import Examination, Finding, green, red, yellow
+from .oss_answer import read_refusal
+
+_KEY_CODES = {
+    "InvalidAccessKeyId": "Check OSS_ACCESS_KEY_ID in the RAM console: does it exist, is it enabled?",
+    "InvalidSecurityToken": "Set OSS_SESSION_TOKEN to the token that came with the key.",
+    "SecurityTokenExpired": "Take a new key from STS, or use a credentials provider that renews.",
+    "AccessKeyIdAndSecurityTokenNotMatch": "Take ID, secret and token from one answer of STS.",
+}
+
+
+def settings(case: Examination) -> Iterator[Finding]:
+    """The settings are well-formed and agree, and nothing that production needs is left out."""
+    for problem in case.problems:
+        yield red(problem, "Change the variable, or the option, that it names.")
+    if case.problems:
+        return
+    found = case.settings
+    if not found.configured:
+        yield red("no bucket is set", "Set OSS_BUCKET and OSS_REGION, or OSS_HOST.")
+        return
+    yield green(f"bucket {found.bucket}, region {found.region or 'unknown'}, forms go to {found.host}")
+    if not found.callback_url:
+        yield yellow("no callback: the application will not hear of uploads", "Set OSS_CALLBACK_URL.")
+    if not found.ticket_secret:
+        yield yellow(
+            "OSS_TICKET_SECRET is not set: each process makes its own, and refuses the others' uploads",
+            "Set it, the same for all processes and for this command, which cannot probe the application without it.",
+        )
+
+
+def credentials(case: Examination) -> Iterator[Finding]:
+    """There is an access key, of a known kind, and OSS takes it."""
+    found = case.settings
+    if found.access_key_id is None:
+        yield red("no access key is set", "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET.")
+        return
+    shown = f"{found.access_key_id[:4]}..."
+    if found.session_token:
+        yield yellow(
+            f"{shown} is a temporary key, whose end nobody can see in the environment",
+            "Give DirectUpload a credentials provider that renews it, or a RAM user's key.",
+        )
+    elif found.access_key_id.startswith("STS."):
+        yield red(f"{shown} is a temporary key without its token", "Set OSS_SESSION_TOKEN too.")
+        return
+    else:
+        yield green(f"{shown} is a key without an end: let it be a RAM user's that may only oss:PutObject")
+    refusal = read_refusal(case.dry_form.body)
+    if refusal.code in _KEY_CODES:
+        yield red(f"OSS does not take it: {refusal}", _KEY_CODES[refusal.code])
+    elif refusal.code == "SignatureDoesNotMatch":
+        yield red("the secret is not that of this ID", "Set OSS_ACCESS_KEY_SECRET to the secret of this ID.")
+
+
+def key(case: Examination) -> Iterator[Finding]:
+    """The keys that callbacks are verified with: size and fingerprint."""
+    try:
+        store = public_key_store(case.settings)
+    except SettingsError as error:
+        yield red(str(error), "Give KEY_URL=PEM_FILE pairs whose files hold public RSA keys.")
+        return
+    for url in sorted(store.pinned - {OSS_PUBLIC_KEY_URLS[0]}):
+        found = store.get(url)
+        der = found.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        said = f"{url}: {found.key_size} bits, SHA-256 {hashlib.sha256(der).hexdigest()}"
+        if url in OSS_PUBLIC_KEY_URLS or case.stand_in:
+            yield green(said)
+        else:
+            yield yellow(f"{said}, is believed beside OSS's own", "Take it out of OSS_TRUSTED_KEYS in production.")

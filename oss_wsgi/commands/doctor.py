@@ -1,0 +1,83 @@
+"""Checks a deployment piece by piece, and says of each whether it is green, yellow or red, with the cure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ..command_line import EPILOG, add_settings, environ_of
+from . import check_bucket, check_callback, check_settings, check_write
+from .examination import Examination, Finding, NotCheckedError
+from .output import coloured, plain, waiting
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+CHECKS: dict[str, Callable[[Examination], Iterator[Finding]]] = {
+    "settings": check_settings.settings,
+    "credentials": check_settings.credentials,
+    "key": check_settings.key,
+    "clock": check_bucket.clock,
+    "bucket": check_bucket.bucket,
+    "region": check_bucket.region,
+    "v4": check_bucket.v4,
+    "cors": check_bucket.cors,
+    "callback-url": check_callback.callback_url,
+    "callback": check_callback.callback,
+    "answer": check_callback.answer,
+    "write": check_write.write,
+}
+
+
+def add(subparsers: Any) -> None:
+    made = subparsers.add_parser(
+        "doctor",
+        help="check a deployment piece by piece",
+        description="Check a deployment piece by piece, with the settings that the application has: green, yellow or "
+        "red, with the cure. Nothing is stored without --write. Exit status 1 if anything is red.",
+        epilog="Example: oss-wsgi doctor --only callback --callback-url https://app.example.com/oss/callback. "
+        f"The probe of the callback proves itself by OSS_TICKET_SECRET. {EPILOG}",
+    )
+    made.add_argument("--only", action="append", choices=list(CHECKS), metavar="CHECK", help=f"of {', '.join(CHECKS)}")
+    made.add_argument(
+        "--write",
+        action="store_true",
+        help="upload a test object too, of which the application hears as of any, and delete it",
+    )
+    made.add_argument("--json", action="store_true", help="print one JSON array")
+    add_settings(made)
+    made.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> int:
+    names = arguments.only or [name for name in CHECKS if name != "write" or arguments.write]
+    case = Examination(environ_of(arguments))
+    found: list[dict[str, str]] = []
+    for name in names:
+        with waiting(f"Checking {name}"):
+            findings = _findings(name, case)
+        for finding in findings:
+            found.append({"check": name, **asdict(finding)})
+            if not arguments.json:
+                _print(name, finding, arguments)
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+    return 1 if any(finding["colour"] == "red" for finding in found) else 0
+
+
+def _findings(name: str, case: Examination) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        found.extend(CHECKS[name](case))
+    except NotCheckedError as error:
+        found.append(error.finding)
+    return found
+
+
+def _print(name: str, finding: Finding, arguments: Namespace) -> None:
+    mark = coloured(f"{finding.colour:<6}", finding.colour, arguments.environ)
+    print(f"{mark} {name}: {plain(finding.said)}", flush=True)
+    if finding.cure:
+        print(f"       {plain(finding.cure)}", flush=True)

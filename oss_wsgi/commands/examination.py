@@ -1,0 +1,119 @@
+"""What the checks of `doctor` share: the settings, the answers that several of them look at, and a finding."""
+
+from __future__ import annotations
+
+import functools
+import io
+import ipaddress
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..exceptions import OSSWSGIError, SettingsError
+from ..grant import Grant
+from ..presigner import PostPresigner
+from ..settings import Settings
+from .client import Answer, UnreachableError, request
+from .form_body import FormBody
+
+TIMEOUT = 6.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: green, yellow or red, and the cure where it is not green."""
+
+    colour: str
+    said: str
+    cure: str = ""
+
+
+def green(said: str) -> Finding:
+    return Finding("green", said)
+
+
+def yellow(said: str, cure: str) -> Finding:
+    return Finding("yellow", said, cure)
+
+
+def red(said: str, cure: str) -> Finding:
+    return Finding("red", said, cure)
+
+
+class NotCheckedError(Exception):
+    """Raised by a check that needs what is not there, with the finding that says so."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.said)
+        self.finding = finding
+
+
+class Examination:
+    """One run: everything is asked once, and late."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.problems: tuple[str, ...] = ()
+        self.probes: list[Any] | None = None
+        self._settings: Settings | None = None
+        try:
+            self._settings = Settings.from_environ(environ)
+        except SettingsError as error:
+            self.problems = error.problems
+
+    @property
+    def settings(self) -> Settings:
+        """Give the settings; NotCheckedError where they are wrong."""
+        if self._settings is None:
+            raise NotCheckedError(yellow("not checked: the settings are wrong", "See what the check of settings says."))
+        return self._settings
+
+    @property
+    def host(self) -> str:
+        """Give the bucket's URL; NotCheckedError without one."""
+        host = self.settings.host
+        if host is None:
+            raise NotCheckedError(red("no bucket is set", "Set OSS_BUCKET and OSS_REGION, or OSS_HOST."))
+        return host
+
+    @property
+    def stand_in(self) -> bool:
+        """Tell whether the bucket is a local OSS, which calls private addresses."""
+        return is_private(urlsplit(self.host).hostname or "")
+
+    @functools.cached_property
+    def unsigned(self) -> Answer:
+        """Give OSS's answer to a stranger; NotCheckedError where OSS is not reached."""
+        try:
+            return request("GET", self.host, timeout=TIMEOUT)
+        except UnreachableError as error:
+            raise NotCheckedError(
+                red(f"{error}", "Check OSS_HOST or OSS_ENDPOINT, the name server and the firewall.")
+            ) from error
+
+    @functools.cached_property
+    def dry_form(self) -> Answer:
+        """Give OSS's answer to a signed form whose file is too small for its policy: nothing is stored."""
+        settings = self.settings
+        if settings.region:
+            settings = replace(settings, signature_version="v4")
+        settings = replace(settings, callback_url=None, upload_content_types=())
+        try:
+            form = PostPresigner(settings, clock=time.time).presign(Grant(), filename="oss-wsgi-doctor.txt", size=1)
+        except OSSWSGIError as error:
+            raise NotCheckedError(red(f"nothing can be signed: {error}", "Mend the settings.")) from error
+        body = FormBody(form.fields, "oss-wsgi-doctor.txt", io.BytesIO(), 0)
+        try:
+            return request("POST", form.url, body.headers, body, timeout=TIMEOUT)
+        except UnreachableError as error:
+            raise NotCheckedError(red(f"{error}", "Check OSS_HOST or OSS_ENDPOINT, and the firewall.")) from error
+
+
+def is_private(host: str) -> bool:
+    """Tell whether a host is an address, or the name, that only this machine or its network reaches."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))

@@ -1,0 +1,347 @@
+"""`oss-wsgi doctor`: all is well on loopback, offline; each thing is broken once and found by its own check."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.commands.check_callback import judged_answer
+from oss_wsgi.commands.client import Answer
+from oss_wsgi.commands.doctor import CHECKS
+from oss_wsgi.local import CORSRule
+
+from .command import oss_wsgi
+from .deployment import ORIGIN, Deployment, deployed
+
+Front = Callable[[Any], Any]
+
+
+def findings(environ: dict[str, str], *arguments: str, status: int = 0) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(oss_wsgi("doctor", "--json", *arguments, status=status, **environ).stdout)
+    assert (status == 1) == any(finding["colour"] == "red" for finding in found)
+    assert all(finding["cure"] for finding in found if finding["colour"] != "green")
+    return found
+
+
+def only(check: str, environ: dict[str, str], colour: str = "red") -> dict[str, str]:
+    """Run one check alone, and give its one finding of a colour."""
+    found = findings(environ, "--only", check, status=1 if colour == "red" else 0)
+    (one,) = (finding for finding in found if finding["colour"] == colour)
+    assert one["check"] == check
+    return one
+
+
+def test_where_all_is_well_all_is_green_and_nothing_is_stored(deployment: Deployment) -> None:
+    found = findings(deployment.environ)
+    assert [finding for finding in found if finding["colour"] != "green"] == []
+    assert {finding["check"] for finding in found} == set(CHECKS) - {"write"}
+    bucket = deployment.oss.storage.bucket(deployment.oss.bucket)
+    assert bucket.page() == ([], False)
+
+
+def test_the_words_for_a_person(deployment: Deployment) -> None:
+    said = oss_wsgi("doctor", "--only", "callback", "--only", "key", **deployment.environ).stdout
+    assert f"green  callback: {deployment.url}/oss/callback: header, path and body arrive, behind wsgiref" in said
+    assert "http://gosspublic.alicdn.com" not in said or "https://gosspublic.alicdn.com" in said
+    assert "512 bits, SHA-256 " in said
+    assert "\x1b" not in said
+
+
+def test_with_write_an_object_is_stored_told_and_deleted(deployment: Deployment) -> None:
+    stored, deleted = findings(deployment.environ, "--only", "write")
+    assert stored["said"].endswith("was stored and the application accepted the callback")
+    assert deleted["said"].endswith("was deleted")
+    assert deployment.oss.storage.bucket(deployment.oss.bucket).page() == ([], False)
+    assert "write" in {finding["check"] for finding in findings(deployment.environ, "--write")}
+
+
+def test_no_secret_is_printed(deployment: Deployment) -> None:
+    environ = deployment.environ
+    for broken in ({}, {"OSS_ACCESS_KEY_SECRET": "another-secret-of-nobody"}, {"OSS_REGION": "cn-beijing"}):
+        given = environ | broken
+        run = oss_wsgi("doctor", "--write", "--json", status=1 if broken else 0, **given)
+        for name in ("OSS_ACCESS_KEY_SECRET", "OSS_TICKET_SECRET"):
+            assert given[name] not in run.stdout + run.stderr
+
+
+def test_settings_that_are_wrong_are_all_said(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_UPLOAD_DIR": "no-slash", "OSS_BUKET": "x"}
+    found = findings(environ, status=1)
+    said = [finding["said"] for finding in found if finding["check"] == "settings"]
+    assert len(said) == 2
+    assert {finding["colour"] for finding in found if finding["check"] == "v4"} == {"yellow"}, "not checked"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param({"OSS_TICKET_SECRET": ""}, "OSS_TICKET_SECRET is not set", id="no ticket secret"),
+        pytest.param({"OSS_CALLBACK_URL": ""}, "no callback", id="no callback"),
+    ],
+)
+def test_what_production_needs_is_yellow(change: dict[str, str], said: str, deployment: Deployment) -> None:
+    assert said in only("settings", deployment.environ | change, "yellow")["said"]
+
+
+def test_no_bucket_is_found() -> None:
+    assert "no bucket" in only("settings", {})["said"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param({"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": ""}, "no access key", id="none"),
+        pytest.param({"OSS_ACCESS_KEY_ID": "LTAInobody"}, "OSS does not take it: InvalidAccessKeyId", id="unknown"),
+        pytest.param({"OSS_ACCESS_KEY_SECRET": "wrong"}, "the secret is not that of this ID", id="a wrong secret"),
+        pytest.param({"OSS_ACCESS_KEY_ID": "STS.Nobody"}, "without its token", id="a temporary one without its token"),
+    ],
+)
+def test_credentials_that_do_not_open_are_found(change: dict[str, str], said: str, deployment: Deployment) -> None:
+    assert said in only("credentials", deployment.environ | change)["said"]
+
+
+def test_a_temporary_key_is_yellow_and_red_when_it_has_expired(tmp_path: Path) -> None:
+    token = {"OSS_SESSION_TOKEN": "token"}
+    with deployed(tmp_path, oss={"security_token": "token"}, settings=token) as deployment:
+        assert "temporary key" in only("credentials", deployment.environ, "yellow")["said"]
+    expired = {"security_token": "token", "security_token_expires": time.time() - 1}
+    with deployed(tmp_path, oss=expired, settings=token) as deployment:
+        assert "SecurityTokenExpired" in only("credentials", deployment.environ)["said"]
+
+
+@pytest.mark.parametrize(("apart", "colour"), [(3600, "red"), (-3600, "red"), (200, "yellow")])
+def test_a_clock_that_is_wrong_is_found(apart: int, colour: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, oss={"clock": lambda: time.time() - apart}) as deployment:
+        finding = only("clock", deployment.environ, colour)
+    assert ("ahead of" if apart > 0 else "behind") in finding["said"]
+    assert "NTP" in finding["cure"]
+
+
+def test_a_wrong_region_is_found_and_the_right_one_named(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_REGION": "cn-beijing"}
+    assert only("region", environ)["cure"] == "Set OSS_REGION=cn-hangzhou."
+    assert "does not take a form" in only("v4", environ)["said"]
+
+
+def test_a_bucket_that_is_not_there_is_found(deployment: Deployment) -> None:
+    host = deployment.oss.host.replace(deployment.oss.bucket, "another-bucket")
+    environ = deployment.environ | {"OSS_BUCKET": "another-bucket", "OSS_HOST": host}
+    assert "there is no bucket" in only("bucket", environ)["said"]
+
+
+def test_a_host_that_is_not_oss_is_found(deployment: Deployment) -> None:
+    assert "does not answer as OSS" in only("bucket", deployment.environ | {"OSS_HOST": deployment.url})["said"]
+
+
+def test_nobody_at_the_host_is_found_by_all_that_ask(deployment: Deployment) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        environ = deployment.environ | {"OSS_HOST": f"http://127.0.0.1:{bound.getsockname()[1]}"}
+        for check in ("clock", "bucket", "v4", "cors", "write"):
+            assert "cannot be reached" in only(check, environ)["said"], check
+
+
+def test_cors_rules_that_do_not_let_a_page_upload_are_found(deployment: Deployment, tmp_path: Path) -> None:
+    environ = deployment.environ | {"OSS_ALLOWED_ORIGINS": f"{ORIGIN},https://new.example.com"}
+    finding = only("cors", environ)
+    assert finding["cure"] == "oss-wsgi cors apply 'https://new.example.com'"
+    assert "no origin to try" in only("cors", deployment.environ | {"OSS_ALLOWED_ORIGINS": ""}, "yellow")["said"]
+    hides = CORSRule([ORIGIN], expose_headers=())
+    with deployed(tmp_path / "other", oss={"cors_rules": [hides]}) as other:
+        assert "do not see ETag" in only("cors", other.environ, "yellow")["said"]
+
+
+def test_a_signature_v1_is_yellow(tmp_path: Path) -> None:
+    with deployed(tmp_path, settings={"OSS_SIGNATURE_VERSION": "v1"}) as deployment:
+        assert "OSS_SIGNATURE_VERSION is v1" in only("v4", deployment.environ, "yellow")["said"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        pytest.param("ftp://app.example.com/x", "must begin with http", id="another scheme"),
+        pytest.param("http://[::1]/oss/callback", "IPv6", id="IPv6"),
+        pytest.param(";".join(["https://127.0.0.1/x"] * 6), "OSS takes 5", id="six"),
+        pytest.param("https://no-such-host.invalid/oss/callback", "has no address", id="no address"),
+    ],
+)
+def test_a_callback_url_against_the_rules_is_found(url: str, said: str, deployment: Deployment) -> None:
+    found = findings(deployment.environ | {"OSS_CALLBACK_URL": url}, "--only", "callback-url", status=1)
+    assert said in " ".join(finding["said"] for finding in found if finding["colour"] == "red")
+
+
+def test_a_private_address_is_found_where_the_bucket_is_a_real_one(deployment: Deployment) -> None:
+    real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert "a private address, which OSS does not call" in only("callback-url", deployment.environ | real)["said"]
+    assert "which the local OSS calls" in only("callback-url", deployment.environ, "green")["said"]
+
+
+def without(*keys: str) -> Front:
+    """Give a front server that withholds what it puts into the environ under these keys."""
+    return lambda app: lambda environ, start_response: app(
+        {key: value for key, value in environ.items() if key not in keys}, start_response
+    )
+
+
+def changing(**members: Any) -> Front:
+    return lambda app: lambda environ, start_response: app({**environ, **members}, start_response)
+
+
+def shorter(app: Any) -> Any:
+    def front(environ: Any, start_response: Any) -> Any:
+        return app({**environ, "CONTENT_LENGTH": str(int(environ["CONTENT_LENGTH"] or 0) - 1)}, start_response)
+
+    return front
+
+
+def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> Front:
+    def front(app: Any) -> Any:
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            start_response(status, [("Content-Length", str(len(body))), *headers])
+            return [body]
+
+        return application
+
+    return front
+
+
+@pytest.mark.parametrize(
+    ("front", "said", "cure"),
+    [
+        pytest.param(
+            lambda app: changing(**{"mod_wsgi.version": "5"})(without("HTTP_AUTHORIZATION")(app)),
+            "Authorization does not arrive behind Apache mod_wsgi (embedded)",
+            "WSGIPassAuthorization On",
+            id="mod_wsgi withholds the header",
+        ),
+        pytest.param(
+            lambda app: changing(SERVER_SOFTWARE="Apache/2.4", GATEWAY_INTERFACE="CGI/1.1", **{"wsgi.run_once": True})(
+                without("HTTP_AUTHORIZATION")(app)
+            ),
+            "Authorization does not arrive behind Apache CGI",
+            "CGIPassAuth On",
+            id="CGI withholds the header",
+        ),
+        pytest.param(
+            changing(HTTP_AUTHORIZATION="Basic abc"), "Authorization does not arrive", "rule", id="another header"
+        ),
+        pytest.param(
+            without("HTTP_X_OSS_PUB_KEY_URL"), "x-oss-pub-key-url does not arrive", "pass all headers", id="no key URL"
+        ),
+        pytest.param(shorter, "the body does not arrive: it was changed", "pass bodies as they are", id="a cut body"),
+        pytest.param(
+            without("HTTP_X_OSS_WSGI_PROBE"), "answers 403, and not to the probe", "OSS_TICKET_SECRET", id="no proof"
+        ),
+        pytest.param(saying("401 Unauthorized"), "answers 401", "AuthType None", id="a password"),
+        pytest.param(saying("404 Not Found"), "answers 404", "Mount the application", id="not there"),
+        pytest.param(saying("200 OK"), "answers 200, and not to the probe", "See the log", id="a page"),
+        pytest.param(
+            saying("301 Moved", ("Location", "https://app.example.com/")),
+            "it redirects, to https://app.example.com/",
+            "Set OSS_CALLBACK_URL to the last URL",
+            id="a redirect",
+        ),
+    ],
+)
+def test_a_front_server_that_loses_something_is_found(front: Front, said: str, cure: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, front=front) as deployment:
+        found = findings(deployment.environ, "--only", "callback", status=1)
+    reds = [finding for finding in found if finding["colour"] == "red"]
+    assert said in reds[0]["said"]
+    assert cure in reds[0]["cure"]
+
+
+def test_a_path_that_is_changed_on_the_way_is_yellow(tmp_path: Path) -> None:
+    # A front server that strips /site: the callback verifies all the same, over the configured URL's target.
+    def front(app: Any) -> Any:
+        def application(environ: Any, start_response: Any) -> Any:
+            return app({**environ, "PATH_INFO": environ["PATH_INFO"].removeprefix("/site")}, start_response)
+
+        return application
+
+    with deployed(tmp_path, front=front) as deployment:
+        environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/site/oss/callback"}
+        finding = only("callback", environ, "yellow")
+    assert finding["said"] == "/site/oss/callback arrives as /oss/callback"
+
+
+def test_another_secret_here_than_there_is_found(deployment: Deployment) -> None:
+    finding = only("callback", deployment.environ | {"OSS_TICKET_SECRET": "x" * 32})
+    assert "OSS_TICKET_SECRET must be the same" in finding["cure"]
+    unset = deployment.environ | {"OSS_TICKET_SECRET": ""}
+    assert "not checked" in only("callback", unset, "yellow")["said"]
+
+
+def test_nobody_at_the_callback_url_is_found(deployment: Deployment) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        environ = deployment.environ | {"OSS_CALLBACK_URL": f"http://127.0.0.1:{bound.getsockname()[1]}/oss/callback"}
+        for check in ("callback", "answer"):
+            assert "cannot be reached" in only(check, environ)["said"]
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        pytest.param(saying("200 OK"), "the body is no JSON", id="a page"),
+        pytest.param(saying("201 Created", body=b"{}"), "status 201", id="another status"),
+    ],
+)
+def test_an_answer_that_oss_would_not_take_is_found(front: Front, said: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, front=front) as deployment:
+        assert said in only("answer", deployment.environ)["said"]
+
+
+def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}") -> Answer:
+    headers = Message()
+    if length:
+        headers["Content-Length"] = str(len(body))
+    return Answer(200, headers, body, seconds)
+
+
+@pytest.mark.parametrize(
+    ("answer", "colour", "said"),
+    [
+        pytest.param(answered(), "green", "200, JSON with a length", id="good"),
+        pytest.param(answered(3.0), "yellow", "it took 3.0 s of the 5 s", id="slow"),
+        pytest.param(answered(5.5), "red", "it took 5.5 s", id="too slow"),
+        pytest.param(answered(length=False), "red", "no Content-Length", id="in chunks"),
+        pytest.param(answered(body=b'"' + b"x" * 2**20 + b'"'), "red", "over 1 MB", id="too long"),
+    ],
+)
+def test_how_an_answer_is_judged(answer: Answer, colour: str, said: str) -> None:
+    (finding,) = judged_answer("http://x", answer)
+    assert finding.colour == colour
+    assert said in finding.said
+
+
+def test_an_upload_whose_callback_fails_is_found_and_its_object_deleted(deployment: Deployment) -> None:
+    deployment.oss.fail_next("callback_status", status=404)
+    found = findings(deployment.environ, "--only", "write", status=1)
+    assert "was stored, but the application was not told" in found[0]["said"]
+    assert found[1]["said"].endswith("was deleted")
+
+
+def test_a_further_key_is_yellow_where_the_bucket_is_a_real_one(deployment: Deployment) -> None:
+    real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert "believed beside OSS's own" in only("key", deployment.environ | real, "yellow")["said"]
+    missing = {"OSS_TRUSTED_KEYS": "http://127.0.0.1/key.pem=/no/such/file"}
+    assert "cannot be read" in only("key", deployment.environ | missing)["said"]
+
+
+def test_an_unknown_check_is_misuse() -> None:
+    assert "invalid choice" in oss_wsgi("doctor", "--only", "everything", status=2).stderr
+
+
+def test_without_the_sdk_the_rest_runs_and_says_what_it_could_not_ask(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "alibabacloud_oss_v2.py").write_text("raise ImportError")
+    environ = deployment.environ | {"PYTHONPATH": str(tmp_path)}
+    found = findings(environ, "--write")
+    assert {finding["check"] for finding in found if finding["colour"] == "yellow"} == {"region", "write"}
