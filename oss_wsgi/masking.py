@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 MASK = "***"
+_SHORTEST = 6
 
 _KEYS = r"(?:security|session|oidc|metadata)[-_ ]?token|(?:access[-_ ]?key[-_ ]?|ticket[-_ ]?)?secret|password"
 _SEALS = r"x-oss-security-token|(?:x-oss-)?signature|policy|callback|callback-var|ticket|authorization"
@@ -30,7 +31,9 @@ class Masker:
     """Callable that gives a text without secrets: without the literal ``secrets``, and what looks like one."""
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
-        forms = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
+        # A shorter one is a part of many words, and no secret.
+        real = [secret for secret in secrets if secret and len(secret) >= _SHORTEST]
+        forms = {form for secret in real for form in (secret, quote(secret, safe=""))}
         # The longest first: one secret may begin with another.
         ordered = sorted(forms, key=len, reverse=True)
         self._literal = re.compile("|".join(re.escape(form) for form in ordered)) if ordered else None

@@ -84,3 +84,8 @@ def test_the_settings_tell_all_their_secrets() -> None:
     )
     assert settings.secrets() == ["s1", "s2", "3" * 32, "4" * 32]
     assert Settings().secrets() == []
+
+
+def test_a_secret_of_a_few_letters_does_not_make_holes_in_every_word() -> None:
+    assert Masker(["b", "", None])("a bucket begins") == "a bucket begins"
+    assert Masker(["swordf"])("the swordf is out") == f"the {MASK} is out"
