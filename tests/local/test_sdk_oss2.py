@@ -16,8 +16,11 @@ with warnings.catch_warnings():
     oss2 = pytest.importorskip("oss2")
 
 BUCKET = "examplebucket"
-# The SDK leaves connections to the garbage collector whose answers it has not read.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    # The SDK leaves connections to the garbage collector whose answers it has not read.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:datetime.datetime.utc:DeprecationWarning"),
+]
 
 
 @pytest.fixture
