@@ -42,7 +42,7 @@ def confirmed(confirm: Confirm, upload: Upload) -> Upload:
     except ConfirmationUnavailableError as error:
         if not error.accept:
             raise
-        line = "accepted unconfirmed: reason=%s hint=%r request_id=%s"
+        line = "accepted unconfirmed: reason=%s hint=%r request_id=%r"
         log.warning(line, error.reason, error.hint, upload.request_id or "-")
         return replace(upload, confirmed=False)
     except Exception as error:

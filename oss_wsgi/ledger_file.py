@@ -132,14 +132,20 @@ def begin(connection: sqlite3.Connection, *, durable: bool) -> None:
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     # SQLite waits longer from try to try, up to 100 ms: among busy processes those that have waited most would starve.
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TRY_SECONDS * 1000:.0f}")
+    _insist(connection, "BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+
+
+def _insist(connection: sqlite3.Connection, statement: str, pause: float = 0.0) -> sqlite3.Cursor:
+    """Execute a statement, again and again while another process has the file locked; ``pause`` in seconds."""
     for left in reversed(range(_BUSY_TRIES)):
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            break
+            return connection.execute(statement)
         except sqlite3.OperationalError as error:
             if not left or "locked" not in str(error):
                 raise
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+            threading.Event().wait(pause)
+    raise AssertionError("the last try raises")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -153,7 +159,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("COMMIT")
         if application != _APPLICATION_ID and not empty:
             raise ValueError("it is another application's database")
-        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        # For this one SQLite does not wait by itself.
+        if _insist(connection, "PRAGMA journal_mode = WAL", _BUSY_TRY_SECONDS).fetchone()[0] != "wal":
             raise ValueError("SQLite cannot keep a write-ahead log there")
         if application != _APPLICATION_ID:
             connection.executescript(_SCHEMA)

@@ -7,11 +7,16 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from .exceptions import FetchError, KeyUnavailableError, UnverifiedError
+from .plain_key import PlainKey
+from .plain_key import load as load_plain_key
+
+PublicKey = RSAPublicKey | PlainKey
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +33,7 @@ OSS_PUBLIC_KEY_URLS = (
 )
 
 # P§8.4's rule asks only for the host; the whole name leaves nothing to redirects, ports or other files of that CDN.
-_FETCHABLE = re.compile(r"https?://gosspublic\.alicdn\.com/callback_pub_key_v([0-9]{1,4})\.pem")
+_FETCHABLE = re.compile(r"https?://gosspublic\.alicdn\.com/callback_pub_key_v([0-9]{1,20})\.pem")
 
 _MIN_BITS, _MAX_BITS = 512, 8192
 _MIN_EXPONENT = 65537
@@ -36,24 +41,28 @@ _LIFETIME = 24 * 3600.0
 _MAX_FETCHED = 8
 _GAP = 1.0
 _COOLDOWN = 10.0
-# Whoever floods us with made-up numbers has ten of one digit and 11,100 longer ones; OSS's next is of one digit. So
+# Whoever floods us with made-up numbers has ten of one digit and many longer ones; OSS's next is of one digit. So
 # the longer ones leave most of the time to it, and a 404 is remembered for long enough to come to all ten.
 _LONG_COOLDOWN = 60.0
 _ABSENT = 300.0
 _PATIENCE = 2.0
 
 
-def load_public_key(pem: str | bytes) -> RSAPublicKey:
+def load_public_key(pem: str | bytes) -> PublicKey:
     """Load an RSA public key of 512 to 8,192 bits whose exponent is odd and at least 65,537; ValueError otherwise."""
+    text = pem.encode("utf-8", "replace") if isinstance(pem, str) else pem
     try:
-        key = load_pem_public_key(pem.encode() if isinstance(pem, str) else pem)
-    except Exception as error:
-        raise ValueError("it is not a public key in PEM") from error
-    if not isinstance(key, RSAPublicKey):
+        key: Any = load_pem_public_key(text)
+    except Exception:
+        try:
+            key = load_plain_key(text)  # a library may refuse one of OSS's size
+        except ValueError as error:
+            raise ValueError("it is not a public key in PEM") from error
+    if not isinstance(key, RSAPublicKey | PlainKey):
         raise ValueError("it is not an RSA key")
     if not _MIN_BITS <= key.key_size <= _MAX_BITS:
         raise ValueError(f"it has {key.key_size} bits, and {_MIN_BITS} to {_MAX_BITS} are taken")
-    exponent = key.public_numbers().e
+    exponent = key.e if isinstance(key, PlainKey) else key.public_numbers().e
     if exponent < _MIN_EXPONENT or exponent % 2 == 0:
         raise ValueError(f"it has the exponent {exponent}, and only odd ones from {_MIN_EXPONENT} up are taken")
     return key
@@ -68,8 +77,8 @@ class PublicKeyStore:
     it, are fetched over https and kept for a day.
 
     Anybody may name such a URL, so fetches are few whatever is asked: one at a time, for which only callers of the same
-    URL wait, the others being refused at once; none for a second after a success and for 10 after a failure, for a
-    number of several digits 60; and one of a single digit that OSS does not have (404) not again for 5 minutes.
+    URL wait, the others being refused at once; none for 10 seconds after a failure; of a number of several digits none
+    for 60 then, and for one after a success; of a single digit that OSS does not have (404) not again for 5 minutes.
 
     Each key is logged once, with its size and fingerprint, when it is first used.
 
@@ -94,7 +103,7 @@ class PublicKeyStore:
         self._unlogged = set(self._pinned)
         self._fetcher = fetcher
         self._clock = clock or (lambda: 0.0)
-        self._fetched: dict[str, tuple[RSAPublicKey, float]] = {}
+        self._fetched: dict[str, tuple[PublicKey, float]] = {}
         self._absent: dict[str, float] = {}
         self._ended, self._failed = float("-inf"), False
         self._under_way: tuple[str, threading.Event] | None = None
@@ -107,7 +116,7 @@ class PublicKeyStore:
         """Give the URLs whose keys are known without a fetch."""
         return frozenset(self._pinned)
 
-    def get(self, url: str) -> RSAPublicKey:
+    def get(self, url: str) -> PublicKey:
         """Give the key for a URL.
 
         Raises UnverifiedError for a URL that is not trusted, and KeyUnavailableError when a trusted one
@@ -125,14 +134,14 @@ class PublicKeyStore:
             raise _unavailable("OSS's newer keys are not fetched here: there is no fetcher")
         return self._newer(match.group(1), self._fetcher)
 
-    def _log_pinned(self, url: str, key: RSAPublicKey) -> None:
+    def _log_pinned(self, url: str, key: PublicKey) -> None:
         with self._lock:
             if url not in self._unlogged:
                 return
             self._unlogged -= {other for other, pinned in self._pinned.items() if pinned == key}
         _log_key(url, key)
 
-    def _newer(self, digits: str, fetcher: Callable[[str], bytes]) -> RSAPublicKey:
+    def _newer(self, digits: str, fetcher: Callable[[str], bytes]) -> PublicKey:
         """Give a key that is kept, that is fetched now, or that another thread is fetching."""
         url = f"https://gosspublic.alicdn.com/callback_pub_key_v{digits}.pem"
         with self._lock:
@@ -162,13 +171,14 @@ class PublicKeyStore:
 
     def _check_open(self, url: str, digits: str) -> None:
         now = self._clock()
-        wait = _GAP if not self._failed else _COOLDOWN if len(digits) == 1 else _LONG_COOLDOWN
+        long = len(digits) > 1
+        wait = (_LONG_COOLDOWN if long else _COOLDOWN) if self._failed else (_GAP if long else 0.0)
         if now < self._ended + wait:
             raise _unavailable("the last fetch of a key was a moment ago" + (" and failed" if self._failed else ""))
         if now < self._absent.get(url, now):
             raise _unavailable("OSS had no such key when it was last asked")
 
-    def _fetch(self, url: str, digits: str, fetcher: Callable[[str], bytes]) -> RSAPublicKey:
+    def _fetch(self, url: str, digits: str, fetcher: Callable[[str], bytes]) -> PublicKey:
         try:
             key = load_public_key(fetcher(url))
         except Exception as error:  # a fetcher of the application's own may raise anything
@@ -190,7 +200,7 @@ class PublicKeyStore:
             _log_key(url, key)
         return key
 
-    def _kept(self, url: str) -> RSAPublicKey | None:
+    def _kept(self, url: str) -> PublicKey | None:
         key, until = self._fetched.get(url, (None, 0.0))
         return key if key is not None and self._clock() < until else None
 
@@ -199,9 +209,12 @@ def _unavailable(hint: str) -> KeyUnavailableError:
     return KeyUnavailableError("key_unavailable", hint)
 
 
-def _log_key(url: str, key: RSAPublicKey) -> None:
+def _log_key(url: str, key: PublicKey) -> None:
     """Log the size and the SHA-256 of the SubjectPublicKeyInfo (``openssl pkey -pubin -outform DER | sha256sum``)."""
     remark = ", the size that OSS itself has chosen" if key == load_public_key(OSS_PUBLIC_KEY) else ""
-    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if isinstance(key, PlainKey):
+        der = key.der
+    else:
+        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     fingerprint = hashlib.sha256(der, usedforsecurity=False).hexdigest()
     log.info("callback key %s: %d bits%s, SHA-256 %s", url, key.key_size, remark, fingerprint)

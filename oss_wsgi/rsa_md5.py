@@ -1,7 +1,7 @@
 """RSA PKCS #1 v1.5 over MD5, as OSS signs, also where the cryptographic library refuses it.
 
-A FIPS build loads OSS's key of 512 bits and gives its numbers, so nothing need be parsed here, but computes no MD5 and
-verifies with no key so short (seen with OpenSSL's FIPS provider). Then, and only then, the numbers are worked out here.
+A FIPS build computes no MD5 and verifies with no key so short as OSS's of 512 bits (seen with OpenSSL's FIPS provider,
+which loads the key; where a library refuses that too, there is PlainKey). Then, and only then, we work it out here.
 Verifying knows no secret, so plain arithmetic gives nothing away.
 """
 
@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import MD5
 
+from .plain_key import PlainKey
+
 _DIGEST_INFO = bytes.fromhex("3020300c06082a864886f70d020505000410")
 
 
-def verify(key: RSAPublicKey, signature: bytes, message: bytes) -> bool:
+def verify(key: RSAPublicKey | PlainKey, signature: bytes, message: bytes) -> bool:
     """Tell whether the signature is good."""
     try:
         key.verify(signature, message, PKCS1v15(), MD5())  # noqa: S303 - the scheme of the signature, not a choice
@@ -29,9 +31,9 @@ def verify(key: RSAPublicKey, signature: bytes, message: bytes) -> bool:
     return True
 
 
-def _verify_by_hand(key: RSAPublicKey, signature: bytes, message: bytes) -> bool:
+def _verify_by_hand(key: RSAPublicKey | PlainKey, signature: bytes, message: bytes) -> bool:
     """Compare the whole block of P§8.3; nothing in it is parsed, so nothing in it can be read two ways."""
-    numbers = key.public_numbers()
+    numbers = key if isinstance(key, PlainKey) else key.public_numbers()
     size = (key.key_size + 7) // 8
     number = int.from_bytes(signature, "big")
     if len(signature) != size or number >= numbers.n:

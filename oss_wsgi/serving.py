@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
-from waitress.task import ThreadedTaskDispatcher, WSGITask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import build_http_date
+
+from .responses import SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -39,7 +41,8 @@ def make_server(app: WSGIApplication, listener: socket.socket, at_once: AtOnce |
 
     :param at_once: tells the requests that ``app`` answers without waiting for anything; None for none.
     """
-    server = create_server(app, sockets=[listener], **options)
+    # select() knows no descriptor above 1,023, and dies of one.
+    server = create_server(app, sockets=[listener], asyncore_use_poll=True, **options)
     version = importlib.metadata.version("waitress")
     if not version.startswith(_KNOWN):
         log.info("waitress %s is not known here and serves as it is: it may be slow with many connections", version)
@@ -79,10 +82,11 @@ class _Tasks:
 
     def __call__(self, channel: _Channel) -> None:
         request = channel.requests[0]
-        # With an answer still unsent the client is slow, and the next one might have to wait for it.
-        free = _in_loop() and not channel.total_outbufs_len
+        # One answer for each read: whoever sends many requests at once would keep all others waiting. And with an
+        # answer still unsent the client is slow, and the next one might have to wait for it.
+        free = _in_loop() and not channel.answered and not channel.total_outbufs_len
         if free and (request.error or self._at_once(request.command, request.path, request.headers)):
-            channel.answer_now = True
+            channel.answered = channel.answer_now = True
         else:
             self._threads.add_task(channel)
 
@@ -114,12 +118,22 @@ class _Task(WSGITask):  # type: ignore[misc]
         self.channel.write_soon(b"".join(pieces))
 
 
+class _ErrorTask(ErrorTask):  # type: ignore[misc]
+    """waitress's own refusals, with the headers of ours."""
+
+    def execute(self) -> None:
+        self.response_headers.extend(SECURITY_HEADERS)
+        super().execute()
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """A connection: answers at once in the loop, or in a thread for which the loop waits instead of spinning."""
 
     task_class = _Task
+    error_task_class = _ErrorTask
     joined: list[bytes] | None = None
     answer_now = False
+    answered = False
 
     def write_soon(self, data: Any) -> int:
         if self.joined is None:
@@ -137,10 +151,10 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
                 self.outbuf_lock.release()
 
     def received(self, data: bytes) -> bool:
-        _loop.reading = True
+        _loop.reading, self.answered = True, False
         try:
             taken: bool = super().received(data)
-            while self.answer_now:
+            if self.answer_now:
                 self.answer_now = False
                 self.service()
         finally:

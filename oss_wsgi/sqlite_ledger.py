@@ -178,7 +178,7 @@ class SQLiteLedger:
                 self._ends.remove(end)
         if end.error is not None:
             outcome = "was handled" if end.answer else "was not handled"
-            log.error("%s %s, which the ledger could not write: %s", end.identity.object, outcome, end.error)
+            log.error("%r %s, which the ledger could not write: %s", end.identity.object, outcome, end.error)
         self._file.settle(end.owner)
 
     def _write_ends(self, connection: sqlite3.Connection, end: _End) -> None:

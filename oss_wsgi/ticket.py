@@ -84,7 +84,8 @@ class TicketBook:
     """Issues tickets and takes them back.
 
     A ticket is encrypted and authenticated (AES-256-GCM) under a key of its day, derived from the first secret; those
-    of the other secrets are still taken, so that a secret is rotated by putting a new one before it.
+    of the other secrets are still taken, so that a secret is rotated by putting a new one before it. (Fernet takes
+    9.5 us to seal one and 12 to open it, a fifth of a signature request of 50 us; AES-GCM of the same library 2.)
 
     :param secrets: texts of at least 32 characters each.
     :param clock: gives Unix seconds.

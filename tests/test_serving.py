@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import os
+import resource
 import socket
 import threading
 import time
@@ -15,12 +17,16 @@ import pytest
 from waitress.server import create_server
 
 from oss_wsgi import serving
+from oss_wsgi.responses import SECURITY_HEADERS
 from oss_wsgi.serving import make_server
+
+from .absent import skip_or_fail
 
 STOCK = "stock"
 THREADS = "threads"
 AT_ONCE = "at once"
 TURNS = 500
+OURS = dict(SECURITY_HEADERS)
 
 
 class Site:
@@ -63,9 +69,15 @@ def serve(site: Site, kind: str) -> Iterator[Any]:
         yield server
     finally:
         server.task_dispatcher.shutdown()
-        server.trigger.pull_trigger(lambda: server.asyncore.close_all(server._map, ignore_all=True))
+        server.trigger.pull_trigger(lambda: _close(server))
         thread.join(10)
     assert not thread.is_alive()
+
+
+def _close(server: Any) -> None:
+    for channel in list(server.active_channels.values()):
+        channel.handle_close()
+    server.asyncore.close_all(server._map, ignore_all=True)
 
 
 @contextmanager
@@ -129,7 +141,9 @@ def test_answers_are_waitresss_own(kind: str) -> None:
             ):
                 connection.request(method, target, body)
                 response = connection.getresponse()
-                headers = {name: value for name, value in response.getheaders() if name != "Date"}
+                headers = {name: value for name, value in response.getheaders() if name not in ("Date", *OURS)}
+                if response.status == 500 and each != STOCK:
+                    assert {name: response.getheader(name) for name in OURS} == OURS, "as on all our refusals"
                 assert response.getheader("Date", "").endswith(" GMT")
                 answers.append((response.status, headers, response.read()))
             seen.append(answers)
@@ -252,3 +266,33 @@ def test_an_unknown_waitress_serves_as_it_is(monkeypatch: pytest.MonkeyPatch, ca
         server.task_dispatcher.shutdown()
         server.close()
     assert "4.0.0" in caplog.text
+
+
+def test_of_many_requests_at_once_the_loop_answers_one_and_leaves_the_rest_to_threads() -> None:
+    """Whoever pipelines would keep all other connections waiting."""
+    site = Site()
+    with serve(site, AT_ONCE) as server, socket.create_connection(("127.0.0.1", server.effective_port), 10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+        with client.makefile("rb") as answers:
+            for _ in range(20):
+                assert answers.readline().startswith(b"HTTP/1.1 200")
+                while answers.readline() != b"\r\n":
+                    pass
+                answers.read(5)
+        assert {name.partition("-")[0] for name in site.threads} == {"loop", "waitress"}
+
+
+def test_a_descriptor_over_1023_is_served() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 3000:
+        skip_or_fail("3,000 file descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3000, hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with serve(Site(), AT_ONCE) as server, connect(server) as connection:
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"xxxxx"
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

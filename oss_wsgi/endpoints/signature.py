@@ -167,7 +167,7 @@ class _Authorizer:
         except self._answer as answer:
             status = answer.wsgi_response.status_int
             log_refusal(log, environ, status, "not_authorized", f"authorize raised {type(answer).__name__}")
-            return answer  # a webob.exc is an application
+            return _with_security_headers(answer)  # a webob.exc is an application
         except GrantError:
             raise
         except Exception as error:
@@ -178,6 +178,20 @@ class _Authorizer:
             hint = f"authorize must return a Grant or None, not {type(grant).__name__}"
             return _refusal(500, "authorize_failed", hint)
         return grant
+
+
+def _with_security_headers(app: WSGIApplication) -> WSGIApplication:
+    """Give an application whose answer has our usual headers too; those that it sets itself stay."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            own = {name.lower() for name, _ in headers}
+            added = [(name, value) for name, value in SECURITY_HEADERS if name.lower() not in own]
+            return start_response(status, [*headers, *added], exc_info)
+
+        return app(environ, start)
+
+    return application
 
 
 def _too_many(

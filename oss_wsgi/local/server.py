@@ -45,6 +45,7 @@ class LocalOSSServer:
             threads=THREADS,
             ident="AliyunOSS",
             recv_bytes=256 * 1024,
+            asyncore_use_poll=True,  # select() dies of a descriptor above 1,023
             max_request_body_size=MAX_BODY_SIZE,
             # Above this waitress waits for the client; its default would put answers into a file as well.
             outbuf_high_watermark=1024 * 1024,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import webob.exc
 import webtest
 
 from oss_wsgi import DirectUpload, Grant, Settings, StaticSite, Upload
@@ -140,3 +141,13 @@ def test_a_site_of_your_own_may_be_framed_by_itself_alone(tmp_path: Path) -> Non
     assert "frame-ancestors 'self'" in webtest.TestApp(site).get("/").headers["Content-Security-Policy"]
     moved = webtest.TestApp(lambda environ, start: site({**environ, "SCRIPT_NAME": "/a", "PATH_INFO": ""}, start))
     assert held(moved.get("/", status=301), PAGE)
+
+
+def test_what_authorize_raises_has_them_too_but_where_it_says_otherwise() -> None:
+    def away(request: Any) -> Grant | None:
+        raise webob.exc.HTTPFound(location="https://login.example.com/", headers={"Cache-Control": "private"})
+
+    legacy: Any = lambda environ, start_response: []  # noqa: E731
+    answer = webtest.TestApp(DirectUpload(legacy, SETTINGS, authorize=away)).get("/oss/signature")
+    assert answer.status_int == 302
+    assert {name: answer.headers[name] for name in DATA} == {**DATA, "Cache-Control": "private"}
