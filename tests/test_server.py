@@ -277,3 +277,29 @@ def test_unconfigured_another_server_answers_that_it_is_not_configured(monkeypat
     response = load_application(monkeypatch).get("/", expect_errors=True)
     assert response.status_int == 503
     assert response.json["error"]["message"] == "Not configured."
+
+
+def test_what_outlives_a_restart_stands_beside_the_local_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    secrets = []
+    for _ in range(2):
+        with running_server("--local-dir", str(folder)) as server:
+            assert get(f"{server.url}/oss/health").status == 200
+        secrets.append((tmp_path / "files.ticket-secret").read_text())
+        assert secrets[-1] not in server.log()
+    assert secrets[0] == secrets[1]
+    assert len(secrets[0]) == 64
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["files", "files.ledger.sqlite3", "files.ticket-secret"], "no side file of a process that has ended"
+    for name in left[1:]:
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+def test_a_ticket_secret_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "files.ticket-secret").write_text("short")
+    failed = subprocess.run(
+        [sys.executable, "server.py", "--listen", "127.0.0.1:0", "--local-dir", str(tmp_path / "files")],
+        capture_output=True, text=True, cwd=SERVER.parent, env=clean_environ(), timeout=60,
+    )  # fmt: skip
+    assert failed.returncode == 2
+    assert "files.ticket-secret' holds no ticket secret: remove it" in failed.stderr

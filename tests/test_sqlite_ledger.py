@@ -470,3 +470,21 @@ def test_no_statement_reads_a_whole_table(path: Path, ledger: SQLiteLedger, name
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", ["1"] * query.count("?"))]
     assert any("SEARCH" in step for step in plan)
     assert not [step for step in plan if step.startswith("SCAN") and "CONSTANT ROW" not in step]
+
+
+def test_a_statement_for_which_sqlite_does_not_wait_is_tried_again_while_the_file_is_locked() -> None:
+    class Locked:
+        def __init__(self, error: str, times: int) -> None:
+            self.error, self.left = error, times
+
+        def execute(self, statement: str) -> str:
+            if not self.left:
+                return statement
+            self.left -= 1
+            raise sqlite3.OperationalError(self.error)
+
+    insist: Any = ledger_file._insist
+    assert insist(Locked("database is locked", 3), "PRAGMA journal_mode = WAL") == "PRAGMA journal_mode = WAL"
+    for error, times in (("database is locked", 10_000), ("disk I/O error", 1)):
+        with pytest.raises(sqlite3.OperationalError, match=error):
+            insist(Locked(error, times), "PRAGMA journal_mode = WAL")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..credentials import from_environ as access_key_from
 from ..settings import Settings
+from ..settings_check import MIN_TICKET_SECRET
 from .running import CannotStartError, cannot_listen
 
 if TYPE_CHECKING:
@@ -26,20 +27,38 @@ def is_set(environ: Mapping[str, str], name: str) -> bool:
     return bool(environ.get(name, "").strip())
 
 
-def local_environ(environ: Mapping[str, str]) -> dict[str, str]:
+def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str, str]:
     """Give the environment with what the local OSS needs filled in; what is set keeps its meaning."""
-    defaults = {
-        "OSS_BUCKET": LOCAL_BUCKET,
-        "OSS_REGION": LOCAL_REGION,
-        "OSS_ALLOW_ANONYMOUS": "on",
-        "OSS_TICKET_SECRET": secrets.token_hex(32),
-    }
+    defaults = {"OSS_BUCKET": LOCAL_BUCKET, "OSS_REGION": LOCAL_REGION, "OSS_ALLOW_ANONYMOUS": "on"}
+    if not is_set(environ, "OSS_TICKET_SECRET"):
+        kept = environ.get("OSS_LEDGER", "").strip() or local_dir
+        defaults["OSS_TICKET_SECRET"] = _kept_secret(kept) if kept else secrets.token_hex(32)
     if not any(access_key_from(environ)):
         defaults["OSS_ACCESS_KEY_ID"] = f"local-{secrets.token_hex(8)}"
         defaults["OSS_ACCESS_KEY_SECRET"] = secrets.token_hex(16)
     filled = {name: value for name, value in defaults.items() if not is_set(environ, name)}
     # The local OSS is where the form goes, so where a real one would be does not count.
     return {**environ, **filled, "OSS_HOST": "", "OSS_ENDPOINT": ""}
+
+
+def _kept_secret(beside: str) -> str:
+    """Give the ticket secret in a file beside a folder or a ledger, made if need be: tickets live as long as those."""
+    path = f"{os.path.abspath(beside)}.ticket-secret"
+    try:
+        with contextlib.suppress(FileExistsError), open(path, "x", encoding="ascii", opener=_private) as file:
+            file.write(secrets.token_hex(32))
+        with open(path, encoding="ascii") as file:
+            secret = file.read().strip()
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or type(error).__name__
+        raise CannotStartError(f"the ticket secret {path!r} cannot be kept: {said}. Set OSS_TICKET_SECRET.") from error
+    if len(secret) < MIN_TICKET_SECRET:
+        raise CannotStartError(f"{path!r} holds no ticket secret: remove it, or set OSS_TICKET_SECRET.")
+    return secret
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: contextlib.ExitStack) -> LocalOSS:

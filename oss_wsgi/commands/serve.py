@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, ledger_of, public_key_store
 from ..command_line import DESCRIPTION, EPILOG, add_serving, environ_of
-from ..ledger import MemoryLedger
+from ..ledger import Ledger, MemoryLedger
 from ..log_format import configure
 from ..middleware.access_log import AccessLog
 from ..middleware.callback import MAX_BODY_BYTES
@@ -21,6 +21,7 @@ from ..middleware.dispatcher import check_prefix
 from ..serving import make_server
 from ..settings import Settings
 from ..site import site
+from ..sqlite_ledger import SQLiteLedger
 from .beside import is_set, ledger_beside, local_environ, start_local_oss
 from .metrics_port import serve_metrics
 from .running import CannotStartError, bind, end_quietly, until_stopped, web_address
@@ -50,12 +51,13 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     environ = environ_of(arguments)
     check_prefix(arguments.prefix)
     local = arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
-    settings = Settings.from_environ(local_environ(environ) if local else environ)
+    settings = Settings.from_environ(local_environ(environ, arguments.local_dir) if local else environ)
     configure(arguments.log_format, settings.secrets())
     listener = stack.enter_context(bind(arguments.listen, "--listen"))
     metrics = serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
     counted: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
     url = web_address(listener)
+    ledger: Ledger
     if local:
         if settings.callback_url is None:
             if listener.family == socket.AF_INET6:
@@ -68,7 +70,10 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
         uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **counted)
     else:
-        uploads = site(settings, arguments.prefix, **counted)
+        ledger = ledger_of(settings)
+        uploads = site(settings, arguments.prefix, ledger=ledger, **counted)
+    if isinstance(ledger, SQLiteLedger):
+        stack.callback(ledger.close)
     server = make_server(
         AccessLog(uploads, clock=time.monotonic) if arguments.access_log else uploads,
         listener,
