@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command, and give its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whatever a terminal's encoding lacks is no traceback
+            stream.reconfigure(errors="backslashreplace")
     arguments = parser().parse_args(argv)
     arguments.program = f"{PROGRAM} {arguments.command}"
     arguments.environ = dict(os.environ)

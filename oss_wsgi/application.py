@@ -141,12 +141,9 @@ class DirectUpload:
             allowed_origins=settings.allowed_origins,
             rate_limit=rate_limit,
         )
-        callback: WSGIApplication = guard
-        if settings.ticket_secret:
-            callback = Probe(guard, ProbeGate(settings.ticket_secret, clock=clock))
         endpoints: dict[str, WSGIApplication] = {
             SIGNATURE_PATH: signature,
-            CALLBACK_PATH: callback,
+            CALLBACK_PATH: guard,
             HEALTH_PATH: HealthEndpoint(),
             READINESS_PATH: ReadinessEndpoint(_checks(ledger, presigner), clock=time.monotonic),
         }
@@ -156,7 +153,7 @@ class DirectUpload:
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
         events = _events(on_issued, on_refused, metrics)
-        self._app = Dispatcher(app, {prefix: AuthorizationPassthrough(exactly(endpoints, events))})
+        self._app: WSGIApplication = Dispatcher(app, {prefix: AuthorizationPassthrough(exactly(endpoints, events))})
 
         root = prefix.encode().decode("latin-1")
         self._at_once = {("GET", root + HEALTH_PATH)}
@@ -164,6 +161,8 @@ class DirectUpload:
         if not asks and isinstance(rate_limit, (RateLimit, type(None))):
             self._at_once.add(("GET", root + SIGNATURE_PATH))
         self._callback = "POST", root + CALLBACK_PATH
+        if settings.ticket_secret:
+            self._app = Probe(self._app, ProbeGate(settings.ticket_secret, clock=clock), root + CALLBACK_PATH)
         listens = on_upload is not None or confirm is not None or forward_callback or told
         known = public_keys.pinned if isinstance(ledger, MemoryLedger) and not listens else ()
         self._known_keys = {base64.b64encode(url.encode()).decode() for url in known}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from .json_text import parsed
 from .output import MisuseError
 
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (\S+) HTTP/[0-9.]+\r?\n")
@@ -58,11 +59,13 @@ class CapturedCallback:
 
 def _from_json(data: bytes) -> CapturedCallback:
     try:
-        members = json.loads(data)
+        members = parsed(data)
         body = members["body"].encode() if "body" in members else base64.b64decode(members["body_base64"])
         headers = _joined((str(name), str(value)) for name, value in members["headers"].items())
         received = float(members.get("received") or 0) or None
         target = members["target"].encode()
+        if not math.isfinite(received or 0):
+            raise ValueError("received is no moment")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MisuseError(_SHAPE) from error
     # The length is the body's own: recordings do not keep the header.

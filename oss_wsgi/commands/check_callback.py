@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
-import json
 import secrets
 import socket
 import time
@@ -20,6 +19,7 @@ from ..probe import PROBE_HEADER, PROBE_MEMBER, WINDOW, prove
 from ..public_keys import OSS_PUBLIC_KEY_URLS
 from .client import Answer, UnreachableError, request
 from .examination import TIMEOUT, Examination, Finding, NotCheckedError, green, red, yellow
+from .json_text import is_json, parsed
 from .output import plain
 
 OSS_TIMEOUT = 5.0
@@ -27,6 +27,10 @@ _SLOW = 2.5
 _MAX_ANSWER = 1024 * 1024
 #: Whatever is decoded, joined or written anew on the way shows in it.
 _BODY = b"object=a%2Fb+c%20d.txt&text=%E4%B8%AD&size=0&probe=1"
+_LENGTH_CURE = (
+    "Let the server in front neither compress nor chunk answers to the callback. Apache from 2.4.59 on drops the "
+    "length of CGI-style answers (CGI, mod_fcgid, mod_proxy_fcgi): add `SetEnvIf Request_URI . ap_trust_cgilike_cl=1`."
+)
 _STATUSES = {
     401: "The server asks for a password before the application: exempt the callback (AuthType None, auth_basic off).",
     404: "Mount the application there: the URL ends in the prefix and the callback's path.",
@@ -65,7 +69,7 @@ def _address(url: str, *, stand_in: bool) -> Finding:
     parts = urlsplit(url)
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)}
-    except OSError:
+    except (OSError, UnicodeError):  # the latter of a name that cannot be one
         return red(f"{parts.hostname} has no address", "Publish the name in the public DNS.")
     fours = [address for address in addresses if ":" not in address]
     if not fours:
@@ -125,7 +129,11 @@ def judged_way(sent: Sent) -> Iterator[Finding]:
         why = plain(str(arrived.get("body_problem") or "it was changed on its way"))
         yield red(f"the body does not arrive: {why}", "Let the proxy in front pass bodies as they are, with a length.")
     target = request_target(sent.url)
-    if arrived.get("target") != target:
+    if not arrived.get("reaches_callback"):
+        good = False
+        cure = f"Mount the application so that this is its callback's path; {plain(str(arrived.get('path_cure')))}."
+        yield red(f"{target} reaches the application behind {server}, and not its callback", cure)
+    elif arrived.get("target") != target:
         good = False
         said = f"{target} arrives as {plain(str(arrived.get('target')))}"
         cure = "The application verifies over OSS_CALLBACK_URL too: set it there to this very URL"
@@ -139,11 +147,11 @@ def judged_answer(url: str, found: Answer) -> Iterator[Finding]:
     good = True
     for bad, said, cure in (
         (found.status != 200, f"status {found.status}, and OSS takes 200 alone", "See the check of the callback."),
-        (not _is_json(found.body), "the body is no JSON", "See what puts a page of its own in the answer's place."),
+        (not is_json(found.body), "the body is no JSON", "See what puts a page of its own in the answer's place."),
         (
             not (found.headers.get("Content-Length") or "").isdigit(),
             "the answer has no Content-Length",
-            "Let the proxy in front neither compress nor chunk answers to the callback.",
+            _LENGTH_CURE,
         ),
         (len(found.body) >= _MAX_ANSWER, "the answer is over 1 MB", "Answer less."),
         (found.seconds > OSS_TIMEOUT, f"it took {found.seconds:.1f} s, and OSS waits 5 s", "Do slow work later."),
@@ -196,7 +204,7 @@ def _probe(url: str, secret: str) -> Sent:
 
 def _arrived(found: Answer) -> dict[str, Any] | None:
     try:
-        members = json.loads(found.body)
+        members = parsed(found.body)
     except ValueError:
         return None
     arrived = members.get(PROBE_MEMBER) if isinstance(members, dict) else None
@@ -209,21 +217,13 @@ def _no_probe(url: str, found: Answer) -> Finding:
     if 300 <= found.status < 400:
         where = f", to {plain(location)}" if location else ""
         return red(f"{said}: it redirects{where}, which OSS does not follow", "Set OSS_CALLBACK_URL to the last URL.")
-    if found.status == 403 and _is_json(found.body):
+    if found.status == 403 and is_json(found.body):
         cure = (
             f"OSS_TICKET_SECRET must be the same there and here, the clocks less than {WINDOW} s apart, and the proxy "
             f"in front must pass all headers, {PROBE_HEADER} too."
         )
         return red(said, cure)
     return red(said, _STATUSES.get(found.status, "See the log of the server in front, and of the application."))
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        json.loads(body)
-    except ValueError:
-        return False
-    return True
 
 
 def _digest(text: str) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections.abc import Iterator
-
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..application import public_key_store
 from ..exceptions import SettingsError
 from ..public_keys import OSS_PUBLIC_KEY_URLS
 from .examination import Examination, Finding, green, red, yellow
 from .oss_answer import read_refusal
+from .signed_text import fingerprint
 
 _KEY_CODES = {
     "InvalidAccessKeyId": "Check OSS_ACCESS_KEY_ID in the RAM console: does it exist, is it enabled?",
@@ -43,12 +42,12 @@ def settings(case: Examination) -> Iterator[Finding]:
 
 def credentials(case: Examination) -> Iterator[Finding]:
     """There is an access key, of a known kind, and OSS takes it."""
-    found = case.settings
-    if found.access_key_id is None:
-        yield red("no access key is set", "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET.")
-        return
+    found = case.key
     shown = f"{found.access_key_id[:4]}..."
-    if found.session_token:
+    if found.expiration is not None:
+        left = found.expiration.timestamp() - time.time()
+        yield green(f"{shown} is a temporary key, good for {left / 60:.0f} more minutes, which its provider renews")
+    elif found.security_token:
         yield yellow(
             f"{shown} is a temporary key, whose end nobody can see in the environment",
             "Give DirectUpload a credentials provider that renews it, or a RAM user's key.",
@@ -74,8 +73,7 @@ def key(case: Examination) -> Iterator[Finding]:
         return
     for url in sorted(store.pinned - {OSS_PUBLIC_KEY_URLS[0]}):
         found = store.get(url)
-        der = found.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        said = f"{url}: {found.key_size} bits, SHA-256 {hashlib.sha256(der).hexdigest()}"
+        said = f"{url}: {found.key_size} bits, SHA-256 {fingerprint(found)}"
         if url in OSS_PUBLIC_KEY_URLS or case.stand_in:
             yield green(said)
         else:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Iterator
 
+from ..credentials import StaticCredentialsProvider
 from ..exceptions import OSSWSGIError
 from ..grant import Grant
 from ..presigner import PostPresigner
@@ -14,6 +14,7 @@ from ..ticket import TicketBook
 from .client import UnreachableError, request
 from .examination import Examination, Finding, green, red, yellow
 from .form_body import FormBody
+from .json_text import is_json
 from .oss_answer import read_refusal
 from .output import MisuseError
 from .sdk_client import SDKRefusedError, sdk_client
@@ -30,7 +31,7 @@ def write(case: Examination) -> Iterator[Finding]:
     tickets = TicketBook(settings.ticket_secret, clock=time.time) if settings.ticket_secret else None
     kind = settings.upload_content_types[0] if settings.upload_content_types else "text/plain"
     try:
-        presigner = PostPresigner(settings, clock=time.time, tickets=tickets)
+        presigner = PostPresigner(settings, StaticCredentialsProvider(case.key), clock=time.time, tickets=tickets)
         form = presigner.presign(Grant(user=_USER), filename=_NAME, content_type=kind, size=len(_CONTENT))
     except OSSWSGIError as error:
         yield red(f"nothing can be signed: {error}", "Mend the settings.")
@@ -44,7 +45,7 @@ def write(case: Examination) -> Iterator[Finding]:
     refusal = read_refusal(answer.body)
     name = form.fields["key"]
     if answer.status == 200:
-        told = " and the application accepted the callback" if settings.callback_url and _is_json(answer.body) else ""
+        told = " and the application accepted the callback" if settings.callback_url and is_json(answer.body) else ""
         yield green(f"{name} was stored{told}")
     elif answer.status == 203:
         cure = f"See the application's log, and oss-wsgi explain {refusal.ec or refusal.code}."
@@ -54,18 +55,10 @@ def write(case: Examination) -> Iterator[Finding]:
         yield red(f"the upload was refused: {answer.status} {refusal}", cure)
         return
     try:
-        with sdk_client(settings) as client:
+        with sdk_client(settings, key=case.key) as client:
             client.ask("delete_object", "DeleteObjectRequest", key=name)
     except (MisuseError, SDKRefusedError) as error:
         cure = "Delete it yourself; to do so here, the key needs oss:DeleteObject, and the command oss-wsgi[sdk]."
         yield yellow(f"{name} stays in the bucket: {error}", cure)
     else:
         yield green(f"{name} was deleted")
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        json.loads(body)
-    except ValueError:
-        return False
-    return True

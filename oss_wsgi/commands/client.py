@@ -37,7 +37,10 @@ def request(
     timeout: float = 10.0,
 ) -> Answer:
     """Send one request, and give the answer whatever its status; UnreachableError if there is none."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UnreachableError("what should be reached is not a URL") from error
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     begun = time.monotonic()

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..command_line import EPILOG, add_settings, environ_of
+from ..exceptions import OSSWSGIError
 from . import check_bucket, check_callback, check_settings, check_write
-from .examination import Examination, Finding, NotCheckedError
+from .examination import Examination, Finding, NotCheckedError, red
 from .output import coloured, plain, waiting
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ def add(subparsers: Any) -> None:
         action="store_true",
         help="upload a test object too, of which the application hears as of any, and delete it",
     )
+    made.add_argument(
+        "--credentials-library",
+        action="store_true",
+        help="take the access key from where SDKCredentialsProvider finds it (oss-wsgi[credentials])",
+    )
     made.add_argument("--json", action="store_true", help="print one JSON array")
     add_settings(made)
     made.set_defaults(run=run)
@@ -53,7 +59,7 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     names = arguments.only or [name for name in CHECKS if name != "write" or arguments.write]
-    case = Examination(environ_of(arguments))
+    case = Examination(environ_of(arguments), library=arguments.credentials_library)
     found: list[dict[str, str]] = []
     for name in names:
         with waiting(f"Checking {name}"):
@@ -73,6 +79,8 @@ def _findings(name: str, case: Examination) -> list[Finding]:
         found.extend(CHECKS[name](case))
     except NotCheckedError as error:
         found.append(error.finding)
+    except OSSWSGIError as error:
+        found.append(red(str(error), "Mend the settings."))
     return found
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..exceptions import OSSWSGIError, SettingsError
+from ..credentials import Credentials, StaticCredentialsProvider
+from ..exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ..grant import Grant
 from ..presigner import PostPresigner
+from ..sdk_credentials import SDKCredentialsProvider
 from ..settings import Settings
 from .client import Answer, UnreachableError, request
 from .form_body import FormBody
@@ -53,8 +55,9 @@ class NotCheckedError(Exception):
 class Examination:
     """One run: everything is asked once, and late."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], *, library: bool = False) -> None:
         self.environ = environ
+        self._library = library
         self.problems: tuple[str, ...] = ()
         self.probes: list[Any] | None = None
         self._settings: Settings | None = None
@@ -69,6 +72,18 @@ class Examination:
         if self._settings is None:
             raise NotCheckedError(yellow("not checked: the settings are wrong", "See what the check of settings says."))
         return self._settings
+
+    @functools.cached_property
+    def key(self) -> Credentials:
+        """Give the access key: the settings', or that which the official library finds; NotCheckedError without one."""
+        settings = self.settings
+        try:
+            if self._library:
+                return SDKCredentialsProvider(settings, clock=time.time).get_credentials()
+            return settings.credentials()
+        except (CredentialsError, SettingsError) as error:
+            cure = "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or say --credentials-library if that finds a key."
+            raise NotCheckedError(red(f"there is no access key: {error}", cure)) from error
 
     @property
     def host(self) -> str:
@@ -101,7 +116,8 @@ class Examination:
             settings = replace(settings, signature_version="v4")
         settings = replace(settings, callback_url=None, upload_content_types=())
         try:
-            form = PostPresigner(settings, clock=time.time).presign(Grant(), filename="oss-wsgi-doctor.txt", size=1)
+            presigner = PostPresigner(settings, StaticCredentialsProvider(self.key), clock=time.time)
+            form = presigner.presign(Grant(), filename="oss-wsgi-doctor.txt", size=1)
         except OSSWSGIError as error:
             raise NotCheckedError(red(f"nothing can be signed: {error}", "Mend the settings.")) from error
         body = FormBody(form.fields, "oss-wsgi-doctor.txt", io.BytesIO(), 0)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from ..credentials import Credentials
 from ..sdk_confirmation import sdk_address
 from ..settings import Settings
 from .output import MisuseError, plain
@@ -22,14 +23,16 @@ class SDKRefusedError(Exception):
 class SDKClient:
     """Calls the SDK for one bucket: ``client.ask("get_bucket_cors", "GetBucketCorsRequest")``."""
 
-    def __init__(self, settings: Settings, signature_version: str, timeout: float = 10.0) -> None:
+    def __init__(
+        self, settings: Settings, signature_version: str, key: Credentials | None = None, timeout: float = 10.0
+    ) -> None:
         try:
             import alibabacloud_oss_v2 as sdk
         except ImportError as error:
             raise MisuseError("this needs the official SDK: pip install 'oss-wsgi[sdk]'.") from error
         self.sdk: Any = sdk
         self.bucket, _ = settings.place()
-        key = settings.credentials()
+        key = key or settings.credentials()
         self._transport = sdk.transport.RequestsHttpClient(connect_timeout=timeout, readwrite_timeout=timeout)
         provider = sdk.credentials.StaticCredentialsProvider(
             key.access_key_id, key.access_key_secret, key.security_token
@@ -44,6 +47,10 @@ class SDKClient:
                 **sdk_address(settings),
             )
         )
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._transport.close()
 
     def ask(self, operation: str, request: str, **members: Any) -> Any:
         """Call one operation; SDKRefusedError with what OSS, or the network, said."""
@@ -61,10 +68,12 @@ class SDKClient:
 
 
 @contextlib.contextmanager
-def sdk_client(settings: Settings, signature_version: str | None = None) -> Iterator[SDKClient]:
+def sdk_client(
+    settings: Settings, signature_version: str | None = None, key: Credentials | None = None
+) -> Iterator[SDKClient]:
     """Give a client, and close its connections at the end; it signs with V4 where the region is known."""
-    client = SDKClient(settings, signature_version or ("v4" if settings.region else "v1"))
+    client = SDKClient(settings, signature_version or ("v4" if settings.region else "v1"), key)
     try:
         yield client
     finally:
-        client._transport.close()
+        client.close()

@@ -59,6 +59,8 @@ def run(arguments: Namespace) -> int:
     tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)
     presigner = PostPresigner(settings, clock=time.time, tickets=tickets)
     name = os.path.basename(arguments.file)
+    if not name.isprintable():
+        raise MisuseError("the file's name has characters that a shell or a page cannot hold.")
     try:
         form = presigner.presign(
             Grant(user=arguments.user), filename=name, content_type=arguments.content_type, size=arguments.size

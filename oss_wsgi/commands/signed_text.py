@@ -7,8 +7,9 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterator
+from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..verifier import string_to_sign
 
@@ -20,13 +21,20 @@ def md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
-def signed_digest(key: RSAPublicKey, authorization: str) -> bytes | None:
+def fingerprint(key: Any) -> str:
+    """Give the SHA-256 of a key's SubjectPublicKeyInfo, as the log does."""
+    # A key that the library refuses to load is kept as numbers and DER.
+    der = key.der if hasattr(key, "der") else key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).hexdigest()
+
+
+def signed_digest(key: Any, authorization: str) -> bytes | None:
     """Give the MD5 that a signature holds; None where it is none of this key's."""
     try:
         signature = base64.b64decode(authorization, validate=True)
     except (ValueError, binascii.Error):
         return None
-    numbers, size = key.public_numbers(), (key.key_size + 7) // 8
+    numbers, size = key if hasattr(key, "n") else key.public_numbers(), (key.key_size + 7) // 8
     if len(signature) != size or int.from_bytes(signature, "big") >= numbers.n:
         return None
     block = pow(int.from_bytes(signature, "big"), numbers.e, numbers.n).to_bytes(size, "big")

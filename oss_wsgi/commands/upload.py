@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from .client import Answer, UnreachableError, request
 from .form_body import FormBody
+from .json_text import parsed
 from .oss_answer import read_refusal
 from .output import MisuseError, Progress, coloured, plain
 
@@ -78,7 +79,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _upload(path: str, file: BinaryIO, headers: Mapping[str, str], arguments: Namespace) -> Outcome:
-    name = os.path.basename(path)
+    name = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
     size = os.fstat(file.fileno()).st_size
     content_type = arguments.content_type or mimetypes.guess_type(name)[0]
     query = {"filename": name, "size": str(size)} | ({"content_type": content_type} if content_type else {})
@@ -101,7 +102,7 @@ def _upload(path: str, file: BinaryIO, headers: Mapping[str, str], arguments: Na
 def _form(signed: Answer) -> tuple[str, dict[str, str]] | Outcome:
     """Give URL and fields of a signed form, or say that there is none."""
     try:
-        members = json.loads(signed.body)
+        members = parsed(signed.body)
     except ValueError:
         members = None
     members = members if isinstance(members, dict) else {}
@@ -125,7 +126,7 @@ def _outcome(answer: Answer, fields: Mapping[str, str]) -> Outcome:
         if "callback" not in fields:
             return Outcome(True, f"stored as {plain(key)}; no callback is configured", members)
         try:
-            members["answer"] = json.loads(answer.body)
+            members["answer"] = parsed(answer.body)
         except ValueError:
             said = "stored, but what came back is no answer of a callback: is a proxy in front of OSS?"
             return Outcome(False, said, {**members, "error": {"message": said}})

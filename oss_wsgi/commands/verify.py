@@ -11,8 +11,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from ..application import public_key_store
 from ..callback_url import request_target as target_of
 from ..callback_url import split_urls
@@ -25,13 +23,11 @@ from ..ticket import TicketBook
 from ..upload import Upload
 from ..verifier import CallbackVerifier, string_to_sign
 from .captured import CapturedCallback
-from .output import MisuseError, coloured, plain
-from .signed_text import md5, signed_digest, what_fits
+from .output import MisuseError, coloured, plain, waiting
+from .signed_text import fingerprint, md5, signed_digest, what_fits
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 _MAX_INPUT = 1024 * 1024
 
@@ -67,7 +63,8 @@ def run(arguments: Namespace) -> int:
         if callback.method != "POST":
             hint = f"OSS posts its callbacks, and this is {callback.method}"
             raise MalformedCallbackError("method_not_allowed", hint)
-        upload = guard.verify(callback.environ())
+        with waiting("Verifying"):  # a newer key of OSS is fetched
+            upload = guard.verify(callback.environ())
     except CallbackError as error:
         found = {"verified": False, "reason": error.reason, "hint": error.hint}
     key_url, key = _key(callback, keys)
@@ -98,7 +95,7 @@ def _input(file: str) -> bytes:
     return data
 
 
-def _key(callback: CapturedCallback, keys: PublicKeyStore) -> tuple[str, RSAPublicKey | None]:
+def _key(callback: CapturedCallback, keys: PublicKeyStore) -> tuple[str, Any]:
     """Give the URL that the callback names, and its key if it is believed and can be had."""
     try:
         text = callback.headers.get("x-oss-pub-key-url", "")
@@ -110,7 +107,7 @@ def _key(callback: CapturedCallback, keys: PublicKeyStore) -> tuple[str, RSAPubl
         return url, None
 
 
-def _explained(callback: CapturedCallback, key: RSAPublicKey) -> str:
+def _explained(callback: CapturedCallback, key: Any) -> str:
     digest = signed_digest(key, callback.headers.get("authorization", ""))
     if digest is None:
         return "it is no signature of this key at all, or was changed on its way"
@@ -119,7 +116,7 @@ def _explained(callback: CapturedCallback, key: RSAPublicKey) -> str:
     return f"{said}, which fits if {fits}" if fits else f"{said}: the path, the query or the body was changed"
 
 
-def _computed(callback: CapturedCallback, urls: list[str], key_url: str, key: RSAPublicKey | None) -> dict[str, Any]:
+def _computed(callback: CapturedCallback, urls: list[str], key_url: str, key: Any) -> dict[str, Any]:
     text = string_to_sign(callback.target, callback.body)
     found: dict[str, Any] = {
         "target": callback.target.decode("utf-8", "replace"),
@@ -129,8 +126,7 @@ def _computed(callback: CapturedCallback, urls: list[str], key_url: str, key: RS
         "key": {"url": key_url},
     }
     if key is not None:
-        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        found["key"] |= {"bits": key.key_size, "sha256": hashlib.sha256(der).hexdigest()}
+        found["key"] |= {"bits": key.key_size, "sha256": fingerprint(key)}
     given = callback.headers.get("content-md5")
     if given:
         found["body"]["content_md5_fits"] = given == base64.b64encode(md5(callback.body)).decode()

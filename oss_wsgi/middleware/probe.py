@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..diagnosis import missing_authorization, server_name, wrong_signature
+from ..diagnosis import missing_authorization, server_name, wrong_path, wrong_signature
 from ..exceptions import CallbackError
 from ..probe import PROBE_MEMBER, ProbeGate
 from ..received import authorization, body, header, raw_target, request_target
@@ -21,35 +21,40 @@ log = logging.getLogger(__name__)
 
 
 class Probe:
-    """Middleware around the callback's guard: a probe hears whether header, path and body survived the way here.
+    """Middleware around everything: a probe hears whether header, path and body survived the way here.
 
     It is told digests, the name of the server in front and the cure, as the log tells them of a refused callback. Who
     lacks the secret, comes late or comes twice is no probe, and gets what ``app`` answers to a stranger.
+
+    :param path: PATH_INFO of the callback, which a probe should have.
     """
 
-    def __init__(self, app: WSGIApplication, gate: ProbeGate) -> None:
+    def __init__(self, app: WSGIApplication, gate: ProbeGate, path: str) -> None:
         self._app = app
         self._gate = gate
+        self._path = path
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         proof = header(environ, "HTTP_X_OSS_WSGI_PROBE")
         if not proof or not self._gate.takes(proof):
             return self._app(environ, start_response)
         log.info("a probe of oss-wsgi doctor came in")
-        return json_response(environ, start_response, 200, {PROBE_MEMBER: _arrived(environ)})
+        return json_response(environ, start_response, 200, {PROBE_MEMBER: _arrived(environ, self._path)})
 
 
-def _arrived(environ: WSGIEnvironment) -> dict[str, Any]:
+def _arrived(environ: WSGIEnvironment, path: str) -> dict[str, Any]:
     found = authorization(environ)
+    reaches = header(environ, "PATH_INFO") == path
     arrived: dict[str, Any] = {
         "method": environ["REQUEST_METHOD"],
         "server": server_name(environ),
+        "reaches_callback": reaches,
         "target": request_target(environ).decode("utf-8", "replace"),
         "target_from": raw_target(environ)[0],
         "authorization": _digest(found[1].encode("latin-1", "replace")) if found else None,
         "pub_key_url": _digest(header(environ, "HTTP_X_OSS_PUB_KEY_URL").encode("latin-1", "replace")),
         "content_type": header(environ, "CONTENT_TYPE"),
-        "path_cure": wrong_signature(environ),
+        "path_cure": wrong_signature(environ) if reaches else wrong_path(environ),
     }
     if found is None:
         arrived["cure"] = missing_authorization(environ)

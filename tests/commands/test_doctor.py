@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +100,7 @@ def test_no_bucket_is_found() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        pytest.param({"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": ""}, "no access key", id="none"),
+        pytest.param({"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": ""}, "there is no access key", id="none"),
         pytest.param({"OSS_ACCESS_KEY_ID": "LTAInobody"}, "OSS does not take it: InvalidAccessKeyId", id="unknown"),
         pytest.param({"OSS_ACCESS_KEY_SECRET": "wrong"}, "the secret is not that of this ID", id="a wrong secret"),
         pytest.param({"OSS_ACCESS_KEY_ID": "STS.Nobody"}, "without its token", id="a temporary one without its token"),
@@ -114,6 +117,51 @@ def test_a_temporary_key_is_yellow_and_red_when_it_has_expired(tmp_path: Path) -
     expired = {"security_token": "token", "security_token_expires": time.time() - 1}
     with deployed(tmp_path, oss=expired, settings=token) as deployment:
         assert "SecurityTokenExpired" in only("credentials", deployment.environ)["said"]
+
+
+@contextlib.contextmanager
+def key_service(**members: str) -> Iterator[str]:
+    """Give the URL of a service that hands out one temporary key, as the official library asks it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"Code": "Success", **members}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("minutes", "colour", "said"), [(50, "green", "more minutes"), (-5, "red", "no access key")])
+def test_a_key_that_the_official_library_finds_says_when_it_ends(
+    minutes: int, colour: str, said: str, tmp_path: Path
+) -> None:
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60 * minutes))
+    key = {"AccessKeyId": "STS.Example", "AccessKeySecret": "the-temporary-secret", "SecurityToken": "token"}
+    oss = {"access_key_id": "STS.Example", "access_key_secret": "the-temporary-secret", "security_token": "token"}
+    with deployed(tmp_path, oss=oss, settings={"OSS_SESSION_TOKEN": "token"}) as deployment:
+        with key_service(**key, Expiration=until) as uri:
+            environ = deployment.environ | {
+                "OSS_ACCESS_KEY_ID": "",
+                "OSS_ACCESS_KEY_SECRET": "",
+                "OSS_SESSION_TOKEN": "",
+                "HOME": str(tmp_path),
+                "ALIBABA_CLOUD_CREDENTIALS_URI": uri,
+                "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+            }
+            found = findings(
+                environ, "--only", "credentials", "--only", "v4", "--credentials-library", status=colour == "red"
+            )
+    assert {finding["colour"] for finding in found} == {colour}
+    assert said in found[0]["said"]
 
 
 @pytest.mark.parametrize(("apart", "colour"), [(3600, "red"), (-3600, "red"), (200, "yellow")])

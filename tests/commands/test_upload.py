@@ -127,6 +127,17 @@ def test_nobody_there_is_a_finding_and_a_missing_file_is_misuse(deployment: Depl
     assert "missing.png cannot be read: No such file" in ended.stderr
 
 
+def test_an_endpoint_that_is_no_url_is_a_finding_and_an_odd_file_name_is_none(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"\xff\x1b.txt")
+    odd.write_bytes(b"x")
+    assert "is not a URL" in oss_wsgi("upload", str(odd), "--endpoint", "http://[", status=1).stdout
+    said = oss_wsgi("upload", str(odd), "--endpoint", deployment.signature).stdout
+    assert "\x1b" not in said
+    assert said.startswith("ok ")
+
+
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
 def test_a_terminal_gets_a_bar_and_colours_unless_no_color(
     no_color: str, coloured: bool, deployment: Deployment, cat: str

@@ -190,10 +190,16 @@ def test_neither_secret_nor_ticket_nor_signature_is_printed(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"target": 1, "headers": {}, "body": ""}', "hello", "GET / HTTP/1.1"]
+    "text", ["", "{}", "[]", '{"target": 1, "headers": {}, "body": ""}', "hello", "GET / HTTP/1.1", "{" * 5000]
 )
 def test_what_is_no_captured_callback_is_misuse(text: str) -> None:
     assert "is no captured callback" in oss_wsgi("verify", stdin=text, status=2).stderr
+
+
+def test_a_moment_that_is_none_is_misuse() -> None:
+    assert "is no captured callback" in oss_wsgi("verify", stdin=changed("ii", received=1e999), status=2).stderr
+    deep = '{"target": "/", "headers": {}, "body": ' + "[" * 100_000
+    assert "is no captured callback" in oss_wsgi("verify", stdin=deep, status=2).stderr
 
 
 def test_a_missing_file_is_misuse() -> None:

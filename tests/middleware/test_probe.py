@@ -97,10 +97,11 @@ def test_without_a_ticket_secret_of_the_settings_nobody_can_probe(clock: FrozenC
     assert refused_as_a_stranger(app, probed(app, prove("", clock.now)))
 
 
-def test_only_the_callbacks_own_path_answers_it(clock: FrozenClock) -> None:
+def test_on_another_path_it_hears_that_the_callback_is_not_there(clock: FrozenClock) -> None:
     app = client(clock)
-    for path in ("/", "/oss/callback/", "/oss/health"):
-        assert PROBE_MEMBER not in probed(app, prove(SECRET, clock.now), path)
+    paths = {"/": False, "/oss/callback/": False, "/oss/health": False, "/oss/callback": True}
+    for path, reaches in paths.items():
+        assert probed(app, prove(SECRET, clock.now), path).json[PROBE_MEMBER]["reaches_callback"] == reaches
 
 
 def test_the_log_has_a_line_of_it_without_the_proof(clock: FrozenClock, caplog: pytest.LogCaptureFixture) -> None:
