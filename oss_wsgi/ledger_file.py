@@ -35,9 +35,9 @@ class LedgerFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._connection: sqlite3.Connection | None = None
         self.path = Path(path).absolute()
         self._stem = f"{self.path}-owner-"
-        self._connection: sqlite3.Connection | None = None
         self._owner: Owner | None = None
         self._owners: set[Owner] = set()
         self._lock = threading.Lock()
@@ -58,6 +58,9 @@ class LedgerFile:
         with self._lock:
             self._disconnect()
             self._retire(self._owner)
+
+    def __del__(self) -> None:
+        self._disconnect()  # a connection that nobody closes is warned of from Python 3.13 on
 
     @contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
