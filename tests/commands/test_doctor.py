@@ -206,6 +206,12 @@ def test_cors_rules_that_do_not_let_a_page_upload_are_found(deployment: Deployme
         assert "do not see ETag" in only("cors", other.environ, "yellow")["said"]
 
 
+def test_the_signature_is_judged_without_the_callback(tmp_path: Path) -> None:
+    with deployed(tmp_path, oss={"allow_private_callback": False}) as deployment:
+        assert "takes signatures V4" in only("v4", deployment.environ, "green")["said"]
+        assert "0007-00000008" in only("write", deployment.environ)["said"]
+
+
 def test_a_signature_v1_is_yellow(tmp_path: Path) -> None:
     with deployed(tmp_path, settings={"OSS_SIGNATURE_VERSION": "v1"}) as deployment:
         assert "OSS_SIGNATURE_VERSION is v1" in only("v4", deployment.environ, "yellow")["said"]

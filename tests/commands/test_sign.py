@@ -44,12 +44,14 @@ def test_html_is_a_form_whose_fields_arrive_as_they_are(deployment: Deployment) 
     assert posted(html.unescape(url), fields, "a.txt") == {"Status": "Ok", "user": None}
 
 
-@pytest.mark.parametrize("name", ["a.txt", "it's; a \"mess\", @really.txt", "$(touch pwned).txt"])
+@pytest.mark.parametrize("name", ["a.txt", "it's; a \"mess\", @really.txt", "$(touch pwned).txt", "@a.txt"])
 def test_curl_is_a_line_that_a_shell_runs_as_it_is(name: str, deployment: Deployment, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     (tmp_path / name).write_bytes(b"hello")
-    line = oss_wsgi("sign", name, "--content-type", "text/plain", "--size", "5", "--curl", **deployment.environ).stdout
+    # The object's name is the file's: curl would take one that begins with @ for a file to read.
+    environ = deployment.environ | {"OSS_UPLOAD_NAMES": "original", "OSS_UPLOAD_DIR": ""}
+    line = oss_wsgi("sign", name, "--content-type", "text/plain", "--size", "5", "--curl", **environ).stdout
     run = subprocess.run(["sh", "-c", line.replace("curl ", "curl -sS ", 1)], capture_output=True, cwd=tmp_path)
     assert json.loads(run.stdout) == {"Status": "Ok", "user": None}, run.stderr
     assert not (tmp_path / "pwned").exists()
