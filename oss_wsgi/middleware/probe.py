@@ -26,6 +26,9 @@ class Probe:
     It is told digests, the name of the server in front and the cure, as the log tells them of a refused callback. Who
     lacks the secret, comes late or comes twice is no probe, and gets what ``app`` answers to a stranger.
 
+    Each process remembers for itself what came: who overheard a probe, and asks another process within the window,
+    learns the server's name and what he sent himself.
+
     :param path: PATH_INFO of the callback, which a probe should have.
     """
 
