@@ -107,6 +107,7 @@ def turns_while_locked(kind: str) -> int:
                 channel.total_outbufs_len += 1
                 server.trigger.pull_trigger()
                 turns = 0
+                enough.clear()
                 enough.wait(20 if kind == STOCK else 0.5)
                 channel.total_outbufs_len -= 1
 
