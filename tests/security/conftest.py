@@ -9,7 +9,7 @@ import pytest
 from oss_wsgi.local.keys import CallbackKey
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _one_key() -> pytest.MonkeyPatch:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CallbackKey, "generate", cache(CallbackKey.generate))
