@@ -21,6 +21,8 @@ from typing import BinaryIO
 from .process_lock import hold, locked
 
 OWNER = ".owner"
+# In a process's folder: what was replaced or deleted, from where `keep` takes nothing.
+ASIDE = ".aside"
 CHUNK_SIZE = 1024 * 1024
 
 
@@ -35,7 +37,7 @@ class ContentFolder:
         # One process starts at a time, so that none takes another's folder, just made and not yet locked, for a dead's.
         with locked(self._incoming / ".starting"):
             self._tidy(place_of)
-            self.own.mkdir()
+            (self.own / ASIDE).mkdir(parents=True)
             self._owner = hold(self.own / OWNER)
 
     def create(self, name: str) -> BinaryIO:
@@ -85,11 +87,12 @@ class ContentFolder:
     def set_aside(self, place: str, name: str) -> None:
         for path in self._candidates(place, name):
             with suppress(FileNotFoundError):
-                path.rename(self.own / name)
+                path.rename(self.own / ASIDE / name)
                 return
 
     def discard(self, name: str) -> None:
         (self.own / name).unlink(missing_ok=True)
+        (self.own / ASIDE / name).unlink(missing_ok=True)
 
     def copy(self, source: BinaryIO, target: BinaryIO, size: int) -> None:
         """Appends `size` bytes without their coming through this process where the system can do that."""
@@ -112,6 +115,7 @@ class ContentFolder:
         with suppress(OSError):
             os.close(self._owner)
             (self.own / OWNER).unlink()
+            (self.own / ASIDE).rmdir()
             self.own.rmdir()
 
     def _candidates(self, place: str, name: str) -> Iterator[Path]:
@@ -121,6 +125,7 @@ class ContentFolder:
             for folder in self._incoming.iterdir():
                 if not folder.name.startswith("."):
                     yield folder / name
+                    yield folder / ASIDE / name
         yield self._directory / place / name
 
     def _tidy(self, place_of: Callable[[str], str | None]) -> None:
@@ -130,7 +135,7 @@ class ContentFolder:
             with locked(folder / OWNER, wait=False) as dead:
                 if not dead:
                     continue
-                for path in folder.iterdir():
+                for path in list(folder.rglob("*")):
                     place = None if path.name == OWNER else place_of(path.name)
                     if place:
                         (self._directory / place).mkdir(exist_ok=True)

@@ -89,7 +89,7 @@ def left(storage: IndexedStorage, directory: Path) -> list[str]:
     own = (".index.", ".owner", ".starting")
     found = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(own)]
     assert {path.name for path in found} >= known
-    return [path.name for path in found if path.name not in known or path.parent.parent.name == ".incoming"]
+    return [path.name for path in found if path.name not in known or ".incoming" in path.parts]
 
 
 def main(folder: Path, running: bool) -> None:

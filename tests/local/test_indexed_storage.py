@@ -184,6 +184,25 @@ def test_what_is_replaced_while_it_is_opened_is_opened_anew(bucket, monkeypatch)
     assert content(bucket, "a") == b"new"
 
 
+def test_what_is_replaced_before_it_came_to_its_place_leaves_no_file(open_storage, directory, monkeypatch):
+    storage = open_storage()
+    storage.create_bucket("b", now=NOW)
+    bucket, keep, late = storage.bucket("b"), storage.contents.keep, []
+
+    def keep_late(place, name):
+        late.append((place, name))
+        if len(late) == 1:  # the thread that stores this one is held up, while another replaces it
+            put(bucket, "a", b"new")
+            return
+        for each in late:
+            keep(*each)
+
+    monkeypatch.setattr(storage.contents, "keep", keep_late)
+    put(bucket, "a", b"old")
+    assert [path.name for path in (directory / "b").iterdir()] == [bucket.get("a").file]
+    assert content(bucket, "a") == b"new"
+
+
 def test_an_upload_that_is_aborted_while_it_is_completed_makes_no_object(bucket, directory, monkeypatch):
     upload = bucket.begin("a", "text/plain", {}, now=NOW)
     with bucket.incoming() as incoming:
