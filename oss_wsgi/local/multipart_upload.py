@@ -10,12 +10,13 @@ from .copy_object import open_source
 from .encoding_type import EncodingType
 from .errors import OSSError, invalid_argument
 from .get_object import CHUNK_SIZE
+from .image_info import ImageInfo, read_image_info
 from .list_objects import iso_time
 from .object_headers import check_key, content_type, forbids_overwrite, object_headers
 from .receive_body import receive_body
 from .request import Request
 from .small_body import read_small_body
-from .stored_object import MultipartUpload, Part
+from .stored_object import MultipartUpload, Part, StoredObject
 from .upload_callback import call_back, read_callback
 from .whole_number import whole_number
 from .xml_document import malformed_xml, read_xml, xml_answer
@@ -69,11 +70,20 @@ def complete(request: Request) -> Answer:
     now = request.service.clock()
     stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
     if callback:
-        return call_back(request, callback, stored, None, "CompleteMultipartUpload")
+        return call_back(request, callback, stored, _image_info(request, stored), "CompleteMultipartUpload")
     location = f"{request.url}/{request.bucket}/{encoding(request.key)}"
     members = [("Location", location), ("Bucket", request.bucket), ("Key", encoding(request.key))]
     nodes = [*encoding.nodes, *members, ("ETag", f'"{stored.etag}"')]
     return xml_answer("CompleteMultipartUploadResult", nodes, stored.checksum_headers)
+
+
+def _image_info(request: Request, stored: StoredObject) -> ImageInfo | None:
+    """Of what was completed, unless another upload has replaced it by now."""
+    found = request.storage.open(stored.key)
+    if found is None:
+        return None
+    with found[1]:
+        return read_image_info(found[1]) if found[0].file == stored.file else None
 
 
 def abort(request: Request) -> Answer:

@@ -34,6 +34,16 @@ def test_the_application_hears_of_a_put_and_its_answer_is_relayed(put, recorder)
     assert said.endswith("%3D%3D&u=%C3%A9")
 
 
+def test_of_a_picture_made_of_parts_the_size_is_told(oss, recorder):
+    ask = SignedClient(oss)
+    upload = ask("POST", "examplebucket", "uploads", key="a").xml.findtext("UploadId")
+    ask("PUT", "examplebucket", f"partNumber=1&uploadId={upload}", png(3, 2), key="a")
+    template = "size=${size}&w=${imageInfo.width}&format=${imageInfo.format}&md5=${contentMd5}"
+    headers = {"x-oss-complete-all": "yes", "x-oss-callback": callback_field(callbackBody=template)}
+    ask("POST", "examplebucket", f"uploadId={upload}", key="a", headers=headers)
+    assert recorder.body_received.decode() == f"size={len(png(3, 2))}&w=3&format=png&md5="
+
+
 def test_a_signed_url_may_carry_it(put, recorder):
     assert put(f"callback={quote(callback_field(callbackBody='size=${size}'))}").json == {"Status": "Ok"}
     assert recorder.body_received == b"size=6"
