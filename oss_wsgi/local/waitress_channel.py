@@ -28,6 +28,12 @@ def channel_class(spool: Spool) -> type[Any]:
         def parser_class(adjustments: Any) -> Any:
             return Parser(adjustments, spool)
 
+        def handle_close(self) -> None:
+            super().handle_close()
+            # Of a client that hung up before its body was whole.
+            if self.request is not None:
+                self.request.close()
+
     return Channel
 
 

@@ -182,6 +182,21 @@ def test_a_body_that_nobody_took_is_removed(oss, server):
     assert spooled(oss) == []
 
 
+def test_a_client_that_hangs_up_halfway_leaves_no_file(oss, server):
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        head = b"PUT /examplebucket/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4000000\r\n\r\n"
+        connection.sendall(head + bytes(2_000_000))
+        wait_until(lambda: spooled(oss))
+    wait_until(lambda: not spooled(oss))
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_the_headers_of_oss_are_spelled_as_oss_does(oss, server):
     response, _ = put(oss, server, "a", b"hi oss")
     names = [name for name, _ in response.getheaders()]
