@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SERVER = Path(__file__).parent.parent / "server.py"
+FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
 
 
 def clean_environ(**extra: str) -> dict[str, str]:
@@ -45,17 +46,23 @@ class RunningServer:
 def running_server(
     *arguments: str, python: str = sys.executable, server: Path = SERVER, cwd: Path | None = None, **environ: str
 ) -> Iterator[RunningServer]:
+    """Run server.py as ``serving`` does, with this process's environment and ``environ``."""
+    with serving([python, str(server), *FREE_PORTS, *arguments], clean_environ(**environ), cwd) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def serving(command: list[str], environ: dict[str, str], cwd: Path | None = None) -> Iterator[RunningServer]:
     """Start it, wait until it says its address, end it by SIGTERM and expect exit status 0."""
-    command = [python, str(server), "--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0", *arguments]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=clean_environ(**environ), cwd=cwd
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=cwd
     )
     assert process.stdout is not None
     lines: list[str] = []
     url = None
     while url is None:
         line = process.stdout.readline()
-        assert line, f"server.py ended: {''.join(lines)}"
+        assert line, f"the server ended: {''.join(lines)}"
         lines.append(line)
         match = re.search(r"(?:Open|Serving) (http://\S+?)/[ ;]", line)
         url = match.group(1) if match else None

@@ -1,0 +1,110 @@
+"""The examples for systemd, nginx and Apache, each checked by the program that reads it."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from .absent import skip_or_fail
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+APACHE_MODULES = Path("/usr/lib/apache2/modules")
+MODULES = ("mpm_event", "authz_core", "alias", "ssl", "socache_shmcb", "proxy", "proxy_http", "headers", "reqtimeout")
+
+
+def program(name: str) -> str:
+    """Give the path of a program, which may be one for administrators."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    return found or skip_or_fail(name)
+
+
+def checked(*command: str) -> str:
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> dict[str, str]:
+    """Make a certificate and its key, and say for which files of the examples they stand."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "app.example.com")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, SHA256())
+    )
+    (tmp_path / "certificate.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return {
+        "/etc/ssl/certs/app.example.com.pem": str(tmp_path / "certificate.pem"),
+        "/etc/ssl/private/app.example.com.key": str(tmp_path / "key.pem"),
+    }
+
+
+def example(name: str, instead: dict[str, str]) -> str:
+    text = (EXAMPLES / name).read_text(encoding="utf-8")
+    for old, new in instead.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_nginx_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
+    nginx = program("nginx")
+    # Its test opens what it would listen on: no port of this machine's own server.
+    addresses = ("[::]:80", "[::]:443", "80", "443")
+    sockets = {f"listen {address}": f"listen unix:{tmp_path}/{number}" for number, address in enumerate(addresses)}
+    site = example("nginx-site.conf", {**certificate, **sockets})
+    temporary = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    main = f"pid {tmp_path}/nginx.pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off;\n{temporary}{site}}}\n"
+    (tmp_path / "nginx.conf").write_text(main)
+    said = checked(nginx, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"))
+    assert "[warn]" not in said
+
+
+def test_apache_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
+    apache = program("apache2")
+    if not APACHE_MODULES.is_dir():
+        skip_or_fail(str(APACHE_MODULES))
+    loaded = "".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so\n" for name in MODULES)
+    main = f"ServerRoot {tmp_path}\nServerName localhost\nDefaultRuntimeDir {tmp_path}\nPidFile {tmp_path}/pid\n"
+    main += f"ErrorLog {tmp_path}/error.log\nListen 127.0.0.1:80\nListen 127.0.0.1:443\n"
+    (tmp_path / "apache.conf").write_text(loaded + main + example("apache-site.conf", certificate))
+    said = checked(apache, "-t", "-f", str(tmp_path / "apache.conf"))
+    assert said.strip() == "Syntax OK"
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    analyze = program("systemd-analyze")
+    # It looks for the program that the unit starts.
+    instead = {"/usr/local/bin/oss-wsgi": "/bin/true"}
+    unit = tmp_path / "oss-wsgi.service"
+    unit.write_text(example("oss-wsgi.service", instead))
+    said = checked(analyze, "verify", "--man=no", "--recursive-errors=no", str(unit))
+    assert str(unit.name) not in said
+
+
+def test_the_unit_gives_only_options_that_there_are(tmp_path: Path) -> None:
+    from oss_wsgi.__main__ import parser
+
+    (line,) = [row for row in example("oss-wsgi.service", {}).splitlines() if row.startswith("ExecStart=")]
+    arguments = parser().parse_args(line.split()[1:])
+    assert arguments.command == "serve"
+    assert arguments.OSS_LEDGER == "${STATE_DIRECTORY}/ledger.sqlite3"
