@@ -35,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # whatever a terminal's encoding lacks is no traceback
             stream.reconfigure(errors="backslashreplace")
-    arguments = parser().parse_args(argv)
+    try:
+        arguments = parser().parse_args(argv)
+    except BrokenPipeError:  # of `--help | head`, before Python 3.12
+        close_broken_pipe()
+        return 1
     arguments.program = f"{PROGRAM} {arguments.command}"
     arguments.environ = dict(os.environ)
     try:
