@@ -127,10 +127,11 @@ def body(environ: WSGIEnvironment, limit: int) -> bytes:
     stream = environ["wsgi.input"]
     if text in ("", "-1") or (chunked and text == "0"):
         # HTTP/2 needs neither a length nor chunks, and a server that knows where such a body ends says so.
-        data = _read(stream, limit + 1) if environ.get("wsgi.input_terminated") else b""
+        ends = environ.get("wsgi.input_terminated")
+        data = _read(stream, limit + 1) if ends else b""
         if len(data) > limit:
             raise BodyTooLargeError("body_too_large", f"the body, of no announced length, is over {limit} bytes")
-        if not data and not (chunked and environ.get("wsgi.input_terminated")):
+        if not data and not (chunked and ends):
             raise LengthRequiredError("length_required", "the request has no Content-Length")
         return data
     if not (text.isascii() and text.isdigit()):

@@ -10,7 +10,7 @@ from .credentials import CredentialsProvider, StaticCredentialsProvider
 from .exceptions import ConfirmationUnavailableError, CredentialsError, NotConfirmedError, SettingsError
 from .media_type import essence
 from .settings import Settings
-from .upload import Upload
+from .upload import Upload, plain_etag
 
 OSS_CALLBACK_TIMEOUT = 5.0
 
@@ -160,13 +160,9 @@ def _compared(upload: Upload, held: Any) -> list[tuple[str, Any, Any]]:
     if upload.size is not None:
         pairs.append(("size", upload.size, held.content_length))
     if upload.etag is not None:
-        pairs.append(("etag", _etag(upload.etag), _etag(held.etag or "")))
+        pairs.append(("etag", plain_etag(upload.etag), plain_etag(held.etag or "")))
     if upload.crc64 is not None:
         pairs.append(("crc64", str(upload.crc64), held.hash_crc64))
     if upload.mime_type is not None:
         pairs.append(("type", essence(upload.mime_type), essence(held.content_type or "")))
     return pairs
-
-
-def _etag(text: str) -> str:
-    return text.strip('"').upper()

@@ -84,11 +84,12 @@ class Upload:
         is_json = content_type.partition(";")[0].strip().lower() == "application/json" or body.lstrip()[:1] == b"{"
         members = _json_members(body) if is_json else _form_members(body)
         image = members.get("imageInfo")
+        etag = _text(members, "etag")
         picture = {**image, **members} if isinstance(image, dict) else members
         return cls(
             bucket=_text(members, "bucket"),
             object=_text(members, "object") or _text(members, "filename"),
-            etag=_etag(_text(members, "etag")),
+            etag=None if etag is None else plain_etag(etag),
             size=_number(members, "size"),
             mime_type=_text(members, "mimeType"),
             image_width=_either(_number, picture, "width", "imageInfo.width"),
@@ -102,6 +103,11 @@ class Upload:
             target=target,
             body=body,
         )
+
+
+def plain_etag(text: str) -> str:
+    """Write an ETag in its one form: in another it would be another upload to a ledger."""
+    return text.strip('"').upper()
 
 
 def _json_members(body: bytes) -> dict[str, Any]:
@@ -162,11 +168,6 @@ def _either(
 ) -> _Read | None:
     found = read(members, name)
     return read(members, other) if found is None else found
-
-
-def _etag(text: str | None) -> str | None:
-    """Write an ETag in its one form: in another it would be another upload to a ledger."""
-    return None if text is None else text.strip('"').upper()
 
 
 def _number(members: Mapping[str, Any], name: str) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 import multipart
 
+from .announced import content_length, content_md5, invalid_digest
 from .errors import OSSError, invalid_argument, malformed_post
 from .field_names import field_name
 
@@ -49,7 +49,8 @@ class Form:
     def __init__(self, environ: Mapping[str, Any], *, exact_names: bool = False) -> None:
         boundary = _boundary(environ)
         stream, length = _body(environ)
-        self._content_md5 = _content_md5(environ)
+        # The header covers the whole body, not the file (P§2.1).
+        self._content_md5 = content_md5(environ.get("HTTP_CONTENT_MD5", ""))
         self._whole = hashlib.md5(usedforsecurity=False) if self._content_md5 else None
         self._exact_names = exact_names
         self._events = self._parse(stream, length, boundary)
@@ -67,7 +68,7 @@ class Form:
                 message = "POST requires exactly one file upload per request."
                 raise OSSError(400, "IncorrectNumberOfFilesInPOSTRequest", message, "0006-00000107")
         if self._whole and not hmac.compare_digest(self._whole.digest(), self._content_md5):
-            raise _invalid_digest()
+            raise invalid_digest()
 
     def _parse(self, stream: Readable, length: int, boundary: str) -> Iterator[Any]:
         """The parser's events: a segment, the pieces of its content, None at its end."""
@@ -119,14 +120,11 @@ class Form:
 
 
 def _body(environ: Mapping[str, Any]) -> tuple[Readable, int]:
-    length = environ.get("CONTENT_LENGTH", "")
-    if not length:
-        raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
-    if not (length.isascii() and length.isdigit()) or len(length) > 18:
-        raise invalid_argument("The Content-Length is not valid.", name="Content-Length", value=length)
-    if int(length) > MAX_BODY_SIZE:
-        raise invalid_argument("Post body size must be less than 5G.", name="Content-Length", value=length)
-    return environ["wsgi.input"], int(length)
+    text = environ.get("CONTENT_LENGTH", "")
+    length = content_length(text)
+    if length > MAX_BODY_SIZE:
+        raise invalid_argument("Post body size must be less than 5G.", name="Content-Length", value=text)
+    return environ["wsgi.input"], length
 
 
 def _boundary(environ: Mapping[str, Any]) -> str:
@@ -136,22 +134,6 @@ def _boundary(environ: Mapping[str, Any]) -> str:
         message = "Bucket POST must be of the enclosure-type multipart/form-data."
         raise OSSError(400, "RequestIsNotMultiPartContent", message)
     return boundary
-
-
-def _content_md5(environ: Mapping[str, Any]) -> bytes:
-    """The header covers the whole body, not the file (P§2.1)."""
-    header = environ.get("HTTP_CONTENT_MD5", "")
-    try:
-        digest = base64.b64decode(header, validate=True)
-    except ValueError:
-        raise _invalid_digest() from None
-    if header and len(digest) != 16:
-        raise _invalid_digest()
-    return digest
-
-
-def _invalid_digest() -> OSSError:
-    return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
 
 
 def _field_too_long() -> OSSError:

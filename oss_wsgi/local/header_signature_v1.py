@@ -8,8 +8,8 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from .canonical_v1 import sign, string_to_sign
-from .errors import OSSError, access_denied, invalid_argument
-from .signature_check import SKEW, Account, check_access_key, compare
+from .errors import access_denied, invalid_argument
+from .signature_check import SKEW, Account, check_access_key, compare, too_skewed
 from .signed_request import SignedRequest
 
 
@@ -37,13 +37,4 @@ def _check_date(date: str, now: float) -> None:
     except (ValueError, TypeError, IndexError, OverflowError):
         raise access_denied("OSS authentication requires a valid Date.") from None
     if abs(now - signed_at) > SKEW:
-        message = "The difference between the request time and the current time is too large."
-        raise OSSError(
-            403,
-            "RequestTimeTooSkewed",
-            message,
-            "0002-00000504",
-            MaxAllowedSkewMilliseconds=str(SKEW * 1000),
-            RequestTime=time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(signed_at)),
-            ServerTime=time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(now)),
-        )
+        raise too_skewed(*(time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(each)) for each in (signed_at, now)))

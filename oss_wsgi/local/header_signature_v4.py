@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from .canonical_v4 import DATE, UNSIGNED_PAYLOAD, Credential, canonical_request, check_v4, signed_at
-from .errors import OSSError, invalid_argument
-from .signature_check import SKEW, Account, check_access_key
+from .errors import invalid_argument
+from .signature_check import SKEW, Account, check_access_key, too_skewed
 from .signed_request import SignedRequest
 
 
@@ -41,13 +41,4 @@ def _members(authorization: str) -> dict[str, str]:
 
 def _check_skew(date: str, moment: int, now: float) -> None:
     if abs(now - moment) > SKEW:
-        message = "The difference between the request time and the current time is too large."
-        raise OSSError(
-            403,
-            "RequestTimeTooSkewed",
-            message,
-            "0002-00000504",
-            MaxAllowedSkewMilliseconds=str(SKEW * 1000),
-            RequestTime=date,
-            ServerTime=time.strftime(DATE, time.gmtime(now)),
-        )
+        raise too_skewed(date, time.strftime(DATE, time.gmtime(now)))

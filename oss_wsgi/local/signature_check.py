@@ -31,6 +31,20 @@ class Account:
     expires: float | None = None
 
 
+def too_skewed(request_time: str, server_time: str) -> OSSError:
+    """The refusal of a request signed more than SKEW seconds from now; both times as its scheme writes them."""
+    message = "The difference between the request time and the current time is too large."
+    return OSSError(
+        403,
+        "RequestTimeTooSkewed",
+        message,
+        "0002-00000504",
+        MaxAllowedSkewMilliseconds=str(SKEW * 1000),
+        RequestTime=request_time,
+        ServerTime=server_time,
+    )
+
+
 def check_signature(fields: Mapping[str, str], account: Account, region: str, now: float) -> None:
     """Raises OSSError unless `fields` carry a signature of `account` over their `policy`."""
     version = fields.get("x-oss-signature-version")

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from .announced import invalid_digest
 from .errors import OSSError
 
 
@@ -24,5 +25,5 @@ def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
         raise OSSError(400, "IncompleteBody", message)
     digest = environ.get("HTTP_CONTENT_MD5", "").strip()
     if digest and digest != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
-        raise OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
+        raise invalid_digest()
     return body

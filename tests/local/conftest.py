@@ -1,10 +1,12 @@
 """A local OSS at a fixed moment, a client for it, and an application that it calls back."""
 
+import time
+
 import pytest
 from webtest import TestApp
 from webtest.lint import middleware as lint
 
-from oss_wsgi.local import CORSRule, LocalOSS
+from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 
 from .form_client import NOW
 
@@ -82,3 +84,17 @@ def oss(make_oss):
 @pytest.fixture
 def app(oss):
     return TestApp(oss)
+
+
+@pytest.fixture
+def local(make_oss):
+    """One that goes by the true time, as a client on a socket does."""
+    return make_oss(clock=time.time, transport=None)
+
+
+@pytest.fixture
+def server(local):
+    server = LocalOSSServer(local)
+    server.start()
+    yield server
+    server.stop()

@@ -3,12 +3,9 @@
 import base64
 import hashlib
 import json
-import time
 import warnings
 
 import pytest
-
-from oss_wsgi.local import LocalOSSServer
 
 with warnings.catch_warnings():
     # Its comments have backslashes that newer Pythons warn of.
@@ -21,19 +18,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:datetime.datetime.utc:DeprecationWarning"),
 ]
-
-
-@pytest.fixture
-def local(make_oss):
-    return make_oss(clock=time.time, transport=None)
-
-
-@pytest.fixture
-def server(local):
-    server = LocalOSSServer(local)
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["Auth", "AuthV4"])

@@ -5,31 +5,15 @@ import hashlib
 import http.client
 import json
 import threading
-import time
 from contextlib import closing
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
-from oss_wsgi.local import LocalOSSServer
-
 oss = pytest.importorskip("alibabacloud_oss_v2")
 
 BUCKET = "examplebucket"
 MEBIBYTE = 1024 * 1024
-
-
-@pytest.fixture
-def local(make_oss):
-    return make_oss(clock=time.time, transport=None)
-
-
-@pytest.fixture
-def server(local):
-    server = LocalOSSServer(local)
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["v4", "v1"])
