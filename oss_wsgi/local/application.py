@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .address import Address, host_name, locate
+from .address import Address, Names, host_name
 from .answer import Answer, Headers
 from .bucket_rules import BucketRules
 from .callback_http import HTTPTransport
@@ -222,12 +222,14 @@ class LocalOSS:
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
             return self._cors(environ).preflight(environ)
-        address = self._locate(environ)
-        if address == Address(PUBLIC_KEY_PATH, "") and method in ("GET", "HEAD"):
-            return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
-        if method in ("GET", "HEAD") and asks_for_page(environ, address):
-            return index_page(self.storage.buckets())
-        address, signed = signed_address(environ, address, self._account, self.region, now)
+        names = self._names()
+        readings = names.readings(environ)
+        if method in ("GET", "HEAD") and not names.bucket_of_host(environ):
+            if Address(PUBLIC_KEY_PATH, "") in readings:
+                return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
+            if asks_for_page(environ, readings[0]):
+                return index_page(self.storage.buckets())
+        address, signed = signed_address(environ, readings, self._account, self.region, now)
         request = Request(
             environ=environ,
             address=address,
@@ -240,8 +242,8 @@ class LocalOSS:
         )
         return find_operation(request).handle(request)
 
-    def _locate(self, environ: WSGIEnvironment) -> Address:
-        return locate(environ, self._is_bucket, urlsplit(self.url).hostname or "", self._cnames)
+    def _names(self) -> Names:
+        return Names(self.bucket, self._is_bucket, urlsplit(self.url).hostname or "", self._cnames)
 
     def _is_bucket(self, name: str) -> bool:
         try:
@@ -251,7 +253,7 @@ class LocalOSS:
 
     def _cors(self, environ: WSGIEnvironment) -> CORS:
         try:
-            bucket = self._locate(environ).bucket
+            bucket = self._names().readings(environ)[0].bucket
         except OSSError:
             bucket = None
         return self._rules.cors(bucket or "")

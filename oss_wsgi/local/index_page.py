@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from .address import Address
+from .address import SERVICE, Address
 from .answer import Answer, xml_text
 from .storage import Bucket, StoredObject
 
@@ -57,11 +57,9 @@ _HEADERS = [
 
 
 def asks_for_page(environ: Mapping[str, Any], address: Address) -> bool:
-    """Tell a person who opens the root in a browser from a program that lists buckets, and from a page's script."""
-    return (
-        address == Address(None, "")
-        and "text/html" in environ.get("HTTP_ACCEPT", "").lower()
-        and not any(environ.get(name) for name in ("HTTP_AUTHORIZATION", "HTTP_ORIGIN", "QUERY_STRING"))
+    """Tell a person who opens the root from a program that lists buckets, and from a page's script."""
+    return address == SERVICE and not any(
+        environ.get(name) for name in ("HTTP_AUTHORIZATION", "HTTP_ORIGIN", "QUERY_STRING")
     )
 
 

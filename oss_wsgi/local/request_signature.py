@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from .address import Address, named_twice
+from .address import Address
 from .errors import OSSError, invalid_argument
 from .header_signature_v1 import check_header_v1
 from .header_signature_v4 import check_header_v4
@@ -20,19 +21,23 @@ _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
 
 
 def signed_address(
-    environ: Mapping[str, Any], address: Address, account: Account, region: str, now: float
+    environ: Mapping[str, Any], readings: Sequence[Address], account: Account, region: str, now: float
 ) -> tuple[Address, bool]:
-    """The address, and whether the request is signed; of two readings of an address the signature chooses."""
+    """What the request means of all that it may mean, and whether it is signed: the signature chooses, else the first.
+
+    Each reading is another resource, so that a signature fits one of them at most.
+    """
+    first, *others = readings
     try:
-        return address, check_request_signature(environ, address, account, region, now)
+        return first, check_request_signature(environ, first, account, region, now)
     except OSSError as error:
-        other = named_twice(address)
-        if other is None or error.code != "SignatureDoesNotMatch":
+        if error.code != "SignatureDoesNotMatch":
             raise
-        try:
-            return other, check_request_signature(environ, other, account, region, now)
-        except OSSError:
-            raise error from None
+        for other in others:
+            with suppress(OSSError):
+                if check_request_signature(environ, other, account, region, now):
+                    return other, True
+        raise
 
 
 def check_request_signature(
@@ -56,9 +61,9 @@ def check_request_signature(
 
 
 def _is_form(request: SignedRequest) -> bool:
-    """A form is signed in its fields; its header and its URL are not looked at (P§2.1)."""
+    """A form is signed in its fields; its header and its URL are not looked at (P§2.1), whatever its type is."""
     is_multipart = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-    return is_multipart and request.method == "POST" and not request.address.key
+    return request.method == "POST" and not request.address.key and (is_multipart or not request.query)
 
 
 def _check_header(request: SignedRequest, account: Account, region: str, now: float) -> None:

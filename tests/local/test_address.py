@@ -1,12 +1,18 @@
 import pytest
 
-from oss_wsgi.local.address import Address, locate, named_twice
+from oss_wsgi.local.address import SERVICE, Address, Names
 from oss_wsgi.local.errors import OSSError
 
+BUCKETS = {"examplebucket", "second", "localhost", "127"}
 
-def find(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cnames=None):
-    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": host, "SERVER_NAME": "server"}
-    return locate(environ, {"examplebucket", "localhost", "127"}.__contains__, service_host, cnames or {})
+
+def readings(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cnames=None, **more):
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": host, "SERVER_NAME": "server", **more}
+    return Names("examplebucket", BUCKETS.__contains__, service_host, cnames or {}).readings(environ)
+
+
+def find(*arguments, **options):
+    return readings(*arguments, **options)[0]
 
 
 @pytest.mark.parametrize(
@@ -20,10 +26,12 @@ def find(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cn
         pytest.param("/examplebucket", "127.0.0.1", ("examplebucket", ""), id="path, bucket only"),
         pytest.param("/examplebucket/", "127.0.0.1", ("examplebucket", ""), id="path, bucket and slash"),
         pytest.param("/examplebucket//a", "127.0.0.1", ("examplebucket", "/a"), id="path, two slashes"),
-        pytest.param("/other/a", "127.0.0.1", ("other", "a"), id="path, another bucket"),
+        pytest.param("/second/a", "127.0.0.1", ("second", "a"), id="path, another bucket"),
         pytest.param("/", "127.0.0.1", (None, ""), id="path, the service"),
         pytest.param("", "127.0.0.1", (None, ""), id="path, nothing"),
+        pytest.param("/", "oss.example", (None, ""), id="any host, the service"),
         pytest.param("/a/b", "examplebucket.localhost:8081", ("examplebucket", "a/b"), id="host"),
+        pytest.param("/a/b", "second.example", ("second", "a/b"), id="host, below any name"),
         pytest.param("/", "ExampleBucket.oss-cn-hangzhou.aliyuncs.com", ("examplebucket", ""), id="host, in any case"),
         pytest.param(
             "/examplebucket/a",
@@ -31,15 +39,21 @@ def find(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cn
             ("examplebucket", "examplebucket/a"),
             id="host, key as bucket",
         ),
-        pytest.param("/a", "other.oss-cn-hangzhou.aliyuncs.com", ("other", "a"), id="host, another bucket"),
+        pytest.param("/a", "other.oss-cn-hangzhou.aliyuncs.com", ("other", "a"), id="host, none below an endpoint"),
+        pytest.param("/a", "other.localhost:8081", ("other", "a"), id="host, no bucket below localhost"),
         pytest.param("/", "oss-cn-hangzhou.aliyuncs.com", (None, ""), id="endpoint, the service"),
-        pytest.param("/other/a", "oss-cn-hangzhou.aliyuncs.com", ("other", "a"), id="endpoint, path"),
+        pytest.param("/second/a", "oss-cn-hangzhou.aliyuncs.com", ("second", "a"), id="endpoint, path"),
         pytest.param("/", ".oss-cn-hangzhou.aliyuncs.com", (None, ""), id="endpoint as ali-oss names it"),
-        pytest.param("/other/a", "localhost:8081", ("other", "a"), id="path, a bare name that a bucket has too"),
-        pytest.param("/other/a", "127.0.0.1:8081", ("other", "a"), id="path, an IPv4 that begins like a bucket"),
+        pytest.param("/second/a", "localhost:8081", ("second", "a"), id="path, a bare name that a bucket has too"),
+        pytest.param("/second/a", "127.0.0.1:8081", ("second", "a"), id="path, an IPv4 that begins like a bucket"),
+        pytest.param("/other/a", "127.0.0.1", ("examplebucket", "other/a"), id="default, IPv4"),
+        pytest.param("/other/a", "localhost", ("examplebucket", "other/a"), id="default, bare name"),
+        pytest.param("/a", "oss-cn-hangzhou.aliyuncs.com", ("examplebucket", "a"), id="default, endpoint"),
+        pytest.param("/a", "img.example.com", ("examplebucket", "a"), id="default, a name that nobody knows"),
+        pytest.param("//a", "127.0.0.1", ("examplebucket", "/a"), id="default, two slashes"),
     ],
 )
-def test_the_bucket_comes_from_the_host_or_the_path(path, host, address):
+def test_the_bucket_comes_from_the_host_or_the_path_or_is_the_default(path, host, address):
     assert find(path, host) == Address(*address)
 
 
@@ -48,9 +62,25 @@ def test_a_form_may_name_the_bucket_in_the_path_as_well(path):
     assert find(path, "examplebucket.localhost", "POST") == Address("examplebucket", "")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "oss-cn-hangzhou.aliyuncs.com", "img.example.com"])
+def test_a_form_to_the_root_of_no_bucket_is_for_the_default_one_but_what_its_path_names_is_meant(host):
+    assert find("/", host, "POST") == Address("examplebucket", "")
+    assert find("/second/", host, "POST") == Address("second", "")
+    assert find("/other", host, "POST") == Address("other", "")
+    assert find("/", "other.localhost", "POST") == Address("other", "")
+
+
+@pytest.mark.parametrize("path", ["/", "/a", "/examplebucket", "/other"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+def test_a_preflight_is_for_the_bucket_of_the_request_after_it(method, path):
+    asked = find(path, method="OPTIONS", HTTP_ACCESS_CONTROL_REQUEST_METHOD=method)
+    assert asked == find(path, method=method)
+
+
 def test_the_name_in_our_own_url_is_no_bucket():
-    assert find("/other/a", "oss.example:8081", service_host="oss.example") == Address("other", "a")
-    assert find("/a", "examplebucket.example", service_host="examplebucket.example") == Address("a", "")
+    assert find("/second/a", "oss.example:8081", service_host="oss.example") == Address("second", "a")
+    assert find("/a", "second.example", service_host="second.example") == Address("examplebucket", "a")
+    assert find("/a", "other.oss.example", service_host="oss.example") == Address("other", "a")
 
 
 def test_the_path_is_utf8():
@@ -65,16 +95,34 @@ def test_another_encoding_is_refused(path):
 
 @pytest.mark.parametrize("host", ["img.example.com", "IMG.example.com:8081", "localhost:8081", "[::1]:8081"])
 def test_a_host_that_is_bound_to_a_bucket_means_it(host):
-    cnames = {"img.example.com": "examplebucket", "localhost": "examplebucket", "::1": "examplebucket"}
-    assert find("/other/a", host, cnames=cnames) == Address("examplebucket", "other/a")
-    assert find("/examplebucket/a", host, cnames=cnames) == Address("examplebucket", "examplebucket/a")
-    assert find("/examplebucket", host, "POST", cnames=cnames) == Address("examplebucket", "")
+    cnames = {"img.example.com": "second", "localhost": "second", "::1": "second"}
+    assert find("/other/a", host, cnames=cnames) == Address("second", "other/a")
+    assert find("/second/a", host, cnames=cnames) == Address("second", "second/a")
+    assert find("/second", host, "POST", cnames=cnames) == Address("second", "")
 
 
 @pytest.mark.parametrize(
-    ("key", "other"),
-    [("b/a/c", "a/c"), ("b/", ""), ("b", ""), ("b//a", "/a"), ("bb/a", None), ("a/b", None), ("", None)],
+    ("path", "host", "others"),
+    [
+        ("/second/a", "127.0.0.1", [("examplebucket", "second/a")]),
+        ("/new/a", "127.0.0.1", [("new", "a")]),
+        ("/new", "oss.example", [("new", ""), ("oss", "new")]),
+        ("/a/b", "new.oss.example", [("a", "b"), ("new", "a/b")]),
+        ("/second/a", "second.localhost", [("examplebucket", "second/a"), ("second", "a")]),
+        ("/", "127.0.0.1", [("examplebucket", "")]),
+        ("/", "oss.example", [("examplebucket", ""), ("oss", "")]),
+        ("/", "second.example", [("examplebucket", ""), (None, "")]),
+        ("//a", "127.0.0.1", []),
+    ],
 )
-def test_a_bucket_may_be_named_twice(key, other):
-    assert named_twice(Address("b", key)) == (None if other is None else Address("b", other))
-    assert named_twice(Address(None, key)) is None
+def test_a_signature_may_mean_another_reading(path, host, others):
+    assert readings(path, host)[1:] == [Address(*other) for other in others]
+
+
+def test_a_reading_is_never_there_twice():
+    for host in ("127.0.0.1", "examplebucket.localhost", "img.example.com"):
+        for path in ("/", "/examplebucket", "/examplebucket/a", "/a"):
+            for method in ("GET", "POST", "PUT"):
+                found = readings(path, host, method)
+                assert len(found) == len(set(found))
+                assert (SERVICE in found) == (path == "/")

@@ -8,6 +8,7 @@ from webtest import TestApp
 from oss_wsgi.local import LocalOSS
 
 from .form_client import BOUNDARY, NOW, form, policy, post, sign_v1
+from .signed_client import SignedClient
 
 
 def code(response):
@@ -42,13 +43,40 @@ def test_the_public_key_is_served_outside_of_the_bucket(app, oss):
     app.get("/callback_pub_key.pem", headers={"Host": "examplebucket.localhost"}, status=404)
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/nobucket/a"), ("POST", "/nobucket"), ("POST", "/nobucket/"), ("PUT", "/nobucket/a")]
-)
-def test_another_bucket_does_not_exist(app, method, path):
-    response = app.request(path, method=method, status=404)
+@pytest.mark.parametrize("path", ["/nobucket", "/nobucket/"])
+def test_a_form_to_another_bucket_finds_none(app, path):
+    response = app.post(path, status=404)
     assert code(response) == (404, "NoSuchBucket", "0015-00000101")
     assert response.xml.findtext("BucketName") == "nobucket"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_signed_request_to_another_bucket_finds_none(oss, method):
+    response = SignedClient(oss)(method, "nobucket", key="a", status=404)
+    assert code(response) == (404, "NoSuchBucket", "0015-00000101")
+    assert response.xml.findtext("BucketName") == "nobucket"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8081", "img.example.com", "oss-cn-hangzhou.aliyuncs.com"])
+def test_where_neither_path_nor_host_names_a_bucket_the_first_is_meant(app, oss, host):
+    oss.create_bucket("second-bucket")
+    named = {"Host": host}
+    post(app, form({"key": "dir/a", **sign_v1(oss, policy())}), path="/", headers=named, status=204)
+    assert app.get("/dir/a", headers=named).body == b"hi oss"
+    assert code(app.get("/dir/b", headers=named, status=404))[1] == "NoSuchKey"
+    assert code(app.get("/second-bucket/dir/a", headers=named, status=404))[1] == "NoSuchKey"
+
+
+@pytest.mark.parametrize("host", ["other.oss-cn-hangzhou.aliyuncs.com", "other.localhost"])
+def test_a_stranger_who_names_another_bucket_below_an_endpoint_finds_none(app, host):
+    assert code(app.get("/a", headers={"Host": host}, status=404))[1] == "NoSuchBucket"
+
+
+def test_a_form_of_another_type_is_refused_for_its_type_whatever_its_authorization_says(app):
+    for authorization in ("junk", "OSS a:b", "OSS4-HMAC-SHA256 Credential=a"):
+        for path in ("/", "/examplebucket"):
+            response = app.post(path, "a=b", headers={"Authorization": authorization}, status=400)
+            assert code(response)[1] == "RequestIsNotMultiPartContent"
 
 
 def test_a_bucket_that_only_the_host_names_does_not_exist_either(app):
@@ -56,7 +84,7 @@ def test_a_bucket_that_only_the_host_names_does_not_exist_either(app):
     assert response.xml.findtext("BucketName") == "other"
 
 
-@pytest.mark.parametrize("path", ["/", "/examplebucket", "/examplebucket/"])
+@pytest.mark.parametrize("path", ["/?prefix=", "/examplebucket", "/examplebucket/"])
 def test_nothing_is_listed_for_strangers(app, path):
     assert code(app.get(path, status=403)) == (403, "AccessDenied", "0003-00000001")
 
@@ -67,7 +95,7 @@ def test_nothing_is_listed_for_strangers(app, path):
         ("PATCH", "/examplebucket/a", "Object"),
         ("PATCH", "/examplebucket", "Bucket"),
         ("POST", "/examplebucket/a", "Object"),
-        ("POST", "/", "Service"),
+        ("PATCH", "/", "Bucket"),
     ],
 )
 def test_other_methods_are_not_allowed(app, method, path, kind):
@@ -178,5 +206,5 @@ def test_no_bytes_of_a_stranger_are_an_internal_error(oss):
 
 def test_the_clock_is_the_one_that_was_given(make_oss):
     ticks = iter([NOW, NOW, NOW + 0.25])
-    response = TestApp(make_oss(clock=lambda: next(ticks))).get("/", status=403)
+    response = TestApp(make_oss(clock=lambda: next(ticks))).get("/?prefix=", status=403)
     assert response.headers["x-oss-server-time"] == "250"

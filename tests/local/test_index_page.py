@@ -80,14 +80,25 @@ def test_of_many_the_newest_are_shown_and_all_counted(app, upload, monkeypatch):
 @pytest.mark.parametrize(
     "headers",
     [
-        pytest.param({"Accept": "*/*"}, id="curl"),
-        pytest.param({"Accept": ""}, id="an SDK"),
         pytest.param({**BROWSER, "Origin": "http://page.example"}, id="the script of a page"),
         pytest.param({**BROWSER, "Host": "examplebucket.localhost"}, id="the root of a bucket"),
     ],
 )
 def test_programs_get_no_page(app, headers):
     assert app.get("/", headers=headers, status=403).content_type == "application/xml"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Accept": "*/*"}, id="curl"),
+        pytest.param({}, id="nothing said"),
+        pytest.param({"Host": "oss.local:8081"}, id="another name of this machine"),
+    ],
+)
+def test_whoever_opens_the_root_gets_it(app, headers):
+    assert app.get("/", headers=headers).content_type == "text/html"
+    assert app.head("/", headers=headers).content_type == "text/html"
 
 
 def test_a_signed_request_gets_no_page(app):

@@ -1,6 +1,6 @@
 import pytest
 
-from oss_wsgi.local.address import Address
+from oss_wsgi.local.address import SERVICE, Address
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.request_signature import check_request_signature, signed_address
 
@@ -74,17 +74,46 @@ def test_of_a_form_neither_header_nor_url_is_looked_at():
     assert refusal(form).code == "InvalidArgument"
 
 
+@pytest.mark.parametrize("query", ["", "uploads"])
+def test_a_form_of_another_type_is_refused_for_its_type_alone_but_a_query_asks_for_something_else(query):
+    form = {"REQUEST_METHOD": "POST", "QUERY_STRING": query, "HTTP_AUTHORIZATION": "Basic eA==", "CONTENT_TYPE": "a/b"}
+    if query:
+        with pytest.raises(OSSError, match="begins with neither"):
+            check_request_signature(form, Address("bucket", ""), ACCOUNT, REGION, NOW)
+    else:
+        assert check_request_signature(form, Address("bucket", ""), ACCOUNT, REGION, NOW) is False
+
+
+READINGS = [
+    Address("bucket", f"bucket/{ADDRESS.key}"),
+    ADDRESS,
+    Address("default", f"bucket/{ADDRESS.key}"),
+    SERVICE,
+]
+
+
 @pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
-def test_of_a_bucket_in_host_and_path_the_signature_tells_what_is_meant(version, expires):
-    twice = Address("bucket", f"bucket/{ADDRESS.key}")
-    for address in (ADDRESS, twice):
+def test_of_all_that_an_address_may_mean_the_signature_tells_what_is_meant(version, expires):
+    for address in READINGS:
         environ = sign(version, address=address, expires=expires)
-        assert signed_address(environ, twice, ACCOUNT, REGION, NOW) == (address, True)
+        assert signed_address(environ, READINGS, ACCOUNT, REGION, NOW) == (address, True)
+
+
+@pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
+def test_where_it_fits_none_the_first_is_shown(version, expires):
+    environ = sign(version, address=Address("bucket", "b"), expires=expires)
     with pytest.raises(OSSError) as raised:
-        signed_address(sign(version, address=Address("bucket", "b"), expires=expires), twice, ACCOUNT, REGION, NOW)
+        signed_address(environ, READINGS, ACCOUNT, REGION, NOW)
+    assert raised.value.code == "SignatureDoesNotMatch"
     assert "bucket/bucket/" in str(raised.value.members)
 
 
-def test_a_stranger_means_what_the_host_says():
-    twice = Address("bucket", "bucket/a")
-    assert signed_address({"REQUEST_METHOD": "GET"}, twice, ACCOUNT, REGION, NOW) == (twice, False)
+def test_a_signature_that_fits_none_makes_no_form_of_another_reading():
+    environ = {**sign("v4", "POST", address=Address("bucket", "b")), "CONTENT_TYPE": "multipart/form-data; boundary=b"}
+    with pytest.raises(OSSError, match="SignatureDoesNotMatch"):
+        signed_address(environ, [Address("bucket", "a"), Address("a", "")], ACCOUNT, REGION, NOW)
+
+
+def test_a_stranger_means_the_first():
+    for first in READINGS:
+        assert signed_address({"REQUEST_METHOD": "GET"}, [first, *READINGS], ACCOUNT, REGION, NOW) == (first, False)

@@ -19,6 +19,7 @@ STYLES = {
     "address, path": ("127.0.0.1", {"sldEnable": True}, False),
     "address, cname": ("127.0.0.1", {"cname": True}, False),
     "cname": ("localhost", {"cname": True}, True),
+    "cname of nobody": ("localhost", {"cname": True}, False),
     "path": ("localhost", {"sldEnable": True}, False),
 }
 BUCKETS = ["list", "make", "info", "acl", "location", "cors", "nocors", "drop"]
@@ -110,9 +111,13 @@ def test_objects(run, recorder, style, v4):
     ("style", "v4"),
     [
         pytest.param("cname", True, id="cname, V4"),
+        pytest.param("cname of nobody", True, id="cname of nobody, V4"),
+        pytest.param("address", True, id="address, V4"),
+        pytest.param("address, cname", True, id="address, cname, V4"),
         pytest.param("path", True, id="path, V4"),
         # signatureUrl refuses an IP address.
         pytest.param("cname", False, id="cname, V1"),
+        pytest.param("cname of nobody", False, id="cname of nobody, V1"),
         pytest.param("path", False, id="path, V1"),
     ],
 )

@@ -16,7 +16,10 @@ STYLES = {
     "address, cname": ("127.0.0.1", {"is_cname": True}),
     "localhost": ("localhost", {}),
     "path": ("localhost", {"is_path_style": True}),
+    "host": ("oss.example", {}),
 }
+# Both names are bound to no bucket: they mean the first.
+DEFAULT = {"cname": ("img.example", {"is_cname": True}), "deeper": ("oss.img.example", {"is_cname": True})}
 AUTHS = {"V4": oss2.AuthV4, "V1": oss2.Auth}
 
 
@@ -37,7 +40,7 @@ def sessions():
 @pytest.fixture
 def make(serve, version, sessions):
     def make(style="address", name=None, *, secret=None, token=None, **options):
-        host, addressing = STYLES[style]
+        host, addressing = {**STYLES, **DEFAULT}[style]
         server = serve(**options)
         oss = server.oss
         auth = AUTHS[version](oss.access_key_id, secret or oss.access_key_secret)
@@ -94,7 +97,7 @@ def test_cors_rules(make, style):
     assert refusal(bucket.get_bucket_cors) == (404, "NoSuchCORSConfiguration")
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", [*STYLES, *DEFAULT])
 def test_signed_urls(make, style):
     bucket = make(style)
     url = bucket.sign_url("PUT", KEY, 60, headers={"Content-Type": "text/plain"}, slash_safe=True)
@@ -105,6 +108,17 @@ def test_signed_urls(make, style):
     assert requests.get(url).text == "hello"
     assert requests.get(url.replace("x-mine", "x-yours")).status_code == 403
     assert requests.delete(url).status_code == 403
+
+
+@pytest.mark.parametrize("style", DEFAULT)
+def test_a_name_that_nobody_knows_means_the_first_bucket(make, style):
+    bucket = make(style)
+    bucket.put_object(KEY, b"hello")
+    assert bucket.get_object(KEY).read() == b"hello"
+    assert [found.key for found in bucket.list_objects_v2().object_list] == [KEY]
+    assert bucket.batch_delete_objects([KEY, "b"]).deleted_keys == [KEY, "b"]
+    assert bucket.get_bucket_info().name == "examplebucket"
+    assert [found.name for found in bucket.service.list_buckets().buckets] == ["examplebucket"]
 
 
 def test_a_url_ends_with_its_time(make):

@@ -12,7 +12,10 @@ STYLES = {
     # It tests for an address first, and then uses the path whatever it was told.
     "address": ("127.0.0.1", {}, {}),
     "path": ("localhost", {"use_path_style": True}, {}),
+    "host": ("oss.example", {}, {}),
     "cname": ("localhost", {"use_cname": True}, {"localhost": "examplebucket"}),
+    "cname of nobody": ("localhost", {"use_cname": True}, {}),
+    "cname of nobody, dotted": ("img.example", {"use_cname": True}, {}),
 }
 
 
@@ -57,7 +60,7 @@ def minutes(number):
     return {"expires": datetime.timedelta(minutes=number)}
 
 
-@pytest.mark.parametrize("style", ["address", "path"])
+@pytest.mark.parametrize("style", ["address", "path", "host"])
 def test_buckets(make, style):
     client = make(style)
     configuration = sdk.CreateBucketConfiguration(storage_class="IA")
@@ -94,6 +97,11 @@ def test_cors_rules(make, style):
     client.delete_bucket_cors(sdk.DeleteBucketCorsRequest("examplebucket"))
     request = sdk.GetBucketCorsRequest("examplebucket")
     assert refusal(client.get_bucket_cors, request) == (404, "NoSuchCORSConfiguration")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_all_buckets_are_listed(make, style):
+    assert [bucket.name for bucket in make(style).list_buckets(sdk.ListBucketsRequest()).buckets] == ["examplebucket"]
 
 
 @pytest.mark.parametrize("style", STYLES)
