@@ -168,17 +168,14 @@ class DirectUpload:
         self._known_keys = {base64.b64encode(url.encode()).decode() for url in known}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if "HTTP_X_OSS_PUB_KEY_URL" in environ:
+        if "HTTP_X_OSS_PUB_KEY_URL" in environ and not header(environ, "PATH_INFO").endswith(self._callback[1]):
             self._say_if_led_astray(environ)
         return self._app(environ, start_response)
 
     def _say_if_led_astray(self, environ: WSGIEnvironment) -> None:
         """Log why a callback that was sent to our path will go to the application instead."""
-        callback = self._callback[1]
-        if header(environ, "PATH_INFO").endswith(callback):
-            return
         target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
-        if target.endswith(callback.encode("latin-1")):
+        if target.endswith(self._callback[1].encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
     def answers_at_once(self, method: str, path: str, headers: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .exceptions import LedgerUnavailableError, TicketUsedError
 
@@ -17,8 +17,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 4.0
 
 
-@dataclass(frozen=True)
-class UploadIdentity:
+class UploadIdentity(NamedTuple):
     """What makes two callbacks reports of one upload.
 
     ``ticket`` is the ticket's ID, ``expires`` the Unix seconds after which the ticket is refused, so that
@@ -31,8 +30,7 @@ class UploadIdentity:
     expires: int
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What the application answered: status line (``200 OK``), Content-Type and body."""
 
     status: str
@@ -118,7 +116,9 @@ class MemoryLedger:
         """
         with self._changed:
             self._leave_expired()
-            known = self._changed.wait_for(lambda: self._answer_or_claim(identity), self._patience)
+            known = self._answer_or_claim(identity)
+            if known is None:
+                known = self._changed.wait_for(lambda: self._answer_or_claim(identity), self._patience)
         if known is None:
             raise busy(self._patience)
         if isinstance(known, Answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 # RFC 9110 section 8.3.1, with the characters and lengths of RFC 6838 section 4.2, but no `$`: in a policy it marks
@@ -11,6 +12,7 @@ _PARAMETER = rf"[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|\"[ !#%-\[\]-~]*\")"
 _MEDIA_TYPE = re.compile(rf"({_NAME}/{_NAME})(?:{_PARAMETER})*")
 
 
+@functools.lru_cache(maxsize=256)  # the same few types come again and again
 def essence(text: str) -> str | None:
     """Give ``type/subtype`` in lower case, or None if the text is no media type."""
     match = _MEDIA_TYPE.fullmatch(text)
@@ -35,6 +37,7 @@ _RUNS = frozenset(
 )
 
 
+@functools.lru_cache(maxsize=256)
 def runs_in_browsers(text: str) -> bool:
     """Tell whether a browser that opens such a file would run scripts in it: HTML, SVG, XML and their like."""
     name = essence(text) or "unknown/unknown"

@@ -17,19 +17,23 @@ log = logging.getLogger(__name__)
 
 
 def exactly(endpoints: Mapping[str, WSGIApplication], events: Events | None = None) -> WSGIApplication:
-    """Give an application that serves the endpoints' own paths, and 404 for all else; ``events`` hear of each."""
+    """Give an application that serves the endpoints' own paths, and 404 for all else; ``events`` hear of each.
+
+    It stands behind a Dispatcher, whose copy of the environ it moves on.
+    """
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        facts = facts_of(environ)
-        facts.events = events
+        if events is not None:
+            facts_of(environ).events = events
         endpoint = endpoints.get(path)
         if endpoint is None:
             return not_found(log, environ, start_response)
-        moved = {**environ, "SCRIPT_NAME": environ["SCRIPT_NAME"] + path, "PATH_INFO": ""}
+        environ["SCRIPT_NAME"] += path
+        environ["PATH_INFO"] = ""
         if events is None or not events.times:
-            return endpoint(moved, start_response)
-        return _timed(endpoint, path, events, moved, start_response)
+            return endpoint(environ, start_response)
+        return _timed(endpoint, path, events, environ, start_response)
 
     return application
 

@@ -7,7 +7,6 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 _BASE64 = frozenset({"policy", "callback"})
-_EMPTY = '""'
 
 
 @dataclass(frozen=True)
@@ -26,23 +25,25 @@ class PresignedPost:
     def json(self) -> bytes:
         """Give ``payload`` as JSON: its long texts, which are Base64, are not searched for what needs an escape."""
         fields = self.fields
-        written = {
-            name: f'"{value}"' if name in _BASE64 else quoted(value) for name, value in fields.items()
-        }
-        members = [f'"{name}": {text}' for name, text in written.items()]
-        url, key = quoted(self.url), quoted(self.access_key_id)
+        members = [f'"{name}": {quoted(value)}' for name, value in fields.items() if name not in _BASE64]
+        url, policy, callback = quoted(self.url), fields["policy"], fields.get("callback")
+        # The order of `fields`, in which policy and callback come after the key.
+        members.insert(1, f'"policy": "{policy}"')
+        if callback is not None:
+            members.insert(2, f'"callback": "{callback}"')
+        signature = fields.get("x-oss-signature")
         text = (
             f'{{"method": "POST", "url": {url}, "fields": {{{", ".join(members)}}}, "headers": {{}}, '
-            f'"expire": {self.expire}, "accessid": {key}, "host": {url}, "policy": {written["policy"]}, '
-            f'"signature": {written.get("Signature") or written["x-oss-signature"]}, '
-            f'"callback": {written.get("callback", _EMPTY)}, "dir": {quoted(self.dir)}'
+            f'"expire": {self.expire}, "accessid": {quoted(self.access_key_id)}, "host": {url}, "policy": "{policy}", '
+            f'"signature": {quoted(signature or fields["Signature"])}, "callback": "{callback or ""}", '
+            f'"dir": {quoted(self.dir)}'
         )
-        if "x-oss-signature" in fields:
-            version = written["x-oss-signature-version"]
+        if signature is not None:
+            version = fields["x-oss-signature-version"]
             text += (
-                f', "x_oss_signature_version": {version}, "version": {version}, '
-                f'"x_oss_credential": {written["x-oss-credential"]}, "x_oss_date": {written["x-oss-date"]}, '
-                f'"security_token": {written.get("x-oss-security-token", _EMPTY)}'
+                f', "x_oss_signature_version": "{version}", "version": "{version}", '
+                f'"x_oss_credential": {quoted(fields["x-oss-credential"])}, "x_oss_date": "{fields["x-oss-date"]}", '
+                f'"security_token": {quoted(fields.get("x-oss-security-token", ""))}'
             )
         return f"{text}}}".encode()
 

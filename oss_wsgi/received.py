@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -42,10 +41,9 @@ def authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) 
     Not usable are blanks, and what a server's configuration failed to expand: ``(null)``, ``$1``, ``%{...}``.
     The keys of ``trusted_keys`` come last.
     """
-    for key in itertools.chain(AUTHORIZATION_KEYS, trusted_keys):
-        value = environ.get(key)
-        if isinstance(value, str) and is_usable(value):
-            return key, value.strip(_BLANKS)
+    for key in (*AUTHORIZATION_KEYS, *trusted_keys):
+        if key in environ and is_usable(header(environ, key)):
+            return key, header(environ, key).strip(_BLANKS)
     return None
 
 
@@ -61,21 +59,23 @@ def request_target(environ: WSGIEnvironment) -> bytes:
     The first of ``RAW_URI``, ``REQUEST_URI``, ``asgi.scope`` and ``RAW_PATH_INFO`` counts, for PATH_INFO is decoded,
     and merged or cut by many servers; without any of them the target is rebuilt from SCRIPT_NAME and PATH_INFO.
     """
-    key, raw = raw_target(environ)
-    target = _without_authority(raw)
+    key, target = raw_target(environ)
+    if not target.startswith(b"/"):
+        target = _without_authority(target)
     if key is None:
         target = quote_from_bytes(target, safe="/!$&'()*+,:;=@~").encode()
-    query = _bytes(header(environ, "QUERY_STRING"))
+    query = header(environ, "QUERY_STRING")
     if query and b"?" not in target:
-        target += b"?" + query
+        target += b"?" + _bytes(query)
     return target.partition(b"#")[0]
 
 
 def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
     """Give the environ key that holds the target as it was sent, and its bytes; without any, None and the path."""
     for key in ("RAW_URI", "REQUEST_URI"):
-        if header(environ, key):
-            return key, _bytes(header(environ, key))
+        text = header(environ, key)
+        if text:
+            return key, _bytes(text)
     scope = environ.get("asgi.scope")
     if isinstance(scope, dict) and isinstance(scope.get("raw_path"), bytes) and scope["raw_path"]:
         query = scope.get("query_string") or b""
@@ -112,7 +112,7 @@ def _utf_8(text: str) -> bytes:
 
 def _without_authority(target: bytes) -> bytes:
     """Cut ``scheme://authority`` off a target in absolute form (RFC 9112 section 3.2.2)."""
-    match = None if target.startswith(b"/") else _AUTHORITY.match(target)
+    match = _AUTHORITY.match(target)
     rest = target[match.end() :] if match else target
     return rest if rest.startswith(b"/") else b"/" + rest
 
@@ -155,6 +155,8 @@ def _read(stream: object, size: int) -> bytes:
             raise MalformedCallbackError("body_truncated", hint) from error
         if not piece:
             break
+        if len(piece) == size:
+            return bytes(piece)
         data += piece
     return bytes(data)
 

@@ -43,16 +43,14 @@ SECURITY_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
 )
 _JSON_HEADERS = (("Content-Type", "application/json"), *SECURITY_HEADERS)
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 def json_bytes(
     environ: WSGIEnvironment, start_response: StartResponse, status: int, body: bytes, headers: Headers | None = None
 ) -> Iterable[bytes]:
     """Answer with JSON that is encoded already; a HEAD request gets the headers alone."""
-    start_response(
-        f"{status} {HTTPStatus(status).phrase}",
-        [*_JSON_HEADERS, ("Content-Length", str(len(body))), *(headers or ())],
-    )
+    start_response(_STATUS_LINES[status], [*_JSON_HEADERS, ("Content-Length", str(len(body))), *(headers or ())])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from .callback import VARIABLES
 from .exceptions import MalformedCallbackError
+from .ticket import TICKET_MEMBER
+from .urlencoded import decoded as urldecoded
 from .urlencoded import pairs as urlencoded_pairs
 
 if TYPE_CHECKING:
     from .ticket import Ticket
-
-_Read = TypeVar("_Read")
 
 #: Where the guard puts a verified upload, for whoever stands behind it.
 UPLOAD_KEY = "oss_wsgi.upload"
@@ -22,6 +24,14 @@ UPLOAD_KEY = "oss_wsgi.upload"
 _MAX_NUMBER = 2**64 - 1  # crc64 goes so far
 _MAX_MEMBERS = 1000
 _MAX_DIGITS = len(str(_MAX_NUMBER))
+_ESCAPED = ("filename", "mimeType", TICKET_MEMBER)  # all else is OSS's: digits, and names that need no escape
+_OWN_BODY = re.compile(
+    "&".join(
+        f"{name}=(?P<{name}>{'[^&]*' if name in _ESCAPED else '[0-9A-Za-z.-]*'})"
+        for name in (*VARIABLES, TICKET_MEMBER)
+    )
+)
+_TEXTS = ("bucket", "object", "filename", "etag", "mimeType", "format", "imageInfo.format", "reqId", "operation")
 
 
 @dataclass(frozen=True)
@@ -66,13 +76,9 @@ class Upload:
 
     def believe(self, ticket: Ticket) -> None:
         """Take over what our own ticket says, while nobody else has seen this report yet."""
-        for name, value in (
-            ("user", ticket.user),
-            ("data", ticket.data),
-            ("ticket_id", ticket.id),
-            ("ticket_until", ticket.accepted_until),
-        ):
-            object.__setattr__(self, name, value)
+        vars(self).update(
+            user=ticket.user, data=ticket.data, ticket_id=ticket.id, ticket_until=ticket.accepted_until
+        )
 
     @classmethod
     def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:
@@ -81,28 +87,34 @@ class Upload:
         Content-Type is not signed, so a body that begins with ``{`` is JSON whatever it says.
         Raises MalformedCallbackError, also for a member that comes twice.
         """
-        is_json = content_type.partition(";")[0].strip().lower() == "application/json" or body.lstrip()[:1] == b"{"
+        is_json = body.lstrip()[:1] == b"{" or content_type.partition(";")[0].strip().lower() == "application/json"
         members = _json_members(body) if is_json else _form_members(body)
+        text = members.get
         image = members.get("imageInfo")
-        etag = _text(members, "etag")
         picture = {**image, **members} if isinstance(image, dict) else members
-        return cls(
-            bucket=_text(members, "bucket"),
-            object=_text(members, "object") or _text(members, "filename"),
-            etag=None if etag is None else plain_etag(etag),
+        if is_json:
+            _check_texts(picture)
+        upload = object.__new__(cls)
+        # As `cls(...)` would, but that is a call for each attribute of a frozen dataclass.
+        vars(upload).update(
+            bucket=text("bucket") or None,
+            object=text("object") or text("filename") or None,
+            etag=plain_etag(text("etag") or "") or None,
             size=_number(members, "size"),
-            mime_type=_text(members, "mimeType"),
-            image_width=_either(_number, picture, "width", "imageInfo.width"),
-            image_height=_either(_number, picture, "height", "imageInfo.height"),
-            image_format=_either(_text, picture, "format", "imageInfo.format"),
+            mime_type=text("mimeType") or None,
+            image_width=_number(picture, "width", "imageInfo.width"),
+            image_height=_number(picture, "height", "imageInfo.height"),
+            image_format=picture.get("format") or picture.get("imageInfo.format") or None,
             crc64=_number(members, "crc64"),
-            request_id=_text(members, "reqId"),
-            operation=_text(members, "operation"),
-            custom={name[2:]: value for name, value in members.items() if name.startswith("x:")},
+            request_id=text("reqId") or None,
+            operation=text("operation") or None,
+            custom=_custom(members),
             members=members,
             target=target,
             body=body,
+            data={},
         )
+        return upload
 
 
 def plain_etag(text: str) -> str:
@@ -128,18 +140,23 @@ def _json_members(body: bytes) -> dict[str, Any]:
 def _form_members(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode()
+        own = _OWN_BODY.fullmatch(text)
+        if own is not None:
+            # What the lines below would give, for a body that our own forms ask for.
+            members = own.groupdict()
+            for name in _ESCAPED:
+                members[name] = urldecoded(members[name])
+            return members
         pairs = urlencoded_pairs(text, _MAX_MEMBERS)
     except ValueError:
         raise MalformedCallbackError("body_malformed", "the body is not a form in UTF-8, percent-encoded") from None
     return _once(pairs)
 
 
-def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise MalformedCallbackError("member_repeated", "a member of the body comes twice")
-        members[name] = value
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise MalformedCallbackError("member_repeated", "a member of the body comes twice")
     return members
 
 
@@ -154,27 +171,27 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _text(members: Mapping[str, Any], name: str) -> str | None:
+def _custom(members: Mapping[str, Any]) -> dict[str, Any]:
+    if "x:" not in "".join(members):  # as in most reports
+        return {}
+    return {name[2:]: value for name, value in members.items() if name.startswith("x:")}
+
+
+def _check_texts(members: Mapping[str, Any]) -> None:
+    """Refuse what JSON can say and a form cannot: a text that is none."""
+    for name in _TEXTS:
+        if not isinstance(members.get(name), str | None):
+            raise MalformedCallbackError("body_malformed", f"{name} is not a text")
+
+
+def _number(members: Mapping[str, Any], name: str, other: str = "") -> int | None:
+    """Read a number, or a text that holds one: templates are often written with quotes around the variable.
+
+    ``other`` is the name that counts where there is nothing under the first.
+    """
     value = members.get(name)
     if value is None or value == "":
-        return None
-    if isinstance(value, str):
-        return value
-    raise MalformedCallbackError("body_malformed", f"{name} is not a text")
-
-
-def _either(
-    read: Callable[[Mapping[str, Any], str], _Read | None], members: Mapping[str, Any], name: str, other: str
-) -> _Read | None:
-    found = read(members, name)
-    return read(members, other) if found is None else found
-
-
-def _number(members: Mapping[str, Any], name: str) -> int | None:
-    """Read a number, or a text that holds one: templates are often written with quotes around the variable."""
-    value = members.get(name)
-    if value is None or value == "":
-        return None
+        return _number(members, other) if other else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
         value = int(value)
     if type(value) is int and 0 <= value <= _MAX_NUMBER:

@@ -17,11 +17,12 @@ def pairs(text: str, limit: int) -> list[tuple[str, str]]:
     for piece in pieces:
         if piece:
             name, _, value = piece.partition("=")
-            found.append((_decoded(name), _decoded(value)))
+            found.append((decoded(name), decoded(value)))
     return found
 
 
-def _decoded(text: str) -> str:
+def decoded(text: str) -> str:
+    """Decode a name or a value; ValueError for what is not UTF-8."""
     if "+" in text:
         text = text.replace("+", " ")
     return unquote_to_bytes(text).decode() if "%" in text else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import functools
 import re
@@ -22,7 +21,8 @@ def string_to_sign(target: bytes, body: bytes) -> bytes:
     Percent-decoding only, ``+`` stays; a query is left as it is; a bare ``?`` counts as no query.
     """
     path, _, query = target.partition(b"?")
-    return unquote_to_bytes(path) + (b"?" + query if query else b"") + b"\n" + body
+    decoded = unquote_to_bytes(path) if b"%" in path else path
+    return decoded + (b"?" + query if query else b"") + b"\n" + body
 
 
 class CallbackVerifier:
@@ -72,10 +72,10 @@ def _decode(text: str, what: str) -> bytes:
     """Decode strict, canonical Base64: what Python skips or ignores would make one signature many texts."""
     if len(text) <= _MAX_TEXT and _BASE64.fullmatch(text):
         try:
-            decoded = base64.b64decode(text, validate=True)
+            decoded = binascii.a2b_base64(text)
         except binascii.Error:
             decoded = b""
-        if base64.b64encode(decoded).decode() == text:
+        if binascii.b2a_base64(decoded, newline=False).decode() == text:
             return decoded
     hint = "is missing" if not text else "is not one Base64 text: was the header sent twice, or joined with another?"
     raise UnverifiedError(f"{what}_{'malformed' if text else 'missing'}", f"{what.replace('_', '-')} {hint}")

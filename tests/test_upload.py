@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oss_wsgi.callback import VARIABLES
 from oss_wsgi.exceptions import MalformedCallbackError
 from oss_wsgi.upload import Upload
 
@@ -318,3 +320,34 @@ def test_no_body_raises_anything_but_a_malformed_callback_error(body: bytes, con
     assert upload.body == body
     assert upload.size is None or 0 <= upload.size <= LARGEST
     assert upload.object is None or upload.object.encode().decode() == upload.object
+
+
+ESCAPED = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(lambda text: quote(text, safe=""))
+PLAIN = st.text("0123456789ABCxyz.-", max_size=6)
+
+
+@given(
+    values=st.fixed_dictionaries(
+        {name: ESCAPED if name in ("filename", "mimeType", "ticket") else PLAIN for name in (*VARIABLES, "ticket")}
+    )
+)
+def test_the_body_that_our_own_forms_ask_for_is_read_as_any_other(values: dict[str, str]) -> None:
+    values |= dict.fromkeys(("size", "height", "width", "crc64"), "7")
+    body = "&".join(f"{name}={values[name]}" for name in (*VARIABLES, "ticket"))
+    read, plainly = Upload.parse(body.encode()), Upload.parse(f"{body}&".encode())
+    assert replace(read, body=b"") == replace(plainly, body=b"")
+    assert list(read.members) == [*VARIABLES, "ticket"]
+
+
+@pytest.mark.parametrize("body", [b"%s&size=8", b"%s&x:a=%%41", b"x:a=1&%s", b"%s+", b"%s%%zz"])
+def test_what_comes_beside_the_members_of_our_own_forms_is_seen(body: bytes) -> None:
+    own = "&".join(f"{name}=7" for name in (*VARIABLES, "ticket")).encode()
+    changed = body % own
+    if b"size=8" in changed:
+        with pytest.raises(MalformedCallbackError) as caught:
+            Upload.parse(changed)
+        assert caught.value.reason == "member_repeated"
+    else:
+        upload = Upload.parse(changed)
+        assert upload.custom == ({"a": "A"} if b"%41" in changed else {"a": "1"} if b"x:a" in changed else {})
+        assert upload.members["ticket"] in ("7", "7 ", "7%zz")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _MAX_ANSWER_BYTES = 1024 * 1024  # P§8.9
+_OK = b'{"Status": "Ok"}'
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,9 @@ class CallbackEndpoint:
         members = self._on_upload(upload) if self._on_upload is not None else None
         if members is not None and not isinstance(members, dict):
             raise TypeError(f"on_upload must return a dict or None, not {type(members).__name__}")
-        body = json.dumps({"Status": "Ok", **(members or {})}, allow_nan=False).encode()
+        if not members:
+            return _OK
+        body = json.dumps({"Status": "Ok", **members}, allow_nan=False).encode()
         if len(body) > _MAX_ANSWER_BYTES:
             raise ValueError("on_upload returned more than 1 MB of JSON, which OSS does not relay")
         return body

@@ -75,8 +75,13 @@ class _Handled:
             close = getattr(answer, "close", None)
             if close is not None:
                 close()
-        content_type = next((value for name, value in self.headers if name.lower() == "content-type"), "")
-        return Answer(self._status, content_type, b"".join(self._pieces))
+        return Answer(self._status, self._content_type(), b"".join(self._pieces))
+
+    def _content_type(self) -> str:
+        for name, value in self.headers:
+            if name.lower() == "content-type":
+                return value
+        return ""
 
     def _start(self, status: str, headers: Headers, exc_info: Any = None) -> Any:
         self._status, self.headers = status, list(headers)

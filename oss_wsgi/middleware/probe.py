@@ -17,6 +17,8 @@ from .callback import MAX_BODY_BYTES
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+PROBE_KEY = "HTTP_X_OSS_WSGI_PROBE"
+
 log = logging.getLogger(__name__)
 
 
@@ -38,8 +40,7 @@ class Probe:
         self._path = path
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        proof = header(environ, "HTTP_X_OSS_WSGI_PROBE")
-        if not proof or not self._gate.takes(proof):
+        if PROBE_KEY not in environ or not self._gate.takes(header(environ, PROBE_KEY)):
             return self._app(environ, start_response)
         log.info("a probe of oss-wsgi doctor came in")
         return json_response(environ, start_response, 200, {PROBE_MEMBER: _arrived(environ, self._path)})
