@@ -1,0 +1,117 @@
+"""Each library uploads with our signatures as they are, and says so in its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..upload_page import PNG, expect, file
+from .site import VERSIONS, Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FilePayload, Page
+
+    from .conftest import Choose
+
+NAME = "pic 图片.png"
+KEY = f"user-dir-prefix/{NAME}"
+PATIENCE = 60_000
+MORE_PATIENCE = 30_000
+
+# What the application answers, as text and as a client shows it that has read it as JSON.
+TEXT, JSON = '{"Status": "Ok"}', '{"Status":"Ok"}'
+# What OSS says in its place when the callback failed.
+XML = '<?xml version="1.0" encoding="UTF-8"?> <Error> <Code>CallbackFailed</Code>'
+
+
+@dataclass(frozen=True)
+class Client:
+    """A page, and what it reports: when all is well, and when the object is stored but the application not told.
+
+    :param preflight: what the browser asks OSS first, if anything.
+    """
+
+    page: str
+    told: str
+    untold: str
+    preflight: tuple[str, ...] = ("OPTIONS",)
+    versions: tuple[str, ...] = VERSIONS
+
+    def __str__(self) -> str:
+        return self.page
+
+
+SIMPLE = ()
+CLIENTS = [
+    Client("sample_v1", f"uploaded {NAME} {TEXT}", f"uploaded, but the callback failed: {XML}", versions=("v1",)),
+    Client("sample_v4", f"ok {JSON}", "SyntaxError", SIMPLE, ("v4",)),
+    Client("fetch", f"200 {TEXT}", f"203 {XML}", SIMPLE),
+    Client("html_form", "load", "load", SIMPLE),
+    Client("jquery", f"success 200 {TEXT}", f"success 203 {XML}", SIMPLE),
+    Client("taro", f"uploadFile:ok 200 {TEXT}", f"uploadFile:ok 203 {XML}"),
+    Client("plupload", f"FileUploaded 200 {TEXT}", f"FileUploaded 203 {XML}"),
+    Client("antd", f"done {JSON}", f"done {XML}", ("OPTIONS x-requested-with",)),
+    Client("element_plus", f"success {JSON}", f"success {XML}"),
+    Client("uppy_xhr", f"upload-success 200 {JSON}", "upload-error @uppy/xhr-upload expects a JSON response"),
+    # The answer is lost on these two, and its status too.
+    Client("uppy_aws_s3", f"upload-success 200 /examplebucket/{KEY}", f"upload-success 200 /examplebucket/{KEY}"),
+    Client("uppy_5_aws_s3", "upload-success 200", "upload-success 200"),
+    Client("filepond", f"processed {TEXT}", f"processed {XML}"),
+    Client("dropzone", f"success 200 {JSON}", f"success 203 {XML}", ("OPTIONS cache-control,x-requested-with",)),
+    Client("ali_oss", f"200 {TEXT} alike", f"203 {XML}", SIMPLE, ("v4",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("client", "version"), [(client, version) for client in CLIENTS for version in client.versions], ids=str
+)
+def test_the_object_is_stored_the_application_is_told_and_the_client_says_so(
+    choose: Choose, site: Site, client: Client, version: str
+) -> None:
+    page = choose(client.page, version, image(NAME))
+    reported(page, client.told)
+    assert site.oss.requests == [*client.preflight, "POST"]
+    assert [(upload.object, upload.size, upload.mime_type) for upload in site.heard] == [(KEY, len(PNG), "image/png")]
+    assert site.stored(KEY) == PNG
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+def test_where_the_callback_fails_few_say_so_though_the_object_is_stored(
+    choose: Choose, site: Site, client: Client
+) -> None:
+    site.oss.fail_next("callback_status", status=500, times=None)
+    page = choose(client.page, client.versions[-1], image(NAME))
+    reported(page, client.untold)
+    assert site.oss.requests == [*client.preflight, "POST"], "what is stored is not sent again"
+    assert site.heard == []
+    assert site.stored(KEY) == PNG
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_frame_of_a_plain_form_shows_what_the_application_answered(
+    choose: Choose, site: Site, version: str
+) -> None:
+    page = choose("html_form", version, image(NAME))
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text(TEXT, timeout=PATIENCE)
+
+
+def test_of_several_files_that_the_sample_sends_with_one_signature_the_first_alone_is_told(
+    choose: Choose, site: Site
+) -> None:
+    """A ticket is good for one object: README, Security."""
+    page = choose("sample_v1", "v1", image("a.png"), image("b.png"))
+    reported(page, f"uploaded a.png {TEXT} uploaded, but the callback failed: {XML}")
+    assert [upload.object for upload in site.heard] == ["user-dir-prefix/a.png"]
+    assert site.stored("user-dir-prefix/b.png") == PNG
+
+
+def image(name: str) -> FilePayload:
+    return file(name, PNG, "image/png")
+
+
+def reported(page: Page, text: str) -> None:
+    """Wait until the client says something, and what it says is this."""
+    expect(page.locator("output")).not_to_be_empty(timeout=PATIENCE)
+    expect(page.locator("output")).to_contain_text(text, timeout=MORE_PATIENCE)
