@@ -52,6 +52,8 @@ class LocalOSS:
         with LocalOSS("examplebucket", transport=my_app) as oss:
             ...  # post a form to it, signed with oss.access_key_id and oss.access_key_secret
 
+    :param bucket: the one that is meant where a request names none.
+    :param region: with or without the `oss-` that some of OSS's pages put before it.
     :param security_token: when given, forms and signed requests must carry exactly this token.
     :param security_token_expires: Unix seconds; after that the token is refused.
     :param directory: where objects are kept; without it a folder that close() removes.
@@ -97,6 +99,7 @@ class LocalOSS:
         clock: Callable[[], float] = time.time,
     ) -> None:
         _check_name(bucket)
+        region = region.removeprefix("oss-")
         self.bucket = bucket
         self.region = region
         self.access_key_id = access_key_id or f"LOCAL{secrets.token_hex(10)}"

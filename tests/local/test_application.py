@@ -7,7 +7,7 @@ from webtest import TestApp
 
 from oss_wsgi.local import LocalOSS
 
-from .form_client import BOUNDARY, NOW, form, policy, post, sign_v1
+from .form_client import BOUNDARY, NOW, form, policy, post, sign_v1, sign_v4
 from .signed_client import SignedClient
 
 
@@ -26,6 +26,15 @@ def test_every_answer_carries_the_headers_of_oss_once(app):
     assert response.headers["x-oss-ec"] == "0026-00000001"
     assert response.xml.findtext("RequestId") == response.headers["x-oss-request-id"]
     assert response.xml.findtext("HostId") == "localhost:80"
+
+
+@pytest.mark.parametrize("region", ["oss-cn-hangzhou", "cn-hangzhou"])
+def test_a_region_may_be_written_as_in_an_endpoint(make_oss, region):
+    oss = make_oss(region=region)
+    assert oss.region == "cn-hangzhou"
+    post(TestApp(oss), form({"key": "a", **sign_v4(oss)}), status=204)
+    response = SignedClient(oss)("GET", "examplebucket", "location")
+    assert response.xml.text == "oss-cn-hangzhou"
 
 
 def test_the_urls_follow_the_base_url(make_oss):
