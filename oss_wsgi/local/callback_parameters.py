@@ -38,7 +38,7 @@ def parse_callback(text: str) -> CallbackParameters | None:
         return None
     if not isinstance(urls, str):
         raise _refused("The callback url configuration is invalid.", "0007-00000004")
-    addresses = urls.split(";")
+    addresses = urls.rstrip("; ").split(";")
     if len(addresses) > MAX_URLS:
         raise _refused("The number of callback url exceed max value.", "0007-00000005")
     host = members.get("callbackHost", "")
@@ -59,6 +59,12 @@ def parse_callback(text: str) -> CallbackParameters | None:
         raise _refused("The callback sni configuration is invalid.", "0007-00000014")
     check_template(body)
     return CallbackParameters([parse_callback_url(address) for address in addresses], host, body, body_type, sni)
+
+
+def check_given_once(name: str, *texts: str) -> None:
+    """Raises OSSError where a callback comes in two places, such as a form and a header (P§7.1)."""
+    if sum(map(bool, texts)) > 1:
+        raise invalid_argument(f"The {name} is given in two places.", "0007-00000027", name=name)
 
 
 def _decode(text: str) -> dict[str, Any]:

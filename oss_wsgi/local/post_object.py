@@ -10,7 +10,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from .answer import Answer, Headers, header_value, xml_text
-from .callback_parameters import CallbackParameters, parse_callback
+from .callback_parameters import CallbackParameters, check_given_once, parse_callback
 from .callback_request import CallbackError
 from .callback_sender import CallbackSender
 from .callback_url import check_address
@@ -60,6 +60,7 @@ class PostObject:
         policy = parse_policy(fields["policy"])
         file_type = form.file.content_type
         check_policy(policy, fields, bucket=self.bucket, file_type=file_type, now=now, strict=self.strict)
+        check_given_once("callback", fields.get("callback", ""), environ.get("HTTP_X_OSS_CALLBACK", ""))
         callback = self.read_callback(fields.get("callback", ""))
         key = _object_key(fields["key"], form.file.filename)
         kind = content_type(fields, file_type)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .answer import Answer
-from .callback_parameters import MAX_SIZE, CallbackParameters
+from .callback_parameters import MAX_SIZE, CallbackParameters, check_given_once
 from .callback_request import CallbackError
 from .callback_values import callback_values
 from .errors import OSSError, invalid_argument
@@ -66,9 +66,7 @@ def call_back(
 
 def _given(request: Request, name: str) -> str:
     header, parameter = request.headers.get(f"x-oss-{name}", ""), request.query.get(name, "")
-    if header and parameter:
-        message = f"The {name} is given in the header and in the URL."
-        raise invalid_argument(message, "0007-00000027", name=name)
+    check_given_once(name, header, parameter)
     return header or parameter
 
 

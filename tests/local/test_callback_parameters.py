@@ -36,6 +36,13 @@ def test_every_member_is_read():
     assert callback.sni is True
 
 
+def test_nothing_behind_the_last_semicolon_is_no_url():
+    for urls in ("http://a/;http://b/;", "http://a/;http://b/; ;"):
+        callback = parse_callback(encode({**GOOD, "callbackUrl": urls}))
+        assert [url.netloc for url in callback.urls] == ["a", "b"]
+    assert len(parse_callback(encode({**GOOD, "callbackUrl": "http://a/;" * 5})).urls) == 5
+
+
 @pytest.mark.parametrize("text", ["", encode({"callbackBody": "a=b"}), encode({**GOOD, "callbackUrl": ""})])
 def test_without_a_url_there_is_no_callback(text):
     assert parse_callback(text) is None
@@ -53,10 +60,16 @@ def test_without_a_url_there_is_no_callback(text):
         pytest.param(encode(b"[" * 3000), "The callback configuration is not json format.", "003", id="too deep"),
         pytest.param(encode({**GOOD, "callbackUrl": 1}), "The callback url configuration is invalid.", "004", id="url"),
         pytest.param(
-            encode({**GOOD, "callbackUrl": "http://a/;"}),
+            encode({**GOOD, "callbackUrl": "http://a/;;http://b/"}),
             "The callback url configuration is invalid.",
             "004",
             id="empty",
+        ),
+        pytest.param(
+            encode({**GOOD, "callbackUrl": ";"}),
+            "The callback url configuration is invalid.",
+            "004",
+            id="a semicolon alone",
         ),
         pytest.param(
             encode({**GOOD, "callbackUrl": ";".join(["http://a/"] * 6)}),

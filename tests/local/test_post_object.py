@@ -442,6 +442,14 @@ def test_a_wrong_callback_is_refused_before_anything_is_stored(app, oss, sign, r
     assert recorder.requests == []
 
 
+def test_a_callback_in_the_form_and_in_a_header_is_refused_before_anything_is_stored(app, oss, sign, recorder):
+    both = {"x-oss-callback": callback_field()}
+    response = post(app, form({"key": "user/a", "callback": callback_field(), **sign(PREFIX)}), headers=both)
+    assert code(response) == (400, "InvalidArgument", "0007-00000027")
+    assert (stored(oss), recorder.requests) == ({}, [])
+    post(app, form({"key": "user/a", "callback": "", **sign(PREFIX)}), headers=both, status=204)
+
+
 def test_a_private_address_is_refused_when_real_oss_is_played(make_oss):
     oss = make_oss(allow_private_callback=False)
     response = upload(
