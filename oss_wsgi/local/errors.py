@@ -39,6 +39,11 @@ def access_denied(message: str, ec: str = "") -> OSSError:
     return OSSError(403, "AccessDenied", message, ec)
 
 
+def file_already_exists() -> OSSError:
+    message = "The object you specified already exists and can not be overwritten."
+    return OSSError(409, "FileAlreadyExists", message, "0026-00000121")
+
+
 def invalid_argument(message: str, ec: str = "", *, name: str = "", value: str = "") -> OSSError:
     members = {"ArgumentName": name, "ArgumentValue": value} if name else {}
     return OSSError(400, "InvalidArgument", message, ec, **members)

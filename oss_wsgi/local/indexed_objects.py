@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from .errors import OSSError, no_such_bucket
+from .errors import file_already_exists, no_such_bucket
 from .incoming import Contents
 from .listing import Entry, list_page
 from .object_index import ObjectIndex
@@ -99,8 +99,7 @@ class IndexedObjects:
         if row is None:
             return None
         if forbid:
-            message = "The object you specified already exists and can not be overwritten."
-            raise OSSError(409, "FileAlreadyExists", message, "0026-00000121")
+            raise file_already_exists()
         old = read_object(row)
         self._contents.set_aside(self.name, old.file)
         return old

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from .answer import Answer
 from .copy_object import open_source
 from .encoding_type import EncodingType
-from .errors import OSSError, invalid_argument
+from .errors import OSSError, file_already_exists, invalid_argument
 from .get_object import CHUNK_SIZE
 from .image_info import ImageInfo, read_image_info
 from .list_objects import iso_time
@@ -31,7 +31,10 @@ def initiate(request: Request) -> Answer:
     check_key(request.key)
     encoding = EncodingType(request)
     kind = content_type({"content-type": request.headers.get("content-type", "")}, "")
-    upload = request.storage.begin(request.key, kind, object_headers(request.headers), now=request.now)
+    headers = object_headers(request.headers)
+    if forbids_overwrite(request.headers) and request.storage.get(request.key):
+        raise file_already_exists()
+    upload = request.storage.begin(request.key, kind, headers, now=request.now)
     members = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
     return xml_answer("InitiateMultipartUploadResult", [*encoding.nodes, *members])
 

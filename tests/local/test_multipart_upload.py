@@ -41,6 +41,20 @@ def test_parts_become_an_object(ask, upload_id, bucket):
     assert code(ask("POST", f"uploadId={upload_id}", listed((1, first)), status=404)) == (404, "NoSuchUpload")
 
 
+def test_what_may_not_be_overwritten_stays(ask, bucket, upload_id):
+    tag = ask("PUT", f"partNumber=1&uploadId={upload_id}", PART).headers["ETag"]
+    kept = {"x-oss-forbid-overwrite": "true"}
+    ask("POST", "uploads", headers=kept)
+    put(bucket, "a")
+    for query, body in (("uploads", b""), (f"uploadId={upload_id}", listed((1, tag)))):
+        assert code(ask("POST", query, body, headers=kept, status=409)) == (409, "FileAlreadyExists")
+        wrong = {"x-oss-forbid-overwrite": "yes"}
+        assert code(ask("POST", query, body, headers=wrong, status=400)) == (400, "InvalidArgument")
+    assert content(bucket, "a") == b"hi oss"
+    ask("POST", f"uploadId={upload_id}", listed((1, tag)))
+    assert content(bucket, "a") == PART
+
+
 def test_all_parts_there_are_may_be_taken(ask, upload_id, bucket):
     for number in (2, 5):
         ask("PUT", f"partNumber={number}&uploadId={upload_id}", PART)
