@@ -61,11 +61,13 @@ def get_object(request: Request) -> Answer:
 
 
 def get_object_meta(request: Request) -> Answer:
-    """Size, time and checksums only."""
+    """Size, time and checksums only; a GET has no body, and so another length."""
     stored, file = _open(request)
     file.close()
     modified = formatdate(stored.last_modified, usegmt=True)
-    headers: Headers = [*stored.checksum_headers, ("Last-Modified", modified), ("Content-Length", str(stored.size))]
+    headers: Headers = [*stored.checksum_headers, ("Last-Modified", modified)]
+    if request.method == "HEAD":
+        headers.append(("Content-Length", str(stored.size)))
     # The type is what WSGI wants of an answer with a length.
     return Answer(200, [*headers, ("Content-Type", header_value(stored.content_type))])
 

@@ -58,6 +58,7 @@ def copied_or(copy: Handler, put: Handler) -> Handler:
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Object", "GET"): {
         "acl": Operation(get_object_acl),
+        "objectMeta": Operation(get_object_meta, anonymous=True),
         "uploadId": Operation(list_parts),
         "": Operation(get_object, anonymous=True),
     },

@@ -139,6 +139,13 @@ def test_object_meta_has_size_time_and_checksums_only(app, stored):
     assert "x-oss-meta-name" not in response.headers
 
 
+def test_object_meta_may_be_got_too_and_has_no_body(app, stored):
+    asked, got = app.head(f"{stored}?objectMeta"), app.get(f"{stored}?objectMeta")
+    assert (got.content_length, got.body) == (0, b"")
+    assert {**got.headers, "Content-Length": "100", "x-oss-request-id": ""} == {**asked.headers, "x-oss-request-id": ""}
+    assert code(app.get("/examplebucket/none?objectMeta", status=404))[1] == "NoSuchKey"
+
+
 def test_an_unchanged_object_is_not_sent_again(app, stored):
     etag = app.head(stored).headers["ETag"]
     for tags in (etag, f'"x", W/{etag}', "*"):
