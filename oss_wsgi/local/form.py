@@ -30,10 +30,7 @@ class FilePart:
 
     def __init__(self, segment: multipart.MultipartSegment) -> None:
         disposition = segment.header("Content-Disposition", "")
-        # The parser's own `filename` cuts a Windows path to its last part; OSS's choice is unknown, so none (P§2.4).
-        _, options = multipart.parse_options_header(
-            disposition, unquote=lambda value, _: multipart.content_disposition_unquote(value)
-        )
+        _, options = multipart.parse_options_header(disposition, unquote=lambda value, _: _unquoted(value))
         self.filename: str = options.get("filename", "")
         self.content_type: str = segment.header("Content-Type", "").strip()
 
@@ -117,6 +114,12 @@ class Form:
             self.fields[name] = value.decode()
         except UnicodeDecodeError:
             raise invalid_argument(f"The form field {name} is not UTF-8.", name=name) from None
+
+
+def _unquoted(value: str) -> str:
+    """A filename as it was sent: a Windows path is not cut, nor a browser's %22 for a quotation mark read (P§2.4)."""
+    text = value[1:-1] if value[:1] == '"' else value
+    return text.replace("\\\\", "\\").replace('\\"', '"') if '\\"' in text else text
 
 
 def _body(environ: Mapping[str, Any]) -> tuple[Readable, int]:

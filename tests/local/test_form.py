@@ -45,10 +45,19 @@ def test_a_plain_part_named_file_is_a_file():
     assert (form.file.filename, form.file.content_type, content) == ("", "", b"\r\n--\r\n")
 
 
-@pytest.mark.parametrize("filename", [r"C:\x\y.png", "照片.png", "a/../b", "a%22b"], ids=ascii)
+@pytest.mark.parametrize("filename", [r"C:\x\y.png", "照片.png", "a/../b", "a%22b%0D%0A", "a;b"], ids=ascii)
 def test_the_file_name_is_taken_as_it_is(filename):
     form, _ = read(body(part("file", "", filename=filename)))
-    assert form.file.filename == filename.replace("%22", '"')
+    assert form.file.filename == filename
+
+
+@pytest.mark.parametrize(
+    ("header", "filename"), [(r'"a\"b.png"', 'a"b.png'), (r'"\"a\\b\""', r'"a\b"'), ("a.png", "a.png"), ('""', "")]
+)
+def test_a_file_name_is_quoted_as_headers_quote(header, filename):
+    head = f'Content-Disposition: form-data; name="file"; filename={header}'
+    form, _ = read(body(f"{head}\r\n\r\n".encode()))
+    assert form.file.filename == filename
 
 
 def test_fields_after_the_file_are_ignored():
