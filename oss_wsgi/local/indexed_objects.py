@@ -28,9 +28,8 @@ class IndexedObjects:
             rows = database.execute("SELECT settings FROM buckets WHERE name = ?", (self.name,)).fetchall()
             if not rows:
                 raise no_such_bucket(self.name)
-            changed = {**json.loads(rows[0][0]), **settings}
-            self.settings = {name: value for name, value in changed.items() if value is not None}
-            text = json.dumps(self.settings, ensure_ascii=False)
+            text = _changed(rows[0][0], settings)
+            self.settings = json.loads(text)
             database.execute("UPDATE buckets SET settings = ? WHERE name = ?", (text, self.name))
 
     def get(self, key: str) -> StoredObject | None:
@@ -48,6 +47,15 @@ class IndexedObjects:
             found = self.get(key)
             stored = found if found and found.file != stored.file else None
         return None
+
+    def change_headers(self, key: str, headers: Mapping[str, str | None]) -> bool:
+        which = (self.name, key.encode())
+        with self._index.transaction() as database:
+            row = database.execute("SELECT headers FROM objects WHERE bucket = ? AND key = ?", which).fetchone()
+            if row:
+                statement = "UPDATE objects SET headers = ? WHERE bucket = ? AND key = ?"
+                database.execute(statement, (_changed(row[0], headers), *which))
+        return row is not None
 
     def delete(self, key: str) -> bool:
         with self._index.transaction() as database:
@@ -103,3 +111,8 @@ class IndexedObjects:
         old = read_object(row)
         self._contents.set_aside(self.name, old.file)
         return old
+
+
+def _changed(text: str, changes: Mapping[str, str | None]) -> str:
+    values = {**json.loads(text), **changes}
+    return json.dumps({name: value for name, value in values.items() if value is not None}, ensure_ascii=False)

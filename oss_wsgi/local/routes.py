@@ -20,11 +20,11 @@ from .copy_object import SOURCE, copy_object
 from .delete_objects import delete_multiple_objects, delete_object
 from .errors import OSSError, access_denied
 from .get_object import get_object, get_object_meta
-from .get_object_acl import get_object_acl
 from .list_buckets import list_buckets
 from .list_objects import list_objects, list_objects_v2
 from .list_uploads import list_parts, list_uploads
 from .multipart_upload import abort, complete, initiate, upload_part, upload_part_copy
+from .object_acl import get_object_acl, put_object_acl
 from .put_object import put_object
 from .request import Request
 
@@ -67,6 +67,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "": Operation(get_object, anonymous=True),
     },
     ("Object", "PUT"): {
+        "acl": Operation(put_object_acl),
         "partNumber": Operation(copied_or(upload_part_copy, upload_part)),
         "": Operation(copied_or(copy_object, put_object)),
     },

@@ -64,6 +64,9 @@ class Bucket(Protocol):
     def open(self, key: str, /) -> tuple[StoredObject, BinaryIO] | None:
         """The object and its content, which stays readable when it is replaced or deleted meanwhile."""
 
+    def change_headers(self, key: str, headers: Mapping[str, str | None], /) -> bool:
+        """Changes these headers of an object as `change` does settings; False when there is none."""
+
     def delete(self, key: str, /) -> bool:
         """False when there was none."""
 

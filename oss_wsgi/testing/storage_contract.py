@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -94,6 +95,16 @@ class StorageContract(MultipartContract):
         put(bucket, "a", b"new")
         assert content(bucket, "a") == b"new"
         assert len(bucket.page()[0]) == 1
+
+    def test_headers_of_an_object_can_be_changed(self, bucket: Bucket) -> None:
+        with bucket.incoming() as incoming:
+            stored = incoming.commit("a", "text/plain", {"x-oss-meta-中": "文", "Expires": "never"}, now=NOW)
+        assert bucket.change_headers("a", {"Expires": None, "x-oss-object-acl": "private", "x-oss-meta-b": None})
+        changed = bucket.get("a")
+        assert changed is not None
+        assert changed == replace(stored, headers={"x-oss-meta-中": "文", "x-oss-object-acl": "private"})
+        assert not bucket.change_headers("b", {"x-oss-object-acl": "private"})
+        assert bucket.get("b") is None
 
     def test_forbid_overwrite_keeps_the_first(self, bucket: Bucket) -> None:
         put(bucket, "a", b"first", forbid_overwrite=True)

@@ -52,7 +52,7 @@ def test_without_a_signature_nothing_is_written_copied_listed_or_deleted(app, os
 
 
 def test_a_subresource_that_is_not_offered_stores_no_object(put, client, oss):
-    for name in ("tagging", "symlink", "append&position=0", "restore", "acl"):
+    for name in ("tagging", "symlink", "append&position=0", "restore"):
         assert code(client("PUT", "examplebucket", name, key="a", status=501)) == (501, "NotImplemented")
     assert oss.storage.bucket("examplebucket").page() == ([], False)
 

@@ -120,6 +120,14 @@ def test_a_wrong_callback_stores_nothing(bucket):
     assert not bucket.object_exists("a")
 
 
+def test_the_acl_of_an_object_is_changed(bucket):
+    bucket.put_object("a", b"x")
+    bucket.put_object_acl("a", oss2.OBJECT_ACL_PUBLIC_READ)
+    assert bucket.get_object_acl("a").acl == "public-read"
+    with pytest.raises(oss2.exceptions.NoSuchKey):
+        bucket.put_object_acl("b", oss2.OBJECT_ACL_PRIVATE)
+
+
 def test_signed_urls_read_and_write(bucket):
     url = bucket.sign_url("PUT", "a/b", 60, slash_safe=True)
     assert bucket.put_object_with_url(url, b"hi oss").status == 200

@@ -54,6 +54,10 @@ const all = {
   },
   objects: async () => (await client.listV2({ prefix: key.slice(0, 3) })).objects.map(found => found.name),
   objectsV1: async () => (await client.list({ prefix: key.slice(0, 3), 'max-keys': 10 })).objects.map(found => found.name),
+  objectAcl: async () => {
+    await client.putACL(key, 'public-read');
+    return (await client.getACL(key)).acl;
+  },
   copy: async () => {
     await client.copy('copied', key);
     return (await client.get('copied')).content.toString();

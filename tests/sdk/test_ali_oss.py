@@ -23,7 +23,19 @@ STYLES = {
     "path": ("localhost", {"sldEnable": True}, False),
 }
 BUCKETS = ["list", "make", "info", "acl", "location", "cors", "nocors", "drop"]
-OBJECTS = ["put", "get", "head", "objects", "objectsV1", "copy", "multipart", "putCallback", "remove", "removeMulti"]
+OBJECTS = [
+    "put",
+    "get",
+    "head",
+    "objects",
+    "objectsV1",
+    "objectAcl",
+    "copy",
+    "multipart",
+    "putCallback",
+    "remove",
+    "removeMulti",
+]
 URLS = ["urlPut", "urlGet", "urlWrongMethod", "urlAltered"]
 
 
@@ -98,6 +110,7 @@ def test_objects(run, recorder, style, v4):
         "head": ["9", "text/plain", "node"],
         "objects": [KEY],
         "objectsV1": [KEY],
+        "objectAcl": "public-read",
         "copy": TEXT,
         "multipart": True,
         "putCallback": {"Status": "Ok"},

@@ -49,6 +49,35 @@ def test_the_acl_of_the_form_is_kept_and_told_to_who_may_ask(oss, client, fields
     assert found.owner.id == "1000000000000001"
 
 
+@pytest.mark.parametrize("acl", ["default", "private", "public-read", "public-read-write"])
+def test_it_can_be_changed_and_nothing_else_is(oss, client, acl):
+    upload(oss, "a/中", {"x-oss-object-acl": "private", "Cache-Control": "no-cache"})
+    before = TestApp(oss).get("/examplebucket/a/%E4%B8%AD")
+    client.put_object_acl(sdk.PutObjectAclRequest("examplebucket", "a/中", acl))
+    assert client.get_object_acl(sdk.GetObjectAclRequest("examplebucket", "a/中")).acl == acl
+    after = TestApp(oss).get("/examplebucket/a/%E4%B8%AD")
+    assert (after.body, after.etag, after.last_modified) == (before.body, before.etag, before.last_modified)
+    assert after.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    ("key", "acl", "code"),
+    [("a", "secret", "InvalidArgument"), ("a", "", "InvalidArgument"), ("b", "private", "NoSuchKey")],
+)
+def test_an_acl_that_there_is_not_and_one_of_no_object_is_refused(oss, client, key, acl, code):
+    upload(oss, "a", {})
+    with pytest.raises(sdk.exceptions.OperationError, match=code):
+        client.put_object_acl(sdk.PutObjectAclRequest("examplebucket", key, acl))
+    assert client.get_object_acl(sdk.GetObjectAclRequest("examplebucket", "a")).acl == "default"
+
+
+def test_strangers_change_none(oss):
+    upload(oss, "a", {})
+    app = TestApp(oss)
+    headers = {"x-oss-object-acl": "private", "Content-Type": "text/plain"}
+    assert app.put("/examplebucket/a?acl", headers=headers, status=403).xml.findtext("Code") == "AccessDenied"
+
+
 def test_of_an_object_that_there_is_not_there_is_no_acl(client):
     with pytest.raises(sdk.exceptions.OperationError, match="NoSuchKey"):
         client.get_object_acl(sdk.GetObjectAclRequest("examplebucket", "a"))
