@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from oss_wsgi.commands.client import MAX_BYTES, Answer, UnreachableError, request
+from oss_wsgi.commands.client import MAX_BYTES, Answer, TooSlowError, UnreachableError, request
 
 
 @pytest.fixture
@@ -78,3 +79,60 @@ def test_tls_that_fails_is_said(listener: socket.socket) -> None:
     with pytest.raises(UnreachableError, match="TLS failed"):
         request("GET", f"https://127.0.0.1:{listener.getsockname()[1]}/")
     thread.join()
+
+
+def test_a_body_that_is_shorter_than_announced_is_not_complete(listener: socket.socket) -> None:
+    answer = asked(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
+    assert (answer.body, answer.complete) == (b"{}", False)
+
+
+def test_chunks_that_break_off_are_not_complete(listener: socket.socket) -> None:
+    answer = asked(listener, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
+    assert (answer.body, answer.complete) == (b"{}", False)
+
+
+def test_a_body_of_its_length_is_complete(listener: socket.socket) -> None:
+    assert asked(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").complete
+
+
+@pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
+def test_an_answer_that_drips_in_is_ended_by_the_deadline(close: bytes, listener: socket.socket) -> None:
+    over = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + close + b"Content-Length: 9999\r\n\r\n")
+            while not over.wait(0.02):
+                connection.sendall(b"x")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with pytest.raises(TooSlowError, match=r"did not answer within 0\.3 s"):
+        request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", deadline=0.3)
+    over.set()
+    thread.join()
+
+
+def test_a_refusal_that_comes_before_the_body_is_sent_is_read(listener: socket.socket) -> None:
+    """The connection is reset under a body that nobody reads."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+
+    def body() -> Iterator[bytes]:
+        yield b"x"
+        thread.join()
+        for _ in range(200):
+            yield b"x" * 65536
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    headers = {"Content-Length": str(200 * 65536 + 1)}
+    answer = request("POST", f"http://127.0.0.1:{listener.getsockname()[1]}/", headers, body())
+    assert (answer.status, answer.body) == (400, b"no")
