@@ -27,7 +27,7 @@ from .callback_wsgi import WSGITransport
 from .cors import CORS, CORSRule
 from .cors_document import MAX_RULES
 from .errors import OSSError
-from .faults import HEADER, ConnectionDroppedError, Faults
+from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .index_page import asks_for_page, index_page
 from .indexed_storage import directory_storage
 from .keys import CallbackKey
@@ -68,7 +68,7 @@ class LocalOSS:
         and `success_action_status` (P§14.2): what passes is pinned.
     :param exact_field_names: refuse form fields that are not spelled as documented (P§14.1).
     :param space_as_plus: in callbacks of the form type, `+` for a space in a value, not `%20` (P§14.6).
-    :param test_mode: a form may bring faults with it, in the header `x-oss-local-fault`, as `fail_next` has them:
+    :param test_mode: a request may bring faults with it, in the header `x-oss-local-fault`, as `fail_next` has them:
         `callback_status; status=404; times=2, slow_upload`.
     :param allow_private_callback: OSS calls public addresses only; a stand-in must call this machine (P§14.13).
     """
@@ -108,6 +108,7 @@ class LocalOSS:
         self.directory = Path(directory or ("" if storage else tempfile.mkdtemp(prefix="local-oss-")))
         self._clock = clock
         self._faults = Faults()
+        self._test_mode = test_mode
         key = CallbackKey.generate(key_bits)
         self.public_key_pem = key.public_pem
         self.storage = directory_storage(self.directory) if storage is None else storage
@@ -126,7 +127,6 @@ class LocalOSS:
             WSGITransport(transport) if transport else HTTPTransport(callback_timeout),
             clock,
             space_as_plus=space_as_plus,
-            faults=self._faults,
         )
         post_object = PostObject(
             bucket=bucket,
@@ -139,8 +139,6 @@ class LocalOSS:
             resolve=None if transport else resolve,
             strict=strict,
             exact_field_names=exact_field_names,
-            faults=self._faults,
-            test_mode=test_mode,
         )
         self._service = Service(region, self.storage, sender, post_object, clock, self._rules)
 
@@ -160,10 +158,11 @@ class LocalOSS:
         return f"{self.url}/{PUBLIC_KEY_PATH}"
 
     def fail_next(self, name: str, *, times: int | None = 1, **details: Any) -> None:
-        """Lets one of the next forms fail: `oss.fail_next("callback_status", status=404)`.
+        """Lets one of the next requests fail: `oss.fail_next("callback_status", status=404)`.
 
-        `slow_down` (503), `slow_upload` (`seconds`), `dropped_connection` (`stored`: the object is there all the same),
-        and `callback_timeout`, `callback_status` (`status`), `callback_not_json`, `callback_too_long`,
+        `slow_down` (503) strikes any request, all others an upload: a form, a PUT, one in parts. There are
+        `slow_upload` (`seconds`), `dropped_connection` (`stored`: the object is there all the same),
+        `callback_timeout`, `callback_status` (`status`), `callback_not_json`, `callback_too_long`,
         `callback_no_length`, `callback_refused`. A callback's fault strikes one of its URLs; with `delivered` the
         application gets the request all the same.
 
@@ -232,6 +231,7 @@ class LocalOSS:
                 return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
             if asks_for_page(environ, readings[0]):
                 return index_page(self.storage.buckets())
+        faults = self._faults_of(environ)
         address, signed = signed_address(environ, readings, self._account, self.region, now)
         request = Request(
             environ=environ,
@@ -242,8 +242,15 @@ class LocalOSS:
             url=self.url,
             public_key_url=self.public_key_url,
             signed=signed,
+            faults=faults,
         )
         return find_operation(request).handle(request)
+
+    def _faults_of(self, environ: WSGIEnvironment) -> Faults:
+        faults = self._faults.of_request(environ.get(ENVIRON_KEY, "") if self._test_mode else "")
+        if faults.take("slow_down"):
+            raise slow_down()
+        return faults
 
     def _names(self) -> Names:
         return Names(self.bucket, self._is_bucket, urlsplit(self.url).hostname or "", self._cnames)

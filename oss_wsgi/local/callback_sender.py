@@ -17,22 +17,13 @@ logger = logging.getLogger(__name__)
 
 
 class CallbackSender:
-    """:param faults: those that a callback may suffer, unless `send` is given others."""
-
     def __init__(
-        self,
-        key: CallbackKey,
-        transport: Transport,
-        clock: Callable[[], float],
-        *,
-        space_as_plus: bool = False,
-        faults: Faults | None = None,
+        self, key: CallbackKey, transport: Transport, clock: Callable[[], float], *, space_as_plus: bool = False
     ) -> None:
         self._key = key
         self._transport = transport
         self._clock = clock
         self._space_as_plus = space_as_plus
-        self._faults = faults or Faults()
 
     def send(
         self,
@@ -44,9 +35,12 @@ class CallbackSender:
         public_key_url: str,
         faults: Faults | None = None,
     ) -> bytes:
-        """The JSON that the application answered. Raises CallbackError as the last URL failed."""
+        """The JSON that the application answered. Raises CallbackError as the last URL failed.
+
+        :param faults: those that the callback may suffer.
+        """
         body = callback_body(parameters, values, space_as_plus=self._space_as_plus)
-        faults = faults or self._faults
+        faults = faults or Faults()
         failure = CallbackError("Error status : 502.")
         for url in parameters.urls:
             request = callback_request(

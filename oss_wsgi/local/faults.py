@@ -10,6 +10,7 @@ from typing import Any
 from .errors import OSSError, invalid_argument
 
 HEADER = "x-oss-local-fault"
+ENVIRON_KEY = "HTTP_X_OSS_LOCAL_FAULT"
 
 # For each fault its details with their defaults; the types of the defaults are those of the details.
 FAULTS: dict[str, dict[str, Any]] = {
@@ -91,6 +92,10 @@ class Faults:
             except ValueError as error:
                 raise _unknown(str(error), header) from None
         return faults
+
+
+def slow_down() -> OSSError:
+    return OSSError(503, "SlowDown", "Please reduce your request rate.")
 
 
 def _is_like(value: Any, default: Any) -> bool:

@@ -18,6 +18,7 @@ from .request import Request
 from .small_body import read_small_body
 from .stored_object import MultipartUpload, Part, StoredObject
 from .upload_callback import call_back, read_callback
+from .upload_faults import UploadFaults
 from .whole_number import whole_number
 from .xml_document import malformed_xml, read_xml, xml_answer
 
@@ -41,10 +42,14 @@ def initiate(request: Request) -> Answer:
 
 def upload_part(request: Request) -> Answer:
     number, upload = _part_number(request), _upload(request)
+    failing = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
+        failing.arriving()
         receive_body(request, incoming)
+        failing.arrived()
         part = incoming.commit_part(upload, number, now=request.service.clock())
-    return Answer(200, part.checksum_headers)
+    with failing:
+        return Answer(200, part.checksum_headers)
 
 
 def upload_part_copy(request: Request) -> Answer:
@@ -70,14 +75,18 @@ def complete(request: Request) -> Answer:
     if any(part.size < MIN_PART_SIZE for part in parts[:-1]):
         message = "Your proposed upload smaller than the minimum allowed size."
         raise OSSError(400, "EntityTooSmall", message, MinSizeAllowed=str(MIN_PART_SIZE))
+    failing = UploadFaults(request.faults)
+    failing.arriving()
+    failing.arrived()
     now = request.service.clock()
     stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
-    if callback:
-        return call_back(request, callback, stored, _image_info(request, stored), "CompleteMultipartUpload")
-    location = f"{request.url}/{request.bucket}/{encoding(request.key)}"
-    members = [("Location", location), ("Bucket", request.bucket), ("Key", encoding(request.key))]
-    nodes = [*encoding.nodes, *members, ("ETag", f'"{stored.etag}"')]
-    return xml_answer("CompleteMultipartUploadResult", nodes, stored.checksum_headers)
+    with failing:
+        if callback:
+            return call_back(request, callback, stored, _image_info(request, stored), "CompleteMultipartUpload")
+        location = f"{request.url}/{request.bucket}/{encoding(request.key)}"
+        members = [("Location", location), ("Bucket", request.bucket), ("Key", encoding(request.key))]
+        nodes = [*encoding.nodes, *members, ("ETag", f'"{stored.etag}"')]
+        return xml_answer("CompleteMultipartUploadResult", nodes, stored.checksum_headers)
 
 
 def _image_info(request: Request, stored: StoredObject) -> ImageInfo | None:

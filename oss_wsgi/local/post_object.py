@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
@@ -16,7 +15,7 @@ from .callback_sender import CallbackSender
 from .callback_url import check_address
 from .callback_values import callback_values
 from .errors import OSSError, invalid_argument
-from .faults import HEADER, ConnectionDroppedError, Faults
+from .faults import Faults
 from .form import Form
 from .image_info import ImageInfo, read_image_info
 from .object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
@@ -24,6 +23,7 @@ from .policy_check import check_policy, size_range, too_large, too_small
 from .policy_document import parse_policy
 from .signature_check import Account, check_signature
 from .storage import Bucket, Incoming, StoredObject
+from .upload_faults import UploadFaults
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,11 @@ class PostObject:
     resolve: Callable[[str], list[str]] | None
     strict: bool = False
     exact_field_names: bool = False
-    faults: Faults = field(default_factory=Faults)
-    test_mode: bool = False
 
-    def __call__(self, environ: Mapping[str, Any], *, request_id: str, host: str, public_key_url: str) -> Answer:
+    def __call__(
+        self, environ: Mapping[str, Any], *, request_id: str, host: str, public_key_url: str, faults: Faults
+    ) -> Answer:
         """:param host: the bucket's own URL, for the `Location` of a 201."""
-        faults = self._faults(environ)
-        if faults.take("slow_down"):
-            raise OSSError(503, "SlowDown", "Please reduce your request rate.")
         # The order of the checks is P§2.7's.
         form = Form(environ, exact_names=self.exact_field_names)
         fields = form.fields
@@ -68,32 +65,23 @@ class PostObject:
         forbid_overwrite = forbids_overwrite(fields)
         location = redirect(fields)
         limit = size_range(policy)
-        slow, dropped = faults.take("slow_upload"), faults.take("dropped_connection")
+        failing = UploadFaults(faults)
         with self.storage.incoming() as incoming:
-            if slow:
-                time.sleep(slow.details["seconds"])
+            failing.arriving()
             for chunk in form.chunks():
                 if incoming.size + len(chunk) > limit.maximum:
                     raise too_large(incoming.size + len(chunk), limit)
                 incoming.write(chunk)
             if incoming.size < limit.minimum:
                 raise too_small(incoming.size, limit)
-            if dropped and not dropped.details["stored"]:
-                raise ConnectionDroppedError
+            failing.arrived()
             # Once committed, the content is another upload's to replace.
             image = _image_info(incoming) if callback else None
             stored = incoming.commit(key, kind, headers, now=self.clock(), forbid_overwrite=forbid_overwrite)
-        try:
+        with failing:
             if callback:
                 return self._call_back(callback, stored, image, form, environ, request_id, public_key_url, faults)
             return _answer(stored, fields.get("success_action_status", ""), location, self.bucket, host)
-        finally:
-            if dropped:
-                raise ConnectionDroppedError
-
-    def _faults(self, environ: Mapping[str, Any]) -> Faults:
-        header = environ.get(f"HTTP_{HEADER.upper().replace('-', '_')}", "") if self.test_mode else ""
-        return self.faults.of_request(header)
 
     def read_callback(self, text: str) -> CallbackParameters | None:
         callback = parse_callback(text)

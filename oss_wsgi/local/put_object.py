@@ -7,6 +7,7 @@ from .object_headers import check_key, content_type, forbids_overwrite, object_h
 from .receive_body import receive_body
 from .request import Request
 from .upload_callback import call_back, image_info, read_callback
+from .upload_faults import UploadFaults
 
 
 def put_object(request: Request) -> Answer:
@@ -15,11 +16,15 @@ def put_object(request: Request) -> Answer:
     kind = content_type({"content-type": request.headers.get("content-type", "")}, "")
     headers = object_headers(request.headers)
     forbid_overwrite = forbids_overwrite(request.headers)
+    failing = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
+        failing.arriving()
         receive_body(request, incoming)
+        failing.arrived()
         image = image_info(callback, incoming)
         now = request.service.clock()
         stored = incoming.commit(request.key, kind, headers, now=now, forbid_overwrite=forbid_overwrite)
-    if callback:
-        return call_back(request, callback, stored, image, "PutObject")
-    return Answer(200, stored.checksum_headers)
+    with failing:
+        if callback:
+            return call_back(request, callback, stored, image, "PutObject")
+        return Answer(200, stored.checksum_headers)

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from .address import Address
 from .bucket_rules import BucketRules
 from .callback_sender import CallbackSender
+from .faults import Faults
 from .post_object import PostObject
 from .signed_request import read_headers
 from .storage import Bucket, Storage
@@ -33,7 +34,10 @@ class Service:
 
 @dataclass(frozen=True)
 class Request:
-    """:param url: the base URL of this OSS; :param signed: False for a stranger, who may do little."""
+    """:param url: the base URL of this OSS; :param signed: False for a stranger, who may do little.
+
+    :param faults: those that may befall it.
+    """
 
     environ: WSGIEnvironment
     address: Address
@@ -43,6 +47,7 @@ class Request:
     url: str
     public_key_url: str
     signed: bool
+    faults: Faults
 
     @property
     def method(self) -> str:

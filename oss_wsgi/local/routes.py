@@ -46,6 +46,7 @@ def post_object(request: Request) -> Answer:
         request_id=request.id,
         host=f"{request.url}/{request.bucket}",
         public_key_url=request.public_key_url,
+        faults=request.faults,
     )
 
 

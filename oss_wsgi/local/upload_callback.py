@@ -56,6 +56,7 @@ def call_back(
             bucket=request.bucket,
             request_id=request.id,
             public_key_url=request.public_key_url,
+            faults=request.faults,
         )
     except CallbackError as error:
         failure = OSSError(203, "CallbackFailed", error.message, error.ec)

@@ -11,6 +11,7 @@ from oss_wsgi.local import CORSRule, LocalOSSServer
 from oss_wsgi.local.faults import ConnectionDroppedError
 
 from .form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4, v4_fields
+from .signed_client import SignedClient
 from .test_post_object import code, stored
 
 TIMEOUT = (
@@ -130,6 +131,129 @@ def test_a_form_that_is_refused_uses_up_no_fault(app, oss):
     assert post(app, form(wrong)).status_int == 403
     with pytest.raises(ConnectionDroppedError):
         upload(app, oss)
+
+
+# Uploads that are no forms.
+
+PART = b"x" * 100 * 1024
+
+
+def put(oss, header=None, **headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    headers |= {"x-oss-local-fault": header} if header else {}
+    return SignedClient(oss)("PUT", "examplebucket", key="a", body=b"hi oss", headers=headers, status="*")
+
+
+def begin(oss):
+    return SignedClient(oss)("POST", "examplebucket", "uploads", key="a").xml.findtext("UploadId")
+
+
+def put_part(oss, upload, header=None):
+    headers = {"x-oss-local-fault": header} if header else {}
+    query = f"partNumber=1&uploadId={upload}"
+    return SignedClient(oss)("PUT", "examplebucket", query, PART, key="a", headers=headers, status="*")
+
+
+def complete(oss, header=None, **headers):
+    """Begins an upload and fills it, and completes it under the headers."""
+    upload = begin(oss)
+    assert put_part(oss, upload).status_int == 200
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    headers |= {"x-oss-complete-all": "yes", **({"x-oss-local-fault": header} if header else {})}
+    return SignedClient(oss)("POST", "examplebucket", f"uploadId={upload}", key="a", headers=headers, status="*")
+
+
+UPLOADS = pytest.mark.parametrize(("send", "content"), [(put, b"hi oss"), (complete, PART)], ids=["put", "complete"])
+
+
+@UPLOADS
+@pytest.mark.parametrize(("name", "expected"), CALLBACK_FAULTS.items(), ids=CALLBACK_FAULTS)
+def test_the_callback_of_an_upload_that_is_no_form_fails_too(oss, recorder, send, content, name, expected):
+    oss.fail_next(name)
+    response = send(oss, x_oss_callback=callback_field())
+    assert (response.status_int, response.xml.findtext("Code")) == (203, "CallbackFailed")
+    assert (response.xml.findtext("Message"), response.xml.findtext("EC")) == expected
+    assert (stored(oss), recorder.requests) == ({"a": content}, [])
+    assert send(oss, x_oss_callback=callback_field()).status_int == 200
+
+
+@UPLOADS
+@pytest.mark.parametrize("header", ["callback_status; status=404", "slow_down", "slow", None])
+def test_and_a_header_asks_for_it(make_oss, send, content, header):
+    oss = make_oss(test_mode=True)
+    response = send(oss, header, x_oss_callback=callback_field())
+    expected = {"callback_status; status=404": 203, "slow_down": 503, "slow": 400, None: 200}[header]
+    assert response.status_int == expected
+    assert stored(oss) == ({"a": content} if expected < 400 else {})
+
+
+@UPLOADS
+def test_it_is_slow_before_the_object_is_there(app, oss, monkeypatch, send, content):
+    slept = []
+    monkeypatch.setattr(
+        time, "sleep", lambda seconds: slept.append((seconds, app.get("/examplebucket/a", status="*").status_int))
+    )
+    if send is complete:
+        # the part is the first to suffer it
+        oss.fail_next("slow_upload", seconds=1)
+    oss.fail_next("slow_upload", seconds=3.5)
+    assert send(oss).status_int == 200
+    assert slept[-1] == (3.5, 404)
+    assert len(slept) == (2 if send is complete else 1)
+    assert stored(oss) == {"a": content}
+
+
+@UPLOADS
+@pytest.mark.parametrize("kept", [True, False])
+def test_its_connection_is_dropped_before_or_after_the_object_is_there(make_oss, recorder, send, content, kept):
+    oss = make_oss(test_mode=True)
+    with pytest.raises(ConnectionDroppedError):
+        send(oss, f"dropped_connection; stored={str(kept).lower()}", x_oss_callback=callback_field())
+    assert stored(oss) == ({"a": content} if kept else {})
+    assert len(recorder.requests) == kept
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_part_is_lost_or_only_its_answer(oss, kept):
+    upload = begin(oss)
+    oss.fail_next("dropped_connection", stored=kept)
+    with pytest.raises(ConnectionDroppedError):
+        put_part(oss, upload)
+    bucket = oss.storage.bucket("examplebucket")
+    parts, _ = bucket.parts(bucket.upload("a", upload))
+    assert [part.size for part in parts] == [len(PART)] * kept
+
+
+def test_an_upload_that_is_refused_uses_up_no_fault(oss):
+    oss.fail_next("dropped_connection")
+    assert code(put(oss, x_oss_object_acl="secret"))[:2] == (400, "InvalidArgument")
+    with pytest.raises(ConnectionDroppedError):
+        put(oss)
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "query"),
+    [("GET", "", "list-type=2"), ("GET", "a", ""), ("HEAD", "a", ""), ("DELETE", "a", ""), ("POST", "a", "uploads")],
+)
+def test_any_request_may_be_too_much(make_oss, method, key, query):
+    oss = make_oss(test_mode=True)
+    assert put(oss).status_int == 200
+    for header in (None, "slow_down"):
+        if header is None:
+            oss.fail_next("slow_down")
+        headers = {"x-oss-local-fault": header} if header else {}
+        response = SignedClient(oss)(method, "examplebucket", query, key=key, headers=headers, status=503)
+        assert response.headers["Content-Type"] == "application/xml"
+    assert stored(oss) == {"a": b"hi oss"}
+
+
+def test_what_goes_before_and_beside_an_upload_uses_up_none(app, oss):
+    oss.fail_next("slow_down")
+    headers = {"Origin": "http://page.example", "Access-Control-Request-Method": "POST"}
+    app.options("/examplebucket", headers=headers, status=200)
+    app.get("/callback_pub_key.pem", status=200)
+    app.get("/", status=200)
+    assert upload(app, oss).status_int == 503
 
 
 def test_faults_can_be_cleared(app, oss):
