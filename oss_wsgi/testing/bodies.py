@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import mimetypes
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,16 +15,20 @@ from urllib.parse import quote
 def multipart(
     fields: dict[str, str], filename: str, data: bytes, content_type: str | None = None
 ) -> tuple[str, bytes]:
-    """Make Content-Type and body of a form as browsers send it: the fields in their order, then ``file``."""
+    """Make Content-Type and body of a form as browsers send it: the fields in their order, then ``file``.
+
+    As a browser does, it takes the file's type from the end of its name where ``content_type`` is not given.
+    """
     boundary = f"----oss_wsgi{hashlib.sha256(data).hexdigest()[:24]}"
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in fields.items()
     ]
+    kind = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
     quoted = filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
     head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n'
-        f"Content-Type: {content_type or 'application/octet-stream'}\r\n\r\n"
+        f"Content-Type: {kind}\r\n\r\n"
     )
     return f"multipart/form-data; boundary={boundary}", b"".join(
         [*parts, head.encode(), data, f"\r\n--{boundary}--\r\n".encode()]

@@ -41,6 +41,30 @@ def test_a_bare_application_is_wrapped_and_granted_what_is_asked() -> None:
     assert (result.upload.size, result.upload.mime_type) == (4, "image/png")
 
 
+@pytest.mark.parametrize(
+    ("filename", "content_type", "sent"),
+    [
+        ("cat.png", None, "image/png"),
+        ("CAT.PNG", None, "image/png"),
+        ("cat.png", "image/webp", "image/webp"),
+        ("cat", None, "application/octet-stream"),
+        ("cat.nobody-knows", None, "application/octet-stream"),
+    ],
+)
+def test_the_type_of_the_file_is_the_one_that_its_name_says_unless_it_is_given(
+    filename: str, content_type: str | None, sent: str
+) -> None:
+    upload, _ = oss_upload(legacy, filename, b"meow", content_type=content_type, user="eric")
+    assert upload is not None
+    assert upload.mime_type == sent
+
+
+def test_a_grant_for_a_type_is_kept_by_a_file_that_is_named_so() -> None:
+    assert oss_upload(legacy, "cat.png", b"meow", content_types=["image/png"]).answer.json == {"Status": "Ok"}
+    upload, answer = oss_upload(legacy, "cat.txt", b"meow", content_types=["image/png"])
+    assert (upload, answer.status_int) == (None, 403)
+
+
 def test_the_event_is_the_one_that_the_handler_heard() -> None:
     heard: list[Upload] = []
     upload, answer = oss_upload(legacy, "a.txt", b"x", on_upload=lambda u: heard.append(u) or {"n": 1}, user="eric")
