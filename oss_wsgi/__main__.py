@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from .commands import cors, doctor, explain, local, serve, sign, upload, verify
-from .commands.output import MisuseError, close_broken_pipe
+from .commands.output import MisuseError, end_output, note, open_closed_streams
 from .exceptions import OSSWSGIError
 
 PROGRAM = "oss-wsgi"
@@ -32,28 +34,39 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command, and give its exit status."""
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # whatever a terminal's encoding lacks is no traceback
             stream.reconfigure(errors="backslashreplace")
+    # What the rooms log is said by the commands in their own words; a server's log has a handler of its own.
+    logging.getLogger("oss_wsgi").addHandler(logging.NullHandler())
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:  # of `| head`, or of a disk that is full
+        end_output(error, PROGRAM)
+        return 1
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments = parser().parse_args(argv)
-    except BrokenPipeError:  # of `--help | head`, before Python 3.12
-        close_broken_pipe()
-        return 1
+    except SystemExit as ended:  # its help is written by now, or is not
+        return ended.code if isinstance(ended.code, int) else 0
     arguments.program = f"{PROGRAM} {arguments.command}"
     arguments.environ = dict(os.environ)
     try:
         status: int = arguments.run(arguments)
-        sys.stdout.flush()
     except (MisuseError, OSSWSGIError) as error:
-        for problem in getattr(error, "problems", [str(error)]):
-            print(f"{arguments.program}: {problem}", file=sys.stderr)
+        problems = getattr(error, "problems", [str(error)])
+        if getattr(arguments, "json", False):
+            print(json.dumps({"error": {"message": " ".join(problems)}}, indent=1))
+        for problem in problems:
+            note(f"{arguments.program}: {problem}")
         return 2
-    except BrokenPipeError:  # of `| head`
-        close_broken_pipe()
-        return 1
-    except KeyboardInterrupt:
-        return 130
     return status
 
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from . import explained_codes, explained_numbers, explained_reasons
 from .explanation import Explanation
+from .explanations import BY_CODE, TABLE, find
 from .output import note, plain
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-TABLE = (*explained_codes.TABLE, *explained_numbers.TABLE, *explained_reasons.TABLE)
-_BY_CODE = {row.code.lower(): row for row in TABLE}
-_EC = re.compile(r"(?:ec[\s:]*)?([0-9]{4}-[0-9]{8})")
 
 
 def add(subparsers: Any) -> None:
@@ -42,9 +37,13 @@ def run(arguments: Namespace) -> int:
         return 0
     row = find(arguments.code)
     if row is None:
-        near = difflib.get_close_matches(arguments.code.strip().lower(), _BY_CODE, n=3)
-        said = f"; near it are {', '.join(_BY_CODE[code].code for code in near)}" if near else ""
-        note(f"{arguments.program}: {plain(arguments.code)} is not in the table{said}.")
+        near = difflib.get_close_matches(arguments.code.strip().lower(), BY_CODE, n=3)
+        names = [BY_CODE[code].code for code in near]
+        neighbours = f"; near it are {', '.join(names)}" if names else ""
+        said = f"{plain(arguments.code)} is not in the table{neighbours}."
+        if arguments.json:
+            print(json.dumps({"error": {"message": said, "near": names}}, indent=1))
+        note(f"{arguments.program}: {said}")
         return 1
     if arguments.json:
         print(json.dumps(_members(row), indent=1))
@@ -52,13 +51,6 @@ def run(arguments: Namespace) -> int:
         for text in (f"{row.code}: {row.meaning}", row.cure, f"Source: {'; '.join(row.sources)}"):
             print(textwrap.fill(text, 100, break_on_hyphens=False, break_long_words=False))
     return 0
-
-
-def find(code: str) -> Explanation | None:
-    """Find a row by its code, in any case, or by an EC number with or without `EC` before it."""
-    text = code.strip().lower()
-    number = _EC.fullmatch(text)
-    return _BY_CODE.get(number[1] if number else text)
 
 
 def _members(row: Explanation) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
-from .output import MisuseError
-
 _CHUNK = 64 * 1024
+
+
+class FileChangedError(Exception):
+    """Raised when a file turns out to be shorter than was announced, in a sentence."""
 
 
 class FormBody:
@@ -53,7 +55,9 @@ class FormBody:
             yield piece
             self._progress(self._size - left)
         if left:
-            raise MisuseError(f"The file became shorter by {left} bytes while it was read.")
+            raise FileChangedError(f"the file became shorter by {left} bytes while it was read")
+        if not self._size:
+            self._progress(0)
         yield self._tail
 
 

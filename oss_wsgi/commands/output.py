@@ -12,6 +12,7 @@ from typing import TextIO
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
 _BAR = 30
 _GAP = 0.1
+_ANSWER = ", waiting for the answer"
 
 
 class MisuseError(Exception):
@@ -37,22 +38,23 @@ class Progress:
         self._name = plain(name)
         self._total = total
         self._shown = 0.0
+        self._bar = ""
         self._terminal = sys.stderr.isatty()
 
     def __call__(self, done: int) -> None:
-        """Show that so much is done."""
+        """Show that so much is done, and at the end that an answer is waited for."""
         now = time.monotonic()
         if not self._terminal or (now - self._shown < _GAP and done < self._total):
             return
         self._shown = now
         part = done / self._total if self._total else 1.0
-        bar = "#" * int(part * _BAR)
-        print(f"\r{self._name} [{bar:<{_BAR}}] {part:4.0%}", end="", file=sys.stderr, flush=True)
+        self._bar = f"\r{self._name} [{'#' * int(part * _BAR):<{_BAR}}] {part:4.0%}"
+        print(f"{self._bar}{_ANSWER if done >= self._total else ''}", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the line."""
-        if self._terminal and self._shown:
-            print(file=sys.stderr)
+        if self._bar:
+            print(f"\r{' ' * (len(self._bar) + len(_ANSWER))}{self._bar}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -73,6 +75,21 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def close_broken_pipe() -> None:
-    """Let the interpreter end without a second complaint about a reader that is gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def open_closed_streams() -> None:
+    """Let a command that was started without an output (`>&-`) run as if nobody looked."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
+def end_output(error: OSError, program: str) -> None:
+    """Say why nothing can be written, unless the reader is gone, and let the interpreter end without a complaint."""
+    if not isinstance(error, BrokenPipeError):
+        with contextlib.suppress(OSError):
+            note(f"{program}: {error.strerror or error}.")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import mimetypes
 import os
 import sys
@@ -10,18 +12,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from .client import Answer, UnreachableError, request
-from .form_body import FormBody
+from .explanations import further
+from .form_body import FileChangedError, FormBody
 from .json_text import parsed
 from .oss_answer import read_refusal
-from .output import MisuseError, Progress, coloured, plain
+from .output import MisuseError, Progress, coloured, plain, waiting
+from .regular_file import UnreadableFileError, opened
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+_MAX_TIMEOUT = 24 * 3600
 ENDPOINT = f"http://127.0.0.1:8080{DEFAULT_PREFIX}{SIGNATURE_PATH}"
 
 
@@ -43,14 +48,18 @@ def add(subparsers: Any) -> None:
         "Give a login's cookie in a file or on standard input, for a command line is public on its machine.",
     )
     made.add_argument("files", nargs="+", metavar="FILE")
-    made.add_argument("--endpoint", default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s")
+    made.add_argument(
+        "--endpoint", type=_endpoint, default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s"
+    )
     made.add_argument("--content-type", metavar="TYPE", help="default: by the name's ending")
     made.add_argument(
         "--headers-from",
         metavar="FILE",
         help="lines such as 'Cookie: ...' for the signature endpoint; - is standard input",
     )
-    made.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="%(default)s")
+    made.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="for which a wait may last; %(default)s"
+    )
     made.add_argument("--json", action="store_true", help="print one JSON array")
     made.set_defaults(run=run)
 
@@ -61,11 +70,9 @@ def run(arguments: Namespace) -> int:
     status = 0
     for name in arguments.files:
         try:
-            with open(name, "rb") as file:
-                outcome = _upload(name, file, headers, arguments)
-        except OSError as error:
-            raise MisuseError(f"{plain(name)} cannot be read: {error.strerror or error}.") from error
-        except UnreachableError as error:
+            with opened(name) as (file, size):
+                outcome = _upload(name, file, size, headers, arguments)
+        except (UnreadableFileError, FileChangedError, UnreachableError) as error:
             outcome = Outcome(False, f"{error}.", {"error": {"message": str(error)}})
         outcomes.append({"file": name, **outcome.members})
         if not arguments.json:
@@ -78,14 +85,35 @@ def run(arguments: Namespace) -> int:
     return status
 
 
-def _upload(path: str, file: BinaryIO, headers: Mapping[str, str], arguments: Namespace) -> Outcome:
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _MAX_TIMEOUT:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {_MAX_TIMEOUT} seconds, not {text!r}")
+    return seconds
+
+
+def _endpoint(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not (good and text.isascii() and text.isprintable()) or " " in text or "#" in text:
+        raise argparse.ArgumentTypeError(f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}")
+    return text
+
+
+def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace) -> Outcome:
     name = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
-    size = os.fstat(file.fileno()).st_size
     content_type = arguments.content_type or mimetypes.guess_type(name)[0]
     query = {"filename": name, "size": str(size)} | ({"content_type": content_type} if content_type else {})
     joint = "&" if "?" in arguments.endpoint else "?"
     url = f"{arguments.endpoint}{joint}{urlencode(query)}"
-    signed = request("GET", url, headers, timeout=arguments.timeout)
+    with waiting(f"Asking for a signature for {plain(name)}"):
+        signed = request("GET", url, headers, timeout=arguments.timeout)
     form = _form(signed)
     if isinstance(form, Outcome):
         return form
@@ -108,8 +136,11 @@ def _form(signed: Answer) -> tuple[str, dict[str, str]] | Outcome:
     members = members if isinstance(members, dict) else {}
     if signed.status != 200:
         error = members.get("error")
-        said = error.get("message", "") if isinstance(error, dict) else ""
-        hint = ": log in by --headers-from, or see the application's log" if signed.status in (401, 403) else ""
+        error = error if isinstance(error, dict) else {}
+        said = error.get("message", "")
+        # What is outside the grant has a code and a message of its own.
+        stranger = signed.status == 401 or (signed.status == 403 and error.get("code", "forbidden") == "forbidden")
+        hint = ": log in by --headers-from, or see the application's log" if stranger else ""
         text = f"no signature: {signed.status} {plain(str(said))}".rstrip()
         return Outcome(False, f"{text}{hint}", {"status": signed.status, "error": {"message": text}})
     url, fields = members.get("url"), members.get("fields")
@@ -134,8 +165,8 @@ def _outcome(answer: Answer, fields: Mapping[str, str]) -> Outcome:
         return Outcome(True, said, members)
     refusal = read_refusal(answer.body)
     stored = "stored, but the application was not told" if answer.status == 203 else "refused"
-    more = f"; more: oss-wsgi explain {refusal.ec or refusal.code}" if refusal.code else ""
-    return Outcome(False, f"{stored}: {answer.status} {refusal}{more}", {**members, "error": refusal.members()})
+    said = f"{stored}: {answer.status} {refusal}. {further(refusal)}".rstrip()
+    return Outcome(False, said, {**members, "error": refusal.members()})
 
 
 def _headers(source: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.commands.explain import TABLE, find
+from oss_wsgi.commands.explanations import TABLE, find
 
 from .command import oss_wsgi
 
@@ -37,6 +37,8 @@ def test_an_unknown_code_is_a_finding_and_names_its_neighbours() -> None:
     ended = oss_wsgi("explain", "AccesDenied", status=1)
     assert "AccessDenied" in ended.stderr
     assert ended.stdout == ""
+    error = json.loads(oss_wsgi("explain", "AccesDenied", "--json", status=1).stdout)["error"]
+    assert error["near"][0] == "AccessDenied"
     assert "is not in the table." in oss_wsgi("explain", "?\x1b[31m", status=1).stderr
 
 

@@ -7,8 +7,7 @@ import io
 import pytest
 from webob.multidict import MultiDict
 
-from oss_wsgi.commands.form_body import FormBody
-from oss_wsgi.commands.output import MisuseError
+from oss_wsgi.commands.form_body import FileChangedError, FormBody
 
 
 def parts(body: FormBody) -> MultiDict:
@@ -42,5 +41,5 @@ def test_progress_comes_to_the_size_and_a_file_that_grows_ends_there() -> None:
 
 
 def test_a_file_that_becomes_shorter_is_said() -> None:
-    with pytest.raises(MisuseError, match="shorter by 1 bytes"):
+    with pytest.raises(FileChangedError, match="shorter by 1 bytes"):
         b"".join(FormBody({}, "a", io.BytesIO(b"x"), 2))

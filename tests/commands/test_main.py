@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +70,23 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     process.stderr.close()
     process.wait()
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("arguments", [["explain", "AccessDenied"], ["explain"], ["upload", "missing"], ["--help"]])
+def test_an_output_that_is_closed_or_full_is_no_traceback(redirection: str, arguments: list[str]) -> None:
+    line = f"exec {shlex.join([*COMMAND, *arguments])} {redirection}"
+    environ = {name: value for name, value in clean_environ().items() if name != "PYTHONUNBUFFERED"}
+    run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environ)
+    assert "Traceback" not in run.stderr
+    assert "Exception ignored" not in run.stderr
+    assert run.returncode == (1 if "full" in redirection or "upload" in arguments else 0)
+
+
+def test_what_cannot_be_done_so_is_json_too_where_json_is_asked_for() -> None:
+    ended = oss_wsgi("cors", "print", "--json", status=2)
+    assert "name the origins" in json.loads(ended.stdout)["error"]["message"]
+    assert "name the origins" in ended.stderr
 
 
 def test_the_program_is_named_oss_wsgi_however_it_was_started() -> None:

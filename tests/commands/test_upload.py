@@ -120,19 +120,61 @@ def test_an_endpoint_that_is_none_is_a_finding(status: str, body: bytes, said: s
         assert said in oss_wsgi("upload", cat, "--endpoint", deployment.signature, status=1).stdout
 
 
-def test_nobody_there_is_a_finding_and_a_missing_file_is_misuse(deployment: Deployment, cat: str) -> None:
+def test_nobody_there_is_a_finding(cat: str) -> None:
     with nowhere() as url:
         assert "cannot be reached: Connection refused" in oss_wsgi("upload", cat, "--endpoint", url, status=1).stdout
-    ended = oss_wsgi("upload", "missing.png", "--endpoint", deployment.signature, status=2)
-    assert "missing.png cannot be read: No such file" in ended.stderr
 
 
-def test_an_endpoint_that_is_no_url_is_a_finding_and_an_odd_file_name_is_none(
-    deployment: Deployment, tmp_path: Path
-) -> None:
+def test_a_file_that_cannot_be_read_is_a_finding_and_the_others_go_on(deployment: Deployment, cat: str) -> None:
+    given = ["upload", "missing.png", cat, "--endpoint", deployment.signature]
+    assert "failed missing.png: cannot be read: No such file" in oss_wsgi(*given, status=1).stdout
+    missing, uploaded = json.loads(oss_wsgi(*given, "--json", status=1).stdout)
+    assert "No such file" in missing["error"]["message"]
+    assert uploaded["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        pytest.param("fifo", "no regular file", id="a FIFO, which nobody writes into"),
+        pytest.param("/dev/zero", "no regular file", id="a device"),
+        pytest.param("/proc/self/status", "says that it is empty", id="a file of /proc"),
+        pytest.param("/", "Is a directory", id="a folder"),
+    ],
+)
+def test_what_is_no_regular_file_is_not_uploaded(name: str, said: str, deployment: Deployment, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    ended = oss_wsgi("upload", name, "--endpoint", deployment.signature, status=1, cwd=tmp_path)
+    assert said in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--timeout", text) for text in ("0", "-1", "nan", "inf", "1e9", "x")),
+        *(("--endpoint", text) for text in ("http://[", "app.example.com/x", "ftp://a/x", "http:///x", "http://a/x#b")),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_misuse(option: str, value: str, cat: str) -> None:
+    assert f"argument {option}: must be" in oss_wsgi("upload", cat, option, value, status=2).stderr
+
+
+def test_a_query_of_the_endpoint_is_kept(deployment: Deployment, cat: str) -> None:
+    ended = oss_wsgi("upload", cat, "--endpoint", f"{deployment.signature}?size=100000", status=1)
+    assert "no signature: 400" in ended.stdout, "the size comes twice"
+    oss_wsgi("upload", cat, "--endpoint", f"{deployment.signature}?")
+
+
+def test_a_file_outside_the_grant_gets_the_endpoints_own_words(tmp_path: Path, cat: str) -> None:
+    with deployed(tmp_path, settings={"OSS_UPLOAD_MAX_SIZE": "9"}) as deployment:
+        said = oss_wsgi("upload", cat, "--endpoint", deployment.signature, status=1).stdout
+    assert "100000 bytes" in said
+    assert "--headers-from" not in said
+
+
+def test_an_odd_file_name_is_uploaded(deployment: Deployment, tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"\xff\x1b.txt")
     odd.write_bytes(b"x")
-    assert "is not a URL" in oss_wsgi("upload", str(odd), "--endpoint", "http://[", status=1).stdout
     said = oss_wsgi("upload", str(odd), "--endpoint", deployment.signature).stdout
     assert "\x1b" not in said
     assert said.startswith("ok ")
@@ -158,6 +200,7 @@ def test_a_terminal_gets_a_bar_and_colours_unless_no_color(
             said += piece
     os.close(ours)
     assert process.returncode == 0
-    assert b"[##############################] 100%" in said
+    assert b"Asking for a signature for cat" in said
+    assert b"[##############################] 100%, waiting for the answer" in said
     assert (b"\x1b[32mok\x1b[0m" in said) == coloured
     assert (b"\x1b" in said) == coloured
