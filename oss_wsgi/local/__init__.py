@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .application import LocalOSS
     from .cors import CORSRule
+    from .indexed_storage import directory_storage, memory_storage
     from .server import LocalOSSServer
+    from .storage import Storage
 
-__all__ = ["CORSRule", "LocalOSS", "LocalOSSServer"]
+__all__ = ["CORSRule", "LocalOSS", "LocalOSSServer", "Storage", "directory_storage", "memory_storage"]
 
-_ROOMS = {"CORSRule": ".cors", "LocalOSS": ".application", "LocalOSSServer": ".server"}
+_ROOMS = {
+    "CORSRule": ".cors",
+    "LocalOSS": ".application",
+    "LocalOSSServer": ".server",
+    "Storage": ".storage",
+    "directory_storage": ".indexed_storage",
+    "memory_storage": ".indexed_storage",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """What a storage is asked to do: buckets, and in each of them objects in the order of their keys.
 
-`oss_wsgi.testing.storage_contract` is what every storage must keep; `directory_storage` and `memory_storage` are here.
+`oss_wsgi.testing.storage_contract` is what every storage must keep; `oss_wsgi.local` has `directory_storage` and
+`memory_storage`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """What you need to test an application that uses oss_wsgi: a clock, signed callbacks, and the whole road in process."""
 
+from importlib import import_module
+from typing import Any
+
 from .bodies import callback_body, multipart
 from .clock import FrozenClock
 from .recorded import CallbackRecorder, RecordedCallback
@@ -20,3 +23,10 @@ __all__ = [
     "multipart",
     "oss_upload",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It needs pytest and the extra `local`, which the rest does not.
+    if name == "storage_contract":
+        return import_module(".storage_contract", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
