@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..local import __main__ as program
 from ..local.command_line import parser
+from ..local.greeting import greeting
 from .running import CannotStartError, end_quietly, until_stopped
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         oss = program.start(arguments, stack)
     except program.CannotStartError as error:
         raise CannotStartError(str(error)) from error
-    for line in program.greeting(oss, arguments):
+    for line in greeting(oss, arguments):
         print(line, flush=True)
     try:
         threading.Event().wait()

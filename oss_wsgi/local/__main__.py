@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .command_line import PROGRAM, parser
+from .greeting import greeting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -71,8 +71,15 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
             access_key_secret=arguments.access_key_secret,
             directory=arguments.dir,
             cors_rules=rules,
-            strict=arguments.strict,
+            cnames=dict(arguments.cname),
+            security_token=arguments.security_token,
             test_mode=arguments.test_mode,
+            strict=arguments.strict,
+            exact_field_names=arguments.exact_field_names,
+            space_as_plus=arguments.space_as_plus,
+            allow_private_callback=not arguments.refuse_private_callback,
+            callback_timeout=arguments.callback_timeout,
+            max_cors_rules=arguments.max_cors_rules,
         )
         stack.enter_context(oss)
         for name in others:
@@ -94,33 +101,6 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
     stack.callback(server.stop)
     server.start()
     return oss
-
-
-def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
-    """Say what runs, and how each client is pointed at it; a secret is printed only if it was made here."""
-    secret = "as given" if arguments.access_key_secret else oss.access_key_secret
-    where = os.path.abspath(arguments.dir) if arguments.dir else "a temporary folder, removed at the end (--dir DIR)"
-    url, bucket, region = oss.url, oss.bucket, oss.region
-    names = ", ".join(held.name for held in oss.storage.buckets())
-    yield f"Local OSS at {url}, region {region}, holding {names}. Open {url}/ to look into it."
-    yield f"AccessKey ID {oss.access_key_id}, secret {secret}."
-    yield f"Objects go to {where}. CORS: {', '.join(arguments.cors) or 'no origin (--cors ORIGIN)'}."
-    if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
-        yield "It listens beyond this machine: anyone who reaches it may read its objects."
-    yield "Point at it, with that ID and SECRET:"
-    yield f"  forms    POST {oss.host}, callbacks signed with {oss.public_key_url}"
-    yield f'  oss2     oss2.Bucket(oss2.AuthV4(ID, SECRET), "{url}", "{bucket}", region="{region}")'
-    yield f'  oss-v2   cfg.endpoint, cfg.region, cfg.use_path_style = "{url}", "{region}", True'
-    yield (
-        f'  ali-oss  new OSS({{endpoint: "{url}", bucket: "{bucket}", region: "oss-{region}", authorizationV4: true, '
-        "accessKeyId: ID, accessKeySecret: SECRET})"
-    )
-    yield (
-        f"  ossutil  ossutil ls oss://{bucket} -e {url} --region {region} --addressing-style path "
-        f"-i {oss.access_key_id} -k SECRET"
-    )
-    yield f"  curl     curl {oss.host}/NAME"
-    yield "Ctrl-C ends it."
 
 
 def _leave(number: int, frame: object) -> None:

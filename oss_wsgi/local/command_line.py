@@ -32,6 +32,26 @@ def region(text: str) -> str:
     return text
 
 
+def cname(text: str) -> tuple[str, str]:
+    """Read `HOST=BUCKET`; any port of a host means the same."""
+    host, equals, bucket = text.partition("=")
+    if not (equals and bucket and re.fullmatch(r"[\w.-]+", host)):
+        raise argparse.ArgumentTypeError(f"must be HOST=BUCKET, such as img.example.com=my-bucket, not {text!r}")
+    return host, bucket
+
+
+def number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 on, not {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not float(text):
+        raise argparse.ArgumentTypeError(f"must be seconds, such as 5 or 0.5, not {text!r}")
+    return float(text)
+
+
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -41,10 +61,24 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="%(default)s")
     made.add_argument("--dir", metavar="DIR", help="keep the objects here; default: a temporary folder")
-    made.add_argument("--bucket", action="append", metavar="NAME", help="may be repeated; default: local-bucket")
+    made.add_argument(
+        "--bucket",
+        action="append",
+        metavar="NAME",
+        help="may be repeated: the first is meant where a request names none; default: local-bucket",
+    )
+    made.add_argument(
+        "--cname",
+        type=cname,
+        action="append",
+        default=[],
+        metavar="HOST=BUCKET",
+        help="a host name that is bound to a bucket; may be repeated",
+    )
     made.add_argument("--region", type=region, default="cn-hangzhou", metavar="REGION", help="%(default)s")
     made.add_argument("--access-key-id", metavar="ID", help="default: made at start")
     made.add_argument("--access-key-secret", metavar="SECRET", help="default: made at start and printed")
+    made.add_argument("--security-token", metavar="TOKEN", help="refuse the key without this token, as a temporary one")
     made.add_argument(
         "--cors",
         type=origin,
@@ -53,6 +87,23 @@ def parser() -> argparse.ArgumentParser:
         metavar="ORIGIN",
         help="origin whose pages may read the answers; '*' for any; may be repeated; default: none",
     )
-    made.add_argument("--strict", action="store_true", help="refuse form fields that the policy does not name")
-    made.add_argument("--test-mode", action="store_true", help="let forms ask for faults, by x-oss-local-fault: NAME")
+    made.add_argument("--test-mode", action="store_true", help="let requests ask for faults, x-oss-local-fault: NAME")
+    _add_choices(made.add_argument_group("what OSS's pages leave open or contradict"))
     return made
+
+
+def _add_choices(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--strict", action="store_true", help="refuse form fields that the policy does not name")
+    group.add_argument(
+        "--exact-field-names", action="store_true", help="refuse form fields that are not spelled as documented"
+    )
+    group.add_argument("--space-as-plus", action="store_true", help="a space in a callback of the form type is '+'")
+    group.add_argument(
+        "--refuse-private-callback", action="store_true", help="call public addresses only, as the real OSS does"
+    )
+    group.add_argument(
+        "--callback-timeout", type=seconds, default=5.0, metavar="SECONDS", help="for each callback URL; %(default)s"
+    )
+    group.add_argument(
+        "--max-cors-rules", type=number, default=10, metavar="NUMBER", help="that ?cors takes for a bucket; %(default)s"
+    )

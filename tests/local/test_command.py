@@ -1,8 +1,6 @@
 """`python -m oss_wsgi.local` as a process: what it prints, what it serves, how it ends, what it refuses."""
 
-import base64
 import contextlib
-import json
 import re
 import signal
 import socket
@@ -13,9 +11,10 @@ import time
 import urllib.error
 import urllib.request
 
+import oss2
 import pytest
 
-from .form_client import BOUNDARY, form, policy, sign_v1
+from .form_client import BOUNDARY, callback_field, form, policy, sign_v1
 
 COMMAND = [sys.executable, "-m", "oss_wsgi.local"]
 
@@ -26,8 +25,8 @@ class Account:
 
 
 @contextlib.contextmanager
-def running(*arguments, end=signal.SIGTERM, **options):
-    """Gives the lines that it prints until it is ready, and ends it by a signal."""
+def running(*arguments, end=signal.SIGTERM, logs="", **options):
+    """Gives the lines that it prints until it is ready, and ends it by a signal; then nothing but `logs` was said."""
     command = [*COMMAND, "--listen", "127.0.0.1:0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options) as process:
         lines = []
@@ -40,16 +39,21 @@ def running(*arguments, end=signal.SIGTERM, **options):
             process.send_signal(end)
             said, _ = process.communicate(timeout=20)
     assert process.returncode == 0, said
-    assert said == ""
+    assert re.fullmatch(logs, said), said
 
 
 def url_of(said):
     return re.match(r"Local OSS at (http://127\.0\.0\.1:[0-9]+), ", said)[1]
 
 
-def upload(said, account, key="dir/a.txt", bucket="local-bucket", **headers):
+def made(said):
+    """The key that was made at start."""
+    return Account(*re.search(r"AccessKey ID (\S+), secret ([^\s,.]+)", said).groups())
+
+
+def upload(said, account, key="dir/a.txt", bucket="local-bucket", fields=(), **headers):
     document = {**policy(expiration=time.time() + 60), "conditions": [{"bucket": bucket}]}
-    body = form({"key": key, **sign_v1(account, document)})
+    body = form({"key": key, **dict(fields), **sign_v1(account, document)})
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", **headers}
     return urllib.request.urlopen(urllib.request.Request(f"{url_of(said)}/{bucket}", body, headers))
 
@@ -125,29 +129,28 @@ def test_without_cors_no_page_reads_anything():
             assert refusal.value.code == 403
 
 
-def test_callbacks_go_out_over_http():
+@pytest.mark.parametrize(("options", "sent"), [([], b"o=a%20b"), (["--space-as-plus"], b"o=a+b")])
+def test_callbacks_go_out_over_http(options, sent):
     received = []
-    with socket.create_server(("127.0.0.1", 0)) as server, running() as said:
+    with socket.create_server(("127.0.0.1", 0)) as server, running(*options) as said:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/done"
-        account = Account(*re.search(r"AccessKey ID (\S+), secret (\S+)\.\n", said).groups())
 
         def answer():
             connection, _ = server.accept()
-            with connection:
-                received.append(connection.recv(65536))
+            with connection, connection.makefile("rb") as stream:
+                head = [*iter(stream.readline, b"\r\n")]
+                length = next(int(line.split()[1]) for line in head if line.lower().startswith(b"content-length:"))
+                received.append((head[0], stream.read(length)))
                 head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
                 connection.sendall(head + b"Connection: close\r\n\r\n{}")
 
         thread = threading.Thread(target=answer)
         thread.start()
-        callback = base64.b64encode(json.dumps({"callbackUrl": url, "callbackBody": "o=${object}"}).encode()).decode()
-        document = {**policy(expiration=time.time() + 60), "conditions": [{"bucket": "local-bucket"}]}
-        body = form({"key": "a", "callback": callback, **sign_v1(account, document)})
-        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-        with urllib.request.urlopen(urllib.request.Request(f"{url_of(said)}/local-bucket", body, headers)) as response:
+        callback = callback_field(callbackUrl=url, callbackBody="o=${object}")
+        with upload(said, made(said), key="a b", fields={"callback": callback}) as response:
             assert response.read() == b"{}"
         thread.join()
-    assert b"POST /done HTTP/1.1\r\n" in received[0]
+    assert received == [(b"POST /done HTTP/1.1\r\n", sent)]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +167,11 @@ def test_callbacks_go_out_over_http():
         pytest.param(["--cors", "localhost:3000"], "--cors: must be '*' or an origin", id="no scheme"),
         pytest.param(["--cors", "http://localhost:3000/"], "--cors: must be '*' or an origin", id="a slash"),
         pytest.param(["--region", "Hang zhou"], "--region: must be like cn-hangzhou", id="no region"),
+        pytest.param(["--cname", "img.example.com"], "--cname: must be HOST=BUCKET", id="no bucket"),
+        pytest.param(["--cname", "http://img.test=b"], "--cname: must be HOST=BUCKET", id="a URL"),
+        pytest.param(["--callback-timeout", "0"], "--callback-timeout: must be seconds", id="no time"),
+        pytest.param(["--callback-timeout", "nan"], "--callback-timeout: must be seconds", id="no seconds"),
+        pytest.param(["--max-cors-rules", "0"], "--max-cors-rules: must be a number", id="no rule"),
         pytest.param(["--buckets", "a"], "unrecognized arguments", id="an unknown option"),
     ],
 )
@@ -198,6 +206,88 @@ def test_beyond_this_machine_it_warns():
     with running("--listen", "0.0.0.0:0") as said:
         assert "anyone who reaches it may read its objects" in said
         assert url_of(said)
+
+
+def test_a_request_that_names_no_bucket_means_the_first_and_a_bound_host_its_own():
+    key = ["--access-key-id", "my-id", "--access-key-secret", "my-secret"]
+    with running("--bucket", "first-one", "--bucket", "second-one", "--cname", "img.test=second-one", *key) as said:
+        assert "Bound names: img.test to second-one.\n" in said
+        for bucket in ("first-one", "second-one"):
+            with upload(said, Account("my-id", "my-secret"), key=f"{bucket}.txt", bucket=bucket):
+                pass
+        with urllib.request.urlopen(f"{url_of(said)}/first-one.txt") as answer:
+            assert answer.read() == b"hi oss"
+
+        def bound(key):
+            return urllib.request.Request(f"{url_of(said)}/{key}", headers={"Host": "img.test"})
+
+        with urllib.request.urlopen(bound("second-one.txt")) as answer:
+            assert answer.read() == b"hi oss"
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(bound("first-one.txt"))
+        with caught.value as answer:
+            assert answer.code == 404
+
+
+def test_a_region_may_be_written_as_in_an_endpoint():
+    with running("--region", "oss-cn-beijing") as said:
+        assert "region cn-beijing, " in said
+        assert 'region: "oss-cn-beijing"' in said
+
+
+def test_a_temporary_key_is_refused_without_its_token():
+    with running("--security-token", "the-token") as said:
+        account = made(said)
+        assert ", security token as given.\n" in said
+        assert "the-token" not in said
+        assert "oss2.StsAuth(ID, SECRET, TOKEN, " in said
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(said, account)
+        with caught.value as answer:
+            assert b"InvalidAccessKeyId" in answer.read()
+        with upload(said, account, fields={"x-oss-security-token": "the-token"}) as answer:
+            assert answer.status == 204
+
+
+def test_form_fields_may_have_to_be_spelled_as_documented():
+    with running("--exact-field-names") as said:
+        with upload(said, made(said)) as answer:
+            assert answer.status == 204
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(said, made(said), fields={"SUCCESS_ACTION_STATUS": "200"})
+        with caught.value as answer:
+            assert b"unrecognized field name" in answer.read()
+
+
+def test_callbacks_to_this_machine_may_be_refused():
+    with running("--refuse-private-callback") as said:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(said, made(said), fields={"callback": callback_field(callbackUrl="http://127.0.0.1/")})
+        with caught.value as answer:
+            assert b"0007-00000008" in answer.read()
+
+
+def test_a_callback_is_waited_for_as_long_as_told():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running("--callback-timeout", "0.25", logs=".* callback to .* failed: .*\n") as said,
+    ):
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with upload(said, made(said), fields={"callback": callback_field(callbackUrl=url)}) as answer:
+            assert answer.status == 203
+            assert b"timeout:250ms" in answer.read()
+
+
+def test_the_number_of_cors_rules_may_be_another():
+    with running("--max-cors-rules", "2") as said:
+        session = oss2.Session()
+        auth = oss2.Auth(made(said).access_key_id, made(said).access_key_secret)
+        bucket = oss2.Bucket(auth, url_of(said), "local-bucket", session=session)
+        rule = oss2.models.CorsRule(["*"], ["GET"])
+        bucket.put_bucket_cors(oss2.models.BucketCors([rule] * 2))
+        with pytest.raises(oss2.exceptions.ServerError, match="CORSRuleBeyondLimit"):
+            bucket.put_bucket_cors(oss2.models.BucketCors([rule] * 3))
+        session.session.close()
 
 
 def test_forms_may_be_held_to_their_policy_and_may_ask_for_a_fault():
