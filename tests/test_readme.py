@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import shutil
@@ -15,6 +16,8 @@ import pytest
 import webtest
 from paste.deploy import loadapp
 
+from oss_wsgi.local import LocalOSS
+from oss_wsgi.local.command_line import parser
 from oss_wsgi.settings import TABLE, Settings
 from oss_wsgi.testing import CallbackSigner
 
@@ -91,6 +94,13 @@ def test_the_node_example_runs_against_the_command(tmp_path: Path) -> None:
         finally:
             process.terminate()
             process.communicate()
+
+
+def test_the_local_oss_has_the_options_and_arguments_that_are_listed_and_no_others() -> None:
+    (section,) = re.findall(r"^## The local OSS\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    options = {name for action in parser()._actions for name in action.option_strings}
+    assert set(re.findall(r"--[a-z][a-z-]+", section)) == options - {"-h", "--help"}
+    assert set(re.findall(r"\| `(\w+)=", section)) <= inspect.signature(LocalOSS).parameters.keys()
 
 
 def test_the_ini_file_joins_the_same(
