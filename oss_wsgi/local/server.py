@@ -13,6 +13,7 @@ from waitress.server import create_server
 
 from .faults import ConnectionDroppedError
 from .form import MAX_BODY_SIZE
+from .request_threads import RequestThreads
 from .waitress_channel import channel_class
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from .application import LocalOSS
 
-THREADS = 8
+# Uploads that wait for their callbacks leave room for those who ask on a callback's behalf.
+MAX_CONNECTIONS = 1000
 
 
 class LocalOSSServer:
@@ -41,12 +43,13 @@ class LocalOSSServer:
         self._server: Any = create_server(
             self._application,
             self._channels,
+            _dispatcher=RequestThreads(),
             sockets=[self._socket],
-            threads=THREADS,
+            connection_limit=MAX_CONNECTIONS,
             ident="AliyunOSS",
             recv_bytes=256 * 1024,
             asyncore_use_poll=True,  # select() dies of a descriptor above 1,023
-            max_request_body_size=MAX_BODY_SIZE,
+            max_request_body_size=MAX_BODY_SIZE + 1,  # for what comes in chunks; a length is refused by its header
             # Above this waitress waits for the client; its default would put answers into a file as well.
             outbuf_high_watermark=1024 * 1024,
             # A browser that cancels an upload is no error.
