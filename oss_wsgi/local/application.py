@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .address import Address, Names, host_name
+from .announced import content_length
 from .answer import Answer, Headers
+from .arrival import arrival
 from .bucket_rules import BucketRules
 from .callback_http import HTTPTransport
 from .callback_sender import CallbackSender
@@ -221,6 +223,7 @@ class LocalOSS:
         return body
 
     def _answer(self, environ: WSGIEnvironment, request_id: str, now: float) -> Answer:
+        content_length(environ.get("CONTENT_LENGTH") or "0")
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
             return self._cors(environ).preflight(environ)
@@ -232,7 +235,8 @@ class LocalOSS:
             if asks_for_page(environ, readings[0]):
                 return index_page(self.storage.buckets())
         faults = self._faults_of(environ)
-        address, signed = signed_address(environ, readings, self._account, self.region, now)
+        moment = arrival(environ, now)
+        address, signed = signed_address(environ, readings, self._account, self.region, moment)
         request = Request(
             environ=environ,
             address=address,

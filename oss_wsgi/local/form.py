@@ -12,6 +12,7 @@ import multipart
 from .announced import content_length, content_md5, invalid_digest
 from .errors import OSSError, invalid_argument, malformed_post
 from .field_names import field_name
+from .form_input import FormInput
 
 CHUNK_SIZE = 256 * 1024
 MAX_NAME_SIZE = 8 * 1024
@@ -53,6 +54,8 @@ class Form:
         self._events = self._parse(stream, length, boundary)
         self.fields: dict[str, str] = {}
         self.file = self._read_fields()
+        #: a file that begins with the content of the form's, and may become it
+        self.source = stream.content if isinstance(stream, FormInput) and stream.at_content else None
 
     def chunks(self) -> Iterator[bytes]:
         """The content of the file, then what follows it: ignored, unless it is a second file (P§2.2)."""

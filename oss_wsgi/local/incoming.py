@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
@@ -76,13 +76,15 @@ class IncomingContent:
         write_all(self._target(), chunk)
         self._count(chunk)
 
-    def take(self, source: BinaryIO, size: int) -> bool:
-        if self._file or not self._contents.take(source, self._name):
-            return False
+    def receive(self, chunks: Iterable[bytes], source: BinaryIO | None) -> None:
+        if source is None or not self._contents.take(source, self._name):
+            for chunk in chunks:
+                self.write(chunk)
+            return
         self._file = source
-        while self.size < size and (chunk := source.read(min(CHUNK_SIZE, size - self.size))):
+        for chunk in chunks:
             self._count(chunk)
-        return True
+        source.truncate(self.size)
 
     def copy(self, stored: StoredObject, content: BinaryIO) -> None:
         if not stored.md5:  # an object made of parts has no MD5 of the whole

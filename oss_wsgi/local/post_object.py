@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from .answer import Answer, Headers, header_value, xml_text
+from .arrival import arrival
 from .callback_parameters import CallbackParameters, check_given_once, parse_callback
 from .callback_request import CallbackError
 from .callback_sender import CallbackSender
@@ -20,7 +21,7 @@ from .form import Form
 from .image_info import ImageInfo, read_image_info
 from .object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
 from .policy_check import check_policy, size_range, too_large, too_small
-from .policy_document import parse_policy
+from .policy_document import SizeRange, parse_policy
 from .signature_check import Account, check_signature
 from .storage import Bucket, Incoming, StoredObject
 from .upload_faults import UploadFaults
@@ -52,7 +53,7 @@ class PostObject:
                 " fields"
             )
             raise invalid_argument(message, name="key")
-        now = self.clock()
+        now = arrival(environ, self.clock())
         check_signature(fields, self.account, self.region, now)
         policy = parse_policy(fields["policy"])
         file_type = form.file.content_type
@@ -68,10 +69,7 @@ class PostObject:
         failing = UploadFaults(faults)
         with self.storage.incoming() as incoming:
             failing.arriving()
-            for chunk in form.chunks():
-                if incoming.size + len(chunk) > limit.maximum:
-                    raise too_large(incoming.size + len(chunk), limit)
-                incoming.write(chunk)
+            incoming.receive(_within(limit, form.chunks()), form.source)
             if incoming.size < limit.minimum:
                 raise too_small(incoming.size, limit)
             failing.arrived()
@@ -119,6 +117,15 @@ class PostObject:
             failure.headers = stored.checksum_headers
             raise failure from None
         return Answer(200, [*stored.checksum_headers, ("Content-Type", "application/json")], body)
+
+
+def _within(limit: SizeRange, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > limit.maximum:
+            raise too_large(size, limit)
+        yield chunk
 
 
 def _image_info(incoming: Incoming) -> ImageInfo | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from .announced import content_length, content_md5, invalid_digest
 from .errors import OSSError
@@ -17,14 +19,18 @@ def receive_body(request: Request, incoming: Incoming) -> None:
     size = _content_length(request)
     digest = content_md5(request.headers.get("content-md5", ""))
     source = request.environ["wsgi.input"]
-    if not incoming.take(source, size):
-        while incoming.size < size and (chunk := source.read(min(CHUNK_SIZE, size - incoming.size))):
-            incoming.write(chunk)
+    incoming.receive(_read(source, size), source)
     if incoming.size < size:
         message = "You did not provide the number of bytes specified by the Content-Length HTTP header."
         raise OSSError(400, "IncompleteBody", message)
     if digest and not hmac.compare_digest(digest, bytes.fromhex(incoming.md5)):
         raise invalid_digest()
+
+
+def _read(source: BinaryIO, size: int) -> Iterator[bytes]:
+    while size > 0 and (chunk := source.read(min(CHUNK_SIZE, size))):
+        size -= len(chunk)
+        yield chunk
 
 
 def _content_length(request: Request) -> int:

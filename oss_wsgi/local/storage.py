@@ -25,8 +25,12 @@ class Incoming(Protocol):
         """Hexadecimal, of what was written so far."""
 
     def write(self, chunk: bytes, /) -> None: ...
-    def take(self, source: BinaryIO, size: int, /) -> bool:
-        """Takes the rest of `source` for the whole content where that saves a copy; else leaves it, and says False."""
+    def receive(self, chunks: Iterable[bytes], source: BinaryIO | None, /) -> None:
+        """Takes `chunks` for the whole content.
+
+        :param source: the file that they are read from, from its start on; it may become the content where that saves
+            a copy.
+        """
 
     def copy(self, stored: StoredObject, content: BinaryIO, /) -> None:
         """The whole content of another object, whose checksums are known."""

@@ -6,6 +6,7 @@ import pytest
 
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.form import CHUNK_SIZE, Form
+from oss_wsgi.local.form_input import FormInput
 
 from .form_client import BOUNDARY, body, part
 
@@ -193,3 +194,31 @@ def test_content_md5_covers_the_whole_body():
 )
 def test_another_content_md5_is_refused(digest):
     assert refusal(body(part("key", "a"), FILE), HTTP_CONTENT_MD5=digest) == (400, "InvalidDigest")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(body(part("key", "a"), FILE), id="usual"),
+        pytest.param(body(part("key", 'x; name="file"\r\n\r\ny'), FILE), id="a value like headers"),
+        pytest.param(body(part("key", "a"), part("file", b"\r\n\r\n-\r\n--")), id="content like the end of headers"),
+        pytest.param(body(part("key", "a"), part("file", "")), id="empty content"),
+    ],
+)
+def test_only_a_source_that_begins_with_the_content_is_told_of_wherever_the_form_is_split(payload):
+    expected = read(payload)[1]
+    start = payload.rindex(b'name="file"')
+    start = payload.index(b"\r\n\r\n", start) + 4
+    told = []
+    for split in range(1, len(payload)):
+        source = io.BytesIO(payload[split:])
+        form = Form(environ(payload, **{"wsgi.input": FormInput(payload[:split], source)}))
+        if form.source:
+            assert form.source is source
+            told.append(split)
+        assert b"".join(form.chunks()) == expected
+    assert told == [start]
+
+
+def test_a_source_of_another_kind_is_not_told_of():
+    assert read(body(part("key", "a"), FILE))[0].source is None

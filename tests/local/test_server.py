@@ -1,12 +1,12 @@
 import base64
 import hashlib
-import http.client
 import socket
 import subprocess
 import sys
 import threading
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -15,13 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from oss_wsgi.local import LocalOSSServer
-from oss_wsgi.local.address import Address
 from oss_wsgi.local.incoming import IncomingContent
 from oss_wsgi.local.indexed_storage import directory_storage
-from oss_wsgi.local.signature_check import Account
 
-from .form_client import BOUNDARY, callback_field, form, sign_v4, v4_fields
-from .sdk_signer import sign
+from .form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
+from .socket_client import ask, put, signed_fields, wait_until
 
 HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
@@ -37,13 +35,6 @@ def server(oss):
     server.start()
     yield server
     server.stop()
-
-
-def ask(server, method, path, body=None, headers=None):
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
-        connection.request(method, path, body, headers or {})
-        response = connection.getresponse()
-        return response, response.read()
 
 
 def test_the_real_address_becomes_the_url(oss, server):
@@ -146,14 +137,6 @@ def test_after_stop_nobody_listens_and_nothing_is_left_open(oss):
     server.stop()
 
 
-def put(oss, server, key, content):
-    address = Address("examplebucket", key)
-    account = Account(oss.access_key_id, oss.access_key_secret)
-    signed = sign("v1", "PUT", address=address, query="", headers={}, account=account, now=time.time())
-    headers = {name: signed[f"HTTP_{name}"] for name in ("DATE", "AUTHORIZATION")}
-    return ask(server, "PUT", f"/examplebucket/{key}", content, headers)
-
-
 def spooled(oss):
     return [path.name for path in (oss.directory / ".incoming").rglob("spool-*")]
 
@@ -166,6 +149,74 @@ def test_a_body_that_waitress_wrote_to_a_file_becomes_an_object_without_being_wr
     assert response.getheader("ETag") == f'"{hashlib.md5(content).hexdigest().upper()}"'
     assert ask(server, "GET", "/examplebucket/a")[1] == content
     assert spooled(oss) == []
+
+
+AFTER = part("submit", "Upload")
+LIKE_A_BOUNDARY = f"\r\n--{BOUNDARY[:-1]}\r\n\r\n-{BOUNDARY}\n--{BOUNDARY}--\r\n--\r\n".encode() * 30_000
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)) * 8192, LIKE_A_BOUNDARY], ids=["bytes", "like a boundary"])
+@pytest.mark.parametrize("after", [[], [AFTER]], ids=["", "a field after it"])
+def test_the_file_of_a_form_becomes_an_object_without_being_written_again(oss, server, monkeypatch, content, after):
+    monkeypatch.setattr(IncomingContent, "write", lambda self, chunk: pytest.fail("written twice"))
+    response, _ = ask(server, "POST", "/examplebucket", form(signed_fields(oss), content, after=after), HEADERS)
+    assert response.status == 204
+    assert response.getheader("ETag") == f'"{hashlib.md5(content).hexdigest().upper()}"'
+    assert ask(server, "GET", "/examplebucket/a.bin")[1] == content
+    assert [path.read_bytes() == content for path in (oss.directory / "examplebucket").iterdir()] == [True]
+    assert spooled(oss) == []
+
+
+def test_a_file_behind_long_fields_becomes_an_object_too(oss, server):
+    content = bytes(range(256)) * 8192
+    fields = {"name": "x" * 1_500_000, **signed_fields(oss)}
+    response, _ = ask(server, "POST", "/examplebucket", form(fields, content), HEADERS)
+    assert response.status == 204
+    assert ask(server, "GET", "/examplebucket/a.bin")[1] == content
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        pytest.param(lambda payload: payload[:-4] + b"xxxx", b"MalformedPOSTRequest", id="no end"),
+        pytest.param(lambda payload: payload[:-50], b"MalformedPOSTRequest", id="no boundary"),
+        pytest.param(
+            lambda payload: payload[:-4] + b"\r\n" + body(part("file", "x")).partition(b"\r\n")[2],
+            b"IncorrectNumberOfFilesInPOSTRequest",
+            id="two files",
+        ),
+    ],
+)
+def test_a_large_form_that_turns_out_malformed_leaves_nothing(oss, server, change, code):
+    payload = change(form(signed_fields(oss), bytes(2_000_000)))
+    response, answer = ask(server, "POST", "/examplebucket", payload, HEADERS)
+    assert (response.status, code in answer) == (400, True)
+    assert ask(server, "GET", "/examplebucket/a.bin")[0].status == 404
+    wait_until(lambda: [path for path in oss.directory.rglob("*") if path.stat().st_size >= 2_000_000] == [])
+
+
+def test_uploads_whose_callbacks_ask_this_oss_do_not_wait_for_each_other(make_oss):
+    together = threading.Barrier(40)
+
+    def confirm(environ, start_response):
+        key = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
+        together.wait(20)
+        status = ask(server, "HEAD", f"/examplebucket/{key}")[0].status
+        start_response(f"{status} OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
+        return [b"{}"]
+
+    oss = make_oss(clock=time.time, transport=confirm)
+    server = LocalOSSServer(oss)
+    server.start()
+
+    def upload(number):
+        callback = callback_field(callbackBody="${object}")
+        payload = form({"callback": callback, **signed_fields(oss, f"a{number}")})
+        return ask(server, "POST", "/examplebucket", payload, HEADERS)[0].status
+
+    with ThreadPoolExecutor(40) as clients:
+        assert list(clients.map(upload, range(40))) == [200] * 40
+    server.stop()
 
 
 def test_a_body_that_nobody_took_is_removed(oss, server):
@@ -188,20 +239,6 @@ def test_a_client_that_hangs_up_halfway_leaves_no_file(oss, server):
         connection.sendall(head + bytes(2_000_000))
         wait_until(lambda: spooled(oss))
     wait_until(lambda: not spooled(oss))
-
-
-def wait_until(holds):
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_the_headers_of_oss_are_spelled_as_oss_does(oss, server):
-    response, _ = put(oss, server, "a", b"hi oss")
-    names = [name for name, _ in response.getheaders()]
-    assert "x-oss-request-id" in names
-    assert "x-oss-hash-crc64ecma" in names
 
 
 SERVING = """

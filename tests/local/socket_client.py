@@ -1,0 +1,57 @@
+"""Asks a LocalOSSServer over a socket, with whole requests or byte by byte."""
+
+import http.client
+import socket
+import time
+from contextlib import closing
+
+from oss_wsgi.local.address import Address
+from oss_wsgi.local.signature_check import Account
+
+from .form_client import sign_v4, v4_fields
+from .sdk_signer import sign
+
+
+def ask(server, method, path, body=None, headers=None):
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return response, response.read()
+
+
+def put(oss, server, key, content):
+    return ask(server, "PUT", f"/examplebucket/{key}", content, put_headers(oss, key))
+
+
+def put_headers(oss, key):
+    address = Address("examplebucket", key)
+    account = Account(oss.access_key_id, oss.access_key_secret)
+    signed = sign("v1", "PUT", address=address, query="", headers={}, account=account, now=time.time())
+    return {name: signed[f"HTTP_{name}"] for name in ("DATE", "AUTHORIZATION")}
+
+
+def signed_fields(oss, key="a.bin"):
+    """The fields of a form that may be posted for a minute."""
+    now = time.time()
+    return {"key": key, **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60)}
+
+
+def connect(server):
+    return socket.create_connection(("127.0.0.1", server.port), 10)
+
+
+def head(method, path, headers):
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def read_to_end(connection):
+    with connection.makefile("rb") as file:
+        return file.read()
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,81 @@
+import io
+
+import pytest
+
+from oss_wsgi.local.form_input import FormInput
+from oss_wsgi.local.request_body import RequestBody
+
+from .form_client import form
+
+FORM = form({"key": "a"}, b"hi oss")
+START = FORM.index(b"hi oss")
+
+
+@pytest.fixture
+def spooled(tmp_path):
+    """The files that were made for bodies."""
+    return tmp_path
+
+
+@pytest.fixture
+def make_body(spooled):
+    made = []
+
+    def make(limit=4, *, is_form=False, spool=lambda: (spooled / "spool").open("x+b")):
+        made.append(RequestBody(limit, spool, is_form=is_form))
+        return made[-1]
+
+    yield make
+    for body in made:
+        body.close()
+
+
+def test_a_small_body_needs_no_file(make_body, spooled):
+    body = make_body()
+    body.append(b"abc")
+    assert (len(body), body.getfile().read()) == (3, b"abc")
+    assert list(spooled.iterdir()) == []
+
+
+def test_a_large_one_is_in_a_file_until_it_is_closed(make_body, spooled):
+    body = make_body()
+    for piece in (b"abc", b"def", b"ghi"):
+        body.append(piece)
+    assert (len(body), body.getfile().read()) == (9, b"abcdefghi")
+    assert (spooled / "spool").read_bytes() == b"abcdefghi"
+    body.close()
+    assert list(spooled.iterdir()) == []
+
+
+def test_what_has_become_an_object_stays(make_body, spooled):
+    body = make_body()
+    body.append(b"abcdef")
+    (spooled / "spool").rename(spooled / "object")
+    body.close()
+    assert [path.name for path in spooled.iterdir()] == ["object"]
+
+
+def test_where_there_is_no_place_for_objects_it_is_kept_all_the_same(make_body):
+    body = make_body(spool=lambda: None)
+    body.append(b"abcdef")
+    assert body.getfile().read() == b"abcdef"
+
+
+def test_the_file_of_a_form_begins_with_what_it_uploads(make_body, spooled):
+    body = make_body(START + 2, is_form=True)
+    body.append(FORM[: START + 3])
+    body.append(FORM[START + 3 :])
+    source = body.getfile()
+    assert isinstance(source, FormInput)
+    assert (spooled / "spool").read_bytes() == FORM[START:]
+    assert len(body) == len(FORM)
+    assert b"".join(iter(lambda: source.read(50), b"")) == FORM
+
+
+@pytest.mark.parametrize("limit", [10, START - 1])
+def test_a_form_whose_file_begins_late_is_in_one_piece(make_body, limit):
+    body = make_body(limit, is_form=True)
+    for byte in io.BytesIO(FORM).getvalue():
+        body.append(bytes([byte]))
+    assert not isinstance(source := body.getfile(), FormInput)
+    assert source.read() == FORM

@@ -1,0 +1,176 @@
+import base64
+import hashlib
+import http.client
+import re
+import time
+import types
+from contextlib import closing
+
+import pytest
+
+from oss_wsgi.local import LocalOSSServer, arrival, waitress_channel
+
+from .form_client import BOUNDARY, form
+from .socket_client import ask, connect, head, put, put_headers, read_to_end, signed_fields, wait_until
+
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+GIB = 1024**3
+ORIGIN = "http://page.example"
+
+
+@pytest.fixture
+def keep_alive(server):
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+
+        def ask_again(method, path, body=None, headers=None):
+            connected = connection.sock
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            response.read()
+            assert connected in (None, connection.sock), "the connection was closed"
+            return response
+
+        yield ask_again
+
+
+def test_headers_are_spelled_as_oss_does(local, server):
+    response, _ = put(local, server, "a", b"hi oss")
+    names = {name for name, _ in response.getheaders()}
+    assert {"ETag", "Content-MD5", "x-oss-request-id", "x-oss-hash-crc64ecma", "Content-Length", "Date"} <= names
+
+
+def test_a_connection_outlives_answers_that_have_no_body(local, server, keep_alive):
+    fields = signed_fields(local)
+    for _ in range(2):
+        response = keep_alive("POST", "/examplebucket", form(fields), {"Content-Type": FORM})
+        assert (response.status, response.getheader("Connection")) == (204, "keep-alive")
+    etag = {"If-None-Match": response.getheader("ETag")}
+    assert [keep_alive("GET", "/examplebucket/a.bin", headers=etag).status for _ in range(2)] == [304, 304]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_connection_ends_where_the_client_wants_it(local, server, version):
+    payload = form(signed_fields(local))
+    headers = {"Content-Type": FORM, "Content-Length": len(payload), "Connection": "close"}
+    with connect(server) as connection:
+        connection.sendall(head("POST", "/examplebucket", headers).replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
+        connection.sendall(payload)
+        answer = read_to_end(connection)
+    assert b" 204 " in answer
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+def refusal(answer):
+    """Status, Code and EC of an answer that is well-formed as those of OSS are."""
+    assert re.search(rb"\r\nx-oss-request-id: [0-9A-F]{24}\r\n", answer)
+    assert b"\r\nContent-Type: application/xml\r\n" in answer
+    assert b"\r\nConnection: close\r\n" in answer
+    code, ec = (re.search(rb"<%b>(.*)</" % name, answer) for name in (b"Code", b"EC"))
+    return int(answer[9:12]), code[1].decode(), ec[1].decode() if ec else ""
+
+
+TOO_LONG = (400, "EntityTooLarge", "0006-00000003")
+INVALID = (400, "InvalidArgument", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "expected"),
+    [
+        pytest.param("POST", 5 * GIB + 20 * 1024**2, INVALID, id="form"),
+        pytest.param("POST", 10**17, INVALID, id="huge form"),
+        pytest.param("PUT", 5 * GIB + 1, TOO_LONG, id="object"),
+        pytest.param("PUT", 10**17, TOO_LONG, id="huge object"),
+        pytest.param("PUT", "1" * 5000, INVALID, id="absurd"),
+        pytest.param("PUT", "five", INVALID, id="no number"),
+        pytest.param("PUT", "-1", INVALID, id="negative"),
+        pytest.param("PUT", "1, 2", INVALID, id="two"),
+        pytest.param("POST", "0x10", INVALID, id="form of no number"),
+        pytest.param("GET", "x", INVALID, id="download"),
+    ],
+)
+@pytest.mark.parametrize("expect", [{}, {"Expect": "100-continue"}], ids=["", "expects"])
+def test_a_body_of_a_wrong_length_is_refused_by_its_header(local, server, method, length, expected, expect):
+    key = "" if method == "POST" else "/a"
+    signed = {"Content-Type": FORM} if method == "POST" else put_headers(local, "a") if method == "PUT" else {}
+    headers = {**signed, **expect, "Origin": ORIGIN, "Content-Length": length}
+    with connect(server) as connection:
+        connection.sendall(head(method, f"/examplebucket{key}", headers))
+        answer = read_to_end(connection)
+    assert refusal(answer) == expected
+    assert method != "POST" or f"\r\nAccess-Control-Allow-Origin: {ORIGIN}\r\n".encode() in answer
+    if method == "POST" and isinstance(length, int):
+        assert b"Post body size must be less than 5G." in answer
+
+
+def test_a_client_that_still_sends_sees_the_refusal(local, server):
+    with connect(server) as connection:
+        connection.sendall(head("PUT", "/examplebucket/a", {**put_headers(local, "a"), "Content-Length": 6 * GIB}))
+        for _ in range(64):
+            connection.sendall(bytes(1024**2))
+        assert refusal(read_to_end(connection)) == TOO_LONG
+
+
+def test_what_comes_after_a_refused_header_is_no_request(local, server):
+    refused = head("PUT", "/examplebucket/a", {**put_headers(local, "a"), "Content-Length": 6 * GIB})
+    with connect(server) as connection:
+        connection.sendall(refused + head("GET", "/examplebucket/b", {}))
+        assert read_to_end(connection).count(b"HTTP/1.1 ") == 1
+
+
+def test_a_server_stops_while_a_client_still_sends_what_was_refused(local):
+    server = LocalOSSServer(local)
+    server.start()
+    with connect(server) as connection:
+        connection.sendall(head("PUT", "/examplebucket/a", {**put_headers(local, "a"), "Content-Length": 6 * GIB}))
+        read_to_end(connection)
+        server.stop()
+        with pytest.raises(OSError):
+            connection.sendall(bytes(64 * 1024**2))
+
+
+def test_a_request_line_that_cannot_be_read_is_refused_too(server):
+    with connect(server) as connection:
+        connection.sendall(head("GET", "http://[", {}))
+        assert read_to_end(connection).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.fixture
+def pass_time(make_oss, monkeypatch):
+    """A server whose clocks can be put forward."""
+    passed = [0.0]
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
+    for module in (arrival, waitress_channel):
+        monkeypatch.setattr(module, "time", clock)
+    oss = make_oss(clock=lambda: time.time() + passed[0], transport=None)
+    server = LocalOSSServer(oss)
+    server.start()
+    yield oss, server, lambda seconds: passed.insert(0, seconds)
+    server.stop()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_what_expires_while_a_body_arrives_was_in_time(pass_time, method):
+    oss, server, forward = pass_time
+    content = bytes(2_000_000)
+    payload = form(signed_fields(oss), content) if method == "POST" else content
+    headers = {"Content-Type": FORM} if method == "POST" else put_headers(oss, "a.bin")
+    path = "/examplebucket" if method == "POST" else "/examplebucket/a.bin"
+    with connect(server) as connection:
+        connection.sendall(head(method, path, {**headers, "Content-Length": len(payload), "Connection": "close"}))
+        connection.sendall(payload[:1_000_000])
+        wait_until(lambda: list((oss.directory / ".incoming").rglob("spool-*")))
+        forward(3600)
+        connection.sendall(payload[1_000_000:])
+        assert read_to_end(connection)[9:12] in (b"200", b"204")
+    response, body = ask(server, "GET", "/examplebucket/a.bin")
+    assert base64.b64decode(response.getheader("Content-MD5")) == hashlib.md5(body).digest()
+    assert body == content
+
+
+def test_what_had_expired_when_it_arrived_is_refused(pass_time):
+    oss, server, forward = pass_time
+    payload = form(signed_fields(oss))
+    headers = put_headers(oss, "a")
+    forward(3600)
+    assert b"Policy expired" in ask(server, "POST", "/examplebucket", payload, {"Content-Type": FORM})[1]
+    assert b"RequestTimeTooSkewed" in ask(server, "PUT", "/examplebucket/a", b"x", headers)[1]
