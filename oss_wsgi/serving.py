@@ -15,11 +15,15 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.receiver import FixedStreamReceiver
 from waitress.server import create_server
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
-from waitress.utilities import build_http_date
 
+from .loop_task import LoopTask, date
+from .plain_request import read as read_plain
 from .responses import SECURITY_HEADERS
 
 if TYPE_CHECKING:
@@ -94,15 +98,9 @@ class _Tasks:
 class _Task(WSGITask):  # type: ignore[misc]
     """Sends header and body together, and makes the Date header once a second."""
 
-    _date = (0, "")
-
     def build_response_header(self) -> bytes:
-        second = int(self.start_time)
-        date = _Task._date
-        if date[0] != second:
-            date = _Task._date = second, build_http_date(second)
         if not any(name.lower() == "date" for name, _ in self.response_headers):
-            self.response_headers.append(("Date", date[1]))
+            self.response_headers.append(("Date", date(int(self.start_time))))
         header: bytes = super().build_response_header()
         return header
 
@@ -126,9 +124,26 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
         super().execute()
 
 
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    """waitress's parser, with a quicker way for the header of a plain request."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        plain = read_plain(header_plus)
+        if plain is None:
+            super().parse_header(header_plus)
+            return
+        self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
+        self.version, self.url_scheme = "1.1", self.adj.url_scheme
+        self.proxy_scheme = self.proxy_netloc = self.fragment = ""
+        self.connection_close = self.headers.get("CONNECTION", "").lower() == "close"
+        if self.content_length:
+            self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(self.adj.inbuf_overflow))
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """A connection: answers at once in the loop, or in a thread for which the loop waits instead of spinning."""
 
+    parser_class = _Parser
     task_class = _Task
     error_task_class = _ErrorTask
     joined: list[bytes] | None = None
@@ -141,6 +156,12 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             return written
         self.joined.append(data)
         return len(data)
+
+    def send_now(self, data: bytes) -> None:
+        """Send from the loop, with nothing unsent before it and no thread that writes to this connection."""
+        sent = self.send(data, do_close=False)
+        if sent < len(data):
+            self.write_soon(data[sent:])
 
     def _flush_some_if_lockable(self, do_close: bool = True) -> None:
         # A thread that holds the lock is sending, or adding what it will send: it is done in no time.
@@ -155,8 +176,8 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         try:
             taken: bool = super().received(data)
             if self.answer_now:
-                self.answer_now = False
+                self.answer_now, self.task_class = False, LoopTask
                 self.service()
         finally:
-            _loop.reading = False
+            _loop.reading, self.task_class = False, _Task
         return taken

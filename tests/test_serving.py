@@ -207,10 +207,21 @@ def test_a_request_that_comes_in_pieces_and_one_that_breaks_off(kind: str) -> No
                 assert answer.read().startswith(b"HTTP/1.1 400")
 
 
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 3000:
+        skip_or_fail("3,000 file descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
 @pytest.mark.parametrize("kind", [THREADS, AT_ONCE])
-def test_many_idle_connections_are_kept_and_one_more_is_served(kind: str) -> None:
+def test_a_thousand_idle_connections_are_kept_and_one_more_is_served(kind: str) -> None:
     with serve(Site(), kind) as server:
-        idle = [socket.create_connection(("127.0.0.1", server.effective_port), 10) for _ in range(400)]
+        idle = [socket.create_connection(("127.0.0.1", server.effective_port), 10) for _ in range(1000)]
         with connect(server) as connection:
             connection.request("GET", "/")
             assert connection.getresponse().read() == b"xxxxx"
@@ -283,11 +294,8 @@ def test_of_many_requests_at_once_the_loop_answers_one_and_leaves_the_rest_to_th
         assert {name.partition("-")[0] for name in site.threads} == {"loop", "waitress"}
 
 
+@pytest.mark.usefixtures("many_descriptors")
 def test_a_descriptor_over_1023_is_served() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < 3000:
-        skip_or_fail("3,000 file descriptors")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3000, hard))
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
     try:
         with serve(Site(), AT_ONCE) as server, connect(server) as connection:
@@ -296,4 +304,3 @@ def test_a_descriptor_over_1023_is_served() -> None:
     finally:
         for descriptor in held:
             os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

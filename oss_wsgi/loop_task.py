@@ -1,0 +1,66 @@
+"""A waitress task for the I/O loop: an application that does not wait answers in one piece, sent by one call."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from waitress.task import WSGITask
+from waitress.utilities import build_http_date
+
+Headers = tuple[tuple[str, str], ...]
+
+# Headers about which waitress has something to decide.
+_DECIDED = frozenset({"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "via"})
+
+
+@functools.lru_cache(maxsize=2)
+def date(second: int) -> str:
+    """Write the value of the Date header, once a second."""
+    text: str = build_http_date(second)
+    return text
+
+
+@functools.lru_cache(maxsize=64)
+def _constant_part(status: str, headers: Headers) -> bytes | None:
+    """Write what one answer of ours after another begins with; None where waitress must decide about something."""
+    if status.startswith(("1", "204", "304")) or any(name.lower() in _DECIDED for name, _ in headers):
+        return None
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+
+class LoopTask(WSGITask):  # type: ignore[misc]
+    """Gathers the answer; what is not the usual answer of ours, to a connection that stays open, waitress writes."""
+
+    def execute(self) -> None:
+        answer = self.channel.server.application(self.get_environment(), self._start_response)
+        try:
+            body = b"".join(answer)
+        finally:
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
+        constant = None
+        if self._stays_open() and self.content_length == len(body):
+            headers = tuple([pair for pair in self.response_headers if pair[0] != "Content-Length"])
+            constant = _constant_part(self.status, headers)
+        if constant is None:
+            self.write(body)
+            return
+        moment = date(int(self.start_time)).encode()
+        self.wrote_header = True
+        self.channel.send_now(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), moment, body))
+
+    def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        self.complete, self.status, self.response_headers = True, status, list(headers)
+        for name, value in headers:
+            if "\n" in value or "\r" in value:
+                raise ValueError(f"a line break in the header {name}")
+            if name == "Content-Length":
+                self.content_length = int(value)
+        return self.write
+
+    def _stays_open(self) -> bool:
+        closes: bool = self.request.headers.get("CONNECTION", "").lower() == "close"
+        return self.version == "1.1" and not closes
