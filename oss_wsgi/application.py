@@ -24,7 +24,6 @@ from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .events import Events
 from .exceptions import SettingsError
-from .fetcher import HTTPSFetcher
 from .ledger import Ledger, MemoryLedger
 from .metrics import Metrics
 from .middleware.authorization import AuthorizationPassthrough
@@ -162,7 +161,7 @@ class DirectUpload:
             self._at_once.add(("GET", root + SIGNATURE_PATH))
         self._callback = "POST", root + CALLBACK_PATH
         if settings.ticket_secret:
-            self._app = Probe(self._app, ProbeGate(settings.ticket_secret, clock=clock), root + CALLBACK_PATH)
+            self._app = Probe(self._app, ProbeGate(settings.ticket_secret, clock=clock), root + CALLBACK_PATH, urls)
         listens = on_upload is not None or confirm is not None or forward_callback or told
         known = public_keys.pinned if isinstance(ledger, MemoryLedger) and not listens else ()
         self._known_keys = {base64.b64encode(url.encode()).decode() for url in known}
@@ -215,9 +214,15 @@ def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = Non
         except (OSError, ValueError) as error:
             raise SettingsError(f"OSS_TRUSTED_KEYS: {file!r} cannot be read: {type(error).__name__}.") from error
     try:
-        return PublicKeyStore(pinned, fetcher=HTTPSFetcher(), clock=time.monotonic)
+        return PublicKeyStore(pinned, fetcher=_fetch, clock=time.monotonic)
     except ValueError as error:
         raise SettingsError(f"OSS_TRUSTED_KEYS: {error}") from error
+
+
+def _fetch(url: str) -> bytes:
+    from .fetcher import HTTPSFetcher  # TLS takes 6 MiB, and OSS's key has been the same since 2015
+
+    return HTTPSFetcher()(url)
 
 
 def ticket_book(settings: Settings, clock: Callable[[], float] = time.time) -> TicketBook:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from .verifier import string_to_sign
+
 #: The header that carries a probe's proof.
 PROBE_HEADER = "x-oss-wsgi-probe"
 #: Member of the answer's JSON.
@@ -58,6 +60,11 @@ class ProbeGate:
                 return False
             self._seen[nonce] = int(moment) + WINDOW
         return True
+
+
+def target_digest(target: bytes) -> str:
+    """Give the SHA-256 of what OSS signs of a target: path decoded, query as it is."""
+    return hashlib.sha256(string_to_sign(target, b"")).hexdigest()
 
 
 def _key(secret: str) -> bytes:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oss_wsgi.probe import WINDOW, ProbeGate, prove
+from oss_wsgi.probe import WINDOW, ProbeGate, prove, target_digest
 from oss_wsgi.testing import FrozenClock
 
 SECRET = "a-secret-of-thirty-two-characters"
@@ -81,3 +81,9 @@ def test_of_many_at_once_one_is_taken(gate: ProbeGate, clock: FrozenClock) -> No
     proof = prove(SECRET, clock.now)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(gate.takes, [proof] * 100)).count(True) == 1
+
+
+def test_targets_of_which_the_same_is_signed_have_one_digest() -> None:
+    assert target_digest(b"/a%2Fb?c=%20") == target_digest(b"/a/b?c=%20")
+    assert target_digest(b"/a/b?c=%20") != target_digest(b"/a/b?c= ")
+    assert target_digest(b"/a/b") != target_digest(b"/a/b/")

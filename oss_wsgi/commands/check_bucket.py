@@ -1,28 +1,29 @@
-"""Checks of `doctor` that ask OSS: clock, region, bucket, CORS, signature V4."""
+"""Checks of `doctor` that ask OSS: clock, region, bucket, signature V4."""
 
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
-from .client import UnreachableError, request
-from .cors_rule import EXPOSED
-from .examination import TIMEOUT, Examination, Finding, NotCheckedError, green, red, yellow
+from .examination import Examination, Finding, green, red, yellow
+from .explanations import further
 from .oss_answer import read_refusal
 from .output import MisuseError
 from .sdk_client import SDKRefusedError, sdk_client
 
 _SKEW = 15 * 60
 _DRIFT = 60
+# Acceleration has endpoints too, which tell no region.
+_ENDPOINT = re.compile(r"(?:^|\.)oss-(?!accelerate)([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
 
 
 def clock(case: Examination) -> Iterator[Finding]:
     """This machine's clock against the bucket's Date header."""
     text = case.unsigned.headers.get("Date", "")
-    now = time.time()
     try:
-        apart = now - parsedate_to_datetime(text).timestamp()
+        apart = case.unsigned.moment - parsedate_to_datetime(text).timestamp()
     except (TypeError, ValueError):
         yield yellow("the bucket's answer has no Date", "See what stands between here and OSS.")
         return
@@ -40,7 +41,7 @@ def bucket(case: Examination) -> Iterator[Finding]:
     """The bucket is there, at this endpoint."""
     answer = case.unsigned
     refusal = read_refusal(answer.body)
-    if refusal.code == "NoSuchBucket":
+    if refusal.code in ("NoSuchBucket", "NoSuchKey"):  # the latter where a bucket's name was taken for an object's
         yield red(f"there is no bucket at {case.host}", "Check OSS_BUCKET and OSS_REGION.")
     elif refusal.endpoint and refusal.endpoint not in case.host:
         yield red(f"the bucket is at {refusal.endpoint}, not at {case.host}", "Set OSS_REGION or OSS_ENDPOINT so.")
@@ -52,56 +53,50 @@ def bucket(case: Examination) -> Iterator[Finding]:
 
 def region(case: Examination) -> Iterator[Finding]:
     """OSS_REGION against the region that the bucket says it is in."""
-    _ = case.host
+    host = case.host
     wanted = case.settings.region
     if wanted is None:
         yield yellow("OSS_REGION is not set", "Set it: signature V4 needs it.")
         return
+    refusal = read_refusal(case.unsigned.body)
+    said = ""
+    # Whoever asks at another region's endpoint, without any key, is told the right one.
+    found = _region_of(refusal.endpoint)
+    if found is None:
+        found, said = _told_by_oss(case)
+    if found is None and refusal.code == "AccessDenied":
+        found = _region_of(urlsplit(host).hostname or "")  # a stranger is refused where the bucket is
+    if found is None:
+        cure = "The check v4 proves it too; to ask, the key needs oss:GetBucketLocation, and the command oss-wsgi[sdk]."
+        yield yellow(f"the bucket's region could not be asked: {said}", cure)
+    elif found == wanted:
+        yield green(f"the bucket is in {found}")
+    else:
+        yield red(f"the bucket is in {found}, and OSS_REGION is {wanted}", f"Set OSS_REGION={found}.")
+
+
+def _told_by_oss(case: Examination) -> tuple[str | None, str]:
+    """Ask for the bucket's location; give it, or None and what went wrong."""
     said = ""
     # Signed for a wrong region a request of V4 is refused; where V1 is still taken, it brings the true one.
     for version in ("v4", "v1"):
         try:
             with sdk_client(case.settings, version, case.key) as client:
-                found = client.ask("get_bucket_location", "GetBucketLocationRequest").location.removeprefix("oss-")
+                location: str = client.ask("get_bucket_location", "GetBucketLocationRequest").location
+                return location.removeprefix("oss-"), ""
         except (MisuseError, SDKRefusedError) as error:
             said = said or str(error)
-            continue
-        if found == wanted:
-            yield green(f"the bucket is in {found}")
-        else:
-            yield red(f"the bucket is in {found}, and OSS_REGION is {wanted}", f"Set OSS_REGION={found}.")
-        return
-    cure = "The check v4 proves it too; to ask, the key needs oss:GetBucketLocation, and the command oss-wsgi[sdk]."
-    yield yellow(f"the bucket's region could not be asked: {said}", cure)
+    return None, said
 
 
-def cors(case: Examination) -> Iterator[Finding]:
-    """The preflight that a browser would send from each allowed origin."""
-    host, origins = case.host, case.settings.allowed_origins
-    if not origins:
-        yield yellow("no origin to try", "Name your pages' origins: --allowed-origins https://app.example.com.")
-    for origin in origins:
-        asked = "https://any.example.com" if origin == "*" else origin
-        try:
-            answer = request(
-                "OPTIONS", host, {"Origin": asked, "Access-Control-Request-Method": "POST"}, timeout=TIMEOUT
-            )
-        except UnreachableError as error:
-            raise NotCheckedError(red(str(error), "Check OSS_HOST, and the firewall.")) from error
-        allowed = answer.headers.get("Access-Control-Allow-Origin")
-        methods = answer.headers.get("Access-Control-Allow-Methods", "")
-        exposed = {name.strip().lower() for name in answer.headers.get("Access-Control-Expose-Headers", "").split(",")}
-        cure = f"oss-wsgi cors apply '{origin}'"
-        if answer.status != 200 or allowed not in (asked, "*") or "POST" not in methods:
-            yield red(f"pages of {origin} cannot read OSS's answers: {answer.status} {read_refusal(answer.body)}", cure)
-        elif not exposed >= {name.lower() for name in EXPOSED}:
-            yield yellow(f"pages of {origin} do not see {' and '.join(EXPOSED)}", cure)
-        else:
-            yield green(f"pages of {origin} may upload")
+def _region_of(endpoint: str) -> str | None:
+    found = _ENDPOINT.search(endpoint)
+    return found[1] if found else None
 
 
 def v4(case: Examination) -> Iterator[Finding]:
     """A form signed with V4, whose file is too small for its policy: OSS refuses that, and so took the signature."""
+    _ = case.host
     if not case.settings.region:
         yield red("OSS_REGION is not set, and signature V4 signs it", "Set OSS_REGION.")
         return
@@ -114,5 +109,5 @@ def v4(case: Examination) -> Iterator[Finding]:
     elif answer.status < 300:
         yield red("OSS stored a file that the policy forbids", "Check OSS_HOST: is it OSS that answers there?")
     else:
-        cure = f"oss-wsgi explain {refusal.ec or refusal.code}" if refusal.code else "Check OSS_HOST."
+        cure = further(refusal) or "Check OSS_HOST: is it OSS that answers there?"
         yield red(f"OSS does not take a form signed here: {answer.status} {refusal}", cure)

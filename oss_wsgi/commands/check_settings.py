@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
 from ..application import public_key_store
-from ..exceptions import SettingsError
+from ..exceptions import LedgerUnavailableError, SettingsError
 from ..public_keys import OSS_PUBLIC_KEY_URLS
+from ..sqlite_ledger import SQLiteLedger
 from .examination import Examination, Finding, green, red, yellow
 from .oss_answer import read_refusal
 from .signed_text import fingerprint
@@ -38,6 +40,39 @@ def settings(case: Examination) -> Iterator[Finding]:
             "OSS_TICKET_SECRET is not set: each process makes its own, and refuses the others' uploads",
             "Set it, the same for all processes and for this command, which cannot probe the application without it.",
         )
+    if found.ledger is None:
+        yield yellow(
+            "OSS_LEDGER is not set: what was handled is forgotten at a restart, and by other processes never known",
+            "Set it to a file on a local disk, unless DirectUpload is given a ledger.",
+        )
+    else:
+        yield from _ledger(found.ledger)
+    if not found.allow_anonymous:
+        yield yellow(
+            "OSS_ALLOW_ANONYMOUS is off: nobody gets a signature unless DirectUpload is given an authorize",
+            "Give it one; `oss-wsgi serve` has none, and needs OSS_ALLOW_ANONYMOUS=on.",
+        )
+    elif not case.stand_in:
+        yield yellow(
+            "OSS_ALLOW_ANONYMOUS is on: anybody may upload unless DirectUpload is given an authorize",
+            "Give it one, or let the server in front say who may ask for signatures.",
+        )
+
+
+def _ledger(path: str) -> Iterator[Finding]:
+    """Open the ledger and write to it, as the application will; where there is none yet, look at its folder."""
+    cure = "See the file, its folder and their rights, as the user who runs the application."
+    try:
+        if os.path.exists(path):
+            ledger = SQLiteLedger(path, clock=time.time)
+            try:
+                ledger.check()
+            finally:
+                ledger.close()
+        elif not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK | os.X_OK):
+            yield red(f"the ledger {path!r} cannot be made in its folder", cure)
+    except (SettingsError, LedgerUnavailableError) as error:
+        yield red(getattr(error, "hint", str(error)), cure)
 
 
 def credentials(case: Examination) -> Iterator[Finding]:
@@ -66,6 +101,7 @@ def credentials(case: Examination) -> Iterator[Finding]:
 
 def key(case: Examination) -> Iterator[Finding]:
     """The keys that callbacks are verified with: size and fingerprint."""
+    case.need("OSS_TRUSTED_KEYS")
     try:
         store = public_key_store(case.settings)
     except SettingsError as error:

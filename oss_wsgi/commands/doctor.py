@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..command_line import EPILOG, add_settings, environ_of
 from ..exceptions import OSSWSGIError
-from . import check_bucket, check_callback, check_settings, check_write
+from . import check_bucket, check_settings
+from .check_answer import answer
+from .check_callback import callback
+from .check_callback_url import callback_url
+from .check_cors import cors
+from .check_write import write
 from .examination import Examination, Finding, NotCheckedError, red
 from .output import coloured, plain, waiting
 
@@ -24,11 +29,11 @@ CHECKS: dict[str, Callable[[Examination], Iterator[Finding]]] = {
     "bucket": check_bucket.bucket,
     "region": check_bucket.region,
     "v4": check_bucket.v4,
-    "cors": check_bucket.cors,
-    "callback-url": check_callback.callback_url,
-    "callback": check_callback.callback,
-    "answer": check_callback.answer,
-    "write": check_write.write,
+    "cors": cors,
+    "callback-url": callback_url,
+    "callback": callback,
+    "answer": answer,
+    "write": write,
 }
 
 
@@ -45,7 +50,7 @@ def add(subparsers: Any) -> None:
     made.add_argument(
         "--write",
         action="store_true",
-        help="upload a test object too, of which the application hears as of any, and delete it",
+        help="upload a test object too, beside what --only names; the application hears of it as of any; it is deleted",
     )
     made.add_argument(
         "--credentials-library",
@@ -58,8 +63,10 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    names = arguments.only or [name for name in CHECKS if name != "write" or arguments.write]
-    case = Examination(environ_of(arguments), library=arguments.credentials_library)
+    names = list(dict.fromkeys(arguments.only or (name for name in CHECKS if name != "write")))
+    if arguments.write and "write" not in names:
+        names.append("write")
+    case = Examination(environ_of(arguments), library=arguments.credentials_library, writes="write" in names)
     found: list[dict[str, str]] = []
     for name in names:
         with waiting(f"Checking {name}"):

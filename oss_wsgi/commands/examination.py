@@ -17,8 +17,10 @@ from ..grant import Grant
 from ..presigner import PostPresigner
 from ..sdk_credentials import SDKCredentialsProvider
 from ..settings import Settings
+from . import usable_settings
 from .client import Answer, UnreachableError, request
 from .form_body import FormBody
+from .usable_settings import KEY, PLACE
 
 TIMEOUT = 6.0
 
@@ -53,30 +55,44 @@ class NotCheckedError(Exception):
 
 
 class Examination:
-    """One run: everything is asked once, and late."""
+    """One run: everything is asked once, and late.
 
-    def __init__(self, environ: Mapping[str, str], *, library: bool = False) -> None:
+    :param library: take the access key from where the official library finds it.
+    :param writes: whether the check that uploads an object runs too.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, library: bool = False, writes: bool = False) -> None:
         self.environ = environ
+        self.writes = writes
+        self.calls: list[Any] | None = None
         self._library = library
-        self.problems: tuple[str, ...] = ()
-        self.probes: list[Any] | None = None
-        self._settings: Settings | None = None
-        try:
-            self._settings = Settings.from_environ(environ)
-        except SettingsError as error:
-            self.problems = error.problems
+        self._usable = usable_settings.read(environ)
+        self.problems = self._usable.problems
+
+    def need(self, *variables: str) -> None:
+        """Say that a check needs these variables; NotCheckedError where one of them is wrong."""
+        wrong = [name for name in variables if name in self._usable.wrong]
+        if wrong:
+            raise _not_checked(f"{' and '.join(wrong)} is wrong")
+
+    def need_all(self) -> None:
+        """Say that a check needs all settings; NotCheckedError where one of them is wrong."""
+        if self.problems:
+            raise _not_checked("the settings are wrong")
 
     @property
     def settings(self) -> Settings:
-        """Give the settings; NotCheckedError where they are wrong."""
-        if self._settings is None:
-            raise NotCheckedError(yellow("not checked: the settings are wrong", "See what the check of settings says."))
-        return self._settings
+        """Give the settings, those that are right; NotCheckedError where they do not suffice."""
+        if self._usable.settings is None:
+            raise _not_checked("the settings are wrong")
+        return self._usable.settings
 
     @functools.cached_property
     def key(self) -> Credentials:
         """Give the access key: the settings', or that which the official library finds; NotCheckedError without one."""
         settings = self.settings
+        if not self._library:
+            self.need(*KEY)
         try:
             if self._library:
                 return SDKCredentialsProvider(settings, clock=time.time).get_credentials()
@@ -88,6 +104,7 @@ class Examination:
     @property
     def host(self) -> str:
         """Give the bucket's URL; NotCheckedError without one."""
+        self.need(*PLACE)
         host = self.settings.host
         if host is None:
             raise NotCheckedError(red("no bucket is set", "Set OSS_BUCKET and OSS_REGION, or OSS_HOST."))
@@ -102,15 +119,16 @@ class Examination:
     def unsigned(self) -> Answer:
         """Give OSS's answer to a stranger; NotCheckedError where OSS is not reached."""
         try:
-            return request("GET", self.host, timeout=TIMEOUT)
+            return request("GET", self.host, deadline=TIMEOUT)
         except UnreachableError as error:
             raise NotCheckedError(
-                red(f"{error}", "Check OSS_HOST or OSS_ENDPOINT, the name server and the firewall.")
+                red(str(error), "Check OSS_HOST or OSS_ENDPOINT, the name server and the firewall.")
             ) from error
 
     @functools.cached_property
     def dry_form(self) -> Answer:
         """Give OSS's answer to a signed form whose file is too small for its policy: nothing is stored."""
+        self.need(*PLACE, "OSS_SIGNATURE_VERSION")
         settings = self.settings
         if settings.region:
             settings = replace(settings, signature_version="v4")
@@ -122,14 +140,19 @@ class Examination:
             raise NotCheckedError(red(f"nothing can be signed: {error}", "Mend the settings.")) from error
         body = FormBody(form.fields, "oss-wsgi-doctor.txt", io.BytesIO(), 0)
         try:
-            return request("POST", form.url, body.headers, body, timeout=TIMEOUT)
+            return request("POST", form.url, body.headers, body, deadline=TIMEOUT)
         except UnreachableError as error:
-            raise NotCheckedError(red(f"{error}", "Check OSS_HOST or OSS_ENDPOINT, and the firewall.")) from error
+            raise NotCheckedError(red(str(error), "Check OSS_HOST or OSS_ENDPOINT, and the firewall.")) from error
+
+
+def _not_checked(why: str) -> NotCheckedError:
+    return NotCheckedError(red(f"not checked: {why}", "See what the check `settings` says, and mend that."))
 
 
 def is_private(host: str) -> bool:
     """Tell whether a host is an address, or the name, that only this machine or its network reaches."""
     try:
-        return not ipaddress.ip_address(host).is_global
+        address = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
+    return not address.is_global or address.is_multicast

@@ -79,7 +79,7 @@ def open_closed_streams() -> None:
     """Let a command that was started without an output (`>&-`) run as if nobody looked."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def end_output(error: OSError, program: str) -> None:

@@ -17,7 +17,7 @@ class UnreadableFileError(Exception):
 def opened(path: str) -> Iterator[tuple[BinaryIO, int]]:
     """Give a regular file and its size; UnreadableFileError for everything else."""
     try:
-        file = open(path, "rb", opener=_at_once)
+        file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise UnreadableFileError(f"cannot be read: {said}") from error

@@ -7,9 +7,10 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..callback_url import request_target as target_of
 from ..diagnosis import missing_authorization, server_name, wrong_path, wrong_signature
 from ..exceptions import CallbackError
-from ..probe import PROBE_MEMBER, ProbeGate
+from ..probe import PROBE_MEMBER, ProbeGate, target_digest
 from ..received import authorization, body, header, raw_target, request_target
 from ..responses import json_response
 from .callback import MAX_BODY_BYTES
@@ -32,18 +33,22 @@ class Probe:
     learns the server's name and what he sent himself.
 
     :param path: PATH_INFO of the callback, which a probe should have.
+    :param callback_urls: those over whose targets a callback is verified beside the one received.
     """
 
-    def __init__(self, app: WSGIApplication, gate: ProbeGate, path: str) -> None:
+    def __init__(self, app: WSGIApplication, gate: ProbeGate, path: str, callback_urls: Iterable[str] = ()) -> None:
         self._app = app
         self._gate = gate
         self._path = path
+        self._targets = [target_digest(target_of(url).encode()) for url in callback_urls]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if PROBE_KEY not in environ or not self._gate.takes(header(environ, PROBE_KEY)):
             return self._app(environ, start_response)
         log.info("a probe of oss-wsgi doctor came in")
-        return json_response(environ, start_response, 200, {PROBE_MEMBER: _arrived(environ, self._path)})
+        arrived = _arrived(environ, self._path)
+        arrived["targets"] = [target_digest(request_target(environ)), *self._targets]
+        return json_response(environ, start_response, 200, {PROBE_MEMBER: arrived})
 
 
 def _arrived(environ: WSGIEnvironment, path: str) -> dict[str, Any]:

@@ -48,10 +48,11 @@ def deployed(
     oss: dict[str, Any] | None = None,
     settings: dict[str, str] | None = None,
     app: dict[str, Any] | None = None,
+    view: Any = nothing,
 ) -> Iterator[Deployment]:
     """Run it; ``front`` stands between the network and the application, as a web server would."""
     with contextlib.ExitStack() as stack:
-        options = {"cors_rules": [CORSRule([ORIGIN])], **(oss or {})}
+        options = {"cors_rules": [CORSRule([ORIGIN, "http://127.0.0.1:*"])], **(oss or {})}
         local = stack.enter_context(LocalOSS(directory=folder / "objects", **options))
         server = LocalOSSServer(local)
         server.start()
@@ -59,8 +60,9 @@ def deployed(
         site = stack.enter_context(make_server("127.0.0.1", 0, nothing, WSGIServer, Quiet))
         url = f"http://127.0.0.1:{site.server_port}"
         environ = environ_for(local, folder, url=url)
-        environ |= {"OSS_ALLOW_ANONYMOUS": "on", "OSS_ALLOWED_ORIGINS": ORIGIN, **(settings or {})}
-        site.set_app(front(DirectUpload(nothing, Settings.from_environ(environ), **(app or {}))))
+        environ |= {"OSS_ALLOW_ANONYMOUS": "on", "OSS_ALLOWED_ORIGINS": ORIGIN}
+        environ |= {"OSS_LEDGER": str(folder / "ledger.sqlite3"), **(settings or {})}
+        site.set_app(front(DirectUpload(view, Settings.from_environ(environ), **(app or {}))))
         thread = threading.Thread(target=site.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         stack.callback(thread.join)

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.commands.check_callback import judged_answer
-from oss_wsgi.commands.client import Answer
+from oss_wsgi.commands.called import Call
+from oss_wsgi.commands.check_answer import judged_answer
+from oss_wsgi.commands.check_callback import judged_way
+from oss_wsgi.commands.client import Answer, TooSlowError
 from oss_wsgi.commands.doctor import CHECKS
 from oss_wsgi.local import CORSRule
 
@@ -41,9 +43,12 @@ def only(check: str, environ: dict[str, str], colour: str = "red") -> dict[str, 
     return one
 
 
-def test_where_all_is_well_all_is_green_and_nothing_is_stored(deployment: Deployment) -> None:
+def test_where_all_is_well_all_is_green_but_the_handler_and_nothing_is_stored(deployment: Deployment) -> None:
     found = findings(deployment.environ)
-    assert [finding for finding in found if finding["colour"] != "green"] == []
+    (handler,) = (finding for finding in found if finding["colour"] != "green")
+    assert (handler["check"], handler["colour"]) == ("answer", "yellow")
+    assert "not your own handler" in handler["said"]
+    assert "is measured by --write" in handler["cure"]
     assert {finding["check"] for finding in found} == set(CHECKS) - {"write"}
     bucket = deployment.oss.storage.bucket(deployment.oss.bucket)
     assert bucket.page() == ([], False)
@@ -59,10 +64,17 @@ def test_the_words_for_a_person(deployment: Deployment) -> None:
 
 def test_with_write_an_object_is_stored_told_and_deleted(deployment: Deployment) -> None:
     stored, deleted = findings(deployment.environ, "--only", "write")
-    assert stored["said"].endswith("was stored and the application accepted the callback")
+    assert "was stored, and the application answered 200 and JSON" in stored["said"]
     assert deleted["said"].endswith("was deleted")
     assert deployment.oss.storage.bucket(deployment.oss.bucket).page() == ([], False)
-    assert "write" in {finding["check"] for finding in findings(deployment.environ, "--write")}
+    found = findings(deployment.environ, "--write")
+    assert "write" in {finding["check"] for finding in found}
+    assert {finding["colour"] for finding in found} == {"green"}, "the handler was measured"
+
+
+def test_write_runs_beside_what_only_names(deployment: Deployment) -> None:
+    found = findings(deployment.environ, "--only", "clock", "--write")
+    assert [finding["check"] for finding in found] == ["clock", "write", "write"]
 
 
 def test_no_secret_is_printed(deployment: Deployment) -> None:
@@ -79,7 +91,32 @@ def test_settings_that_are_wrong_are_all_said(deployment: Deployment) -> None:
     found = findings(environ, status=1)
     said = [finding["said"] for finding in found if finding["check"] == "settings"]
     assert len(said) == 2
-    assert {finding["colour"] for finding in found if finding["check"] == "v4"} == {"yellow"}, "not checked"
+    assert {finding["colour"] for finding in found if finding["check"] == "v4"} == {"green"}, "it needs neither"
+
+
+def test_what_needs_a_setting_that_is_wrong_is_not_checked_and_that_is_a_finding(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_CALLBACK_URL": "http://[::1]/oss/callback"}
+    for check in ("callback", "answer"):
+        assert only(check, environ)["said"] == "not checked: OSS_CALLBACK_URL is wrong"
+    assert only("write", environ)["said"] == "not checked: the settings are wrong"
+    for check in ("clock", "bucket", "v4", "key", "credentials", "region", "cors"):
+        assert {finding["colour"] for finding in findings(environ, "--only", check)} == {"green"}, check
+
+
+@pytest.mark.parametrize(
+    ("change", "checks"),
+    [
+        pytest.param({"OSS_HOST": "nonsense"}, ["clock", "bucket", "region", "v4", "cors", "credentials"], id="place"),
+        pytest.param({"OSS_ACCESS_KEY_SECRET": ""}, ["credentials", "v4", "region"], id="half a key"),
+        pytest.param({"OSS_TICKET_SECRET": "short"}, ["callback", "answer"], id="a short secret"),
+        pytest.param({"OSS_REGION": ""}, ["clock", "v4", "callback", "key"], id="what all needs"),
+    ],
+)
+def test_a_wrong_setting_is_a_finding_of_each_check_that_needs_it(
+    change: dict[str, str], checks: list[str], deployment: Deployment
+) -> None:
+    for check in checks:
+        assert only(check, deployment.environ | change)["said"].startswith("not checked: "), check
 
 
 @pytest.mark.parametrize(
@@ -87,10 +124,26 @@ def test_settings_that_are_wrong_are_all_said(deployment: Deployment) -> None:
     [
         pytest.param({"OSS_TICKET_SECRET": ""}, "OSS_TICKET_SECRET is not set", id="no ticket secret"),
         pytest.param({"OSS_CALLBACK_URL": ""}, "no callback", id="no callback"),
+        pytest.param({"OSS_LEDGER": ""}, "OSS_LEDGER is not set", id="no ledger"),
+        pytest.param({"OSS_ALLOW_ANONYMOUS": ""}, "OSS_ALLOW_ANONYMOUS is off", id="nobody may upload"),
     ],
 )
 def test_what_production_needs_is_yellow(change: dict[str, str], said: str, deployment: Deployment) -> None:
     assert said in only("settings", deployment.environ | change, "yellow")["said"]
+
+
+def test_that_anybody_may_upload_is_yellow_where_the_bucket_is_a_real_one(deployment: Deployment) -> None:
+    real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert "anybody may upload" in only("settings", deployment.environ | real, "yellow")["said"]
+
+
+def test_a_ledger_that_cannot_be_used_is_found(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "no-ledger").write_text("hello")
+    for path in (tmp_path / "no-ledger", tmp_path / "no-folder" / "ledger"):
+        assert "the ledger" in only("settings", deployment.environ | {"OSS_LEDGER": str(path)})["said"].lower()
+    environ = deployment.environ | {"OSS_LEDGER": str(tmp_path / "not-yet")}
+    findings(environ, "--only", "settings")
+    assert not (tmp_path / "not-yet").exists(), "a check makes none"
 
 
 def test_no_bucket_is_found() -> None:
@@ -199,11 +252,27 @@ def test_nobody_at_the_host_is_found_by_all_that_ask(deployment: Deployment) -> 
 def test_cors_rules_that_do_not_let_a_page_upload_are_found(deployment: Deployment, tmp_path: Path) -> None:
     environ = deployment.environ | {"OSS_ALLOWED_ORIGINS": f"{ORIGIN},https://new.example.com"}
     finding = only("cors", environ)
-    assert finding["cure"] == "oss-wsgi cors apply 'https://new.example.com'"
-    assert "no origin to try" in only("cors", deployment.environ | {"OSS_ALLOWED_ORIGINS": ""}, "yellow")["said"]
-    hides = CORSRule([ORIGIN], expose_headers=())
+    assert finding["cure"] == "Add the rule: `oss-wsgi cors apply 'https://new.example.com'`."
+    nothing = deployment.environ | {"OSS_ALLOWED_ORIGINS": "", "OSS_CALLBACK_URL": ""}
+    assert "no origin to try" in only("cors", nothing, "yellow")["said"]
+    hides = CORSRule([ORIGIN, "http://127.0.0.1:*"], expose_headers=())
     with deployed(tmp_path / "other", oss={"cors_rules": [hides]}) as other:
-        assert "do not see ETag" in only("cors", other.environ, "yellow")["said"]
+        found = findings(other.environ, "--only", "cors")
+        assert {finding["colour"] for finding in found} == {"yellow"}
+        assert "do not see ETag" in found[0]["said"]
+
+
+def test_the_origin_of_the_callback_is_tried_too(deployment: Deployment, tmp_path: Path) -> None:
+    own = f"{deployment.url} (taken from OSS_CALLBACK_URL)"
+    assert own in findings(deployment.environ, "--only", "cors")[1]["said"]
+    with deployed(tmp_path / "others", oss={"cors_rules": [CORSRule([ORIGIN])]}) as others:
+        assert "(taken from OSS_CALLBACK_URL)" in only("cors", others.environ, "yellow")["said"]
+        alone = others.environ | {"OSS_ALLOWED_ORIGINS": ""}
+        assert "(taken from OSS_CALLBACK_URL)" in only("cors", alone)["said"], "there are no other pages"
+    with deployed(tmp_path / "none", oss={"cors_rules": []}) as none:
+        found = findings(none.environ, "--only", "cors", status=1)
+        assert {finding["colour"] for finding in found} == {"red"}
+        assert f"cors apply '{none.url}'" in found[1]["cure"]
 
 
 def test_the_signature_is_judged_without_the_callback(tmp_path: Path) -> None:
@@ -233,8 +302,15 @@ def test_a_callback_url_against_the_rules_is_found(url: str, said: str, deployme
 
 def test_a_private_address_is_found_where_the_bucket_is_a_real_one(deployment: Deployment) -> None:
     real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
-    assert "a private address, which OSS does not call" in only("callback-url", deployment.environ | real)["said"]
+    assert "no public address, and OSS calls no other" in only("callback-url", deployment.environ | real)["said"]
+    multicast = real | {"OSS_CALLBACK_URL": "http://224.0.0.1/oss/callback"}
+    assert "no public address" in only("callback-url", deployment.environ | multicast)["said"]
     assert "which the local OSS calls" in only("callback-url", deployment.environ, "green")["said"]
+
+
+def test_an_address_has_no_name_for_tls(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_CALLBACK_URL": "https://127.0.0.1/oss/callback"}
+    assert "SNI" in only("callback-url", environ, "yellow")["said"]
 
 
 def without(*keys: str) -> Front:
@@ -312,25 +388,60 @@ def test_a_front_server_that_loses_something_is_found(front: Front, said: str, c
     assert cure in reds[0]["cure"]
 
 
-def test_a_path_that_is_changed_on_the_way_is_yellow(tmp_path: Path) -> None:
-    # A front server that strips /site: the callback verifies all the same, over the configured URL's target.
-    def front(app: Any) -> Any:
-        def application(environ: Any, start_response: Any) -> Any:
-            return app({**environ, "PATH_INFO": environ["PATH_INFO"].removeprefix("/site")}, start_response)
+def stripped(app: Any) -> Any:
+    """A front server that strips /site."""
 
-        return application
+    def front(environ: Any, start_response: Any) -> Any:
+        return app({**environ, "PATH_INFO": environ["PATH_INFO"].removeprefix("/site")}, start_response)
 
-    with deployed(tmp_path, front=front) as deployment:
+    return front
+
+
+def test_a_path_that_is_changed_on_the_way_is_red_unless_the_application_knows_of_it(tmp_path: Path) -> None:
+    with deployed(tmp_path, front=stripped) as deployment:
         environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/site/oss/callback"}
-        finding = only("callback", environ, "yellow")
-    assert finding["said"] == "/site/oss/callback arrives as /oss/callback"
+        finding = only("callback", environ)
+    assert "/site/oss/callback arrives as /oss/callback: real callbacks are refused" in finding["said"]
+    assert "Set OSS_CALLBACK_URL, where the application runs" in finding["cure"]
+    # Over the configured URL's target the callback verifies all the same.
+    known = {"OSS_CALLBACK_URL": "http://127.0.0.1/site/oss/callback"}
+    with deployed(tmp_path / "known", front=stripped, settings=known) as deployment:
+        environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/site/oss/callback"}
+        assert "as /oss/callback" in only("callback", environ, "green")["said"]
+
+
+def test_a_query_that_is_added_on_the_way_is_red_where_no_configured_url_makes_it_good(tmp_path: Path) -> None:
+    front, other = changing(QUERY_STRING="x=1"), {"OSS_CALLBACK_URL": "http://127.0.0.1/other"}
+    with deployed(tmp_path, front=front, settings=other) as deployment:
+        environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/oss/callback"}
+        assert "arrives as /oss/callback?x=1" in only("callback", environ)["said"]
 
 
 def test_another_secret_here_than_there_is_found(deployment: Deployment) -> None:
     finding = only("callback", deployment.environ | {"OSS_TICKET_SECRET": "x" * 32})
     assert "OSS_TICKET_SECRET must be the same" in finding["cure"]
-    unset = deployment.environ | {"OSS_TICKET_SECRET": ""}
-    assert "not checked" in only("callback", unset, "yellow")["said"]
+
+
+def test_without_a_secret_here_all_but_the_headers_is_checked(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_TICKET_SECRET": ""}
+    assert "whether Authorization arrives is not known" in only("callback", environ, "yellow")["said"]
+    assert "403, JSON with a length" in only("answer", environ, "green")["said"]
+    finding = next(f for f in findings(environ, "--only", "write", status=1) if f["colour"] == "red")
+    assert finding["cure"].startswith("OSS_TICKET_SECRET is not set here")
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        pytest.param(lambda app: saying("404 Not Found")(app), "answers 404, where", id="not there"),
+        pytest.param(lambda app: saying("200 OK", body=b"{}")(app), "answers 200, where", id="who believes anybody"),
+        pytest.param(lambda app: saying("403 Forbidden")(app), "answers 403, where", id="a 403 of another"),
+        pytest.param(lambda app: saying("302 Found", ("Location", "/x"))(app), "it redirects, to /x", id="a redirect"),
+    ],
+)
+def test_without_a_secret_here_what_is_not_the_callback_is_found(front: Front, said: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, front=front) as deployment:
+        assert said in only("callback", deployment.environ | {"OSS_TICKET_SECRET": ""})["said"]
 
 
 def test_nobody_at_the_callback_url_is_found(deployment: Deployment) -> None:
@@ -338,7 +449,8 @@ def test_nobody_at_the_callback_url_is_found(deployment: Deployment) -> None:
         bound.bind(("127.0.0.1", 0))
         environ = deployment.environ | {"OSS_CALLBACK_URL": f"http://127.0.0.1:{bound.getsockname()[1]}/oss/callback"}
         for check in ("callback", "answer"):
-            assert "cannot be reached" in only(check, environ)["said"]
+            for secret in ({}, {"OSS_TICKET_SECRET": ""}):
+                assert "cannot be reached" in only(check, environ | secret)["said"]
 
 
 @pytest.mark.parametrize(
@@ -353,19 +465,20 @@ def test_an_answer_that_oss_would_not_take_is_found(front: Front, said: str, tmp
         assert said in only("answer", deployment.environ)["said"]
 
 
-def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}") -> Answer:
+def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}", complete: bool = True) -> Answer:
     headers = Message()
     if length:
         headers["Content-Length"] = str(len(body))
-    return Answer(200, headers, body, seconds)
+    return Answer(200, headers, body, seconds, 0.0, complete)
 
 
 @pytest.mark.parametrize(
     ("answer", "colour", "said"),
     [
         pytest.param(answered(), "green", "200, JSON with a length", id="good"),
-        pytest.param(answered(3.0), "yellow", "it took 3.0 s of the 5 s", id="slow"),
+        pytest.param(answered(3.0), "yellow", "took 3.0 s of the 5 s", id="slow"),
         pytest.param(answered(5.5), "red", "it took 5.5 s", id="too slow"),
+        pytest.param(answered(complete=False), "red", "breaks off after 2 bytes", id="cut"),
         pytest.param(answered(length=False), "red", "no Content-Length", id="in chunks"),
         pytest.param(answered(body=b'"' + b"x" * 2**20 + b'"'), "red", "over 1 MB", id="too long"),
     ],
@@ -374,6 +487,44 @@ def test_how_an_answer_is_judged(answer: Answer, colour: str, said: str) -> None
     (finding,) = judged_answer("http://x", answer)
     assert finding.colour == colour
     assert said in finding.said
+
+
+def test_who_answers_too_late_has_a_cure_of_its_own() -> None:
+    error = TooSlowError("http://x did not answer within 6 s")
+    (finding,) = judged_way(Call("http://x/oss/callback", "", "", True, error))
+    assert "OSS waits 5 s" in finding.cure
+
+
+def slow(upload: Any) -> None:
+    time.sleep(1)
+
+
+def raising(upload: Any) -> None:
+    raise RuntimeError("no")
+
+
+def page(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", "9")])
+    return [b"<h1></h1>"]
+
+
+@pytest.mark.parametrize(
+    ("app", "cure"),
+    [
+        pytest.param({"on_upload": slow}, "takes longer than 5 s", id="slow"),
+        pytest.param({"on_upload": raising}, "The application's handler raised", id="raises"),
+        pytest.param({"forward_callback": True}, "is no JSON", id="answers a page"),
+    ],
+)
+def test_a_handler_that_oss_would_not_take_is_found_by_write_alone(
+    app: dict[str, Any], cure: str, tmp_path: Path
+) -> None:
+    with deployed(tmp_path, oss={"callback_timeout": 0.5}, app=app, view=page) as deployment:
+        assert "not your own handler" in only("answer", deployment.environ, "yellow")["said"]
+        (finding,) = (f for f in findings(deployment.environ, "--only", "write", status=1) if f["colour"] == "red")
+    assert "was stored, but the application was not told" in finding["said"]
+    assert cure in finding["cure"]
+    assert "`oss-wsgi explain " in finding["cure"]
 
 
 def test_an_upload_whose_callback_fails_is_found_and_its_object_deleted(deployment: Deployment) -> None:
@@ -399,3 +550,11 @@ def test_without_the_sdk_the_rest_runs_and_says_what_it_could_not_ask(deployment
     environ = deployment.environ | {"PYTHONPATH": str(tmp_path)}
     found = findings(environ, "--write")
     assert {finding["check"] for finding in found if finding["colour"] == "yellow"} == {"region", "write"}
+
+
+def test_the_library_that_finds_no_key_prints_no_line_of_its_own(deployment: Deployment, tmp_path: Path) -> None:
+    environ = deployment.environ | {"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": "", "HOME": str(tmp_path)}
+    environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
+    ended = oss_wsgi("doctor", "--only", "credentials", "--credentials-library", status=1, **environ)
+    assert "there is no access key" in ended.stdout
+    assert ended.stderr == ""

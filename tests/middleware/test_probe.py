@@ -10,7 +10,7 @@ import pytest
 import webtest
 
 from oss_wsgi import DirectUpload, Settings
-from oss_wsgi.probe import PROBE_HEADER, PROBE_MEMBER, prove
+from oss_wsgi.probe import PROBE_HEADER, PROBE_MEMBER, prove, target_digest
 from oss_wsgi.testing import FrozenClock
 
 SECRET = "a-secret-of-thirty-two-characters"
@@ -58,6 +58,13 @@ def test_it_hears_what_arrived_as_digests(clock: FrozenClock) -> None:
     assert arrived["body"] == sha256(BODY)
     assert "cure" not in arrived
     assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_it_hears_over_which_targets_a_callback_would_be_verified(clock: FrozenClock) -> None:
+    configured = "https://app.example.com/site/oss/callback?x=1;https://b.example.com"
+    arrived = probed(client(clock, callback_url=configured), prove(SECRET, clock.now)).json[PROBE_MEMBER]
+    targets = [b"/oss/callback", b"/site/oss/callback?x=1", b"/"]
+    assert arrived["targets"] == [target_digest(target) for target in targets]
 
 
 def test_without_authorization_it_hears_which_server_and_what_to_add(clock: FrozenClock) -> None:

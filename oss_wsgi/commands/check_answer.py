@@ -1,0 +1,57 @@
+"""The check of `doctor` that looks at the way back from the callback: what OSS asks of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .called import calls
+from .check_callback import unreachable
+from .client import Answer, UnreachableError
+from .examination import Examination, Finding, green, red, yellow
+from .json_text import is_json
+
+OSS_TIMEOUT = 5.0
+SLOW = 2.5
+_MAX_ANSWER = 1024 * 1024
+_LENGTH_CURE = (
+    "Let the server in front neither compress nor chunk answers to the callback. Apache from 2.4.59 on drops the "
+    "length of CGI-style answers (CGI, mod_fcgid, mod_proxy_fcgi): add `SetEnvIf Request_URI . ap_trust_cgilike_cl=1`."
+)
+_SLOW_CURE = "See what the server in front waits for, and if its workers are busy."
+
+
+def answer(case: Examination) -> Iterator[Finding]:
+    """The way there and back: 200, JSON, Content-Length, in time; the handler's own answer is no part of it."""
+    answered = False
+    for call in calls(case):
+        if isinstance(call.answer, UnreachableError):
+            yield unreachable(call.answer)
+        else:
+            answered = True
+            yield from judged_answer(call.url, call.answer, 200 if call.proved else 403)
+    if answered and not case.writes:
+        yield yellow(
+            "what was measured is the way there and back, not your own handler",
+            "Your own handler (on_upload, or the view behind forward_callback) is measured by --write.",
+        )
+
+
+def judged_answer(url: str, found: Answer, status: int = 200) -> Iterator[Finding]:
+    """Say what OSS would find wrong with an answer (P§8.9); unproved, 403 is the status to be."""
+    good = True
+    length = found.headers.get("Content-Length") or ""
+    for bad, said, cure in (
+        (found.status != status, f"status {found.status}, and not {status}", "See the check `callback`."),
+        (not found.complete, f"the answer breaks off after {len(found.body)} bytes", "See what cuts it on its way."),
+        (not is_json(found.body), "the body is no JSON", "See what puts a page of its own in the answer's place."),
+        (not length.isdigit(), "the answer has no Content-Length", _LENGTH_CURE),
+        (len(found.body) >= _MAX_ANSWER, "the answer is over 1 MB", "Answer less."),
+        (found.seconds > OSS_TIMEOUT, f"it took {found.seconds:.1f} s, and OSS waits 5 s", _SLOW_CURE),
+    ):
+        if bad:
+            good = False
+            yield red(f"{url}: {said}", cure)
+    if good and found.seconds > SLOW:
+        yield yellow(f"{url}: the way took {found.seconds:.1f} s of the 5 s that OSS waits", _SLOW_CURE)
+    elif good:
+        yield green(f"{url}: there and back in {found.seconds:.2f} s: {status}, JSON with a length")
