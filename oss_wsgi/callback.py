@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import re
 from collections.abc import Iterable
@@ -121,7 +122,7 @@ class TicketedCallback:
 
     def encode(self, ticket: str) -> str:
         """Give the text of the ``callback`` form field; PolicyError if OSS would find it too long."""
-        text = base64.b64encode(self._head + ticket.encode() + self._tail).decode()
+        text = binascii.b2a_base64(self._head + ticket.encode() + self._tail, newline=False).decode()
         _check_length(text)
         return text
 

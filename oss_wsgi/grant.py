@@ -77,6 +77,13 @@ class Grant:
         """Tell whether the grant adds form fields of its own."""
         return bool(self.acl or self.storage_class or self.content_disposition or self.metadata or self.custom)
 
+    @property
+    def plain_fields(self) -> tuple[str | bool | None, ...] | None:
+        """Give the further fields as one value to compare; None where there are mappings among them."""
+        if self.metadata or self.custom:
+            return None
+        return self.acl, self.storage_class, self.forbid_overwrite, self.content_disposition
+
     def _place_problems(self) -> Iterator[str]:
         if self.dir:
             problem = dir_problem(self.dir)

@@ -68,7 +68,7 @@ def busy(patience: float) -> LedgerUnavailableError:
     return LedgerUnavailableError("ledger_busy", f"another call still handles this ticket's upload after {patience} s")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Uses:
     """What one ticket was used for: an object, and by ETag the answer, None while it is being handled."""
 
@@ -103,7 +103,9 @@ class MemoryLedger:
         self._by_expiry: list[tuple[int, str, str]] = []
         self._bytes = 0
         self._overflowed = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
 
     def __len__(self) -> int:
         """Count the answers kept."""
@@ -114,11 +116,15 @@ class MemoryLedger:
 
         Raises TicketUsedError, LedgerUnavailableError (``ledger_busy``), and what ``handle`` raises.
         """
-        with self._changed:
+        with self._lock:
             self._leave_expired()
             known = self._answer_or_claim(identity)
             if known is None:
-                known = self._changed.wait_for(lambda: self._answer_or_claim(identity), self._patience)
+                self._waiting += 1
+                try:
+                    known = self._changed.wait_for(lambda: self._answer_or_claim(identity), self._patience)
+                finally:
+                    self._waiting -= 1
         if known is None:
             raise busy(self._patience)
         if isinstance(known, Answer):
@@ -127,9 +133,10 @@ class MemoryLedger:
         try:
             answer = handle()
         finally:
-            with self._changed:
+            with self._lock:
                 self._finish(identity, answer if answer is not None and answer.good else None)
-                self._changed.notify_all()
+                if self._waiting:
+                    self._changed.notify_all()
         return answer
 
     def _answer_or_claim(self, identity: UploadIdentity) -> Answer | bool | None:

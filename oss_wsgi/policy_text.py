@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import functools
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring as quoted
@@ -39,4 +39,4 @@ def content_length_range(minimum: int, maximum: int) -> str:
 def encode(expiration: int, conditions: Iterable[str]) -> str:
     """Give the text of the ``policy`` form field; ``expiration`` is in Unix seconds."""
     document = f'{{"expiration":"{format_time(expiration)}","conditions":[{",".join(conditions)}]}}'
-    return base64.b64encode(document.encode()).decode()
+    return binascii.b2a_base64(document.encode(), newline=False).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from .callback import CallbackParameters, TicketedCallback, body_template
 from .credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
@@ -18,6 +19,14 @@ from .signer import v1, v4
 from .ticket import TicketBook
 
 _MAX_FILENAME = 4096
+
+
+class _PinnedFields(NamedTuple):
+    """Fields whose values are known before the form's own, and the conditions that pin them, as text."""
+
+    made_of: tuple[object, ...]
+    fields: dict[str, str]
+    conditions: str
 
 
 class PostPresigner:
@@ -50,6 +59,7 @@ class PostPresigner:
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
         self._v4_key: tuple[tuple[str, str, str], bytes] | None = None
+        self._kept_fields: _PinnedFields | None = None
 
     def presign(
         self,
@@ -83,13 +93,7 @@ class PostPresigner:
             expire = min(expire, int(credentials.expiration.timestamp()))
 
         fields = {"key": prefix + FILENAME_VARIABLE if key is None else key, "policy": ""}
-        pinned = self._identity(credentials, date)
-        conditions = [self._bucket_condition]
-        if key is None:
-            conditions.append(starts_with("key", prefix))
-        else:
-            conditions.append(eq("key", key))
-            pinned |= _exact_fields(grant, content_type)
+        conditions = [self._bucket_condition, starts_with("key", prefix) if key is None else eq("key", key)]
         if content_type is None and types:
             conditions.append(one_of("content-type", types))
         elif content_type is not None and key is None:
@@ -99,11 +103,14 @@ class PostPresigner:
             fields["callback"] = callback
             if settings.callback_required:
                 conditions.append(f'{{"callback":"{callback}"}}')  # Base64 needs no escape
-        conditions += [exactly(name, value) for name, value in pinned.items()]
-        conditions.append(content_length_range(*sizes))
+        pinned = self._pinned_fields(credentials, date, None if key is None else grant, content_type)
+        conditions += [pinned.conditions, content_length_range(*sizes)]
 
         text = encode(expire, conditions)
-        fields |= {"policy": text, **pinned, **self._signature(credentials, date[:8], text)}
+        fields["policy"] = text
+        fields.update(pinned.fields)
+        name, signature = self._signature(credentials, date[:8], text)
+        fields[name] = signature
         fields["success_action_status"] = "200"
         return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)
 
@@ -147,6 +154,27 @@ class PostPresigner:
             raise CredentialsError("The credentials have expired: nothing can be signed with them.")
         return credentials
 
+    def _pinned_fields(
+        self, credentials: Credentials, date: str, grant: Grant | None, content_type: str | None
+    ) -> _PinnedFields:
+        """Give the fields that name the signer and, for an exact name, those of the grant.
+
+        They are the same for most forms of one second, so the last ones are kept.
+        """
+        further = () if grant is None else grant.plain_fields
+        made_of = credentials, date, content_type, further
+        kept = self._kept_fields
+        if kept is not None and kept.made_of == made_of:
+            return kept
+        fields = self._identity(credentials, date)
+        if grant is not None:
+            fields |= _exact_fields(grant, content_type)
+        conditions = ",".join([exactly(name, value) for name, value in fields.items()])
+        made = _PinnedFields(made_of, fields, conditions)
+        if further is not None:
+            self._kept_fields = made
+        return made
+
     def _identity(self, credentials: Credentials, date: str) -> dict[str, str]:
         if self._settings.signature_version == "v1":
             fields = v1.identity_fields(credentials.access_key_id)
@@ -156,14 +184,15 @@ class PostPresigner:
             fields["x-oss-security-token"] = credentials.security_token
         return fields
 
-    def _signature(self, credentials: Credentials, day: str, text: str) -> dict[str, str]:
+    def _signature(self, credentials: Credentials, day: str, text: str) -> tuple[str, str]:
+        """Give the name of the signature's field, and the signature."""
         if self._settings.signature_version == "v1":
-            return {"Signature": v1.signature(credentials.access_key_secret, text)}
+            return "Signature", v1.signature(credentials.access_key_secret, text)
         parts = credentials.access_key_secret, day, self._settings.region or ""
         kept = self._v4_key
         if kept is None or kept[0] != parts:
             kept = self._v4_key = parts, v4.signing_key(*parts)
-        return {"x-oss-signature": v4.signature(kept[1], text)}
+        return "x-oss-signature", v4.signature(kept[1], text)
 
     def _callback_text(
         self,

@@ -676,3 +676,36 @@ def test_whatever_a_file_is_called_its_form_is_pinned_and_its_key_stays_below_th
     assert "${filename}" not in name
     assert name.count("/") == (1 if names == "unique" else 0)
     assert ".." not in name.split("/")
+
+
+GRANTS = st.sampled_from(
+    [
+        Grant(),
+        Grant(user="eric", dir="users/eric"),
+        Grant(acl="private"),
+        Grant(forbid_overwrite=False),
+        Grant(storage_class="IA", content_disposition="inline"),
+        Grant(metadata={"a": "1"}),
+        Grant(metadata={"a": "2"}, custom={"b": "3"}),
+    ]
+)
+REQUESTS = st.tuples(
+    GRANTS,
+    st.sampled_from([None, "cat.png"]),
+    st.sampled_from([None, "image/png", "text/html"]),
+    st.sampled_from([NOW, NOW + 1]),
+    st.sampled_from([Credentials(ID, SECRET), Credentials("STS.other", SECRET, TOKEN)]),
+)
+
+
+@given(requests=st.lists(REQUESTS, min_size=2, max_size=6))
+def test_what_is_kept_from_form_to_form_changes_none(requests: list[Any]) -> None:
+    moment = [0]
+    provider = Provider(Credentials(ID, SECRET))
+    one = presigner(provider, lambda: moment[0])
+    for grant, filename, content_type, moment[0], provider.credentials in requests:
+        arguments = {"filename": filename, "content_type": content_type}
+        if filename is None and grant.has_fields:
+            continue
+        new = presigner(provider, lambda: moment[0]).presign(grant, **arguments)
+        assert one.presign(grant, **arguments).json() == new.json()
