@@ -7,10 +7,11 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from ..received import request_target
 from .json_text import parsed
 from .output import MisuseError
 
@@ -24,7 +25,7 @@ _SHAPE = (
 
 @dataclass(frozen=True)
 class CapturedCallback:
-    """One request: ``target`` is path and query as they were sent, headers have lower-case names.
+    """One request: ``target`` is path and query as OSS signs them, headers have lower-case names.
 
     ``received`` is in Unix seconds, where that is known.
     """
@@ -38,7 +39,9 @@ class CapturedCallback:
     @classmethod
     def read(cls, data: bytes) -> CapturedCallback:
         """Read either shape; MisuseError for what is neither."""
-        return _from_json(data) if data.lstrip()[:1] == b"{" else _from_http(data)
+        found = _from_json(data) if data.lstrip()[:1] == b"{" else _from_http(data)
+        # Through some proxies the target comes in absolute form.
+        return replace(found, target=request_target(found.environ()))
 
     def environ(self) -> dict[str, Any]:
         """Give the environ of a server that changes nothing on the way."""
@@ -60,7 +63,8 @@ class CapturedCallback:
 def _from_json(data: bytes) -> CapturedCallback:
     try:
         members = parsed(data)
-        body = members["body"].encode() if "body" in members else base64.b64decode(members["body_base64"])
+        text = members["body"] if "body" in members else members["body_base64"]
+        body = text.encode() if "body" in members else base64.b64decode(text, validate=True)
         headers = _joined((str(name), str(value)) for name, value in members["headers"].items())
         received = float(members.get("received") or 0) or None
         target = members["target"].encode()
@@ -78,7 +82,10 @@ def _from_http(data: bytes) -> CapturedCallback:
     if line is None or blank is None:
         raise MisuseError(_SHAPE)
     headers = _joined(_lines(data[line.end() : blank.start()].decode("latin-1")))
-    return CapturedCallback(line[2], headers, data[blank.end() :], None, line[1].decode())
+    body, length = data[blank.end() :], headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and len(length) < 10:  # what an editor put after it is not the body's
+        body = body[: int(length)]
+    return CapturedCallback(line[2], headers, body, None, line[1].decode())
 
 
 def _lines(text: str) -> Iterator[tuple[str, str]]:

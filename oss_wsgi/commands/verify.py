@@ -117,10 +117,13 @@ def _explained(callback: CapturedCallback, key: Any) -> str:
 
 
 def _computed(callback: CapturedCallback, urls: list[str], key_url: str, key: Any) -> dict[str, Any]:
-    text = string_to_sign(callback.target, callback.body)
+    others = [target_of(url) for url in urls if target_of(url).encode() != callback.target]
+    fitting = _fitting(callback, [callback.target, *(target.encode() for target in others)], key)
+    text = string_to_sign(callback.target if fitting is None else fitting, callback.body)
     found: dict[str, Any] = {
         "target": callback.target.decode("utf-8", "replace"),
-        "other_targets": [target_of(url) for url in urls if target_of(url).encode() != callback.target],
+        "other_targets": others,
+        "fitting_target": None if fitting is None else fitting.decode("utf-8", "replace"),
         "string_to_sign": {"bytes": len(text), "md5": md5(text).hex()},
         "body": {"bytes": len(callback.body), "sha256": hashlib.sha256(callback.body).hexdigest()},
         "key": {"url": key_url},
@@ -131,6 +134,12 @@ def _computed(callback: CapturedCallback, urls: list[str], key_url: str, key: An
     if given:
         found["body"]["content_md5_fits"] = given == base64.b64encode(md5(callback.body)).decode()
     return found
+
+
+def _fitting(callback: CapturedCallback, targets: list[bytes], key: Any) -> bytes | None:
+    """Give the target over which the signature was made, of those that the application tries."""
+    digest = None if key is None else signed_digest(key, callback.headers.get("authorization", ""))
+    return next((each for each in targets if md5(string_to_sign(each, callback.body)) == digest), None)
 
 
 def _reported(upload: Upload) -> dict[str, Any]:
@@ -150,9 +159,10 @@ def _print(found: dict[str, Any], arguments: Namespace) -> None:
         print(f"{coloured('not verified', 'red', arguments.environ)}: {plain(found['reason'])}")
         print(f"  {plain(found['hint'])}")
     computed = found["computed"]
-    print(f"  target  {plain(computed['target'])}")
+    signed = computed["fitting_target"]
+    print(f"  target  {plain(computed['target'])}{', which fits' if computed['target'] == signed else ''}")
     for target in computed["other_targets"]:
-        print(f"  or      {plain(target)}, of OSS_CALLBACK_URL")
+        print(f"  or      {plain(target)}, of OSS_CALLBACK_URL{', which fits' if target == signed else ''}")
     text, body, key = computed["string_to_sign"], computed["body"], computed["key"]
     print(f"  signed  {text['bytes']} bytes, MD5 {text['md5']}")
     fits = {True: ", as Content-MD5 says", False: ", and Content-MD5 says another", None: ""}

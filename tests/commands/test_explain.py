@@ -12,6 +12,7 @@ from .command import oss_wsgi
 
 CODES = {row.code for row in TABLE}
 
+
 def test_an_ec_number_is_explained_with_what_to_do_and_a_source() -> None:
     said = oss_wsgi("explain", "0007-00000203").stdout
     assert said.startswith("0007-00000203: The application answered another status than 200")

@@ -78,7 +78,16 @@ def raw(name: str, end: str = "\r\n", **headers: str) -> bytes:
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
 def test_a_raw_request_verifies_and_an_editors_last_line_end_does_no_harm(end: str) -> None:
-    verified(raw("ii", end) + b"\n")
+    found = verified(raw("ii", end) + b"\n")
+    assert found["computed"]["body"] == verified(changed("ii"))["computed"]["body"]
+
+
+def test_a_body_in_base64_is_read_and_must_be_all_of_it() -> None:
+    whole = base64.b64encode(str(CAPTURE["ii"]["body"]).encode()).decode()
+    given = {name: value for name, value in CAPTURE["ii"].items() if name != "body"}
+    verified(json.dumps({**given, "body_base64": whole}))
+    for text in (f"{whole}!", f"*{whole}", whole[:-1]):
+        oss_wsgi("verify", stdin=json.dumps({**given, "body_base64": text}), status=2)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +152,18 @@ def test_the_targets_of_configured_urls_count_too() -> None:
     text = changed("iii", target="/stripped")
     verified(text, status=1)
     found = verified(text, OSS_CALLBACK_URL="https://app.example.com/api/AliYunOssCallback")
-    assert found["computed"]["other_targets"] == ["/api/AliYunOssCallback"]
+    computed = found["computed"]
+    assert computed["other_targets"] == ["/api/AliYunOssCallback"]
+    assert computed["fitting_target"] == "/api/AliYunOssCallback"
+    assert computed["string_to_sign"] == verified(changed("iii"))["computed"]["string_to_sign"], "of what fits"
+    said = oss_wsgi("verify", stdin=text, OSS_CALLBACK_URL="https://app.example.com/api/AliYunOssCallback").stdout
+    assert "or      /api/AliYunOssCallback, of OSS_CALLBACK_URL, which fits" in said
+
+
+def test_a_target_in_absolute_form_is_what_oss_signs_of_it() -> None:
+    found = verified(changed("ii", target="http://app.example.com/index.php?id=1&index=2"))
+    assert found["computed"]["target"] == found["computed"]["fitting_target"] == "/index.php?id=1&index=2"
+    verified(raw("ii").replace(b"POST /", b"POST http://app.example.com/"))
 
 
 def ticketed(
