@@ -43,6 +43,7 @@ def add_serving(made: Any) -> None:
     server.add_argument(
         "--metrics-listen", type=address, metavar="HOST:PORT", help="serve metrics for Prometheus there; off"
     )
+    add_credentials_library(server)
     server.add_argument("--log-format", choices=FORMATS, default="text", help="lines of text or of JSON; %(default)s")
     local = made.add_argument_group("local OSS, without effect where a real bucket is configured")
     local.add_argument("--local", action="store_true", help="use the local OSS although a bucket is configured")
@@ -51,6 +52,15 @@ def add_serving(made: Any) -> None:
     )
     local.add_argument("--local-dir", metavar="DIR", help="keep the files here; default: a temporary folder")
     add_settings(made)
+
+
+def add_credentials_library(made: Any) -> None:
+    """Add the option that takes the access key from elsewhere than the settings."""
+    made.add_argument(
+        "--credentials-library",
+        action="store_true",
+        help="take the access key from where SDKCredentialsProvider finds it (oss-wsgi[credentials])",
+    )
 
 
 def add_settings(made: Any) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import sys
+import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from ..command_line import EPILOG, add_settings, environ_of
+from ..command_line import EPILOG, add_credentials_library, add_settings, environ_of
+from ..sdk_credentials import SDKCredentialsProvider
 from ..settings import Settings
 from .cors_rule import Rule, as_xml, in_words, origin_problem, planned
 from .output import MisuseError, coloured, note, plain, waiting
@@ -31,6 +33,7 @@ def add(subparsers: Any) -> None:
     made.add_argument("origins", nargs="*", metavar="ORIGIN", help="of the pages; default: OSS_ALLOWED_ORIGINS")
     made.add_argument("--yes", action="store_true", help="apply without asking")
     made.add_argument("--json", action="store_true", help="print one JSON object")
+    add_credentials_library(made)
     add_settings(made)
     made.set_defaults(run=run)
 
@@ -46,11 +49,16 @@ def run(arguments: Namespace) -> int:
             raise MisuseError(problem)
     if arguments.action == "print":
         return _print(Rule(origins), arguments)
+    key = None
+    if arguments.credentials_library:
+        key = SDKCredentialsProvider(settings, clock=time.time).get_credentials()
     try:
-        with sdk_client(settings) as client:
+        with sdk_client(settings, key=key) as client:
             return _change(client, origins, arguments)
     except SDKRefusedError as error:
         note(f"{arguments.program}: {error}")
+        if arguments.json:
+            print(json.dumps({"error": {"code": error.code, "message": str(error)}}, indent=1))
         return 1
 
 
@@ -66,34 +74,34 @@ def _change(client: SDKClient, origins: tuple[str, ...], arguments: Namespace) -
     with waiting("Reading the bucket's rules"):
         rules, vary = _read(client)
     wanted = planned(rules, origins)
-    changes = wanted != rules
+    # Where there was nothing, answers that differ by origin shall say so to caches.
+    wanted_vary = vary if rules else True
+    changes, applied = wanted != rules, False
+    # Of JSON the result is all; who is asked sees the change beside it.
+    shown = sys.stderr if arguments.json else sys.stdout
+    if changes and not (arguments.json and (arguments.yes or arguments.action == "diff")):
+        before = as_xml(rules, vary) if rules else ""
+        _show(before, as_xml(wanted, wanted_vary), client.bucket, shown, arguments)
+    elif not changes and not arguments.json:
+        print(coloured("Nothing to change:", "green", arguments.environ), "pages of these origins may upload.")
+    if changes and arguments.action == "apply" and (arguments.yes or _agreed()):
+        with waiting("Writing the bucket's rules"):
+            _write(client, wanted, wanted_vary)
+        applied = True
     if arguments.json:
         members = {"changes": changes, "before": [asdict(rule) for rule in rules], "after": [asdict(r) for r in wanted]}
-        print(json.dumps(members, indent=1))
-    elif not changes:
-        print(coloured("Nothing to change:", "green", arguments.environ), "pages of these origins may upload.")
-    else:
-        # Where there was nothing, answers that differ by origin shall say so to caches.
-        wanted_vary = vary if rules else True
-        for line in difflib.unified_diff(
-            as_xml(rules, vary).splitlines() if rules else [],
-            as_xml(wanted, wanted_vary).splitlines(),
-            f"bucket {client.bucket}, as it is",
-            f"bucket {client.bucket}, as it should be",
-            lineterm="",
-        ):
-            colour = {"+": "green", "-": "red"}.get(line[:1])
-            print(coloured(plain(line), colour, arguments.environ) if colour else plain(line))
-    if not changes or arguments.action == "diff":
-        return 1 if changes else 0
-    sys.stdout.flush()
-    if not arguments.yes and not _agreed():
-        print("Nothing was changed.")
-        return 1
-    with waiting("Writing the bucket's rules"):
-        _write(client, wanted, vary if rules else True)
-    note(f"Bucket {client.bucket} has the rules now.")
-    return 0
+        print(json.dumps({**members, "applied": applied}, indent=1))
+    if arguments.action == "apply" and changes:
+        note(f"Bucket {client.bucket} has the rules now." if applied else "Nothing was changed.")
+    return 1 if changes and not applied else 0
+
+
+def _show(before: str, after: str, bucket: str, shown: TextIO, arguments: Namespace) -> None:
+    names = f"bucket {bucket}, as it is", f"bucket {bucket}, as it should be"
+    for line in difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm=""):
+        colour = {"+": "green", "-": "red"}.get(line[:1])
+        print(coloured(plain(line), colour, arguments.environ, shown) if colour else plain(line), file=shown)
+    shown.flush()
 
 
 def _agreed() -> bool:

@@ -12,7 +12,8 @@ METHOD = "POST"
 #: Of what a page reads of OSS's answer, CORS hides all but these.
 EXPOSED = ("ETag", "x-oss-request-id")
 _MAX_AGE = 600
-_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s?#@]+")
+_ORIGIN = re.compile(r"\*|([a-z][a-z0-9+.-]*)://(\[[0-9a-f:]+\]|[a-z0-9._*-]+)(?::([1-9][0-9]{0,4}|\*))?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,18 @@ class Rule:
 
 
 def origin_problem(origin: str) -> str | None:
-    """Say what is wrong with an origin for a rule."""
-    if not _ORIGIN.fullmatch(origin) or origin.count("*") > 1 or re.fullmatch(r"[^*]+://\*", origin):
-        return f"{origin!r} is no origin: write it like https://app.example.com, without a '/' at its end."
+    """Say what is wrong with an origin for a rule: browsers would send none that fits it."""
+    match = _ORIGIN.fullmatch(origin)
+    if match is None or origin.count("*") > 1 or re.fullmatch(r"[^*]+://\*", origin):
+        return (
+            f"{origin!r} is no origin that a browser sends: write it like https://app.example.com, in small letters "
+            "(a name of others as xn--...), without a '/' at its end."
+        )
+    scheme, _, port = match.groups()
+    if port is not None and port == _DEFAULT_PORTS.get(scheme):
+        return f"{origin!r} is no origin that a browser sends: it leaves out :{port}, the port of {scheme}."
+    if port not in (None, "*") and int(port) > 65535:
+        return f"{origin!r} has a port over 65535."
     return None
 
 

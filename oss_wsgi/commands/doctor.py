@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..command_line import EPILOG, add_settings, environ_of
+from ..command_line import EPILOG, add_credentials_library, add_settings, environ_of
 from ..exceptions import OSSWSGIError
 from . import check_bucket, check_settings
 from .check_answer import answer
@@ -52,11 +52,7 @@ def add(subparsers: Any) -> None:
         action="store_true",
         help="upload a test object too, beside what --only names; the application hears of it as of any; it is deleted",
     )
-    made.add_argument(
-        "--credentials-library",
-        action="store_true",
-        help="take the access key from where SDKCredentialsProvider finds it (oss-wsgi[credentials])",
-    )
+    add_credentials_library(made)
     made.add_argument("--json", action="store_true", help="print one JSON array")
     add_settings(made)
     made.set_defaults(run=run)

@@ -13,11 +13,14 @@ from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, ledger_of, public_key_store
 from ..command_line import DESCRIPTION, EPILOG, add_serving, environ_of
+from ..credentials import CredentialsProvider
+from ..exceptions import CredentialsError
 from ..ledger import Ledger, MemoryLedger
 from ..log_format import configure
 from ..middleware.access_log import AccessLog
 from ..middleware.callback import MAX_BODY_BYTES
 from ..middleware.dispatcher import check_prefix
+from ..sdk_credentials import SDKCredentialsProvider
 from ..serving import make_server
 from ..settings import Settings
 from ..site import site
@@ -71,7 +74,8 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **counted)
     else:
         ledger = ledger_of(settings)
-        uploads = site(settings, arguments.prefix, ledger=ledger, **counted)
+        library = _library(settings) if arguments.credentials_library else None
+        uploads = site(settings, arguments.prefix, ledger=ledger, credentials=library, **counted)
     if isinstance(ledger, SQLiteLedger):
         stack.callback(ledger.close)
     server = make_server(
@@ -89,6 +93,14 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         print(line, flush=True)
     server.run()
     end_quietly()
+
+
+def _library(settings: Settings) -> CredentialsProvider:
+    """Give the official library's access key, kept and renewed in the background; what it lacks now the log says."""
+    provider = SDKCredentialsProvider(settings, clock=time.time)
+    with contextlib.suppress(CredentialsError):
+        provider.get_credentials()
+    return provider
 
 
 def local_greeting(url: str, settings: Settings, arguments: Namespace) -> Iterable[str]:

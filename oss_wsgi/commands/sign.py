@@ -10,11 +10,12 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..command_line import EPILOG, add_settings, environ_of
+from ..command_line import EPILOG, add_credentials_library, add_settings, environ_of
 from ..exceptions import UploadRequestError
 from ..grant import Grant
 from ..presigned_post import PresignedPost
 from ..presigner import PostPresigner
+from ..sdk_credentials import SDKCredentialsProvider
 from ..settings import Settings
 from ..ticket import TicketBook
 from .output import MisuseError, note
@@ -48,6 +49,7 @@ def add(subparsers: Any) -> None:
     shape.add_argument("--json", action="store_const", const=_as_json, dest="shape", help="as JSON (default)")
     shape.add_argument("--curl", action="store_const", const=_as_curl, dest="shape", help="as a line for a shell")
     shape.add_argument("--html", action="store_const", const=_as_html, dest="shape", help="as a page")
+    add_credentials_library(made)
     add_settings(made)
     made.set_defaults(run=run, shape=_as_json)
 
@@ -57,7 +59,8 @@ def run(arguments: Namespace) -> int:
     if settings.callback_url and not settings.ticket_secret:
         note("OSS_TICKET_SECRET is not set: the application will refuse the callback, for it cannot know this ticket.")
     tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)
-    presigner = PostPresigner(settings, clock=time.time, tickets=tickets)
+    library = SDKCredentialsProvider(settings, clock=time.time) if arguments.credentials_library else None
+    presigner = PostPresigner(settings, library, clock=time.time, tickets=tickets)
     name = os.path.basename(arguments.file)
     if not name.isprintable():
         raise MisuseError("the file's name has characters that a shell or a page cannot hold.")

@@ -65,17 +65,23 @@ def test_other_rules_are_kept_as_they_were(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize(("answer", "status", "after"), [("y\n", 0, 200), ("\n", 1, 403), ("no\n", 1, 403)])
-def test_on_a_terminal_it_asks(answer: str, status: int, after: int, deployment: Deployment) -> None:
+def test_on_a_terminal_it_asks(
+    answer: str, status: int, after: int, options: list[str], deployment: Deployment
+) -> None:
     ours, theirs = pty.openpty()
     pipes = {"stdin": theirs, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environ = clean_environ(**deployment.environ)
-    with subprocess.Popen([*COMMAND, "cors", "apply", PAGE], env=environ, **pipes) as process:
+    with subprocess.Popen([*COMMAND, "cors", "apply", PAGE, *options], env=environ, **pipes) as process:
         os.close(theirs)
         os.write(ours, answer.encode())
-        _, said = process.communicate(timeout=60)
+        result, said = process.communicate(timeout=60)
     os.close(ours)
     assert b"Apply this? [y/N]" in said
+    assert f"+    <AllowedOrigin>{PAGE}".encode() in (said if options else result), "who is asked sees the change"
+    if options:
+        assert json.loads(result)["applied"] == (status == 0)
     assert process.returncode == status
     assert preflight(deployment, PAGE) == after
 
@@ -90,6 +96,10 @@ def test_a_key_that_oss_does_not_take_is_a_finding_without_the_secret(deployment
     ended = oss_wsgi("cors", "diff", PAGE, status=1, **environ)
     assert "403 SignatureDoesNotMatch" in ended.stderr
     assert "another-secret-of-nobody" not in ended.stdout + ended.stderr
+    error = json.loads(oss_wsgi("cors", "diff", PAGE, "--json", status=1, **environ).stdout)["error"]
+    assert error["code"] == "SignatureDoesNotMatch"
+    nobody = deployment.environ | {"OSS_HOST": "http://127.0.0.1:1/examplebucket"}
+    assert "error" in json.loads(oss_wsgi("cors", "diff", PAGE, "--json", status=1, **nobody).stdout)
 
 
 @pytest.mark.parametrize(

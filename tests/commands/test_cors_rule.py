@@ -59,11 +59,19 @@ def test_the_xml_is_what_oss_reads() -> None:
             for r in read] == rules  # fmt: skip
 
 
-@pytest.mark.parametrize("origin", ["*", PAGE, "http://localhost:3000", "http://localhost:*", "https://*.example.com"])
+@pytest.mark.parametrize("origin", ["*", PAGE, "http://localhost:3000", "http://localhost:*", "https://*.example.com",
+                                    "http://[::1]:3000", "capacitor://localhost", "http://a.example:443"])  # fmt: skip
 def test_origins_that_oss_takes(origin: str) -> None:
     assert origin_problem(origin) is None
 
 
-@pytest.mark.parametrize("origin", [f"{PAGE}/", "app.example.com", "https://*", "https://*.*.com", "", "a b"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(f"{PAGE}/", "app.example.com", "https://*", "https://*.*.com", "", "a b", f"{PAGE}:443", "http://a.example:80"),
+        *("https://b\u00fccher.example", "https://a<b>.example", "https://a&b", "https://A.example", f"{PAGE}:0"),
+        *(f"{PAGE}:65536", f"{PAGE}:", "null", "https://a.example:"),
+    ],
+)
 def test_origins_that_are_none(origin: str) -> None:
     assert origin_problem(origin) is not None
