@@ -44,7 +44,8 @@ def uploads(site: Site) -> Site:
 
 def callback_findings(port: int, status: int) -> list[dict[str, str]]:
     environ = SETTINGS | {"OSS_CALLBACK_URL": f"http://127.0.0.1:{port}/oss/callback"}
-    return findings(environ, "--only", "callback", "--only", "answer", status=status)
+    found = findings(environ, "--only", "callback", "--only", "answer", status=status)
+    return [finding for finding in found if "not your own handler" not in finding["said"]]
 
 
 LENGTH = "SetEnvIf Request_URI . ap_trust_cgilike_cl=1\n"
@@ -77,7 +78,7 @@ def test_with_the_lines_all_arrives_and_the_answer_has_its_length(
     recipe = Recipe("all", (), server=f"{REWRITE}{path_info}{LENGTH}")
     way, answer = callback_findings(start(uploads, back_end, recipe), status=0)
     assert way["said"].endswith(f"header, path and body arrive, behind {server}")
-    assert "JSON with a length" in answer["said"]
+    assert "200, JSON with a length" in answer["said"]
 
 
 def test_an_answer_whose_length_apache_drops_is_found_with_the_line(
