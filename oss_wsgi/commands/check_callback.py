@@ -110,11 +110,11 @@ def _as_a_stranger(url: str, found: Answer) -> Finding:
     """Judge the answer to a callback that nobody signed, which must be refused by the application itself."""
     if found.status == 403 and isinstance(_members(found).get("error"), dict):
         return yellow(
-            f"{without_password(url)} refuses a stranger, as it should; whether Authorization arrives is not known, "
-            "for OSS_TICKET_SECRET is not set",
+            f"{without_password(url)} refuses a stranger, as it should; whether header, path and body arrive as they "
+            "were sent is not known, for OSS_TICKET_SECRET is not set",
             "Set OSS_TICKET_SECRET, for the application and for this command: a probe proves itself by it.",
         )
-    said = f"{without_password(url)} answers {found.status}, where the application refuses a stranger with 403 and JSON"
+    said = f"{without_password(url)} answers {found.status}, and not as the application refuses a stranger: 403, JSON"
     if found.status == 200:
         return red(said, "Something else answers there: the URL ends in the prefix and the callback's path.")
     return _by_status(said, found)

@@ -424,7 +424,7 @@ def test_another_secret_here_than_there_is_found(deployment: Deployment) -> None
 
 def test_without_a_secret_here_all_but_the_headers_is_checked(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_TICKET_SECRET": ""}
-    assert "whether Authorization arrives is not known" in only("callback", environ, "yellow")["said"]
+    assert "whether header, path and body arrive as they were sent is not known" in only("callback", environ, "yellow")["said"]
     assert "403, JSON with a length" in only("answer", environ, "green")["said"]
     finding = next(f for f in findings(environ, "--only", "write", status=1) if f["colour"] == "red")
     assert finding["cure"].startswith("OSS_TICKET_SECRET is not set here")
@@ -433,9 +433,9 @@ def test_without_a_secret_here_all_but_the_headers_is_checked(deployment: Deploy
 @pytest.mark.parametrize(
     ("front", "said"),
     [
-        pytest.param(lambda app: saying("404 Not Found")(app), "answers 404, where", id="not there"),
-        pytest.param(lambda app: saying("200 OK", body=b"{}")(app), "answers 200, where", id="who believes anybody"),
-        pytest.param(lambda app: saying("403 Forbidden")(app), "answers 403, where", id="a 403 of another"),
+        pytest.param(lambda app: saying("404 Not Found")(app), "answers 404, and not", id="not there"),
+        pytest.param(lambda app: saying("200 OK", body=b"{}")(app), "answers 200, and not", id="who believes anybody"),
+        pytest.param(lambda app: saying("403 Forbidden")(app), "answers 403, and not", id="a 403 of another"),
         pytest.param(lambda app: saying("302 Found", ("Location", "/x"))(app), "it redirects, to /x", id="a redirect"),
     ],
 )
@@ -479,6 +479,8 @@ def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}", com
         pytest.param(answered(3.0), "yellow", "took 3.0 s of the 5 s", id="slow"),
         pytest.param(answered(5.5), "red", "it took 5.5 s", id="too slow"),
         pytest.param(answered(complete=False), "red", "breaks off after 2 bytes", id="cut"),
+        pytest.param(answered(body=b"NaN"), "red", "no JSON", id="not a number"),
+        pytest.param(answered(body=b"\xef\xbb\xbf{}"), "red", "no JSON", id="a BOM"),
         pytest.param(answered(length=False), "red", "no Content-Length", id="in chunks"),
         pytest.param(answered(body=b'"' + b"x" * 2**20 + b'"'), "red", "over 1 MB", id="too long"),
     ],
