@@ -79,8 +79,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     steps = ["build", "--build-base", str(folder / "built"), "--build-lib", str(site), "egg_info", "-e", str(site)]
     run([*setup, *steps], folder / "source")
     ours = importlib.metadata.Distribution.at(site / "oss_wsgi.egg-info")
-    extras = re.findall(r"\w+", line_of("shiv")[-1])
-    for name in needed(ours, set(extras)):
+    (extras,) = re.findall(r"--target build/\$v '\.\[([\w,]+)\]' legacy-cgi async-timeout ", README)
+    for name in needed(ours, set(extras.split(","))):
         copy(name, site)
     (script,) = ours.entry_points.select(group="console_scripts", name="oss-wsgi")
     (folder / "venv" / "bin" / "oss-wsgi").write_text(
@@ -104,7 +104,7 @@ def bundle(request: pytest.FixtureRequest, installed: Path, tmp_path_factory: py
     site = str(next((installed / "lib").glob("python*/site-packages")))
     arguments = line_of(request.param)[1:-1]
     if request.param == "shiv":
-        run([sys.executable, "-m", "shiv", *arguments, "--site-packages", site], folder)
+        run([sys.executable, "-m", "shiv", *arguments, site], folder)
         alone, command = folder / "alone", [BASE_PYTHON]
     else:
         tools = folder / "tools"

@@ -152,7 +152,7 @@ def test_what_oss_holds_is_confirmed(confirmation: SDKConfirmation, changes: dic
     ("changes", "hint"),
     [
         ({"size": 6}, "size is 5, and the report says 6"),
-        ({"mime_type": "image/png"}, "type is 'application/octet-stream', and the report says 'image/png'"),
+        ({"mime_type": "image/png"}, "type is 'text/plain', and the report says 'image/png'"),
         ({"etag": None, "ticket_id": "T"}, "names no etag"),
         ({"size": 0}, "size is 5"),
         ({"etag": "0" * 32}, "etag is '5D41402A"),

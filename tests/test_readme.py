@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,10 @@ from oss_wsgi.local.command_line import parser
 from oss_wsgi.settings import TABLE, Settings
 from oss_wsgi.testing import CallbackSigner
 
+from .absent import skip_or_fail
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+FIRST_PART = README.partition("\n## The pieces")[0]
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -30,7 +34,7 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Run the first block as a person would, with the variables that the README exports."""
     for row in TABLE:
         monkeypatch.delenv(row.variable, raising=False)
-    for name, value in re.findall(r"(OSS_\w+)=(\S+)", "\n".join(re.findall(r"export (.*)", README))):
+    for name, value in re.findall(r"(OSS_\w+)=(\S+)", "\n".join(re.findall(r"export (.*)", FIRST_PART))):
         monkeypatch.setenv(name, value)
     found: dict[str, Any] = {}
     exec(BLOCKS[0], found)
@@ -63,7 +67,7 @@ def project(tmp_path: Path, namespace: dict[str, Any]) -> Path:
 
 
 def run(*command: str, cwd: Path) -> str:
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr
 
@@ -101,6 +105,23 @@ def test_the_local_oss_has_the_options_and_arguments_that_are_listed_and_no_othe
     options = {name for action in parser()._actions for name in action.option_strings}
     assert set(re.findall(r"--[a-z][a-z-]+", section)) == options - {"-h", "--help"}
     assert set(re.findall(r"\| `(\w+)=", section)) <= inspect.signature(LocalOSS).parameters.keys()
+
+
+def test_the_doctor_works_offline_as_shown(tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        skip_or_fail("curl")
+    (block,) = re.findall(r"works offline too.*?\n\n(    .*?)\n\n", README, re.DOTALL)
+    for port in ("8080", "8081"):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            block = block.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free.getsockname()[1]}")
+    page, local = re.findall(r"127\.0\.0\.1:[0-9]+", block)[:2]
+    script = block.replace("oss-wsgi serve", f"oss-wsgi serve --listen {page}")
+    script = script.replace("oss-wsgi local", f"oss-wsgi local --listen {local}")
+    script = script.replace("oss-wsgi ", f"{sys.executable} -m oss_wsgi ")
+    trap = "set -e; trap 'kill $(jobs -p)' EXIT\n"
+    said = run("bash", "-c", trap + script, cwd=tmp_path)
+    assert "green  write" in said
+    assert not re.search("^red", said, re.MULTILINE)
 
 
 def test_the_ini_file_joins_the_same(

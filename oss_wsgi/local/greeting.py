@@ -45,3 +45,7 @@ def _clients(oss: LocalOSS, *, temporary: bool) -> Iterator[str]:
         f"-i {oss.access_key_id} -k SECRET{' -t TOKEN' if temporary else ''}"
     )
     yield f"  curl     curl {oss.host}/NAME"
+    yield (
+        f"  oss-wsgi OSS_BUCKET={bucket} OSS_HOST={oss.host} OSS_REGION={region} OSS_TRUSTED_KEYS={oss.public_key_url}=key.pem, "
+        f"after curl -so key.pem {oss.public_key_url}"
+    )

@@ -1,7 +1,8 @@
 """Servers side by side over HTTP, in turn (A B C, A B C), with `wrk`: ours and small peers of our own writing.
 
     python -m tests.benchmarks.servers                    signatures, callbacks, a wrapped legacy application
-    python -m tests.benchmarks.servers --rounds 5 --seconds 5 --connections 16,64
+    python -m tests.benchmarks.servers --hosting          `server:application` under other servers, one process each
+    python -m tests.benchmarks.servers --rounds 5 --seconds 5 --connections 16,64 --only wrapped
 
 Prints for each its requests a second, p50 and p99 in milliseconds, CPU microseconds per request and peak memory, and
 the ratio to WebOb on stock waitress, or to the application alone: median of the rounds, and the least and the most.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import base64
 import http.client
+import importlib.util
 import json
 import os
 import re
@@ -39,9 +41,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from oss_wsgi import PostPresigner, Settings, TicketBook
 
-HERE = Path(__file__).parent
-PEERS = HERE / "peers"
-VECTORS = HERE.parent / "vectors" / "callbacks.json"
+ROOT = Path(__file__).parents[2]
+PEERS = ROOT / "tests" / "benchmarks" / "peers"
+VECTORS = ROOT / "tests" / "vectors" / "callbacks.json"
 KEY_URL = "http://127.0.0.1/key.pem"
 SIGNATURE = "/oss/signature?filename=a.png&content_type=image/png&size=5"
 CALLBACK = "/oss/callback"
@@ -86,24 +88,45 @@ class Server:
     figures: dict[str, list[Figures]] = field(default_factory=lambda: defaultdict(list))
 
 
-def servers() -> list[Server]:
+def peers() -> list[Server]:
+    """Ours and the peers; the first of each work is what the others are compared with."""
     both = ["signature", "callback"]
-    found = [
-        Server("webob on waitress", [sys.executable, str(PEERS / "sample.py"), "webob"], both),
-        Server("server.py", [sys.executable, str(HERE.parents[1] / "server.py"), "--listen"], both),
-        Server("http.server", [sys.executable, str(PEERS / "sample.py"), "http.server"], both),
-    ]
-    if shutil.which("php"):
-        found.append(Server("php -S", ["php", "-S"], both))
-    if shutil.which("node"):
-        found.append(Server("node", ["node", str(PEERS / "sample.mjs")], both))
+    sample = [sys.executable, str(PEERS / "sample.py")]
     legacy = [sys.executable, str(PEERS / "legacy.py")]
     return [
-        *found,
-        Server("application alone", [*legacy, "alone"], ["page"]),
-        Server("wrapped, waitress", [*legacy, "wrapped"], ["page"]),
-        Server("wrapped, make_server", [*legacy, "ours"], ["page"]),
+        Server("webob on waitress", [*sample, "webob", "{port}"], both),
+        Server("server.py", [sys.executable, str(ROOT / "server.py"), "--listen", "127.0.0.1:{port}"], both),
+        Server("http.server", [*sample, "http.server", "{port}"], both),
+        Server("php -S", ["php", "-S", "127.0.0.1:{port}", str(PEERS / "sample.php")], both),
+        Server("node", ["node", str(PEERS / "sample.mjs"), "{port}"], both),
+        Server("application alone", [*legacy, "alone", "{port}"], ["page"]),
+        Server("wrapped, waitress", [*legacy, "wrapped", "{port}"], ["page"]),
+        Server("wrapped, make_server", [*legacy, "ours", "{port}"], ["page"]),
     ]
+
+
+def hosting() -> list[Server]:
+    """Ours, and the same application under other servers, each with one process."""
+    both = ["signature", "callback"]
+    gunicorn = ["gunicorn", "--keep-alive", "5", "--threads", "8", "-b", "127.0.0.1:{port}"]
+    granian = ["granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", "{port}", "--no-ws"]
+    uwsgi = ["uwsgi", "--http11-socket", "127.0.0.1:{port}", "--threads", "8", "--so-keepalive", "--http-keepalive"]
+    bjoern = "import bjoern, server; bjoern.run(server.application, '127.0.0.1', {port})"
+    return [
+        Server("server.py", [sys.executable, str(ROOT / "server.py"), "--listen", "127.0.0.1:{port}"], both),
+        Server("gunicorn, gthread", [*gunicorn, "server:application"], both),
+        Server("uwsgi", [*uwsgi, "--master", "--wsgi", "server:application"], both),
+        Server("granian", [*granian, "server:application"], both),
+        Server("bjoern", [sys.executable, "-c", bjoern], both),
+    ]
+
+
+def can_run(server: Server) -> bool:
+    module = server.command[2].partition(",")[0].removeprefix("import ") if server.command[1] == "-c" else ""
+    found = shutil.which(server.command[0]) and (not module or importlib.util.find_spec(module))
+    if not found:
+        print(f"{server.name} is not installed and takes no part", file=sys.stderr)
+    return bool(found)
 
 
 def signer() -> rsa.RSAPrivateKey:
@@ -148,8 +171,7 @@ request = function() next = next %% #requests + 1; return requests[next] end
 
 @contextmanager
 def running(server: Server, port: int, environ: dict[str, str]) -> Iterator[int]:
-    last = {"--listen": f"127.0.0.1:{port}", "-S": f"127.0.0.1:{port}"}.get(server.command[-1], str(port))
-    command = [*server.command, last, *([str(PEERS / "sample.php")] if server.command[0] == "php" else [])]
+    command = [word.replace("{port}", str(port)) for word in server.command]
     process = subprocess.Popen(
         command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -182,13 +204,22 @@ def load(port: int, work: str, connections: int, seconds: float, script: Path) -
     return said, count, rate, p50, p99
 
 
+def family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in family(int(child)))]
+
+
 def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    ticks = 0
+    for each in family(pid):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def peak_mebibytes(pid: int) -> float:
-    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
+    statuses = [Path(f"/proc/{each}/status").read_text() for each in family(pid)]
+    return sum(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) for status in statuses) / 1024  # type: ignore[index]
 
 
 def measure(chosen: list[Server], works: list[tuple[str, int]], rounds: int, seconds: float) -> None:
@@ -198,7 +229,7 @@ def measure(chosen: list[Server], works: list[tuple[str, int]], rounds: int, sec
         pem.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         script.write_text(SCRIPT % prepared)
         environ = {**os.environ, **ENVIRON, "OSS_TRUSTED_KEYS": f"{KEY_URL}={pem}"}
-        environ["PYTHONPATH"] = str(HERE.parents[1])
+        environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         for turn in range(rounds):
             for work, connections in works:
                 for number, server in enumerate(each for each in chosen if work in each.works):
@@ -232,6 +263,7 @@ def report(chosen: list[Server]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosting", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--connections", default="16,64", help="comma-separated (default: %(default)s)")
@@ -239,7 +271,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         parser.exit(2, "wrk is missing: apt-get install wrk\n")
-    chosen = [server for server in servers() if arguments.only in server.name]
+    known = hosting() if arguments.hosting else peers()
+    chosen = [server for server in known if arguments.only in server.name and can_run(server)]
     numbers = [int(text) for text in arguments.connections.split(",")]
     works = [(work, number) for work in ("signature", "callback", "page") for number in numbers]
     measure(chosen, works, arguments.rounds, arguments.seconds)
