@@ -46,6 +46,6 @@ def _clients(oss: LocalOSS, *, temporary: bool) -> Iterator[str]:
     )
     yield f"  curl     curl {oss.host}/NAME"
     yield (
-        f"  oss-wsgi OSS_BUCKET={bucket} OSS_HOST={oss.host} OSS_REGION={region} OSS_TRUSTED_KEYS={oss.public_key_url}=key.pem, "
-        f"after curl -so key.pem {oss.public_key_url}"
+        f"  oss-wsgi OSS_BUCKET={bucket} OSS_HOST={oss.host} OSS_REGION={region} "
+        f"OSS_TRUSTED_KEYS={oss.public_key_url}=key.pem, after curl -so key.pem {oss.public_key_url}"
     )
