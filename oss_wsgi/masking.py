@@ -14,15 +14,18 @@ _SEALS = r"x-oss-security-token|(?:x-oss-)?signature|policy|callback|callback-va
 
 
 def _named(names: str, length: int) -> re.Pattern[str]:
-    """Match name=value, "name": "value" and name: value, quoted or percent-encoded on the way."""
+    """Match name=value, "name": "value", <name>value and name: value, quoted or percent-encoded on the way."""
     return re.compile(
-        rf"""(?ix) (?<![a-z]) ( (?:OSS_)? (?:{names}) ["'\\]* \s* (?:=|:|%3D|%22%3A%22) \s* ["'\\]* )
-        (?: (?:OSS|Basic|Bearer) \s+ )? [A-Za-z0-9+/=_.~%-]{{{length},}}"""
+        rf"""(?ix) (?<![a-z]) ( (?:OSS_)? (?:{names}) ["'\\]* \s* (?:=|:|>|%3D|%3E|%22%3A%22) \s* ["'\\]* )
+        (?: (?:OSS|Basic|Bearer) \s+ (?:[A-Za-z0-9.]+:)? )? [A-Za-z0-9+/=_.~%-]{{{length},}}"""
     )
 
 
 # Shorter ones are words of a sentence.
 _NAMED = _named(_KEYS, 8), _named(_SEALS, 20)
+_COOKIE = re.compile(r"""(?i)(cookie["']*\s*[:=]\s*["']*)[^\r\n"']+""")
+# A V4 signature; fingerprints of keys are for everybody.
+_HEX = re.compile(r"(?<![0-9a-fA-F])(?<!SHA-256 )[0-9a-f]{64}(?![0-9a-fA-F])")
 # What no name gives away: tickets, policies and RSA signatures are Base64 longer than any word or name of ours.
 _LONG = re.compile(r"(?<![A-Za-z0-9+/_-])(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[A-Za-z0-9+/_%-]{80,}={0,2}")
 
@@ -40,9 +43,9 @@ class Masker:
 
     def __call__(self, text: str) -> str:
         text = self.literally(text)
-        for pattern in _NAMED:
+        for pattern in (*_NAMED, _COOKIE):
             text = pattern.sub(rf"\g<1>{MASK}", text)
-        return _LONG.sub(MASK, text)
+        return _HEX.sub(MASK, _LONG.sub(MASK, text))
 
     def literally(self, text: str) -> str:
         """Take out the literal secrets alone: of a name, which may be long and look like anything."""

@@ -43,6 +43,7 @@ class Metrics:
         except ImportError as error:
             raise SettingsError("Metrics needs prometheus_client: pip install 'oss-wsgi[metrics]'.") from error
         self._prometheus = prometheus
+        self._watched: list[tuple[Ledger, PublicKeyStore]] = []
         self.registry: Any = prometheus.CollectorRegistry() if registry is None else registry
 
         def counter(name: str, meaning: str, *labels: str) -> prometheus.Counter:
@@ -74,34 +75,32 @@ class Metrics:
 
     def watch(self, ledger: Ledger, public_keys: PublicKeyStore) -> None:
         """Tell from now on, whenever it is asked, of a ledger's size and of a store's fetches."""
-        self.registry.register(_Watched(ledger, public_keys))
-
-    def text(self) -> tuple[str, bytes]:
-        """Give the content type and the text that Prometheus reads."""
-        return self._prometheus.CONTENT_TYPE_LATEST, self._prometheus.generate_latest(self.registry)
-
-
-class _Watched:
-    """Asks a ledger and a store of keys when Prometheus asks."""
-
-    def __init__(self, ledger: Ledger, public_keys: PublicKeyStore) -> None:
-        self._ledger = ledger
-        self._public_keys = public_keys
+        if not self._watched:
+            self.registry.register(self)
+        if not any(ledger is other and public_keys is store for other, store in self._watched):
+            self._watched.append((ledger, public_keys))
 
     def collect(self) -> Iterator[Any]:
+        """Ask the ledgers and the stores of keys, of which several applications may share one; for the registry."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+        stores = {id(store): store for _, store in self._watched}
         fetches = CounterMetricFamily("oss_wsgi_key_fetches", "Fetches of OSS's keys.", labels=["outcome"])
-        for outcome, count in self._public_keys.fetches.items():
-            fetches.add_metric([outcome], count)
+        for outcome in ("fetched", "failed"):
+            fetches.add_metric([outcome], sum(store.fetches[outcome] for store in stores.values()))
         yield fetches
-        size = _size(self._ledger)
-        if size is not None:
-            yield GaugeMetricFamily("oss_wsgi_ledger_uploads", "Answers that the ledger keeps.", size)
+        ledgers = {id(ledger): ledger for ledger, _ in self._watched}
+        sizes = [size for size in map(_size, ledgers.values()) if size is not None]
+        if sizes:
+            yield GaugeMetricFamily("oss_wsgi_ledger_uploads", "Answers that the ledger keeps.", sum(sizes))
 
     def describe(self) -> list[Any]:
         """Name nothing beforehand: a ledger need not be counted to be registered."""
         return []
+
+    def text(self) -> tuple[str, bytes]:
+        """Give the content type and the text that Prometheus reads."""
+        return self._prometheus.CONTENT_TYPE_LATEST, self._prometheus.generate_latest(self.registry)
 
 
 def _size(ledger: Ledger) -> int | None:

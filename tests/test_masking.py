@@ -49,7 +49,7 @@ def test_of_two_secrets_of_which_one_begins_the_other_nothing_stays() -> None:
         ("Authorization", RSA),
     ],
 )
-@pytest.mark.parametrize("form", ["{}={}", "a&{}={}&b=1", '{{"{}": "{}"}}', "{{'{}': '{}'}}", "{}: {}", '"{}":"{}"'])
+@pytest.mark.parametrize("form", ["{}={}", "a&{}={}&b=1", "<{}>{}</", '{{"{}": "{}"}}', "{{'{}': '{}'}}", "{}: {}", '"{}":"{}"'])
 def test_what_has_a_telling_name_is_taken_out(form: str, name: str, value: str) -> None:
     masked = Masker()(form.format(name, value))
     assert value not in masked
@@ -89,3 +89,18 @@ def test_the_settings_tell_all_their_secrets() -> None:
 def test_a_secret_of_a_few_letters_does_not_make_holes_in_every_word() -> None:
     assert Masker(["b", "", None])("a bucket begins") == "a bucket begins"
     assert Masker(["swordf"])("the swordf is out") == f"the {MASK} is out"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (f"Authorization: OSS LTAI5t:{V1_SIGNATURE}", f"Authorization: {MASK}"),
+        ("Cookie: session=abc; csrf=def", f"Cookie: {MASK}"),
+        ("{'HTTP_COOKIE': 'session=abc'}", f"{{'HTTP_COOKIE': '{MASK}'}}"),
+        (f"GET /a/{V4_SIGNATURE}/b", f"GET /a/{MASK}/b"),
+        (f"512 bits, SHA-256 {V4_SIGNATURE}", f"512 bits, SHA-256 {V4_SIGNATURE}"),
+        (f"a digest of 65: {V4_SIGNATURE}a", f"a digest of 65: {V4_SIGNATURE}a"),
+    ],
+)
+def test_what_stands_in_headers_and_paths_is_taken_out_and_fingerprints_stay(text: str, masked: str) -> None:
+    assert Masker()(text) == masked

@@ -178,3 +178,15 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(SettingsError, match=r"oss-wsgi\[metrics\]"):
         Metrics()
+
+
+def test_two_applications_with_one_metrics_are_told_as_one(metrics: Metrics) -> None:
+    clock = FrozenClock()
+    ledgers, shared = [MemoryLedger(clock=clock) for _ in range(2)], PublicKeyStore()
+    for ledger in (*ledgers, ledgers[0]):
+        client(metrics, ledger=ledger, public_keys=shared)
+        identity = UploadIdentity("t", "object", "etag", int(clock()) + 60)
+        ledger.once(identity, lambda: Answer("200 OK", "application/json", b"{}"))
+    _, text = metrics.text()
+    assert text.count(b'oss_wsgi_key_fetches_total{outcome="fetched"}') == 1
+    assert value(metrics, "ledger_uploads") == 2
