@@ -49,7 +49,9 @@ def test_of_two_secrets_of_which_one_begins_the_other_nothing_stays() -> None:
         ("Authorization", RSA),
     ],
 )
-@pytest.mark.parametrize("form", ["{}={}", "a&{}={}&b=1", "<{}>{}</", '{{"{}": "{}"}}', "{{'{}': '{}'}}", "{}: {}", '"{}":"{}"'])
+@pytest.mark.parametrize(
+    "form", ["{}={}", "a&{}={}&b=1", "<{}>{}</", '{{"{}": "{}"}}', "{{'{}': '{}'}}", "{}: {}", '"{}":"{}"']
+)
 def test_what_has_a_telling_name_is_taken_out(form: str, name: str, value: str) -> None:
     masked = Masker()(form.format(name, value))
     assert value not in masked
