@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from oss_wsgi.commands import check_bucket
+from oss_wsgi.commands.client import Answer
 from oss_wsgi.commands.examination import Examination, Finding
 
 DENIED = "<Error><Code>AccessDenied</Code><Message>No.</Message>{}</Error>"
@@ -90,3 +92,28 @@ def test_a_cure_names_a_row_that_there_is_and_is_a_sentence(document: str, cure:
     assert cure in said
     assert said[0].isupper()
     assert said.endswith((".", "?"))
+
+
+def told(body: str, host: str, **headers: str) -> Examination:
+    """Give an examination of a bucket that has answered a stranger so, at 1,000 seconds after 1970."""
+    settings = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou", "OSS_HOST": host}
+    case = Examination(settings)
+    answered = Message()
+    for name, value in headers.items():
+        answered[name] = value
+    case.unsigned = Answer(403, answered, body.encode(), 0.1, 1000.0)
+    return case
+
+
+def test_the_region_is_where_a_stranger_is_refused_if_the_key_may_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_bucket, "_told_by_oss", lambda case: (None, "no right to ask"))
+    denied = DENIED.format("")
+    (finding,) = check_bucket.region(told(denied, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"))
+    assert finding.said == "the bucket is in cn-hangzhou"
+    (finding,) = check_bucket.region(told(denied, "https://files.example.com"))
+    assert "no right to ask" in finding.said
+
+
+def test_the_clock_is_compared_with_the_moment_at_which_the_answer_came() -> None:
+    (finding,) = check_bucket.clock(told("", "https://files.example.com", Date="Thu, 01 Jan 1970 00:16:40 GMT"))
+    assert (finding.colour, "clock is 0 s" in finding.said) == ("green", True)
