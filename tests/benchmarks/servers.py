@@ -140,6 +140,11 @@ def signer() -> rsa.RSAPrivateKey:
     return private.private_key()
 
 
+def public_pem() -> str:
+    pem = signer().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode()
+
+
 def callbacks(key: rsa.RSAPrivateKey, count: int) -> Iterator[bytes]:
     """Give distinct requests as OSS sends them, each for a form that our settings signed."""
     settings = Settings.from_environ(ENVIRON)
@@ -226,7 +231,7 @@ def measure(chosen: list[Server], works: list[tuple[str, int]], rounds: int, sec
     key = signer()
     with tempfile.TemporaryDirectory() as folder:
         pem, script, prepared = (Path(folder) / name for name in ("key.pem", "callback.lua", "callbacks"))
-        pem.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        pem.write_text(public_pem())
         script.write_text(SCRIPT % prepared)
         environ = {**os.environ, **ENVIRON, "OSS_TRUSTED_KEYS": f"{KEY_URL}={pem}"}
         environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
