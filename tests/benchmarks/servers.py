@@ -115,7 +115,7 @@ def hosting() -> list[Server]:
     return [
         Server("server.py", [sys.executable, str(ROOT / "server.py"), "--listen", "127.0.0.1:{port}"], both),
         Server("gunicorn, gthread", [*gunicorn, "server:application"], both),
-        Server("uwsgi", [*uwsgi, "--master", "--wsgi", "server:application"], both),
+        Server("uwsgi", [*uwsgi, "--master", "--die-on-term", "--wsgi", "server:application"], both),
         Server("granian", [*granian, "server:application"], both),
         Server("bjoern", [sys.executable, "-c", bjoern], both),
     ]
