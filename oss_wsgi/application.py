@@ -39,7 +39,6 @@ from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
 from .received import header, request_target
 from .settings import Settings
-from .sqlite_ledger import SQLiteLedger
 from .ticket import TicketBook
 from .upload import Upload
 from .verifier import CallbackVerifier
@@ -238,6 +237,8 @@ def ticket_book(settings: Settings, clock: Callable[[], float] = time.time) -> T
 def ledger_of(settings: Settings, clock: Callable[[], float] = time.time) -> Ledger:
     """Open the ledger of the settings, or one in memory."""
     if settings.ledger is not None:
+        from .sqlite_ledger import SQLiteLedger  # SQLite takes a megabyte
+
         return SQLiteLedger(settings.ledger, clock=clock)
     log.warning(
         "OSS_LEDGER is not set: which uploads were handled is known in this process's memory alone, so after a restart "

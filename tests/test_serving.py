@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.metadata
 import os
 import resource
 import socket
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -268,8 +270,15 @@ def _seconds(dates: Any) -> float:
     return parsedate_to_datetime(date).timestamp()
 
 
+def test_the_version_of_waitress_is_the_installed_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    installed = importlib.metadata.version("waitress")
+    assert serving.waitress_version() == installed
+    monkeypatch.setattr(serving.waitress, "__file__", str(tmp_path / "waitress" / "__init__.py"))
+    assert serving.waitress_version() == installed
+
+
 def test_an_unknown_waitress_serves_as_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(serving.importlib.metadata, "version", lambda name: "4.0.0")
+    monkeypatch.setattr(serving, "waitress_version", lambda: "4.0.0")
     caplog.set_level("INFO")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = make_server(Site(), listener, lambda method, path, headers: True)

@@ -24,7 +24,6 @@ from ..sdk_credentials import SDKCredentialsProvider
 from ..serving import make_server
 from ..settings import Settings
 from ..site import site
-from ..sqlite_ledger import SQLiteLedger
 from .beside import is_set, ledger_beside, local_environ, start_local_oss
 from .metrics_port import serve_metrics
 from .running import CannotStartError, bind, end_quietly, until_stopped, web_address
@@ -76,8 +75,9 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         ledger = ledger_of(settings)
         library = _library(settings) if arguments.credentials_library else None
         uploads = site(settings, arguments.prefix, ledger=ledger, credentials=library, **counted)
-    if isinstance(ledger, SQLiteLedger):
-        stack.callback(ledger.close)
+    close = getattr(ledger, "close", None)  # of a file
+    if close is not None:
+        stack.callback(close)
     server = make_server(
         AccessLog(uploads, clock=time.monotonic) if arguments.access_log else uploads,
         listener,
