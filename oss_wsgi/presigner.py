@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from .callback import CallbackParameters, TicketedCallback, body_template
 from .credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
 from .exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
 from .grant import Grant
-from .media_type import essence, runs_in_browsers
+from .media_type import essence
 from .names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
+from .pinned_fields import PinnedFields
 from .policy_text import content_length_range, encode, eq, exactly, one_of, starts_with
 from .presigned_post import PresignedPost
 from .settings import Settings
@@ -19,14 +19,6 @@ from .signer import v1, v4
 from .ticket import TicketBook
 
 _MAX_FILENAME = 4096
-
-
-class _PinnedFields(NamedTuple):
-    """Fields whose values are known before the form's own, and the conditions that pin them, as text."""
-
-    made_of: tuple[object, ...]
-    fields: dict[str, str]
-    conditions: str
 
 
 class PostPresigner:
@@ -59,7 +51,7 @@ class PostPresigner:
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
         self._v4_key: tuple[tuple[str, str, str], bytes] | None = None
-        self._kept_fields: _PinnedFields | None = None
+        self._pinned_fields = PinnedFields(settings.signature_version, settings.region or "")
 
     def presign(
         self,
@@ -103,7 +95,7 @@ class PostPresigner:
             fields["callback"] = callback
             if settings.callback_required:
                 conditions.append(f'{{"callback":"{callback}"}}')  # Base64 needs no escape
-        pinned = self._pinned_fields(credentials, date, None if key is None else grant, content_type)
+        pinned = self._pinned_fields.of(credentials, date, None if key is None else grant, content_type)
         conditions += [pinned.conditions, content_length_range(*sizes)]
 
         text = encode(expire, conditions)
@@ -153,36 +145,6 @@ class PostPresigner:
         if credentials.expiration is not None and credentials.expiration.timestamp() < now + 1:
             raise CredentialsError("The credentials have expired: nothing can be signed with them.")
         return credentials
-
-    def _pinned_fields(
-        self, credentials: Credentials, date: str, grant: Grant | None, content_type: str | None
-    ) -> _PinnedFields:
-        """Give the fields that name the signer and, for an exact name, those of the grant.
-
-        They are the same for most forms of one second, so the last ones are kept.
-        """
-        further = () if grant is None else grant.plain_fields
-        made_of = credentials, date, content_type, further
-        kept = self._kept_fields
-        if kept is not None and kept.made_of == made_of:
-            return kept
-        fields = self._identity(credentials, date)
-        if grant is not None:
-            fields |= _exact_fields(grant, content_type)
-        conditions = ",".join([exactly(name, value) for name, value in fields.items()])
-        made = _PinnedFields(made_of, fields, conditions)
-        if further is not None:
-            self._kept_fields = made
-        return made
-
-    def _identity(self, credentials: Credentials, date: str) -> dict[str, str]:
-        if self._settings.signature_version == "v1":
-            fields = v1.identity_fields(credentials.access_key_id)
-        else:
-            fields = v4.identity_fields(credentials.access_key_id, date, self._settings.region or "")
-        if credentials.security_token:
-            fields["x-oss-security-token"] = credentials.security_token
-        return fields
 
     def _signature(self, credentials: Credentials, day: str, text: str) -> tuple[str, str]:
         """Give the name of the signature's field, and the signature."""
@@ -238,24 +200,3 @@ def _check_type(content_type: str | None, types: Sequence[str]) -> str | None:
     if types and name not in types:
         raise OutsideGrantError("content_type_not_allowed", f"The type {name} is not allowed, only {', '.join(types)}.")
     return name
-
-
-def _exact_fields(grant: Grant, content_type: str | None) -> dict[str, str]:
-    """Give the further fields of a form whose object name is exact."""
-    fields = {
-        "x-oss-forbid-overwrite": "true" if grant.forbid_overwrite else "false",
-        # "default" is what counts without the field, but a browser could add another one to a form that lacks it.
-        "x-oss-object-acl": grant.acl or "default",
-    }
-    if content_type is not None:
-        # x-oss-content-type wins over the part's type and over Content-Type (P§2.3); $content-type reads the latter.
-        fields |= {"x-oss-content-type": content_type, "Content-Type": content_type}
-    if grant.storage_class is not None:
-        fields["x-oss-storage-class"] = grant.storage_class
-    disposition = grant.content_disposition
-    if disposition is None and (content_type is None or runs_in_browsers(content_type)):
-        disposition = "attachment"  # a type that is not pinned may turn out to be one that runs
-    if disposition:
-        fields["Content-Disposition"] = disposition
-    fields |= {f"x-oss-meta-{name}": value for name, value in grant.metadata.items()}
-    return fields | {f"x:{name}": value for name, value in grant.custom.items()}
