@@ -36,6 +36,7 @@ class LedgerFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._connection: sqlite3.Connection | None = None
+        self._identity: os.stat_result | None = None
         self.path = Path(path).absolute()
         self._stem = f"{self.path}-owner-"
         self._owner: Owner | None = None
@@ -67,14 +68,23 @@ class LedgerFile:
         """Hold the lock and give this process's connection; after an error both it and the owner are made anew."""
         with self._lock:
             try:
+                if self._connection is not None and self._replaced():
+                    self._disconnect()
                 if self._connection is None:
-                    self._connection = _connect(self.path)
+                    self._connection, self._identity = _connect(self.path), os.stat(self.path)
                 yield self._connection
             except BaseException:
                 self._disconnect()
                 # What stands in the file under this name may no longer be true: nobody shall wait for it.
                 self._retire(self._owner)
                 raise
+
+    def _replaced(self) -> bool:
+        """Tell whether the file was removed, or another put in its place: what is written would be found by nobody."""
+        try:
+            return self._identity is None or not os.path.samestat(self._identity, os.stat(self.path))
+        except FileNotFoundError:
+            return True
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote
@@ -14,10 +15,14 @@ _SEALS = r"x-oss-security-token|(?:x-oss-)?signature|policy|callback|callback-va
 
 
 def _named(names: str, length: int) -> re.Pattern[str]:
-    """Match name=value, "name": "value", <name>value and name: value, quoted or percent-encoded on the way."""
+    """Match name=value, "name": "value", <name>value and name: value, quoted or percent-encoded on the way.
+
+    Also a field of a form, in parts or as a pair: name="name" and a blank line, and ('name', 'value').
+    """
     return re.compile(
-        rf"""(?ix) (?<![a-z]) ( (?:OSS_)? (?:{names}) ["'\\]* \s* (?:=|:|>|%3D|%3E|%22%3A%22) \s* ["'\\]* )
-        (?: (?:OSS|Basic|Bearer) \s+ (?:[A-Za-z0-9.]+:)? )? [A-Za-z0-9+/=_.~%-]{{{length},}}"""
+        rf"""(?ix) (?<![a-z]) ( (?:OSS_)? (?:{names})
+            (?: ["'\\]* \s* (?:=|:|>|%3D|%3E|%22%3A%22) \s* | ["'] \s* , \s* | ["'] (?:\\r\\n|\r\n){{2}} ) ["'\\]* )
+        (?: (?:Basic|Bearer) \s+ \S{{4,}} | (?:OSS \s+ (?:[A-Za-z0-9.]+:)? )? [A-Za-z0-9+/=_.~%-]{{{length},}} )"""
     )
 
 
@@ -30,13 +35,21 @@ _HEX = re.compile(r"(?<![0-9a-fA-F])(?<!SHA-256 )[0-9a-f]{64}(?![0-9a-fA-F])")
 _LONG = re.compile(r"(?<![A-Za-z0-9+/_-])(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[A-Za-z0-9+/_%-]{80,}={0,2}")
 
 
+def _forms(secret: str) -> set[str]:
+    """Give a secret as it is, percent-encoded, and within quotation marks of Python and of JSON."""
+    encoded = quote(secret, safe="")
+    lower = re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), encoded)
+    quoted = repr(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False)
+    return {secret, encoded, lower, *(text[1:-1] for text in quoted)}
+
+
 class Masker:
     """Callable that gives a text without secrets: without the literal ``secrets``, and what looks like one."""
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
         # A shorter one is a part of many words, and no secret.
         real = [secret for secret in secrets if secret and len(secret) >= _SHORTEST]
-        forms = {form for secret in real for form in (secret, quote(secret, safe=""))}
+        forms = {form for secret in real for form in _forms(secret)}
         # The longest first: one secret may begin with another.
         ordered = sorted(forms, key=len, reverse=True)
         self._literal = re.compile("|".join(re.escape(form) for form in ordered)) if ordered else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -101,8 +102,19 @@ def test_a_secret_of_a_few_letters_does_not_make_holes_in_every_word() -> None:
         ("{'HTTP_COOKIE': 'session=abc'}", f"{{'HTTP_COOKIE': '{MASK}'}}"),
         (f"GET /a/{V4_SIGNATURE}/b", f"GET /a/{MASK}/b"),
         (f"512 bits, SHA-256 {V4_SIGNATURE}", f"512 bits, SHA-256 {V4_SIGNATURE}"),
+        ("Authorization: Basic dXNlcjpwYXNz", f"Authorization: {MASK}"),
+        (f"[('Signature', '{V1_SIGNATURE}')]", f"[('Signature', '{MASK}')]"),
+        ("('OSS_ACCESS_KEY_SECRET', 'swordfish')", f"('OSS_ACCESS_KEY_SECRET', '{MASK}')"),
+        (f'name="Signature"\r\n\r\n{V1_SIGNATURE}\r\n--', f'name="Signature"\r\n\r\n{MASK}\r\n--'),
+        (repr(f'name="Signature"\r\n\r\n{V1_SIGNATURE}\r\n--'), repr(f'name="Signature"\r\n\r\n{MASK}\r\n--')),
         (f"a digest of 65: {V4_SIGNATURE}a", f"a digest of 65: {V4_SIGNATURE}a"),
     ],
 )
 def test_what_stands_in_headers_and_paths_is_taken_out_and_fingerprints_stay(text: str, masked: str) -> None:
     assert Masker()(text) == masked
+
+
+@pytest.mark.parametrize("secret", ['pa"ss\\word of 32 characters, with é', "it's\nmine, and of 32 characters"])
+@pytest.mark.parametrize("write", [repr, json.dumps, lambda text: quote(text, safe="").lower(), str])
+def test_a_literal_secret_is_taken_out_however_it_was_quoted(secret: str, write: Callable[[str], str]) -> None:
+    assert Masker([secret])(f"x{write(secret)}x").replace('"', "").replace("'", "") == f"x{MASK}x"

@@ -263,6 +263,24 @@ def refused(path: Path | str) -> str:
     return str(caught.value)
 
 
+def test_a_file_that_was_removed_under_it_is_missed_and_another_in_its_place_is_used(
+    path: Path, ledger: SQLiteLedger
+) -> None:
+    ledger.once(upload(), Handler())
+    for file in path.parent.iterdir():
+        file.unlink()
+    with pytest.raises(LedgerUnavailableError, match="unable to open"):
+        ledger.check()
+    handler = Handler()
+    with pytest.raises(LedgerUnavailableError):
+        ledger.once(upload(), handler)
+    assert handler.calls == 0
+    with SQLiteLedger(path, clock=FrozenClock(NOW)) as other:
+        assert ledger.once(upload(), handler) == GOOD
+        assert other.once(upload(), Handler(FAILED)) == GOOD
+    assert handler.calls == 1
+
+
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
     path.write_text("Dear diary, " * 100)
     assert "not a database" in refused(path)
