@@ -47,6 +47,8 @@ class LoopTask(WSGITask):  # type: ignore[misc]
             constant = _constant_part(self.status, headers)
         if constant is None:
             self.write(body)
+            if self.content_length not in (None, len(body)) and self.request.command != "HEAD":
+                self.close_on_finish = True  # or the next answer would be taken for the rest of this one
             return
         moment = date(int(self.start_time)).encode()
         self.wrote_header = True

@@ -9,12 +9,17 @@ import re
 # a variable.
 _NAME = r"[A-Za-z0-9!#&^_.+-]{1,127}"
 _PARAMETER = rf"[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|\"[ !#%-\[\]-~]*\")"
+_LONGEST = 255
 _MEDIA_TYPE = re.compile(rf"({_NAME}/{_NAME})(?:{_PARAMETER})*")
 
 
-@functools.lru_cache(maxsize=256)  # the same few types come again and again
 def essence(text: str) -> str | None:
-    """Give ``type/subtype`` in lower case, or None if the text is no media type."""
+    """Give ``type/subtype`` in lower case, or None if the text is no media type, or has over 255 characters."""
+    return _essence(text) if len(text) <= _LONGEST else None
+
+
+@functools.lru_cache(maxsize=256)  # the same few types come again and again
+def _essence(text: str) -> str | None:
     match = _MEDIA_TYPE.fullmatch(text)
     return match.group(1).lower() if match else None
 
@@ -37,7 +42,6 @@ _RUNS = frozenset(
 )
 
 
-@functools.lru_cache(maxsize=256)
 def runs_in_browsers(text: str) -> bool:
     """Tell whether a browser that opens such a file would run scripts in it: HTML, SVG, XML and their like."""
     name = essence(text) or "unknown/unknown"

@@ -15,6 +15,7 @@ _REQUEST_LINE = re.compile(rb"([A-Z]+) (/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?
 _NAME = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+")  # a token (RFC 9110 section 5.6.2), but for "_"
 _ODD = re.compile(rb"[^\t -~]")
 _NOT_PLAIN = frozenset({"EXPECT", "TRANSFER_ENCODING"})
+_LONGEST_NAME = 64
 _LENGTH = re.compile("[0-9]{1,18}")
 
 
@@ -40,7 +41,7 @@ def read(header: bytes) -> PlainRequest | None:
     headers = {}
     for line in lines:
         name, colon, value = line.partition(b":")
-        key = _key(name)
+        key = _key(name) if len(name) <= _LONGEST_NAME else None  # the cache holds so many, however long they are
         if key is None or not colon:
             return None
         headers[key] = value.strip(b" \t").decode("latin-1")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import binascii
-import functools
 from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring as quoted
 
 from .policy import escape, format_time
 
 
-@functools.lru_cache(maxsize=512)  # most fields are the settings' or the grant's, the same in form after form
 def exactly(field: str, value: str) -> str:
     """The form field must have exactly this value: ``{"field":"value"}``."""
     return f'{{"{field}":{quoted(escape(value))}}}'

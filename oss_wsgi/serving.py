@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # The releases whose insides are known to be as they are taken here.
 _KNOWN = ("3.0.",)
-_LOCK_SECONDS = 0.05
+_LOCK_SECONDS = 0.001
 _JOINED_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,10 @@ class _Loop:
             wasyncore.poll2(timeout, map)
             channels, self.answers = self.answers, []
             for channel in channels:
-                channel.answer()
+                try:
+                    channel.answer()
+                except Exception:  # as wasyncore does where it reads: one connection's fault ends no other
+                    channel.handle_error()
 
 
 class _Trigger:
@@ -176,10 +179,13 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     """A connection: answers at once in the loop, or in a thread for which the loop waits instead of spinning."""
 
     parser_class = _Parser
-    task_class = _Task
     error_task_class = _ErrorTask
     joined: list[bytes] | None = None
     answered = False
+
+    def task_class(self, channel: _Channel, request: Any) -> Any:
+        """Make the task of a request; a thread may ask for its own while the loop still is in ``answer``."""
+        return (LoopTask if _in_loop() else _Task)(channel, request)
 
     def write_soon(self, data: Any) -> int:
         if self.joined is None:
@@ -195,7 +201,8 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             self.write_soon(data[sent:])
 
     def _flush_some_if_lockable(self, do_close: bool = True) -> None:
-        # A thread that holds the lock is sending, or adding what it will send: it is done in no time.
+        # A thread that holds the lock is sending, or adding what it will send: mostly it is done in no time, and where
+        # it sends much to a quick reader, the others shall not wait for it.
         if self.outbuf_lock.acquire(timeout=_LOCK_SECONDS):
             try:
                 super()._flush_some_if_lockable(do_close=do_close)
@@ -212,8 +219,8 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
     def answer(self) -> None:
         """Answer in the loop what is complete."""
-        _thread.in_loop, self.task_class = True, LoopTask
+        _thread.in_loop = True
         try:
             self.service()
         finally:
-            _thread.in_loop, self.task_class = False, _Task
+            _thread.in_loop = False

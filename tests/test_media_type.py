@@ -102,3 +102,8 @@ def test_what_a_browser_runs(text: str) -> None:
 @pytest.mark.parametrize("text", ["image/png", "video/mp4", "text/plain", "application/pdf", "application/zip"])
 def test_what_a_browser_only_shows_or_keeps(text: str) -> None:
     assert not runs_in_browsers(text)
+
+
+def test_a_type_of_over_255_characters_is_none() -> None:
+    assert essence("text/plain; a=" + "b" * 127) == "text/plain"
+    assert essence("text/plain" + "; a=b" * 50) is None

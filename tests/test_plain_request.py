@@ -154,3 +154,9 @@ def test_whatever_comes_is_read_as_waitress_reads_it(
 ) -> None:
     head = line_break.join([f"{method} {target}{version}", *lines])
     same(head.encode("latin-1") + b"\r\n\r\n" + body)
+
+
+def test_long_names_are_not_kept() -> None:
+    name = b"X-" + b"a" * 100
+    same(b"GET / HTTP/1.1\r\n" + name + b": 1\r\n\r\n")
+    assert read(b"GET / HTTP/1.1\r\n" + name + b": 1\r\n\r\n") is None

@@ -24,6 +24,10 @@ BUCKET = "local-bucket"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
 
+#: A terminal that is closed hangs up, where there are hang-ups.
+_ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+
 class CannotStartError(Exception):
     """Something that keeps it from starting, in a sentence for the person who started it."""
 
@@ -34,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # On a busy machine waitress warns of every request that waits a moment.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    signal.signal(signal.SIGTERM, _leave)
+    for number in _ENDING:
+        signal.signal(number, _leave)
     try:
         with contextlib.ExitStack() as stack:
             oss = start(arguments, stack)
@@ -43,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 threading.Event().wait()
             finally:
-                for number in (signal.SIGTERM, signal.SIGINT):
+                for number in (*_ENDING, signal.SIGINT):
                     signal.signal(number, signal.SIG_IGN)
     except CannotStartError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -84,6 +89,10 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
         stack.enter_context(oss)
         for name in others:
             oss.create_bucket(name)
+        held = {bucket.name for bucket in oss.storage.buckets()}
+        for host, bound in arguments.cname:
+            if bound not in held:
+                raise CannotStartError(f"--cname {host}={bound}: there is no such bucket, only {', '.join(held)}.")
     except ValueError as error:
         raise CannotStartError(f"--bucket: {error}.") from error
     except (OSError, sqlite3.Error) as error:

@@ -80,6 +80,10 @@ class Names:
             found.append(SERVICE)
         return list(dict.fromkeys(found))
 
+    def whole_path(self, environ: Mapping[str, Any], bucket: str) -> Address:
+        """The path as a key of a bucket."""
+        return Address(bucket, _path(environ))
+
     def _label(self, host: str) -> tuple[str, str]:
         """The first label of a Host and what follows it; both empty where the whole is a name of the service."""
         label, _, parent = host.partition(".")

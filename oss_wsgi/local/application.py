@@ -162,9 +162,9 @@ class LocalOSS:
     def fail_next(self, name: str, *, times: int | None = 1, **details: Any) -> None:
         """Lets one of the next requests fail: `oss.fail_next("callback_status", status=404)`.
 
-        `slow_down` (503) strikes any request, all others an upload: a form, a PUT, one in parts. There are
-        `slow_upload` (`seconds`), `dropped_connection` (`stored`: the object is there all the same),
-        `callback_timeout`, `callback_status` (`status`), `callback_not_json`, `callback_too_long`,
+        `slow_down` (503) strikes any request but a preflight and those for the page and the key, all others an upload:
+        a form, a PUT, one in parts. There are `slow_upload` (`seconds`), `dropped_connection` (`stored`: the object is
+        there all the same), `callback_timeout`, `callback_status` (`status`), `callback_not_json`, `callback_too_long`,
         `callback_no_length`, `callback_refused`. A callback's fault strikes one of its URLs; with `delivered` the
         application gets the request all the same.
 
@@ -236,7 +236,9 @@ class LocalOSS:
                 return index_page(self.storage.buckets())
         faults = self._faults_of(environ)
         moment = arrival(environ, now)
-        address, signed = signed_address(environ, readings, self._account, self.region, moment)
+        address, signed = signed_address(
+            environ, readings, self._account, self.region, moment, further=lambda: self._each_bucket(environ)
+        )
         request = Request(
             environ=environ,
             address=address,
@@ -258,6 +260,13 @@ class LocalOSS:
 
     def _names(self) -> Names:
         return Names(self.bucket, self._is_bucket, urlsplit(self.url).hostname or "", self._cnames)
+
+    def _each_bucket(self, environ: WSGIEnvironment) -> list[Address]:
+        """What a request means whose bucket is not on the wire, as in a URL of ali-oss for an IP address."""
+        names = self._names()
+        if names.bucket_of_host(environ):
+            return []
+        return [names.whole_path(environ, held.name) for held in self.storage.buckets()]
 
     def _is_bucket(self, name: str) -> bool:
         try:

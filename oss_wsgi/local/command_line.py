@@ -21,7 +21,7 @@ def address(text: str) -> tuple[str, int]:
 
 def origin(text: str) -> str:
     """Read an origin as browsers send it: no slash at the end, or no page would ever match it."""
-    if not _ORIGIN.fullmatch(text) or text.count("*") > 1:
+    if not _ORIGIN.fullmatch(text) or text.count("*") > 1 or text.endswith("//*"):
         raise argparse.ArgumentTypeError(f"must be '*' or an origin such as http://localhost:3000, not {text!r}")
     return text
 

@@ -22,6 +22,13 @@ DOCUMENTED = (
 _SPELLED = {name.lower(): name for name in DOCUMENTED}
 # All other names that mean something are written in lower case.
 _PREFIXES = ("x-oss-", "x:")
+_METADATA = "x-oss-meta-"
+
+
+def _spelled(name: str, lower: str) -> str:
+    if lower.startswith(_METADATA):  # what follows is the user's
+        return _METADATA + name[len(_METADATA) :]
+    return _SPELLED.get(lower, lower if lower.startswith(_PREFIXES) else name)
 
 
 def field_name(name: str, *, exact: bool) -> str:
@@ -30,6 +37,6 @@ def field_name(name: str, *, exact: bool) -> str:
     :param exact: refuse a name of OSS's that is spelled in another case than documented.
     """
     lower = name.lower()
-    if not name or (exact and name != _SPELLED.get(lower, lower if lower.startswith(_PREFIXES) else name)):
+    if not name or (exact and name != _spelled(name, lower)):
         raise invalid_argument("The bucket POST contains unrecognized field name.", name=name or "name", value=name)
     return lower

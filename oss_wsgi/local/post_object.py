@@ -124,7 +124,7 @@ def _within(limit: SizeRange, chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         if size > limit.maximum:
-            raise too_large(size, limit)
+            raise too_large(limit)  # and how large it is, nobody knows who has not read it
         yield chunk
 
 

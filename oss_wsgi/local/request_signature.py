@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,11 +22,19 @@ _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
 
 
 def signed_address(
-    environ: Mapping[str, Any], readings: Sequence[Address], account: Account, region: str, now: float
+    environ: Mapping[str, Any],
+    readings: Sequence[Address],
+    account: Account,
+    region: str,
+    now: float,
+    *,
+    further: Callable[[], Iterable[Address]] = tuple,
 ) -> tuple[Address, bool]:
     """What the request means of all that it may mean, and whether it is signed: the signature chooses, else the first.
 
     Each reading is another resource, so that a signature fits one of them at most.
+
+    :param further: readings that only a signature can tell, asked for where it fits none of the others.
     """
     first, *others = readings
     try:
@@ -33,7 +42,7 @@ def signed_address(
     except OSSError as error:
         if error.code != "SignatureDoesNotMatch":
             raise
-        for other in others:
+        for other in itertools.chain(others, further()):
             with suppress(OSSError):
                 if check_request_signature(environ, other, account, region, now):
                     return other, True

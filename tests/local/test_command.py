@@ -165,6 +165,8 @@ def test_callbacks_go_out_over_http(options, sent):
         pytest.param(["--dir", "/dev/null/x"], "--dir: '/dev/null/x' cannot be used: Not a directory", id="no folder"),
         pytest.param(["--access-key-id", "a"], "--access-key-id and --access-key-secret together", id="half a key"),
         pytest.param(["--cors", "localhost:3000"], "--cors: must be '*' or an origin", id="no scheme"),
+        pytest.param(["--cors", "https://*"], "--cors: must be '*' or an origin", id="any host"),
+        pytest.param(["--cname", "img.test=nobucket"], "no such bucket, only local-bucket", id="a typo"),
         pytest.param(["--cors", "http://localhost:3000/"], "--cors: must be '*' or an origin", id="a slash"),
         pytest.param(["--region", "Hang zhou"], "--region: must be like cn-hangzhou", id="no region"),
         pytest.param(["--cname", "img.example.com"], "--cname: must be HOST=BUCKET", id="no bucket"),

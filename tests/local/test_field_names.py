@@ -37,3 +37,13 @@ def test_where_case_counts_another_spelling_is_refused(name):
 def test_a_field_without_a_name_is_refused():
     with pytest.raises(OSSError, match="unrecognized field name"):
         field_name("", exact=False)
+
+
+@pytest.mark.parametrize("name", ["x-oss-meta-Foo", "x-oss-meta-foo"])
+def test_what_follows_the_prefix_of_metadata_is_the_users(name):
+    assert field_name(name, exact=True) == name.lower()
+
+
+def test_the_prefix_of_metadata_is_spelled_as_documented():
+    with pytest.raises(OSSError):
+        field_name("X-Oss-Meta-foo", exact=True)

@@ -117,3 +117,12 @@ def test_a_signature_that_fits_none_makes_no_form_of_another_reading():
 def test_a_stranger_means_the_first():
     for first in READINGS:
         assert signed_address({"REQUEST_METHOD": "GET"}, [first, *READINGS], ACCOUNT, REGION, NOW) == (first, False)
+
+
+@pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
+def test_what_is_not_on_the_wire_at_all_is_asked_for_last(version, expires):
+    other = Address("second", f"bucket/{ADDRESS.key}")
+    environ = sign(version, address=other, expires=expires)
+    with pytest.raises(OSSError, match="does not match"):
+        signed_address(environ, READINGS, ACCOUNT, REGION, NOW)
+    assert signed_address(environ, READINGS, ACCOUNT, REGION, NOW, further=lambda: [SERVICE, other]) == (other, True)
