@@ -167,12 +167,26 @@ def wrong_signature(environ: WSGIEnvironment) -> str:
 
 
 def wrong_path(environ: WSGIEnvironment) -> str:
-    """Say that PATH_INFO is not of the path that was asked for, and what to change."""
+    """Say that PATH_INFO is not what was asked for, and what to change."""
     name = server_name(environ)
+    route = _ROUTES.get(name, "")
+    if _fits(environ):
+        return (
+            f"the server is {name}, and PATH_INFO holds but the end of the path: mount the application so that "
+            f"SCRIPT_NAME takes nothing of the prefix from it{route}"
+        )
+    key = raw_target(environ)[0] or "the request"
     return (
-        f"the server is {name}, and PATH_INFO is not the end of the path in {raw_target(environ)[0]}, from which the "
-        f"target was taken: routing by PATH_INFO is broken here{_ROUTES.get(name, '')}"
+        f"the server is {name}, and PATH_INFO is not the end of the path in {key}, from which the target was taken: "
+        f"routing by PATH_INFO is broken here{route}"
     )
+
+
+def missed_path(environ: WSGIEnvironment, path: str) -> str | None:
+    """Say why what was sent to ``path``, a PATH_INFO, is not routed there; None where the target is of another path."""
+    target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
+    cut = target.endswith(path.encode("latin-1")) and not header(environ, "PATH_INFO").endswith(path)
+    return wrong_path(environ) if cut or not _fits(environ) else None
 
 
 def _fits(environ: WSGIEnvironment) -> bool:

@@ -9,6 +9,7 @@ import webtest
 
 from oss_wsgi import CallbackGuard, CallbackVerifier
 from oss_wsgi.diagnosis import (
+    missed_path,
     missing_authorization,
     missing_key_url,
     server_name,
@@ -176,6 +177,29 @@ def test_a_header_in_several_pieces_is_explained() -> None:
 )
 def test_a_wrong_signature_says_where_the_target_came_from(environ: dict[str, Any], said: str) -> None:
     assert said in wrong_signature(environ)
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        pytest.param({"REQUEST_URI": "/app", "PATH_INFO": "/app"}, None, id="another path was asked for"),
+        pytest.param({"REQUEST_URI": "/b/a/c", "PATH_INFO": "/b/a/c"}, None, id="a longer path was asked for"),
+        pytest.param({"PATH_INFO": "http://h/a"}, "of the path in the request", id="a whole URL"),
+        pytest.param({"REQUEST_URI": "/app", "PATH_INFO": "/b"}, "routing by PATH_INFO is broken", id="no part of it"),
+        pytest.param({"REQUEST_URI": "/a/c", "PATH_INFO": "/c"}, "but the end of the path", id="stripped"),
+        pytest.param({"SCRIPT_NAME": "/a/c", "PATH_INFO": ""}, "but the end of the path", id="all in SCRIPT_NAME"),
+        pytest.param(
+            {"SCRIPT_NAME": "/a/c", "PATH_INFO": "", "SERVER_SOFTWARE": "nginx/1.26.3"},
+            "fastcgi_param PATH_INFO $fastcgi_script_name;",
+            id="nginx",
+        ),
+    ],
+)
+def test_a_missed_path_says_what_is_wrong_with_the_routing_where_something_is(
+    environ: dict[str, Any], said: str | None
+) -> None:
+    found = missed_path(environ, "/a/c")
+    assert found is None if said is None else said in str(found)
 
 
 def test_the_guard_logs_the_diagnosis(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..callback_url import request_target as target_of
-from ..diagnosis import missing_authorization, server_name, wrong_path, wrong_signature
+from ..diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
 from ..exceptions import CallbackError
 from ..probe import PROBE_MEMBER, ProbeGate, target_digest
-from ..received import authorization, body, header, raw_target, request_target
+from ..received import authorization, body, decoded_path, header, raw_target, request_target
 from ..responses import json_response
 from .callback import MAX_BODY_BYTES
 
@@ -63,10 +63,10 @@ def _arrived(environ: WSGIEnvironment, path: str) -> dict[str, Any]:
         "authorization": _digest(found[1].encode("latin-1", "replace")) if found else None,
         "pub_key_url": _digest(header(environ, "HTTP_X_OSS_PUB_KEY_URL").encode("latin-1", "replace")),
         "content_type": header(environ, "CONTENT_TYPE"),
-        "path_cure": wrong_signature(environ) if reaches else wrong_path(environ),
+        "callback_path": decoded_path({**environ, "PATH_INFO": path}).decode("utf-8", "replace"),
+        "path_cure": wrong_signature(environ) if reaches else missed_path(environ, path),
+        "cure": several_values(environ) if found else missing_authorization(environ),
     }
-    if found is None:
-        arrived["cure"] = missing_authorization(environ)
     try:
         arrived["body"] = _digest(body(environ, MAX_BODY_BYTES))
     except CallbackError as error:

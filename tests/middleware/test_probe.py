@@ -56,7 +56,6 @@ def test_it_hears_what_arrived_as_digests(clock: FrozenClock) -> None:
     assert arrived["authorization"] == sha256(b"AAAA")
     assert arrived["pub_key_url"] == sha256(b"BBBB")
     assert arrived["body"] == sha256(BODY)
-    assert "cure" not in arrived
     assert response.headers["Cache-Control"] == "no-store"
 
 
@@ -74,6 +73,30 @@ def test_without_authorization_it_hears_which_server_and_what_to_add(clock: Froz
     assert arrived["authorization"] is None
     assert arrived["server"] == "Apache mod_wsgi (daemon)"
     assert "WSGIPassAuthorization On" in arrived["cure"]
+
+
+def test_with_another_authorization_it_hears_what_may_have_changed_it(clock: FrozenClock) -> None:
+    arrived = probed(client(clock), prove(SECRET, clock.now), Authorization="AAAA,AAAA").json[PROBE_MEMBER]
+    assert arrived["authorization"] == sha256(b"AAAA,AAAA")
+    assert "OSS sends the header once and bare" in arrived["cure"]
+
+
+@pytest.mark.parametrize(
+    ("path", "environ", "cure"),
+    [
+        pytest.param("/callback", {"REQUEST_URI": "/callback"}, None, id="another path was asked for"),
+        pytest.param("/x", {"REQUEST_URI": "/oss/callback"}, "routing by PATH_INFO is broken", id="no part of it"),
+        pytest.param("/callback", {"SCRIPT_NAME": "/oss"}, "PATH_INFO holds but the end of the path", id="cut"),
+    ],
+)
+def test_beside_the_callback_routing_is_blamed_only_where_it_is_at_fault(
+    path: str, environ: dict[str, str], cure: str | None, clock: FrozenClock
+) -> None:
+    app = client(clock)
+    app.extra_environ = environ
+    arrived = probed(app, prove(SECRET, clock.now), path).json[PROBE_MEMBER]
+    assert arrived["callback_path"] == f"{environ.get('SCRIPT_NAME', '')}/oss/callback"
+    assert arrived["path_cure"] is None if cure is None else cure in arrived["path_cure"]
 
 
 def test_a_body_without_a_length_is_told(clock: FrozenClock) -> None:
