@@ -64,7 +64,18 @@ class SDKClient:
                 ec = f", EC {cause.ec}" if cause.ec else ""
                 said = f"OSS answered {cause.status_code} {plain(cause.code or '')}{ec}: {plain(cause.message or '')}"
                 raise SDKRefusedError(said, cause.code or "") from error
-            raise SDKRefusedError(f"OSS could not be asked: {type(cause).__name__}") from error
+            raise SDKRefusedError(f"OSS could not be asked: {plain(_innermost(cause))}") from error
+
+
+def _innermost(error: BaseException) -> str:
+    """Say in words why the network failed; of any other failure give the kind alone, its text may hold anything."""
+    # What the SDK wraps is none of the causes that Python knows of.
+    inner = error.unwrap() if hasattr(error, "unwrap") else error.__cause__ or error.__context__
+    if isinstance(inner, BaseException):
+        return _innermost(inner)
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return type(error).__name__
 
 
 @contextlib.contextmanager

@@ -99,7 +99,8 @@ def test_a_key_that_oss_does_not_take_is_a_finding_without_the_secret(deployment
     error = json.loads(oss_wsgi("cors", "diff", PAGE, "--json", status=1, **environ).stdout)["error"]
     assert error["code"] == "SignatureDoesNotMatch"
     nobody = deployment.environ | {"OSS_HOST": "http://127.0.0.1:1/examplebucket"}
-    assert "error" in json.loads(oss_wsgi("cors", "diff", PAGE, "--json", status=1, **nobody).stdout)
+    error = json.loads(oss_wsgi("cors", "diff", PAGE, "--json", status=1, **nobody).stdout)["error"]
+    assert error["message"] == "OSS could not be asked: Connection refused"
 
 
 @pytest.mark.parametrize(
