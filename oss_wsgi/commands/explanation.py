@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _HELP = "https://www.alibabacloud.com/help/en/oss/developer-reference/"
 
-#: Short name -> what was read. P is the project's digest of these pages, of the SDKs and of captured requests.
+#: Short name -> what was read.
 SOURCES = {
     "POST": f"OSS help, PostObject ({_HELP}postobject)",
     "V4": "OSS help, Signature version 4 in PostObject",
@@ -30,14 +30,9 @@ class Explanation:
 
     @property
     def sources(self) -> list[str]:
-        """Give the sources in full: pages, the section of the digest, and the page of an EC number."""
-        name, _, section = self.source.partition(" ")
-        found = [SOURCES[name]]
-        if section:
-            found.append(section)
-        if self.code[:4].isdigit():
-            found.append(_EC_PAGE + self.code)
-        return found
+        """Give the sources in full: the page, and that of an EC number."""
+        number = [_EC_PAGE + self.code] if self.code[:4].isdigit() else []
+        return [SOURCES[self.source], *number]
 
 
 def rows(*given: tuple[str, str, str, str]) -> tuple[Explanation, ...]:

@@ -10,14 +10,14 @@ from .oss_answer import OSSRefusal
 
 TABLE = (*explained_codes.TABLE, *explained_numbers.TABLE, *explained_reasons.TABLE)
 BY_CODE = {row.code.lower(): row for row in TABLE}
-_EC = re.compile(r"(?:ec[\s:]*)?([0-9]{4}-[0-9]{8})")
+# As logs, OSS's documents and our own commands write them.
+_WRITTEN = re.compile(r"\(?(?:ec[\s:=]*(?=[0-9])|(?:reason|code)[\s:=]+)?([a-z0-9_.-]+?)[.,;]?\)?")
 
 
 def find(code: str) -> Explanation | None:
-    """Find a row by its code, in any case, or by an EC number with or without `EC` before it."""
-    text = code.strip().lower()
-    number = _EC.fullmatch(text)
-    return BY_CODE.get(number[1] if number else text)
+    """Find a row by its code, in any case, alone or as in `(EC 0006-00000213)` and `reason=ticket_foreign`."""
+    written = _WRITTEN.fullmatch(code.strip().lower())
+    return BY_CODE.get(written[1]) if written else None
 
 
 def further(refusal: OSSRefusal) -> str:

@@ -20,9 +20,19 @@ def test_an_ec_number_is_explained_with_what_to_do_and_a_source() -> None:
     assert "https://api.aliyun.com/troubleshoot?q=0007-00000203" in said
 
 
-@pytest.mark.parametrize("code", ["EC 0006-00000213", "ec:0006-00000213", " 0006-00000213 ", "accessdenied"])
-def test_codes_are_found_however_they_are_written(code: str) -> None:
-    assert find(code) is not None
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        *((text, "0006-00000213") for text in ("EC 0006-00000213", "ec:0006-00000213", "ec0006-00000213")),
+        *((text, "0006-00000213") for text in (" 0006-00000213 ", "(EC 0006-00000213)", "EC=0006-00000213.")),
+        *((text, "ticket_foreign") for text in ("reason=ticket_foreign", "reason: ticket_foreign,")),
+        *((text, "AccessDenied") for text in ("accessdenied", "Code: AccessDenied", "(AccessDenied)")),
+    ],
+)
+def test_codes_are_found_however_they_are_written(written: str, code: str) -> None:
+    found = find(written)
+    assert found is not None
+    assert found.code == code
 
 
 def test_an_unknown_code_is_a_finding_and_names_its_neighbours() -> None:
@@ -49,3 +59,4 @@ def test_each_code_comes_once_and_says_in_sentences_what_to_do() -> None:
         assert row.cure.endswith("."), row.code
         assert not row.cure.startswith("`oss-wsgi"), "a cure is a sentence"
         assert row.sources
+        assert not any("\u00a7" in source for source in row.sources), "nobody outside has our digest"
