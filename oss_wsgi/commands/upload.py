@@ -141,7 +141,7 @@ def _form(signed: Answer) -> tuple[str, dict[str, str]] | Outcome:
         # What is outside the grant has a code and a message of its own.
         stranger = signed.status == 401 or (signed.status == 403 and error.get("code", "forbidden") == "forbidden")
         hint = ": log in by --headers-from, or see the application's log" if stranger else ""
-        text = f"no signature: {signed.status} {plain(str(said))}".rstrip()
+        text = f"no signature: {signed.status} {plain(str(said))}".rstrip(" .")
         return Outcome(False, f"{text}{hint}", {"status": signed.status, "error": {"message": text}})
     url, fields = members.get("url"), members.get("fields")
     if not isinstance(url, str) or not isinstance(fields, dict) or not all(isinstance(v, str) for v in fields.values()):
