@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .answerer import UNCOMPRESSED, compression, is_ours, unreachable
 from .called import calls
-from .check_callback import unreachable
 from .client import Answer, UnreachableError
 from .examination import Examination, Finding, green, red, yellow
 from .json_text import is_json
@@ -17,6 +17,7 @@ _LENGTH_CURE = (
     "Let the server in front neither compress nor chunk answers to the callback. Apache from 2.4.59 on drops the "
     "length of CGI-style answers (CGI, mod_fcgid, mod_proxy_fcgi): add `SetEnvIf Request_URI . ap_trust_cgilike_cl=1`."
 )
+_PAGE_CURE = "See what puts a page of its own in the answer's place."
 _SLOW_CURE = "See what the server in front waits for, and if its workers are busy."
 
 
@@ -28,7 +29,12 @@ def answer(case: Examination) -> Iterator[Finding]:
             yield unreachable(call.answer)
         else:
             answered = True
-            yield from judged_answer(call.url, call.answer, 200 if call.proved else 403)
+            status = 200 if call.proved else 403
+            if call.answer.status == status and is_json(call.answer.body) and not is_ours(call, call.answer):
+                said = f"{call.url}: not judged: it is something else than the application that answers {status}"
+                yield red(said, "See the check `callback`.")
+            else:
+                yield from judged_answer(call.url, call.answer, status)
     if answered and not case.writes:
         yield yellow(
             "what was measured is the way there and back, not your own handler",
@@ -39,11 +45,13 @@ def answer(case: Examination) -> Iterator[Finding]:
 def judged_answer(url: str, found: Answer, status: int = 200) -> Iterator[Finding]:
     """Say what OSS would find wrong with an answer (P§8.9); unproved, 403 is the status to be."""
     good = True
+    coding = compression(found)
     length = found.headers.get("Content-Length") or ""
     for bad, said, cure in (
         (found.status != status, f"status {found.status}, and not {status}", "See the check `callback`."),
         (not found.complete, f"the answer breaks off after {len(found.body)} bytes", "See what cuts it on its way."),
-        (not is_json(found.body), "the body is no JSON", "See what puts a page of its own in the answer's place."),
+        (coding, f"the answer is compressed ({coding})", UNCOMPRESSED),
+        (not coding and not is_json(found.body), "the body is no JSON", _PAGE_CURE),
         (not length.isdigit(), "the answer has no Content-Length", _LENGTH_CURE),
         (len(found.body) >= _MAX_ANSWER, "the answer is over 1 MB", "Answer less."),
         (found.seconds > OSS_TIMEOUT, f"it took {found.seconds:.1f} s, and OSS waits 5 s", _SLOW_CURE),

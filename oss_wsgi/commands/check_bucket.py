@@ -41,7 +41,11 @@ def bucket(case: Examination) -> Iterator[Finding]:
     """The bucket is there, at this endpoint."""
     answer = case.unsigned
     refusal = read_refusal(answer.body)
-    if refusal.code in ("NoSuchBucket", "NoSuchKey"):  # the latter where a bucket's name was taken for an object's
+    name, named = case.settings.bucket, urlsplit(case.host).path.strip("/")
+    if named and named != name:
+        said = f"OSS_BUCKET is {name}, and the path of {case.host} names {named}"
+        yield red(said, "Set both to the same bucket.")
+    elif refusal.code in ("NoSuchBucket", "NoSuchKey"):  # the latter where a bucket's name was taken for an object's
         yield red(f"there is no bucket at {case.host}", "Check OSS_BUCKET and OSS_REGION.")
     elif refusal.endpoint and refusal.endpoint not in case.host:
         yield red(f"the bucket is at {refusal.endpoint}, not at {case.host}", "Set OSS_REGION or OSS_ENDPOINT so.")

@@ -6,21 +6,20 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from ..callback_url import request_target, without_password
-from ..probe import PROBE_HEADER, PROBE_MEMBER, WINDOW, target_digest
+from ..callback import FORM
+from ..callback_url import request_target
+from ..media_type import essence
+from ..probe import target_digest
+from .answerer import arrived, as_a_stranger, no_probe, unreachable
 from .called import BODY, Call, calls
-from .client import Answer, TooSlowError, UnreachableError
-from .examination import Examination, Finding, green, red, yellow
-from .json_text import parsed
+from .client import UnreachableError
+from .examination import Examination, Finding, green, red
 from .output import plain
 
-_STATUSES = {
-    401: "The server asks for a password before the application: exempt the callback (AuthType None, auth_basic off).",
-    404: "Mount the application there: the URL ends in the prefix and the callback's path.",
-    405: "Something else answers there: the URL ends in the prefix and the callback's path.",
-    411: "A proxy sends the body in chunks: have it buffer requests.",
-    413: "A proxy refuses the body: raise its limit.",
-}
+_CHANGED_PATH = (
+    "a proxy in front changes the path; nginx: take the path off proxy_pass (`proxy_pass http://127.0.0.1:8080;`), "
+    "Apache: the same path on both sides of ProxyPass; or mount the application with `prefix=` / `--prefix`"
+)
 
 
 def callback(case: Examination) -> Iterator[Finding]:
@@ -35,108 +34,71 @@ def judged_way(call: Call) -> Iterator[Finding]:
     if isinstance(found, UnreachableError):
         yield unreachable(found)
     elif not call.proved:
-        yield _as_a_stranger(call.url, found)
-    elif (arrived := _arrived(found)) is None:
-        yield _no_probe(call.url, found)
+        yield as_a_stranger(call.url, found)
+    elif (heard := arrived(found)) is None:
+        yield no_probe(call.url, found)
     else:
-        bad = [*_lost(call, arrived), *_led_astray(call, arrived)]
-        yield from bad or [_all_arrived(call, arrived)]
+        bad = [*_lost(call, heard), *_led_astray(call, heard)]
+        yield from bad or [_all_arrived(call, heard)]
 
 
-def unreachable(error: UnreachableError) -> Finding:
-    """Say what to do where there is no answer."""
-    if isinstance(error, TooSlowError):
-        cure = "OSS waits 5 s for the whole answer: see what the server in front waits for; are its workers busy?"
-        return red(str(error), cure)
-    return red(str(error), "Let the server be reached from outside: name server, firewall, certificate.")
-
-
-def _lost(call: Call, arrived: dict[str, Any]) -> Iterator[Finding]:
+def _lost(call: Call, heard: dict[str, Any]) -> Iterator[Finding]:
     """Say what of method, headers and body did not survive."""
-    server = plain(str(arrived.get("server")))
-    if arrived.get("method") != "POST":
-        yield red(f"POST arrives as {plain(str(arrived.get('method')))}", "See what redirects the callback's path.")
-    if arrived.get("authorization") != _digest(call.authorization):
-        cure = plain(str(arrived.get("cure") or "look for a rule that sets or adds to Authorization"))
-        yield red(f"Authorization does not arrive behind {server}", f"{cure[:1].upper()}{cure[1:]}.")
-    if arrived.get("pub_key_url") != _digest(call.key_url):
-        yield red(f"x-oss-pub-key-url does not arrive behind {server}", "Let the proxy in front pass all headers.")
-    if arrived.get("body") != hashlib.sha256(BODY).hexdigest():
-        why = plain(str(arrived.get("body_problem") or "it was changed on its way"))
+    server = plain(str(heard.get("server")))
+    if heard.get("method") != "POST":
+        yield red(f"POST arrives as {plain(str(heard.get('method')))}", "See what redirects the callback's path.")
+    found = heard.get("authorization")
+    if found != _digest(call.authorization):
+        cure = plain(str(heard.get("cure") or "look for a rule that sets or adds to Authorization"))
+        said = "does not arrive" if found is None else "arrives changed"
+        yield red(f"Authorization {said} behind {server}", f"{cure[:1].upper()}{cure[1:]}.")
+    found = heard.get("pub_key_url")
+    if found != _digest(call.key_url):
+        said = "does not arrive" if found == _digest("") else "arrives changed"
+        yield red(f"x-oss-pub-key-url {said} behind {server}", "Let the proxy in front pass all headers as they are.")
+    found = plain(str(heard.get("content_type") or ""))
+    if found and essence(found) != FORM:
+        cure = "Let the proxy in front pass Content-Type as it is: a body is read as its type says, else refused, 400."
+        yield red(f"Content-Type arrives as {found}, and not {FORM}, behind {server}", cure)
+    if heard.get("body") != hashlib.sha256(BODY).hexdigest():
+        why = plain(str(heard.get("body_problem") or "it was changed on its way"))
         yield red(f"the body does not arrive: {why}", "Let the proxy in front pass bodies as they are, with a length.")
 
 
-def _led_astray(call: Call, arrived: dict[str, Any]) -> Iterator[Finding]:
+def _led_astray(call: Call, heard: dict[str, Any]) -> Iterator[Finding]:
     """Say whether the callback is missed, or what OSS signs is none of the targets that are verified over."""
     target = request_target(call.url)
-    path_cure = plain(str(arrived.get("path_cure")))
-    if not arrived.get("reaches_callback"):
-        cure = f"Mount the application so that this is its callback's path; {path_cure}."
-        server = plain(str(arrived.get("server")))
-        yield red(f"{target} reaches the application behind {server}, and not its callback", cure)
-    elif not _fits(target, arrived):
-        said = f"{target} arrives as {plain(str(arrived.get('target')))}: real callbacks are refused, signature_wrong"
+    came, server = plain(str(heard.get("target"))), plain(str(heard.get("server")))
+    if not heard.get("reaches_callback"):
+        said = f"{target} reaches the application behind {server}, and not its callback: it arrives as {came}"
+        yield red(said, _missed(target, came, heard))
+    elif not _fits(target, heard):
+        said = f"{target} arrives as {came}: real callbacks are refused, signature_wrong"
         cure = "Set OSS_CALLBACK_URL, where the application runs, to this very URL: it verifies over that too"
-        yield red(said, f"{cure}; {path_cure}.")
+        yield red(said, f"{cure}; {plain(str(heard.get('path_cure')))}.")
 
 
-def _all_arrived(call: Call, arrived: dict[str, Any]) -> Finding:
-    server, target = plain(str(arrived.get("server"))), plain(str(arrived.get("target")))
+def _missed(target: str, came: str, heard: dict[str, Any]) -> str:
+    """Say what to change where a call reaches the application beside its callback."""
+    if heard.get("path_cure"):
+        return f"Mount the application so that this is its callback's path; {plain(str(heard['path_cure']))}."
+    sent, path = (text.partition("?")[0] for text in (target, came))
+    if target_digest(sent.encode()) == target_digest(path.encode()):
+        place = plain(str(heard.get("callback_path")))
+        return f"The callback is at {place}: let OSS_CALLBACK_URL say so, or mount the application by the URL's path."
+    return f"`{sent}` arrives as `{path}`: {_CHANGED_PATH}."
+
+
+def _all_arrived(call: Call, heard: dict[str, Any]) -> Finding:
+    server, target = plain(str(heard.get("server"))), plain(str(heard.get("target")))
     changed = "" if target == request_target(call.url) else f" (as {target}, which OSS_CALLBACK_URL there makes good)"
     return green(f"{call.url}: header, path{changed} and body arrive, behind {server}")
 
 
-def _fits(target: str, arrived: dict[str, Any]) -> bool:
+def _fits(target: str, heard: dict[str, Any]) -> bool:
     """Tell whether what OSS signs is one of the targets over which the application verifies."""
-    known = arrived.get("targets")
+    known = heard.get("targets")
     return isinstance(known, list) and target_digest(target.encode()) in known
-
-
-def _arrived(found: Answer) -> dict[str, Any] | None:
-    members = _members(found)
-    arrived = members.get(PROBE_MEMBER)
-    return arrived if found.status == 200 and isinstance(arrived, dict) else None
-
-
-def _members(found: Answer) -> dict[str, Any]:
-    try:
-        members = parsed(found.body)
-    except ValueError:
-        return {}
-    return members if isinstance(members, dict) else {}
-
-
-def _as_a_stranger(url: str, found: Answer) -> Finding:
-    """Judge the answer to a callback that nobody signed, which must be refused by the application itself."""
-    if found.status == 403 and isinstance(_members(found).get("error"), dict):
-        return yellow(
-            f"{without_password(url)} refuses a stranger, as it should; whether header, path and body arrive as they "
-            "were sent is not known, for OSS_TICKET_SECRET is not set",
-            "Set OSS_TICKET_SECRET, for the application and for this command: a probe proves itself by it.",
-        )
-    said = f"{without_password(url)} answers {found.status}, and not as the application refuses a stranger: 403, JSON"
-    if found.status == 200:
-        return red(said, "Something else answers there: the URL ends in the prefix and the callback's path.")
-    return _by_status(said, found)
-
-
-def _no_probe(url: str, found: Answer) -> Finding:
-    said = f"{without_password(url)} answers {found.status}, and not to the probe"
-    if found.status == 403 and _members(found):
-        cure = (
-            f"OSS_TICKET_SECRET must be the same there and here, the clocks less than {WINDOW} s apart, and the proxy "
-            f"in front must pass all headers, {PROBE_HEADER} too."
-        )
-        return red(said, cure)
-    return _by_status(said, found)
-
-
-def _by_status(said: str, found: Answer) -> Finding:
-    location = found.headers.get("Location")
-    if 300 <= found.status < 400:
-        where = f", to {plain(location)}" if location else ""
-        return red(f"{said}: it redirects{where}, which OSS does not follow", "Set OSS_CALLBACK_URL to the last URL.")
-    return red(said, _STATUSES.get(found.status, "See the log of the server in front, and of the application."))
 
 
 def _digest(text: str) -> str:

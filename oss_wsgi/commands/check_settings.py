@@ -14,6 +14,8 @@ from .examination import Examination, Finding, green, red, yellow
 from .oss_answer import read_refusal
 from .signed_text import fingerprint
 
+#: Minutes.
+_SHORT = 15
 _KEY_CODES = {
     "InvalidAccessKeyId": "Check OSS_ACCESS_KEY_ID in the RAM console: does it exist, is it enabled?",
     "InvalidSecurityToken": "Set OSS_SESSION_TOKEN to the token that came with the key.",
@@ -80,8 +82,12 @@ def credentials(case: Examination) -> Iterator[Finding]:
     found = case.key
     shown = f"{found.access_key_id[:4]}..."
     if found.expiration is not None:
-        left = found.expiration.timestamp() - time.time()
-        yield green(f"{shown} is a temporary key, good for {left / 60:.0f} more minutes, which its provider renews")
+        left = (found.expiration.timestamp() - time.time()) / 60
+        said = f"{shown} is a temporary key, good for {left:.0f} more minutes"
+        if left < _SHORT:
+            yield yellow(f"{said}, and no signature outlives it", "See that its provider renews it before.")
+        else:
+            yield green(f"{said}, which its provider renews")
     elif found.security_token:
         yield yellow(
             f"{shown} is a temporary key, whose end nobody can see in the environment",

@@ -39,7 +39,7 @@ _CURES = {
     "0007-00000202": _LATE,
     "0007-00000205": "The application's answer is no JSON: let the handler, or the view, answer JSON.",
     "403": "The application's log has the reason; with ticket_foreign OSS_TICKET_SECRET there is another than here.",
-    "500": "The application's handler raised: its log has the traceback.",
+    "500": "The application, or the server in front of it, answered 500: see its log.",
 }
 
 

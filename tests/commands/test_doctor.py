@@ -193,7 +193,10 @@ def key_service(**members: str) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize(("minutes", "colour", "said"), [(50, "green", "more minutes"), (-5, "red", "no access key")])
+@pytest.mark.parametrize(
+    ("minutes", "colour", "said"),
+    [(50, "green", "which its provider renews"), (9, "yellow", "no signature outlives"), (-5, "red", "no access key")],
+)
 def test_a_key_that_the_official_library_finds_says_when_it_ends(
     minutes: int, colour: str, said: str, tmp_path: Path
 ) -> None:
@@ -213,7 +216,7 @@ def test_a_key_that_the_official_library_finds_says_when_it_ends(
             found = findings(
                 environ, "--only", "credentials", "--only", "v4", "--credentials-library", status=colour == "red"
             )
-    assert {finding["colour"] for finding in found} == {colour}
+    assert [finding["colour"] for finding in found] == [colour, "red" if colour == "red" else "green"]
     assert said in found[0]["said"]
 
 
@@ -235,6 +238,11 @@ def test_a_bucket_that_is_not_there_is_found(deployment: Deployment) -> None:
     host = deployment.oss.host.replace(deployment.oss.bucket, "another-bucket")
     environ = deployment.environ | {"OSS_BUCKET": "another-bucket", "OSS_HOST": host}
     assert "there is no bucket" in only("bucket", environ)["said"]
+
+
+def test_a_bucket_that_the_hosts_path_does_not_name_is_found(deployment: Deployment) -> None:
+    said = only("bucket", deployment.environ | {"OSS_BUCKET": "nobucket"})["said"]
+    assert said == f"OSS_BUCKET is nobucket, and the path of {deployment.oss.host} names {deployment.oss.bucket}"
 
 
 def test_a_host_that_is_not_oss_is_found(deployment: Deployment) -> None:
@@ -360,7 +368,19 @@ def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> F
             id="CGI withholds the header",
         ),
         pytest.param(
-            changing(HTTP_AUTHORIZATION="Basic abc"), "Authorization does not arrive", "rule", id="another header"
+            changing(HTTP_AUTHORIZATION="Basic abc"),
+            "Authorization arrives changed behind wsgiref",
+            "OSS sends the header once and bare: look for a rule",
+            id="another header",
+        ),
+        pytest.param(
+            changing(HTTP_X_OSS_PUB_KEY_URL="x"), "x-oss-pub-key-url arrives changed", "as they are", id="another URL"
+        ),
+        pytest.param(
+            changing(CONTENT_TYPE="application/json"),
+            "Content-Type arrives as application/json, and not application/x-www-form-urlencoded",
+            "pass Content-Type as it is",
+            id="another type",
         ),
         pytest.param(
             without("HTTP_X_OSS_PUB_KEY_URL"), "x-oss-pub-key-url does not arrive", "pass all headers", id="no key URL"
@@ -371,7 +391,14 @@ def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> F
         ),
         pytest.param(saying("401 Unauthorized"), "answers 401", "AuthType None", id="a password"),
         pytest.param(saying("404 Not Found"), "answers 404", "Mount the application", id="not there"),
-        pytest.param(saying("200 OK"), "answers 200, and not to the probe", "See the log", id="a page"),
+        pytest.param(saying("200 OK"), "answers 200, and not to the probe", "Something else answers", id="a page"),
+        pytest.param(
+            saying("200 OK", body=b"{}"), "answers 200, and not to the probe", "Something else answers", id="a stranger"
+        ),
+        pytest.param(saying("503 No"), "answers 503, and not", "does not reach the application", id="nobody behind"),
+        pytest.param(
+            saying("200 OK", ("Content-Encoding", "gzip")), "is compressed (gzip)", "Switch it off", id="compressed"
+        ),
         pytest.param(
             saying("301 Moved", ("Location", "https://app.example.com/")),
             "it redirects, to https://app.example.com/",
@@ -386,6 +413,51 @@ def test_a_front_server_that_loses_something_is_found(front: Front, said: str, c
     reds = [finding for finding in found if finding["colour"] == "red"]
     assert said in reds[0]["said"]
     assert cure in reds[0]["cure"]
+
+
+def test_a_type_that_is_lost_or_has_a_parameter_does_no_harm(tmp_path: Path) -> None:
+    for number, kind in enumerate(("", "application/X-www-form-urlencoded; charset=utf-8")):
+        with deployed(tmp_path / str(number), front=changing(CONTENT_TYPE=kind)) as deployment:
+            only("callback", deployment.environ, "green")
+
+
+def moving(old: str, new: str) -> Front:
+    """Give a front server that replaces the path's front."""
+
+    def server(app: Any) -> Any:
+        def front(environ: Any, start_response: Any) -> Any:
+            path = environ["PATH_INFO"]
+            moved = new + path.removeprefix(old) if path.startswith(old) else path
+            return app({**environ, "PATH_INFO": moved, "REQUEST_URI": moved}, start_response)
+
+        return front
+
+    return server
+
+
+@pytest.mark.parametrize(
+    ("front", "path"),
+    [
+        pytest.param(moving("/oss", ""), "/callback", id="stripped"),
+        pytest.param(moving("/oss", "/app/oss"), "/app/oss/callback", id="added"),
+        pytest.param(moving("/oss/callback", "/oss/callback/"), "/oss/callback/", id="a slash at the end"),
+        pytest.param(moving("/oss/callback", "/OSS/CALLBACK"), "/OSS/CALLBACK", id="in capitals"),
+    ],
+)
+def test_a_proxy_that_leads_past_the_callback_is_named_with_what_arrives(
+    front: Front, path: str, tmp_path: Path
+) -> None:
+    with deployed(tmp_path, front=front) as deployment:
+        finding = only("callback", deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/oss/callback?a=b"})
+    assert f"and not its callback: it arrives as {path}" in finding["said"]
+    assert finding["cure"].startswith(f"`/oss/callback` arrives as `{path}`: a proxy in front changes the path; ")
+    assert "PATH_INFO" not in finding["cure"]
+
+
+def test_a_url_of_another_path_is_told_the_callbacks(deployment: Deployment) -> None:
+    for path in ("/oss/health", "/site/oss/callback"):
+        finding = only("callback", deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}{path}"})
+        assert finding["cure"].startswith("The callback is at /oss/callback: let OSS_CALLBACK_URL say so, or mount")
 
 
 def stripped(app: Any) -> Any:
@@ -444,6 +516,12 @@ def test_without_a_secret_here_what_is_not_the_callback_is_found(front: Front, s
         assert said in only("callback", deployment.environ | {"OSS_TICKET_SECRET": ""})["said"]
 
 
+def test_without_a_secret_here_a_refusal_of_somebody_else_is_not_judged(tmp_path: Path) -> None:
+    with deployed(tmp_path, front=saying("403 Forbidden", body=b"{}")) as deployment:
+        said = only("answer", deployment.environ | {"OSS_TICKET_SECRET": ""})["said"]
+    assert "something else than the application that answers 403" in said
+
+
 def test_nobody_at_the_callback_url_is_found(deployment: Deployment) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -458,6 +536,8 @@ def test_nobody_at_the_callback_url_is_found(deployment: Deployment) -> None:
     [
         pytest.param(saying("200 OK"), "the body is no JSON", id="a page"),
         pytest.param(saying("201 Created", body=b"{}"), "status 201", id="another status"),
+        pytest.param(saying("200 OK", body=b"{}"), "it is something else than the application", id="a stranger"),
+        pytest.param(saying("200 OK", ("Content-Encoding", "gzip")), "is compressed (gzip)", id="compressed"),
     ],
 )
 def test_an_answer_that_oss_would_not_take_is_found(front: Front, said: str, tmp_path: Path) -> None:
@@ -514,7 +594,7 @@ def page(environ: Any, start_response: Any) -> list[bytes]:
     ("app", "cure"),
     [
         pytest.param({"on_upload": slow}, "takes longer than 5 s", id="slow"),
-        pytest.param({"on_upload": raising}, "The application's handler raised", id="raises"),
+        pytest.param({"on_upload": raising}, "answered 500: see its log", id="raises"),
         pytest.param({"forward_callback": True}, "is no JSON", id="answers a page"),
     ],
 )
