@@ -151,7 +151,10 @@ class DirectUpload:
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
         events = _events(on_issued, on_refused, metrics)
-        self._app: WSGIApplication = Dispatcher(app, {prefix: AuthorizationPassthrough(exactly(endpoints, events))})
+        served = exactly(endpoints, events)
+        if authorize is not None or forward_callback:  # the guard finds the header by itself
+            served = AuthorizationPassthrough(served)
+        self._app: WSGIApplication = Dispatcher(app, {prefix: served})
 
         root = prefix.encode().decode("latin-1")
         self._at_once = {("GET", root + HEALTH_PATH)}

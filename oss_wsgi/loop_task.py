@@ -5,13 +5,20 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from waitress.task import WSGITask
+from waitress.task import WSGITask, rename_headers
 from waitress.utilities import build_http_date
 
 Headers = tuple[tuple[str, str], ...]
 
 # Headers about which waitress has something to decide.
 _DECIDED = frozenset({"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "via"})
+
+
+_OF_THE_CONNECTION = (
+    *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "SERVER_PORT", "SERVER_NAME", "SERVER_SOFTWARE", "SCRIPT_NAME"),
+    *("wsgi.url_scheme", "wsgi.version", "wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once"),
+    *("wsgi.file_wrapper", "wsgi.input_terminated", "waitress.client_disconnected"),
+)
 
 
 @functools.lru_cache(maxsize=2)
@@ -53,6 +60,29 @@ class LoopTask(WSGITask):  # type: ignore[misc]
         moment = date(int(self.start_time)).encode()
         self.wrote_header = True
         self.channel.send_now(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), moment, body))
+
+    def get_environment(self) -> dict[str, Any]:
+        """Give waitress's environ; what is the same for all requests of a connection is copied from the first."""
+        channel, request = self.channel, self.request
+        if channel.plain_environ is None or channel.server.adj.url_prefix:
+            environ: dict[str, Any] = super().get_environment()
+            channel.plain_environ = {name: environ[name] for name in _OF_THE_CONNECTION}
+            return environ
+        path = request.path
+        environ = {
+            **channel.plain_environ,
+            "REQUEST_METHOD": request.command,
+            "SERVER_PROTOCOL": f"HTTP/{self.version}",
+            "PATH_INFO": "/" + path.lstrip("/") if path.startswith("//") else path,
+            "REQUEST_URI": request.request_uri,
+            "QUERY_STRING": request.query,
+            "wsgi.input": request.get_body_stream(),
+        }
+        for name, value in request.headers.items():
+            key = rename_headers.get(name) or f"HTTP_{name}"
+            if key not in environ:
+                environ[key] = value
+        return environ
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         self.complete, self.status, self.response_headers = True, status, list(headers)

@@ -181,6 +181,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     parser_class = _Parser
     error_task_class = _ErrorTask
     joined: list[bytes] | None = None
+    plain_environ: dict[str, Any] | None = None
     answered = False
 
     def task_class(self, channel: _Channel, request: Any) -> Any:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,6 +49,15 @@ def test_the_wrapped_application_signs_and_passes_on(namespace: dict[str, Any]) 
     form = client.get("/oss/signature?filename=cat.png", extra_environ={"REMOTE_USER": "eric"}).json
     assert form["host"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
     assert form["fields"]["key"].startswith("users/eric/")
+
+
+def test_the_server_for_an_application_of_ones_own_is_made_as_shown(namespace: dict[str, Any]) -> None:
+    (block,) = re.findall(r"^    from oss_wsgi.serving import make_server\n\n(?:    .*\n)+", README, re.MULTILINE)
+    lines = textwrap.dedent(block).replace("8080", "0").rstrip().removesuffix(".run()")
+    exec(lines.replace("make_server(app", "server = make_server(app"), {"socket": socket, **namespace}, namespace)
+    namespace["server"].task_dispatcher.shutdown()
+    namespace["server"].close()
+    namespace["listener"].close()
 
 
 def test_the_pieces_join_as_shown(namespace: dict[str, Any]) -> None:

@@ -57,9 +57,9 @@ class Site:
 
 
 @contextmanager
-def serve(site: Site, kind: str) -> Iterator[Any]:
+def serve(site: Site, kind: str, **further: Any) -> Iterator[Any]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    options: dict[str, Any] = {"threads": 4, "ident": None, "connection_limit": 2000}
+    options: dict[str, Any] = {"threads": 4, "ident": None, "connection_limit": 2000, **further}
     if kind == STOCK:
         server = create_server(site, sockets=[listener], **options)
     else:
@@ -374,3 +374,33 @@ def test_an_answer_shorter_than_its_length_ends_the_connection(kind: str) -> Non
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         with client.makefile("rb") as answers:
             assert answers.read().endswith(b"\r\n\r\nshort")
+
+
+@pytest.mark.parametrize("options", [{}, {"url_prefix": "/app"}, {"url_scheme": "https", "ident": "me"}])
+def test_the_environ_is_waitresss_own(options: dict[str, Any]) -> None:
+    def noting(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append({**environ, "wsgi.input": environ["wsgi.input"].read()})
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    requests = [
+        b"GET //a%20b/?c=d HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: b\r\nRequest-Method: X\r\nX_Y: z\r\n\r\n",
+        b"POST /app/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Type: a/b\r\n\r\nhello",
+        b"GET /app HTTP/1.1\r\nCookie: a=b\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.0\r\nAuthorization: c\r\n\r\n",
+    ]
+    found = []
+    for kind in (STOCK, AT_ONCE):
+        seen: list[dict[str, Any]] = []
+        with (
+            serve(noting, kind, **options) as server,  # type: ignore[arg-type]
+            socket.create_connection(("127.0.0.1", server.effective_port), 10) as client,
+        ):
+            for number, request in enumerate(requests, start=1):
+                client.sendall(request)
+                while len(seen) < number:
+                    time.sleep(0.001)
+        own = ("REMOTE_PORT", "SERVER_PORT", "waitress.client_disconnected")
+        found.append([{name: value for name, value in each.items() if name not in own} for each in seen])
+        assert all(set(own) <= each.keys() for each in seen)
+    assert found[0] == found[1]

@@ -87,6 +87,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         ident=None,
         max_request_body_size=MAX_BODY,
         max_request_header_size=MAX_HEADERS,
+        clear_untrusted_proxy_headers=False,  # nothing here reads them
     )
     stack.callback(server.close)
     for line in (local_greeting if local else greeting)(url, settings, arguments):

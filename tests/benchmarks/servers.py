@@ -236,11 +236,10 @@ def measure(chosen: list[Server], works: list[tuple[str, int]], rounds: int, sec
         environ = {**os.environ, **ENVIRON, "OSS_TRUSTED_KEYS": f"{KEY_URL}={pem}"}
         environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         for turn in range(rounds):
+            lines = (request.hex() for request in callbacks(key, int(seconds * 15_000)))
+            prepared.write_text("\n".join(lines))
             for work, connections in works:
                 for number, server in enumerate(each for each in chosen if work in each.works):
-                    if work == "callback":
-                        lines = (request.hex() for request in callbacks(key, int(seconds * 20_000)))
-                        prepared.write_text("\n".join(lines))
                     with running(server, 18_700 + number, environ) as pid:
                         before = cpu_seconds(pid)
                         said, count, rate, p50, p99 = load(18_700 + number, work, connections, seconds, script)
