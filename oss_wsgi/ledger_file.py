@@ -23,8 +23,8 @@ CREATE INDEX IF NOT EXISTS answers_expires ON answers (expires);
 PRAGMA application_id = {_APPLICATION_ID};
 COMMIT;
 """
-# Among many rows each upload changes other pages. SQLite would bring them home at every 1,000, and an upload cost a third
-# more at a million rows than at a thousand; with 64 MB in the log it costs the same.
+# Among many rows each upload changes other pages. If they were brought home at every 1,000, as SQLite does, an upload
+# would cost a third more at a million rows than at a thousand; with 64 MB in the log it costs the same.
 _WAL_PAGES = 16_000
 _BUSY_SECONDS = 2.0
 _BUSY_TRIES, _BUSY_TRY_SECONDS = 400, 0.005
