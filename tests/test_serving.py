@@ -71,7 +71,9 @@ def serve(site: Site, kind: str, **further: Any) -> Iterator[Any]:
         yield server
     finally:
         server.task_dispatcher.shutdown()
-        server.trigger.pull_trigger(lambda: _close(server))
+        with server.trigger.lock:  # or the loop, awake for another reason, closes the trigger before it is pulled
+            server.trigger.thunks.append(lambda: _close(server))
+            server.trigger._physical_pull()
         thread.join(10)
     assert not thread.is_alive()
 

@@ -67,7 +67,10 @@ class LocalOSSServer:
         """Lets the requests under way finish, for a few seconds, then closes every socket."""
         self._server.task_dispatcher.shutdown()
         if self._thread:
-            self._server.trigger.pull_trigger(self._close)
+            trigger = self._server.trigger
+            with trigger.lock:  # or the loop, awake for another reason, closes the trigger before it is pulled
+                trigger.thunks.append(self._close)
+                trigger._physical_pull()
             self._thread.join()
             self._thread = None
         else:

@@ -26,6 +26,7 @@ from ..running_server import clean_environ
 WORKERS, UPLOADS, REPORTS = 4, 40, 3
 APPLICATION = """
 import os
+import time
 
 from oss_wsgi import DirectUpload, Settings
 
@@ -36,6 +37,7 @@ def legacy(environ, start_response):
 
 
 def save(upload):
+    time.sleep(0.01)  # so that another worker takes the next
     with open(os.environ["HANDLED"], "a") as file:
         file.write(f"{upload.object} {os.getpid()}\\n")
 
@@ -53,11 +55,12 @@ def ask(port: int, method: str, target: str, body: bytes = b"", headers: dict[st
         return data
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until it listens, and all its workers run."""
     for _ in range(600):
         assert process.poll() is None
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if probe.connect_ex(("127.0.0.1", port)) == 0 and log.read_text().count("Booting worker") == WORKERS:
                 return
         time.sleep(0.05)
     raise AssertionError("gunicorn does not listen")
@@ -92,7 +95,7 @@ def test_four_workers_handle_each_upload_once(options: list[str], tmp_path: Path
             [*command, "app:application"], env=environ, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True
         )
         try:
-            wait_for(port, process)
+            wait_for(port, process, tmp_path / "log.txt")
 
             def upload(number: int) -> list[bytes]:
                 query = urlencode({"filename": f"{number}.txt", "size": 6})
