@@ -307,6 +307,7 @@ def test_a_missing_folder_a_folder_and_no_name_at_all_are_refused(tmp_path: Path
 def test_what_can_only_be_read_is_refused(what: str) -> None:
     code = """
 from oss_wsgi.exceptions import SettingsError
+import urllib.parse  # pathlib's, which may be out of reach afterwards
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
 try:
