@@ -42,8 +42,10 @@ def authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) 
     The keys of ``trusted_keys`` come last.
     """
     for key in (*AUTHORIZATION_KEYS, *trusted_keys):
-        if key in environ and is_usable(header(environ, key)):
-            return key, header(environ, key).strip(_BLANKS)
+        if key in environ:
+            value = header(environ, key)
+            if is_usable(value):
+                return key, value.strip(_BLANKS)
     return None
 
 
