@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
 from .exceptions import BodyTooLargeError, LengthRequiredError, MalformedCallbackError
@@ -26,7 +26,6 @@ _BLANKS = " \t\r\n"
 _UNEXPANDED = re.compile(r"\(null\)|\$[0-9]")
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_CHUNK = 65536
 
 
 def header(environ: WSGIEnvironment, key: str) -> str:
@@ -125,40 +124,45 @@ def body(environ: WSGIEnvironment, limit: int) -> bytes:
     Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError.
     """
     text = str(environ.get("CONTENT_LENGTH") or "")
-    chunked = "chunked" in header(environ, "HTTP_TRANSFER_ENCODING").lower() or text == "-1"
-    stream = environ["wsgi.input"]
-    if text in ("", "-1") or (chunked and text == "0"):
-        # HTTP/2 needs neither a length nor chunks, and a server that knows where such a body ends says so.
-        ends = environ.get("wsgi.input_terminated")
-        data = _read(stream, limit + 1) if ends else b""
-        if len(data) > limit:
-            raise BodyTooLargeError("body_too_large", f"the body, of no announced length, is over {limit} bytes")
-        if not data and not (chunked and ends):
-            raise LengthRequiredError("length_required", "the request has no Content-Length")
-        return data
+    if "HTTP_TRANSFER_ENCODING" in environ or text in ("", "-1"):
+        chunked = "chunked" in header(environ, "HTTP_TRANSFER_ENCODING").lower() or text == "-1"
+        if text in ("", "-1") or (chunked and text == "0"):
+            return _until_the_end(environ, limit, chunked)
     if not (text.isascii() and text.isdigit()):
         raise MalformedCallbackError("content_length_malformed", "Content-Length is not a number in digits")
     if len(text) > 18 or int(text) > limit:
         raise BodyTooLargeError("body_too_large", f"the body is over {limit} bytes")
-    data = _read(stream, int(text))
-    if len(data) < int(text):
+    size = int(text)
+    data = _read(environ["wsgi.input"], size)
+    if len(data) < size:
         raise MalformedCallbackError("body_truncated", "the body is shorter than its Content-Length")
     return data
 
 
-def _read(stream: object, size: int) -> bytes:
+def _until_the_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
+    """Read a body of no announced length: HTTP/2 needs neither a length nor chunks, and some servers know its end."""
+    ends = environ.get("wsgi.input_terminated")
+    data = _read(environ["wsgi.input"], limit + 1) if ends else b""
+    if len(data) > limit:
+        raise BodyTooLargeError("body_too_large", f"the body, of no announced length, is over {limit} bytes")
+    if not data and not (chunked and ends):
+        raise LengthRequiredError("length_required", "the request has no Content-Length")
+    return data
+
+
+def _read(stream: Any, size: int) -> bytes:
     """Read until ``size`` bytes are there or the stream ends: a single read may bring less."""
     data = bytearray()
     while len(data) < size:
         try:
-            piece = stream.read(min(_CHUNK, size - len(data)))  # type: ignore[attr-defined]
+            piece = stream.read(size - len(data))
         except Exception as error:  # OSError, but flup's is EOFError, and for chunks gunicorn and cheroot have others
             hint = f"the body is shorter than announced: {type(error).__name__} while it was read"
             raise MalformedCallbackError("body_truncated", hint) from error
-        if not piece:
-            break
         if len(piece) == size:
             return bytes(piece)
+        if not piece:
+            break
         data += piece
     return bytes(data)
 

@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.hashes import MD5
 
 from .plain_key import PlainKey
 
+_PADDING, _DIGEST = PKCS1v15(), MD5()  # noqa: S303 - the scheme of the signature, not a choice
 _DIGEST_INFO = bytes.fromhex("3020300c06082a864886f70d020505000410")
 
 
 def verify(key: RSAPublicKey | PlainKey, signature: bytes, message: bytes) -> bool:
     """Tell whether the signature is good."""
     try:
-        key.verify(signature, message, PKCS1v15(), MD5())  # noqa: S303 - the scheme of the signature, not a choice
+        key.verify(signature, message, _PADDING, _DIGEST)
     except InvalidSignature:
         return False
     except (UnsupportedAlgorithm, InternalError, ValueError):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .callback import VARIABLES
+from .callback import FORM, VARIABLES
 from .exceptions import MalformedCallbackError
 from .ticket import TICKET_MEMBER
 from .urlencoded import decoded as urldecoded
@@ -24,13 +24,14 @@ UPLOAD_KEY = "oss_wsgi.upload"
 _MAX_NUMBER = 2**64 - 1  # crc64 goes so far
 _MAX_MEMBERS = 1000
 _MAX_DIGITS = len(str(_MAX_NUMBER))
-_ESCAPED = ("filename", "mimeType", TICKET_MEMBER)  # all else is OSS's: digits, and names that need no escape
-_OWN_BODY = re.compile(
-    "&".join(
-        f"{name}=(?P<{name}>{'[^&]*' if name in _ESCAPED else '[0-9A-Za-z.-]*'})"
-        for name in (*VARIABLES, TICKET_MEMBER)
-    )
-)
+_NUMBER = "1[0-7][0-9]{18}|[0-9]{0,19}"  # few reach _MAX_NUMBER, and are read as any other body
+_NAME = "[0-9A-Za-z.-]*"  # a text that needs no escape
+_OWN_KINDS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _NAME) | {
+    **dict.fromkeys(("filename", "mimeType", TICKET_MEMBER), "[^&]*"),
+    **dict.fromkeys(("size", "height", "width", "crc64"), _NUMBER),
+}
+#: The body that our own forms ask for (``callback.body_template``): its members, all of them, in their order.
+_OWN_BODY = re.compile("&".join(f"{name}=({kind})" for name, kind in _OWN_KINDS.items()))
 _TEXTS = ("bucket", "object", "filename", "etag", "mimeType", "format", "imageInfo.format", "reqId", "operation")
 
 
@@ -76,9 +77,9 @@ class Upload:
 
     def believe(self, ticket: Ticket) -> None:
         """Take over what our own ticket says, while nobody else has seen this report yet."""
-        vars(self).update(
-            user=ticket.user, data=ticket.data, ticket_id=ticket.id, ticket_until=ticket.accepted_until
-        )
+        attributes = vars(self)
+        attributes["user"], attributes["data"] = ticket.user, ticket.data
+        attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.accepted_until
 
     @classmethod
     def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:
@@ -87,6 +88,10 @@ class Upload:
         Content-Type is not signed, so a body that begins with ``{`` is JSON whatever it says.
         Raises MalformedCallbackError, also for a member that comes twice.
         """
+        if content_type == FORM:
+            own = cls._of_own_form(body, target)
+            if own is not None:
+                return own
         is_json = body.lstrip()[:1] == b"{" or content_type.partition(";")[0].strip().lower() == "application/json"
         members = _json_members(body) if is_json else _form_members(body)
         text = members.get
@@ -110,6 +115,52 @@ class Upload:
             operation=text("operation") or None,
             custom=_custom(members),
             members=members,
+            target=target,
+            body=body,
+            data={},
+        )
+        return upload
+
+    @classmethod
+    def _of_own_form(cls, body: bytes, target: str) -> Upload | None:
+        """Read the body that our own forms ask for, as `parse` reads any, only quicker; None for any other body."""
+        try:
+            found = _OWN_BODY.fullmatch(body.decode())
+            if found is None:
+                return None
+            name, size, mime_type, height, width, bucket, etag, crc64, picture, *further = found.groups()
+            request_id, operation, ticket = further
+            name, mime_type, ticket = urldecoded(name), urldecoded(mime_type), urldecoded(ticket)
+        except ValueError:
+            return None
+        upload = object.__new__(cls)
+        vars(upload).update(
+            bucket=bucket or None,
+            object=name or None,
+            etag=etag.upper() or None,
+            size=int(size) if size else None,
+            mime_type=mime_type or None,
+            image_width=int(width) if width else None,
+            image_height=int(height) if height else None,
+            image_format=picture or None,
+            crc64=int(crc64) if crc64 else None,
+            request_id=request_id or None,
+            operation=operation or None,
+            custom={},
+            members={
+                "filename": name,
+                "size": size,
+                "mimeType": mime_type,
+                "height": height,
+                "width": width,
+                "bucket": bucket,
+                "etag": etag,
+                "crc64": crc64,
+                "format": picture,
+                "reqId": request_id,
+                "operation": operation,
+                TICKET_MEMBER: ticket,
+            },
             target=target,
             body=body,
             data={},
@@ -140,13 +191,6 @@ def _json_members(body: bytes) -> dict[str, Any]:
 def _form_members(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode()
-        own = _OWN_BODY.fullmatch(text)
-        if own is not None:
-            # What the lines below would give, for a body that our own forms ask for.
-            members = own.groupdict()
-            for name in _ESCAPED:
-                members[name] = urldecoded(members[name])
-            return members
         pairs = urlencoded_pairs(text, _MAX_MEMBERS)
     except ValueError:
         raise MalformedCallbackError("body_malformed", "the body is not a form in UTF-8, percent-encoded") from None

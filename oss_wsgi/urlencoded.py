@@ -25,4 +25,8 @@ def decoded(text: str) -> str:
     """Decode a name or a value; ValueError for what is not UTF-8."""
     if "+" in text:
         text = text.replace("+", " ")
-    return unquote_to_bytes(text).decode() if "%" in text else text
+    if "%" in text:
+        text = text.replace("%2F", "/")  # mostly all that there is, and quick
+        if "%" in text:
+            return unquote_to_bytes(text).decode()
+    return text

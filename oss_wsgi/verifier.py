@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import binascii
 import functools
-import re
 from urllib.parse import unquote_to_bytes
 
 from .exceptions import UnverifiedError, VerificationError
 from .public_keys import PublicKeyStore
 from .rsa_md5 import verify as verify_rsa_md5
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _MAX_TEXT = 4096
 
 
@@ -70,12 +68,12 @@ def _url(pub_key_url: str) -> str:
 
 def _decode(text: str, what: str) -> bytes:
     """Decode strict, canonical Base64: what Python skips or ignores would make one signature many texts."""
-    if len(text) <= _MAX_TEXT and _BASE64.fullmatch(text):
+    if text and len(text) <= _MAX_TEXT and text.isascii():
         try:
             decoded = binascii.a2b_base64(text)
         except binascii.Error:
             decoded = b""
-        if binascii.b2a_base64(decoded, newline=False).decode() == text:
+        if binascii.b2a_base64(decoded, newline=False) == text.encode():
             return decoded
     hint = "is missing" if not text else "is not one Base64 text: was the header sent twice, or joined with another?"
     raise UnverifiedError(f"{what}_{'malformed' if text else 'missing'}", f"{what.replace('_', '-')} {hint}")

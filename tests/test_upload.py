@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.callback import VARIABLES
+from oss_wsgi.callback import VARIABLES, body_template
 from oss_wsgi.exceptions import MalformedCallbackError
 from oss_wsgi.upload import Upload
 
@@ -326,17 +325,35 @@ ESCAPED = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(lamb
 PLAIN = st.text("0123456789ABCxyz.-", max_size=6)
 
 
+NUMBER = st.just("") | st.sampled_from(["0", "007", "1" + "7" * 19, "18" + "0" * 18]) | st.integers(0, LARGEST).map(str)
+
+
 @given(
     values=st.fixed_dictionaries(
-        {name: ESCAPED if name in ("filename", "mimeType", "ticket") else PLAIN for name in (*VARIABLES, "ticket")}
+        {
+            **dict.fromkeys((*VARIABLES, "ticket"), PLAIN),
+            **dict.fromkeys(("filename", "mimeType", "ticket"), ESCAPED),
+            **dict.fromkeys(("size", "height", "width", "crc64"), NUMBER),
+        }
     )
 )
+@settings(max_examples=300)
 def test_the_body_that_our_own_forms_ask_for_is_read_as_any_other(values: dict[str, str]) -> None:
-    values |= dict.fromkeys(("size", "height", "width", "crc64"), "7")
-    body = "&".join(f"{name}={values[name]}" for name in (*VARIABLES, "ticket"))
-    read, plainly = Upload.parse(body.encode()), Upload.parse(f"{body}&".encode())
-    assert replace(read, body=b"") == replace(plainly, body=b"")
-    assert list(read.members) == [*VARIABLES, "ticket"]
+    body = "&".join(f"{name}={value}" for name, value in values.items()).encode()
+    read, plainly = Upload.parse(body, FORM, "/target"), Upload.parse(body, f"{FORM};", "/target")
+    assert vars(read) == vars(plainly)
+    assert list(read.members) == [*VARIABLES, "ticket"] == list(plainly.members)
+
+
+def test_the_body_that_our_own_forms_ask_for_is_read_the_quick_way() -> None:
+    body = "&".join(f"{part.partition('=')[0]}=7" for part in body_template().split("&")) + "&ticket=t"
+    assert Upload._of_own_form(body.encode(), "") is not None
+
+
+@pytest.mark.parametrize("size", [str(LARGEST + 1), "-1", "1.5", "0x1", "1" * 21])
+def test_a_number_that_is_none_is_refused_in_our_own_body_too(size: str) -> None:
+    body = "&".join(f"{name}={size if name == 'size' else '7'}" for name in (*VARIABLES, "ticket"))
+    assert refused(body.encode(), FORM) == "body_malformed"
 
 
 @pytest.mark.parametrize("body", [b"%s&size=8", b"%s&x:a=%%41", b"x:a=1&%s", b"%s+", b"%s%%zz"])
@@ -345,9 +362,9 @@ def test_what_comes_beside_the_members_of_our_own_forms_is_seen(body: bytes) -> 
     changed = body % own
     if b"size=8" in changed:
         with pytest.raises(MalformedCallbackError) as caught:
-            Upload.parse(changed)
+            Upload.parse(changed, FORM)
         assert caught.value.reason == "member_repeated"
     else:
-        upload = Upload.parse(changed)
+        upload = Upload.parse(changed, FORM)
         assert upload.custom == ({"a": "A"} if b"%41" in changed else {"a": "1"} if b"x:a" in changed else {})
         assert upload.members["ticket"] in ("7", "7 ", "7%zz")

@@ -97,8 +97,6 @@ class CallbackGuard:
             if error.reason in _DIAGNOSES:
                 hint = f"{hint}; {_DIAGNOSES[error.reason](environ)}"
             return refuse(log, environ, start_response, _STATUS[type(error)], error.reason, hint)
-        facts = facts_of(environ)
-        facts.user, facts.object = upload.user, upload.object
         environ = {
             **environ,
             UPLOAD_KEY: upload,
@@ -121,12 +119,13 @@ class CallbackGuard:
         upload = Upload.parse(body, header(environ, "CONTENT_TYPE"), target.decode("utf-8", "replace"))
         if self._bucket is not None and upload.bucket != self._bucket:
             raise UnverifiedError("bucket_foreign", "the report is of another bucket than ours, or names none")
-        if self._tickets is None:
-            return upload
-        ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
-        facts_of(environ).user = ticket.user
-        ticket.check(upload)
-        upload.believe(ticket)
+        facts = facts_of(environ)
+        if self._tickets is not None:
+            ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
+            facts.user = ticket.user
+            ticket.check(upload)
+            upload.believe(ticket)
+        facts.object = upload.object
         return upload
 
     def _matching_target(self, target: bytes, body: bytes, *, authorization: str, pub_key_url: str) -> bytes:
