@@ -59,7 +59,7 @@ class LoopTask(WSGITask):  # type: ignore[misc]
             return
         moment = date(int(self.start_time)).encode()
         self.wrote_header = True
-        self.channel.send_now(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), moment, body))
+        self.channel.keep_answer(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), moment, body))
 
     def get_environment(self) -> dict[str, Any]:
         """Give waitress's environ; what is the same for all requests of a connection is copied from the first."""

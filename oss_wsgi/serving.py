@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _KNOWN = ("3.0.",)
 _LOCK_SECONDS = 0.001
 _JOINED_BYTES = 64 * 1024
+_AT_ONCE = 64
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +80,10 @@ def _in_loop() -> bool:
 
 
 class _Loop:
-    """The I/O loop: reads from all connections that have something, then answers those that need not wait.
+    """The I/O loop: reads from all connections that have something, makes the answers that need not wait, sends them.
 
-    To do one kind of work for all of them, and then the next, takes a third less time than to change in between: a
-    processor remembers only so much code.
+    To do one kind of work for all connections, and then the next, takes half the time that it takes to change in
+    between: a processor remembers only so much code, and a client on another one is woken up for many answers at once.
     """
 
     def __init__(self) -> None:
@@ -93,11 +94,22 @@ class _Loop:
         while map:
             wasyncore.poll2(timeout, map)
             channels, self.answers = self.answers, []
-            for channel in channels:
+            for first in range(0, len(channels), _AT_ONCE):
+                some = channels[first : first + _AT_ONCE]
                 try:
-                    channel.answer()
-                except Exception:  # as wasyncore does where it reads: one connection's fault ends no other
-                    channel.handle_error()
+                    for channel in some:
+                        _guarded(channel, channel.answer)
+                finally:  # also where a signal ends the process
+                    for channel in some:
+                        _guarded(channel, channel.send_answer)
+
+
+def _guarded(channel: _Channel, work: Callable[[], None]) -> None:
+    """Do some of a connection's work; its fault ends no other connection, as in wasyncore where it reads."""
+    try:
+        work()
+    except Exception:
+        channel.handle_error()
 
 
 class _Trigger:
@@ -181,6 +193,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     parser_class = _Parser
     error_task_class = _ErrorTask
     joined: list[bytes] | None = None
+    kept_answer = b""
     plain_environ: dict[str, Any] | None = None
     answered = False
 
@@ -195,9 +208,16 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         self.joined.append(data)
         return len(data)
 
-    def send_now(self, data: bytes) -> None:
-        """Send from the loop, with nothing unsent before it and no thread that writes to this connection."""
-        sent = self.send(data, do_close=False)
+    def keep_answer(self, data: bytes) -> None:
+        """Take a whole answer from the loop, with nothing unsent before it; more answers wait for none but the last."""
+        self.kept_answer = data
+        if len(self.requests) > 1:  # the next answer may come from a thread
+            self.send_answer()
+
+    def send_answer(self) -> None:
+        """Send the answer that was kept, if one was."""
+        data, self.kept_answer = self.kept_answer, b""
+        sent = self.send(data, do_close=False) if data else 0
         if sent < len(data):
             self.write_soon(data[sent:])
 
