@@ -37,6 +37,19 @@ def _constant_part(status: str, headers: Headers) -> bytes | None:
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
+class _Keys(dict[str, str]):
+    """The environ's key for a header's name; a few hundred are kept."""
+
+    def __missing__(self, name: str) -> str:
+        key: str = rename_headers.get(name) or f"HTTP_{name}"
+        if len(self) < 256:
+            self[name] = key
+        return key
+
+
+_KEYS = _Keys()
+
+
 class LoopTask(WSGITask):  # type: ignore[misc]
     """Gathers the answer; what is not the usual answer of ours, to a connection that stays open, waitress writes."""
 
@@ -79,9 +92,7 @@ class LoopTask(WSGITask):  # type: ignore[misc]
             "wsgi.input": request.get_body_stream(),
         }
         for name, value in request.headers.items():
-            key = rename_headers.get(name) or f"HTTP_{name}"
-            if key not in environ:
-                environ[key] = value
+            environ[_KEYS[name]] = value
         return environ
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:

@@ -13,10 +13,10 @@ from urllib.parse import unquote_to_bytes
 
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n")
 _NAME = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+")  # a token (RFC 9110 section 5.6.2), but for "_"
-_ODD = re.compile(rb"[^\t -~]")
+_VALUE = re.compile(rb"[\t -~]*")
 _NOT_PLAIN = frozenset({"EXPECT", "TRANSFER_ENCODING"})
-_LONGEST_NAME = 64
 _LENGTH = re.compile("[0-9]{1,18}")
+_LONGEST_KEPT = 100
 
 
 class PlainRequest(NamedTuple):
@@ -36,15 +36,10 @@ def read(header: bytes) -> PlainRequest | None:
     if start is None or not header.endswith(b"\r\n\r\n"):
         return None
     lines = header[start.end() : -4].split(b"\r\n") if len(header) > start.end() + 2 else []
-    if _ODD.search(b"".join(lines)):
+    fields = [_kept_field(line) if len(line) <= _LONGEST_KEPT else _field(line) for line in lines]
+    if None in fields:
         return None
-    headers = {}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        key = _key(name) if len(name) <= _LONGEST_NAME else None  # the cache holds so many, however long they are
-        if key is None or not colon:
-            return None
-        headers[key] = value.strip(b" \t").decode("latin-1")
+    headers: dict[str, str] = dict(fields)  # type: ignore[arg-type]
     length = headers.get("CONTENT_LENGTH", "0")
     if len(headers) != len(lines) or not _LENGTH.fullmatch(length):
         return None
@@ -56,7 +51,12 @@ def read(header: bytes) -> PlainRequest | None:
     )
 
 
-@functools.lru_cache(maxsize=256)  # the same few names come again and again
-def _key(name: bytes) -> str | None:
+def _field(line: bytes) -> tuple[str, str] | None:
+    name, colon, value = line.partition(b":")
     key = name.upper().replace(b"-", b"_").decode("latin-1")
-    return key if _NAME.fullmatch(name) and key not in _NOT_PLAIN else None
+    if not (colon and _NAME.fullmatch(name) and _VALUE.fullmatch(value)) or key in _NOT_PLAIN:
+        return None
+    return key, value.strip(b" \t").decode()
+
+
+_kept_field = functools.lru_cache(maxsize=256)(_field)  # the same few lines come again and again

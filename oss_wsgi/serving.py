@@ -17,15 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import waitress
 from waitress import wasyncore
-from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
-from waitress.receiver import FixedStreamReceiver
 from waitress.server import create_server
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from .loop_task import LoopTask, date
-from .plain_request import read as read_plain
+from .request_parser import RequestParser
 from .responses import SECURITY_HEADERS
 
 if TYPE_CHECKING:
@@ -171,26 +168,10 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
         super().execute()
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """waitress's parser, with a quicker way for the header of a plain request."""
-
-    def parse_header(self, header_plus: bytes) -> None:
-        plain = read_plain(header_plus)
-        if plain is None:
-            super().parse_header(header_plus)
-            return
-        self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
-        self.version, self.url_scheme = "1.1", self.adj.url_scheme
-        self.proxy_scheme = self.proxy_netloc = self.fragment = ""
-        self.connection_close = self.headers.get("CONNECTION", "").lower() == "close"
-        if self.content_length:
-            self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(self.adj.inbuf_overflow))
-
-
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """A connection: answers at once in the loop, or in a thread for which the loop waits instead of spinning."""
 
-    parser_class = _Parser
+    parser_class = RequestParser
     error_task_class = _ErrorTask
     joined: list[bytes] | None = None
     kept_answer = b""
