@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from .exceptions import LedgerUnavailableError, TicketUsedError
@@ -73,7 +74,7 @@ class _Uses:
     """What one ticket was used for: an object, and by ETag the answer, None while it is being handled."""
 
     object: str
-    answers: dict[str, Answer | None] = field(default_factory=dict)
+    answers: dict[str, Answer | None]
     kept: int = 0
 
 
@@ -100,7 +101,9 @@ class MemoryLedger:
         self._max_bytes = max_bytes
         self._patience = patience
         self._tickets: dict[str, _Uses] = {}
-        self._by_expiry: list[tuple[int, str, str]] = []
+        self._by_expiry: dict[int, deque[tuple[str, str]]] = {}
+        self._expiries: list[int] = []  # a heap
+        self._count = 0
         self._bytes = 0
         self._overflowed = False
         self._lock = threading.Lock()
@@ -109,7 +112,7 @@ class MemoryLedger:
 
     def __len__(self) -> int:
         """Count the answers kept."""
-        return len(self._by_expiry)
+        return self._count
 
     def once(self, identity: UploadIdentity, handle: Callable[[], Answer]) -> Answer:
         """Call ``handle`` unless this upload was handled before, as ``Ledger.once`` says.
@@ -141,7 +144,10 @@ class MemoryLedger:
 
     def _answer_or_claim(self, identity: UploadIdentity) -> Answer | bool | None:
         """Give the answer kept, True when the upload has been claimed, and None while another call decides."""
-        uses = self._tickets.setdefault(identity.ticket, _Uses(identity.object))
+        uses = self._tickets.get(identity.ticket)
+        if uses is None:
+            self._tickets[identity.ticket] = _Uses(identity.object, {identity.etag: None})
+            return True
         if uses.object != identity.object:
             if uses.kept:
                 raise ticket_used()
@@ -161,18 +167,29 @@ class MemoryLedger:
         uses.answers[identity.etag] = answer
         uses.kept += 1
         self._bytes += len(answer.body)
-        heapq.heappush(self._by_expiry, (identity.expires, identity.ticket, identity.etag))
-        while len(self._by_expiry) > self._max_uploads or self._bytes > self._max_bytes:
+        self._count += 1
+        queue = self._by_expiry.get(identity.expires)
+        if queue is None:
+            queue = self._by_expiry[identity.expires] = deque()
+            heapq.heappush(self._expiries, identity.expires)
+        queue.append((identity.ticket, identity.etag))
+        while self._count > self._max_uploads or self._bytes > self._max_bytes:
             self._leave_first()
             self._say_overflow()
 
     def _leave_expired(self) -> None:
         moment = self._clock()
-        while self._by_expiry and self._by_expiry[0][0] < moment:
+        while self._expiries and self._expiries[0] < moment:
             self._leave_first()
 
     def _leave_first(self) -> None:
-        _, ticket, etag = heapq.heappop(self._by_expiry)
+        expires = self._expiries[0]
+        queue = self._by_expiry[expires]
+        ticket, etag = queue.popleft()
+        if not queue:
+            heapq.heappop(self._expiries)
+            del self._by_expiry[expires]
+        self._count -= 1
         self._forget(ticket, etag)
 
     def _forget(self, ticket: str, etag: str) -> None:
@@ -190,6 +207,6 @@ class MemoryLedger:
             log.warning(
                 "The ledger in memory is full (%d answers, %d bytes of them): what leaves it can be handled twice. "
                 "Keep it in a file.",
-                len(self._by_expiry),
+                self._count,
                 self._bytes,
             )
