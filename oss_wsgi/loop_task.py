@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 from waitress.task import WSGITask, rename_headers
@@ -31,10 +32,17 @@ def date(second: int) -> str:
 @functools.lru_cache(maxsize=64)
 def _constant_part(status: str, headers: Headers) -> bytes | None:
     """Write what one answer of ours after another begins with; None where waitress must decide about something."""
+    _check(headers)
     if status.startswith(("1", "204", "304")) or any(name.lower() in _DECIDED for name, _ in headers):
         return None
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+
+def _check(headers: Iterable[tuple[str, str]]) -> None:
+    for name, value in headers:
+        if "\n" in value or "\r" in value:
+            raise ValueError(f"a line break in the header {name}")
 
 
 class _Keys(dict[str, str]):
@@ -61,18 +69,26 @@ class LoopTask(WSGITask):  # type: ignore[misc]
             close = getattr(answer, "close", None)
             if close is not None:
                 close()
+        length = "Content-Length", str(len(body))
         constant = None
-        if self._stays_open() and self.content_length == len(body):
-            headers = tuple([pair for pair in self.response_headers if pair[0] != "Content-Length"])
+        if length in self.response_headers and self._stays_open():
+            headers = tuple([pair for pair in self.response_headers if pair != length])
             constant = _constant_part(self.status, headers)
         if constant is None:
-            self.write(body)
-            if self.content_length not in (None, len(body)) and self.request.command != "HEAD":
-                self.close_on_finish = True  # or the next answer would be taken for the rest of this one
+            self._leave_to_waitress(body)
             return
         moment = date(int(self.start_time)).encode()
         self.wrote_header = True
         self.channel.keep_answer(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), moment, body))
+
+    def _leave_to_waitress(self, body: bytes) -> None:
+        _check(self.response_headers)
+        for name, value in self.response_headers:
+            if name.lower() == "content-length":
+                self.content_length = int(value)
+        self.write(body)
+        if self.content_length not in (None, len(body)) and self.request.command != "HEAD":
+            self.close_on_finish = True  # or the next answer would be taken for the rest of this one
 
     def get_environment(self) -> dict[str, Any]:
         """Give waitress's environ; what is the same for all requests of a connection is copied from the first."""
@@ -97,11 +113,6 @@ class LoopTask(WSGITask):  # type: ignore[misc]
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         self.complete, self.status, self.response_headers = True, status, list(headers)
-        for name, value in headers:
-            if "\n" in value or "\r" in value:
-                raise ValueError(f"a line break in the header {name}")
-            if name == "Content-Length":
-                self.content_length = int(value)
         return self.write
 
     def _stays_open(self) -> bool:

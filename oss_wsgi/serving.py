@@ -68,7 +68,7 @@ def waitress_version() -> str:
     return version("waitress")
 
 
-# Set in the thread that runs the loop, while it reads from a connection, or answers.
+# Set in the thread that runs the loop.
 _thread = threading.local()
 
 
@@ -88,17 +88,25 @@ class _Loop:
         self.close_all = wasyncore.close_all
 
     def loop(self, timeout: float, map: dict[int, Any], use_poll: bool) -> None:  # noqa: A002 - waitress's name
-        while map:
-            wasyncore.poll2(timeout, map)
-            channels, self.answers = self.answers, []
-            for first in range(0, len(channels), _AT_ONCE):
-                some = channels[first : first + _AT_ONCE]
-                try:
-                    for channel in some:
-                        _guarded(channel, channel.answer)
-                finally:  # also where a signal ends the process
-                    for channel in some:
-                        _guarded(channel, channel.send_answer)
+        _thread.in_loop = True
+        try:
+            while map:
+                wasyncore.poll2(timeout, map)
+                channels, self.answers = self.answers, []
+                for first in range(0, len(channels), _AT_ONCE):
+                    _answer(channels[first : first + _AT_ONCE])
+        finally:
+            _thread.in_loop = False
+
+
+def _answer(channels: list[_Channel]) -> None:
+    """Make all answers, then send all."""
+    try:
+        for channel in channels:
+            _guarded(channel, channel.service)
+    finally:  # also where a signal ends the process
+        for channel in channels:
+            _guarded(channel, channel.send_answer)
 
 
 def _guarded(channel: _Channel, work: Callable[[], None]) -> None:
@@ -179,7 +187,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     answered = False
 
     def task_class(self, channel: _Channel, request: Any) -> Any:
-        """Make the task of a request; a thread may ask for its own while the loop still is in ``answer``."""
+        """Make the task of a request; a thread may ask for its own while the loop still is at the one before."""
         return (LoopTask if _in_loop() else _Task)(channel, request)
 
     def write_soon(self, data: Any) -> int:
@@ -190,9 +198,9 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         return len(data)
 
     def keep_answer(self, data: bytes) -> None:
-        """Take a whole answer from the loop, with nothing unsent before it; more answers wait for none but the last."""
+        """Take a whole answer from the loop, with nothing unsent before it, to send it with those of the others."""
         self.kept_answer = data
-        if len(self.requests) > 1:  # the next answer may come from a thread
+        if len(self.requests) > 1:  # a thread will answer the next one, maybe before that
             self.send_answer()
 
     def send_answer(self) -> None:
@@ -212,17 +220,6 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
                 self.outbuf_lock.release()
 
     def received(self, data: bytes) -> bool:
-        _thread.in_loop, self.answered = True, False
-        try:
-            taken: bool = super().received(data)
-        finally:
-            _thread.in_loop = False
+        self.answered = False
+        taken: bool = super().received(data)
         return taken
-
-    def answer(self) -> None:
-        """Answer in the loop what is complete."""
-        _thread.in_loop = True
-        try:
-            self.service()
-        finally:
-            _thread.in_loop = False

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -344,15 +344,56 @@ def test_a_thread_makes_no_task_of_the_loops(monkeypatch: pytest.MonkeyPatch) ->
     assert made == [("/", "LoopTask"), ("/spin", "_Task")]
 
 
+class Noting:
+    """A connection that notes what the loop does with it."""
+
+    def __init__(self, name: str, notes: list[str], error: type[BaseException] | None = None) -> None:
+        self.name, self.notes, self.error = name, notes, error
+
+    def service(self) -> None:
+        self.notes.append(f"{self.name} made")
+        if self.error is not None:
+            raise self.error
+
+    def send_answer(self) -> None:
+        self.notes.append(f"{self.name} sent")
+
+    def handle_error(self) -> None:
+        self.notes.append(f"{self.name} failed")
+
+
+@pytest.mark.parametrize("error", [None, TimeoutError, SystemExit])
+def test_all_answers_are_made_before_the_first_is_sent_and_what_is_made_is_sent(error: Any) -> None:
+    notes: list[str] = []
+    channels: Any = [Noting("one", notes), Noting("two", notes, error), Noting("three", notes)]
+    with pytest.raises(SystemExit) if error is SystemExit else nullcontext():
+        serving._answer(channels)
+    made = {
+        None: ["one made", "two made", "three made"],
+        TimeoutError: ["one made", "two made", "two failed", "three made"],
+        SystemExit: ["one made", "two made"],
+    }
+    assert notes == [*made[error], "one sent", "two sent", "three sent"]
+
+
+def test_an_answer_that_the_client_takes_in_pieces_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = serving._Channel.send
+    monkeypatch.setattr(serving._Channel, "send", lambda channel, data, **how: send(channel, data[:7], **how))
+    with serve(Site(), AT_ONCE) as server, connect(server) as connection:
+        for _ in range(3):
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"xxxxx"
+
+
 def test_what_goes_wrong_with_one_connection_in_the_loop_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = serving._Channel.answer
+    service = serving._Channel.service
 
     def failing(channel: Any) -> None:
         if channel.requests[0].path == "/unlucky":
             raise TimeoutError("the network is gone")
-        answer(channel)
+        service(channel)
 
-    monkeypatch.setattr(serving._Channel, "answer", failing)
+    monkeypatch.setattr(serving._Channel, "service", failing)
     with serve(Site(), AT_ONCE) as server:
         with connect(server) as unlucky:
             unlucky.request("GET", "/unlucky")
