@@ -40,18 +40,18 @@ def authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) 
     Not usable are blanks, and what a server's configuration failed to expand: ``(null)``, ``$1``, ``%{...}``.
     The keys of ``trusted_keys`` come last.
     """
-    for key in (*AUTHORIZATION_KEYS, *trusted_keys):
+    for key in (*AUTHORIZATION_KEYS, *trusted_keys) if trusted_keys else AUTHORIZATION_KEYS:
         if key in environ:
-            value = header(environ, key)
+            value = header(environ, key).strip(_BLANKS)
             if is_usable(value):
-                return key, value.strip(_BLANKS)
+                return key, value
     return None
 
 
 def is_usable(value: str) -> bool:
     """Tell whether a value may be an Authorization: not blank, and no text that a configuration failed to expand."""
     value = value.strip(_BLANKS)
-    return bool(value) and not _UNEXPANDED.fullmatch(value) and "%{" not in value
+    return value != "" and "%{" not in value and not _UNEXPANDED.fullmatch(value)
 
 
 def request_target(environ: WSGIEnvironment) -> bytes:

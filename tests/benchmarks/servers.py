@@ -7,7 +7,7 @@
 Prints for each its requests a second, p50 and p99 in milliseconds, CPU microseconds per request and peak memory, and
 the ratio to WebOb on stock waitress, or to the application alone: median of the rounds, and the least and the most.
 Ours signs V4 with a unique name, a ticket and every pin, and takes distinct callbacks with tickets and the ledger on;
-the peers do what a sample does. PHP and Node take part where they are installed.
+the peers do what a sample does. PHP, Node and Go (held to one core) take part where they are installed.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def peers() -> list[Server]:
     """Ours and the peers; the first of each work is what the others are compared with."""
     both = ["signature", "callback"]
     sample = [sys.executable, str(PEERS / "sample.py")]
+    built = str(Path(tempfile.gettempdir()) / "oss-wsgi-benchmark-peer")
+    go = ["sh", "-c", 'go build -o "$0" "$1" && exec "$0" "$2"', built, str(PEERS / "sample.go"), "{port}"]
     legacy = [sys.executable, str(PEERS / "legacy.py")]
     return [
         Server("webob on waitress", [*sample, "webob", "{port}"], both),
@@ -99,6 +101,7 @@ def peers() -> list[Server]:
         Server("http.server", [*sample, "http.server", "{port}"], both),
         Server("php -S", ["php", "-S", "127.0.0.1:{port}", str(PEERS / "sample.php")], both),
         Server("node", ["node", str(PEERS / "sample.mjs"), "{port}"], both),
+        Server("go", go, both),
         Server("application alone", [*legacy, "alone", "{port}"], ["page"]),
         Server("wrapped, waitress", [*legacy, "wrapped", "{port}"], ["page"]),
         Server("wrapped, make_server", [*legacy, "ours", "{port}"], ["page"]),
@@ -122,8 +125,9 @@ def hosting() -> list[Server]:
 
 
 def can_run(server: Server) -> bool:
-    module = server.command[2].partition(",")[0].removeprefix("import ") if server.command[1] == "-c" else ""
-    found = shutil.which(server.command[0]) and (not module or importlib.util.find_spec(module))
+    program = server.name if server.name == "go" else server.command[0]
+    module = server.command[2].partition(",")[0][7:] if server.command[2].startswith("import ") else ""
+    found = shutil.which(program) and (not module or importlib.util.find_spec(module))
     if not found:
         print(f"{server.name} is not installed and takes no part", file=sys.stderr)
     return bool(found)
@@ -181,7 +185,7 @@ def running(server: Server, port: int, environ: dict[str, str]) -> Iterator[int]
         command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        for _ in range(100):
+        for _ in range(600):  # one of them is compiled first
             time.sleep(0.1)
             with suppress(OSError):
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
