@@ -19,8 +19,9 @@ def string_to_sign(target: bytes, body: bytes) -> bytes:
     Percent-decoding only, ``+`` stays; a query is left as it is; a bare ``?`` counts as no query.
     """
     path, _, query = target.partition(b"?")
-    decoded = unquote_to_bytes(path) if b"%" in path else path
-    return decoded + (b"?" + query if query else b"") + b"\n" + body
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    return b"%s?%s\n%s" % (path, query, body) if query else b"%s\n%s" % (path, body)
 
 
 class CallbackVerifier:

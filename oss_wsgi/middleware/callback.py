@@ -110,12 +110,18 @@ class CallbackGuard:
         """Give the upload that a request reports; CallbackError if it is not to be believed. It reads the body."""
         body = read_body(environ, MAX_BODY_BYTES)
         found = find_authorization(environ)
-        target = self._matching_target(
-            request_target(environ),
-            body,
-            authorization=found[1] if found else "",
-            pub_key_url=header(environ, "HTTP_X_OSS_PUB_KEY_URL").strip(" \t"),
-        )
+        authorization = found[1] if found else ""
+        pub_key_url = header(environ, "HTTP_X_OSS_PUB_KEY_URL").strip(" \t")
+        target = request_target(environ)
+        try:
+            self._verifier.verify(target=target, body=body, authorization=authorization, pub_key_url=pub_key_url)
+        except UnverifiedError:
+            other = self._configured_target(body, authorization, pub_key_url)
+            if other is None:
+                raise
+            target = other
+        else:
+            log.debug("verified over the target as received")
         upload = Upload.parse(body, header(environ, "CONTENT_TYPE"), target.decode("utf-8", "replace"))
         if self._bucket is not None and upload.bucket != self._bucket:
             raise UnverifiedError("bucket_foreign", "the report is of another bucket than ours, or names none")
@@ -128,24 +134,17 @@ class CallbackGuard:
         facts.object = upload.object
         return upload
 
-    def _matching_target(self, target: bytes, body: bytes, *, authorization: str, pub_key_url: str) -> bytes:
-        """Give the target that the signature fits: the one received, or that of a configured callback URL."""
-        try:
-            self._verifier.verify(target=target, body=body, authorization=authorization, pub_key_url=pub_key_url)
-        except UnverifiedError:
-            for number, other in enumerate(self._targets, start=1):
-                if self._verifier.is_valid(
-                    target=other, body=body, authorization=authorization, pub_key_url=pub_key_url
-                ):
-                    path = other.partition(b"?")[0].decode()
-                    log.info(
-                        "verified over the target of configured callback URL %d of %d, %s, not over the one received",
-                        *(number, len(self._targets), path),
-                    )
-                    return other
-            raise
-        log.debug("verified over the target as received")
-        return target
+    def _configured_target(self, body: bytes, authorization: str, pub_key_url: str) -> bytes | None:
+        """Give the target of the configured callback URL that the signature fits, if it fits one."""
+        for number, target in enumerate(self._targets, start=1):
+            if self._verifier.is_valid(target=target, body=body, authorization=authorization, pub_key_url=pub_key_url):
+                path = target.partition(b"?")[0].decode()
+                log.info(
+                    "verified over the target of configured callback URL %d of %d, %s, not over the one received",
+                    *(number, len(self._targets), path),
+                )
+                return target
+        return None
 
 
 def _targets(callback_urls: Sequence[str]) -> tuple[bytes, ...]:
