@@ -30,12 +30,13 @@ def date(second: int) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _constant_part(status: str, headers: Headers) -> bytes | None:
+def _constant_part(status: str, headers: Headers, ident: str | None) -> bytes | None:
     """Write what one answer of ours after another begins with; None where waitress must decide about something."""
     _check(headers)
     if status.startswith(("1", "204", "304")) or any(name.lower() in _DECIDED for name, _ in headers):
         return None
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    named = (("Server", ident),) if ident else ()
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *named))]
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
@@ -73,7 +74,7 @@ class LoopTask(WSGITask):  # type: ignore[misc]
         constant = None
         if length in self.response_headers and self._stays_open():
             headers = tuple([pair for pair in self.response_headers if pair != length])
-            constant = _constant_part(self.status, headers)
+            constant = _constant_part(self.status, headers, self.channel.server.adj.ident)
         if constant is None:
             self._leave_to_waitress(body)
             return

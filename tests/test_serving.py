@@ -129,12 +129,13 @@ def test_the_loop_waits_for_a_thread_that_is_sending_where_waitress_spins() -> N
     assert turns_while_locked(AT_ONCE) < TURNS / 2
 
 
+@pytest.mark.parametrize("ident", [None, "", "example"])
 @pytest.mark.parametrize("kind", [THREADS, AT_ONCE])
-def test_answers_are_waitresss_own(kind: str) -> None:
+def test_answers_are_waitresss_own(kind: str, ident: str | None) -> None:
     """Every answer has the same status, headers (but for the date) and body as from waitress as it is."""
     seen = []
     for each in (STOCK, kind):
-        with serve(Site(), each) as server, connect(server) as connection:
+        with serve(Site(), each, ident=ident) as server, connect(server) as connection:
             answers = []
             for method, target, body in (
                 ("GET", "/?7", None),
