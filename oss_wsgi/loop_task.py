@@ -14,12 +14,13 @@ Headers = tuple[tuple[str, str], ...]
 # Headers about which waitress has something to decide.
 _DECIDED = frozenset({"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "via"})
 
-
 _OF_THE_CONNECTION = (
     *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "SERVER_PORT", "SERVER_NAME", "SERVER_SOFTWARE", "SCRIPT_NAME"),
     *("wsgi.url_scheme", "wsgi.version", "wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once"),
     *("wsgi.file_wrapper", "wsgi.input_terminated", "waitress.client_disconnected"),
 )
+_MOST_KEYS = 256
+_LONGEST_KEY = 64
 
 
 @functools.lru_cache(maxsize=2)
@@ -47,11 +48,11 @@ def _check(headers: Iterable[tuple[str, str]]) -> None:
 
 
 class _Keys(dict[str, str]):
-    """The environ's key for a header's name; a few hundred are kept."""
+    """The environ's key for a header's name; a few hundred short ones are kept, for anybody may send new ones."""
 
     def __missing__(self, name: str) -> str:
         key: str = rename_headers.get(name) or f"HTTP_{name}"
-        if len(self) < 256:
+        if len(self) < _MOST_KEYS and len(name) <= _LONGEST_KEY:
             self[name] = key
         return key
 
