@@ -24,6 +24,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         plain = read(data[:end]) if 4 <= end < self.adj.max_request_header_size else None
         if plain is None or not plain.length <= len(data) - end or plain.length >= self.adj.max_request_body_size:
             taken: int = super().received(data)
+            if self.completed:  # or waitress would ask for a body that never comes
+                self.expect_continue = False
             return taken
         self._take(plain)
         self.header_bytes_received = end

@@ -100,12 +100,15 @@ class _Loop:
 
 
 def _answer(channels: list[_Channel]) -> None:
-    """Make all answers, then send all."""
+    """Make all answers, then send all, also where a signal ends the process in the midst of either."""
+    unsent = iter(channels)
     try:
         for channel in channels:
             _guarded(channel, channel.service)
-    finally:  # also where a signal ends the process
-        for channel in channels:
+        for channel in unsent:
+            _guarded(channel, channel.send_answer)
+    finally:
+        for channel in unsent:
             _guarded(channel, channel.send_answer)
 
 
@@ -200,7 +203,8 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     def keep_answer(self, data: bytes) -> None:
         """Take a whole answer from the loop, with nothing unsent before it, to send it with those of the others."""
         self.kept_answer = data
-        if len(self.requests) > 1:  # a thread will answer the next one, maybe before that
+        # Before that a thread may answer the next request, or waitress tell the client to go on with its body.
+        if len(self.requests) > 1 or self.request is not None:
             self.send_answer()
 
     def send_answer(self) -> None:

@@ -21,3 +21,17 @@ def test_a_body_is_no_request_in_whatever_pieces_it_comes(piece: int) -> None:
             while taken < len(arrived) and not ours.completed:
                 taken += ours.received(arrived[taken:])
         assert (taken, ours.get_body_stream().read()) == (len(head + SMUGGLED), SMUGGLED)
+
+
+@pytest.mark.parametrize("length", ["", "Content-Length: 0\r\n", "Content-Length: 5000\r\n"])
+def test_who_sends_no_body_or_too_large_a_one_is_not_asked_for_it(length: str) -> None:
+    """waitress asks, and takes the next request for it."""
+    ours = RequestParser(ADJUSTMENTS)
+    ours.received(f"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{length}\r\n".encode())
+    assert (ours.completed, ours.expect_continue, ours.error is not None) == (True, False, "5000" in length)
+
+
+def test_who_waits_with_the_body_is_asked_for_it() -> None:
+    ours = RequestParser(ADJUSTMENTS)
+    ours.received(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    assert (ours.completed, ours.expect_continue) == (False, True)

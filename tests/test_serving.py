@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib.metadata
 import os
+import re
 import resource
 import socket
 import threading
@@ -346,35 +347,74 @@ def test_a_thread_makes_no_task_of_the_loops(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Noting:
-    """A connection that notes what the loop does with it."""
+    """A connection that notes what the loop does with it, and fails at one of the two."""
 
-    def __init__(self, name: str, notes: list[str], error: type[BaseException] | None = None) -> None:
-        self.name, self.notes, self.error = name, notes, error
+    def __init__(self, name: str, notes: list[str], fails: str = "", error: type[BaseException] = OSError) -> None:
+        self.name, self.notes, self.fails, self.error = name, notes, fails, error
 
-    def service(self) -> None:
-        self.notes.append(f"{self.name} made")
-        if self.error is not None:
+    def note(self, done: str) -> None:
+        self.notes.append(f"{self.name} {done}")
+        if done == self.fails:
             raise self.error
 
+    def service(self) -> None:
+        self.note("made")
+
     def send_answer(self) -> None:
-        self.notes.append(f"{self.name} sent")
+        self.note("sent")
 
     def handle_error(self) -> None:
-        self.notes.append(f"{self.name} failed")
+        self.note("failed")
 
 
-@pytest.mark.parametrize("error", [None, TimeoutError, SystemExit])
-def test_all_answers_are_made_before_the_first_is_sent_and_what_is_made_is_sent(error: Any) -> None:
+MADE = ["one made", "two made", "three made"]
+SENT = ["one sent", "two sent", "three sent"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "error", "expected"),
+    [
+        ("", OSError, [*MADE, *SENT]),
+        ("made", OSError, [*MADE[:2], "two failed", MADE[2], *SENT]),
+        ("sent", OSError, [*MADE, *SENT[:2], "two failed", SENT[2]]),
+        ("made", SystemExit, [*MADE[:2], *SENT]),
+        ("sent", SystemExit, [*MADE, *SENT]),
+        ("sent", KeyboardInterrupt, [*MADE, *SENT]),
+    ],
+)
+def test_all_answers_are_made_before_the_first_is_sent_and_what_is_made_is_sent(
+    fails: str, error: type[BaseException], expected: list[str]
+) -> None:
     notes: list[str] = []
-    channels: Any = [Noting("one", notes), Noting("two", notes, error), Noting("three", notes)]
-    with pytest.raises(SystemExit) if error is SystemExit else nullcontext():
+    channels: Any = [Noting("one", notes), Noting("two", notes, fails, error), Noting("three", notes)]
+    with nullcontext() if issubclass(error, Exception) else pytest.raises(error):
         serving._answer(channels)
-    made = {
-        None: ["one made", "two made", "three made"],
-        TimeoutError: ["one made", "two made", "two failed", "three made"],
-        SystemExit: ["one made", "two made"],
-    }
-    assert notes == [*made[error], "one sent", "two sent", "three sent"]
+    assert notes == expected
+
+
+@pytest.mark.parametrize("kind", [STOCK, THREADS, AT_ONCE])
+def test_who_waits_with_a_body_hears_of_it_after_the_answer_before(kind: str) -> None:
+    first = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    waiting = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+    with serve(Site(), kind) as server, socket.create_connection(("127.0.0.1", server.effective_port), 10) as client:
+        client.sendall(first + waiting)
+        came = b""
+        while b" 100 Continue" not in came:
+            came += client.recv(4096)
+        client.sendall(b"hi")
+        while piece := client.recv(4096):
+            came += piece
+    assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"200", b"100", b"200"]
+
+
+def test_who_waits_without_a_body_is_answered() -> None:
+    with serve(Site(), AT_ONCE) as server, socket.create_connection(("127.0.0.1", server.effective_port), 10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        came = b""
+        while piece := client.recv(4096):
+            came += piece
+    assert re.findall(rb"HTTP/1.1 (\d+)", came) == [b"200", b"200"]
 
 
 def test_an_answer_that_the_client_takes_in_pieces_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
