@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -101,7 +100,7 @@ class MemoryLedger:
         self._max_bytes = max_bytes
         self._patience = patience
         self._tickets: dict[str, _Uses] = {}
-        self._by_expiry: dict[int, deque[tuple[str, str]]] = {}
+        self._by_expiry: dict[int, list[tuple[str, str]]] = {}  # a deque for each second would hold 0.7 kB
         self._expiries: list[int] = []  # a heap
         self._count = 0
         self._bytes = 0
@@ -170,7 +169,7 @@ class MemoryLedger:
         self._count += 1
         queue = self._by_expiry.get(identity.expires)
         if queue is None:
-            queue = self._by_expiry[identity.expires] = deque()
+            queue = self._by_expiry[identity.expires] = []
             heapq.heappush(self._expiries, identity.expires)
         queue.append((identity.ticket, identity.etag))
         while self._count > self._max_uploads or self._bytes > self._max_bytes:
@@ -185,7 +184,7 @@ class MemoryLedger:
     def _leave_first(self) -> None:
         expires = self._expiries[0]
         queue = self._by_expiry[expires]
-        ticket, etag = queue.popleft()
+        ticket, etag = queue.pop(0)
         if not queue:
             heapq.heappop(self._expiries)
             del self._by_expiry[expires]

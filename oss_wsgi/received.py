@@ -159,10 +159,10 @@ def _read(stream: Any, size: int) -> bytes:
         except Exception as error:  # OSError, but flup's is EOFError, and for chunks gunicorn and cheroot have others
             hint = f"the body is shorter than announced: {type(error).__name__} while it was read"
             raise MalformedCallbackError("body_truncated", hint) from error
-        if len(piece) == size:
-            return bytes(piece)
         if not piece:
             break
+        if len(piece) == size:
+            return bytes(piece)
         data += piece
     return bytes(data)
 

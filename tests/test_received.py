@@ -90,6 +90,16 @@ def test_the_body_is_read_by_its_length_and_no_further() -> None:
     assert stream.read() == b" world"
 
 
+def test_a_stream_that_has_nothing_yet_is_a_body_cut_short() -> None:
+    class Empty:
+        def read(self, size: int) -> None:
+            return None
+
+    with pytest.raises(MalformedCallbackError) as caught:
+        body({"CONTENT_LENGTH": "5", "wsgi.input": Empty()}, 10)
+    assert caught.value.reason == "body_truncated"
+
+
 def test_a_body_that_drips_is_read_to_its_end() -> None:
     assert body({"wsgi.input": Drip(b"hello"), "CONTENT_LENGTH": "5"}, 64) == b"hello"
 
