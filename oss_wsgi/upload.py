@@ -26,8 +26,9 @@ _MAX_MEMBERS = 1000
 _MAX_DIGITS = len(str(_MAX_NUMBER))
 _NUMBER = "1[0-7][0-9]{18}|[0-9]{0,19}"  # few reach _MAX_NUMBER, and are read as any other body
 _NAME = "[0-9A-Za-z.-]*"  # a text that needs no escape
+_ESCAPED = ("filename", "mimeType", TICKET_MEMBER)
 _OWN_KINDS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _NAME) | {
-    **dict.fromkeys(("filename", "mimeType", TICKET_MEMBER), "[^&]*"),
+    **dict.fromkeys(_ESCAPED, "[^&]*"),
     **dict.fromkeys(("size", "height", "width", "crc64"), _NUMBER),
 }
 #: The body that our own forms ask for (``callback.body_template``): its members, all of them, in their order.
@@ -128,39 +129,26 @@ class Upload:
             found = _OWN_BODY.fullmatch(body.decode())
             if found is None:
                 return None
-            name, size, mime_type, height, width, bucket, etag, crc64, picture, *further = found.groups()
-            request_id, operation, ticket = further
-            name, mime_type, ticket = urldecoded(name), urldecoded(mime_type), urldecoded(ticket)
+            members: dict[str, str] = dict(zip(_OWN_KINDS, found.groups(), strict=True))
+            for name in _ESCAPED:
+                members[name] = urldecoded(members[name])
         except ValueError:
             return None
         upload = object.__new__(cls)
         vars(upload).update(
-            bucket=bucket or None,
-            object=name or None,
-            etag=etag.upper() or None,
-            size=int(size) if size else None,
-            mime_type=mime_type or None,
-            image_width=int(width) if width else None,
-            image_height=int(height) if height else None,
-            image_format=picture or None,
-            crc64=int(crc64) if crc64 else None,
-            request_id=request_id or None,
-            operation=operation or None,
+            bucket=members["bucket"] or None,
+            object=members["filename"] or None,
+            etag=members["etag"].upper() or None,
+            size=int(members["size"]) if members["size"] else None,
+            mime_type=members["mimeType"] or None,
+            image_width=int(members["width"]) if members["width"] else None,
+            image_height=int(members["height"]) if members["height"] else None,
+            image_format=members["format"] or None,
+            crc64=int(members["crc64"]) if members["crc64"] else None,
+            request_id=members["reqId"] or None,
+            operation=members["operation"] or None,
             custom={},
-            members={
-                "filename": name,
-                "size": size,
-                "mimeType": mime_type,
-                "height": height,
-                "width": width,
-                "bucket": bucket,
-                "etag": etag,
-                "crc64": crc64,
-                "format": picture,
-                "reqId": request_id,
-                "operation": operation,
-                TICKET_MEMBER: ticket,
-            },
+            members=members,
             target=target,
             body=body,
             data={},
