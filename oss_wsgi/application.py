@@ -276,4 +276,4 @@ def _static_folder() -> Path:
     """Find the page's files: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).parent
     installed = here / "static"
-    return installed if installed.is_dir() else here.parent / "static"
+    return installed if (installed / "index.html").is_file() else here.parent / "static"
