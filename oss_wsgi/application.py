@@ -15,14 +15,12 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 from .callback_url import split_urls
 from .confirm import Confirm
 from .credentials import CredentialsProvider
-from .diagnosis import wrong_path
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
 from .endpoints.metrics import MetricsEndpoint
 from .endpoints.readiness import ReadinessEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
-from .events import Events
 from .exceptions import SettingsError
 from .ledger import Ledger, MemoryLedger
 from .metrics import Metrics
@@ -37,18 +35,20 @@ from .presigner import PostPresigner
 from .probe import ProbeGate
 from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
-from .received import header, request_target
 from .settings import Settings
 from .ticket import TicketBook
 from .upload import Upload
 from .verifier import CallbackVerifier
+from .wsgi.diagnosis import wrong_path
+from .wsgi.environ import header, request_target
+from .wsgi.observers import Events
 
 if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from .events import OnIssued, OnRefused
     from .grant import Grant
+    from .wsgi.observers import OnIssued, OnRefused
 
 DEFAULT_PREFIX = "/oss"
 SIGNATURE_PATH = "/signature"

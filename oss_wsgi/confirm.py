@@ -19,8 +19,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .exceptions import ConfirmationUnavailableError, NotConfirmedError
-from .responses import refuse
 from .upload import Upload
+from .wsgi.responses import refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

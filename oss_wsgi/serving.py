@@ -23,7 +23,7 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from .loop_task import LoopTask, date
 from .request_parser import RequestParser
-from .responses import SECURITY_HEADERS
+from .wsgi.responses import SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

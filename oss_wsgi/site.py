@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .application import DEFAULT_PREFIX, DirectUpload, upload_page
-from .responses import refuse
 from .settings import Settings
+from .wsgi.responses import refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -26,7 +26,7 @@ JOINTS |= {"oss_wsgi.site"}
 #: The two that start the local OSS, when asked or unconfigured.
 STARTS_LOCAL = {"oss_wsgi.commands.beside", "oss_wsgi.commands.local"}
 #: Reads and answers WSGI for middleware and endpoints both, which may not import each other.
-WSGI = {"oss_wsgi.received", "oss_wsgi.responses"}
+WSGI = {"oss_wsgi.wsgi.environ", "oss_wsgi.wsgi.responses"}
 CORE = {name for name in MODULES if not name.startswith(EDGE)} - JOINTS
 LOCAL = {name for name in MODULES if name.startswith("oss_wsgi.local")}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)

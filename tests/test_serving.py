@@ -20,8 +20,8 @@ import pytest
 from waitress.server import create_server
 
 from oss_wsgi import serving
-from oss_wsgi.responses import SECURITY_HEADERS
 from oss_wsgi.serving import make_server
+from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
 from .absent import skip_or_fail
 

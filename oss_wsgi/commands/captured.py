@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ..received import request_target
+from ..wsgi.environ import request_target
 from .json_text import parsed
 from .output import MisuseError
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..confirm import Confirm, confirmed, refuse_unconfirmed
 from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..responses import json_bytes, method_not_allowed, not_found, refuse
 from ..upload import UPLOAD_KEY, Upload
+from ..wsgi.responses import json_bytes, method_not_allowed, not_found, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

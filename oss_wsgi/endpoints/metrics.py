@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..metrics import Metrics
-from ..responses import SECURITY_HEADERS, method_not_allowed, not_found
+from ..wsgi.responses import SECURITY_HEADERS, method_not_allowed, not_found
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..exceptions import OSSWSGIError
-from ..responses import json_response, method_not_allowed, not_found
+from ..wsgi.responses import json_response, method_not_allowed, not_found
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
 from ..grant import Grant
 from ..presigner import PostPresigner
-from ..received import header
-from ..request_facts import facts_of
-from ..responses import SECURITY_HEADERS, Headers, json_bytes, log_refusal, method_not_allowed, not_found, refuse
 from ..urlencoded import pairs
+from ..wsgi.environ import header
+from ..wsgi.request_facts import facts_of
+from ..wsgi.responses import SECURITY_HEADERS, Headers, json_bytes, log_refusal, method_not_allowed, not_found, refuse
 from .origin import foreign_origin
 
 if TYPE_CHECKING:

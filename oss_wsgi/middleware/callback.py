@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ..callback_url import problems as problems_of
 from ..callback_url import request_target as target_of
 from ..callback_url import split_urls
-from ..diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..exceptions import (
     BodyTooLargeError,
     CallbackError,
@@ -19,14 +18,15 @@ from ..exceptions import (
     MalformedCallbackError,
     UnverifiedError,
 )
-from ..received import authorization as find_authorization
-from ..received import body as read_body
-from ..received import header, request_target
-from ..request_facts import facts_of
-from ..responses import method_not_allowed, refuse
 from ..ticket import TICKET_MEMBER, TicketBook
 from ..upload import UPLOAD_KEY, Upload
 from ..verifier import CallbackVerifier
+from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
+from ..wsgi.environ import authorization as find_authorization
+from ..wsgi.environ import body as read_body
+from ..wsgi.environ import header, request_target
+from ..wsgi.request_facts import facts_of
+from ..wsgi.responses import method_not_allowed, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..confirm import Confirm, confirmed, refuse_unconfirmed
 from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..responses import refuse
 from ..upload import UPLOAD_KEY, Upload
+from ..wsgi.responses import refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

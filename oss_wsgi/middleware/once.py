@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 from ..ledger import Answer, Ledger, UploadIdentity
-from ..request_facts import facts_of
-from ..responses import SECURITY_HEADERS, Headers, refuse
 from ..upload import UPLOAD_KEY, Upload
+from ..wsgi.request_facts import facts_of
+from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..callback_url import request_target as target_of
-from ..diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
 from ..exceptions import CallbackError
 from ..probe import PROBE_MEMBER, ProbeGate, target_digest
-from ..received import authorization, body, decoded_path, header, raw_target, request_target
-from ..responses import json_response
+from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
+from ..wsgi.environ import authorization, body, decoded_path, header, raw_target, request_target
+from ..wsgi.responses import json_response
 from .callback import MAX_BODY_BYTES
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from urllib.parse import unquote_to_bytes
 
 from ..exceptions import CallbackError
 from ..middleware.callback import MAX_BODY_BYTES
-from ..received import authorization, body, request_id, request_target
 from ..upload import Upload
+from ..wsgi.environ import authorization, body, request_id, request_target
 from .clock import FrozenClock
 from .road import read
 

@@ -12,10 +12,10 @@ from urllib.parse import quote, urlencode
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX, SIGNATURE_PATH, DirectUpload
 from ..exceptions import CallbackError
 from ..public_keys import PublicKeyStore
-from ..received import request_target
 from ..settings import Settings
 from ..ticket import TICKET_MEMBER, TicketBook
 from ..upload import Upload
+from ..wsgi.environ import request_target
 from .bodies import multipart
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
-from oss_wsgi.received import body, request_id, request_target
+from oss_wsgi.wsgi.environ import body, request_id, request_target
 
 LATIN = "/a b/中+c/callback".encode().decode("latin-1")
 QUERY = "x=1&y=%2F%20z&empty="

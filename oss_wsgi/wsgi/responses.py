@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from .received import request_id
+from .environ import request_id
 from .request_facts import facts_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
-from .exceptions import BodyTooLargeError, LengthRequiredError, MalformedCallbackError
+from ..exceptions import BodyTooLargeError, LengthRequiredError, MalformedCallbackError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -8,7 +8,8 @@ import pytest
 import webtest
 
 from oss_wsgi import CallbackGuard, CallbackVerifier
-from oss_wsgi.diagnosis import (
+from oss_wsgi.testing import CallbackSigner
+from oss_wsgi.wsgi.diagnosis import (
     missed_path,
     missing_authorization,
     missing_key_url,
@@ -16,7 +17,6 @@ from oss_wsgi.diagnosis import (
     several_values,
     wrong_signature,
 )
-from oss_wsgi.testing import CallbackSigner
 
 URL = {"HTTP_X_OSS_PUB_KEY_URL": "c3dvcmRmaXNo"}
 APACHE = {"SERVER_SOFTWARE": "Apache/2.4.71 (Debian)", "GATEWAY_INTERFACE": "CGI/1.1"}

@@ -9,8 +9,8 @@ import pytest
 import webtest
 
 from oss_wsgi import DirectUpload, Grant, Settings
-from oss_wsgi.events import Events
 from oss_wsgi.testing import CallbackSigner, Road, callback_body
+from oss_wsgi.wsgi.observers import Events
 
 SIGNER = CallbackSigner()
 SECRET = "ExampleSecret0000000000000000A"

@@ -6,12 +6,12 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from .received import header, request_id
+from .environ import header, request_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    from .events import Events
+    from .observers import Events
 
 #: Where the facts of a request stand in its environ.
 FACTS_KEY = "oss_wsgi.facts"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from .received import AUTHORIZATION_KEYS, decoded_path, header, is_usable, raw_target, request_target
+from .environ import AUTHORIZATION_KEYS, decoded_path, header, is_usable, raw_target, request_target
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -1,0 +1,1 @@
+"""What every WSGI room needs: reading the environ, JSON responses, observers, diagnosis."""
