@@ -31,11 +31,11 @@ from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload
 from .middleware.probe import Probe
 from .mounting import exactly, moved_back
-from .presigner import PostPresigner
 from .probe import ProbeGate
 from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
 from .settings import Settings
+from .signing.presigner import PostPresigner
 from .ticket import TicketBook
 from .upload import Upload
 from .verifier import CallbackVerifier
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from .grant import Grant
+    from .signing.grant import Grant
     from .wsgi.observers import OnIssued, OnRefused
 
 DEFAULT_PREFIX = "/oss"

@@ -15,7 +15,6 @@ from .endpoints.readiness import ReadinessEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import OSSWSGIError
-from .grant import Grant
 from .ledger import MemoryLedger
 from .metrics import Metrics
 from .middleware.access_log import AccessLog
@@ -24,15 +23,16 @@ from .middleware.callback import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload
-from .policy import PostPolicy
-from .presigned_post import PresignedPost
-from .presigner import PostPresigner
 from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
 from .refreshing_credentials import RefreshingCredentialsProvider
 from .sdk_confirmation import SDKConfirmation
 from .sdk_credentials import SDKCredentialsProvider
 from .settings import Settings
+from .signing.grant import Grant
+from .signing.policy import PostPolicy
+from .signing.presigned_post import PresignedPost
+from .signing.presigner import PostPresigner
 from .sqlite_ledger import SQLiteLedger
 from .ticket import TicketBook
 from .upload import Upload

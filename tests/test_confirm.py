@@ -26,9 +26,9 @@ from oss_wsgi.exceptions import (
     NotConfirmedError,
     SettingsError,
 )
-from oss_wsgi.grant import Grant
 from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.sdk_confirmation import SDKConfirmation
+from oss_wsgi.signing.grant import Grant
 from oss_wsgi.testing import multipart
 
 REPORT = Upload(object="a.txt")

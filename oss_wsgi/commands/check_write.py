@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from ..credentials import StaticCredentialsProvider
 from ..exceptions import OSSWSGIError
-from ..grant import Grant
-from ..presigner import PostPresigner
 from ..settings import Settings
+from ..signing.grant import Grant
+from ..signing.presigner import PostPresigner
 from ..ticket import TicketBook
 from .check_answer import SLOW
 from .client import Answer, UnreachableError, request

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from ..credentials import Credentials, StaticCredentialsProvider
 from ..exceptions import CredentialsError, OSSWSGIError, SettingsError
-from ..grant import Grant
-from ..presigner import PostPresigner
 from ..sdk_credentials import SDKCredentialsProvider
 from ..settings import Settings
+from ..signing.grant import Grant
+from ..signing.presigner import PostPresigner
 from . import usable_settings
 from .client import Answer, UnreachableError, request
 from .form_body import FormBody

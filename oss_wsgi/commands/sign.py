@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..command_line import EPILOG, add_credentials_library, add_settings, environ_of
 from ..exceptions import UploadRequestError
-from ..grant import Grant
-from ..presigned_post import PresignedPost
-from ..presigner import PostPresigner
 from ..sdk_credentials import SDKCredentialsProvider
 from ..settings import Settings
+from ..signing.grant import Grant
+from ..signing.presigned_post import PresignedPost
+from ..signing.presigner import PostPresigner
 from ..ticket import TicketBook
 from .output import MisuseError, note
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
-from ..grant import Grant
-from ..presigner import PostPresigner
+from ..signing.grant import Grant
+from ..signing.presigner import PostPresigner
 from ..urlencoded import pairs
 from ..wsgi.environ import header
 from ..wsgi.request_facts import facts_of

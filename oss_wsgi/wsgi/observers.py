@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..grant import Grant
+    from ..signing.grant import Grant
 
     #: ``(grant, facts)``
     OnIssued = Callable[[Grant, Mapping[str, Any]], object]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.grant import Grant
+from oss_wsgi.signing.grant import Grant
 
 from ..running_server import clean_environ
 from .command import COMMAND, oss_wsgi

@@ -10,10 +10,10 @@ import pytest
 from webtest import TestApp
 
 from oss_wsgi.credentials import Credentials, StaticCredentialsProvider
-from oss_wsgi.grant import Grant
 from oss_wsgi.local import LocalOSS
-from oss_wsgi.presigner import PostPresigner
 from oss_wsgi.settings import Settings
+from oss_wsgi.signing.grant import Grant
+from oss_wsgi.signing.presigner import PostPresigner
 from oss_wsgi.ticket import TicketBook
 
 NOW = 1733227932

@@ -26,10 +26,10 @@ from oss_wsgi.exceptions import (
     SettingsError,
     UploadRequestError,
 )
-from oss_wsgi.grant import Grant
-from oss_wsgi.presigned_post import PresignedPost
-from oss_wsgi.presigner import PostPresigner
 from oss_wsgi.settings import Settings
+from oss_wsgi.signing.grant import Grant
+from oss_wsgi.signing.presigned_post import PresignedPost
+from oss_wsgi.signing.presigner import PostPresigner
 from oss_wsgi.ticket import UPLOAD_SECONDS, Ticket, TicketBook
 
 NOW = 1733227932  # 2024-12-03T12:12:12Z

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from .exceptions import PolicyError
+from ..exceptions import PolicyError
 
 #: ``{"field": "value"}`` or ``[operator, "$field", operand]`` or ``["content-length-range", min, max]``,
 #: with literal dollars in values already escaped.

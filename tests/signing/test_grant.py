@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.exceptions import GrantError
-from oss_wsgi.grant import Grant
 from oss_wsgi.names import path_problem
+from oss_wsgi.signing.grant import Grant
 
 GIGABYTES_5 = 5 * 1024**3
 WEEK = 7 * 24 * 3600

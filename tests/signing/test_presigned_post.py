@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oss_wsgi.grant import Grant
-from oss_wsgi.presigned_post import PresignedPost
-from oss_wsgi.presigner import PostPresigner
 from oss_wsgi.settings import Settings
+from oss_wsgi.signing.grant import Grant
+from oss_wsgi.signing.presigned_post import PresignedPost
+from oss_wsgi.signing.presigner import PostPresigner
 from oss_wsgi.ticket import TicketBook
 
 VALUES = {"bucket": "examplebucket", "region": "cn-hangzhou", "access_key_id": "id", "access_key_secret": "secret"}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.signer import v1
+from oss_wsgi.signing import v1
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "policy_v1.json").read_text(encoding="utf-8"))
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.signer import v4
+from oss_wsgi.signing import v4
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "policy_v4.json").read_text(encoding="utf-8"))
 CHAIN = VECTORS["key_chain"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .credentials import Credentials
+from ..credentials import Credentials
+from ..media_type import runs_in_browsers
+from . import v1, v4
 from .grant import Grant
-from .media_type import runs_in_browsers
 from .policy_text import exactly
-from .signer import v1, v4
 
 
 class Pinned(NamedTuple):

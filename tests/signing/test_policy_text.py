@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oss_wsgi import policy, policy_text
-from oss_wsgi.policy import PostPolicy
+from oss_wsgi.signing import policy, policy_text
+from oss_wsgi.signing.policy import PostPolicy
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

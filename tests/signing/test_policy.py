@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.exceptions import PolicyError
-from oss_wsgi.policy import (
+from oss_wsgi.signing.policy import (
     PostPolicy,
     content_length_range,
     eq,
@@ -26,7 +26,7 @@ from oss_wsgi.policy import (
     starts_with,
 )
 
-VECTORS = Path(__file__).parent / "vectors"
+VECTORS = Path(__file__).parent.parent / "vectors"
 V1 = {vector["name"]: vector for vector in json.loads((VECTORS / "policy_v1.json").read_text(encoding="utf-8"))}
 V4 = json.loads((VECTORS / "policy_v4.json").read_text(encoding="utf-8"))["policies"][0]
 NOON = 1733230800  # 2024-12-03T13:00:00Z

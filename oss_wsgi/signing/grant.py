@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .exceptions import GrantError
-from .media_type import essence
-from .names import dir_problem, is_hidden, path_problem
-from .settings_check import MAX_EXPIRES, MAX_FORM_BYTES
+from ..exceptions import GrantError
+from ..media_type import essence
+from ..names import dir_problem, is_hidden, path_problem
+from ..settings_check import MAX_EXPIRES, MAX_FORM_BYTES
 
 _ACLS = ("default", "private", "public-read", "public-read-write")
 _STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")

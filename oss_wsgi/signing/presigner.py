@@ -5,18 +5,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
-from .callback import CallbackParameters, TicketedCallback, body_template
-from .credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
-from .exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
+from ..callback import CallbackParameters, TicketedCallback, body_template
+from ..credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
+from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
+from ..media_type import essence
+from ..names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
+from ..settings import Settings
+from ..ticket import TicketBook
+from . import v1, v4
 from .grant import Grant
-from .media_type import essence
-from .names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
 from .pinned_fields import PinnedFields
 from .policy_text import content_length_range, encode, eq, exactly, one_of, starts_with
 from .presigned_post import PresignedPost
-from .settings import Settings
-from .signer import v1, v4
-from .ticket import TicketBook
 
 _MAX_FILENAME = 4096
 
