@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from .callback_url import split_urls
-from .confirm import Confirm
+from .callback.confirm import Confirm
+from .callback.public_keys import PublicKeyStore
+from .callback.ticket import TicketBook
+from .callback.upload import Upload
+from .callback.url import split_urls
+from .callback.verifier import CallbackVerifier
 from .credentials import CredentialsProvider
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
@@ -32,13 +36,9 @@ from .middleware.once import OncePerUpload
 from .middleware.probe import Probe
 from .mounting import exactly, moved_back
 from .probe import ProbeGate
-from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
 from .settings import Settings
 from .signing.presigner import PostPresigner
-from .ticket import TicketBook
-from .upload import Upload
-from .verifier import CallbackVerifier
 from .wsgi.diagnosis import wrong_path
 from .wsgi.environ import header, request_target
 from .wsgi.observers import Events
@@ -222,7 +222,7 @@ def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = Non
 
 
 def _fetch(url: str) -> bytes:
-    from .fetcher import HTTPSFetcher  # TLS takes 6 MiB, and OSS's key has been the same since 2015
+    from .callback.key_fetcher import HTTPSFetcher  # TLS takes 6 MiB, and OSS's key has been the same since 2015
 
     return HTTPSFetcher()(url)
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
+from .callback.public_keys import PublicKeyStore
 from .exceptions import SettingsError
 from .ledger import Ledger
-from .public_keys import PublicKeyStore
 
 if TYPE_CHECKING:
     from .signing.grant import Grant

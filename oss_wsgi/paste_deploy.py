@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .application import DEFAULT_PREFIX, DirectUpload, public_key_store, upload_page
-from .callback_url import split_urls
+from .callback.url import split_urls
+from .callback.verifier import CallbackVerifier
 from .casts import items, switch, text
 from .exceptions import SettingsError
 from .middleware.authorization import AuthorizationPassthrough
@@ -19,7 +20,6 @@ from .middleware.callback import CallbackGuard
 from .middleware.dispatcher import Dispatcher, check_prefix
 from .settings import TABLE, Settings
 from .settings_check import unknown_name
-from .verifier import CallbackVerifier
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -1,7 +1,11 @@
 """The public names and their rooms; read when the first of them is asked for."""
 
 from .application import DirectUpload
-from .callback import CallbackParameters
+from .callback.parameters import CallbackParameters
+from .callback.public_keys import PublicKeyStore
+from .callback.ticket import TicketBook
+from .callback.upload import Upload
+from .callback.verifier import CallbackVerifier
 from .credentials import (
     Credentials,
     CredentialsProvider,
@@ -23,7 +27,6 @@ from .middleware.callback import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload
-from .public_keys import PublicKeyStore
 from .rate_limit import RateLimit
 from .refreshing_credentials import RefreshingCredentialsProvider
 from .sdk_confirmation import SDKConfirmation
@@ -34,9 +37,6 @@ from .signing.policy import PostPolicy
 from .signing.presigned_post import PresignedPost
 from .signing.presigner import PostPresigner
 from .sqlite_ledger import SQLiteLedger
-from .ticket import TicketBook
-from .upload import Upload
-from .verifier import CallbackVerifier
 
 __all__ = [
     "AccessLog",

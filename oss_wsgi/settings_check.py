@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from .callback import CallbackParameters
-from .callback_url import without_password
+from .callback.parameters import CallbackParameters
+from .callback.url import without_password
 from .exceptions import PolicyError
 from .media_type import essence
 from .names import dir_problem

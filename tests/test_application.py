@@ -15,9 +15,9 @@ import webtest
 
 from oss_wsgi import DirectUpload, Grant, RateLimit, Settings, StaticCredentialsProvider, Upload
 from oss_wsgi.application import public_key_store, upload_page
+from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.testing import CallbackSigner, callback_body
-from oss_wsgi.ticket import TicketBook
 
 SIGNER = CallbackSigner()
 VALUES: dict[str, Any] = {

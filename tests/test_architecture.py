@@ -107,7 +107,7 @@ def test_nothing_needs_paste_deploy_to_be_read_by_it(name: str) -> None:
     assert not imports_any(name, "paste")
 
 
-@pytest.mark.parametrize("name", sorted(CORE - {"oss_wsgi.fetcher"}))
+@pytest.mark.parametrize("name", sorted(CORE - {"oss_wsgi.callback.key_fetcher"}))
 def test_only_the_fetcher_opens_a_socket(name: str) -> None:
     assert not imports_any(name, "socket", "http.client", "ssl", "urllib.request", "requests", "httpx")
 

@@ -20,10 +20,10 @@ import webtest
 from paste.deploy import loadapp, loadfilter
 
 from oss_wsgi import paste_deploy
+from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.settings import TABLE
 from oss_wsgi.testing import CallbackSigner
-from oss_wsgi.ticket import TicketBook
 
 from .running_server import clean_environ
 

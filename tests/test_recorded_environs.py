@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from oss_wsgi import AuthorizationPassthrough, CallbackGuard, CallbackVerifier
+from oss_wsgi.callback.verifier import string_to_sign
 from oss_wsgi.testing import CallbackSigner
-from oss_wsgi.verifier import string_to_sign
 from oss_wsgi.wsgi.diagnosis import missing_authorization, server_name, wrong_signature
 from oss_wsgi.wsgi.environ import AUTHORIZATION_KEYS, authorization, raw_target, request_target
 

@@ -7,8 +7,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
-from oss_wsgi import rsa_md5
-from oss_wsgi.public_keys import OSS_PUBLIC_KEY, load_public_key
+from oss_wsgi.callback import rsa
+from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, load_public_key
 
 
 class NoMD5(HashAlgorithm):
@@ -20,6 +20,6 @@ class NoMD5(HashAlgorithm):
 
 
 def take_md5_away(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rsa_md5, "_DIGEST", NoMD5())
+    patch.setattr(rsa, "_DIGEST", NoMD5())
     with pytest.raises(UnsupportedAlgorithm):
-        load_public_key(OSS_PUBLIC_KEY).verify(b"s" * 64, b"", PKCS1v15(), rsa_md5._DIGEST)
+        load_public_key(OSS_PUBLIC_KEY).verify(b"s" * 64, b"", PKCS1v15(), rsa._DIGEST)

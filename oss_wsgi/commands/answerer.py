@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..callback_url import without_password
+from ..callback.url import without_password
 from ..probe import PROBE_HEADER, PROBE_MEMBER, WINDOW
 from .called import Call
 from .client import Answer, TooSlowError, UnreachableError

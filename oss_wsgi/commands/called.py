@@ -8,10 +8,10 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from ..callback import FORM
-from ..callback_url import split_urls
+from ..callback.parameters import FORM
+from ..callback.public_keys import OSS_PUBLIC_KEY_URLS
+from ..callback.url import split_urls
 from ..probe import PROBE_HEADER, prove
-from ..public_keys import OSS_PUBLIC_KEY_URLS
 from .client import Answer, UnreachableError, request
 from .examination import TIMEOUT, Examination, NotCheckedError, yellow
 

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from ..callback import FORM
-from ..callback_url import request_target
+from ..callback.parameters import FORM
+from ..callback.url import request_target
 from ..media_type import essence
 from ..probe import target_digest
 from .answerer import arrived, as_a_stranger, no_probe, unreachable

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from ..callback_url import problems, split_urls
+from ..callback.url import problems, split_urls
 from .examination import Examination, Finding, green, is_private, red, yellow
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from ..callback_url import split_urls
+from ..callback.url import split_urls
 from .client import UnreachableError, request
 from .cors_rule import EXPOSED
 from .examination import TIMEOUT, Examination, Finding, NotCheckedError, green, red, yellow

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 
 from ..application import public_key_store
+from ..callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ..exceptions import LedgerUnavailableError, SettingsError
-from ..public_keys import OSS_PUBLIC_KEY_URLS
 from ..sqlite_ledger import SQLiteLedger
 from .examination import Examination, Finding, green, red, yellow
 from .oss_answer import read_refusal

@@ -7,12 +7,12 @@ import re
 import time
 from collections.abc import Iterator
 
+from ..callback.ticket import TicketBook
 from ..credentials import StaticCredentialsProvider
 from ..exceptions import OSSWSGIError
 from ..settings import Settings
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
-from ..ticket import TicketBook
 from .check_answer import SLOW
 from .client import Answer, UnreachableError, request
 from .examination import Examination, Finding, green, red, yellow

@@ -10,6 +10,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..callback.ticket import TicketBook
 from ..command_line import EPILOG, add_credentials_library, add_settings, environ_of
 from ..exceptions import UploadRequestError
 from ..sdk_credentials import SDKCredentialsProvider
@@ -17,7 +18,6 @@ from ..settings import Settings
 from ..signing.grant import Grant
 from ..signing.presigned_post import PresignedPost
 from ..signing.presigner import PostPresigner
-from ..ticket import TicketBook
 from .output import MisuseError, note
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..verifier import string_to_sign
+from ..callback.verifier import string_to_sign
 
 _END = bytes.fromhex("003020300c06082a864886f70d020505000410")
 

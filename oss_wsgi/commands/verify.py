@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..application import public_key_store
-from ..callback_url import request_target as target_of
-from ..callback_url import split_urls
+from ..callback.public_keys import PublicKeyStore
+from ..callback.ticket import TicketBook
+from ..callback.upload import Upload
+from ..callback.url import request_target as target_of
+from ..callback.url import split_urls
+from ..callback.verifier import CallbackVerifier, string_to_sign
 from ..command_line import EPILOG, add_settings, environ_of
 from ..exceptions import CallbackError, MalformedCallbackError, VerificationError
 from ..middleware.callback import CallbackGuard
-from ..public_keys import PublicKeyStore
 from ..settings import Settings
-from ..ticket import TicketBook
-from ..upload import Upload
-from ..verifier import CallbackVerifier, string_to_sign
 from .captured import CapturedCallback
 from .output import MisuseError, coloured, plain, waiting
 from .signed_text import fingerprint, md5, signed_digest, what_fits

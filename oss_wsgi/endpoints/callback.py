@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..confirm import Confirm, confirmed, refuse_unconfirmed
+from ..callback.confirm import Confirm, confirmed, refuse_unconfirmed
+from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..upload import UPLOAD_KEY, Upload
 from ..wsgi.responses import json_bytes, method_not_allowed, not_found, refuse
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class CallbackEndpoint:
     OSS that the file is stored but the application was not told (203).
 
     :param confirm: ``(Upload) -> bool``: asks OSS itself before ``on_upload`` hears of the object, and sets
-        ``Upload.confirmed``; ``oss_wsgi.confirm`` says what it must do, ``SDKConfirmation`` is a ready one. Refusals:
+        ``Upload.confirmed``; ``oss_wsgi.callback.confirm`` says what it must do,
+        ``SDKConfirmation`` is a ready one. Refusals:
         403 when OSS holds something else or nothing, 503 when nothing can be said now.
     """
 

@@ -7,9 +7,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..callback_url import problems as problems_of
-from ..callback_url import request_target as target_of
-from ..callback_url import split_urls
+from ..callback.ticket import TICKET_MEMBER, TicketBook
+from ..callback.upload import UPLOAD_KEY, Upload
+from ..callback.url import problems as problems_of
+from ..callback.url import request_target as target_of
+from ..callback.url import split_urls
+from ..callback.verifier import CallbackVerifier
 from ..exceptions import (
     BodyTooLargeError,
     CallbackError,
@@ -18,9 +21,6 @@ from ..exceptions import (
     MalformedCallbackError,
     UnverifiedError,
 )
-from ..ticket import TICKET_MEMBER, TicketBook
-from ..upload import UPLOAD_KEY, Upload
-from ..verifier import CallbackVerifier
 from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..wsgi.environ import authorization as find_authorization
 from ..wsgi.environ import body as read_body

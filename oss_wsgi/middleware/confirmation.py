@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..confirm import Confirm, confirmed, refuse_unconfirmed
+from ..callback.confirm import Confirm, confirmed, refuse_unconfirmed
+from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..upload import UPLOAD_KEY, Upload
 from ..wsgi.responses import refuse
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class Confirmation:
 
         application = CallbackGuard(Confirmation(legacy_app, SDKConfirmation(settings)), verifier)
 
-    Refusals: 403 when OSS holds something else or nothing, 503 when nothing can be said now. ``oss_wsgi.confirm`` says
+    Refusals: 403 when OSS holds something else or nothing, 503 when nothing can be said now.
+    ``oss_wsgi.callback.confirm`` says
     what a ``confirm`` must do.
     """
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 from ..ledger import Answer, Ledger, UploadIdentity
-from ..upload import UPLOAD_KEY, Upload
 from ..wsgi.request_facts import facts_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse
 

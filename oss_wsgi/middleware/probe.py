@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..callback_url import request_target as target_of
+from ..callback.url import request_target as target_of
 from ..exceptions import CallbackError
 from ..probe import PROBE_MEMBER, ProbeGate, target_digest
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature

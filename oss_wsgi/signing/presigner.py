@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
-from ..callback import CallbackParameters, TicketedCallback, body_template
+from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
+from ..callback.ticket import TicketBook
 from ..credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
 from ..media_type import essence
 from ..names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
 from ..settings import Settings
-from ..ticket import TicketBook
 from . import v1, v4
 from .grant import Grant
 from .pinned_fields import PinnedFields

@@ -1,1 +1,1 @@
-"""The place of the page's files in the package: setuptools finds it here and fills it from the top level's `static/`."""
+"""The place of the page's files in the package: setuptools finds it here and fills it from `static/` at the top."""

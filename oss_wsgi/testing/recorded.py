@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from ..callback.upload import Upload
 from ..exceptions import CallbackError
 from ..middleware.callback import MAX_BODY_BYTES
-from ..upload import Upload
 from ..wsgi.environ import authorization, body, request_id, request_target
 from .clock import FrozenClock
 from .road import read

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX, SIGNATURE_PATH, DirectUpload
+from ..callback.public_keys import PublicKeyStore
+from ..callback.ticket import TICKET_MEMBER, TicketBook
+from ..callback.upload import Upload
 from ..exceptions import CallbackError
-from ..public_keys import PublicKeyStore
 from ..settings import Settings
-from ..ticket import TICKET_MEMBER, TicketBook
-from ..upload import Upload
 from ..wsgi.environ import request_target
 from .bodies import multipart
 

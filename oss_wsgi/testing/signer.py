@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import MD5
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..public_keys import PublicKeyStore
-from ..verifier import string_to_sign
+from ..callback.public_keys import PublicKeyStore
+from ..callback.verifier import string_to_sign
 
 KEY_URL = "http://127.0.0.1/callback_pub_key_test.pem"
 

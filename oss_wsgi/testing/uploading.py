@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from ..application import DEFAULT_PREFIX, HEALTH_PATH
+from ..callback.upload import Upload
 from ..signing.grant import Grant
-from ..upload import Upload
 from .road import APPLICATION_URL, FinishedRoad, Road, read
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.testing import CallbackSigner
-from oss_wsgi.ticket import TicketBook
 
 from .command import oss_wsgi
 

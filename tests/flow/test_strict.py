@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from webtest import TestApp
 
+from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.credentials import Credentials, StaticCredentialsProvider
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.signing.presigner import PostPresigner
-from oss_wsgi.ticket import TicketBook
 
 NOW = 1733227932
 ID, SECRET = "LTAI5tExampleKeyId000001", "ExampleSecret0000000000000000A"

@@ -15,8 +15,8 @@ import pytest
 import webtest
 
 from oss_wsgi import CallbackGuard, CallbackVerifier, PublicKeyStore, Upload
+from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.testing import CallbackSigner, FrozenClock
-from oss_wsgi.ticket import TicketBook
 
 SIGNER = CallbackSigner()
 BODY = b"filename=user%2Feric%2Fa.txt&size=6&bucket=examplebucket"

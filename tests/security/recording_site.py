@@ -23,7 +23,7 @@ from typing import Any
 import waitress
 
 from oss_wsgi import DirectUpload, Settings, Upload
-from oss_wsgi.public_keys import PublicKeyStore
+from oss_wsgi.callback.public_keys import PublicKeyStore
 from oss_wsgi.testing import KEY_URL
 
 from .attacks import VALUES

@@ -14,8 +14,8 @@ import pytest
 import webob
 
 from oss_wsgi import Grant
+from oss_wsgi.callback.ticket import UPLOAD_SECONDS
 from oss_wsgi.testing import callback_body
-from oss_wsgi.ticket import UPLOAD_SECONDS
 
 from .attacks import Site, as_json, changed, refused, ticket_of
 

@@ -13,8 +13,8 @@ import pytest
 import webtest
 
 from oss_wsgi import CallbackGuard, CallbackVerifier, Grant, Upload
+from oss_wsgi.callback.ticket import UPLOAD_SECONDS
 from oss_wsgi.testing import callback_body
-from oss_wsgi.ticket import UPLOAD_SECONDS
 
 from .attacks import OSS, Site, changed, refused, ticket_of
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from oss_wsgi import Grant, RateLimit
+from oss_wsgi.callback.public_keys import PublicKeyStore
+from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import FetchError
 from oss_wsgi.ledger import MemoryLedger
-from oss_wsgi.public_keys import PublicKeyStore
 from oss_wsgi.testing import FrozenClock, callback_body
-from oss_wsgi.ticket import TicketBook
 
 from .attacks import CALLBACK, OSS, VALUES, Site, changed, refused, ticket_of
 from .processes import RecordingSite, new_report, report, sign

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from webtest.lint import middleware as lint
 
 from oss_wsgi import Grant
+from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import UnverifiedError
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.policy_document import parse_policy
 from oss_wsgi.names import MAX_KEY_BYTES
 from oss_wsgi.signing.v1 import signature
 from oss_wsgi.testing import callback_body, multipart
-from oss_wsgi.ticket import TicketBook
 
 from ..flow.linted_road import LintedRoad
 from .attacks import CALLBACK, OSS, VALUES, Site, legacy, ticket_of

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from oss_wsgi.callback.ticket import UPLOAD_SECONDS, Ticket, TicketBook
 from oss_wsgi.credentials import Credentials
 from oss_wsgi.exceptions import (
     CredentialsError,
@@ -30,7 +31,6 @@ from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.signing.presigned_post import PresignedPost
 from oss_wsgi.signing.presigner import PostPresigner
-from oss_wsgi.ticket import UPLOAD_SECONDS, Ticket, TicketBook
 
 NOW = 1733227932  # 2024-12-03T12:12:12Z
 ID = "LTAI5tExampleKeyId000001"

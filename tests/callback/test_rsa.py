@@ -13,25 +13,24 @@ from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers, generate_private_key
 from cryptography.hazmat.primitives.hashes import MD5
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi import rsa_md5
-from oss_wsgi.public_keys import OSS_PUBLIC_KEY, load_public_key
-from oss_wsgi.verifier import string_to_sign
+from oss_wsgi.callback import rsa
+from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, load_public_key
+from oss_wsgi.callback.verifier import string_to_sign
 
-from .without_md5 import take_md5_away
+from ..without_md5 import take_md5_away
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
 N, E, D = (int(VECTORS["throwaway_key"][name], 16) for name in "ned")
 OURS = load_public_key(VECTORS["throwaway_key"]["pem"])
 GOOD = [(load_public_key(OSS_PUBLIC_KEY), vector) for vector in VECTORS["captures"]]
 GOOD += [(OURS, vector) for vector in VECTORS["made_here"]]
-LONG = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+LONG = generate_private_key(public_exponent=65537, key_size=2048)
 
 MESSAGE = b"/cb\nbody"
 MD5_INFO = bytes.fromhex("3020300c06082a864886f70d020505000410")
@@ -71,7 +70,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
         if request.param == "by-hand":
             take_md5_away(patch)
         else:
-            patch.setattr(rsa_md5, "pow", None, raising=False)  # so that arithmetic by hand would fail
+            patch.setattr(rsa, "pow", None, raising=False)  # so that arithmetic by hand would fail
         yield request.param
 
 
@@ -79,28 +78,28 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_vector_verifies_and_no_changed_bit_of_its_signature_does(key: RSAPublicKey, vector: dict[str, str]) -> None:
     text = string_to_sign(vector["target"].encode(), vector["body"].encode())
     signature = base64.b64decode(vector["authorization"])
-    assert rsa_md5.verify(key, signature, text) is True
-    assert rsa_md5.verify(key, signature, text + b"\n") is False
+    assert rsa.verify(key, signature, text) is True
+    assert rsa.verify(key, signature, text + b"\n") is False
     for bit in range(512):
         changed = (int.from_bytes(signature, "big") ^ 1 << bit).to_bytes(64, "big")
-        assert rsa_md5.verify(key, changed, text) is False, bit
+        assert rsa.verify(key, changed, text) is False, bit
 
 
 @given(message=st.binary(max_size=100))
 @settings(max_examples=20, deadline=None)
 def test_a_key_of_another_size_verifies_what_the_library_signed(message: bytes) -> None:
     signature = LONG.sign(message, PKCS1v15(), MD5())
-    assert rsa_md5.verify(LONG.public_key(), signature, message) is True
-    assert rsa_md5.verify(LONG.public_key(), signature, message + b"x") is False
-    assert rsa_md5.verify(OURS, signature, message) is False
+    assert rsa.verify(LONG.public_key(), signature, message) is True
+    assert rsa.verify(LONG.public_key(), signature, message + b"x") is False
+    assert rsa.verify(OURS, signature, message) is False
 
 
 @pytest.mark.parametrize("bits", [1024, 1025, 1031])
 def test_a_size_that_is_no_whole_number_of_bytes_verifies(bits: int) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    key = generate_private_key(public_exponent=65537, key_size=bits)
     signature = key.sign(MESSAGE, PKCS1v15(), MD5())
     assert len(signature) == -(-bits // 8)
-    assert rsa_md5.verify(key.public_key(), signature, MESSAGE) is True
+    assert rsa.verify(key.public_key(), signature, MESSAGE) is True
 
 
 @pytest.mark.parametrize(
@@ -150,9 +149,9 @@ def test_a_size_that_is_no_whole_number_of_bytes_verifies(bits: int) -> None:
 )
 def test_a_block_that_is_not_the_one_block_is_refused(forged: bytes) -> None:
     """Who has the private key signs it: only the comparison of the block can refuse it."""
-    assert rsa_md5.verify(OURS, signed(block(RIGHT)), MESSAGE) is True, "the right one is taken"
+    assert rsa.verify(OURS, signed(block(RIGHT)), MESSAGE) is True, "the right one is taken"
     assert int.from_bytes(forged, "big") < N
-    assert rsa_md5.verify(OURS, signed(forged), MESSAGE) is False
+    assert rsa.verify(OURS, signed(forged), MESSAGE) is False
 
 
 def test_garbage_after_the_digest_that_is_a_cube_is_refused() -> None:
@@ -164,7 +163,7 @@ def test_garbage_after_the_digest_that_is_a_cube_is_refused() -> None:
     assert (root**3).to_bytes(size, "big").startswith(start), "who only parses the beginning would take it"
     key = RSAPublicNumbers(3, LONG.public_key().public_numbers().n).public_key()
     assert root**3 < key.public_numbers().n
-    assert rsa_md5.verify(key, root.to_bytes(size, "big"), MESSAGE) is False
+    assert rsa.verify(key, root.to_bytes(size, "big"), MESSAGE) is False
 
 
 def _cube_root(number: int) -> int:
@@ -179,7 +178,7 @@ def test_a_signature_has_exactly_the_length_of_the_modulus_and_is_below_it() -> 
     message = next(text for text in (b"%d" % i for i in range(9999)) if _signature(text) + N < 1 << 512)
     number = _signature(message)
     signature = number.to_bytes(64, "big")
-    assert rsa_md5.verify(OURS, signature, message) is True
+    assert rsa.verify(OURS, signature, message) is True
     for other in (
         (number + N).to_bytes(64, "big"),
         b"\x00" + signature,
@@ -191,10 +190,10 @@ def test_a_signature_has_exactly_the_length_of_the_modulus_and_is_below_it() -> 
         signature[::-1],
         b"",
     ):
-        assert rsa_md5.verify(OURS, other, message) is False
+        assert rsa.verify(OURS, other, message) is False
     short = next(text for text in (b"%d" % i for i in range(99999)) if _signature(text) < 1 << 504)
-    assert rsa_md5.verify(OURS, _signature(short).to_bytes(64, "big"), short) is True
-    assert rsa_md5.verify(OURS, _signature(short).to_bytes(63, "big"), short) is False
+    assert rsa.verify(OURS, _signature(short).to_bytes(64, "big"), short) is True
+    assert rsa.verify(OURS, _signature(short).to_bytes(63, "big"), short) is False
 
 
 def _signature(message: bytes) -> int:
@@ -203,23 +202,23 @@ def _signature(message: bytes) -> int:
 
 @pytest.mark.parametrize("number", [0, 1, 2, N - 1, N, N + 1, 2**512 - 1])
 def test_a_number_that_anybody_knows_is_no_signature(number: int) -> None:
-    assert rsa_md5.verify(OURS, number.to_bytes(64, "big"), MESSAGE) is False
+    assert rsa.verify(OURS, number.to_bytes(64, "big"), MESSAGE) is False
 
 
 @pytest.mark.parametrize("error", [UnsupportedAlgorithm("MD5"), InternalError("", []), ValueError("size")], ids=repr)
 def test_each_way_in_which_the_library_refuses_leads_to_the_arithmetic(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rsa_md5, "pow", pow, raising=False)
+    monkeypatch.setattr(rsa, "pow", pow, raising=False)
     key: RSAPublicKey = Refusing(OURS, error)  # type: ignore[assignment]
-    assert rsa_md5.verify(key, signed(block(RIGHT)), MESSAGE) is True
-    assert rsa_md5.verify(key, signed(block(RIGHT)), MESSAGE + b"x") is False
+    assert rsa.verify(key, signed(block(RIGHT)), MESSAGE) is True
+    assert rsa.verify(key, signed(block(RIGHT)), MESSAGE + b"x") is False
 
 
 def test_any_other_error_of_the_library_is_not_hidden() -> None:
     key: RSAPublicKey = Refusing(OURS, MemoryError())  # type: ignore[assignment]
     with pytest.raises(MemoryError):
-        rsa_md5.verify(key, signed(block(RIGHT)), MESSAGE)
+        rsa.verify(key, signed(block(RIGHT)), MESSAGE)
 
 
 def test_by_hand_only_where_the_library_refuses(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +233,7 @@ def test_by_hand_only_where_the_library_refuses(way: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(hashlib, "md5", md5)
     signature = bytes(63) + b"\x02"
     for text in (MESSAGE, b"other"):
-        rsa_md5.verify(OURS, signature, text)
+        rsa.verify(OURS, signature, text)
     assert counted == ([MESSAGE, b"other"] if way == "by-hand" else [])
 
 
@@ -255,8 +254,8 @@ import base64, json, sys
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import MD5
 from oss_wsgi import CallbackVerifier
-from oss_wsgi.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS, load_public_key
-from oss_wsgi.verifier import string_to_sign
+from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS, load_public_key
+from oss_wsgi.callback.verifier import string_to_sign
 url = base64.b64encode(OSS_PUBLIC_KEY_URLS[0].encode()).decode()
 answers = []
 for vector in json.load(sys.stdin):
@@ -284,7 +283,7 @@ def test_the_captures_verify_where_openssl_itself_refuses_md5(way: str, tmp_path
         [sys.executable, "-c", PROGRAM],
         input=json.dumps(VECTORS["captures"]),
         env={**os.environ, "OPENSSL_CONF": str(configuration)},
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=60,

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.callback import VARIABLES, body_template
+from oss_wsgi.callback.parameters import VARIABLES, body_template
+from oss_wsgi.callback.upload import Upload
 from oss_wsgi.exceptions import MalformedCallbackError
-from oss_wsgi.upload import Upload
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
 CAPTURES = {vector["name"]: vector["body"].encode() for vector in VECTORS["captures"] + VECTORS["made_here"]}
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

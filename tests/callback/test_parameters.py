@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.callback import FORM, JSON, CallbackParameters, TicketedCallback, body_template
+from oss_wsgi.callback.parameters import FORM, JSON, CallbackParameters, TicketedCallback, body_template
 from oss_wsgi.exceptions import PolicyError
 
 URL = "https://app.example.com/oss/callback"

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .exceptions import ConfirmationUnavailableError, NotConfirmedError
+from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
+from ..wsgi.responses import refuse
 from .upload import Upload
-from .wsgi.responses import refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

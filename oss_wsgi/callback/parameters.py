@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from .callback_url import problems as callback_url_problems
-from .callback_url import split_urls
-from .exceptions import PolicyError
+from ..exceptions import PolicyError
 from .ticket import TICKET_MEMBER
+from .url import problems as callback_url_problems
+from .url import split_urls
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"

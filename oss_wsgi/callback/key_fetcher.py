@@ -10,7 +10,7 @@ import ssl
 import threading
 from urllib.parse import urlsplit
 
-from .exceptions import FetchError
+from ..exceptions import FetchError
 
 
 class HTTPSFetcher:

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
+from oss_wsgi.callback.verifier import CallbackVerifier, string_to_sign
 from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError, VerificationError
-from oss_wsgi.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
-from oss_wsgi.verifier import CallbackVerifier, string_to_sign
 
-from .without_md5 import take_md5_away
+from ..without_md5 import take_md5_away
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
 CAPTURES = VECTORS["captures"]
 MADE_HERE = VECTORS["made_here"]
 N, E, D = (int(VECTORS["throwaway_key"][name], 16) for name in "ned")

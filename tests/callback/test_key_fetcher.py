@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from oss_wsgi.callback.key_fetcher import HTTPSFetcher
 from oss_wsgi.exceptions import FetchError
-from oss_wsgi.fetcher import HTTPSFetcher
 
 PATIENT = 30.0  # never reached
 SHORT = 0.3

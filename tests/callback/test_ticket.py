@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from oss_wsgi.callback.ticket import UPLOAD_SECONDS, Ticket, TicketBook
+from oss_wsgi.callback.upload import Upload
 from oss_wsgi.exceptions import UnverifiedError
 from oss_wsgi.testing import FrozenClock
-from oss_wsgi.ticket import UPLOAD_SECONDS, Ticket, TicketBook
-from oss_wsgi.upload import Upload
 
 NOW = 1733227932
 OLD, NEW = "an old secret of 32 characters ..", "a new secret of 32 characters ..."

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS, PublicKeyStore, load_public_key
+from oss_wsgi.callback.verifier import CallbackVerifier
 from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError, VerificationError
-from oss_wsgi.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS, PublicKeyStore, load_public_key
-from oss_wsgi.verifier import CallbackVerifier
 
-KEY = json.loads((Path(__file__).parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))["throwaway_key"]
+KEY = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text("utf-8"))["throwaway_key"]
 PEM: str = KEY["pem"]
 GOOD = PEM.encode()
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -502,7 +502,7 @@ def test_a_thousand_urls_at_once_cause_one_fetch_for_which_nobody_else_waits(fai
 
 
 def test_who_waits_for_a_fetch_that_never_ends_is_let_go(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oss_wsgi.public_keys._PATIENCE", 0.01)
+    monkeypatch.setattr("oss_wsgi.callback.public_keys._PATIENCE", 0.01)
     inside = threading.Event()
     release = threading.Event()
 
@@ -629,7 +629,7 @@ def test_a_trusted_key_with_a_small_exponent_is_refused_in_a_sentence(exponent: 
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "oss_wsgi.public_keys"]
+    return [record.getMessage() for record in caplog.records if record.name == "oss_wsgi.callback.public_keys"]
 
 
 def test_each_key_is_logged_once_with_its_size_and_fingerprint(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

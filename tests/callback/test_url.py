@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.callback_url import problems, request_target, split_urls
+from oss_wsgi.callback.url import problems, request_target, split_urls
 
 
 @pytest.mark.parametrize(

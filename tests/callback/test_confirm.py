@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi import CallbackEndpoint, CallbackGuard, CallbackVerifier, PostPresigner, PublicKeyStore, Settings, Upload
-from oss_wsgi.confirm import confirmed
+from oss_wsgi.callback.confirm import confirmed
 from oss_wsgi.credentials import Credentials
 from oss_wsgi.exceptions import (
     ConfirmationUnavailableError,

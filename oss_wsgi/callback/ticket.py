@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .exceptions import UnverifiedError
-from .media_type import essence
-from .names import MAX_KEY_BYTES
+from ..exceptions import UnverifiedError
+from ..media_type import essence
+from ..names import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
     from .upload import Upload

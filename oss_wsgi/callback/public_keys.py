@@ -12,7 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from .exceptions import FetchError, KeyUnavailableError, UnverifiedError
+from ..exceptions import FetchError, KeyUnavailableError, UnverifiedError
 from .plain_key import PlainKey
 from .plain_key import load as load_plain_key
 

@@ -6,9 +6,9 @@ import binascii
 import functools
 from urllib.parse import unquote_to_bytes
 
-from .exceptions import UnverifiedError, VerificationError
+from ..exceptions import UnverifiedError, VerificationError
 from .public_keys import PublicKeyStore
-from .rsa_md5 import verify as verify_rsa_md5
+from .rsa import verify as verify_rsa_md5
 
 _MAX_TEXT = 4096
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .callback import FORM, VARIABLES
-from .exceptions import MalformedCallbackError
+from ..exceptions import MalformedCallbackError
+from ..urlencoded import decoded as urldecoded
+from ..urlencoded import pairs as urlencoded_pairs
+from .parameters import FORM, VARIABLES
 from .ticket import TICKET_MEMBER
-from .urlencoded import decoded as urldecoded
-from .urlencoded import pairs as urlencoded_pairs
 
 if TYPE_CHECKING:
     from .ticket import Ticket
