@@ -26,7 +26,7 @@ from .endpoints.readiness import ReadinessEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import SettingsError
-from .ledger import Ledger, MemoryLedger
+from .ledger.base import Ledger, MemoryLedger
 from .metrics import Metrics
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback import CallbackGuard
@@ -240,7 +240,7 @@ def ticket_book(settings: Settings, clock: Callable[[], float] = time.time) -> T
 def ledger_of(settings: Settings, clock: Callable[[], float] = time.time) -> Ledger:
     """Open the ledger of the settings, or one in memory."""
     if settings.ledger is not None:
-        from .sqlite_ledger import SQLiteLedger  # SQLite takes a megabyte
+        from .ledger.sqlite import SQLiteLedger  # SQLite takes a megabyte
 
         return SQLiteLedger(settings.ledger, clock=clock)
     log.warning(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .callback.public_keys import PublicKeyStore
 from .exceptions import SettingsError
-from .ledger import Ledger
+from .ledger.base import Ledger
 
 if TYPE_CHECKING:
     from .signing.grant import Grant

@@ -19,7 +19,8 @@ from .endpoints.readiness import ReadinessEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import OSSWSGIError
-from .ledger import MemoryLedger
+from .ledger.base import MemoryLedger
+from .ledger.sqlite import SQLiteLedger
 from .metrics import Metrics
 from .middleware.access_log import AccessLog
 from .middleware.authorization import AuthorizationPassthrough
@@ -36,7 +37,6 @@ from .signing.grant import Grant
 from .signing.policy import PostPolicy
 from .signing.presigned_post import PresignedPost
 from .signing.presigner import PostPresigner
-from .sqlite_ledger import SQLiteLedger
 
 __all__ = [
     "AccessLog",

@@ -18,8 +18,8 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-from oss_wsgi.ledger import Answer, UploadIdentity
-from oss_wsgi.sqlite_ledger import SQLiteLedger
+from oss_wsgi.ledger.base import Answer, UploadIdentity
+from oss_wsgi.ledger.sqlite import SQLiteLedger
 
 UPLOAD = UploadIdentity("t1", "user/eric/a.txt", "5B3C", 1733228232)
 OTHER = UploadIdentity("t2", "user/eric/b.txt", "5B3C", 1733228232)

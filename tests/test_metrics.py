@@ -13,7 +13,7 @@ import webtest
 
 from oss_wsgi import DirectUpload, Grant, MemoryLedger, Metrics, PublicKeyStore, Settings, SQLiteLedger
 from oss_wsgi.exceptions import FetchError, SettingsError
-from oss_wsgi.ledger import Answer, UploadIdentity
+from oss_wsgi.ledger.base import Answer, UploadIdentity
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 
 SIGNER = CallbackSigner()

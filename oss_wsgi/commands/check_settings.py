@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ..application import public_key_store
 from ..callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ..exceptions import LedgerUnavailableError, SettingsError
-from ..sqlite_ledger import SQLiteLedger
+from ..ledger.sqlite import SQLiteLedger
 from .examination import Examination, Finding, green, red, yellow
 from .oss_answer import read_refusal
 from .signed_text import fingerprint

@@ -15,7 +15,7 @@ from ..application import CALLBACK_PATH, ledger_of, public_key_store
 from ..command_line import DESCRIPTION, EPILOG, add_serving, environ_of
 from ..credentials import CredentialsProvider
 from ..exceptions import CredentialsError
-from ..ledger import Ledger, MemoryLedger
+from ..ledger.base import Ledger, MemoryLedger
 from ..log_format import configure
 from ..middleware.access_log import AccessLog
 from ..middleware.callback import MAX_BODY_BYTES

@@ -23,7 +23,7 @@ import webtest
 from oss_wsgi import DirectUpload, Grant, Settings, StaticCredentialsProvider
 from oss_wsgi import exceptions as errors
 from oss_wsgi.endpoints.callback import CallbackEndpoint
-from oss_wsgi.ledger import busy
+from oss_wsgi.ledger.base import busy
 from oss_wsgi.log_format import JSONFormatter, TextFormatter
 from oss_wsgi.masking import Masker
 from oss_wsgi.middleware.access_log import AccessLog

@@ -10,7 +10,7 @@ import webtest
 
 from oss_wsgi import OncePerUpload, Upload
 from oss_wsgi.exceptions import LedgerUnavailableError
-from oss_wsgi.ledger import Answer, MemoryLedger, UploadIdentity
+from oss_wsgi.ledger.base import Answer, MemoryLedger, UploadIdentity
 from oss_wsgi.testing import FrozenClock
 
 NOW = 1733227932

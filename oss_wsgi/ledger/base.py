@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from .exceptions import LedgerUnavailableError, TicketUsedError
+from ..exceptions import LedgerUnavailableError, TicketUsedError
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, TicketUsedError
-from oss_wsgi.ledger import Answer, Ledger, MemoryLedger, UploadIdentity
-from oss_wsgi.sqlite_ledger import SQLiteLedger
+from oss_wsgi.ledger.base import Answer, Ledger, MemoryLedger, UploadIdentity
+from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing import FrozenClock
 
 NOW = 1733227932

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-from .exceptions import LedgerUnavailableError, SettingsError
-from .ledger import PATIENCE, Answer, UploadIdentity, busy, ticket_used
-from .ledger_file import LedgerFile, begin
-from .owner import Owner
+from ..exceptions import LedgerUnavailableError, SettingsError
+from .base import PATIENCE, Answer, UploadIdentity, busy, ticket_used
+from .process_lock import Owner
+from .sqlite_file import LedgerFile, begin
 
 log = logging.getLogger(__name__)
 

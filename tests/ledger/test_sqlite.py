@@ -18,21 +18,21 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi import ledger_file, sqlite_ledger
 from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError
-from oss_wsgi.ledger import Answer
-from oss_wsgi.owner import Owner, ended, names
-from oss_wsgi.sqlite_ledger import SQLiteLedger
+from oss_wsgi.ledger import sqlite, sqlite_file
+from oss_wsgi.ledger.base import Answer
+from oss_wsgi.ledger.process_lock import Owner, ended, names
+from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing import FrozenClock
 
-from .test_ledger import FAILED, GOOD, NOW, Blocking, Call, Handler, upload
+from .test_base import FAILED, GOOD, NOW, Blocking, Call, Handler, upload
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="forks, signals and file modes are POSIX's")
 START = """
 import os, sys
-from oss_wsgi.ledger import Answer, UploadIdentity
-from oss_wsgi.sqlite_ledger import SQLiteLedger
+from oss_wsgi.ledger.base import Answer, UploadIdentity
+from oss_wsgi.ledger.sqlite import SQLiteLedger
 def upload(number): return UploadIdentity(f"t{number}", "object", "etag", 1733228232)
 def good(text): return Answer("200 OK", "text/plain", text.encode())
 path = sys.argv[1]
@@ -353,7 +353,7 @@ def test_an_answer_that_does_not_fit_is_given_and_the_next_call_handles_again(
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try twice where a locked file is tried for seconds."""
-    monkeypatch.setattr(ledger_file, "_BUSY_TRIES", 2)
+    monkeypatch.setattr(sqlite_file, "_BUSY_TRIES", 2)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -484,7 +484,7 @@ def test_an_upload_takes_the_same_steps_among_a_hundred_thousand(path: Path) -> 
 
 @pytest.mark.parametrize("name", ["_ANSWER", "_OTHER_OBJECT", "_BLOCKER", "_UNCLAIM", "_EXPIRE"])
 def test_no_statement_reads_a_whole_table(path: Path, ledger: SQLiteLedger, name: str) -> None:
-    query: str = getattr(sqlite_ledger, name)
+    query: str = getattr(sqlite, name)
     with ledger._file.opened() as connection:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", ["1"] * query.count("?"))]
     assert any("SEARCH" in step for step in plan)
@@ -502,7 +502,7 @@ def test_a_statement_for_which_sqlite_does_not_wait_is_tried_again_while_the_fil
             self.left -= 1
             raise sqlite3.OperationalError(self.error)
 
-    insist: Any = ledger_file._insist
+    insist: Any = sqlite_file._insist
     assert insist(Locked("database is locked", 3), "PRAGMA journal_mode = WAL") == "PRAGMA journal_mode = WAL"
     for error, times in (("database is locked", 10_000), ("disk I/O error", 1)):
         with pytest.raises(sqlite3.OperationalError, match=error):

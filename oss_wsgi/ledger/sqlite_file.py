@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .owner import Owner, ended, names
+from .process_lock import Owner, ended, names
 
 _APPLICATION_ID = 0x6F737377  # "ossw"
 _SCHEMA = f"""

@@ -1,0 +1,1 @@
+"""Ledgers: which uploads were handled, and the answers they got."""
