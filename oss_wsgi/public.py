@@ -30,8 +30,8 @@ from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload
 from .rate_limit import RateLimit
 from .refreshing_credentials import RefreshingCredentialsProvider
-from .sdk_confirmation import SDKConfirmation
-from .sdk_credentials import SDKCredentialsProvider
+from .sdk.confirmation import SDKConfirmation
+from .sdk.credentials import SDKCredentialsProvider
 from .settings import Settings
 from .signing.grant import Grant
 from .signing.policy import PostPolicy

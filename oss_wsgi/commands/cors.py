@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..command_line import EPILOG, add_credentials_library, add_settings, environ_of
-from ..sdk_credentials import SDKCredentialsProvider
+from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings
 from .cors_rule import Rule, as_xml, in_words, origin_problem, planned
 from .output import MisuseError, coloured, note, plain, waiting

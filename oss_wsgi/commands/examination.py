@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..credentials import Credentials, StaticCredentialsProvider
 from ..exceptions import CredentialsError, OSSWSGIError, SettingsError
-from ..sdk_credentials import SDKCredentialsProvider
+from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..credentials import Credentials
-from ..sdk_confirmation import sdk_address
+from ..sdk.confirmation import sdk_address
 from ..settings import Settings
 from .output import MisuseError, plain
 

@@ -20,7 +20,7 @@ from ..log_format import configure
 from ..middleware.access_log import AccessLog
 from ..middleware.callback import MAX_BODY_BYTES
 from ..middleware.dispatcher import check_prefix
-from ..sdk_credentials import SDKCredentialsProvider
+from ..sdk.credentials import SDKCredentialsProvider
 from ..serving import make_server
 from ..settings import Settings
 from ..site import site

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..callback.ticket import TicketBook
 from ..command_line import EPILOG, add_credentials_library, add_settings, environ_of
 from ..exceptions import UploadRequestError
-from ..sdk_credentials import SDKCredentialsProvider
+from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings
 from ..signing.grant import Grant
 from ..signing.presigned_post import PresignedPost

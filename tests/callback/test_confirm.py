@@ -27,7 +27,7 @@ from oss_wsgi.exceptions import (
     SettingsError,
 )
 from oss_wsgi.local import LocalOSS, LocalOSSServer
-from oss_wsgi.sdk_confirmation import SDKConfirmation
+from oss_wsgi.sdk.confirmation import SDKConfirmation
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.testing import multipart
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from .credentials import Credentials
-from .exceptions import CredentialsError, SettingsError
-from .refreshing_credentials import RefreshingCredentialsProvider
+from ..credentials import Credentials
+from ..exceptions import CredentialsError, SettingsError
+from ..refreshing_credentials import RefreshingCredentialsProvider
+from ..settings import Settings
 from .session_policy import PUT, session_policy
-from .settings import Settings
 
 # What of a failure is no secret: the library's texts hold whole answers, and keys where an answer lacks a member.
 _SAID = re.compile(r"""(?:http_?code|HttpCode)\s*[:=]\s*([0-9]{3})|"Code"\s*:\s*"([A-Za-z][A-Za-z0-9.]{0,60})\"""")

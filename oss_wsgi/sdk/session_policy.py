@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from .exceptions import SettingsError
-from .settings import Settings
+from ..exceptions import SettingsError
+from ..settings import Settings
 
 #: All that an upload by form needs (P§13.1).
 PUT = "oss:PutObject"

@@ -1,0 +1,1 @@
+"""Credentials and confirmation on Alibaba Cloud's own libraries."""
