@@ -20,7 +20,7 @@ JOINTS = FACADE | TESTING
 #: The command line reads the environment, the clock and the network for the person who calls it.
 COMMANDS = {name for name in MODULES if name.startswith(("oss_wsgi.commands", "oss_wsgi.__main__"))}
 #: What makes of waitress the server that we start.
-WAITRESS = {"oss_wsgi.serving", "oss_wsgi.loop_task", "oss_wsgi.request_parser"}
+WAITRESS = {name for name in MODULES if name.startswith("oss_wsgi.serving")}
 JOINTS |= {"oss_wsgi.application", "oss_wsgi.command_line", "oss_wsgi.paste_deploy"} | WAITRESS | COMMANDS
 JOINTS |= {"oss_wsgi.site"}
 #: The two that start the local OSS, when asked or unconfigured.

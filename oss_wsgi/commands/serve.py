@@ -21,7 +21,7 @@ from ..middleware.access_log import AccessLog
 from ..middleware.callback import MAX_BODY_BYTES
 from ..middleware.dispatcher import check_prefix
 from ..sdk.credentials import SDKCredentialsProvider
-from ..serving import make_server
+from ..serving.channel import make_server
 from ..settings import Settings
 from ..site import site
 from .beside import is_set, ledger_beside, local_environ, start_local_oss

@@ -21,9 +21,9 @@ from waitress.channel import HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
-from .loop_task import LoopTask, date
-from .request_parser import RequestParser
-from .wsgi.responses import SECURITY_HEADERS
+from ..wsgi.responses import SECURITY_HEADERS
+from .parser import RequestParser
+from .task import LoopTask, date
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

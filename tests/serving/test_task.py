@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oss_wsgi.loop_task import _MOST_KEYS, _Keys
+from oss_wsgi.serving.task import _MOST_KEYS, _Keys
 
 
 def test_the_keys_of_headers_are_those_of_waitress() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oss_wsgi.request_parser import RequestParser
-from tests.test_plain_request import ADJUSTMENTS, same
+from oss_wsgi.serving.parser import RequestParser
+from tests.serving.test_plain_request import ADJUSTMENTS, same
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 
-from oss_wsgi import plain_request
-from oss_wsgi.plain_request import read
-from oss_wsgi.request_parser import RequestParser
+from oss_wsgi.serving import plain_request
+from oss_wsgi.serving.parser import RequestParser
+from oss_wsgi.serving.plain_request import read
 
 ADJUSTMENTS = Adjustments(max_request_header_size=4096, max_request_body_size=100)
 PARTS = (

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from waitress.server import create_server
 
-from oss_wsgi import serving
-from oss_wsgi.serving import make_server
+from oss_wsgi.serving import channel
+from oss_wsgi.serving.channel import make_server
 from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
-from .absent import skip_or_fail
+from ..absent import skip_or_fail
 
 STOCK = "stock"
 THREADS = "threads"
@@ -80,8 +80,8 @@ def serve(site: Site, kind: str, **further: Any) -> Iterator[Any]:
 
 
 def _close(server: Any) -> None:
-    for channel in list(server.active_channels.values()):
-        channel.handle_close()
+    for connection in list(server.active_channels.values()):
+        connection.handle_close()
     server.asyncore.close_all(server._map, ignore_all=True)
 
 
@@ -240,13 +240,13 @@ def test_a_thousand_idle_connections_are_kept_and_one_more_is_served(kind: str) 
 
 def test_a_small_answer_is_one_packet(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
-    send = serving._Channel.send
+    send = channel._Channel.send
 
     def counting(channel: Any, data: bytes, do_close: bool = True) -> int:
         sent.append(len(data))
         return int(send(channel, data, do_close=do_close))
 
-    monkeypatch.setattr(serving._Channel, "send", counting)
+    monkeypatch.setattr(channel._Channel, "send", counting)
     with serve(Site(), AT_ONCE) as server, connect(server) as connection:
         connection.request("GET", "/nothing")
         connection.getresponse().read()
@@ -277,18 +277,18 @@ def _seconds(dates: Any) -> float:
 
 def test_the_version_of_waitress_is_the_installed_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     installed = importlib.metadata.version("waitress")
-    assert serving.waitress_version() == installed
-    monkeypatch.setattr(serving.waitress, "__file__", str(tmp_path / "waitress" / "__init__.py"))
-    assert serving.waitress_version() == installed
+    assert channel.waitress_version() == installed
+    monkeypatch.setattr(channel.waitress, "__file__", str(tmp_path / "waitress" / "__init__.py"))
+    assert channel.waitress_version() == installed
 
 
 def test_an_unknown_waitress_serves_as_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(serving, "waitress_version", lambda: "4.0.0")
+    monkeypatch.setattr(channel, "waitress_version", lambda: "4.0.0")
     caplog.set_level("INFO")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = make_server(Site(), listener, lambda method, path, headers: True)
-        assert not isinstance(server.channel_class, serving._Channel)
-        assert server.channel_class is not serving._Channel
+        assert not isinstance(server.channel_class, channel._Channel)
+        assert server.channel_class is not channel._Channel
         server.task_dispatcher.shutdown()
         server.close()
     assert "4.0.0" in caplog.text
@@ -323,22 +323,22 @@ def test_a_descriptor_over_1023_is_served() -> None:
 def test_a_thread_makes_no_task_of_the_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next of two pipelined requests goes to a thread while the loop still is at the first."""
     made: list[tuple[str, str]] = []
-    make = serving._Channel.task_class
+    make = channel._Channel.task_class
 
     def noting(channel: Any, served: Any, request: Any) -> Any:
         task = make(channel, served, request)
         made.append((request.path, type(task).__name__))
         return task
 
-    monkeypatch.setattr(serving._Channel, "task_class", noting)
-    add_task = serving.ThreadedTaskDispatcher.add_task
+    monkeypatch.setattr(channel._Channel, "task_class", noting)
+    add_task = channel.ThreadedTaskDispatcher.add_task
     begun = threading.Event()
 
     def lingering(threads: Any, task: Any) -> None:
         add_task(threads, task)
         begun.wait(0.2)  # so that the thread is first
 
-    monkeypatch.setattr(serving.ThreadedTaskDispatcher, "add_task", lingering)
+    monkeypatch.setattr(channel.ThreadedTaskDispatcher, "add_task", lingering)
     with serve(Site(), AT_ONCE) as server, socket.create_connection(("127.0.0.1", server.effective_port), 10) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /spin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         while client.recv(4096):
@@ -388,7 +388,7 @@ def test_all_answers_are_made_before_the_first_is_sent_and_what_is_made_is_sent(
     notes: list[str] = []
     channels: Any = [Noting("one", notes), Noting("two", notes, fails, error), Noting("three", notes)]
     with nullcontext() if issubclass(error, Exception) else pytest.raises(error):
-        serving._answer(channels)
+        channel._answer(channels)
     assert notes == expected
 
 
@@ -418,8 +418,8 @@ def test_who_waits_without_a_body_is_answered() -> None:
 
 
 def test_an_answer_that_the_client_takes_in_pieces_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    send = serving._Channel.send
-    monkeypatch.setattr(serving._Channel, "send", lambda channel, data, **how: send(channel, data[:7], **how))
+    send = channel._Channel.send
+    monkeypatch.setattr(channel._Channel, "send", lambda channel, data, **how: send(channel, data[:7], **how))
     with serve(Site(), AT_ONCE) as server, connect(server) as connection:
         for _ in range(3):
             connection.request("GET", "/")
@@ -427,14 +427,14 @@ def test_an_answer_that_the_client_takes_in_pieces_arrives_whole(monkeypatch: py
 
 
 def test_what_goes_wrong_with_one_connection_in_the_loop_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = serving._Channel.service
+    service = channel._Channel.service
 
     def failing(channel: Any) -> None:
         if channel.requests[0].path == "/unlucky":
             raise TimeoutError("the network is gone")
         service(channel)
 
-    monkeypatch.setattr(serving._Channel, "service", failing)
+    monkeypatch.setattr(channel._Channel, "service", failing)
     with serve(Site(), AT_ONCE) as server:
         with connect(server) as unlucky:
             unlucky.request("GET", "/unlucky")
