@@ -29,13 +29,13 @@ from .exceptions import SettingsError
 from .ledger.base import Ledger, MemoryLedger
 from .metrics import Metrics
 from .middleware.authorization import AuthorizationPassthrough
-from .middleware.callback import CallbackGuard
+from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
+from .middleware.mounting import exactly, moved_back
 from .middleware.once import OncePerUpload
 from .middleware.probe import Probe
-from .mounting import exactly, moved_back
-from .probe import ProbeGate
+from .middleware.probe_gate import ProbeGate
 from .rate_limit import RateLimit
 from .settings import Settings
 from .signing.presigner import PostPresigner

@@ -16,7 +16,7 @@ from .callback.verifier import CallbackVerifier
 from .casts import items, switch, text
 from .exceptions import SettingsError
 from .middleware.authorization import AuthorizationPassthrough
-from .middleware.callback import CallbackGuard
+from .middleware.callback_guard import CallbackGuard
 from .middleware.dispatcher import Dispatcher, check_prefix
 from .settings import TABLE, Settings
 from .settings_check import unknown_name

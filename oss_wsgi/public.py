@@ -24,7 +24,7 @@ from .ledger.sqlite import SQLiteLedger
 from .metrics import Metrics
 from .middleware.access_log import AccessLog
 from .middleware.authorization import AuthorizationPassthrough
-from .middleware.callback import CallbackGuard
+from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload

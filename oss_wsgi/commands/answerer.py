@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..callback.url import without_password
-from ..probe import PROBE_HEADER, PROBE_MEMBER, WINDOW
+from ..middleware.probe_gate import PROBE_HEADER, PROBE_MEMBER, WINDOW
 from .called import Call
 from .client import Answer, TooSlowError, UnreachableError
 from .examination import Finding, red, yellow

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..callback.parameters import FORM
 from ..callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ..callback.url import split_urls
-from ..probe import PROBE_HEADER, prove
+from ..middleware.probe_gate import PROBE_HEADER, prove
 from .client import Answer, UnreachableError, request
 from .examination import TIMEOUT, Examination, NotCheckedError, yellow
 

@@ -18,7 +18,7 @@ from ..exceptions import CredentialsError
 from ..ledger.base import Ledger, MemoryLedger
 from ..log_format import configure
 from ..middleware.access_log import AccessLog
-from ..middleware.callback import MAX_BODY_BYTES
+from ..middleware.callback_guard import MAX_BODY_BYTES
 from ..middleware.dispatcher import check_prefix
 from ..sdk.credentials import SDKCredentialsProvider
 from ..serving.channel import make_server

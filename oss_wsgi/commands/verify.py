@@ -20,7 +20,7 @@ from ..callback.url import split_urls
 from ..callback.verifier import CallbackVerifier, string_to_sign
 from ..command_line import EPILOG, add_settings, environ_of
 from ..exceptions import CallbackError, MalformedCallbackError, VerificationError
-from ..middleware.callback import CallbackGuard
+from ..middleware.callback_guard import CallbackGuard
 from ..settings import Settings
 from .captured import CapturedCallback
 from .output import MisuseError, coloured, plain, waiting

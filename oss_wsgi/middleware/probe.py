@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..callback.url import request_target as target_of
 from ..exceptions import CallbackError
-from ..probe import PROBE_MEMBER, ProbeGate, target_digest
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
 from ..wsgi.environ import authorization, body, decoded_path, header, raw_target, request_target
 from ..wsgi.responses import json_response
-from .callback import MAX_BODY_BYTES
+from .callback_guard import MAX_BODY_BYTES
+from .probe_gate import PROBE_MEMBER, ProbeGate, target_digest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
-from ..middleware.callback import MAX_BODY_BYTES
+from ..middleware.callback_guard import MAX_BODY_BYTES
 from ..wsgi.environ import authorization, body, request_id, request_target
 from .clock import FrozenClock
 from .road import read

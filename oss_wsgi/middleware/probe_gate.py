@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .callback.verifier import string_to_sign
+from ..callback.verifier import string_to_sign
 
 #: The header that carries a probe's proof.
 PROBE_HEADER = "x-oss-wsgi-probe"

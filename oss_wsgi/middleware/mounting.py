@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .wsgi.observers import Events
-from .wsgi.request_facts import facts_of
-from .wsgi.responses import not_found
+from ..wsgi.observers import Events
+from ..wsgi.request_facts import facts_of
+from ..wsgi.responses import not_found
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
