@@ -22,12 +22,13 @@ from .credentials import CredentialsProvider
 from .endpoints.callback import CallbackEndpoint
 from .endpoints.health import HealthEndpoint
 from .endpoints.metrics import MetricsEndpoint
+from .endpoints.metrics_counts import Metrics
+from .endpoints.rate_limit import RateLimit
 from .endpoints.readiness import ReadinessEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import SettingsError
 from .ledger.base import Ledger, MemoryLedger
-from .metrics import Metrics
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
@@ -36,7 +37,6 @@ from .middleware.mounting import exactly, moved_back
 from .middleware.once import OncePerUpload
 from .middleware.probe import Probe
 from .middleware.probe_gate import ProbeGate
-from .rate_limit import RateLimit
 from .settings import Settings
 from .signing.presigner import PostPresigner
 from .wsgi.diagnosis import wrong_path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from ..metrics import Metrics
+from ..endpoints.metrics_counts import Metrics
 from .running import cannot_listen
 
 

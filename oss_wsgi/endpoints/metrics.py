@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..metrics import Metrics
 from ..wsgi.responses import SECURITY_HEADERS, method_not_allowed, not_found
+from .metrics_counts import Metrics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

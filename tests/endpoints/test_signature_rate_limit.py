@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi import Grant
-from oss_wsgi.rate_limit import RateLimit
+from oss_wsgi.endpoints.rate_limit import RateLimit
 from oss_wsgi.testing import FrozenClock
 
 from .test_signature import RootClient

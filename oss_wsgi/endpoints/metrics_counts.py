@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
-from .callback.public_keys import PublicKeyStore
-from .exceptions import SettingsError
-from .ledger.base import Ledger
+from ..callback.public_keys import PublicKeyStore
+from ..exceptions import SettingsError
+from ..ledger.base import Ledger
 
 if TYPE_CHECKING:
-    from .signing.grant import Grant
+    from ..signing.grant import Grant
 
 # OSS waits 5 s for a callback; a signature takes a tenth of a millisecond.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oss_wsgi.rate_limit import RateLimit
+from oss_wsgi.endpoints.rate_limit import RateLimit
 from oss_wsgi.testing import FrozenClock
 
 
