@@ -14,13 +14,13 @@ import pytest
 if TYPE_CHECKING:
     from .local import LocalOSSServer
     from .testing import Uploaded
-    from .testing.in_process import InProcessOSS
+    from .testing.local_oss import InProcessOSS
 
 
 @pytest.fixture
 def local_oss(tmp_path: Path) -> Iterator[InProcessOSS]:
     """A local OSS in this process, without a socket; its objects are gone after the test."""
-    from .testing.in_process import InProcessOSS
+    from .testing.local_oss import InProcessOSS
 
     with closing(InProcessOSS(directory=tmp_path / "local-oss")) as oss:
         yield oss
@@ -42,7 +42,7 @@ def local_oss_server(tmp_path: Path) -> Iterator[LocalOSSServer]:
 @pytest.fixture
 def oss_environ(local_oss: InProcessOSS, tmp_path: Path) -> dict[str, str]:
     """The ``OSS_...`` variables under which an application of yours signs for ``local_oss`` and believes it."""
-    from .testing.in_process import environ_for
+    from .testing.local_oss import environ_for
 
     return environ_for(local_oss, tmp_path)
 

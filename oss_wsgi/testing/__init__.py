@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import Any
 
 from .bodies import callback_body, multipart
+from .callbacks import KEY_URL, CallbackSigner
 from .clock import FrozenClock
 from .recorded import CallbackRecorder, RecordedCallback
 from .road import FinishedRoad, Road
-from .signer import KEY_URL, CallbackSigner
 from .uploading import Uploaded, oss_upload
 
 __all__ = [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import WSGIApplication
 
-    from .in_process import InProcessOSS
+    from .local_oss import InProcessOSS
 
 APPLICATION_URL = "http://127.0.0.1:8080"
 #: Of tests alone: what it seals is believed by who reads this line.
@@ -162,7 +162,7 @@ class Road(FinishedRoad):
         wrap: Callable[[WSGIApplication], WSGIApplication] = lambda application: application,
         **options: Any,
     ) -> None:
-        from .in_process import InProcessOSS
+        from .local_oss import InProcessOSS
 
         prefix = options.get("prefix", DEFAULT_PREFIX)
         clock = options.get("clock", time.time)

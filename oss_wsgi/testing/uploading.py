@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import WSGIApplication
 
-    from .in_process import InProcessOSS
+    from .local_oss import InProcessOSS
 
 
 class Uploaded(NamedTuple):

@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
-from oss_wsgi.testing.in_process import environ_for
+from oss_wsgi.testing.local_oss import environ_for
 
 ORIGIN = "https://app.example.com"
 

@@ -9,7 +9,7 @@ import pytest
 
 from oss_wsgi import DirectUpload, Grant, Settings, Upload
 from oss_wsgi.testing import FinishedRoad, oss_upload
-from oss_wsgi.testing.in_process import InProcessOSS, environ_for
+from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 
 
 def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
