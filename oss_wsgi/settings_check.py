@@ -11,8 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from .callback.parameters import CallbackParameters
 from .callback.url import without_password
 from .exceptions import PolicyError
-from .media_type import essence
-from .names import dir_problem
+from .http import essence
+from .object_names import dir_problem
 
 MAX_FORM_BYTES = 5 * 1024**3  # P§2.6
 MAX_EXPIRES = 7 * 24 * 3600  # P§5.4

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..exceptions import UnverifiedError
-from ..media_type import essence
-from ..names import MAX_KEY_BYTES
+from ..http import essence
+from ..object_names import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
     from .upload import Upload

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..callback.parameters import FORM
 from ..callback.url import request_target
-from ..media_type import essence
+from ..http import essence
 from ..middleware.probe_gate import target_digest
 from .answerer import arrived, as_a_stranger, no_probe, unreachable
 from .called import BODY, Call, calls

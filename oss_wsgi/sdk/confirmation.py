@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..callback.upload import Upload, plain_etag
 from ..credentials import CredentialsProvider, StaticCredentialsProvider
 from ..exceptions import ConfirmationUnavailableError, CredentialsError, NotConfirmedError, SettingsError
-from ..media_type import essence
+from ..http import essence
 from ..settings import Settings
 
 OSS_CALLBACK_TIMEOUT = 5.0

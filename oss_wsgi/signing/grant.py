@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..exceptions import GrantError
-from ..media_type import essence
-from ..names import dir_problem, is_hidden, path_problem
+from ..http import essence
+from ..object_names import dir_problem, is_hidden, path_problem
 from ..settings_check import MAX_EXPIRES, MAX_FORM_BYTES
 
 _ACLS = ("default", "private", "public-read", "public-read-write")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..credentials import Credentials
-from ..media_type import runs_in_browsers
+from ..http import runs_in_browsers
 from . import v1, v4
 from .grant import Grant
 from .policy_text import exactly

@@ -9,8 +9,8 @@ from ..callback.parameters import CallbackParameters, TicketedCallback, body_tem
 from ..callback.ticket import TicketBook
 from ..credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
-from ..media_type import essence
-from ..names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
+from ..http import essence
+from ..object_names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
 from ..settings import Settings
 from . import v1, v4
 from .grant import Grant

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.exceptions import GrantError
-from oss_wsgi.names import path_problem
+from oss_wsgi.object_names import path_problem
 from oss_wsgi.signing.grant import Grant
 
 GIGABYTES_5 = 5 * 1024**3

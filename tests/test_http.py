@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.media_type import essence, runs_in_browsers
+from oss_wsgi.http import essence, runs_in_browsers
 
 TOKEN = st.text("abcXYZ019!#&^_.+-", min_size=1, max_size=127)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.names import dir_problem, is_hidden, original_name, path_problem, unique_name
+from oss_wsgi.object_names import dir_problem, is_hidden, original_name, path_problem, unique_name
 
 HIDDEN = "\x00\x1f\x7f\x85\xad\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\ud800\U000e0001"
 NASTY = st.text(
