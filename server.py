@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import sys
 
-from oss_wsgi.command_line import parser
-from oss_wsgi.commands import serve
+from oss_wsgi.cli import serve
+from oss_wsgi.cli.options import parser
 from oss_wsgi.site import application_for
 
 

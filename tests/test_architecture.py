@@ -18,13 +18,13 @@ TESTING = {name for name in MODULES if name.startswith(("oss_wsgi.testing", "oss
 FACADE = {"oss_wsgi", "oss_wsgi.public"}
 JOINTS = FACADE | TESTING
 #: The command line reads the environment, the clock and the network for the person who calls it.
-COMMANDS = {name for name in MODULES if name.startswith(("oss_wsgi.commands", "oss_wsgi.__main__"))}
+COMMANDS = {name for name in MODULES if name.startswith(("oss_wsgi.cli", "oss_wsgi.__main__"))}
 #: What makes of waitress the server that we start.
 WAITRESS = {name for name in MODULES if name.startswith("oss_wsgi.serving")}
-JOINTS |= {"oss_wsgi.application", "oss_wsgi.command_line", "oss_wsgi.paste_deploy"} | WAITRESS | COMMANDS
+JOINTS |= {"oss_wsgi.application", "oss_wsgi.cli.options", "oss_wsgi.paste_deploy"} | WAITRESS | COMMANDS
 JOINTS |= {"oss_wsgi.site"}
 #: The two that start the local OSS, when asked or unconfigured.
-STARTS_LOCAL = {"oss_wsgi.commands.beside", "oss_wsgi.commands.local"}
+STARTS_LOCAL = {"oss_wsgi.cli.beside", "oss_wsgi.cli.local"}
 #: Reads and answers WSGI for middleware and endpoints both, which may not import each other.
 WSGI = {"oss_wsgi.wsgi.environ", "oss_wsgi.wsgi.responses"}
 CORE = {name for name in MODULES if not name.startswith(EDGE)} - JOINTS
@@ -91,7 +91,7 @@ def reads_the_environment(name: str) -> bool:
 
 
 def test_only_what_reads_ini_files_or_a_command_line_reads_the_environment_too() -> None:
-    readers = {"oss_wsgi.paste_deploy", "oss_wsgi.__main__"}
+    readers = {"oss_wsgi.paste_deploy", "oss_wsgi.cli.main"}
     assert {name for name in MODULES if reads_the_environment(name)} == readers
 
 

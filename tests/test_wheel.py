@@ -37,9 +37,9 @@ def test_it_holds_the_page_and_the_types_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"oss_wsgi/static/index.html", "oss_wsgi/static/upload.js", "oss_wsgi/py.typed"} <= set(names)
     assert {"oss_wsgi/pytest_plugin.py", "oss_wsgi/testing/road.py", "oss_wsgi/local/__main__.py"} <= set(names)
-    assert {"oss_wsgi/__main__.py", "oss_wsgi/commands/doctor.py"} <= set(names)
+    assert {"oss_wsgi/__main__.py", "oss_wsgi/cli/doctor/command.py"} <= set(names)
     (entry_points,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
-    assert b"oss-wsgi = oss_wsgi.__main__:main" in zipfile.ZipFile(wheel).read(entry_points)
+    assert b"oss-wsgi = oss_wsgi.cli.main:main" in zipfile.ZipFile(wheel).read(entry_points)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"oss_wsgi"}
 
 

@@ -1,0 +1,146 @@
+"""Prints the CORS rule that uploads need, compares the bucket's rules with it, and adds it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..sdk.credentials import SDKCredentialsProvider
+from ..settings import Settings
+from .cors_rule import Rule, as_xml, in_words, origin_problem, planned
+from .options import EPILOG, add_credentials_library, add_settings, environ_of
+from .sdk_client import SDKClient, SDKRefusedError, sdk_client
+from .terminal import MisuseError, coloured, note, plain, waiting
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+def add(subparsers: Any) -> None:
+    made = subparsers.add_parser(
+        "cors",
+        help="print, compare or set the bucket's CORS rule",
+        description="The least CORS rule with which pages may upload: `print` writes it as XML and in the console's "
+        "words; `diff` shows what the bucket lacks (exit status 1), `apply` adds it and keeps all other rules. "
+        "diff and apply need the extra oss-wsgi[sdk], and a key with oss:GetBucketCors and oss:PutBucketCors.",
+        epilog=f"Example: oss-wsgi cors apply https://app.example.com. {EPILOG}",
+    )
+    made.add_argument("action", choices=["print", "diff", "apply"])
+    made.add_argument("origins", nargs="*", metavar="ORIGIN", help="of the pages; default: OSS_ALLOWED_ORIGINS")
+    made.add_argument("--yes", action="store_true", help="apply without asking")
+    made.add_argument("--json", action="store_true", help="print one JSON object")
+    add_credentials_library(made)
+    add_settings(made)
+    made.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> int:
+    settings = Settings.from_environ(environ_of(arguments))
+    origins = tuple(arguments.origins) or settings.allowed_origins
+    if not origins:
+        raise MisuseError("name the origins of the pages, such as https://app.example.com, or set OSS_ALLOWED_ORIGINS.")
+    for origin in origins:
+        problem = origin_problem(origin)
+        if problem:
+            raise MisuseError(problem)
+    if arguments.action == "print":
+        return _print(Rule(origins), arguments)
+    key = None
+    if arguments.credentials_library:
+        key = SDKCredentialsProvider(settings, clock=time.time).get_credentials()
+    try:
+        with sdk_client(settings, key=key) as client:
+            return _change(client, origins, arguments)
+    except SDKRefusedError as error:
+        note(f"{arguments.program}: {error}")
+        if arguments.json:
+            print(json.dumps({"error": {"code": error.code, "message": str(error)}}, indent=1))
+        return 1
+
+
+def _print(rule: Rule, arguments: Namespace) -> int:
+    if arguments.json:
+        print(json.dumps(asdict(rule), indent=1))
+    else:
+        print(f"{as_xml([rule], True)}\n\nIn the console, Content Security > CORS > Create Rule:\n{in_words(rule)}")
+    return 0
+
+
+def _change(client: SDKClient, origins: tuple[str, ...], arguments: Namespace) -> int:
+    with waiting("Reading the bucket's rules"):
+        rules, vary = _read(client)
+    wanted = planned(rules, origins)
+    # Where there was nothing, answers that differ by origin shall say so to caches.
+    wanted_vary = vary if rules else True
+    changes, applied = wanted != rules, False
+    # Of JSON the result is all; who is asked sees the change beside it.
+    shown = sys.stderr if arguments.json else sys.stdout
+    if changes and not (arguments.json and (arguments.yes or arguments.action == "diff")):
+        before = as_xml(rules, vary) if rules else ""
+        _show(before, as_xml(wanted, wanted_vary), client.bucket, shown, arguments)
+    elif not changes and not arguments.json:
+        print(coloured("Nothing to change:", "green", arguments.environ), "pages of these origins may upload.")
+    if changes and arguments.action == "apply" and (arguments.yes or _agreed()):
+        with waiting("Writing the bucket's rules"):
+            _write(client, wanted, wanted_vary)
+        applied = True
+    if arguments.json:
+        members = {"changes": changes, "before": [asdict(rule) for rule in rules], "after": [asdict(r) for r in wanted]}
+        print(json.dumps({**members, "applied": applied}, indent=1))
+    if arguments.action == "apply" and changes:
+        note(f"Bucket {client.bucket} has the rules now." if applied else "Nothing was changed.")
+    return 1 if changes and not applied else 0
+
+
+def _show(before: str, after: str, bucket: str, shown: TextIO, arguments: Namespace) -> None:
+    names = f"bucket {bucket}, as it is", f"bucket {bucket}, as it should be"
+    for line in difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm=""):
+        colour = {"+": "green", "-": "red"}.get(line[:1])
+        print(coloured(plain(line), colour, arguments.environ, shown) if colour else plain(line), file=shown)
+    shown.flush()
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise MisuseError("nobody can be asked here: give --yes to apply the change.")
+    print("Apply this? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _read(client: SDKClient) -> tuple[list[Rule], bool | None]:
+    try:
+        found = client.ask("get_bucket_cors", "GetBucketCorsRequest").cors_configuration
+    except SDKRefusedError as error:
+        if error.code == "NoSuchCORSConfiguration":
+            return [], None
+        raise
+    return [
+        Rule(
+            tuple(rule.allowed_origins or ()),
+            tuple(rule.allowed_methods or ()),
+            tuple(rule.allowed_headers or ()),
+            tuple(rule.expose_headers or ()),
+            rule.max_age_seconds,
+        )
+        for rule in found.cors_rules or ()
+    ], found.response_vary
+
+
+def _write(client: SDKClient, rules: list[Rule], vary: bool | None) -> None:
+    sdk = client.sdk
+    made = [
+        sdk.CORSRule(
+            allowed_origins=list(rule.origins),
+            allowed_methods=list(rule.methods),
+            allowed_headers=list(rule.headers),
+            expose_headers=list(rule.exposed),
+            max_age_seconds=rule.max_age,
+        )
+        for rule in rules
+    ]
+    configuration = sdk.CORSConfiguration(cors_rules=made, response_vary=vary)
+    client.ask("put_bucket_cors", "PutBucketCorsRequest", cors_configuration=configuration)

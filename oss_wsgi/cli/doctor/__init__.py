@@ -1,0 +1,1 @@
+"""The `doctor` command: checks of settings, bucket and callback."""

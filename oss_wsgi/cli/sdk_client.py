@@ -1,0 +1,90 @@
+"""The official SDK's client for the bucket of the settings, and its errors in a sentence."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from ..credentials import Credentials
+from ..sdk.confirmation import sdk_address
+from ..settings import Settings
+from .terminal import MisuseError, plain
+
+
+class SDKRefusedError(Exception):
+    """Raised when OSS refuses or is not there, in a sentence; ``code`` is OSS's, "" if it did not answer."""
+
+    def __init__(self, said: str, code: str = "") -> None:
+        super().__init__(said)
+        self.code = code
+
+
+class SDKClient:
+    """Calls the SDK for one bucket: ``client.ask("get_bucket_cors", "GetBucketCorsRequest")``."""
+
+    def __init__(
+        self, settings: Settings, signature_version: str, key: Credentials | None = None, timeout: float = 10.0
+    ) -> None:
+        try:
+            import alibabacloud_oss_v2 as sdk
+        except ImportError as error:
+            raise MisuseError("this needs the official SDK: pip install 'oss-wsgi[sdk]'.") from error
+        self.sdk: Any = sdk
+        self.bucket, _ = settings.place()
+        key = key or settings.credentials()
+        self._transport = sdk.transport.RequestsHttpClient(connect_timeout=timeout, readwrite_timeout=timeout)
+        provider = sdk.credentials.StaticCredentialsProvider(
+            key.access_key_id, key.access_key_secret, key.security_token
+        )
+        self._client = sdk.Client(
+            sdk.Config(
+                region=settings.region,
+                signature_version=signature_version,
+                credentials_provider=provider,
+                http_client=self._transport,
+                retry_max_attempts=1,
+                **sdk_address(settings),
+            )
+        )
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._transport.close()
+
+    def ask(self, operation: str, request: str, **members: Any) -> Any:
+        """Call one operation; SDKRefusedError with what OSS, or the network, said."""
+        made = getattr(self.sdk, request)(bucket=self.bucket, **members)
+        try:
+            return getattr(self._client, operation)(made)
+        except Exception as error:
+            errors = self.sdk.exceptions
+            cause = error.unwrap() if isinstance(error, errors.OperationError) else error
+            if isinstance(cause, errors.ServiceError):
+                ec = f", EC {cause.ec}" if cause.ec else ""
+                said = f"OSS answered {cause.status_code} {plain(cause.code or '')}{ec}: {plain(cause.message or '')}"
+                raise SDKRefusedError(said, cause.code or "") from error
+            raise SDKRefusedError(f"OSS could not be asked: {plain(_innermost(cause))}") from error
+
+
+def _innermost(error: BaseException) -> str:
+    """Say in words why the network failed; of any other failure give the kind alone, its text may hold anything."""
+    # What the SDK wraps is none of the causes that Python knows of.
+    inner = error.unwrap() if hasattr(error, "unwrap") else error.__cause__ or error.__context__
+    if isinstance(inner, BaseException):
+        return _innermost(inner)
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return type(error).__name__
+
+
+@contextlib.contextmanager
+def sdk_client(
+    settings: Settings, signature_version: str | None = None, key: Credentials | None = None
+) -> Iterator[SDKClient]:
+    """Give a client, and close its connections at the end; it signs with V4 where the region is known."""
+    client = SDKClient(settings, signature_version or ("v4" if settings.region else "v1"), key)
+    try:
+        yield client
+    finally:
+        client.close()

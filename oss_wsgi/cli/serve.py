@@ -1,0 +1,126 @@
+"""Serves the upload page, the signatures and the callbacks; unconfigured, with a local OSS beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ..application import CALLBACK_PATH, ledger_of, public_key_store
+from ..credentials import CredentialsProvider
+from ..exceptions import CredentialsError
+from ..ledger.base import Ledger, MemoryLedger
+from ..log_format import configure
+from ..middleware.access_log import AccessLog
+from ..middleware.callback_guard import MAX_BODY_BYTES
+from ..middleware.dispatcher import check_prefix
+from ..sdk.credentials import SDKCredentialsProvider
+from ..serving.channel import make_server
+from ..settings import Settings
+from ..site import site
+from .beside import is_set, ledger_beside, local_environ, start_local_oss
+from .metrics_port import serve_metrics
+from .options import DESCRIPTION, EPILOG, add_serving, environ_of
+from .process import CannotStartError, bind, end_quietly, until_stopped, web_address
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+# Nothing but callbacks has a body here; waitress refuses from this number on.
+MAX_BODY = MAX_BODY_BYTES + 1
+MAX_HEADERS = 32 * 1024
+
+
+def add(subparsers: Any) -> None:
+    epilog = f"Example: oss-wsgi serve --listen 127.0.0.1:9000. {EPILOG}"
+    made = subparsers.add_parser("serve", help="serve the upload page", description=DESCRIPTION, epilog=epilog)
+    add_serving(made)
+    made.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start."""
+    return until_stopped(arguments.program, lambda stack: serve(arguments, stack))
+
+
+def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
+    """Serve as the arguments and the environment say; what must be undone at the end goes onto the stack."""
+    environ = environ_of(arguments)
+    check_prefix(arguments.prefix)
+    local = arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
+    settings = Settings.from_environ(local_environ(environ, arguments.local_dir) if local else environ)
+    configure(arguments.log_format, settings.secrets())
+    listener = stack.enter_context(bind(arguments.listen, "--listen"))
+    metrics = serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+    counted: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
+    url = web_address(listener)
+    ledger: Ledger
+    if local:
+        if settings.callback_url is None:
+            if listener.family == socket.AF_INET6:
+                raise CannotStartError("--listen: OSS calls no IPv6 address back: use IPv4, or set OSS_CALLBACK_URL.")
+            settings = replace(settings, callback_url=f"{url}{quote(arguments.prefix)}{CALLBACK_PATH}")
+        oss = start_local_oss(settings, arguments, url, stack)
+        settings = replace(settings, host=oss.host, ledger=settings.ledger or ledger_beside(arguments.local_dir))
+        keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
+        # Without a folder nothing outlives this process, so its memory is the ledger that fits.
+        ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
+        uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **counted)
+    else:
+        ledger = ledger_of(settings)
+        library = _library(settings) if arguments.credentials_library else None
+        uploads = site(settings, arguments.prefix, ledger=ledger, credentials=library, **counted)
+    close = getattr(ledger, "close", None)  # of a file
+    if close is not None:
+        stack.callback(close)
+    server = make_server(
+        AccessLog(uploads, clock=time.monotonic) if arguments.access_log else uploads,
+        listener,
+        uploads.answers_at_once,
+        threads=8,
+        connection_limit=1000,
+        ident=None,
+        max_request_body_size=MAX_BODY,
+        max_request_header_size=MAX_HEADERS,
+        clear_untrusted_proxy_headers=False,  # nothing here reads them
+    )
+    stack.callback(server.close)
+    for line in (local_greeting if local else greeting)(url, settings, arguments):
+        print(line, flush=True)
+    server.run()
+    end_quietly()
+
+
+def _library(settings: Settings) -> CredentialsProvider:
+    """Give the official library's access key, kept and renewed in the background; what it lacks now the log says."""
+    provider = SDKCredentialsProvider(settings, clock=time.time)
+    with contextlib.suppress(CredentialsError):
+        provider.get_credentials()
+    return provider
+
+
+def local_greeting(url: str, settings: Settings, arguments: Namespace) -> Iterable[str]:
+    """Say what runs, where files go and what to set for the real OSS."""
+    yield f"Open {url}/ in a browser and upload something."
+    if arguments.local:
+        yield f"A local OSS at {settings.host} takes the files, as --local asks."
+    else:
+        yield f"No bucket is configured: a local OSS at {settings.host} takes the files."
+    where = os.path.abspath(arguments.local_dir) if arguments.local_dir else "a temporary folder, removed at the end"
+    yield f"Files go to {where}{'' if arguments.local_dir else ' (keep them with --local-dir DIR)'}."
+    yield "For the real OSS set OSS_BUCKET, OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_CALLBACK_URL."
+    yield "Ctrl-C ends it."
+
+
+def greeting(url: str, settings: Settings, arguments: Namespace) -> Iterable[str]:
+    """Say what runs, and what is missing for the whole road."""
+    yield f"Serving {url}/; uploads go to {settings.host}."
+    if not settings.callback_url:
+        yield "OSS_CALLBACK_URL is not set: OSS will not tell this application of uploads."
+    if not settings.allow_anonymous:
+        yield f"OSS_ALLOW_ANONYMOUS is off and {arguments.program} has no authorize: every signature is refused."

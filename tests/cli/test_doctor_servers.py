@@ -1,0 +1,108 @@
+"""`oss-wsgi doctor` through real servers: it names the one that withholds the header, and the line to add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ..servers.apache import CGID, DAEMON, FCGID, PATH_INFO_BY_FCGI, PROXY_FCGI, REWRITE, Recipe, start
+from ..servers.conftest import require, signer, site
+from ..servers.site import Site
+from ..servers.starters import PASSING, Server
+from ..servers.test_apache import needs
+from .doctor.test_command import findings
+
+__all__ = ["require", "signer", "site"]  # fixtures
+
+SECRET = "servers-test-secret-of-many-letters"
+SETTINGS = {
+    "OSS_BUCKET": "examplebucket",
+    "OSS_REGION": "cn-hangzhou",
+    "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
+    "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
+    "OSS_TICKET_SECRET": SECRET,
+}
+APP = """\
+import sys
+sys.path.insert(0, {folder!r})
+from oss_wsgi import DirectUpload, Settings
+
+def legacy(environ, start_response):
+    start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
+    return [b""]
+
+application = DirectUpload(legacy, Settings.from_environ({settings!r}))
+"""
+
+
+@pytest.fixture
+def uploads(site: Site) -> Site:
+    site.write("app.py", APP.format(folder=str(site.folder), settings=SETTINGS))
+    return site
+
+
+def callback_findings(port: int, status: int) -> list[dict[str, str]]:
+    environ = SETTINGS | {"OSS_CALLBACK_URL": f"http://127.0.0.1:{port}/oss/callback"}
+    found = findings(environ, "--only", "callback", "--only", "answer", status=status)
+    return [finding for finding in found if "not your own handler" not in finding["said"]]
+
+
+LENGTH = "SetEnvIf Request_URI . ap_trust_cgilike_cl=1\n"
+WITHHOLDING = {
+    "Apache mod_wsgi (daemon)": (DAEMON, "WSGIPassAuthorization On"),
+    "Apache CGI": (CGID, "CGIPassAuth On"),
+    "Apache mod_fcgid": (FCGID, "FcgidPassHeader Authorization"),
+    "Apache mod_proxy_fcgi": (PROXY_FCGI, "CGIPassAuth On"),
+}
+
+
+@pytest.mark.parametrize("server", WITHHOLDING)
+def test_what_withholds_the_header_is_named_with_the_line_to_add(
+    server: str, uploads: Site, require: Callable[..., None]
+) -> None:
+    back_end, cure = WITHHOLDING[server]
+    require(*needs(back_end))
+    found = callback_findings(start(uploads, back_end, Recipe("none", ())), status=1)
+    assert found[0]["said"] == f"Authorization does not arrive behind {server}"
+    assert cure in found[0]["cure"]
+
+
+@pytest.mark.parametrize("server", WITHHOLDING)
+def test_with_the_lines_all_arrives_and_the_answer_has_its_length(
+    server: str, uploads: Site, require: Callable[..., None]
+) -> None:
+    back_end, _ = WITHHOLDING[server]
+    require(*needs(back_end))
+    path_info = PATH_INFO_BY_FCGI if back_end is PROXY_FCGI else ""
+    recipe = Recipe("all", (), server=f"{REWRITE}{path_info}{LENGTH}")
+    way, answer = callback_findings(start(uploads, back_end, recipe), status=0)
+    assert way["said"].endswith(f"header, path and body arrive, behind {server}")
+    assert "200, JSON with a length" in answer["said"]
+
+
+def test_an_answer_whose_length_apache_drops_is_found_with_the_line(
+    uploads: Site, require: Callable[..., None]
+) -> None:
+    require(*needs(CGID))
+    way, answer = callback_findings(start(uploads, CGID, Recipe("mod_rewrite", (), server=REWRITE)), status=1)
+    assert way["colour"] == "green"
+    assert "the answer has no Content-Length" in answer["said"]
+    assert LENGTH.strip() in answer["cure"]
+
+
+def test_a_path_that_the_server_leads_elsewhere_is_named_with_the_line(
+    uploads: Site, require: Callable[..., None]
+) -> None:
+    require(*needs(PROXY_FCGI))
+    found = callback_findings(start(uploads, PROXY_FCGI, Recipe("mod_rewrite", (), server=REWRITE)), status=1)
+    red = found[0]
+    assert "reaches the application behind Apache mod_proxy_fcgi, and not its callback" in red["said"]
+    assert 'ProxyFCGISetEnvIf "true" PATH_INFO' in red["cure"]
+
+
+@pytest.mark.parametrize("server", PASSING, ids=lambda server: server.name)
+def test_through_what_passes_it_all_arrives(server: Server, uploads: Site, require: Callable[..., None]) -> None:
+    require(*server.needs)
+    found = callback_findings(server.start(uploads), status=0)
+    assert [finding for finding in found if finding["colour"] != "green"] == []

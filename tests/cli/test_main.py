@@ -1,0 +1,99 @@
+"""The command line as a whole: one parser, the same help, exit statuses and manners in every sub-command."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oss_wsgi.cli.main import COMMANDS, parser
+
+from ..running_server import clean_environ
+from .command import COMMAND, oss_wsgi
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+
+
+def test_without_a_command_it_is_misuse_and_names_them() -> None:
+    said = oss_wsgi(status=2).stderr
+    assert "COMMAND" in said
+    assert all(name in oss_wsgi("--help").stdout for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_has_help_with_an_example(name: str) -> None:
+    said = oss_wsgi(name, "--help").stdout
+    assert f"Example: oss-wsgi {name}" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_option_is_misuse(name: str) -> None:
+    needed = {"sign": ["FILE"], "upload": ["FILE"], "cors": ["print"]}.get(name, [])
+    assert "--no-such-option" in oss_wsgi(name, *needed, "--no-such-option", status=2).stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_command_takes_a_secret_of_ours_as_an_option(name: str) -> None:
+    said = oss_wsgi(name, "--help").stdout
+    assert "--session-token" not in said
+    assert "--ticket-secret" not in said
+    # The local OSS alone may be given the made-up key that its clients shall have.
+    assert ("--access-key-secret" in said) == (name == "local")
+
+
+def test_the_console_script_is_this_main() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    script = setup["options.entry_points"]["console_scripts"].strip()
+    assert script == "oss-wsgi = oss_wsgi.cli.main:main"
+    code = "import sys; from oss_wsgi.cli.main import main; sys.argv[0] = 'oss-wsgi'; sys.exit(main())"
+    run = subprocess.run([sys.executable, "-c", code, "serve", "--prefix", "oss"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr[:15]) == (2, "oss-wsgi serve:")
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environ()
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    process.wait()
+    assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("arguments", [["explain", "AccessDenied"], ["explain"], ["upload", "missing"], ["--help"]])
+def test_an_output_that_is_closed_or_full_is_no_traceback(redirection: str, arguments: list[str]) -> None:
+    line = f"exec {shlex.join([*COMMAND, *arguments])} {redirection}"
+    environ = {name: value for name, value in clean_environ().items() if name != "PYTHONUNBUFFERED"}
+    run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environ)
+    assert "Traceback" not in run.stderr
+    assert "Exception ignored" not in run.stderr
+    assert run.returncode == (1 if "full" in redirection or "upload" in arguments else 0)
+
+
+def test_what_cannot_be_done_so_is_json_too_where_json_is_asked_for() -> None:
+    ended = oss_wsgi("cors", "print", "--json", status=2)
+    assert "name the origins" in json.loads(ended.stdout)["error"]["message"]
+    assert "name the origins" in ended.stderr
+
+
+def test_the_program_is_named_oss_wsgi_however_it_was_started() -> None:
+    assert parser().prog == "oss-wsgi"
+    assert oss_wsgi("--help").stdout.startswith("usage: oss-wsgi ")
+
+
+def test_the_readme_lists_the_commands_as_they_are() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    part = readme.partition("## Command line")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)[ `]", part, re.MULTILINE) == NAMES
