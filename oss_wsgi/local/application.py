@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .address import Address, Names, host_name
 from .announced import content_length
 from .answer import Answer, Headers
 from .arrival import arrival
@@ -28,6 +27,7 @@ from .callback_url import resolve
 from .callback_wsgi import WSGITransport
 from .cors import CORS, CORSRule
 from .cors_document import MAX_RULES
+from .environ import Address, Names, host_name
 from .errors import OSSError
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .index_page import asks_for_page, index_page

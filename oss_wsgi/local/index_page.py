@@ -10,8 +10,8 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from .address import SERVICE, Address
 from .answer import Answer, xml_text
+from .environ import SERVICE, Address
 from .storage import Bucket, StoredObject
 
 #: Of each bucket, the newest; a page of all would take long to read, here and there.

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from .address import Address
 from .bucket_rules import BucketRules
 from .callback_sender import CallbackSender
+from .environ import Address
 from .faults import Faults
 from .post_object import PostObject
 from .signed_request import read_headers

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .address import Address
+from .environ import Address
 from .errors import OSSError, invalid_argument
 from .header_signature_v1 import check_header_v1
 from .header_signature_v4 import check_header_v4

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from webtest import TestApp
 
-from oss_wsgi.local.address import Address
+from oss_wsgi.local.environ import Address
 from oss_wsgi.local.signature_check import Account
 
 from .sdk_signer import sign

@@ -5,7 +5,7 @@ import socket
 import time
 from contextlib import closing
 
-from oss_wsgi.local.address import Address
+from oss_wsgi.local.environ import Address
 from oss_wsgi.local.signature_check import Account
 
 from .form_client import sign_v4, v4_fields

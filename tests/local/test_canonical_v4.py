@@ -1,7 +1,7 @@
 import pytest
 
-from oss_wsgi.local.address import Address
 from oss_wsgi.local.canonical_v4 import Credential, canonical_request, signed_at
+from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.signed_request import SignedRequest
 

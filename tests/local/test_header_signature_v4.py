@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from webtest import TestApp
 
-from oss_wsgi.local.address import Address
+from oss_wsgi.local.environ import Address
 from oss_wsgi.local.header_signature_v4 import check_header_v4
 from oss_wsgi.local.signature_check import Account
 from oss_wsgi.local.signed_request import SignedRequest

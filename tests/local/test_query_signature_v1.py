@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from oss_wsgi.local.address import Address
+from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.query_signature_v1 import check_query_v1
 from oss_wsgi.local.signed_request import SignedRequest

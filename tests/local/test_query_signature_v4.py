@@ -3,7 +3,7 @@ from urllib.parse import quote
 
 import pytest
 
-from oss_wsgi.local.address import Address
+from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.query_signature_v4 import check_query_v4
 from oss_wsgi.local.signed_request import SignedRequest

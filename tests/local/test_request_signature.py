@@ -1,6 +1,6 @@
 import pytest
 
-from oss_wsgi.local.address import SERVICE, Address
+from oss_wsgi.local.environ import SERVICE, Address
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.request_signature import check_request_signature, signed_address
 

@@ -1,6 +1,6 @@
 import pytest
 
-from oss_wsgi.local.address import Address
+from oss_wsgi.local.environ import Address
 from oss_wsgi.local.signed_request import SignedRequest
 
 

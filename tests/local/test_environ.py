@@ -1,6 +1,6 @@
 import pytest
 
-from oss_wsgi.local.address import SERVICE, Address, Names
+from oss_wsgi.local.environ import SERVICE, Address, Names
 from oss_wsgi.local.errors import OSSError
 
 BUCKETS = {"examplebucket", "second", "localhost", "127"}
