@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .application import LocalOSS
     from .cors import CORSRule
-    from .indexed_storage import directory_storage, memory_storage
     from .server import LocalOSSServer
-    from .storage import Storage
+    from .storage.indexed import directory_storage, memory_storage
+    from .storage.interface import Storage
 
 __all__ = ["CORSRule", "LocalOSS", "LocalOSSServer", "Storage", "directory_storage", "memory_storage"]
 

@@ -31,14 +31,14 @@ from .environ import Address, Names, host_name
 from .errors import OSSError
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .index_page import asks_for_page, index_page
-from .indexed_storage import directory_storage
 from .keys import CallbackKey
 from .post_object import PostObject
 from .request import Request, Service
 from .request_signature import signed_address
 from .routes import find_operation
 from .signature_check import Account
-from .storage import Storage
+from .storage.indexed import directory_storage
+from .storage.interface import Storage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

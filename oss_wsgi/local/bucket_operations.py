@@ -24,7 +24,7 @@ from .callback_request import ACCOUNT_ID
 from .errors import OSSError, invalid_argument
 from .request import Request
 from .small_body import read_small_body
-from .storage import Bucket
+from .storage.interface import Bucket
 from .xml_document import Node, malformed_xml, read_xml, xml_answer
 
 MAX_BODY_SIZE = 16 * 1024

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .cors import CORS, CORSRule
 from .cors_document import MAX_RULES, read_rules, rule_nodes
 from .errors import OSSError
-from .storage import Bucket, Storage
+from .storage.interface import Bucket, Storage
 from .xml_document import write_xml
 
 _SETTING = "cors"

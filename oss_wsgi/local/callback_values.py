@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .image_info import ImageInfo
-from .storage import StoredObject
+from .storage.interface import StoredObject
 from .substitution import Value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from .errors import OSSError
-from .stored_object import StoredObject
+from .storage.stored_object import StoredObject
 
 
 def is_unmodified(stored: StoredObject, headers: Mapping[str, str], prefix: str = "") -> bool:

@@ -13,7 +13,7 @@ from .get_object import no_such_key
 from .list_objects import iso_time
 from .object_headers import check_key, content_type, forbids_overwrite, object_headers
 from .request import Request
-from .stored_object import StoredObject
+from .storage.stored_object import StoredObject
 from .xml_document import xml_answer
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from .byte_range import asked_range
 from .conditions import is_unmodified
 from .errors import OSSError, access_denied, invalid_argument
 from .request import Request
-from .stored_object import StoredObject
+from .storage.stored_object import StoredObject
 
 CHUNK_SIZE = 256 * 1024
 #: kept with the object, and no header of its answers

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from .answer import Answer, xml_text
 from .environ import SERVICE, Address
-from .storage import Bucket, StoredObject
+from .storage.interface import Bucket, StoredObject
 
 #: Of each bucket, the newest; a page of all would take long to read, here and there.
 SHOWN = 200

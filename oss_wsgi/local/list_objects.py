@@ -10,7 +10,7 @@ from .callback_request import ACCOUNT_ID
 from .encoding_type import EncodingType
 from .errors import invalid_argument
 from .request import Request
-from .stored_object import CommonPrefix, StoredObject
+from .storage.stored_object import CommonPrefix, StoredObject
 from .whole_number import whole_number
 from .xml_document import Node, xml_answer
 

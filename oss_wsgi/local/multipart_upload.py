@@ -16,7 +16,7 @@ from .object_headers import check_key, content_type, forbids_overwrite, object_h
 from .receive_body import receive_body
 from .request import Request
 from .small_body import read_small_body
-from .stored_object import MultipartUpload, Part, StoredObject
+from .storage.stored_object import MultipartUpload, Part, StoredObject
 from .upload_callback import call_back, read_callback
 from .upload_faults import UploadFaults
 from .whole_number import whole_number

@@ -23,7 +23,7 @@ from .object_headers import check_key, content_type, forbids_overwrite, object_h
 from .policy_check import check_policy, size_range, too_large, too_small
 from .policy_document import SizeRange, parse_policy
 from .signature_check import Account, check_signature
-from .storage import Bucket, Incoming, StoredObject
+from .storage.interface import Bucket, Incoming, StoredObject
 from .upload_faults import UploadFaults
 
 

@@ -10,7 +10,7 @@ from .announced import content_length, content_md5, invalid_digest
 from .errors import OSSError
 from .policy_check import MAX_OBJECT_SIZE
 from .request import Request
-from .storage import Incoming
+from .storage.interface import Incoming
 
 CHUNK_SIZE = 256 * 1024
 

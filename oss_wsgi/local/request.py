@@ -14,7 +14,7 @@ from .environ import Address
 from .faults import Faults
 from .post_object import PostObject
 from .signed_request import read_headers
-from .storage import Bucket, Storage
+from .storage.interface import Bucket, Storage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -14,7 +14,7 @@ from .callback_values import callback_values
 from .errors import OSSError, invalid_argument
 from .image_info import ImageInfo, read_image_info
 from .request import Request
-from .storage import Incoming, StoredObject
+from .storage.interface import Incoming, StoredObject
 
 
 @dataclass(frozen=True)

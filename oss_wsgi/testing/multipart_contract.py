@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from ..local.errors import OSSError
-from ..local.storage import Bucket, Storage
-from ..local.stored_object import StoredObject
+from ..local.storage.interface import Bucket, Storage
+from ..local.storage.stored_object import StoredObject
 
 NOW = 1733227932.0
 

@@ -15,8 +15,8 @@ from typing import ClassVar
 import pytest
 
 from ..local.errors import OSSError
-from ..local.storage import Bucket, Storage
-from ..local.stored_object import CommonPrefix, StoredObject
+from ..local.storage.interface import Bucket, Storage
+from ..local.storage.stored_object import CommonPrefix, StoredObject
 from .multipart_contract import NOW, MultipartContract, content, put
 
 __all__ = ["NOW", "STRANGE_KEYS", "StorageContract", "content", "put"]

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from oss_wsgi.local.indexed_storage import IndexedStorage, directory_storage
-from oss_wsgi.local.storage import Bucket
+from oss_wsgi.local.storage.indexed import IndexedStorage, directory_storage
+from oss_wsgi.local.storage.interface import Bucket
 from oss_wsgi.testing.storage_contract import NOW, content, put
 
 AUDITED = {"os.rename", "os.remove", "open"}

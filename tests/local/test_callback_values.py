@@ -2,7 +2,7 @@ import pytest
 
 from oss_wsgi.local.callback_values import callback_values
 from oss_wsgi.local.image_info import read_image_info
-from oss_wsgi.local.indexed_storage import memory_storage
+from oss_wsgi.local.storage.indexed import memory_storage
 from oss_wsgi.local.substitution import NAMES
 
 from .test_image_info import png

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from oss_wsgi.local import LocalOSSServer
-from oss_wsgi.local.incoming import IncomingContent
-from oss_wsgi.local.indexed_storage import directory_storage
+from oss_wsgi.local.storage.incoming import IncomingContent
+from oss_wsgi.local.storage.indexed import directory_storage
 
 from .form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
 from .socket_client import ask, put, signed_fields, wait_until

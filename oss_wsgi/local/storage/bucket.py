@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from .errors import file_already_exists, no_such_bucket
+from ..errors import file_already_exists, no_such_bucket
 from .incoming import Contents
+from .index import ObjectIndex
 from .listing import Entry, list_page
-from .object_index import ObjectIndex
 from .object_rows import OBJECT, object_row, read_object
 from .stored_object import StoredObject
 

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from oss_wsgi.local import object_index
-from oss_wsgi.local.object_index import ObjectIndex
+from oss_wsgi.local.storage import index
+from oss_wsgi.local.storage.index import ObjectIndex
 
 
 @pytest.fixture
@@ -30,6 +30,6 @@ def test_who_opens_it_waits_for_whoever_is_making_it(held, tmp_path):
 
 
 def test_who_is_kept_waiting_too_long_hears_why(held, tmp_path, monkeypatch):
-    monkeypatch.setattr(object_index, "PATIENCE", 0.0)
+    monkeypatch.setattr(index, "PATIENCE", 0.0)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         ObjectIndex(str(tmp_path / "index"))

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.incoming import IncomingContent
-from oss_wsgi.local.indexed_storage import directory_storage, memory_storage
+from oss_wsgi.local.storage.incoming import IncomingContent
+from oss_wsgi.local.storage.indexed import directory_storage, memory_storage
 from oss_wsgi.testing.storage_contract import NOW, STRANGE_KEYS, StorageContract, content, put
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 class TestDirectory(StorageContract):
@@ -134,7 +134,7 @@ def test_an_object_whose_file_somebody_removed_is_gone(bucket, directory):
 def test_a_failed_transaction_leaves_the_old_object(open_storage, directory, monkeypatch):
     bucket = open_storage().bucket("examplebucket")
     put(bucket, "a", b"old")
-    monkeypatch.setattr("oss_wsgi.local.indexed_objects.object_row", lambda stored: 1 / 0)
+    monkeypatch.setattr("oss_wsgi.local.storage.bucket.object_row", lambda stored: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         put(bucket, "a", b"new")
     monkeypatch.undo()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .object_index import ObjectIndex
+from .index import ObjectIndex
 from .object_rows import OBJECT, read_object
 from .stored_object import CommonPrefix, StoredObject
 

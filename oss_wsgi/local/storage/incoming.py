@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 
 from fastcrc import crc64
 
-from .content_folder import write_all
+from .contents import write_all
 from .crc64_combine import combine
 from .stored_object import MultipartUpload, Part, StoredObject
 

@@ -6,10 +6,10 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 
-from .errors import OSSError
+from ..errors import OSSError
+from .bucket import IndexedObjects
 from .incoming import IncomingContent
-from .indexed_objects import IndexedObjects
-from .object_index import PARTS
+from .index import PARTS
 from .object_rows import PART, UPLOAD, part_row, read_part, read_upload, upload_row
 from .stored_object import MultipartUpload, Part, StoredObject
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import BinaryIO
 
-from .content_folder import ContentFolder
+from ..errors import OSSError, no_such_bucket
 from .content_memory import ContentMemory
-from .errors import OSSError, no_such_bucket
+from .contents import ContentFolder
 from .incoming import Contents
+from .index import MEMORY, ObjectIndex
 from .indexed_bucket import IndexedBucket
-from .object_index import MEMORY, ObjectIndex
 
 INDEX = ".index.sqlite3"
 

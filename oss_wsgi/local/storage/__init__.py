@@ -1,0 +1,1 @@
+"""Storage of buckets and objects: an index and their contents."""
