@@ -34,9 +34,9 @@ from .index_page import asks_for_page, index_page
 from .keys import CallbackKey
 from .post_object import PostObject
 from .request import Request, Service
-from .request_signature import signed_address
 from .routes import find_operation
-from .signature_check import Account
+from .signatures.form_check import Account
+from .signatures.request_check import signed_address
 from .storage.indexed import directory_storage
 from .storage.interface import Storage
 

@@ -22,7 +22,7 @@ from .image_info import ImageInfo, read_image_info
 from .object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
 from .policy_check import check_policy, size_range, too_large, too_small
 from .policy_document import SizeRange, parse_policy
-from .signature_check import Account, check_signature
+from .signatures.form_check import Account, check_signature
 from .storage.interface import Bucket, Incoming, StoredObject
 from .upload_faults import UploadFaults
 

@@ -13,7 +13,7 @@ from .callback_sender import CallbackSender
 from .environ import Address
 from .faults import Faults
 from .post_object import PostObject
-from .signed_request import read_headers
+from .signatures.signed_request import read_headers
 from .storage.interface import Bucket, Storage
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ import pytest
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.query_signature_v4 import check_query_v4
-from oss_wsgi.local.signed_request import SignedRequest
+from oss_wsgi.local.signatures.query_signature_v4 import check_query_v4
+from oss_wsgi.local.signatures.signed_request import SignedRequest
 
-from .form_client import NOW, utc
-from .sdk_signer import ACCOUNT, ADDRESS, REGION, STYLES, sign
-from .test_canonical_v4 import PUBLISHED
+from ..form_client import NOW, utc
+from ..sdk_signer import ACCOUNT, ADDRESS, REGION, STYLES, sign
+from .test_v4 import PUBLISHED
 
 
 def check(environ, *, address=ADDRESS, account=ACCOUNT, region=REGION, now=NOW):

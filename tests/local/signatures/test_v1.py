@@ -4,9 +4,9 @@ import oss2
 import pytest
 from alibabacloud_oss_v2.signer import SignerV1
 
-from oss_wsgi.local.canonical_v1 import SUB_RESOURCES, sign, string_to_sign
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signed_request import SignedRequest
+from oss_wsgi.local.signatures.signed_request import SignedRequest
+from oss_wsgi.local.signatures.v1 import SUB_RESOURCES, sign, string_to_sign
 
 DATE = "Wed, 28 Dec 2022 10:27:41 GMT"
 ALICE = {

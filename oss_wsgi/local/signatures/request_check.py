@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .environ import Address
-from .errors import OSSError, invalid_argument
+from ..environ import Address
+from ..errors import OSSError, invalid_argument
+from .form_check import V4, Account
 from .header_signature_v1 import check_header_v1
 from .header_signature_v4 import check_header_v4
 from .query_signature_v1 import check_query_v1
 from .query_signature_v4 import check_query_v4
-from .signature_check import V4, Account
 from .signed_request import SignedRequest
 
 #: A URL with any of these means to be signed, and is refused where the others lack.

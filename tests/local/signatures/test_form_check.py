@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.signature_check import Account, check_signature
+from oss_wsgi.local.signatures.form_check import Account, check_signature
 
 # P§6.2 to 6.4: published pairs, and pairs recomputed outside of this project.
 V1_PUBLISHED = {

@@ -11,12 +11,12 @@ import pytest
 from webtest import TestApp
 
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.header_signature_v4 import check_header_v4
-from oss_wsgi.local.signature_check import Account
-from oss_wsgi.local.signed_request import SignedRequest
+from oss_wsgi.local.signatures.form_check import Account
+from oss_wsgi.local.signatures.header_signature_v4 import check_header_v4
+from oss_wsgi.local.signatures.signed_request import SignedRequest
 
-from .form_client import NOW, form, policy, post, sign_v1, utc
-from .test_canonical_v4 import PUBLISHED
+from ..form_client import NOW, form, policy, post, sign_v1, utc
+from .test_v4 import PUBLISHED
 
 KEY = "a/中 +~'.bin"
 PATH = "/examplebucket/a/%E4%B8%AD%20%2B~%27.bin"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from .canonical_v4 import DATE, UNSIGNED_PAYLOAD, Credential, canonical_request, check_v4, signed_at
-from .errors import invalid_argument
-from .signature_check import SKEW, Account, check_access_key, too_skewed
+from ..errors import invalid_argument
+from .form_check import SKEW, Account, check_access_key, too_skewed
 from .signed_request import SignedRequest
+from .v4 import DATE, UNSIGNED_PAYLOAD, Credential, canonical_request, check_v4, signed_at
 
 
 def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:

@@ -1,9 +1,9 @@
 import pytest
 
-from oss_wsgi.local.canonical_v4 import Credential, canonical_request, signed_at
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.signed_request import SignedRequest
+from oss_wsgi.local.signatures.signed_request import SignedRequest
+from oss_wsgi.local.signatures.v4 import Credential, canonical_request, signed_at
 
 PUBLISHED = {
     "REQUEST_METHOD": "PUT",

@@ -7,10 +7,10 @@ import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
-from .canonical_v1 import sign, string_to_sign
-from .errors import access_denied, invalid_argument
-from .signature_check import SKEW, Account, check_access_key, compare, too_skewed
+from ..errors import access_denied, invalid_argument
+from .form_check import SKEW, Account, check_access_key, compare, too_skewed
 from .signed_request import SignedRequest
+from .v1 import sign, string_to_sign
 
 
 def check_header_v1(request: SignedRequest, account: Account, now: float) -> None:

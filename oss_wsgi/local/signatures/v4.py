@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from .errors import access_denied, invalid_argument
-from .signature_check import V4, Account, compare, sign_v4
+from ..errors import access_denied, invalid_argument
+from .form_check import V4, Account, compare, sign_v4
 from .signed_request import SignedRequest
 
 DATE = "%Y%m%dT%H%M%SZ"

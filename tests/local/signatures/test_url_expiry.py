@@ -1,9 +1,9 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.url_expiry import check_not_expired
+from oss_wsgi.local.signatures.url_expiry import check_not_expired
 
-from .form_client import NOW
+from ..form_client import NOW
 
 
 def test_the_last_moment_counts():

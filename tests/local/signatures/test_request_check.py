@@ -2,10 +2,10 @@ import pytest
 
 from oss_wsgi.local.environ import SERVICE, Address
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.request_signature import check_request_signature, signed_address
+from oss_wsgi.local.signatures.request_check import check_request_signature, signed_address
 
-from .form_client import NOW
-from .sdk_signer import ACCOUNT, ADDRESS, REGION, sign
+from ..form_client import NOW
+from ..sdk_signer import ACCOUNT, ADDRESS, REGION, sign
 
 ALL = {"v1 header": ("v1", None), "v4 header": ("v4", None), "v1 URL": ("v1", 60), "v4 URL": ("v4", 60)}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from .canonical_v4 import Credential, canonical_request, check_v4, signed_at
-from .errors import access_denied, invalid_argument
-from .signature_check import LIFETIME, SKEW, V4, Account, check_access_key
+from ..errors import access_denied, invalid_argument
+from .form_check import LIFETIME, SKEW, V4, Account, check_access_key
 from .signed_request import SignedRequest
 from .url_expiry import check_not_expired
+from .v4 import Credential, canonical_request, check_v4, signed_at
 
 
 def check_query_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:

@@ -4,11 +4,11 @@ import pytest
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.query_signature_v1 import check_query_v1
-from oss_wsgi.local.signed_request import SignedRequest
+from oss_wsgi.local.signatures.query_signature_v1 import check_query_v1
+from oss_wsgi.local.signatures.signed_request import SignedRequest
 
-from .form_client import NOW
-from .sdk_signer import ACCOUNT, ADDRESS, STYLES, sign
+from ..form_client import NOW
+from ..sdk_signer import ACCOUNT, ADDRESS, STYLES, sign
 
 ODD = "param1=value1&%2Bparam1=value3&%7Cparam1=value4&%2Bparam2=&%7Cparam2=&param2="
 

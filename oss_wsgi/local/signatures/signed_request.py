@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from .environ import Address
+from ..environ import Address
 
 
 @dataclass(frozen=True)

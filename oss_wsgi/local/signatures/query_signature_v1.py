@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from .canonical_v1 import sign, string_to_sign
-from .errors import access_denied, invalid_argument
-from .signature_check import Account, check_access_key, compare
+from ..errors import access_denied, invalid_argument
+from .form_check import Account, check_access_key, compare
 from .signed_request import SignedRequest
 from .url_expiry import check_not_expired
+from .v1 import sign, string_to_sign
 
 
 def check_query_v1(request: SignedRequest, account: Account, now: float) -> None:

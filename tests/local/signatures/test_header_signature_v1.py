@@ -4,11 +4,11 @@ from email.utils import formatdate
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.header_signature_v1 import check_header_v1
-from oss_wsgi.local.signed_request import SignedRequest
+from oss_wsgi.local.signatures.header_signature_v1 import check_header_v1
+from oss_wsgi.local.signatures.signed_request import SignedRequest
 
-from .form_client import NOW
-from .sdk_signer import ACCOUNT, ADDRESS, STYLES, sign
+from ..form_client import NOW
+from ..sdk_signer import ACCOUNT, ADDRESS, STYLES, sign
 
 HEADERS = {"content-type": "text/plain; charset=utf-8", "content-md5": "eB5eJF1ptWaXm4bijSPyxw==", "x-oss-meta-a": "中"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .errors import access_denied
+from ..errors import access_denied
 
 
 def check_not_expired(expires: int, now: float) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .errors import OSSError, access_denied, invalid_argument, invalid_policy
+from ..errors import OSSError, access_denied, invalid_argument, invalid_policy
 
 V4 = "OSS4-HMAC-SHA256"
 SKEW = 15 * 60

@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signed_request import SignedRequest
+from oss_wsgi.local.signatures.signed_request import SignedRequest
 
 
 def read(**environ):
