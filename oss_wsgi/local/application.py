@@ -21,17 +21,17 @@ from .announced import content_length
 from .answer import Answer, Headers
 from .arrival import arrival
 from .bucket_rules import BucketRules
-from .callback_http import HTTPTransport
-from .callback_sender import CallbackSender
-from .callback_url import resolve
-from .callback_wsgi import WSGITransport
+from .callbacks.callback_url import resolve
+from .callbacks.callback_wsgi import WSGITransport
+from .callbacks.sender import CallbackSender
+from .callbacks.signing_key import CallbackKey
+from .callbacks.transports import HTTPTransport
 from .cors import CORS, CORSRule
 from .cors_document import MAX_RULES
 from .environ import Address, Names, host_name
 from .errors import OSSError
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .index_page import asks_for_page, index_page
-from .keys import CallbackKey
 from .post_object import PostObject
 from .request import Request, Service
 from .routes import find_operation

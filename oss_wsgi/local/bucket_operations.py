@@ -20,7 +20,7 @@ from .bucket_settings import (
     redundancy,
     storage_class,
 )
-from .callback_request import ACCOUNT_ID
+from .callbacks.message import ACCOUNT_ID
 from .errors import OSSError, invalid_argument
 from .request import Request
 from .small_body import read_small_body

@@ -6,7 +6,7 @@ import base64
 import time
 
 from .answer import Answer
-from .callback_request import ACCOUNT_ID
+from .callbacks.message import ACCOUNT_ID
 from .encoding_type import EncodingType
 from .errors import invalid_argument
 from .request import Request

@@ -6,11 +6,11 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from .answer import Answer
+from .callbacks.image_info import ImageInfo, read_image_info
 from .copy_object import open_source
 from .encoding_type import EncodingType
 from .errors import OSSError, file_already_exists, invalid_argument
 from .get_object import CHUNK_SIZE
-from .image_info import ImageInfo, read_image_info
 from .list_objects import iso_time
 from .object_headers import check_key, content_type, forbids_overwrite, object_headers
 from .receive_body import receive_body

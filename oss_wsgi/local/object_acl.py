@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .answer import Answer
-from .callback_request import ACCOUNT_ID
+from .callbacks.message import ACCOUNT_ID
 from .errors import invalid_argument
 from .get_object import no_such_key
 from .object_headers import object_headers

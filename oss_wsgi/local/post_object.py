@@ -10,15 +10,15 @@ from xml.sax.saxutils import escape
 
 from .answer import Answer, Headers, header_value, xml_text
 from .arrival import arrival
-from .callback_parameters import CallbackParameters, check_given_once, parse_callback
-from .callback_request import CallbackError
-from .callback_sender import CallbackSender
-from .callback_url import check_address
-from .callback_values import callback_values
+from .callbacks.callback_url import check_address
+from .callbacks.callback_values import callback_values
+from .callbacks.image_info import ImageInfo, read_image_info
+from .callbacks.message import CallbackError
+from .callbacks.parameters import CallbackParameters, check_given_once, parse_callback
+from .callbacks.sender import CallbackSender
 from .errors import OSSError, invalid_argument
 from .faults import Faults
 from .form import Form
-from .image_info import ImageInfo, read_image_info
 from .object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
 from .policy_check import check_policy, size_range, too_large, too_small
 from .policy_document import SizeRange, parse_policy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from .bucket_rules import BucketRules
-from .callback_sender import CallbackSender
+from .callbacks.sender import CallbackSender
 from .environ import Address
 from .faults import Faults
 from .post_object import PostObject

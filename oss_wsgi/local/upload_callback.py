@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .answer import Answer
-from .callback_parameters import MAX_SIZE, CallbackParameters, check_given_once
-from .callback_request import CallbackError
-from .callback_values import callback_values
+from .callbacks.callback_values import callback_values
+from .callbacks.image_info import ImageInfo, read_image_info
+from .callbacks.message import CallbackError
+from .callbacks.parameters import MAX_SIZE, CallbackParameters, check_given_once
 from .errors import OSSError, invalid_argument
-from .image_info import ImageInfo, read_image_info
 from .request import Request
 from .storage.interface import Incoming, StoredObject
 

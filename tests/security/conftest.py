@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from oss_wsgi.local.keys import CallbackKey
+from oss_wsgi.local.callbacks.signing_key import CallbackKey
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..storage.interface import StoredObject
 from .image_info import ImageInfo
-from .storage.interface import StoredObject
-from .substitution import Value
+from .variables import Value
 
 
 def callback_values(

@@ -3,12 +3,12 @@ import hashlib
 
 import pytest
 
-from oss_wsgi.local.callback_parameters import CallbackParameters
-from oss_wsgi.local.callback_request import callback_body, callback_request
-from oss_wsgi.local.callback_url import parse_callback_url
-from oss_wsgi.local.keys import CallbackKey
+from oss_wsgi.local.callbacks.callback_url import parse_callback_url
+from oss_wsgi.local.callbacks.message import callback_body, callback_request
+from oss_wsgi.local.callbacks.parameters import CallbackParameters
+from oss_wsgi.local.callbacks.signing_key import CallbackKey
 
-from .form_client import NOW
+from ..form_client import NOW
 
 URL = parse_callback_url("http://app.example.com:8080/oss/callback?a=b")
 

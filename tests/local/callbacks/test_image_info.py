@@ -3,7 +3,7 @@ import zlib
 
 import pytest
 
-from oss_wsgi.local.image_info import ImageInfo, read_image_info
+from oss_wsgi.local.callbacks.image_info import ImageInfo, read_image_info
 
 
 def png(width, height):

@@ -1,9 +1,9 @@
 import pytest
 
-from oss_wsgi.local.callback_values import callback_values
-from oss_wsgi.local.image_info import read_image_info
+from oss_wsgi.local.callbacks.callback_values import callback_values
+from oss_wsgi.local.callbacks.image_info import read_image_info
+from oss_wsgi.local.callbacks.variables import NAMES
 from oss_wsgi.local.storage.indexed import memory_storage
-from oss_wsgi.local.substitution import NAMES
 
 from .test_image_info import png
 

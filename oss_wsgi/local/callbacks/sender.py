@@ -6,12 +6,12 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 
+from ..faults import Faults
 from .callback_faults import NAMES, Transport, failing
-from .callback_parameters import CallbackParameters
-from .callback_request import MAX_ANSWER_SIZE, CallbackError, CallbackReply, callback_body, callback_request
-from .faults import Faults
-from .keys import CallbackKey
-from .substitution import Value
+from .message import MAX_ANSWER_SIZE, CallbackError, CallbackReply, callback_body, callback_request
+from .parameters import CallbackParameters
+from .signing_key import CallbackKey
+from .variables import Value
 
 logger = logging.getLogger(__name__)
 

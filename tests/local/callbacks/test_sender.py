@@ -1,10 +1,10 @@
 import pytest
 
-from oss_wsgi.local.callback_parameters import CallbackParameters
-from oss_wsgi.local.callback_request import CallbackError, CallbackReply
-from oss_wsgi.local.callback_sender import MAX_ANSWER_SIZE, CallbackSender, accepted_body
-from oss_wsgi.local.callback_url import parse_callback_url
-from oss_wsgi.local.keys import CallbackKey
+from oss_wsgi.local.callbacks.callback_url import parse_callback_url
+from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply
+from oss_wsgi.local.callbacks.parameters import CallbackParameters
+from oss_wsgi.local.callbacks.sender import MAX_ANSWER_SIZE, CallbackSender, accepted_body
+from oss_wsgi.local.callbacks.signing_key import CallbackKey
 
 
 def reply(body=b'{"a":1}', status=200, length=None):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from .callback_request import (
+from ..faults import Fault
+from .message import (
     MAX_ANSWER_SIZE,
     CallbackError,
     CallbackReply,
@@ -13,7 +14,6 @@ from .callback_request import (
     cannot_connect,
     timed_out,
 )
-from .faults import Fault
 
 Transport = Callable[[CallbackRequest], CallbackReply]
 

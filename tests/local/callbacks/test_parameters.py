@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from oss_wsgi.local.callback_parameters import FORM, JSON, parse_callback
+from oss_wsgi.local.callbacks.parameters import FORM, JSON, parse_callback
 from oss_wsgi.local.errors import OSSError
 
 GOOD = {"callbackUrl": "http://a.example/cb", "callbackBody": "object=${object}"}

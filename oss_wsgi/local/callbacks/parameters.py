@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import OSSError, invalid_argument
 from .callback_url import CallbackURL, parse_callback_url
-from .errors import OSSError, invalid_argument
-from .substitution import check_template
+from .variables import check_template
 
 MAX_SIZE = 5 * 1024
 MAX_URLS = 5

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from oss_wsgi.local.callbacks.variables import NAMES, check_template, substitute_form, substitute_json
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.substitution import NAMES, check_template, substitute_form, substitute_json
 
 VALUES = {
     "bucket": "examplebucket",

@@ -3,9 +3,9 @@ import logging
 import pytest
 from webtest.lint import middleware as lint
 
-from oss_wsgi.local.callback_request import CallbackReply, CallbackRequest
-from oss_wsgi.local.callback_url import parse_callback_url
-from oss_wsgi.local.callback_wsgi import WSGITransport, callback_environ
+from oss_wsgi.local.callbacks.callback_url import parse_callback_url
+from oss_wsgi.local.callbacks.callback_wsgi import WSGITransport, callback_environ
+from oss_wsgi.local.callbacks.message import CallbackReply, CallbackRequest
 
 HEADERS = [
     ("Host", "other.example"),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from .errors import OSSError, invalid_argument
+from ..errors import OSSError, invalid_argument
 
 _URL = re.compile(r"(?:(https?)://)?([A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
 _OUTSIDE_A_URL = re.compile(r"[^!-~]")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote, quote_plus
 
-from .errors import invalid_argument
+from ..errors import invalid_argument
 
 Value = str | int | None
 

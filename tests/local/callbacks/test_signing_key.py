@@ -4,8 +4,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from oss_wsgi.local.callback_url import parse_callback_url
-from oss_wsgi.local.keys import CallbackKey, _is_prime
+from oss_wsgi.local.callbacks.callback_url import parse_callback_url
+from oss_wsgi.local.callbacks.signing_key import CallbackKey, _is_prime
 
 # The throwaway key of P§8.6.
 N = int(

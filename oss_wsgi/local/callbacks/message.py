@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
-from .callback_parameters import JSON, CallbackParameters
 from .callback_url import CallbackURL
-from .keys import CallbackKey
-from .substitution import Value, substitute_form, substitute_json
+from .parameters import JSON, CallbackParameters
+from .signing_key import CallbackKey
+from .variables import Value, substitute_form, substitute_json
 
 ACCOUNT_ID = "1000000000000001"
 MAX_ANSWER_SIZE = 1024 * 1024

@@ -9,7 +9,8 @@ import ssl
 import time
 from collections.abc import Callable
 
-from .callback_request import (
+from .callback_tls import secured
+from .message import (
     MAX_ANSWER_SIZE,
     CallbackError,
     CallbackReply,
@@ -17,7 +18,6 @@ from .callback_request import (
     cannot_connect,
     timed_out,
 )
-from .callback_tls import secured
 
 
 class HTTPTransport:

@@ -1,0 +1,1 @@
+"""Upload callbacks as OSS sends them: parameters, variables, signature, transport."""
