@@ -31,8 +31,8 @@ from .cors_document import MAX_RULES
 from .environ import Address, Names, host_name
 from .errors import OSSError
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
+from .forms.post_object import PostObject
 from .index_page import asks_for_page, index_page
-from .post_object import PostObject
 from .request import Request, Service
 from .routes import find_operation
 from .signatures.form_check import Account

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from .announced import content_length, content_md5, invalid_digest
 from .errors import OSSError
-from .policy_check import MAX_OBJECT_SIZE
+from .forms.policy_check import MAX_OBJECT_SIZE
 from .request import Request
 from .storage.interface import Incoming
 

@@ -12,7 +12,7 @@ from .bucket_rules import BucketRules
 from .callbacks.sender import CallbackSender
 from .environ import Address
 from .faults import Faults
-from .post_object import PostObject
+from .forms.post_object import PostObject
 from .signatures.signed_request import read_headers
 from .storage.interface import Bucket, Storage
 

@@ -12,7 +12,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from .faults import ConnectionDroppedError
-from .form import MAX_BODY_SIZE
+from .forms.form import MAX_BODY_SIZE
 from .request_threads import RequestThreads
 from .waitress_channel import channel_class
 

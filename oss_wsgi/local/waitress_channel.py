@@ -12,8 +12,8 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
 from .arrival import ARRIVED
-from .form import MAX_BODY_SIZE
-from .policy_check import MAX_OBJECT_SIZE
+from .forms.form import MAX_BODY_SIZE
+from .forms.policy_check import MAX_OBJECT_SIZE
 from .request_body import RequestBody, Spool
 
 _HEADER_NAME = re.compile(rb"(?m)^[^:\s]+(?=:)")

@@ -11,8 +11,8 @@ from oss_wsgi.local import CORSRule, LocalOSSServer
 from oss_wsgi.local.faults import ConnectionDroppedError
 
 from .form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4, v4_fields
+from .forms.test_post_object import code, stored
 from .signed_client import SignedClient
-from .test_post_object import code, stored
 
 TIMEOUT = (
     "Error status : -1 app.example.com:80 reply timeout, cost:5000ms, timeout:5000ms"

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from oss_wsgi.local.form_input import FormInput
+from oss_wsgi.local.forms.form_input import FormInput
 from oss_wsgi.local.request_body import RequestBody
 
 from .form_client import form

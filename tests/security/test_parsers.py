@@ -24,7 +24,7 @@ from oss_wsgi import Grant
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import UnverifiedError
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.policy_document import parse_policy
+from oss_wsgi.local.forms.policy import parse_policy
 from oss_wsgi.object_names import MAX_KEY_BYTES
 from oss_wsgi.signing.v1 import signature
 from oss_wsgi.testing import callback_body, multipart

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.policy_document import Condition, SizeRange, parse_policy
+from oss_wsgi.local.forms.policy import Condition, SizeRange, parse_policy
 
 EXPIRATION = "2024-12-03T13:00:00.000Z"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .errors import OSSError, access_denied
-from .policy_document import Condition, Policy, SizeRange
-from .signatures.form_check import V4
+from ..errors import OSSError, access_denied
+from ..signatures.form_check import V4
+from .policy import Condition, Policy, SizeRange
 
 MAX_OBJECT_SIZE = 5 * 1024**3
 # Under V4 these must be named by the policy when the form has them (P§3.3.3, P§14.2).

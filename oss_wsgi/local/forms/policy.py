@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .errors import invalid_policy
+from ..errors import invalid_policy
 from .policy_json import parse_policy_json
 
 OPERATORS = ("eq", "starts-with", "in", "not-in")

@@ -2,9 +2,9 @@ import io
 
 import pytest
 
-from oss_wsgi.local.form_input import FormInput, content_start
+from oss_wsgi.local.forms.form_input import FormInput, content_start
 
-from .form_client import body, part
+from ..form_client import body, part
 
 FIELDS = body(part("key", "a"))[: -len("--\r\n")] + b"\r\n"
 

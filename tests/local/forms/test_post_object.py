@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from webtest import TestApp
 
-from .callbacks.test_image_info import png
-from .form_client import NOW, body, callback_field, form, part, policy, post, sign_v1, sign_v4, v4_fields
+from ..callbacks.test_image_info import png
+from ..form_client import NOW, body, callback_field, form, part, policy, post, sign_v1, sign_v4, v4_fields
 
 PREFIX = ["starts-with", "$key", "user/"]
 

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from .errors import OSSError, invalid_policy
+from ..errors import OSSError, invalid_policy
 
 _EC = "0006-00000204"
 # A string, closed or not, or one sign that opens or closes an array or an object.

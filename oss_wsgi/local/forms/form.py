@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import multipart
 
-from .announced import content_length, content_md5, invalid_digest
-from .errors import OSSError, invalid_argument, malformed_post
+from ..announced import content_length, content_md5, invalid_digest
+from ..errors import OSSError, invalid_argument, malformed_post
 from .field_names import field_name
 from .form_input import FormInput
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import invalid_argument
+from ..errors import invalid_argument
 
 DOCUMENTED = (
     "key",

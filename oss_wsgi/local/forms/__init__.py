@@ -1,0 +1,1 @@
+"""PostObject: the multipart form, its policy and the upload."""
