@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .application import LocalOSS
     from .cors import CORSRule
-    from .server import LocalOSSServer
+    from .serving.server import LocalOSSServer
     from .storage.indexed import directory_storage, memory_storage
     from .storage.interface import Storage
 

@@ -184,7 +184,7 @@ def test_a_missing_object_is_told_to_who_signed_and_to_who_did_not(app, oss):
 
 def test_the_official_sdk_reads_what_was_stored_by_its_own_signature(make_oss):
     sdk = pytest.importorskip("alibabacloud_oss_v2")
-    from oss_wsgi.local.server import LocalOSSServer
+    from oss_wsgi.local.serving.server import LocalOSSServer
 
     oss = make_oss(clock=time.time)
     post(TestApp(oss), form({"key": KEY, **sign_v1(oss, policy(expiration=time.time() + 60))}, b"hello"), status=204)

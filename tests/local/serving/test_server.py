@@ -18,8 +18,8 @@ from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.local.storage.incoming import IncomingContent
 from oss_wsgi.local.storage.indexed import directory_storage
 
-from .form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
-from .socket_client import ask, put, signed_fields, wait_until
+from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
+from ..socket_client import ask, put, signed_fields, wait_until
 
 HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 

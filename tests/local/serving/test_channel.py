@@ -8,10 +8,11 @@ from contextlib import closing
 
 import pytest
 
-from oss_wsgi.local import LocalOSSServer, arrival, waitress_channel
+from oss_wsgi.local import LocalOSSServer, arrival
+from oss_wsgi.local.serving import channel
 
-from .form_client import BOUNDARY, form
-from .socket_client import ask, connect, head, put, put_headers, read_to_end, signed_fields, wait_until
+from ..form_client import BOUNDARY, form
+from ..socket_client import ask, connect, head, put, put_headers, read_to_end, signed_fields, wait_until
 
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 GIB = 1024**3
@@ -139,7 +140,7 @@ def pass_time(make_oss, monkeypatch):
     """A server whose clocks can be put forward."""
     passed = [0.0]
     clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
-    for module in (arrival, waitress_channel):
+    for module in (arrival, channel):
         monkeypatch.setattr(module, "time", clock)
     oss = make_oss(clock=lambda: time.time() + passed[0], transport=None)
     server = LocalOSSServer(oss)

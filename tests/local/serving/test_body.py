@@ -3,9 +3,9 @@ import io
 import pytest
 
 from oss_wsgi.local.forms.form_input import FormInput
-from oss_wsgi.local.request_body import RequestBody
+from oss_wsgi.local.serving.body import RequestBody
 
-from .form_client import form
+from ..form_client import form
 
 FORM = form({"key": "a"}, b"hi oss")
 START = FORM.index(b"hi oss")

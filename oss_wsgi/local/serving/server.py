@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.server import create_server
 
-from .faults import ConnectionDroppedError
-from .forms.form import MAX_BODY_SIZE
+from ..faults import ConnectionDroppedError
+from ..forms.form import MAX_BODY_SIZE
+from .channel import channel_class
 from .request_threads import RequestThreads
-from .waitress_channel import channel_class
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from .application import LocalOSS
+    from ..application import LocalOSS
 
 # Uploads that wait for their callbacks leave room for those who ask on a callback's behalf.
 MAX_CONNECTIONS = 1000

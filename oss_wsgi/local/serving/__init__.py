@@ -1,0 +1,1 @@
+"""The local OSS's HTTP server, on waitress."""
