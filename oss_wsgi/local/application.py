@@ -33,8 +33,8 @@ from .errors import OSSError
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .forms.post_object import PostObject
 from .index_page import asks_for_page, index_page
+from .operations.routes import find_operation
 from .request import Request, Service
-from .routes import find_operation
 from .signatures.form_check import Account
 from .signatures.request_check import signed_address
 from .storage.indexed import directory_storage

@@ -1,0 +1,1 @@
+"""The operations on objects and buckets, and the routes to them."""

@@ -1,0 +1,20 @@
+"""Names in an answer, percent-encoded when the client asks for that: XML cannot hold every name that a key can be."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from ..errors import invalid_argument
+from ..request import Request
+from ..xml_document import Node
+
+
+class EncodingType:
+    def __init__(self, request: Request) -> None:
+        value = request.query.get("encoding-type", "")
+        if value not in ("", "url"):
+            raise invalid_argument("Invalid Encoding Method specified in Request.", name="encoding-type", value=value)
+        self.nodes: list[Node] = [("EncodingType", value)] if value else []
+
+    def __call__(self, name: str) -> str:
+        return quote(name, safe="") if self.nodes else name

@@ -1,0 +1,75 @@
+import pytest
+
+from oss_wsgi.testing.storage_contract import put
+
+from ..signed_client import SignedClient, code
+
+
+@pytest.fixture
+def listed(oss):
+    bucket = oss.storage.bucket("examplebucket")
+    for key in ("a/1", "a/2", "b", "c\x01", "d +"):
+        put(bucket, key)
+
+    def listed(query="", status=None):
+        return SignedClient(oss)("GET", "examplebucket", query, status=status)
+
+    return listed
+
+
+def texts(response, path):
+    return [element.text for element in response.xml.iterfind(path)]
+
+
+def test_version_1_lists_with_owner_and_no_namespace(listed):
+    response = listed("max-keys=2")
+    assert response.xml.tag == "ListBucketResult"
+    assert texts(response, "Contents/Key") == ["a/1", "a/2"]
+    assert [response.xml.findtext(name) for name in ("Name", "MaxKeys", "IsTruncated", "NextMarker")] == [
+        "examplebucket",
+        "2",
+        "true",
+        "a/2",
+    ]
+    entry = {element.tag: element.text for element in response.xml.find("Contents")}
+    assert entry.pop("Owner") is None
+    assert entry == {
+        "Key": "a/1",
+        "LastModified": "2024-12-03T12:12:12.000Z",
+        "ETag": '"B22E0DC370A7F7067FACF5F75D7FA385"',
+        "Type": "Normal",
+        "Size": "6",
+        "StorageClass": "Standard",
+    }
+    assert texts(listed("marker=b&encoding-type=url"), "Contents/Key") == ["c%01", "d%20%2B"]
+
+
+def test_version_2_goes_on_with_a_token(listed):
+    response = listed("list-type=2&max-keys=3&delimiter=%2F")
+    assert texts(response, "CommonPrefixes/Prefix") == ["a/"]
+    assert response.xml.findtext("KeyCount") == "3"
+    token = response.xml.findtext("NextContinuationToken")
+    assert token.isalnum()
+    response = listed(f"list-type=2&delimiter=%2F&continuation-token={token}&encoding-type=url")
+    assert texts(response, "Contents/Key") == ["d%20%2B"]
+    assert response.xml.findtext("IsTruncated") == "false"
+    assert response.xml.find("Contents/Owner") is None
+    assert listed("list-type=2&fetch-owner=true&prefix=b").xml.find("Contents/Owner/ID") is not None
+    assert texts(listed("list-type=2&start-after=b&max-keys=1"), "Contents/Size") == ["6"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "max-keys=0",
+        "max-keys=1001",
+        "max-keys=x",
+        "max-keys=-1",
+        "encoding-type=xml",
+        "list-type=1",
+        "list-type=2&continuation-token=%25",
+        f"prefix={'a' * 1024}",
+    ],
+)
+def test_what_no_listing_can_be_asked_for_is_said(listed, query):
+    assert code(listed(query, status=400)) == (400, "InvalidArgument")
