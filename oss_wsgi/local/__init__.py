@@ -15,10 +15,10 @@ __all__ = ["CORSRule", "LocalOSS", "LocalOSSServer", "Storage", "directory_stora
 _ROOMS = {
     "CORSRule": ".cors",
     "LocalOSS": ".application",
-    "LocalOSSServer": ".server",
-    "Storage": ".storage",
-    "directory_storage": ".indexed_storage",
-    "memory_storage": ".indexed_storage",
+    "LocalOSSServer": ".serving.server",
+    "Storage": ".storage.interface",
+    "directory_storage": ".storage.indexed",
+    "memory_storage": ".storage.indexed",
 }
 
 
