@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli.main import COMMANDS, parser
+from oss_wsgi.cli.main import parser
 
 from ..running_server import clean_environ
 from .command import COMMAND, oss_wsgi
 
 ROOT = Path(__file__).parent.parent.parent
-NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+NAMES = ["serve", "local", "sign", "upload", "verify", "explain", "cors", "doctor"]
 
 
 def test_without_a_command_it_is_misuse_and_names_them() -> None:
