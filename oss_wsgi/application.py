@@ -20,11 +20,9 @@ from .callback.url import split_urls
 from .callback.verifier import CallbackVerifier
 from .credentials import CredentialsProvider
 from .endpoints.callback import CallbackEndpoint
-from .endpoints.health import HealthEndpoint
-from .endpoints.metrics import MetricsEndpoint
-from .endpoints.metrics_counts import Metrics
+from .endpoints.health import HealthEndpoint, ReadinessEndpoint
+from .endpoints.metrics import Metrics, MetricsEndpoint
 from .endpoints.rate_limit import RateLimit
-from .endpoints.readiness import ReadinessEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import SettingsError
@@ -32,11 +30,9 @@ from .ledger.base import Ledger, MemoryLedger
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
-from .middleware.dispatcher import Dispatcher
-from .middleware.mounting import exactly, moved_back
+from .middleware.dispatcher import Dispatcher, exactly, moved_back
 from .middleware.once import OncePerUpload
-from .middleware.probe import Probe
-from .middleware.probe_gate import ProbeGate
+from .middleware.probe import Probe, ProbeGate
 from .settings import Settings
 from .signing.presigner import PostPresigner
 from .wsgi.diagnosis import wrong_path

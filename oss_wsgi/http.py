@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import re
+from urllib.parse import unquote_to_bytes
 
 # RFC 9110 section 8.3.1, with the characters and lengths of RFC 6838 section 4.2, but no `$`: in a policy it marks
 # a variable.
 _NAME = r"[A-Za-z0-9!#&^_.+-]{1,127}"
+
 _PARAMETER = rf"[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|\"[ !#%-\[\]-~]*\")"
+
 _LONGEST = 255
+
 _MEDIA_TYPE = re.compile(rf"({_NAME}/{_NAME})(?:{_PARAMETER})*")
 
 
@@ -46,3 +50,30 @@ def runs_in_browsers(text: str) -> bool:
     """Tell whether a browser that opens such a file would run scripts in it: HTML, SVG, XML and their like."""
     name = essence(text) or "unknown/unknown"
     return name in _RUNS or name.endswith(("+xml", "/javascript", "/ecmascript", "/x-javascript"))
+
+
+def pairs(text: str, limit: int) -> list[tuple[str, str]]:
+    """Give names and values in their order, decoded; a name without ``=`` has the value "".
+
+    Raises ValueError for what is not UTF-8, and for more than ``limit`` pairs.
+    """
+    pieces = text.split("&")
+    if len(pieces) > limit:
+        raise ValueError(f"more than {limit} pairs")
+    found = []
+    for piece in pieces:
+        if piece:
+            name, _, value = piece.partition("=")
+            found.append((decoded(name), decoded(value)))
+    return found
+
+
+def decoded(text: str) -> str:
+    """Decode a name or a value; ValueError for what is not UTF-8."""
+    if "+" in text:
+        text = text.replace("+", " ")
+    if "%" in text:
+        text = text.replace("%2F", "/")  # mostly all that there is, and quick
+        if "%" in text:
+            return unquote_to_bytes(text).decode()
+    return text

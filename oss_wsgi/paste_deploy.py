@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 from .application import DEFAULT_PREFIX, DirectUpload, public_key_store, upload_page
 from .callback.url import split_urls
 from .callback.verifier import CallbackVerifier
-from .casts import items, switch, text
 from .exceptions import SettingsError
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.dispatcher import Dispatcher, check_prefix
-from .settings import TABLE, Settings
+from .settings import TABLE, Settings, items, switch, text
 from .settings_check import unknown_name
 
 if TYPE_CHECKING:

@@ -10,14 +10,13 @@ from .credentials import (
     Credentials,
     CredentialsProvider,
     EnvironmentVariableCredentialsProvider,
+    RefreshingCredentialsProvider,
     StaticCredentialsProvider,
 )
 from .endpoints.callback import CallbackEndpoint
-from .endpoints.health import HealthEndpoint
-from .endpoints.metrics import MetricsEndpoint
-from .endpoints.metrics_counts import Metrics
+from .endpoints.health import HealthEndpoint, ReadinessEndpoint
+from .endpoints.metrics import Metrics, MetricsEndpoint
 from .endpoints.rate_limit import RateLimit
-from .endpoints.readiness import ReadinessEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticSite
 from .exceptions import OSSWSGIError
@@ -29,14 +28,12 @@ from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher
 from .middleware.once import OncePerUpload
-from .refreshing_credentials import RefreshingCredentialsProvider
 from .sdk.confirmation import SDKConfirmation
 from .sdk.credentials import SDKCredentialsProvider
 from .settings import Settings
 from .signing.grant import Grant
 from .signing.policy import PostPolicy
-from .signing.presigned_post import PresignedPost
-from .signing.presigner import PostPresigner
+from .signing.presigner import PostPresigner, PresignedPost
 
 __all__ = [
     "AccessLog",

@@ -24,7 +24,7 @@ WAITRESS = {name for name in MODULES if name.startswith("oss_wsgi.serving")}
 JOINTS |= {"oss_wsgi.application", "oss_wsgi.cli.options", "oss_wsgi.paste_deploy"} | WAITRESS | COMMANDS
 JOINTS |= {"oss_wsgi.site"}
 #: The two that start the local OSS, when asked or unconfigured.
-STARTS_LOCAL = {"oss_wsgi.cli.beside", "oss_wsgi.cli.local"}
+STARTS_LOCAL = {"oss_wsgi.cli.local"}
 #: Reads and answers WSGI for middleware and endpoints both, which may not import each other.
 WSGI = {"oss_wsgi.wsgi.environ", "oss_wsgi.wsgi.responses"}
 CORE = {name for name in MODULES if not name.startswith(EDGE)} - JOINTS

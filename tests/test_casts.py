@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.casts import items, lower, pairs, switch, text, whole_number, words
+from oss_wsgi.settings import items, lower, pairs, switch, text, whole_number, words
 
 
 @pytest.mark.parametrize("word", ["on", "ON", " on ", "1", "true", "True", "yes", "YES"])

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.log_format import JSONFormatter, TextFormatter, configure
-from oss_wsgi.masking import Masker
+from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter, configure
 
 SECRET = "ExampleSecret0000000000000000A"
 MASKER = Masker([SECRET])

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from oss_wsgi import Settings
-from oss_wsgi.masking import MASK, Masker
+from oss_wsgi.log_format import MASK, Masker
 
 SECRET = "Example/Secret+000000000000000A"
 V1_SIGNATURE = "VsxOcOudx5ka0K2mMV8f0pMZ8Dk="

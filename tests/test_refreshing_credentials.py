@@ -12,9 +12,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from oss_wsgi.credentials import Credentials
+from oss_wsgi.credentials import Credentials, RefreshingCredentialsProvider
 from oss_wsgi.exceptions import CredentialsError
-from oss_wsgi.refreshing_credentials import RefreshingCredentialsProvider
 from oss_wsgi.testing import FrozenClock
 
 START = 1_800_000_000.0

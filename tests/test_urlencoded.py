@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oss_wsgi.urlencoded import pairs
+from oss_wsgi.http import pairs
 
 ODD = st.lists(st.sampled_from([*"ab&=+%20F;é猫\x00 ", "%2F", "%25"])).map("".join)
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from ..exceptions import FetchError, KeyUnavailableError, UnverifiedError
-from .plain_key import PlainKey
-from .plain_key import load as load_plain_key
+from .rsa import PlainKey
+from .rsa import load as load_plain_key
 
 PublicKey = RSAPublicKey | PlainKey
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import http.client
+import json
+import re
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from email.message import Message
+from typing import Any
 from urllib.parse import urlsplit
 
+from .terminal import plain
+
 MAX_BYTES = 1024 * 1024
+
 AGENT = "oss-wsgi"
 
 
@@ -141,3 +148,53 @@ def _ended_after(seconds: float | None, sock: socket.socket, cut: threading.Even
         yield
     finally:
         timer.cancel()
+
+
+def parsed(data: bytes | str) -> Any:
+    """Give the value; ValueError for what is no JSON, or is nested so deep that nobody means it."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def is_json(data: bytes) -> bool:
+    """Tell whether bytes are JSON as OSS takes it: UTF-8 without a BOM, and no NaN."""
+    try:
+        json.loads(data.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)
+
+
+@dataclass(frozen=True)
+class OSSRefusal:
+    """Code, message and EC number of a refusal; "" for what it did not say."""
+
+    code: str
+    message: str
+    ec: str
+    endpoint: str = ""
+
+    def __str__(self) -> str:
+        said = f"{self.code or 'no code'}: {self.message}" if self.message else self.code or "no reason given"
+        return said + (f" (EC {self.ec})" if self.ec else "")
+
+    def members(self) -> dict[str, str]:
+        """Give what it said, for JSON."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def read_refusal(body: bytes) -> OSSRefusal:
+    """Read an error document, as text alone: no parser of XML meets what a stranger sent."""
+    text = body[:65536].decode("utf-8", "replace")
+    return OSSRefusal(_text(text, "Code"), _text(text, "Message"), _text(text, "EC"), _text(text, "Endpoint"))
+
+
+def _text(document: str, name: str) -> str:
+    found = re.search(rf"<{name}>([^<]{{0,4096}})</{name}>", document)
+    return plain(html.unescape(found[1]).strip()) if found else ""

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, ledger_of, public_key_store
 from ..credentials import CredentialsProvider
+from ..endpoints.metrics import Metrics
 from ..exceptions import CredentialsError
 from ..ledger.base import Ledger, MemoryLedger
 from ..log_format import configure
@@ -23,16 +24,35 @@ from ..sdk.credentials import SDKCredentialsProvider
 from ..serving.channel import make_server
 from ..settings import Settings
 from ..site import site
-from .beside import is_set, ledger_beside, local_environ, start_local_oss
-from .metrics_port import serve_metrics
+from .local import is_set, ledger_beside, local_environ, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_serving, environ_of
-from .process import CannotStartError, bind, end_quietly, until_stopped, web_address
+from .process import CannotStartError, bind, cannot_listen, end_quietly, until_stopped, web_address
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+
+def serve_metrics(address: tuple[str, int], stack: contextlib.ExitStack) -> Metrics:
+    """Start to serve new metrics until the stack ends, and say where; SettingsError without the extra."""
+    metrics = Metrics()
+    from prometheus_client import start_http_server
+
+    host, port = address
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise cannot_listen("--metrics-listen", host, port, error) from error
+    stack.callback(thread.join)
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    shown = f"[{host}]" if ":" in host else host
+    print(f"Metrics at http://{shown}:{server.server_port}/metrics.", flush=True)
+    return metrics
+
+
 # Nothing but callbacks has a body here; waitress refuses from this number on.
 MAX_BODY = MAX_BODY_BYTES + 1
+
 MAX_HEADERS = 32 * 1024
 
 

@@ -3,30 +3,65 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import mimetypes
 import os
+import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
-from .explanations import further
+from .explain import further
 from .form_body import FileChangedError, FormBody
-from .http_client import Answer, UnreachableError, request
-from .json_text import parsed
-from .oss_answer import read_refusal
-from .regular_file import UnreadableFileError, opened
+from .http_client import Answer, UnreachableError, parsed, read_refusal, request
 from .terminal import MisuseError, Progress, coloured, plain, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+
+class UnreadableFileError(Exception):
+    """Raised when a file cannot be uploaded as it is, in a sentence."""
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Give a regular file and its size; UnreadableFileError for everything else."""
+    try:
+        file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - closed below
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise UnreadableFileError(f"cannot be read: {said}") from error
+    with file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise UnreadableFileError("it is no regular file, so it has no size to sign: copy what it gives into one")
+        if found.st_size == 0 and _gives(file):
+            raise UnreadableFileError("it says that it is empty, and is not: copy what it gives into a file")
+        yield file, found.st_size
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for who writes into a FIFO."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _gives(file: BinaryIO) -> bool:
+    """Tell a file of /proc from an empty one."""
+    try:
+        return bool(file.read(1))
+    except OSError:
+        return True
+
+
 _MAX_TIMEOUT = 24 * 3600
+
 ENDPOINT = f"http://127.0.0.1:8080{DEFAULT_PREFIX}{SIGNATURE_PATH}"
 
 

@@ -3,16 +3,119 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import TYPE_CHECKING, Any
 
+from ..callback.public_keys import PublicKeyStore
+from ..exceptions import SettingsError
+from ..ledger.base import Ledger
 from ..wsgi.responses import SECURITY_HEADERS, method_not_allowed, not_found
-from .metrics_counts import Metrics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from ..signing.grant import Grant
+
+
+# OSS waits 5 s for a callback; a signature takes a tenth of a millisecond.
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
 log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """Counters of one process, for ``DirectUpload(..., metrics=Metrics())``; needs ``pip install oss-wsgi[metrics]``.
+
+    ====================================  =========  ==================================================================
+    oss_wsgi_signatures_issued_total
+    oss_wsgi_signatures_refused_total     reason     as in the log
+    oss_wsgi_callbacks_total              outcome    accepted, repeated (the kept answer), a reason, application (your
+                                                     own view answered no 2xx)
+    oss_wsgi_request_seconds              endpoint   histogram, until the answer is there
+    oss_wsgi_key_fetches_total            outcome    fetched, failed
+    oss_wsgi_ledger_uploads                          answers that are kept
+    ====================================  =========  ==================================================================
+
+    No name of a user or an object is among the labels.
+
+    :param registry: where to register; without it one of its own. SettingsError without the extra.
+    """
+
+    def __init__(self, registry: Any = None) -> None:
+        try:
+            import prometheus_client as prometheus
+        except ImportError as error:
+            raise SettingsError("Metrics needs prometheus_client: pip install 'oss-wsgi[metrics]'.") from error
+        self._prometheus = prometheus
+        self._watched: list[tuple[Ledger, PublicKeyStore]] = []
+        self.registry: Any = prometheus.CollectorRegistry() if registry is None else registry
+
+        def counter(name: str, meaning: str, *labels: str) -> prometheus.Counter:
+            return prometheus.Counter(f"oss_wsgi_{name}", meaning, labels, registry=self.registry)
+
+        self._issued = counter("signatures_issued", "Signed forms given away.")
+        self._refused = counter("signatures_refused", "Refused requests for a signature.", "reason")
+        self._callbacks = counter("callbacks", "Callbacks by what came of them.", "outcome")
+        self._seconds = prometheus.Histogram(
+            "oss_wsgi_request_seconds",
+            "Seconds until the answer was there.",
+            ["endpoint"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+
+    def on_issued(self, grant: Grant, facts: Mapping[str, Any]) -> None:
+        """Count a signed form."""
+        self._issued.inc()
+
+    def on_answered(self, endpoint: str, status: int, seconds: float, reason: str | None) -> None:
+        """Count an answer, and its seconds."""
+        self._seconds.labels(endpoint).observe(seconds)
+        if endpoint == "callback":
+            good = "accepted" if 200 <= status < 300 else "application"
+            self._callbacks.labels(reason or good).inc()
+        elif endpoint == "signature" and reason is not None:
+            self._refused.labels(reason).inc()
+
+    def watch(self, ledger: Ledger, public_keys: PublicKeyStore) -> None:
+        """Tell from now on, whenever it is asked, of a ledger's size and of a store's fetches."""
+        if not self._watched:
+            self.registry.register(self)
+        if not any(ledger is other and public_keys is store for other, store in self._watched):
+            self._watched.append((ledger, public_keys))
+
+    def collect(self) -> Iterator[Any]:
+        """Ask the ledgers and the stores of keys, of which several applications may share one; for the registry."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        stores = {id(store): store for _, store in self._watched}
+        fetches = CounterMetricFamily("oss_wsgi_key_fetches", "Fetches of OSS's keys.", labels=["outcome"])
+        for outcome in ("fetched", "failed"):
+            fetches.add_metric([outcome], sum(store.fetches[outcome] for store in stores.values()))
+        yield fetches
+        ledgers = {id(ledger): ledger for ledger, _ in self._watched}
+        sizes = [size for size in map(_size, ledgers.values()) if size is not None]
+        if sizes:
+            yield GaugeMetricFamily("oss_wsgi_ledger_uploads", "Answers that the ledger keeps.", sum(sizes))
+
+    def describe(self) -> list[Any]:
+        """Name nothing beforehand: a ledger need not be counted to be registered."""
+        return []
+
+    def text(self) -> tuple[str, bytes]:
+        """Give the content type and the text that Prometheus reads."""
+        return self._prometheus.CONTENT_TYPE_LATEST, self._prometheus.generate_latest(self.registry)
+
+
+def _size(ledger: Ledger) -> int | None:
+    """Count what a ledger keeps, if it can be counted."""
+    if not isinstance(ledger, Sized):
+        return None
+    try:
+        return len(ledger)
+    except Exception as error:
+        log.warning("the ledger could not be counted: %s", type(error).__name__)
+        return None
 
 
 class MetricsEndpoint:

@@ -4,26 +4,65 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
+from ..http import pairs
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
-from ..urlencoded import pairs
 from ..wsgi.environ import header
-from ..wsgi.request_facts import facts_of
+from ..wsgi.observers import facts_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, json_bytes, log_refusal, method_not_allowed, not_found, refuse
-from .origin import foreign_origin
 
 if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+
+_OWN = ("same-origin", "none")  # `none`: the visitor typed the address
+
+_MAX_SHOWN = 200
+
+
+def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | None:
+    """Say which page of another origin asks, one that is not allowed; None if there is no such page.
+
+    Browsers say ``Sec-Fetch-Site`` over https and to loopback, and no script can change it. Where it is missing (old
+    browsers, plain http, programs that are no browser) an ``Origin`` that is there must be allowed or name the host
+    that was asked. Neither is sent for an image or a link of another site over plain http: only https closes that.
+
+    :param allowed: origins in lower case; ``*`` is any, but a page must ask by CORS, that is with an ``Origin``.
+    """
+    site = environ.get("HTTP_SEC_FETCH_SITE") or ""
+    origin = environ.get("HTTP_ORIGIN") or ""
+    if site in _OWN or not (site or origin):
+        return None
+    if origin and ("*" in allowed or origin.lower() in allowed):
+        return None
+    if not site and _names_host(origin, environ.get("HTTP_HOST") or ""):
+        return None
+    return f"origin {origin[:_MAX_SHOWN]!r}" if origin else f"a link or an element ({site[:_MAX_SHOWN]!r}, no origin)"
+
+
+def _names_host(origin: str, host: str) -> bool:
+    """Compare host and port alone, for a proxy that ends TLS hides the scheme, and with it the default port."""
+    scheme, _, authority = origin.lower().partition("://")
+    return scheme in ("http", "https") and bool(authority) and _bare(authority) == _bare(host.lower())
+
+
+def _bare(authority: str) -> str:
+    return authority.removesuffix(":80").removesuffix(":443")
+
+
 _ALLOWED = "GET, HEAD, OPTIONS"
+
 _PARAMETERS = frozenset({"filename", "content_type", "size"})
+
 _MAX_PARAMETERS = 100
+
 _ANYTHING = Grant()
+
 _PREFLIGHT_SECONDS = "600"
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .command_line import PROGRAM, parser
-from .greeting import greeting
+from .command_line import PROGRAM, greeting, parser
 
 if TYPE_CHECKING:
     from argparse import Namespace

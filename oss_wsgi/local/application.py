@@ -17,19 +17,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .announced import content_length
-from .answer import Answer, Headers
-from .arrival import arrival
-from .bucket_rules import BucketRules
-from .callbacks.callback_url import resolve
-from .callbacks.callback_wsgi import WSGITransport
+from .callbacks.parameters import resolve
 from .callbacks.sender import CallbackSender
 from .callbacks.signing_key import CallbackKey
-from .callbacks.transports import HTTPTransport
-from .cors import CORS, CORSRule
-from .cors_document import MAX_RULES
-from .environ import Address, Names, host_name
-from .errors import OSSError
+from .callbacks.transports import HTTPTransport, WSGITransport
+from .cors import CORS, MAX_RULES, BucketRules, CORSRule
+from .environ import Address, Names, arrival, host_name
+from .errors import Answer, Headers, OSSError, content_length
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .forms.post_object import PostObject
 from .index_page import asks_for_page, index_page

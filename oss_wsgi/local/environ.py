@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -116,3 +117,13 @@ def _method(environ: Mapping[str, Any]) -> str:
     """A preflight means what the request after it will."""
     method = str(environ["REQUEST_METHOD"])
     return str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", method)) if method == "OPTIONS" else method
+
+
+#: in the environ: what time.monotonic() was
+ARRIVED = "oss_wsgi.local.arrived"
+
+
+def arrival(environ: Mapping[str, Any], now: float) -> float:
+    """By the clock that says `now`, which may be a test's own; now, where the server noted nothing."""
+    noted = environ.get(ARRIVED)
+    return now if noted is None else now - (time.monotonic() - noted)

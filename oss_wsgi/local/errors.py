@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
+import base64
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from xml.sax.saxutils import escape
 
-from .answer import Answer, Headers, xml_text
+Headers = list[tuple[str, str]]
+
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_NOT_IN_HEADER = re.compile("[\x00-\x1f\x7f]")
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: Iterable[bytes] | bytes = b""
+
+    @property
+    def status_line(self) -> str:
+        return f"{self.status} {HTTPStatus(self.status).phrase}"
+
+
+def xml_text(value: str) -> str:
+    """`value` without the characters that XML 1.0 cannot hold, not even escaped."""
+    return _NOT_IN_XML.sub("\ufffd", value)
+
+
+def is_header_value(value: str) -> bool:
+    return not _NOT_IN_HEADER.search(value)
+
+
+def header_value(value: str) -> str:
+    """Text as the UTF-8 bytes that OSS sends, in the latin-1 form that WSGI wants."""
+    return value.encode().decode("latin-1")
+
 
 TROUBLESHOOT = "https://api.aliyun.com/troubleshoot?q="
 
@@ -60,3 +95,27 @@ def malformed_post(ec: str = "0006-00000104") -> OSSError:
 
 def no_such_bucket(name: str) -> OSSError:
     return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=name)
+
+
+def content_length(text: str) -> int:
+    """Reads a Content-Length, which must be there."""
+    if not text:
+        raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise invalid_argument("The Content-Length is not valid.", name="Content-Length", value=text)
+    return int(text)
+
+
+def content_md5(text: str) -> bytes:
+    """Reads a Content-MD5; empty when none is announced."""
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise invalid_digest() from None
+    if text and len(digest) != 16:
+        raise invalid_digest()
+    return digest
+
+
+def invalid_digest() -> OSSError:
+    return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from .errors import OSSError, invalid_argument
 
 HEADER = "x-oss-local-fault"
+
 ENVIRON_KEY = "HTTP_X_OSS_LOCAL_FAULT"
 
 # For each fault its details with their defaults; the types of the defaults are those of the details.
@@ -114,3 +117,28 @@ def _read_detail(name: str, pair: str) -> tuple[str, Any]:
 
 def _unknown(reason: str, header: str) -> OSSError:
     return invalid_argument(f"The fault is not known: {reason}.", name=HEADER, value=header)
+
+
+class UploadFaults:
+    """Made when an upload has passed its checks, for what is refused uses up no fault; a `with` around its answer."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._slow, self._dropped = faults.take("slow_upload"), faults.take("dropped_connection")
+
+    def arriving(self) -> None:
+        if self._slow:
+            time.sleep(self._slow.details["seconds"])
+
+    def arrived(self) -> None:
+        """Called before anything is stored."""
+        if self._dropped and not self._dropped.details["stored"]:
+            raise ConnectionDroppedError
+
+    def __enter__(self) -> UploadFaults:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._dropped:
+            raise ConnectionDroppedError

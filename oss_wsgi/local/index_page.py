@@ -10,8 +10,8 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from .answer import Answer, xml_text
 from .environ import SERVICE, Address
+from .errors import Answer, xml_text
 from .storage.interface import Bucket, StoredObject
 
 #: Of each bucket, the newest; a page of all would take long to read, here and there.

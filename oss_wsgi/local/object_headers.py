@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .answer import is_header_value
-from .errors import OSSError, invalid_argument
+from .errors import OSSError, invalid_argument, is_header_value
 
 MAX_KEY_SIZE = 1023
 DEFAULT_CONTENT_TYPE = "application/octet-stream"

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from .bucket_rules import BucketRules
 from .callbacks.sender import CallbackSender
+from .cors import BucketRules
 from .environ import Address
 from .faults import Faults
 from .forms.post_object import PostObject

@@ -6,8 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
-from .answer import Answer, Headers, xml_text
-from .errors import OSSError
+from .errors import Answer, Headers, OSSError, xml_text
 
 #: An element: its name, and its text or the elements in it.
 Node = tuple[str, "str | Iterable[Node]"]

@@ -25,7 +25,7 @@ from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_val
 from ..wsgi.environ import authorization as find_authorization
 from ..wsgi.environ import body as read_body
 from ..wsgi.environ import header, request_target
-from ..wsgi.request_facts import facts_of
+from ..wsgi.observers import facts_of
 from ..wsgi.responses import method_not_allowed, refuse
 
 if TYPE_CHECKING:

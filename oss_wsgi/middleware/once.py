@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 from ..ledger.base import Answer, Ledger, UploadIdentity
-from ..wsgi.request_facts import facts_of
+from ..wsgi.observers import facts_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse
 
 if TYPE_CHECKING:

@@ -4,19 +4,151 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any, NamedTuple
 
 from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
 from ..callback.ticket import TicketBook
 from ..credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
-from ..http import essence
+from ..http import essence, runs_in_browsers
 from ..object_names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
 from ..settings import Settings
 from . import v1, v4
 from .grant import Grant
-from .pinned_fields import PinnedFields
 from .policy_text import content_length_range, encode, eq, exactly, one_of, starts_with
-from .presigned_post import PresignedPost
+
+
+class Pinned(NamedTuple):
+    """``conditions`` is the text of those that pin ``fields``; both are the same for the same ``made_of``."""
+
+    made_of: tuple[object, ...]
+    fields: dict[str, str]
+    conditions: str
+
+
+class PinnedFields:
+    """Makes them, and keeps the last ones, for most forms of one second have the same. Threads may share one."""
+
+    def __init__(self, signature_version: str, region: str) -> None:
+        self._v1 = signature_version == "v1"
+        self._region = region
+        self._kept: Pinned | None = None
+
+    def of(self, credentials: Credentials, date: str, grant: Grant | None, content_type: str | None) -> Pinned:
+        """Give the fields that name the signer and, for an exact object name, those of the grant."""
+        further = () if grant is None else grant.plain_fields
+        made_of = credentials, date, content_type, further
+        kept = self._kept
+        if kept is not None and kept.made_of == made_of:
+            return kept
+        fields = self._identity(credentials, date)
+        if grant is not None:
+            fields |= _exact_fields(grant, content_type)
+        made = Pinned(made_of, fields, ",".join([exactly(name, value) for name, value in fields.items()]))
+        if further is not None:
+            self._kept = made
+        return made
+
+    def _identity(self, credentials: Credentials, date: str) -> dict[str, str]:
+        if self._v1:
+            fields = v1.identity_fields(credentials.access_key_id)
+        else:
+            fields = v4.identity_fields(credentials.access_key_id, date, self._region)
+        if credentials.security_token:
+            fields["x-oss-security-token"] = credentials.security_token
+        return fields
+
+
+def _exact_fields(grant: Grant, content_type: str | None) -> dict[str, str]:
+    """Give the further fields of a form whose object name is exact."""
+    fields = {
+        "x-oss-forbid-overwrite": "true" if grant.forbid_overwrite else "false",
+        # "default" is what counts without the field, but a browser could add another one to a form that lacks it.
+        "x-oss-object-acl": grant.acl or "default",
+    }
+    if content_type is not None:
+        # x-oss-content-type wins over the part's type and over Content-Type (P§2.3); $content-type reads the latter.
+        fields |= {"x-oss-content-type": content_type, "Content-Type": content_type}
+    if grant.storage_class is not None:
+        fields["x-oss-storage-class"] = grant.storage_class
+    disposition = grant.content_disposition
+    if disposition is None and (content_type is None or runs_in_browsers(content_type)):
+        disposition = "attachment"  # a type that is not pinned may turn out to be one that runs
+    if disposition:
+        fields["Content-Disposition"] = disposition
+    fields |= {f"x-oss-meta-{name}": value for name, value in grant.metadata.items()}
+    return fields | {f"x:{name}": value for name, value in grant.custom.items()}
+
+
+_BASE64 = frozenset({"policy", "callback"})
+
+
+@dataclass(frozen=True)
+class PresignedPost:
+    """A signed form: POST ``fields`` in their order, then the file as ``file``, to ``url`` before ``expire``.
+
+    ``expire`` is in Unix seconds; ``dir`` the prefix of the object's name; ``callback`` the field's text or "".
+    """
+
+    url: str
+    fields: dict[str, str] = field(repr=False)
+    expire: int
+    dir: str
+    access_key_id: str
+
+    def json(self) -> bytes:
+        """Give ``payload`` as JSON: its long texts, which are Base64, are not searched for what needs an escape."""
+        fields = self.fields
+        members = [f'"{name}": {quoted(value)}' for name, value in fields.items() if name not in _BASE64]
+        url, policy, callback = quoted(self.url), fields["policy"], fields.get("callback")
+        # The order of `fields`, in which policy and callback come after the key.
+        members.insert(1, f'"policy": "{policy}"')
+        if callback is not None:
+            members.insert(2, f'"callback": "{callback}"')
+        signature = fields.get("x-oss-signature")
+        text = (
+            f'{{"method": "POST", "url": {url}, "fields": {{{", ".join(members)}}}, "headers": {{}}, '
+            f'"expire": {self.expire}, "accessid": {quoted(self.access_key_id)}, "host": {url}, "policy": "{policy}", '
+            f'"signature": {quoted(signature or fields["Signature"])}, "callback": "{callback or ""}", '
+            f'"dir": {quoted(self.dir)}'
+        )
+        if signature is not None:
+            version = fields["x-oss-signature-version"]
+            text += (
+                f', "x_oss_signature_version": "{version}", "version": "{version}", '
+                f'"x_oss_credential": {quoted(fields["x-oss-credential"])}, "x_oss_date": "{fields["x-oss-date"]}", '
+                f'"security_token": {quoted(fields.get("x-oss-security-token", ""))}'
+            )
+        return f"{text}}}".encode()
+
+    def payload(self) -> dict[str, Any]:
+        """Give the members of the endpoint's JSON: for any client, the seed's (V1) and the current samples' (V4)."""
+        fields = self.fields
+        members: dict[str, Any] = {
+            "method": "POST",
+            "url": self.url,
+            "fields": fields,
+            "headers": {},
+            "expire": self.expire,
+            "accessid": self.access_key_id,
+            "host": self.url,
+            "policy": fields["policy"],
+            "signature": fields.get("Signature") or fields["x-oss-signature"],
+            "callback": fields.get("callback", ""),
+            "dir": self.dir,
+        }
+        if "x-oss-signature" in fields:
+            members |= {
+                "x_oss_signature_version": fields["x-oss-signature-version"],
+                "version": fields["x-oss-signature-version"],
+                "x_oss_credential": fields["x-oss-credential"],
+                "x_oss_date": fields["x-oss-date"],
+                "security_token": fields.get("x-oss-security-token", ""),
+            }
+        return members
+
 
 _MAX_FILENAME = 4096
 

@@ -3,12 +3,9 @@
 from importlib import import_module
 from typing import Any
 
-from .bodies import callback_body, multipart
-from .callbacks import KEY_URL, CallbackSigner
-from .clock import FrozenClock
+from .callbacks import KEY_URL, CallbackSigner, FrozenClock, callback_body, multipart
 from .recorded import CallbackRecorder, RecordedCallback
-from .road import FinishedRoad, Road
-from .uploading import Uploaded, oss_upload
+from .road import FinishedRoad, Road, Uploaded, oss_upload
 
 __all__ = [
     "KEY_URL",

@@ -18,7 +18,7 @@ from ..callback.upload import Upload
 from ..exceptions import CallbackError
 from ..middleware.callback_guard import MAX_BODY_BYTES
 from ..wsgi.environ import authorization, body, request_id, request_target
-from .clock import FrozenClock
+from .callbacks import FrozenClock
 from .road import read
 
 if TYPE_CHECKING:

@@ -6,17 +6,18 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import quote, urlencode
 
-from ..application import CALLBACK_PATH, DEFAULT_PREFIX, SIGNATURE_PATH, DirectUpload
+from ..application import CALLBACK_PATH, DEFAULT_PREFIX, HEALTH_PATH, SIGNATURE_PATH, DirectUpload
 from ..callback.public_keys import PublicKeyStore
 from ..callback.ticket import TICKET_MEMBER, TicketBook
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
 from ..settings import Settings
+from ..signing.grant import Grant
 from ..wsgi.environ import request_target
-from .bodies import multipart
+from .callbacks import multipart
 
 if TYPE_CHECKING:
     import webob
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from .local_oss import InProcessOSS
 
+
 APPLICATION_URL = "http://127.0.0.1:8080"
+
 #: Of tests alone: what it seals is believed by who reads this line.
 TICKET_SECRET = "a ticket secret for tests and nothing else"  # noqa: S105
 
@@ -209,3 +212,66 @@ def read(request: webob.Request, application: WSGIApplication) -> webob.Response
     response = request.get_response(application)
     response.body  # noqa: B018 - a property that reads
     return response
+
+
+class Uploaded(NamedTuple):
+    """What the application heard, None unless it accepted the callback; and what the browser was answered."""
+
+    upload: Upload | None
+    answer: webob.Response
+
+
+def oss_upload(
+    app: WSGIApplication,
+    filename: str,
+    data: bytes,
+    /,
+    *,
+    oss: InProcessOSS | None = None,
+    content_type: str | None = None,
+    on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
+    forward_callback: bool = False,
+    prefix: str = DEFAULT_PREFIX,
+    environ: Mapping[str, Any] | None = None,
+    **grant: Any,
+) -> Uploaded:
+    """Upload through ``app`` as a browser would: signature, form to the local OSS, callback, answer.
+
+        upload, answer = oss_upload(app, "cat.png", data, user="eric", dir="users/eric")
+
+    An application that has DirectUpload in it already (its health endpoint tells) goes as it is: its own ``authorize``
+    and ``on_upload`` decide. It must have been made from the settings of ``environ_for(oss, folder)``. Any other is
+    wrapped in a DirectUpload that grants ``Grant(**grant)`` to everybody.
+
+    :param oss: where the file goes; without it one that is gone afterwards.
+    :param environ: what a server or a login would put into the environ of the request for the signature.
+    :param forward_callback: the application's own view answers the callback.
+    """
+    if not is_finished(app, prefix):
+        with_handler: dict[str, Any] = {"on_upload": on_upload, "forward_callback": forward_callback}
+        road: FinishedRoad = Road(app, oss=oss, prefix=prefix, authorize=lambda _: Grant(**grant), **with_handler)
+    elif grant or on_upload or forward_callback or oss is None:
+        raise TypeError(
+            "This application has DirectUpload in it already: give the oss whose settings it was made from, and "
+            "leave grant and handler to the application."
+        )
+    else:
+        road = FinishedRoad(app, oss, prefix=prefix)
+    try:
+        answer = road.upload(filename, data, content_type=content_type, environ=environ)
+    finally:
+        if oss is None:
+            road.local_oss.close()
+    return Uploaded(road.uploads[-1] if road.uploads else None, answer)
+
+
+def is_finished(app: WSGIApplication, prefix: str = DEFAULT_PREFIX) -> bool:
+    """Tell whether an application has DirectUpload in it, whatever stands around that."""
+    import webob
+
+    request = webob.Request.blank(quote(prefix) + HEALTH_PATH, base_url=APPLICATION_URL)
+    try:
+        answer = read(request, app)
+        return answer.status_int == 200 and answer.json == {"status": "ok"}
+    except Exception:  # of an application that does not expect this path
+        return False

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from oss_wsgi import CallbackVerifier
 from oss_wsgi.callback import public_keys
-from oss_wsgi.callback.plain_key import PlainKey, load
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS
+from oss_wsgi.callback.rsa import PlainKey, load
 
 CAPTURES = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
 DER = base64.b64decode("".join(OSS_PUBLIC_KEY.splitlines()[1:-1]))

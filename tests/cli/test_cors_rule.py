@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oss_wsgi.cli.cors_rule import Rule, as_xml, origin_problem, planned
-from oss_wsgi.local.cors import CORS, CORSRule
-from oss_wsgi.local.cors_document import read_rules
+from oss_wsgi.cli.cors import Rule, as_xml, origin_problem, planned
+from oss_wsgi.local.cors import CORS, CORSRule, read_rules
 
 PAGE = "https://app.example.com"
 OTHER = Rule(("https://other.example.com",), ("GET",), (), (), None)

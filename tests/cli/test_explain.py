@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from oss_wsgi.cli.explanations import TABLE, find
+from oss_wsgi.cli.explain import TABLE, find
 
 from .command import oss_wsgi
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oss_wsgi import exceptions
-from oss_wsgi.cli.explanations import TABLE
+from oss_wsgi.cli.explain import TABLE
 
 PACKAGE = Path(__file__).parent.parent.parent / "oss_wsgi"
 CODES = {row.code for row in TABLE}

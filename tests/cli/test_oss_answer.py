@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oss_wsgi.cli.oss_answer import OSSRefusal, read_refusal
+from oss_wsgi.cli.http_client import OSSRefusal, read_refusal
 
 DOCUMENT = (
     "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Condition failed: [&quot;eq&quot;]{}</Message>"

@@ -14,7 +14,7 @@ import pytest
 import webtest
 
 from oss_wsgi import Credentials, DirectUpload, Settings, SQLiteLedger, StaticCredentialsProvider
-from oss_wsgi.endpoints.readiness import ReadinessEndpoint
+from oss_wsgi.endpoints.health import ReadinessEndpoint
 from oss_wsgi.exceptions import CredentialsError, LedgerUnavailableError
 from oss_wsgi.testing import FrozenClock
 

@@ -11,7 +11,7 @@ import pytest
 import webtest
 
 from oss_wsgi import Grant, Upload
-from oss_wsgi.local.storage.indexed_bucket import IndexedBucket
+from oss_wsgi.local.storage.bucket import IndexedBucket
 from oss_wsgi.testing import FrozenClock, multipart
 
 from .linted_road import LintedRoad

@@ -24,8 +24,7 @@ from oss_wsgi import DirectUpload, Grant, Settings, StaticCredentialsProvider
 from oss_wsgi import exceptions as errors
 from oss_wsgi.endpoints.callback import CallbackEndpoint
 from oss_wsgi.ledger.base import busy
-from oss_wsgi.log_format import JSONFormatter, TextFormatter
-from oss_wsgi.masking import Masker
+from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
 from oss_wsgi.middleware.access_log import AccessLog
 from oss_wsgi.site import application_for
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body

@@ -1,6 +1,6 @@
 import time
 
-from oss_wsgi.local.arrival import ARRIVED, arrival
+from oss_wsgi.local.environ import ARRIVED, arrival
 
 from .form_client import NOW
 

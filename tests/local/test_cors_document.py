@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local import CORSRule
-from oss_wsgi.local.cors_document import read_rules, rule_nodes
+from oss_wsgi.local.cors import read_rules, rule_nodes
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.xml_document import write_xml
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.middleware.mounting import exactly, moved_back
+from oss_wsgi.middleware.dispatcher import exactly, moved_back
 from oss_wsgi.wsgi.observers import Events
 
 ENVIRON = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/site/oss"}

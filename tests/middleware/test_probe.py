@@ -10,7 +10,7 @@ import pytest
 import webtest
 
 from oss_wsgi import DirectUpload, Settings
-from oss_wsgi.middleware.probe_gate import PROBE_HEADER, PROBE_MEMBER, prove, target_digest
+from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, prove, target_digest
 from oss_wsgi.testing import FrozenClock
 
 SECRET = "a-secret-of-thirty-two-characters"

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oss_wsgi.middleware.probe_gate import WINDOW, ProbeGate, prove, target_digest
+from oss_wsgi.middleware.probe import WINDOW, ProbeGate, prove, target_digest
 from oss_wsgi.testing import FrozenClock
 
 SECRET = "a-secret-of-thirty-two-characters"

@@ -22,8 +22,7 @@ import webtest
 
 from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.exceptions import CredentialsError, SettingsError
-from oss_wsgi.sdk.credentials import SDKCredentialsProvider
-from oss_wsgi.sdk.session_policy import session_policy
+from oss_wsgi.sdk.credentials import SDKCredentialsProvider, session_policy
 
 from ..cloud import SECRETS, Cloud, certificate, running
 

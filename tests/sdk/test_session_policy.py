@@ -8,7 +8,7 @@ import pytest
 
 from oss_wsgi import Settings
 from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.sdk.session_policy import session_policy
+from oss_wsgi.sdk.credentials import session_policy
 
 SETTINGS = Settings(bucket="examplebucket", region="cn-hangzhou")
 

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 
-from oss_wsgi.serving import plain_request
-from oss_wsgi.serving.parser import RequestParser
-from oss_wsgi.serving.plain_request import read
+from oss_wsgi.serving import parser
+from oss_wsgi.serving.parser import RequestParser, read
 
 ADJUSTMENTS = Adjustments(max_request_header_size=4096, max_request_body_size=100)
 PARTS = (
@@ -161,9 +160,9 @@ def test_whatever_comes_is_read_as_waitress_reads_it(
 
 
 def test_long_lines_are_not_kept() -> None:
-    kept = plain_request._kept_field.cache_info().currsize
+    kept = parser._kept_field.cache_info().currsize
     same(b"GET / HTTP/1.1\r\nX-" + b"a" * 100 + b": 1\r\n\r\n")
     same(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 100 + b"\r\n\r\n")
-    assert plain_request._kept_field.cache_info().currsize == kept
+    assert parser._kept_field.cache_info().currsize == kept
     same(b"GET / HTTP/1.1\r\nX-Not-So-Long: 1\r\n\r\n")
-    assert plain_request._kept_field.cache_info().currsize == kept + 1
+    assert parser._kept_field.cache_info().currsize == kept + 1

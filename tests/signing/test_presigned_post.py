@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
-from oss_wsgi.signing.presigned_post import PresignedPost
-from oss_wsgi.signing.presigner import PostPresigner
+from oss_wsgi.signing.presigner import PostPresigner, PresignedPost
 
 VALUES = {"bucket": "examplebucket", "region": "cn-hangzhou", "access_key_id": "id", "access_key_secret": "secret"}
 

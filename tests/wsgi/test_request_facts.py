@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from oss_wsgi.wsgi.request_facts import RequestFacts, facts_of
+from oss_wsgi.wsgi.observers import RequestFacts, facts_of
 
 
 @pytest.mark.parametrize("given", ["a", "7f3c-11", "A_b.c-9", "x" * 64])

@@ -11,10 +11,8 @@ from ...exceptions import OSSWSGIError
 from ..options import EPILOG, add_credentials_library, add_settings, environ_of
 from ..terminal import coloured, plain, waiting
 from . import bucket, settings
-from .callback import callback
-from .check_answer import answer
-from .check_callback_url import callback_url
-from .check_cors import cors
+from .bucket import cors
+from .callback import answer, callback, callback_url
 from .context import Examination, Finding, NotCheckedError, red
 from .write import write
 

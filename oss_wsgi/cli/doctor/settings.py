@@ -10,8 +10,8 @@ from ...application import public_key_store
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...exceptions import LedgerUnavailableError, SettingsError
 from ...ledger.sqlite import SQLiteLedger
-from ..oss_answer import read_refusal
-from ..signed_text import fingerprint
+from ..http_client import read_refusal
+from ..verify import fingerprint
 from .context import Examination, Finding, green, red, yellow
 
 #: Minutes.

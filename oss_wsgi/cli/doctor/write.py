@@ -13,14 +13,12 @@ from ...exceptions import OSSWSGIError
 from ...settings import Settings
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
-from ..explanations import further
+from ..explain import further
 from ..form_body import FormBody
-from ..http_client import Answer, UnreachableError, request
-from ..json_text import is_json
-from ..oss_answer import OSSRefusal, read_refusal
+from ..http_client import Answer, OSSRefusal, UnreachableError, is_json, read_refusal, request
 from ..sdk_client import SDKRefusedError, sdk_client
 from ..terminal import MisuseError
-from .check_answer import SLOW
+from .callback import SLOW
 from .context import Examination, Finding, green, red, yellow
 
 _NAME = "oss-wsgi-doctor.txt"

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
-from .callback_url import CallbackURL
-from .parameters import JSON, CallbackParameters
+from .parameters import JSON, CallbackParameters, CallbackURL
 from .signing_key import CallbackKey
 from .variables import Value, substitute_form, substitute_json
 

@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Mapping
 
-from ..faults import Faults
-from .callback_faults import NAMES, Transport, failing
-from .message import MAX_ANSWER_SIZE, CallbackError, CallbackReply, callback_body, callback_request
+from ..faults import Fault, Faults
+from .message import (
+    MAX_ANSWER_SIZE,
+    CallbackError,
+    CallbackReply,
+    CallbackRequest,
+    callback_body,
+    callback_request,
+    cannot_connect,
+    timed_out,
+)
 from .parameters import CallbackParameters
 from .signing_key import CallbackKey
 from .variables import Value
+
+Transport = Callable[[CallbackRequest], CallbackReply]
+
+# The time that OSS allows, whatever ours is (P§8.9).
+TIMEOUT = 5.0
+
+REPLIES: dict[str, CallbackReply] = {
+    "callback_not_json": CallbackReply(200, {"content-length": "2"}, b"OK"),
+    "callback_too_long": CallbackReply(200, {"content-length": str(MAX_ANSWER_SIZE + 1)}),
+    "callback_no_length": CallbackReply(200, {}, b"{}"),
+}
+
+NAMES = ("callback_timeout", "callback_status", "callback_refused", *REPLIES)
+
+
+def failing(fault: Fault, transport: Transport, request: CallbackRequest) -> CallbackReply:
+    """What comes back instead of the application's answer; raises CallbackError where nothing does."""
+    if fault.details.get("delivered"):
+        with contextlib.suppress(CallbackError):
+            transport(request)
+    if fault.name == "callback_refused":
+        raise cannot_connect()
+    if fault.name == "callback_timeout":
+        raise timed_out(f"{request.url.host}:{request.url.port}", TIMEOUT)
+    return REPLIES.get(fault.name) or CallbackReply(fault.details["status"])
+
 
 logger = logging.getLogger(__name__)
 

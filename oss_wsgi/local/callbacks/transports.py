@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import http.client
 import io
+import ipaddress
+import logging
 import socket
 import ssl
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
-from .callback_tls import secured
 from .message import (
     MAX_ANSWER_SIZE,
     CallbackError,
@@ -18,6 +22,37 @@ from .message import (
     cannot_connect,
     timed_out,
 )
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+
+def secured(connection: socket.socket, host: str, context: ssl.SSLContext, *, sni: bool) -> ssl.SSLSocket:
+    """Raises OSError unless the certificate is `host`'s and somebody vouches for it."""
+    if sni or _is_address(host):  # of an address Python sends nothing
+        return context.wrap_socket(connection, server_hostname=host)
+    # Python compares names only with the one that it sends.
+    context.check_hostname = False
+    wrapped = context.wrap_socket(connection)
+    if not is_certificate_of(host, wrapped.getpeercert() or {}):
+        wrapped.close()
+        raise ssl.SSLCertVerificationError(f"the certificate is not of {host}")
+    return wrapped
+
+
+def is_certificate_of(host: str, certificate: Mapping[str, Any]) -> bool:
+    """A `*` stands for the whole first label, and for nothing else."""
+    host = host.lower()
+    names = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
+    return host in names or f"*.{host.partition('.')[2]}" in names
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class HTTPTransport:
@@ -99,3 +134,68 @@ def _remaining(deadline: float) -> float:
     if remaining <= 0:
         raise TimeoutError
     return remaining
+
+
+logger = logging.getLogger(__name__)
+
+
+class WSGITransport:
+    """The application sees what a server would make of the request; what it raises counts as its answer 500."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, request: CallbackRequest) -> CallbackReply:
+        started: list[tuple[int, dict[str, str]]] = []
+        written = io.BytesIO()
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            started[:] = [(int(status[:3]), {name.lower(): value for name, value in headers})]
+            return written.write
+
+        try:
+            _collect(self._app, callback_environ(request), start_response, written)
+        except Exception:
+            logger.exception("the application failed on a callback")
+            return CallbackReply(500)
+        if not started:
+            logger.error("the application did not call start_response on a callback")
+            return CallbackReply(500)
+        status, answer_headers = started[0]
+        return CallbackReply(status, answer_headers, written.getvalue())
+
+
+def callback_environ(request: CallbackRequest) -> dict[str, Any]:
+    url = request.url
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST",
+        "REQUEST_URI": url.target,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(url.path).decode("latin-1"),
+        "QUERY_STRING": url.query,
+        "SERVER_NAME": url.host,
+        "SERVER_PORT": str(url.port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": url.scheme,
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in request.headers:
+        variable = name.upper().replace("-", "_")
+        environ[variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{variable}"] = value
+    return environ
+
+
+def _collect(app: WSGIApplication, environ: dict[str, Any], start_response: StartResponse, written: io.BytesIO) -> None:
+    parts: Iterable[bytes] = app(environ, start_response)
+    try:
+        for part in parts:
+            written.write(part)
+    finally:
+        if hasattr(parts, "close"):
+            parts.close()

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from urllib.parse import quote, quote_plus
 
 from ..errors import invalid_argument
+from ..storage.interface import StoredObject
+from .image_info import ImageInfo
 
 Value = str | int | None
 
@@ -28,8 +30,11 @@ NAMES = (
     "reqId",
     "operation",
 )
+
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
+
 _CUSTOM = re.compile(r"x:[a-z0-9_.-]+")
+
 # A string literal of the template as a whole, or a variable outside of one.
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\$\{[^{}]*\}', re.DOTALL)
 
@@ -76,3 +81,33 @@ def _text(value: Value) -> str:
 
 def _invalid(value: str) -> Exception:
     return invalid_argument("The callback body is invalid.", "0007-00000010", name="callbackBody", value=value)
+
+
+def callback_values(
+    stored: StoredObject,
+    image: ImageInfo | None,
+    fields: Mapping[str, str],
+    *,
+    bucket: str,
+    client_ip: str,
+    request_id: str,
+) -> dict[str, Value]:
+    """:param image: what the content shows, if it is a picture; :param fields: the form, for its `x:` fields."""
+    values: dict[str, Value] = {name: value for name, value in fields.items() if name.startswith("x:")}
+    values |= {
+        "bucket": bucket,
+        "object": stored.key,
+        "etag": stored.etag,
+        "size": stored.size,
+        "mimeType": stored.content_type,
+        "crc64": stored.crc64,
+        "contentMd5": stored.content_md5,
+        "clientIp": client_ip,
+        "reqId": request_id,
+        "operation": "PostObject",
+    }
+    if image:
+        values["imageInfo.width"] = image.width
+        values["imageInfo.height"] = image.height
+        values["imageInfo.format"] = image.format
+    return values

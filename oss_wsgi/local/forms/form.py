@@ -4,20 +4,93 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import multipart
 
-from ..announced import content_length, content_md5, invalid_digest
-from ..errors import OSSError, invalid_argument, malformed_post
-from .field_names import field_name
-from .form_input import FormInput
+from ..errors import OSSError, content_length, content_md5, invalid_argument, invalid_digest, malformed_post
+
+DOCUMENTED = (
+    "key",
+    "file",
+    "policy",
+    "OSSAccessKeyId",
+    "Signature",
+    "Cache-Control",
+    "Content-Type",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Expires",
+    "success_action_status",
+    "success_action_redirect",
+    "callback",
+)
+
+_SPELLED = {name.lower(): name for name in DOCUMENTED}
+
+# All other names that mean something are written in lower case.
+_PREFIXES = ("x-oss-", "x:")
+
+_METADATA = "x-oss-meta-"
+
+
+def _spelled(name: str, lower: str) -> str:
+    if lower.startswith(_METADATA):  # what follows is the user's
+        return _METADATA + name[len(_METADATA) :]
+    return _SPELLED.get(lower, lower if lower.startswith(_PREFIXES) else name)
+
+
+def field_name(name: str, *, exact: bool) -> str:
+    """The name by which the rest of the house knows a field; raises OSSError for one without a name.
+
+    :param exact: refuse a name of OSS's that is spelled in another case than documented.
+    """
+    lower = name.lower()
+    if not name or (exact and name != _spelled(name, lower)):
+        raise invalid_argument("The bucket POST contains unrecognized field name.", name=name or "name", value=name)
+    return lower
+
+
+_FILE_PART = re.compile(rb'[; ]name="?file"?(?=[;\r]).*?\r\n\r\n', re.DOTALL | re.IGNORECASE)
+
+
+def content_start(beginning: bytes) -> int:
+    """Where the uploaded content seems to start; 0 when that is not to be seen. Only a parser knows."""
+    match = _FILE_PART.search(beginning)
+    return match.end() if match else 0
+
+
+class FormInput:
+    """:param head: the fields and the headers of the file; :param content: the rest, from its present position."""
+
+    def __init__(self, head: bytes, content: BinaryIO) -> None:
+        self._head = memoryview(head)
+        self.content = content
+
+    @property
+    def at_content(self) -> bool:
+        """The head is read. When a parser has found the file just now, `content` begins with the file's content."""
+        return not self._head and self.content.tell() == 0
+
+    def read(self, size: int) -> bytes:
+        if not self._head:
+            return self.content.read(size)
+        # The last byte comes alone: who sees the file's headers end by it, and not before, sees them end there.
+        piece = self._head[: min(size, max(1, len(self._head) - 1))]
+        self._head = self._head[len(piece) :]
+        return bytes(piece)
+
 
 CHUNK_SIZE = 256 * 1024
+
 MAX_NAME_SIZE = 8 * 1024
+
 MAX_VALUE_SIZE = 2 * 1024 * 1024
+
 MAX_FIELDS_SIZE = 8 * 1024 * 1024
+
 # An object of the largest size, the fields before it, and room for what follows it.
 MAX_BODY_SIZE = 5 * 1024**3 + 2 * MAX_FIELDS_SIZE
 

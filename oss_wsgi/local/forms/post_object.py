@@ -8,20 +8,17 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from ..answer import Answer, Headers, header_value, xml_text
-from ..arrival import arrival
-from ..callbacks.callback_url import check_address
-from ..callbacks.callback_values import callback_values
 from ..callbacks.image_info import ImageInfo, read_image_info
 from ..callbacks.message import CallbackError
-from ..callbacks.parameters import CallbackParameters, check_given_once, parse_callback
+from ..callbacks.parameters import CallbackParameters, check_address, check_given_once, parse_callback
 from ..callbacks.sender import CallbackSender
-from ..errors import OSSError, invalid_argument
-from ..faults import Faults
+from ..callbacks.variables import callback_values
+from ..environ import arrival
+from ..errors import Answer, Headers, OSSError, header_value, invalid_argument, xml_text
+from ..faults import Faults, UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
 from ..signatures.form_check import Account, check_signature
 from ..storage.interface import Bucket, Incoming, StoredObject
-from ..upload_faults import UploadFaults
 from .form import Form
 from .policy import SizeRange, parse_policy
 from .policy_check import check_policy, size_range, too_large, too_small

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
 
-from ..announced import content_length, content_md5, invalid_digest
-from ..errors import OSSError
+from ..errors import OSSError, content_length, content_md5, invalid_digest
 from ..forms.policy_check import MAX_OBJECT_SIZE
 from ..request import Request
 from ..storage.interface import Incoming
@@ -40,3 +41,21 @@ def _content_length(request: Request) -> int:
         members = {"MaxSizeAllowed": str(MAX_OBJECT_SIZE), "ProposedSize": request.environ["CONTENT_LENGTH"]}
         raise OSSError(400, "EntityTooLarge", message, "0006-00000003", **members)
     return length
+
+
+def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
+    """OSSError for a body over `limit` bytes, a cut one, and one that its Content-MD5 does not describe."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not (length.isascii() and length.isdigit()):
+        raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+    if int(length) > limit:
+        message = f"The body of this request must not be larger than {limit} bytes."
+        raise OSSError(400, "EntityTooLarge", message, MaxSizeAllowed=str(limit), ProposedSize=length)
+    body: bytes = environ["wsgi.input"].read(int(length)) if int(length) else b""
+    if len(body) < int(length):
+        message = "You did not provide the number of bytes specified by the Content-Length HTTP header."
+        raise OSSError(400, "IncompleteBody", message)
+    digest = environ.get("HTTP_CONTENT_MD5", "").strip()
+    if digest and digest != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
+        raise invalid_digest()
+    return body

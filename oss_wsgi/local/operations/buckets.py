@@ -5,29 +5,51 @@ An ACL is kept and told, but not obeyed: a stranger may read every object here, 
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from ..answer import Answer
 from ..callbacks.message import ACCOUNT_ID
-from ..errors import OSSError, invalid_argument
+from ..cors import keep_rules, read_rules, rule_nodes
+from ..errors import Answer, OSSError, invalid_argument
 from ..request import Request
 from ..storage.interface import Bucket
 from ..xml_document import Node, malformed_xml, read_xml, xml_answer
-from .bucket_settings import (
-    ACLS,
-    REDUNDANCIES,
-    STORAGE_CLASSES,
-    acl,
-    check_bucket_name,
-    one_of,
-    redundancy,
-    storage_class,
-)
-from .small_body import read_small_body
+from .bodies import read_small_body
+
+ACLS = ("private", "public-read", "public-read-write")
+
+STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
+
+REDUNDANCIES = ("LRS", "ZRS")
+
+
+def check_bucket_name(name: str) -> None:
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name):
+        raise OSSError(400, "InvalidBucketName", "The specified bucket is not valid.", BucketName=name)
+
+
+def acl(settings: Mapping[str, str]) -> str:
+    return settings.get("acl", "private")
+
+
+def storage_class(settings: Mapping[str, str]) -> str:
+    return settings.get("storage-class", "Standard")
+
+
+def redundancy(settings: Mapping[str, str]) -> str:
+    return settings.get("redundancy", "LRS")
+
+
+def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
+    if value not in allowed:
+        raise invalid_argument(f"The {name} is none of {', '.join(allowed)}.", name=name, value=value)
+    return value
+
 
 MAX_BODY_SIZE = 16 * 1024
+
 OWNER: Node = ("Owner", [("ID", ACCOUNT_ID), ("DisplayName", ACCOUNT_ID)])
 
 
@@ -120,3 +142,48 @@ def _agrees(bucket: Bucket, asked: dict[str, str | None]) -> bool:
     settings = bucket.settings
     kept = {"storage-class": storage_class(settings), "redundancy": redundancy(settings)}
     return all(asked.get(name, value) == value for name, value in kept.items())
+
+
+MAX_KEYS = 1000
+
+
+def list_buckets(request: Request) -> Answer:
+    query = request.query
+    prefix, marker, asked = query.get("prefix", ""), query.get("marker", ""), query.get("max-keys") or "100"
+    if not re.fullmatch("[0-9]{1,4}", asked) or not 1 <= int(asked) <= MAX_KEYS:
+        message = f"The max-keys must be a number from 1 to {MAX_KEYS}."
+        raise invalid_argument(message, name="max-keys", value=asked)
+    buckets = request.service.storage.buckets()
+    found = [bucket for bucket in buckets if bucket.name.startswith(prefix) and bucket.name > marker]
+    shown = found[: int(asked)]
+    nodes: list[Node] = [
+        OWNER,
+        ("Prefix", prefix),
+        ("Marker", marker),
+        ("MaxKeys", asked),
+        ("IsTruncated", "true" if len(shown) < len(found) else "false"),
+    ]
+    if len(shown) < len(found):
+        nodes.append(("NextMarker", shown[-1].name))
+    region: Node = ("Region", request.service.region)
+    nodes.append(("Buckets", [("Bucket", [*bucket_nodes(bucket, request), region]) for bucket in shown]))
+    return xml_answer("ListAllMyBucketsResult", nodes)
+
+
+def put_bucket_cors(request: Request) -> Answer:
+    body = read_small_body(request.environ, MAX_BODY_SIZE)
+    keep_rules(request.storage, *read_rules(body, request.service.rules.max_rules))
+    return Answer(200)
+
+
+def get_bucket_cors(request: Request) -> Answer:
+    rules, vary = request.service.rules.of(request.storage.name)
+    if not rules:
+        message = "The CORS Configuration does not exist."
+        raise OSSError(404, "NoSuchCORSConfiguration", message, BucketName=request.bucket)
+    return xml_answer("CORSConfiguration", rule_nodes(rules, vary))
+
+
+def delete_bucket_cors(request: Request) -> Answer:
+    keep_rules(request.storage, (), vary=False)
+    return Answer(204)

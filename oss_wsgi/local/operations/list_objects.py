@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import time
 
-from ..answer import Answer
 from ..callbacks.message import ACCOUNT_ID
-from ..errors import invalid_argument
+from ..errors import Answer, invalid_argument
 from ..request import Request
-from ..storage.stored_object import CommonPrefix, StoredObject
+from ..storage.interface import CommonPrefix, StoredObject
 from ..xml_document import Node, xml_answer
-from .parameters import EncodingType
-from .whole_number import whole_number
+from .parameters import EncodingType, whole_number
 
 DEFAULT_KEYS = 100
 MAX_KEYS = 1000

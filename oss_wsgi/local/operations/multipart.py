@@ -5,26 +5,25 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 
-from ..answer import Answer
 from ..callbacks.image_info import ImageInfo, read_image_info
-from ..errors import OSSError, file_already_exists, invalid_argument
+from ..errors import Answer, OSSError, file_already_exists, invalid_argument
+from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
 from ..request import Request
-from ..storage.stored_object import MultipartUpload, Part, StoredObject
-from ..upload_faults import UploadFaults
-from ..xml_document import malformed_xml, read_xml, xml_answer
-from .bodies import receive_body
-from .copy_object import open_source
+from ..storage.interface import MultipartUpload, Part, StoredObject
+from ..xml_document import Node, malformed_xml, read_xml, xml_answer
+from .bodies import read_small_body, receive_body
 from .list_objects import iso_time
-from .parameters import EncodingType
+from .parameters import EncodingType, whole_number
 from .read_objects import CHUNK_SIZE
-from .small_body import read_small_body
 from .upload_callback import call_back, read_callback
-from .whole_number import whole_number
+from .write_objects import open_source
 
 MAX_PARTS = 10000
+
 #: of every part but the last
 MIN_PART_SIZE = 100 * 1024
+
 MAX_BODY_SIZE = 4 * 1024 * 1024
 
 
@@ -159,3 +158,74 @@ def _listed(element: ElementTree.Element, known: dict[int, Part]) -> Part:
         )
         raise OSSError(400, "InvalidPart", message, PartNumber=number)
     return part
+
+
+MAX_UPLOADS = 1000
+
+
+def list_uploads(request: Request) -> Answer:
+    query = request.query
+    encoding = EncodingType(request)
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+    key_marker = query.get("key-marker", "")
+    id_marker = query.get("upload-id-marker", "") if key_marker else ""
+    limit = whole_number(request, "max-uploads", MAX_UPLOADS, 1, MAX_UPLOADS)
+    found: list[Node] = []
+    after, more, folded = (key_marker, id_marker), True, ""
+    while more and len(found) < limit:
+        (*uploads,), more = request.storage.uploads(prefix=prefix, after=after, limit=1 if delimiter else limit)
+        for upload in uploads:
+            after = (upload.key, upload.id)
+            group = _group(upload.key, prefix, delimiter)
+            if not group:
+                members = [("Key", encoding(upload.key)), ("UploadId", upload.id)]
+                found.append(("Upload", [*members, ("Initiated", iso_time(upload.started))]))
+            elif group not in (folded, key_marker):
+                folded = group
+                found.append(("CommonPrefixes", [("Prefix", encoding(group))]))
+    following = after if more else ("", "")
+    if more and folded and following[0].startswith(folded):
+        following = (folded, "")
+    nodes: list[Node] = [
+        ("Bucket", request.bucket),
+        ("KeyMarker", encoding(key_marker)),
+        ("UploadIdMarker", id_marker),
+        *encoding.nodes,
+        ("NextKeyMarker", encoding(following[0])),
+        ("NextUploadIdMarker", following[1]),
+        ("Delimiter", encoding(delimiter)),
+        ("Prefix", encoding(prefix)),
+        ("MaxUploads", str(limit)),
+        ("IsTruncated", str(more).lower()),
+        *found,
+    ]
+    return xml_answer("ListMultipartUploadsResult", nodes)
+
+
+def list_parts(request: Request) -> Answer:
+    encoding = EncodingType(request)
+    limit = whole_number(request, "max-parts", 1000, 1, 1000)
+    marker = whole_number(request, "part-number-marker", 0, 0, MAX_PARTS)
+    upload = request.storage.upload(request.key, request.query["uploadId"])
+    parts, more = request.storage.parts(upload, after=marker, limit=limit)
+    nodes: list[Node] = [
+        *encoding.nodes,
+        ("Bucket", request.bucket),
+        ("Key", encoding(request.key)),
+        ("UploadId", upload.id),
+        ("StorageClass", upload.headers.get("x-oss-storage-class", "Standard")),
+        ("PartNumberMarker", str(marker)),
+        ("NextPartNumberMarker", str(parts[-1].number if parts else marker)),
+        ("MaxParts", str(limit)),
+        ("IsTruncated", str(more).lower()),
+    ]
+    for part in parts:
+        members: list[Node] = [("PartNumber", str(part.number)), ("LastModified", iso_time(part.last_modified))]
+        members += [("ETag", f'"{part.etag}"'), ("HashCrc64ecma", str(part.crc64)), ("Size", str(part.size))]
+        nodes.append(("Part", members))
+    return xml_answer("ListPartsResult", nodes)
+
+
+def _group(key: str, prefix: str, delimiter: str) -> str:
+    found = key.find(delimiter, len(prefix)) if delimiter else -1
+    return "" if found < 0 else key[: found + len(delimiter)]

@@ -6,20 +6,85 @@ same, and before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from email.utils import formatdate
+import re
+from collections.abc import Iterator, Mapping
+from email.utils import formatdate, parsedate_to_datetime
 from typing import BinaryIO
 
-from ..answer import Answer, Headers, header_value, is_header_value
-from ..errors import OSSError, access_denied, invalid_argument
+from ..errors import Answer, Headers, OSSError, access_denied, header_value, invalid_argument, is_header_value
 from ..request import Request
-from ..storage.stored_object import StoredObject
-from .byte_range import asked_range
-from .conditions import is_unmodified
+from ..storage.interface import StoredObject
+
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+def asked_range(header: str, size: int, *, standard: bool = False) -> tuple[int, int] | None:
+    """Start and length; None for the whole.
+
+    OSS answers the whole to a header that is no single range, and to a range that does not lie in the object, unless
+    `standard`: then one that begins behind its end is 416, and one that goes on beyond it ends there, as in HTTP.
+    """
+    match = _RANGE.fullmatch(header.strip())
+    if not match or match[0] == "bytes=-" or (match[1] and match[2] and int(match[2]) < int(match[1])):
+        return None
+    if match[1]:
+        start, last = int(match[1]), int(match[2] or max(size - 1, int(match[1])))
+    else:
+        start, last = size - int(match[2]), size - 1
+    if 0 <= start <= last < size:
+        return start, last - start + 1
+    if not standard:
+        return None
+    start, last = max(start, 0), min(last, size - 1)
+    if start > last:
+        message = "The requested range cannot be satisfied."
+        error = OSSError(416, "InvalidRange", message, ActualObjectSize=str(size), RangeRequested=header)
+        error.headers = [("Content-Range", f"bytes */{size}")]
+        raise error
+    return start, last - start + 1
+
+
+def is_unmodified(stored: StoredObject, headers: Mapping[str, str], prefix: str = "") -> bool:
+    """True for a 304; OSSError 412 when a condition fails that wants the object as it was.
+
+    :param prefix: of the headers' names: a copy has conditions on its source.
+    """
+    tags, moment = headers.get(f"{prefix}if-match", ""), _time(headers.get(f"{prefix}if-unmodified-since", ""))
+    if tags and not _matches(stored, tags):
+        raise _failed("If-Match")
+    if moment is not None and int(stored.last_modified) > moment:
+        raise _failed("If-Unmodified-Since")
+    tags = headers.get(f"{prefix}if-none-match", "")
+    if tags:
+        return _matches(stored, tags)
+    moment = _time(headers.get(f"{prefix}if-modified-since", ""))
+    return moment is not None and int(stored.last_modified) <= moment
+
+
+def _matches(stored: StoredObject, tags: str) -> bool:
+    return tags.strip() == "*" or stored.etag in (
+        tag.strip().removeprefix("W/").strip('"').upper() for tag in tags.split(",")
+    )
+
+
+def _time(header: str) -> float | None:
+    """None for what is no date, which OSS ignores."""
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _failed(condition: str) -> OSSError:
+    message = "At least one of the pre-conditions you specified did not hold."
+    return OSSError(412, "PreconditionFailed", message, Condition=condition)
+
 
 CHUNK_SIZE = 256 * 1024
+
 #: kept with the object, and no header of its answers
 HIDDEN = ("x-oss-object-acl",)
+
 OVERRIDABLE = (
     "Content-Type",
     "Content-Language",

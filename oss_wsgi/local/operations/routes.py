@@ -5,28 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..answer import Answer
-from ..errors import OSSError, access_denied
+from ..errors import Answer, OSSError, access_denied
 from ..request import Request
-from .bucket_cors import delete_bucket_cors, get_bucket_cors, put_bucket_cors
 from .buckets import (
     delete_bucket,
+    delete_bucket_cors,
     get_bucket_acl,
+    get_bucket_cors,
     get_bucket_info,
     get_bucket_location,
     head_bucket,
+    list_buckets,
     put_bucket,
     put_bucket_acl,
+    put_bucket_cors,
 )
-from .copy_object import SOURCE, copy_object
-from .delete_objects import delete_multiple_objects, delete_object
-from .list_buckets import list_buckets
 from .list_objects import list_objects, list_objects_v2
-from .list_uploads import list_parts, list_uploads
-from .multipart import abort, complete, initiate, upload_part, upload_part_copy
-from .object_acl import get_object_acl, put_object_acl
+from .multipart import abort, complete, initiate, list_parts, list_uploads, upload_part, upload_part_copy
 from .read_objects import get_object, get_object_meta
-from .write_objects import put_object
+from .write_objects import (
+    SOURCE,
+    copy_object,
+    delete_multiple_objects,
+    delete_object,
+    get_object_acl,
+    put_object,
+    put_object_acl,
+)
 
 Handler = Callable[[Request], Answer]
 

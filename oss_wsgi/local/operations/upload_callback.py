@@ -7,12 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..answer import Answer
-from ..callbacks.callback_values import callback_values
 from ..callbacks.image_info import ImageInfo, read_image_info
 from ..callbacks.message import CallbackError
 from ..callbacks.parameters import MAX_SIZE, CallbackParameters, check_given_once
-from ..errors import OSSError, invalid_argument
+from ..callbacks.variables import callback_values
+from ..errors import Answer, OSSError, invalid_argument
 from ..request import Request
 from ..storage.interface import Incoming, StoredObject
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import BinaryIO
 
-from ..forms.form_input import FormInput, content_start
+from ..forms.form import FormInput, content_start
 
 Spool = Callable[[], "BinaryIO | None"]
 

@@ -11,7 +11,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
-from ..arrival import ARRIVED
+from ..environ import ARRIVED
 from ..forms.form import MAX_BODY_SIZE
 from ..forms.policy_check import MAX_OBJECT_SIZE
 from .body import RequestBody, Spool

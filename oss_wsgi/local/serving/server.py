@@ -10,16 +10,37 @@ from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.server import create_server
+from waitress.task import ThreadedTaskDispatcher
 
 from ..faults import ConnectionDroppedError
 from ..forms.form import MAX_BODY_SIZE
 from .channel import channel_class
-from .request_threads import RequestThreads
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from ..application import LocalOSS
+
+
+class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """Starts a thread when all are busy: an upload waits for its callback, which may ask this OSS for something."""
+
+    _ended = False
+
+    def add_task(self, task: Any) -> None:
+        with self.lock:
+            self.queue.append(task)
+            self.queue_cv.notify()
+            running = len(self.threads) - self.stop_count
+            lacking = len(self.queue) > running - self.active_count
+        if lacking and not self._ended:
+            self.set_thread_count(running + 1)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
+        self._ended = True
+        cancelled: bool = super().shutdown(cancel_pending, timeout)
+        return cancelled
+
 
 # Uploads that wait for their callbacks leave room for those who ask on a callback's behalf.
 MAX_CONNECTIONS = 1000

@@ -10,11 +10,9 @@ from typing import Any
 from ..environ import Address
 from ..errors import OSSError, invalid_argument
 from .form_check import V4, Account
-from .header_signature_v1 import check_header_v1
-from .header_signature_v4 import check_header_v4
-from .query_signature_v1 import check_query_v1
-from .query_signature_v4 import check_query_v4
 from .signed_request import SignedRequest
+from .v1 import check_header_v1, check_query_v1
+from .v4 import check_header_v4, check_query_v4
 
 #: A URL with any of these means to be signed, and is refused where the others lack.
 _QUERY_V1 = ("OSSAccessKeyId", "Signature")

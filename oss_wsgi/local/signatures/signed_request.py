@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ..environ import Address
+from ..errors import access_denied
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,15 @@ def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
 def _query(text: str) -> tuple[tuple[bytes, bytes], ...]:
     pairs = (pair.partition("=") for pair in text.replace("+", " ").split("&") if pair)
     return tuple((unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs)
+
+
+def check_not_expired(expires: int, now: float) -> None:
+    """:param expires: Unix seconds, the last moment included."""
+    if now > expires:
+        error = access_denied("Request has expired.", "0002-00000069")
+        error.members = {"Expires": _iso(expires), "ServerTime": _iso(now)}
+        raise error
+
+
+def _iso(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from ..errors import access_denied, invalid_argument
-from .form_check import V4, Account, compare, sign_v4
-from .signed_request import SignedRequest
+from .form_check import LIFETIME, SKEW, V4, Account, check_access_key, compare, sign_v4, too_skewed
+from .signed_request import SignedRequest, check_not_expired
 
 DATE = "%Y%m%dT%H%M%SZ"
+
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
 
@@ -85,3 +86,66 @@ def check_v4(canonical: str, date: str, credential: Credential, signature: str, 
 
 def _is_always_signed(name: str) -> bool:
     return name.startswith("x-oss-") or name in ("content-type", "content-md5")
+
+
+def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:
+    """Raises OSSError unless the Authorization header is `account`'s signature of the request."""
+    headers = request.headers
+    members = _members(headers["authorization"])
+    credential = Credential.parse(members["Credential"], region, name="Credential")
+    date = headers.get("x-oss-date", "")
+    _check_skew(date, signed_at(date, credential), now)
+    payload = headers.get("x-oss-content-sha256", "")
+    if payload != UNSIGNED_PAYLOAD:
+        message = f"The x-oss-content-sha256 must be {UNSIGNED_PAYLOAD}."
+        raise invalid_argument(message, name="x-oss-content-sha256", value=payload)
+    check_access_key(credential.access_key_id, headers.get("x-oss-security-token"), account, now)
+    canonical = canonical_request(request, members.get("AdditionalHeaders", ""))
+    check_v4(canonical, date, credential, members["Signature"], account)
+
+
+def _members(authorization: str) -> dict[str, str]:
+    members: dict[str, str] = {}
+    for member in authorization.partition(" ")[2].split(","):
+        name, equals, value = member.strip().partition("=")
+        if not equals or name in members or name not in ("Credential", "AdditionalHeaders", "Signature"):
+            raise invalid_argument("The Authorization header is not well-formed.", name="Authorization")
+        members[name] = value
+    for name in ("Credential", "Signature"):
+        if not members.get(name):
+            raise invalid_argument(f"The Authorization header has no {name}.", name="Authorization")
+    return members
+
+
+def _check_skew(date: str, moment: int, now: float) -> None:
+    if abs(now - moment) > SKEW:
+        raise too_skewed(date, time.strftime(DATE, time.gmtime(now)))
+
+
+def check_query_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:
+    """Raises OSSError unless the URL carries `account`'s signature of the request and is valid at this moment."""
+    version = _needed(request, "x-oss-signature-version")
+    if version != V4:
+        message = f"This OSS reads {V4} in a URL, and no other version."
+        raise invalid_argument(message, name="x-oss-signature-version", value=version)
+    signature = _needed(request, "x-oss-signature")
+    credential = Credential.parse(_needed(request, "x-oss-credential"), region, name="x-oss-credential")
+    date = _needed(request, "x-oss-date")
+    moment = signed_at(date, credential)
+    expires = _needed(request, "x-oss-expires")
+    if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= LIFETIME:
+        message = f"The x-oss-expires must be a number of seconds from 1 to {LIFETIME}."
+        raise invalid_argument(message, name="x-oss-expires", value=expires)
+    if moment > now + SKEW:
+        raise access_denied("Request is not valid yet.")
+    check_not_expired(moment + int(expires), now)
+    check_access_key(credential.access_key_id, request.parameter("x-oss-security-token"), account, now)
+    canonical = canonical_request(request, request.parameter("x-oss-additional-headers") or "")
+    check_v4(canonical, date, credential, signature, account)
+
+
+def _needed(request: SignedRequest, name: str) -> str:
+    value = request.parameter(name)
+    if not value:
+        raise invalid_argument(f"The signed URL has no {name}.", name=name)
+    return value

@@ -10,19 +10,58 @@ nothing is lost and nothing is left once another has started.
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .process_lock import hold, locked
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int, wait: bool) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _lock(descriptor: int, wait: bool) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Holds the lock in the block, if it could have it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield _lock(descriptor, wait)
+    finally:
+        os.close(descriptor)
+
+
+def hold(path: Path) -> int:
+    """Locks a new file until the descriptor is closed, or this process and all that it forked have ended."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    _lock(descriptor, wait=False)
+    return descriptor
+
 
 OWNER = ".owner"
+
 # In a process's folder: what was replaced or deleted, from where `keep` takes nothing.
 ASIDE = ".aside"
+
 CHUNK_SIZE = 1024 * 1024
 
 
@@ -147,3 +186,51 @@ def write_all(file: BinaryIO, chunk: bytes) -> None:
     rest = memoryview(chunk)
     while rest:
         rest = rest[file.write(rest) :]
+
+
+class ContentMemory:
+    """There are no places, so that nothing need be moved between them."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, io.BytesIO] = {}
+
+    def create(self, name: str) -> BinaryIO:
+        self._files[name] = _Kept()
+        return self._files[name]
+
+    def take(self, source: BinaryIO, name: str) -> bool:
+        return False
+
+    def spool(self) -> BinaryIO | None:
+        return None
+
+    def rename(self, name: str, new: str) -> None:
+        self._files[new] = self._files.pop(name)
+
+    def open(self, place: str, name: str) -> BinaryIO | None:
+        file = self._files.get(name)
+        # Shares the bytes until one of the two writes.
+        return None if file is None else io.BytesIO(file.getvalue())
+
+    def sync(self, file: BinaryIO) -> None: ...
+
+    def keep(self, place: str, name: str) -> None: ...
+
+    def set_aside(self, place: str, name: str) -> None: ...
+
+    def discard(self, name: str) -> None:
+        self._files.pop(name, None)
+
+    def copy(self, source: BinaryIO, target: BinaryIO, size: int) -> None:
+        if target.write(source.read(size)) != size:
+            raise EOFError("the content of an object is shorter than its record says")
+
+    def remove_place(self, place: str) -> None: ...
+
+    def close(self) -> None:
+        self._files.clear()
+
+
+class _Kept(io.BytesIO):
+    def close(self) -> None:
+        """The content outlives the upload that wrote it."""

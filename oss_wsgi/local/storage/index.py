@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from .interface import CommonPrefix, MultipartUpload, Part, StoredObject
+
 MEMORY = ":memory:"
+
 #: where parts are kept until their upload is completed
 PARTS = ".parts"
+
 # Seconds that a process waits for another to end its transaction.
 PATIENCE = 60.0
 
@@ -111,3 +116,103 @@ def _keep_a_log(connection: sqlite3.Connection) -> None:
                 connection.close()
                 raise
         time.sleep(0.01)
+
+
+OBJECT = "key, size, md5, crc64, content_type, last_modified, headers, file, multipart_etag"
+
+UPLOAD = "id, key, started, content_type, headers"
+
+PART = "number, size, md5, crc64, last_modified, file"
+
+
+def object_row(stored: StoredObject) -> tuple[Any, ...]:
+    headers = json.dumps(stored.headers, ensure_ascii=False)
+    # The checksum has 64 bits, the integers of SQLite 63.
+    return (
+        stored.key.encode(),
+        stored.size,
+        stored.md5,
+        str(stored.crc64),
+        stored.content_type,
+        stored.last_modified,
+        headers,
+        stored.file,
+        stored.multipart_etag,
+    )
+
+
+def read_object(row: Sequence[Any]) -> StoredObject:
+    key, size, md5, crc64, content_type, last_modified, headers, file, etag = row
+    return StoredObject(
+        key.decode(), size, md5, int(crc64), content_type, last_modified, json.loads(headers), file, etag
+    )
+
+
+def upload_row(upload: MultipartUpload) -> tuple[Any, ...]:
+    headers = json.dumps(upload.headers, ensure_ascii=False)
+    return upload.id, upload.key.encode(), upload.started, upload.content_type, headers
+
+
+def read_upload(row: Sequence[Any]) -> MultipartUpload:
+    upload_id, key, started, content_type, headers = row
+    return MultipartUpload(upload_id, key.decode(), started, content_type, json.loads(headers))
+
+
+def part_row(part: Part) -> tuple[Any, ...]:
+    return part.number, part.size, part.md5, str(part.crc64), part.last_modified, part.file
+
+
+def read_part(row: Sequence[Any]) -> Part:
+    number, size, md5, crc64, last_modified, file = row
+    return Part(number, size, md5, int(crc64), last_modified, file)
+
+
+Entry = StoredObject | CommonPrefix
+
+FOLDED_BATCH = 20
+
+
+def list_page(
+    index: ObjectIndex, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int
+) -> tuple[list[Entry], bool]:
+    start, end = prefix.encode(), _behind(prefix.encode())
+    mark, cut = after.encode(), delimiter.encode()
+    if after:
+        # A marker that is itself a common prefix stands for all that it stands for in a listing.
+        group = _group(mark, start, cut)
+        start = max(start, _behind(mark) if group == mark else mark + b"\0")
+    entries: list[Entry] = []
+    while (room := limit + 1 - len(entries)) > 0:
+        # Of what a delimiter folds, most rows would be read in vain.
+        size = min(room, FOLDED_BATCH) if cut else room
+        rows = index.read(
+            f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?",  # noqa: S608
+            bucket,
+            start,
+            end,
+            size,
+        )
+        for row in rows:
+            group = _group(row[0], prefix.encode(), cut)
+            if group:
+                entries.append(CommonPrefix(group.decode()))
+                start = _behind(group)
+                break
+            entries.append(read_object(row))
+            start = row[0] + b"\0"
+        else:
+            if len(rows) < size:
+                break
+    return entries[:limit], len(entries) > limit
+
+
+def _group(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
+    if not delimiter or not key.startswith(prefix):
+        return b""
+    found = key.find(delimiter, len(prefix))
+    return b"" if found < 0 else key[: found + len(delimiter)]
+
+
+def _behind(prefix: bytes) -> bytes:
+    """The first bytes behind all that begin so; no UTF-8 begins with 255."""
+    return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b"\xff"

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import OSSError, no_such_bucket
-from .content_memory import ContentMemory
-from .contents import ContentFolder
+from .bucket import IndexedBucket
+from .contents import ContentFolder, ContentMemory
 from .incoming import Contents
 from .index import MEMORY, ObjectIndex
-from .indexed_bucket import IndexedBucket
 
 INDEX = ".index.sqlite3"
 

@@ -15,9 +15,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.cli.doctor.callback import judged_way
-from oss_wsgi.cli.doctor.called import Call
-from oss_wsgi.cli.doctor.check_answer import judged_answer
+from oss_wsgi.cli.doctor.callback import Call, judged_answer, judged_way
 from oss_wsgi.cli.doctor.command import CHECKS
 from oss_wsgi.cli.http_client import Answer, TooSlowError
 from oss_wsgi.local import CORSRule

@@ -1,6 +1,6 @@
 import pytest
 
-from oss_wsgi.local.callbacks.callback_tls import is_certificate_of
+from oss_wsgi.local.callbacks.transports import is_certificate_of
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from oss_wsgi.local.callbacks.callback_url import check_address, parse_callback_url, resolve
+from oss_wsgi.local.callbacks.parameters import check_address, parse_callback_url, resolve
 from oss_wsgi.local.errors import OSSError
 
 

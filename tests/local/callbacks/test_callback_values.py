@@ -1,8 +1,7 @@
 import pytest
 
-from oss_wsgi.local.callbacks.callback_values import callback_values
 from oss_wsgi.local.callbacks.image_info import read_image_info
-from oss_wsgi.local.callbacks.variables import NAMES
+from oss_wsgi.local.callbacks.variables import NAMES, callback_values
 from oss_wsgi.local.storage.indexed import memory_storage
 
 from .test_image_info import png

@@ -3,9 +3,9 @@ import logging
 import pytest
 from webtest.lint import middleware as lint
 
-from oss_wsgi.local.callbacks.callback_url import parse_callback_url
-from oss_wsgi.local.callbacks.callback_wsgi import WSGITransport, callback_environ
 from oss_wsgi.local.callbacks.message import CallbackReply, CallbackRequest
+from oss_wsgi.local.callbacks.parameters import parse_callback_url
+from oss_wsgi.local.callbacks.transports import WSGITransport, callback_environ
 
 HEADERS = [
     ("Host", "other.example"),

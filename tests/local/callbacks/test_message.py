@@ -3,9 +3,8 @@ import hashlib
 
 import pytest
 
-from oss_wsgi.local.callbacks.callback_url import parse_callback_url
 from oss_wsgi.local.callbacks.message import callback_body, callback_request
-from oss_wsgi.local.callbacks.parameters import CallbackParameters
+from oss_wsgi.local.callbacks.parameters import CallbackParameters, parse_callback_url
 from oss_wsgi.local.callbacks.signing_key import CallbackKey
 
 from ..form_client import NOW

@@ -1,8 +1,7 @@
 import pytest
 
-from oss_wsgi.local.callbacks.callback_url import parse_callback_url
 from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply
-from oss_wsgi.local.callbacks.parameters import CallbackParameters
+from oss_wsgi.local.callbacks.parameters import CallbackParameters, parse_callback_url
 from oss_wsgi.local.callbacks.sender import MAX_ANSWER_SIZE, CallbackSender, accepted_body
 from oss_wsgi.local.callbacks.signing_key import CallbackKey
 

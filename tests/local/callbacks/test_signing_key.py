@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from oss_wsgi.local.callbacks.callback_url import parse_callback_url
+from oss_wsgi.local.callbacks.parameters import parse_callback_url
 from oss_wsgi.local.callbacks.signing_key import CallbackKey, _is_prime
 
 # The throwaway key of P§8.6.

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from oss_wsgi.local.callbacks.callback_url import parse_callback_url
 from oss_wsgi.local.callbacks.message import CallbackError, CallbackRequest
+from oss_wsgi.local.callbacks.parameters import parse_callback_url
 from oss_wsgi.local.callbacks.transports import HTTPTransport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.forms.field_names import field_name
+from oss_wsgi.local.forms.form import field_name
 
 
 @pytest.mark.parametrize("name", ["Signature", "signature", "SIGNATURE"])

@@ -5,8 +5,7 @@ import io
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.forms.form import CHUNK_SIZE, Form
-from oss_wsgi.local.forms.form_input import FormInput
+from oss_wsgi.local.forms.form import CHUNK_SIZE, Form, FormInput
 
 from ..form_client import BOUNDARY, body, part
 

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from oss_wsgi.local.forms.form_input import FormInput, content_start
+from oss_wsgi.local.forms.form import FormInput, content_start
 
 from ..form_client import body, part
 

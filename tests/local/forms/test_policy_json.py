@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.forms.policy_json import parse_policy_json
+from oss_wsgi.local.forms.policy import parse_policy_json
 
 
 @pytest.mark.parametrize(

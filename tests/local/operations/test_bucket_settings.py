@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.operations.bucket_settings import acl, check_bucket_name, one_of, redundancy, storage_class
+from oss_wsgi.local.operations.buckets import acl, check_bucket_name, one_of, redundancy, storage_class
 
 
 @pytest.mark.parametrize("name", ["abc", "a-1", "123", "a" * 63])

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.operations.small_body import read_small_body
+from oss_wsgi.local.operations.bodies import read_small_body
 
 HELLO = {"CONTENT_LENGTH": "5", "HTTP_CONTENT_MD5": "XUFAKrxLKna5cZ2REBfFkg=="}
 

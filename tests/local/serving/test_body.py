@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from oss_wsgi.local.forms.form_input import FormInput
+from oss_wsgi.local.forms.form import FormInput
 from oss_wsgi.local.serving.body import RequestBody
 
 from ..form_client import form

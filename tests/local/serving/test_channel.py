@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from oss_wsgi.local import LocalOSSServer, arrival
+from oss_wsgi.local import LocalOSSServer, environ
 from oss_wsgi.local.serving import channel
 
 from ..form_client import BOUNDARY, form
@@ -140,7 +140,7 @@ def pass_time(make_oss, monkeypatch):
     """A server whose clocks can be put forward."""
     passed = [0.0]
     clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
-    for module in (arrival, channel):
+    for module in (environ, channel):
         monkeypatch.setattr(module, "time", clock)
     oss = make_oss(clock=lambda: time.time() + passed[0], transport=None)
     server = LocalOSSServer(oss)

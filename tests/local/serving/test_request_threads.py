@@ -1,7 +1,7 @@
 import logging
 import threading
 
-from oss_wsgi.local.serving.request_threads import RequestThreads
+from oss_wsgi.local.serving.server import RequestThreads
 
 
 class Meeting:

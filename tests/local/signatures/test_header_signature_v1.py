@@ -4,8 +4,8 @@ from email.utils import formatdate
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.signatures.header_signature_v1 import check_header_v1
 from oss_wsgi.local.signatures.signed_request import SignedRequest
+from oss_wsgi.local.signatures.v1 import check_header_v1
 
 from ..form_client import NOW
 from ..sdk_signer import ACCOUNT, ADDRESS, STYLES, sign

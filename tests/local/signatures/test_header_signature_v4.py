@@ -12,8 +12,8 @@ from webtest import TestApp
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.signatures.form_check import Account
-from oss_wsgi.local.signatures.header_signature_v4 import check_header_v4
 from oss_wsgi.local.signatures.signed_request import SignedRequest
+from oss_wsgi.local.signatures.v4 import check_header_v4
 
 from ..form_client import NOW, form, policy, post, sign_v1, utc
 from .test_v4 import PUBLISHED

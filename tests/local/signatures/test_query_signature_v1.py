@@ -4,8 +4,8 @@ import pytest
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.signatures.query_signature_v1 import check_query_v1
 from oss_wsgi.local.signatures.signed_request import SignedRequest
+from oss_wsgi.local.signatures.v1 import check_query_v1
 
 from ..form_client import NOW
 from ..sdk_signer import ACCOUNT, ADDRESS, STYLES, sign

@@ -5,8 +5,8 @@ import pytest
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.signatures.query_signature_v4 import check_query_v4
 from oss_wsgi.local.signatures.signed_request import SignedRequest
+from oss_wsgi.local.signatures.v4 import check_query_v4
 
 from ..form_client import NOW, utc
 from ..sdk_signer import ACCOUNT, ADDRESS, REGION, STYLES, sign

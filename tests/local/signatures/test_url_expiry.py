@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.signatures.url_expiry import check_not_expired
+from oss_wsgi.local.signatures.signed_request import check_not_expired
 
 from ..form_client import NOW
 

@@ -1,7 +1,7 @@
 import pytest
 from fastcrc import crc64
 
-from oss_wsgi.local.storage.crc64_combine import combine
+from oss_wsgi.local.storage.incoming import combine
 
 
 @pytest.mark.parametrize("sizes", [(0, 0), (0, 5), (5, 0), (1, 1), (7, 1000), (1000, 100_003)])

@@ -1,6 +1,6 @@
 import os
 
-from oss_wsgi.local.storage.process_lock import hold, locked
+from oss_wsgi.local.storage.contents import hold, locked
 
 
 def test_what_a_process_holds_nobody_else_has_until_it_lets_go(tmp_path):
