@@ -4,18 +4,92 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .public import *  # noqa: F403
-    from .public import __all__ as __all__
+    from .application import DirectUpload as DirectUpload
+    from .callback.parameters import CallbackParameters as CallbackParameters
+    from .callback.public_keys import PublicKeyStore as PublicKeyStore
+    from .callback.ticket import TicketBook as TicketBook
+    from .callback.upload import Upload as Upload
+    from .callback.verifier import CallbackVerifier as CallbackVerifier
+    from .credentials import Credentials as Credentials
+    from .credentials import CredentialsProvider as CredentialsProvider
+    from .credentials import EnvironmentVariableCredentialsProvider as EnvironmentVariableCredentialsProvider
+    from .credentials import RefreshingCredentialsProvider as RefreshingCredentialsProvider
+    from .credentials import StaticCredentialsProvider as StaticCredentialsProvider
+    from .endpoints.callback import CallbackEndpoint as CallbackEndpoint
+    from .endpoints.health import HealthEndpoint as HealthEndpoint
+    from .endpoints.health import ReadinessEndpoint as ReadinessEndpoint
+    from .endpoints.metrics import Metrics as Metrics
+    from .endpoints.metrics import MetricsEndpoint as MetricsEndpoint
+    from .endpoints.rate_limit import RateLimit as RateLimit
+    from .endpoints.signature import SignatureEndpoint as SignatureEndpoint
+    from .endpoints.static import StaticSite as StaticSite
+    from .exceptions import OSSWSGIError as OSSWSGIError
+    from .ledger.memory import MemoryLedger as MemoryLedger
+    from .ledger.sqlite import SQLiteLedger as SQLiteLedger
+    from .middleware.access_log import AccessLog as AccessLog
+    from .middleware.authorization import AuthorizationPassthrough as AuthorizationPassthrough
+    from .middleware.callback_guard import CallbackGuard as CallbackGuard
+    from .middleware.confirmation import Confirmation as Confirmation
+    from .middleware.dispatcher import Dispatcher as Dispatcher
+    from .middleware.once import OncePerUpload as OncePerUpload
+    from .sdk.confirmation import SDKConfirmation as SDKConfirmation
+    from .sdk.credentials import SDKCredentialsProvider as SDKCredentialsProvider
+    from .settings import Settings as Settings
+    from .signing.grant import Grant as Grant
+    from .signing.policy import PostPolicy as PostPolicy
+    from .signing.presigner import PostPresigner as PostPresigner
+    from .signing.presigner import PresignedPost as PresignedPost
+
+__version__ = "0.1.0"
+
+#: The public names and their modules. A name is loaded when it is first asked for: the pytest plugin and the local
+#: OSS's command come through here and need none of them.
+_MODULES = {
+    "AccessLog": ".middleware.access_log",
+    "AuthorizationPassthrough": ".middleware.authorization",
+    "CallbackEndpoint": ".endpoints.callback",
+    "CallbackGuard": ".middleware.callback_guard",
+    "CallbackParameters": ".callback.parameters",
+    "CallbackVerifier": ".callback.verifier",
+    "Confirmation": ".middleware.confirmation",
+    "Credentials": ".credentials",
+    "CredentialsProvider": ".credentials",
+    "DirectUpload": ".application",
+    "Dispatcher": ".middleware.dispatcher",
+    "EnvironmentVariableCredentialsProvider": ".credentials",
+    "Grant": ".signing.grant",
+    "HealthEndpoint": ".endpoints.health",
+    "MemoryLedger": ".ledger.memory",
+    "Metrics": ".endpoints.metrics",
+    "MetricsEndpoint": ".endpoints.metrics",
+    "OSSWSGIError": ".exceptions",
+    "OncePerUpload": ".middleware.once",
+    "PostPolicy": ".signing.policy",
+    "PostPresigner": ".signing.presigner",
+    "PresignedPost": ".signing.presigner",
+    "PublicKeyStore": ".callback.public_keys",
+    "RateLimit": ".endpoints.rate_limit",
+    "ReadinessEndpoint": ".endpoints.health",
+    "RefreshingCredentialsProvider": ".credentials",
+    "SDKConfirmation": ".sdk.confirmation",
+    "SDKCredentialsProvider": ".sdk.credentials",
+    "SQLiteLedger": ".ledger.sqlite",
+    "Settings": ".settings",
+    "SignatureEndpoint": ".endpoints.signature",
+    "StaticCredentialsProvider": ".credentials",
+    "StaticSite": ".endpoints.static",
+    "TicketBook": ".callback.ticket",
+    "Upload": ".callback.upload",
+}
+
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    # The pytest plugin and the local OSS's command come through here; they shall not wait for rooms they do not use.
-    if name == "__all__" or not name.startswith("_"):
-        public = import_module(".public", __name__)
-        if name == "__all__" or name in public.__all__:
-            return globals().setdefault(name, getattr(public, name))
+    if name in _MODULES:
+        return globals().setdefault(name, getattr(import_module(_MODULES[name], __name__), name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *import_module(".public", __name__).__all__})
+    return sorted({*globals(), *__all__})

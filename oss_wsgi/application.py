@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import html
 import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
@@ -24,20 +23,20 @@ from .endpoints.health import HealthEndpoint, ReadinessEndpoint
 from .endpoints.metrics import Metrics, MetricsEndpoint
 from .endpoints.rate_limit import RateLimit
 from .endpoints.signature import SignatureEndpoint
-from .endpoints.static import StaticSite
 from .exceptions import SettingsError
-from .ledger.base import Ledger, MemoryLedger
+from .ledger.base import Ledger
+from .ledger.memory import MemoryLedger
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
-from .middleware.dispatcher import Dispatcher, exactly, moved_back
+from .middleware.dispatcher import Dispatcher, at_original_path, path_router
 from .middleware.once import OncePerUpload
 from .middleware.probe import Probe, ProbeGate
 from .settings import Settings
 from .signing.presigner import PostPresigner
 from .wsgi.diagnosis import wrong_path
 from .wsgi.environ import header, request_target
-from .wsgi.observers import Events
+from .wsgi.observers import Observers
 
 if TYPE_CHECKING:
     import webob
@@ -109,14 +108,14 @@ class DirectUpload:
     ) -> None:
         if forward_callback and on_upload is not None:
             raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
-        bucket, _ = settings.place()
+        bucket, _ = settings.bucket_and_host()
         ledger = ledger_of(settings, clock) if ledger is None else ledger
         public_keys = public_keys or public_key_store(settings)
         urls = split_urls(settings.callback_url) if settings.callback_url else []
         if not forward_callback:
             receive: WSGIApplication = CallbackEndpoint(on_upload, confirm=confirm)
         else:
-            receive = moved_back(app, CALLBACK_PATH, prefix)
+            receive = at_original_path(app, CALLBACK_PATH, prefix)
             if confirm is not None:
                 receive = Confirmation(receive, confirm)
         tickets = ticket_book(settings, clock)
@@ -147,7 +146,7 @@ class DirectUpload:
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
         events = _events(on_issued, on_refused, metrics)
-        served = exactly(endpoints, events)
+        served = path_router(endpoints, events)
         if authorize is not None or forward_callback:  # the guard finds the header by itself
             served = AuthorizationPassthrough(served)
         self._app: WSGIApplication = Dispatcher(app, {prefix: served})
@@ -175,7 +174,7 @@ class DirectUpload:
         if target.endswith(self._callback[1].encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
-    def answers_at_once(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Tell whether a request is answered without waiting: for no callable of yours, no disk and no other host.
 
         ``path`` is decoded as PATH_INFO is; of ``headers`` the key URL counts, under the name ``X_OSS_PUB_KEY_URL``.
@@ -186,14 +185,14 @@ class DirectUpload:
         )
 
 
-def _events(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics: Metrics | None) -> Events | None:
+def _events(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics: Metrics | None) -> Observers | None:
     """Join the observers; None where there are none."""
     issued = [each for each in (on_issued, metrics.on_issued if metrics else None) if each is not None]
     refused = [on_refused] if on_refused is not None else []
     answered = [metrics.on_answered] if metrics is not None else []
     if not (issued or refused or answered):
         return None
-    return Events(on_issued=issued, on_refused=refused, on_answered=answered, clock=time.monotonic)
+    return Observers(on_issued=issued, on_refused=refused, on_answered=answered, clock=time.monotonic)
 
 
 def _checks(ledger: Ledger, presigner: PostPresigner) -> dict[str, Callable[[], object]]:
@@ -244,32 +243,3 @@ def ledger_of(settings: Settings, clock: Callable[[], float] = time.time) -> Led
         "or in another process the same report is handled again"
     )
     return MemoryLedger(clock=clock)
-
-
-def upload_page(settings: Settings, *, prefix: str = DEFAULT_PREFIX) -> StaticSite:
-    """Make the site of the shipped page, which may talk to the signature endpoint below ``prefix`` and to the host."""
-    _, host = settings.place()
-    parts = urlsplit(host)
-    root = _static_folder()
-    shipped = f'data-server-url="{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}"'
-    own = f'data-server-url="{html.escape(quote(prefix[1:]))}{SIGNATURE_PATH}"'
-    index = (root / "index.html").read_bytes().replace(shipped.encode(), own.encode())
-    return StaticSite(
-        root,
-        content_security_policy=_page_policy(f"{parts.scheme}://{parts.netloc}"),
-        overrides={"/index.html": index},
-    )
-
-
-def _page_policy(oss: str) -> str:
-    return (
-        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: {oss}; "
-        f"connect-src 'self' {oss}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-
-
-def _static_folder() -> Path:
-    """Find the page's files: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).parent
-    installed = here / "static"
-    return installed if (installed / "index.html").is_file() else here.parent / "static"

@@ -99,7 +99,7 @@ class RefreshingCredentialsProvider:
 
     New ones are asked for in a thread of its own, one at a time, ``ahead`` seconds before the old ones expire. When
     that fails, the old ones are given until they really expire, and it is tried again after ``retry`` seconds. Only
-    where there are none that hold does a request wait, ``patience`` seconds at most.
+    where there are none that hold does a request wait, ``wait_timeout`` seconds at most.
 
         credentials = RefreshingCredentialsProvider(provider, clock=time.time)
 
@@ -115,14 +115,14 @@ class RefreshingCredentialsProvider:
         ahead: float = 900.0,
         retry: float = 10.0,
         recheck: float = 300.0,
-        patience: float = 3.0,
+        wait_timeout: float = 3.0,
     ) -> None:
         self._provider = provider
         self._clock = clock
         self._ahead = ahead
         self._retry = retry
         self._recheck = recheck
-        self._patience = patience
+        self._patience = wait_timeout
         self._kept: _Kept | None = None
         self._flight: _Flight | None = None
         self._next_try = float("-inf")

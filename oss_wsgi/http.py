@@ -52,7 +52,7 @@ def runs_in_browsers(text: str) -> bool:
     return name in _RUNS or name.endswith(("+xml", "/javascript", "/ecmascript", "/x-javascript"))
 
 
-def pairs(text: str, limit: int) -> list[tuple[str, str]]:
+def urlencoded_pairs(text: str, limit: int) -> list[tuple[str, str]]:
     """Give names and values in their order, decoded; a name without ``=`` has the value "".
 
     Raises ValueError for what is not UTF-8, and for more than ``limit`` pairs.
@@ -64,11 +64,11 @@ def pairs(text: str, limit: int) -> list[tuple[str, str]]:
     for piece in pieces:
         if piece:
             name, _, value = piece.partition("=")
-            found.append((decoded(name), decoded(value)))
+            found.append((urldecoded(name), urldecoded(value)))
     return found
 
 
-def decoded(text: str) -> str:
+def urldecoded(text: str) -> str:
     """Decode a name or a value; ValueError for what is not UTF-8."""
     if "+" in text:
         text = text.replace("+", " ")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .application import DEFAULT_PREFIX, DirectUpload, public_key_store, upload_page
+from .application import DEFAULT_PREFIX, DirectUpload, public_key_store
 from .callback.url import split_urls
 from .callback.verifier import CallbackVerifier
 from .exceptions import SettingsError
@@ -19,6 +19,7 @@ from .middleware.callback_guard import CallbackGuard
 from .middleware.dispatcher import Dispatcher, check_prefix
 from .settings import TABLE, Settings, items, switch, text
 from .settings_check import unknown_name
+from .site import upload_page
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -227,7 +227,7 @@ class Settings:
             raise SettingsError("OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set.")
         return Credentials(self.access_key_id, self.access_key_secret, self.session_token)
 
-    def place(self) -> tuple[str, str]:
+    def bucket_and_host(self) -> tuple[str, str]:
         """Give the bucket, and the host that takes its forms; SettingsError if none is set."""
         if self.bucket is None or self.host is None:
             raise SettingsError("OSS_BUCKET and OSS_REGION must be set (or OSS_HOST, if it has the usual form).")

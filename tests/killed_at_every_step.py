@@ -18,7 +18,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-from oss_wsgi.ledger.base import Answer, UploadIdentity
+from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 
 UPLOAD = UploadIdentity("t1", "user/eric/a.txt", "5B3C", 1733228232)
@@ -54,16 +54,16 @@ class Steps:
 
 
 def upload(ledger: SQLiteLedger, log: int, step: Steps) -> None:
-    def handle() -> Answer:
+    def handle() -> StoredResponse:
         step("handler starts")
         os.write(log, b"handling\n")
         step("handler works")
         os.write(log, b"handled\n")
         step("handler ends")
-        return Answer("200 OK", "text/plain", str(os.getpid()).encode())
+        return StoredResponse("200 OK", "text/plain", str(os.getpid()).encode())
 
     step("before once")
-    answer = ledger.once(UPLOAD, handle)
+    answer = ledger.run_once(UPLOAD, handle)
     os.write(log, b"answered %b\n" % answer.body)
     step("after once")
 
@@ -81,8 +81,8 @@ def second(path: Path, log: int) -> None:
 
 
 def open_ledger(path: Path) -> SQLiteLedger:
-    """Open it without any patience: a dead owner is never waited for."""
-    return SQLiteLedger(path, clock=lambda: 1733227932.0, patience=0.0)
+    """Open it without any wait_timeout: a dead owner is never waited for."""
+    return SQLiteLedger(path, clock=lambda: 1733227932.0, wait_timeout=0.0)
 
 
 def in_child(work: Any, *arguments: Any) -> int:
@@ -109,7 +109,7 @@ def main(folder: Path, running: bool) -> None:
         path = place / "ledger.db"
         with open_ledger(path) if running else nullcontext() as ledger:
             if ledger is not None:
-                ledger.once(OTHER, lambda: Answer("200 OK", "", b""))
+                ledger.run_once(OTHER, lambda: StoredResponse("200 OK", "", b""))
             killed, log = os.open(place / "first", NEW), os.open(place / "second", NEW)
             status = in_child(first, path, last, killed)
             if ledger is not None:

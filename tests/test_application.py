@@ -14,9 +14,10 @@ import pytest
 import webtest
 
 from oss_wsgi import DirectUpload, Grant, RateLimit, Settings, StaticCredentialsProvider, Upload
-from oss_wsgi.application import public_key_store, upload_page
+from oss_wsgi.application import public_key_store
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.site import upload_page
 from oss_wsgi.testing import CallbackSigner, callback_body
 
 SIGNER = CallbackSigner()
@@ -242,7 +243,7 @@ def at_once(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
         "legacy": ("GET", "/", {}),
         "other method": ("POST", "/oss/signature", {}),
     }
-    return {name for name, request in asked.items() if app.answers_at_once(*request)}
+    return {name for name, request in asked.items() if app.is_nonblocking(*request)}
 
 
 def test_what_is_answered_at_once_calls_nothing_that_may_wait(tmp_path: Path) -> None:

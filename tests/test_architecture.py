@@ -15,7 +15,7 @@ MODULES = {
 }
 EDGE = ("oss_wsgi.middleware", "oss_wsgi.endpoints", "oss_wsgi.local")
 TESTING = {name for name in MODULES if name.startswith(("oss_wsgi.testing", "oss_wsgi.pytest_plugin"))}
-FACADE = {"oss_wsgi", "oss_wsgi.public"}
+FACADE = {"oss_wsgi"}
 JOINTS = FACADE | TESTING
 #: The command line reads the environment, the clock and the network for the person who calls it.
 COMMANDS = {name for name in MODULES if name.startswith(("oss_wsgi.cli", "oss_wsgi.__main__"))}

@@ -65,7 +65,7 @@ def source(clock: FrozenClock) -> Source:
 
 
 def made(source: Source, clock: FrozenClock, **options: float) -> RefreshingCredentialsProvider:
-    return RefreshingCredentialsProvider(source, clock=clock, **{"patience": PATIENCE, **options})
+    return RefreshingCredentialsProvider(source, clock=clock, **{"wait_timeout": PATIENCE, **options})
 
 
 def landed(provider: RefreshingCredentialsProvider) -> None:
@@ -127,7 +127,7 @@ def test_many_who_find_nothing_wait_for_one_refresh(source: Source, clock: Froze
 
 
 def test_who_finds_nothing_waits_no_longer_than_his_patience(source: Source, clock: FrozenClock) -> None:
-    provider = made(source, clock, patience=0.01)
+    provider = made(source, clock, wait_timeout=0.01)
     source.gate.clear()
     for _ in range(3):
         with pytest.raises(CredentialsError, match="being asked for"):
@@ -238,7 +238,7 @@ def test_a_process_without_another_thread_says_so_and_tries_again(
 def test_a_refresh_that_a_fork_cut_off_is_begun_anew(
     source: Source, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = made(source, clock, patience=0.01)
+    provider = made(source, clock, wait_timeout=0.01)
     source.gate.clear()
     with pytest.raises(CredentialsError):
         provider.get_credentials()

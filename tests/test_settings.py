@@ -141,7 +141,7 @@ def test_variables_of_other_programs_do_not_count() -> None:
 )
 def test_bucket_region_endpoint_and_host_fill_each_other(environ: dict[str, str], expected: str) -> None:
     found = Settings.from_environ(environ)
-    assert found.place() == ("examplebucket", expected)
+    assert found.bucket_and_host() == ("examplebucket", expected)
     assert found.region == "cn-hangzhou"
     assert found.configured is True
     assert dataclasses.replace(found) == found, "what was filled in agrees with itself"
@@ -156,7 +156,7 @@ def test_the_host_of_the_seed_says_bucket_and_region() -> None:
 def test_an_accelerated_host_says_the_bucket_and_no_region() -> None:
     assert "OSS_REGION must be set" in only_problem(OSS_HOST=ACCELERATED)
     found = Settings.from_environ({"OSS_HOST": ACCELERATED, "OSS_REGION": "cn-hangzhou"})
-    assert found.place() == ("examplebucket", ACCELERATED)
+    assert found.bucket_and_host() == ("examplebucket", ACCELERATED)
 
 
 def test_version_1_needs_no_region_where_the_host_is_known() -> None:
@@ -428,7 +428,7 @@ def test_what_is_missing_is_said_when_it_is_asked_for() -> None:
     with pytest.raises(SettingsError, match="OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set"):
         Settings().credentials()
     with pytest.raises(SettingsError, match="OSS_BUCKET and OSS_REGION must be set"):
-        Settings().place()
+        Settings().bucket_and_host()
 
 
 NAMES = st.sampled_from([row[0] for row in ROWS.values()])
@@ -444,5 +444,5 @@ def test_no_text_raises_anything_but_a_settings_error(environ: dict[str, str]) -
         found = Settings.from_environ(environ)
     except SettingsError:
         return
-    assert found.bucket is None or found.place()
+    assert found.bucket is None or found.bucket_and_host()
     assert found.upload_dir == "" or found.upload_dir.endswith("/")

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..exceptions import PolicyError
 from .ticket import TICKET_MEMBER
-from .url import problems as callback_url_problems
-from .url import split_urls
+from .url import callback_url_problems, split_urls
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"

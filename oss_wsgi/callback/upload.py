@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import MalformedCallbackError
-from ..http import decoded as urldecoded
-from ..http import pairs as urlencoded_pairs
+from ..http import urldecoded, urlencoded_pairs
 from .parameters import FORM, VARIABLES
 from .ticket import TICKET_MEMBER
 

@@ -18,7 +18,7 @@ def split_urls(text: str) -> list[str]:
     return [url.strip() for url in text.split(";")]
 
 
-def problems(text: str) -> list[str]:
+def callback_url_problems(text: str) -> list[str]:
     """Say in sentences what OSS, or the check of its signature, could not take in a ``callbackUrl`` (P§7.1)."""
     urls = split_urls(text)
     found = [f"{without_password(url)!r} {problem}" for url in urls for problem in _problems_of_one(url)]
@@ -60,7 +60,7 @@ def _problems_of_one(url: str) -> list[str]:
     return found
 
 
-def request_target(url: str) -> str:
+def target_of(url: str) -> str:
     """Give the request target, path and query as written, that OSS sends and signs for this URL (P§8.2)."""
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

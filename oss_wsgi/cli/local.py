@@ -108,7 +108,7 @@ def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: 
             f"the local OSS needs {error.name}: pip install 'oss-wsgi[local]', or set OSS_BUCKET for the real one."
         ) from error
     key = settings.credentials()
-    bucket, _ = settings.place()
+    bucket, _ = settings.bucket_and_host()
     origins = [page, *settings.allowed_origins]
     if page.startswith("http://127.0.0.1:"):
         origins.append(page.replace("127.0.0.1", "localhost", 1))

@@ -31,7 +31,7 @@ class SDKClient:
         except ImportError as error:
             raise MisuseError("this needs the official SDK: pip install 'oss-wsgi[sdk]'.") from error
         self.sdk: Any = sdk
-        self.bucket, _ = settings.place()
+        self.bucket, _ = settings.bucket_and_host()
         key = key or settings.credentials()
         self._transport = sdk.transport.RequestsHttpClient(connect_timeout=timeout, readwrite_timeout=timeout)
         provider = sdk.credentials.StaticCredentialsProvider(

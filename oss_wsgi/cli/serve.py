@@ -15,7 +15,8 @@ from ..application import CALLBACK_PATH, ledger_of, public_key_store
 from ..credentials import CredentialsProvider
 from ..endpoints.metrics import Metrics
 from ..exceptions import CredentialsError
-from ..ledger.base import Ledger, MemoryLedger
+from ..ledger.base import Ledger
+from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.access_log import AccessLog
 from ..middleware.callback_guard import MAX_BODY_BYTES
@@ -101,7 +102,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     server = make_server(
         AccessLog(uploads, clock=time.monotonic) if arguments.access_log else uploads,
         listener,
-        uploads.answers_at_once,
+        uploads.is_nonblocking,
         threads=8,
         connection_limit=1000,
         ident=None,

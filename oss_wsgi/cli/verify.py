@@ -24,8 +24,7 @@ from ..application import public_key_store
 from ..callback.public_keys import PublicKeyStore
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
-from ..callback.url import request_target as target_of
-from ..callback.url import split_urls
+from ..callback.url import split_urls, target_of
 from ..callback.verifier import CallbackVerifier, string_to_sign
 from ..exceptions import CallbackError, MalformedCallbackError, VerificationError
 from ..middleware.callback_guard import CallbackGuard

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
-from ..http import pairs
+from ..http import urlencoded_pairs
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
 from ..wsgi.environ import header
-from ..wsgi.observers import facts_of
+from ..wsgi.observers import context_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, json_bytes, log_refusal, method_not_allowed, not_found, refuse
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class SignatureEndpoint:
             refusal = _too_many(self._rate_limit, grant, environ)
             if refusal is not None:
                 return refusal(environ, start_response)
-        facts = facts_of(environ)
+        facts = context_of(environ)
         facts.user = grant.user
         size = parameters.get("size")
         form = self._presigner.presign(
@@ -269,7 +269,7 @@ def _refusal(
 
 def _parameters(environ: WSGIEnvironment) -> dict[str, str]:
     try:
-        given = pairs(header(environ, "QUERY_STRING"), _MAX_PARAMETERS)
+        given = urlencoded_pairs(header(environ, "QUERY_STRING"), _MAX_PARAMETERS)
     except ValueError:
         hint = f"The query must be percent-encoded UTF-8, with {_MAX_PARAMETERS} parameters at the most."
         raise MalformedRequestError("query_malformed", hint) from None

@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from ..exceptions import LedgerUnavailableError, SettingsError
-from .base import PATIENCE, Answer, UploadIdentity, busy, ticket_used
+from .base import PATIENCE, StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
 from .process_lock import Owner
 from .sqlite_file import LedgerFile, begin
 
@@ -41,7 +41,7 @@ _POLL_SECONDS = 0.05
 class _End:
     """The end of a handling, to be written: the answer to keep, or None."""
 
-    def __init__(self, identity: UploadIdentity, owner: Owner, answer: Answer | None) -> None:
+    def __init__(self, identity: UploadIdentity, owner: Owner, answer: StoredResponse | None) -> None:
         self.identity = identity
         self.owner = owner
         self.answer = answer
@@ -52,7 +52,7 @@ class _End:
 class SQLiteLedger:
     """A ledger in the SQLite file ``path``, made if it does not exist, readable by this user alone.
 
-    ``clock`` gives Unix seconds, ``patience`` is in seconds, as for MemoryLedger. An instance may be made before a
+    ``clock`` gives Unix seconds, ``wait_timeout`` is in seconds, as for MemoryLedger. An instance may be made before a
     fork and used after it, and by many threads: one connection a process, opened at the first call, behind a lock.
     The folder must be on a local disk and allow new files.
 
@@ -62,9 +62,11 @@ class SQLiteLedger:
     Raises SettingsError when the file cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float], patience: float = PATIENCE) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, clock: Callable[[], float], wait_timeout: float = PATIENCE
+    ) -> None:
         self._clock = clock
-        self._patience = patience
+        self._patience = wait_timeout
         self._ends: deque[_End] = deque()
         try:
             self._file = LedgerFile(path)
@@ -103,7 +105,7 @@ class SQLiteLedger:
         """End this process's connection; the next call would open it anew."""
         self._file.close()
 
-    def once(self, identity: UploadIdentity, handle: Callable[[], Answer]) -> Answer:
+    def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
         """Call ``handle`` unless this upload was handled before, as ``Ledger.once`` says.
 
         What cannot be written after ``handle`` is logged: the answer is given, and the next call handles again.
@@ -115,37 +117,37 @@ class SQLiteLedger:
             claimed = self._wait(identity)
         except (OSError, ValueError, sqlite3.Error) as error:
             raise LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}") from error
-        if isinstance(claimed, Answer):
+        if isinstance(claimed, StoredResponse):
             return claimed
-        answer: Answer | None = None
+        answer: StoredResponse | None = None
         try:
             answer = handle()
         finally:
             self._end(_End(identity, claimed, answer if answer is not None and answer.good else None))
         return answer
 
-    def _wait(self, identity: UploadIdentity) -> Answer | Owner:
+    def _wait(self, identity: UploadIdentity) -> StoredResponse | Owner:
         """Give the answer kept, or the owner in whose name the upload has been claimed."""
         waited = 0.0
         while True:
             found = self._claim(identity)
-            if isinstance(found, (Answer, Owner)):
+            if isinstance(found, (StoredResponse, Owner)):
                 return found
             with self._file.opened() as connection:
                 if self._file.bury(connection, found):
                     continue
             if waited >= self._patience:
-                raise busy(self._patience)
+                raise ledger_busy_error(self._patience)
             pause = min(_POLL_SECONDS, self._patience - waited)
             threading.Event().wait(pause)
             waited += pause
 
-    def _claim(self, identity: UploadIdentity) -> Answer | Owner | str:
+    def _claim(self, identity: UploadIdentity) -> StoredResponse | Owner | str:
         """Do as ``_wait``, or name the owner who is to be waited for."""
         key = identity.ticket, identity.object, identity.etag
         moment = self._clock()
         used = False
-        found: Answer | Owner | str | None
+        found: StoredResponse | Owner | str | None
         with self._file.opened() as connection:
             found = _look(connection, key)
             if found is None:
@@ -163,7 +165,7 @@ class SQLiteLedger:
                 if found is owner:
                     owner.claims += 1
         if found is None:
-            raise ticket_used()
+            raise ticket_used_error()
         return found
 
     def _end(self, end: _End) -> None:
@@ -205,10 +207,10 @@ class SQLiteLedger:
             each.written = True
 
 
-def _look(connection: sqlite3.Connection, key: tuple[str, str, str]) -> Answer | str | None:
+def _look(connection: sqlite3.Connection, key: tuple[str, str, str]) -> StoredResponse | str | None:
     """Give the answer kept, or the name of the owner whose handling decides, or None."""
     row = connection.execute(_ANSWER, key).fetchone()
     if row is not None:
-        return Answer(*row)
+        return StoredResponse(*row)
     row = connection.execute(_BLOCKER, key).fetchone()
     return None if row is None else str(row[0])

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..wsgi.observers import facts_of
+from ..wsgi.observers import context_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,7 +42,7 @@ class _Entry:
         path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
         self._request = environ.get("REMOTE_ADDR") or "-", environ["REQUEST_METHOD"], path
         self._environ = environ
-        self._known = facts_of(environ)
+        self._known = context_of(environ)
         self._clock = clock
         self._start = clock()
         self.status = "-"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..wsgi.environ import AUTHORIZATION_KEYS
-from ..wsgi.environ import authorization as find_authorization
+from ..wsgi.environ import AUTHORIZATION_KEYS, find_authorization
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

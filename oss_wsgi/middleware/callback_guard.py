@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..callback.ticket import TICKET_MEMBER, TicketBook
 from ..callback.upload import UPLOAD_KEY, Upload
-from ..callback.url import problems as problems_of
-from ..callback.url import request_target as target_of
-from ..callback.url import split_urls
+from ..callback.url import callback_url_problems, split_urls, target_of
 from ..callback.verifier import CallbackVerifier
 from ..exceptions import (
     BodyTooLargeError,
@@ -22,10 +20,8 @@ from ..exceptions import (
     UnverifiedError,
 )
 from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
-from ..wsgi.environ import authorization as find_authorization
-from ..wsgi.environ import body as read_body
-from ..wsgi.environ import header, request_target
-from ..wsgi.observers import facts_of
+from ..wsgi.environ import find_authorization, header, read_body, request_target
+from ..wsgi.observers import context_of
 from ..wsgi.responses import method_not_allowed, refuse
 
 if TYPE_CHECKING:
@@ -125,7 +121,7 @@ class CallbackGuard:
         upload = Upload.parse(body, header(environ, "CONTENT_TYPE"), target.decode("utf-8", "replace"))
         if self._bucket is not None and upload.bucket != self._bucket:
             raise UnverifiedError("bucket_foreign", "the report is of another bucket than ours, or names none")
-        facts = facts_of(environ)
+        facts = context_of(environ)
         if self._tickets is not None:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
             facts.user = ticket.user
@@ -152,7 +148,7 @@ def _targets(callback_urls: Sequence[str]) -> tuple[bytes, ...]:
     if isinstance(callback_urls, str):
         raise TypeError(f"callback_urls must be a sequence of URLs, not the text {callback_urls!r}.")
     urls = [each for url in callback_urls for each in split_urls(url)]
-    problems = [problem for url in urls for problem in problems_of(url)]
+    problems = [problem for url in urls for problem in callback_url_problems(url)]
     if problems:
         raise ValueError("callback_urls: " + " ".join(problems))
     return tuple(target_of(url).encode() for url in urls)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..wsgi.observers import Events, facts_of
+from ..wsgi.observers import Observers, context_of
 from ..wsgi.responses import not_found
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def check_prefix(prefix: str) -> None:
 log = logging.getLogger(__name__)
 
 
-def exactly(endpoints: Mapping[str, WSGIApplication], events: Events | None = None) -> WSGIApplication:
+def path_router(endpoints: Mapping[str, WSGIApplication], events: Observers | None = None) -> WSGIApplication:
     """Give an application that serves the endpoints' own paths, and 404 for all else; ``events`` hear of each.
 
     It stands behind a Dispatcher, whose copy of the environ it moves on.
@@ -61,7 +61,7 @@ def exactly(endpoints: Mapping[str, WSGIApplication], events: Events | None = No
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if events is not None:
-            facts_of(environ).events = events
+            context_of(environ).events = events
         endpoint = endpoints.get(path)
         if endpoint is None:
             return not_found(log, environ, start_response)
@@ -77,7 +77,7 @@ def exactly(endpoints: Mapping[str, WSGIApplication], events: Events | None = No
 def _timed(
     endpoint: WSGIApplication,
     path: str,
-    events: Events,
+    events: Observers,
     environ: WSGIEnvironment,
     start_response: StartResponse,
 ) -> Iterable[bytes]:
@@ -92,10 +92,10 @@ def _timed(
     try:
         return endpoint(environ, start)
     finally:
-        events.answered(path[1:], status, events.clock() - started, facts_of(environ).reason)
+        events.answered(path[1:], status, events.clock() - started, context_of(environ).reason)
 
 
-def moved_back(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:
+def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:
     """Give an application that calls ``app`` with SCRIPT_NAME and PATH_INFO as they came."""
     moved = prefix.encode().decode("latin-1") + path
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import LedgerUnavailableError, TicketUsedError
-from ..ledger.base import Answer, Ledger, UploadIdentity
-from ..wsgi.observers import facts_of
+from ..ledger.base import Ledger, StoredResponse, UploadIdentity
+from ..wsgi.observers import context_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ class OncePerUpload:
         identity = UploadIdentity(upload.ticket_id, upload.object or "", upload.etag or "", upload.ticket_until)
         handled = _Handled(self._app, environ)
         try:
-            answer = self._ledger.once(identity, handled)
+            answer = self._ledger.run_once(identity, handled)
         except TicketUsedError as error:
             return refuse(log, environ, start_response, 409, error.reason, error.hint)
         except LedgerUnavailableError as error:
             return refuse(log, environ, start_response, 503, error.reason, error.hint)
         if not handled.called:
-            facts_of(environ).reason = "repeated"
+            context_of(environ).reason = "repeated"
         start_response(answer.status, handled.headers or _headers(answer))
         return [answer.body]
 
@@ -65,7 +65,7 @@ class _Handled:
         self._pieces: list[bytes] = []
         self.headers: Headers = []
 
-    def __call__(self) -> Answer:
+    def __call__(self) -> StoredResponse:
         self.called = True
         answer = self._app(self._environ, self._start)
         try:
@@ -75,7 +75,7 @@ class _Handled:
             close = getattr(answer, "close", None)
             if close is not None:
                 close()
-        return Answer(self._status, self._content_type(), b"".join(self._pieces))
+        return StoredResponse(self._status, self._content_type(), b"".join(self._pieces))
 
     def _content_type(self) -> str:
         for name, value in self.headers:
@@ -90,7 +90,7 @@ class _Handled:
         return self._pieces.append
 
 
-def _headers(answer: Answer) -> Headers:
+def _headers(answer: StoredResponse) -> Headers:
     """Give the headers of an answer that was kept."""
     headers = [*SECURITY_HEADERS, ("Content-Length", str(len(answer.body)))]
     return [("Content-Type", answer.content_type), *headers] if answer.content_type else headers

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ..callback.url import request_target as target_of
+from ..callback.url import target_of
 from ..callback.verifier import string_to_sign
 from ..exceptions import CallbackError
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
-from ..wsgi.environ import authorization, body, decoded_path, header, raw_target, request_target
+from ..wsgi.environ import decoded_path, find_authorization, header, raw_target, read_body, request_target
 from ..wsgi.responses import json_response
 from .callback_guard import MAX_BODY_BYTES
 
@@ -125,7 +125,7 @@ class Probe:
 
 
 def _arrived(environ: WSGIEnvironment, path: str) -> dict[str, Any]:
-    found = authorization(environ)
+    found = find_authorization(environ)
     reaches = header(environ, "PATH_INFO") == path
     arrived: dict[str, Any] = {
         "method": environ["REQUEST_METHOD"],
@@ -141,7 +141,7 @@ def _arrived(environ: WSGIEnvironment, path: str) -> dict[str, Any]:
         "cure": several_values(environ) if found else missing_authorization(environ),
     }
     try:
-        arrived["body"] = _digest(body(environ, MAX_BODY_BYTES))
+        arrived["body"] = _digest(read_body(environ, MAX_BODY_BYTES))
     except CallbackError as error:
         arrived["body_problem"] = error.hint
     return arrived

@@ -54,7 +54,7 @@ class SDKConfirmation:
         self._sdk = sdk
         self._timeout = timeout
         self._accept = when_unreachable == "accept"
-        self._bucket, _ = settings.place()
+        self._bucket, _ = settings.bucket_and_host()
         self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
         self._transport = sdk.transport.RequestsHttpClient(connect_timeout=timeout, readwrite_timeout=timeout)
         self._client = sdk.Client(
@@ -145,7 +145,7 @@ class _SDKCredentials:
 
 def sdk_address(settings: Settings) -> dict[str, Any]:
     """Give the endpoint in the SDK's terms; a host that ends in the bucket's name is the path style of a stand-in."""
-    bucket, host = settings.place()
+    bucket, host = settings.bucket_and_host()
     base = host.removesuffix(f"/{bucket}")
     if base != host:
         return {"endpoint": base, "use_path_style": True}

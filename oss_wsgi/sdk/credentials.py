@@ -29,7 +29,7 @@ def session_policy(settings: Settings, dirs: Sequence[str] | None = None, action
 
     Raises SettingsError where the settings name no bucket, or a prefix would allow more than itself.
     """
-    bucket, _ = settings.place()
+    bucket, _ = settings.bucket_and_host()
     prefixes = (settings.upload_dir,) if dirs is None else tuple(dirs)
     if isinstance(dirs, str) or not prefixes:
         raise SettingsError("dirs must list at least one prefix, such as ['users/'].")
@@ -70,7 +70,7 @@ class SDKCredentialsProvider(RefreshingCredentialsProvider):
     :param actions: what the session may do; ``SDKConfirmation`` needs ``oss:GetObject`` too.
     :param duration: seconds for which the role is assumed, from 900 up to the role's own limit.
     :param sts_endpoint: host of STS, such as ``sts-vpc.cn-hangzhou.aliyuncs.com``.
-    :param options: what RefreshingCredentialsProvider takes: ``ahead``, ``retry``, ``recheck``, ``patience``.
+    :param options: what RefreshingCredentialsProvider takes: ``ahead``, ``retry``, ``recheck``, ``wait_timeout``.
     """
 
     def __init__(

@@ -172,7 +172,7 @@ class PostPresigner:
         token: Callable[[], str] = lambda: secrets.token_hex(16),
         tickets: TicketBook | None = None,
     ) -> None:
-        bucket, self._url = settings.place()
+        bucket, self._url = settings.bucket_and_host()
         self._bucket = bucket
         self._bucket_condition = exactly("bucket", bucket)
         self._settings = settings

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
 from ..middleware.callback_guard import MAX_BODY_BYTES
-from ..wsgi.environ import authorization, body, request_id, request_target
+from ..wsgi.environ import find_authorization, read_body, request_id, request_target
 from .callbacks import FrozenClock
 from .road import read
 
@@ -129,7 +129,7 @@ class CallbackRecorder:
             and "HTTP_TRANSFER_ENCODING" not in environ
         ):
             try:
-                content = body(environ, MAX_BODY_BYTES)
+                content = read_body(environ, MAX_BODY_BYTES)
                 environ = {**environ, "wsgi.input": io.BytesIO(content)}
                 self._keep(environ, content)
             except (CallbackError, ValueError, OSError) as error:
@@ -152,7 +152,7 @@ def _headers(environ: WSGIEnvironment) -> dict[str, str]:
     """Give the headers that make a callback, by their usual names; cookies and the like stay out."""
     names = {"CONTENT_TYPE": "Content-Type", "HTTP_CONTENT_MD5": "Content-MD5", "HTTP_DATE": "Date"}
     names |= {name: name[5:].replace("_", "-").lower() for name in sorted(environ) if name.startswith("HTTP_X_OSS_")}
-    found = authorization(environ)
+    found = find_authorization(environ)
     return {
         **({"Authorization": found[1]} if found else {}),
         **{header: environ[name] for name, header in names.items() if environ.get(name)},

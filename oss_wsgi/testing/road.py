@@ -179,7 +179,7 @@ class Road(FinishedRoad):
         self.settings = Settings(**values)
         key = self.settings.credentials()
         oss = oss or InProcessOSS(
-            self.settings.place()[0],
+            self.settings.bucket_and_host()[0],
             self.settings.region or "",
             access_key_id=key.access_key_id,
             access_key_secret=key.access_key_secret,

@@ -34,7 +34,7 @@ def header(environ: WSGIEnvironment, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> tuple[str, str] | None:
+def find_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> tuple[str, str] | None:
     """Give the environ key that holds a usable Authorization, and its value without blanks around it.
 
     Not usable are blanks, and what a server's configuration failed to expand: ``(null)``, ``$1``, ``%{...}``.
@@ -118,7 +118,7 @@ def _without_authority(target: bytes) -> bytes:
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
-def body(environ: WSGIEnvironment, limit: int) -> bytes:
+def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     """Read the whole body, never more than ``limit`` bytes, and never without knowing where it ends.
 
     Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Events:
+class Observers:
     """Calls observers in order; one that raises is logged, and the others are called all the same.
 
     ``clock`` gives seconds, of which differences count; it is asked where there is somebody to hear of ``answered``.
@@ -77,7 +77,7 @@ FACTS_KEY = "oss_wsgi.facts"
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class RequestFacts:
+class RequestContext:
     """Facts that the rooms add as they learn them; what nobody asks for is not worked out.
 
     ``user`` and ``object`` are what our own grant or a verified report says, never what a stranger claims.
@@ -87,7 +87,7 @@ class RequestFacts:
 
     def __init__(self) -> None:
         self._id: str | None = None
-        self.events: Events | None = None
+        self.events: Observers | None = None
         self.user: str | None = None
         self.object: str | None = None
         self.reason: str | None = None
@@ -115,9 +115,9 @@ class RequestFacts:
         return {name: value for name, value in found.items() if value}
 
 
-def facts_of(environ: WSGIEnvironment) -> RequestFacts:
+def context_of(environ: WSGIEnvironment) -> RequestContext:
     """Give the facts of a request, and begin to collect them where nobody has."""
     facts = environ.get(FACTS_KEY)
-    if not isinstance(facts, RequestFacts):
-        facts = environ[FACTS_KEY] = RequestFacts()
+    if not isinstance(facts, RequestContext):
+        facts = environ[FACTS_KEY] = RequestContext()
     return facts

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .environ import request_id
-from .observers import facts_of
+from .observers import context_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -73,7 +73,7 @@ def log_refusal(
 
     With ``exc_info`` that exception's traceback is logged too.
     """
-    facts = facts_of(environ)
+    facts = context_of(environ)
     facts.reason = reason
     fields = facts.fields(environ)
     line = "refused: status=%d reason=%s hint=%r request_id=%s"

@@ -19,13 +19,14 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.ledger.base import Answer, Ledger, MemoryLedger, UploadIdentity
+from oss_wsgi.ledger.base import Ledger, StoredResponse, UploadIdentity
+from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing import FrozenClock
 
 NOW = 1733227932
 ROUND = 400
-GOOD = Answer("200 OK", "application/json", b'{"Status": "Ok"}')
+GOOD = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')
 
 
 def uploads(lifetime: int, clock: FrozenClock, seed: int = 7) -> Callable[[], UploadIdentity]:
@@ -42,7 +43,7 @@ def uploads(lifetime: int, clock: FrozenClock, seed: int = 7) -> Callable[[], Up
 def work(ledger: Ledger, new: Callable[[], UploadIdentity], threads: int) -> None:
     def some() -> None:
         for _ in range(ROUND // threads):
-            ledger.once(new(), lambda: GOOD)
+            ledger.run_once(new(), lambda: GOOD)
 
     running = [threading.Thread(target=some) for _ in range(threads)]
     for thread in running:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.callback.url import problems, request_target, split_urls
+from oss_wsgi.callback.url import callback_url_problems, split_urls, target_of
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from oss_wsgi.callback.url import problems, request_target, split_urls
     ],
 )
 def test_a_url_that_oss_can_call_has_no_problem(text: str) -> None:
-    assert problems(text) == []
+    assert callback_url_problems(text) == []
 
 
 @pytest.mark.parametrize(
@@ -68,15 +68,16 @@ def test_a_url_that_oss_can_call_has_no_problem(text: str) -> None:
     ],
 )
 def test_a_url_that_oss_cannot_call_is_refused_in_words(text: str, said: str) -> None:
-    assert any(said in problem for problem in problems(text)), problems(text)
+    assert any(said in problem for problem in callback_url_problems(text)), callback_url_problems(text)
 
 
 def test_more_than_five_urls_are_refused_with_their_number() -> None:
-    assert problems(";".join(["http://a.example/cb"] * 6)) == ["6 URLs are joined by ';': OSS takes 5 at the most."]
+    six = ";".join(["http://a.example/cb"] * 6)
+    assert callback_url_problems(six) == ["6 URLs are joined by ';': OSS takes 5 at the most."]
 
 
 def test_the_problems_of_every_url_are_said_at_once() -> None:
-    found = problems("http://a.example/ok;http://[::1]:0/cb#x;nonsense")
+    found = callback_url_problems("http://a.example/ok;http://[::1]:0/cb#x;nonsense")
     assert len(found) == 4
     assert [problem.split(" ")[0] for problem in found] == ["'http://[::1]:0/cb#x'"] * 3 + ["'nonsense'"]
 
@@ -86,8 +87,8 @@ def test_the_problems_of_every_url_are_said_at_once() -> None:
     ["https://user:swordfish@a.example/cb", "https://x@swordfish@a.example/cb", "https://a:sword?fish@b/swordfish@"],
 )
 def test_a_password_is_not_repeated(url: str) -> None:
-    assert problems(url)
-    assert "swordfish" not in "".join(problems(url))
+    assert callback_url_problems(url)
+    assert "swordfish" not in "".join(callback_url_problems(url))
 
 
 def test_urls_are_split_at_semicolons_and_lose_blanks() -> None:
@@ -106,14 +107,14 @@ def test_urls_are_split_at_semicolons_and_lose_blanks() -> None:
     ],
 )
 def test_the_target_is_path_and_query_as_written(url: str, expected: str) -> None:
-    assert request_target(url) == expected
+    assert target_of(url) == expected
 
 
 @given(text=st.text(max_size=60) | st.text("htps:/@?#[];%.0a", max_size=30).map(lambda rest: f"http://{rest}"))
 @settings(max_examples=200, deadline=None)
 def test_no_text_raises_and_what_has_no_problem_has_an_ascii_target(text: str) -> None:
-    if not problems(text):
+    if not callback_url_problems(text):
         for url in split_urls(text):
-            target = request_target(url)
+            target = target_of(url)
             assert target.startswith("/")
             assert target.isascii() and target.isprintable() and " " not in target

@@ -37,5 +37,5 @@ def test_it_is_off_unless_asked_for() -> None:
 
 def test_what_it_tells_may_come_from_a_disk_so_that_the_loop_does_not_wait_for_it() -> None:
     app = DirectUpload(lambda environ, start: [], SETTINGS, metrics=Metrics())
-    assert not app.answers_at_once("GET", "/oss/metrics", {})
-    assert app.answers_at_once("GET", "/oss/signature", {}), "counting waits for nothing"
+    assert not app.is_nonblocking("GET", "/oss/metrics", {})
+    assert app.is_nonblocking("GET", "/oss/signature", {}), "counting waits for nothing"

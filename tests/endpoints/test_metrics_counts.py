@@ -13,7 +13,7 @@ import webtest
 
 from oss_wsgi import DirectUpload, Grant, MemoryLedger, Metrics, PublicKeyStore, Settings, SQLiteLedger
 from oss_wsgi.exceptions import FetchError, SettingsError
-from oss_wsgi.ledger.base import Answer, UploadIdentity
+from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 
 SIGNER = CallbackSigner()
@@ -130,7 +130,7 @@ def test_the_ledgers_size_is_told(kind: str, metrics: Metrics, tmp_path: Path) -
     assert value(metrics, "ledger_uploads") == 0
     for number in range(3):
         identity = UploadIdentity(f"t{number}", "object", "etag", int(clock()) + 60)
-        ledger.once(identity, lambda: Answer("200 OK", "application/json", b"{}"))
+        ledger.run_once(identity, lambda: StoredResponse("200 OK", "application/json", b"{}"))
     assert value(metrics, "ledger_uploads") == 3
     if kind == "sqlite":
         ledger.close()
@@ -138,7 +138,7 @@ def test_the_ledgers_size_is_told(kind: str, metrics: Metrics, tmp_path: Path) -
 
 def test_a_ledger_that_cannot_be_counted_leaves_the_rest(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     class Uncounted:
-        def once(self, identity: Any, handle: Any) -> Any:
+        def run_once(self, identity: Any, handle: Any) -> Any:
             return handle()
 
     class Broken(Uncounted):
@@ -186,7 +186,7 @@ def test_two_applications_with_one_metrics_are_told_as_one(metrics: Metrics) -> 
     for ledger in (*ledgers, ledgers[0]):
         client(metrics, ledger=ledger, public_keys=shared)
         identity = UploadIdentity("t", "object", "etag", int(clock()) + 60)
-        ledger.once(identity, lambda: Answer("200 OK", "application/json", b"{}"))
+        ledger.run_once(identity, lambda: StoredResponse("200 OK", "application/json", b"{}"))
     _, text = metrics.text()
     assert text.count(b'oss_wsgi_key_fetches_total{outcome="fetched"}') == 1
     assert value(metrics, "ledger_uploads") == 2

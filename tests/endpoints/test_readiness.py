@@ -128,8 +128,8 @@ def test_with_a_key_and_a_ledger_it_is_ready(tmp_path: Path) -> None:
 
 def test_it_is_answered_outside_the_loop() -> None:
     app = DirectUpload(lambda environ, start: [], SETTINGS)
-    assert app.answers_at_once("GET", "/oss/health", {})
-    assert not app.answers_at_once("GET", "/oss/health/ready", {})
+    assert app.is_nonblocking("GET", "/oss/health", {})
+    assert not app.is_nonblocking("GET", "/oss/health/ready", {})
 
 
 def test_without_credentials_or_with_expired_ones_it_is_not(caplog: pytest.LogCaptureFixture) -> None:
@@ -168,7 +168,7 @@ def test_a_ledger_that_can_only_be_read_is_tried_anew(tmp_path: Path) -> None:
 
 def test_a_ledger_of_the_applications_own_may_say_so_itself() -> None:
     class Own:
-        def once(self, identity: Any, handle: Any) -> Any:
+        def run_once(self, identity: Any, handle: Any) -> Any:
             return handle()
 
     class Checked(Own):

@@ -10,8 +10,8 @@ import webob.exc
 import webtest
 
 from oss_wsgi import DirectUpload, Grant, Settings, StaticSite, Upload
-from oss_wsgi.application import upload_page
 from oss_wsgi.exceptions import CredentialsError
+from oss_wsgi.site import upload_page
 from oss_wsgi.testing import CallbackSigner
 
 from .test_signature import RootClient

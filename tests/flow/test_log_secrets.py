@@ -23,7 +23,7 @@ import webtest
 from oss_wsgi import DirectUpload, Grant, Settings, StaticCredentialsProvider
 from oss_wsgi import exceptions as errors
 from oss_wsgi.endpoints.callback import CallbackEndpoint
-from oss_wsgi.ledger.base import busy
+from oss_wsgi.ledger.base import ledger_busy_error
 from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
 from oss_wsgi.middleware.access_log import AccessLog
 from oss_wsgi.site import application_for
@@ -170,7 +170,7 @@ def body_refusals(site: Site) -> None:
 def handling_refusals(site: Site) -> None:
     site.report(on_upload=saying_secrets)
     site.report(on_upload=lambda upload: {"ticket": object()})
-    for error in (busy(4.0), errors.LedgerUnavailableError("ledger_unavailable", "the disk is full")):
+    for error in (ledger_busy_error(4.0), errors.LedgerUnavailableError("ledger_unavailable", "the disk is full")):
         site.report(ledger=BusyLedger(error))
     shared = site.client()
     prefix = shared.get("/oss/signature").json

@@ -20,7 +20,7 @@ import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError
 from oss_wsgi.ledger import sqlite, sqlite_file
-from oss_wsgi.ledger.base import Answer
+from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.process_lock import Owner, ended, names
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing import FrozenClock
@@ -31,10 +31,10 @@ ROOT = Path(__file__).parents[2]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="forks, signals and file modes are POSIX's")
 START = """
 import os, sys
-from oss_wsgi.ledger.base import Answer, UploadIdentity
+from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 def upload(number): return UploadIdentity(f"t{number}", "object", "etag", 1733228232)
-def good(text): return Answer("200 OK", "text/plain", text.encode())
+def good(text): return StoredResponse("200 OK", "text/plain", text.encode())
 path = sys.argv[1]
 clock = lambda: 1733227932.0
 """
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ledger(path: Path) -> Iterator[SQLiteLedger]:
-    with SQLiteLedger(path, clock=FrozenClock(NOW), patience=0.0) as ledger:
+    with SQLiteLedger(path, clock=FrozenClock(NOW), wait_timeout=0.0) as ledger:
         yield ledger
 
 
@@ -71,38 +71,38 @@ def test_an_answer_is_there_after_a_restart(path: Path) -> None:
     again = Handler()
     for handler in Handler(), again:
         with SQLiteLedger(path, clock=FrozenClock(NOW)) as ledger:
-            assert ledger.once(upload(), handler) == GOOD
+            assert ledger.run_once(upload(), handler) == GOOD
     assert again.calls == 0
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_closed_ledger_opens_anew(ledger: SQLiteLedger) -> None:
-    ledger.once(upload(), Handler())
+    ledger.run_once(upload(), Handler())
     ledger.close()
-    assert ledger.once(upload(), Handler(FAILED)) == GOOD
+    assert ledger.run_once(upload(), Handler(FAILED)) == GOOD
 
 
 def test_two_instances_in_one_process_wait_for_each_other(path: Path, ledger: SQLiteLedger) -> None:
     slow = Blocking()
     call = Call(ledger, upload(), slow)
     assert slow.started.wait(20)
-    with SQLiteLedger(path, clock=FrozenClock(NOW), patience=0.0) as other:
+    with SQLiteLedger(path, clock=FrozenClock(NOW), wait_timeout=0.0) as other:
         with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
-            other.once(upload(), Handler())
+            other.run_once(upload(), Handler())
         slow.end.set()
         assert call.outcome() == GOOD
-        assert other.once(upload(), Handler(FAILED)) == GOOD
+        assert other.run_once(upload(), Handler(FAILED)) == GOOD
 
 
 def test_several_processes_at_once_handle_each_upload_once(path: Path) -> None:
     code = """
 sys.stdin.readline()
-with SQLiteLedger(path, clock=clock, patience=30.0) as ledger:
+with SQLiteLedger(path, clock=clock, wait_timeout=30.0) as ledger:
     for number in range(40):
         def handle():
             print(number)
             return good(str(number))
-        assert ledger.once(upload(number), handle) == good(str(number))
+        assert ledger.run_once(upload(number), handle) == good(str(number))
 """
     processes = [start(code, path) for _ in range(5)]
     for process in processes:
@@ -119,22 +119,22 @@ with SQLiteLedger(path, clock=clock, patience=30.0) as ledger:
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used before the fork"])
 def test_an_instance_made_before_a_fork_is_used_in_all_children(path: Path, used: bool) -> None:
     code = """
-ledger = SQLiteLedger(path, clock=clock, patience=30.0)
+ledger = SQLiteLedger(path, clock=clock, wait_timeout=30.0)
 if sys.argv[2] == "True":
-    ledger.once(upload("before"), lambda: good("before"))
+    ledger.run_once(upload("before"), lambda: good("before"))
 children = []
 for _ in range(4):
     child = os.fork()
     if not child:
         assert ledger._file._connection is None
         for number in range(20):
-            ledger.once(upload(number), lambda: os.write(1, b"%d\\n" % number) and good("child"))
+            ledger.run_once(upload(number), lambda: os.write(1, b"%d\\n" % number) and good("child"))
         ledger.close()
         os._exit(0)
     children.append(child)
-ledger.once(upload("parent"), lambda: good("parent"))
+ledger.run_once(upload("parent"), lambda: good("parent"))
 assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
-assert ledger.once(upload(7), lambda: good("not again")) == good("child")
+assert ledger.run_once(upload(7), lambda: good("not again")) == good("child")
 ledger.close()
 """
     handled = sorted(int(line) for line in output(start(code, path, used)).splitlines())
@@ -154,14 +154,14 @@ def handle():
         os._exit(0)
     subprocess.Popen(["sleep", "20"], stdout=subprocess.DEVNULL)
     os.kill(os.getpid(), signal.SIGKILL)
-SQLiteLedger(path, clock=clock).once(UploadIdentity("t1", "user/猫 1.png", "5B3C", 1733228232), handle)
+SQLiteLedger(path, clock=clock).run_once(UploadIdentity("t1", "user/猫 1.png", "5B3C", 1733228232), handle)
 """
-    ledger.once(upload("other"), Handler())
+    ledger.run_once(upload("other"), Handler())
     process = start(code, path)
     assert process.wait(60) == -9
     assert rows(path, "SELECT COUNT(*) FROM claims") == [(1,)]
     handler = Handler()
-    assert ledger.once(upload(), handler) == GOOD
+    assert ledger.run_once(upload(), handler) == GOOD
     assert handler.calls == 1
     process.communicate()
 
@@ -208,21 +208,21 @@ def test_a_file_that_only_looks_like_an_owners_stays(path: Path) -> None:
 
 @POSIX
 def test_an_owner_whose_file_was_swept_away_claims_under_a_new_name(path: Path, ledger: SQLiteLedger) -> None:
-    ledger.once(upload("t1"), Handler())
+    ledger.run_once(upload("t1"), Handler())
     next(path.parent.glob("*-owner-*")).unlink()
     slow = Blocking()
     call = Call(ledger, upload("t2"), slow)
     assert slow.started.wait(20)
-    with SQLiteLedger(path, clock=FrozenClock(NOW), patience=0.0) as other:
+    with SQLiteLedger(path, clock=FrozenClock(NOW), wait_timeout=0.0) as other:
         with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
-            other.once(upload("t2"), Handler())
+            other.run_once(upload("t2"), Handler())
     slow.end.set()
     assert call.outcome() == GOOD
 
 
 @POSIX
 def test_only_this_user_reads_it(path: Path, ledger: SQLiteLedger) -> None:
-    ledger.once(upload(), Handler())
+    ledger.run_once(upload(), Handler())
     modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     assert len(modes) == 4
     assert set(modes.values()) == {0o600}
@@ -235,8 +235,8 @@ def test_the_log_is_write_ahead_and_the_answer_alone_is_synced(
     with ledger._file.opened() as connection:
         connection.set_trace_callback(statements.append)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    ledger.once(upload("t1"), Handler())
-    ledger.once(upload("t2"), Handler(FAILED))
+    ledger.run_once(upload("t1"), Handler())
+    ledger.run_once(upload("t2"), Handler(FAILED))
     modes = [statement.split()[-1] for statement in statements if "synchronous" in statement]
     assert modes == ["NORMAL", "FULL", "NORMAL", "NORMAL"]
 
@@ -244,7 +244,7 @@ def test_the_log_is_write_ahead_and_the_answer_alone_is_synced(
 @pytest.mark.parametrize("name", ["a b.db", "猫.db", "what?mode=memory", "100%25#.db", "'\"; --.db"])
 def test_any_name_of_a_file_will_do(tmp_path: Path, name: str) -> None:
     with SQLiteLedger(str(tmp_path / name), clock=FrozenClock(NOW)) as ledger:
-        ledger.once(upload(), Handler())
+        ledger.run_once(upload(), Handler())
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
@@ -252,7 +252,7 @@ def test_a_relative_name_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     with SQLiteLedger("ledger.db", clock=FrozenClock(NOW)) as ledger:
         monkeypatch.chdir("/")
-        ledger.once(upload(), Handler())
+        ledger.run_once(upload(), Handler())
     assert [entry.name for entry in tmp_path.iterdir()] == ["ledger.db"]
 
 
@@ -266,18 +266,18 @@ def refused(path: Path | str) -> str:
 def test_a_file_that_was_removed_under_it_is_missed_and_another_in_its_place_is_used(
     path: Path, ledger: SQLiteLedger
 ) -> None:
-    ledger.once(upload(), Handler())
+    ledger.run_once(upload(), Handler())
     for file in path.parent.iterdir():
         file.unlink()
     with pytest.raises(LedgerUnavailableError, match="unable to open"):
         ledger.check()
     handler = Handler()
     with pytest.raises(LedgerUnavailableError):
-        ledger.once(upload(), handler)
+        ledger.run_once(upload(), handler)
     assert handler.calls == 0
     with SQLiteLedger(path, clock=FrozenClock(NOW)) as other:
-        assert ledger.once(upload(), handler) == GOOD
-        assert other.once(upload(), Handler(FAILED)) == GOOD
+        assert ledger.run_once(upload(), handler) == GOOD
+        assert other.run_once(upload(), Handler(FAILED)) == GOOD
     assert handler.calls == 1
 
 
@@ -334,20 +334,20 @@ def fill_disk(ledger: SQLiteLedger) -> None:
 def test_an_answer_that_does_not_fit_is_given_and_the_next_call_handles_again(
     path: Path, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    large = Handler(Answer("200 OK", "text/plain", bytes(1_000_000)))
-    ledger.once(upload("t0"), Handler())
+    large = Handler(StoredResponse("200 OK", "text/plain", bytes(1_000_000)))
+    ledger.run_once(upload("t0"), Handler())
 
-    def handle() -> Answer:
+    def handle() -> StoredResponse:
         fill_disk(ledger)
         return large()
 
-    assert ledger.once(upload("t1"), handle) == large.answer
+    assert ledger.run_once(upload("t1"), handle) == large.answer
     assert [(record.levelname, "full" in record.getMessage()) for record in caplog.records] == [("ERROR", True)]
-    with SQLiteLedger(path, clock=FrozenClock(NOW), patience=0.0) as other:
-        assert other.once(upload("t1"), large) == large.answer
+    with SQLiteLedger(path, clock=FrozenClock(NOW), wait_timeout=0.0) as other:
+        assert other.run_once(upload("t1"), large) == large.answer
     assert large.calls == 2
-    assert ledger.once(upload("t0"), Handler(FAILED)) == GOOD
-    assert ledger.once(upload("t1"), Handler(FAILED)) == large.answer
+    assert ledger.run_once(upload("t0"), Handler(FAILED)) == GOOD
+    assert ledger.run_once(upload("t1"), Handler(FAILED)) == large.answer
 
 
 @pytest.fixture
@@ -360,43 +360,43 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_while_the_file_is_locked_nothing_is_handled_and_answers_are_given(
     path: Path, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ledger.once(upload("t0"), Handler())
+    ledger.run_once(upload("t0"), Handler())
     handler = Handler()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerUnavailableError) as caught:
-            ledger.once(upload("t1"), handler)
+            ledger.run_once(upload("t1"), handler)
         assert caught.value.reason == "ledger_unavailable"
-        assert ledger.once(upload("t0"), handler) == GOOD
+        assert ledger.run_once(upload("t0"), handler) == GOOD
         assert handler.calls == 0
-    assert ledger.once(upload("t1"), handler) == GOOD
+    assert ledger.run_once(upload("t1"), handler) == GOOD
     assert caplog.records == []
 
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("answer", [GOOD, FAILED])
 def test_a_claim_whose_end_could_not_be_written_blocks_nobody(
-    path: Path, ledger: SQLiteLedger, answer: Answer, caplog: pytest.LogCaptureFixture
+    path: Path, ledger: SQLiteLedger, answer: StoredResponse, caplog: pytest.LogCaptureFixture
 ) -> None:
     slow = Blocking()
     call = Call(ledger, upload("slow"), slow)
     assert slow.started.wait(20)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
 
-        def handle() -> Answer:
+        def handle() -> StoredResponse:
             connection.execute("BEGIN IMMEDIATE")
             return answer
 
-        assert ledger.once(upload("t1"), handle) == answer
+        assert ledger.run_once(upload("t1"), handle) == answer
     assert [record.levelname for record in caplog.records] == ["ERROR"]
-    with SQLiteLedger(path, clock=FrozenClock(NOW), patience=0.0) as other:
+    with SQLiteLedger(path, clock=FrozenClock(NOW), wait_timeout=0.0) as other:
         # The name is shared with a handling that goes on, which nobody may take over.
         with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
-            other.once(upload("slow"), Handler())
+            other.run_once(upload("slow"), Handler())
         slow.end.set()
         assert call.outcome() == GOOD
         handler = Handler()
-        assert other.once(upload("t1"), handler) == GOOD
+        assert other.run_once(upload("t1"), handler) == GOOD
         assert handler.calls == 1
 
 
@@ -405,9 +405,9 @@ def test_a_file_that_has_gone_bad_is_no_error_of_sqlite(path: Path) -> None:
     path.write_text("Dear diary, " * 100)
     handler = Handler()
     with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
-        ledger.once(upload(), handler)
+        ledger.run_once(upload(), handler)
     with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
-        ledger.once(upload(object="\udc80"), handler)
+        ledger.run_once(upload(object="\udc80"), handler)
     assert handler.calls == 0
     path.unlink()
 
@@ -416,7 +416,7 @@ def test_answers_that_come_together_are_written_together(ledger: SQLiteLedger) -
     statements: list[str] = []
     together = threading.Barrier(8)
 
-    def handle() -> Answer:
+    def handle() -> StoredResponse:
         together.wait(20)
         return GOOD
 
@@ -440,7 +440,7 @@ def test_what_has_expired_leaves_a_few_rows_at_a_time(path: Path, ledger: SQLite
     fill(path, 10, NOW - 1)
     counts = []
     for number in range(4):
-        ledger.once(upload(f"t{number}"), Handler())
+        ledger.run_once(upload(f"t{number}"), Handler())
         counts += rows(path, f"SELECT COUNT(*) FROM answers WHERE expires < {NOW}")
     assert counts == [(6,), (2,), (0,), (0,)]
 
@@ -449,9 +449,9 @@ def test_a_claim_that_outlives_its_ticket_is_not_taken_for_expired(ledger: SQLit
     slow = Blocking()
     call = Call(ledger, upload("slow", expires=NOW - 1), slow)
     assert slow.started.wait(20)
-    ledger.once(upload("t1"), Handler())
+    ledger.run_once(upload("t1"), Handler())
     with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
-        ledger.once(upload("slow", expires=NOW - 1), Handler())
+        ledger.run_once(upload("slow", expires=NOW - 1), Handler())
     slow.end.set()
     assert call.outcome() == GOOD
 
@@ -466,10 +466,10 @@ def steps_of_an_upload(path: Path, ticket: str) -> int:
         return 0
 
     with SQLiteLedger(path, clock=FrozenClock(NOW)) as ledger:
-        ledger.once(upload(f"{ticket} before"), Handler())
+        ledger.run_once(upload(f"{ticket} before"), Handler())
         with ledger._file.opened() as connection:
             connection.set_progress_handler(count, 1)
-        ledger.once(upload(ticket), Handler())
+        ledger.run_once(upload(ticket), Handler())
     return counted
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.middleware.dispatcher import exactly, moved_back
-from oss_wsgi.wsgi.observers import Events
+from oss_wsgi.middleware.dispatcher import at_original_path, path_router
+from oss_wsgi.wsgi.observers import Observers
 
 ENVIRON = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/site/oss"}
 
@@ -25,13 +25,13 @@ def call(app: Any, path: str) -> tuple[str, bytes]:
 
 
 def test_an_endpoint_stands_at_its_path_and_nowhere_else() -> None:
-    app = exactly({"/one": endpoint})
+    app = path_router({"/one": endpoint})
     assert call(app, "/one") == ("201 Created", b"/site/oss/one ''")
     assert {call(app, path)[0] for path in ("", "/", "/one/", "/two")} == {"404 Not Found"}
 
 
 def test_an_application_that_was_moved_sees_its_path_as_it_came() -> None:
-    app = exactly({"/one": moved_back(endpoint, "/one", "/oss")})
+    app = path_router({"/one": at_original_path(endpoint, "/one", "/oss")})
     assert call(app, "/one") == ("201 Created", b"/site '/oss/one'")
 
 
@@ -42,8 +42,8 @@ def test_answers_are_told_with_their_seconds_and_failures_too() -> None:
     def broken(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         raise OSError("no")
 
-    events = Events(on_answered=[lambda *answer: heard.append(answer)], clock=lambda: next(ticks))
-    app = exactly({"/one": endpoint, "/two": broken}, events)
+    events = Observers(on_answered=[lambda *answer: heard.append(answer)], clock=lambda: next(ticks))
+    app = path_router({"/one": endpoint, "/two": broken}, events)
     call(app, "/one")
     call(app, "/nothing")
     with pytest.raises(OSError, match="no"):
@@ -52,5 +52,5 @@ def test_answers_are_told_with_their_seconds_and_failures_too() -> None:
 
 
 def test_where_nobody_hears_of_answers_no_clock_is_asked() -> None:
-    events = Events(on_issued=[lambda grant, facts: None], clock=lambda: 1 / 0)
-    assert call(exactly({"/one": endpoint}, events), "/one")[0] == "201 Created"
+    events = Observers(on_issued=[lambda grant, facts: None], clock=lambda: 1 / 0)
+    assert call(path_router({"/one": endpoint}, events), "/one")[0] == "201 Created"

@@ -10,7 +10,8 @@ import webtest
 
 from oss_wsgi import OncePerUpload, Upload
 from oss_wsgi.exceptions import LedgerUnavailableError
-from oss_wsgi.ledger.base import Answer, MemoryLedger, UploadIdentity
+from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
+from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.testing import FrozenClock
 
 NOW = 1733227932
@@ -135,7 +136,7 @@ def test_without_a_ticket_it_refuses_rather_than_let_anything_through(upload: ob
 
 def test_a_ledger_that_cannot_be_used_is_503() -> None:
     class Broken:
-        def once(self, identity: UploadIdentity, handle: Callable[[], Answer]) -> Answer:
+        def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
             raise LedgerUnavailableError("ledger_unavailable", "the disk is full")
 
     view = View()

@@ -71,7 +71,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def provider(settings: Settings = SETTINGS, **options: Any) -> SDKCredentialsProvider:
-    return SDKCredentialsProvider(settings, **{"clock": time.time, "patience": 20.0, **options})
+    return SDKCredentialsProvider(settings, **{"clock": time.time, "wait_timeout": 20.0, **options})
 
 
 def remaining(given: Any) -> float:
@@ -234,7 +234,7 @@ import sys
 assert "alibabacloud_credentials" not in sys.modules
 settings = Settings(bucket="examplebucket", region="cn-hangzhou")
 role = {"role_arn": sys.argv[1], "sts_endpoint": sys.argv[2]}
-provider = SDKCredentialsProvider(settings, clock=time.time, patience=20, **role)
+provider = SDKCredentialsProvider(settings, clock=time.time, wait_timeout=20, **role)
 print(provider.get_credentials())
 """
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("ALIBABA", "PYTHON"))}

@@ -19,7 +19,7 @@ from oss_wsgi import Grant, RateLimit
 from oss_wsgi.callback.public_keys import PublicKeyStore
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import FetchError
-from oss_wsgi.ledger.base import MemoryLedger
+from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.testing import FrozenClock, callback_body
 
 from .attacks import CALLBACK, OSS, VALUES, Site, changed, refused, ticket_of

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
-from oss_wsgi.wsgi.environ import body, request_id, request_target
+from oss_wsgi.wsgi.environ import read_body, request_id, request_target
 
 LATIN = "/a b/中+c/callback".encode().decode("latin-1")
 QUERY = "x=1&y=%2F%20z&empty="
@@ -86,7 +86,7 @@ class Drip(io.BytesIO):
 
 def test_the_body_is_read_by_its_length_and_no_further() -> None:
     stream = io.BytesIO(b"hello world")
-    assert body({"wsgi.input": stream, "CONTENT_LENGTH": "5"}, 64) == b"hello"
+    assert read_body({"wsgi.input": stream, "CONTENT_LENGTH": "5"}, 64) == b"hello"
     assert stream.read() == b" world"
 
 
@@ -96,37 +96,37 @@ def test_a_stream_that_has_nothing_yet_is_a_body_cut_short() -> None:
             return None
 
     with pytest.raises(MalformedCallbackError) as caught:
-        body({"CONTENT_LENGTH": "5", "wsgi.input": Empty()}, 10)
+        read_body({"CONTENT_LENGTH": "5", "wsgi.input": Empty()}, 10)
     assert caught.value.reason == "body_truncated"
 
 
 def test_a_body_that_drips_is_read_to_its_end() -> None:
-    assert body({"wsgi.input": Drip(b"hello"), "CONTENT_LENGTH": "5"}, 64) == b"hello"
+    assert read_body({"wsgi.input": Drip(b"hello"), "CONTENT_LENGTH": "5"}, 64) == b"hello"
 
 
 def test_a_body_as_long_as_the_limit_passes_and_one_byte_more_is_refused_unread() -> None:
-    assert body(environ_with(b"x" * 64, CONTENT_LENGTH="64"), 64) == b"x" * 64
+    assert read_body(environ_with(b"x" * 64, CONTENT_LENGTH="64"), 64) == b"x" * 64
     stream = io.BytesIO(b"x" * 65)
     with pytest.raises(BodyTooLargeError):
-        body({"wsgi.input": stream, "CONTENT_LENGTH": "65"}, 64)
+        read_body({"wsgi.input": stream, "CONTENT_LENGTH": "65"}, 64)
     assert stream.tell() == 0
 
 
 @pytest.mark.parametrize("length", ["9" * 30, "9" * 5000])
 def test_a_length_beyond_all_measure_is_too_large(length: str) -> None:
     with pytest.raises(BodyTooLargeError):
-        body(environ_with(b"", CONTENT_LENGTH=length), 64)
+        read_body(environ_with(b"", CONTENT_LENGTH=length), 64)
 
 
 @pytest.mark.parametrize("length", ["90, 3", "+5", " 5", "5.0", "0x5", "five", "٥", "-2"])
 def test_a_length_that_is_no_number_in_digits_is_malformed(length: str) -> None:
     with pytest.raises(MalformedCallbackError):
-        body(environ_with(b"hello", CONTENT_LENGTH=length), 64)
+        read_body(environ_with(b"hello", CONTENT_LENGTH=length), 64)
 
 
 def test_a_body_shorter_than_its_length_is_malformed() -> None:
     with pytest.raises(MalformedCallbackError, match="shorter"):
-        body(environ_with(b"hell", CONTENT_LENGTH="5"), 64)
+        read_body(environ_with(b"hell", CONTENT_LENGTH="5"), 64)
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError, EOFError, ValueError, KeyError])
@@ -141,7 +141,7 @@ def test_a_connection_that_breaks_is_a_short_body_whatever_the_server_raises(
             raise error("swordfish")
 
     with pytest.raises(MalformedCallbackError, match="shorter") as caught:
-        body({"wsgi.input": Broken(), **length}, 64)
+        read_body({"wsgi.input": Broken(), **length}, 64)
     assert error.__name__ in caught.value.hint
     assert "swordfish" not in caught.value.hint
 
@@ -158,16 +158,16 @@ def test_a_connection_that_breaks_is_a_short_body_whatever_the_server_raises(
 )
 def test_where_the_end_is_unknown_a_length_is_required(extra: dict[str, Any]) -> None:
     with pytest.raises(LengthRequiredError):
-        body({"wsgi.input": Drip(b"hello"), **extra}, 64)
+        read_body({"wsgi.input": Drip(b"hello"), **extra}, 64)
 
 
 def test_a_body_of_http_2_is_read_to_the_end_that_the_server_knows_and_none_is_no_body() -> None:
     for length in ({}, {"CONTENT_LENGTH": ""}):
-        assert body({"wsgi.input": Drip(b"hello"), "wsgi.input_terminated": True, **length}, 64) == b"hello"
+        assert read_body({"wsgi.input": Drip(b"hello"), "wsgi.input_terminated": True, **length}, 64) == b"hello"
         with pytest.raises(BodyTooLargeError):
-            body({"wsgi.input": Drip(b"x" * 65), "wsgi.input_terminated": True, **length}, 64)
+            read_body({"wsgi.input": Drip(b"x" * 65), "wsgi.input_terminated": True, **length}, 64)
         with pytest.raises(LengthRequiredError):
-            body({"wsgi.input": Drip(b""), "wsgi.input_terminated": True, **length}, 64)
+            read_body({"wsgi.input": Drip(b""), "wsgi.input_terminated": True, **length}, 64)
 
 
 @pytest.mark.parametrize(
@@ -186,15 +186,15 @@ def test_odd_types_are_refused_or_left_out_and_raise_nothing_else(odd: dict[str,
     assert request_target(environ).startswith(b"/")
     assert request_id(environ) == "-"
     with contextlib.suppress(LengthRequiredError, MalformedCallbackError):
-        assert body(environ, 64) == b"hello"
+        assert read_body(environ, 64) == b"hello"
 
 
 @pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": "0"}, {"CONTENT_LENGTH": ""}, {"CONTENT_LENGTH": "-1"}])
 def test_a_chunked_body_is_read_where_the_server_ends_it(length: dict[str, str]) -> None:
     extra = {"HTTP_TRANSFER_ENCODING": "Chunked", "wsgi.input_terminated": True, **length}
-    assert body({"wsgi.input": Drip(b"hello"), **extra}, 64) == b"hello"
+    assert read_body({"wsgi.input": Drip(b"hello"), **extra}, 64) == b"hello"
     with pytest.raises(BodyTooLargeError):
-        body({"wsgi.input": Drip(b"x" * 65), **extra}, 64)
+        read_body({"wsgi.input": Drip(b"x" * 65), **extra}, 64)
 
 
 @given(
@@ -210,7 +210,7 @@ def test_no_environ_raises_anything_unlisted(texts: dict[str, str], data: bytes,
     environ = {**texts, "wsgi.input": io.BytesIO(data), "wsgi.input_terminated": terminated}
     assert request_target(environ).startswith(b"/")
     with contextlib.suppress(CallbackError):
-        assert len(body(environ, 64)) <= 64
+        assert len(read_body(environ, 64)) <= 64
 
 
 @pytest.mark.parametrize(

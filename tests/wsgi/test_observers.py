@@ -1,4 +1,4 @@
-"""Events: observers hear of what happened, and change nothing, whatever they do."""
+"""Observers hear of what happened, and change nothing, whatever they do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import webtest
 
 from oss_wsgi import DirectUpload, Grant, Settings
 from oss_wsgi.testing import CallbackSigner, Road, callback_body
-from oss_wsgi.wsgi.observers import Events
+from oss_wsgi.wsgi.observers import Observers
 
 SIGNER = CallbackSigner()
 SECRET = "ExampleSecret0000000000000000A"
@@ -27,7 +27,7 @@ SETTINGS = Settings(
 GRANT = Grant(user="eric", dir="users/eric")
 
 
-class Observers:
+class Recorder:
     def __init__(self) -> None:
         self.issued: list[tuple[Grant, dict[str, Any]]] = []
         self.refused: list[tuple[str, int, dict[str, Any]]] = []
@@ -39,7 +39,7 @@ class Observers:
         self.refused.append((reason, status, facts))
 
 
-def client(observers: Observers, **options: Any) -> webtest.TestApp:
+def client(observers: Recorder, **options: Any) -> webtest.TestApp:
     given = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys, **options}
     app = DirectUpload(
         lambda environ, start: [], SETTINGS, on_issued=observers.on_issued, on_refused=observers.on_refused, **given
@@ -48,7 +48,7 @@ def client(observers: Observers, **options: Any) -> webtest.TestApp:
 
 
 def test_a_signature_is_told_with_its_grant_and_without_a_secret() -> None:
-    observers = Observers()
+    observers = Recorder()
     signed = client(observers).get("/oss/signature?filename=a.png").json
     ((grant, facts),) = observers.issued
     assert grant is GRANT
@@ -66,7 +66,7 @@ def test_a_signature_is_told_with_its_grant_and_without_a_secret() -> None:
 
 
 def test_a_refused_signature_is_told_with_its_reason() -> None:
-    observers = Observers()
+    observers = Recorder()
     client(observers).get("/oss/signature?filename=a.gif&content_type=image/gif", status=403)
     client(observers, authorize=lambda request: None).get("/oss/signature", status=403)
     client(observers).get("/oss/nothing", status=404)
@@ -82,7 +82,7 @@ def test_a_refused_signature_is_told_with_its_reason() -> None:
 
 
 def test_a_refused_callback_is_told_with_oss_request_id_and_once_it_is_known_with_user_and_object() -> None:
-    observers = Observers()
+    observers = Recorder()
     app = client(observers, on_upload=lambda upload: 1 / 0)
     body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6, mime_type="image/png")
     headers = {**SIGNER.headers("/oss/callback", body), "x-oss-request-id": "674EF4EC"}
@@ -96,7 +96,7 @@ def test_a_refused_callback_is_told_with_oss_request_id_and_once_it_is_known_wit
 
 
 def test_nothing_that_an_observer_hears_is_secret() -> None:
-    observers = Observers()
+    observers = Recorder()
     app = client(observers)
     signed = app.get("/oss/signature?filename=a.png").json
     body = callback_body(signed, size=6, mime_type="image/png")
@@ -115,7 +115,7 @@ def test_nothing_that_an_observer_hears_is_secret() -> None:
 def test_an_observer_that_raises_is_logged_and_changes_no_answer(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Failing(Observers):
+    class Failing(Recorder):
         def on_issued(self, grant: Grant, facts: Any) -> None:
             facts.clear()
             raise error
@@ -123,7 +123,7 @@ def test_an_observer_that_raises_is_logged_and_changes_no_answer(
         def on_refused(self, reason: str, status: int, facts: Any) -> None:
             raise error
 
-    quiet, failing = Observers(), Failing()
+    quiet, failing = Recorder(), Failing()
     for observers in (quiet, failing):
         assert client(observers).get("/oss/signature?filename=a.png").status_int == 200
     answers = [client(each).get("/oss/signature?size=x", status=400).json for each in (quiet, failing)]
@@ -134,7 +134,7 @@ def test_an_observer_that_raises_is_logged_and_changes_no_answer(
 
 def test_one_that_raises_keeps_nothing_from_the_next() -> None:
     heard: list[Any] = []
-    events = Events(
+    events = Observers(
         on_issued=[lambda grant, facts: 1 / 0, lambda grant, facts: heard.append(facts)],
         on_answered=[lambda *answer: 1 / 0, lambda *answer: heard.append(answer)],
         clock=lambda: 0.0,
@@ -147,7 +147,7 @@ def test_one_that_raises_keeps_nothing_from_the_next() -> None:
 
 
 def test_the_whole_road_with_observers_is_as_without() -> None:
-    observers = Observers()
+    observers = Recorder()
     options: dict[str, Any] = {"on_issued": observers.on_issued, "on_refused": observers.on_refused}
     with Road(lambda environ, start: [], authorize=lambda request: GRANT, **options) as road:
         assert road.upload("cat.png", b"123456", content_type="image/png").json == {"Status": "Ok"}

@@ -1,4 +1,4 @@
-"""RequestFacts: whose ID counts, and what is told of a request."""
+"""RequestContext: whose ID counts, and what is told of a request."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import re
 
 import pytest
 
-from oss_wsgi.wsgi.observers import RequestFacts, facts_of
+from oss_wsgi.wsgi.observers import RequestContext, context_of
 
 
 @pytest.mark.parametrize("given", ["a", "7f3c-11", "A_b.c-9", "x" * 64])
 def test_a_well_formed_id_is_taken(given: str) -> None:
-    assert RequestFacts().id({"HTTP_X_REQUEST_ID": given}) == given
+    assert RequestContext().id({"HTTP_X_REQUEST_ID": given}) == given
 
 
 @pytest.mark.parametrize("given", ["", "a b", "a\nb", "x" * 65, "é", '"', "a;b", None])
 def test_any_other_is_replaced(given: str | None) -> None:
-    assert re.fullmatch("[0-9a-f]{16}", RequestFacts().id({"HTTP_X_REQUEST_ID": given} if given is not None else {}))
+    assert re.fullmatch("[0-9a-f]{16}", RequestContext().id({"HTTP_X_REQUEST_ID": given} if given is not None else {}))
 
 
 def test_a_made_id_stays_with_its_request_alone() -> None:
     environ: dict[str, object] = {}
-    first = facts_of(environ).id(environ)
-    assert facts_of(dict(environ)).id(environ) == first
-    assert facts_of({}).id({}) != first
+    first = context_of(environ).id(environ)
+    assert context_of(dict(environ)).id(environ) == first
+    assert context_of({}).id({}) != first
 
 
 def test_only_what_is_known_is_told() -> None:
-    facts = RequestFacts()
+    facts = RequestContext()
     facts.user = "eric"
     environ = {
         "HTTP_X_REQUEST_ID": "r1",
@@ -47,4 +47,4 @@ def test_only_what_is_known_is_told() -> None:
         "path": "/oss/callback",
         "user": "eric",
     }
-    assert set(RequestFacts().fields({"HTTP_X_OSS_REQUEST_ID": "no id"})) == {"request_id"}
+    assert set(RequestContext().fields({"HTTP_X_OSS_REQUEST_ID": "no id"})) == {"request_id"}

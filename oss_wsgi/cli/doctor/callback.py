@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ...callback.parameters import FORM
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
-from ...callback.url import problems, request_target, split_urls, without_password
+from ...callback.url import callback_url_problems, split_urls, target_of, without_password
 from ...http import essence
 from ...middleware.probe import PROBE_HEADER, PROBE_MEMBER, WINDOW, prove, target_digest
 from ..http_client import Answer, TooSlowError, UnreachableError, is_json, parsed, request
@@ -213,7 +213,7 @@ def _lost(call: Call, heard: dict[str, Any]) -> Iterator[Finding]:
 
 def _led_astray(call: Call, heard: dict[str, Any]) -> Iterator[Finding]:
     """Say whether the callback is missed, or what OSS signs is none of the targets that are verified over."""
-    target = request_target(call.url)
+    target = target_of(call.url)
     came, server = plain(str(heard.get("target"))), plain(str(heard.get("server")))
     if not heard.get("reaches_callback"):
         said = f"{target} reaches the application behind {server}, and not its callback: it arrives as {came}"
@@ -237,7 +237,7 @@ def _missed(target: str, came: str, heard: dict[str, Any]) -> str:
 
 def _all_arrived(call: Call, heard: dict[str, Any]) -> Finding:
     server, target = plain(str(heard.get("server"))), plain(str(heard.get("target")))
-    changed = "" if target == request_target(call.url) else f" (as {target}, which OSS_CALLBACK_URL there makes good)"
+    changed = "" if target == target_of(call.url) else f" (as {target}, which OSS_CALLBACK_URL there makes good)"
     return green(f"{call.url}: header, path{changed} and body arrive, behind {server}")
 
 
@@ -317,7 +317,7 @@ def callback_url(case: Examination) -> Iterator[Finding]:
     if not text:
         yield yellow("OSS_CALLBACK_URL is not set", "Set it to the public URL of the callback endpoint.")
         return
-    found = problems(text)
+    found = callback_url_problems(text)
     for problem in found:
         yield red(problem, "Change OSS_CALLBACK_URL.")
     if found:

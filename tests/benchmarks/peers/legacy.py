@@ -31,7 +31,7 @@ if __name__ == "__main__":
     wrapped = DirectUpload(legacy, Settings.from_environ(os.environ))
     if kind == "ours":
         listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-        make_server(wrapped, listener, wrapped.answers_at_once).run()
+        make_server(wrapped, listener, wrapped.is_nonblocking).run()
     else:
         app = wrapped if kind == "wrapped" else legacy
         waitress.serve(app, host="127.0.0.1", port=port, _quiet=True)
