@@ -22,7 +22,7 @@ from ..middleware.access_log import AccessLog
 from ..middleware.callback_guard import MAX_BODY_BYTES
 from ..middleware.dispatcher import check_prefix
 from ..sdk.credentials import SDKCredentialsProvider
-from ..serving.channel import make_server
+from ..serving import make_server
 from ..settings import Settings
 from ..site import site
 from .local import is_set, ledger_beside, local_environ, start_local_oss

@@ -1,4 +1,4 @@
-"""waitress's parser, with a quicker way for a plain request that came whole."""
+"""waitress's request parser, with a quicker way for a plain request that arrived whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from waitress.receiver import FixedStreamReceiver
 
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n")
 
-_NAME = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+")  # a token (RFC 9110 section 5.6.2), but for "_"
+_NAME = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+")  # a token (RFC 9110 section 5.6.2) without "_"
 
 _VALUE = re.compile(rb"[\t -~]*")
 
@@ -22,11 +22,55 @@ _NOT_PLAIN = frozenset({"EXPECT", "TRANSFER_ENCODING"})
 
 _LENGTH = re.compile("[0-9]{1,18}")
 
-_LONGEST_KEPT = 100
+_MAX_CACHED_LINE_LENGTH = 100
+
+
+class RequestParser(HTTPRequestParser):  # type: ignore[misc]
+    """Reads a plain header, and a body that came with it, in one step; waitress reads everything else."""
+
+    completed = False
+    _whole_body: bytes | None = None
+
+    def received(self, data: bytes) -> int:
+        begins = self.body_rcv is None and not self.header_plus and not self.completed
+        end = data.find(b"\r\n\r\n") + 4 if begins else 0
+        plain = read_plain_request(data[:end]) if 4 <= end < self.adj.max_request_header_size else None
+        if plain is None or not plain.length <= len(data) - end or plain.length >= self.adj.max_request_body_size:
+            consumed: int = super().received(data)
+            if self.completed:  # waitress would ask for a body that never comes
+                self.expect_continue = False
+            return consumed
+        self._use(plain)
+        self.header_bytes_received = end
+        self.headers_finished = self.completed = True
+        self._whole_body = data[end : end + plain.length]
+        self.body_bytes_received = plain.length
+        return end + plain.length
+
+    def parse_header(self, header_plus: bytes) -> None:
+        plain = read_plain_request(header_plus)
+        if plain is None:
+            super().parse_header(header_plus)
+            return
+        self._use(plain)
+        if plain.length:
+            self.body_rcv = FixedStreamReceiver(plain.length, OverflowableBuffer(self.adj.inbuf_overflow))
+
+    def _use(self, plain: PlainRequest) -> None:
+        self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
+        self.version, self.url_scheme = "1.1", self.adj.url_scheme
+        self.proxy_scheme = self.proxy_netloc = self.fragment = ""
+        self.connection_close = self.headers.get("CONNECTION", "").lower() == "close"
+
+    def get_body_stream(self) -> Any:
+        return super().get_body_stream() if self._whole_body is None else io.BytesIO(self._whole_body)
 
 
 class PlainRequest(NamedTuple):
-    """The parts of a request; ``headers`` by names in the form ``CONTENT_TYPE``, ``length`` of the body in bytes."""
+    """A plain request: a target in origin form, printable header fields that come once, a body of known length.
+
+    ``headers`` has names in the form ``CONTENT_TYPE``; ``length`` is the body's, in bytes.
+    """
 
     method: str
     target: str
@@ -36,13 +80,16 @@ class PlainRequest(NamedTuple):
     length: int
 
 
-def read(header: bytes) -> PlainRequest | None:
-    """Read a header, with its request line and the empty line at its end; None if it is not plain."""
+def read_plain_request(header: bytes) -> PlainRequest | None:
+    """Read a header, from the request line to the empty line; return None if it is not plain.
+
+    What is read here, waitress reads the same; tests compare the two on mutated requests.
+    """
     start = _REQUEST_LINE.match(header)
     if start is None or not header.endswith(b"\r\n\r\n"):
         return None
     lines = header[start.end() : -4].split(b"\r\n") if len(header) > start.end() + 2 else []
-    fields = [_kept_field(line) if len(line) <= _LONGEST_KEPT else _field(line) for line in lines]
+    fields = [_cached_field(line) if len(line) <= _MAX_CACHED_LINE_LENGTH else _field(line) for line in lines]
     if None in fields:
         return None
     headers: dict[str, str] = dict(fields)  # type: ignore[arg-type]
@@ -65,45 +112,4 @@ def _field(line: bytes) -> tuple[str, str] | None:
     return key, value.strip(b" \t").decode()
 
 
-_kept_field = functools.lru_cache(maxsize=256)(_field)  # the same few lines come again and again
-
-
-class RequestParser(HTTPRequestParser):  # type: ignore[misc]
-    """Takes a plain header, and a body that came along with it, in one step; all else as waitress does."""
-
-    completed = False
-    whole_body: bytes | None = None
-
-    def received(self, data: bytes) -> int:
-        begins = self.body_rcv is None and not self.header_plus and not self.completed
-        end = data.find(b"\r\n\r\n") + 4 if begins else 0
-        plain = read(data[:end]) if 4 <= end < self.adj.max_request_header_size else None
-        if plain is None or not plain.length <= len(data) - end or plain.length >= self.adj.max_request_body_size:
-            taken: int = super().received(data)
-            if self.completed:  # or waitress would ask for a body that never comes
-                self.expect_continue = False
-            return taken
-        self._take(plain)
-        self.header_bytes_received = end
-        self.headers_finished = self.completed = True
-        self.whole_body = data[end : end + plain.length]
-        self.body_bytes_received = plain.length
-        return end + plain.length
-
-    def parse_header(self, header_plus: bytes) -> None:
-        plain = read(header_plus)
-        if plain is None:
-            super().parse_header(header_plus)
-            return
-        self._take(plain)
-        if plain.length:
-            self.body_rcv = FixedStreamReceiver(plain.length, OverflowableBuffer(self.adj.inbuf_overflow))
-
-    def _take(self, plain: PlainRequest) -> None:
-        self.command, self.request_uri, self.path, self.query, self.headers, self.content_length = plain
-        self.version, self.url_scheme = "1.1", self.adj.url_scheme
-        self.proxy_scheme = self.proxy_netloc = self.fragment = ""
-        self.connection_close = self.headers.get("CONNECTION", "").lower() == "close"
-
-    def get_body_stream(self) -> Any:
-        return super().get_body_stream() if self.whole_body is None else io.BytesIO(self.whole_body)
+_cached_field = functools.lru_cache(maxsize=256)(_field)  # clients repeat the same lines

@@ -1,4 +1,4 @@
-"""A waitress task for the I/O loop: an application that does not wait answers in one piece, sent by one call."""
+"""The tasks that write responses: in the I/O loop, in a thread, and for errors that waitress finds."""
 
 from __future__ import annotations
 
@@ -6,69 +6,68 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from waitress.task import ErrorTask as WaitressErrorTask
 from waitress.task import WSGITask, rename_headers
 from waitress.utilities import build_http_date
 
+from ..wsgi.responses import SECURITY_HEADERS
+
 Headers = tuple[tuple[str, str], ...]
 
-# Headers about which waitress has something to decide.
-_DECIDED = frozenset({"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "via"})
+# Headers that make waitress decide something.
+_HEADERS_FOR_WAITRESS = frozenset(
+    {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "via"}
+)
 
-_OF_THE_CONNECTION = (
+# The keys of the environ that are the same for all requests of a connection.
+_CONNECTION_KEYS = (
     *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "SERVER_PORT", "SERVER_NAME", "SERVER_SOFTWARE", "SCRIPT_NAME"),
     *("wsgi.url_scheme", "wsgi.version", "wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once"),
     *("wsgi.file_wrapper", "wsgi.input_terminated", "waitress.client_disconnected"),
 )
-_MOST_KEYS = 256
-_LONGEST_KEY = 64
+_MAX_CACHED_KEYS = 256
+_MAX_CACHED_NAME_LENGTH = 64
+_MAX_JOINED_BYTES = 64 * 1024
 
 
-@functools.lru_cache(maxsize=2)
-def date(second: int) -> str:
-    """Write the value of the Date header, once a second."""
-    text: str = build_http_date(second)
-    return text
+class ThreadTask(WSGITask):  # type: ignore[misc]
+    """Answers in a thread; sends header and first piece of the body together, and formats the date once a second."""
+
+    def build_response_header(self) -> bytes:
+        if not any(name.lower() == "date" for name, _ in self.response_headers):
+            self.response_headers.append(("Date", http_date(int(self.start_time))))
+        header: bytes = super().build_response_header()
+        return header
+
+    def write(self, data: bytes) -> None:
+        if self.wrote_header or not 0 < len(data) <= _MAX_JOINED_BYTES:
+            super().write(data)
+            return
+        self.channel.joined = []
+        try:
+            super().write(data)
+        finally:
+            pieces, self.channel.joined = self.channel.joined, None
+        self.channel.write_soon(b"".join(pieces))
 
 
-@functools.lru_cache(maxsize=64)
-def _constant_part(status: str, headers: Headers, ident: str | None) -> bytes | None:
-    """Write what one answer of ours after another begins with; None where waitress must decide about something."""
-    _check(headers)
-    if status.startswith(("1", "204", "304")) or any(name.lower() in _DECIDED for name, _ in headers):
-        return None
-    named = (("Server", ident),) if ident else ()
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *named))]
-    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+class ErrorTask(WaitressErrorTask):  # type: ignore[misc]
+    """Answers what waitress refuses, with the security headers of our own refusals."""
 
-
-def _check(headers: Iterable[tuple[str, str]]) -> None:
-    for name, value in headers:
-        if "\n" in value or "\r" in value:
-            raise ValueError(f"a line break in the header {name}")
-
-
-class _Keys(dict[str, str]):
-    """The environ's key for a header's name; a few hundred short ones are kept, for anybody may send new ones."""
-
-    def __missing__(self, name: str) -> str:
-        key: str = rename_headers.get(name) or f"HTTP_{name}"
-        if len(self) < _MOST_KEYS and len(name) <= _LONGEST_KEY:
-            self[name] = key
-        return key
-
-
-_KEYS = _Keys()
+    def execute(self) -> None:
+        self.response_headers.extend(SECURITY_HEADERS)
+        super().execute()
 
 
 class LoopTask(WSGITask):  # type: ignore[misc]
-    """Gathers the answer; what is not the usual answer of ours, to a connection that stays open, waitress writes."""
+    """Answers in the loop: buffers the response and queues it in one piece; anything unusual is left to waitress."""
 
     def execute(self) -> None:
-        answer = self.channel.server.application(self.get_environment(), self._start_response)
+        response = self.channel.server.application(self.get_environment(), self._start_response)
         try:
-            body = b"".join(answer)
+            body = b"".join(response)
         finally:
-            close = getattr(answer, "close", None)
+            close = getattr(response, "close", None)
             if close is not None:
                 close()
         length = "Content-Length", str(len(body))
@@ -79,29 +78,29 @@ class LoopTask(WSGITask):  # type: ignore[misc]
         if constant is None:
             self._leave_to_waitress(body)
             return
-        moment = date(int(self.start_time)).encode()
+        date = http_date(int(self.start_time)).encode()
         self.wrote_header = True
-        self.channel.keep_answer(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), moment, body))
+        self.channel.queue_response(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), date, body))
 
     def _leave_to_waitress(self, body: bytes) -> None:
-        _check(self.response_headers)
+        _check_headers(self.response_headers)
         for name, value in self.response_headers:
             if name.lower() == "content-length":
                 self.content_length = int(value)
         self.write(body)
         if self.content_length not in (None, len(body)) and self.request.command != "HEAD":
-            self.close_on_finish = True  # or the next answer would be taken for the rest of this one
+            self.close_on_finish = True  # or the client would take the next response for the rest of this one
 
     def get_environment(self) -> dict[str, Any]:
-        """Give waitress's environ; what is the same for all requests of a connection is copied from the first."""
+        """Return waitress's environ; what all requests of a connection share is copied from the first."""
         channel, request = self.channel, self.request
-        if channel.plain_environ is None or channel.server.adj.url_prefix:
+        if channel.connection_environ is None or channel.server.adj.url_prefix:
             environ: dict[str, Any] = super().get_environment()
-            channel.plain_environ = {name: environ[name] for name in _OF_THE_CONNECTION}
+            channel.connection_environ = {key: environ[key] for key in _CONNECTION_KEYS}
             return environ
         path = request.path
         environ = {
-            **channel.plain_environ,
+            **channel.connection_environ,
             "REQUEST_METHOD": request.command,
             "SERVER_PROTOCOL": f"HTTP/{self.version}",
             "PATH_INFO": "/" + path.lstrip("/") if path.startswith("//") else path,
@@ -120,3 +119,40 @@ class LoopTask(WSGITask):  # type: ignore[misc]
     def _stays_open(self) -> bool:
         closes: bool = self.request.headers.get("CONNECTION", "").lower() == "close"
         return self.version == "1.1" and not closes
+
+
+@functools.lru_cache(maxsize=2)
+def http_date(second: int) -> str:
+    """Return the value of the Date header for a Unix second."""
+    text: str = build_http_date(second)
+    return text
+
+
+@functools.lru_cache(maxsize=64)
+def _constant_part(status: str, headers: Headers, ident: str | None) -> bytes | None:
+    """Return the start of a response that recurs; None where a header makes waitress decide something."""
+    _check_headers(headers)
+    if status.startswith(("1", "204", "304")) or any(name.lower() in _HEADERS_FOR_WAITRESS for name, _ in headers):
+        return None
+    server = (("Server", ident),) if ident else ()
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *server))]
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+
+def _check_headers(headers: Iterable[tuple[str, str]]) -> None:
+    for name, value in headers:
+        if "\n" in value or "\r" in value:
+            raise ValueError(f"a line break in the header {name}")
+
+
+class _Keys(dict[str, str]):
+    """The environ's key for a header name. The number is bounded, since clients choose the names."""
+
+    def __missing__(self, name: str) -> str:
+        key: str = rename_headers.get(name) or f"HTTP_{name}"
+        if len(self) < _MAX_CACHED_KEYS and len(name) <= _MAX_CACHED_NAME_LENGTH:
+            self[name] = key
+        return key
+
+
+_KEYS = _Keys()

@@ -1,20 +1,181 @@
-"""A request that comes whole, or in pieces, is taken as waitress takes it; tests of plain_request compare more."""
+"""The parser reads every request as stock waitress does; only the way differs."""
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from oss_wsgi.serving.parser import RequestParser
-from tests.serving.test_plain_request import ADJUSTMENTS, same
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from waitress.adjustments import Adjustments
+from waitress.parser import HTTPRequestParser
+
+from oss_wsgi.serving import parser
+from oss_wsgi.serving.parser import RequestParser, read_plain_request
+
+ADJUSTMENTS = Adjustments(max_request_header_size=4096, max_request_body_size=100)
+PARTS = (
+    *("command", "request_uri", "version", "path", "query", "fragment", "proxy_scheme", "proxy_netloc", "url_scheme"),
+    *("headers", "connection_close", "content_length", "chunked", "expect_continue", "completed", "empty"),
+)
+
+
+def outcome(parser_class: Any, data: bytes, piece: int = 1_000_000) -> dict[str, Any]:
+    """Return what a parser makes of a request: bytes consumed, the error, the parts and the body."""
+    parser = parser_class(ADJUSTMENTS)
+    taken = 0
+    while taken < len(data) and not parser.completed:
+        taken += parser.received(data[taken : taken + piece])
+    if parser.error is not None:
+        return {"taken": taken, "error": type(parser.error), "says": str(parser.error.body)}
+    body = parser.get_body_stream().read() if parser.completed else None
+    if parser.completed:
+        parser.expect_continue = False  # see test_100_continue_is_not_asked_without_a_body
+    return {"taken": taken, "body": body, **{part: getattr(parser, part, None) for part in PARTS}}
+
+
+def assert_same(data: bytes, piece: int = 1_000_000) -> None:
+    assert outcome(RequestParser, data, piece) == outcome(HTTPRequestParser, data, piece)
+
+
+HEADER = (
+    b"GET /oss/signature?filename=a.png&x=%41 HTTP/1.1\r\n"
+    b"Host: example.com\r\nX-Empty:\r\nAccept: a, b;q=0.1\t \r\n\r\n"
+)
+
+
+def test_a_plain_request_is_read() -> None:
+    plain = read_plain_request(HEADER)
+    assert plain is not None
+    assert plain == (
+        "GET",
+        "/oss/signature?filename=a.png&x=%41",
+        "/oss/signature",
+        "filename=a.png&x=%41",
+        {"HOST": "example.com", "X_EMPTY": "", "ACCEPT": "a, b;q=0.1"},
+        0,
+    )
+    assert_same(HEADER)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /a%2Fb%e7%8c%ab/;p=1?q=%zz HTTP/1.1\r\nhost:x\r\n\r\n",
+        b"POST /oss/callback HTTP/1.1\r\nContent-Length: 5\r\nContent-Type: a/b\r\n\r\nhelloGET / HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 0005\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n" + b"x" * 100,
+        b"GET / HTTP/1.1\r\nConnection: Close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection: keep-alive, upgrade\r\nUpgrade: h2c\r\n\r\n",
+        b"GET /?a?b HTTP/1.1\r\nReferer: http://x/#y\r\nCookie: a=\"b c\"; d=e:f\r\n\r\n",
+    ],
+)
+def test_plain_requests_are_read_as_waitress_reads_them(data: bytes) -> None:
+    assert read_plain_request(data[: data.index(b"\r\n\r\n") + 4]) is not None
+    assert_same(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length:\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length : 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\n Content-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nX: a\r\n Content-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent_Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nContent-Length\x00: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nX: a\rContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nX: a\nContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nX: \x0bContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\ntransfer-encoding:\tchunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+        b"GET http://other.example/ HTTP/1.1\r\n\r\n",
+        b"GET //evil/path HTTP/1.1\r\n\r\n",
+        b"GET /a#b HTTP/1.1\r\n\r\n",
+        b"GET /a?b#c HTTP/1.1\r\n\r\n",
+        b"GET /\xe7\x8c\xab HTTP/1.1\r\n\r\n",
+        b"GET /a\x7f HTTP/1.1\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\n\r\n",
+        b"GET /  HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1 \r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"get / HTTP/1.1\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\n\r\n",
+        b"CONNECT example.com:80 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: \xff\r\n\r\n",
+        b"GET / HTTP/1.1\r\n: empty\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 5000 + b"\r\n\r\n",
+    ],
+)
+def test_requests_that_are_not_plain_are_left_to_waitress(data: bytes) -> None:
+    header = data[: data.index(b"\r\n\r\n") + 4]
+    assert read_plain_request(header) is None or len(header) > ADJUSTMENTS.max_request_header_size
+    assert_same(data)
+
+
+NAMES = st.sampled_from(
+    ["Host", "Content-Length", "content-length", "Transfer-Encoding", "Connection", "X_A", "X", "", " A"]
+)
+VALUES = st.one_of(
+    st.sampled_from(["5", "0", "05", "5 ", "\t5", "chunked", "close", "keep-alive", "", "a, b", "\x0b5", "\xa05", "é"]),
+    st.text(st.characters(max_codepoint=255), max_size=8),
+)
+LINES = st.lists(st.tuples(NAMES, st.sampled_from([":", ": ", " :", ""]), VALUES).map("".join), max_size=4)
+TARGETS = st.text(st.sampled_from("/?#%4a:&=.;@[]*\"<é \t"), max_size=10)
+BREAKS = st.sampled_from(["\r\n", "\r\n", "\r\n", "\n", "\r", "\r\n "])
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    method=st.sampled_from(["GET", "POST", "Get", "G T", ""]),
+    target=st.one_of(TARGETS.map("/{}".format), TARGETS),
+    version=st.sampled_from([" HTTP/1.1", " HTTP/1.1", " HTTP/1.0", " HTTP/1.1 ", ""]),
+    lines=LINES,
+    line_break=BREAKS,
+    body=st.sampled_from([b"", b"hello", b"0\r\n\r\n", b"hello!GET / HTTP/1.1\r\n\r\n"]),
+    piece=st.sampled_from([3, 30, 1_000_000]),
+)
+def test_any_request_is_read_as_waitress_reads_it(
+    method: str, target: str, version: str, lines: list[str], line_break: str, body: bytes, piece: int
+) -> None:
+    head = line_break.join([f"{method} {target}{version}", *lines])
+    assert_same(head.encode("latin-1") + b"\r\n\r\n" + body, piece)
+
+
+def test_long_lines_are_not_cached() -> None:
+    kept = parser._cached_field.cache_info().currsize
+    assert_same(b"GET / HTTP/1.1\r\nX-" + b"a" * 100 + b": 1\r\n\r\n")
+    assert_same(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 100 + b"\r\n\r\n")
+    assert parser._cached_field.cache_info().currsize == kept
+    assert_same(b"GET / HTTP/1.1\r\nX-Not-So-Long: 1\r\n\r\n")
+    assert parser._cached_field.cache_info().currsize == kept + 1
+
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.mark.parametrize("piece", [1, 7, 40, 1_000_000])
-def test_a_body_is_no_request_in_whatever_pieces_it_comes(piece: int) -> None:
+def test_a_body_in_pieces_is_never_taken_for_a_request(piece: int) -> None:
     head = b"POST /oss/callback HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED)
     for data in (head + SMUGGLED, head + SMUGGLED + SMUGGLED):
-        same(data, piece)
+        assert_same(data, piece)
     for cut in range(len(head), len(head + SMUGGLED)):
         ours, taken = RequestParser(ADJUSTMENTS), 0
         for arrived in ((head + SMUGGLED)[:cut], head + SMUGGLED + SMUGGLED):
@@ -24,14 +185,14 @@ def test_a_body_is_no_request_in_whatever_pieces_it_comes(piece: int) -> None:
 
 
 @pytest.mark.parametrize("length", ["", "Content-Length: 0\r\n", "Content-Length: 5000\r\n"])
-def test_who_sends_no_body_or_too_large_a_one_is_not_asked_for_it(length: str) -> None:
-    """waitress asks, and takes the next request for it."""
+def test_100_continue_is_not_asked_without_a_body(length: str) -> None:
+    """Stock waitress asks, and then reads the next request as the body."""
     ours = RequestParser(ADJUSTMENTS)
     ours.received(f"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{length}\r\n".encode())
     assert (ours.completed, ours.expect_continue, ours.error is not None) == (True, False, "5000" in length)
 
 
-def test_who_waits_with_the_body_is_asked_for_it() -> None:
+def test_100_continue_is_asked_for_a_body() -> None:
     ours = RequestParser(ADJUSTMENTS)
     ours.received(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     assert (ours.completed, ours.expect_continue) == (False, True)

@@ -15,7 +15,7 @@ from typing import Any
 import waitress
 
 from oss_wsgi import DirectUpload, Settings
-from oss_wsgi.serving.channel import make_server
+from oss_wsgi.serving import make_server
 
 PAGE = b"<!doctype html><title>2005</title>" + b"<p>hello</p>" * 250
 
