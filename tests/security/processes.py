@@ -17,7 +17,7 @@ from oss_wsgi.testing import callback_body
 from ..running_server import clean_environ
 from .attacks import CALLBACK, OSS
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def request(

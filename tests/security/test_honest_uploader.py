@@ -1,6 +1,6 @@
 """An honest uploader's browser retries, doubles and dawdles: nothing of it is lost, and nothing is handled twice.
 
-The clients of the official samples go their whole road in tests/flow/test_sample_clients.py, real browsers in
+The clients of the official samples go their whole road in tests/integration/test_sample_clients.py, real browsers in
 tests/browser.
 """
 
@@ -16,7 +16,7 @@ import pytest
 from oss_wsgi import Grant, Upload
 from oss_wsgi.testing import FrozenClock, callback_body, multipart
 
-from ..flow.linted_road import LintedRoad
+from ..integration.linted_road import LintedRoad
 from .attacks import Site, legacy, post_form, stored
 
 NAMES = [

@@ -19,7 +19,7 @@ from .attacks import CALLBACK, OSS, VALUES, Site, refused
 from .processes import RecordingSite, new_report
 
 STRANGER = CallbackSigner(url="https://evil.example/key.pem")
-CAPTURES = json.loads((Path(__file__).parent.parent / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
+CAPTURES = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
 OSS_URL = "http://gosspublic.alicdn.com/callback_pub_key_v1.pem"
 
 

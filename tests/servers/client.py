@@ -11,7 +11,7 @@ from oss_wsgi.testing import CallbackSigner
 
 TARGET = "/a%20b/%E4%B8%AD+c/callback?tenant=7&next=%2Fhome%20page"
 BODY = b"filename=user%2F%E4%B8%AD.txt&size=6&bucket=examplebucket"
-CAPTURES = json.loads((Path(__file__).parent.parent / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
+CAPTURES = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
 OSS_KEY_URL = "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ=="
 
 

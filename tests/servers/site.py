@@ -14,7 +14,7 @@ from pathlib import Path
 
 from oss_wsgi.testing import CallbackSigner
 
-CHECKOUT = Path(__file__).parent.parent.parent
+CHECKOUT = Path(__file__).parents[2]
 
 SCRIPT = """\
 import json, logging, sys

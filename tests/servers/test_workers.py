@@ -87,7 +87,7 @@ def test_four_workers_handle_each_upload_once(options: list[str], tmp_path: Path
         OSS_LEDGER=str(tmp_path / "ledger.sqlite3"),
         OSS_TRUSTED_KEYS=f"{signer.url}={tmp_path / 'key.pem'}",
         HANDLED=str(handled),
-        PYTHONPATH=os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent.parent)]),
+        PYTHONPATH=os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])]),
     )
     command = [sys.executable, "-m", "gunicorn", "-w", str(WORKERS), "-b", f"127.0.0.1:{port}", *options]
     with (tmp_path / "log.txt").open("wb") as log:

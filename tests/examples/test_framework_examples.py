@@ -17,11 +17,11 @@ import webtest
 
 from oss_wsgi.testing import CallbackSigner, callback_body
 
-from .absent import skip_or_fail
+from ..absent import skip_or_fail
 
 BARE = "bare"
 FRAMEWORKS = ["flask", "django", "pyramid", "bottle", "cherrypy", BARE]
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CALLBACK = "/oss/callback"
 UNASKED = b"filename=users%2Feric%2Fforged.png&size=6&bucket=examplebucket"
 

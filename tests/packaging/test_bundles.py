@@ -22,10 +22,10 @@ from packaging.utils import canonicalize_name
 
 from oss_wsgi.testing import multipart
 
-from .absent import skip_or_fail
-from .running_server import FREE_PORTS, RunningServer, clean_environ, serving
+from ..absent import skip_or_fail
+from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: The Python below the environment of the tests: none of its packages is there.
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")

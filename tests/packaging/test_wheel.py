@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from .running_server import clean_environ, running_server
+from ..running_server import clean_environ, running_server
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

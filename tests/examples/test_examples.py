@@ -11,7 +11,7 @@ import webtest
 
 from oss_wsgi.testing import CallbackSigner, Road, callback_body
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def load(name: str) -> ModuleType:
