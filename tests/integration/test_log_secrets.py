@@ -99,7 +99,7 @@ class Provider:
 
 class BusyLedger:
     def __init__(self, error: Exception) -> None:
-        self.once = raising(error)
+        self.run_once = raising(error)
 
 
 def encoded(url: str) -> str:
@@ -250,7 +250,7 @@ def reasons_in_the_source() -> set[str]:
     places = dict.fromkeys(reasoned, 0) | {"refuse": 4, "log_refusal": 3, "_refusal": 1}
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        if path.relative_to(PACKAGE).parts[0] in ("local", "testing", "commands"):
+        if path.relative_to(PACKAGE).parts[0] in ("local", "testing", "cli"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in places:
