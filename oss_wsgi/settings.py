@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .credentials import Credentials, from_environ
+from .credentials import Credentials, access_key_from
 from .exceptions import SettingsError
 from .settings_check import fill_in_and_check, unknown_name
 
@@ -192,7 +192,7 @@ class Settings:
         unknown = sorted(name for name in environ if name.startswith("OSS_") and name not in expected)
         problems = [unknown_name(name, list(known)) for name in unknown]
         values: dict[str, Any] = {name: environ[variable] for variable, name in known.items() if variable in environ}
-        values["access_key_id"], values["access_key_secret"], values["session_token"] = from_environ(environ)
+        values["access_key_id"], values["access_key_secret"], values["session_token"] = access_key_from(environ)
         try:
             settings = cls(**values)
         except SettingsError as error:
