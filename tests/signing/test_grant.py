@@ -81,7 +81,7 @@ def test_a_grant_with_extra_fields_has_fields(arguments: dict[str, Any]) -> None
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"dir": "/a"}, "dir: '/a/' must not begin with '/'"),
     ({"dir": "/"}, "dir: "),
-    ({"dir": "users//"}, "must not hold '//'"),
+    ({"dir": "users//"}, "must not contain '//'"),
     ({"dir": "users/../admin"}, "'.' or '..'"),
     ({"dir": ".."}, "'.' or '..'"),
     ({"dir": "a\\b"}, "backslash"),
