@@ -28,7 +28,7 @@ FIELDS = (
     "seconds",
 )
 
-#: What stands in a line instead of a secret.
+#: What a line shows instead of a secret.
 MASK = "***"
 
 # A line of text shows these fields; the others are in its message, or in a line of the access log.
@@ -126,7 +126,7 @@ def _quoted(value: Any) -> str:
     return text if plain else json.dumps(text)
 
 
-# Names whose values are secret, or prove something to whoever has them.
+# Names whose values are secret, and names whose values prove something to anyone who reads them.
 _KEY_NAMES = r"(?:security|session|oidc|metadata)[-_ ]?token|(?:access[-_ ]?key[-_ ]?|ticket[-_ ]?)?secret|password"
 _PROOF_NAMES = r"x-oss-security-token|(?:x-oss-)?signature|policy|callback|callback-var|ticket|authorization"
 

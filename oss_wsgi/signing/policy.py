@@ -13,7 +13,7 @@ from typing import Any
 
 from ..exceptions import PolicyError
 
-#: One condition as compact JSON, which the functions below return, or the dict or list that this JSON stands for.
+#: One condition as compact JSON, which the functions below return, or the dict or list of which this is the JSON.
 Condition = str | dict[str, str] | list[Any]
 
 _ONE_VALUE = frozenset({"eq", "starts-with"})

@@ -24,7 +24,7 @@ _MAX_FILENAME = 4096
 class PostPresigner:
     """Signs forms for one bucket.
 
-    ``credentials`` is asked once for each signature; without it the settings' own access key signs. ``clock`` returns
+    ``credentials`` is called once for each signature; without it the settings' own access key signs. ``clock`` returns
     Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` the callback of
     each form carries a ticket of its own; without, a callback does not prove that this server allowed the upload.
 
