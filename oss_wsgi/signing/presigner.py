@@ -24,9 +24,10 @@ _MAX_FILENAME = 4096
 class PostPresigner:
     """Signs forms for one bucket.
 
-    ``credentials`` is called once for each signature; without it the settings' own access key signs. ``clock`` returns
-    Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` the callback of
-    each form carries a ticket of its own; without, a callback does not prove that this server allowed the upload.
+    ``credentials`` provides the access key, once for each signature; without it the settings' own key signs. ``clock``
+    returns Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` the
+    callback of each form carries a ticket of its own; without, a callback does not prove that this server allowed the
+    upload.
 
     Raises SettingsError when there is no bucket, or no access key.
     """
