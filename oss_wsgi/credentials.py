@@ -1,4 +1,4 @@
-"""The access key that signs, and where it comes from."""
+"""The access key that signs, and the providers that return it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import NamedTuple, Protocol
 
 from .exceptions import CredentialsError
 
-_ENVIRONMENT = (
+log = logging.getLogger(__name__)
+
+_VARIABLES = (
     ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN"),
     ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"),
 )
@@ -21,9 +23,9 @@ _ENVIRONMENT = (
 
 @dataclass(frozen=True)
 class Credentials:
-    """An access key, with a security token and an expiry when it is a temporary one (STS).
+    """An access key; a temporary one (STS) has a security token and an expiration too.
 
-    ``expiration`` is an aware datetime or None. The secret and the token are in no repr.
+    ``expiration`` is an aware datetime or None. The repr shows neither the secret nor the token.
     """
 
     access_key_id: str
@@ -35,18 +37,18 @@ class Credentials:
         if not self.access_key_id or not self.access_key_secret:
             raise CredentialsError("An access key needs both its ID and its secret.")
         if self.expiration is not None and self.expiration.tzinfo is None:
-            raise CredentialsError("The expiration of credentials must be an aware datetime (UTC, say).")
+            raise CredentialsError("The expiration of credentials must be an aware datetime (in UTC, say).")
 
 
 class CredentialsProvider(Protocol):
-    """Anything that hands out the credentials to sign with now; asked once for each signature."""
+    """Returns the credentials to sign with; called once for each signature."""
 
     def get_credentials(self) -> Credentials:
-        """Give credentials that are valid now, or raise CredentialsError."""
+        """Return credentials that are valid now, or raise CredentialsError."""
 
 
 class StaticCredentialsProvider:
-    """Gives the same credentials for ever."""
+    """Always returns the same credentials."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -56,55 +58,52 @@ class StaticCredentialsProvider:
 
 
 class EnvironmentVariableCredentialsProvider:
-    """Reads the SDKs' variables from a mapping at each call, so that a changed key is seen.
+    """Reads the SDKs' variables from a mapping at each call, so that a changed key takes effect.
 
     ``OSS_ACCESS_KEY_ID``, ``OSS_ACCESS_KEY_SECRET`` and ``OSS_SESSION_TOKEN`` come first, then the
-    ``ALIBABA_CLOUD_*`` names; the three of one set belong together and are never mixed.
+    ``ALIBABA_CLOUD_*`` names. Values of the two sets are never mixed.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
 
     def get_credentials(self) -> Credentials:
-        key_id, secret, token = from_environ(self._environ)
+        key_id, secret, token = access_key_from(self._environ)
         if not key_id or not secret:
-            raise CredentialsError("Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET.")
+            raise CredentialsError("There is no access key: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET.")
         return Credentials(key_id, secret, token)
 
 
-def from_environ(environ: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
-    """Read ID, secret and token from the first set of variables of which any is there; a blank one counts as unset."""
-    for names in _ENVIRONMENT:
+def access_key_from(environ: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
+    """Return ID, secret and token of the first set of variables that has any of them; blank means unset."""
+    for names in _VARIABLES:
         key_id, secret, token = (environ.get(name, "").strip() or None for name in names)
         if key_id or secret or token:
             return key_id, secret, token
     return None, None, None
 
 
-log = logging.getLogger(__name__)
-
-
-class _Kept(NamedTuple):
+class _Cached(NamedTuple):
     credentials: Credentials
-    due: float
+    refresh_at: float
 
 
-class _Flight(NamedTuple):
+class _Refresh(NamedTuple):
     process: int
     done: threading.Event
 
 
 class RefreshingCredentialsProvider:
-    """Gives the credentials of ``provider`` from memory; no request waits while there are some that hold.
+    """Caches the credentials of ``provider``; no request waits while there are valid ones.
 
-    New ones are asked for in a thread of its own, one at a time, ``ahead`` seconds before the old ones expire. When
-    that fails, the old ones are given until they really expire, and it is tried again after ``retry`` seconds. Only
-    where there are none that hold does a request wait, ``wait_timeout`` seconds at most.
+    A thread fetches new ones, one at a time, ``ahead`` seconds before the cached ones expire. If that fails, the
+    cached ones stay in use until they really expire, and the next attempt comes after ``retry`` seconds. A request
+    waits only if there are no valid ones, for ``wait_timeout`` seconds at most.
 
         credentials = RefreshingCredentialsProvider(provider, clock=time.time)
 
-    :param clock: gives Unix seconds.
-    :param recheck: seconds after which credentials without an expiry are asked for again.
+    :param clock: returns Unix seconds.
+    :param recheck: seconds after which credentials without an expiration are fetched again.
     """
 
     def __init__(
@@ -122,97 +121,97 @@ class RefreshingCredentialsProvider:
         self._ahead = ahead
         self._retry = retry
         self._recheck = recheck
-        self._patience = wait_timeout
-        self._kept: _Kept | None = None
-        self._flight: _Flight | None = None
-        self._next_try = float("-inf")
-        self._problem = "There are no credentials yet: they are being asked for."
+        self._wait_timeout = wait_timeout
+        self._cached: _Cached | None = None
+        self._refresh: _Refresh | None = None
+        self._next_attempt = float("-inf")
+        self._error = "The provider has not returned the first credentials yet: try again."
         self._lock = threading.Lock()
 
     def get_credentials(self) -> Credentials:
-        """Give credentials that hold now; CredentialsError when there are none."""
+        """Return credentials that are valid now; CredentialsError if there are none."""
         now = self._clock()
-        kept = self._kept
-        if kept is not None and now < kept.due:
-            return kept.credentials
-        flight = self._refresh_if_due(now)
-        if kept is not None and _holds(kept.credentials, now):
-            return kept.credentials
-        if flight is not None:
-            flight.done.wait(self._patience)
-        kept = self._kept
-        if kept is not None and _holds(kept.credentials, self._clock()):
-            return kept.credentials
-        raise CredentialsError(self._problem)
+        cached = self._cached
+        if cached is not None and now < cached.refresh_at:
+            return cached.credentials
+        refresh = self._refresh_if_due(now)
+        if cached is not None and _is_valid(cached.credentials, now):
+            return cached.credentials
+        if refresh is not None:
+            refresh.done.wait(self._wait_timeout)
+        cached = self._cached
+        if cached is not None and _is_valid(cached.credentials, self._clock()):
+            return cached.credentials
+        raise CredentialsError(self._error)
 
-    def _refresh_if_due(self, now: float) -> _Flight | None:
-        """Start a refresh where one is due and none is under way; give the one under way, if there is one."""
+    def _refresh_if_due(self, now: float) -> _Refresh | None:
+        """Start a refresh if one is due and none is running; return the running one, if any."""
         with self._lock:
-            if self._kept is not None and now < self._kept.due:
+            if self._cached is not None and now < self._cached.refresh_at:
                 return None
-            # A thread does not live on in a forked child.
-            if self._flight is not None and self._flight.process == os.getpid():
-                return self._flight
-            if now < self._next_try:
+            # A fork does not copy the thread: a refresh of another process never ends in this one.
+            if self._refresh is not None and self._refresh.process == os.getpid():
+                return self._refresh
+            if now < self._next_attempt:
                 return None
-            flight = self._flight = _Flight(os.getpid(), threading.Event())
+            refresh = self._refresh = _Refresh(os.getpid(), threading.Event())
         try:
-            threading.Thread(target=self._refresh, args=[flight], name="oss_wsgi-credentials", daemon=True).start()
-        except RuntimeError as error:  # the process may have no more threads
-            self._fail(error)
-            self._land(flight)
-        return flight
+            threading.Thread(target=self._fetch, args=[refresh], name="oss_wsgi-credentials", daemon=True).start()
+        except RuntimeError as error:  # the process has no thread left
+            self._record_failure(error)
+            self._finish(refresh)
+        return refresh
 
-    def _refresh(self, flight: _Flight) -> None:
+    def _fetch(self, refresh: _Refresh) -> None:
         try:
             credentials = self._provider.get_credentials()
             now = self._clock()
-            if not _holds(credentials, now):
-                raise CredentialsError("The provider gave credentials that have expired.")
+            if not _is_valid(credentials, now):
+                raise CredentialsError("The provider returned credentials that have expired.")
         except Exception as error:
-            self._fail(error)
+            self._record_failure(error)
         else:
-            due = now + self._recheck
+            refresh_at = now + self._recheck
             if credentials.expiration is not None:
-                until = credentials.expiration.timestamp()
-                due = min(max(until - self._ahead, now + self._retry), until)
-            self._kept = _Kept(credentials, due)
-            self._call_in(due - now)
+                expires = credentials.expiration.timestamp()
+                refresh_at = min(max(expires - self._ahead, now + self._retry), expires)
+            self._cached = _Cached(credentials, refresh_at)
+            self._schedule_refresh(refresh_at - now)
         finally:
-            self._land(flight)
+            self._finish(refresh)
 
-    def _fail(self, error: Exception) -> None:
-        # Another exception's text may hold what the provider was answered, secrets included.
-        said = str(error) if isinstance(error, CredentialsError) else f"The provider raised {type(error).__name__}."
+    def _record_failure(self, error: Exception) -> None:
+        # The text of any other exception may quote the provider's response, secrets included.
+        message = str(error) if isinstance(error, CredentialsError) else f"The provider raised {type(error).__name__}."
         now = self._clock()
-        self._problem = said
-        self._next_try = now + self._retry
-        kept = self._kept
-        if kept is None or not _holds(kept.credentials, now):
-            log.warning("there are no credentials to sign with: %s", said)
+        self._error = message
+        self._next_attempt = now + self._retry
+        cached = self._cached
+        if cached is None or not _is_valid(cached.credentials, now):
+            log.warning("there are no credentials to sign with: %s", message)
             return
-        log.warning("the credentials could not be refreshed, and the old ones are used until they expire: %s", said)
-        self._call_in(self._retry)
+        log.warning("the credentials were not refreshed; the old ones are used until they expire: %s", message)
+        self._schedule_refresh(self._retry)
 
-    def _land(self, flight: _Flight) -> None:
+    def _finish(self, refresh: _Refresh) -> None:
         with self._lock:
-            if self._flight is flight:
-                self._flight = None
-        flight.done.set()
+            if self._refresh is refresh:
+                self._refresh = None
+        refresh.done.set()
 
-    def _call_in(self, seconds: float) -> None:
-        """Look again when a refresh is due, though nobody may ask for credentials until then."""
-        timer = threading.Timer(min(seconds + 0.1, threading.TIMEOUT_MAX), _look_again, [weakref.ref(self)])
+    def _schedule_refresh(self, seconds: float) -> None:
+        """Start the next refresh in time, even if no request comes until then."""
+        timer = threading.Timer(min(seconds + 0.1, threading.TIMEOUT_MAX), _refresh_if_alive, [weakref.ref(self)])
         timer.daemon = True
         timer.start()
 
 
-def _look_again(reference: weakref.ref[RefreshingCredentialsProvider]) -> None:
+def _refresh_if_alive(reference: weakref.ref[RefreshingCredentialsProvider]) -> None:
     provider = reference()
     if provider is not None:
         provider._refresh_if_due(provider._clock())
 
 
-def _holds(credentials: Credentials, now: float) -> bool:
-    """Tell whether a signature for one second could be made."""
+def _is_valid(credentials: Credentials, now: float) -> bool:
+    """Return whether the credentials are valid for another second, the shortest life of a signature."""
     return credentials.expiration is None or credentials.expiration.timestamp() >= now + 1

@@ -1,25 +1,26 @@
 """Every error that oss_wsgi raises; this module imports nothing.
 
     OSSWSGIError
-        SettingsError               settings missing, malformed or contradictory
-        CredentialsError            no credentials that could sign now
-        PolicyError                 a policy that OSS would refuse
-        GrantError                  a grant that cannot be signed
-        UploadRequestError          what a browser asked for is not signed
-            MalformedRequestError       it is not well-formed
-            OutsideGrantError           the grant does not cover it
-        FetchError                  an HTTP GET brought nothing usable
-        CallbackError               a callback is not believed
-            MalformedCallbackError      its body or its length is not well-formed
-            LengthRequiredError         it does not say how long its body is
-            BodyTooLargeError           its body is over the limit
-            VerificationError           its signature was not found good
-                UnverifiedError             the signature is wrong, or missing
-                KeyUnavailableError         no answer: the key could not be had
-            TicketUsedError             its ticket was used for another object
-            LedgerUnavailableError      no answer: the ledger of what was handled cannot be used now
-            NotConfirmedError           OSS, asked itself, holds another object or none
-            ConfirmationUnavailableError  no answer: OSS could not be asked now
+        SettingsError                       settings are missing, malformed or contradict each other
+        CredentialsError                    there are no credentials that can sign now
+        PolicyError                         OSS would refuse a policy or a callback configuration
+        GrantError                          a grant is malformed, or cannot be signed
+        FetchError                          an HTTP GET returned nothing usable
+        ReasonedError                       has a reason code and a hint
+            UploadRequestError                  a signature request is refused
+                MalformedRequestError               one of its parameters is malformed
+                OutsideGrantError                   the grant does not cover the file
+            CallbackError                       a callback is refused
+                MalformedCallbackError              its body, its type or its length is malformed
+                LengthRequiredError                 it does not state the length of its body
+                BodyTooLargeError                   its body is over the limit
+                VerificationError                   its signature was not verified
+                    UnverifiedError                     the signature is missing or wrong
+                    KeyUnavailableError                 undecided: the key could not be fetched
+                TicketUsedError                     its ticket was used for another object
+                LedgerUnavailableError              undecided: the ledger cannot be used now
+                NotConfirmedError                   OSS holds another object, or none
+                ConfirmationUnavailableError        undecided: OSS could not be asked
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class OSSWSGIError(Exception):
 class SettingsError(OSSWSGIError, ValueError):
     """Raised for settings that are missing, malformed or contradict each other.
 
-    ``problems`` holds one sentence for each, so that all can be mended at once.
+    ``problems`` has one sentence for each, so that all can be fixed at once.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -52,6 +53,17 @@ class GrantError(OSSWSGIError, ValueError):
     """Raised for a grant that is malformed or cannot be signed."""
 
 
+class FetchError(OSSWSGIError):
+    """Raised when an HTTP GET fails, takes too long, is redirected or returns too much.
+
+    ``status`` is the response's status if that is what was wrong.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ReasonedError(OSSWSGIError):
     """An error with a stable ``reason`` code for programs and a ``hint`` for people."""
 
@@ -62,46 +74,35 @@ class ReasonedError(OSSWSGIError):
 
 
 class UploadRequestError(ReasonedError):
-    """Raised when what a browser asked to upload is not signed."""
+    """Raised when a signature request is refused."""
 
 
 class MalformedRequestError(UploadRequestError):
-    """Raised when a parameter of the signature request is not well-formed."""
+    """Raised when a parameter of a signature request is malformed."""
 
 
 class OutsideGrantError(UploadRequestError):
-    """Raised when the grant does not cover the file that was asked for."""
-
-
-class FetchError(OSSWSGIError):
-    """Raised when an HTTP GET fails, takes too long, redirects or brings too much.
-
-    ``status`` is that of the answer, where it was the status that would not do.
-    """
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
+    """Raised when the grant does not cover the file of a signature request."""
 
 
 class CallbackError(ReasonedError):
-    """Raised when a callback is not believed."""
+    """Raised when a callback is refused."""
 
 
 class MalformedCallbackError(CallbackError):
-    """Raised when the body, its type or its length is not well-formed."""
+    """Raised when the body of a callback, its type or its length is malformed."""
 
 
 class LengthRequiredError(CallbackError):
-    """Raised when a request does not say how long its body is."""
+    """Raised when a callback does not state the length of its body."""
 
 
 class BodyTooLargeError(CallbackError):
-    """Raised when a body is over the limit; it has not been read."""
+    """Raised when the body of a callback is over the limit; it has not been read."""
 
 
 class VerificationError(CallbackError):
-    """Raised when a callback's signature was not found good."""
+    """Raised when the signature of a callback was not verified."""
 
 
 class UnverifiedError(VerificationError):
@@ -109,25 +110,25 @@ class UnverifiedError(VerificationError):
 
 
 class KeyUnavailableError(VerificationError):
-    """Raised when nothing can be said: the key's URL is allowed, but the key could not be had."""
+    """Raised when verification is undecided: the key's URL is trusted, but the key could not be fetched."""
 
 
 class TicketUsedError(CallbackError):
-    """Raised when a callback's ticket was already used for another object."""
+    """Raised when the ticket of a callback was already used for another object."""
 
 
 class LedgerUnavailableError(CallbackError):
-    """Raised when the ledger cannot say now whether an upload was handled, or another thread still handles it."""
+    """Raised when the ledger cannot say now whether an upload was handled, or another thread is still handling it."""
 
 
 class NotConfirmedError(CallbackError):
-    """Raised when OSS was asked, and what it holds contradicts the report."""
+    """Raised when OSS was asked, and what it holds contradicts the callback."""
 
 
 class ConfirmationUnavailableError(CallbackError):
-    """Raised when nothing can be said: OSS could not be asked whether it holds the object.
+    """Raised when confirmation is undecided: OSS could not be asked whether it holds the object.
 
-    With ``accept`` the report is accepted all the same, and its upload marked ``confirmed=False``.
+    With ``accept`` the callback is accepted all the same, and its upload has ``confirmed=False``.
     """
 
     def __init__(self, reason: str, hint: str, *, accept: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Fills in what the settings imply, and says in sentences what is wrong or contradictory in them."""
+"""What the settings imply, and the sentences for what is wrong or contradictory in them."""
 
 from __future__ import annotations
 
@@ -27,69 +27,88 @@ _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 
 def unknown_name(name: str, known: list[str]) -> str:
-    """Say that a variable is unknown, and which one may have been meant."""
+    """Return the sentence for an unknown setting, with the known name that is closest to it."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"{name} is not a setting{f': did you mean {close[0]}?' if close else ', remove it.'}"
 
 
-def complete(values: dict[str, Any]) -> list[str]:
-    """Fill bucket, region, endpoint and host in ``values`` from each other; give a sentence for each problem."""
-    return [*_place(values), *_keys(values), *_limits(values), *_callback(values), *_lists(values)]
+def fill_in_and_check(values: dict[str, Any]) -> list[str]:
+    """Fill in bucket, region, endpoint and host of ``values`` from each other; return a sentence for each problem."""
+    return [
+        *_fill_in_location(values),
+        *_key_problems(values),
+        *_limit_problems(values),
+        *_callback_problems(values),
+        *_list_problems(values),
+    ]
 
 
-def _place(values: dict[str, Any]) -> Iterator[str]:
+def _fill_in_location(values: dict[str, Any]) -> Iterator[str]:
     if values["region"]:
         values["region"] = values["region"].removeprefix("oss-")
-    host = endpoint = None
-    if values["host"]:
-        values["host"] = values["host"].rstrip("/")
-        host = _web_address(values["host"], path=True)
-        if host is None:
-            shown = without_password(values["host"])
-            yield f"OSS_HOST must be like https://BUCKET.ENDPOINT, without a query, not {shown!r}."
     if values["endpoint"]:
-        if "://" not in values["endpoint"]:
-            values["endpoint"] = f"https://{values['endpoint']}"
-        values["endpoint"] = values["endpoint"].rstrip("/")
-        endpoint = _web_address(values["endpoint"], path=False)
-        if endpoint is None:
-            shown = without_password(values["endpoint"])
-            yield f"OSS_ENDPOINT must be like https://oss-cn-hangzhou.aliyuncs.com, not {shown!r}."
-        elif _region_of((endpoint.hostname or "").partition(".")[2]) is not None:
-            yield f"OSS_ENDPOINT must not begin with a bucket's name, as {values['endpoint']!r} does."
-    if endpoint is not None:
-        yield from _agree(values, "region", _region_of(endpoint.hostname or ""), "OSS_ENDPOINT")
-    if host is not None:
-        bucket, _, rest = (host.hostname or "").partition(".")
-        region = _region_of(rest)
-        if region is not None or rest.startswith("oss-accelerate"):
-            yield from _agree(values, "bucket", bucket, "OSS_HOST")
-            yield from _agree(values, "region", region, "OSS_HOST")
+        yield from _read_endpoint(values)
+    if values["host"]:
+        yield from _read_host(values)
     if values["bucket"] and not _BUCKET.fullmatch(values["bucket"]):
         yield f"OSS_BUCKET must be 3 to 63 lower-case letters, digits and hyphens, not {values['bucket']!r}."
-    if host is not None and not values["bucket"]:
-        yield "OSS_BUCKET must be set: it cannot be read from OSS_HOST, which is not https://BUCKET.ENDPOINT."
     if values["region"] and not _REGION.fullmatch(values["region"]):
         yield f"OSS_REGION must be a region's ID such as cn-hangzhou, not {values['region']!r}."
     elif values["bucket"] and not values["region"] and values["signature_version"] == "v4":
         yield "OSS_REGION must be set: signature version v4 signs it."
     elif values["bucket"] and not (values["region"] or values["host"] or values["endpoint"]):
-        yield "OSS_REGION, OSS_ENDPOINT or OSS_HOST must be set, to know where the bucket is."
+        yield "OSS_REGION, OSS_ENDPOINT or OSS_HOST must be set: they tell where the bucket is."
     if values["region"] and not values["endpoint"]:
         values["endpoint"] = f"https://oss-{values['region']}.aliyuncs.com"
     if values["bucket"] and values["endpoint"] and not values["host"]:
-        scheme, _, rest = values["endpoint"].partition("://")
-        values["host"] = f"{scheme}://{values['bucket']}.{rest}"
+        scheme, _, host_name = values["endpoint"].partition("://")
+        values["host"] = f"{scheme}://{values['bucket']}.{host_name}"
 
 
-def _agree(values: dict[str, Any], name: str, found: str | None, source: str) -> Iterator[str]:
-    """Take a value that another setting's text implies, or say that the two contradict each other."""
-    if found and values[name] and values[name] != found:
-        yield f"OSS_{name.upper()} is {values[name]!r}, but {source} says {found!r}: make them agree."
-    values[name] = values[name] or found
+def _read_endpoint(values: dict[str, Any]) -> Iterator[str]:
+    """Write the endpoint as a web address, and take the region from it."""
+    if "://" not in values["endpoint"]:
+        values["endpoint"] = f"https://{values['endpoint']}"
+    values["endpoint"] = values["endpoint"].rstrip("/")
+    endpoint = _web_address(values["endpoint"])
+    if endpoint is None or endpoint.path:
+        shown = without_password(values["endpoint"])
+        yield f"OSS_ENDPOINT must be like https://oss-cn-hangzhou.aliyuncs.com, not {shown!r}."
+        return
+    host_name = endpoint.hostname or ""
+    if _region_of(host_name.partition(".")[2]) is not None:
+        yield (
+            f"OSS_ENDPOINT must not begin with a bucket's name, as {values['endpoint']!r} does: "
+            "move the name to OSS_BUCKET."
+        )
+    yield from _merge(values, "region", _region_of(host_name), "OSS_ENDPOINT")
 
 
-def _web_address(text: str, *, path: bool) -> SplitResult | None:
+def _read_host(values: dict[str, Any]) -> Iterator[str]:
+    """Take bucket and region from the host, if it has the usual form."""
+    values["host"] = values["host"].rstrip("/")
+    host = _web_address(values["host"])
+    if host is None:
+        shown = without_password(values["host"])
+        yield f"OSS_HOST must be like https://BUCKET.ENDPOINT, without a query, not {shown!r}."
+        return
+    bucket, _, endpoint_host = (host.hostname or "").partition(".")
+    region = _region_of(endpoint_host)
+    if region is not None or endpoint_host.startswith("oss-accelerate"):
+        yield from _merge(values, "bucket", bucket, "OSS_HOST")
+        yield from _merge(values, "region", region, "OSS_HOST")
+    if not values["bucket"]:
+        yield "OSS_BUCKET must be set: it cannot be read from OSS_HOST, which is not https://BUCKET.ENDPOINT."
+
+
+def _merge(values: dict[str, Any], name: str, implied: str | None, source: str) -> Iterator[str]:
+    """Fill in a value that another setting implies, or yield the contradiction between the two."""
+    if implied and values[name] and values[name] != implied:
+        yield f"OSS_{name.upper()} is {values[name]!r}, but {source} says {implied!r}: make them agree."
+    values[name] = values[name] or implied
+
+
+def _web_address(text: str) -> SplitResult | None:
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -97,17 +116,17 @@ def _web_address(text: str, *, path: bool) -> SplitResult | None:
         return None
     if parts.scheme not in ("http", "https") or port == 0 or not _HOST_NAME.fullmatch(parts.hostname or ""):
         return None
-    if not text.isascii() or any(c in "@?#" or c.isspace() for c in text):
+    if not text.isascii() or any(character in "@?#" or character.isspace() for character in text):
         return None
-    return parts if path or not parts.path else None
+    return parts
 
 
-def _region_of(hostname: str) -> str | None:
-    match = _ENDPOINT_HOST.fullmatch(hostname)
+def _region_of(host_name: str) -> str | None:
+    match = _ENDPOINT_HOST.fullmatch(host_name)
     return match.group(1) if match and match.group(1) not in _NO_REGION else None
 
 
-def _keys(values: dict[str, Any]) -> Iterator[str]:
+def _key_problems(values: dict[str, Any]) -> Iterator[str]:
     key_id, secret, token = values["access_key_id"], values["access_key_secret"], values["session_token"]
     if key_id and not secret:
         yield "OSS_ACCESS_KEY_SECRET must be set too: there is an OSS_ACCESS_KEY_ID."
@@ -117,12 +136,12 @@ def _keys(values: dict[str, Any]) -> Iterator[str]:
         yield "OSS_SESSION_TOKEN belongs to a temporary access key: set its ID and secret too."
     for name in ("access_key_id", "access_key_secret", "session_token"):
         if values[name] and not (values[name].isascii() and values[name].isprintable() and " " not in values[name]):
-            yield f"OSS_{name.upper()} must be ASCII without blanks."
+            yield f"OSS_{name.upper()} must be printable ASCII without spaces."
     if any(len(secret) < MIN_TICKET_SECRET for secret in values["ticket_secret"]):
         yield f"OSS_TICKET_SECRET must be at least {MIN_TICKET_SECRET} characters long (each, if there are several)."
 
 
-def _limits(values: dict[str, Any]) -> Iterator[str]:
+def _limit_problems(values: dict[str, Any]) -> Iterator[str]:
     if values["signature_version"] not in ("v1", "v4"):
         yield f"OSS_SIGNATURE_VERSION must be v4 or v1, not {values['signature_version']!r}."
     if values["upload_names"] not in ("unique", "original"):
@@ -136,7 +155,7 @@ def _limits(values: dict[str, Any]) -> Iterator[str]:
         yield f"OSS_UPLOAD_DIR: {problem}"
 
 
-def _callback(values: dict[str, Any]) -> Iterator[str]:
+def _callback_problems(values: dict[str, Any]) -> Iterator[str]:
     if values["callback_url"]:
         try:
             CallbackParameters(values["callback_url"])
@@ -145,18 +164,21 @@ def _callback(values: dict[str, Any]) -> Iterator[str]:
                 yield f"OSS_CALLBACK_URL: {problem}"
 
 
-def _lists(values: dict[str, Any]) -> Iterator[str]:
+def _list_problems(values: dict[str, Any]) -> Iterator[str]:
     for name in values["upload_content_types"]:
         if essence(name) != name or "*" in name:
-            yield f"OSS_UPLOAD_CONTENT_TYPES must list types like image/png, written out, not {name!r}."
+            yield (
+                "OSS_UPLOAD_CONTENT_TYPES must list types like image/png, no wildcards or parameters, "
+                f"not {name!r}."
+            )
     for origin in values["allowed_origins"]:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             yield f"OSS_ALLOWED_ORIGINS must list origins like https://app.example.com, no path or '/', not {origin!r}."
     if "*" in values["allowed_origins"] and len(values["allowed_origins"]) > 1:
-        yield "OSS_ALLOWED_ORIGINS: '*' means every origin, so the others have no meaning beside it."
+        yield "OSS_ALLOWED_ORIGINS has '*', which means every origin: remove the others."
     urls = [url for url, _ in values["trusted_keys"]]
     for url in urls:
         if not url.startswith(("http://", "https://")):
             yield f"OSS_TRUSTED_KEYS must name each key by its URL, http:// or https://, not {url!r}."
     if len(set(urls)) < len(urls):
-        yield "OSS_TRUSTED_KEYS names a key URL twice."
+        yield "OSS_TRUSTED_KEYS names a key URL twice: keep one."

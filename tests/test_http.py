@@ -1,14 +1,16 @@
-"""Media types: what is one, and what only looks like one."""
+"""Media types, what is one and what only looks like one; urlencoded text, and its errors."""
 
 from __future__ import annotations
+
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.http import essence, runs_in_browsers
+from oss_wsgi.http import essence, runs_in_browsers, urlencoded_pairs
 
-TOKEN = st.text("abcXYZ019!#&^_.+-", min_size=1, max_size=127)
+MEDIA_TYPE_NAME = st.text("abcXYZ019!#&^_.+-", min_size=1, max_size=127)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,7 @@ TOKEN = st.text("abcXYZ019!#&^_.+-", min_size=1, max_size=127)
         ("a" * 127 + "/" + "b" * 127, "a" * 127 + "/" + "b" * 127),
     ],
 )
-def test_a_media_type_gives_its_essence_in_lower_case(text: str, expected: str) -> None:
+def test_the_essence_of_a_media_type_is_in_lower_case(text: str, expected: str) -> None:
     assert essence(text) == expected
 
 
@@ -58,23 +60,23 @@ def test_a_media_type_gives_its_essence_in_lower_case(text: str, expected: str) 
         "a/" + "b" * 128,
     ],
 )
-def test_what_only_resembles_a_media_type_is_none(text: str) -> None:
+def test_text_that_only_resembles_a_media_type_has_no_essence(text: str) -> None:
     assert essence(text) is None
 
 
-@given(kind=TOKEN, subtype=TOKEN)
+@given(kind=MEDIA_TYPE_NAME, subtype=MEDIA_TYPE_NAME)
 @settings(max_examples=50, deadline=None)
 def test_the_essence_of_an_essence_is_itself(kind: str, subtype: str) -> None:
-    found = essence(f"{kind}/{subtype}")
-    assert found == f"{kind}/{subtype}".lower()
-    assert essence(found) == found
+    name = essence(f"{kind}/{subtype}")
+    assert name == f"{kind}/{subtype}".lower()
+    assert essence(name) == name
 
 
 @given(text=st.text(max_size=60))
 @settings(max_examples=100, deadline=None)
-def test_no_text_raises_and_no_essence_holds_a_dollar_or_a_control_character(text: str) -> None:
-    found = essence(text)
-    assert found is None or (found.isascii() and found.isprintable() and "$" not in found)
+def test_no_essence_has_a_dollar_or_a_control_character(text: str) -> None:
+    name = essence(text)
+    assert name is None or (name.isascii() and name.isprintable() and "$" not in name)
 
 
 @pytest.mark.parametrize(
@@ -95,15 +97,44 @@ def test_no_text_raises_and_no_essence_holds_a_dollar_or_a_control_character(tex
         "",
     ],
 )
-def test_what_a_browser_runs(text: str) -> None:
+def test_a_type_that_browsers_run(text: str) -> None:
     assert runs_in_browsers(text)
 
 
 @pytest.mark.parametrize("text", ["image/png", "video/mp4", "text/plain", "application/pdf", "application/zip"])
-def test_what_a_browser_only_shows_or_keeps(text: str) -> None:
+def test_a_type_that_browsers_do_not_run(text: str) -> None:
     assert not runs_in_browsers(text)
 
 
-def test_a_type_of_over_255_characters_is_none() -> None:
+def test_a_type_of_over_255_characters_has_no_essence() -> None:
     assert essence("text/plain; a=" + "b" * 127) == "text/plain"
     assert essence("text/plain" + "; a=b" * 50) is None
+
+
+# Urlencoded text
+
+
+ODD_TEXT = st.lists(st.sampled_from([*"ab&=+%20F;é猫\x00 ", "%2F", "%25"])).map("".join)
+
+
+@given(text=st.one_of(st.text(st.characters(exclude_categories=["Cs"])), ODD_TEXT))
+def test_pairs_are_those_of_the_standard_library(text: str) -> None:
+    try:
+        expected = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except ValueError:
+        with pytest.raises(ValueError):
+            urlencoded_pairs(text, 1000)
+    else:
+        assert urlencoded_pairs(text, 1000) == expected
+
+
+def test_too_many_pairs_are_refused() -> None:
+    assert len(urlencoded_pairs("a=1&" * 9 + "a=1", 10)) == 10
+    with pytest.raises(ValueError, match="more than 10"):
+        urlencoded_pairs("a=1&" * 10 + "a=1", 10)
+
+
+@pytest.mark.parametrize("text", ["a=%FF", "%C3=1", "a=%ED%A0%80"])
+def test_text_that_is_not_utf_8_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        urlencoded_pairs(text, 10)

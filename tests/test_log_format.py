@@ -1,27 +1,29 @@
-"""Lines of the log: their fields, their form, and that no name can break them."""
+"""Lines of the log: their fields, their format, names that cannot break them, and secrets that are masked."""
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter, configure
+from oss_wsgi.log_format import MASK, JSONFormatter, Masker, TextFormatter, configure
 
 SECRET = "ExampleSecret0000000000000000A"
 MASKER = Masker([SECRET])
 
 
 def record(message: str = "refused: status=%d", *arguments: Any, **extra: Any) -> logging.LogRecord:
-    made = logging.LogRecord("oss_wsgi.x", logging.WARNING, "x.py", 1, message, arguments or None, None)
-    made.created = 1_800_000_000.25
-    vars(made).update(extra)
-    return made
+    log_record = logging.LogRecord("oss_wsgi.x", logging.WARNING, "x.py", 1, message, arguments or None, None)
+    log_record.created = 1_800_000_000.25
+    vars(log_record).update(extra)
+    return log_record
 
 
 def raised(error: Exception) -> Any:
@@ -31,7 +33,7 @@ def raised(error: Exception) -> Any:
         return sys.exc_info()
 
 
-def test_a_line_of_json_has_the_moment_the_message_and_the_fields() -> None:
+def test_a_line_of_json_has_time_message_and_fields() -> None:
     fields = {"request_id": "r1", "status": 403, "reason": "ticket_missing", "user": "eric", "seconds": 0.5}
     line = JSONFormatter(MASKER).format(record("refused: status=%d", 403, **fields, other="x"))
     assert "\n" not in line
@@ -44,14 +46,14 @@ def test_a_line_of_json_has_the_moment_the_message_and_the_fields() -> None:
     }
 
 
-def test_a_line_of_text_has_what_its_message_does_not_say() -> None:
+def test_a_line_of_text_ends_in_the_fields_of_its_request() -> None:
     line = TextFormatter(MASKER).format(record("refused", request_id="r1", user="eric", object="a b.png", status=403))
     assert line.endswith('WARNING oss_wsgi.x: refused id=r1 user=eric object="a b.png"')
     assert TextFormatter(MASKER).format(record("plain")).endswith("oss_wsgi.x: plain")
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\r\nWARNING forged", 'a" id="r2', "a\u2028b", "上传", "a=b", "\x1b[31m"])
-def test_no_name_begins_a_line_or_ends_its_quotes(name: str) -> None:
+def test_a_name_cannot_begin_a_line_or_end_its_quotes(name: str) -> None:
     text = TextFormatter(MASKER).format(record("stored %s", name, request_id="r1", object=name))
     assert len(text.splitlines()) == 1
     assert text.isprintable()
@@ -65,14 +67,14 @@ def test_no_name_begins_a_line_or_ends_its_quotes(name: str) -> None:
 
 @pytest.mark.parametrize("form", [TextFormatter, JSONFormatter])
 def test_a_secret_is_masked_in_message_fields_and_traceback(form: type[Any]) -> None:
-    made = record("key %s", SECRET, user=f"u{SECRET}", path=f"/{SECRET}", object=f"{SECRET}.png")
-    made.exc_info = raised(ValueError(f"no {SECRET}"))
-    made.stack_info = f"Stack: {SECRET}"
-    other = logging.Formatter().format(made)
-    assert SECRET in str(made.exc_text)
-    line = form(MASKER).format(made)
+    log_record = record("key %s", SECRET, user=f"u{SECRET}", path=f"/{SECRET}", object=f"{SECRET}.png")
+    log_record.exc_info = raised(ValueError(f"no {SECRET}"))
+    log_record.stack_info = f"Stack: {SECRET}"
+    other = logging.Formatter().format(log_record)
+    assert SECRET in str(log_record.exc_text)
+    line = form(MASKER).format(log_record)
     assert SECRET not in line
-    assert logging.Formatter().format(made) == other
+    assert logging.Formatter().format(log_record) == other
     assert "ValueError: no ***" in line
     assert "key ***" in line
 
@@ -92,7 +94,7 @@ def root() -> Iterator[logging.Logger]:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_configured_it_writes_lines_of_that_form_without_the_secrets(form: str, root: logging.Logger) -> None:
+def test_configure_writes_lines_of_its_format_without_secrets(form: str, root: logging.Logger) -> None:
     stream = io.StringIO()
     configure(form, [SECRET], stream=stream)
     log = logging.getLogger("oss_wsgi.test")
@@ -104,3 +106,106 @@ def test_configured_it_writes_lines_of_that_form_without_the_secrets(form: str, 
         assert json.loads(line)["request_id"] == "r1"
     else:
         assert line.endswith("INFO oss_wsgi.test: seen *** id=r1")
+
+
+# Masker
+
+
+ENCODED_SECRET = "Example/Secret+000000000000000A"
+V1_SIGNATURE = "VsxOcOudx5ka0K2mMV8f0pMZ8Dk="
+V4_SIGNATURE = "9a" * 32
+POLICY = base64.b64encode(json.dumps({"expiration": "2030-01-01T00:00:00Z", "conditions": []}).encode()).decode()
+TICKET = "2MmH5AAATlwmqOFw7Iwbeq1_xKmqb1G0kEYmKl9hs0Gj4lBzJm_FzBAQ1sYFa9nZSoM_Xvgjq-ophJwfcxRlZTwd-gKnTAWOPPbUTyj"
+RSA = "yNbq6G2zePuhGIPMglajFKXhJSwSpq3ugkUOJq7GGoq4F7UbRmqQKXSrPXBeP0y1bJVyOwMCYDASXVSZPaee7w=="
+
+
+@pytest.mark.parametrize("written", ["{}", "OSSError({!r})", "x{}x", "https://h/?k={}"])
+def test_a_literal_secret_is_masked_wherever_it_stands(written: str) -> None:
+    mask = Masker([ENCODED_SECRET, None, ""])
+    for form in (ENCODED_SECRET, quote(ENCODED_SECRET, safe="")):
+        assert mask(written.format(form)) == written.format(MASK if "!r" not in written else "X").replace("X", MASK)
+
+
+def test_a_secret_that_begins_with_another_is_masked_whole() -> None:
+    assert Masker(["abcdef", "abcdefghi"])("abcdefghi abcdef") == f"{MASK} {MASK}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("signature", V1_SIGNATURE),
+        ("Signature", V1_SIGNATURE),
+        ("x-oss-signature", V4_SIGNATURE),
+        ("policy", POLICY),
+        ("callback", POLICY),
+        ("ticket", "2MmH5AAATlwmqOFw7Iwbeq1_xKmq"),
+        ("x-oss-security-token", "CAISabcdefghijklmnopqr"),
+        ("SecurityToken", "CAISabcd"),
+        ("security_token", "CAISabcd"),
+        ("AccessKeySecret", "swordfish"),
+        ("access_key_secret", "swordfish"),
+        ("OSS_TICKET_SECRET", "swordfish"),
+        ("password", "swordfish"),
+        ("Authorization", RSA),
+    ],
+)
+@pytest.mark.parametrize(
+    "form", ["{}={}", "a&{}={}&b=1", "<{}>{}</", '{{"{}": "{}"}}', "{{'{}': '{}'}}", "{}: {}", '"{}":"{}"']
+)
+def test_a_value_with_a_telling_name_is_masked(form: str, name: str, value: str) -> None:
+    masked = Masker()(form.format(name, value))
+    assert value not in masked
+    assert name in masked
+    assert MASK in masked
+
+
+@pytest.mark.parametrize("value", [TICKET, RSA, base64.b64encode(POLICY.encode()).decode(), quote(RSA, safe="")])
+def test_a_long_value_is_masked_without_a_name(value: str) -> None:
+    assert Masker()(f"odd {value} odd") == f"odd {MASK} odd"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "refused: status=403 reason=signature_wrong hint='the signature has another length' request_id=674EF4EC0000001",
+        "a callback does not reach /callback: something stands before it",
+        "callback key http://gosspublic.alicdn.com/callback_pub_key_v1.pem: 512 bits, SHA-256 " + "5f" * 32,
+        "OSS_TICKET_SECRET is not set: this process log_record one of its own",
+        "127.0.0.1 GET '/oss/signature' 200 1512 bytes 0.3 ms",
+        "say the public URL in OSS_CALLBACK_URL=https://app.example.com/oss/callback",
+        "user-dir-prefix/20261124-0123456789abcdef0123456789abcdef.png was handled",
+    ],
+)
+def test_what_people_need_to_read_is_not_masked(text: str) -> None:
+    assert Masker([ENCODED_SECRET])(text) == text
+
+
+def test_a_secret_of_a_few_letters_is_not_masked_in_words() -> None:
+    assert Masker(["b", "", None])("a bucket begins") == "a bucket begins"
+    assert Masker(["swordf"])("the swordf is out") == f"the {MASK} is out"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (f"Authorization: OSS LTAI5t:{V1_SIGNATURE}", f"Authorization: {MASK}"),
+        ("Cookie: session=abc; csrf=def", f"Cookie: {MASK}"),
+        ("{'HTTP_COOKIE': 'session=abc'}", f"{{'HTTP_COOKIE': '{MASK}'}}"),
+        (f"GET /a/{V4_SIGNATURE}/b", f"GET /a/{MASK}/b"),
+        (f"512 bits, SHA-256 {V4_SIGNATURE}", f"512 bits, SHA-256 {V4_SIGNATURE}"),
+        ("Authorization: Basic dXNlcjpwYXNz", f"Authorization: {MASK}"),
+        (f"[('Signature', '{V1_SIGNATURE}')]", f"[('Signature', '{MASK}')]"),
+        ("('OSS_ACCESS_KEY_SECRET', 'swordfish')", f"('OSS_ACCESS_KEY_SECRET', '{MASK}')"),
+        (f'name="Signature"\r\n\r\n{V1_SIGNATURE}\r\n--', f'name="Signature"\r\n\r\n{MASK}\r\n--'),
+        (repr(f'name="Signature"\r\n\r\n{V1_SIGNATURE}\r\n--'), repr(f'name="Signature"\r\n\r\n{MASK}\r\n--')),
+        (f"a digest of 65: {V4_SIGNATURE}a", f"a digest of 65: {V4_SIGNATURE}a"),
+    ],
+)
+def test_headers_and_paths_are_masked_and_fingerprints_are_not(text: str, masked: str) -> None:
+    assert Masker()(text) == masked
+
+
+@pytest.mark.parametrize("secret", ['pa"ss\\word of 32 characters, with é', "it's\nmine, and of 32 characters"])
+@pytest.mark.parametrize("write", [repr, json.dumps, lambda text: quote(text, safe="").lower(), str])
+def test_a_literal_secret_is_masked_however_it_is_quoted(secret: str, write: Callable[[str], str]) -> None:
+    assert Masker([secret])(f"x{write(secret)}x").replace('"', "").replace("'", "") == f"x{MASK}x"

@@ -1,4 +1,4 @@
-"""Object names: nothing in a file's name may leave its prefix, hide, or be replaced by OSS."""
+"""Object names: no file name leaves its prefix, hides characters, or contains what OSS replaces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NASTY = st.text(
 
 
 @pytest.mark.parametrize("character", HIDDEN, ids=ascii)
-def test_control_format_bidi_and_surrogate_characters_are_hidden(character: str) -> None:
+def test_a_control_format_bidi_or_surrogate_character_is_hidden(character: str) -> None:
     assert is_hidden(character)
     assert path_problem(f"a{character}b") is not None
     assert character not in original_name(f"a{character}b.txt")
@@ -26,7 +26,7 @@ def test_control_format_bidi_and_surrogate_characters_are_hidden(character: str)
 
 
 @pytest.mark.parametrize("character", "aZ09-_. 中é😀©\u0301")
-def test_what_can_be_seen_is_not_hidden(character: str) -> None:
+def test_a_visible_character_is_not_hidden(character: str) -> None:
     assert not is_hidden(character)
 
 
@@ -68,7 +68,7 @@ def test_what_can_be_seen_is_not_hidden(character: str) -> None:
     ],
     ids=ascii,
 )
-def test_an_original_name_is_cleaned_and_its_chinese_kept(filename: str, expected: str) -> None:
+def test_an_original_name_is_cleaned_and_keeps_its_chinese(filename: str, expected: str) -> None:
     assert original_name(filename) == expected
 
 
@@ -99,7 +99,7 @@ def test_an_original_name_is_always_a_safe_last_part(filename: str) -> None:
     ],
     ids=lambda value: ascii(value)[:20],
 )
-def test_a_long_name_is_cut_between_characters_and_keeps_its_extension(filename: str, length: int) -> None:
+def test_a_long_name_is_cut_and_keeps_its_extension(filename: str, length: int) -> None:
     name = original_name(filename)
     assert len(name.encode()) == length
     assert "\ufffd" not in name
@@ -130,17 +130,17 @@ def test_a_long_name_is_cut_between_characters_and_keeps_its_extension(filename:
         ("a." + "b" * 17, ""),
     ],
 )
-def test_a_unique_name_keeps_nothing_but_a_safe_extension(filename: str, extension: str) -> None:
+def test_a_unique_name_keeps_only_a_safe_extension(filename: str, extension: str) -> None:
     assert unique_name(filename, "20241203", "0123abcd") == f"20241203/0123abcd{extension}"
 
 
 @given(filename=NASTY | st.text(st.characters(), max_size=60))
 @settings(max_examples=200, deadline=None)
-def test_a_unique_name_is_plain_ascii_whatever_the_file_is_called(filename: str) -> None:
+def test_a_unique_name_is_always_plain_ascii(filename: str) -> None:
     assert re.fullmatch(r"20241203/0123abcd(\.[a-z0-9]{1,16})?", unique_name(filename, "20241203", "0123abcd"))
 
 
-BAD_PATHS = {
+INVALID_PATHS = {
     "/a": "must not begin with '/'",
     "a\\b": "backslash",
     "\\a": "backslash",
@@ -158,29 +158,29 @@ BAD_PATHS = {
     "a\ud800": "control",
     "${filename}": "OSS would replace it",
     "a/b${filename}.png": "OSS would replace it",
-    "a" * 1024: "bytes is too long: OSS takes 1023",
-    "中" * 342: "bytes is too long: OSS takes 1023",
+    "a" * 1024: "bytes is too long: OSS allows 1023",
+    "中" * 342: "bytes is too long: OSS allows 1023",
 }
 
 
-@pytest.mark.parametrize(("path", "said"), BAD_PATHS.items(), ids=lambda value: ascii(value)[:24])
-def test_a_path_that_leaves_its_prefix_or_hides_is_refused_in_words(path: str, said: str) -> None:
-    assert said in (path_problem(path) or "")
-    assert said in (dir_problem(f"{path}/") or ""), "also as a prefix"
+@pytest.mark.parametrize(("path", "problem"), INVALID_PATHS.items(), ids=lambda value: ascii(value)[:24])
+def test_an_invalid_path_is_refused(path: str, problem: str) -> None:
+    assert problem in (path_problem(path) or "")
+    assert problem in (dir_problem(f"{path}/") or ""), "also as a prefix"
 
 
 @pytest.mark.parametrize(
     "path", ["a", "a/b/c.txt", "用户/42/猫.png", "...", "a/...b/.c", "a b", "a$b", "{filename}", "a" * 1023, "中" * 341]
 )
-def test_a_good_path_has_no_problem(path: str) -> None:
+def test_a_valid_path_has_no_problem(path: str) -> None:
     assert path_problem(path) is None
 
 
 @pytest.mark.parametrize("prefix", ["", "a/", "a/b/", "用户/", "..a/"])
-def test_a_good_prefix_has_no_problem(prefix: str) -> None:
+def test_a_valid_prefix_has_no_problem(prefix: str) -> None:
     assert dir_problem(prefix) is None
 
 
-def test_a_prefix_without_its_slash_is_refused_with_what_would_be_right() -> None:
+def test_a_prefix_without_its_slash_is_refused_with_the_fix() -> None:
     assert dir_problem("user1") == "'user1' must end in '/', or 'user1' would cover 'user10' too: write 'user1/'."
     assert dir_problem("/") is not None

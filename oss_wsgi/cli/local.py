@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..credentials import from_environ as access_key_from
+from ..credentials import access_key_from
 from ..local import __main__ as program
 from ..local.command_line import greeting, parser
 from ..settings import Settings

@@ -15,7 +15,8 @@ from ..exceptions import UploadRequestError
 from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings
 from ..signing.grant import Grant
-from ..signing.presigner import PostPresigner, PresignedPost
+from ..signing.presigned_post import PresignedPost
+from ..signing.presigner import PostPresigner
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
 from .terminal import MisuseError, note
 

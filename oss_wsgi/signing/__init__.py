@@ -1,1 +1,1 @@
-"""The two ways to sign a PostObject policy, as pure functions named for the specification's steps."""
+"""What a browser may upload, written as a form with a policy and signed (PostObject, V1 and V4)."""

@@ -1,4 +1,4 @@
-"""What one signature may be used for."""
+"""The grant: what one request may upload."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ _MAX_DATA_BYTES = 1024
 
 @dataclass(frozen=True)
 class Grant:
-    """What one request may upload; what is left out falls back to the settings.
+    """What one request may upload; a limit that is left out comes from the settings.
 
-    ``user``: whom it is for; the verified ``Upload.user`` is this text. ``dir``: prefix of the object's name (a missing
-    ``/`` at its end is added). ``key``: the exact object name, made by the application. ``min_size``, ``max_size``:
-    bytes. ``content_types``: the types allowed; None is the settings' list, an empty one any. ``expires``: seconds.
+    ``user``: whom the upload is for; the verified ``Upload.user`` is this text. ``dir``: prefix of the object's name
+    (a missing ``/`` at its end is added). ``key``: the exact object name, chosen by the application. ``min_size`` and
+    ``max_size``: bytes. ``content_types``: the allowed types; None means the settings' list, an empty list any type.
+    ``expires``: seconds.
 
-    Further fields that the form then carries, all pinned, and only when the object's name is exact (with ``key``, or
-    when the request gives a ``filename``): ``acl`` (the bucket's, unless given), ``storage_class``,
-    ``forbid_overwrite`` (on unless False), ``content_disposition`` (None: ``attachment`` unless the type is known and
-    no browser runs it; "" for none), ``metadata`` (``x-oss-meta-*`` by name), ``custom`` (``x:`` callback variables by
-    name, which the browser sees).
+    The next six add form fields. All are pinned, and all need an exact object name: a ``key``, or a ``filename`` in
+    the request. ``acl`` and ``storage_class``: None means the bucket's. ``forbid_overwrite``: the upload fails if the
+    object exists. ``content_disposition``: None means ``attachment``, unless the type is known and browsers run nothing
+    in it; "" sends none. ``metadata``: ``x-oss-meta-*`` headers by name. ``custom``: ``x:`` callback variables by name,
+    which the browser sees.
 
-    ``data``: a small mapping of your own, JSON of at most 1,024 bytes; it comes back as ``Upload.data``, sealed on the
-    way, so that the browser can neither read nor change it.
+    ``data``: a small mapping of the application's own, at most 1,024 bytes as JSON. ``Upload.data`` returns it. It
+    travels sealed: the browser can neither read nor change it.
 
-    Raises GrantError with a sentence for each thing that is wrong.
+    Raises GrantError with one sentence for each problem.
     """
 
     user: str | None = None
@@ -64,7 +65,7 @@ class Grant:
         if self.content_types is not None:
             object.__setattr__(self, "content_types", tuple(name.lower() for name in self.content_types))
         problems = [
-            *self._place_problems(),
+            *self._name_problems(),
             *self._limit_problems(),
             *self._field_problems(),
             *self._ticket_problems(),
@@ -74,17 +75,17 @@ class Grant:
 
     @property
     def has_fields(self) -> bool:
-        """Tell whether the grant adds form fields of its own."""
+        """Return whether the grant adds form fields that need an exact object name."""
         return bool(self.acl or self.storage_class or self.content_disposition or self.metadata or self.custom)
 
     @property
-    def plain_fields(self) -> tuple[str | bool | None, ...] | None:
-        """Give the further fields as one value to compare; None where there are mappings among them."""
+    def comparable_fields(self) -> tuple[str | bool | None, ...] | None:
+        """Return what adds form fields as one comparable value, or None if it includes mappings."""
         if self.metadata or self.custom:
             return None
         return self.acl, self.storage_class, self.forbid_overwrite, self.content_disposition
 
-    def _place_problems(self) -> Iterator[str]:
+    def _name_problems(self) -> Iterator[str]:
         if self.dir:
             problem = dir_problem(self.dir)
             if problem:
@@ -94,7 +95,7 @@ class Grant:
             if problem:
                 yield f"key: {problem}"
             elif self.dir and not self.key.startswith(self.dir):
-                yield f"key: {self.key!r} is not below dir {self.dir!r}."
+                yield f"key: {self.key!r} is not below dir {self.dir!r}: use a key that begins with it."
 
     def _limit_problems(self) -> Iterator[str]:
         largest = MAX_FORM_BYTES if self.max_size is None else self.max_size
@@ -107,7 +108,7 @@ class Grant:
                 yield f"expires must be 1 to {MAX_EXPIRES} seconds (7 days), not {self.expires}."
         for name in self.content_types or ():
             if essence(name) != name or "*" in name:
-                yield f"content_types must list types like image/png, written out, not {name!r}."
+                yield f"content_types must list types like image/png, no wildcards or parameters, not {name!r}."
 
     def _field_problems(self) -> Iterator[str]:
         if self.acl is not None and self.acl not in _ACLS:
@@ -122,19 +123,19 @@ class Grant:
                 yield f"custom: {name!r} must be lower-case letters, digits and '_', without 'x:'."
         texts = [self.content_disposition or "", *self.metadata.values(), *self.custom.values()]
         if any(is_hidden(character) for text in texts for character in text):
-            yield "content_disposition, metadata and custom values must not hold control or invisible characters."
+            yield "content_disposition, metadata and custom values must not have control or invisible characters."
 
     def _ticket_problems(self) -> Iterator[str]:
         if self.user is not None and not (isinstance(self.user, str) and len(self.user) <= _MAX_USER):
-            yield f"user must be a text of at most {_MAX_USER} characters: str(user.pk), say."
+            yield f"user must be a text of at most {_MAX_USER} characters, such as str(user.pk)."
         if not self.data:
             return
         try:
             text = json.dumps(self.data, allow_nan=False)
-            same = json.loads(text) == self.data
+            survives = json.loads(text) == self.data
         except (TypeError, ValueError, RecursionError):
-            same = False
-        if not same or not isinstance(self.data, dict):
-            yield "data must be a dict that JSON keeps as it is: text keys; texts, numbers, lists and dicts as values."
+            survives = False
+        if not survives or not isinstance(self.data, dict):
+            yield "data must be a dict that survives JSON: text keys, and texts, numbers, lists and dicts as values."
         elif len(text) > _MAX_DATA_BYTES:
-            yield f"data is {len(text)} bytes of JSON, of which {_MAX_DATA_BYTES} fit: give its ID instead."
+            yield f"data is {len(text)} bytes of JSON, over the {_MAX_DATA_BYTES} that fit: use an ID instead."

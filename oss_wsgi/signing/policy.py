@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from json.encoder import encode_basestring as quoted
 from typing import Any
 
 from ..exceptions import PolicyError
 
-#: ``{"field": "value"}`` or ``[operator, "$field", operand]`` or ``["content-length-range", min, max]``,
-#: with literal dollars in values already escaped.
-Condition = dict[str, str] | list[Any]
+#: One condition as compact JSON, which the functions below return, or the dict or list of which this is the JSON.
+Condition = str | dict[str, str] | list[Any]
 
 _ONE_VALUE = frozenset({"eq", "starts-with"})
 _SEVERAL_VALUES = frozenset({"in", "not-in"})
-_END_OF_TIME = 253402300799  # 9999-12-31T23:59:59Z: four digits for the year
+_MAX_TIME = 253402300799  # 9999-12-31T23:59:59Z: four digits for the year
 
 
 def escape(value: str) -> str:
@@ -26,34 +26,34 @@ def escape(value: str) -> str:
     return value.replace("$", "\\$")
 
 
-def exactly(field: str, value: str) -> Condition:
-    """The form field must have exactly this value; the object form, ``{"field": "value"}``."""
-    return {field: escape(value)}
+def exactly(field: str, value: str) -> str:
+    """Require this value of the form field; the object form, ``{"field":"value"}``."""
+    return f"{{{quoted(field)}:{quoted(escape(value))}}}"
 
 
-def eq(field: str, value: str) -> Condition:
-    """The form field must have exactly this value; the array form, ``["eq", "$field", "value"]``."""
-    return ["eq", f"${field}", escape(value)]
+def eq(field: str, value: str) -> str:
+    """Require this value of the form field; the array form, ``["eq","$field","value"]``."""
+    return f'["eq",{quoted("$" + field)},{quoted(escape(value))}]'
 
 
-def starts_with(field: str, prefix: str) -> Condition:
-    """The form field must begin with the prefix; an empty one asks only that the field is there."""
-    return ["starts-with", f"${field}", escape(prefix)]
+def starts_with(field: str, prefix: str) -> str:
+    """Require that the form field begins with the prefix; an empty prefix only requires the field."""
+    return f'["starts-with",{quoted("$" + field)},{quoted(escape(prefix))}]'
 
 
-def one_of(field: str, values: Sequence[str]) -> Condition:
-    """The form field must have one of the values (``in``)."""
-    return ["in", f"${field}", [escape(value) for value in values]]
+def one_of(field: str, values: Sequence[str]) -> str:
+    """Require one of the values of the form field (``in``)."""
+    return f'["in",{quoted("$" + field)},[{",".join([quoted(escape(value)) for value in values])}]]'
 
 
-def none_of(field: str, values: Sequence[str]) -> Condition:
-    """The form field must be there and have none of the values (``not-in``)."""
-    return ["not-in", f"${field}", [escape(value) for value in values]]
+def none_of(field: str, values: Sequence[str]) -> str:
+    """Require the form field, with none of the values (``not-in``)."""
+    return f'["not-in",{quoted("$" + field)},[{",".join([quoted(escape(value)) for value in values])}]]'
 
 
-def content_length_range(minimum: int, maximum: int) -> Condition:
-    """The file must have ``minimum`` to ``maximum`` bytes, both included."""
-    return ["content-length-range", minimum, maximum]
+def content_length_range(minimum: int, maximum: int) -> str:
+    """Require a file of ``minimum`` to ``maximum`` bytes, both included."""
+    return f'["content-length-range",{minimum},{maximum}]'
 
 
 @functools.lru_cache(maxsize=8)  # many forms expire in one second
@@ -62,16 +62,26 @@ def format_time(timestamp: int) -> str:
     return f"{datetime.fromtimestamp(timestamp, timezone.utc):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
+def policy_json(expiration: int, conditions: Iterable[str]) -> str:
+    """Return the policy as compact JSON, non-ASCII text unescaped; ``expiration`` is in Unix seconds."""
+    return f'{{"expiration":"{format_time(expiration)}","conditions":[{",".join(conditions)}]}}'
+
+
+def encode_policy(expiration: int, conditions: Iterable[str]) -> str:
+    """Return the text of the ``policy`` form field, which is also the text to sign: the JSON in Base64."""
+    return binascii.b2a_base64(policy_json(expiration, conditions).encode(), newline=False).decode()
+
+
 @dataclass(frozen=True)
 class PostPolicy:
-    """What a form may upload, until when.
+    """What a form may upload, and until when.
 
-    ``expiration`` is in Unix seconds, or an aware datetime; ``conditions`` are made by the functions of this
-    module, or are plain lists and dicts in which the dollars are escaped already.
+    ``expiration`` is in Unix seconds, or an aware datetime. ``conditions`` come from the functions of this module, or
+    are plain lists and dicts whose values have their dollars escaped already.
 
         PostPolicy(1733230800, [exactly("bucket", "examplebucket"), starts_with("key", "user/eric/")]).encode()
 
-    Raises PolicyError for what OSS would refuse as a document (P§3.6).
+    Raises PolicyError for a document that OSS would refuse (P§3.6).
     """
 
     expiration: int | datetime
@@ -80,53 +90,60 @@ class PostPolicy:
     def __post_init__(self) -> None:
         expiration = self.expiration
         if isinstance(expiration, datetime):
-            good = expiration.tzinfo is not None
+            valid = expiration.tzinfo is not None
         else:
-            good = type(expiration) in (int, float) and 0 <= expiration <= _END_OF_TIME
-        if not good:
-            raise PolicyError("The expiration must be an aware datetime (UTC, say) or Unix seconds.")
+            valid = type(expiration) in (int, float) and 0 <= expiration <= _MAX_TIME
+        if not valid:
+            raise PolicyError("Invalid expiration of a policy: use Unix seconds or an aware datetime (in UTC, say).")
         if not self.conditions:
-            raise PolicyError("A policy must have at least one condition.")
-        for condition in self.conditions:
-            _check(condition)
+            raise PolicyError("The policy has no condition: add at least one condition.")
+        self._texts()
 
     def json(self) -> str:
-        """Give the document as compact JSON, non-ASCII written as it is."""
-        expiration = self.expiration
-        timestamp = int(expiration.timestamp() if isinstance(expiration, datetime) else expiration)
-        document = {"expiration": format_time(timestamp), "conditions": list(self.conditions)}
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        """Return the document as compact JSON, non-ASCII text unescaped."""
+        return policy_json(self._timestamp(), self._texts())
 
     def encode(self) -> str:
-        """Give the text of the ``policy`` form field: the JSON in Base64, the very text to sign."""
+        """Return the text of the ``policy`` form field, which is also the text to sign: the JSON in Base64."""
         try:
-            return base64.b64encode(self.json().encode()).decode()
+            return encode_policy(self._timestamp(), self._texts())
         except UnicodeEncodeError:
-            raise PolicyError("A condition holds a lone surrogate, which UTF-8 cannot write.") from None
+            raise PolicyError("A condition has a lone surrogate, which UTF-8 cannot write: remove it.") from None
+
+    def _timestamp(self) -> int:
+        expiration = self.expiration
+        return int(expiration.timestamp() if isinstance(expiration, datetime) else expiration)
+
+    def _texts(self) -> list[str]:
+        return [_condition_text(condition) for condition in self.conditions]
 
 
-def _check(condition: Condition) -> None:
-    if isinstance(condition, dict):
-        good = len(condition) == 1 and all(isinstance(text, str) for item in condition.items() for text in item)
-    elif not isinstance(condition, (list, tuple)) or len(condition) != 3:
-        good = False
-    elif condition[0] == "content-length-range":
-        low, high = condition[1], condition[2]
-        good = type(low) is int and type(high) is int and 0 <= low <= high
-    else:
-        operator, field, operand = condition
-        good = isinstance(operator, str) and isinstance(field, str)
-        good = good and (
-            (operator in _ONE_VALUE and isinstance(operand, str))
-            or (
-                operator in _SEVERAL_VALUES
-                and isinstance(operand, (list, tuple))
-                and len(operand) > 0
-                and all(isinstance(value, str) for value in operand)
-            )
-        )
-    if not good:
+def _condition_text(condition: Condition) -> str:
+    """Return the condition as compact JSON; PolicyError if OSS would refuse it."""
+    try:
+        plain = json.loads(condition) if isinstance(condition, str) else condition
+    except (ValueError, RecursionError):
+        plain = None
+    if not _is_condition(plain):
         raise PolicyError(
-            f"{condition!r} is no condition: write {{'field': 'value'}}, ['eq'|'starts-with', '$field', 'text'], "
+            f"Invalid condition {condition!r}: write {{'field': 'value'}}, ['eq'|'starts-with', '$field', 'text'], "
             "['in'|'not-in', '$field', ['text', ...]] or ['content-length-range', min, max]."
         )
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_condition(plain: Any) -> bool:
+    if isinstance(plain, dict):
+        return len(plain) == 1 and all(isinstance(text, str) for item in plain.items() for text in item)
+    if not isinstance(plain, (list, tuple)) or len(plain) != 3:
+        return False
+    operator, field, operand = plain
+    if operator == "content-length-range":
+        return type(field) is int and type(operand) is int and 0 <= field <= operand
+    if not isinstance(operator, str) or not isinstance(field, str):
+        return False
+    if operator in _ONE_VALUE:
+        return isinstance(operand, str)
+    if operator in _SEVERAL_VALUES and isinstance(operand, (list, tuple)):
+        return len(operand) > 0 and all(isinstance(value, str) for value in operand)
+    return False

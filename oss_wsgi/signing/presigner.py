@@ -1,12 +1,10 @@
-"""Makes the signed form of an upload: settings, a grant and credentials become a policy, signed, and its fields."""
+"""The presigner: it turns settings, a grant and credentials into the signed form of one upload."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
 from ..callback.ticket import TicketBook
@@ -17,138 +15,8 @@ from ..object_names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, uniq
 from ..settings import Settings
 from . import v1, v4
 from .grant import Grant
-from .policy_text import content_length_range, encode, eq, exactly, one_of, starts_with
-
-
-class Pinned(NamedTuple):
-    """``conditions`` is the text of those that pin ``fields``; both are the same for the same ``made_of``."""
-
-    made_of: tuple[object, ...]
-    fields: dict[str, str]
-    conditions: str
-
-
-class PinnedFields:
-    """Makes them, and keeps the last ones, for most forms of one second have the same. Threads may share one."""
-
-    def __init__(self, signature_version: str, region: str) -> None:
-        self._v1 = signature_version == "v1"
-        self._region = region
-        self._kept: Pinned | None = None
-
-    def of(self, credentials: Credentials, date: str, grant: Grant | None, content_type: str | None) -> Pinned:
-        """Give the fields that name the signer and, for an exact object name, those of the grant."""
-        further = () if grant is None else grant.plain_fields
-        made_of = credentials, date, content_type, further
-        kept = self._kept
-        if kept is not None and kept.made_of == made_of:
-            return kept
-        fields = self._identity(credentials, date)
-        if grant is not None:
-            fields |= _exact_fields(grant, content_type)
-        made = Pinned(made_of, fields, ",".join([exactly(name, value) for name, value in fields.items()]))
-        if further is not None:
-            self._kept = made
-        return made
-
-    def _identity(self, credentials: Credentials, date: str) -> dict[str, str]:
-        if self._v1:
-            fields = v1.identity_fields(credentials.access_key_id)
-        else:
-            fields = v4.identity_fields(credentials.access_key_id, date, self._region)
-        if credentials.security_token:
-            fields["x-oss-security-token"] = credentials.security_token
-        return fields
-
-
-def _exact_fields(grant: Grant, content_type: str | None) -> dict[str, str]:
-    """Give the further fields of a form whose object name is exact."""
-    fields = {
-        "x-oss-forbid-overwrite": "true" if grant.forbid_overwrite else "false",
-        # "default" is what counts without the field, but a browser could add another one to a form that lacks it.
-        "x-oss-object-acl": grant.acl or "default",
-    }
-    if content_type is not None:
-        # x-oss-content-type wins over the part's type and over Content-Type (P§2.3); $content-type reads the latter.
-        fields |= {"x-oss-content-type": content_type, "Content-Type": content_type}
-    if grant.storage_class is not None:
-        fields["x-oss-storage-class"] = grant.storage_class
-    disposition = grant.content_disposition
-    if disposition is None and (content_type is None or runs_in_browsers(content_type)):
-        disposition = "attachment"  # a type that is not pinned may turn out to be one that runs
-    if disposition:
-        fields["Content-Disposition"] = disposition
-    fields |= {f"x-oss-meta-{name}": value for name, value in grant.metadata.items()}
-    return fields | {f"x:{name}": value for name, value in grant.custom.items()}
-
-
-_BASE64 = frozenset({"policy", "callback"})
-
-
-@dataclass(frozen=True)
-class PresignedPost:
-    """A signed form: POST ``fields`` in their order, then the file as ``file``, to ``url`` before ``expire``.
-
-    ``expire`` is in Unix seconds; ``dir`` the prefix of the object's name; ``callback`` the field's text or "".
-    """
-
-    url: str
-    fields: dict[str, str] = field(repr=False)
-    expire: int
-    dir: str
-    access_key_id: str
-
-    def json(self) -> bytes:
-        """Give ``payload`` as JSON: its long texts, which are Base64, are not searched for what needs an escape."""
-        fields = self.fields
-        members = [f'"{name}": {quoted(value)}' for name, value in fields.items() if name not in _BASE64]
-        url, policy, callback = quoted(self.url), fields["policy"], fields.get("callback")
-        # The order of `fields`, in which policy and callback come after the key.
-        members.insert(1, f'"policy": "{policy}"')
-        if callback is not None:
-            members.insert(2, f'"callback": "{callback}"')
-        signature = fields.get("x-oss-signature")
-        text = (
-            f'{{"method": "POST", "url": {url}, "fields": {{{", ".join(members)}}}, "headers": {{}}, '
-            f'"expire": {self.expire}, "accessid": {quoted(self.access_key_id)}, "host": {url}, "policy": "{policy}", '
-            f'"signature": {quoted(signature or fields["Signature"])}, "callback": "{callback or ""}", '
-            f'"dir": {quoted(self.dir)}'
-        )
-        if signature is not None:
-            version = fields["x-oss-signature-version"]
-            text += (
-                f', "x_oss_signature_version": "{version}", "version": "{version}", '
-                f'"x_oss_credential": {quoted(fields["x-oss-credential"])}, "x_oss_date": "{fields["x-oss-date"]}", '
-                f'"security_token": {quoted(fields.get("x-oss-security-token", ""))}'
-            )
-        return f"{text}}}".encode()
-
-    def payload(self) -> dict[str, Any]:
-        """Give the members of the endpoint's JSON: for any client, the seed's (V1) and the current samples' (V4)."""
-        fields = self.fields
-        members: dict[str, Any] = {
-            "method": "POST",
-            "url": self.url,
-            "fields": fields,
-            "headers": {},
-            "expire": self.expire,
-            "accessid": self.access_key_id,
-            "host": self.url,
-            "policy": fields["policy"],
-            "signature": fields.get("Signature") or fields["x-oss-signature"],
-            "callback": fields.get("callback", ""),
-            "dir": self.dir,
-        }
-        if "x-oss-signature" in fields:
-            members |= {
-                "x_oss_signature_version": fields["x-oss-signature-version"],
-                "version": fields["x-oss-signature-version"],
-                "x_oss_credential": fields["x-oss-credential"],
-                "x_oss_date": fields["x-oss-date"],
-                "security_token": fields.get("x-oss-security-token", ""),
-            }
-        return members
-
+from .policy import content_length_range, encode_policy, eq, exactly, one_of, starts_with
+from .presigned_post import PresignedPost
 
 _MAX_FILENAME = 4096
 
@@ -156,9 +24,10 @@ _MAX_FILENAME = 4096
 class PostPresigner:
     """Signs forms for one bucket.
 
-    ``credentials`` is asked once for each signature; without it the settings' own access key signs.
-    ``clock`` gives Unix seconds. ``token`` gives the random part of a unique name, 128 bits in hex. With ``tickets``
-    the callback of each form carries a ticket of its own; without, it does not prove that the upload was asked for.
+    ``credentials`` provides the access key, once for each signature; without it the settings' own key signs. ``clock``
+    returns Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` the
+    callback of each form carries a ticket of its own; without, a callback does not prove that this server allowed the
+    upload.
 
     Raises SettingsError when there is no bucket, or no access key.
     """
@@ -172,9 +41,8 @@ class PostPresigner:
         token: Callable[[], str] = lambda: secrets.token_hex(16),
         tickets: TicketBook | None = None,
     ) -> None:
-        bucket, self._url = settings.bucket_and_host()
-        self._bucket = bucket
-        self._bucket_condition = exactly("bucket", bucket)
+        self._bucket, self._url = settings.bucket_and_host()
+        self._bucket_condition = exactly("bucket", self._bucket)
         self._settings = settings
         self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
         self._clock = clock
@@ -182,8 +50,8 @@ class PostPresigner:
         self._tickets = tickets
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
+        self._pinned_fields = _PinnedFieldsCache(settings.signature_version, settings.region or "")
         self._v4_key: tuple[tuple[str, str, str], bytes] | None = None
-        self._pinned_fields = PinnedFields(settings.signature_version, settings.region or "")
 
     def presign(
         self,
@@ -193,7 +61,7 @@ class PostPresigner:
         content_type: str | None = None,
         size: int | None = None,
     ) -> PresignedPost:
-        """Sign one form for ``grant`` (None: all that the settings allow).
+        """Sign one form for ``grant`` (None: everything that the settings allow).
 
         With ``filename``, or a grant's ``key``, the object's name is exact; otherwise ``key`` ends in
         ``${filename}`` and the prefix is pinned. ``content_type`` is pinned, ``size`` pins that many bytes.
@@ -205,56 +73,59 @@ class PostPresigner:
         now = int(self._clock())
         date = v4.format_date(now)
         types = settings.upload_content_types if grant.content_types is None else grant.content_types
-        asked_type = _check_type(content_type, types)
+        requested_type = _check_type(content_type, types)
         sizes = self._sizes(grant, size)
-        prefix, key = self._key(grant, filename, date[:8])
+        prefix, key = self._prefix_and_key(grant, filename, date[:8])
         if key is None and grant.has_fields:
-            raise MalformedRequestError("filename_required", "This upload needs its filename in the request.")
+            raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
 
-        credentials = self._get_credentials(now)
+        credentials = self._valid_credentials(now)
         expire = now + (grant.expires or settings.upload_expires)
         if credentials.expiration is not None:
             expire = min(expire, int(credentials.expiration.timestamp()))
+        ticket_types = types if requested_type is None else [requested_type]
+        callback = self._callback_text(grant, key, prefix, sizes, ticket_types, expire)
+        pinned = self._pinned_fields.get(credentials, date, None if key is None else grant, content_type)
 
-        fields = {"key": prefix + FILENAME_VARIABLE if key is None else key, "policy": ""}
         conditions = [self._bucket_condition, starts_with("key", prefix) if key is None else eq("key", key)]
         if content_type is None and types:
             conditions.append(one_of("content-type", types))
         elif content_type is not None and key is None:
             conditions.append(eq("content-type", content_type))
-        callback = self._callback_text(grant, key, prefix, sizes, types if asked_type is None else [asked_type], expire)
+        if callback is not None and settings.callback_required:
+            conditions.append(f'{{"callback":"{callback}"}}')  # Base64 needs no escape
+        conditions += [pinned.conditions, content_length_range(*sizes)]
+        policy = encode_policy(expire, conditions)
+
+        fields = {"key": prefix + FILENAME_VARIABLE if key is None else key, "policy": policy}
         if callback is not None:
             fields["callback"] = callback
-            if settings.callback_required:
-                conditions.append(f'{{"callback":"{callback}"}}')  # Base64 needs no escape
-        pinned = self._pinned_fields.of(credentials, date, None if key is None else grant, content_type)
-        conditions += [pinned.conditions, content_length_range(*sizes)]
-
-        text = encode(expire, conditions)
-        fields["policy"] = text
         fields.update(pinned.fields)
-        name, signature = self._signature(credentials, date[:8], text)
+        name, signature = self._signature(credentials, date[:8], policy)
         fields[name] = signature
         fields["success_action_status"] = "200"
         return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)
 
     def check(self) -> None:
-        """Raise CredentialsError when nothing could be signed now."""
-        self._get_credentials(int(self._clock()))
+        """Raise CredentialsError if the presigner cannot sign now."""
+        self._valid_credentials(int(self._clock()))
 
     def _sizes(self, grant: Grant, size: int | None) -> tuple[int, int]:
         low = grant.min_size
         high = self._settings.upload_max_size if grant.max_size is None else grant.max_size
         if low > high:
-            raise GrantError(f"min_size {low} is over the largest file allowed, {high} bytes (OSS_UPLOAD_MAX_SIZE).")
+            raise GrantError(
+                f"The grant's min_size {low} is over the largest file allowed, {high} bytes: lower it, or raise "
+                "max_size or OSS_UPLOAD_MAX_SIZE."
+            )
         if size is None:
             return low, high
         if not low <= size <= high:
             raise OutsideGrantError("size_not_allowed", f"A file of {size} bytes is not allowed, only {low} to {high}.")
         return size, size
 
-    def _key(self, grant: Grant, filename: str | None, day: str) -> tuple[str, str | None]:
-        """Give the prefix, and the exact object name if there is one."""
+    def _prefix_and_key(self, grant: Grant, filename: str | None, day: str) -> tuple[str, str | None]:
+        """Return the prefix, and the exact object name or None."""
         prefix = self._settings.upload_dir if grant.dir is None else grant.dir
         if grant.key is not None:
             return grant.dir or grant.key[: grant.key.rfind("/") + 1], grant.key
@@ -269,24 +140,15 @@ class PostPresigner:
             name = original_name(filename)
         key = prefix + name
         if len(key.encode()) > MAX_KEY_BYTES:
-            raise MalformedRequestError("filename_malformed", "The filename is too long, together with the prefix.")
+            hint = f"The prefix and the filename are over {MAX_KEY_BYTES} bytes together: shorten the filename."
+            raise MalformedRequestError("filename_malformed", hint)
         return prefix, key
 
-    def _get_credentials(self, now: int) -> Credentials:
+    def _valid_credentials(self, now: int) -> Credentials:
         credentials = self._credentials.get_credentials()
         if credentials.expiration is not None and credentials.expiration.timestamp() < now + 1:
-            raise CredentialsError("The credentials have expired: nothing can be signed with them.")
+            raise CredentialsError("The credentials have expired: the provider must return new ones.")
         return credentials
-
-    def _signature(self, credentials: Credentials, day: str, text: str) -> tuple[str, str]:
-        """Give the name of the signature's field, and the signature."""
-        if self._settings.signature_version == "v1":
-            return "Signature", v1.signature(credentials.access_key_secret, text)
-        parts = credentials.access_key_secret, day, self._settings.region or ""
-        kept = self._v4_key
-        if kept is None or kept[0] != parts:
-            kept = self._v4_key = parts, v4.signing_key(*parts)
-        return "x-oss-signature", v4.signature(kept[1], text)
 
     def _callback_text(
         self,
@@ -294,9 +156,10 @@ class PostPresigner:
         key: str | None,
         prefix: str,
         sizes: tuple[int, int],
-        types: Sequence[str],
+        content_types: Sequence[str],
         expire: int,
     ) -> str | None:
+        """Return the text of the ``callback`` field, or None if no callback is configured."""
         parameters, ticketed = self._callback, self._ticketed
         if parameters is None or ticketed is None:
             return None
@@ -311,7 +174,7 @@ class PostPresigner:
             key=key,
             prefix=prefix,
             sizes=sizes,
-            content_types=types,
+            content_types=content_types,
             expires=expire,
             user=grant.user,
             data=grant.data,
@@ -321,9 +184,19 @@ class PostPresigner:
         except PolicyError as error:
             raise GrantError(str(error)) from error
 
+    def _signature(self, credentials: Credentials, day: str, policy: str) -> tuple[str, str]:
+        """Return the name of the signature's field, and the signature."""
+        if self._settings.signature_version == "v1":
+            return "Signature", v1.signature(credentials.access_key_secret, policy)
+        parts = credentials.access_key_secret, day, self._settings.region or ""
+        cached = self._v4_key
+        if cached is None or cached[0] != parts:
+            cached = self._v4_key = parts, v4.signing_key(*parts)
+        return "x-oss-signature", v4.signature(cached[1], policy)
+
 
 def _check_type(content_type: str | None, types: Sequence[str]) -> str | None:
-    """Give the essence of the type that was asked for, if one was."""
+    """Return the essence of the requested type, or None if the request has no type."""
     if content_type is None:
         return None
     name = essence(content_type)
@@ -332,3 +205,68 @@ def _check_type(content_type: str | None, types: Sequence[str]) -> str | None:
     if types and name not in types:
         raise OutsideGrantError("content_type_not_allowed", f"The type {name} is not allowed, only {', '.join(types)}.")
     return name
+
+
+class _PinnedFields(NamedTuple):
+    """Form fields, and the text of the conditions that pin them; ``source`` is everything that they depend on."""
+
+    source: tuple[object, ...]
+    fields: dict[str, str]
+    conditions: str
+
+
+class _PinnedFieldsCache:
+    """The fields that name the signer and, for an exact object name, the extra fields of the grant.
+
+    The last ones are cached, because most forms of one second have the same. Threads may share one cache.
+    """
+
+    def __init__(self, signature_version: str, region: str) -> None:
+        self._v1 = signature_version == "v1"
+        self._region = region
+        self._last: _PinnedFields | None = None
+
+    def get(self, credentials: Credentials, date: str, grant: Grant | None, content_type: str | None) -> _PinnedFields:
+        """Return the fields of one form; ``grant`` is None for a form whose object name is not exact."""
+        extra = () if grant is None else grant.comparable_fields
+        source = credentials, date, content_type, extra
+        last = self._last
+        if last is not None and last.source == source:
+            return last
+        fields = self._identity_fields(credentials, date)
+        if grant is not None:
+            fields |= _exact_form_fields(grant, content_type)
+        pinned = _PinnedFields(source, fields, ",".join([exactly(name, value) for name, value in fields.items()]))
+        if extra is not None:
+            self._last = pinned
+        return pinned
+
+    def _identity_fields(self, credentials: Credentials, date: str) -> dict[str, str]:
+        if self._v1:
+            fields = v1.identity_fields(credentials.access_key_id)
+        else:
+            fields = v4.identity_fields(credentials.access_key_id, date, self._region)
+        if credentials.security_token:
+            fields["x-oss-security-token"] = credentials.security_token
+        return fields
+
+
+def _exact_form_fields(grant: Grant, content_type: str | None) -> dict[str, str]:
+    """Return the extra fields of a form whose object name is exact."""
+    fields = {
+        "x-oss-forbid-overwrite": "true" if grant.forbid_overwrite else "false",
+        # Without the field OSS assumes "default", but then a browser could add the field with another value.
+        "x-oss-object-acl": grant.acl or "default",
+    }
+    if content_type is not None:
+        # x-oss-content-type wins over the part's type and over Content-Type (P§2.3); $content-type reads the latter.
+        fields |= {"x-oss-content-type": content_type, "Content-Type": content_type}
+    if grant.storage_class is not None:
+        fields["x-oss-storage-class"] = grant.storage_class
+    disposition = grant.content_disposition
+    if disposition is None and (content_type is None or runs_in_browsers(content_type)):
+        disposition = "attachment"  # a type that is not pinned may be one that browsers run
+    if disposition:
+        fields["Content-Disposition"] = disposition
+    fields |= {f"x-oss-meta-{name}": value for name, value in grant.metadata.items()}
+    return fields | {f"x:{name}": value for name, value in grant.custom.items()}

@@ -7,12 +7,12 @@ import hmac
 
 
 def identity_fields(access_key_id: str) -> dict[str, str]:
-    """Give the form fields that name the signer."""
+    """Return the form fields that name the signer."""
     return {"OSSAccessKeyId": access_key_id}
 
 
 def signature(access_key_secret: str, policy: str) -> str:
-    """Sign the policy's Base64 text, as it stands in the form.
+    """Return the signature of the policy's Base64 text, exactly as the form has it.
 
     Signature = Base64( HMAC-SHA1( AccessKeySecret, policy ) )
     """

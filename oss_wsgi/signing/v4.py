@@ -19,12 +19,12 @@ def format_date(timestamp: int) -> str:
 
 
 def credential(access_key_id: str, day: str, region: str) -> str:
-    """Give ``x-oss-credential``; ``day`` is ``YYYYMMDD``, ``region`` the bare ID such as ``cn-hangzhou``."""
+    """Return ``x-oss-credential``; ``day`` is ``YYYYMMDD``, ``region`` the bare ID such as ``cn-hangzhou``."""
     return f"{access_key_id}/{day}/{region}/{_PRODUCT}/{_REQUEST}"
 
 
 def identity_fields(access_key_id: str, date: str, region: str) -> dict[str, str]:
-    """Give the form fields that name the signer; OSS refuses a policy that does not name each of them."""
+    """Return the form fields that name the signer; OSS refuses a policy that lacks one of them."""
     return {
         "x-oss-signature-version": ALGORITHM,
         "x-oss-credential": credential(access_key_id, date[:8], region),
@@ -33,7 +33,7 @@ def identity_fields(access_key_id: str, date: str, region: str) -> dict[str, str
 
 
 def signing_key(access_key_secret: str, day: str, region: str) -> bytes:
-    """Derive the key of a day, a region and this product.
+    """Return the key for a day, a region and this product.
 
     k1 = HMAC( "aliyun_v4" + AccessKeySecret, day ); k2 = HMAC( k1, region );
     k3 = HMAC( k2, "oss" ); k4 = HMAC( k3, "aliyun_v4_request" )
@@ -45,5 +45,8 @@ def signing_key(access_key_secret: str, day: str, region: str) -> bytes:
 
 
 def signature(key: bytes, policy: str) -> str:
-    """Sign the policy's Base64 text, as it stands in the form: hex( HMAC-SHA256( k4, policy ) )."""
+    """Return the signature of the policy's Base64 text, exactly as the form has it.
+
+    Signature = hex( HMAC-SHA256( k4, policy ) )
+    """
     return hmac.digest(key, policy.encode(), "sha256").hex()

@@ -17,7 +17,7 @@ GIGABYTES_5 = 5 * 1024**3
 WEEK = 7 * 24 * 3600
 
 
-def test_an_empty_grant_leaves_everything_to_the_settings_and_forbids_overwriting() -> None:
+def test_an_empty_grant_leaves_the_limits_to_the_settings() -> None:
     grant = Grant()
     assert (grant.user, grant.dir, grant.key, grant.max_size, grant.content_types, grant.expires) == (None,) * 6
     assert grant.min_size == 0
@@ -25,14 +25,14 @@ def test_an_empty_grant_leaves_everything_to_the_settings_and_forbids_overwritin
     assert grant.has_fields is False
 
 
-def test_a_missing_slash_at_the_end_of_dir_is_added() -> None:
+def test_a_missing_slash_is_added_to_dir() -> None:
     assert Grant(dir="user1").dir == "user1/"
     assert Grant(dir="user1/").dir == "user1/"
     assert Grant(dir="").dir == ""
     assert Grant(dir="用户/42").dir == "用户/42/"
 
 
-def test_content_types_are_kept_in_lower_case() -> None:
+def test_content_types_are_lower_case() -> None:
     assert Grant(content_types=["Image/PNG", "image/jpeg"]).content_types == ("image/png", "image/jpeg")
     assert Grant(content_types=[]).content_types == ()
 
@@ -58,7 +58,7 @@ def test_a_grant_cannot_be_changed() -> None:
     ],
     ids=lambda arguments: ascii(arguments)[:40],
 )
-def test_a_good_grant_is_made(arguments: dict[str, Any]) -> None:
+def test_a_valid_grant_keeps_its_values(arguments: dict[str, Any]) -> None:
     grant = Grant(**arguments)
     assert all(getattr(grant, name) == value for name, value in arguments.items() if name != "dir")
 
@@ -74,14 +74,14 @@ def test_a_good_grant_is_made(arguments: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_a_grant_with_further_fields_says_so(arguments: dict[str, Any]) -> None:
+def test_a_grant_with_extra_fields_has_fields(arguments: dict[str, Any]) -> None:
     assert Grant(**arguments).has_fields is True
 
 
-BAD: list[tuple[dict[str, Any], str]] = [
+INVALID: list[tuple[dict[str, Any], str]] = [
     ({"dir": "/a"}, "dir: '/a/' must not begin with '/'"),
     ({"dir": "/"}, "dir: "),
-    ({"dir": "users//"}, "must not hold '//'"),
+    ({"dir": "users//"}, "must not contain '//'"),
     ({"dir": "users/../admin"}, "'.' or '..'"),
     ({"dir": ".."}, "'.' or '..'"),
     ({"dir": "a\\b"}, "backslash"),
@@ -95,7 +95,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"key": "a/../b"}, "'.' or '..'"),
     ({"key": "a/${filename}"}, "OSS would replace it"),
     ({"key": "a" * 1024}, "1024 bytes is too long"),
-    ({"dir": "user1/", "key": "user10/a"}, "'user10/a' is not below dir 'user1/'"),
+    ({"dir": "user1/", "key": "user10/a"}, "'user10/a' is not below dir 'user1/': use a key"),
     ({"dir": "user1", "key": "user1"}, "is not below dir"),
     ({"min_size": -1}, "0 <= min_size <= max_size"),
     ({"min_size": 2, "max_size": 1}, "0 <= min_size <= max_size"),
@@ -133,23 +133,23 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"content_disposition": "inline\r\nX: y"}, "control or invisible"),
     ({"user": 7}, "user must be a text"),
     ({"user": "a" * 257}, "at most 256 characters"),
-    ({"data": {1: "a"}}, "data must be a dict that JSON keeps"),
-    ({"data": {"a": (1, 2)}}, "data must be a dict that JSON keeps"),
-    ({"data": {"a": b"1"}}, "data must be a dict that JSON keeps"),
-    ({"data": {"a": float("nan")}}, "data must be a dict that JSON keeps"),
-    ({"data": ["a"]}, "data must be a dict that JSON keeps"),
+    ({"data": {1: "a"}}, "data must be a dict that survives JSON"),
+    ({"data": {"a": (1, 2)}}, "data must be a dict that survives JSON"),
+    ({"data": {"a": b"1"}}, "data must be a dict that survives JSON"),
+    ({"data": {"a": float("nan")}}, "data must be a dict that survives JSON"),
+    ({"data": ["a"]}, "data must be a dict that survives JSON"),
     ({"data": {"a": "b" * 1024}}, "data is 1033 bytes of JSON"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "said"), BAD, ids=lambda value: ascii(value)[:40])
-def test_a_bad_grant_is_refused_in_words(arguments: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("arguments", "message"), INVALID, ids=lambda value: ascii(value)[:40])
+def test_an_invalid_grant_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(GrantError) as caught:
         Grant(**arguments)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(GrantError) as caught:
         Grant(dir="../", key="/", min_size=-1, expires=0, content_types=["x"], acl="x", metadata={"A": "\n"})
     starts = [line.split(" ")[0].rstrip(":") for line in str(caught.value).splitlines()]
@@ -158,7 +158,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 @given(name=st.text(st.sampled_from("ab/.\\${}filename \u202e\n中"), max_size=20))
 @settings(max_examples=200, deadline=None)
-def test_every_dir_that_is_taken_ends_in_a_slash_and_stays_where_it_is(name: str) -> None:
+def test_a_valid_dir_ends_in_a_slash_and_never_leaves_its_place(name: str) -> None:
     try:
         grant = Grant(dir=f"users/{name}")
     except GrantError:
@@ -169,7 +169,7 @@ def test_every_dir_that_is_taken_ends_in_a_slash_and_stays_where_it_is(name: str
     assert ".." not in grant.dir.split("/")
 
 
-def test_the_order_of_the_first_values_is_the_documented_one() -> None:
+def test_the_first_arguments_have_the_documented_order() -> None:
     grant = Grant("eric", "users/eric/", "users/eric/a.txt", 10, 1, ["text/plain"], 60)
     assert (grant.user, grant.dir, grant.key, grant.max_size, grant.min_size) == (
         *("eric", "users/eric/", "users/eric/a.txt", 10, 1),
@@ -177,7 +177,7 @@ def test_the_order_of_the_first_values_is_the_documented_one() -> None:
     assert (grant.content_types, grant.expires) == (("text/plain",), 60)
 
 
-def test_data_is_kept_and_not_shown() -> None:
+def test_data_is_not_in_the_repr() -> None:
     grant = Grant(data={"album": 7, "secret": "swordfish"})
     assert grant.data == {"album": 7, "secret": "swordfish"}
     assert "swordfish" not in repr(grant)

@@ -1,4 +1,4 @@
-"""PresignedPost: the answer written quickly is the answer."""
+"""PresignedPost: its payload for each kind of client, and the same as JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oss_wsgi.callback.ticket import TicketBook
-from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
-from oss_wsgi.signing.presigner import PostPresigner, PresignedPost
-
-VALUES = {"bucket": "examplebucket", "region": "cn-hangzhou", "access_key_id": "id", "access_key_secret": "secret"}
+from oss_wsgi.signing.presigned_post import PresignedPost
+from tests.signing.forms import CALLBACK, HOST, ID, NOW, SCOPE, SECRET, TOKEN, presigner
 
 
 @pytest.mark.parametrize("version", ["v1", "v4"])
@@ -23,20 +21,84 @@ VALUES = {"bucket": "examplebucket", "region": "cn-hangzhou", "access_key_id": "
 def test_json_is_the_payload(
     version: str, token: str | None, callback_url: str | None, filename: str | None
 ) -> None:
-    settings = Settings(
-        **VALUES, signature_version=version, session_token=token, callback_url=callback_url, upload_names="original"
+    signer = presigner(
+        tickets=TicketBook(["t" * 32], clock=lambda: NOW),
+        signature_version=version,
+        session_token=token,
+        callback_url=callback_url,
+        upload_names="original",
     )
-    book = TicketBook(["t" * 32], clock=lambda: 1733227932)
     exact = Grant(metadata={"a": 'é"\\'}, custom={"b": "</script>"})
     grant = exact if filename else Grant(dir='用户\u2003"x/')
-    form = PostPresigner(settings, clock=lambda: 1733227932, tickets=book).presign(grant, filename=filename)
+    form = signer.presign(grant, filename=filename)
     assert json.loads(form.json()) == form.payload()
     assert list(json.loads(form.json())["fields"]) == list(form.fields), "in the order to send"
     assert form.json() == json.dumps(form.payload()).encode()
 
 
 @given(values=st.lists(st.text(), min_size=4, max_size=4))
-def test_any_text_is_written_as_json(values: list[str]) -> None:
+def test_any_text_is_escaped_as_json(values: list[str]) -> None:
     fields = {"key": values[0], "policy": "cA==", "Signature": f"s{values[1]}"}
     form = PresignedPost(values[2], fields, 1733228232, values[3], values[0])
     assert form.json() == json.dumps(form.payload()).encode()
+
+
+def test_the_payload_serves_the_clients_of_v1() -> None:
+    form = presigner(signature_version="v1", callback_url=CALLBACK).presign()
+    assert form.payload() == {
+        "method": "POST",
+        "url": HOST,
+        "fields": form.fields,
+        "headers": {},
+        "expire": NOW + 300,
+        "accessid": ID,
+        "host": HOST,
+        "policy": form.fields["policy"],
+        "signature": form.fields["Signature"],
+        "callback": form.fields["callback"],
+        "dir": "user-dir-prefix/",
+    }
+
+
+@pytest.mark.parametrize("token", [None, TOKEN], ids=["key", "sts"])
+def test_the_payload_serves_the_clients_of_v4(token: str | None) -> None:
+    form = presigner(session_token=token).presign()
+    assert form.payload() == {
+        "method": "POST",
+        "url": HOST,
+        "fields": form.fields,
+        "headers": {},
+        "expire": NOW + 300,
+        "accessid": ID,
+        "host": HOST,
+        "policy": form.fields["policy"],
+        "signature": form.fields["x-oss-signature"],
+        "callback": "",
+        "dir": "user-dir-prefix/",
+        "x_oss_signature_version": "OSS4-HMAC-SHA256",
+        "version": "OSS4-HMAC-SHA256",
+        "x_oss_credential": SCOPE,
+        "x_oss_date": "20241203T121212Z",
+        "security_token": token or "",
+    }
+
+
+def test_the_payload_has_no_secret() -> None:
+    form = presigner(session_token=TOKEN, callback_url=CALLBACK).presign(filename="猫.png")
+    text = json.dumps(form.payload())
+    assert json.loads(text) == form.payload()
+    assert SECRET not in text
+
+
+def test_the_host_has_no_trailing_slash() -> None:
+    form = presigner(host="https://upload.example.com/").presign()
+    assert form.payload()["host"] == form.payload()["url"] == "https://upload.example.com"
+
+
+def test_no_repr_shows_a_secret() -> None:
+    signer = presigner(session_token=TOKEN)
+    form = signer.presign()
+    for shown in (repr(signer), repr(form), str(form)):
+        assert SECRET not in shown
+        assert TOKEN not in shown
+        assert form.fields["x-oss-signature"] not in shown

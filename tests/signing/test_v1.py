@@ -1,4 +1,4 @@
-"""Signature version 1: the published vectors, and HMAC-SHA1 done by hand."""
+"""Signature version 1: the published vectors, and HMAC-SHA1 computed here again."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "policy_v1.json").
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
-def test_a_published_policy_gets_its_published_signature(vector: dict[str, Any]) -> None:
+def test_a_published_policy_has_its_published_signature(vector: dict[str, Any]) -> None:
     assert v1.signature(vector["secret"], vector["policy"]) == vector["signature"]
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
-def test_the_base64_text_is_signed_and_not_the_document_in_it(vector: dict[str, Any]) -> None:
+def test_the_signature_is_over_the_base64_text(vector: dict[str, Any]) -> None:
     assert base64.b64decode(vector["policy"]).decode() == vector["document"]
     assert v1.signature(vector["secret"], vector["document"]) != vector["signature"]
     assert v1.signature(vector["secret"], vector["policy"].rstrip("=") + "\n") != vector["signature"]
@@ -40,5 +40,5 @@ def test_the_signature_is_base64_of_hmac_sha1(secret: str, policy: str) -> None:
     assert v1.signature(secret, policy) == expected.decode()
 
 
-def test_the_signer_is_named_in_the_documented_field() -> None:
+def test_the_identity_is_in_the_documented_field() -> None:
     assert v1.identity_fields("LTAI5tExampleKeyId000001") == {"OSSAccessKeyId": "LTAI5tExampleKeyId000001"}
