@@ -1,1 +1,1 @@
-"""The `doctor` command: checks of settings, bucket and callback."""
+"""The `doctor` command, and a module for each family of its checks."""
