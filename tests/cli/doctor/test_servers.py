@@ -1,4 +1,4 @@
-"""`oss-wsgi doctor` through real servers: it names the one that withholds the header, and the line to add."""
+"""`oss-wsgi doctor` through real servers: it names the server that withholds the header, and the line to add."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from ..servers.apache import CGID, DAEMON, FCGID, PATH_INFO_BY_FCGI, PROXY_FCGI, REWRITE, Recipe, start
-from ..servers.conftest import require, signer, site
-from ..servers.site import Site
-from ..servers.starters import PASSING, Server
-from ..servers.test_apache import needs
-from .doctor.test_command import findings
+from ...servers.apache import CGID, DAEMON, FCGID, PATH_INFO_BY_FCGI, PROXY_FCGI, REWRITE, Recipe, start
+from ...servers.conftest import require, signer, site
+from ...servers.site import Site
+from ...servers.starters import PASSING, Server
+from ...servers.test_apache import needs
+from .runs import findings
 
 __all__ = ["require", "signer", "site"]  # fixtures
 
@@ -61,11 +61,11 @@ WITHHOLDING = {
 def test_what_withholds_the_header_is_named_with_the_line_to_add(
     server: str, uploads: Site, require: Callable[..., None]
 ) -> None:
-    back_end, cure = WITHHOLDING[server]
+    back_end, fix = WITHHOLDING[server]
     require(*needs(back_end))
     found = callback_findings(start(uploads, back_end, Recipe("none", ())), status=1)
     assert found[0]["said"] == f"Authorization does not arrive behind {server}"
-    assert cure in found[0]["cure"]
+    assert fix in found[0]["cure"]
 
 
 @pytest.mark.parametrize("server", WITHHOLDING)
@@ -97,7 +97,7 @@ def test_a_path_that_the_server_leads_elsewhere_is_named_with_the_line(
     require(*needs(PROXY_FCGI))
     found = callback_findings(start(uploads, PROXY_FCGI, Recipe("mod_rewrite", (), server=REWRITE)), status=1)
     red = found[0]
-    assert "reaches the application behind Apache mod_proxy_fcgi, and not its callback" in red["said"]
+    assert "reaches the application behind Apache mod_proxy_fcgi, but not its callback" in red["said"]
     assert 'ProxyFCGISetEnvIf "true" PATH_INFO' in red["cure"]
 
 
