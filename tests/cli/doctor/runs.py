@@ -15,7 +15,7 @@ from ...running_server import clean_environ
 _LIMITS = ((bucket, "TIMEOUT"), (callback, "SLOW"), (callback, "_OSS_TIMEOUT"), (context, "TIMEOUT"), (write, "SLOW"))
 
 
-def findings(environ: dict[str, str], *arguments: str, status: int = 0) -> list[dict[str, str]]:
+def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> list[dict[str, str]]:
     """Return the findings of `doctor --json` with these arguments, which exits with ``status``."""
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())
@@ -26,15 +26,15 @@ def findings(environ: dict[str, str], *arguments: str, status: int = 0) -> list[
             stack.enter_context(mock.patch.object(module, name, 60.0))
         output = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         assert command.run(parsed) == status, output.getvalue()
-    members: list[dict[str, str]] = json.loads(output.getvalue())
-    assert (status == 1) == any(finding["colour"] == "red" for finding in members)
-    assert all(finding["cure"] for finding in members if finding["colour"] != "green")
-    return members
+    findings: list[dict[str, str]] = json.loads(output.getvalue())
+    assert (status == 1) == any(finding["colour"] == "red" for finding in findings)
+    assert all(finding["cure"] for finding in findings if finding["colour"] != "green")
+    return findings
 
 
 def finding_of(check: str, environ: dict[str, str], colour: str = "red") -> dict[str, str]:
     """Run one check, and return its only finding of a colour."""
-    members = findings(environ, "--only", check, status=1 if colour == "red" else 0)
-    (finding,) = (finding for finding in members if finding["colour"] == colour)
+    findings = run_doctor(environ, "--only", check, status=1 if colour == "red" else 0)
+    (finding,) = (finding for finding in findings if finding["colour"] == colour)
     assert finding["check"] == check
     return finding

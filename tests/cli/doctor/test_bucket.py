@@ -19,7 +19,7 @@ from oss_wsgi.cli.http_client import Answer
 from oss_wsgi.local import CORSRule
 
 from ..deployment import ORIGIN, Deployment, deployed
-from .runs import finding_of, findings
+from .runs import finding_of, run_doctor
 
 DENIED = "<Error><Code>AccessDenied</Code><Message>No.</Message>{}</Error>"
 
@@ -174,19 +174,19 @@ def test_cors_rules_that_stop_a_page_are_found(deployment: Deployment, tmp_path:
     assert "there is no origin to try" in finding_of("cors", nothing, "yellow")["said"]
     hides = CORSRule([ORIGIN, "http://127.0.0.1:*"], expose_headers=())
     with deployed(tmp_path / "other", oss={"cors_rules": [hides]}) as other:
-        found = findings(other.environ, "--only", "cors")
-        assert {finding["colour"] for finding in found} == {"yellow"}
-        assert "cannot read the headers ETag" in found[0]["said"]
+        findings = run_doctor(other.environ, "--only", "cors")
+        assert {finding["colour"] for finding in findings} == {"yellow"}
+        assert "cannot read the headers ETag" in findings[0]["said"]
 
 
 def test_the_origin_of_the_callback_url_is_tried_too(deployment: Deployment, tmp_path: Path) -> None:
     own = f"{deployment.url} (taken from OSS_CALLBACK_URL)"
-    assert own in findings(deployment.environ, "--only", "cors")[1]["said"]
+    assert own in run_doctor(deployment.environ, "--only", "cors")[1]["said"]
     with deployed(tmp_path / "others", oss={"cors_rules": [CORSRule([ORIGIN])]}) as others:
         assert "(taken from OSS_CALLBACK_URL)" in finding_of("cors", others.environ, "yellow")["said"]
         alone = others.environ | {"OSS_ALLOWED_ORIGINS": ""}
         assert "(taken from OSS_CALLBACK_URL)" in finding_of("cors", alone)["said"], "there are no other pages"
     with deployed(tmp_path / "none", oss={"cors_rules": []}) as none:
-        found = findings(none.environ, "--only", "cors", status=1)
-        assert {finding["colour"] for finding in found} == {"red"}
-        assert f"cors apply '{none.url}'" in found[1]["cure"]
+        findings = run_doctor(none.environ, "--only", "cors", status=1)
+        assert {finding["colour"] for finding in findings} == {"red"}
+        assert f"cors apply '{none.url}'" in findings[1]["cure"]

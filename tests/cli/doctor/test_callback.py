@@ -15,7 +15,7 @@ from oss_wsgi.cli.doctor.probe import ProbeCall
 from oss_wsgi.cli.http_client import Answer, TooSlowError
 
 from ..deployment import Deployment, deployed
-from .runs import finding_of, findings
+from .runs import finding_of, run_doctor
 
 Front = Callable[[Any], Any]
 
@@ -30,8 +30,8 @@ Front = Callable[[Any], Any]
     ],
 )
 def test_a_callback_url_that_oss_does_not_take_is_red(url: str, message: str, deployment: Deployment) -> None:
-    found = findings(deployment.environ | {"OSS_CALLBACK_URL": url}, "--only", "callback-url", status=1)
-    assert message in " ".join(finding["said"] for finding in found if finding["colour"] == "red")
+    findings = run_doctor(deployment.environ | {"OSS_CALLBACK_URL": url}, "--only", "callback-url", status=1)
+    assert message in " ".join(finding["said"] for finding in findings if finding["colour"] == "red")
 
 
 def test_a_private_address_is_red_for_a_real_bucket(deployment: Deployment) -> None:
@@ -135,8 +135,8 @@ def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> F
 )
 def test_what_a_front_server_changes_is_red_with_its_fix(front: Front, message: str, fix: str, tmp_path: Path) -> None:
     with deployed(tmp_path, front=front) as deployment:
-        found = findings(deployment.environ, "--only", "callback", status=1)
-    reds = [finding for finding in found if finding["colour"] == "red"]
+        findings = run_doctor(deployment.environ, "--only", "callback", status=1)
+    reds = [finding for finding in findings if finding["colour"] == "red"]
     assert message in reds[0]["said"]
     assert fix in reds[0]["cure"]
 
@@ -225,7 +225,7 @@ def test_without_a_secret_all_but_what_arrives_is_checked(deployment: Deployment
     environ = deployment.environ | {"OSS_TICKET_SECRET": ""}
     assert "arrive unchanged is unknown" in finding_of("callback", environ, "yellow")["said"]
     assert "403, JSON with a length" in finding_of("answer", environ, "green")["said"]
-    finding = next(f for f in findings(environ, "--only", "write", status=1) if f["colour"] == "red")
+    finding = next(f for f in run_doctor(environ, "--only", "write", status=1) if f["colour"] == "red")
     assert finding["cure"].startswith("Set OSS_TICKET_SECRET to the application's")
 
 

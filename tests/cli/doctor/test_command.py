@@ -10,16 +10,16 @@ from oss_wsgi.cli.doctor.command import CHECKS
 
 from ..command import oss_wsgi
 from ..deployment import Deployment
-from .runs import findings
+from .runs import run_doctor
 
 
 def test_a_good_deployment_is_green_but_for_the_unmeasured_handler(deployment: Deployment) -> None:
-    found = findings(deployment.environ)
-    (handler,) = (finding for finding in found if finding["colour"] != "green")
+    findings = run_doctor(deployment.environ)
+    (handler,) = (finding for finding in findings if finding["colour"] != "green")
     assert (handler["check"], handler["colour"]) == ("answer", "yellow")
     assert "not your own handler" in handler["said"]
     assert "with --write" in handler["cure"]
-    assert {finding["check"] for finding in found} == set(CHECKS) - {"write"}
+    assert {finding["check"] for finding in findings} == set(CHECKS) - {"write"}
     bucket = deployment.oss.storage.bucket(deployment.oss.bucket)
     assert bucket.page() == ([], False)
 
@@ -33,8 +33,8 @@ def test_findings_are_printed_in_lines_without_colour_off_a_terminal(deployment:
 
 
 def test_write_is_added_to_the_checks_that_only_names(deployment: Deployment) -> None:
-    found = findings(deployment.environ, "--only", "clock", "--write")
-    assert [finding["check"] for finding in found] == ["clock", "write", "write"]
+    findings = run_doctor(deployment.environ, "--only", "clock", "--write")
+    assert [finding["check"] for finding in findings] == ["clock", "write", "write"]
 
 
 def test_no_secret_is_printed(deployment: Deployment) -> None:
@@ -54,5 +54,5 @@ def test_without_the_sdk_only_region_and_deletion_are_yellow(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "alibabacloud_oss_v2", None)  # an import of it fails
-    found = findings(deployment.environ, "--write")
-    assert {finding["check"] for finding in found if finding["colour"] == "yellow"} == {"region", "write"}
+    findings = run_doctor(deployment.environ, "--write")
+    assert {finding["check"] for finding in findings if finding["colour"] == "yellow"} == {"region", "write"}

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from ..deployment import Deployment
-from .runs import finding_of, findings
+from .runs import finding_of, run_doctor
 
 
 def test_an_invalid_setting_stops_only_the_checks_that_need_it(deployment: Deployment) -> None:
@@ -16,7 +16,7 @@ def test_an_invalid_setting_stops_only_the_checks_that_need_it(deployment: Deplo
         assert finding_of(check, environ)["said"] == "not checked: OSS_CALLBACK_URL is invalid"
     assert finding_of("write", environ)["said"] == "not checked: the settings are invalid"
     for check in ("clock", "bucket", "v4", "key", "credentials", "region", "cors"):
-        assert {finding["colour"] for finding in findings(environ, "--only", check)} == {"green"}, check
+        assert {finding["colour"] for finding in run_doctor(environ, "--only", check)} == {"green"}, check
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import pytest
 from ..command import oss_wsgi
 from ..deployment import Deployment, deployed
 from ..key_service import key_service
-from .runs import finding_of, findings
+from .runs import finding_of, run_doctor
 
 
 def test_all_invalid_settings_are_reported_at_once(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_UPLOAD_DIR": "no-slash", "OSS_BUKET": "x"}
-    found = findings(environ, status=1)
+    found = run_doctor(environ, status=1)
     message = [finding["said"] for finding in found if finding["check"] == "settings"]
     assert len(message) == 2
     assert {finding["colour"] for finding in found if finding["check"] == "v4"} == {"green"}, "it needs neither"
@@ -47,7 +47,7 @@ def test_an_unusable_ledger_is_red_and_none_is_created(deployment: Deployment, t
     for path in (tmp_path / "no-ledger", tmp_path / "no-folder" / "ledger"):
         assert "the ledger" in finding_of("settings", deployment.environ | {"OSS_LEDGER": str(path)})["said"].lower()
     environ = deployment.environ | {"OSS_LEDGER": str(tmp_path / "not-yet")}
-    findings(environ, "--only", "settings")
+    run_doctor(environ, "--only", "settings")
     assert not (tmp_path / "not-yet").exists(), "a check creates none"
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from ..deployment import Deployment, deployed
-from .runs import finding_of, findings
+from .runs import finding_of, run_doctor
 
 
 def test_an_object_is_stored_reported_and_deleted(deployment: Deployment) -> None:
-    stored, deleted = findings(deployment.environ, "--only", "write")
+    stored, deleted = run_doctor(deployment.environ, "--only", "write")
     assert "was stored, and the application answered 200 and JSON" in stored["said"]
     assert deleted["said"].endswith("was deleted")
     assert deployment.oss.storage.bucket(deployment.oss.bucket).page() == ([], False)
-    found = findings(deployment.environ, "--write")
-    assert "write" in {finding["check"] for finding in found}
-    assert {finding["colour"] for finding in found} == {"green"}, "the handler was measured"
+    findings = run_doctor(deployment.environ, "--write")
+    assert "write" in {finding["check"] for finding in findings}
+    assert {finding["colour"] for finding in findings} == {"green"}, "the handler was measured"
 
 
 def raising(upload: Any) -> None:
@@ -41,7 +41,7 @@ def page(environ: Any, start_response: Any) -> list[bytes]:
 def test_a_failing_handler_is_red_in_write_only(app: dict[str, Any], fix: str, tmp_path: Path) -> None:
     with deployed(tmp_path, app=app, view=page) as deployment:
         assert "not your own handler" in finding_of("answer", deployment.environ, "yellow")["said"]
-        (finding,) = (f for f in findings(deployment.environ, "--only", "write", status=1) if f["colour"] == "red")
+        (finding,) = (f for f in run_doctor(deployment.environ, "--only", "write", status=1) if f["colour"] == "red")
     assert "was stored, but the callback failed" in finding["said"]
     assert fix in finding["cure"]
     assert "`oss-wsgi explain " in finding["cure"]
@@ -60,6 +60,6 @@ def test_a_handler_that_answers_too_late_is_red_in_write(tmp_path: Path) -> None
 
 def test_an_upload_whose_callback_fails_is_red_and_deleted(deployment: Deployment) -> None:
     deployment.oss.fail_next("callback_status", status=404)
-    found = findings(deployment.environ, "--only", "write", status=1)
-    assert "was stored, but the callback failed" in found[0]["said"]
-    assert found[1]["said"].endswith("was deleted")
+    findings = run_doctor(deployment.environ, "--only", "write", status=1)
+    assert "was stored, but the callback failed" in findings[0]["said"]
+    assert findings[1]["said"].endswith("was deleted")
