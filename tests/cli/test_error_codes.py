@@ -63,12 +63,19 @@ def test_each_code_comes_once_with_a_meaning_and_a_fix_in_sentences() -> None:
         assert not any("\u00a7" in source for source in row.sources), "readers do not have these notes"
 
 
-def modules(*, local: bool = False) -> Iterator[tuple[str, ast.Module]]:
-    """Yield each production module's name without the package's, or those of the local OSS, with its tree."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-        if (name == "local" or name.startswith("local.")) == local and not name.startswith(("cli", "testing")):
-            yield name, ast.parse(path.read_text(encoding="utf-8"))
+def trees(*, local: bool) -> dict[str, ast.Module]:
+    """Return the trees of the local OSS's modules or of production's, by the module's name within the package."""
+    modules = {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))
+    }
+    return {
+        name.removesuffix(".__init__"): ast.parse(path.read_text(encoding="utf-8"))
+        for name, path in modules.items()
+        if name.startswith("local.") == local and not name.startswith(("cli.", "testing."))
+    }
+
+
+PRODUCTION = trees(local=False)
 
 
 def patterns(node: ast.AST | None) -> Iterator[str]:
@@ -101,7 +108,7 @@ def without_row(codes: set[str]) -> set[str]:
 
 def test_every_code_of_the_local_oss_has_a_row() -> None:
     codes: set[str] = set()
-    for _, tree in modules(local=True):
+    for tree in trees(local=True).values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and called_name(node) == "OSSError":
                 codes.update(patterns(argument(node, "code", 1)))
@@ -118,16 +125,15 @@ def collect_emitters() -> dict[str, set[str]]:
     A reason is emitted by raising an error that has one, by calling a function that takes a ``reason``, and by setting
     a request's ``reason``.
     """
-    trees = dict(modules())
     positions = dict.fromkeys(REASONED_ERRORS, 0)
-    for tree in trees.values():
+    for tree in PRODUCTION.values():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 names = [parameter.arg for parameter in (*node.args.args, *node.args.kwonlyargs)]
                 if "reason" in names and names[0] != "self":
                     positions[node.name] = names.index("reason")
     emitters: defaultdict[str, set[str]] = defaultdict(set)
-    for name, tree in trees.items():
+    for name, tree in PRODUCTION.items():
         for node in ast.walk(tree):
             reason: ast.AST | None = None
             if isinstance(node, ast.Call) and called_name(node) in positions:
@@ -174,8 +180,7 @@ def test_every_module_that_computes_a_reason_is_listed_in_a_row() -> None:
 
 def own_words(module: str) -> set[str]:
     """Return the words that only fit one module: its own name and its public classes and functions."""
-    tree = dict(modules())[module]
-    definitions = (node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    definitions = (node.name for node in PRODUCTION[module].body if isinstance(node, ast.ClassDef | ast.FunctionDef))
     return {module.rpartition(".")[2].lower(), *(name.lower() for name in definitions if not name.startswith("_"))}
 
 

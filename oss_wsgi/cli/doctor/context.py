@@ -88,7 +88,7 @@ class CheckContext:
         """Raise NotCheckedError if one of these variables is invalid."""
         invalid = [name for name in variables if name in self._usable.invalid]
         if invalid:
-            raise _not_checked(f"{' and '.join(invalid)} {'is' if len(invalid) == 1 else 'are'} invalid")
+            raise _not_checked(f"{' and '.join(invalid)} {'is' if len(invalid) == 1 else 'are'} missing or invalid")
 
     def require_all(self) -> None:
         """Raise NotCheckedError if any setting is invalid."""

@@ -190,3 +190,27 @@ def test_the_origin_of_the_callback_url_is_tried_too(deployment: Deployment, tmp
         findings = run_doctor(none.environ, "--only", "cors", status=1)
         assert {finding["colour"] for finding in findings} == {"red"}
         assert f"cors apply '{none.url}'" in findings[1]["cure"]
+
+
+def test_an_answer_without_a_date_is_yellow() -> None:
+    (finding,) = bucket.check_clock(context_with_response("", "https://files.example.com"))
+    assert (finding.colour, finding.message) == ("yellow", "the bucket's answer has no Date header")
+
+
+def test_a_bucket_at_another_endpoint_is_red() -> None:
+    refusal = DENIED.format("<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint>")
+    host = "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+    (finding,) = bucket.check_bucket(context_with_response(refusal, host))
+    assert (finding.colour, finding.fix) == ("red", "Correct OSS_REGION or OSS_ENDPOINT.")
+    assert finding.message == f"the bucket is at oss-cn-beijing.aliyuncs.com, not at {host}"
+
+
+def test_a_missing_region_is_yellow_and_red_for_v4() -> None:
+    environ = {"OSS_BUCKET": "examplebucket", "OSS_HOST": "https://files.example.com", "OSS_SIGNATURE_VERSION": "v1"}
+    assert only_finding(bucket.check_region, environ).colour == "yellow"
+    assert only_finding(bucket.check_v4, environ).fix == "Set OSS_REGION."
+
+
+def test_a_host_that_stores_a_forbidden_file_is_red() -> None:
+    with oss_answering("", status=204) as environ:
+        assert only_finding(bucket.check_v4, environ).message == "OSS stored a file that the policy forbids"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from email.message import Message
@@ -32,6 +33,29 @@ Front = Callable[[Any], Any]
 def test_a_callback_url_that_oss_does_not_take_is_red(url: str, message: str, deployment: Deployment) -> None:
     findings = run_doctor(deployment.environ | {"OSS_CALLBACK_URL": url}, "--only", "callback-url", status=1)
     assert message in " ".join(finding["said"] for finding in findings if finding["colour"] == "red")
+
+
+def test_a_missing_callback_url_is_yellow() -> None:
+    for check in ("callback-url", "callback", "answer"):
+        assert "OSS_CALLBACK_URL is not set" in finding_of(check, {}, "yellow")["said"], check
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses", "colour", "message"),
+    [
+        pytest.param("https://app.example.com/x", ["2001:db8::1"], "red", "has only IPv6 addresses", id="IPv6 only"),
+        pytest.param("https://app.example.com/x", ["8.8.8.8", "2001:db8::1"], "green", "SNI", id="https"),
+        pytest.param("http://app.example.com/x", ["8.8.8.8"], "yellow", "is http", id="http"),
+        pytest.param("https://app.example.com/x", ["8.8.8.8", "10.0.0.1"], "red", "10.0.0.1", id="one private address"),
+    ],
+)
+def test_the_address_of_the_callback_url_is_checked(
+    url: str, addresses: list[str], colour: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 0)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
+    environ = {"OSS_CALLBACK_URL": url, "OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
+    assert message in finding_of("callback-url", environ, colour)["said"]
 
 
 def test_a_private_address_is_red_for_a_real_bucket(deployment: Deployment) -> None:
@@ -115,6 +139,7 @@ def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> F
         pytest.param(
             without("HTTP_X_OSS_WSGI_PROBE"), "answers 403, without the report", "OSS_TICKET_SECRET", id="no proof"
         ),
+        pytest.param(changing(REQUEST_METHOD="PUT"), "POST arrives as PUT", "Find the redirect", id="another method"),
         pytest.param(saying("401 Unauthorized"), "answers 401", "AuthType None", id="a password"),
         pytest.param(saying("404 Not Found"), "answers 404", "Mount the application", id="not there"),
         pytest.param(saying("200 OK"), "answers 200, without the report", "Another application answers", id="a page"),
@@ -302,3 +327,14 @@ def test_an_answer_that_comes_too_late_has_a_fix_of_its_own() -> None:
     error = TooSlowError("http://x did not answer within 6 s")
     (finding,) = check_arrival(ProbeCall("http://x/oss/callback", "", "", True, error))
     assert "OSS waits 5 s" in finding.fix
+
+
+def test_routing_that_loses_the_prefix_is_red_with_the_diagnosis() -> None:
+    report = {"server": "nginx", "target": "/oss/callback", "path_cure": "routing by PATH_INFO is broken here"}
+    problems = {"method": "POST", "authorization": None, "body": "", **report}
+    response = Answer(200, Message(), json.dumps({"oss_wsgi_probe": problems}).encode(), 0.1)
+    *_, finding = check_arrival(ProbeCall("https://app.example.com/oss/callback", "", "", True, response))
+    assert finding.message.endswith("but not its callback: it arrives as /oss/callback")
+    assert finding.fix == (
+        "Mount the application so that this is its callback's path; routing by PATH_INFO is broken here."
+    )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from oss_wsgi.cli.doctor.context import CheckContext
+from oss_wsgi.cli.doctor.write import check_write
 
 from ..deployment import Deployment, deployed
 from .runs import finding_of, run_doctor
@@ -63,3 +67,57 @@ def test_an_upload_whose_callback_fails_is_red_and_deleted(deployment: Deploymen
     findings = run_doctor(deployment.environ, "--only", "write", status=1)
     assert "was stored, but the callback failed" in findings[0]["said"]
     assert findings[1]["said"].endswith("was deleted")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers every form with the server's ``answer``, a status and a document."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, document = self.server.answer  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(document)))
+        self.end_headers()
+        self.wfile.write(document)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "message", "fix"),
+    [
+        pytest.param(200, b"", "was stored", "", id="stored"),
+        pytest.param(200, b"<html>", "the answer is not JSON", "Find out what stands between", id="a page"),
+        pytest.param(
+            203,
+            b"<Message>Response has no content-length</Message>",
+            "the callback failed",
+            "Answer with a Content-Length",
+            id="no length",
+        ),
+        pytest.param(
+            203, b"<Message>unknown</Message>", "the callback failed", "Read the application's log", id="another"
+        ),
+        pytest.param(403, b"<html>", "the upload was refused: 403", "Check OSS_HOST.", id="refused"),
+    ],
+)
+def test_the_answer_to_the_upload_is_checked(status: int, document: bytes, message: str, fix: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        server.answer = status, document  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        environ = {
+            "OSS_BUCKET": "examplebucket",
+            "OSS_REGION": "cn-hangzhou",
+            "OSS_HOST": f"http://127.0.0.1:{server.server_port}",
+            "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
+            "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
+        }
+        if document:
+            environ["OSS_CALLBACK_URL"] = "https://app.example.com/oss/callback"
+        findings = list(check_write(CheckContext(environ)))
+        server.shutdown()
+    assert message in findings[0].message
+    assert fix in findings[0].fix
+    # The object of a stored upload is deleted, which this server refuses too.
+    assert [finding.colour for finding in findings[1:]] == ([] if status == 403 else ["yellow"])
