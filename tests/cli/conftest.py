@@ -1,4 +1,4 @@
-"""A deployment in which all is well."""
+"""A deployment in which every check is green."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from .deployment import Deployment, deployed
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    with deployed(tmp_path, app={"on_upload": lambda upload: {"user": upload.user}}) as found:
-        yield found
+    with deployed(tmp_path, app={"on_upload": lambda upload: {"user": upload.user}}) as running:
+        yield running
