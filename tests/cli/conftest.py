@@ -1,4 +1,4 @@
-"""A deployment in which every check is green."""
+"""Provides a deployment in which everything works."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from .deployment import Deployment, deployed
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    with deployed(tmp_path, app={"on_upload": lambda upload: {"user": upload.user}}) as running:
-        yield running
+    with deployed(tmp_path, app={"on_upload": lambda upload: {"user": upload.user}}) as deployment:
+        yield deployment

@@ -1,4 +1,4 @@
-"""A deployment on loopback: the local OSS on one port, the application on another."""
+"""Runs a deployment on loopback: the local OSS on one port, the application on another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def not_found(environ: Any, start_response: Any) -> list[bytes]:
 
 @dataclass
 class Deployment:
-    """:ivar environ: the variables of the application, which commands need too."""
+    """A running deployment; the commands get the same ``environ`` as the application."""
 
     oss: LocalOSS
     url: str
@@ -50,7 +50,7 @@ def deployed(
     app: dict[str, Any] | None = None,
     view: Any = not_found,
 ) -> Iterator[Deployment]:
-    """Run a deployment; ``front`` wraps the application as a web server in front of it would."""
+    """Run a deployment; ``front`` is a WSGI middleware in the place of a web server."""
     with contextlib.ExitStack() as stack:
         options = {"cors_rules": [CORSRule([ORIGIN, "http://127.0.0.1:*"])], **(oss or {})}
         local = stack.enter_context(LocalOSS(directory=folder / "objects", **options))

@@ -1,1 +1,5 @@
-"""The `doctor` command, and a module for each family of its checks."""
+"""The `doctor` command: its checks, and what they share."""
+
+from .command import add
+
+__all__ = ["add"]
