@@ -38,7 +38,7 @@ _FIX_NO_BACK_END = (
 _FIX_BY_STATUS = {
     200: _FIX_WRONG_URL,
     401: "The server asks for a password: exempt the callback's path from it (AuthType None, auth_basic off).",
-    404: "Mount the application there: the URL ends in the prefix and the callback's path.",
+    404: "Mount the application there, and check that the URL ends in the prefix and the callback's path.",
     405: _FIX_WRONG_URL,
     411: "Let the proxy in front buffer requests: it sends the body in chunks.",
     413: "Raise the body limit of the proxy in front.",
@@ -214,7 +214,7 @@ def _check_routing(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]
 
 def _fix_routing(target: str, arrived: str, report: dict[str, Any]) -> str:
     if report.get("path_cure"):
-        return f"Mount the application so that this is its callback's path; {plain(str(report['path_cure']))}."
+        return f"Mount the application so that its callback is at this path; {plain(str(report['path_cure']))}."
     sent_path, arrived_path = (text.partition("?")[0] for text in (target, arrived))
     if target_digest(sent_path.encode()) == target_digest(arrived_path.encode()):
         path = plain(str(report.get("callback_path")))

@@ -288,7 +288,7 @@ def test_an_unreachable_callback_url_is_red(deployment: Deployment) -> None:
     [
         pytest.param(saying("200 OK"), "the body is not JSON", id="a page"),
         pytest.param(saying("201 Created", body=b"{}"), "the status is 201", id="another status"),
-        pytest.param(saying("200 OK", body=b"{}"), "came from something other than the application", id="a stranger"),
+        pytest.param(saying("200 OK", body=b"{}"), "came from something other than the application", id="another server"),
         pytest.param(saying("200 OK", ("Content-Encoding", "gzip")), "is compressed (gzip)", id="compressed"),
     ],
 )
@@ -336,5 +336,5 @@ def test_routing_that_loses_the_prefix_is_red_with_the_diagnosis() -> None:
     *_, finding = check_arrival(ProbeCall("https://app.example.com/oss/callback", "", "", True, response))
     assert finding.message.endswith("but not its callback: it arrives as /oss/callback")
     assert finding.fix == (
-        "Mount the application so that this is its callback's path; routing by PATH_INFO is broken here."
+        "Mount the application so that its callback is at this path; routing by PATH_INFO is broken here."
     )

@@ -20,6 +20,7 @@ def test_a_good_deployment_is_green_but_for_the_unmeasured_handler(deployment: D
     assert "not your own handler" in handler["said"]
     assert "with --write" in handler["cure"]
     assert {finding["check"] for finding in findings} == set(CHECKS) - {"write"}
+    assert {key for finding in findings for key in finding} == {"check", "colour", "said", "cure"}
     bucket = deployment.oss.storage.bucket(deployment.oss.bucket)
     assert bucket.page() == ([], False)
 
