@@ -1,4 +1,4 @@
-"""What the commands write, and where: plain and short, coloured on a terminal alone, without what a terminal obeys."""
+"""Output of the commands: plain text, colours and progress on a terminal only, no control characters."""
 
 from __future__ import annotations
 
@@ -10,86 +10,93 @@ from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
-_BAR = 30
-_GAP = 0.1
-_ANSWER = ", waiting for the answer"
+#: Characters of the progress bar, and seconds between two updates of it.
+_WIDTH = 30
+_INTERVAL = 0.1
+_WAITING = ", waiting for the answer"
 
 
 class MisuseError(Exception):
-    """What was asked for cannot be done so, in a sentence for the person who asked."""
+    """Raised when a command cannot do what its arguments ask, with a sentence that says why."""
 
 
 def plain(text: str) -> str:
-    """Give a stranger's text without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """Return text from outside with its control characters escaped: a terminal would obey them."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def coloured(text: str, colour: str, environ: Mapping[str, str], stream: TextIO | None = None) -> str:
-    """Give text in a colour, where the stream is a terminal and NO_COLOR is not set."""
+    """Return text in green, yellow or red if the stream is a terminal and NO_COLOR is not set."""
     if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not (stream or sys.stdout).isatty():
         return text
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
 class Progress:
-    """A bar on standard error while something takes its time; a terminal alone sees it."""
+    """A progress bar on standard error, on a terminal only.
+
+    :param total: bytes.
+    """
 
     def __init__(self, name: str, total: int) -> None:
         self._name = plain(name)
         self._total = total
-        self._shown = 0.0
+        self._shown_at = 0.0
         self._bar = ""
-        self._terminal = sys.stderr.isatty()
+        self._is_terminal = sys.stderr.isatty()
 
     def __call__(self, done: int) -> None:
-        """Show that so much is done, and at the end that an answer is waited for."""
+        """Show that ``done`` bytes are done; at the end show that the command waits for the answer."""
         now = time.monotonic()
-        if not self._terminal or (now - self._shown < _GAP and done < self._total):
+        if not self._is_terminal or (now - self._shown_at < _INTERVAL and done < self._total):
             return
-        self._shown = now
-        part = done / self._total if self._total else 1.0
-        self._bar = f"\r{self._name} [{'#' * int(part * _BAR):<{_BAR}}] {part:4.0%}"
-        print(f"{self._bar}{_ANSWER if done >= self._total else ''}", end="", file=sys.stderr, flush=True)
+        self._shown_at = now
+        fraction = done / self._total if self._total else 1.0
+        self._bar = f"\r{self._name} [{'#' * int(fraction * _WIDTH):<{_WIDTH}}] {fraction:4.0%}"
+        print(f"{self._bar}{_WAITING if done >= self._total else ''}", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Leave the line."""
+        """Remove the text behind the bar, and end the line."""
         if self._bar:
-            print(f"\r{' ' * (len(self._bar) + len(_ANSWER))}{self._bar}", file=sys.stderr)
+            print(f"\r{' ' * (len(self._bar) + len(_WAITING))}{self._bar}", file=sys.stderr)
 
 
 @contextlib.contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Say on a terminal what is being waited for, and take it back."""
-    shown = sys.stderr.isatty()
-    if shown:
+    """Show on a terminal what the command waits for, and remove it afterwards."""
+    is_terminal = sys.stderr.isatty()
+    if is_terminal:
         print(f"{text} ...", end="\r", file=sys.stderr, flush=True)
     try:
         yield
     finally:
-        if shown:
+        if is_terminal:
             print(" " * (len(text) + 4), end="\r", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
-    """Say on standard error what is not the command's result."""
+    """Print on standard error what is not the command's result."""
     print(text, file=sys.stderr, flush=True)
 
 
 def open_closed_streams() -> None:
-    """Let a command that was started without an output (`>&-`) run as if nobody looked."""
+    """Replace an output that was closed at the start (`>&-`) by one that discards what is written."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
 
 
 def end_output(error: OSError, program: str) -> None:
-    """Say why nothing can be written, unless the reader is gone, and let the interpreter end without a complaint."""
+    """Print why the output failed, unless its reader is gone, and discard the rest.
+
+    Otherwise the interpreter complains when it flushes the output at its end.
+    """
     if not isinstance(error, BrokenPipeError):
         with contextlib.suppress(OSError):
             note(f"{program}: {error.strerror or error}.")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            os.dup2(nowhere, stream.fileno())
+            os.dup2(null, stream.fileno())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
-from .explain import further
+from .error_codes import see_also
 from .form_body import FileChangedError, FormBody
 from .http_client import Answer, UnreachableError, parsed, read_refusal, request
 from .terminal import MisuseError, Progress, coloured, plain, waiting
@@ -200,7 +200,7 @@ def _outcome(answer: Answer, fields: Mapping[str, str]) -> Outcome:
         return Outcome(True, said, members)
     refusal = read_refusal(answer.body)
     stored = "stored, but the application was not told" if answer.status == 203 else "refused"
-    said = f"{stored}: {answer.status} {refusal}. {further(refusal)}".rstrip()
+    said = f"{stored}: {answer.status} {refusal}. {see_also(refusal)}".rstrip()
     return Outcome(False, said, {**members, "error": refusal.members()})
 
 

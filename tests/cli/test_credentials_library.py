@@ -12,7 +12,7 @@ import pytest
 
 from .command import oss_wsgi, running
 from .deployment import ORIGIN, Deployment, deployed
-from .doctor.test_command import key_service
+from .key_service import key_service
 
 KEY = {"AccessKeyId": "STS.Example", "AccessKeySecret": "the-temporary-secret", "SecurityToken": "token"}
 NO_KEY = {"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": "", "OSS_SESSION_TOKEN": ""}

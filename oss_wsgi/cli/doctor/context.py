@@ -1,4 +1,4 @@
-"""What the checks of `doctor` share: the settings, the answers that several of them look at, and a finding."""
+"""What the checks of `doctor` share: findings, the settings, and the responses that several checks read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import urlsplit
 
+from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ...sdk.credentials import SDKCredentialsProvider
@@ -20,83 +20,58 @@ from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
 from ..form_body import FormBody
 from ..http_client import Answer, UnreachableError, request
+from .probe import ProbeCall, call_callback
 
-#: Variables that several checks need.
-KEY = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
-
-PLACE = ("OSS_BUCKET", "OSS_REGION", "OSS_ENDPOINT", "OSS_HOST")
-
-_NAME = re.compile(r"OSS_[A-Z_]+")
-
-_KNOWN = frozenset(row.variable for row in TABLE)
-
-
-@dataclass(frozen=True)
-class UsableSettings:
-    """:ivar settings: without what ``wrong`` names; None where the rest cannot be used either."""
-
-    settings: Settings | None
-    wrong: frozenset[str]
-    problems: tuple[str, ...]
-
-
-def read(environ: Mapping[str, str]) -> UsableSettings:
-    """Read the settings, and what is wrong with them, in sentences."""
-    try:
-        return UsableSettings(Settings.from_environ(environ), frozenset(), ())
-    except SettingsError as error:
-        problems = error.problems
-    wrong = frozenset(name for problem in problems for name in _named(problem))
-    right = {name: value for name, value in environ.items() if name not in wrong}
-    if not wrong.isdisjoint(KEY):  # which have other names, too
-        right = {name: value for name, value in right.items() if not name.startswith("ALIBABA_CLOUD_")}
-    try:
-        return UsableSettings(Settings.from_environ(right), wrong, problems)
-    except SettingsError:
-        return UsableSettings(None, wrong, problems)
-
-
-def _named(problem: str) -> Iterator[str]:
-    """Name the variables of which a sentence complains."""
-    names = _NAME.findall(problem)
-    # Of an unknown one the sentence goes on with one that may have been meant.
-    yield from names if not names or names[0] in _KNOWN else names[:1]
-
-
+#: Seconds for one request: OSS waits 5 s for a callback's answer.
 TIMEOUT = 6.0
+
+FIX_SETTINGS = "Fix what `oss-wsgi doctor --only settings` reports."
+
+_FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
+_KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
+_BUCKET_VARIABLES = ("OSS_BUCKET", "OSS_REGION", "OSS_ENDPOINT", "OSS_HOST")
+_VARIABLE = re.compile(r"OSS_[A-Z_]+")
+_KNOWN_VARIABLES = frozenset(row.variable for row in TABLE)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found: green, yellow or red, and the cure where it is not green."""
+    """One result of a check.
+
+    :ivar colour: ``green``, ``yellow`` or ``red``.
+    :ivar message: what is right or wrong, in lower case and without a full stop.
+    :ivar fix: what to do, in sentences; "" where nothing is wrong.
+    """
 
     colour: str
-    said: str
-    cure: str = ""
+    message: str
+    fix: str = ""
 
 
-def green(said: str) -> Finding:
-    return Finding("green", said)
+def ok(message: str) -> Finding:
+    return Finding("green", message)
 
 
-def yellow(said: str, cure: str) -> Finding:
-    return Finding("yellow", said, cure)
+def warning(message: str, fix: str) -> Finding:
+    return Finding("yellow", message, fix)
 
 
-def red(said: str, cure: str) -> Finding:
-    return Finding("red", said, cure)
+def error(message: str, fix: str) -> Finding:
+    return Finding("red", message, fix)
 
 
 class NotCheckedError(Exception):
-    """Raised by a check that needs what is not there, with the finding that says so."""
+    """Raised by a check that cannot run, with the finding that says why."""
 
     def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.said)
+        super().__init__(finding.message)
         self.finding = finding
 
 
-class Examination:
-    """One run: everything is asked once, and late.
+class CheckContext:
+    """One run of `doctor`: each request is sent once, when a check first needs its response.
+
+    Members that a check cannot do without raise NotCheckedError.
 
     :param library: take the access key from where the official library finds it.
     :param writes: whether the check that uploads an object runs too.
@@ -105,95 +80,134 @@ class Examination:
     def __init__(self, environ: Mapping[str, str], *, library: bool = False, writes: bool = False) -> None:
         self.environ = environ
         self.writes = writes
-        self.calls: list[Any] | None = None
         self._library = library
-        self._usable = read(environ)
+        self._usable = _read_settings(environ)
         self.problems = self._usable.problems
 
-    def need(self, *variables: str) -> None:
-        """Say that a check needs these variables; NotCheckedError where one of them is wrong."""
-        wrong = [name for name in variables if name in self._usable.wrong]
-        if wrong:
-            raise _not_checked(f"{' and '.join(wrong)} is wrong")
+    def require(self, *variables: str) -> None:
+        """Raise NotCheckedError if one of these variables is invalid."""
+        invalid = [name for name in variables if name in self._usable.invalid]
+        if invalid:
+            raise _not_checked(f"{' and '.join(invalid)} {'is' if len(invalid) == 1 else 'are'} missing or invalid")
 
-    def need_all(self) -> None:
-        """Say that a check needs all settings; NotCheckedError where one of them is wrong."""
+    def require_all(self) -> None:
+        """Raise NotCheckedError if any setting is invalid."""
         if self.problems:
-            raise _not_checked("the settings are wrong")
+            raise _not_checked("the settings are invalid")
 
     @property
     def settings(self) -> Settings:
-        """Give the settings, those that are right; NotCheckedError where they do not suffice."""
+        """Return the settings without the invalid ones."""
         if self._usable.settings is None:
-            raise _not_checked("the settings are wrong")
+            raise _not_checked("the settings are invalid")
         return self._usable.settings
 
     @functools.cached_property
-    def key(self) -> Credentials:
-        """Give the access key: the settings', or that which the official library finds; NotCheckedError without one."""
+    def credentials(self) -> Credentials:
+        """Return the access key from the settings, or the one that the official library finds."""
         settings = self.settings
         if not self._library:
-            self.need(*KEY)
+            self.require(*_KEY_VARIABLES)
         try:
             if self._library:
                 return SDKCredentialsProvider(settings, clock=time.time).get_credentials()
             return settings.credentials()
-        except (CredentialsError, SettingsError) as error:
-            cure = "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or say --credentials-library if that finds a key."
-            raise NotCheckedError(red(f"there is no access key: {error}", cure)) from error
+        except (CredentialsError, SettingsError) as cause:
+            fix = "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or use --credentials-library if that finds a key."
+            raise NotCheckedError(error(f"there is no access key: {cause}", fix)) from cause
 
     @property
     def host(self) -> str:
-        """Give the bucket's URL; NotCheckedError without one."""
-        self.need(*PLACE)
+        """Return the bucket's URL."""
+        self.require(*_BUCKET_VARIABLES)
         host = self.settings.host
         if host is None:
-            raise NotCheckedError(red("no bucket is set", "Set OSS_BUCKET and OSS_REGION, or OSS_HOST."))
+            raise NotCheckedError(error("no bucket is set", "Set OSS_BUCKET and OSS_REGION, or OSS_HOST."))
         return host
 
     @property
-    def stand_in(self) -> bool:
-        """Tell whether the bucket is a local OSS, which calls private addresses."""
+    def is_local_oss(self) -> bool:
+        """Return whether the bucket is one of a local OSS, which calls private addresses too."""
         return is_private(urlsplit(self.host).hostname or "")
 
     @functools.cached_property
-    def unsigned(self) -> Answer:
-        """Give OSS's answer to a stranger; NotCheckedError where OSS is not reached."""
+    def unsigned_response(self) -> Answer:
+        """Return OSS's response to an unsigned request for the bucket."""
         try:
             return request("GET", self.host, deadline=TIMEOUT)
-        except UnreachableError as error:
-            raise NotCheckedError(
-                red(str(error), "Check OSS_HOST or OSS_ENDPOINT, the name server and the firewall.")
-            ) from error
+        except UnreachableError as cause:
+            raise NotCheckedError(error(str(cause), _FIX_HOST)) from cause
 
     @functools.cached_property
-    def dry_form(self) -> Answer:
-        """Give OSS's answer to a signed form whose file is too small for its policy: nothing is stored."""
-        self.need(*PLACE, "OSS_SIGNATURE_VERSION")
+    def dry_run_response(self) -> Answer:
+        """Return OSS's response to a signed form whose file is too small for its policy: OSS stores nothing."""
+        self.require(*_BUCKET_VARIABLES, "OSS_SIGNATURE_VERSION")
         settings = self.settings
         if settings.region:
             settings = replace(settings, signature_version="v4")
         settings = replace(settings, callback_url=None, upload_content_types=())
         try:
-            presigner = PostPresigner(settings, StaticCredentialsProvider(self.key), clock=time.time)
+            presigner = PostPresigner(settings, StaticCredentialsProvider(self.credentials), clock=time.time)
             form = presigner.presign(Grant(), filename="oss-wsgi-doctor.txt", size=1)
-        except OSSWSGIError as error:
-            raise NotCheckedError(red(f"nothing can be signed: {error}", "Mend the settings.")) from error
+        except OSSWSGIError as cause:
+            raise NotCheckedError(error(f"nothing can be signed: {cause}", FIX_SETTINGS)) from cause
         body = FormBody(form.fields, "oss-wsgi-doctor.txt", io.BytesIO(), 0)
         try:
             return request("POST", form.url, body.headers, body, deadline=TIMEOUT)
-        except UnreachableError as error:
-            raise NotCheckedError(red(str(error), "Check OSS_HOST or OSS_ENDPOINT, and the firewall.")) from error
+        except UnreachableError as cause:
+            raise NotCheckedError(error(str(cause), _FIX_HOST)) from cause
+
+    @functools.cached_property
+    def probe_calls(self) -> list[ProbeCall]:
+        """Return one call of each URL of OSS_CALLBACK_URL, as a probe if the ticket secret is set."""
+        self.require("OSS_CALLBACK_URL", "OSS_TICKET_SECRET")
+        settings = self.settings
+        if not settings.callback_url:
+            fix = "Set OSS_CALLBACK_URL to the public URL of the callback endpoint."
+            raise NotCheckedError(warning("not checked: OSS_CALLBACK_URL is not set", fix))
+        secret = settings.ticket_secret[0] if settings.ticket_secret else None
+        return [call_callback(url, secret, TIMEOUT) for url in split_urls(settings.callback_url)]
 
 
-def _not_checked(why: str) -> NotCheckedError:
-    return NotCheckedError(red(f"not checked: {why}", "See what the check `settings` says, and mend that."))
+def _not_checked(reason: str) -> NotCheckedError:
+    return NotCheckedError(error(f"not checked: {reason}", FIX_SETTINGS))
 
 
 def is_private(host: str) -> bool:
-    """Tell whether a host is an address, or the name, that only this machine or its network reaches."""
+    """Return whether a host is an address or a name that only this machine or its network reaches."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
     return not address.is_global or address.is_multicast
+
+
+@dataclass(frozen=True)
+class _UsableSettings:
+    """:ivar settings: the settings without the ``invalid`` variables; None if the others cannot be used alone."""
+
+    settings: Settings | None
+    invalid: frozenset[str]
+    problems: tuple[str, ...]
+
+
+def _read_settings(environ: Mapping[str, str]) -> _UsableSettings:
+    try:
+        return _UsableSettings(Settings.from_environ(environ), frozenset(), ())
+    except SettingsError as cause:
+        problems = cause.problems
+    invalid = frozenset(name for problem in problems for name in _variables_in(problem))
+    valid = {name: value for name, value in environ.items() if name not in invalid}
+    if not invalid.isdisjoint(_KEY_VARIABLES):  # the key has a second set of names
+        valid = {name: value for name, value in valid.items() if not name.startswith("ALIBABA_CLOUD_")}
+    try:
+        return _UsableSettings(Settings.from_environ(valid), invalid, problems)
+    except SettingsError:
+        return _UsableSettings(None, invalid, problems)
+
+
+def _variables_in(problem: str) -> Iterator[str]:
+    """Yield the variables that a sentence complains about."""
+    names = _VARIABLE.findall(problem)
+    # A sentence about an unknown variable goes on with a known one as a suggestion.
+    yield from names if not names or names[0] in _KNOWN_VARIABLES else names[:1]

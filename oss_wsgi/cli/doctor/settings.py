@@ -1,4 +1,4 @@
-"""Checks of `doctor` that ask nobody but this machine: settings, credentials and keys."""
+"""Checks of `doctor` on this machine's configuration: settings, ledger, credentials and public keys."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from ...exceptions import LedgerUnavailableError, SettingsError
 from ...ledger.sqlite import SQLiteLedger
 from ..http_client import read_refusal
 from ..verify import fingerprint
-from .context import Examination, Finding, green, red, yellow
+from .context import CheckContext, Finding, error, ok, warning
 
-#: Minutes.
-_SHORT = 15
-_KEY_CODES = {
-    "InvalidAccessKeyId": "Check OSS_ACCESS_KEY_ID in the RAM console: does it exist, is it enabled?",
+#: Minutes below which the remaining life of a temporary key is a warning.
+_SHORT_LIFE = 15
+_FIX_BY_CODE = {
+    "InvalidAccessKeyId": "Check OSS_ACCESS_KEY_ID in the RAM console: it must exist and be enabled.",
     "InvalidSecurityToken": "Set OSS_SESSION_TOKEN to the token that came with the key.",
-    "SecurityTokenExpired": "Take a new key from STS, or use a credentials provider that renews.",
-    "AccessKeyIdAndSecurityTokenNotMatch": "Take ID, secret and token from one answer of STS.",
+    "SecurityTokenExpired": "Get a new key from STS, or use a credentials provider that renews it.",
+    "AccessKeyIdAndSecurityTokenNotMatch": "Take ID, secret and token from the same answer of STS.",
 }
 
 
-def settings(case: Examination) -> Iterator[Finding]:
-    """The settings are well-formed and agree, and nothing that production needs is left out."""
-    for problem in case.problems:
-        yield red(problem, "Change the variable, or the option, that it names.")
-    if case.problems:
+def check_settings(context: CheckContext) -> Iterator[Finding]:
+    """Check that the settings are valid, agree with each other, and lack nothing that production needs."""
+    for problem in context.problems:
+        yield error(problem, "Change the variable, or the option, that it names.")
+    if context.problems:
         return
-    found = case.settings
-    if not found.configured:
-        yield red("no bucket is set", "Set OSS_BUCKET and OSS_REGION, or OSS_HOST.")
+    settings = context.settings
+    if not settings.configured:
+        yield error("no bucket is set", "Set OSS_BUCKET and OSS_REGION, or OSS_HOST.")
         return
-    yield green(f"bucket {found.bucket}, region {found.region or 'unknown'}, forms go to {found.host}")
-    if not found.callback_url:
-        yield yellow("no callback: the application will not hear of uploads", "Set OSS_CALLBACK_URL.")
-    if not found.ticket_secret:
-        yield yellow(
-            "OSS_TICKET_SECRET is not set: each process makes its own, and refuses the others' uploads",
-            "Set it, the same for all processes and for this command, which cannot probe the application without it.",
+    yield ok(f"bucket {settings.bucket}, region {settings.region or 'unknown'}, forms go to {settings.host}")
+    if not settings.callback_url:
+        yield warning("no callback: the application is not told of uploads", "Set OSS_CALLBACK_URL.")
+    if not settings.ticket_secret:
+        yield warning(
+            "OSS_TICKET_SECRET is not set: each process makes its own, and refuses uploads that another one signed",
+            "Set the same OSS_TICKET_SECRET for all processes, and for this command: its probe needs the secret.",
         )
-    if found.ledger is None:
-        yield yellow(
-            "OSS_LEDGER is not set: what was handled is forgotten at a restart, and by other processes never known",
-            "Set it to a file on a local disk, unless DirectUpload is given a ledger.",
+    if settings.ledger is None:
+        yield warning(
+            "OSS_LEDGER is not set: each process remembers handled uploads by itself, until it restarts",
+            "Set OSS_LEDGER to a file on a local disk, unless you pass a ledger to DirectUpload.",
         )
     else:
-        yield from _ledger(found.ledger)
-    if not found.allow_anonymous:
-        yield yellow(
-            "OSS_ALLOW_ANONYMOUS is off: nobody gets a signature unless DirectUpload is given an authorize",
-            "Give it one; `oss-wsgi serve` has none, and needs OSS_ALLOW_ANONYMOUS=on.",
+        yield from _check_ledger(settings.ledger)
+    if not settings.allow_anonymous:
+        yield warning(
+            "OSS_ALLOW_ANONYMOUS is off: nobody gets a signature unless DirectUpload has an authorize callable",
+            "Pass an authorize callable. `oss-wsgi serve` has none, and needs OSS_ALLOW_ANONYMOUS=on.",
         )
-    elif not case.stand_in:
-        yield yellow(
-            "OSS_ALLOW_ANONYMOUS is on: anybody may upload unless DirectUpload is given an authorize",
-            "Give it one, or let the server in front say who may ask for signatures.",
+    elif not context.is_local_oss:
+        yield warning(
+            "OSS_ALLOW_ANONYMOUS is on: anybody may upload unless DirectUpload has an authorize callable",
+            "Pass an authorize callable, or let the server in front decide who may request signatures.",
         )
 
 
-def _ledger(path: str) -> Iterator[Finding]:
-    """Open the ledger and write to it, as the application will; where there is none yet, look at its folder."""
-    cure = "See the file, its folder and their rights, as the user who runs the application."
+def _check_ledger(path: str) -> Iterator[Finding]:
+    """Open the ledger and write to it, as the application will; if it does not exist yet, check its folder."""
+    fix = "Check the file, its folder and their permissions, as the user who runs the application."
     try:
         if os.path.exists(path):
             ledger = SQLiteLedger(path, clock=time.time)
@@ -72,51 +72,53 @@ def _ledger(path: str) -> Iterator[Finding]:
             finally:
                 ledger.close()
         elif not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK | os.X_OK):
-            yield red(f"the ledger {path!r} cannot be made in its folder", cure)
-    except (SettingsError, LedgerUnavailableError) as error:
-        yield red(getattr(error, "hint", str(error)), cure)
+            yield error(f"the ledger {path!r} cannot be created in its folder", fix)
+    except (SettingsError, LedgerUnavailableError) as cause:
+        yield error(getattr(cause, "hint", str(cause)), fix)
 
 
-def credentials(case: Examination) -> Iterator[Finding]:
-    """There is an access key, of a known kind, and OSS takes it."""
-    found = case.key
-    shown = f"{found.access_key_id[:4]}..."
-    if found.expiration is not None:
-        left = (found.expiration.timestamp() - time.time()) / 60
-        said = f"{shown} is a temporary key, good for {left:.0f} more minutes"
-        if left < _SHORT:
-            yield yellow(f"{said}, and no signature outlives it", "See that its provider renews it before.")
+def check_credentials(context: CheckContext) -> Iterator[Finding]:
+    """Check that there is an access key, whether it expires, and that OSS accepts it."""
+    credentials = context.credentials
+    shown = f"{credentials.access_key_id[:4]}..."
+    if credentials.expiration is not None:
+        minutes = (credentials.expiration.timestamp() - time.time()) / 60
+        message = f"{shown} is a temporary key, valid for {minutes:.0f} more minutes"
+        if minutes < _SHORT_LIFE:
+            yield warning(f"{message}, and no signature outlives it", "Let its provider renew it earlier.")
         else:
-            yield green(f"{said}, which its provider renews")
-    elif found.security_token:
-        yield yellow(
-            f"{shown} is a temporary key, whose end nobody can see in the environment",
-            "Give DirectUpload a credentials provider that renews it, or a RAM user's key.",
+            yield ok(f"{message}, and its provider renews it")
+    elif credentials.security_token:
+        yield warning(
+            f"{shown} is a temporary key, and the environment does not say when it expires",
+            "Pass DirectUpload a credentials provider that renews it, or use the key of a RAM user.",
         )
-    elif found.access_key_id.startswith("STS."):
-        yield red(f"{shown} is a temporary key without its token", "Set OSS_SESSION_TOKEN too.")
+    elif credentials.access_key_id.startswith("STS."):
+        yield error(f"{shown} is a temporary key without its token", "Set OSS_SESSION_TOKEN too.")
         return
     else:
-        yield green(f"{shown} is a key without an end: let it be a RAM user's that may only oss:PutObject")
-    refusal = read_refusal(case.dry_form.body)
-    if refusal.code in _KEY_CODES:
-        yield red(f"OSS does not take it: {refusal}", _KEY_CODES[refusal.code])
+        yield ok(f"{shown} is a key that does not expire; it should be a RAM user's with oss:PutObject only")
+    refusal = read_refusal(context.dry_run_response.body)
+    if refusal.code in _FIX_BY_CODE:
+        yield error(f"OSS does not accept the key: {refusal}", _FIX_BY_CODE[refusal.code])
     elif refusal.code == "SignatureDoesNotMatch":
-        yield red("the secret is not that of this ID", "Set OSS_ACCESS_KEY_SECRET to the secret of this ID.")
+        yield error(
+            "the secret does not belong to this AccessKey ID", "Set OSS_ACCESS_KEY_SECRET to the secret of this ID."
+        )
 
 
-def key(case: Examination) -> Iterator[Finding]:
-    """The keys that callbacks are verified with: size and fingerprint."""
-    case.need("OSS_TRUSTED_KEYS")
+def check_keys(context: CheckContext) -> Iterator[Finding]:
+    """Show size and fingerprint of the public keys that callbacks are verified with."""
+    context.require("OSS_TRUSTED_KEYS")
     try:
-        store = public_key_store(case.settings)
-    except SettingsError as error:
-        yield red(str(error), "Give KEY_URL=PEM_FILE pairs whose files hold public RSA keys.")
+        store = public_key_store(context.settings)
+    except SettingsError as cause:
+        yield error(str(cause), "Set KEY_URL=PEM_FILE pairs whose files hold public RSA keys.")
         return
     for url in sorted(store.pinned - {OSS_PUBLIC_KEY_URLS[0]}):
-        found = store.get(url)
-        said = f"{url}: {found.key_size} bits, SHA-256 {fingerprint(found)}"
-        if url in OSS_PUBLIC_KEY_URLS or case.stand_in:
-            yield green(said)
+        key = store.get(url)
+        message = f"{url}: {key.key_size} bits, SHA-256 {fingerprint(key)}"
+        if url in OSS_PUBLIC_KEY_URLS or context.is_local_oss:
+            yield ok(message)
         else:
-            yield yellow(f"{said}, is believed beside OSS's own", "Take it out of OSS_TRUSTED_KEYS in production.")
+            yield warning(f"{message}, is trusted besides OSS's own", "Remove it from OSS_TRUSTED_KEYS in production.")

@@ -1,4 +1,4 @@
-"""The check of `doctor` that stores an object, hears what the application answers, and deletes it again."""
+"""The check of `doctor` that uploads a test object, reads the application's answer, and deletes the object."""
 
 from __future__ import annotations
 
@@ -13,94 +13,99 @@ from ...exceptions import OSSWSGIError
 from ...settings import Settings
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
-from ..explain import further
+from ..error_codes import see_also
 from ..form_body import FormBody
 from ..http_client import Answer, OSSRefusal, UnreachableError, is_json, read_refusal, request
 from ..sdk_client import SDKRefusedError, sdk_client
 from ..terminal import MisuseError
 from .callback import SLOW
-from .context import Examination, Finding, green, red, yellow
+from .context import FIX_SETTINGS, CheckContext, Finding, error, ok, warning
 
-_NAME = "oss-wsgi-doctor.txt"
+_FILENAME = "oss-wsgi-doctor.txt"
 _CONTENT = b"a test of oss-wsgi doctor\n"
 _USER = "oss-wsgi-doctor"
-_PATIENCE = 30.0
+#: Seconds for the upload and the callback together.
+_TIMEOUT = 30.0
 _STATUS = re.compile(r"Error status ?: ?(-?[0-9]+)", re.IGNORECASE)
-_LATER = "Do slow work after the answer: OSS waits 5 s."
-_LATE = f"The application, or the way to it, takes longer than 5 s. {_LATER}"
-_WITHOUT_TICKETS = (
-    "OSS_TICKET_SECRET is not set here, so the application cannot know this upload's ticket: set it to the "
-    "application's, and try again."
+_FIX_SLOW = "Do slow work after the answer: OSS waits 5 s."
+_FIX_TOO_SLOW = f"Answer sooner: the application, or the way to it, takes longer than 5 s. {_FIX_SLOW}"
+_FIX_WITHOUT_TICKETS = (
+    "Set OSS_TICKET_SECRET to the application's and try again: without it the application cannot accept this upload's "
+    "ticket."
 )
-#: By the EC number, or by the status that the message names.
-_CURES = {
-    "0007-00000202": _LATE,
-    "0007-00000205": "The application's answer is no JSON: let the handler, or the view, answer JSON.",
-    "403": "The application's log has the reason; with ticket_foreign OSS_TICKET_SECRET there is another than here.",
-    "500": "The application, or the server in front of it, answered 500: see its log.",
+#: By EC number, or by the status that OSS's message names.
+_FIXES = {
+    "0007-00000202": _FIX_TOO_SLOW,
+    "0007-00000205": "Let the handler, or the view, answer JSON: the application's answer is not JSON.",
+    "403": "Read the reason in the application's log. If it is ticket_foreign, OSS_TICKET_SECRET differs from the one "
+    "here.",
+    "500": "Read the log of the application, or of the server in front of it: one of them answered 500.",
 }
 
 
-def write(case: Examination) -> Iterator[Finding]:
-    """A test upload, with the application's own answer to the callback; the object is deleted afterwards."""
-    case.need_all()
-    _ = case.host
-    settings = case.settings
+def check_write(context: CheckContext) -> Iterator[Finding]:
+    """Upload a test object through the whole road, with the application's own answer, and delete it afterwards."""
+    context.require_all()
+    _ = context.host
+    settings = context.settings
     tickets = TicketBook(settings.ticket_secret, clock=time.time) if settings.ticket_secret else None
-    kind = settings.upload_content_types[0] if settings.upload_content_types else "text/plain"
+    content_type = settings.upload_content_types[0] if settings.upload_content_types else "text/plain"
+    provider = StaticCredentialsProvider(context.credentials)
     try:
-        presigner = PostPresigner(settings, StaticCredentialsProvider(case.key), clock=time.time, tickets=tickets)
-        form = presigner.presign(Grant(user=_USER), filename=_NAME, content_type=kind, size=len(_CONTENT))
-    except OSSWSGIError as error:
-        yield red(f"nothing can be signed: {error}", "Mend the settings.")
+        presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets)
+        form = presigner.presign(
+            Grant(user=_USER), filename=_FILENAME, content_type=content_type, size=len(_CONTENT)
+        )
+    except OSSWSGIError as cause:
+        yield error(f"nothing can be signed: {cause}", FIX_SETTINGS)
         return
-    body = FormBody(form.fields, _NAME, io.BytesIO(_CONTENT), len(_CONTENT), kind)
+    body = FormBody(form.fields, _FILENAME, io.BytesIO(_CONTENT), len(_CONTENT), content_type)
     try:
-        answer = request("POST", form.url, body.headers, body, timeout=_PATIENCE, deadline=_PATIENCE)
-    except UnreachableError as error:
-        yield red(str(error), "Check OSS_HOST, and the firewall.")
+        response = request("POST", form.url, body.headers, body, timeout=_TIMEOUT, deadline=_TIMEOUT)
+    except UnreachableError as cause:
+        yield error(str(cause), "Check OSS_HOST and the firewall.")
         return
-    yield _judged(form.fields["key"], answer, settings)
-    if answer.status in (200, 203):
-        yield _deleted(form.fields["key"], case)
+    key = form.fields["key"]
+    yield _check_upload(key, response, settings)
+    if response.status in (200, 203):
+        yield _delete(key, context)
 
 
-def _judged(name: str, answer: Answer, settings: Settings) -> Finding:
-    refusal = read_refusal(answer.body)
-    if answer.status == 203:
-        cure = f"{_cure(refusal, settings)} {further(refusal)}".strip()
-        return red(f"{name} was stored, but the application was not told: {refusal}", cure)
-    if answer.status != 200:
-        return red(f"the upload was refused: {answer.status} {refusal}", further(refusal) or "Check OSS_HOST.")
+def _check_upload(key: str, response: Answer, settings: Settings) -> Finding:
+    refusal = read_refusal(response.body)
+    if response.status == 203:
+        fix = f"{_fix_callback(refusal, settings)} {see_also(refusal)}".strip()
+        return error(f"{key} was stored, but the callback failed: {refusal}", fix)
+    if response.status != 200:
+        message = f"the upload was refused: {response.status} {refusal}"
+        return error(message, see_also(refusal) or "Check OSS_HOST.")
     if not settings.callback_url:
-        return green(f"{name} was stored")
-    if not is_json(answer.body):
-        return red(f"{name} was stored, and what came back is no JSON", "See what stands between here and OSS.")
-    said = f"{name} was stored, and the application answered 200 and JSON, {answer.seconds:.1f} s with the upload"
-    if answer.seconds > SLOW:
-        return yellow(said, _LATER)
-    return green(said)
+        return ok(f"{key} was stored")
+    if not is_json(response.body):
+        return error(f"{key} was stored, but the answer is not JSON", "Find out what stands between here and OSS.")
+    message = f"{key} was stored, and the application answered 200 and JSON, {response.seconds:.1f} s with the upload"
+    return warning(message, _FIX_SLOW) if response.seconds > SLOW else ok(message)
 
 
-def _cure(refusal: OSSRefusal, settings: Settings) -> str:
-    """Say what is likely to help where OSS did not take the application's answer."""
+def _fix_callback(refusal: OSSRefusal, settings: Settings) -> str:
+    """Return what is likely to help if OSS did not accept the application's answer."""
     message = refusal.message.lower()
     if "content-length" in message:
-        return "Answer with a Content-Length, and let the server in front neither compress nor chunk."
+        return "Answer with a Content-Length, and switch compression and chunked encoding off in the server in front."
     if "timeout" in message:
-        return _LATE
-    named = _STATUS.search(refusal.message)
-    status = named[1] if named else ""
+        return _FIX_TOO_SLOW
+    match = _STATUS.search(refusal.message)
+    status = match[1] if match else ""
     if status == "403" and not settings.ticket_secret:
-        return _WITHOUT_TICKETS
-    return _CURES.get(refusal.ec) or _CURES.get(status) or "See the application's log, and the check `callback`."
+        return _FIX_WITHOUT_TICKETS
+    return _FIXES.get(refusal.ec) or _FIXES.get(status) or "Read the application's log, and see the check `callback`."
 
 
-def _deleted(name: str, case: Examination) -> Finding:
+def _delete(key: str, context: CheckContext) -> Finding:
     try:
-        with sdk_client(case.settings, key=case.key) as client:
-            client.ask("delete_object", "DeleteObjectRequest", key=name)
-    except (MisuseError, SDKRefusedError) as error:
-        cure = "Delete it yourself; to do so here, the key needs oss:DeleteObject, and the command oss-wsgi[sdk]."
-        return yellow(f"{name} stays in the bucket: {error}", cure)
-    return green(f"{name} was deleted")
+        with sdk_client(context.settings, key=context.credentials) as client:
+            client.ask("delete_object", "DeleteObjectRequest", key=key)
+    except (MisuseError, SDKRefusedError) as cause:
+        fix = "Delete it yourself. To have it deleted, grant the key oss:DeleteObject and install oss-wsgi[sdk]."
+        return warning(f"{key} stays in the bucket: {cause}", fix)
+    return ok(f"{key} was deleted")

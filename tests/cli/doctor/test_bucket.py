@@ -1,26 +1,32 @@
-"""What `doctor` reads out of OSS's answers to a stranger, from a stand-in that answers as the test says."""
+"""Checks of `doctor` that ask OSS about the bucket, on a local OSS and on a server that answers as the test says."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oss_wsgi.cli.doctor import bucket
-from oss_wsgi.cli.doctor.context import Examination, Finding
+from oss_wsgi.cli.doctor.context import CheckContext, Finding
 from oss_wsgi.cli.http_client import Answer
+from oss_wsgi.local import CORSRule
+
+from ..deployment import ORIGIN, Deployment, deployed
+from .runs import finding_of, run_doctor
 
 DENIED = "<Error><Code>AccessDenied</Code><Message>No.</Message>{}</Error>"
 
 
 @contextlib.contextmanager
-def oss_that_says(document: str, status: int = 403, date: str | None = None) -> Iterator[dict[str, str]]:
-    """Give the settings for it."""
+def oss_answering(document: str, status: int = 403, date: str | None = None) -> Iterator[dict[str, str]]:
+    """Start a server in place of OSS that answers every request so, and yield the settings for it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -51,69 +57,160 @@ def oss_that_says(document: str, status: int = 403, date: str | None = None) -> 
         server.shutdown()
 
 
-def one(check: Any, environ: dict[str, str]) -> Finding:
-    (finding,) = check(Examination(environ))
+def only_finding(check: Any, environ: dict[str, str]) -> Finding:
+    (finding,) = check(CheckContext(environ))
     assert isinstance(finding, Finding)
     return finding
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "colour", "cure"),
+    ("endpoint", "colour", "fix"),
     [
         ("oss-cn-beijing.aliyuncs.com", "red", "Set OSS_REGION=cn-beijing."),
         ("oss-cn-hangzhou.aliyuncs.com", "green", ""),
         ("oss-cn-hangzhou-internal.aliyuncs.com", "green", ""),
     ],
 )
-def test_the_region_is_read_of_the_endpoint_that_a_stranger_is_sent_to(endpoint: str, colour: str, cure: str) -> None:
-    with oss_that_says(DENIED.format(f"<Endpoint>{endpoint}</Endpoint>")) as environ:
-        finding = one(bucket.region, environ)
-    assert (finding.colour, finding.cure) == (colour, cure)
+def test_the_region_is_that_of_the_endpoint_in_the_refusal(endpoint: str, colour: str, fix: str) -> None:
+    with oss_answering(DENIED.format(f"<Endpoint>{endpoint}</Endpoint>")) as environ:
+        finding = only_finding(bucket.check_region, environ)
+    assert (finding.colour, finding.fix) == (colour, fix)
 
 
-def test_without_a_word_of_it_the_region_is_not_known() -> None:
-    with oss_that_says(DENIED.format("<Endpoint>oss-accelerate.aliyuncs.com</Endpoint>")) as environ:
-        assert one(bucket.region, environ).colour == "yellow"
+def test_an_acceleration_endpoint_tells_no_region() -> None:
+    with oss_answering(DENIED.format("<Endpoint>oss-accelerate.aliyuncs.com</Endpoint>")) as environ:
+        assert only_finding(bucket.check_region, environ).colour == "yellow"
 
 
 @pytest.mark.parametrize(
-    ("document", "cure"),
+    ("document", "fix"),
     [
         ("<Error><Code>InvalidArgument</Code><EC>0002-00000701</EC></Error>", "oss-wsgi explain 0002-00000701"),
         ("<Error><Code>InvalidArgument</Code><EC>0099-00000001</EC></Error>", "oss-wsgi explain InvalidArgument"),
         ("<Error><Code>NobodyKnows</Code><EC>0099-00000001</EC></Error>", "troubleshoot?q=0099-00000001"),
-        ("<Error><Code>NobodyKnows</Code></Error>", "OSS's help explains NobodyKnows"),
-        ("<html>", "is it OSS that answers there?"),
+        ("<Error><Code>NobodyKnows</Code></Error>", "See NobodyKnows in the help of OSS"),
+        ("<html>", "another server may answer there"),
     ],
 )
-def test_a_cure_names_a_row_that_there_is_and_is_a_sentence(document: str, cure: str) -> None:
-    with oss_that_says(document) as environ:
-        said = one(bucket.v4, environ).cure
-    assert cure in said
-    assert said[0].isupper()
-    assert said.endswith((".", "?"))
+def test_the_fix_for_a_refused_form_says_where_to_read_on(document: str, fix: str) -> None:
+    with oss_answering(document) as environ:
+        fix_text = only_finding(bucket.check_v4, environ).fix
+    assert fix in fix_text
+    assert fix_text[0].isupper()
+    assert fix_text.endswith(".")
 
 
-def told(body: str, host: str, **headers: str) -> Examination:
-    """Give an examination of a bucket that has answered a stranger so, at 1,000 seconds after 1970."""
+def context_with_response(body: str, host: str, **headers: str) -> CheckContext:
+    """Return a context whose unsigned request was answered so, at 1,000 seconds after 1970."""
     settings = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou", "OSS_HOST": host}
-    case = Examination(settings)
-    answered = Message()
+    context = CheckContext(settings)
+    message = Message()
     for name, value in headers.items():
-        answered[name] = value
-    case.unsigned = Answer(403, answered, body.encode(), 0.1, 1000.0)
-    return case
+        message[name] = value
+    context.unsigned_response = Answer(403, message, body.encode(), 0.1, 1000.0)
+    return context
 
 
-def test_the_region_is_where_a_stranger_is_refused_if_the_key_may_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket, "_told_by_oss", lambda case: (None, "no right to ask"))
+def test_the_region_is_that_of_the_host_if_the_key_may_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "_ask_for_region", lambda context: (None, "no right to ask"))
     denied = DENIED.format("")
-    (finding,) = bucket.region(told(denied, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"))
-    assert finding.said == "the bucket is in cn-hangzhou"
-    (finding,) = bucket.region(told(denied, "https://files.example.com"))
-    assert "no right to ask" in finding.said
+    (finding,) = bucket.check_region(context_with_response(denied, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"))
+    assert finding.message == "the bucket is in cn-hangzhou"
+    (finding,) = bucket.check_region(context_with_response(denied, "https://files.example.com"))
+    assert "no right to ask" in finding.message
 
 
-def test_the_clock_is_compared_with_the_moment_at_which_the_answer_came() -> None:
-    (finding,) = bucket.clock(told("", "https://files.example.com", Date="Thu, 01 Jan 1970 00:16:40 GMT"))
-    assert (finding.colour, "clock is 0 s" in finding.said) == ("green", True)
+def test_the_clock_is_compared_with_the_time_of_the_answer() -> None:
+    context = context_with_response("", "https://files.example.com", Date="Thu, 01 Jan 1970 00:16:40 GMT")
+    (finding,) = bucket.check_clock(context)
+    assert (finding.colour, "clock is 0 s" in finding.message) == ("green", True)
+
+
+@pytest.mark.parametrize(("apart", "colour"), [(3600, "red"), (-3600, "red"), (200, "yellow")])
+def test_a_wrong_clock_is_found(apart: int, colour: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, oss={"clock": lambda: time.time() - apart}) as deployment:
+        finding = finding_of("clock", deployment.environ, colour)
+    assert ("ahead of" if apart > 0 else "behind") in finding["said"]
+    assert "NTP" in finding["cure"]
+
+
+def test_a_wrong_region_is_red_and_the_fix_names_the_right_one(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_REGION": "cn-beijing"}
+    assert finding_of("region", environ)["cure"] == "Set OSS_REGION=cn-hangzhou."
+    assert "OSS refused a form" in finding_of("v4", environ)["said"]
+
+
+def test_a_missing_bucket_is_red(deployment: Deployment) -> None:
+    host = deployment.oss.host.replace(deployment.oss.bucket, "another-bucket")
+    environ = deployment.environ | {"OSS_BUCKET": "another-bucket", "OSS_HOST": host}
+    assert "there is no bucket" in finding_of("bucket", environ)["said"]
+
+
+def test_a_host_whose_path_names_another_bucket_is_red(deployment: Deployment) -> None:
+    message = finding_of("bucket", deployment.environ | {"OSS_BUCKET": "nobucket"})["said"]
+    assert message == f"OSS_BUCKET is nobucket, but the path of {deployment.oss.host} names {deployment.oss.bucket}"
+
+
+def test_a_host_that_is_not_oss_is_red(deployment: Deployment) -> None:
+    assert "does not answer as OSS" in finding_of("bucket", deployment.environ | {"OSS_HOST": deployment.url})["said"]
+
+
+def test_the_v4_check_sends_no_callback(tmp_path: Path) -> None:
+    with deployed(tmp_path, oss={"allow_private_callback": False}) as deployment:
+        assert "accepts V4 signatures" in finding_of("v4", deployment.environ, "green")["said"]
+        assert "0007-00000008" in finding_of("write", deployment.environ)["said"]
+
+
+def test_signature_version_v1_is_yellow(tmp_path: Path) -> None:
+    with deployed(tmp_path, settings={"OSS_SIGNATURE_VERSION": "v1"}) as deployment:
+        assert "OSS_SIGNATURE_VERSION is v1" in finding_of("v4", deployment.environ, "yellow")["said"]
+
+
+def test_cors_rules_that_stop_a_page_are_found(deployment: Deployment, tmp_path: Path) -> None:
+    environ = deployment.environ | {"OSS_ALLOWED_ORIGINS": f"{ORIGIN},https://new.example.com"}
+    finding = finding_of("cors", environ)
+    assert finding["cure"] == "Add the rule: `oss-wsgi cors apply 'https://new.example.com'`."
+    nothing = deployment.environ | {"OSS_ALLOWED_ORIGINS": "", "OSS_CALLBACK_URL": ""}
+    assert "there is no origin to try" in finding_of("cors", nothing, "yellow")["said"]
+    hides = CORSRule([ORIGIN, "http://127.0.0.1:*"], expose_headers=())
+    with deployed(tmp_path / "other", oss={"cors_rules": [hides]}) as other:
+        findings = run_doctor(other.environ, "--only", "cors")
+        assert {finding["colour"] for finding in findings} == {"yellow"}
+        assert "cannot read the headers ETag" in findings[0]["said"]
+
+
+def test_the_origin_of_the_callback_url_is_tried_too(deployment: Deployment, tmp_path: Path) -> None:
+    own = f"{deployment.url} (taken from OSS_CALLBACK_URL)"
+    assert own in run_doctor(deployment.environ, "--only", "cors")[1]["said"]
+    with deployed(tmp_path / "others", oss={"cors_rules": [CORSRule([ORIGIN])]}) as others:
+        assert "(taken from OSS_CALLBACK_URL)" in finding_of("cors", others.environ, "yellow")["said"]
+        alone = others.environ | {"OSS_ALLOWED_ORIGINS": ""}
+        assert "(taken from OSS_CALLBACK_URL)" in finding_of("cors", alone)["said"], "there are no other pages"
+    with deployed(tmp_path / "none", oss={"cors_rules": []}) as none:
+        findings = run_doctor(none.environ, "--only", "cors", status=1)
+        assert {finding["colour"] for finding in findings} == {"red"}
+        assert f"cors apply '{none.url}'" in findings[1]["cure"]
+
+
+def test_an_answer_without_a_date_is_yellow() -> None:
+    (finding,) = bucket.check_clock(context_with_response("", "https://files.example.com"))
+    assert (finding.colour, finding.message) == ("yellow", "the bucket's answer has no Date header")
+
+
+def test_a_bucket_at_another_endpoint_is_red() -> None:
+    refusal = DENIED.format("<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint>")
+    host = "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+    (finding,) = bucket.check_bucket(context_with_response(refusal, host))
+    assert (finding.colour, finding.fix) == ("red", "Correct OSS_REGION or OSS_ENDPOINT.")
+    assert finding.message == f"the bucket is at oss-cn-beijing.aliyuncs.com, not at {host}"
+
+
+def test_a_missing_region_is_yellow_and_red_for_v4() -> None:
+    environ = {"OSS_BUCKET": "examplebucket", "OSS_HOST": "https://files.example.com", "OSS_SIGNATURE_VERSION": "v1"}
+    assert only_finding(bucket.check_region, environ).colour == "yellow"
+    assert only_finding(bucket.check_v4, environ).fix == "Set OSS_REGION."
+
+
+def test_a_host_that_stores_a_forbidden_file_is_red() -> None:
+    with oss_answering("", status=204) as environ:
+        assert only_finding(bucket.check_v4, environ).message == "OSS stored a file that the policy forbids"

@@ -1,4 +1,4 @@
-"""`oss-wsgi doctor` through real servers: it names the one that withholds the header, and the line to add."""
+"""`oss-wsgi doctor` through real servers: it names the server that withholds the header, and the line to add."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from ..servers.apache import CGID, DAEMON, FCGID, PATH_INFO_BY_FCGI, PROXY_FCGI, REWRITE, Recipe, start
-from ..servers.conftest import require, signer, site
-from ..servers.site import Site
-from ..servers.starters import PASSING, Server
-from ..servers.test_apache import needs
-from .doctor.test_command import findings
+from ...servers.apache import CGID, DAEMON, FCGID, PATH_INFO_BY_FCGI, PROXY_FCGI, REWRITE, Recipe, start
+from ...servers.conftest import require, signer, site
+from ...servers.site import Site
+from ...servers.starters import PASSING, Server
+from ...servers.test_apache import needs
+from .runs import run_doctor
 
 __all__ = ["require", "signer", "site"]  # fixtures
 
@@ -44,8 +44,8 @@ def uploads(site: Site) -> Site:
 
 def callback_findings(port: int, status: int) -> list[dict[str, str]]:
     environ = SETTINGS | {"OSS_CALLBACK_URL": f"http://127.0.0.1:{port}/oss/callback"}
-    found = findings(environ, "--only", "callback", "--only", "answer", status=status)
-    return [finding for finding in found if "not your own handler" not in finding["said"]]
+    findings = run_doctor(environ, "--only", "callback", "--only", "answer", status=status)
+    return [finding for finding in findings if "not your own handler" not in finding["said"]]
 
 
 LENGTH = "SetEnvIf Request_URI . ap_trust_cgilike_cl=1\n"
@@ -58,51 +58,49 @@ WITHHOLDING = {
 
 
 @pytest.mark.parametrize("server", WITHHOLDING)
-def test_what_withholds_the_header_is_named_with_the_line_to_add(
+def test_a_server_that_withholds_the_header_is_named_with_the_fix(
     server: str, uploads: Site, require: Callable[..., None]
 ) -> None:
-    back_end, cure = WITHHOLDING[server]
+    back_end, fix = WITHHOLDING[server]
     require(*needs(back_end))
-    found = callback_findings(start(uploads, back_end, Recipe("none", ())), status=1)
-    assert found[0]["said"] == f"Authorization does not arrive behind {server}"
-    assert cure in found[0]["cure"]
+    findings = callback_findings(start(uploads, back_end, Recipe("none", ())), status=1)
+    assert findings[0]["said"] == f"Authorization does not arrive behind {server}"
+    assert fix in findings[0]["cure"]
 
 
 @pytest.mark.parametrize("server", WITHHOLDING)
-def test_with_the_lines_all_arrives_and_the_answer_has_its_length(
+def test_with_the_fix_all_arrives_and_the_answer_has_a_length(
     server: str, uploads: Site, require: Callable[..., None]
 ) -> None:
     back_end, _ = WITHHOLDING[server]
     require(*needs(back_end))
     path_info = PATH_INFO_BY_FCGI if back_end is PROXY_FCGI else ""
     recipe = Recipe("all", (), server=f"{REWRITE}{path_info}{LENGTH}")
-    way, answer = callback_findings(start(uploads, back_end, recipe), status=0)
-    assert way["said"].endswith(f"header, path and body arrive, behind {server}")
+    arrival, answer = callback_findings(start(uploads, back_end, recipe), status=0)
+    assert arrival["said"].endswith(f"header, path and body arrive, behind {server}")
     assert "200, JSON with a length" in answer["said"]
 
 
-def test_an_answer_whose_length_apache_drops_is_found_with_the_line(
-    uploads: Site, require: Callable[..., None]
-) -> None:
+def test_an_answer_whose_length_apache_drops_is_red_with_the_fix(uploads: Site, require: Callable[..., None]) -> None:
     require(*needs(CGID))
-    way, answer = callback_findings(start(uploads, CGID, Recipe("mod_rewrite", (), server=REWRITE)), status=1)
-    assert way["colour"] == "green"
+    arrival, answer = callback_findings(start(uploads, CGID, Recipe("mod_rewrite", (), server=REWRITE)), status=1)
+    assert arrival["colour"] == "green"
     assert "the answer has no Content-Length" in answer["said"]
     assert LENGTH.strip() in answer["cure"]
 
 
-def test_a_path_that_the_server_leads_elsewhere_is_named_with_the_line(
-    uploads: Site, require: Callable[..., None]
-) -> None:
+def test_a_path_that_the_server_reroutes_is_red_with_the_fix(uploads: Site, require: Callable[..., None]) -> None:
     require(*needs(PROXY_FCGI))
-    found = callback_findings(start(uploads, PROXY_FCGI, Recipe("mod_rewrite", (), server=REWRITE)), status=1)
-    red = found[0]
-    assert "reaches the application behind Apache mod_proxy_fcgi, and not its callback" in red["said"]
-    assert 'ProxyFCGISetEnvIf "true" PATH_INFO' in red["cure"]
+    findings = callback_findings(start(uploads, PROXY_FCGI, Recipe("mod_rewrite", (), server=REWRITE)), status=1)
+    finding = findings[0]
+    assert "reaches the application behind Apache mod_proxy_fcgi, but not its callback" in finding["said"]
+    assert 'ProxyFCGISetEnvIf "true" PATH_INFO' in finding["cure"]
 
 
 @pytest.mark.parametrize("server", PASSING, ids=lambda server: server.name)
-def test_through_what_passes_it_all_arrives(server: Server, uploads: Site, require: Callable[..., None]) -> None:
+def test_through_a_server_that_passes_the_header_all_arrives(
+    server: Server, uploads: Site, require: Callable[..., None]
+) -> None:
     require(*server.needs)
-    found = callback_findings(server.start(uploads), status=0)
-    assert [finding for finding in found if finding["colour"] != "green"] == []
+    findings = callback_findings(server.start(uploads), status=0)
+    assert [finding for finding in findings if finding["colour"] != "green"] == []

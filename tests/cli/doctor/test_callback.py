@@ -1,0 +1,340 @@
+"""Checks of `doctor` on the way to the callback: each thing is broken once and found by its own check."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.cli.doctor.callback import check_arrival, check_response
+from oss_wsgi.cli.doctor.probe import ProbeCall
+from oss_wsgi.cli.http_client import Answer, TooSlowError
+
+from ..deployment import Deployment, deployed
+from .runs import finding_of, run_doctor
+
+Front = Callable[[Any], Any]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        pytest.param("ftp://app.example.com/x", "must begin with http", id="another scheme"),
+        pytest.param("http://[::1]/oss/callback", "IPv6", id="IPv6"),
+        pytest.param(";".join(["https://127.0.0.1/x"] * 6), "OSS takes 5", id="six"),
+        pytest.param("https://no-such-host.invalid/oss/callback", "has no address", id="no address"),
+    ],
+)
+def test_a_callback_url_that_oss_does_not_take_is_red(url: str, message: str, deployment: Deployment) -> None:
+    findings = run_doctor(deployment.environ | {"OSS_CALLBACK_URL": url}, "--only", "callback-url", status=1)
+    assert message in " ".join(finding["said"] for finding in findings if finding["colour"] == "red")
+
+
+def test_a_missing_callback_url_is_yellow() -> None:
+    for check in ("callback-url", "callback", "answer"):
+        assert "OSS_CALLBACK_URL is not set" in finding_of(check, {}, "yellow")["said"], check
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses", "colour", "message"),
+    [
+        pytest.param("https://app.example.com/x", ["2001:db8::1"], "red", "has only IPv6 addresses", id="IPv6 only"),
+        pytest.param("https://app.example.com/x", ["8.8.8.8", "2001:db8::1"], "green", "SNI", id="https"),
+        pytest.param("http://app.example.com/x", ["8.8.8.8"], "yellow", "is http", id="http"),
+        pytest.param("https://app.example.com/x", ["8.8.8.8", "10.0.0.1"], "red", "10.0.0.1", id="one private address"),
+    ],
+)
+def test_the_address_of_the_callback_url_is_checked(
+    url: str, addresses: list[str], colour: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 0)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
+    environ = {"OSS_CALLBACK_URL": url, "OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
+    assert message in finding_of("callback-url", environ, colour)["said"]
+
+
+def test_a_private_address_is_red_for_a_real_bucket(deployment: Deployment) -> None:
+    real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert "not a public address, and OSS" in finding_of("callback-url", deployment.environ | real)["said"]
+    multicast = real | {"OSS_CALLBACK_URL": "http://224.0.0.1/oss/callback"}
+    assert "not a public address" in finding_of("callback-url", deployment.environ | multicast)["said"]
+    assert "which the local OSS calls" in finding_of("callback-url", deployment.environ, "green")["said"]
+
+
+def test_an_https_url_with_an_address_is_yellow(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_CALLBACK_URL": "https://127.0.0.1/oss/callback"}
+    assert "SNI" in finding_of("callback-url", environ, "yellow")["said"]
+
+
+def without(*keys: str) -> Front:
+    """Return a front server that leaves these keys out of the environ."""
+    return lambda app: lambda environ, start_response: app(
+        {key: value for key, value in environ.items() if key not in keys}, start_response
+    )
+
+
+def changing(**members: Any) -> Front:
+    return lambda app: lambda environ, start_response: app({**environ, **members}, start_response)
+
+
+def shorter(app: Any) -> Any:
+    def front(environ: Any, start_response: Any) -> Any:
+        return app({**environ, "CONTENT_LENGTH": str(int(environ["CONTENT_LENGTH"] or 0) - 1)}, start_response)
+
+    return front
+
+
+def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> Front:
+    def front(app: Any) -> Any:
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            start_response(status, [("Content-Length", str(len(body))), *headers])
+            return [body]
+
+        return application
+
+    return front
+
+
+@pytest.mark.parametrize(
+    ("front", "message", "fix"),
+    [
+        pytest.param(
+            lambda app: changing(**{"mod_wsgi.version": "5"})(without("HTTP_AUTHORIZATION")(app)),
+            "Authorization does not arrive behind Apache mod_wsgi (embedded)",
+            "WSGIPassAuthorization On",
+            id="mod_wsgi withholds the header",
+        ),
+        pytest.param(
+            lambda app: changing(SERVER_SOFTWARE="Apache/2.4", GATEWAY_INTERFACE="CGI/1.1", **{"wsgi.run_once": True})(
+                without("HTTP_AUTHORIZATION")(app)
+            ),
+            "Authorization does not arrive behind Apache CGI",
+            "CGIPassAuth On",
+            id="CGI withholds the header",
+        ),
+        pytest.param(
+            changing(HTTP_AUTHORIZATION="Basic abc"),
+            "Authorization arrives changed behind wsgiref",
+            "OSS sends the header once and bare: look for a rule",
+            id="another header",
+        ),
+        pytest.param(
+            changing(HTTP_X_OSS_PUB_KEY_URL="x"), "x-oss-pub-key-url arrives changed", "unchanged", id="another URL"
+        ),
+        pytest.param(
+            changing(CONTENT_TYPE="application/json"),
+            "Content-Type arrives as application/json, not application/x-www-form-urlencoded",
+            "pass Content-Type unchanged",
+            id="another type",
+        ),
+        pytest.param(
+            without("HTTP_X_OSS_PUB_KEY_URL"), "x-oss-pub-key-url does not arrive", "pass all headers", id="no key URL"
+        ),
+        pytest.param(shorter, "the body does not arrive: it was changed", "pass bodies unchanged", id="a cut body"),
+        pytest.param(
+            without("HTTP_X_OSS_WSGI_PROBE"), "answers 403, without the report", "OSS_TICKET_SECRET", id="no proof"
+        ),
+        pytest.param(changing(REQUEST_METHOD="PUT"), "POST arrives as PUT", "Find the redirect", id="another method"),
+        pytest.param(saying("401 Unauthorized"), "answers 401", "AuthType None", id="a password"),
+        pytest.param(saying("404 Not Found"), "answers 404", "Mount the application", id="not there"),
+        pytest.param(saying("200 OK"), "answers 200, without the report", "Another application answers", id="a page"),
+        pytest.param(
+            saying("200 OK", body=b"{}"), "answers 200, without", "Another application", id="another's JSON"
+        ),
+        pytest.param(saying("503 No"), "answers 503, without", "does not reach the application", id="no back end"),
+        pytest.param(
+            saying("200 OK", ("Content-Encoding", "gzip")), "compressed (gzip)", "Switch compression", id="compressed"
+        ),
+        pytest.param(
+            saying("301 Moved", ("Location", "https://app.example.com/")),
+            "it redirects to https://app.example.com/",
+            "Set OSS_CALLBACK_URL to the final URL",
+            id="a redirect",
+        ),
+    ],
+)
+def test_what_a_front_server_changes_is_red_with_its_fix(front: Front, message: str, fix: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, front=front) as deployment:
+        findings = run_doctor(deployment.environ, "--only", "callback", status=1)
+    reds = [finding for finding in findings if finding["colour"] == "red"]
+    assert message in reds[0]["said"]
+    assert fix in reds[0]["cure"]
+
+
+def test_a_lost_content_type_or_a_parameter_of_it_is_green(tmp_path: Path) -> None:
+    for number, kind in enumerate(("", "application/X-www-form-urlencoded; charset=utf-8")):
+        with deployed(tmp_path / str(number), front=changing(CONTENT_TYPE=kind)) as deployment:
+            finding_of("callback", deployment.environ, "green")
+
+
+def moving(old: str, new: str) -> Front:
+    """Return a front server that replaces the beginning of the path."""
+
+    def server(app: Any) -> Any:
+        def front(environ: Any, start_response: Any) -> Any:
+            path = environ["PATH_INFO"]
+            moved = new + path.removeprefix(old) if path.startswith(old) else path
+            return app({**environ, "PATH_INFO": moved, "REQUEST_URI": moved}, start_response)
+
+        return front
+
+    return server
+
+
+@pytest.mark.parametrize(
+    ("front", "path"),
+    [
+        pytest.param(moving("/oss", ""), "/callback", id="stripped"),
+        pytest.param(moving("/oss", "/app/oss"), "/app/oss/callback", id="added"),
+        pytest.param(moving("/oss/callback", "/oss/callback/"), "/oss/callback/", id="a slash at the end"),
+        pytest.param(moving("/oss/callback", "/OSS/CALLBACK"), "/OSS/CALLBACK", id="in capitals"),
+    ],
+)
+def test_a_proxy_that_changes_the_path_is_red_with_what_arrives(
+    front: Front, path: str, tmp_path: Path
+) -> None:
+    with deployed(tmp_path, front=front) as deployment:
+        environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/oss/callback?a=b"}
+        finding = finding_of("callback", environ)
+    assert f"but not its callback: it arrives as {path}" in finding["said"]
+    assert finding["cure"].startswith(f"`/oss/callback` arrives as `{path}`: a proxy in front changes the path. ")
+    assert "PATH_INFO" not in finding["cure"]
+
+
+def test_a_url_with_another_path_is_red_with_the_callbacks_path(deployment: Deployment) -> None:
+    for path in ("/oss/health", "/site/oss/callback"):
+        finding = finding_of("callback", deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}{path}"})
+        assert finding["cure"].startswith("Use the callback's path, /oss/callback, in OSS_CALLBACK_URL, or mount")
+
+
+def stripped(app: Any) -> Any:
+    """Return an application behind a front server that strips /site."""
+
+    def front(environ: Any, start_response: Any) -> Any:
+        return app({**environ, "PATH_INFO": environ["PATH_INFO"].removeprefix("/site")}, start_response)
+
+    return front
+
+
+def test_a_changed_path_is_red_unless_the_application_knows_the_url(tmp_path: Path) -> None:
+    with deployed(tmp_path, front=stripped) as deployment:
+        environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/site/oss/callback"}
+        finding = finding_of("callback", environ)
+    assert "/site/oss/callback arrives as /oss/callback: real callbacks are refused" in finding["said"]
+    assert "Set OSS_CALLBACK_URL, where the application runs" in finding["cure"]
+    # Over the configured URL's target the callback verifies all the same.
+    known = {"OSS_CALLBACK_URL": "http://127.0.0.1/site/oss/callback"}
+    with deployed(tmp_path / "known", front=stripped, settings=known) as deployment:
+        environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/site/oss/callback"}
+        assert "as /oss/callback" in finding_of("callback", environ, "green")["said"]
+
+
+def test_a_query_added_on_the_way_is_red(tmp_path: Path) -> None:
+    front, other = changing(QUERY_STRING="x=1"), {"OSS_CALLBACK_URL": "http://127.0.0.1/other"}
+    with deployed(tmp_path, front=front, settings=other) as deployment:
+        environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/oss/callback"}
+        assert "arrives as /oss/callback?x=1" in finding_of("callback", environ)["said"]
+
+
+def test_another_ticket_secret_than_the_applications_is_red(deployment: Deployment) -> None:
+    finding = finding_of("callback", deployment.environ | {"OSS_TICKET_SECRET": "x" * 32})
+    assert "Use the same OSS_TICKET_SECRET" in finding["cure"]
+
+
+def test_without_a_secret_all_but_what_arrives_is_checked(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_TICKET_SECRET": ""}
+    assert "arrive unchanged is unknown" in finding_of("callback", environ, "yellow")["said"]
+    assert "403, JSON with a length" in finding_of("answer", environ, "green")["said"]
+    finding = next(f for f in run_doctor(environ, "--only", "write", status=1) if f["colour"] == "red")
+    assert finding["cure"].startswith("Set OSS_TICKET_SECRET to the application's")
+
+
+@pytest.mark.parametrize(
+    ("front", "message"),
+    [
+        pytest.param(lambda app: saying("404 Not Found")(app), "answers 404, and not", id="not there"),
+        pytest.param(lambda app: saying("200 OK", body=b"{}")(app), "answers 200, and not", id="accepts any callback"),
+        pytest.param(lambda app: saying("403 Forbidden")(app), "answers 403, and not", id="a 403 of another"),
+        pytest.param(lambda app: saying("302 Found", ("Location", "/x"))(app), "it redirects to /x", id="a redirect"),
+    ],
+)
+def test_without_a_secret_a_wrong_url_is_red(front: Front, message: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, front=front) as deployment:
+        assert message in finding_of("callback", deployment.environ | {"OSS_TICKET_SECRET": ""})["said"]
+
+
+def test_without_a_secret_a_foreign_refusal_is_not_checked(tmp_path: Path) -> None:
+    with deployed(tmp_path, front=saying("403 Forbidden", body=b"{}")) as deployment:
+        message = finding_of("answer", deployment.environ | {"OSS_TICKET_SECRET": ""})["said"]
+    assert "the 403 came from something other than the application" in message
+
+
+def test_an_unreachable_callback_url_is_red(deployment: Deployment) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        environ = deployment.environ | {"OSS_CALLBACK_URL": f"http://127.0.0.1:{bound.getsockname()[1]}/oss/callback"}
+        for check in ("callback", "answer"):
+            for secret in ({}, {"OSS_TICKET_SECRET": ""}):
+                assert "cannot be reached" in finding_of(check, environ | secret)["said"]
+
+
+@pytest.mark.parametrize(
+    ("front", "message"),
+    [
+        pytest.param(saying("200 OK"), "the body is not JSON", id="a page"),
+        pytest.param(saying("201 Created", body=b"{}"), "the status is 201", id="another status"),
+        pytest.param(saying("200 OK", body=b"{}"), "came from something other than the application", id="another server"),
+        pytest.param(saying("200 OK", ("Content-Encoding", "gzip")), "is compressed (gzip)", id="compressed"),
+    ],
+)
+def test_an_answer_that_oss_would_refuse_is_red(front: Front, message: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, front=front) as deployment:
+        assert message in finding_of("answer", deployment.environ)["said"]
+
+
+def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}", complete: bool = True) -> Answer:
+    headers = Message()
+    if length:
+        headers["Content-Length"] = str(len(body))
+    return Answer(200, headers, body, seconds, 0.0, complete)
+
+
+@pytest.mark.parametrize(
+    ("answer", "colour", "message"),
+    [
+        pytest.param(answered(), "green", "200, JSON with a length", id="good"),
+        pytest.param(answered(3.0), "yellow", "took 3.0 s of the 5 s", id="slow"),
+        pytest.param(answered(5.5), "red", "the answer took 5.5 s", id="too slow"),
+        pytest.param(answered(complete=False), "red", "ends too early, after 2 bytes", id="cut"),
+        pytest.param(answered(body=b"NaN"), "red", "not JSON", id="not a number"),
+        pytest.param(answered(body=b"\xef\xbb\xbf{}"), "red", "not JSON", id="a BOM"),
+        pytest.param(answered(length=False), "red", "no Content-Length", id="in chunks"),
+        pytest.param(answered(body=b'"' + b"x" * 2**20 + b'"'), "red", "over 1 MB", id="too long"),
+    ],
+)
+def test_an_answer_is_checked_by_the_rules_of_oss(answer: Answer, colour: str, message: str) -> None:
+    (finding,) = check_response("http://x", answer)
+    assert finding.colour == colour
+    assert message in finding.message
+
+
+def test_an_answer_that_comes_too_late_has_a_fix_of_its_own() -> None:
+    error = TooSlowError("http://x did not answer within 6 s")
+    (finding,) = check_arrival(ProbeCall("http://x/oss/callback", "", "", True, error))
+    assert "OSS waits 5 s" in finding.fix
+
+
+def test_routing_that_loses_the_prefix_is_red_with_the_diagnosis() -> None:
+    report = {"server": "nginx", "target": "/oss/callback", "path_cure": "routing by PATH_INFO is broken here"}
+    problems = {"method": "POST", "authorization": None, "body": "", **report}
+    response = Answer(200, Message(), json.dumps({"oss_wsgi_probe": problems}).encode(), 0.1)
+    *_, finding = check_arrival(ProbeCall("https://app.example.com/oss/callback", "", "", True, response))
+    assert finding.message.endswith("but not its callback: it arrives as /oss/callback")
+    assert finding.fix == (
+        "Mount the application so that its callback is at this path; routing by PATH_INFO is broken here."
+    )

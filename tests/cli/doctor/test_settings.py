@@ -1,0 +1,121 @@
+"""Checks of `doctor` on settings, ledger, credentials and public keys."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from ..command import oss_wsgi
+from ..deployment import Deployment, deployed
+from ..key_service import key_service
+from .runs import finding_of, run_doctor
+
+
+def test_all_invalid_settings_are_reported_at_once(deployment: Deployment) -> None:
+    environ = deployment.environ | {"OSS_UPLOAD_DIR": "no-slash", "OSS_BUKET": "x"}
+    found = run_doctor(environ, status=1)
+    message = [finding["said"] for finding in found if finding["check"] == "settings"]
+    assert len(message) == 2
+    assert {finding["colour"] for finding in found if finding["check"] == "v4"} == {"green"}, "it needs neither"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"OSS_TICKET_SECRET": ""}, "OSS_TICKET_SECRET is not set", id="no ticket secret"),
+        pytest.param({"OSS_CALLBACK_URL": ""}, "no callback", id="no callback"),
+        pytest.param({"OSS_LEDGER": ""}, "OSS_LEDGER is not set", id="no ledger"),
+        pytest.param({"OSS_ALLOW_ANONYMOUS": ""}, "OSS_ALLOW_ANONYMOUS is off", id="nobody may upload"),
+    ],
+)
+def test_a_missing_setting_that_production_needs_is_yellow(
+    change: dict[str, str], message: str, deployment: Deployment
+) -> None:
+    assert message in finding_of("settings", deployment.environ | change, "yellow")["said"]
+
+
+def test_anonymous_uploads_to_a_real_bucket_are_yellow(deployment: Deployment) -> None:
+    real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert "anybody may upload" in finding_of("settings", deployment.environ | real, "yellow")["said"]
+
+
+def test_an_unusable_ledger_is_red_and_none_is_created(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "no-ledger").write_text("hello")
+    for path in (tmp_path / "no-ledger", tmp_path / "no-folder" / "ledger"):
+        assert "the ledger" in finding_of("settings", deployment.environ | {"OSS_LEDGER": str(path)})["said"].lower()
+    environ = deployment.environ | {"OSS_LEDGER": str(tmp_path / "not-yet")}
+    run_doctor(environ, "--only", "settings")
+    assert not (tmp_path / "not-yet").exists(), "a check creates none"
+
+
+def test_no_bucket_is_red() -> None:
+    assert "no bucket" in finding_of("settings", {})["said"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": ""}, "there is no access key", id="none"),
+        pytest.param({"OSS_ACCESS_KEY_ID": "LTAInobody"}, "not accept the key: InvalidAccessKeyId", id="unknown"),
+        pytest.param({"OSS_ACCESS_KEY_SECRET": "wrong"}, "the secret does not belong to", id="a wrong secret"),
+        pytest.param({"OSS_ACCESS_KEY_ID": "STS.Nobody"}, "without its token", id="a temporary one without its token"),
+    ],
+)
+def test_credentials_that_oss_refuses_are_red(change: dict[str, str], message: str, deployment: Deployment) -> None:
+    assert message in finding_of("credentials", deployment.environ | change)["said"]
+
+
+def test_a_temporary_key_is_yellow_and_an_expired_one_red(tmp_path: Path) -> None:
+    token = {"OSS_SESSION_TOKEN": "token"}
+    with deployed(tmp_path, oss={"security_token": "token"}, settings=token) as deployment:
+        assert "temporary key" in finding_of("credentials", deployment.environ, "yellow")["said"]
+    expired = {"security_token": "token", "security_token_expires": time.time() - 1}
+    with deployed(tmp_path, oss=expired, settings=token) as deployment:
+        assert "SecurityTokenExpired" in finding_of("credentials", deployment.environ)["said"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "colour", "message"),
+    [(50, "green", "its provider renews it"), (9, "yellow", "no signature outlives"), (-5, "red", "no access key")],
+)
+def test_a_key_from_the_official_library_shows_when_it_expires(
+    minutes: int, colour: str, message: str, tmp_path: Path
+) -> None:
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60 * minutes))
+    key = {"AccessKeyId": "STS.Example", "AccessKeySecret": "the-temporary-secret", "SecurityToken": "token"}
+    oss = {"access_key_id": "STS.Example", "access_key_secret": "the-temporary-secret", "security_token": "token"}
+    with deployed(tmp_path, oss=oss, settings={"OSS_SESSION_TOKEN": "token"}) as deployment:
+        with key_service(**key, Expiration=until) as uri:
+            environ = deployment.environ | {
+                "OSS_ACCESS_KEY_ID": "",
+                "OSS_ACCESS_KEY_SECRET": "",
+                "OSS_SESSION_TOKEN": "",
+                "HOME": str(tmp_path),
+                "ALIBABA_CLOUD_CREDENTIALS_URI": uri,
+                "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+            }
+            # The library reads the environment once for each process.
+            arguments = ("doctor", "--json", "--only", "credentials", "--only", "v4", "--credentials-library")
+            output = oss_wsgi(*arguments, status=colour == "red", **environ).stdout
+    key_finding, v4_finding = json.loads(output)
+    assert key_finding["colour"] == colour
+    assert message in key_finding["said"]
+    assert v4_finding["colour"] == ("red" if colour == "red" else "green")
+
+
+def test_the_official_library_without_a_key_prints_nothing_itself(deployment: Deployment, tmp_path: Path) -> None:
+    environ = deployment.environ | {"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": "", "HOME": str(tmp_path)}
+    environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
+    process = oss_wsgi("doctor", "--only", "credentials", "--credentials-library", status=1, **environ)
+    assert "there is no access key" in process.stdout
+    assert process.stderr == ""
+
+
+def test_an_additional_trusted_key_is_yellow_for_a_real_bucket(deployment: Deployment) -> None:
+    real = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert "is trusted besides OSS's own" in finding_of("key", deployment.environ | real, "yellow")["said"]
+    missing = {"OSS_TRUSTED_KEYS": "http://127.0.0.1/key.pem=/no/such/file"}
+    assert "cannot be read" in finding_of("key", deployment.environ | missing)["said"]

@@ -1,0 +1,123 @@
+"""The check of `doctor` that uploads a test object: the application's own handler is measured, the object deleted."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.cli.doctor.context import CheckContext
+from oss_wsgi.cli.doctor.write import check_write
+
+from ..deployment import Deployment, deployed
+from .runs import finding_of, run_doctor
+
+
+def test_an_object_is_stored_reported_and_deleted(deployment: Deployment) -> None:
+    stored, deleted = run_doctor(deployment.environ, "--only", "write")
+    assert "was stored, and the application answered 200 and JSON" in stored["said"]
+    assert deleted["said"].endswith("was deleted")
+    assert deployment.oss.storage.bucket(deployment.oss.bucket).page() == ([], False)
+    findings = run_doctor(deployment.environ, "--write")
+    assert "write" in {finding["check"] for finding in findings}
+    assert {finding["colour"] for finding in findings} == {"green"}, "the handler was measured"
+
+
+def raising(upload: Any) -> None:
+    raise RuntimeError("no")
+
+
+def page(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", "9")])
+    return [b"<h1></h1>"]
+
+
+@pytest.mark.parametrize(
+    ("app", "fix"),
+    [
+        pytest.param({"on_upload": raising}, "one of them answered 500", id="raises"),
+        pytest.param({"forward_callback": True}, "is not JSON", id="answers a page"),
+    ],
+)
+def test_a_failing_handler_is_red_in_write_only(app: dict[str, Any], fix: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, app=app, view=page) as deployment:
+        assert "not your own handler" in finding_of("answer", deployment.environ, "yellow")["said"]
+        (finding,) = (f for f in run_doctor(deployment.environ, "--only", "write", status=1) if f["colour"] == "red")
+    assert "was stored, but the callback failed" in finding["said"]
+    assert fix in finding["cure"]
+    assert "`oss-wsgi explain " in finding["cure"]
+
+
+def test_a_handler_that_answers_too_late_is_red_in_write(tmp_path: Path) -> None:
+    reported = threading.Event()
+    app = {"on_upload": lambda upload: reported.wait(60) and None}
+    with deployed(tmp_path, oss={"callback_timeout": 0.5}, app=app) as deployment:
+        try:
+            finding = finding_of("write", deployment.environ)
+        finally:
+            reported.set()
+    assert "takes longer than 5 s" in finding["cure"]
+
+
+def test_an_upload_whose_callback_fails_is_red_and_deleted(deployment: Deployment) -> None:
+    deployment.oss.fail_next("callback_status", status=404)
+    findings = run_doctor(deployment.environ, "--only", "write", status=1)
+    assert "was stored, but the callback failed" in findings[0]["said"]
+    assert findings[1]["said"].endswith("was deleted")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers every form with the server's ``answer``, a status and a document."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, document = self.server.answer  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(document)))
+        self.end_headers()
+        self.wfile.write(document)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "message", "fix"),
+    [
+        pytest.param(200, b"", "was stored", "", id="stored"),
+        pytest.param(200, b"<html>", "the answer is not JSON", "Find out what stands between", id="a page"),
+        pytest.param(
+            203,
+            b"<Message>Response has no content-length</Message>",
+            "the callback failed",
+            "Answer with a Content-Length",
+            id="no length",
+        ),
+        pytest.param(
+            203, b"<Message>unknown</Message>", "the callback failed", "Read the application's log", id="another"
+        ),
+        pytest.param(403, b"<html>", "the upload was refused: 403", "Check OSS_HOST.", id="refused"),
+    ],
+)
+def test_the_answer_to_the_upload_is_checked(status: int, document: bytes, message: str, fix: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        server.answer = status, document  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        environ = {
+            "OSS_BUCKET": "examplebucket",
+            "OSS_REGION": "cn-hangzhou",
+            "OSS_HOST": f"http://127.0.0.1:{server.server_port}",
+            "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
+            "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
+        }
+        if document:
+            environ["OSS_CALLBACK_URL"] = "https://app.example.com/oss/callback"
+        findings = list(check_write(CheckContext(environ)))
+        server.shutdown()
+    assert message in findings[0].message
+    assert fix in findings[0].fix
+    # The object of a stored upload is deleted, which this server refuses too.
+    assert [finding.colour for finding in findings[1:]] == ([] if status == 403 else ["yellow"])
