@@ -165,7 +165,7 @@ def test_a_name_that_no_bucket_can_have_is_refused(bucket):
 
 
 def test_a_fault_of_our_own_is_an_internal_error_that_is_logged(app, oss, caplog):
-    oss.storage.contents.own = oss.directory / "removed"
+    oss.storage.blobs.process_folder = oss.directory / "removed"
     with caplog.at_level(logging.ERROR, "oss_wsgi.local"):
         response = post(app, form({"key": "a", **sign_v1(oss, policy())}))
     assert code(response)[:2] == (500, "InternalError")

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from oss_wsgi.local import LocalOSSServer
-from oss_wsgi.local.storage.incoming import IncomingContent
 from oss_wsgi.local.storage.indexed import directory_storage
+from oss_wsgi.local.storage.object_writer import ObjectWriter
 
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
 from ..socket_client import ask, put, signed_fields, wait_until
@@ -143,7 +143,7 @@ def spooled(oss):
 
 def test_a_body_that_waitress_wrote_to_a_file_becomes_an_object_without_being_written_again(oss, server, monkeypatch):
     content = bytes(range(256)) * 8192
-    monkeypatch.setattr(IncomingContent, "write", lambda self, chunk: pytest.fail("written twice"))
+    monkeypatch.setattr(ObjectWriter, "write", lambda self, chunk: pytest.fail("written twice"))
     response, _ = put(oss, server, "a", content)
     assert response.status == 200
     assert response.getheader("ETag") == f'"{hashlib.md5(content).hexdigest().upper()}"'
@@ -158,7 +158,7 @@ LIKE_A_BOUNDARY = f"\r\n--{BOUNDARY[:-1]}\r\n\r\n-{BOUNDARY}\n--{BOUNDARY}--\r\n
 @pytest.mark.parametrize("content", [bytes(range(256)) * 8192, LIKE_A_BOUNDARY], ids=["bytes", "like a boundary"])
 @pytest.mark.parametrize("after", [[], [AFTER]], ids=["", "a field after it"])
 def test_the_file_of_a_form_becomes_an_object_without_being_written_again(oss, server, monkeypatch, content, after):
-    monkeypatch.setattr(IncomingContent, "write", lambda self, chunk: pytest.fail("written twice"))
+    monkeypatch.setattr(ObjectWriter, "write", lambda self, chunk: pytest.fail("written twice"))
     response, _ = ask(server, "POST", "/examplebucket", form(signed_fields(oss), content, after=after), HEADERS)
     assert response.status == 204
     assert response.getheader("ETag") == f'"{hashlib.md5(content).hexdigest().upper()}"'
