@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import shutil
 import tempfile
@@ -27,6 +26,7 @@ from .errors import Answer, Headers, OSSError, content_length
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .forms.post_object import PostObject
 from .index_page import asks_for_page, index_page
+from .operations.buckets import is_bucket_name
 from .operations.routes import find_operation
 from .request import Request, Service
 from .signatures.form_check import Account
@@ -277,7 +277,7 @@ class LocalOSS:
 
 
 def _check_name(bucket: str) -> None:
-    if not re.fullmatch("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
+    if not is_bucket_name(bucket):
         raise ValueError(f"a bucket name has 3 to 63 lower-case letters, digits and hyphens, not {bucket!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
@@ -42,6 +43,11 @@ def write_xml(name: str, content: str | Iterable[Node]) -> bytes:
 def xml_answer(name: str, content: str | Iterable[Node], headers: Headers | None = None) -> Answer:
     """No `xmlns`: the SDKs look for elements without one."""
     return Answer(200, [*(headers or []), ("Content-Type", "application/xml")], write_xml(name, content))
+
+
+def iso_time(moment: float) -> str:
+    """Return Unix seconds as OSS writes them in XML: `2024-12-03T12:12:12.000Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))
 
 
 def _element(name: str, content: str | Iterable[Node]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..environ import Address
 from ..errors import access_denied
+from ..xml_document import iso_time
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,5 @@ def check_not_expired(expires: int, now: float) -> None:
     """:param expires: Unix seconds, the last moment included."""
     if now > expires:
         error = access_denied("Request has expired.", "0002-00000069")
-        error.members = {"Expires": _iso(expires), "ServerTime": _iso(now)}
+        error.members = {"Expires": iso_time(expires), "ServerTime": iso_time(now)}
         raise error
-
-
-def _iso(moment: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from ..errors import access_denied, invalid_argument
+from ..xml_document import iso_time
 from .form_check import SKEW, Account, check_access_key, compare, too_skewed
 from .signed_request import SignedRequest, check_not_expired
 
@@ -82,7 +82,7 @@ def _check_date(date: str, now: float) -> None:
     except (ValueError, TypeError, IndexError, OverflowError):
         raise access_denied("OSS authentication requires a valid Date.") from None
     if abs(now - signed_at) > SKEW:
-        raise too_skewed(*(time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(each)) for each in (signed_at, now)))
+        raise too_skewed(iso_time(signed_at), iso_time(now))
 
 
 def check_query_v1(request: SignedRequest, account: Account, now: float) -> None:

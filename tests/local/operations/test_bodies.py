@@ -12,7 +12,7 @@ def read(body=b"hello", **environ):
     return read_small_body({"wsgi.input": io.BytesIO(body), **environ}, 5)
 
 
-def test_no_more_is_read_than_was_said():
+def test_only_the_announced_bytes_are_read():
     assert read(b"hello, and another request", CONTENT_LENGTH="5") == b"hello"
     assert read(**HELLO) == b"hello"
 
@@ -35,7 +35,7 @@ def test_without_a_length_there_is_no_body(environ):
     ],
     ids=str,
 )
-def test_another_body_is_refused(environ, status, code):
+def test_an_invalid_body_is_rejected(environ, status, code):
     with pytest.raises(OSSError) as raised:
         read(**environ)
     assert (raised.value.status, raised.value.code) == (status, code)

@@ -1,18 +1,18 @@
 import pytest
 
-from ..signed_client import SignedClient, code
+from ..signed_client import code
 
 
 @pytest.fixture
-def client(oss):
-    client = SignedClient(oss)
+def client(client):
+    """The client, after it has created some buckets."""
     for name in ("aaa", "bbb-1", "bbb-2", "zzz"):
         client("PUT", name)
     return client
 
 
 def listed(response):
-    return [found.findtext("Name") for found in response.xml.findall("Buckets/Bucket")]
+    return [bucket.findtext("Name") for bucket in response.xml.findall("Buckets/Bucket")]
 
 
 def test_all_buckets_are_listed_with_their_owner(client):
@@ -45,7 +45,7 @@ def test_all_buckets_are_listed_with_their_owner(client):
         ("max-keys=", ["aaa", "bbb-1", "bbb-2", "examplebucket", "zzz"], None),
     ],
 )
-def test_a_page_has_what_was_asked_for(client, query, names, marker):
+def test_a_page_of_buckets_has_what_the_query_asks_for(client, query, names, marker):
     response = client("GET", query=query)
     assert listed(response) == names
     assert response.xml.findtext("NextMarker") == marker
@@ -53,19 +53,19 @@ def test_a_page_has_what_was_asked_for(client, query, names, marker):
 
 
 @pytest.mark.parametrize("number", ["0", "1001", "-1", "a", "1.0", "10000"])
-def test_another_number_is_refused(client, number):
+def test_an_invalid_max_keys_is_rejected(client, number):
     response = client("GET", query=f"max-keys={number}", status=400)
     assert code(response) == (400, "InvalidArgument")
     assert response.xml.findtext("ArgumentValue") == number
 
 
-def test_a_stranger_sees_none(client, app):
+def test_listing_buckets_needs_a_signature(client, app):
     assert code(app.get("/?prefix=a", status=403)) == (403, "AccessDenied")
 
 
 @pytest.mark.parametrize(
     "host", ["oss-cn-hangzhou.aliyuncs.com", ".oss-cn-hangzhou.aliyuncs.com", "oss.local:8081", "aaa.local"]
 )
-def test_a_signature_tells_the_service_whatever_the_host_is(client, host):
+def test_a_signature_identifies_the_service_under_any_host(client, host):
     client._app.extra_environ["HTTP_HOST"] = host
     assert listed(client("GET")) == ["aaa", "bbb-1", "bbb-2", "examplebucket", "zzz"]

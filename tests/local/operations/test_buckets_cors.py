@@ -16,12 +16,7 @@ def rules(origin=SHOP, method="GET", more="", after=""):
     return f"<CORSConfiguration><CORSRule>{rule}</CORSRule>{after}</CORSConfiguration>".encode()
 
 
-@pytest.fixture
-def client(oss):
-    return SignedClient(oss)
-
-
-def test_rules_hold_at_once_for_their_bucket_alone(client, app):
+def test_rules_apply_at_once_to_their_bucket_only(client, app):
     client("PUT", "newbucket")
     assert preflight(app, SHOP, "GET", path="/newbucket/a").status_int == 403
     response = client("PUT", "newbucket", "cors", rules())
@@ -31,21 +26,21 @@ def test_rules_hold_at_once_for_their_bucket_alone(client, app):
         "Access-Control-Allow-Credentials": "true",
         "Access-Control-Allow-Methods": "GET",
     }
-    answer = app.get("/newbucket/a", headers={"Origin": SHOP}, status=404)
-    assert answer.headers["Access-Control-Allow-Origin"] == SHOP
+    response = app.get("/newbucket/a", headers={"Origin": SHOP}, status=404)
+    assert response.headers["Access-Control-Allow-Origin"] == SHOP
     assert preflight(app, SHOP, "GET", path="/examplebucket").status_int == 403
     assert preflight(app, PAGE, "POST", path="/newbucket").status_int == 403
     assert preflight(app, PAGE, "POST", path="/examplebucket").status_int == 200
 
 
-def test_a_host_finds_its_bucket_rules(client, oss):
+def test_the_rules_of_a_bucket_apply_to_its_host(client, oss):
     client("PUT", "newbucket")
     client("PUT", "newbucket", "cors", rules())
     headers = {"Host": "newbucket.oss-cn-hangzhou.aliyuncs.com", "Origin": SHOP, "Access-Control-Request-Method": "GET"}
     assert TestApp(oss).options("/a", headers=headers).headers["Access-Control-Allow-Origin"] == SHOP
 
 
-def test_rules_replace_the_configured_ones_and_their_deletion_brings_none_back(client, app):
+def test_rules_replace_configured_ones_until_all_are_deleted(client, app):
     assert preflight(app, PAGE, "POST").status_int == 200
     client("PUT", "examplebucket", "cors", rules())
     assert preflight(app, PAGE, "POST").status_int == 403
@@ -55,7 +50,7 @@ def test_rules_replace_the_configured_ones_and_their_deletion_brings_none_back(c
     assert client("DELETE", "examplebucket", "cors").status_int == 204
 
 
-def test_what_was_put_is_got(client):
+def test_stored_rules_are_returned(client):
     more = "<AllowedHeader>x-oss-*</AllowedHeader><ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds>600</MaxAgeSeconds>"
     client("PUT", "examplebucket", "cors", rules(more=more, after="<ResponseVary>true</ResponseVary>"))
     response = client("GET", "examplebucket", "cors")
@@ -70,14 +65,14 @@ def test_what_was_put_is_got(client):
     assert response.xml.findtext("ResponseVary") == "true"
 
 
-def test_the_configured_rules_are_told_too(client):
-    found = client("GET", "examplebucket", "cors").xml
-    assert [element.text for element in found.iter("AllowedMethod")] == ["GET", "HEAD", "POST"]
+def test_configured_rules_are_returned(client):
+    document = client("GET", "examplebucket", "cors").xml
+    assert [element.text for element in document.iter("AllowedMethod")] == ["GET", "HEAD", "POST"]
     client("PUT", "newbucket")
     assert code(client("GET", "newbucket", "cors", status=404)) == (404, "NoSuchCORSConfiguration")
 
 
-def test_the_configured_rules_are_of_each_bucket_that_was_configured(oss, app, client):
+def test_configured_rules_apply_to_configured_buckets_only(oss, app, client):
     oss.create_bucket("second")
     assert preflight(app, PAGE, "POST", path="/second").status_int == 200
     client("PUT", "newbucket")
@@ -85,15 +80,15 @@ def test_the_configured_rules_are_of_each_bucket_that_was_configured(oss, app, c
 
 
 @pytest.mark.parametrize("vary", ["true", "false"])
-def test_vary_comes_with_every_answer_or_with_none(client, app, vary):
+def test_vary_comes_with_every_response_or_with_none(client, app, vary):
     client("PUT", "examplebucket", "cors", rules(after=f"<ResponseVary>{vary}</ResponseVary>"))
     for headers in ({}, {"Origin": SHOP}, {"Origin": "http://other.example"}):
         response = app.get("/examplebucket/none", headers=headers, status=404)
         assert response.headers.get("Vary") == ("Origin" if vary == "true" else None)
 
 
-def test_rules_outlive_the_process_and_so_does_their_deletion(make_oss, tmp_path):
-    options = {"directory": tmp_path / "kept", "access_key_id": "ak", "access_key_secret": "sk"}
+def test_rules_and_their_deletion_outlive_the_process(make_oss, tmp_path):
+    options = {"directory": tmp_path / "objects", "access_key_id": "ak", "access_key_secret": "sk"}
     with make_oss(**options) as oss:
         client = SignedClient(oss)
         for name in ("one", "two"):
@@ -106,7 +101,7 @@ def test_rules_outlive_the_process_and_so_does_their_deletion(make_oss, tmp_path
         assert preflight(app, PAGE, "POST", path="/examplebucket").status_int == 403
 
 
-def test_the_limit_is_a_setting(make_oss):
+def test_the_number_of_rules_has_a_configured_limit(make_oss):
     client = SignedClient(make_oss(max_cors_rules=1))
     client("PUT", "examplebucket", "cors", rules())
     rule = rules().split(b"<CORSConfiguration>")[1].split(b"</CORSConfiguration>")[0]
@@ -123,18 +118,18 @@ def test_the_limit_is_a_setting(make_oss):
         (b'<!DOCTYPE a [<!ENTITY b "c">]>' + rules(origin="&b;"), "MalformedXML"),
     ],
 )
-def test_other_rules_are_refused_and_change_nothing(client, app, body, expected):
+def test_invalid_rules_change_nothing(client, app, body, expected):
     assert code(client("PUT", "examplebucket", "cors", body, status=400)) == (400, expected)
     assert preflight(app, PAGE, "POST").status_int == 200
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
-def test_rules_are_neither_told_to_strangers_nor_changed_by_them(app, client, method):
+def test_reading_and_changing_rules_needs_a_signature(app, client, method):
     app.request("/examplebucket?cors", method=method, status=403)
     assert code(client(method, "nobucket", "cors", rules(), status=404)) == (404, "NoSuchBucket")
 
 
-def test_an_upload_is_stored_whatever_the_rules_say(client, app, oss):
+def test_an_upload_is_stored_without_any_rule(client, app, oss):
     client("DELETE", "examplebucket", "cors")
     response = post(app, form({"key": "a", **sign_v1(oss, policy())}), headers={"Origin": PAGE})
     assert (response.status_int, cors(response)) == (204, {})
