@@ -1,4 +1,4 @@
-// Does with ali-oss what the configuration on the command line says, and prints what came of each step as JSON.
+// Run the steps of the configuration on the command line with ali-oss, and print the result of each as JSON.
 import { createRequire } from 'node:module';
 
 const OSS = createRequire(import.meta.url)('ali-oss');
@@ -26,7 +26,7 @@ function policy(extra) {
 
 const all = {
   // buckets
-  list: async () => (await client.listBuckets()).buckets.map(found => found.name),
+  list: async () => (await client.listBuckets()).buckets.map(entry => entry.name),
   make: async () => (await client.putBucket('made-by-node', { acl: 'public-read', storageClass: 'IA' })).bucket,
   info: async () => (await client.getBucketInfo('made-by-node')).bucket.StorageClass,
   acl: async () => {
@@ -49,11 +49,11 @@ const all = {
   put: async () => (await client.put(key, content, { mime: 'text/plain', meta: { who: 'node' } })).res.status,
   get: async () => (await client.get(key)).content.toString(),
   head: async () => {
-    const found = await client.head(key);
-    return [found.res.headers['content-length'], found.res.headers['content-type'], found.meta.who];
+    const head = await client.head(key);
+    return [head.res.headers['content-length'], head.res.headers['content-type'], head.meta.who];
   },
-  objects: async () => (await client.listV2({ prefix: key.slice(0, 3) })).objects.map(found => found.name),
-  objectsV1: async () => (await client.list({ prefix: key.slice(0, 3), 'max-keys': 10 })).objects.map(found => found.name),
+  objects: async () => (await client.listV2({ prefix: key.slice(0, 3) })).objects.map(entry => entry.name),
+  objectsV1: async () => (await client.list({ prefix: key.slice(0, 3), 'max-keys': 10 })).objects.map(entry => entry.name),
   objectAcl: async () => {
     await client.putACL(key, 'public-read');
     return (await client.getACL(key)).acl;
@@ -94,8 +94,8 @@ const all = {
     const document = policy(Object.entries(fields).map(([name, value]) => ({ [name]: value })));
     const signature = client.signPostObjectPolicyV4(document, date);
     const encoded = Buffer.from(JSON.stringify(document)).toString('base64');
-    const made = { key: 'posted', ...fields, policy: encoded, 'x-oss-signature': signature, callback: callbackField() };
-    return send(`${options.endpoint}/${bucket}`, { method: 'POST', body: form(made) });
+    const formFields = { key: 'posted', ...fields, policy: encoded, 'x-oss-signature': signature, callback: callbackField() };
+    return send(`${options.endpoint}/${bucket}`, { method: 'POST', body: form(formFields) });
   },
 };
 

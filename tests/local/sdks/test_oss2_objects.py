@@ -1,4 +1,4 @@
-"""The older official Python SDK, oss2, against a running local OSS."""
+"""oss2, the first SDK for Python, against the local OSS: objects, by both signatures."""
 
 import base64
 import hashlib
@@ -8,13 +8,13 @@ import warnings
 import pytest
 
 with warnings.catch_warnings():
-    # Its comments have backslashes that newer Pythons warn of.
+    # Its strings have backslashes that newer Pythons warn of.
     warnings.simplefilter("ignore")
     oss2 = pytest.importorskip("oss2")
 
 BUCKET = "examplebucket"
 pytestmark = [
-    # The SDK leaves connections to the garbage collector whose answers it has not read.
+    # The SDK leaves connections with unread responses to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:datetime.datetime.utc:DeprecationWarning"),
 ]
@@ -28,12 +28,12 @@ def bucket(request, local, server):
     session.session.close()
 
 
-def test_an_object_comes_back_with_all_that_was_said_of_it(bucket):
+def test_an_object_is_returned_with_its_headers(bucket):
     headers = {"Content-Type": "text/plain", "x-oss-meta-name": "value", "Cache-Control": "no-cache"}
     assert bucket.put_object("a/照片 +%.txt", b"hi oss", headers=headers).crc == 8707180448768400016
-    answer = bucket.get_object("a/照片 +%.txt")
-    assert answer.read() == b"hi oss"
-    assert (answer.content_type, answer.headers["x-oss-meta-name"]) == ("text/plain", "value")
+    response = bucket.get_object("a/照片 +%.txt")
+    assert response.read() == b"hi oss"
+    assert (response.content_type, response.headers["x-oss-meta-name"]) == ("text/plain", "value")
     head = bucket.head_object("a/照片 +%.txt")
     assert (head.content_length, head.etag) == (6, hashlib.md5(b"hi oss").hexdigest().upper())
     assert bucket.get_object_meta("a/照片 +%.txt").content_length == 6
@@ -63,7 +63,7 @@ def test_objects_are_deleted_one_by_one_and_together(bucket):
     assert bucket.list_objects_v2().object_list == []
 
 
-def test_an_object_is_copied_with_its_headers_or_with_others(bucket):
+def test_a_copy_has_the_headers_of_its_source_or_new_ones(bucket):
     bucket.put_object("源 +", b"hi oss", headers={"Content-Type": "text/plain", "x-oss-meta-a": "b"})
     bucket.copy_object(BUCKET, "源 +", "copy")
     assert bucket.head_object("copy").headers["x-oss-meta-a"] == "b"
@@ -74,7 +74,7 @@ def test_an_object_is_copied_with_its_headers_or_with_others(bucket):
     assert bucket.get_object("copy").read() == b"hi oss"
 
 
-def test_listings_are_paged_folded_and_encoded(bucket):
+def test_lists_have_pages_common_prefixes_and_encoded_names(bucket):
     keys = ["a/1", "a/2", "b c", "c/\x01", "c/中 文", "d&<>"]
     for key in keys:
         bucket.put_object(key, b"x")
@@ -112,7 +112,7 @@ def test_parts_become_one_object(bucket, tmp_path):
         bucket.list_parts("gone", upload_id)
 
 
-def test_a_wrong_callback_stores_nothing(bucket):
+def test_an_invalid_callback_stores_nothing(bucket):
     callback = base64.b64encode(json.dumps({"callbackUrl": "ftp://x", "callbackBody": "a"}).encode()).decode()
     with pytest.raises(oss2.exceptions.ServerError) as caught:
         bucket.put_object("a", b"x", headers={"x-oss-callback": callback})
@@ -120,7 +120,7 @@ def test_a_wrong_callback_stores_nothing(bucket):
     assert not bucket.object_exists("a")
 
 
-def test_the_acl_of_an_object_is_changed(bucket):
+def test_the_acl_of_an_object_can_be_changed(bucket):
     bucket.put_object("a", b"x")
     bucket.put_object_acl("a", oss2.OBJECT_ACL_PUBLIC_READ)
     assert bucket.get_object_acl("a").acl == "public-read"
@@ -132,5 +132,5 @@ def test_signed_urls_read_and_write(bucket):
     url = bucket.sign_url("PUT", "a/b", 60, slash_safe=True)
     assert bucket.put_object_with_url(url, b"hi oss").status == 200
     url = bucket.sign_url("GET", "a/b", 60, params={"response-content-type": "image/png"})
-    answer = bucket.get_object_with_url(url)
-    assert (answer.read(), answer.content_type) == (b"hi oss", "image/png")
+    response = bucket.get_object_with_url(url)
+    assert (response.read(), response.content_type) == (b"hi oss", "image/png")

@@ -1,4 +1,4 @@
-"""ali-oss, the SDK for Node, against a running local OSS: both signatures, in each addressing style that it has."""
+"""ali-oss, the SDK for Node, against the local OSS: both signatures, in each addressing style."""
 
 import json
 import os
@@ -14,12 +14,12 @@ SCRIPT = Path(__file__).parent / "ali_oss.mjs"
 KEY = "目录/a b+c.txt"
 TEXT = "hello 中"
 STYLES = {
-    # An IP address cannot hold a bucket: ali-oss names it in a Host that it makes up, whatever the options say.
+    # For an IP address ali-oss puts the bucket into a Host header that it makes up, whatever the options are.
     "address": ("127.0.0.1", {}, False),
     "address, path": ("127.0.0.1", {"sldEnable": True}, False),
     "address, cname": ("127.0.0.1", {"cname": True}, False),
     "cname": ("localhost", {"cname": True}, True),
-    "cname of nobody": ("localhost", {"cname": True}, False),
+    "unbound cname": ("localhost", {"cname": True}, False),
     "path": ("localhost", {"sldEnable": True}, False),
 }
 BUCKETS = ["list", "make", "info", "acl", "location", "cors", "nocors", "drop"]
@@ -41,12 +41,12 @@ URLS = ["urlPut", "urlGet", "urlWrongMethod", "urlAltered"]
 
 @pytest.fixture(scope="session")
 def node():
-    """The command, when ali-oss is where it looks: in node_modules above the script, or on NODE_PATH."""
+    """Return the command, when ali-oss is installed: in node_modules above the script, or on NODE_PATH."""
     node = shutil.which("node")
     if node is None:
         skip_or_fail("node")
-    asked = [node, "-e", f"require('module').createRequire({json.dumps(str(SCRIPT))}).resolve('ali-oss')"]
-    if subprocess.run(asked, capture_output=True, timeout=60).returncode:
+    command = [node, "-e", f"require('module').createRequire({json.dumps(str(SCRIPT))}).resolve('ali-oss')"]
+    if subprocess.run(command, capture_output=True, timeout=60).returncode:
         skip_or_fail("ali-oss, a package of npm,")
     return node
 
@@ -67,20 +67,20 @@ def run(node, serve):
             **addressing,
         }
         callback = "http://app.example.com/oss/callback"
-        told = {"client": client, "bucket": oss.bucket, "key": KEY, "callback": callback, "steps": steps}
-        # Node asks for localhost's IPv6 address first, where nobody listens.
+        configuration = {"client": client, "bucket": oss.bucket, "key": KEY, "callback": callback, "steps": steps}
+        # Node resolves localhost to IPv6 first, where no server listens.
         environ = {**os.environ, "NODE_OPTIONS": "--dns-result-order=ipv4first"}
-        command = [node, str(SCRIPT), json.dumps(told)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environ)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        command = [node, str(SCRIPT), json.dumps(configuration)]
+        process = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ)
+        assert process.returncode == 0, process.stderr
+        return json.loads(process.stdout)
 
     return run
 
 
 @pytest.mark.parametrize("v4", [True, False], ids=["V4", "V1"])
 @pytest.mark.parametrize("style", ["address", "address, path", "path"])
-def test_buckets_and_their_rules(run, style, v4):
+def test_buckets_and_their_cors_rules(run, style, v4):
     results = run(BUCKETS, style=style, v4=v4)
     assert results.pop("nocors").startswith("NoSuchCORSConfigurationError: ")
     assert results == {
@@ -124,13 +124,13 @@ def test_objects(run, recorder, style, v4):
     ("style", "v4"),
     [
         pytest.param("cname", True, id="cname, V4"),
-        pytest.param("cname of nobody", True, id="cname of nobody, V4"),
+        pytest.param("unbound cname", True, id="unbound cname, V4"),
         pytest.param("address", True, id="address, V4"),
         pytest.param("address, cname", True, id="address, cname, V4"),
         pytest.param("path", True, id="path, V4"),
         # signatureUrl refuses an IP address.
         pytest.param("cname", False, id="cname, V1"),
-        pytest.param("cname of nobody", False, id="cname of nobody, V1"),
+        pytest.param("unbound cname", False, id="unbound cname, V1"),
         pytest.param("path", False, id="path, V1"),
     ],
 )
@@ -145,6 +145,6 @@ def test_forms_by_both_signatures(run, recorder):
 
 
 @pytest.mark.parametrize("v4", [True, False], ids=["V4", "V1"])
-def test_a_wrong_secret_is_refused(run, v4):
+def test_a_wrong_secret_is_rejected(run, v4):
     results = run(["list", "get", "make"], v4=v4, secret="another")
     assert all(result.startswith("SignatureDoesNotMatchError: ") for result in results.values()), results

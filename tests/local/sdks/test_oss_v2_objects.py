@@ -1,4 +1,4 @@
-"""The official Python SDK, version 2, against a running local OSS."""
+"""alibabacloud-oss-v2, the second SDK for Python, against the local OSS: objects and callbacks, by both signatures."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ def client(request, local, server):
     config.region = local.region
     config.endpoint = server.url
     config.signature_version = request.param
-    # With one attempt the SDK makes none to download a file.
+    # With one attempt the SDK does not even try to download a file.
     config.retry_max_attempts = 2
     return oss.Client(config)
 
@@ -49,8 +49,8 @@ def service_error(caught):
     return error.status_code, error.code
 
 
-def test_an_object_comes_back_with_all_that_was_said_of_it(client, put):
-    put_answer = put(
+def test_an_object_is_returned_with_its_headers(client, put):
+    put_response = put(
         "a/照片 +%.txt",
         content_type="text/plain",
         cache_control="no-cache",
@@ -58,21 +58,21 @@ def test_an_object_comes_back_with_all_that_was_said_of_it(client, put):
         metadata={"name": "value"},
         storage_class="IA",
     )
-    assert put_answer.etag == f'"{hashlib.md5(b"hi oss").hexdigest().upper()}"'
-    assert put_answer.hash_crc64 == "8707180448768400016"
-    answer = client.get_object(oss.GetObjectRequest(bucket=BUCKET, key="a/照片 +%.txt"))
-    with answer.body as body:
+    assert put_response.etag == f'"{hashlib.md5(b"hi oss").hexdigest().upper()}"'
+    assert put_response.hash_crc64 == "8707180448768400016"
+    response = client.get_object(oss.GetObjectRequest(bucket=BUCKET, key="a/照片 +%.txt"))
+    with response.body as body:
         assert body.read() == b"hi oss"
-    assert (answer.content_type, answer.cache_control, answer.content_disposition) == (
+    assert (response.content_type, response.cache_control, response.content_disposition) == (
         "text/plain",
         "no-cache",
         "attachment",
     )
-    assert (dict(answer.metadata), answer.storage_class) == ({"name": "value"}, "IA")
+    assert (dict(response.metadata), response.storage_class) == ({"name": "value"}, "IA")
     head = client.head_object(oss.HeadObjectRequest(bucket=BUCKET, key="a/照片 +%.txt"))
-    assert (head.content_length, head.etag, dict(head.metadata)) == (6, put_answer.etag, {"name": "value"})
+    assert (head.content_length, head.etag, dict(head.metadata)) == (6, put_response.etag, {"name": "value"})
     meta = client.get_object_meta(oss.GetObjectMetaRequest(bucket=BUCKET, key="a/照片 +%.txt"))
-    assert (meta.content_length, meta.etag) == (6, put_answer.etag)
+    assert (meta.content_length, meta.etag) == (6, put_response.etag)
     assert meta.last_modified is not None
     assert client.is_object_exist(BUCKET, "a/照片 +%.txt")
     assert not client.is_object_exist(BUCKET, "a")
@@ -103,7 +103,7 @@ def test_ranges_and_conditions(client, put):
     assert service_error(caught) == (416, "InvalidRange")
 
 
-def test_a_signed_url_chooses_headers_of_the_answer(client, put, server):
+def test_a_signed_url_overrides_response_headers(client, put, server):
     put("a", content_type="text/plain")
     request = oss.GetObjectRequest(bucket=BUCKET, key="a", response_content_type="image/png")
     url = client.presign(request).url
@@ -114,7 +114,7 @@ def test_a_signed_url_chooses_headers_of_the_answer(client, put, server):
         assert response.getheader("Content-Type") == "image/png"
 
 
-def test_what_may_not_be_overwritten_stays(client, put):
+def test_an_object_is_not_overwritten_when_forbidden(client, put):
     put("a", b"first")
     with pytest.raises(oss.exceptions.OperationError) as caught:
         put("a", b"second", forbid_overwrite=True)
@@ -129,16 +129,16 @@ def test_objects_are_deleted_one_by_one_and_together(client, put):
     assert client.delete_object(oss.DeleteObjectRequest(bucket=BUCKET, key="a/1")).status_code == 204
     assert client.delete_object(oss.DeleteObjectRequest(bucket=BUCKET, key="a/1")).status_code == 204
     objects = [oss.DeleteObject(key=key) for key in keys]
-    answer = client.delete_multiple_objects(
+    response = client.delete_multiple_objects(
         oss.DeleteMultipleObjectsRequest(bucket=BUCKET, objects=objects, encoding_type="url")
     )
-    assert [deleted.key for deleted in answer.deleted_objects] == keys
+    assert [deleted.key for deleted in response.deleted_objects] == keys
     quiet = client.delete_multiple_objects(oss.DeleteMultipleObjectsRequest(bucket=BUCKET, objects=objects, quiet=True))
     assert not quiet.deleted_objects
     assert not client.list_objects_v2(oss.ListObjectsV2Request(bucket=BUCKET)).contents
 
 
-def test_an_object_is_copied_with_its_headers_or_with_others(client, put):
+def test_a_copy_has_the_headers_of_its_source_or_new_ones(client, put):
     etag = put("源", content_type="text/plain", metadata={"a": "b"}).etag
     request = oss.CopyObjectRequest(bucket=BUCKET, key="copy", source_bucket=BUCKET, source_key="源")
     assert client.copy_object(request).etag == etag
@@ -158,7 +158,7 @@ def test_an_object_is_copied_with_its_headers_or_with_others(client, put):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_listings_are_paged_folded_and_encoded(client, put, version):
+def test_lists_have_pages_common_prefixes_and_encoded_names(client, put, version):
     for key in ["a/1", "a/2", "b", "c/\x01", "c/中 文", "d&<>"]:
         put(key)
     if version == 1:
@@ -187,19 +187,19 @@ def test_parts_become_one_object(client, put):
     pieces = [b"a" * MEBIBYTE, b"b" * MEBIBYTE, b"c"]
     parts = []
     for number, piece in enumerate(pieces, 1):
-        answer = client.upload_part(
+        response = client.upload_part(
             oss.UploadPartRequest(
                 bucket=BUCKET, key="大 file", upload_id=upload.upload_id, part_number=number, body=piece
             )
         )
-        parts.append(oss.UploadPart(part_number=number, etag=answer.etag))
+        parts.append(oss.UploadPart(part_number=number, etag=response.etag))
     uploads = client.list_multipart_uploads(oss.ListMultipartUploadsRequest(bucket=BUCKET)).uploads
     assert [(entry.key, entry.upload_id) for entry in uploads] == [("大 file", upload.upload_id)]
     listed = client.list_parts(
         oss.ListPartsRequest(bucket=BUCKET, key="大 file", upload_id=upload.upload_id, max_parts=2)
     )
     assert ([part.part_number for part in listed.parts], listed.is_truncated) == ([1, 2], True)
-    answer = client.complete_multipart_upload(
+    response = client.complete_multipart_upload(
         oss.CompleteMultipartUploadRequest(
             bucket=BUCKET,
             key="大 file",
@@ -207,14 +207,14 @@ def test_parts_become_one_object(client, put):
             complete_multipart_upload=oss.CompleteMultipartUpload(parts=parts),
         )
     )
-    assert (answer.key, answer.etag[-3:]) == ("大 file", '-3"')
+    assert (response.key, response.etag[-3:]) == ("大 file", '-3"')
     assert read(client, "大 file") == b"".join(pieces)
     head = client.head_object(oss.HeadObjectRequest(bucket=BUCKET, key="大 file"))
-    assert (head.object_type, head.content_type, head.etag) == ("Multipart", "text/plain", answer.etag)
-    assert head.hash_crc64 == answer.hash_crc64 == put("whole", b"".join(pieces)).hash_crc64
+    assert (head.object_type, head.content_type, head.etag) == ("Multipart", "text/plain", response.etag)
+    assert head.hash_crc64 == response.hash_crc64 == put("whole", b"".join(pieces)).hash_crc64
 
 
-def test_the_uploader_the_copier_and_the_downloader(client, tmp_path):
+def test_the_uploader_copier_and_downloader_handle_large_files(client, tmp_path):
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * 10_000)
     part_size = 512 * 1024
@@ -228,7 +228,7 @@ def test_the_uploader_the_copier_and_the_downloader(client, tmp_path):
     assert (tmp_path / "back").read_bytes() == path.read_bytes()
 
 
-def test_an_aborted_upload_and_wrong_parts(client):
+def test_invalid_parts_and_an_aborted_upload_are_rejected(client):
     request = oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="a")
     upload_id = client.initiate_multipart_upload(request).upload_id
     for number in (1, 2):
@@ -260,15 +260,15 @@ def test_an_aborted_upload_and_wrong_parts(client):
     assert service_error(caught) == (404, "NoSuchUpload")
 
 
-class Quiet(WSGIRequestHandler):
+class QuietHandler(WSGIRequestHandler):
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture
 def callback(recorder):
-    """The headers that ask for a callback to the recorder, which serves while they are used."""
-    with make_server("127.0.0.1", 0, recorder, handler_class=Quiet) as application:
+    """The headers that request a callback to the recorder, which serves on a port meanwhile."""
+    with make_server("127.0.0.1", 0, recorder, handler_class=QuietHandler) as application:
         thread = threading.Thread(target=application.serve_forever, args=(0.05,))
         thread.start()
         members = {
@@ -284,21 +284,21 @@ def callback(recorder):
         thread.join()
 
 
-def test_the_application_is_called_back_after_a_put(client, put, recorder, callback):
+def test_a_put_calls_the_application_back(client, put, recorder, callback):
     assert put("a/b", **callback).callback_result == '{"Status":"Ok"}'
     assert recorder.body_received == b"object=a%2Fb&size=6&operation=PutObject&user=eric"
 
 
-def test_a_failed_callback_is_told_and_the_object_stays(client, put, recorder, callback):
+def test_a_failed_callback_is_reported_and_the_object_stays(client, put, recorder, callback):
     recorder.status = "404 Not Found"
-    # For the SDK a 203 is a success, too.
-    answer = put("a", **callback)
-    assert answer.status_code == 203
-    assert "<Code>CallbackFailed</Code>" in answer.callback_result
+    # The SDK takes a 203 for a success.
+    response = put("a", **callback)
+    assert response.status_code == 203
+    assert "<Code>CallbackFailed</Code>" in response.callback_result
     assert read(client, "a") == b"hi oss"
 
 
-def test_the_application_is_called_back_when_an_upload_is_completed(client, recorder, callback):
+def test_a_completed_upload_calls_the_application_back(client, recorder, callback):
     request = oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="a")
     upload_id = client.initiate_multipart_upload(request).upload_id
     request = oss.UploadPartRequest(bucket=BUCKET, key="a", upload_id=upload_id, part_number=1, body=b"hi oss")
@@ -310,7 +310,7 @@ def test_the_application_is_called_back_when_an_upload_is_completed(client, reco
     assert recorder.body_received == b"object=a&size=6&operation=CompleteMultipartUpload&user=eric"
 
 
-def test_a_wrong_key_writes_nothing(local, client, server):
+def test_a_wrong_secret_writes_nothing(local, client, server):
     config = oss.config.load_default()
     config.credentials_provider = oss.credentials.StaticCredentialsProvider(local.access_key_id, "wrong")
     config.region = local.region
