@@ -36,7 +36,7 @@ def memory_storage() -> IndexedStorage:
 
 
 class IndexedStorage:
-    """The Storage whose index and whose content are given."""
+    """A Storage made of an index and a blob store."""
 
     def __init__(self, index: IndexDatabase, blobs: BlobStore) -> None:
         self._index = index

@@ -43,7 +43,8 @@ def info(client, bucket):
 
 
 def test_a_created_bucket_is_described(client, oss):
-    body = configuration("<StorageClass>IA</StorageClass><DataRedundancyType>ZRS</DataRedundancyType>")
+    location = "<LocationConstraint>oss-cn-hangzhou</LocationConstraint>"
+    body = configuration(f"{location}<StorageClass>IA</StorageClass><DataRedundancyType>ZRS</DataRedundancyType>")
     response = client("PUT", "newbucket", body=body, headers={"x-oss-acl": "public-read"})
     assert (response.status_int, response.body, response.headers["Location"]) == (200, b"", "/newbucket")
     response = client("GET", "newbucket", "bucketInfo")
@@ -176,7 +177,7 @@ def test_operations_on_buckets_need_a_signature(app, oss, method, query):
 
 
 def test_settings_outlive_the_process(make_oss, tmp_path):
-    with make_oss(directory=tmp_path / "kept", access_key_id="ak", access_key_secret="sk") as oss:
+    with make_oss(directory=tmp_path / "objects", access_key_id="ak", access_key_secret="sk") as oss:
         SignedClient(oss)("PUT", "newbucket", headers={"x-oss-acl": "public-read"})
-    with make_oss(directory=tmp_path / "kept", access_key_id="ak", access_key_secret="sk") as oss:
+    with make_oss(directory=tmp_path / "objects", access_key_id="ak", access_key_secret="sk") as oss:
         assert info(SignedClient(oss), "newbucket")["acl"] == "public-read"

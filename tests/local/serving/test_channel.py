@@ -112,9 +112,9 @@ def test_a_client_that_is_still_sending_sees_the_error(local, server):
 
 
 def test_bytes_after_a_rejected_header_are_no_request(local, server):
-    refused = head("PUT", "/examplebucket/a", {**put_headers(local, "a"), "Content-Length": 6 * GIB})
+    rejected = head("PUT", "/examplebucket/a", {**put_headers(local, "a"), "Content-Length": 6 * GIB})
     with connect(server) as connection:
-        connection.sendall(refused + head("GET", "/examplebucket/b", {}))
+        connection.sendall(rejected + head("GET", "/examplebucket/b", {}))
         assert read_to_end(connection).count(b"HTTP/1.1 ") == 1
 
 

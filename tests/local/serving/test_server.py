@@ -291,7 +291,7 @@ def test_two_processes_serve_one_folder(tmp_path):
 
 
 class Meeting:
-    """A request that ends when all others have begun too."""
+    """A request that ends when all others are running too."""
 
     def __init__(self, barrier):
         self._barrier = barrier

@@ -106,3 +106,20 @@ def test_an_upload_aborted_while_it_is_completed_makes_no_object(bucket, files, 
         bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
     assert bucket.get("a") is None
     assert files() == []
+
+
+def test_settings_of_a_deleted_bucket_cannot_be_changed(open_storage):
+    storage = open_storage()
+    bucket = storage.bucket("examplebucket")
+    storage.delete_bucket("examplebucket")
+    with pytest.raises(OSSError, match="NoSuchBucket"):
+        bucket.change({"acl": "private"})
+
+
+def test_an_upload_whose_part_was_removed_by_hand_is_not_completed(bucket, directory):
+    upload = bucket.begin("a", "text/plain", {}, now=NOW)
+    put_part(bucket, upload, 1)
+    parts, _ = bucket.parts(upload)
+    (directory / ".parts" / parts[0].file).unlink()
+    with pytest.raises(OSSError, match="NoSuchUpload"):
+        bucket.complete(upload, parts, now=NOW)
