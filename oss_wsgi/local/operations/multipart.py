@@ -16,7 +16,7 @@ from .bodies import read_small_body, receive_body
 from .list_objects import iso_time
 from .parameters import EncodingType, whole_number
 from .read_objects import CHUNK_SIZE
-from .upload_callback import call_back, read_callback
+from ..callbacks.upload_callback import call_back, read_callback
 from .write_objects import open_source
 
 MAX_PARTS = 10000

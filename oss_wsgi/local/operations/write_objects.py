@@ -17,7 +17,7 @@ from .bodies import read_small_body, receive_body
 from .list_objects import iso_time
 from .parameters import EncodingType
 from .read_objects import is_unmodified, no_such_key
-from .upload_callback import call_back, image_info, read_callback
+from ..callbacks.upload_callback import call_back, image_info, read_callback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

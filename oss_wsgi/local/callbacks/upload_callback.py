@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..callbacks.image_info import ImageInfo, read_image_info
-from ..callbacks.message import CallbackError
-from ..callbacks.parameters import MAX_SIZE, CallbackParameters, check_given_once
-from ..callbacks.variables import callback_values
+from .image_info import ImageInfo, read_image_info
+from .message import CallbackError
+from .parameters import MAX_SIZE, CallbackParameters, check_given_once
+from .variables import callback_values
 from ..errors import Answer, OSSError, invalid_argument
 from ..request import Request
 from ..storage.interface import Incoming, StoredObject
