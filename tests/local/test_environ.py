@@ -1,18 +1,22 @@
+import time
+
 import pytest
 
-from oss_wsgi.local.environ import SERVICE, Address, Names
+from oss_wsgi.local.environ import ARRIVED, SERVICE, Address, BucketResolver, arrival
 from oss_wsgi.local.errors import OSSError
+
+from .form_client import NOW
 
 BUCKETS = {"examplebucket", "second", "localhost", "127"}
 
 
-def readings(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cnames=None, **more):
+def candidates(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cnames=None, **more):
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": host, "SERVER_NAME": "server", **more}
-    return Names("examplebucket", BUCKETS.__contains__, service_host, cnames or {}).readings(environ)
+    return BucketResolver("examplebucket", BUCKETS.__contains__, service_host, cnames or {}).candidates(environ)
 
 
 def find(*arguments, **options):
-    return readings(*arguments, **options)[0]
+    return candidates(*arguments, **options)[0]
 
 
 @pytest.mark.parametrize(
@@ -116,13 +120,22 @@ def test_a_host_that_is_bound_to_a_bucket_means_it(host):
     ],
 )
 def test_a_signature_may_mean_another_reading(path, host, others):
-    assert readings(path, host)[1:] == [Address(*other) for other in others]
+    assert candidates(path, host)[1:] == [Address(*other) for other in others]
 
 
 def test_a_reading_is_never_there_twice():
     for host in ("127.0.0.1", "examplebucket.localhost", "img.example.com"):
         for path in ("/", "/examplebucket", "/examplebucket/a", "/a"):
             for method in ("GET", "POST", "PUT"):
-                found = readings(path, host, method)
+                found = candidates(path, host, method)
                 assert len(found) == len(set(found))
                 assert (SERVICE in found) == (path == "/")
+
+
+def test_a_request_arrived_when_the_server_noted_it(monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    assert arrival({ARRIVED: 100.0}, NOW) == NOW - 900
+
+
+def test_without_a_note_it_arrives_now():
+    assert arrival({}, NOW) == NOW

@@ -10,7 +10,7 @@ from oss_wsgi.local.faults import Faults
 def names(faults, *wanted):
     """All that can be taken, in order."""
     found = []
-    while (fault := faults.take(*wanted)) is not None:
+    while (fault := faults.pop(*wanted)) is not None:
         found.append(fault.name)
     return found
 
@@ -26,24 +26,24 @@ def test_a_fault_waits_for_what_can_suffer_it():
     faults = Faults()
     faults.add("slow_upload")
     faults.add("callback_refused")
-    assert faults.take("callback_refused", "callback_timeout").name == "callback_refused"
-    assert faults.take("callback_refused") is None
-    assert faults.take("slow_upload").name == "slow_upload"
+    assert faults.pop("callback_refused", "callback_timeout").name == "callback_refused"
+    assert faults.pop("callback_refused") is None
+    assert faults.pop("slow_upload").name == "slow_upload"
 
 
 def test_a_fault_may_last_until_it_is_cleared():
     faults = Faults()
     faults.add("slow_down", times=None)
-    assert [faults.take("slow_down").name for _ in range(5)] == ["slow_down"] * 5
+    assert [faults.pop("slow_down").name for _ in range(5)] == ["slow_down"] * 5
     faults.clear()
-    assert faults.take("slow_down") is None
+    assert faults.pop("slow_down") is None
 
 
 def test_details_have_defaults():
     faults = Faults()
     faults.add("callback_status", status=404)
     faults.add("callback_status", delivered=True)
-    assert [faults.take("callback_status").details for _ in range(2)] == [
+    assert [faults.pop("callback_status").details for _ in range(2)] == [
         {"status": 404, "delivered": False},
         {"status": 500, "delivered": True},
     ]
@@ -52,12 +52,12 @@ def test_details_have_defaults():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("slowdown", {}, "there is no fault 'slowdown', only slow_down, "),
+        ("slowdown", {}, "there is no fault 'slowdown': use one of slow_down, "),
         ("slow_down", {"seconds": 1}, "the fault slow_down has no detail 'seconds', only none"),
-        ("slow_upload", {"seconds": "1"}, "the seconds of slow_upload is like 1.0, not '1'"),
+        ("slow_upload", {"seconds": "1"}, "the seconds of slow_upload must be like 1.0, not '1'"),
         ("slow_upload", {"seconds": -1}, "not -1"),
         ("callback_status", {"status": 404.0}, "not 404.0"),
-        ("callback_timeout", {"delivered": 1}, "the delivered of callback_timeout is like False, not 1"),
+        ("callback_timeout", {"delivered": 1}, "the delivered of callback_timeout must be like False, not 1"),
         ("slow_down", {"times": 0}, "not 0 times"),
     ],
 )
@@ -69,14 +69,14 @@ def test_a_fault_that_there_is_not_is_refused(name, options, message):
 def test_a_header_brings_faults_of_its_own_before_the_others():
     shared = Faults()
     shared.add("callback_timeout")
-    faults = shared.of_request(" callback_status; status=404; delivered=true;times=2 , slow_upload; seconds=0.5,")
-    assert faults.take("slow_upload").details == {"seconds": 0.5}
-    assert [faults.take("callback_status", "callback_timeout").name for _ in range(3)] == [
+    faults = shared.with_header(" callback_status; status=404; delivered=true;times=2 , slow_upload; seconds=0.5,")
+    assert faults.pop("slow_upload").details == {"seconds": 0.5}
+    assert [faults.pop("callback_status", "callback_timeout").name for _ in range(3)] == [
         "callback_status",
         "callback_status",
         "callback_timeout",
     ]
-    assert shared.take("callback_timeout") is None
+    assert shared.pop("callback_timeout") is None
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_header_brings_faults_of_its_own_before_the_others():
 )
 def test_a_header_that_is_not_understood_is_refused(header):
     with pytest.raises(OSSError) as caught:
-        Faults().of_request(header)
+        Faults().with_header(header)
     assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
     assert caught.value.members == {"ArgumentName": "x-oss-local-fault", "ArgumentValue": header}
 
@@ -117,10 +117,10 @@ def test_two_threads_cannot_take_one_fault():
     faults.add("slow_down", times=2)
     faults._pending = Meeting(faults._pending)
     taken = []
-    threads = [threading.Thread(target=lambda: taken.append(faults.take("slow_down"))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: taken.append(faults.pop("slow_down"))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert [fault.name for fault in taken] == ["slow_down", "slow_down"]
-    assert faults.take("slow_down") is None
+    assert faults.pop("slow_down") is None

@@ -69,7 +69,7 @@ def test_sizes_are_told_as_people_say_them(app, upload):
 
 
 def test_of_many_the_newest_are_shown_and_all_counted(app, upload, monkeypatch):
-    monkeypatch.setattr(index_page, "SHOWN", 2)
+    monkeypatch.setattr(index_page, "MAX_OBJECTS", 2)
     for key in ("first", "second", "third"):
         upload(key)
     text = page(app).text

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from ..callbacks.message import ACCOUNT_ID
-from ..cors import keep_rules, read_rules, rule_nodes
+from ..cors import read_rules, rule_nodes, save_rules
 from ..errors import Answer, OSSError, invalid_argument
 from ..request import Request
 from ..storage.interface import Bucket
@@ -172,7 +172,7 @@ def list_buckets(request: Request) -> Answer:
 
 def put_bucket_cors(request: Request) -> Answer:
     body = read_small_body(request.environ, MAX_BODY_SIZE)
-    keep_rules(request.storage, *read_rules(body, request.service.rules.max_rules))
+    save_rules(request.storage, *read_rules(body, request.service.rules.max_rules))
     return Answer(200)
 
 
@@ -185,5 +185,5 @@ def get_bucket_cors(request: Request) -> Answer:
 
 
 def delete_bucket_cors(request: Request) -> Answer:
-    keep_rules(request.storage, (), vary=False)
+    save_rules(request.storage, (), vary=False)
     return Answer(204)

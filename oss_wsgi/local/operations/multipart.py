@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from ..callbacks.image_info import ImageInfo, read_image_info
+from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import Answer, OSSError, file_already_exists, invalid_argument
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
@@ -16,7 +17,6 @@ from .bodies import read_small_body, receive_body
 from .list_objects import iso_time
 from .parameters import EncodingType, whole_number
 from .read_objects import CHUNK_SIZE
-from ..callbacks.upload_callback import call_back, read_callback
 from .write_objects import open_source
 
 MAX_PARTS = 10000

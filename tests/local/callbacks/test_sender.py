@@ -2,7 +2,7 @@ import pytest
 
 from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply
 from oss_wsgi.local.callbacks.parameters import CallbackParameters, parse_callback_url
-from oss_wsgi.local.callbacks.sender import MAX_ANSWER_SIZE, CallbackSender, accepted_body
+from oss_wsgi.local.callbacks.sender import MAX_REPLY_SIZE, CallbackSender, accepted_body
 from oss_wsgi.local.callbacks.signing_key import CallbackKey
 
 
@@ -44,7 +44,7 @@ def test_a_json_answer_is_relayed_byte_for_byte(body):
                 "203",
                 id=f"length {length}",
             )
-            for length in (str(MAX_ANSWER_SIZE + 1), "9" * 30)
+            for length in (str(MAX_REPLY_SIZE + 1), "9" * 30)
         ),
         pytest.param(reply(length="8"), "Error status : 502.", "203", id="cut"),
         *(
@@ -60,7 +60,7 @@ def test_any_other_answer_is_a_failure_with_the_text_of_oss(answer, message, ec)
 
 
 def test_an_answer_of_one_megabyte_is_relayed():
-    body = b'"' + b"x" * (MAX_ANSWER_SIZE - 2) + b'"'
+    body = b'"' + b"x" * (MAX_REPLY_SIZE - 2) + b'"'
     assert accepted_body(reply(body)) == body
 
 

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.forms.form import CHUNK_SIZE, Form, FormInput
+from oss_wsgi.local.forms.form import CHUNK_SIZE, Form, FormInput, content_start, field_name
 
 from ..form_client import BOUNDARY, body, part
 
@@ -221,3 +221,83 @@ def test_only_a_source_that_begins_with_the_content_is_told_of_wherever_the_form
 
 def test_a_source_of_another_kind_is_not_told_of():
     assert read(body(part("key", "a"), FILE))[0].source is None
+
+
+FIELDS = body(part("key", "a"))[: -len("--\r\n")] + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b'Content-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain',
+        b'Content-Disposition: form-data; name="file"',
+        b"content-disposition: form-data; name=file; filename=a",
+        b'Content-Disposition: form-data; filename="a"; name="file"',
+        b'Content-Type: text/plain\r\nContent-Disposition: form-data; name="FILE"',
+    ],
+)
+def test_the_content_seems_to_start_behind_the_headers_of_the_file(headers):
+    beginning = FIELDS + headers + b"\r\n\r\n"
+    assert content_start(beginning + b"hi\r\n\r\noss") == len(beginning)
+
+
+@pytest.mark.parametrize("beginning", [b"", FIELDS, FIELDS + part("file", "x")[:30], body(part("files", "x"))])
+def test_where_no_file_begins_no_start_is_seen(beginning):
+    assert content_start(beginning) == 0
+
+
+def test_both_parts_are_read_as_one():
+    source = FormInput(b"abc", io.BytesIO(b"defg"))
+    pieces = list(iter(lambda: source.read(3), b""))
+    assert b"".join(pieces) == b"abcdefg"
+
+
+def test_the_last_byte_of_the_head_comes_alone_and_then_the_content_is_next():
+    source = FormInput(b"abc", io.BytesIO(b"defg"))
+    seen = [(source.read(9), source.at_content) for _ in range(4)]
+    assert seen == [(b"ab", False), (b"c", True), (b"defg", False), (b"", False)]
+
+
+@pytest.mark.parametrize("name", ["Signature", "signature", "SIGNATURE"])
+def test_a_name_is_taken_in_any_case(name):
+    assert field_name(name, exact=False) == "signature"
+
+
+@pytest.mark.parametrize(
+    ("name", "known_as"),
+    [
+        ("Signature", "signature"),
+        ("OSSAccessKeyId", "ossaccesskeyid"),
+        ("Content-Type", "content-type"),
+        ("key", "key"),
+        ("x-oss-meta-a", "x-oss-meta-a"),
+        ("x:uid", "x:uid"),
+        ("relativePath", "relativepath"),
+    ],
+)
+def test_where_case_counts_the_documented_spelling_and_what_means_nothing_are_taken(name, known_as):
+    assert field_name(name, exact=True) == known_as
+
+
+@pytest.mark.parametrize("name", ["signature", "Key", "content-type", "X-OSS-Meta-a", "X:uid", "File", "Policy"])
+def test_where_case_counts_another_spelling_is_refused(name):
+    with pytest.raises(OSSError) as caught:
+        field_name(name, exact=True)
+    assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
+    assert caught.value.message == "The bucket POST contains unrecognized field name."
+    assert caught.value.members == {"ArgumentName": name, "ArgumentValue": name}
+
+
+def test_a_field_without_a_name_is_refused():
+    with pytest.raises(OSSError, match="unrecognized field name"):
+        field_name("", exact=False)
+
+
+@pytest.mark.parametrize("name", ["x-oss-meta-Foo", "x-oss-meta-foo"])
+def test_what_follows_the_prefix_of_metadata_is_the_users(name):
+    assert field_name(name, exact=True) == name.lower()
+
+
+def test_the_prefix_of_metadata_is_spelled_as_documented():
+    with pytest.raises(OSSError):
+        field_name("X-Oss-Meta-foo", exact=True)

@@ -84,7 +84,7 @@ def test_a_form_of_another_type_is_refused_for_its_type_alone_but_a_query_asks_f
         assert check_request_signature(form, Address("bucket", ""), ACCOUNT, REGION, NOW) is False
 
 
-READINGS = [
+CANDIDATES = [
     Address("bucket", f"bucket/{ADDRESS.key}"),
     ADDRESS,
     Address("default", f"bucket/{ADDRESS.key}"),
@@ -94,16 +94,16 @@ READINGS = [
 
 @pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
 def test_of_all_that_an_address_may_mean_the_signature_tells_what_is_meant(version, expires):
-    for address in READINGS:
+    for address in CANDIDATES:
         environ = sign(version, address=address, expires=expires)
-        assert signed_address(environ, READINGS, ACCOUNT, REGION, NOW) == (address, True)
+        assert signed_address(environ, CANDIDATES, ACCOUNT, REGION, NOW) == (address, True)
 
 
 @pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
 def test_where_it_fits_none_the_first_is_shown(version, expires):
     environ = sign(version, address=Address("bucket", "b"), expires=expires)
     with pytest.raises(OSSError) as raised:
-        signed_address(environ, READINGS, ACCOUNT, REGION, NOW)
+        signed_address(environ, CANDIDATES, ACCOUNT, REGION, NOW)
     assert raised.value.code == "SignatureDoesNotMatch"
     assert "bucket/bucket/" in str(raised.value.members)
 
@@ -115,8 +115,8 @@ def test_a_signature_that_fits_none_makes_no_form_of_another_reading():
 
 
 def test_a_stranger_means_the_first():
-    for first in READINGS:
-        assert signed_address({"REQUEST_METHOD": "GET"}, [first, *READINGS], ACCOUNT, REGION, NOW) == (first, False)
+    for first in CANDIDATES:
+        assert signed_address({"REQUEST_METHOD": "GET"}, [first, *CANDIDATES], ACCOUNT, REGION, NOW) == (first, False)
 
 
 @pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
@@ -124,5 +124,8 @@ def test_what_is_not_on_the_wire_at_all_is_asked_for_last(version, expires):
     other = Address("second", f"bucket/{ADDRESS.key}")
     environ = sign(version, address=other, expires=expires)
     with pytest.raises(OSSError, match="does not match"):
-        signed_address(environ, READINGS, ACCOUNT, REGION, NOW)
-    assert signed_address(environ, READINGS, ACCOUNT, REGION, NOW, further=lambda: [SERVICE, other]) == (other, True)
+        signed_address(environ, CANDIDATES, ACCOUNT, REGION, NOW)
+    assert signed_address(environ, CANDIDATES, ACCOUNT, REGION, NOW, more_candidates=lambda: [SERVICE, other]) == (
+        other,
+        True,
+    )

@@ -171,9 +171,9 @@ def test_callbacks_go_out_over_http(options, sent):
         pytest.param(["--region", "Hang zhou"], "--region: must be like cn-hangzhou", id="no region"),
         pytest.param(["--cname", "img.example.com"], "--cname: must be HOST=BUCKET", id="no bucket"),
         pytest.param(["--cname", "http://img.test=b"], "--cname: must be HOST=BUCKET", id="a URL"),
-        pytest.param(["--callback-timeout", "0"], "--callback-timeout: must be seconds", id="no time"),
-        pytest.param(["--callback-timeout", "nan"], "--callback-timeout: must be seconds", id="no seconds"),
-        pytest.param(["--max-cors-rules", "0"], "--max-cors-rules: must be a number", id="no rule"),
+        pytest.param(["--callback-timeout", "0"], "--callback-timeout: must be a number of seconds", id="no time"),
+        pytest.param(["--callback-timeout", "nan"], "--callback-timeout: must be a number of seconds", id="no seconds"),
+        pytest.param(["--max-cors-rules", "0"], "--max-cors-rules: must be a whole number", id="no rule"),
         pytest.param(["--buckets", "a"], "unrecognized arguments", id="an unknown option"),
     ],
 )
@@ -201,19 +201,19 @@ def test_a_missing_extra_is_named():
     code = "import runpy, sys; sys.modules['fastcrc'] = None; runpy.run_module('oss_wsgi.local', run_name='__main__')"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert run.returncode == 2
-    assert run.stderr == "python -m oss_wsgi.local: it needs fastcrc: pip install 'oss-wsgi[local]'.\n"
+    assert run.stderr == "python -m oss_wsgi.local: fastcrc is not installed: pip install 'oss-wsgi[local]'.\n"
 
 
 def test_beyond_this_machine_it_warns():
     with running("--listen", "0.0.0.0:0") as said:
-        assert "anyone who reaches it may read its objects" in said
+        assert "anyone who can connect can read its objects" in said
         assert url_of(said)
 
 
 def test_a_request_that_names_no_bucket_means_the_first_and_a_bound_host_its_own():
     key = ["--access-key-id", "my-id", "--access-key-secret", "my-secret"]
     with running("--bucket", "first-one", "--bucket", "second-one", "--cname", "img.test=second-one", *key) as said:
-        assert "Bound names: img.test to second-one.\n" in said
+        assert "Bound host names: img.test to second-one.\n" in said
         for bucket in ("first-one", "second-one"):
             with upload(said, Account("my-id", "my-secret"), key=f"{bucket}.txt", bucket=bucket):
                 pass

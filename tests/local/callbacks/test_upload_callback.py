@@ -4,9 +4,9 @@ from urllib.parse import quote
 
 import pytest
 
-from ..callbacks.test_image_info import png
 from ..form_client import callback_field
 from ..signed_client import SignedClient, code
+from .test_image_info import png
 
 
 def encoded(**members):
