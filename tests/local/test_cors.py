@@ -38,7 +38,7 @@ def test_a_preflight_is_answered_anywhere(app, path):
     assert response.headers["Vary"] == "Origin"
 
 
-def test_the_headers_asked_for_are_echoed(app):
+def test_the_requested_headers_are_echoed(app):
     response = preflight(app, headers="X-Requested-With, cache-control")
     assert response.headers["Access-Control-Allow-Headers"] == "X-Requested-With, cache-control"
 
@@ -93,12 +93,12 @@ def test_an_origin_matches_its_rule(pattern, origin, allowed):
     assert CORSRule([pattern]).allows(origin, "POST") is allowed
 
 
-def test_a_rule_for_all_answers_a_star_and_allows_no_credentials(make_oss):
+def test_a_rule_for_all_origins_allows_no_credentials(make_oss):
     response = preflight(TestApp(make_oss(cors_rules=[CORSRule(["*"], max_age_seconds=None, expose_headers=())])))
     assert cors(response) == {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET, HEAD, POST"}
 
 
-def test_an_origin_that_is_listed_beside_a_star_is_echoed():
+def test_an_origin_listed_beside_a_star_is_echoed():
     rule = CORSRule(["*", PAGE])
     assert rule.headers(PAGE)[0] == ("Access-Control-Allow-Origin", PAGE)
     assert rule.headers("http://other")[0] == ("Access-Control-Allow-Origin", "*")
@@ -110,7 +110,7 @@ def test_the_first_rule_that_matches_decides(make_oss):
     assert response.headers["Access-Control-Max-Age"] == "1"
 
 
-def test_errors_carry_the_headers_too(app):
+def test_errors_have_the_cors_headers_too(app):
     response = app.get("/examplebucket/none", headers={"Origin": PAGE}, status=404)
     assert cors(response) == {
         "Access-Control-Allow-Origin": PAGE,
@@ -120,18 +120,18 @@ def test_errors_carry_the_headers_too(app):
     assert response.headers["Vary"] == "Origin"
 
 
-def test_an_upload_from_a_refused_origin_is_stored_all_the_same(app, oss):
+def test_an_upload_from_a_refused_origin_is_stored(app, oss):
     response = post(app, form({"key": "a", **sign_v1(oss, policy())}), headers={"Origin": "http://other.example"})
     assert (response.status_int, cors(response)) == (204, {})
     assert app.get("/examplebucket/a").body == b"hi oss"
 
 
-def test_one_string_in_place_of_a_list_is_refused():
+def test_a_string_instead_of_a_list_is_refused():
     with pytest.raises(TypeError, match="allowed_origins must be a sequence"):
         CORSRule("http://page.example")
 
 
-def test_a_preflight_answers_each_header_once_even_when_a_rule_lists_its_own_method(make_oss):
+def test_a_preflight_response_has_each_header_once(make_oss):
     response = preflight(TestApp(make_oss(cors_rules=[CORSRule([PAGE], ["POST", "OPTIONS"])])))
     assert response.headers.getall("Access-Control-Allow-Origin") == [PAGE]
 
@@ -151,7 +151,7 @@ def refusal(body, **options):
     return raised.value.status, raised.value.code, raised.value.ec
 
 
-def test_a_rule_has_what_was_written_and_no_more():
+def test_a_rule_without_optional_members_has_none():
     text = ORIGIN + "<AllowedOrigin>*</AllowedOrigin>" + METHOD + "<AllowedMethod>GET</AllowedMethod>"
     text += "<AllowedHeader>x-oss-*</AllowedHeader><ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds> 0 </MaxAgeSeconds>"
     found, vary = read_rules(configuration(text, ORIGIN + METHOD))
@@ -163,7 +163,7 @@ def test_a_rule_has_what_was_written_and_no_more():
 
 
 @pytest.mark.parametrize("vary", [True, False])
-def test_what_is_written_is_read_again(vary):
+def test_written_rules_can_be_read_again(vary):
     written = [CORSRule(("https://a.example", "http://*.b.example"), ("PUT",)), CORSRule(("*",), ("POST",), (), ())]
     assert read_rules(write_xml("CORSConfiguration", rule_nodes(written, vary))) == (written, vary)
 
@@ -181,7 +181,7 @@ def test_an_origin_may_hold_a_star(origin):
 @pytest.mark.parametrize(
     "origin", ["", "https://*", "https://", "http://*.*", "**", "a.example", "https://a.example/", "http://a b", "//a"]
 )
-def test_another_origin_is_refused(origin):
+def test_an_invalid_origin_is_refused(origin):
     body = configuration(f"<AllowedOrigin>{origin}</AllowedOrigin>{METHOD}")
     assert refusal(body) == (400, "InvalidArgument", "0034-00000009")
 
@@ -203,7 +203,7 @@ def test_another_origin_is_refused(origin):
         ("<MaxAgeSeconds>9999999999</MaxAgeSeconds>", ""),
     ],
 )
-def test_another_value_is_refused(text, ec):
+def test_an_invalid_value_is_refused(text, ec):
     assert refusal(configuration(ORIGIN + METHOD + text)) == (400, "InvalidArgument", ec)
 
 
@@ -223,11 +223,11 @@ def test_another_value_is_refused(text, ec):
     ],
     ids=range(10),
 )
-def test_another_document_is_malformed(body):
+def test_an_invalid_document_is_malformed(body):
     assert refusal(body) == (400, "MalformedXML", "")
 
 
-def test_there_are_at_most_ten_rules_or_as_many_as_were_set():
+def test_the_number_of_rules_is_limited():
     assert len(read_rules(configuration(*[ORIGIN + METHOD] * 10))[0]) == 10
     assert refusal(configuration(*[ORIGIN + METHOD] * 11)) == (400, "CORSRuleBeyondLimit", "0034-00000006")
     assert len(read_rules(configuration(*[ORIGIN + METHOD] * 20), 20)[0]) == 20

@@ -8,7 +8,7 @@ def members(error):
     return answer, [(element.tag, element.text) for element in ElementTree.fromstring(answer.body)]
 
 
-def test_the_xml_has_the_members_of_oss_in_their_order():
+def test_the_xml_has_the_members_of_oss_in_order():
     error = OSSError(403, "AccessDenied", "Invalid according to Policy: Policy expired.", "0006-00000213", Extra="1")
     answer, elements = members(error)
     assert answer.status == 403
@@ -24,7 +24,7 @@ def test_the_xml_has_the_members_of_oss_in_their_order():
     ]
 
 
-def test_without_a_number_there_is_no_ec():
+def test_an_error_without_an_ec_has_no_ec_members():
     answer, elements = members(OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid."))
     assert [name for name, _ in elements] == ["Code", "Message", "RequestId", "HostId"]
     assert answer.headers == [("Content-Type", "application/xml")]

@@ -15,14 +15,14 @@ def names(faults, *wanted):
     return found
 
 
-def test_a_fault_happens_once_unless_told_otherwise():
+def test_a_fault_strikes_once_by_default():
     faults = Faults()
     faults.add("slow_down")
     faults.add("slow_upload", times=2)
     assert names(faults, "slow_down", "slow_upload") == ["slow_down", "slow_upload", "slow_upload"]
 
 
-def test_a_fault_waits_for_what_can_suffer_it():
+def test_a_fault_waits_for_an_operation_that_it_can_strike():
     faults = Faults()
     faults.add("slow_upload")
     faults.add("callback_refused")
@@ -31,7 +31,7 @@ def test_a_fault_waits_for_what_can_suffer_it():
     assert faults.pop("slow_upload").name == "slow_upload"
 
 
-def test_a_fault_may_last_until_it_is_cleared():
+def test_a_fault_can_last_until_clear():
     faults = Faults()
     faults.add("slow_down", times=None)
     assert [faults.pop("slow_down").name for _ in range(5)] == ["slow_down"] * 5
@@ -61,12 +61,12 @@ def test_details_have_defaults():
         ("slow_down", {"times": 0}, "not 0 times"),
     ],
 )
-def test_a_fault_that_there_is_not_is_refused(name, options, message):
+def test_an_unknown_fault_or_detail_is_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         Faults().add(name, **options)
 
 
-def test_a_header_brings_faults_of_its_own_before_the_others():
+def test_the_faults_of_a_header_come_first():
     shared = Faults()
     shared.add("callback_timeout")
     faults = shared.with_header(" callback_status; status=404; delivered=true;times=2 , slow_upload; seconds=0.5,")
@@ -91,7 +91,7 @@ def test_a_header_brings_faults_of_its_own_before_the_others():
         "slow_down; times=0",
     ],
 )
-def test_a_header_that_is_not_understood_is_refused(header):
+def test_an_invalid_header_is_refused(header):
     with pytest.raises(OSSError) as caught:
         Faults().with_header(header)
     assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
@@ -112,7 +112,7 @@ class Meeting(list):
         return iter(items)
 
 
-def test_two_threads_cannot_take_one_fault():
+def test_two_threads_cannot_pop_one_fault():
     faults = Faults()
     faults.add("slow_down", times=2)
     faults._pending = Meeting(faults._pending)

@@ -13,7 +13,7 @@ def test_a_document_is_read(start):
     assert [found.text for found in element.findall("b")] == ["中 <A", None]
 
 
-def test_a_namespace_is_left_off():
+def test_namespaces_are_removed():
     element = read_xml(b'<a xmlns="http://doc.oss-cn-hangzhou.aliyuncs.com"><b>1</b></a>', "a")
     assert element.findtext("b") == "1"
 
@@ -38,7 +38,7 @@ def test_a_namespace_is_left_off():
     ],
     ids=range(14),
 )
-def test_what_is_malformed_and_what_declares_entities_is_refused(body):
+def test_malformed_xml_and_declarations_are_refused(body):
     with pytest.raises(OSSError) as raised:
         read_xml(body, "a")
     assert (raised.value.status, raised.value.code) == (400, "MalformedXML")

@@ -22,7 +22,7 @@ def encode(members):
     return base64.b64encode(text).decode()
 
 
-def test_the_defaults_are_the_url_host_and_a_form_body():
+def test_host_and_body_type_have_defaults():
     callback = parse_callback(encode(GOOD))
     assert [url.netloc for url in callback.urls] == ["a.example"]
     assert (callback.host, callback.body, callback.body_type) == ("", "object=${object}", FORM)
@@ -44,7 +44,7 @@ def test_every_member_is_read():
     assert callback.sni is True
 
 
-def test_nothing_behind_the_last_semicolon_is_no_url():
+def test_a_semicolon_may_end_the_list_of_urls():
     for urls in ("http://a/;http://b/;", "http://a/;http://b/; ;"):
         callback = parse_callback(encode({**GOOD, "callbackUrl": urls}))
         assert [url.netloc for url in callback.urls] == ["a", "b"]
@@ -122,7 +122,7 @@ def test_without_a_url_there_is_no_callback(text):
         ),
     ],
 )
-def test_a_wrong_parameter_is_refused_with_its_message_and_number(text, message, ec):
+def test_a_wrong_parameter_is_refused_with_its_ec(text, message, ec):
     with pytest.raises(OSSError) as caught:
         parse_callback(text)
     error = caught.value
@@ -130,7 +130,7 @@ def test_a_wrong_parameter_is_refused_with_its_message_and_number(text, message,
     assert (error.message, error.ec) == (message, f"0007-00000{ec}")
 
 
-def test_five_urls_and_five_kilobytes_are_allowed():
+def test_5_urls_and_5_kilobytes_are_allowed():
     members = {**GOOD, "callbackUrl": ";".join(["http://a/"] * 5)}
     members["callbackBody"] = "x" * (3840 - len(json.dumps(members)) + len(members["callbackBody"]))
     text = encode(members)
@@ -138,7 +138,7 @@ def test_five_urls_and_five_kilobytes_are_allowed():
     assert len(parse_callback(text).urls) == 5
 
 
-def test_the_refused_text_is_shown_decoded():
+def test_the_error_shows_the_decoded_text():
     with pytest.raises(OSSError) as caught:
         parse_callback(encode(b"<not json>"))
     assert caught.value.members == {"ArgumentName": "callback", "ArgumentValue": "<not json>"}
@@ -157,7 +157,7 @@ def test_the_refused_text_is_shown_decoded():
         ("http://a/b//c/%2F;p/", "http", "a", 80, "a", "/b//c/%2F;p/"),
     ],
 )
-def test_the_parts_of_a_url_stay_as_they_are_written(text, scheme, host, port, netloc, target):
+def test_the_parts_of_a_url_are_not_changed(text, scheme, host, port, netloc, target):
     url = parse_callback_url(text)
     assert (url.scheme, url.host, url.port, url.netloc, url.target) == (scheme, host, port, netloc, target)
 
@@ -182,7 +182,7 @@ def test_the_parts_of_a_url_stay_as_they_are_written(text, scheme, host, port, n
         "http://中.example/",
     ],
 )
-def test_what_oss_cannot_call_is_refused(text):
+def test_a_url_that_oss_cannot_call_is_refused(text):
     with pytest.raises(OSSError) as caught:
         parse_callback_url(text)
     assert (caught.value.status, caught.value.code, caught.value.ec) == (400, "InvalidArgument", "0007-00000004")
@@ -202,7 +202,7 @@ def test_what_oss_cannot_call_is_refused(text):
         pytest.param("", b"x", b"/\nx", id="no path"),
     ],
 )
-def test_the_string_to_sign_is_the_decoded_path_the_raw_query_and_the_body(target, body, expected):
+def test_the_string_to_sign_has_the_decoded_path_and_raw_query(target, body, expected):
     assert parse_callback_url(f"http://a{target}").string_to_sign(body) == expected
 
 
@@ -223,7 +223,7 @@ def test_a_private_address_is_refused_unless_allowed(address):
     assert (caught.value.ec, caught.value.message) == ("0007-00000008", "Private address is forbidden to callback.")
 
 
-def test_a_public_address_is_called():
+def test_a_public_address_is_accepted():
     check_address(parse_callback_url("http://a.example/"), allow_private=False, resolve=lookup("8.8.8.8"))
 
 
@@ -234,7 +234,7 @@ def test_a_host_without_address_is_refused():
 
 
 @pytest.mark.parametrize(("host", "private"), [("127.0.0.1", True), ("localhost", True), ("a.example", False)])
-def test_without_a_lookup_only_the_name_decides(host, private):
+def test_without_a_lookup_the_host_name_decides(host, private):
     url = parse_callback_url(f"http://{host}/")
     check_address(url, allow_private=True, resolve=None)
     if private:

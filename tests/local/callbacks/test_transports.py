@@ -27,7 +27,7 @@ class Peer:
     def __init__(self, *answer, hang=False, pause=0.0, until=b"\r\n\r\nabc", tls=None):
         self._answer, self._hang, self._pause, self._until, self._tls = answer, hang, pause, until, tls
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self._socket.settimeout(10)
+        self._socket.settimeout(30)
         self.port = self._socket.getsockname()[1]
         self.received = b""
         self.released = threading.Event()
@@ -48,7 +48,7 @@ class Peer:
                 connection.sendall(part)
                 self.released.wait(self._pause)
             if self._hang:
-                self.released.wait(10)
+                self.released.wait(30)
 
     def _secured(self, connection):
         return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
@@ -76,11 +76,11 @@ def request(port, scheme="http"):
     return CallbackRequest(parse_callback_url(f"{scheme}://127.0.0.1:{port}/a%20b?c=%2F"), headers, b"abc")
 
 
-def send(port, *, timeout=5.0, **options):
+def send(port, *, timeout=30.0, **options):
     return HTTPTransport(timeout)(request(port, **options))
 
 
-def test_the_request_goes_out_as_it_was_signed(peer):
+def test_the_request_is_sent_as_it_was_signed(peer):
     server = peer(OK)
     send(server.port)
     assert server.received == (
@@ -88,7 +88,7 @@ def test_the_request_goes_out_as_it_was_signed(peer):
     )
 
 
-def test_status_headers_and_body_come_back(peer):
+def test_status_headers_and_body_are_returned(peer):
     reply = send(peer(OK).port)
     assert (reply.status, reply.body) == (200, b"{}")
     assert reply.headers == {"content-type": "application/json", "content-length": "2"}
@@ -103,12 +103,12 @@ def test_a_redirect_is_not_followed(peer):
     assert send(peer(answer).port).status == 301
 
 
-def test_a_chunked_answer_has_no_length(peer):
+def test_a_chunked_reply_has_no_length(peer):
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
     assert "content-length" not in send(peer(answer).port).headers
 
 
-def test_an_answer_without_length_is_not_waited_for(peer):
+def test_a_reply_without_a_length_is_not_waited_for(peer):
     reply = send(peer(b"HTTP/1.1 200 OK\r\n\r\n{}", hang=True).port)
     assert (reply.headers, reply.body) == ({}, b"")
 
@@ -121,7 +121,7 @@ def test_an_answer_without_length_is_not_waited_for(peer):
         pytest.param([OK[:-1]], id="half a body"),
     ],
 )
-def test_a_peer_that_falls_silent_runs_into_the_time_out(peer, answer):
+def test_a_silent_peer_times_out(peer, answer):
     server = peer(*answer, hang=True)
     with pytest.raises(CallbackError) as caught:
         send(server.port, timeout=0.2)
@@ -139,7 +139,7 @@ def test_a_peer_that_falls_silent_runs_into_the_time_out(peer, answer):
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000 + b"\r\n\r\n", id="endless header"),
     ],
 )
-def test_a_peer_that_speaks_no_http_is_a_bad_gateway(peer, answer):
+def test_a_reply_that_is_not_http_is_a_bad_gateway(peer, answer):
     with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
         send(peer(answer).port)
 
@@ -149,14 +149,14 @@ def test_a_cut_body_is_a_bad_gateway(peer):
         send(peer(OK[:-1]).port)
 
 
-def test_the_time_out_is_for_the_whole_exchange_and_not_for_each_byte(peer):
+def test_the_timeout_is_for_the_whole_exchange(peer):
     server = peer(*(bytes([byte]) for byte in OK), pause=0.05)
     with pytest.raises(CallbackError, match="reply timeout"):
         send(server.port, timeout=0.2)
 
 
 @pytest.mark.parametrize("length", [b"x", b"-1", b"0", b"9999999"])
-def test_a_body_whose_length_oss_refuses_is_not_waited_for(peer, length):
+def test_a_body_with_a_refused_length_is_not_waited_for(peer, length):
     reply = send(peer(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n{", hang=True).port)
     assert (reply.headers["content-length"], reply.body) == (length.decode(), b"")
 
@@ -200,19 +200,19 @@ def named_peer(peer, certificate):
 
 
 @pytest.mark.parametrize(("sni", "expected"), [(True, "localhost"), (False, None)])
-def test_the_host_name_goes_along_only_where_the_callback_says_so(named_peer, certificate, sni, expected):
+def test_sni_is_sent_only_if_the_callback_says_so(named_peer, certificate, sni, expected):
     server, asked = named_peer
     url = parse_callback_url(f"https://localhost:{server.port}/")
-    transport = HTTPTransport(5.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
     assert transport(CallbackRequest(url, [], b"abc", sni)).status == 200
     assert asked == [expected]
 
 
-def test_without_the_name_in_the_handshake_the_certificate_is_still_compared_with_it(named_peer, certificate):
+def test_without_sni_the_certificate_is_still_checked(named_peer, certificate):
     server, _ = named_peer
     # Another spelling of 127.0.0.1, which the certificate does not have.
     url = replace(parse_callback_url(f"https://localhost:{server.port}/"), host="127.1")
-    transport = HTTPTransport(5.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
     with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
         transport(CallbackRequest(url, [], b"abc"))
     assert server.received == b""
@@ -225,9 +225,9 @@ def secure_peer(peer, certificate):
     return lambda *answer: peer(*answer, tls=context)
 
 
-def test_https_is_spoken_with_a_certificate_that_verifies(secure_peer, certificate):
+def test_https_works_with_a_valid_certificate(secure_peer, certificate):
     server = secure_peer(OK)
-    transport = HTTPTransport(5.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
     assert transport(request(server.port, scheme="https")).body == b"{}"
     assert server.received.endswith(b"abc")
 
@@ -239,7 +239,7 @@ def test_a_refused_connection_has_its_own_message():
         send(port)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_a_bad_gateway(secure_peer):
+def test_an_untrusted_certificate_is_a_bad_gateway(secure_peer):
     server = secure_peer(OK)
     with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
         send(server.port, scheme="https")
@@ -259,12 +259,12 @@ def test_a_certificate_that_nobody_vouches_for_is_a_bad_gateway(secure_peer):
         ("example", False),
     ],
 )
-def test_a_certificate_is_of_the_names_it_lists(host, is_its):
+def test_a_certificate_is_valid_for_its_names(host, is_its):
     listed = [("DNS", "a.example"), ("DNS", "*.B.example"), ("IP Address", "192.0.2.1")]
     assert is_certificate_of(host, {"subjectAltName": tuple(listed)}) is is_its
 
 
-def test_a_certificate_without_names_is_of_nobody():
+def test_a_certificate_without_names_is_not_valid():
     assert not is_certificate_of("a.example", {})
 
 
@@ -282,7 +282,7 @@ def wsgi_request(url="https://app.example:8443/a%20b/%E4%B8%AD+?c=%2F+d"):
     return CallbackRequest(parse_callback_url(url), HEADERS, b"abc")
 
 
-def test_the_environ_is_what_a_server_would_make_of_the_request():
+def test_the_environ_is_like_that_of_a_server():
     environ = callback_environ(wsgi_request())
     strings = {name: value for name, value in environ.items() if "." not in name}
     assert strings == {
@@ -306,14 +306,14 @@ def test_the_environ_is_what_a_server_would_make_of_the_request():
     assert environ["wsgi.input"].read() == b"abc"
 
 
-def test_the_answer_is_collected_and_closed_under_the_linter(recorder):
+def test_the_response_is_collected_and_closed(recorder):
     recorder.body = b"{}"
     reply = WSGITransport(lint(recorder))(wsgi_request())
     assert reply == CallbackReply(200, {"content-type": "application/json", "content-length": "2"}, b"{}")
     assert recorder.closed == 1
 
 
-def test_an_answer_by_write_is_collected():
+def test_a_response_by_write_is_collected():
     def app(environ, start_response):
         write = start_response("200 OK", [("Content-Length", "2")])
         write(b"{")
@@ -345,7 +345,7 @@ def stays_silent(environ, start_response):
 
 
 @pytest.mark.parametrize("app", [crashes, crashes_later, stays_silent])
-def test_an_application_that_fails_answers_500(app, caplog):
+def test_an_application_that_fails_is_a_500(app, caplog):
     with caplog.at_level(logging.ERROR, "oss_wsgi.local"):
         assert WSGITransport(app)(wsgi_request()) == CallbackReply(500)
     assert len(caplog.records) == 1

@@ -61,7 +61,7 @@ def test_json_values_bring_their_own_quotes(template, expected):
     assert substitute_json(template, VALUES) == expected
 
 
-def test_json_stays_json_for_any_text_in_and_out_of_a_literal():
+def test_a_json_body_stays_json_for_any_text():
     body = substitute_json('{"bare":${object},"literal":"<${object}>"}', VALUES)
     assert json.loads(body) == {"bare": VALUES["object"], "literal": f"<{VALUES['object']}>"}
     assert "中" in body
@@ -86,18 +86,18 @@ def test_every_variable_of_oss_is_known(name):
         "${imageinfo.width}",
     ],
 )
-def test_a_variable_that_oss_does_not_have_is_refused(template):
+def test_an_unknown_variable_is_refused(template):
     with pytest.raises(OSSError) as caught:
         check_template(template)
     assert (caught.value.status, caught.value.code, caught.value.ec) == (400, "InvalidArgument", "0007-00000010")
 
 
-def test_a_template_that_no_text_can_hold_is_refused():
+def test_a_template_with_a_surrogate_is_refused():
     with pytest.raises(OSSError, match="callback body is invalid"):
         check_template("\ud800")
 
 
-def test_a_space_is_a_plus_where_asked():
+def test_space_as_plus_writes_a_plus():
     values = {"object": "a b+c/d"}
     assert substitute_form("o=${object} x", values, space_as_plus=True) == "o=a+b%2Bc%2Fd x"
     assert substitute_form("o=${object} x", values) == "o=a%20b%2Bc%2Fd x"
@@ -150,5 +150,5 @@ def test_a_picture_adds_its_size_and_format(values):
     assert (made["imageInfo.width"], made["imageInfo.height"], made["imageInfo.format"]) == (3, 2, "png")
 
 
-def test_no_value_has_a_name_that_templates_may_not_use(values):
+def test_all_values_have_names_that_templates_may_use(values):
     assert set(values(png(3, 2))) <= set(NAMES)

@@ -41,7 +41,7 @@ def refusal(text):
         pytest.param(["eq", "$key", "用户/😀"], Condition("eq", "key", "用户/😀"), id="Chinese"),
     ],
 )
-def test_every_form_of_condition_is_understood(condition, parsed):
+def test_every_form_of_condition_is_parsed(condition, parsed):
     policy = parse_policy(document(condition))
     assert [*policy.conditions, *policy.ranges] == [parsed]
 
@@ -57,7 +57,7 @@ def test_every_form_of_condition_is_understood(condition, parsed):
         pytest.param(r"\\\${x}", "\\${x}", id="a backslash, then a raw dollar escape"),
     ],
 )
-def test_both_spellings_of_an_escaped_dollar_and_the_escapes_of_json_are_read(literal, value):
+def test_escapes_are_read_in_both_spellings(literal, value):
     (condition,) = parse_policy(raw(f'["eq", "$key", "{literal}"]')).conditions
     assert condition.operand == value
 
@@ -136,7 +136,7 @@ def test_an_expiration_in_another_format_is_refused(expiration):
         pytest.param(document(["eq", 1, "a"]), "0006-00000224", id="field no string"),
     ],
 )
-def test_a_malformed_policy_is_refused_with_its_number(text, ec):
+def test_a_malformed_policy_is_refused_with_its_ec(text, ec):
     assert refusal(text) == ec
 
 
@@ -164,7 +164,7 @@ def test_a_condition_is_printed_as_oss_prints_it():
         pytest.param("[" * 20000, "not a JSON text", id="too deep"),
     ],
 )
-def test_a_text_that_is_no_json_is_refused_in_the_words_of_oss(text, complaint):
+def test_invalid_json_is_described_as_oss_does(text, complaint):
     with pytest.raises(OSSError) as caught:
         parse_policy_json(text.encode())
     error = caught.value
@@ -172,10 +172,10 @@ def test_a_text_that_is_no_json_is_refused_in_the_words_of_oss(text, complaint):
     assert error.message == f"Invalid Policy: Invalid JSON: {complaint}"
 
 
-def test_both_spellings_of_an_escaped_dollar_are_one():
+def test_both_spellings_of_an_escaped_dollar_are_equal():
     assert parse_policy_json(rb'["\$", "\\$", "\\\$"]') == ["\\$", "\\$", "\\\\$"]
 
 
-def test_what_is_no_utf8_is_refused():
+def test_a_policy_in_another_encoding_is_refused():
     with pytest.raises(OSSError, match="not a JSON text"):
         parse_policy_json(b'{"\xff"')

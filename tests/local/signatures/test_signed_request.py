@@ -41,11 +41,11 @@ def test_the_resource_names_the_bucket(address, resource):
     assert SignedRequest.read({"REQUEST_METHOD": "GET"}, Address(*address)).resource == resource
 
 
-def test_the_last_moment_counts():
+def test_a_url_is_valid_in_its_last_second():
     check_not_expired(int(NOW), NOW)
 
 
-def test_after_it_the_answer_tells_both_times():
+def test_an_expired_url_shows_both_times():
     with pytest.raises(OSSError) as raised:
         check_not_expired(int(NOW), NOW + 1)
     error = raised.value
