@@ -13,7 +13,7 @@ from .sdk_signer import sign
 
 
 def ask(server, method, path, body=None, headers=None):
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return response, response.read()
@@ -37,7 +37,7 @@ def signed_fields(oss, key="a.bin"):
 
 
 def connect(server):
-    return socket.create_connection(("127.0.0.1", server.port), 30)
+    return socket.create_connection(("127.0.0.1", server.port), 10)
 
 
 def head(method, path, headers):
@@ -51,7 +51,7 @@ def read_to_end(connection):
 
 
 def wait_until(holds):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 10
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

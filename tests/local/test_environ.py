@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from oss_wsgi.local.environ import ARRIVED, SERVICE, Address, BucketResolver, arrival
+from oss_wsgi.local.environ import ARRIVED, SERVICE, Address, BucketResolver, arrival, is_bucket_name
 from oss_wsgi.local.errors import OSSError
 
 from .form_client import NOW
@@ -139,3 +139,13 @@ def test_the_arrival_is_what_the_server_noted(monkeypatch):
 
 def test_without_a_note_the_arrival_is_now():
     assert arrival({}, NOW) == NOW
+
+
+@pytest.mark.parametrize("name", ["abc", "a-1", "0" * 63])
+def test_a_bucket_name_is_recognised(name):
+    assert is_bucket_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "ab", "a" * 64, "Abc", "a_b", "-ab", "ab-", "a.b", "abc\n"])
+def test_an_invalid_bucket_name_is_recognised(name):
+    assert not is_bucket_name(name)

@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.xml_document import read_xml, write_xml, xml_answer
+from oss_wsgi.local.xml_document import iso_time, read_xml, write_xml, xml_answer
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]>'
 FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>'
@@ -52,3 +52,7 @@ def test_a_document_is_written_and_escaped():
     answer = xml_answer("a", nodes, [("X", "y")])
     assert (answer.status, answer.body) == (200, body)
     assert answer.headers == [("X", "y"), ("Content-Type", "application/xml")]
+
+
+def test_a_time_is_written_in_utc():
+    assert iso_time(1733227932.9) == "2024-12-03T12:12:12.000Z"

@@ -49,7 +49,7 @@ def service_error(caught):
     return error.status_code, error.code
 
 
-def test_an_object_comes_back_with_its_headers(client, put):
+def test_an_object_comes_back_with_all_that_was_said_of_it(client, put):
     put_answer = put(
         "a/照片 +%.txt",
         content_type="text/plain",
@@ -103,7 +103,7 @@ def test_ranges_and_conditions(client, put):
     assert service_error(caught) == (416, "InvalidRange")
 
 
-def test_a_signed_url_sets_response_headers(client, put, server):
+def test_a_signed_url_chooses_headers_of_the_answer(client, put, server):
     put("a", content_type="text/plain")
     request = oss.GetObjectRequest(bucket=BUCKET, key="a", response_content_type="image/png")
     url = client.presign(request).url
@@ -114,7 +114,7 @@ def test_a_signed_url_sets_response_headers(client, put, server):
         assert response.getheader("Content-Type") == "image/png"
 
 
-def test_forbid_overwrite_keeps_the_first_object(client, put):
+def test_what_may_not_be_overwritten_stays(client, put):
     put("a", b"first")
     with pytest.raises(oss.exceptions.OperationError) as caught:
         put("a", b"second", forbid_overwrite=True)
@@ -122,7 +122,7 @@ def test_forbid_overwrite_keeps_the_first_object(client, put):
     assert read(client, "a") == b"first"
 
 
-def test_objects_are_deleted_singly_and_in_batches(client, put):
+def test_objects_are_deleted_one_by_one_and_together(client, put):
     keys = ["a/1", "a/中 文", "b&<>"]
     for key in keys:
         put(key)
@@ -138,7 +138,7 @@ def test_objects_are_deleted_singly_and_in_batches(client, put):
     assert not client.list_objects_v2(oss.ListObjectsV2Request(bucket=BUCKET)).contents
 
 
-def test_an_object_is_copied_with_its_or_with_new_headers(client, put):
+def test_an_object_is_copied_with_its_headers_or_with_others(client, put):
     etag = put("源", content_type="text/plain", metadata={"a": "b"}).etag
     request = oss.CopyObjectRequest(bucket=BUCKET, key="copy", source_bucket=BUCKET, source_key="源")
     assert client.copy_object(request).etag == etag
@@ -158,7 +158,7 @@ def test_an_object_is_copied_with_its_or_with_new_headers(client, put):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_listings_have_pages_prefixes_and_any_key(client, put, version):
+def test_listings_are_paged_folded_and_encoded(client, put, version):
     for key in ["a/1", "a/2", "b", "c/\x01", "c/中 文", "d&<>"]:
         put(key)
     if version == 1:
@@ -214,7 +214,7 @@ def test_parts_become_one_object(client, put):
     assert head.hash_crc64 == answer.hash_crc64 == put("whole", b"".join(pieces)).hash_crc64
 
 
-def test_the_uploader_copier_and_downloader_work(client, tmp_path):
+def test_the_uploader_the_copier_and_the_downloader(client, tmp_path):
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * 10_000)
     part_size = 512 * 1024
@@ -228,7 +228,7 @@ def test_the_uploader_copier_and_downloader_work(client, tmp_path):
     assert (tmp_path / "back").read_bytes() == path.read_bytes()
 
 
-def test_wrong_parts_are_refused_and_an_upload_is_aborted(client):
+def test_an_aborted_upload_and_wrong_parts(client):
     request = oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="a")
     upload_id = client.initiate_multipart_upload(request).upload_id
     for number in (1, 2):
@@ -289,7 +289,7 @@ def test_the_application_is_called_back_after_a_put(client, put, recorder, callb
     assert recorder.body_received == b"object=a%2Fb&size=6&operation=PutObject&user=eric"
 
 
-def test_a_failed_callback_is_203_and_the_object_stays(client, put, recorder, callback):
+def test_a_failed_callback_is_told_and_the_object_stays(client, put, recorder, callback):
     recorder.status = "404 Not Found"
     # For the SDK a 203 is a success, too.
     answer = put("a", **callback)
@@ -298,7 +298,7 @@ def test_a_failed_callback_is_203_and_the_object_stays(client, put, recorder, ca
     assert read(client, "a") == b"hi oss"
 
 
-def test_the_application_is_called_back_after_a_completion(client, recorder, callback):
+def test_the_application_is_called_back_when_an_upload_is_completed(client, recorder, callback):
     request = oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="a")
     upload_id = client.initiate_multipart_upload(request).upload_id
     request = oss.UploadPartRequest(bucket=BUCKET, key="a", upload_id=upload_id, part_number=1, body=b"hi oss")

@@ -28,7 +28,7 @@ def bucket(request, local, server):
     session.session.close()
 
 
-def test_an_object_comes_back_with_its_headers(bucket):
+def test_an_object_comes_back_with_all_that_was_said_of_it(bucket):
     headers = {"Content-Type": "text/plain", "x-oss-meta-name": "value", "Cache-Control": "no-cache"}
     assert bucket.put_object("a/照片 +%.txt", b"hi oss", headers=headers).crc == 8707180448768400016
     answer = bucket.get_object("a/照片 +%.txt")
@@ -54,7 +54,7 @@ def test_ranges_and_conditions(bucket):
         bucket.get_object("a", headers={"If-Match": "x"})
 
 
-def test_objects_are_deleted_singly_and_in_batches(bucket):
+def test_objects_are_deleted_one_by_one_and_together(bucket):
     keys = ["a/1", "a/中 文", "b&<>"]
     for key in keys:
         bucket.put_object(key, b"x")
@@ -63,7 +63,7 @@ def test_objects_are_deleted_singly_and_in_batches(bucket):
     assert bucket.list_objects_v2().object_list == []
 
 
-def test_an_object_is_copied_with_its_or_with_new_headers(bucket):
+def test_an_object_is_copied_with_its_headers_or_with_others(bucket):
     bucket.put_object("源 +", b"hi oss", headers={"Content-Type": "text/plain", "x-oss-meta-a": "b"})
     bucket.copy_object(BUCKET, "源 +", "copy")
     assert bucket.head_object("copy").headers["x-oss-meta-a"] == "b"
@@ -74,7 +74,7 @@ def test_an_object_is_copied_with_its_or_with_new_headers(bucket):
     assert bucket.get_object("copy").read() == b"hi oss"
 
 
-def test_listings_have_pages_prefixes_and_any_key(bucket):
+def test_listings_are_paged_folded_and_encoded(bucket):
     keys = ["a/1", "a/2", "b c", "c/\x01", "c/中 文", "d&<>"]
     for key in keys:
         bucket.put_object(key, b"x")
