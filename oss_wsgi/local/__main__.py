@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # waitress warns of every request that waits for a thread, which on a busy machine is most of them.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     for number in _STOP_SIGNALS:
-        signal.signal(number, _leave)
+        signal.signal(number, _exit)
     try:
         with contextlib.ExitStack() as stack:
             oss = start(arguments, stack)
@@ -115,7 +115,7 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
     return oss
 
 
-def _leave(number: int, frame: object) -> None:
+def _exit(number: int, frame: object) -> None:
     raise SystemExit(0)
 
 

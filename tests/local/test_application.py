@@ -151,7 +151,7 @@ def test_without_a_directory_objects_live_until_close(make_oss):
 
 
 def test_a_given_directory_stays_after_close(make_oss, tmp_path):
-    directory = tmp_path / "kept"
+    directory = tmp_path / "objects-to-keep"
     with make_oss(directory=str(directory)) as oss:
         post(TestApp(oss), form({"key": "a", **sign_v1(oss, policy())}), status=204)
     with make_oss(directory=directory) as oss:
@@ -177,7 +177,7 @@ NOISE = [b"", b"\x00", b"\r\n", b"--", b'"', b"\xff\xfe", b"%00", b"${filename}"
 
 
 def strange_requests():
-    """Whole requests with one part of them replaced by noise."""
+    """Yield complete requests in which one part is replaced by noise."""
     payload = form({"key": "a", "OSSAccessKeyId": "id", "policy": "e30=", "Signature": "x", "callback": "e30="})
     for noise in NOISE:
         text = noise.decode("latin-1")
@@ -206,9 +206,9 @@ def test_no_malformed_request_is_an_internal_error(oss):
             "wsgi.input": io.BytesIO(payload),
             **changes,
         }
-        answers = []
-        b"".join(oss(environ, lambda status, headers, answers=answers: answers.append((status, headers))))
-        ((status, headers),) = answers
+        responses = []
+        b"".join(oss(environ, lambda status, headers, responses=responses: responses.append((status, headers))))
+        ((status, headers),) = responses
         assert 400 <= int(status[:3]) < 500, (payload, changes)
         assert all(value.encode("latin-1") is not None for _, value in headers)
 

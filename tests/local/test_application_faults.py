@@ -1,4 +1,4 @@
-"""Faults of a whole LocalOSS, as an application and a browser see them."""
+"""`fail_next` of a whole LocalOSS: what a browser and the application see."""
 
 import contextlib
 import http.client
@@ -95,15 +95,15 @@ def test_slow_down_is_503_and_stores_nothing(app, oss, recorder):
 
 
 def test_a_slow_upload_waits_before_it_stores(app, oss, monkeypatch):
-    slept = []
+    waits = []
 
     def sleep(seconds):
-        slept.append((seconds, app.get("/examplebucket/a", status="*").status_int))
+        waits.append((seconds, app.get("/examplebucket/a", status="*").status_int))
 
     monkeypatch.setattr(time, "sleep", sleep)
     oss.fail_next("slow_upload", seconds=3.5)
     assert upload(app, oss).status_int == 200
-    assert slept == [(3.5, 404)]
+    assert waits == [(3.5, 404)]
     assert app.get("/examplebucket/a").body == b"hi oss"
 
 
@@ -155,7 +155,7 @@ def put_part(oss, upload, header=None):
 
 
 def complete(oss, header=None, **headers):
-    """Begins an upload and fills it, and completes it under the headers."""
+    """Upload one part and complete the upload with these headers."""
     upload = begin(oss)
     assert put_part(oss, upload).status_int == 200
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -189,39 +189,39 @@ def test_a_header_asks_for_a_fault_of_a_put_or_parts(make_oss, send, content, he
 
 @UPLOADS
 def test_a_slow_put_or_completion_waits_before_it_stores(app, oss, monkeypatch, send, content):
-    slept = []
+    waits = []
     monkeypatch.setattr(
-        time, "sleep", lambda seconds: slept.append((seconds, app.get("/examplebucket/a", status="*").status_int))
+        time, "sleep", lambda seconds: waits.append((seconds, app.get("/examplebucket/a", status="*").status_int))
     )
     if send is complete:
         # the part is the first to suffer it
         oss.fail_next("slow_upload", seconds=1)
     oss.fail_next("slow_upload", seconds=3.5)
     assert send(oss).status_int == 200
-    assert slept[-1] == (3.5, 404)
-    assert len(slept) == (2 if send is complete else 1)
+    assert waits[-1] == (3.5, 404)
+    assert len(waits) == (2 if send is complete else 1)
     assert stored(oss) == {"a": content}
 
 
 @UPLOADS
-@pytest.mark.parametrize("kept", [True, False])
-def test_the_connection_of_a_put_or_completion_is_dropped(make_oss, recorder, send, content, kept):
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_the_connection_of_a_put_or_completion_is_dropped(make_oss, recorder, send, content, is_stored):
     oss = make_oss(test_mode=True)
     with pytest.raises(ConnectionDroppedError):
-        send(oss, f"dropped_connection; stored={str(kept).lower()}", x_oss_callback=callback_field())
-    assert stored(oss) == ({"a": content} if kept else {})
-    assert len(recorder.requests) == kept
+        send(oss, f"dropped_connection; stored={str(is_stored).lower()}", x_oss_callback=callback_field())
+    assert stored(oss) == ({"a": content} if is_stored else {})
+    assert len(recorder.requests) == is_stored
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_the_connection_of_a_part_is_dropped(oss, kept):
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_the_connection_of_a_part_is_dropped(oss, is_stored):
     upload = begin(oss)
-    oss.fail_next("dropped_connection", stored=kept)
+    oss.fail_next("dropped_connection", stored=is_stored)
     with pytest.raises(ConnectionDroppedError):
         put_part(oss, upload)
     bucket = oss.storage.bucket("examplebucket")
     parts, _ = bucket.parts(bucket.upload("a", upload))
-    assert [part.size for part in parts] == [len(PART)] * kept
+    assert [part.size for part in parts] == [len(PART)] * is_stored
 
 
 def test_a_refused_put_uses_up_no_fault(oss):

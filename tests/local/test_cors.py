@@ -16,8 +16,8 @@ def cors(response):
 
 
 def preflight(app, origin=PAGE, method="POST", headers=None, path="/examplebucket"):
-    asked = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
-    return app.options(path, headers={name: value for name, value in asked.items() if value}, status="*")
+    values = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
+    return app.options(path, headers={name: value for name, value in values.items() if value}, status="*")
 
 
 def code(response):
@@ -146,16 +146,16 @@ def configuration(*texts, after=""):
 
 
 def refusal(body, **options):
-    with pytest.raises(OSSError) as raised:
+    with pytest.raises(OSSError) as caught:
         read_rules(body, **options)
-    return raised.value.status, raised.value.code, raised.value.ec
+    return caught.value.status, caught.value.code, caught.value.ec
 
 
 def test_a_rule_without_optional_members_has_none():
     text = ORIGIN + "<AllowedOrigin>*</AllowedOrigin>" + METHOD + "<AllowedMethod>GET</AllowedMethod>"
     text += "<AllowedHeader>x-oss-*</AllowedHeader><ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds> 0 </MaxAgeSeconds>"
-    found, vary = read_rules(configuration(text, ORIGIN + METHOD))
-    assert found == [
+    rules, vary = read_rules(configuration(text, ORIGIN + METHOD))
+    assert rules == [
         CORSRule(("https://a.example", "*"), ("PUT", "GET"), ("x-oss-*",), ("ETag",), 0),
         CORSRule(("https://a.example",), ("PUT",), (), (), None),
     ]

@@ -26,7 +26,7 @@ def find(*arguments, **options):
         pytest.param("/examplebucket/a/b", "[::1]:8081", ("examplebucket", "a/b"), id="path, IPv6"),
         pytest.param("/examplebucket/a", "localhost", ("examplebucket", "a"), id="path, bare name"),
         pytest.param("/examplebucket/a", "", ("examplebucket", "a"), id="path, no Host"),
-        pytest.param("/examplebucket/a", "oss.example", ("examplebucket", "a"), id="path, any host with our bucket"),
+        pytest.param("/examplebucket/a", "oss.example", ("examplebucket", "a"), id="path, any host"),
         pytest.param("/examplebucket", "127.0.0.1", ("examplebucket", ""), id="path, bucket only"),
         pytest.param("/examplebucket/", "127.0.0.1", ("examplebucket", ""), id="path, bucket and slash"),
         pytest.param("/examplebucket//a", "127.0.0.1", ("examplebucket", "/a"), id="path, two slashes"),
@@ -43,8 +43,8 @@ def find(*arguments, **options):
             ("examplebucket", "examplebucket/a"),
             id="host, key as bucket",
         ),
-        pytest.param("/a", "other.oss-cn-hangzhou.aliyuncs.com", ("other", "a"), id="host, none below an endpoint"),
-        pytest.param("/a", "other.localhost:8081", ("other", "a"), id="host, no bucket below localhost"),
+        pytest.param("/a", "other.oss-cn-hangzhou.aliyuncs.com", ("other", "a"), id="host, unknown below an endpoint"),
+        pytest.param("/a", "other.localhost:8081", ("other", "a"), id="host, unknown below localhost"),
         pytest.param("/", "oss-cn-hangzhou.aliyuncs.com", (None, ""), id="endpoint, the service"),
         pytest.param("/second/a", "oss-cn-hangzhou.aliyuncs.com", ("second", "a"), id="endpoint, path"),
         pytest.param("/", ".oss-cn-hangzhou.aliyuncs.com", (None, ""), id="endpoint as ali-oss names it"),
@@ -53,7 +53,7 @@ def find(*arguments, **options):
         pytest.param("/other/a", "127.0.0.1", ("examplebucket", "other/a"), id="default, IPv4"),
         pytest.param("/other/a", "localhost", ("examplebucket", "other/a"), id="default, bare name"),
         pytest.param("/a", "oss-cn-hangzhou.aliyuncs.com", ("examplebucket", "a"), id="default, endpoint"),
-        pytest.param("/a", "img.example.com", ("examplebucket", "a"), id="default, a name that nobody knows"),
+        pytest.param("/a", "img.example.com", ("examplebucket", "a"), id="default, an unknown name"),
         pytest.param("//a", "127.0.0.1", ("examplebucket", "/a"), id="default, two slashes"),
     ],
 )
@@ -77,8 +77,8 @@ def test_a_form_goes_to_the_bucket_in_its_path_or_to_the_default(host):
 @pytest.mark.parametrize("path", ["/", "/a", "/examplebucket", "/other"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_a_preflight_has_the_bucket_of_the_request_after_it(method, path):
-    asked = find(path, method="OPTIONS", HTTP_ACCESS_CONTROL_REQUEST_METHOD=method)
-    assert asked == find(path, method=method)
+    preflight = find(path, method="OPTIONS", HTTP_ACCESS_CONTROL_REQUEST_METHOD=method)
+    assert preflight == find(path, method=method)
 
 
 def test_the_service_host_is_not_a_bucket():
@@ -127,9 +127,9 @@ def test_candidates_are_unique():
     for host in ("127.0.0.1", "examplebucket.localhost", "img.example.com"):
         for path in ("/", "/examplebucket", "/examplebucket/a", "/a"):
             for method in ("GET", "POST", "PUT"):
-                found = candidates(path, host, method)
-                assert len(found) == len(set(found))
-                assert (SERVICE in found) == (path == "/")
+                addresses = candidates(path, host, method)
+                assert len(addresses) == len(set(addresses))
+                assert (SERVICE in addresses) == (path == "/")
 
 
 def test_the_arrival_is_what_the_server_noted(monkeypatch):

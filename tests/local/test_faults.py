@@ -8,11 +8,11 @@ from oss_wsgi.local.faults import Faults
 
 
 def names(faults, *wanted):
-    """All that can be taken, in order."""
-    found = []
+    """Pop all faults with these names and return their names, in order."""
+    popped = []
     while (fault := faults.pop(*wanted)) is not None:
-        found.append(fault.name)
-    return found
+        popped.append(fault.name)
+    return popped
 
 
 def test_a_fault_strikes_once_by_default():
@@ -99,7 +99,7 @@ def test_an_invalid_header_is_refused(header):
 
 
 class Meeting(list):
-    """A list whose readers wait for each other, a moment."""
+    """A list whose readers wait for each other, so that two threads read it at the same time if they can."""
 
     def __init__(self, items):
         super().__init__(items)
@@ -116,11 +116,11 @@ def test_two_threads_cannot_pop_one_fault():
     faults = Faults()
     faults.add("slow_down", times=2)
     faults._pending = Meeting(faults._pending)
-    taken = []
-    threads = [threading.Thread(target=lambda: taken.append(faults.pop("slow_down"))) for _ in range(2)]
+    popped = []
+    threads = [threading.Thread(target=lambda: popped.append(faults.pop("slow_down"))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [fault.name for fault in taken] == ["slow_down", "slow_down"]
+    assert [fault.name for fault in popped] == ["slow_down", "slow_down"]
     assert faults.pop("slow_down") is None

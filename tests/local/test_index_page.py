@@ -92,7 +92,7 @@ def test_scripts_and_bucket_hosts_get_no_page(app, headers):
     "headers",
     [
         pytest.param({"Accept": "*/*"}, id="curl"),
-        pytest.param({}, id="nothing said"),
+        pytest.param({}, id="no Accept header"),
         pytest.param({"Host": "oss.local:8081"}, id="another name of this machine"),
     ],
 )

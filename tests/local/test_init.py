@@ -1,4 +1,4 @@
-"""The names of `oss_wsgi.local` are there, and each is read when it is asked for."""
+"""The public names of `oss_wsgi.local`, each imported when it is first used."""
 
 import subprocess
 import sys

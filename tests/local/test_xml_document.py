@@ -10,7 +10,7 @@ FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>'
 @pytest.mark.parametrize("start", ["", "\ufeff", '<?xml version="1.0" encoding="UTF-8"?>\n'], ids=ascii)
 def test_a_document_is_read(start):
     element = read_xml(f"{start}<a><b>中 &lt;&#65;</b><b/></a>".encode(), "a")
-    assert [found.text for found in element.findall("b")] == ["中 <A", None]
+    assert [child.text for child in element.findall("b")] == ["中 <A", None]
 
 
 def test_namespaces_are_removed():
@@ -39,9 +39,9 @@ def test_namespaces_are_removed():
     ids=range(14),
 )
 def test_malformed_xml_and_declarations_are_refused(body):
-    with pytest.raises(OSSError) as raised:
+    with pytest.raises(OSSError) as caught:
         read_xml(body, "a")
-    assert (raised.value.status, raised.value.code) == (400, "MalformedXML")
+    assert (caught.value.status, caught.value.code) == (400, "MalformedXML")
 
 
 def test_a_document_is_written_and_escaped():
@@ -49,9 +49,9 @@ def test_a_document_is_written_and_escaped():
     body = write_xml("a", nodes)
     text = "<a><b>&lt;&amp;&gt;\ufffd中</b><c><d></d><d>1</d></c></a>"
     assert body.decode() == f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
-    answer = xml_answer("a", nodes, [("X", "y")])
-    assert (answer.status, answer.body) == (200, body)
-    assert answer.headers == [("X", "y"), ("Content-Type", "application/xml")]
+    response = xml_answer("a", nodes, [("X", "y")])
+    assert (response.status, response.body) == (200, body)
+    assert response.headers == [("X", "y"), ("Content-Type", "application/xml")]
 
 
 def test_a_time_is_written_in_utc():

@@ -65,7 +65,7 @@ def test_a_reply_of_1_megabyte_is_relayed():
 
 
 class Transport:
-    """Answers each URL as told, and keeps the order."""
+    """Gives each host its reply or error, and records the requests."""
 
     def __init__(self, **answers):
         self.answers = answers

@@ -22,7 +22,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\
 
 
 class Peer:
-    """A server of one connection: keeps what it reads, sends what it is told, hangs up or waits."""
+    """A server for one connection: records what it reads, sends its answer, then hangs up or waits."""
 
     def __init__(self, *answer, hang=False, pause=0.0, until=b"\r\n\r\nabc", tls=None):
         self._answer, self._hang, self._pause, self._until, self._tls = answer, hang, pause, until, tls
@@ -67,8 +67,8 @@ def peer():
         return peers[-1]
 
     yield start
-    for each in peers:
-        each.close()
+    for server in peers:
+        server.close()
 
 
 def request(port, scheme="http"):
@@ -170,12 +170,12 @@ def test_a_peer_without_tls_is_a_bad_gateway(peer):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate of 127.0.0.1 and localhost, signed by itself, with its key."""
+    """Return the path of a self-signed certificate for 127.0.0.1 and localhost, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     names = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
     now = datetime.now(timezone.utc)
-    made = (
+    certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
@@ -185,27 +185,27 @@ def certificate(tmp_path_factory):
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"
     form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     pem = serialization.Encoding.PEM
-    path.write_bytes(key.private_bytes(pem, *form) + made.public_bytes(pem))
+    path.write_bytes(key.private_bytes(pem, *form) + certificate.public_bytes(pem))
     return path
 
 
 @pytest.fixture
 def named_peer(peer, certificate):
-    """A peer with TLS and the list of the names that clients asked it for."""
-    asked = []
+    """Return a peer with TLS, and the list of the names that clients send it in the handshake."""
+    sni_names = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    context.sni_callback = lambda connection, name, _: asked.append(name)
-    return peer(OK, tls=context), asked
+    context.sni_callback = lambda connection, name, _: sni_names.append(name)
+    return peer(OK, tls=context), sni_names
 
 
 @pytest.mark.parametrize(("sni", "expected"), [(True, "localhost"), (False, None)])
 def test_sni_is_sent_only_if_the_callback_says_so(named_peer, certificate, sni, expected):
-    server, asked = named_peer
+    server, sni_names = named_peer
     url = parse_callback_url(f"https://localhost:{server.port}/")
     transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
     assert transport(CallbackRequest(url, [], b"abc", sni)).status == 200
-    assert asked == [expected]
+    assert sni_names == [expected]
 
 
 def test_without_sni_the_certificate_is_still_checked(named_peer, certificate):

@@ -29,9 +29,9 @@ def test_the_reply_to_the_callback_of_a_put_is_relayed(put, recorder):
     )
     assert response.json == {"Status": "Ok"}
     assert response.headers["ETag"].startswith('"')
-    said = recorder.body_received.decode()
-    assert said.startswith("o=a&op=PutObject&w=3&md5=")
-    assert said.endswith("%3D%3D&u=%C3%A9")
+    body_received = recorder.body_received.decode()
+    assert body_received.startswith("o=a&op=PutObject&w=3&md5=")
+    assert body_received.endswith("%3D%3D&u=%C3%A9")
 
 
 def test_a_picture_in_parts_has_its_size_in_the_callback(oss, recorder):

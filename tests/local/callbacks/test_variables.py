@@ -146,8 +146,8 @@ def test_every_variable_has_its_value(values):
 
 
 def test_a_picture_adds_its_size_and_format(values):
-    made = values(png(3, 2))
-    assert (made["imageInfo.width"], made["imageInfo.height"], made["imageInfo.format"]) == (3, 2, "png")
+    picture = values(png(3, 2))
+    assert (picture["imageInfo.width"], picture["imageInfo.height"], picture["imageInfo.format"]) == (3, 2, "png")
 
 
 def test_all_values_have_names_that_templates_may_use(values):

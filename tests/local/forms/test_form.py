@@ -208,15 +208,15 @@ def test_only_a_source_that_begins_with_the_content_is_offered(payload):
     expected = read(payload)[1]
     start = payload.rindex(b'name="file"')
     start = payload.index(b"\r\n\r\n", start) + 4
-    told = []
+    offered = []
     for split in range(1, len(payload)):
         source = io.BytesIO(payload[split:])
         form = Form(environ(payload, **{"wsgi.input": FormInput(payload[:split], source)}))
         if form.source:
             assert form.source is source
-            told.append(split)
+            offered.append(split)
         assert b"".join(form.chunks()) == expected
-    assert told == [start]
+    assert offered == [start]
 
 
 def test_a_plain_input_offers_no_source():

@@ -18,7 +18,7 @@ def code(response):
 
 
 def stored(oss):
-    """The keys and contents of the whole bucket."""
+    """Return the keys and contents of the whole bucket."""
     assert [path.name for path in (oss.directory / ".incoming").rglob("*") if path.is_file()] == [".starting", ".owner"]
     bucket = oss.storage.bucket("examplebucket")
     assert len(list((oss.directory / "examplebucket").glob("*"))) == len(bucket.page()[0])
@@ -32,7 +32,7 @@ def content(bucket, key):
 
 @pytest.fixture(params=["v1", "v4"])
 def sign(request, oss):
-    """Signs conditions as V1 and as V4."""
+    """Return a function that signs conditions, with V1 or V4."""
     if request.param == "v1":
         return lambda *conditions: sign_v1(oss, policy(*conditions))
     return lambda *conditions: sign_v4(oss, *conditions)
@@ -351,15 +351,15 @@ def test_a_json_body_has_typed_values(app, sign, recorder):
     )
     members = {"callbackBody": template, "callbackBodyType": "application/json"}
     upload(app, sign, png(3, 2), content_type="image/png", **members)
-    made = json.loads(recorder.body_received)
-    assert {**made, "crc64": 0, "etag": ""} == {
+    sent = json.loads(recorder.body_received)
+    assert {**sent, "crc64": 0, "etag": ""} == {
         "object": "user/a b.txt",
         "size": len(png(3, 2)),
         "w": 3,
         "h": 2,
         "f": "png",
         "crc64": 0,
-        "ip": "127.0.0.1" if made["ip"] else "",
+        "ip": "127.0.0.1" if sent["ip"] else "",
         "vpc": None,
         "op": "PostObject",
         "type": "image/png",

@@ -133,7 +133,7 @@ def test_the_published_headers_are_accepted(moment, additional, token, signature
 
 
 def hand_signed(oss, method="HEAD", key=KEY, *, query="", date=NOW, secret=None, **changes):
-    """Headers of a request signed by hand; `changes` replace parts of the credential, or headers after the signing."""
+    """Return the headers of a request signed by hand; `changes` replace parts of the credential, or signed headers."""
     stamp = utc(date, "%Y%m%dT%H%M%SZ")
     day = changes.pop("day", stamp[:8])
     region = changes.pop("region", oss.region)
@@ -293,9 +293,9 @@ def test_the_sdk_reads_an_object_with_its_own_signature(make_oss):
         head = right.head_object(sdk.HeadObjectRequest(oss.bucket, KEY))
         assert (head.content_length, head.etag) == (5, '"5D41402ABC4B2A76B9719D911017C592"')
         assert (head.object_type, head.storage_class) == ("Normal", "Standard")
-        got = right.get_object(sdk.GetObjectRequest(oss.bucket, KEY))
-        assert got.body.read() == b"hello"
-        got.body.close()
+        response = right.get_object(sdk.GetObjectRequest(oss.bucket, KEY))
+        assert response.body.read() == b"hello"
+        response.body.close()
         with pytest.raises(sdk.exceptions.OperationError) as raised:
             wrong.head_object(sdk.HeadObjectRequest(oss.bucket, KEY))
         error = raised.value.unwrap()
