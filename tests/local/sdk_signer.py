@@ -8,7 +8,7 @@ from alibabacloud_oss_v2.signer import SignerV1, SignerV4
 from alibabacloud_oss_v2.types import HttpRequest, SigningContext
 
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signatures.form_check import Account
+from oss_wsgi.local.signatures.account import Account
 
 from .form_client import NOW
 

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from webtest import TestApp
 
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signatures.form_check import Account
+from oss_wsgi.local.signatures.account import Account
 
 from .sdk_signer import sign
 

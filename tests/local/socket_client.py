@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signatures.form_check import Account
+from oss_wsgi.local.signatures.account import Account
 
 from .form_client import sign_v4, v4_fields
 from .sdk_signer import sign

@@ -8,7 +8,8 @@ import hmac
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from ..errors import OSSError, content_length, content_md5, invalid_digest
+from ..body_headers import content_length, content_md5
+from ..errors import OSSError, invalid_digest
 from ..forms.policy_check import MAX_OBJECT_SIZE
 from ..request import Request
 from ..storage.interface import Incoming

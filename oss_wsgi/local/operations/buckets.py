@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from ..cors import keep_rules, read_rules, rule_nodes
+from ..cors import read_rules, rule_nodes, save_rules
+from ..environ import is_bucket_name
 from ..errors import Answer, OSSError, invalid_argument
 from ..request import Request
 from ..storage.interface import Bucket
@@ -27,10 +28,6 @@ ACLS = ("private", "public-read", "public-read-write")
 STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
 
 REDUNDANCIES = ("LRS", "ZRS")
-
-
-def is_bucket_name(name: str) -> bool:
-    return bool(re.fullmatch("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name))
 
 
 def list_buckets(request: Request) -> Answer:
@@ -119,7 +116,7 @@ def put_bucket_acl(request: Request) -> Answer:
 
 def put_bucket_cors(request: Request) -> Answer:
     body = read_small_body(request.environ, MAX_BODY_SIZE)
-    keep_rules(request.storage, *read_rules(body, request.service.rules.max_rules))
+    save_rules(request.storage, *read_rules(body, request.service.rules.max_rules))
     return Answer(200)
 
 
@@ -132,7 +129,7 @@ def get_bucket_cors(request: Request) -> Answer:
 
 
 def delete_bucket_cors(request: Request) -> Answer:
-    keep_rules(request.storage, (), vary=False)
+    save_rules(request.storage, (), vary=False)
     return Answer(204)
 
 

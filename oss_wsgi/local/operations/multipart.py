@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 from ..callbacks.image_info import ImageInfo, read_image_info
+from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import Answer, OSSError, file_already_exists, invalid_argument
 from ..faults import UploadFaults
 from ..object_headers import check_key, forbids_overwrite, object_headers
@@ -16,7 +17,6 @@ from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_answer
 from .bodies import read_small_body, receive_body
 from .parameters import EncodingType, whole_number
 from .read_objects import CHUNK_SIZE
-from .upload_callback import call_back, read_callback
 from .write_objects import open_source, request_content_type
 
 MAX_PARTS = 10000

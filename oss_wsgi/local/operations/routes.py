@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import Answer, OSSError, access_denied
+from ..forms.post_object import post_object
 from ..request import Request
 from .buckets import (
     delete_bucket,
@@ -50,17 +51,6 @@ class Operation:
 
     handle: Handler
     anonymous: bool = False
-
-
-def post_object(request: Request) -> Answer:
-    post_object = replace(request.service.post_object, bucket=request.bucket, storage=request.storage)
-    return post_object(
-        request.environ,
-        request_id=request.id,
-        host=f"{request.url}/{request.bucket}",
-        public_key_url=request.public_key_url,
-        faults=request.faults,
-    )
 
 
 def copy_or_put(copy: Handler, put: Handler) -> Handler:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 from urllib.parse import unquote
 
+from ..callbacks.upload_callback import call_back, image_info, read_callback
 from ..errors import Answer, OSSError, invalid_argument, is_header_value
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
@@ -17,7 +18,6 @@ from .bodies import read_small_body, receive_body
 from .owner import acl_answer
 from .parameters import EncodingType
 from .read_objects import is_unmodified, no_such_key
-from .upload_callback import call_back, image_info, read_callback
 
 COPY_SOURCE = "x-oss-copy-source"
 

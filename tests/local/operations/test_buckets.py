@@ -2,20 +2,10 @@ import pytest
 from webtest import TestApp
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.operations.buckets import acl, is_bucket_name, one_of, redundancy, storage_class
+from oss_wsgi.local.operations.buckets import acl, one_of, redundancy, storage_class
 
 from ..form_client import form, policy, post, sign_v1
 from ..signed_client import SignedClient, code
-
-
-@pytest.mark.parametrize("name", ["abc", "a-1", "123", "a" * 63])
-def test_a_valid_bucket_name_is_accepted(name):
-    assert is_bucket_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "ab", "a" * 64, "-abc", "abc-", "Abc", "a_b", "a.b", "abc\n", "桶桶桶"])
-def test_an_invalid_bucket_name_is_rejected(name):
-    assert not is_bucket_name(name)
 
 
 def test_a_bucket_is_private_and_standard_by_default():

@@ -1,4 +1,4 @@
-"""Faults of a whole LocalOSS, as an application and a browser see them."""
+"""`fail_next` of a whole LocalOSS: what a browser and the application see."""
 
 import contextlib
 import http.client
@@ -40,7 +40,7 @@ def upload(app, oss, *, key="a", header=None, **members):
 
 
 @pytest.mark.parametrize(("name", "expected"), CALLBACK_FAULTS.items(), ids=CALLBACK_FAULTS)
-def test_a_failing_callback_is_203_and_the_application_hears_nothing(app, oss, recorder, name, expected):
+def test_a_callback_fault_is_203_and_the_application_is_not_called(app, oss, recorder, name, expected):
     oss.fail_next(name)
     response = upload(app, oss)
     assert (response.status, response.content_type) == ("203 Non-Authoritative Information", "application/xml")
@@ -53,26 +53,26 @@ def test_a_failing_callback_is_203_and_the_application_hears_nothing(app, oss, r
 
 
 @pytest.mark.parametrize("name", [name for name in CALLBACK_FAULTS if name != "callback_refused"])
-def test_the_application_may_hear_and_only_its_answer_be_lost(app, oss, recorder, name):
+def test_with_delivered_only_the_reply_is_lost(app, oss, recorder, name):
     oss.fail_next(name, delivered=True)
     assert code(upload(app, oss))[:2] == (203, "CallbackFailed")
     assert recorder.body_received == b"object=a"
 
 
-def test_the_status_is_free(app, oss):
+def test_callback_status_takes_any_status(app, oss):
     oss.fail_next("callback_status", status=301)
     assert upload(app, oss).xml.findtext("Message") == "Error status : 301."
 
 
 @pytest.mark.parametrize("name", CALLBACK_FAULTS)
-def test_the_second_url_helps_whatever_befell_the_first(app, oss, recorder, name):
+def test_a_fault_of_the_first_url_leaves_the_second(app, oss, recorder, name):
     oss.fail_next(name)
     response = upload(app, oss, callbackUrl="http://first.example/1;http://second.example/2")
     assert (response.status_int, response.body) == (200, b'{"Status":"Ok"}')
     assert [environ["REQUEST_URI"] for environ, _ in recorder.requests] == ["/2"]
 
 
-def test_when_all_urls_fail_the_last_failure_is_told(app, oss, recorder):
+def test_the_failure_of_the_last_url_is_reported(app, oss, recorder):
     for name in ("callback_timeout", "callback_not_json", "callback_refused"):
         oss.fail_next(name)
     response = upload(app, oss, callbackUrl="http://a/;http://b/;http://c/")
@@ -94,20 +94,20 @@ def test_slow_down_is_503_and_stores_nothing(app, oss, recorder):
     assert upload(app, oss).status_int == 200
 
 
-def test_a_slow_upload_waits_before_the_object_is_there(app, oss, monkeypatch):
-    slept = []
+def test_a_slow_upload_waits_before_it_stores(app, oss, monkeypatch):
+    waits = []
 
     def sleep(seconds):
-        slept.append((seconds, app.get("/examplebucket/a", status="*").status_int))
+        waits.append((seconds, app.get("/examplebucket/a", status="*").status_int))
 
     monkeypatch.setattr(time, "sleep", sleep)
     oss.fail_next("slow_upload", seconds=3.5)
     assert upload(app, oss).status_int == 200
-    assert slept == [(3.5, 404)]
+    assert waits == [(3.5, 404)]
     assert app.get("/examplebucket/a").body == b"hi oss"
 
 
-def test_a_dropped_connection_has_no_answer_and_stores_nothing(app, oss, recorder):
+def test_a_dropped_connection_stores_nothing(app, oss, recorder):
     oss.fail_next("dropped_connection")
     with pytest.raises(ConnectionDroppedError):
         upload(app, oss)
@@ -116,7 +116,7 @@ def test_a_dropped_connection_has_no_answer_and_stores_nothing(app, oss, recorde
 
 
 @pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
-def test_or_the_answer_alone_is_lost(app, oss, recorder, status):
+def test_with_stored_only_the_response_is_lost(app, oss, recorder, status):
     recorder.status = status
     oss.fail_next("dropped_connection", stored=True)
     with pytest.raises(ConnectionResetError):
@@ -125,7 +125,7 @@ def test_or_the_answer_alone_is_lost(app, oss, recorder, status):
     assert recorder.body_received == b"object=a"
 
 
-def test_a_form_that_is_refused_uses_up_no_fault(app, oss):
+def test_a_refused_form_uses_up_no_fault(app, oss):
     oss.fail_next("dropped_connection")
     wrong = {"key": "a", **sign_v1(oss, policy({"key": "b"}))}
     assert post(app, form(wrong)).status_int == 403
@@ -155,7 +155,7 @@ def put_part(oss, upload, header=None):
 
 
 def complete(oss, header=None, **headers):
-    """Begins an upload and fills it, and completes it under the headers."""
+    """Upload one part and complete the upload with these headers."""
     upload = begin(oss)
     assert put_part(oss, upload).status_int == 200
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -168,7 +168,7 @@ UPLOADS = pytest.mark.parametrize(("send", "content"), [(put, b"hi oss"), (compl
 
 @UPLOADS
 @pytest.mark.parametrize(("name", "expected"), CALLBACK_FAULTS.items(), ids=CALLBACK_FAULTS)
-def test_the_callback_of_an_upload_that_is_no_form_fails_too(oss, recorder, send, content, name, expected):
+def test_callback_faults_strike_puts_and_parts(oss, recorder, send, content, name, expected):
     oss.fail_next(name)
     response = send(oss, x_oss_callback=callback_field())
     assert (response.status_int, response.xml.findtext("Code")) == (203, "CallbackFailed")
@@ -179,7 +179,7 @@ def test_the_callback_of_an_upload_that_is_no_form_fails_too(oss, recorder, send
 
 @UPLOADS
 @pytest.mark.parametrize("header", ["callback_status; status=404", "slow_down", "slow", None])
-def test_and_a_header_asks_for_it(make_oss, send, content, header):
+def test_a_header_asks_for_a_fault_of_a_put_or_parts(make_oss, send, content, header):
     oss = make_oss(test_mode=True)
     response = send(oss, header, x_oss_callback=callback_field())
     expected = {"callback_status; status=404": 203, "slow_down": 503, "slow": 400, None: 200}[header]
@@ -188,43 +188,43 @@ def test_and_a_header_asks_for_it(make_oss, send, content, header):
 
 
 @UPLOADS
-def test_it_is_slow_before_the_object_is_there(app, oss, monkeypatch, send, content):
-    slept = []
+def test_a_slow_put_or_completion_waits_before_it_stores(app, oss, monkeypatch, send, content):
+    waits = []
     monkeypatch.setattr(
-        time, "sleep", lambda seconds: slept.append((seconds, app.get("/examplebucket/a", status="*").status_int))
+        time, "sleep", lambda seconds: waits.append((seconds, app.get("/examplebucket/a", status="*").status_int))
     )
     if send is complete:
         # the part is the first to suffer it
         oss.fail_next("slow_upload", seconds=1)
     oss.fail_next("slow_upload", seconds=3.5)
     assert send(oss).status_int == 200
-    assert slept[-1] == (3.5, 404)
-    assert len(slept) == (2 if send is complete else 1)
+    assert waits[-1] == (3.5, 404)
+    assert len(waits) == (2 if send is complete else 1)
     assert stored(oss) == {"a": content}
 
 
 @UPLOADS
-@pytest.mark.parametrize("kept", [True, False])
-def test_its_connection_is_dropped_before_or_after_the_object_is_there(make_oss, recorder, send, content, kept):
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_the_connection_of_a_put_or_completion_is_dropped(make_oss, recorder, send, content, is_stored):
     oss = make_oss(test_mode=True)
     with pytest.raises(ConnectionDroppedError):
-        send(oss, f"dropped_connection; stored={str(kept).lower()}", x_oss_callback=callback_field())
-    assert stored(oss) == ({"a": content} if kept else {})
-    assert len(recorder.requests) == kept
+        send(oss, f"dropped_connection; stored={str(is_stored).lower()}", x_oss_callback=callback_field())
+    assert stored(oss) == ({"a": content} if is_stored else {})
+    assert len(recorder.requests) == is_stored
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_a_part_is_lost_or_only_its_answer(oss, kept):
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_the_connection_of_a_part_is_dropped(oss, is_stored):
     upload = begin(oss)
-    oss.fail_next("dropped_connection", stored=kept)
+    oss.fail_next("dropped_connection", stored=is_stored)
     with pytest.raises(ConnectionDroppedError):
         put_part(oss, upload)
     bucket = oss.storage.bucket("examplebucket")
     parts, _ = bucket.parts(bucket.upload("a", upload))
-    assert [part.size for part in parts] == [len(PART)] * kept
+    assert [part.size for part in parts] == [len(PART)] * is_stored
 
 
-def test_an_upload_that_is_refused_uses_up_no_fault(oss):
+def test_a_refused_put_uses_up_no_fault(oss):
     oss.fail_next("dropped_connection")
     assert code(put(oss, x_oss_object_acl="secret"))[:2] == (400, "InvalidArgument")
     with pytest.raises(ConnectionDroppedError):
@@ -235,7 +235,7 @@ def test_an_upload_that_is_refused_uses_up_no_fault(oss):
     ("method", "key", "query"),
     [("GET", "", "list-type=2"), ("GET", "a", ""), ("HEAD", "a", ""), ("DELETE", "a", ""), ("POST", "a", "uploads")],
 )
-def test_any_request_may_be_too_much(make_oss, method, key, query):
+def test_slow_down_strikes_any_request(make_oss, method, key, query):
     oss = make_oss(test_mode=True)
     assert put(oss).status_int == 200
     for header in (None, "slow_down"):
@@ -247,7 +247,7 @@ def test_any_request_may_be_too_much(make_oss, method, key, query):
     assert stored(oss) == {"a": b"hi oss"}
 
 
-def test_what_goes_before_and_beside_an_upload_uses_up_none(app, oss):
+def test_preflights_the_key_and_the_page_use_up_no_fault(app, oss):
     oss.fail_next("slow_down")
     headers = {"Origin": "http://page.example", "Access-Control-Request-Method": "POST"}
     app.options("/examplebucket", headers=headers, status=200)
@@ -263,7 +263,7 @@ def test_faults_can_be_cleared(app, oss):
     assert upload(app, oss).status_int == 200
 
 
-def test_an_unknown_fault_is_refused_at_once(oss):
+def test_an_unknown_fault_is_refused(oss):
     with pytest.raises(ValueError, match="there is no fault 'slow'"):
         oss.fail_next("slow")
 
@@ -271,7 +271,7 @@ def test_an_unknown_fault_is_refused_at_once(oss):
 # The control header.
 
 
-def test_in_test_mode_a_header_asks_for_a_fault_of_its_form(make_oss):
+def test_in_test_mode_a_header_asks_for_a_fault(make_oss):
     oss = make_oss(test_mode=True)
     app = TestApp(oss)
     response = upload(app, oss, header="callback_status; status=404")
@@ -281,7 +281,7 @@ def test_in_test_mode_a_header_asks_for_a_fault_of_its_form(make_oss):
     assert upload(app, oss).status_int == 200
 
 
-def test_in_test_mode_a_header_that_is_not_understood_is_400(make_oss):
+def test_in_test_mode_an_unknown_fault_is_400(make_oss):
     oss = make_oss(test_mode=True)
     response = upload(TestApp(oss), oss, header="slow")
     assert code(response)[:2] == (400, "InvalidArgument")
@@ -289,13 +289,13 @@ def test_in_test_mode_a_header_that_is_not_understood_is_400(make_oss):
     assert stored(oss) == {}
 
 
-def test_otherwise_the_header_means_nothing(app, oss):
+def test_without_test_mode_the_header_is_ignored(app, oss):
     assert upload(app, oss, header="slow_down").status_int == 200
     assert upload(app, oss, header="nonsense").status_int == 200
 
 
 @pytest.mark.parametrize(("test_mode", "status"), [(True, 200), (False, 403)])
-def test_a_preflight_allows_the_header_in_test_mode_alone(make_oss, test_mode, status):
+def test_preflights_allow_the_header_in_test_mode(make_oss, test_mode, status):
     rules = [CORSRule(["http://page.example"], allowed_headers=["x-requested-with"])]
     app = TestApp(make_oss(test_mode=test_mode, cors_rules=rules))
     headers = {
@@ -313,7 +313,7 @@ def test_a_preflight_allows_the_header_in_test_mode_alone(make_oss, test_mode, s
 # Over a real connection.
 
 
-def test_a_server_hangs_up_without_an_answer(make_oss):
+def test_a_server_hangs_up_without_a_response(make_oss):
     oss = make_oss(clock=time.time, transport=None, test_mode=True)
     server = LocalOSSServer(oss)
     server.start()
@@ -321,10 +321,10 @@ def test_a_server_hangs_up_without_an_answer(make_oss):
         now = time.time()
         fields = {"key": "a", **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60)}
         headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as other:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as other:
             other.connect()
             for _ in range(2):
-                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
                     fault = {"x-oss-local-fault": "dropped_connection"}
                     connection.request("POST", "/examplebucket", form(fields), {**headers, **fault})
                     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):

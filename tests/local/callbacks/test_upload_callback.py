@@ -4,9 +4,9 @@ from urllib.parse import quote
 
 import pytest
 
-from ..callbacks.test_image_info import png
 from ..form_client import callback_field
 from ..signed_client import SignedClient, code
+from .test_image_info import png
 
 
 def encoded(**members):
@@ -22,19 +22,19 @@ def put(oss):
     return put
 
 
-def test_the_application_hears_of_a_put_and_its_answer_is_relayed(put, recorder):
+def test_the_reply_to_the_callback_of_a_put_is_relayed(put, recorder):
     template = "o=${object}&op=${operation}&w=${imageInfo.width}&md5=${contentMd5}&u=${x:user}"
     response = put(
         callback=callback_field(callbackBody=template), callback_var=encoded(**{"x:user": "é"}), body=png(3, 2)
     )
     assert response.json == {"Status": "Ok"}
     assert response.headers["ETag"].startswith('"')
-    said = recorder.body_received.decode()
-    assert said.startswith("o=a&op=PutObject&w=3&md5=")
-    assert said.endswith("%3D%3D&u=%C3%A9")
+    body_received = recorder.body_received.decode()
+    assert body_received.startswith("o=a&op=PutObject&w=3&md5=")
+    assert body_received.endswith("%3D%3D&u=%C3%A9")
 
 
-def test_of_a_picture_made_of_parts_the_size_is_told(oss, recorder):
+def test_a_picture_in_parts_has_its_size_in_the_callback(oss, recorder):
     ask = SignedClient(oss)
     upload = ask("POST", "examplebucket", "uploads", key="a").xml.findtext("UploadId")
     ask("PUT", "examplebucket", f"partNumber=1&uploadId={upload}", png(3, 2), key="a")
@@ -44,12 +44,12 @@ def test_of_a_picture_made_of_parts_the_size_is_told(oss, recorder):
     assert recorder.body_received.decode() == f"size={len(png(3, 2))}&w=3&format=png&md5="
 
 
-def test_a_signed_url_may_carry_it(put, recorder):
+def test_a_signed_url_may_ask_for_a_callback(put, recorder):
     assert put(f"callback={quote(callback_field(callbackBody='size=${size}'))}").json == {"Status": "Ok"}
     assert recorder.body_received == b"size=6"
 
 
-def test_a_failure_is_told_and_the_object_stays(put, recorder, app):
+def test_a_failed_callback_is_203_and_the_object_stays(put, recorder, app):
     recorder.status = "500 No"
     response = put(callback=callback_field(), status=203)
     assert code(response) == (203, "CallbackFailed")
@@ -68,7 +68,7 @@ def test_a_failure_is_told_and_the_object_stays(put, recorder, app):
         (encoded(**{"x:User": "b"}), "0007-00000103"),
     ],
 )
-def test_wrong_variables_are_refused_before_anything_is_stored(put, oss, var, ec):
+def test_invalid_variables_store_nothing(put, oss, var, ec):
     response = put(callback=callback_field(), callback_var=var, status=400)
     assert (response.xml.findtext("Code"), response.xml.findtext("EC")) == ("InvalidArgument", ec)
     assert oss.storage.bucket("examplebucket").get("a") is None
