@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import re
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote
 
 from ..errors import access_denied, invalid_argument
@@ -21,8 +21,7 @@ DATE = "%Y%m%dT%H%M%SZ"
 LIFETIME = 7 * 24 * 3600
 
 
-@dataclass(frozen=True)
-class Credential:
+class Credential(NamedTuple):
     """Who signed, for which day and region: `<access key id>/<day>/<region>/oss/aliyun_v4_request`."""
 
     access_key_id: str
