@@ -12,6 +12,8 @@ from .v4 import LIFETIME, V4, Credential, sign_v4, signed_at
 
 _CREDENTIAL = "x-oss-credential"
 _INVALID_DATE = "0002-00000709"
+_ACCESS_KEY_ID = re.compile(r"[\w.-]+/", re.ASCII)
+_DAY = re.compile(r"[0-9]{8}")
 
 
 def check_signature(fields: Mapping[str, str], account: Account, region: str, now: float) -> None:
@@ -70,11 +72,11 @@ def _parse_credential(text: str) -> Credential:
     if not text.endswith("/aliyun_v4_request"):
         message = f"The {_CREDENTIAL} does not end with aliyun_v4_request."
         raise invalid_argument(message, "0002-00000710", name=_CREDENTIAL, value=text)
-    if not re.fullmatch(r"[\w.-]+", text.partition("/")[0], re.ASCII):
+    if not _ACCESS_KEY_ID.match(text):
         message = f"The access key id of the {_CREDENTIAL} is not valid."
         raise invalid_argument(message, "0002-00000708", name=_CREDENTIAL, value=text)
     credential = Credential.parse(text, name=_CREDENTIAL)
-    if not re.fullmatch(r"[0-9]{8}", credential.day):
+    if not _DAY.fullmatch(credential.day):
         raise access_denied(f"The day of the {_CREDENTIAL} is not valid.", _INVALID_DATE)
     return credential
 

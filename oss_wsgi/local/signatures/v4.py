@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import re
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote
 
 from ..errors import access_denied, invalid_argument
@@ -20,9 +20,10 @@ DATE = "%Y%m%dT%H%M%SZ"
 #: Seconds that a V4 signature is valid at most.
 LIFETIME = 7 * 24 * 3600
 
+_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
-@dataclass(frozen=True)
-class Credential:
+
+class Credential(NamedTuple):
     """Who signed, for which day and region: `<access key id>/<day>/<region>/oss/aliyun_v4_request`."""
 
     access_key_id: str
@@ -61,7 +62,7 @@ def signed_at(date: str, credential: Credential, *, name: str = "credential", ec
     :param ec: the EC of the error.
     """
     try:
-        if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", date):
+        if not _DATE.fullmatch(date):
             raise ValueError
         moment = calendar.timegm(time.strptime(date, DATE))
     except ValueError:
