@@ -1,7 +1,10 @@
 import pytest
 
+from oss_wsgi.local.storage.bucket import IndexedBucket
 from oss_wsgi.testing.storage_contract import NOW, content, put
 
+from ..callbacks.test_image_info import png
+from ..form_client import callback_field
 from ..signed_client import code
 
 PART = b"x" * 100 * 1024
@@ -115,6 +118,24 @@ def test_a_part_is_copied_from_a_range_of_an_object(ask, upload_id, bucket, head
 def test_an_aborted_upload_has_ended(ask, upload_id):
     assert ask("DELETE", f"uploadId={upload_id}").status_int == 204
     assert code(ask("DELETE", f"uploadId={upload_id}", status=404)) == (404, "NoSuchUpload")
+
+
+@pytest.mark.parametrize("change", ["deleted", "replaced"])
+def test_a_callback_has_no_image_of_another_upload(ask, upload_id, bucket, recorder, monkeypatch, change):
+    tag = ask("PUT", f"partNumber=1&uploadId={upload_id}", png(3, 2)).headers["ETag"]
+    complete = IndexedBucket.complete
+
+    def complete_and_change(self, *arguments, **options):
+        stored = complete(self, *arguments, **options)
+        bucket.delete("a")
+        if change == "replaced":
+            put(bucket, "a", png(7, 5))
+        return stored
+
+    monkeypatch.setattr(IndexedBucket, "complete", complete_and_change)
+    headers = {"x-oss-callback": callback_field(callbackBody="size=${size}&width=${imageInfo.width}")}
+    ask("POST", f"uploadId={upload_id}", part_list((1, tag)), headers=headers)
+    assert recorder.body_received.decode() == f"size={len(png(3, 2))}&width="
 
 
 @pytest.fixture
