@@ -1,4 +1,4 @@
-"""A stand-in for OSS on this machine, for development and tests; needs the extra `oss-wsgi[local]`."""
+"""An OSS on this machine, for development and tests; it needs the extra `oss-wsgi[local]`."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CORSRule", "LocalOSS", "LocalOSSServer", "Storage", "directory_storage", "memory_storage"]
 
-_ROOMS = {
+_MODULES = {
     "CORSRule": ".cors",
     "LocalOSS": ".application",
     "LocalOSSServer": ".serving.server",
@@ -23,7 +23,7 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> Any:
-    # `python -m oss_wsgi.local` comes through here, and has a sentence for who lacks the extra.
-    if name in _ROOMS:
-        return globals().setdefault(name, getattr(import_module(_ROOMS[name], __name__), name))
+    # `python -m oss_wsgi.local` imports this package first and must start without the extra, to say that it is missing.
+    if name in _MODULES:
+        return globals().setdefault(name, getattr(import_module(_MODULES[name], __name__), name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Runs the local OSS as a command: `python -m oss_wsgi.local`."""
+"""The command `python -m oss_wsgi.local`: run the local OSS until it is stopped."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ if TYPE_CHECKING:
     from .application import LocalOSS
 
 BUCKET = "local-bucket"
-#: What an SDK in a page does, beside posting forms.
+#: The methods that `--cors` allows: an SDK in a page uses them all.
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
-
-#: A terminal that is closed hangs up, where there are hang-ups.
-_ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+# SIGHUP comes when a terminal is closed; Windows has no such signal.
+_STOP_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class CannotStartError(Exception):
-    """Something that keeps it from starting, in a sentence for the person who started it."""
+    """The server cannot start; the message tells the person who started it why."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start."""
+    """Run until SIGTERM or Ctrl-C; return exit status 0 then, 2 if it cannot start."""
     arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # On a busy machine waitress warns of every request that waits a moment.
+    # waitress warns of every request that waits for a thread, which on a busy machine is most of them.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    for number in _ENDING:
-        signal.signal(number, _leave)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _exit)
     try:
         with contextlib.ExitStack() as stack:
             oss = start(arguments, stack)
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 threading.Event().wait()
             finally:
-                for number in (*_ENDING, signal.SIGINT):
+                for number in (*_STOP_SIGNALS, signal.SIGINT):
                     signal.signal(number, signal.SIG_IGN)
     except CannotStartError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -58,11 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
-    """Serve; what must be undone at the end goes onto the stack."""
+    """Start serving in a thread of its own and return; closing the stack ends it.
+
+    :raises CannotStartError: an argument is wrong, the extra is missing, or the port is taken.
+    """
     try:
         from . import CORSRule, LocalOSS, LocalOSSServer
     except ModuleNotFoundError as error:
-        raise CannotStartError(f"it needs {error.name}: pip install 'oss-wsgi[local]'.") from error
+        raise CannotStartError(f"{error.name} is not installed: pip install 'oss-wsgi[local]'.") from error
     if bool(arguments.access_key_id) != bool(arguments.access_key_secret):
         raise CannotStartError("give --access-key-id and --access-key-secret together, or neither.")
     bucket, *others = dict.fromkeys(arguments.bucket or [BUCKET])
@@ -88,10 +90,12 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
         stack.enter_context(oss)
         for name in others:
             oss.create_bucket(name)
-        held = {bucket.name for bucket in oss.storage.buckets()}
-        for host, bound in arguments.cname:
-            if bound not in held:
-                raise CannotStartError(f"--cname {host}={bound}: there is no such bucket, only {', '.join(held)}.")
+        names = [bucket.name for bucket in oss.storage.buckets()]
+        for host, name in arguments.cname:
+            if name not in names:
+                raise CannotStartError(
+                    f"--cname {host}={name}: there is no such bucket, only {', '.join(names)}. Add --bucket {name}."
+                )
     except ValueError as error:
         raise CannotStartError(f"--bucket: {error}.") from error
     except (OSError, sqlite3.Error) as error:
@@ -101,7 +105,7 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
     try:
         server = LocalOSSServer(oss, host, port)
     except OSError as error:
-        # socket.create_server adds the address to the system's own words.
+        # socket.create_server adds the address to the system's message.
         reason = (error.strerror or str(error)).partition(" (while")[0]
         raise CannotStartError(
             f"cannot listen on {host}:{port}: {reason}. Choose another with --listen HOST:PORT."
@@ -111,7 +115,7 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
     return oss
 
 
-def _leave(number: int, frame: object) -> None:
+def _exit(number: int, frame: object) -> None:
     raise SystemExit(0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import shutil
 import tempfile
@@ -17,19 +16,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .callbacks.parameters import resolve
+from .body_headers import content_length
+from .callbacks.parameters import resolve_host
 from .callbacks.sender import CallbackSender
 from .callbacks.signing_key import CallbackKey
 from .callbacks.transports import HTTPTransport, WSGITransport
 from .cors import CORS, MAX_RULES, BucketRules, CORSRule
-from .environ import Address, Names, arrival, host_name
-from .errors import Answer, Headers, OSSError, content_length
+from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
+from .errors import Answer, Headers, OSSError
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
-from .forms.post_object import PostObject
-from .index_page import asks_for_page, index_page
+from .index_page import index_page, wants_index_page
 from .operations.routes import find_operation
 from .request import Request, Service
-from .signatures.form_check import Account
+from .signatures.account import Account
 from .signatures.request_check import signed_address
 from .storage.indexed import directory_storage
 from .storage.interface import Storage
@@ -43,30 +42,35 @@ logger = logging.getLogger(__name__)
 
 
 class LocalOSS:
-    """One bucket of OSS on this machine: form uploads, callbacks, CORS, and reading what was stored.
+    """An OSS on this machine: form uploads and signed requests, callbacks, CORS, and reading what was stored.
 
         with LocalOSS("examplebucket", transport=my_app) as oss:
             ...  # post a form to it, signed with oss.access_key_id and oss.access_key_secret
 
-    :param bucket: the one that is meant where a request names none.
+    :param bucket: the bucket of a request that names none.
     :param region: with or without the `oss-` that some of OSS's pages put before it.
-    :param security_token: when given, forms and signed requests must carry exactly this token.
-    :param security_token_expires: Unix seconds; after that the token is refused.
-    :param directory: where objects are kept; without it a folder that close() removes.
-    :param storage: keeps the objects in place of `directory`, and is the caller's to close.
-    :param url: the base URL as clients see it; a server sets it when it has bound its port.
+    :param access_key_id: the one access key that is accepted; without it one is made.
+    :param security_token: a token that forms and signed requests must then carry.
+    :param security_token_expires: Unix seconds, after which the token is refused.
+    :param directory: the folder of the objects; without it a temporary one, which close() removes.
+    :param storage: holds the objects instead of `directory`; the caller closes it.
+    :param url: the base URL as clients see it; a LocalOSSServer sets it.
     :param cnames: host names that are bound to a bucket: `{"img.example.com": "examplebucket"}`.
-    :param cors_rules: of `bucket` and of those of `create_bucket()`, until `?cors` gives one others; and of no bucket.
-    :param max_cors_rules: how many `?cors` takes; the pages of the real OSS say 10 and 20.
-    :param key_bits: of the key that signs callbacks; OSS's own has 512.
+    :param cors_rules: the rules of `bucket` and of the buckets of `create_bucket()` until they get others by `?cors`,
+        and of requests that mean no bucket.
+    :param max_cors_rules: the most rules that `?cors` accepts; OSS's pages say 10 and 20.
+    :param key_bits: the size of the key that signs callbacks; OSS's own has 512 bits.
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
-    :param strict: refuse every form field that the policy does not name, but for the policy, the fields that sign it
-        and `success_action_status` (P§14.2): what passes is pinned.
+    :param callback_timeout: seconds that a callback URL has to reply over HTTP.
+    :param strict: refuse every form field that the policy does not name, except the policy, the fields that sign it
+        and `success_action_status` (P§14.2). What passes is pinned.
     :param exact_field_names: refuse form fields that are not spelled as documented (P§14.1).
-    :param space_as_plus: in callbacks of the form type, `+` for a space in a value, not `%20` (P§14.6).
-    :param test_mode: a request may bring faults with it, in the header `x-oss-local-fault`, as `fail_next` has them:
+    :param space_as_plus: in callbacks of the form type, write a space in a value as `+`, not as `%20` (P§14.6).
+    :param test_mode: let a request ask for the faults of `fail_next` in the header `x-oss-local-fault`:
         `callback_status; status=404; times=2, slow_upload`.
-    :param allow_private_callback: OSS calls public addresses only; a stand-in must call this machine (P§14.13).
+    :param allow_private_callback: call private addresses, such as this machine; OSS does not (P§14.13).
+    :param clock: returns Unix seconds.
+    :raises ValueError: the bucket has a name that OSS does not allow.
     """
 
     def __init__(
@@ -94,7 +98,7 @@ class LocalOSS:
         allow_private_callback: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        _check_name(bucket)
+        _check_bucket_name(bucket)
         region = region.removeprefix("oss-")
         self.bucket = bucket
         self.region = region
@@ -109,40 +113,43 @@ class LocalOSS:
         self.public_key_pem = key.public_pem
         self.storage = directory_storage(self.directory) if storage is None else storage
         self.storage.create_bucket(bucket, now=clock())
-        self._configured = {bucket}
-        always_allowed = [HEADER] if test_mode else []
-        self._rules = BucketRules(self.storage, self._configured, tuple(cors_rules), always_allowed, max_cors_rules)
+        self._configured_buckets = {bucket}
+        self._rules = BucketRules(
+            self.storage,
+            self._configured_buckets,
+            tuple(cors_rules),
+            always_allowed=[HEADER] if test_mode else [],
+            max_rules=max_cors_rules,
+        )
         self._cnames = {host.lower(): name for host, name in (cnames or {}).items()}
-        remove = not (directory or storage)
+        is_temporary = not (directory or storage)
         self._close = weakref.finalize(
-            self, _close, None if storage else self.storage, self.directory if remove else None
+            self, _close, None if storage else self.storage, self.directory if is_temporary else None
         )
         self._account = Account(self.access_key_id, self.access_key_secret, security_token, security_token_expires)
-        sender = CallbackSender(
-            key,
-            WSGITransport(transport) if transport else HTTPTransport(callback_timeout),
-            clock,
-            space_as_plus=space_as_plus,
-        )
-        post_object = PostObject(
-            bucket=bucket,
+        self._service = Service(
             region=region,
             account=self._account,
-            storage=self.storage.bucket(bucket),
-            sender=sender,
+            storage=self.storage,
+            sender=CallbackSender(
+                key,
+                WSGITransport(transport) if transport else HTTPTransport(callback_timeout),
+                clock,
+                space_as_plus=space_as_plus,
+            ),
             clock=clock,
-            allow_private_callback=allow_private_callback,
-            resolve=None if transport else resolve,
+            rules=self._rules,
             strict=strict,
             exact_field_names=exact_field_names,
+            allow_private_callback=allow_private_callback,
+            resolve=None if transport else resolve_host,
         )
-        self._service = Service(region, self.storage, sender, post_object, clock, self._rules)
 
     def create_bucket(self, name: str) -> None:
-        """A further bucket, beside `bucket`; ValueError for what is no name."""
-        _check_name(name)
+        """Create a further bucket, beside `bucket`; raise ValueError for a name that OSS does not allow."""
+        _check_bucket_name(name)
         self.storage.create_bucket(name, now=self._clock())
-        self._configured.add(name)
+        self._configured_buckets.add(name)
 
     @property
     def host(self) -> str:
@@ -154,15 +161,19 @@ class LocalOSS:
         return f"{self.url}/{PUBLIC_KEY_PATH}"
 
     def fail_next(self, name: str, *, times: int | None = 1, **details: Any) -> None:
-        """Lets one of the next requests fail: `oss.fail_next("callback_status", status=404)`.
+        """Let one of the next requests fail: `oss.fail_next("callback_status", status=404)`.
 
-        `slow_down` (503) strikes any request but a preflight and those for the page and the key, all others an upload:
-        a form, a PUT, one in parts. There are `slow_upload` (`seconds`), `dropped_connection` (`stored`: the object is
-        there all the same), `callback_timeout`, `callback_status` (`status`), `callback_not_json`, `callback_too_long`,
-        `callback_no_length`, `callback_refused`. A callback's fault strikes one of its URLs; with `delivered` the
-        application gets the request all the same.
+        `slow_down` (503) fails any request except preflights, the index page and the public key. All others fail
+        uploads: a form, a PUT, one in parts.
 
-        :param times: None for until `clear_faults()`.
+        - `slow_upload`: the file takes `seconds` longer to arrive.
+        - `dropped_connection`: no response; with `stored=True`, after the object was stored.
+        - `callback_timeout`, `callback_status` (`status`), `callback_not_json`, `callback_too_long`,
+          `callback_no_length`, `callback_refused`: one URL of a callback fails; with `delivered=True` (for all but
+          the last) the application gets the request and only its reply is lost.
+
+        :param times: how many requests fail; None until `clear_faults()`.
+        :raises ValueError: there is no such fault, or it has no such detail.
         """
         self._faults.add(name, times=times, **details)
 
@@ -170,6 +181,7 @@ class LocalOSS:
         self._faults.clear()
 
     def close(self) -> None:
+        """Close the storage and remove a temporary directory; a second call does nothing."""
         self._close()
 
     def __enter__(self) -> LocalOSS:
@@ -210,7 +222,7 @@ class LocalOSS:
             if answer.status not in (204, 304) and not any(name == "Content-Length" for name, _ in headers):
                 headers.append(("Content-Length", str(len(body))))
             if environ["REQUEST_METHOD"] == "HEAD" and answer.status >= 400:
-                # The XML that a HEAD has no body for; the SDKs read the code from it.
+                # A HEAD has no body for the XML, so it comes in a header, from which the SDKs read the code.
                 headers.append(("x-oss-err", b64encode(body).decode()))
             body = [] if environ["REQUEST_METHOD"] == "HEAD" or answer.status in (204, 304) else [body]
         start_response(answer.status_line, headers)
@@ -221,17 +233,21 @@ class LocalOSS:
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
             return self._cors(environ).preflight(environ)
-        names = self._names()
-        readings = names.readings(environ)
-        if method in ("GET", "HEAD") and not names.bucket_of_host(environ):
-            if Address(PUBLIC_KEY_PATH, "") in readings:
+        resolver = self._resolver()
+        candidates = resolver.candidates(environ)
+        if method in ("GET", "HEAD") and not resolver.bucket_of_host(environ):
+            if Address(PUBLIC_KEY_PATH, "") in candidates:
                 return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
-            if asks_for_page(environ, readings[0]):
+            if wants_index_page(environ, candidates[0]):
                 return index_page(self.storage.buckets())
-        faults = self._faults_of(environ)
-        moment = arrival(environ, now)
+        faults = self._request_faults(environ)
         address, signed = signed_address(
-            environ, readings, self._account, self.region, moment, further=lambda: self._each_bucket(environ)
+            environ,
+            candidates,
+            self._account,
+            self.region,
+            arrival(environ, now),
+            more_candidates=lambda: self._in_each_bucket(environ),
         )
         request = Request(
             environ=environ,
@@ -246,21 +262,25 @@ class LocalOSS:
         )
         return find_operation(request).handle(request)
 
-    def _faults_of(self, environ: WSGIEnvironment) -> Faults:
-        faults = self._faults.of_request(environ.get(ENVIRON_KEY, "") if self._test_mode else "")
-        if faults.take("slow_down"):
+    def _request_faults(self, environ: WSGIEnvironment) -> Faults:
+        """Return the faults that may strike the request; raise OSSError if `slow_down` does."""
+        faults = self._faults.with_header(environ.get(ENVIRON_KEY, "") if self._test_mode else "")
+        if faults.pop("slow_down"):
             raise slow_down()
         return faults
 
-    def _names(self) -> Names:
-        return Names(self.bucket, self._is_bucket, urlsplit(self.url).hostname or "", self._cnames)
+    def _resolver(self) -> BucketResolver:
+        return BucketResolver(self.bucket, self._is_bucket, urlsplit(self.url).hostname or "", self._cnames)
 
-    def _each_bucket(self, environ: WSGIEnvironment) -> list[Address]:
-        """What a request means whose bucket is not on the wire, as in a URL of ali-oss for an IP address."""
-        names = self._names()
-        if names.bucket_of_host(environ):
+    def _in_each_bucket(self, environ: WSGIEnvironment) -> list[Address]:
+        """Return the path as a key of each bucket, for requests that name no bucket at all.
+
+        ali-oss sends such requests to an endpoint that is an IP address; only their signature names the bucket.
+        """
+        resolver = self._resolver()
+        if resolver.bucket_of_host(environ):
             return []
-        return [names.whole_path(environ, held.name) for held in self.storage.buckets()]
+        return [resolver.path_as_key(environ, bucket.name) for bucket in self.storage.buckets()]
 
     def _is_bucket(self, name: str) -> bool:
         try:
@@ -270,15 +290,15 @@ class LocalOSS:
 
     def _cors(self, environ: WSGIEnvironment) -> CORS:
         try:
-            bucket = self._names().readings(environ)[0].bucket
+            bucket = self._resolver().candidates(environ)[0].bucket
         except OSSError:
             bucket = None
         return self._rules.cors(bucket or "")
 
 
-def _check_name(bucket: str) -> None:
-    if not re.fullmatch("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
-        raise ValueError(f"a bucket name has 3 to 63 lower-case letters, digits and hyphens, not {bucket!r}")
+def _check_bucket_name(name: str) -> None:
+    if not is_bucket_name(name):
+        raise ValueError(f"a bucket name has 3 to 63 lower-case letters, digits and hyphens, not {name!r}")
 
 
 def _close(storage: Storage | None, directory: Path | None) -> None:

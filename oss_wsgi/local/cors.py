@@ -1,4 +1,4 @@
-"""The CORS rules of a bucket, evaluated as OSS does (P§12.2)."""
+"""The CORS rules of a bucket: evaluated as OSS does (P§12.2), kept with the bucket, read and written as XML."""
 
 from __future__ import annotations
 
@@ -13,15 +13,26 @@ from .errors import Answer, Headers, OSSError, invalid_argument
 from .storage.interface import Bucket, Storage
 from .xml_document import Node, malformed_xml, read_xml, write_xml
 
+#: The most rules that `?cors` accepts.
+MAX_RULES = 10
+METHODS = ("GET", "PUT", "DELETE", "POST", "HEAD")
 NOT_ALLOWED = (
     "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method"
     " / Access-Control-Request-Method or Access-Control-Requet-Headers are not whitelisted by the resource's CORS spec."
 )
 
+#: The bucket's setting that holds its rules as XML; "" after they were deleted.
+_SETTING = "cors"
+#: Stored rules were within the limit of their time, which may have been another one.
+_NO_LIMIT = 10**6
+_CHILDREN = {"AllowedOrigin", "AllowedMethod", "AllowedHeader", "ExposeHeader", "MaxAgeSeconds"}
+_ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s*]*\*?[^/\s*]*")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 
 @dataclass(frozen=True)
 class CORSRule:
-    """One rule. Origins and headers may hold one `*` each; an origin `*` answers `*` and allows no credentials."""
+    """One rule. An origin or a header may hold one `*`; the origin `*` alone answers `*` and allows no credentials."""
 
     allowed_origins: Sequence[str]
     allowed_methods: Sequence[str] = ("GET", "HEAD", "POST")
@@ -32,7 +43,7 @@ class CORSRule:
     def __post_init__(self) -> None:
         for name in ("allowed_origins", "allowed_methods", "allowed_headers", "expose_headers"):
             if isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} is a sequence of strings, not one string")
+                raise TypeError(f"{name} must be a sequence of strings, not one string")
 
     def allows(self, origin: str, method: str, headers: Sequence[str] = ()) -> bool:
         return (
@@ -42,7 +53,7 @@ class CORSRule:
         )
 
     def headers(self, origin: str) -> Headers:
-        """The headers of an actual answer."""
+        """Return the headers of the response to an actual request, as opposed to a preflight."""
         if _matches_any(origin, [allowed for allowed in self.allowed_origins if allowed != "*"]):
             headers = [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
         else:
@@ -53,10 +64,10 @@ class CORSRule:
 
 
 class CORS:
-    """The rules in order; the first that matches decides.
+    """Rules in order; the first that matches decides.
 
-    :param always_allowed: request headers that no rule need allow.
-    :param vary: each answer says `Vary: Origin`.
+    :param always_allowed: request headers that are allowed whatever the rules say.
+    :param vary: send `Vary: Origin` with every response.
     """
 
     def __init__(self, rules: Sequence[CORSRule], *, always_allowed: Sequence[str] = (), vary: bool = True) -> None:
@@ -65,16 +76,17 @@ class CORS:
         self._vary = vary
 
     def headers(self, environ: Mapping[str, Any]) -> Headers:
-        """What an answer carries, errors included; a request that no rule allows is served all the same."""
+        """Return the headers of a response, which may be an error; a request that no rule allows is served too."""
         if not self._rules:
             return []
         headers: Headers = [("Vary", "Origin")] if self._vary else []
         origin, method = environ.get("HTTP_ORIGIN", ""), environ["REQUEST_METHOD"]
-        # A preflight is about another method than its own, and answers for itself.
+        # A preflight asks about another method than its own and has its own headers.
         rule = self._find(origin, method) if origin and method != "OPTIONS" else None
         return headers + rule.headers(origin) if rule else headers
 
     def preflight(self, environ: Mapping[str, Any]) -> Answer:
+        """Return the response to an OPTIONS request; raise OSSError if no rule allows the request it asks about."""
         origin = environ.get("HTTP_ORIGIN", "")
         method = environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", "")
         if not origin:
@@ -85,8 +97,8 @@ class CORS:
             raise OSSError(400, "BadRequest", message, "0034-00000102")
         if not self._rules:
             raise OSSError(403, "AccessForbidden", NOT_ALLOWED, "0003-00000601")
-        asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
-        names = [name for item in asked.split(",") if (name := item.strip())]
+        requested = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+        names = [name for item in requested.split(",") if (name := item.strip())]
         rule = self._find(origin, method, [name for name in names if name.lower() not in self._always_allowed])
         if rule is None:
             raise OSSError(403, "AccessForbidden", NOT_ALLOWED, "0003-00000602")
@@ -104,37 +116,63 @@ class CORS:
 
 def _matches_any(value: str, patterns: Sequence[str]) -> bool:
     value = value.lower()
-    # In fnmatch only `*` is wild for OSS: the other two signs are made literal.
+    # Only `*` is a wildcard for OSS; fnmatch has two more, which are made literal.
     return any(fnmatchcase(value, pattern.lower().replace("[", "[[]").replace("?", "[?]")) for pattern in patterns)
 
 
+@dataclass(frozen=True)
+class BucketRules:
+    """The rules of each bucket: those that `?cors` stored, else the configured ones.
 
-MAX_RULES = 10
+    :param buckets: the buckets that have the configured rules until they get or delete rules of their own.
+    :param rules: the configured rules; they also hold for requests that mean no bucket.
+    """
 
-METHODS = ("GET", "PUT", "DELETE", "POST", "HEAD")
+    storage: Storage
+    buckets: Container[str]
+    rules: Sequence[CORSRule]
+    always_allowed: Sequence[str] = ()
+    max_rules: int = MAX_RULES
 
-_CHILDREN = {"AllowedOrigin", "AllowedMethod", "AllowedHeader", "ExposeHeader", "MaxAgeSeconds"}
+    def cors(self, bucket: str) -> CORS:
+        rules, vary = self.of(bucket)
+        return CORS(rules, always_allowed=self.always_allowed, vary=vary)
 
-_ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s*]*\*?[^/\s*]*")
+    def of(self, bucket: str) -> tuple[Sequence[CORSRule], bool]:
+        """Return the rules in force, and whether every response says `Vary: Origin`."""
+        try:
+            text = self.storage.bucket(bucket).settings.get(_SETTING)
+        except OSSError:
+            return self.rules, True
+        if text is None:
+            return (self.rules, True) if bucket in self.buckets else ((), False)
+        return read_rules(text.encode(), _NO_LIMIT) if text else ((), False)
 
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+def save_rules(bucket: Bucket, rules: Sequence[CORSRule], vary: bool) -> None:
+    """Store the rules with the bucket; without any, the bucket has none, not even configured ones."""
+    bucket.change({_SETTING: write_xml("CORSConfiguration", rule_nodes(rules, vary)).decode() if rules else ""})
 
 
 def read_rules(body: bytes, max_rules: int = MAX_RULES) -> tuple[list[CORSRule], bool]:
-    """The rules, and whether each answer says `Vary: Origin`; OSSError for what OSS does not take."""
+    """Return the rules of a CORSConfiguration, and whether every response says `Vary: Origin`.
+
+    :raises OSSError: OSS does not accept the document, or there are more than `max_rules`.
+    """
     root = read_xml(body, "CORSConfiguration")
-    found = root.findall("CORSRule")
-    if not found or {child.tag for child in root} - {"CORSRule", "ResponseVary"}:
+    elements = root.findall("CORSRule")
+    if not elements or {child.tag for child in root} - {"CORSRule", "ResponseVary"}:
         raise malformed_xml()
-    if len(found) > max_rules:
+    if len(elements) > max_rules:
         raise OSSError(400, "CORSRuleBeyondLimit", "The CORS Rules num is beyond limit.", "0034-00000006")
     vary = (root.findtext("ResponseVary") or "false").strip().lower()
     if vary not in ("true", "false") or len(root.findall("ResponseVary")) > 1:
         raise malformed_xml()
-    return [_rule(element) for element in found], vary == "true"
+    return [_read_rule(element) for element in elements], vary == "true"
 
 
 def rule_nodes(rules: Sequence[CORSRule], vary: bool) -> Iterator[Node]:
+    """Yield what a CORSConfiguration holds."""
     for rule in rules:
         yield "CORSRule", list(_children(rule))
     yield "ResponseVary", "true" if vary else "false"
@@ -153,27 +191,27 @@ def _children(rule: CORSRule) -> Iterator[Node]:
         yield "MaxAgeSeconds", str(rule.max_age_seconds)
 
 
-def _rule(element: ElementTree.Element) -> CORSRule:
+def _read_rule(element: ElementTree.Element) -> CORSRule:
     origins, methods = _texts(element, "AllowedOrigin"), _texts(element, "AllowedMethod")
     headers, exposed, ages = (_texts(element, name) for name in ("AllowedHeader", "ExposeHeader", "MaxAgeSeconds"))
     if not origins or not methods or len(ages) > 1 or {child.tag for child in element} - _CHILDREN:
         raise malformed_xml()
     for origin in origins:
-        # A star for the whole host would be a star for everybody, which has a spelling of its own.
+        # `https://*` would allow every host, which is written `*`.
         if not _ORIGIN.fullmatch(origin) or re.fullmatch(r"[^*]*://\*?", origin):
-            raise _refused("AllowedOrigin", origin, "0034-00000009")
+            raise _invalid("AllowedOrigin", origin, "0034-00000009")
     for method in methods:
         if method not in METHODS:
-            raise _refused("AllowedMethod", method)
+            raise _invalid("AllowedMethod", method)
     for header in headers:
         if not _HEADER.fullmatch(header) or header.count("*") > 1:
-            raise _refused("AllowedHeader", header)
+            raise _invalid("AllowedHeader", header)
     for header in exposed:
         if not _HEADER.fullmatch(header) or "*" in header:
-            raise _refused("ExposeHeader", header, "0034-00000013")
+            raise _invalid("ExposeHeader", header, "0034-00000013")
     for age in ages:
         if not re.fullmatch(r"[0-9]{1,9}", age):
-            raise _refused("MaxAgeSeconds", age)
+            raise _invalid("MaxAgeSeconds", age)
     return CORSRule(origins, methods, headers, exposed, int(ages[0]) if ages else None)
 
 
@@ -181,43 +219,5 @@ def _texts(element: ElementTree.Element, name: str) -> tuple[str, ...]:
     return tuple((child.text or "").strip() for child in element.findall(name))
 
 
-def _refused(name: str, value: str, ec: str = "") -> OSSError:
+def _invalid(name: str, value: str, ec: str = "") -> OSSError:
     return invalid_argument(f"The {name} of a CORS rule is not valid.", ec, name=name, value=value)
-
-
-_SETTING = "cors"
-
-#: What is kept was within the limit of its time.
-_MAX_KEPT = 10**6
-
-
-@dataclass(frozen=True)
-class BucketRules:
-    """Rules that a bucket was given hold in place of the configured ones, also when they were deleted.
-
-    :param rules: those of the configured `buckets`, and of every place that is no bucket.
-    """
-
-    storage: Storage
-    buckets: Container[str]
-    rules: Sequence[CORSRule]
-    always_allowed: Sequence[str] = ()
-    max_rules: int = MAX_RULES
-
-    def cors(self, bucket: str) -> CORS:
-        rules, vary = self.of(bucket)
-        return CORS(rules, always_allowed=self.always_allowed, vary=vary)
-
-    def of(self, bucket: str) -> tuple[Sequence[CORSRule], bool]:
-        """The rules in force, and whether all answers say `Vary: Origin`."""
-        try:
-            text = self.storage.bucket(bucket).settings.get(_SETTING)
-        except OSSError:
-            return self.rules, True
-        if text is None:
-            return (self.rules, True) if bucket in self.buckets else ((), False)
-        return read_rules(text.encode(), _MAX_KEPT) if text else ((), False)
-
-
-def keep_rules(bucket: Bucket, rules: Sequence[CORSRule], vary: bool) -> None:
-    bucket.change({_SETTING: write_xml("CORSConfiguration", rule_nodes(rules, vary)).decode() if rules else ""})

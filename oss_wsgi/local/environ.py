@@ -1,4 +1,4 @@
-"""Which bucket and which object a request means, in the path or in the Host."""
+"""What the environ of a request says: which bucket and object it means, and when it arrived."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from typing import Any
 
 from .errors import OSSError
 
+#: The environ key for the value of time.monotonic() when the request arrived.
+ARRIVED = "oss_wsgi.local.arrived"
+
 _ENDPOINT = re.compile(r"oss-[a-z0-9-]+\.aliyuncs\.com")
+_BUCKET_NAME = re.compile("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True)
 class Address:
-    """`bucket` is None for the service itself."""
+    """A bucket and a key in it; `bucket` is None for the service itself, `key` is "" for the bucket itself."""
 
     bucket: str | None
     key: str
@@ -26,12 +30,12 @@ SERVICE = Address(None, "")
 
 
 @dataclass(frozen=True)
-class Names:
-    """By what names the buckets are known.
+class BucketResolver:
+    """Finds the address of a request in its Host and its path.
 
     :param default: the bucket of a request that names none.
-    :param service_host: of our own URL.
-    :param cnames: hosts that are bound to a bucket.
+    :param service_host: the host name of this service's own URL.
+    :param cnames: the host names that are bound to a bucket.
     """
 
     default: str
@@ -39,63 +43,80 @@ class Names:
     service_host: str
     cnames: Mapping[str, str]
 
-    def bucket_of_host(self, environ: Mapping[str, Any]) -> str | None:
-        """The bucket that a Host is bound to, or its first label: of a bucket's name, or below an endpoint.
+    def candidates(self, environ: Mapping[str, Any]) -> list[Address]:
+        """Return every address that the request may mean; its signature fits one of them.
 
-        An IP address, a bare name such as localhost, an endpoint of OSS and our own host name none.
-        """
-        host = host_name(environ)
-        if host in self.cnames:
-            return self.cnames[host]
-        label, parent = self._label(host)
-        if not label:
-            return None
-        below = parent in ("localhost", self.service_host) or bool(_ENDPOINT.fullmatch(parent))
-        return label if below or self.is_bucket(label) else None
-
-    def readings(self, environ: Mapping[str, Any]) -> list[Address]:
-        """All that a request may mean, of which its signature fits one; first what a stranger means.
-
-        That is the bucket of the Host, else that of the path where there is one, else the default bucket. But the root
-        is the service's to read, and a form is posted to the bucket that its path names.
+        The first is the address of an unsigned request: the bucket that the Host names, else the one that the path
+        names if it exists, else the default bucket. Two cases differ: a GET of the root means the service, and a form
+        means the bucket in its path even if there is no such bucket.
         """
         path, method = _path(environ), _method(environ)
         segment, _, key = path.partition("/")
-        in_host, (label, _) = self.bucket_of_host(environ), self._label(host_name(environ))
-        in_path, default = Address(segment, key), Address(self.default, path)
-        if in_host:
+        host_bucket, (label, _) = self.bucket_of_host(environ), self._split_host(host_name(environ))
+        in_path, in_default = Address(segment, key), Address(self.default, path)
+        if host_bucket:
             # A form goes to the root of a bucket's host; some clients name the bucket in the path as well.
-            first = Address(in_host, "" if method == "POST" and path.rstrip("/") == in_host else path)
+            first = Address(host_bucket, "" if method == "POST" and path.rstrip("/") == host_bucket else path)
         elif segment and (method == "POST" or self.is_bucket(segment)):
             first = in_path
         elif not path and method in ("GET", "HEAD"):
             first = SERVICE
         else:
-            first = default
-        found = [first, default]
+            first = in_default
+        addresses = [first, in_default]
         if segment:
-            found.append(in_path)
+            addresses.append(in_path)
         if label:
-            found.append(Address(label, path))
+            addresses.append(Address(label, path))
         if not path:
-            found.append(SERVICE)
-        return list(dict.fromkeys(found))
+            addresses.append(SERVICE)
+        return list(dict.fromkeys(addresses))
 
-    def whole_path(self, environ: Mapping[str, Any], bucket: str) -> Address:
-        """The path as a key of a bucket."""
+    def bucket_of_host(self, environ: Mapping[str, Any]) -> str | None:
+        """Return the bucket that the Host is bound to, or its first label if that names a bucket.
+
+        The first label counts below an endpoint, below this service's own host name, and wherever a bucket has that
+        name. An IP address, a bare name such as localhost, an OSS endpoint and this service's own host name no bucket.
+        """
+        host = host_name(environ)
+        if host in self.cnames:
+            return self.cnames[host]
+        label, parent = self._split_host(host)
+        if not label:
+            return None
+        below_endpoint = parent in ("localhost", self.service_host) or bool(_ENDPOINT.fullmatch(parent))
+        return label if below_endpoint or self.is_bucket(label) else None
+
+    def path_as_key(self, environ: Mapping[str, Any], bucket: str) -> Address:
+        """Return the address whose key in `bucket` is the whole path."""
         return Address(bucket, _path(environ))
 
-    def _label(self, host: str) -> tuple[str, str]:
-        """The first label of a Host and what follows it; both empty where the whole is a name of the service."""
+    def _split_host(self, host: str) -> tuple[str, str]:
+        """Return the first label and the rest, both empty if the whole host is a name of the service."""
         label, _, parent = host.partition(".")
         return ("", "") if host == self.service_host or _names_no_bucket(host) else (label, parent)
 
 
+def is_bucket_name(name: str) -> bool:
+    """Return whether OSS allows a bucket of this name: 3 to 63 lower-case letters, digits and hyphens."""
+    return bool(_BUCKET_NAME.fullmatch(name))
+
+
 def host_name(environ: Mapping[str, Any]) -> str:
+    """Return the Host in lower case, without port and brackets."""
     host = str(environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")).lower()
     if host.startswith("["):
         return host.partition("]")[0][1:]
     return host.partition(":")[0]
+
+
+def arrival(environ: Mapping[str, Any], now: float) -> float:
+    """Return when the request arrived, on the clock that reads `now`, which may be a test's.
+
+    Without a note of the server in `environ` that is `now`.
+    """
+    arrived = environ.get(ARRIVED)
+    return now if arrived is None else now - (time.monotonic() - arrived)
 
 
 def _names_no_bucket(host: str) -> bool:
@@ -114,16 +135,6 @@ def _path(environ: Mapping[str, Any]) -> str:
 
 
 def _method(environ: Mapping[str, Any]) -> str:
-    """A preflight means what the request after it will."""
+    """Return the method; for a preflight, that of the request it is about."""
     method = str(environ["REQUEST_METHOD"])
     return str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", method)) if method == "OPTIONS" else method
-
-
-#: in the environ: what time.monotonic() was
-ARRIVED = "oss_wsgi.local.arrived"
-
-
-def arrival(environ: Mapping[str, Any], now: float) -> float:
-    """By the clock that says `now`, which may be a test's own; now, where the server noted nothing."""
-    noted = environ.get(ARRIVED)
-    return now if noted is None else now - (time.monotonic() - noted)

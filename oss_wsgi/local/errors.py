@@ -1,8 +1,7 @@
-"""The errors that OSS answers, and their XML."""
+"""What OSS answers: a status, headers and a body, and for every refusal an error as XML (P§10.1)."""
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,13 +10,16 @@ from xml.sax.saxutils import escape
 
 Headers = list[tuple[str, str]]
 
-_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+TROUBLESHOOT = "https://api.aliyun.com/troubleshoot?q="
 
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_IN_HEADER = re.compile("[\x00-\x1f\x7f]")
 
 
 @dataclass
 class Answer:
+    """The response to one request; the application adds the headers that all responses share."""
+
     status: int
     headers: Headers = field(default_factory=list)
     body: Iterable[bytes] | bytes = b""
@@ -27,25 +29,11 @@ class Answer:
         return f"{self.status} {HTTPStatus(self.status).phrase}"
 
 
-def xml_text(value: str) -> str:
-    """`value` without the characters that XML 1.0 cannot hold, not even escaped."""
-    return _NOT_IN_XML.sub("\ufffd", value)
-
-
-def is_header_value(value: str) -> bool:
-    return not _NOT_IN_HEADER.search(value)
-
-
-def header_value(value: str) -> str:
-    """Text as the UTF-8 bytes that OSS sends, in the latin-1 form that WSGI wants."""
-    return value.encode().decode("latin-1")
-
-
-TROUBLESHOOT = "https://api.aliyun.com/troubleshoot?q="
-
-
 class OSSError(Exception):
-    """One refusal of OSS (P§10.1): status, code, message, EC and the members that go with it."""
+    """A refusal: status, code, message, EC and any further XML members.
+
+    `headers` holds what the response carries beside the XML.
+    """
 
     def __init__(self, status: int, code: str, message: str, ec: str = "", **members: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -54,13 +42,13 @@ class OSSError(Exception):
         self.message = message
         self.ec = ec
         self.members = members
-        #: what the answer carries beside its XML
         self.headers: Headers = []
 
     def answer(self, request_id: str, host_id: str) -> Answer:
+        """Return the response with the error as XML, its elements in OSS's order."""
         elements = {"Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": host_id}
         elements.update(self.members)
-        # A 304 has no body, and so no type; a copy whose condition fails is answered so.
+        # A 304 has no body, so it has no content type. A copy whose condition fails is answered with one.
         headers = [*self.headers] if self.status == 304 else [*self.headers, ("Content-Type", "application/xml")]
         if self.ec:
             elements.update({"EC": self.ec, "RecommendDoc": TROUBLESHOOT + self.ec})
@@ -80,8 +68,13 @@ def file_already_exists() -> OSSError:
 
 
 def invalid_argument(message: str, ec: str = "", *, name: str = "", value: str = "") -> OSSError:
+    """Return the error for one wrong argument; `name` and `value` say which one."""
     members = {"ArgumentName": name, "ArgumentValue": value} if name else {}
     return OSSError(400, "InvalidArgument", message, ec, **members)
+
+
+def invalid_digest() -> OSSError:
+    return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
 
 
 def invalid_policy(message: str, ec: str = "") -> OSSError:
@@ -97,25 +90,15 @@ def no_such_bucket(name: str) -> OSSError:
     return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=name)
 
 
-def content_length(text: str) -> int:
-    """Reads a Content-Length, which must be there."""
-    if not text:
-        raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise invalid_argument("The Content-Length is not valid.", name="Content-Length", value=text)
-    return int(text)
+def xml_text(value: str) -> str:
+    """Return `value` with U+FFFD for each character that XML 1.0 cannot hold even when escaped."""
+    return _NOT_IN_XML.sub("\ufffd", value)
 
 
-def content_md5(text: str) -> bytes:
-    """Reads a Content-MD5; empty when none is announced."""
-    try:
-        digest = base64.b64decode(text, validate=True)
-    except ValueError:
-        raise invalid_digest() from None
-    if text and len(digest) != 16:
-        raise invalid_digest()
-    return digest
+def is_header_value(value: str) -> bool:
+    return not _NOT_IN_HEADER.search(value)
 
 
-def invalid_digest() -> OSSError:
-    return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
+def header_value(value: str) -> str:
+    """Return the UTF-8 bytes of `value`, as OSS sends them, in the latin-1 form that WSGI requires."""
+    return value.encode().decode("latin-1")

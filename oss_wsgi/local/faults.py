@@ -1,4 +1,4 @@
-"""Faults on demand: what OSS, the network or the application does wrong, once or as often as asked."""
+"""Faults on demand: let OSS, the network or the application fail on one of the next requests."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from typing import Any
 from .errors import OSSError, invalid_argument
 
 HEADER = "x-oss-local-fault"
-
 ENVIRON_KEY = "HTTP_X_OSS_LOCAL_FAULT"
 
-# For each fault its details with their defaults; the types of the defaults are those of the details.
+#: The details of each fault with their defaults; a detail has the type of its default.
 FAULTS: dict[str, dict[str, Any]] = {
-    # 503, before anything is read
+    # 503 before anything is read
     "slow_down": {},
     # the file takes `seconds` longer to arrive
     "slow_upload": {"seconds": 1.0},
-    # no answer at all; with `stored` the object is there and the application was told
+    # no response; with `stored`, after the object was stored and the application was called
     "dropped_connection": {"stored": False},
-    # 203 CallbackFailed; with `delivered` the application got the request, and only its answer was lost
+    # 203 CallbackFailed; with `delivered`, the application gets the request and only its response is lost
     "callback_timeout": {"delivered": False},
     "callback_status": {"status": 500, "delivered": False},
     "callback_not_json": {"delivered": False},
@@ -34,7 +33,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 class ConnectionDroppedError(ConnectionResetError):
-    """In place of an answer: LocalOSSServer hangs up, and a client in the same process is raised this."""
+    """Raised instead of a response: LocalOSSServer hangs up, and a client in the same process gets the exception."""
 
 
 @dataclass(frozen=True)
@@ -44,93 +43,83 @@ class Fault:
 
 
 class Faults:
-    """The faults to come, in order; each is taken by the first that can suffer it. Threads may share one.
+    """The pending faults, in order; each strikes the first operation that it can. Safe to share between threads.
 
-    :param before: further faults, which are taken when there is none here.
+    :param fallback: further faults, for names that none of these has.
     """
 
-    def __init__(self, before: Faults | None = None) -> None:
-        self._before = before
+    def __init__(self, fallback: Faults | None = None) -> None:
+        self._fallback = fallback
         self._pending: list[tuple[Fault, int | None]] = []
         self._lock = threading.Lock()
 
     def add(self, name: str, *, times: int | None = 1, **details: Any) -> None:
-        """:param times: None for until clear(); raises ValueError for a fault or a detail that there is not."""
-        if name not in FAULTS:
-            raise ValueError(f"there is no fault {name!r}, only {', '.join(FAULTS)}")
-        if times is not None and times < 1:
-            raise ValueError(f"a fault happens once at least, not {times} times")
-        known = FAULTS[name]
-        for detail, value in details.items():
-            if detail not in known:
-                raise ValueError(f"the fault {name} has no detail {detail!r}, only {', '.join(known) or 'none'}")
-            if not _is_like(value, known[detail]):
-                raise ValueError(f"the {detail} of {name} is like {known[detail]!r}, not {value!r}")
-        with self._lock:
-            self._pending.append((Fault(name, {**known, **details}), times))
+        """Add a fault.
 
-    def take(self, *names: str) -> Fault | None:
-        """The next fault among `names`, which has happened then."""
+        :param times: how often it strikes; None until clear().
+        :raises ValueError: there is no such fault, or it has no such detail.
+        """
+        if name not in FAULTS:
+            raise ValueError(f"there is no fault {name!r}: use one of {', '.join(FAULTS)}")
+        if times is not None and times < 1:
+            raise ValueError(f"a fault strikes at least once, not {times} times")
+        defaults = FAULTS[name]
+        for detail, value in details.items():
+            if detail not in defaults:
+                raise ValueError(f"the fault {name} has no detail {detail!r}, only {', '.join(defaults) or 'none'}")
+            if not _fits(value, defaults[detail]):
+                raise ValueError(f"the {detail} of {name} must be like {defaults[detail]!r}, not {value!r}")
         with self._lock:
-            for place, (fault, times) in enumerate(self._pending):
+            self._pending.append((Fault(name, {**defaults, **details}), times))
+
+    def pop(self, *names: str) -> Fault | None:
+        """Return the next pending fault with one of these names, and count it as used."""
+        with self._lock:
+            for index, (fault, times) in enumerate(self._pending):
                 if fault.name in names:
                     if times == 1:
-                        del self._pending[place]
+                        del self._pending[index]
                     elif times is not None:
-                        self._pending[place] = fault, times - 1
+                        self._pending[index] = fault, times - 1
                     return fault
-        return self._before.take(*names) if self._before else None
+        return self._fallback.pop(*names) if self._fallback else None
 
     def clear(self) -> None:
         with self._lock:
             self._pending.clear()
 
-    def of_request(self, header: str) -> Faults:
-        """Those that a header asks for, `NAME; detail=value, ...`, then these."""
-        faults = Faults(before=self)
+    def with_header(self, header: str) -> Faults:
+        """Return the faults that a header names, `NAME; detail=value, ...`, with these as fallback.
+
+        :raises OSSError: the header names no fault, or a detail that the fault does not have.
+        """
+        faults = Faults(fallback=self)
         for item in filter(None, (item.strip() for item in header.split(","))):
             name, *pairs = (part.strip() for part in item.split(";"))
             try:
-                faults.add(name, **dict(_read_detail(name, pair) for pair in pairs))
+                faults.add(name, **dict(_parse_detail(name, pair) for pair in pairs))
             except ValueError as error:
-                raise _unknown(str(error), header) from None
+                message = f"Invalid {HEADER} header: {error}."
+                raise invalid_argument(message, name=HEADER, value=header) from None
         return faults
 
 
-def slow_down() -> OSSError:
-    return OSSError(503, "SlowDown", "Please reduce your request rate.")
-
-
-def _is_like(value: Any, default: Any) -> bool:
-    if isinstance(default, bool):
-        return isinstance(value, bool)
-    return type(value) in (int, type(default)) and value >= 0
-
-
-def _read_detail(name: str, pair: str) -> tuple[str, Any]:
-    detail, _, value = pair.partition("=")
-    default = {"times": 1, **FAULTS.get(name, {})}.get(detail)
-    if isinstance(default, bool):
-        return detail, {"true": True, "false": False}.get(value, value)
-    return detail, float(value) if isinstance(default, float) else int(value)
-
-
-def _unknown(reason: str, header: str) -> OSSError:
-    return invalid_argument(f"The fault is not known: {reason}.", name=HEADER, value=header)
-
-
 class UploadFaults:
-    """Made when an upload has passed its checks, for what is refused uses up no fault; a `with` around its answer."""
+    """The faults of one upload, and a context manager around its response.
+
+    Create it only when the upload has passed its checks: a refused upload uses up no fault.
+    """
 
     def __init__(self, faults: Faults) -> None:
-        self._slow, self._dropped = faults.take("slow_upload"), faults.take("dropped_connection")
+        self._slow, self._dropped = faults.pop("slow_upload"), faults.pop("dropped_connection")
 
     def arriving(self) -> None:
+        """Wait, if the upload is to be slow. Called before the body is read."""
         if self._slow:
             time.sleep(self._slow.details["seconds"])
 
     def arrived(self) -> None:
-        """Called before anything is stored."""
+        """Raise ConnectionDroppedError if nothing may be stored. Called when the body was read."""
         if self._dropped and not self._dropped.details["stored"]:
             raise ConnectionDroppedError
 
@@ -142,3 +131,21 @@ class UploadFaults:
     ) -> None:
         if self._dropped:
             raise ConnectionDroppedError
+
+
+def slow_down() -> OSSError:
+    return OSSError(503, "SlowDown", "Please reduce your request rate.")
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    return type(value) in (int, type(default)) and value >= 0
+
+
+def _parse_detail(name: str, pair: str) -> tuple[str, Any]:
+    detail, _, value = pair.partition("=")
+    default = {"times": 1, **FAULTS.get(name, {})}.get(detail)
+    if isinstance(default, bool):
+        return detail, {"true": True, "false": False}.get(value, value)
+    return detail, float(value) if isinstance(default, float) else int(value)

@@ -1,4 +1,4 @@
-"""The page at the root, for a person with a browser: buckets and objects, with links."""
+"""The HTML page at the root: the buckets and their newest objects, with links."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .environ import SERVICE, Address
 from .errors import Answer, xml_text
 from .storage.interface import Bucket, StoredObject
 
-#: Of each bucket, the newest; a page of all would take long to read, here and there.
-SHOWN = 200
+#: The newest objects of each bucket that the page lists; a page of all could take too long to make and to load.
+MAX_OBJECTS = 200
 
 _STYLE = """
 :root { color-scheme: light dark; --quiet: #59626e; --line: #d8dce2; --link: #1a56c4 }
@@ -56,16 +56,16 @@ _HEADERS = [
 ]
 
 
-def asks_for_page(environ: Mapping[str, Any], address: Address) -> bool:
-    """Tell a person who opens the root from a program that lists buckets, and from a page's script."""
+def wants_index_page(environ: Mapping[str, Any], address: Address) -> bool:
+    """Return whether a person opens the root, as opposed to a program that lists buckets or a script of a page."""
     return address == SERVICE and not any(
         environ.get(name) for name in ("HTTP_AUTHORIZATION", "HTTP_ORIGIN", "QUERY_STRING")
     )
 
 
 def index_page(buckets: Iterable[Bucket]) -> Answer:
-    """List what the buckets hold; what a key says is text from a stranger, and is escaped."""
-    parts = "\n".join(part for bucket in buckets for part in _bucket(bucket))
+    """Return the page; keys and content types come from strangers and are escaped."""
+    sections = "\n".join(line for bucket in buckets for line in _section(bucket))
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -76,16 +76,16 @@ def index_page(buckets: Iterable[Bucket]) -> Answer:
 </head>
 <body>
 <h1>Local OSS</h1>
-<p>A stand-in for development and tests. Anyone who reaches it may read what it holds.</p>
-{parts}
+<p>For development and tests. Anyone who can connect can read everything here.</p>
+{sections}
 </body>
 </html>
 """
     return Answer(200, list(_HEADERS), page.encode())
 
 
-def _bucket(bucket: Bucket) -> Iterator[str]:
-    newest, count = bucket.newest(SHOWN)
+def _section(bucket: Bucket) -> Iterator[str]:
+    newest, count = bucket.newest(MAX_OBJECTS)
     yield f"<h2>{_text(bucket.name)}</h2>"
     if not newest:
         yield "<p>No objects yet.</p>"
@@ -103,7 +103,8 @@ def _bucket(bucket: Bucket) -> Iterator[str]:
 
 def _row(bucket: str, stored: StoredObject) -> str:
     moment = time.gmtime(stored.last_modified)
-    # A relative address, for the root may be mounted anywhere; the bucket before it keeps a colon from being a scheme.
+    # The link is relative because the root may be mounted anywhere. The bucket comes first in it, so that a colon in a
+    # key does not make a scheme.
     link = f"{quote(bucket, safe='')}/{quote(stored.key)}"
     return (
         f'<tr><td><a href="{escape(link)}"><bdi>{_text(stored.key)}</bdi></a>'
@@ -120,8 +121,8 @@ def _text(value: str) -> str:
 
 def _size(size: int) -> str:
     amount, unit = float(size), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
+    for larger_unit in ("KiB", "MiB", "GiB", "TiB"):
         if amount < 1024:
             break
-        amount, unit = amount / 1024, larger
+        amount, unit = amount / 1024, larger_unit
     return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""One request as the operations see it."""
+"""One request to the local OSS, and what all its requests share, as the operations see them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .callbacks.sender import CallbackSender
 from .cors import BucketRules
 from .environ import Address
 from .faults import Faults
-from .forms.post_object import PostObject
+from .signatures.account import Account
 from .signatures.signed_request import read_headers
 from .storage.interface import Bucket, Storage
 
@@ -22,21 +22,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Service:
-    """What all operations share."""
+    """What all requests to one LocalOSS share; the options are those of LocalOSS.
+
+    :param resolve: returns the addresses of a callback URL's host; None if hosts are not looked up.
+    """
 
     region: str
+    account: Account
     storage: Storage
     sender: CallbackSender
-    post_object: PostObject
     clock: Callable[[], float]
     rules: BucketRules
+    strict: bool = False
+    exact_field_names: bool = False
+    allow_private_callback: bool = True
+    resolve: Callable[[str], list[str]] | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """:param url: the base URL of this OSS; :param signed: False for a stranger, who may do little.
+    """One request, after its signature was checked.
 
-    :param faults: those that may befall it.
+    :param now: Unix seconds when the request began.
+    :param url: the base URL of this OSS.
+    :param signed: False for an anonymous request, which may do little.
+    :param faults: the faults that may strike it.
     """
 
     environ: WSGIEnvironment
@@ -55,23 +65,29 @@ class Request:
 
     @property
     def bucket(self) -> str:
+        """The name of the bucket, "" for a request to the service."""
         return self.address.bucket or ""
-
-    @cached_property
-    def storage(self) -> Bucket:
-        return self.service.storage.bucket(self.bucket)
 
     @property
     def key(self) -> str:
         return self.address.key
 
     @cached_property
+    def storage(self) -> Bucket:
+        """The bucket in the storage; raises OSSError if there is none."""
+        return self.service.storage.bucket(self.bucket)
+
+    @property
+    def client_ip(self) -> str:
+        return str(self.environ.get("REMOTE_ADDR", ""))
+
+    @cached_property
     def query(self) -> Mapping[str, str]:
-        """The parameters, the first of each name."""
+        """The query parameters, the first of each name."""
         text = self.environ.get("QUERY_STRING", "")
         return dict(reversed(parse_qsl(text, keep_blank_values=True, max_num_fields=1000)))
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
-        """The headers by lower-case name, their bytes read as UTF-8."""
+        """The headers by lower-case name, their bytes decoded as UTF-8."""
         return read_headers(self.environ)

@@ -1,33 +1,37 @@
-"""XML documents: those that clients send, read with care, and those that OSS answers."""
+"""XML documents: a safe reader for those of clients, and a writer for those of OSS."""
 
 from __future__ import annotations
 
+import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
 from .errors import Answer, Headers, OSSError, xml_text
 
-#: An element: its name, and its text or the elements in it.
+#: An element: its name, and its text or its child elements.
 Node = tuple[str, "str | Iterable[Node]"]
 
 
 def read_xml(body: bytes, root: str) -> ElementTree.Element:
-    """The root element, namespaces left off; OSSError unless it is a document of UTF-8 whose root has that name."""
+    """Return the root element with all namespaces removed.
+
+    :raises OSSError: the body is not UTF-8 XML, declares a document type, or has a root element of another name.
+    """
     try:
-        # Decoded first, so that no other encoding hides a declaration, which no document of OSS has: entities are
-        # where small documents become large ones, or files of this machine.
+        # No document of OSS has a declaration, and entities let a small document grow or read files of this machine.
+        # Decoding comes first because another encoding could hide a declaration.
         text = body.decode()
         if "<!DOCTYPE" in text:
             raise malformed_xml()
-        element = ElementTree.fromstring(text)  # noqa: S314
+        document = ElementTree.fromstring(text)  # noqa: S314
     except (UnicodeDecodeError, ElementTree.ParseError):
         raise malformed_xml() from None
-    for found in element.iter():
-        found.tag = found.tag.rpartition("}")[2]
-    if element.tag != root:
+    for element in document.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if document.tag != root:
         raise malformed_xml()
-    return element
+    return document
 
 
 def malformed_xml() -> OSSError:
@@ -40,8 +44,13 @@ def write_xml(name: str, content: str | Iterable[Node]) -> bytes:
 
 
 def xml_answer(name: str, content: str | Iterable[Node], headers: Headers | None = None) -> Answer:
-    """No `xmlns`: the SDKs look for elements without one."""
+    """Return a 200 with this document, without `xmlns`: the SDKs look for elements without a namespace."""
     return Answer(200, [*(headers or []), ("Content-Type", "application/xml")], write_xml(name, content))
+
+
+def iso_time(moment: float) -> str:
+    """Return Unix seconds as OSS writes a time in XML: `2024-12-03T12:12:12.000Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))
 
 
 def _element(name: str, content: str | Iterable[Node]) -> str:

@@ -27,7 +27,7 @@ import pytest
 
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signatures.form_check import Account
+from oss_wsgi.local.signatures.account import Account
 from tests.local.form_client import sign_v4, utc, v4_fields
 from tests.local.sdk_signer import sign
 

@@ -12,7 +12,7 @@ from .form_client import NOW
 
 
 class Recorder:
-    """The application behind the callback: keeps what it was sent and answers what it is told to."""
+    """The application that is called back: records the requests and sends the reply that a test sets."""
 
     def __init__(self):
         self.requests = []
@@ -56,8 +56,8 @@ def recorder():
 
 @pytest.fixture
 def make_oss(tmp_path, recorder):
-    """Makes a LocalOSS; arguments replace the fixture's own."""
-    made = []
+    """Return a function that makes a LocalOSS; its arguments replace the defaults."""
+    instances = []
 
     def make(**options):
         defaults = {
@@ -68,11 +68,11 @@ def make_oss(tmp_path, recorder):
             "cors_rules": [CORSRule(["http://page.example"])],
         }
         oss = LocalOSS(**{**defaults, **options})
-        made.append(oss)
+        instances.append(oss)
         return oss
 
     yield make
-    for oss in made:
+    for oss in instances:
         oss.close()
 
 
@@ -88,7 +88,7 @@ def app(oss):
 
 @pytest.fixture
 def local(make_oss):
-    """One that goes by the true time, as a client on a socket does."""
+    """Return a LocalOSS with the real time, which clients on a socket use too."""
     return make_oss(clock=time.time, transport=None)
 
 

@@ -1,4 +1,4 @@
-"""Builds and signs forms by hand, so that no code under test signs what it checks."""
+"""Forms built and signed by hand: no code under test signs what it checks."""
 
 import base64
 import hashlib

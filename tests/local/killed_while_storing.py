@@ -1,10 +1,11 @@
-"""Stores objects in processes that are killed, each one step later than the one before.
+"""Store objects in processes that are killed, each one step later than the one before.
 
     python -m tests.local.killed_while_storing FOLDER started|running
 
-A step is a statement of SQLite's or a file opened, moved or removed. For each process one line of JSON: the step, the
-states that others then found, and the files that were left beside those of the objects. The other storage is opened
-afterwards, or has been running with the same folder all the time. Ends with the first process that nobody killed.
+A step is a statement of SQLite, or a file opened, moved or removed. For each process the program prints one line of
+JSON: the step, the states that another storage finds afterwards, and the files that belong to no object. The other
+storage is opened after the kill ("started"), or has been open on the same folder before it ("running"). The program
+ends with the first process that is not killed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from oss_wsgi.local.storage.index import WRITER
 from oss_wsgi.local.storage.indexed import IndexedStorage, directory_storage
 from oss_wsgi.local.storage.interface import Bucket
 from oss_wsgi.testing.storage_contract import NOW, content, put
@@ -25,14 +27,16 @@ AUDITED = {"os.rename", "os.remove", "open"}
 
 
 class Steps:
+    """Kills this process at its last step, and writes that step to a log."""
+
     def __init__(self, last: int, log: Path) -> None:
-        self.left = last
-        self.log = os.open(log, os.O_WRONLY | os.O_CREAT)
+        self._remaining = last
+        self._log = os.open(log, os.O_WRONLY | os.O_CREAT)
 
     def __call__(self, name: str) -> None:
-        self.left -= 1
-        if not self.left:
-            os.write(self.log, name.encode())
+        self._remaining -= 1
+        if not self._remaining:
+            os.write(self._log, name.encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
     def audit(self, event: str, arguments: Any) -> None:
@@ -58,7 +62,7 @@ def put_part(bucket: Bucket, upload_id: str, piece: bytes) -> None:
 
 def work(directory: Path, step: Steps) -> None:
     storage = directory_storage(directory)
-    storage._index._connection(0).set_trace_callback(step)
+    storage._index._connection(WRITER).set_trace_callback(step)
     sys.addaudithook(step.audit)
     bucket = storage.bucket("examplebucket")
     put(bucket, "a", b"new")
@@ -69,27 +73,29 @@ def work(directory: Path, step: Steps) -> None:
 
 
 def state(storage: IndexedStorage) -> list[str | None]:
+    """Return the content of each key; "parts" for an upload in progress, whose part must be whole."""
     bucket = storage.bucket("examplebucket")
-    found = [content(bucket, key).decode() if bucket.get(key) else None for key in "abc"]
+    contents = [content(bucket, key).decode() if bucket.get(key) else None for key in "abc"]
     for upload in bucket.uploads()[0]:
         ((part,), _) = bucket.parts(upload)
-        file = storage.contents.open(".parts", part.file)
+        file = storage.blobs.open(".parts", part.file)
         assert file is not None
         with file:
             assert hashlib.md5(file.read()).hexdigest() == part.md5
-        assert found[2] is None
-        found[2] = "parts"
-    return found
+        assert contents[2] is None
+        contents[2] = "parts"
+    return contents
 
 
-def left(storage: IndexedStorage, directory: Path) -> list[str]:
+def garbage(storage: IndexedStorage, directory: Path) -> list[str]:
+    """Return the files that the index does not name, or that are not published."""
     bucket = storage.bucket("examplebucket")
     known = {stored.file for stored in bucket.newest(10)[0]}
     known |= {part.file for upload in bucket.uploads()[0] for part in bucket.parts(upload)[0]}
-    own = (".index.", ".owner", ".starting")
-    found = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(own)]
-    assert {path.name for path in found} >= known
-    return [path.name for path in found if path.name not in known or ".incoming" in path.parts]
+    others = (".index.", ".owner", ".starting")
+    paths = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(others)]
+    assert {path.name for path in paths} >= known
+    return [path.name for path in paths if path.name not in known or ".incoming" in path.parts]
 
 
 def main(folder: Path, running: bool) -> None:
@@ -108,16 +114,16 @@ def main(folder: Path, running: bool) -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         states = []
         if running:
-            # Before anybody tidies up, all that the index names can be read.
+            # What the index names can be read before another process clears the dead one's folder.
             states.append(state(before))
             before.close()
-        with_after = directory_storage(directory)
-        states.append(state(with_after))
-        files = left(with_after, directory)
-        with_after.close()
+        after = directory_storage(directory)
+        states.append(state(after))
+        files = garbage(after, directory)
+        after.close()
         files += [name for name in os.listdir(directory / ".incoming") if name != ".starting"]
         step = (folder / f"{last}.log").read_text()
-        print(json.dumps({"step": step, "status": status, "states": states, "left": files}), flush=True)
+        print(json.dumps({"step": step, "status": status, "states": states, "garbage": files}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Signs requests with the official SDK's own signers, so that no code under test signs what it checks."""
+"""Signatures of requests, made by the official SDK: no code under test signs what it checks."""
 
 from datetime import datetime, timezone
 from urllib.parse import quote, urlsplit
@@ -8,7 +8,7 @@ from alibabacloud_oss_v2.signer import SignerV1, SignerV4
 from alibabacloud_oss_v2.types import HttpRequest, SigningContext
 
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signatures.form_check import Account
+from oss_wsgi.local.signatures.account import Account
 
 from .form_client import NOW
 
@@ -39,7 +39,7 @@ def sign(
     additional=(),
     sub_resource=(),
 ):
-    """Give the environ of a signed request; with `expires` seconds the URL is signed, else the header."""
+    """Return the environ of a signed request; with `expires` seconds the URL is signed, else the header."""
     host, start = STYLES[style]
     path = start + quote(address.key, safe="/").removeprefix("a/" if start.endswith("%2F") else "")
     request = HttpRequest(method, f"http://{host}{path}{'?' if query else ''}{query}")
@@ -65,8 +65,8 @@ def sign(
 
 def environ(method, url, headers):
     parts = urlsplit(url)
-    found = {"REQUEST_METHOD": method, "PATH_INFO": parts.path, "QUERY_STRING": parts.query}
+    result = {"REQUEST_METHOD": method, "PATH_INFO": parts.path, "QUERY_STRING": parts.query}
     for name, value in headers.items():
         name = name.upper().replace("-", "_")
-        found[name if name == "CONTENT_TYPE" else f"HTTP_{name}"] = value.encode().decode("latin-1")
-    return found
+        result[name if name == "CONTENT_TYPE" else f"HTTP_{name}"] = value.encode().decode("latin-1")
+    return result

@@ -1,4 +1,4 @@
-"""Asks a LocalOSSServer over a socket, with whole requests or byte by byte."""
+"""Send requests to a LocalOSSServer over a socket, whole or byte by byte."""
 
 import http.client
 import socket
@@ -6,14 +6,17 @@ import time
 from contextlib import closing
 
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signatures.form_check import Account
+from oss_wsgi.local.signatures.account import Account
 
 from .form_client import sign_v4, v4_fields
 from .sdk_signer import sign
 
+#: Seconds for anything that a loaded machine may delay.
+TIMEOUT = 60
+
 
 def ask(server, method, path, body=None, headers=None):
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)) as connection:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return response, response.read()
@@ -31,13 +34,13 @@ def put_headers(oss, key):
 
 
 def signed_fields(oss, key="a.bin"):
-    """The fields of a form that may be posted for a minute."""
+    """Return the fields of a form that may be posted for a minute."""
     now = time.time()
     return {"key": key, **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60)}
 
 
 def connect(server):
-    return socket.create_connection(("127.0.0.1", server.port), 10)
+    return socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
 
 
 def head(method, path, headers):
@@ -50,8 +53,8 @@ def read_to_end(connection):
         return file.read()
 
 
-def wait_until(holds):
-    deadline = time.monotonic() + 10
-    while not holds():
+def wait_until(condition):
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

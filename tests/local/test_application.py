@@ -15,7 +15,7 @@ def code(response):
     return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
 
 
-def test_every_answer_carries_the_headers_of_oss_once(app):
+def test_every_response_has_the_headers_of_oss_once(app):
     response = app.get("/examplebucket/none", status=404)
     names = [name.lower() for name, _ in response.headerlist]
     assert sorted(names) == sorted(set(names))
@@ -44,7 +44,7 @@ def test_the_urls_follow_the_base_url(make_oss):
     assert oss.public_key_url == "http://127.0.0.1:9000/callback_pub_key.pem"
 
 
-def test_the_public_key_is_served_outside_of_the_bucket(app, oss):
+def test_the_public_key_is_served_outside_the_buckets(app, oss):
     response = app.get("/callback_pub_key.pem")
     assert response.text == oss.public_key_pem
     assert response.text.startswith("-----BEGIN PUBLIC KEY-----\n")
@@ -53,21 +53,21 @@ def test_the_public_key_is_served_outside_of_the_bucket(app, oss):
 
 
 @pytest.mark.parametrize("path", ["/nobucket", "/nobucket/"])
-def test_a_form_to_another_bucket_finds_none(app, path):
+def test_a_form_to_an_unknown_bucket_is_404(app, path):
     response = app.post(path, status=404)
     assert code(response) == (404, "NoSuchBucket", "0015-00000101")
     assert response.xml.findtext("BucketName") == "nobucket"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_a_signed_request_to_another_bucket_finds_none(oss, method):
+def test_a_signed_request_to_an_unknown_bucket_is_404(oss, method):
     response = SignedClient(oss)(method, "nobucket", key="a", status=404)
     assert code(response) == (404, "NoSuchBucket", "0015-00000101")
     assert response.xml.findtext("BucketName") == "nobucket"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8081", "img.example.com", "oss-cn-hangzhou.aliyuncs.com"])
-def test_where_neither_path_nor_host_names_a_bucket_the_first_is_meant(app, oss, host):
+def test_a_request_that_names_no_bucket_uses_the_first(app, oss, host):
     oss.create_bucket("second-bucket")
     named = {"Host": host}
     post(app, form({"key": "dir/a", **sign_v1(oss, policy())}), path="/", headers=named, status=204)
@@ -77,24 +77,24 @@ def test_where_neither_path_nor_host_names_a_bucket_the_first_is_meant(app, oss,
 
 
 @pytest.mark.parametrize("host", ["other.oss-cn-hangzhou.aliyuncs.com", "other.localhost"])
-def test_a_stranger_who_names_another_bucket_below_an_endpoint_finds_none(app, host):
+def test_an_unknown_bucket_below_an_endpoint_is_not_found(app, host):
     assert code(app.get("/a", headers={"Host": host}, status=404))[1] == "NoSuchBucket"
 
 
-def test_a_form_of_another_type_is_refused_for_its_type_whatever_its_authorization_says(app):
+def test_a_form_of_another_type_is_refused_before_its_signature(app):
     for authorization in ("junk", "OSS a:b", "OSS4-HMAC-SHA256 Credential=a"):
         for path in ("/", "/examplebucket"):
             response = app.post(path, "a=b", headers={"Authorization": authorization}, status=400)
             assert code(response)[1] == "RequestIsNotMultiPartContent"
 
 
-def test_a_bucket_that_only_the_host_names_does_not_exist_either(app):
+def test_an_unknown_bucket_in_the_host_is_not_found(app):
     response = app.post("/", headers={"Host": "other.oss-cn-hangzhou.aliyuncs.com"}, status=404)
     assert response.xml.findtext("BucketName") == "other"
 
 
 @pytest.mark.parametrize("path", ["/?prefix=", "/examplebucket", "/examplebucket/"])
-def test_nothing_is_listed_for_strangers(app, path):
+def test_an_unsigned_request_lists_nothing(app, path):
     assert code(app.get(path, status=403)) == (403, "AccessDenied", "0003-00000001")
 
 
@@ -127,7 +127,7 @@ def test_a_form_is_accepted_by_path_and_by_host(app, oss, path, host):
     post(app, form({"key": "a", **sign_v1(oss, policy())}), path=path, headers={"Host": host}, status=204)
 
 
-def test_keys_and_secrets_are_made_when_none_are_given(make_oss):
+def test_access_keys_are_made_when_none_are_given(make_oss):
     first, second = make_oss(), make_oss()
     assert first.access_key_id != second.access_key_id
     assert first.access_key_secret != second.access_key_secret
@@ -150,8 +150,8 @@ def test_without_a_directory_objects_live_until_close(make_oss):
     oss.close()
 
 
-def test_a_directory_that_was_given_stays(make_oss, tmp_path):
-    directory = tmp_path / "kept"
+def test_a_given_directory_stays_after_close(make_oss, tmp_path):
+    directory = tmp_path / "objects-to-keep"
     with make_oss(directory=str(directory)) as oss:
         post(TestApp(oss), form({"key": "a", **sign_v1(oss, policy())}), status=204)
     with make_oss(directory=directory) as oss:
@@ -159,13 +159,13 @@ def test_a_directory_that_was_given_stays(make_oss, tmp_path):
 
 
 @pytest.mark.parametrize("bucket", ["", "ab", "Examplebucket", "../x", "a_b", "-ab", "a" * 64])
-def test_a_name_that_no_bucket_can_have_is_refused(bucket):
+def test_an_invalid_bucket_name_is_refused(bucket):
     with pytest.raises(ValueError, match="bucket name has 3 to 63"):
         LocalOSS(bucket)
 
 
-def test_a_fault_of_our_own_is_an_internal_error_that_is_logged(app, oss, caplog):
-    oss.storage.contents.own = oss.directory / "removed"
+def test_an_unexpected_exception_is_a_logged_500(app, oss, caplog):
+    oss.storage.blobs.process_folder = oss.directory / "removed"
     with caplog.at_level(logging.ERROR, "oss_wsgi.local"):
         response = post(app, form({"key": "a", **sign_v1(oss, policy())}))
     assert code(response)[:2] == (500, "InternalError")
@@ -177,7 +177,7 @@ NOISE = [b"", b"\x00", b"\r\n", b"--", b'"', b"\xff\xfe", b"%00", b"${filename}"
 
 
 def strange_requests():
-    """Whole requests with one part of them replaced by noise."""
+    """Yield complete requests in which one part is replaced by noise."""
     payload = form({"key": "a", "OSSAccessKeyId": "id", "policy": "e30=", "Signature": "x", "callback": "e30="})
     for noise in NOISE:
         text = noise.decode("latin-1")
@@ -195,7 +195,7 @@ def strange_requests():
             yield payload, {"REQUEST_METHOD": method, "PATH_INFO": f"/examplebucket/{text}", "HTTP_RANGE": text}
 
 
-def test_no_bytes_of_a_stranger_are_an_internal_error(oss):
+def test_no_malformed_request_is_an_internal_error(oss):
     for payload, changes in strange_requests():
         environ = {
             "REQUEST_METHOD": "POST",
@@ -206,14 +206,14 @@ def test_no_bytes_of_a_stranger_are_an_internal_error(oss):
             "wsgi.input": io.BytesIO(payload),
             **changes,
         }
-        answers = []
-        b"".join(oss(environ, lambda status, headers, answers=answers: answers.append((status, headers))))
-        ((status, headers),) = answers
+        responses = []
+        b"".join(oss(environ, lambda status, headers, responses=responses: responses.append((status, headers))))
+        ((status, headers),) = responses
         assert 400 <= int(status[:3]) < 500, (payload, changes)
         assert all(value.encode("latin-1") is not None for _, value in headers)
 
 
-def test_the_clock_is_the_one_that_was_given(make_oss):
+def test_the_given_clock_is_used(make_oss):
     ticks = iter([NOW, NOW, NOW + 0.25])
     response = TestApp(make_oss(clock=lambda: next(ticks))).get("/?prefix=", status=403)
     assert response.headers["x-oss-server-time"] == "250"

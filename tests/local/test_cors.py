@@ -2,7 +2,9 @@ import pytest
 from webtest import TestApp
 
 from oss_wsgi.local import CORSRule
-from oss_wsgi.local.cors import NOT_ALLOWED
+from oss_wsgi.local.cors import NOT_ALLOWED, read_rules, rule_nodes
+from oss_wsgi.local.errors import OSSError
+from oss_wsgi.local.xml_document import write_xml
 
 from .form_client import form, policy, post, sign_v1
 
@@ -14,8 +16,8 @@ def cors(response):
 
 
 def preflight(app, origin=PAGE, method="POST", headers=None, path="/examplebucket"):
-    asked = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
-    return app.options(path, headers={name: value for name, value in asked.items() if value}, status="*")
+    values = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
+    return app.options(path, headers={name: value for name, value in values.items() if value}, status="*")
 
 
 def code(response):
@@ -36,7 +38,7 @@ def test_a_preflight_is_answered_anywhere(app, path):
     assert response.headers["Vary"] == "Origin"
 
 
-def test_the_headers_asked_for_are_echoed(app):
+def test_the_requested_headers_are_echoed(app):
     response = preflight(app, headers="X-Requested-With, cache-control")
     assert response.headers["Access-Control-Allow-Headers"] == "X-Requested-With, cache-control"
 
@@ -91,12 +93,12 @@ def test_an_origin_matches_its_rule(pattern, origin, allowed):
     assert CORSRule([pattern]).allows(origin, "POST") is allowed
 
 
-def test_a_rule_for_all_answers_a_star_and_allows_no_credentials(make_oss):
+def test_a_rule_for_all_origins_allows_no_credentials(make_oss):
     response = preflight(TestApp(make_oss(cors_rules=[CORSRule(["*"], max_age_seconds=None, expose_headers=())])))
     assert cors(response) == {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET, HEAD, POST"}
 
 
-def test_an_origin_that_is_listed_beside_a_star_is_echoed():
+def test_an_origin_listed_beside_a_star_is_echoed():
     rule = CORSRule(["*", PAGE])
     assert rule.headers(PAGE)[0] == ("Access-Control-Allow-Origin", PAGE)
     assert rule.headers("http://other")[0] == ("Access-Control-Allow-Origin", "*")
@@ -108,7 +110,7 @@ def test_the_first_rule_that_matches_decides(make_oss):
     assert response.headers["Access-Control-Max-Age"] == "1"
 
 
-def test_errors_carry_the_headers_too(app):
+def test_errors_have_the_cors_headers_too(app):
     response = app.get("/examplebucket/none", headers={"Origin": PAGE}, status=404)
     assert cors(response) == {
         "Access-Control-Allow-Origin": PAGE,
@@ -118,17 +120,114 @@ def test_errors_carry_the_headers_too(app):
     assert response.headers["Vary"] == "Origin"
 
 
-def test_an_upload_from_a_refused_origin_is_stored_all_the_same(app, oss):
+def test_an_upload_from_a_refused_origin_is_stored(app, oss):
     response = post(app, form({"key": "a", **sign_v1(oss, policy())}), headers={"Origin": "http://other.example"})
     assert (response.status_int, cors(response)) == (204, {})
     assert app.get("/examplebucket/a").body == b"hi oss"
 
 
-def test_one_string_in_place_of_a_list_is_refused():
-    with pytest.raises(TypeError, match="allowed_origins is a sequence"):
+def test_a_string_instead_of_a_list_is_refused():
+    with pytest.raises(TypeError, match="allowed_origins must be a sequence"):
         CORSRule("http://page.example")
 
 
-def test_a_preflight_answers_each_header_once_even_when_a_rule_lists_its_own_method(make_oss):
+def test_a_preflight_response_has_each_header_once(make_oss):
     response = preflight(TestApp(make_oss(cors_rules=[CORSRule([PAGE], ["POST", "OPTIONS"])])))
     assert response.headers.getall("Access-Control-Allow-Origin") == [PAGE]
+
+
+ORIGIN = "<AllowedOrigin>https://a.example</AllowedOrigin>"
+METHOD = "<AllowedMethod>PUT</AllowedMethod>"
+
+
+def configuration(*texts, after=""):
+    inner = "".join(f"<CORSRule>{text}</CORSRule>" for text in texts)
+    return f"<CORSConfiguration>{inner}{after}</CORSConfiguration>".encode()
+
+
+def refusal(body, **options):
+    with pytest.raises(OSSError) as caught:
+        read_rules(body, **options)
+    return caught.value.status, caught.value.code, caught.value.ec
+
+
+def test_a_rule_without_optional_members_has_none():
+    text = ORIGIN + "<AllowedOrigin>*</AllowedOrigin>" + METHOD + "<AllowedMethod>GET</AllowedMethod>"
+    text += "<AllowedHeader>x-oss-*</AllowedHeader><ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds> 0 </MaxAgeSeconds>"
+    rules, vary = read_rules(configuration(text, ORIGIN + METHOD))
+    assert rules == [
+        CORSRule(("https://a.example", "*"), ("PUT", "GET"), ("x-oss-*",), ("ETag",), 0),
+        CORSRule(("https://a.example",), ("PUT",), (), (), None),
+    ]
+    assert vary is False
+
+
+@pytest.mark.parametrize("vary", [True, False])
+def test_written_rules_can_be_read_again(vary):
+    written = [CORSRule(("https://a.example", "http://*.b.example"), ("PUT",)), CORSRule(("*",), ("POST",), (), ())]
+    assert read_rules(write_xml("CORSConfiguration", rule_nodes(written, vary))) == (written, vary)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "https://*.example.com", "http://localhost:*", "http://a*b", "capacitor://localhost", "http://[::1]:1"],
+)
+def test_an_origin_may_hold_a_star(origin):
+    assert read_rules(configuration(f"<AllowedOrigin>{origin}</AllowedOrigin>{METHOD}"))[0][0].allowed_origins == (
+        origin,
+    )
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "https://*", "https://", "http://*.*", "**", "a.example", "https://a.example/", "http://a b", "//a"]
+)
+def test_an_invalid_origin_is_refused(origin):
+    body = configuration(f"<AllowedOrigin>{origin}</AllowedOrigin>{METHOD}")
+    assert refusal(body) == (400, "InvalidArgument", "0034-00000009")
+
+
+@pytest.mark.parametrize(
+    ("text", "ec"),
+    [
+        ("<AllowedMethod>OPTIONS</AllowedMethod>", ""),
+        ("<AllowedMethod>put</AllowedMethod>", ""),
+        ("<AllowedMethod/>", ""),
+        ("<AllowedHeader>x-*-*</AllowedHeader>", ""),
+        ("<AllowedHeader></AllowedHeader>", ""),
+        ("<AllowedHeader>a\n b</AllowedHeader>", ""),
+        ("<ExposeHeader>*</ExposeHeader>", "0034-00000013"),
+        ("<ExposeHeader>x-oss-*</ExposeHeader>", "0034-00000013"),
+        ("<ExposeHeader>a: b</ExposeHeader>", "0034-00000013"),
+        ("<MaxAgeSeconds>-1</MaxAgeSeconds>", ""),
+        ("<MaxAgeSeconds>1e3</MaxAgeSeconds>", ""),
+        ("<MaxAgeSeconds>9999999999</MaxAgeSeconds>", ""),
+    ],
+)
+def test_an_invalid_value_is_refused(text, ec):
+    assert refusal(configuration(ORIGIN + METHOD + text)) == (400, "InvalidArgument", ec)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        configuration(),
+        configuration(METHOD),
+        configuration(ORIGIN),
+        configuration(ORIGIN + METHOD + "<Other/>"),
+        configuration(ORIGIN + METHOD + "<MaxAgeSeconds>1</MaxAgeSeconds>" * 2),
+        configuration(ORIGIN + METHOD, after="<Other/>"),
+        configuration(ORIGIN + METHOD, after="<ResponseVary>yes</ResponseVary>"),
+        configuration(ORIGIN + METHOD, after="<ResponseVary>true</ResponseVary>" * 2),
+        b"<CORSRule/>",
+        b"",
+    ],
+    ids=range(10),
+)
+def test_an_invalid_document_is_malformed(body):
+    assert refusal(body) == (400, "MalformedXML", "")
+
+
+def test_the_number_of_rules_is_limited():
+    assert len(read_rules(configuration(*[ORIGIN + METHOD] * 10))[0]) == 10
+    assert refusal(configuration(*[ORIGIN + METHOD] * 11)) == (400, "CORSRuleBeyondLimit", "0034-00000006")
+    assert len(read_rules(configuration(*[ORIGIN + METHOD] * 20), 20)[0]) == 20

@@ -1,18 +1,22 @@
+import time
+
 import pytest
 
-from oss_wsgi.local.environ import SERVICE, Address, Names
+from oss_wsgi.local.environ import ARRIVED, SERVICE, Address, BucketResolver, arrival, is_bucket_name
 from oss_wsgi.local.errors import OSSError
+
+from .form_client import NOW
 
 BUCKETS = {"examplebucket", "second", "localhost", "127"}
 
 
-def readings(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cnames=None, **more):
+def candidates(path, host="127.0.0.1:8081", method="GET", service_host="127.0.0.1", cnames=None, **more):
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": host, "SERVER_NAME": "server", **more}
-    return Names("examplebucket", BUCKETS.__contains__, service_host, cnames or {}).readings(environ)
+    return BucketResolver("examplebucket", BUCKETS.__contains__, service_host, cnames or {}).candidates(environ)
 
 
 def find(*arguments, **options):
-    return readings(*arguments, **options)[0]
+    return candidates(*arguments, **options)[0]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +26,7 @@ def find(*arguments, **options):
         pytest.param("/examplebucket/a/b", "[::1]:8081", ("examplebucket", "a/b"), id="path, IPv6"),
         pytest.param("/examplebucket/a", "localhost", ("examplebucket", "a"), id="path, bare name"),
         pytest.param("/examplebucket/a", "", ("examplebucket", "a"), id="path, no Host"),
-        pytest.param("/examplebucket/a", "oss.example", ("examplebucket", "a"), id="path, any host with our bucket"),
+        pytest.param("/examplebucket/a", "oss.example", ("examplebucket", "a"), id="path, any host"),
         pytest.param("/examplebucket", "127.0.0.1", ("examplebucket", ""), id="path, bucket only"),
         pytest.param("/examplebucket/", "127.0.0.1", ("examplebucket", ""), id="path, bucket and slash"),
         pytest.param("/examplebucket//a", "127.0.0.1", ("examplebucket", "/a"), id="path, two slashes"),
@@ -39,8 +43,8 @@ def find(*arguments, **options):
             ("examplebucket", "examplebucket/a"),
             id="host, key as bucket",
         ),
-        pytest.param("/a", "other.oss-cn-hangzhou.aliyuncs.com", ("other", "a"), id="host, none below an endpoint"),
-        pytest.param("/a", "other.localhost:8081", ("other", "a"), id="host, no bucket below localhost"),
+        pytest.param("/a", "other.oss-cn-hangzhou.aliyuncs.com", ("other", "a"), id="host, unknown below an endpoint"),
+        pytest.param("/a", "other.localhost:8081", ("other", "a"), id="host, unknown below localhost"),
         pytest.param("/", "oss-cn-hangzhou.aliyuncs.com", (None, ""), id="endpoint, the service"),
         pytest.param("/second/a", "oss-cn-hangzhou.aliyuncs.com", ("second", "a"), id="endpoint, path"),
         pytest.param("/", ".oss-cn-hangzhou.aliyuncs.com", (None, ""), id="endpoint as ali-oss names it"),
@@ -49,21 +53,21 @@ def find(*arguments, **options):
         pytest.param("/other/a", "127.0.0.1", ("examplebucket", "other/a"), id="default, IPv4"),
         pytest.param("/other/a", "localhost", ("examplebucket", "other/a"), id="default, bare name"),
         pytest.param("/a", "oss-cn-hangzhou.aliyuncs.com", ("examplebucket", "a"), id="default, endpoint"),
-        pytest.param("/a", "img.example.com", ("examplebucket", "a"), id="default, a name that nobody knows"),
+        pytest.param("/a", "img.example.com", ("examplebucket", "a"), id="default, an unknown name"),
         pytest.param("//a", "127.0.0.1", ("examplebucket", "/a"), id="default, two slashes"),
     ],
 )
-def test_the_bucket_comes_from_the_host_or_the_path_or_is_the_default(path, host, address):
+def test_the_bucket_is_that_of_host_path_or_default(path, host, address):
     assert find(path, host) == Address(*address)
 
 
 @pytest.mark.parametrize("path", ["/", "/examplebucket", "/examplebucket/"])
-def test_a_form_may_name_the_bucket_in_the_path_as_well(path):
+def test_a_form_may_name_the_bucket_in_host_and_path(path):
     assert find(path, "examplebucket.localhost", "POST") == Address("examplebucket", "")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "oss-cn-hangzhou.aliyuncs.com", "img.example.com"])
-def test_a_form_to_the_root_of_no_bucket_is_for_the_default_one_but_what_its_path_names_is_meant(host):
+def test_a_form_goes_to_the_bucket_in_its_path_or_to_the_default(host):
     assert find("/", host, "POST") == Address("examplebucket", "")
     assert find("/second/", host, "POST") == Address("second", "")
     assert find("/other", host, "POST") == Address("other", "")
@@ -72,12 +76,12 @@ def test_a_form_to_the_root_of_no_bucket_is_for_the_default_one_but_what_its_pat
 
 @pytest.mark.parametrize("path", ["/", "/a", "/examplebucket", "/other"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
-def test_a_preflight_is_for_the_bucket_of_the_request_after_it(method, path):
-    asked = find(path, method="OPTIONS", HTTP_ACCESS_CONTROL_REQUEST_METHOD=method)
-    assert asked == find(path, method=method)
+def test_a_preflight_has_the_bucket_of_the_request_after_it(method, path):
+    preflight = find(path, method="OPTIONS", HTTP_ACCESS_CONTROL_REQUEST_METHOD=method)
+    assert preflight == find(path, method=method)
 
 
-def test_the_name_in_our_own_url_is_no_bucket():
+def test_the_service_host_is_not_a_bucket():
     assert find("/second/a", "oss.example:8081", service_host="oss.example") == Address("second", "a")
     assert find("/a", "second.example", service_host="second.example") == Address("examplebucket", "a")
     assert find("/a", "other.oss.example", service_host="oss.example") == Address("other", "a")
@@ -88,13 +92,13 @@ def test_the_path_is_utf8():
 
 
 @pytest.mark.parametrize("path", ["/examplebucket/\xff", "/examplebucket/\u4e2d"], ids=ascii)
-def test_another_encoding_is_refused(path):
+def test_a_path_in_another_encoding_is_refused(path):
     with pytest.raises(OSSError, match="InvalidObjectName"):
         find(path)
 
 
 @pytest.mark.parametrize("host", ["img.example.com", "IMG.example.com:8081", "localhost:8081", "[::1]:8081"])
-def test_a_host_that_is_bound_to_a_bucket_means_it(host):
+def test_a_bound_host_means_its_bucket(host):
     cnames = {"img.example.com": "second", "localhost": "second", "::1": "second"}
     assert find("/other/a", host, cnames=cnames) == Address("second", "other/a")
     assert find("/second/a", host, cnames=cnames) == Address("second", "second/a")
@@ -115,14 +119,33 @@ def test_a_host_that_is_bound_to_a_bucket_means_it(host):
         ("//a", "127.0.0.1", []),
     ],
 )
-def test_a_signature_may_mean_another_reading(path, host, others):
-    assert readings(path, host)[1:] == [Address(*other) for other in others]
+def test_a_request_has_further_candidates(path, host, others):
+    assert candidates(path, host)[1:] == [Address(*other) for other in others]
 
 
-def test_a_reading_is_never_there_twice():
+def test_candidates_are_unique():
     for host in ("127.0.0.1", "examplebucket.localhost", "img.example.com"):
         for path in ("/", "/examplebucket", "/examplebucket/a", "/a"):
             for method in ("GET", "POST", "PUT"):
-                found = readings(path, host, method)
-                assert len(found) == len(set(found))
-                assert (SERVICE in found) == (path == "/")
+                addresses = candidates(path, host, method)
+                assert len(addresses) == len(set(addresses))
+                assert (SERVICE in addresses) == (path == "/")
+
+
+def test_the_arrival_is_what_the_server_noted(monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    assert arrival({ARRIVED: 100.0}, NOW) == NOW - 900
+
+
+def test_without_a_note_the_arrival_is_now():
+    assert arrival({}, NOW) == NOW
+
+
+@pytest.mark.parametrize("name", ["abc", "a-1", "0" * 63])
+def test_a_bucket_name_is_recognised(name):
+    assert is_bucket_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "ab", "a" * 64, "Abc", "a_b", "-ab", "ab-", "a.b", "abc\n", "桶桶桶"])
+def test_an_invalid_bucket_name_is_recognised(name):
+    assert not is_bucket_name(name)

@@ -4,15 +4,15 @@ from oss_wsgi.local.errors import OSSError
 
 
 def members(error):
-    answer = error.answer("674EF4EC0000000000000002", "examplebucket.oss-cn-hangzhou.aliyuncs.com")
-    return answer, [(element.tag, element.text) for element in ElementTree.fromstring(answer.body)]
+    response = error.answer("674EF4EC0000000000000002", "examplebucket.oss-cn-hangzhou.aliyuncs.com")
+    return response, [(element.tag, element.text) for element in ElementTree.fromstring(response.body)]
 
 
-def test_the_xml_has_the_members_of_oss_in_their_order():
+def test_the_xml_has_the_members_of_oss_in_order():
     error = OSSError(403, "AccessDenied", "Invalid according to Policy: Policy expired.", "0006-00000213", Extra="1")
-    answer, elements = members(error)
-    assert answer.status == 403
-    assert answer.headers == [("Content-Type", "application/xml"), ("x-oss-ec", "0006-00000213")]
+    response, elements = members(error)
+    assert response.status == 403
+    assert response.headers == [("Content-Type", "application/xml"), ("x-oss-ec", "0006-00000213")]
     assert elements == [
         ("Code", "AccessDenied"),
         ("Message", "Invalid according to Policy: Policy expired."),
@@ -24,10 +24,10 @@ def test_the_xml_has_the_members_of_oss_in_their_order():
     ]
 
 
-def test_without_a_number_there_is_no_ec():
-    answer, elements = members(OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid."))
+def test_an_error_without_an_ec_has_no_ec_members():
+    response, elements = members(OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid."))
     assert [name for name, _ in elements] == ["Code", "Message", "RequestId", "HostId"]
-    assert answer.headers == [("Content-Type", "application/xml")]
+    assert response.headers == [("Content-Type", "application/xml")]
 
 
 def test_any_text_becomes_well_formed_xml():

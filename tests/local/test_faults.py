@@ -8,42 +8,42 @@ from oss_wsgi.local.faults import Faults
 
 
 def names(faults, *wanted):
-    """All that can be taken, in order."""
-    found = []
-    while (fault := faults.take(*wanted)) is not None:
-        found.append(fault.name)
-    return found
+    """Pop all faults with these names and return their names, in order."""
+    popped = []
+    while (fault := faults.pop(*wanted)) is not None:
+        popped.append(fault.name)
+    return popped
 
 
-def test_a_fault_happens_once_unless_told_otherwise():
+def test_a_fault_strikes_once_by_default():
     faults = Faults()
     faults.add("slow_down")
     faults.add("slow_upload", times=2)
     assert names(faults, "slow_down", "slow_upload") == ["slow_down", "slow_upload", "slow_upload"]
 
 
-def test_a_fault_waits_for_what_can_suffer_it():
+def test_a_fault_waits_for_an_operation_that_it_can_strike():
     faults = Faults()
     faults.add("slow_upload")
     faults.add("callback_refused")
-    assert faults.take("callback_refused", "callback_timeout").name == "callback_refused"
-    assert faults.take("callback_refused") is None
-    assert faults.take("slow_upload").name == "slow_upload"
+    assert faults.pop("callback_refused", "callback_timeout").name == "callback_refused"
+    assert faults.pop("callback_refused") is None
+    assert faults.pop("slow_upload").name == "slow_upload"
 
 
-def test_a_fault_may_last_until_it_is_cleared():
+def test_a_fault_can_last_until_clear():
     faults = Faults()
     faults.add("slow_down", times=None)
-    assert [faults.take("slow_down").name for _ in range(5)] == ["slow_down"] * 5
+    assert [faults.pop("slow_down").name for _ in range(5)] == ["slow_down"] * 5
     faults.clear()
-    assert faults.take("slow_down") is None
+    assert faults.pop("slow_down") is None
 
 
 def test_details_have_defaults():
     faults = Faults()
     faults.add("callback_status", status=404)
     faults.add("callback_status", delivered=True)
-    assert [faults.take("callback_status").details for _ in range(2)] == [
+    assert [faults.pop("callback_status").details for _ in range(2)] == [
         {"status": 404, "delivered": False},
         {"status": 500, "delivered": True},
     ]
@@ -52,31 +52,31 @@ def test_details_have_defaults():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("slowdown", {}, "there is no fault 'slowdown', only slow_down, "),
+        ("slowdown", {}, "there is no fault 'slowdown': use one of slow_down, "),
         ("slow_down", {"seconds": 1}, "the fault slow_down has no detail 'seconds', only none"),
-        ("slow_upload", {"seconds": "1"}, "the seconds of slow_upload is like 1.0, not '1'"),
+        ("slow_upload", {"seconds": "1"}, "the seconds of slow_upload must be like 1.0, not '1'"),
         ("slow_upload", {"seconds": -1}, "not -1"),
         ("callback_status", {"status": 404.0}, "not 404.0"),
-        ("callback_timeout", {"delivered": 1}, "the delivered of callback_timeout is like False, not 1"),
+        ("callback_timeout", {"delivered": 1}, "the delivered of callback_timeout must be like False, not 1"),
         ("slow_down", {"times": 0}, "not 0 times"),
     ],
 )
-def test_a_fault_that_there_is_not_is_refused(name, options, message):
+def test_an_unknown_fault_or_detail_is_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         Faults().add(name, **options)
 
 
-def test_a_header_brings_faults_of_its_own_before_the_others():
+def test_the_faults_of_a_header_come_first():
     shared = Faults()
     shared.add("callback_timeout")
-    faults = shared.of_request(" callback_status; status=404; delivered=true;times=2 , slow_upload; seconds=0.5,")
-    assert faults.take("slow_upload").details == {"seconds": 0.5}
-    assert [faults.take("callback_status", "callback_timeout").name for _ in range(3)] == [
+    faults = shared.with_header(" callback_status; status=404; delivered=true;times=2 , slow_upload; seconds=0.5,")
+    assert faults.pop("slow_upload").details == {"seconds": 0.5}
+    assert [faults.pop("callback_status", "callback_timeout").name for _ in range(3)] == [
         "callback_status",
         "callback_status",
         "callback_timeout",
     ]
-    assert shared.take("callback_timeout") is None
+    assert shared.pop("callback_timeout") is None
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_a_header_brings_faults_of_its_own_before_the_others():
         "slow_down; times=0",
     ],
 )
-def test_a_header_that_is_not_understood_is_refused(header):
+def test_an_invalid_header_is_refused(header):
     with pytest.raises(OSSError) as caught:
-        Faults().of_request(header)
+        Faults().with_header(header)
     assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
     assert caught.value.members == {"ArgumentName": "x-oss-local-fault", "ArgumentValue": header}
 
 
 class Meeting(list):
-    """A list whose readers wait for each other, a moment."""
+    """A list whose readers wait for each other, so that two threads read it at the same time if they can."""
 
     def __init__(self, items):
         super().__init__(items)
@@ -112,15 +112,15 @@ class Meeting(list):
         return iter(items)
 
 
-def test_two_threads_cannot_take_one_fault():
+def test_two_threads_cannot_pop_one_fault():
     faults = Faults()
     faults.add("slow_down", times=2)
     faults._pending = Meeting(faults._pending)
-    taken = []
-    threads = [threading.Thread(target=lambda: taken.append(faults.take("slow_down"))) for _ in range(2)]
+    popped = []
+    threads = [threading.Thread(target=lambda: popped.append(faults.pop("slow_down"))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [fault.name for fault in taken] == ["slow_down", "slow_down"]
-    assert faults.take("slow_down") is None
+    assert [fault.name for fault in popped] == ["slow_down", "slow_down"]
+    assert faults.pop("slow_down") is None

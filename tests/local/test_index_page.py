@@ -24,7 +24,7 @@ def page(app, **headers):
     return app.get("/", headers={**BROWSER, **headers})
 
 
-def test_a_browser_sees_buckets_and_objects_with_links_that_work(app, upload):
+def test_the_page_links_to_all_objects(app, upload):
     for key in ("a.txt", "dir/图 片?#%41.png", "2024:12/a&b.txt"):
         upload(key)
     response = page(app)
@@ -41,7 +41,7 @@ def test_an_empty_bucket_says_so(app):
     assert "No objects yet" in page(app).text
 
 
-def test_what_a_stranger_named_or_declared_is_text(app, upload):
+def test_keys_and_types_are_escaped(app, upload):
     upload('<script>alert(1)</script>"onmouseover="x', **{"x-oss-content-type": "text/<b>"})
     text = page(app).text
     assert "&lt;script&gt;" in text
@@ -51,7 +51,7 @@ def test_what_a_stranger_named_or_declared_is_text(app, upload):
     assert '"onmouseover' not in text
 
 
-def test_its_policy_allows_its_own_style_and_nothing_else(app):
+def test_its_csp_allows_only_its_own_style(app):
     response = page(app)
     (style,) = re.findall("<style>(.*?)</style>", response.text, re.DOTALL)
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -62,14 +62,14 @@ def test_its_policy_allows_its_own_style_and_nothing_else(app):
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_sizes_are_told_as_people_say_them(app, upload):
+def test_sizes_have_readable_units(app, upload):
     upload("a", b"")
     upload("b", b"x" * 1536)
     assert re.findall('<td class="size">(.*?)<', page(app).text) == ["1.5 KiB", "0 B"]
 
 
-def test_of_many_the_newest_are_shown_and_all_counted(app, upload, monkeypatch):
-    monkeypatch.setattr(index_page, "SHOWN", 2)
+def test_only_the_newest_objects_are_listed_but_all_counted(app, upload, monkeypatch):
+    monkeypatch.setattr(index_page, "MAX_OBJECTS", 2)
     for key in ("first", "second", "third"):
         upload(key)
     text = page(app).text
@@ -84,7 +84,7 @@ def test_of_many_the_newest_are_shown_and_all_counted(app, upload, monkeypatch):
         pytest.param({**BROWSER, "Host": "examplebucket.localhost"}, id="the root of a bucket"),
     ],
 )
-def test_programs_get_no_page(app, headers):
+def test_scripts_and_bucket_hosts_get_no_page(app, headers):
     assert app.get("/", headers=headers, status=403).content_type == "application/xml"
 
 
@@ -92,11 +92,11 @@ def test_programs_get_no_page(app, headers):
     "headers",
     [
         pytest.param({"Accept": "*/*"}, id="curl"),
-        pytest.param({}, id="nothing said"),
+        pytest.param({}, id="no Accept header"),
         pytest.param({"Host": "oss.local:8081"}, id="another name of this machine"),
     ],
 )
-def test_whoever_opens_the_root_gets_it(app, headers):
+def test_any_unsigned_request_for_the_root_gets_the_page(app, headers):
     assert app.get("/", headers=headers).content_type == "text/html"
     assert app.head("/", headers=headers).content_type == "text/html"
 
@@ -113,7 +113,7 @@ def test_head_has_the_same_headers_and_no_body(app):
     assert response.content_length == len(page(app).body)
 
 
-def test_it_stands_under_a_mount_too(oss, upload):
+def test_links_work_below_a_mount(oss, upload):
     upload("a.txt")
 
     def mounted(environ, start_response):

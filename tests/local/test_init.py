@@ -1,4 +1,4 @@
-"""The names of `oss_wsgi.local` are there, and each is read when it is asked for."""
+"""The public names of `oss_wsgi.local`, each imported when it is first used."""
 
 import subprocess
 import sys
@@ -9,22 +9,22 @@ from oss_wsgi import local
 
 
 @pytest.mark.parametrize("name", local.__all__)
-def test_every_name_is_there(name):
+def test_every_public_name_can_be_imported(name):
     assert getattr(local, name).__name__ == name
 
 
-def test_a_storage_is_made_and_given_by_public_names(tmp_path):
+def test_a_storage_can_be_made_with_public_names(tmp_path):
     for storage in (local.memory_storage(), local.directory_storage(tmp_path)):
         with local.LocalOSS("my-bucket", storage=storage, key_bits=512):
             assert [bucket.name for bucket in storage.buckets()] == ["my-bucket"]
         storage.close()
 
 
-def test_no_other_name_is():
+def test_other_names_are_an_attribute_error():
     with pytest.raises(AttributeError, match=r"module 'oss_wsgi\.local' has no attribute 'Bucket'"):
         local.Bucket  # noqa: B018
 
 
-def test_reading_the_house_reads_no_room():
+def test_importing_the_package_imports_no_module():
     code = "import sys, oss_wsgi.local; print([name for name in sys.modules if name.startswith('oss_wsgi.local.')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -13,11 +13,11 @@ from oss_wsgi.local.object_headers import content_type, forbids_overwrite, objec
         pytest.param({"x-oss-content-type": ""}, "", "application/octet-stream", id="none"),
     ],
 )
-def test_the_content_type_follows_its_precedence(fields, file_type, expected):
+def test_the_content_type_has_an_order_of_precedence(fields, file_type, expected):
     assert content_type(fields, file_type) == expected
 
 
-def test_metadata_is_kept_and_the_rest_is_not():
+def test_only_headers_of_the_object_are_kept():
     fields = {
         "key": "a",
         "cache-control": "no-cache",
@@ -57,13 +57,13 @@ def test_metadata_is_kept_and_the_rest_is_not():
         pytest.param({"x-oss-meta-a": "x" * 8192}, "InvalidArgument", id="metadata too long"),
     ],
 )
-def test_a_value_that_oss_does_not_take_is_refused(fields, code):
+def test_an_invalid_value_is_refused(fields, code):
     with pytest.raises(OSSError) as caught:
         object_headers(fields)
     assert (caught.value.status, caught.value.code) == (400, code)
 
 
-def test_the_acl_may_be_a_request_header_and_the_field_wins():
+def test_the_acl_field_wins_over_the_header():
     assert object_headers({"x-oss-object-acl": "private"}, "nonsense") == {"x-oss-object-acl": "private"}
     assert object_headers({}, "public-read") == {"x-oss-object-acl": "public-read"}
     assert object_headers({"x-oss-object-acl": "default"}, "private") == {}

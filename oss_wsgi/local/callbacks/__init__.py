@@ -1,1 +1,1 @@
-"""Upload callbacks as OSS sends them: parameters, variables, signature, transport."""
+"""Upload callbacks as OSS sends them: parameters, variables, the signed request, transports."""

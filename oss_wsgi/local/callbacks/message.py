@@ -1,4 +1,4 @@
-"""The callback as it goes over the wire, signed (P§8.1 to 8.3), and what comes back."""
+"""The signed request of a callback (P§8.1 to 8.3), the application's reply, and the ways it can fail."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ from .parameters import JSON, CallbackParameters, CallbackURL
 from .signing_key import CallbackKey
 from .variables import Value, substitute_form, substitute_json
 
+#: The id of the account that owns the buckets and sends the callbacks.
 ACCOUNT_ID = "1000000000000001"
-MAX_ANSWER_SIZE = 1024 * 1024
+#: Bytes of a reply that OSS relays at most.
+MAX_REPLY_SIZE = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class CallbackRequest:
+    """One POST to one URL.
+
+    :param sni: send the host's name in the TLS handshake.
+    """
+
     url: CallbackURL
     headers: list[tuple[str, str]]
     body: bytes
-    #: whether the host's name goes along in the TLS handshake
     sni: bool = False
 
 
 @dataclass(frozen=True)
 class CallbackReply:
-    """`headers` has lower-case names; `body` is read as far as the answer's Content-Length allows."""
+    """What the application replied: `headers` by lower-case name, `body` no longer than its Content-Length."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -35,7 +41,7 @@ class CallbackReply:
 
 
 class CallbackError(Exception):
-    """The application was not told: the message and the EC of P§10.4."""
+    """The application did not accept the callback; `message` and `ec` are those of P§10.4."""
 
     def __init__(self, message: str, ec: str = "0007-00000203") -> None:
         super().__init__(message)
@@ -56,6 +62,7 @@ def timed_out(address: str, seconds: float) -> CallbackError:
 
 
 def callback_body(parameters: CallbackParameters, values: Mapping[str, Value], *, space_as_plus: bool = False) -> bytes:
+    """Return the body with the values of its variables."""
     if parameters.body_type == JSON:
         return substitute_json(parameters.body, values).encode()
     return substitute_form(parameters.body, values, space_as_plus=space_as_plus).encode()
@@ -72,6 +79,7 @@ def callback_request(
     request_id: str,
     now: float,
 ) -> CallbackRequest:
+    """Return the request to one URL, signed with `key`."""
     headers = [
         ("Host", parameters.host or url.netloc),
         ("Connection", "close"),

@@ -1,4 +1,4 @@
-"""The `callback` field of a form: read and checked before anything is stored (P§7.1, 10.3)."""
+"""The `callback` of an upload, its URLs included: read and checked before anything is stored (P§7.1, 10.3)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from urllib.parse import unquote_to_bytes
 from ..errors import OSSError, invalid_argument
 from .variables import check_template
 
-_URL = re.compile(r"(?:(https?)://)?([A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
+MAX_SIZE = 5 * 1024
+MAX_URLS = 5
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
 
-_OUTSIDE_A_URL = re.compile(r"[^!-~]")
+_URL = re.compile(r"(?:(https?)://)?([A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(/[^?#]*)?(?:\?([^#]*))?", re.IGNORECASE)
+_NOT_IN_A_URL = re.compile(r"[^!-~]")
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
 class CallbackURL:
+    """The parts of a callback URL as they were written; only the scheme is in lower case."""
+
     scheme: str
     host: str
     port: int
@@ -31,35 +38,91 @@ class CallbackURL:
 
     @property
     def target(self) -> str:
-        """The request target, raw; a bare `?` counts as no query (P§14.9)."""
+        """The request target, not decoded; a `?` without a query is left out (P§14.9)."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
     def string_to_sign(self, body: bytes) -> bytes:
-        """P§8.2: the path percent-decoded, `+` kept; query and body as they are sent."""
+        """Return what the callback signs: the path percent-decoded with `+` kept, query and body as sent (P§8.2)."""
         query = f"?{self.query}" if self.query else ""
         return unquote_to_bytes(self.path) + query.encode() + b"\n" + body
 
 
+@dataclass(frozen=True)
+class CallbackParameters:
+    """What an upload says about its callback.
+
+    :param host: the Host header, "" for the host of each URL.
+    :param body: a template with ${variables}.
+    """
+
+    urls: list[CallbackURL]
+    host: str
+    body: str
+    body_type: str
+    sni: bool = False
+
+
+def parse_callback(text: str) -> CallbackParameters | None:
+    """Return the parameters in a Base64 text, None for an empty one or an empty callbackUrl.
+
+    :raises OSSError: the text is not valid, with the EC of P§10.3.
+    """
+    if not text:
+        return None
+    members = _decode(text)
+    urls = members.get("callbackUrl")
+    if urls is None or urls == "":
+        return None
+    if not isinstance(urls, str):
+        raise _invalid("The callback url configuration is invalid.", "0007-00000004")
+    addresses = urls.rstrip("; ").split(";")
+    if len(addresses) > MAX_URLS:
+        raise _invalid("The number of callback url exceed max value.", "0007-00000005")
+    host = members.get("callbackHost", "")
+    if not isinstance(host, str) or (host and not _HOST.fullmatch(host)):
+        raise _invalid("The callback host configuration is invalid.", "0007-00000009")
+    body = members.get("callbackBody", "")
+    if not isinstance(body, str):
+        raise _invalid("The callback body is invalid.", "0007-00000010")
+    if not body:
+        raise _invalid("The callback body is empty.", "0007-00000011")
+    body_type = members.get("callbackBodyType", FORM)
+    if not isinstance(body_type, str):
+        raise _invalid("The callback body type configuration is invalid.", "0007-00000012")
+    if body_type not in (FORM, JSON):
+        raise _invalid("The body type of callback is not supported.", "0007-00000013")
+    sni = members.get("callbackSNI", False)
+    if not isinstance(sni, bool):
+        raise _invalid("The callback sni configuration is invalid.", "0007-00000014")
+    check_template(body)
+    return CallbackParameters([parse_callback_url(address) for address in addresses], host, body, body_type, sni)
+
+
+def check_given_once(name: str, *texts: str) -> None:
+    """Raise OSSError if a callback comes in two places, such as a form and a header (P§7.1)."""
+    if sum(map(bool, texts)) > 1:
+        raise invalid_argument(f"The {name} is given in two places.", "0007-00000027", name=name)
+
+
 def parse_callback_url(text: str) -> CallbackURL:
-    match = _URL.fullmatch(text.strip())
-    if not match or _OUTSIDE_A_URL.search(text.strip()):
-        raise _invalid(text)
+    """Return the parts of a URL, http if it has no scheme; raise OSSError if OSS cannot call it."""
+    url = text.strip()
+    match = _URL.fullmatch(url)
+    if not match or _NOT_IN_A_URL.search(url):
+        raise _invalid_url(text)
     scheme = (match[1] or "http").lower()
     port = int(match[3]) if match[3] else {"http": 80, "https": 443}[scheme]
     if not 0 < port < 65536:
-        raise _invalid(text)
+        raise _invalid_url(text)
     netloc = match[2] + (f":{match[3]}" if match[3] else "")
     return CallbackURL(scheme, match[2], port, netloc, match[4] or "/", match[5] or "")
 
 
-def resolve(host: str) -> list[str]:
-    """The IPv4 addresses of a host; OSS calls no others."""
-    found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
-    return [str(address[4][0]) for address in found]
-
-
 def check_address(url: CallbackURL, *, allow_private: bool, resolve: Callable[[str], list[str]] | None) -> None:
-    """Raises OSSError for a host without an address, or with a private one; without `resolve` nothing is looked up."""
+    """Raise OSSError for a host without an address, or with a private one unless allowed.
+
+    :param resolve: returns the addresses of a host; without it the host counts as written.
+    """
     try:
         addresses = resolve(url.host) if resolve else [url.host]
     except (OSError, UnicodeError):
@@ -70,6 +133,12 @@ def check_address(url: CallbackURL, *, allow_private: bool, resolve: Callable[[s
         raise invalid_argument(message, "0007-00000008", name="callbackUrl", value=url.host)
 
 
+def resolve_host(host: str) -> list[str]:
+    """Return the IPv4 addresses of a host; OSS calls no others."""
+    entries = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in entries]
+
+
 def _is_private(address: str) -> bool:
     try:
         return not ipaddress.ip_address(address).is_global
@@ -77,77 +146,13 @@ def _is_private(address: str) -> bool:
         return address == "localhost" or address.endswith(".localhost")
 
 
-def _invalid(text: str) -> OSSError:
-    message = "The callback url configuration is invalid."
-    return invalid_argument(message, "0007-00000004", name="callbackUrl", value=text)
-
-
-MAX_SIZE = 5 * 1024
-
-MAX_URLS = 5
-
-FORM = "application/x-www-form-urlencoded"
-
-JSON = "application/json"
-
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
-
-
-@dataclass(frozen=True)
-class CallbackParameters:
-    urls: list[CallbackURL]
-    host: str
-    body: str
-    body_type: str
-    sni: bool = False
-
-
-def parse_callback(text: str) -> CallbackParameters | None:
-    """None when no callback is asked for: an empty field or an empty callbackUrl."""
-    if not text:
-        return None
-    members = _decode(text)
-    urls = members.get("callbackUrl")
-    if urls is None or urls == "":
-        return None
-    if not isinstance(urls, str):
-        raise _refused("The callback url configuration is invalid.", "0007-00000004")
-    addresses = urls.rstrip("; ").split(";")
-    if len(addresses) > MAX_URLS:
-        raise _refused("The number of callback url exceed max value.", "0007-00000005")
-    host = members.get("callbackHost", "")
-    if not isinstance(host, str) or (host and not _HOST.fullmatch(host)):
-        raise _refused("The callback host configuration is invalid.", "0007-00000009")
-    body = members.get("callbackBody", "")
-    if not isinstance(body, str):
-        raise _refused("The callback body is invalid.", "0007-00000010")
-    if not body:
-        raise _refused("The callback body is empty.", "0007-00000011")
-    body_type = members.get("callbackBodyType", FORM)
-    if not isinstance(body_type, str):
-        raise _refused("The callback body type configuration is invalid.", "0007-00000012")
-    if body_type not in (FORM, JSON):
-        raise _refused("The body type of callback is not supported.", "0007-00000013")
-    sni = members.get("callbackSNI", False)
-    if not isinstance(sni, bool):
-        raise _refused("The callback sni configuration is invalid.", "0007-00000014")
-    check_template(body)
-    return CallbackParameters([parse_callback_url(address) for address in addresses], host, body, body_type, sni)
-
-
-def check_given_once(name: str, *texts: str) -> None:
-    """Raises OSSError where a callback comes in two places, such as a form and a header (P§7.1)."""
-    if sum(map(bool, texts)) > 1:
-        raise invalid_argument(f"The {name} is given in two places.", "0007-00000027", name=name)
-
-
 def _decode(text: str) -> dict[str, Any]:
     if len(text) > MAX_SIZE:
-        raise _refused("The length of callback exceed max value.", "0007-00000001")
+        raise _invalid("The length of callback exceed max value.", "0007-00000001")
     try:
         source = base64.b64decode(text, validate=True)
     except ValueError:
-        raise _refused("The callback configuration is not base64 encoded.", "0007-00000002") from None
+        raise _invalid("The callback configuration is not base64 encoded.", "0007-00000002") from None
     try:
         members = json.loads(source.decode())
     except (ValueError, RecursionError):
@@ -159,5 +164,10 @@ def _decode(text: str) -> dict[str, Any]:
     return members
 
 
-def _refused(message: str, ec: str) -> OSSError:
+def _invalid(message: str, ec: str) -> OSSError:
     return invalid_argument(message, ec, name="callback", value="")
+
+
+def _invalid_url(text: str) -> OSSError:
+    message = "The callback url configuration is invalid."
+    return invalid_argument(message, "0007-00000004", name="callbackUrl", value=text)

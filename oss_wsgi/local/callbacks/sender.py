@@ -1,4 +1,4 @@
-"""Calls the application back: the URLs in order, the first good answer wins (P§7.1, 8.9)."""
+"""Sends a callback to its URLs in order; the first acceptable response wins (P§7.1, 8.9)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from ..faults import Fault, Faults
 from .message import (
-    MAX_ANSWER_SIZE,
+    MAX_REPLY_SIZE,
     CallbackError,
     CallbackReply,
     CallbackRequest,
@@ -24,34 +24,26 @@ from .variables import Value
 
 Transport = Callable[[CallbackRequest], CallbackReply]
 
-# The time that OSS allows, whatever ours is (P§8.9).
-TIMEOUT = 5.0
-
-REPLIES: dict[str, CallbackReply] = {
+#: Seconds that OSS waits; a simulated time-out names them, whatever time the transport allows (P§8.9).
+OSS_TIMEOUT = 5.0
+#: The replies that faults put in the place of the application's.
+FAULT_REPLIES: dict[str, CallbackReply] = {
     "callback_not_json": CallbackReply(200, {"content-length": "2"}, b"OK"),
-    "callback_too_long": CallbackReply(200, {"content-length": str(MAX_ANSWER_SIZE + 1)}),
+    "callback_too_long": CallbackReply(200, {"content-length": str(MAX_REPLY_SIZE + 1)}),
     "callback_no_length": CallbackReply(200, {}, b"{}"),
 }
-
-NAMES = ("callback_timeout", "callback_status", "callback_refused", *REPLIES)
-
-
-def failing(fault: Fault, transport: Transport, request: CallbackRequest) -> CallbackReply:
-    """What comes back instead of the application's answer; raises CallbackError where nothing does."""
-    if fault.details.get("delivered"):
-        with contextlib.suppress(CallbackError):
-            transport(request)
-    if fault.name == "callback_refused":
-        raise cannot_connect()
-    if fault.name == "callback_timeout":
-        raise timed_out(f"{request.url.host}:{request.url.port}", TIMEOUT)
-    return REPLIES.get(fault.name) or CallbackReply(fault.details["status"])
-
+CALLBACK_FAULTS = ("callback_timeout", "callback_status", "callback_refused", *FAULT_REPLIES)
 
 logger = logging.getLogger(__name__)
 
 
 class CallbackSender:
+    """Signs callbacks with `key` and sends them over `transport`.
+
+    :param clock: returns Unix seconds, for the Date header.
+    :param space_as_plus: write a space in a form value as `+`, not as `%20`.
+    """
+
     def __init__(
         self, key: CallbackKey, transport: Transport, clock: Callable[[], float], *, space_as_plus: bool = False
     ) -> None:
@@ -70,9 +62,9 @@ class CallbackSender:
         public_key_url: str,
         faults: Faults | None = None,
     ) -> bytes:
-        """The JSON that the application answered. Raises CallbackError as the last URL failed.
+        """Return the JSON of the application; raise CallbackError as the last URL failed.
 
-        :param faults: those that the callback may suffer.
+        :param faults: the faults that may strike the callback; each strikes one URL, so that the next may succeed.
         """
         body = callback_body(parameters, values, space_as_plus=self._space_as_plus)
         faults = faults or Faults()
@@ -89,17 +81,27 @@ class CallbackSender:
                 now=self._clock(),
             )
             try:
-                # A fault strikes one URL, so that the next can be seen to help.
-                fault = faults.take(*NAMES)
-                return accepted_body(failing(fault, self._transport, request) if fault else self._transport(request))
+                fault = faults.pop(*CALLBACK_FAULTS)
+                return accepted_body(self._fail(fault, request) if fault else self._transport(request))
             except CallbackError as error:
                 logger.info("callback to %s://%s failed: %s", url.scheme, url.netloc, error.message)
                 failure = error
         raise failure
 
+    def _fail(self, fault: Fault, request: CallbackRequest) -> CallbackReply:
+        """Return what arrives instead of the application's reply; raise CallbackError if nothing does."""
+        if fault.details.get("delivered"):
+            with contextlib.suppress(CallbackError):
+                self._transport(request)
+        if fault.name == "callback_refused":
+            raise cannot_connect()
+        if fault.name == "callback_timeout":
+            raise timed_out(f"{request.url.host}:{request.url.port}", OSS_TIMEOUT)
+        return FAULT_REPLIES.get(fault.name) or CallbackReply(fault.details["status"])
+
 
 def accepted_body(reply: CallbackReply) -> bytes:
-    """The body of an answer that OSS would relay."""
+    """Return the body that OSS relays; raise CallbackError if OSS does not accept the reply."""
     if reply.status != 200:
         raise CallbackError(f"Error status : {reply.status}.")
     length = reply.headers.get("content-length")
@@ -107,7 +109,7 @@ def accepted_body(reply: CallbackReply) -> bytes:
         raise CallbackError("Error Status : 400.User server missing content-length.")
     if not (length.isascii() and length.isdigit()) or not length.strip("0"):
         raise CallbackError("Error Status : 400.User server return invalid conent-length value.")
-    if len(length) > 18 or int(length) > MAX_ANSWER_SIZE:
+    if len(length) > 18 or int(length) > MAX_REPLY_SIZE:
         raise CallbackError("Error Status : 400.User server return too long content-length value.")
     if len(reply.body) < int(length):
         raise CallbackError("Error status : 502.")

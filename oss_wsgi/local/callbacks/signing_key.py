@@ -1,4 +1,4 @@
-"""The key pair that signs callbacks in place of OSS's own."""
+"""The RSA key that signs callbacks instead of OSS's own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _SMALL_PRIMES = [n for n in range(3, 1000, 2) if all(n % d for d in range(3, mat
 
 
 class CallbackKey:
-    """An RSA key that signs as P§8.3 says: PKCS #1 v1.5 over MD5."""
+    """An RSA key that signs with PKCS #1 v1.5 over MD5, as OSS does (P§8.3)."""
 
     def __init__(self, private_key: rsa.RSAPrivateKey) -> None:
         self._private_key = private_key
 
     @classmethod
     def generate(cls, bits: int) -> CallbackKey:
+        """Return a new key; raise ValueError for fewer than 512 bits."""
         if bits < 1024:
             return cls(_generate_small(bits))
         return cls(rsa.generate_private_key(EXPONENT, bits))
@@ -31,15 +32,16 @@ class CallbackKey:
         return self._private_key.public_key().public_bytes(serialization.Encoding.PEM, form).decode("ascii")
 
     def sign(self, string_to_sign: bytes) -> str:
-        # MD5 is what OSS signs with; the choice is not ours.
+        """Return the signature in Base64."""
+        # OSS signs over MD5, so this must.
         signature = self._private_key.sign(string_to_sign, padding.PKCS1v15(), hashes.MD5())  # noqa: S303
         return base64.b64encode(signature).decode("ascii")
 
 
 def _generate_small(bits: int) -> rsa.RSAPrivateKey:
-    """A key as short as OSS's own 512 bits, which `cryptography` loads but refuses to make (P§8.7)."""
+    """Return a key that may be as short as OSS's own 512 bits; `cryptography` loads those but makes none (P§8.7)."""
     if bits < 512 or bits % 16:
-        raise ValueError(f"an RSA key for MD5 signatures has at least 512 bits, in steps of 16, not {bits}")
+        raise ValueError(f"a callback key needs at least 512 bits and a multiple of 16, not {bits}")
     p = q = _generate_prime(bits // 2)
     while q == p:
         q = _generate_prime(bits // 2)
@@ -50,16 +52,16 @@ def _generate_small(bits: int) -> rsa.RSAPrivateKey:
 
 
 def _generate_prime(bits: int) -> int:
-    # With the two upper bits set, the product of two such primes has exactly twice the bits.
-    frame = 0b11 << (bits - 2) | 1
+    # The two upper bits are set, so that the product of two such primes has exactly twice the bits.
+    fixed_bits = 0b11 << (bits - 2) | 1
     while True:
-        candidate = secrets.randbits(bits) | frame
+        candidate = secrets.randbits(bits) | fixed_bits
         if candidate % EXPONENT != 1 and _is_prime(candidate):
             return candidate
 
 
 def _is_prime(candidate: int, rounds: int = 40) -> bool:
-    """Miller-Rabin with random bases; a composite passes with a chance below 4 ** -rounds."""
+    """Return whether a number is prime, by Miller-Rabin; a composite passes with a chance below 4 ** -rounds."""
     if any(candidate % prime == 0 for prime in _SMALL_PRIMES):
         return False
     odd, twos = candidate - 1, 0

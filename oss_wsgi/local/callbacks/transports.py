@@ -1,4 +1,4 @@
-"""Sends a callback over a real connection: one time-out for the whole exchange, no redirect followed."""
+"""How a callback reaches the application: over HTTP and TLS, or by a WSGI call in this process."""
 
 from __future__ import annotations
 
@@ -10,53 +10,24 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from .message import (
-    MAX_ANSWER_SIZE,
-    CallbackError,
-    CallbackReply,
-    CallbackRequest,
-    cannot_connect,
-    timed_out,
-)
+from .message import MAX_REPLY_SIZE, CallbackError, CallbackReply, CallbackRequest, cannot_connect, timed_out
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-
-def secured(connection: socket.socket, host: str, context: ssl.SSLContext, *, sni: bool) -> ssl.SSLSocket:
-    """Raises OSError unless the certificate is `host`'s and somebody vouches for it."""
-    if sni or _is_address(host):  # of an address Python sends nothing
-        return context.wrap_socket(connection, server_hostname=host)
-    # Python compares names only with the one that it sends.
-    context.check_hostname = False
-    wrapped = context.wrap_socket(connection)
-    if not is_certificate_of(host, wrapped.getpeercert() or {}):
-        wrapped.close()
-        raise ssl.SSLCertVerificationError(f"the certificate is not of {host}")
-    return wrapped
-
-
-def is_certificate_of(host: str, certificate: Mapping[str, Any]) -> bool:
-    """A `*` stands for the whole first label, and for nothing else."""
-    host = host.lower()
-    names = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
-    return host in names or f"*.{host.partition('.')[2]}" in names
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+logger = logging.getLogger(__name__)
 
 
 class HTTPTransport:
-    """:param timeout: seconds for connecting, sending and reading together; OSS has 5 (P§8.9)."""
+    """Sends a callback over a connection of its own and follows no redirect.
+
+    :param timeout: seconds for connecting, sending and reading together; OSS allows 5 (P§8.9).
+    :param tls: returns the context for https URLs.
+    """
 
     def __init__(self, timeout: float, *, tls: Callable[[], ssl.SSLContext] = ssl.create_default_context) -> None:
         self._timeout = timeout
@@ -68,8 +39,8 @@ class HTTPTransport:
         try:
             with self._connect(request, deadline) as connection:
                 address = "{}:{}".format(*connection.getpeername()[:2])
-                connection.settimeout(_remaining(deadline))
-                connection.sendall(_bytes(request))
+                connection.settimeout(_seconds_left(deadline))
+                connection.sendall(_http_message(request))
                 return _read_reply(_TimedConnection(connection, deadline))
         except TimeoutError:
             raise timed_out(address, self._timeout) from None
@@ -79,7 +50,7 @@ class HTTPTransport:
     def _connect(self, request: CallbackRequest, deadline: float) -> socket.socket:
         url = request.url
         try:
-            connection = socket.create_connection((url.host, url.port), _remaining(deadline))
+            connection = socket.create_connection((url.host, url.port), _seconds_left(deadline))
         except TimeoutError:
             raise
         except (OSError, UnicodeError):
@@ -87,85 +58,41 @@ class HTTPTransport:
         if url.scheme == "http":
             return connection
         try:
-            connection.settimeout(_remaining(deadline))
-            return secured(connection, url.host, self._tls(), sni=request.sni)
+            connection.settimeout(_seconds_left(deadline))
+            return _start_tls(connection, url.host, self._tls(), sni=request.sni)
         except BaseException:
             connection.close()
             raise
 
 
-def _bytes(request: CallbackRequest) -> bytes:
-    lines = [f"POST {request.url.target} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers)]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + request.body
-
-
-def _read_reply(connection: _TimedConnection) -> CallbackReply:
-    response = http.client.HTTPResponse(connection, method="POST")  # type: ignore[arg-type]
-    with response:
-        response.begin()
-        headers = {name.lower(): response.getheader(name, "") for name, _ in response.getheaders()}
-        if response.chunked:
-            headers.pop("content-length", None)
-        # A body without a length that OSS accepts is not waited for.
-        body = response.read() if response.length and response.length <= MAX_ANSWER_SIZE else b""
-        return CallbackReply(response.status, headers, body)
-
-
-class _TimedConnection(io.RawIOBase):
-    """A socket as http.client reads it, every read within the time that is left."""
-
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        self._connection = connection
-        self._deadline = deadline
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        self._connection.settimeout(_remaining(self._deadline))
-        return self._connection.recv_into(buffer)
-
-
-def _remaining(deadline: float) -> float:
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError
-    return remaining
-
-
-logger = logging.getLogger(__name__)
-
-
 class WSGITransport:
-    """The application sees what a server would make of the request; what it raises counts as its answer 500."""
+    """Calls an application with the environ that a server would make; an exception counts as a 500."""
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
 
     def __call__(self, request: CallbackRequest) -> CallbackReply:
         started: list[tuple[int, dict[str, str]]] = []
-        written = io.BytesIO()
+        body = io.BytesIO()
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             started[:] = [(int(status[:3]), {name.lower(): value for name, value in headers})]
-            return written.write
+            return body.write
 
         try:
-            _collect(self._app, callback_environ(request), start_response, written)
+            _run(self._app, callback_environ(request), start_response, body)
         except Exception:
             logger.exception("the application failed on a callback")
             return CallbackReply(500)
         if not started:
             logger.error("the application did not call start_response on a callback")
             return CallbackReply(500)
-        status, answer_headers = started[0]
-        return CallbackReply(status, answer_headers, written.getvalue())
+        status, reply_headers = started[0]
+        return CallbackReply(status, reply_headers, body.getvalue())
 
 
 def callback_environ(request: CallbackRequest) -> dict[str, Any]:
+    """Return the environ that a server makes of the request."""
     url = request.url
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
@@ -191,11 +118,85 @@ def callback_environ(request: CallbackRequest) -> dict[str, Any]:
     return environ
 
 
-def _collect(app: WSGIApplication, environ: dict[str, Any], start_response: StartResponse, written: io.BytesIO) -> None:
-    parts: Iterable[bytes] = app(environ, start_response)
+def _run(app: WSGIApplication, environ: dict[str, Any], start_response: StartResponse, body: io.BytesIO) -> None:
+    pieces = app(environ, start_response)
     try:
-        for part in parts:
-            written.write(part)
+        for piece in pieces:
+            body.write(piece)
     finally:
-        if hasattr(parts, "close"):
-            parts.close()
+        if hasattr(pieces, "close"):
+            pieces.close()
+
+
+def _start_tls(connection: socket.socket, host: str, context: ssl.SSLContext, *, sni: bool) -> ssl.SSLSocket:
+    """Return the connection under TLS; raise OSError unless it has a valid certificate of `host`.
+
+    :param sni: send the host's name in the handshake.
+    """
+    if sni or _is_ip_address(host):  # Python sends no IP address in the handshake
+        return context.wrap_socket(connection, server_hostname=host)
+    # Python compares the certificate only with a name that it sends.
+    context.check_hostname = False
+    secured = context.wrap_socket(connection)
+    if not is_certificate_of(host, secured.getpeercert() or {}):
+        secured.close()
+        raise ssl.SSLCertVerificationError(f"the certificate is not valid for {host}")
+    return secured
+
+
+def is_certificate_of(host: str, certificate: Mapping[str, Any]) -> bool:
+    """Return whether the certificate names the host; a `*` stands for exactly the first label."""
+    host = host.lower()
+    names = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
+    return host in names or f"*.{host.partition('.')[2]}" in names
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _http_message(request: CallbackRequest) -> bytes:
+    lines = [f"POST {request.url.target} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + request.body
+
+
+def _read_reply(connection: _TimedConnection) -> CallbackReply:
+    response = http.client.HTTPResponse(connection, method="POST")  # type: ignore[arg-type]
+    with response:
+        response.begin()
+        headers = {name.lower(): response.getheader(name, "") for name, _ in response.getheaders()}
+        if response.chunked:
+            headers.pop("content-length", None)
+        # Do not wait for a body that OSS refuses for its length anyway.
+        body = response.read() if response.length and response.length <= MAX_REPLY_SIZE else b""
+        return CallbackReply(response.status, headers, body)
+
+
+class _TimedConnection(io.RawIOBase):
+    """A socket as http.client reads it; every read may take only the time that is left."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        self._connection.settimeout(_seconds_left(self._deadline))
+        return self._connection.recv_into(buffer)
+
+
+def _seconds_left(deadline: float) -> float:
+    """Return the seconds until `deadline`; raise TimeoutError if none are left."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds

@@ -1,1 +1,1 @@
-"""PostObject: the multipart form, its policy and the upload."""
+"""PostObject: an HTML form, its policy, and the upload."""

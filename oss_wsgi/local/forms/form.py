@@ -1,4 +1,4 @@
-"""The multipart form of a PostObject request, read as a stream: fields until `file`, then the file in chunks."""
+"""The multipart form of a PostObject request, read as a stream: fields up to `file`, then the file in chunks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from typing import Any, BinaryIO, Protocol
 
 import multipart
 
-from ..errors import OSSError, content_length, content_md5, invalid_argument, invalid_digest, malformed_post
+from ..body_headers import content_length, content_md5
+from ..errors import OSSError, invalid_argument, invalid_digest, malformed_post
 
-DOCUMENTED = (
+CHUNK_SIZE = 256 * 1024
+MAX_NAME_SIZE = 8 * 1024
+MAX_VALUE_SIZE = 2 * 1024 * 1024
+MAX_FIELDS_SIZE = 8 * 1024 * 1024
+#: An object of the largest size, the fields before it, and room for what follows it.
+MAX_BODY_SIZE = 5 * 1024**3 + 2 * MAX_FIELDS_SIZE
+
+#: The fields whose documented spelling has capital letters, or that have no prefix.
+DOCUMENTED_NAMES = (
     "key",
     "file",
     "policy",
@@ -27,111 +36,41 @@ DOCUMENTED = (
     "success_action_redirect",
     "callback",
 )
-
-_SPELLED = {name.lower(): name for name in DOCUMENTED}
-
-# All other names that mean something are written in lower case.
+_DOCUMENTED_SPELLING = {name.lower(): name for name in DOCUMENTED_NAMES}
+# All other names that OSS knows begin with one of these and are documented in lower case.
 _PREFIXES = ("x-oss-", "x:")
-
 _METADATA = "x-oss-meta-"
-
-
-def _spelled(name: str, lower: str) -> str:
-    if lower.startswith(_METADATA):  # what follows is the user's
-        return _METADATA + name[len(_METADATA) :]
-    return _SPELLED.get(lower, lower if lower.startswith(_PREFIXES) else name)
-
-
-def field_name(name: str, *, exact: bool) -> str:
-    """The name by which the rest of the house knows a field; raises OSSError for one without a name.
-
-    :param exact: refuse a name of OSS's that is spelled in another case than documented.
-    """
-    lower = name.lower()
-    if not name or (exact and name != _spelled(name, lower)):
-        raise invalid_argument("The bucket POST contains unrecognized field name.", name=name or "name", value=name)
-    return lower
-
-
 _FILE_PART = re.compile(rb'[; ]name="?file"?(?=[;\r]).*?\r\n\r\n', re.DOTALL | re.IGNORECASE)
-
-
-def content_start(beginning: bytes) -> int:
-    """Where the uploaded content seems to start; 0 when that is not to be seen. Only a parser knows."""
-    match = _FILE_PART.search(beginning)
-    return match.end() if match else 0
-
-
-class FormInput:
-    """:param head: the fields and the headers of the file; :param content: the rest, from its present position."""
-
-    def __init__(self, head: bytes, content: BinaryIO) -> None:
-        self._head = memoryview(head)
-        self.content = content
-
-    @property
-    def at_content(self) -> bool:
-        """The head is read. When a parser has found the file just now, `content` begins with the file's content."""
-        return not self._head and self.content.tell() == 0
-
-    def read(self, size: int) -> bytes:
-        if not self._head:
-            return self.content.read(size)
-        # The last byte comes alone: who sees the file's headers end by it, and not before, sees them end there.
-        piece = self._head[: min(size, max(1, len(self._head) - 1))]
-        self._head = self._head[len(piece) :]
-        return bytes(piece)
-
-
-CHUNK_SIZE = 256 * 1024
-
-MAX_NAME_SIZE = 8 * 1024
-
-MAX_VALUE_SIZE = 2 * 1024 * 1024
-
-MAX_FIELDS_SIZE = 8 * 1024 * 1024
-
-# An object of the largest size, the fields before it, and room for what follows it.
-MAX_BODY_SIZE = 5 * 1024**3 + 2 * MAX_FIELDS_SIZE
 
 
 class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class FilePart:
-    """What the headers of the `file` part say."""
-
-    def __init__(self, segment: multipart.MultipartSegment) -> None:
-        disposition = segment.header("Content-Disposition", "")
-        _, options = multipart.parse_options_header(disposition, unquote=lambda value, _: _unquoted(value))
-        self.filename: str = options.get("filename", "")
-        self.content_type: str = segment.header("Content-Type", "").strip()
-
-
 class Form:
-    """The form in `environ`; after construction the fields are read and the file is not.
+    """The form in `environ`: the constructor reads the fields, `chunks` reads the file.
 
-    `fields` has lower-case names, since OSS takes them in any case (P§2.2).
+    `fields` has lower-case names, since OSS accepts them in any case (P§2.2). `source` is a file that begins with the
+    content of the form's file and may become the object, or None.
 
-    :param exact_names: refuse names in another case than documented.
+    :param exact_names: refuse names that are spelled in another case than documented.
+    :raises OSSError: the form is malformed, too large or too long.
     """
 
     def __init__(self, environ: Mapping[str, Any], *, exact_names: bool = False) -> None:
         boundary = _boundary(environ)
         stream, length = _body(environ)
-        # The header covers the whole body, not the file (P§2.1).
+        # Content-MD5 covers the whole body, not only the file (P§2.1).
         self._content_md5 = content_md5(environ.get("HTTP_CONTENT_MD5", ""))
-        self._whole = hashlib.md5(usedforsecurity=False) if self._content_md5 else None
+        self._body_md5 = hashlib.md5(usedforsecurity=False) if self._content_md5 else None
         self._exact_names = exact_names
         self._events = self._parse(stream, length, boundary)
         self.fields: dict[str, str] = {}
         self.file = self._read_fields()
-        #: a file that begins with the content of the form's, and may become it
         self.source = stream.content if isinstance(stream, FormInput) and stream.at_content else None
 
     def chunks(self) -> Iterator[bytes]:
-        """The content of the file, then what follows it: ignored, unless it is a second file (P§2.2)."""
+        """Yield the content of the file; then read the rest, which is ignored unless it is a second file (P§2.2)."""
         for event in self._events:
             if event is None:
                 break
@@ -140,17 +79,17 @@ class Form:
             if isinstance(event, multipart.MultipartSegment) and (event.name or "").lower() == "file":
                 message = "POST requires exactly one file upload per request."
                 raise OSSError(400, "IncorrectNumberOfFilesInPOSTRequest", message, "0006-00000107")
-        if self._whole and not hmac.compare_digest(self._whole.digest(), self._content_md5):
+        if self._body_md5 and not hmac.compare_digest(self._body_md5.digest(), self._content_md5):
             raise invalid_digest()
 
     def _parse(self, stream: Readable, length: int, boundary: str) -> Iterator[Any]:
-        """The parser's events: a segment, the pieces of its content, None at its end."""
+        """Yield the parser's events: a segment, the pieces of its content, None at its end."""
         try:
             parser = multipart.PushMultipartParser(boundary, length, max_header_size=2 * MAX_NAME_SIZE)
             while length > 0 and (chunk := stream.read(min(CHUNK_SIZE, length))):
                 length -= len(chunk)
-                if self._whole:
-                    self._whole.update(chunk)
+                if self._body_md5:
+                    self._body_md5.update(chunk)
                 yield from parser.parse(chunk)
             parser.close()
         except multipart.ParserLimitReached:
@@ -180,10 +119,10 @@ class Form:
             if total > MAX_FIELDS_SIZE:
                 message = "Your POST request fields preceding the upload file were too large."
                 raise OSSError(400, "MaxPOSTPreDataLengthExceededError", message, "0006-00000112")
-            self._add(name, bytes(value))
+            self._add_field(name, bytes(value))
         raise malformed_post()
 
-    def _add(self, name: str, value: bytes) -> None:
+    def _add_field(self, name: str, value: bytes) -> None:
         if name in self.fields:
             raise invalid_argument(f"The form field {name} is given more than once.", name=name)
         try:
@@ -192,8 +131,66 @@ class Form:
             raise invalid_argument(f"The form field {name} is not UTF-8.", name=name) from None
 
 
-def _unquoted(value: str) -> str:
-    """A filename as it was sent: a Windows path is not cut, nor a browser's %22 for a quotation mark read (P§2.4)."""
+class FilePart:
+    """The file name and the content type in the headers of the `file` part; "" for what is missing."""
+
+    def __init__(self, segment: multipart.MultipartSegment) -> None:
+        disposition = segment.header("Content-Disposition", "")
+        _, options = multipart.parse_options_header(disposition, unquote=lambda value, _: _unquote(value))
+        self.filename: str = options.get("filename", "")
+        self.content_type: str = segment.header("Content-Type", "").strip()
+
+
+class FormInput:
+    """The body of a form whose file may become the object without a copy.
+
+    :param head: the fields and the headers of the file.
+    :param content: a file with the rest of the body, read from its present position.
+    """
+
+    def __init__(self, head: bytes, content: BinaryIO) -> None:
+        self._head = memoryview(head)
+        self.content = content
+
+    @property
+    def at_content(self) -> bool:
+        """Whether exactly the head was read: if a parser has just found the file, `content` begins with its content."""
+        return not self._head and self.content.tell() == 0
+
+    def read(self, size: int) -> bytes:
+        if not self._head:
+            return self.content.read(size)
+        # Return the last byte separately, so that the parser finishes the headers of the file exactly there.
+        piece = self._head[: min(size, max(1, len(self._head) - 1))]
+        self._head = self._head[len(piece) :]
+        return bytes(piece)
+
+
+def content_start(beginning: bytes) -> int:
+    """Return where the content of the file seems to start, 0 if that is not in sight. Only a parser knows for sure."""
+    match = _FILE_PART.search(beginning)
+    return match.end() if match else 0
+
+
+def field_name(name: str, *, exact: bool) -> str:
+    """Return the name in lower case; raise OSSError for an empty one.
+
+    :param exact: also refuse a name that OSS documents in another spelling.
+    """
+    lower = name.lower()
+    if not name or (exact and name != _documented_spelling(name, lower)):
+        raise invalid_argument("The bucket POST contains unrecognized field name.", name=name or "name", value=name)
+    return lower
+
+
+def _documented_spelling(name: str, lower: str) -> str:
+    if lower.startswith(_METADATA):  # what follows is the user's
+        return _METADATA + name[len(_METADATA) :]
+    return _DOCUMENTED_SPELLING.get(lower, lower if lower.startswith(_PREFIXES) else name)
+
+
+def _unquote(value: str) -> str:
+    """Return a file name as it was sent: a Windows path is not cut, and a browser's %22 stays (P§2.4)."""
     text = value[1:-1] if value[:1] == '"' else value
     return text.replace("\\\\", "\\").replace('\\"', '"') if '\\"' in text else text
 
@@ -216,5 +213,5 @@ def _boundary(environ: Mapping[str, Any]) -> str:
 
 
 def _field_too_long() -> OSSError:
-    # OSS has this one text for names and for values (P§2.6, 10.2).
+    # OSS has one text for names and for values (P§2.6, 10.2).
     return OSSError(400, "FieldItemTooLong", "Your name of form field is too long.", "0006-00000110")

@@ -12,65 +12,18 @@ from typing import Any
 
 from ..errors import OSSError, invalid_policy
 
-_EC = "0006-00000204"
-
-# A string, closed or not, or one sign that opens or closes an array or an object.
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[\[\]{}]', re.DOTALL)
-
-
-def parse_policy_json(source: bytes) -> Any:
-    """Raises OSSError for what is no JSON; a raw `\\$`, which JSON does not have, is taken as `\\\\$`."""
-    try:
-        # Older SDKs write `\$`, newer ones `\\$`.
-        text = re.sub(r"\\(.)", lambda pair: r"\\$" if pair[1] == "$" else pair[0], source.decode())
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise _invalid(_complaint(error)) from None
-    except (ValueError, RecursionError):
-        raise _invalid("not a JSON text") from None
-
-
-def _complaint(error: json.JSONDecodeError) -> str:
-    rest = error.doc[error.pos :].lstrip()
-    if error.msg.startswith("Expecting ',' delimiter"):
-        return f", or {_closing(error.doc[: error.pos])} expected"
-    if error.msg.startswith("Expecting ':' delimiter"):
-        return ": expected"
-    return f"unknown char {rest[0]}" if rest else "unexpected end"
-
-
-def _closing(text: str) -> str:
-    """The sign that would end what is open at the end of `text`."""
-    opened: list[str] = []
-    for sign in _TOKEN.findall(text):
-        if sign in "[{":
-            opened.append("]" if sign == "[" else "}")
-        elif sign in "]}":
-            opened.pop()
-    return opened[-1]
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a member twice")
-    return dict(pairs)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def _invalid(reason: str) -> OSSError:
-    return invalid_policy(f"Invalid JSON: {reason}", _EC)
-
-
 OPERATORS = ("eq", "starts-with", "in", "not-in")
 
+_INVALID_JSON = "0006-00000204"
 _EXPIRATION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{0,9})?Z")
+# A string, closed or not, or one bracket.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Condition:
+    """What one field must be; the operand is a list for `in` and `not-in`."""
+
     operator: str
     name: str
     operand: str | list[str]
@@ -81,28 +34,33 @@ class Condition:
 
 @dataclass(frozen=True)
 class SizeRange:
+    """A content-length-range in bytes, both ends included."""
+
     minimum: int
     maximum: int
 
 
 @dataclass(frozen=True)
 class Policy:
+    """What a policy demands; `expiration` in Unix seconds."""
+
     expiration: float
     conditions: list[Condition]
     ranges: list[SizeRange]
 
 
 def parse_policy(text: str) -> Policy:
-    """Raises OSSError with the EC of P§3.6."""
+    """Return the policy; raise OSSError with the EC of P§3.6 if it is not valid."""
     document = _decode(text)
     if not isinstance(document, dict):
-        raise invalid_policy("Invalid JSON: { expected", "0006-00000204")
+        raise invalid_policy("Invalid JSON: { expected", _INVALID_JSON)
     extra = [name for name in document if name not in ("expiration", "conditions")]
     if extra:
         raise invalid_policy(f"Unexpected member {extra[0]}.", "0006-00000206")
     missing = [name for name in ("conditions", "expiration") if name not in document]
     if missing:
-        ec = "0006-00000209" if len(missing) == 2 else {"conditions": "0006-00000207"}.get(missing[0], "0006-00000208")
+        ecs = {"conditions": "0006-00000207", "expiration": "0006-00000208"}
+        ec = "0006-00000209" if len(missing) == 2 else ecs[missing[0]]
         raise invalid_policy(f"Missing {' and '.join(missing)}.", ec)
     expiration = _parse_expiration(document["expiration"])
     conditions = document["conditions"]
@@ -126,6 +84,53 @@ def _decode(text: str) -> Any:
     if not source.strip():
         raise invalid_policy("The policy is empty.", "0006-00000205")
     return parse_policy_json(source)
+
+
+def parse_policy_json(source: bytes) -> Any:
+    """Return the JSON; raise OSSError if it is none. A raw `\\$`, which JSON does not allow, is read as `\\\\$`."""
+    try:
+        # Older SDKs write `\$`, newer ones `\\$`.
+        text = re.sub(r"\\(.)", lambda pair: r"\\$" if pair[1] == "$" else pair[0], source.decode())
+        return json.loads(text, object_pairs_hook=_unique_members, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise _invalid_json(_describe(error)) from None
+    except (ValueError, RecursionError):
+        raise _invalid_json("not a JSON text") from None
+
+
+def _describe(error: json.JSONDecodeError) -> str:
+    """Return what is wrong, in OSS's words."""
+    rest = error.doc[error.pos :].lstrip()
+    if error.msg.startswith("Expecting ',' delimiter"):
+        return f", or {_closing_bracket(error.doc[: error.pos])} expected"
+    if error.msg.startswith("Expecting ':' delimiter"):
+        return ": expected"
+    return f"unknown char {rest[0]}" if rest else "unexpected end"
+
+
+def _closing_bracket(text: str) -> str:
+    """Return the bracket that would close the innermost array or object at the end of `text`."""
+    closing: list[str] = []
+    for mark in _TOKEN.findall(text):
+        if mark in "[{":
+            closing.append("]" if mark == "[" else "}")
+        elif mark in "]}":
+            closing.pop()
+    return closing[-1]
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("duplicate member")
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _invalid_json(reason: str) -> OSSError:
+    return invalid_policy(f"Invalid JSON: {reason}", _INVALID_JSON)
 
 
 def _parse_expiration(value: Any) -> float:

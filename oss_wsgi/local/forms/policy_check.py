@@ -1,26 +1,27 @@
-"""Whether a form keeps the conditions of its policy (P§3.2 to 3.4)."""
+"""The check of a form against the conditions of its policy (P§3.2 to 3.4)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from ..errors import OSSError, access_denied
-from ..signatures.form_check import V4
+from ..signatures.v4 import V4
 from .policy import Condition, Policy, SizeRange
 
 MAX_OBJECT_SIZE = 5 * 1024**3
-# Under V4 these must be named by the policy when the form has them (P§3.3.3, P§14.2).
+#: Under V4 the policy must name those of these fields that the form has (P§3.3.3, P§14.2).
 COVERED_FIELDS = ("x-oss-signature-version", "x-oss-credential", "x-oss-date", "x-oss-security-token")
-# What a strict check lets pass uncovered: the policy and what proves it, and the status, which stores nothing.
+#: The fields that a strict check accepts without a condition: they sign the policy, or store nothing.
 UNCOVERED_FIELDS = ("policy", "ossaccesskeyid", "signature", "x-oss-signature", "success_action_status")
 
 
 def check_policy(
     policy: Policy, fields: Mapping[str, str], *, bucket: str, file_type: str, now: float, strict: bool = False
 ) -> None:
-    """Raises OSSError for the first condition that fails; values are compared as sent, `${filename}` included.
+    """Raise OSSError for the first condition that fails; values count as they were sent, `${filename}` included.
 
-    :param strict: refuse every field that no condition names, but for UNCOVERED_FIELDS.
+    :param file_type: the content type of the file part, for forms without a Content-Type field.
+    :param strict: refuse every field that no condition names, except UNCOVERED_FIELDS.
     """
     if now > policy.expiration:
         raise access_denied("Invalid according to Policy: Policy expired.", "0006-00000213")
@@ -36,7 +37,7 @@ def check_policy(
 
 
 def size_range(policy: Policy) -> SizeRange:
-    """The bytes that the file may have: all ranges of the policy together, and the limit of OSS."""
+    """Return the sizes that all ranges of the policy and the limit of OSS allow."""
     return SizeRange(
         max((limit.minimum for limit in policy.ranges), default=0),
         min(limit.maximum for limit in [*policy.ranges, SizeRange(0, MAX_OBJECT_SIZE)]),

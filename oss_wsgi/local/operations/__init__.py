@@ -1,1 +1,1 @@
-"""The operations on objects and buckets, and the routes to them."""
+"""The operations of the local OSS: one function for each, from a request to an answer."""

@@ -1,4 +1,4 @@
-"""The body of a request as content: streamed, counted, and checked by its Content-MD5."""
+"""Reading of request bodies: large ones into new content, small ones into memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import hmac
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from ..errors import OSSError, content_length, content_md5, invalid_digest
+from ..body_headers import content_length, content_md5
+from ..errors import OSSError, invalid_digest
 from ..forms.policy_check import MAX_OBJECT_SIZE
 from ..request import Request
 from ..storage.interface import Incoming
@@ -17,21 +18,38 @@ CHUNK_SIZE = 256 * 1024
 
 
 def receive_body(request: Request, incoming: Incoming) -> None:
+    """Write the body of a request to new content.
+
+    :raises OSSError: the body has no valid length, is too large or cut short, or its Content-MD5 is wrong.
+    """
     size = _content_length(request)
     digest = content_md5(request.headers.get("content-md5", ""))
     source = request.environ["wsgi.input"]
-    incoming.receive(_read(source, size), source)
+    incoming.receive(_chunks(source, size), source)
     if incoming.size < size:
-        message = "You did not provide the number of bytes specified by the Content-Length HTTP header."
-        raise OSSError(400, "IncompleteBody", message)
+        raise _incomplete_body()
     if digest and not hmac.compare_digest(digest, bytes.fromhex(incoming.md5)):
         raise invalid_digest()
 
 
-def _read(source: BinaryIO, size: int) -> Iterator[bytes]:
-    while size > 0 and (chunk := source.read(min(CHUNK_SIZE, size))):
-        size -= len(chunk)
-        yield chunk
+def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
+    """Return the body of a request of at most `limit` bytes; a request without a length has none.
+
+    :raises OSSError: the length is no number, the body is too large or cut short, or its Content-MD5 is wrong.
+    """
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not (length.isascii() and length.isdigit()):
+        raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+    if int(length) > limit:
+        message = f"The body of this request must not be larger than {limit} bytes."
+        raise OSSError(400, "EntityTooLarge", message, MaxSizeAllowed=str(limit), ProposedSize=length)
+    body: bytes = environ["wsgi.input"].read(int(length)) if int(length) else b""
+    if len(body) < int(length):
+        raise _incomplete_body()
+    digest = environ.get("HTTP_CONTENT_MD5", "").strip()
+    if digest and digest != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
+        raise invalid_digest()
+    return body
 
 
 def _content_length(request: Request) -> int:
@@ -43,19 +61,12 @@ def _content_length(request: Request) -> int:
     return length
 
 
-def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
-    """OSSError for a body over `limit` bytes, a cut one, and one that its Content-MD5 does not describe."""
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if not (length.isascii() and length.isdigit()):
-        raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
-    if int(length) > limit:
-        message = f"The body of this request must not be larger than {limit} bytes."
-        raise OSSError(400, "EntityTooLarge", message, MaxSizeAllowed=str(limit), ProposedSize=length)
-    body: bytes = environ["wsgi.input"].read(int(length)) if int(length) else b""
-    if len(body) < int(length):
-        message = "You did not provide the number of bytes specified by the Content-Length HTTP header."
-        raise OSSError(400, "IncompleteBody", message)
-    digest = environ.get("HTTP_CONTENT_MD5", "").strip()
-    if digest and digest != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
-        raise invalid_digest()
-    return body
+def _chunks(source: BinaryIO, size: int) -> Iterator[bytes]:
+    while size > 0 and (chunk := source.read(min(CHUNK_SIZE, size))):
+        size -= len(chunk)
+        yield chunk
+
+
+def _incomplete_body() -> OSSError:
+    message = "You did not provide the number of bytes specified by the Content-Length HTTP header."
+    return OSSError(400, "IncompleteBody", message)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-import time
 
-from ..callbacks.message import ACCOUNT_ID
 from ..errors import Answer, invalid_argument
 from ..request import Request
 from ..storage.interface import CommonPrefix, StoredObject
-from ..xml_document import Node, xml_answer
+from ..xml_document import Node, iso_time, xml_answer
+from .owner import OWNER
 from .parameters import EncodingType, whole_number
 
 DEFAULT_KEYS = 100
 MAX_KEYS = 1000
+MAX_PARAMETER_SIZE = 1023
 
 
 def list_objects(request: Request) -> Answer:
@@ -21,13 +21,15 @@ def list_objects(request: Request) -> Answer:
     encoding = EncodingType(request)
     marker = query.get("marker", "")
     entries, limit, more = _page(request, marker)
-    nodes: list[Node] = [("Name", request.bucket), ("Prefix", encoding(query.get("prefix", "")))]
-    nodes += [
+    nodes: list[Node] = [
+        ("Name", request.bucket),
+        ("Prefix", encoding(query.get("prefix", ""))),
         ("Marker", encoding(marker)),
         ("MaxKeys", str(limit)),
         ("Delimiter", encoding(query.get("delimiter", ""))),
+        *encoding.nodes,
+        ("IsTruncated", str(more).lower()),
     ]
-    nodes += [*encoding.nodes, ("IsTruncated", str(more).lower())]
     if more:
         nodes.append(("NextMarker", encoding(entries[-1].key)))
     return xml_answer("ListBucketResult", [*nodes, *(_entry(entry, encoding, owner=True) for entry in entries)])
@@ -51,19 +53,12 @@ def list_objects_v2(request: Request) -> Answer:
     return xml_answer("ListBucketResult", [*nodes, *(_entry(entry, encoding, owner=owner) for entry in entries)])
 
 
-def iso_time(moment: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))
-
-
-def owner_node() -> Node:
-    return "Owner", [("ID", ACCOUNT_ID), ("DisplayName", ACCOUNT_ID)]
-
-
 def _page(request: Request, after: str) -> tuple[list[StoredObject | CommonPrefix], int, bool]:
+    """Return the entries after a key, their highest number, and whether more follow."""
     query = request.query
     for name in ("prefix", "delimiter", "marker", "start-after"):
-        if len(query.get(name, "").encode()) > 1023:
-            raise invalid_argument(f"The {name} is longer than 1023 bytes.", name=name)
+        if len(query.get(name, "").encode()) > MAX_PARAMETER_SIZE:
+            raise invalid_argument(f"The {name} is longer than {MAX_PARAMETER_SIZE} bytes.", name=name)
     limit = whole_number(request, "max-keys", DEFAULT_KEYS, 1, MAX_KEYS)
     entries, more = request.storage.page(
         prefix=query.get("prefix", ""), delimiter=query.get("delimiter", ""), after=after, limit=limit
@@ -74,7 +69,7 @@ def _page(request: Request, after: str) -> tuple[list[StoredObject | CommonPrefi
 def _entry(entry: StoredObject | CommonPrefix, encoding: EncodingType, *, owner: bool) -> Node:
     if isinstance(entry, CommonPrefix):
         return "CommonPrefixes", [("Prefix", encoding(entry.key))]
-    members: list[Node] = [
+    nodes: list[Node] = [
         ("Key", encoding(entry.key)),
         ("LastModified", iso_time(entry.last_modified)),
         ("ETag", f'"{entry.etag}"'),
@@ -82,17 +77,16 @@ def _entry(entry: StoredObject | CommonPrefix, encoding: EncodingType, *, owner:
         ("Size", str(entry.size)),
         ("StorageClass", entry.headers.get("x-oss-storage-class", "Standard")),
     ]
-    return "Contents", [*members, owner_node()] if owner else members
+    return "Contents", [*nodes, OWNER] if owner else nodes
 
 
 def _token(key: str) -> str:
-    """Letters that no encoding changes, for a client may decode them once too often."""
+    """Return a key as a continuation token, in letters that no decoding changes: some clients decode it twice."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
 def _read_token(token: str) -> str:
     try:
-        key = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+        return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:
         raise invalid_argument("The continuation token is not valid.", name="continuation-token", value=token) from None
-    return key

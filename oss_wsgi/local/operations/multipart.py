@@ -1,53 +1,57 @@
-"""Uploads in parts: begun, filled part by part, completed or aborted."""
+"""Uploads in parts: initiated, filled part by part, then completed or aborted; and their lists."""
 
 from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 
 from ..callbacks.image_info import ImageInfo, read_image_info
+from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import Answer, OSSError, file_already_exists, invalid_argument
 from ..faults import UploadFaults
-from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
+from ..object_headers import check_key, forbids_overwrite, object_headers
 from ..request import Request
 from ..storage.interface import MultipartUpload, Part, StoredObject
-from ..xml_document import Node, malformed_xml, read_xml, xml_answer
+from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_answer
 from .bodies import read_small_body, receive_body
-from .list_objects import iso_time
 from .parameters import EncodingType, whole_number
 from .read_objects import CHUNK_SIZE
-from .upload_callback import call_back, read_callback
-from .write_objects import open_source
+from .write_objects import open_source, request_content_type
 
 MAX_PARTS = 10000
 
-#: of every part but the last
+#: In bytes, of every part but the last.
 MIN_PART_SIZE = 100 * 1024
 
 MAX_BODY_SIZE = 4 * 1024 * 1024
 
+MAX_UPLOADS = 1000
 
-def initiate(request: Request) -> Answer:
+MAX_LISTED_PARTS = 1000
+
+
+def initiate_multipart_upload(request: Request) -> Answer:
     check_key(request.key)
     encoding = EncodingType(request)
-    kind = content_type({"content-type": request.headers.get("content-type", "")}, "")
+    content_type = request_content_type(request)
     headers = object_headers(request.headers)
     if forbids_overwrite(request.headers) and request.storage.get(request.key):
         raise file_already_exists()
-    upload = request.storage.begin(request.key, kind, headers, now=request.now)
-    members = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
-    return xml_answer("InitiateMultipartUploadResult", [*encoding.nodes, *members])
+    upload = request.storage.begin(request.key, content_type, headers, now=request.now)
+    nodes = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
+    return xml_answer("InitiateMultipartUploadResult", [*encoding.nodes, *nodes])
 
 
 def upload_part(request: Request) -> Answer:
     number, upload = _part_number(request), _upload(request)
-    failing = UploadFaults(request.faults)
+    faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
-        failing.arriving()
+        faults.arriving()
         receive_body(request, incoming)
-        failing.arrived()
+        faults.arrived()
         part = incoming.commit_part(upload, number, now=request.service.clock())
-    with failing:
+    with faults:
         return Answer(200, part.checksum_headers)
 
 
@@ -60,46 +64,113 @@ def upload_part_copy(request: Request) -> Answer:
             length -= len(chunk)
             incoming.write(chunk)
         part = incoming.commit_part(upload, number, now=request.service.clock())
-    members = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
-    return xml_answer("CopyPartResult", members, part.checksum_headers)
+    nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
+    return xml_answer("CopyPartResult", nodes, part.checksum_headers)
 
 
-def complete(request: Request) -> Answer:
+def complete_multipart_upload(request: Request) -> Answer:
     encoding = EncodingType(request)
     callback = read_callback(request)
     forbid_overwrite = forbids_overwrite(request.headers)
     upload = _upload(request)
-    there, _ = request.storage.parts(upload, limit=MAX_PARTS)
-    parts = _chosen(request, there)
+    uploaded, _ = request.storage.parts(upload, limit=MAX_PARTS)
+    parts = _requested_parts(request, uploaded)
     if any(part.size < MIN_PART_SIZE for part in parts[:-1]):
         message = "Your proposed upload smaller than the minimum allowed size."
         raise OSSError(400, "EntityTooSmall", message, MinSizeAllowed=str(MIN_PART_SIZE))
-    failing = UploadFaults(request.faults)
-    failing.arriving()
-    failing.arrived()
+    faults = UploadFaults(request.faults)
+    faults.arriving()
+    faults.arrived()
     now = request.service.clock()
     stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
-    with failing:
+    with faults:
         if callback:
             return call_back(request, callback, stored, _image_info(request, stored), "CompleteMultipartUpload")
         location = f"{request.url}/{request.bucket}/{encoding(request.key)}"
-        members = [("Location", location), ("Bucket", request.bucket), ("Key", encoding(request.key))]
-        nodes = [*encoding.nodes, *members, ("ETag", f'"{stored.etag}"')]
+        nodes = [
+            *encoding.nodes,
+            ("Location", location),
+            ("Bucket", request.bucket),
+            ("Key", encoding(request.key)),
+            ("ETag", f'"{stored.etag}"'),
+        ]
         return xml_answer("CompleteMultipartUploadResult", nodes, stored.checksum_headers)
 
 
-def _image_info(request: Request, stored: StoredObject) -> ImageInfo | None:
-    """Of what was completed, unless another upload has replaced it by now."""
-    found = request.storage.open(stored.key)
-    if found is None:
-        return None
-    with found[1]:
-        return read_image_info(found[1]) if found[0].file == stored.file else None
-
-
-def abort(request: Request) -> Answer:
+def abort_multipart_upload(request: Request) -> Answer:
     request.storage.abort(_upload(request))
     return Answer(204)
+
+
+def list_multipart_uploads(request: Request) -> Answer:
+    query = request.query
+    encoding = EncodingType(request)
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+    key_marker = query.get("key-marker", "")
+    id_marker = query.get("upload-id-marker", "") if key_marker else ""
+    limit = whole_number(request, "max-uploads", MAX_UPLOADS, 1, MAX_UPLOADS)
+    entries: list[Node] = []
+    after, more, last_common = (key_marker, id_marker), True, ""
+    while more and len(entries) < limit:
+        # With a delimiter many uploads may become one entry, so they are read one by one.
+        (*uploads,), more = request.storage.uploads(prefix=prefix, after=after, limit=1 if delimiter else limit)
+        for upload in uploads:
+            after = (upload.key, upload.id)
+            common = _common_prefix(upload.key, prefix, delimiter)
+            if not common:
+                nodes = [("Key", encoding(upload.key)), ("UploadId", upload.id)]
+                entries.append(("Upload", [*nodes, ("Initiated", iso_time(upload.started))]))
+            elif common not in (last_common, key_marker):
+                last_common = common
+                entries.append(("CommonPrefixes", [("Prefix", encoding(common))]))
+    next_key, next_id = after if more else ("", "")
+    if last_common and next_key.startswith(last_common):
+        next_key, next_id = last_common, ""
+    return xml_answer(
+        "ListMultipartUploadsResult",
+        [
+            ("Bucket", request.bucket),
+            ("KeyMarker", encoding(key_marker)),
+            ("UploadIdMarker", id_marker),
+            *encoding.nodes,
+            ("NextKeyMarker", encoding(next_key)),
+            ("NextUploadIdMarker", next_id),
+            ("Delimiter", encoding(delimiter)),
+            ("Prefix", encoding(prefix)),
+            ("MaxUploads", str(limit)),
+            ("IsTruncated", str(more).lower()),
+            *entries,
+        ],
+    )
+
+
+def list_parts(request: Request) -> Answer:
+    encoding = EncodingType(request)
+    limit = whole_number(request, "max-parts", MAX_LISTED_PARTS, 1, MAX_LISTED_PARTS)
+    marker = whole_number(request, "part-number-marker", 0, 0, MAX_PARTS)
+    upload = _upload(request)
+    parts, more = request.storage.parts(upload, after=marker, limit=limit)
+    nodes: list[Node] = [
+        *encoding.nodes,
+        ("Bucket", request.bucket),
+        ("Key", encoding(request.key)),
+        ("UploadId", upload.id),
+        ("StorageClass", upload.headers.get("x-oss-storage-class", "Standard")),
+        ("PartNumberMarker", str(marker)),
+        ("NextPartNumberMarker", str(parts[-1].number if parts else marker)),
+        ("MaxParts", str(limit)),
+        ("IsTruncated", str(more).lower()),
+    ]
+    for part in parts:
+        members: list[Node] = [
+            ("PartNumber", str(part.number)),
+            ("LastModified", iso_time(part.last_modified)),
+            ("ETag", f'"{part.etag}"'),
+            ("HashCrc64ecma", str(part.crc64)),
+            ("Size", str(part.size)),
+        ]
+        nodes.append(("Part", members))
+    return xml_answer("ListPartsResult", nodes)
 
 
 def _upload(request: Request) -> MultipartUpload:
@@ -116,6 +187,7 @@ def _part_number(request: Request) -> int:
 
 
 def _source_range(header: str, size: int) -> tuple[int, int]:
+    """Return the start and the length of what to copy."""
     match = re.fullmatch(r"bytes=([0-9]{1,18})-([0-9]{1,18})", header.strip())
     if not header:
         return 0, size
@@ -125,32 +197,32 @@ def _source_range(header: str, size: int) -> tuple[int, int]:
     return int(match[1]), int(match[2]) - int(match[1]) + 1
 
 
-def _chosen(request: Request, there: list[Part]) -> list[Part]:
-    """The parts that the body lists, in the order of their numbers; or all there are, where a header says so."""
+def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Part]:
+    """Return the parts that the body lists in ascending order, or all parts when a header asks for them."""
     body = read_small_body(request.environ, MAX_BODY_SIZE)
-    everything = request.headers.get("x-oss-complete-all", "")
-    if everything:
-        if everything != "yes" or body:
+    complete_all = request.headers.get("x-oss-complete-all", "")
+    if complete_all:
+        if complete_all != "yes" or body:
             raise invalid_argument("With x-oss-complete-all: yes there is no body.", name="x-oss-complete-all")
-        chosen = there
+        parts = uploaded
     else:
-        known = {part.number: part for part in there}
+        by_number = {part.number: part for part in uploaded}
         elements = read_xml(body, "CompleteMultipartUpload").findall("Part")
-        chosen = [_listed(element, known) for element in elements]
-        numbers = [part.number for part in chosen]
+        parts = [_find_part(element, by_number) for element in elements]
+        numbers = [part.number for part in parts]
         if numbers != sorted(set(numbers)):
             message = "The list of parts was not in ascending order. Parts list must specified in order by part number."
             raise OSSError(400, "InvalidPartOrder", message)
-    if not chosen:
+    if not parts:
         raise malformed_xml()
-    return chosen
+    return parts
 
 
-def _listed(element: ElementTree.Element, known: dict[int, Part]) -> Part:
+def _find_part(element: ElementTree.Element, by_number: dict[int, Part]) -> Part:
     number, etag = element.findtext("PartNumber", "").strip(), element.findtext("ETag", "").strip().strip('"').upper()
     if not (number.isascii() and number.isdigit()) or len(number) > 9:
         raise malformed_xml()
-    part = known.get(int(number))
+    part = by_number.get(int(number))
     if part is None or part.etag != etag:
         message = (
             "One or more of the specified parts could not be found or the specified entity tag might not have matched"
@@ -160,72 +232,15 @@ def _listed(element: ElementTree.Element, known: dict[int, Part]) -> Part:
     return part
 
 
-MAX_UPLOADS = 1000
+def _image_info(request: Request, stored: StoredObject) -> ImageInfo | None:
+    """Read the image information of a completed object; None when another upload has replaced it."""
+    current = request.storage.open(stored.key)
+    if current is None:
+        return None
+    with current[1]:
+        return read_image_info(current[1]) if current[0].file == stored.file else None
 
 
-def list_uploads(request: Request) -> Answer:
-    query = request.query
-    encoding = EncodingType(request)
-    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-    key_marker = query.get("key-marker", "")
-    id_marker = query.get("upload-id-marker", "") if key_marker else ""
-    limit = whole_number(request, "max-uploads", MAX_UPLOADS, 1, MAX_UPLOADS)
-    found: list[Node] = []
-    after, more, folded = (key_marker, id_marker), True, ""
-    while more and len(found) < limit:
-        (*uploads,), more = request.storage.uploads(prefix=prefix, after=after, limit=1 if delimiter else limit)
-        for upload in uploads:
-            after = (upload.key, upload.id)
-            group = _group(upload.key, prefix, delimiter)
-            if not group:
-                members = [("Key", encoding(upload.key)), ("UploadId", upload.id)]
-                found.append(("Upload", [*members, ("Initiated", iso_time(upload.started))]))
-            elif group not in (folded, key_marker):
-                folded = group
-                found.append(("CommonPrefixes", [("Prefix", encoding(group))]))
-    following = after if more else ("", "")
-    if more and folded and following[0].startswith(folded):
-        following = (folded, "")
-    nodes: list[Node] = [
-        ("Bucket", request.bucket),
-        ("KeyMarker", encoding(key_marker)),
-        ("UploadIdMarker", id_marker),
-        *encoding.nodes,
-        ("NextKeyMarker", encoding(following[0])),
-        ("NextUploadIdMarker", following[1]),
-        ("Delimiter", encoding(delimiter)),
-        ("Prefix", encoding(prefix)),
-        ("MaxUploads", str(limit)),
-        ("IsTruncated", str(more).lower()),
-        *found,
-    ]
-    return xml_answer("ListMultipartUploadsResult", nodes)
-
-
-def list_parts(request: Request) -> Answer:
-    encoding = EncodingType(request)
-    limit = whole_number(request, "max-parts", 1000, 1, 1000)
-    marker = whole_number(request, "part-number-marker", 0, 0, MAX_PARTS)
-    upload = request.storage.upload(request.key, request.query["uploadId"])
-    parts, more = request.storage.parts(upload, after=marker, limit=limit)
-    nodes: list[Node] = [
-        *encoding.nodes,
-        ("Bucket", request.bucket),
-        ("Key", encoding(request.key)),
-        ("UploadId", upload.id),
-        ("StorageClass", upload.headers.get("x-oss-storage-class", "Standard")),
-        ("PartNumberMarker", str(marker)),
-        ("NextPartNumberMarker", str(parts[-1].number if parts else marker)),
-        ("MaxParts", str(limit)),
-        ("IsTruncated", str(more).lower()),
-    ]
-    for part in parts:
-        members: list[Node] = [("PartNumber", str(part.number)), ("LastModified", iso_time(part.last_modified))]
-        members += [("ETag", f'"{part.etag}"'), ("HashCrc64ecma", str(part.crc64)), ("Size", str(part.size))]
-        nodes.append(("Part", members))
-    return xml_answer("ListPartsResult", nodes)
-
-
-def _group(key: str, prefix: str, delimiter: str) -> str:
-    found = key.find(delimiter, len(prefix)) if delimiter else -1
-    return "" if found < 0 else key[: found + len(delimiter)]
+def _common_prefix(key: str, prefix: str, delimiter: str) -> str:
+    position = key.find(delimiter, len(prefix)) if delimiter else -1
+    return "" if position < 0 else key[: position + len(delimiter)]

@@ -1,4 +1,4 @@
-"""Names in an answer, percent-encoded when the client asks for that: XML cannot hold every name that a key can be."""
+"""Query parameters that several operations have: encoding-type, and whole numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from ..xml_document import Node
 
 
 class EncodingType:
+    """Encodes the names in an answer when the client asks for that: XML cannot hold every key.
+
+    `nodes` is the element that repeats the parameter.
+    """
+
     def __init__(self, request: Request) -> None:
         value = request.query.get("encoding-type", "")
         if value not in ("", "url"):
@@ -21,6 +26,10 @@ class EncodingType:
 
 
 def whole_number(request: Request, name: str, default: int, minimum: int, maximum: int) -> int:
+    """Return the number in a query parameter, or the default when it is missing or empty.
+
+    :raises OSSError: 400 InvalidArgument.
+    """
     value = request.query.get(name, "")
     if not value:
         return default

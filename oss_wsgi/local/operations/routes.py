@@ -1,11 +1,12 @@
-"""Which operation a request asks for: the method and a name in the query decide."""
+"""The operation for a request, chosen by its method and the names in its query."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import Answer, OSSError, access_denied
+from ..forms.post_object import post_object
 from ..request import Request
 from .buckets import (
     delete_bucket,
@@ -21,10 +22,18 @@ from .buckets import (
     put_bucket_cors,
 )
 from .list_objects import list_objects, list_objects_v2
-from .multipart import abort, complete, initiate, list_parts, list_uploads, upload_part, upload_part_copy
+from .multipart import (
+    abort_multipart_upload,
+    complete_multipart_upload,
+    initiate_multipart_upload,
+    list_multipart_uploads,
+    list_parts,
+    upload_part,
+    upload_part_copy,
+)
 from .read_objects import get_object, get_object_meta
 from .write_objects import (
-    SOURCE,
+    COPY_SOURCE,
     copy_object,
     delete_multiple_objects,
     delete_object,
@@ -38,29 +47,19 @@ Handler = Callable[[Request], Answer]
 
 @dataclass(frozen=True)
 class Operation:
-    """:param anonymous: a stranger may ask for it, or it reads its own signature."""
+    """:param anonymous: it needs no signed request; it is open to all, or checks a signature itself."""
 
     handle: Handler
     anonymous: bool = False
 
 
-def post_object(request: Request) -> Answer:
-    post_object = replace(request.service.post_object, bucket=request.bucket, storage=request.storage)
-    return post_object(
-        request.environ,
-        request_id=request.id,
-        host=f"{request.url}/{request.bucket}",
-        public_key_url=request.public_key_url,
-        faults=request.faults,
-    )
+def copy_or_put(copy: Handler, put: Handler) -> Handler:
+    """Return a handler that chooses by a header, for the query does not tell a copy from an upload."""
+    return lambda request: (copy if COPY_SOURCE in request.headers else put)(request)
 
 
-def copied_or(copy: Handler, put: Handler) -> Handler:
-    """A header, not the query, says that the content comes from another object."""
-    return lambda request: (copy if SOURCE in request.headers else put)(request)
-
-
-# For each kind of resource and method the names in the query, tried in this order; "" is what none of them asks for.
+# For each type of resource and method, the names in the query in the order in which they are tried. The operation of ""
+# is the one for a query that has none of them.
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Object", "GET"): {
         "acl": Operation(get_object_acl),
@@ -74,11 +73,14 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     },
     ("Object", "PUT"): {
         "acl": Operation(put_object_acl),
-        "partNumber": Operation(copied_or(upload_part_copy, upload_part)),
-        "": Operation(copied_or(copy_object, put_object)),
+        "partNumber": Operation(copy_or_put(upload_part_copy, upload_part)),
+        "": Operation(copy_or_put(copy_object, put_object)),
     },
-    ("Object", "POST"): {"uploads": Operation(initiate), "uploadId": Operation(complete)},
-    ("Object", "DELETE"): {"uploadId": Operation(abort), "": Operation(delete_object)},
+    ("Object", "POST"): {
+        "uploads": Operation(initiate_multipart_upload),
+        "uploadId": Operation(complete_multipart_upload),
+    },
+    ("Object", "DELETE"): {"uploadId": Operation(abort_multipart_upload), "": Operation(delete_object)},
     ("Service", "GET"): {"": Operation(list_buckets)},
     ("Bucket", "PUT"): {
         "acl": Operation(put_bucket_acl),
@@ -90,7 +92,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
         "bucketInfo": Operation(get_bucket_info),
         "cors": Operation(get_bucket_cors),
         "location": Operation(get_bucket_location),
-        "uploads": Operation(list_uploads),
+        "uploads": Operation(list_multipart_uploads),
         "list-type": Operation(list_objects_v2),
         "": Operation(list_objects),
     },
@@ -99,7 +101,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Bucket", "POST"): {"delete": Operation(delete_multiple_objects), "": Operation(post_object, anonymous=True)},
 }
 
-# Sub-resources of the real OSS: without this list a PUT of one that is not offered would store an object.
+# Sub-resources of the real OSS. Without this list, a PUT of one that is missing here would store an object.
 SUBRESOURCES = frozenset(
     """
     accessmonitor accessPoint acl append asyncFetch bucketArchiveDirectRead bucketInfo cleanRestoredObject cname
@@ -114,27 +116,26 @@ SUBRESOURCES = frozenset(
 
 
 def find_operation(request: Request) -> Operation:
-    """Raises OSSError: there is none, or a signature is wanted for it."""
+    """Return the operation for a request.
+
+    :raises OSSError: there is no such bucket or no such operation, or it needs a signature.
+    """
     kind = resource_type(request)
-    offered = TABLE.get((kind, request.method))
+    operations = TABLE.get((kind, request.method))
     if kind != "Service" and not (kind == "Bucket" and request.method == "PUT"):
-        _ = request.storage  # a bucket that does not exist is said before anything else
-    if not offered:
-        if request.method in ("GET", "HEAD") and not request.signed:
-            raise _anonymous()
-        raise _not_allowed(request.method, kind)
-    name = next((name for name in offered if name and name in request.query), "")
-    unoffered = sorted(SUBRESOURCES & request.query.keys())
-    if not name and unoffered:
-        message = f"The local OSS has no operation for ?{unoffered[0]}."
+        _ = request.storage  # raises OSSError for a bucket that does not exist, before any other error
+    if not operations:
+        raise _no_operation(request)
+    name = next((name for name in operations if name and name in request.query), "")
+    missing = sorted(SUBRESOURCES & request.query.keys())
+    if not name and missing:
+        message = f"The local OSS has no operation for ?{missing[0]}."
         raise OSSError(501, "NotImplemented", message)
-    if name not in offered:
-        if request.method in ("GET", "HEAD") and not request.signed:
-            raise _anonymous()
-        raise _not_allowed(request.method, kind)
-    operation = offered[name]
+    if name not in operations:
+        raise _no_operation(request)
+    operation = operations[name]
     if not (request.signed or operation.anonymous):
-        raise _anonymous()
+        raise _anonymous_access()
     return operation
 
 
@@ -142,10 +143,12 @@ def resource_type(request: Request) -> str:
     return "Object" if request.key else "Bucket" if request.bucket else "Service"
 
 
-def _anonymous() -> OSSError:
-    return access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
-
-
-def _not_allowed(method: str, kind: str) -> OSSError:
+def _no_operation(request: Request) -> OSSError:
+    if request.method in ("GET", "HEAD") and not request.signed:
+        return _anonymous_access()
     message = "The specified method is not allowed against this resource."
-    return OSSError(405, "MethodNotAllowed", message, Method=method, ResourceType=kind)
+    return OSSError(405, "MethodNotAllowed", message, Method=request.method, ResourceType=resource_type(request))
+
+
+def _anonymous_access() -> OSSError:
+    return access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")

@@ -1,51 +1,54 @@
-"""PutObject: the body of a request becomes an object."""
+"""Operations that change objects: PutObject, CopyObject, DeleteObject, DeleteMultipleObjects, and the ACL."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 from urllib.parse import unquote
 
-from ..callbacks.message import ACCOUNT_ID
+from ..callbacks.upload_callback import call_back, image_info, read_callback
 from ..errors import Answer, OSSError, invalid_argument, is_header_value
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
 from ..request import Request
 from ..storage.interface import StoredObject
-from ..xml_document import Node, malformed_xml, read_xml, xml_answer
+from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_answer
 from .bodies import read_small_body, receive_body
-from .list_objects import iso_time
+from .owner import acl_answer
 from .parameters import EncodingType
 from .read_objects import is_unmodified, no_such_key
-from .upload_callback import call_back, image_info, read_callback
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+COPY_SOURCE = "x-oss-copy-source"
+
+OBJECT_ACL = "x-oss-object-acl"
+
+# Headers that a copy never takes from its source.
+NOT_COPIED = (OBJECT_ACL, "x-oss-storage-class")
+
+MAX_DELETED_KEYS = 1000
+
+MAX_BODY_SIZE = 2 * 1024 * 1024
 
 
 def put_object(request: Request) -> Answer:
     check_key(request.key)
     callback = read_callback(request)
-    kind = content_type({"content-type": request.headers.get("content-type", "")}, "")
+    media_type = request_content_type(request)
     headers = object_headers(request.headers)
     forbid_overwrite = forbids_overwrite(request.headers)
-    failing = UploadFaults(request.faults)
+    faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
-        failing.arriving()
+        faults.arriving()
         receive_body(request, incoming)
-        failing.arrived()
+        faults.arrived()
         image = image_info(callback, incoming)
         now = request.service.clock()
-        stored = incoming.commit(request.key, kind, headers, now=now, forbid_overwrite=forbid_overwrite)
-    with failing:
+        stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
+    with faults:
         if callback:
             return call_back(request, callback, stored, image, "PutObject")
         return Answer(200, stored.checksum_headers)
-
-
-SOURCE = "x-oss-copy-source"
-
-CHOSEN = ("x-oss-object-acl", "x-oss-storage-class")
 
 
 def copy_object(request: Request) -> Answer:
@@ -54,44 +57,21 @@ def copy_object(request: Request) -> Answer:
     if directive not in ("COPY", "REPLACE"):
         message = "The x-oss-metadata-directive must be COPY or REPLACE."
         raise invalid_argument(message, name="x-oss-metadata-directive", value=directive)
-    given = object_headers(request.headers)
+    headers = object_headers(request.headers)
     forbid_overwrite = forbids_overwrite(request.headers)
     with open_source(request) as (source, content):
         if directive == "REPLACE":
-            kind = content_type({"content-type": request.headers.get("content-type", "")}, "")
-            headers = given
+            media_type = request_content_type(request)
         else:
-            kind = source.content_type
-            headers = {name: value for name, value in source.headers.items() if name not in CHOSEN}
-            headers |= {name: value for name, value in given.items() if name in CHOSEN}
+            media_type = source.content_type
+            copied = {name: value for name, value in source.headers.items() if name not in NOT_COPIED}
+            headers = copied | {name: value for name, value in headers.items() if name in NOT_COPIED}
         with request.storage.incoming() as incoming:
             incoming.copy(source, content)
             now = request.service.clock()
-            stored = incoming.commit(request.key, kind, headers, now=now, forbid_overwrite=forbid_overwrite)
-    members = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
-    return xml_answer("CopyObjectResult", members, stored.checksum_headers)
-
-
-@contextmanager
-def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
-    """The object that the headers name, if it keeps their conditions."""
-    source = unquote(request.headers[SOURCE].partition("?")[0])
-    bucket, _, key = source.removeprefix("/").partition("/")
-    if not bucket or not key or not is_header_value(bucket):
-        message = "The x-oss-copy-source must be /bucket/object, percent-encoded."
-        raise invalid_argument(message, name=SOURCE, value=source)
-    found = request.service.storage.bucket(bucket).open(key)
-    if found is None:
-        raise no_such_key(key)
-    with found[1]:
-        if is_unmodified(found[0], request.headers, f"{SOURCE}-"):
-            raise OSSError(304, "NotModified", "The object has not been modified.")
-        yield found
-
-
-MAX_KEYS = 1000
-
-MAX_BODY_SIZE = 2 * 1024 * 1024
+            stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
+    nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
+    return xml_answer("CopyObjectResult", nodes, stored.checksum_headers)
 
 
 def delete_object(request: Request) -> Answer:
@@ -105,7 +85,7 @@ def delete_multiple_objects(request: Request) -> Answer:
     document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "Delete")
     quiet = document.findtext("Quiet", "false").strip().lower()
     keys = [element.findtext("Key") or "" for element in document.findall("Object")]
-    if quiet not in ("true", "false") or not 0 < len(keys) <= MAX_KEYS:
+    if quiet not in ("true", "false") or not 0 < len(keys) <= MAX_DELETED_KEYS:
         raise malformed_xml()
     for key in keys:
         check_key(key)
@@ -115,27 +95,43 @@ def delete_multiple_objects(request: Request) -> Answer:
     return xml_answer("DeleteResult", [*encoding.nodes, *deleted])
 
 
-HEADER = "x-oss-object-acl"
-
-
 def get_object_acl(request: Request) -> Answer:
     stored = request.storage.get(request.key)
     if stored is None:
         raise no_such_key(request.key)
-    document = (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<AccessControlPolicy>\n'
-        f"  <Owner>\n    <ID>{ACCOUNT_ID}</ID>\n    <DisplayName>{ACCOUNT_ID}</DisplayName>\n  </Owner>\n"
-        "  <AccessControlList>\n"
-        f"    <Grant>{stored.headers.get(HEADER, 'default')}</Grant>\n"
-        "  </AccessControlList>\n</AccessControlPolicy>\n"
-    )
-    return Answer(200, [("Content-Type", "application/xml")], document.encode())
+    return acl_answer(stored.headers.get(OBJECT_ACL, "default"))
 
 
 def put_object_acl(request: Request) -> Answer:
-    if not request.headers.get(HEADER):
-        raise invalid_argument(f"The {HEADER} header is missing.", name=HEADER)
-    acl = object_headers(request.headers).get(HEADER)
-    if not request.storage.change_headers(request.key, {HEADER: acl}):
+    if not request.headers.get(OBJECT_ACL):
+        raise invalid_argument(f"The {OBJECT_ACL} header is missing.", name=OBJECT_ACL)
+    acl = object_headers(request.headers).get(OBJECT_ACL)
+    if not request.storage.change_headers(request.key, {OBJECT_ACL: acl}):
         raise no_such_key(request.key)
     return Answer(200)
+
+
+def request_content_type(request: Request) -> str:
+    """Return the Content-Type to store with what a request uploads."""
+    return content_type({"content-type": request.headers.get("content-type", "")}, "")
+
+
+@contextmanager
+def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
+    """Open the object that a request copies, when it meets the conditions in the headers.
+
+    :raises OSSError: the header is malformed, there is no such object, or a condition does not hold.
+    """
+    source = unquote(request.headers[COPY_SOURCE].partition("?")[0])
+    bucket, _, key = source.removeprefix("/").partition("/")
+    if not bucket or not key or not is_header_value(bucket):
+        message = "The x-oss-copy-source must be /bucket/object, percent-encoded."
+        raise invalid_argument(message, name=COPY_SOURCE, value=source)
+    opened = request.service.storage.bucket(bucket).open(key)
+    if opened is None:
+        raise no_such_key(key)
+    stored, content = opened
+    with content:
+        if is_unmodified(stored, request.headers, f"{COPY_SOURCE}-"):
+            raise OSSError(304, "NotModified", "The object has not been modified.")
+        yield stored, content

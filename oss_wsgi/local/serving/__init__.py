@@ -1,1 +1,1 @@
-"""The local OSS's HTTP server, on waitress."""
+"""The HTTP server of the local OSS, on waitress."""

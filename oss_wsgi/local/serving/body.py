@@ -1,4 +1,4 @@
-"""The body of a request as it arrives: in memory while small, then in a file that may become an object by a rename."""
+"""The body of a request while it arrives: in memory while it is small, then in a file that may become an object."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import BinaryIO
 
 from ..forms.form import FormInput, content_start
 
+#: Opens a named file for a body; returns None when an unnamed temporary file will do.
 Spool = Callable[[], "BinaryIO | None"]
 
 
 class RequestBody:
-    """What waitress fills, then reads.
+    """A buffer that waitress fills and then reads.
 
-    :param limit: so many bytes stay in memory.
-    :param spool: opens a named file; None for an unnamed one in the folder for temporary files.
-    :param is_form: the fields stay in memory, so that the file begins with what the form uploads.
+    :param limit: a body of so many bytes or more goes into a file.
+    :param is_form: keep the fields in memory, so that the file begins with what the form uploads.
     """
 
     def __init__(self, limit: int, spool: Spool, *, is_form: bool) -> None:
@@ -28,8 +28,8 @@ class RequestBody:
         self._is_form = is_form
         self._memory = io.BytesIO()
         self._file: BinaryIO | None = None
-        self._size = 0
         self._path = ""
+        self._size = 0
 
     def __len__(self) -> int:
         return self._size
@@ -38,20 +38,10 @@ class RequestBody:
         (self._file or self._memory).write(data)
         self._size += len(data)
         if self._file is None and self._size >= self._limit:
-            self._overflow()
-
-    def _overflow(self) -> None:
-        beginning = self._memory.getvalue()
-        start = content_start(beginning) if self._is_form else 0
-        self._memory = io.BytesIO(beginning[:start])
-        self._file = self._spool()
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        else:
-            self._path = self._file.name
-        self._file.write(beginning[start:])
+            self._move_to_file()
 
     def getfile(self) -> BinaryIO | FormInput:
+        """Return the whole body, to be read from its start."""
         if self._file is None:
             self._memory.seek(0)
             return self._memory
@@ -63,5 +53,16 @@ class RequestBody:
         if self._file is not None:
             self._file.close()
         if self._path:
-            with suppress(FileNotFoundError):  # an object by now
+            with suppress(FileNotFoundError):  # the file became an object
                 os.unlink(self._path)
+
+    def _move_to_file(self) -> None:
+        beginning = self._memory.getvalue()
+        start = content_start(beginning) if self._is_form else 0
+        self._memory = io.BytesIO(beginning[:start])
+        self._file = self._spool()
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        else:
+            self._path = self._file.name
+        self._file.write(beginning[start:])

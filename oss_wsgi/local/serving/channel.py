@@ -1,4 +1,4 @@
-"""waitress for the local OSS: bodies go to where objects are kept, and answers are on the wire as those of OSS are."""
+"""waitress adapted to OSS: bodies go to where objects are stored, and headers are written as OSS writes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _HEADER_NAME = re.compile(rb"(?m)^[^:\s]+(?=:)")
 
 
 def channel_class(spool: Spool) -> type[Any]:
-    """:param spool: opens a named file for a body; None for an unnamed one in the folder for temporary files."""
+    """Return the class of a server's connections.
+
+    :param spool: opens a named file for a body; returns None when an unnamed temporary file will do.
+    """
 
     class SpoolingChannel(Channel):
         @staticmethod
@@ -31,6 +34,8 @@ def channel_class(spool: Spool) -> type[Any]:
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Reads requests; notes when one arrived, and leaves a body that is too large unread."""
+
     arrived = 0.0
     unread = False
     url_scheme = None
@@ -44,25 +49,27 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         try:
             super().parse_header(header_plus)
         except (ParsingError, ValueError) as error:
-            # After the scheme waitress reads only the length, and of a wrong one the application has words of OSS.
+            # After the scheme waitress reads only the length; the application answers a wrong length as OSS does.
             if self.url_scheme is None:
                 raise ParsingError(str(error)) from error
             self._leave_unread()
-        kind = self.headers.get("CONTENT_TYPE", "").lower()
-        is_form = self.command == "POST" and kind.startswith("multipart/form-data")
+        media_type = self.headers.get("CONTENT_TYPE", "").lower()
+        is_form = self.command == "POST" and media_type.startswith("multipart/form-data")
         if self.content_length > (MAX_BODY_SIZE if is_form else MAX_OBJECT_SIZE):
             self._leave_unread()
         elif self.body_rcv is not None:
             self.body_rcv.buf = RequestBody(self.adj.inbuf_overflow, self._spool, is_form=is_form)
 
     def _leave_unread(self) -> None:
-        """Hands the request on without its body, which the application refuses by its length."""
+        """Hand the request on without its body; the application rejects it by its length."""
         self.body_rcv, self.content_length, self.expect_continue = None, 0, False
         self.headers["CONNECTION"] = "close"
         self.unread = True
 
 
 class Task(WSGITask):  # type: ignore[misc]
+    """Runs the application for a request, and writes the headers of its response as OSS does."""
+
     def start(self) -> None:
         super().start()
         self.channel.unread = self.request.unread
@@ -73,23 +80,25 @@ class Task(WSGITask):  # type: ignore[misc]
         return environ
 
     def set_close_on_finish(self) -> None:
-        # To waitress an answer without a length ends with its connection, also where there is no body to have one.
-        asked = self.version == "1.0" or self.request.headers.get("CONNECTION", "").lower() == "close"
-        if self.has_body or asked:
+        # waitress closes the connection after a response without a length, even where the status allows no body.
+        requested = self.version == "1.0" or self.request.headers.get("CONNECTION", "").lower() == "close"
+        if self.has_body or requested:
             super().set_close_on_finish()
 
     def build_response_header(self) -> bytes:
-        # waitress writes Etag and X-Oss-Meta-Name; the SDKs give an application the name as it came.
+        # waitress writes Etag and X-Oss-Meta-Name, but the SDKs pass on header names as they arrive.
         names = {name.lower().encode(): name.encode() for name, _ in self.response_headers}
         header: bytes = super().build_response_header()
         header = _HEADER_NAME.sub(lambda match: names.get(match[0].lower(), match[0]), header)
-        kept = self.version == "1.1" and not self.close_on_finish
-        return header[:-2] + b"Connection: keep-alive\r\n\r\n" if kept else header
+        keep_alive = self.version == "1.1" and not self.close_on_finish
+        return header[:-2] + b"Connection: keep-alive\r\n\r\n" if keep_alive else header
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection. After a body that was left unread it is closed for writing first, and what comes is thrown away:
-    closed at once, it would be reset, and a client that is still sending would not see the answer.
+    """A connection, which closes gently after a body that was not read.
+
+    It closes only its writing half and discards what still arrives. A full close would reset the connection, and a
+    client that is still sending would not see the response.
     """
 
     task_class = Task
@@ -115,6 +124,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             else:
                 return
         super().handle_close()
-        # Of a client that hung up before its body was whole.
+        # The client hung up before the whole body arrived.
         if self.request is not None:
             self.request.close()

@@ -1,4 +1,4 @@
-"""The local OSS on a port of its own, served by waitress."""
+"""The local OSS on a port of its own."""
 
 from __future__ import annotations
 
@@ -21,35 +21,14 @@ if TYPE_CHECKING:
 
     from ..application import LocalOSS
 
-
-class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """Starts a thread when all are busy: an upload waits for its callback, which may ask this OSS for something."""
-
-    _ended = False
-
-    def add_task(self, task: Any) -> None:
-        with self.lock:
-            self.queue.append(task)
-            self.queue_cv.notify()
-            running = len(self.threads) - self.stop_count
-            lacking = len(self.queue) > running - self.active_count
-        if lacking and not self._ended:
-            self.set_thread_count(running + 1)
-
-    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
-        self._ended = True
-        cancelled: bool = super().shutdown(cancel_pending, timeout)
-        return cancelled
-
-
-# Uploads that wait for their callbacks leave room for those who ask on a callback's behalf.
+# Far more than uploads that wait for their callbacks: a callback may send a request to this server itself.
 MAX_CONNECTIONS = 1000
 
 
 class LocalOSSServer:
-    """Binds at once, serves between start() and stop().
+    """A server that binds its port at once, and serves between start() and stop().
 
-    :param port: 0 for a free one; `port` and `url` then tell which.
+    :param port: 0 for a free port; `port` and `url` then have its number.
     :raises OSError: the port is taken.
     """
 
@@ -69,9 +48,9 @@ class LocalOSSServer:
             connection_limit=MAX_CONNECTIONS,
             ident="AliyunOSS",
             recv_bytes=256 * 1024,
-            asyncore_use_poll=True,  # select() dies of a descriptor above 1,023
-            max_request_body_size=MAX_BODY_SIZE + 1,  # for what comes in chunks; a length is refused by its header
-            # Above this waitress waits for the client; its default would put answers into a file as well.
+            asyncore_use_poll=True,  # select() fails for descriptors above 1,023
+            max_request_body_size=MAX_BODY_SIZE + 1,  # for chunked bodies; a length is checked with the headers
+            # With more than this to send, waitress waits for the client; by default it would write more into a file.
             outbuf_high_watermark=1024 * 1024,
             # A browser that cancels an upload is no error.
             log_socket_errors=False,
@@ -85,7 +64,7 @@ class LocalOSSServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Lets the requests under way finish, for a few seconds, then closes every socket."""
+        """Wait a few seconds for requests in progress, then close every socket."""
         self._server.task_dispatcher.shutdown()
         if self._thread:
             trigger = self._server.trigger
@@ -99,7 +78,7 @@ class LocalOSSServer:
 
     def _close(self) -> None:
         for channel in list(self._server.active_channels.values()):
-            # A body that came half has a spool file, which waitress leaves to the garbage collector.
+            # An incomplete body has a spool file, which waitress leaves to the garbage collector.
             for request in [channel.request, *channel.requests]:
                 if request is not None:
                     request.close()
@@ -107,30 +86,53 @@ class LocalOSSServer:
         wasyncore.close_all(self._channels, ignore_all=True)
 
     def _application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def without_server(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            # waitress adds a Via header to an answer that already has its Server header; its own ident says the same.
-            kept = [(name, value) for name, value in headers if name != "Server"]
-            return start_response(status, kept, exc_info) if exc_info else start_response(status, kept)
+        def start_without_server(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            # waitress adds a Via header when a response has a Server header; its own ident says the same.
+            headers = [(name, value) for name, value in headers if name != "Server"]
+            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         try:
-            return self.oss(environ, without_server)
+            return self.oss(environ, start_without_server)
         except ConnectionDroppedError:
-            self._hang_up(environ)
+            self._drop_connection(environ)
             start_response("500 Internal Server Error", [("Content-Length", "0")])
             return []
 
-    def _hang_up(self, environ: WSGIEnvironment) -> None:
-        """Ends the connection of a request, so that no answer reaches the client."""
+    def _drop_connection(self, environ: WSGIEnvironment) -> None:
+        """End the connection of a request, so that no response reaches the client."""
         peer = environ["REMOTE_ADDR"], environ["REMOTE_PORT"]
         for channel in list(self._server.active_channels.values()):
             if (channel.addr[0], str(channel.addr[1])) == peer:
-                with contextlib.suppress(OSError):  # the client was faster
+                with contextlib.suppress(OSError):  # the client has closed it already
                     channel.socket.shutdown(socket.SHUT_RDWR)
 
 
+class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """Threads for requests, one more whenever all are busy.
+
+    With a fixed number, uploads that wait for their callbacks could block the requests that the callbacks send here.
+    """
+
+    _stopped = False
+
+    def add_task(self, task: Any) -> None:
+        with self.lock:
+            self.queue.append(task)
+            self.queue_cv.notify()
+            running = len(self.threads) - self.stop_count
+            all_busy = len(self.queue) > running - self.active_count
+        if all_busy and not self._stopped:
+            self.set_thread_count(running + 1)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
+        self._stopped = True
+        cancelled: bool = super().shutdown(cancel_pending, timeout)
+        return cancelled
+
+
 def _bind(host: str, port: int) -> socket.socket:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
     return socket.create_server(address[:2], family=family)
 
 

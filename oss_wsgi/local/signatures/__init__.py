@@ -1,1 +1,1 @@
-"""Checks of V1 and V4 signatures, in forms, headers and URLs."""
+"""Checks of signatures V1 and V4 in forms, headers and URLs."""

@@ -1,4 +1,4 @@
-"""Who signed a request: in its header or in its URL, by signature V1 or V4."""
+"""The signature of a request, in its header or its URL, V1 or V4; it also decides what the request means."""
 
 from __future__ import annotations
 
@@ -9,38 +9,40 @@ from typing import Any
 
 from ..environ import Address
 from ..errors import OSSError, invalid_argument
-from .form_check import V4, Account
+from .account import Account
 from .signed_request import SignedRequest
 from .v1 import check_header_v1, check_query_v1
-from .v4 import check_header_v4, check_query_v4
+from .v4 import V4, check_header_v4, check_query_v4
 
-#: A URL with any of these means to be signed, and is refused where the others lack.
+# A URL with any of these counts as signed and is refused if it lacks one of the others.
 _QUERY_V1 = ("OSSAccessKeyId", "Signature")
 _QUERY_V4 = ("x-oss-signature-version", "x-oss-signature", "x-oss-credential")
 
 
 def signed_address(
     environ: Mapping[str, Any],
-    readings: Sequence[Address],
+    candidates: Sequence[Address],
     account: Account,
     region: str,
     now: float,
     *,
-    further: Callable[[], Iterable[Address]] = tuple,
+    more_candidates: Callable[[], Iterable[Address]] = tuple,
 ) -> tuple[Address, bool]:
-    """What the request means of all that it may mean, and whether it is signed: the signature chooses, else the first.
+    """Return the address that the request means, and whether it is signed.
 
-    Each reading is another resource, so that a signature fits one of them at most.
+    That is the candidate that the signature fits, which is one at most, since each is another resource to sign. An
+    unsigned request means the first.
 
-    :param further: readings that only a signature can tell, asked for where it fits none of the others.
+    :param more_candidates: addresses that only a signature can choose, asked for if it fits none of the others.
+    :raises OSSError: the signature fits none; the error shows the first.
     """
-    first, *others = readings
+    first, *others = candidates
     try:
         return first, check_request_signature(environ, first, account, region, now)
     except OSSError as error:
         if error.code != "SignatureDoesNotMatch":
             raise
-        for other in itertools.chain(others, further()):
+        for other in itertools.chain(others, more_candidates()):
             with suppress(OSSError):
                 if check_request_signature(environ, other, account, region, now):
                     return other, True
@@ -50,12 +52,12 @@ def signed_address(
 def check_request_signature(
     environ: Mapping[str, Any], address: Address, account: Account, region: str, now: float
 ) -> bool:
-    """False for an anonymous request; raises OSSError unless a signature that it carries is `account`'s."""
+    """Return whether the request is signed; raise OSSError if its signature is not the account's."""
     request = SignedRequest.read(environ, address)
     if _is_form(request):
         return False
     in_header = bool(request.headers.get("authorization"))
-    in_query_v1, in_query_v4 = (_names_any(request, names) for names in (_QUERY_V1, _QUERY_V4))
+    in_query_v1, in_query_v4 = (_has_any(request, names) for names in (_QUERY_V1, _QUERY_V4))
     if in_header + in_query_v1 + in_query_v4 > 1:
         raise invalid_argument("The request carries more than one signature.", name="Authorization")
     if in_query_v1:
@@ -68,7 +70,10 @@ def check_request_signature(
 
 
 def _is_form(request: SignedRequest) -> bool:
-    """A form is signed in its fields; its header and its URL are not looked at (P§2.1), whatever its type is."""
+    """Return whether this is a form, which is signed in its fields: its header and URL are ignored (P§2.1).
+
+    A POST to a bucket without a query is one whatever its type, so that a wrong type is what it is refused for.
+    """
     is_multipart = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     return request.method == "POST" and not request.address.key and (is_multipart or not request.query)
 
@@ -84,5 +89,5 @@ def _check_header(request: SignedRequest, account: Account, region: str, now: fl
         raise invalid_argument(message, name="Authorization", value=algorithm)
 
 
-def _names_any(request: SignedRequest, names: tuple[str, ...]) -> bool:
+def _has_any(request: SignedRequest, names: tuple[str, ...]) -> bool:
     return any(request.parameter(name) is not None for name in names)

@@ -1,20 +1,24 @@
-"""What a request signature can cover: method, headers, query, and the bucket and object that the request means."""
+"""What a request signature covers: method, headers, query, and the bucket and object that the request means."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ..environ import Address
-from ..errors import access_denied
+from ..errors import access_denied, invalid_argument
+from ..xml_document import iso_time
 
 
 @dataclass(frozen=True)
 class SignedRequest:
-    """:param query: decoded, in the order of the URL; a `+` is a space, as oss2 sends it and signs it."""
+    """One request as a signature sees it.
+
+    :param headers: by lower-case name.
+    :param query: decoded, in the order of the URL; `+` is a space, as oss2 sends it and signs it.
+    """
 
     method: str
     address: Address
@@ -27,18 +31,25 @@ class SignedRequest:
 
     @property
     def resource(self) -> str:
-        """A bucket is signed by name even where its host names it and the path does not."""
+        """The bucket and the key. The bucket is signed by name even if only the Host names it."""
         return f"/{self.address.bucket}/{self.address.key}" if self.address.bucket else "/"
 
     def parameter(self, name: str) -> str | None:
-        """The first parameter of that name, empty where it has no value."""
-        found = (value for parameter, value in self.query if parameter == name.encode())
-        value = next(found, None)
+        """Return the first parameter of this name, "" if it has no value, None if there is none."""
+        values = (value for parameter, value in self.query if parameter == name.encode())
+        value = next(values, None)
         return None if value is None else value.decode(errors="replace")
+
+    def required_parameter(self, name: str) -> str:
+        """Return the first parameter of this name; raise OSSError if it is missing or empty."""
+        value = self.parameter(name)
+        if not value:
+            raise invalid_argument(f"The signed URL has no {name}.", name=name)
+        return value
 
 
 def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """The headers by lower-case name, their bytes read as UTF-8."""
+    """Return the headers by lower-case name, their bytes decoded as UTF-8."""
     headers = {name[5:]: value for name, value in environ.items() if name.startswith("HTTP_")}
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(name):
@@ -49,18 +60,17 @@ def read_headers(environ: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _query(text: str) -> tuple[tuple[bytes, bytes], ...]:
-    pairs = (pair.partition("=") for pair in text.replace("+", " ").split("&") if pair)
-    return tuple((unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs)
-
-
 def check_not_expired(expires: int, now: float) -> None:
-    """:param expires: Unix seconds, the last moment included."""
+    """Raise OSSError if a signed URL has expired.
+
+    :param expires: Unix seconds, the last second in which the URL is valid.
+    """
     if now > expires:
         error = access_denied("Request has expired.", "0002-00000069")
-        error.members = {"Expires": _iso(expires), "ServerTime": _iso(now)}
+        error.members = {"Expires": iso_time(expires), "ServerTime": iso_time(now)}
         raise error
 
 
-def _iso(moment: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))
+def _query(text: str) -> tuple[tuple[bytes, bytes], ...]:
+    pairs = (pair.partition("=") for pair in text.replace("+", " ").split("&") if pair)
+    return tuple((unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in pairs)

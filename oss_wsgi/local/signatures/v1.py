@@ -1,19 +1,19 @@
-"""The text that signature V1 signs, for a header and for a URL alike."""
+"""Signature V1 of a request, in the Authorization header or in the URL."""
 
 from __future__ import annotations
 
 import base64
 import hmac
 import re
-import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from ..errors import access_denied, invalid_argument
-from .form_check import SKEW, Account, check_access_key, compare, too_skewed
+from ..xml_document import iso_time
+from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
 from .signed_request import SignedRequest, check_not_expired
 
-#: The parameters that are part of the resource; all others go unsigned.
+#: The query parameters that are signed as part of the resource; all others are not signed.
 SUB_RESOURCES = frozenset(
     """
     accessPoint accessPointPolicy acl append asyncFetch bucketArchiveDirectRead bucketInfo callback callback-var
@@ -32,8 +32,41 @@ SUB_RESOURCES = frozenset(
 )
 
 
+def check_header_v1(request: SignedRequest, account: Account, now: float) -> None:
+    """Raise OSSError unless the Authorization header holds the account's signature of the request."""
+    headers = request.headers
+    match = re.fullmatch(r"OSS +([^\s:]+):(\S+)", headers["authorization"])
+    if not match:
+        message = "The Authorization header is not OSS <access key id>:<signature>."
+        raise invalid_argument(message, name="Authorization", value=headers["authorization"])
+    # A client that cannot set Date sends x-oss-date, which is then signed instead.
+    date = headers.get("x-oss-date") or headers.get("date", "")
+    _check_date(date, now)
+    # The second SDK for Python gives the token's header the name that V1 has for the parameter.
+    token = headers.get("x-oss-security-token") or headers.get("security-token")
+    check_access_key(match[1], token, account, now)
+    text = string_to_sign(request, date)
+    compare_signatures(sign(account.access_key_secret, text), match[2], match[1], text, "0002-00000040")
+
+
+def check_query_v1(request: SignedRequest, account: Account, now: float) -> None:
+    """Raise OSSError unless the URL holds the account's signature of the request and has not expired."""
+    access_key_id, expires, signature = (
+        request.required_parameter(name) for name in ("OSSAccessKeyId", "Expires", "Signature")
+    )
+    if not re.fullmatch(r"[0-9]{1,12}", expires):
+        raise access_denied("Invalid date (should be seconds since epoch).", "0002-00000070")
+    check_not_expired(int(expires), now)
+    check_access_key(access_key_id, request.parameter("security-token"), account, now)
+    text = string_to_sign(request, expires)
+    compare_signatures(sign(account.access_key_secret, text), signature, access_key_id, text, "0002-00000040")
+
+
 def string_to_sign(request: SignedRequest, date: str) -> str:
-    """:param date: the `Date` of a signed header, the `Expires` of a signed URL."""
+    """Return the text that V1 signs.
+
+    :param date: the `Date` of a signed header, the `Expires` of a signed URL.
+    """
     headers = request.headers
     return "\n".join(
         (
@@ -48,6 +81,7 @@ def string_to_sign(request: SignedRequest, date: str) -> str:
 
 
 def sign(secret: str, text: str) -> str:
+    """Return the V1 signature of a string to sign, or of the policy of a form, in Base64."""
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
 
 
@@ -58,23 +92,6 @@ def _resource(request: SignedRequest) -> str:
     return f"{request.resource}?{text}" if text else request.resource
 
 
-def check_header_v1(request: SignedRequest, account: Account, now: float) -> None:
-    """Raises OSSError unless the Authorization header is `account`'s signature of the request."""
-    headers = request.headers
-    match = re.fullmatch(r"OSS +([^\s:]+):(\S+)", headers["authorization"])
-    if not match:
-        message = "The Authorization header is not OSS <access key id>:<signature>."
-        raise invalid_argument(message, name="Authorization", value=headers["authorization"])
-    # Where a client cannot set Date, x-oss-date stands for it, and is signed in its place.
-    date = headers.get("x-oss-date") or headers.get("date", "")
-    _check_date(date, now)
-    # The second SDK for Python names the token's header as V1 names its parameter.
-    token = headers.get("x-oss-security-token") or headers.get("security-token")
-    check_access_key(match[1], token, account, now)
-    text = string_to_sign(request, date)
-    compare(sign(account.access_key_secret, text), match[2], match[1], text, "0002-00000040")
-
-
 def _check_date(date: str, now: float) -> None:
     try:
         moment = parsedate_to_datetime(date)
@@ -82,22 +99,4 @@ def _check_date(date: str, now: float) -> None:
     except (ValueError, TypeError, IndexError, OverflowError):
         raise access_denied("OSS authentication requires a valid Date.") from None
     if abs(now - signed_at) > SKEW:
-        raise too_skewed(*(time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(each)) for each in (signed_at, now)))
-
-
-def check_query_v1(request: SignedRequest, account: Account, now: float) -> None:
-    """Raises OSSError unless the URL carries `account`'s signature of the request and has not expired."""
-    access_key_id, expires, signature = (_needed(request, name) for name in ("OSSAccessKeyId", "Expires", "Signature"))
-    if not re.fullmatch(r"[0-9]{1,12}", expires):
-        raise access_denied("Invalid date (should be seconds since epoch).", "0002-00000070")
-    check_not_expired(int(expires), now)
-    check_access_key(access_key_id, request.parameter("security-token"), account, now)
-    text = string_to_sign(request, expires)
-    compare(sign(account.access_key_secret, text), signature, access_key_id, text, "0002-00000040")
-
-
-def _needed(request: SignedRequest, name: str) -> str:
-    value = request.parameter(name)
-    if not value:
-        raise invalid_argument(f"The signed URL has no {name}.", name=name)
-    return value
+        raise too_skewed(iso_time(signed_at), iso_time(now))

@@ -1,65 +1,135 @@
-"""The text that signature V4 signs, for a header and for a URL alike."""
+"""Signature V4 of a request, in the Authorization header or in the URL, and what forms share with it."""
 
 from __future__ import annotations
 
 import calendar
 import hashlib
+import hmac
 import re
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote
 
 from ..errors import access_denied, invalid_argument
-from .form_check import LIFETIME, SKEW, V4, Account, check_access_key, compare, sign_v4, too_skewed
+from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
 from .signed_request import SignedRequest, check_not_expired
 
-DATE = "%Y%m%dT%H%M%SZ"
-
+V4 = "OSS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+DATE = "%Y%m%dT%H%M%SZ"
+#: Seconds that a V4 signature is valid at most.
+LIFETIME = 7 * 24 * 3600
+
+_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
-@dataclass(frozen=True)
-class Credential:
-    """Who signed, and for which day: `<access key id>/<day>/<region>/oss/aliyun_v4_request`."""
+class Credential(NamedTuple):
+    """Who signed, for which day and region: `<access key id>/<day>/<region>/oss/aliyun_v4_request`."""
 
     access_key_id: str
     day: str
     region: str
 
     @classmethod
-    def parse(cls, text: str, region: str, *, name: str) -> Credential:
+    def parse(cls, text: str, *, name: str) -> Credential:
+        """Return the credential; raise OSSError if the text has another form.
+
+        :param name: the field, parameter or header member that holds it.
+        """
         parts = text.split("/")
         if len(parts) != 5 or not parts[0] or parts[3:] != ["oss", "aliyun_v4_request"]:
             message = f"The {name} is not <access key id>/<day>/<region>/oss/aliyun_v4_request."
             raise invalid_argument(message, name=name, value=text)
-        if parts[2] != region:
-            raise invalid_argument(f"Invalid signing region in {name}.", name=name, value=text)
         return cls(*parts[:3])
+
+    def check_region(self, region: str, *, name: str) -> None:
+        """Raise OSSError if the credential is for another region."""
+        if self.region != region:
+            raise invalid_argument(f"Invalid signing region in {name}.", name=name, value=str(self))
 
     @property
     def scope(self) -> str:
         return f"{self.day}/{self.region}/oss/aliyun_v4_request"
 
+    def __str__(self) -> str:
+        return f"{self.access_key_id}/{self.scope}"
 
-def signed_at(date: str, credential: Credential) -> int:
-    """The moment of an `x-oss-date`, in Unix seconds."""
+
+def signed_at(date: str, credential: Credential, *, name: str = "credential", ec: str = "") -> int:
+    """Return an `x-oss-date` in Unix seconds; raise OSSError if it is no date or not on the credential's day.
+
+    :param name: what the error calls the credential.
+    :param ec: the EC of the error.
+    """
     try:
-        if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", date):
+        if not _DATE.fullmatch(date):
             raise ValueError
         moment = calendar.timegm(time.strptime(date, DATE))
     except ValueError:
-        raise access_denied("The x-oss-date is not valid.") from None
+        raise access_denied("The x-oss-date is not valid.", ec) from None
     if date[:8] != credential.day:
-        raise access_denied("The day of the credential is not the day of the x-oss-date.")
+        raise access_denied(f"The day of the {name} is not the day of the x-oss-date.", ec)
     return moment
 
 
-def canonical_request(request: SignedRequest, additional: str = "") -> str:
-    """:param additional: the headers that are signed beside those that always are, joined by `;`."""
+def sign_v4(secret: str, credential: Credential, text: str) -> str:
+    """Return the V4 signature of a string to sign, or of the policy of a form, in hexadecimal."""
+    key = f"aliyun_v4{secret}".encode()
+    for part in (credential.day, credential.region, "oss", "aliyun_v4_request"):
+        key = hmac.digest(key, part.encode(), hashlib.sha256)
+    return hmac.digest(key, text.encode(), hashlib.sha256).hex()
+
+
+def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:
+    """Raise OSSError unless the Authorization header holds the account's signature of the request."""
     headers = request.headers
-    named = sorted({name.strip().lower() for name in additional.split(";")} - {""})
-    signed = [name for name in sorted(headers) if _is_always_signed(name) or name in named]
-    # A URL cannot hold the signature that it is signed by.
+    members = _parse_authorization(headers["authorization"])
+    credential = Credential.parse(members["Credential"], name="Credential")
+    credential.check_region(region, name="Credential")
+    date = headers.get("x-oss-date", "")
+    if abs(now - signed_at(date, credential)) > SKEW:
+        raise too_skewed(date, time.strftime(DATE, time.gmtime(now)))
+    payload = headers.get("x-oss-content-sha256", "")
+    if payload != UNSIGNED_PAYLOAD:
+        message = f"The x-oss-content-sha256 must be {UNSIGNED_PAYLOAD}."
+        raise invalid_argument(message, name="x-oss-content-sha256", value=payload)
+    check_access_key(credential.access_key_id, headers.get("x-oss-security-token"), account, now)
+    canonical = canonical_request(request, members.get("AdditionalHeaders", ""))
+    _check_signature(canonical, date, credential, members["Signature"], account)
+
+
+def check_query_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:
+    """Raise OSSError unless the URL holds the account's signature of the request and is valid now."""
+    version = request.required_parameter("x-oss-signature-version")
+    if version != V4:
+        message = f"This OSS reads {V4} in a URL, and no other version."
+        raise invalid_argument(message, name="x-oss-signature-version", value=version)
+    signature = request.required_parameter("x-oss-signature")
+    credential = Credential.parse(request.required_parameter("x-oss-credential"), name="x-oss-credential")
+    credential.check_region(region, name="x-oss-credential")
+    date = request.required_parameter("x-oss-date")
+    moment = signed_at(date, credential)
+    expires = request.required_parameter("x-oss-expires")
+    if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= LIFETIME:
+        message = f"The x-oss-expires must be a number of seconds from 1 to {LIFETIME}."
+        raise invalid_argument(message, name="x-oss-expires", value=expires)
+    if moment > now + SKEW:
+        raise access_denied("Request is not valid yet.")
+    check_not_expired(moment + int(expires), now)
+    check_access_key(credential.access_key_id, request.parameter("x-oss-security-token"), account, now)
+    canonical = canonical_request(request, request.parameter("x-oss-additional-headers") or "")
+    _check_signature(canonical, date, credential, signature, account)
+
+
+def canonical_request(request: SignedRequest, additional: str = "") -> str:
+    """Return the canonical request, whose hash V4 signs.
+
+    :param additional: the names of headers that are signed besides those that always are, joined by `;`.
+    """
+    headers = request.headers
+    names = sorted({name.strip().lower() for name in additional.split(";")} - {""})
+    signed = [name for name in sorted(headers) if _is_always_signed(name) or name in names]
+    # A URL is signed without the signature that it then carries.
     query = sorted(
         (quote(name, safe=""), quote(value, safe="")) for name, value in request.query if name != b"x-oss-signature"
     )
@@ -69,44 +139,19 @@ def canonical_request(request: SignedRequest, additional: str = "") -> str:
             quote(request.resource, safe="/"),
             "&".join(f"{name}={value}" if value else name for name, value in query),
             "".join(f"{name}:{headers[name]}\n" for name in signed),
-            ";".join(named),
+            ";".join(names),
             headers.get("x-oss-content-sha256", UNSIGNED_PAYLOAD),
         )
     )
-
-
-def check_v4(canonical: str, date: str, credential: Credential, signature: str, account: Account) -> None:
-    """Raises OSSError unless `signature` is what `account` makes of the canonical request."""
-    text = "\n".join((V4, date, credential.scope, hashlib.sha256(canonical.encode()).hexdigest()))
-    expected = sign_v4(account.access_key_secret, credential.day, credential.region, text)
-    # The string to sign holds no more of the request than a hash, in which no difference can be seen.
-    shown = {"CanonicalRequest": canonical, "CanonicalRequestBytes": canonical.encode().hex(" ").upper()}
-    compare(expected, signature, credential.access_key_id, text, "0002-00000201", **shown)
 
 
 def _is_always_signed(name: str) -> bool:
     return name.startswith("x-oss-") or name in ("content-type", "content-md5")
 
 
-def check_header_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:
-    """Raises OSSError unless the Authorization header is `account`'s signature of the request."""
-    headers = request.headers
-    members = _members(headers["authorization"])
-    credential = Credential.parse(members["Credential"], region, name="Credential")
-    date = headers.get("x-oss-date", "")
-    _check_skew(date, signed_at(date, credential), now)
-    payload = headers.get("x-oss-content-sha256", "")
-    if payload != UNSIGNED_PAYLOAD:
-        message = f"The x-oss-content-sha256 must be {UNSIGNED_PAYLOAD}."
-        raise invalid_argument(message, name="x-oss-content-sha256", value=payload)
-    check_access_key(credential.access_key_id, headers.get("x-oss-security-token"), account, now)
-    canonical = canonical_request(request, members.get("AdditionalHeaders", ""))
-    check_v4(canonical, date, credential, members["Signature"], account)
-
-
-def _members(authorization: str) -> dict[str, str]:
+def _parse_authorization(header: str) -> dict[str, str]:
     members: dict[str, str] = {}
-    for member in authorization.partition(" ")[2].split(","):
+    for member in header.partition(" ")[2].split(","):
         name, equals, value = member.strip().partition("=")
         if not equals or name in members or name not in ("Credential", "AdditionalHeaders", "Signature"):
             raise invalid_argument("The Authorization header is not well-formed.", name="Authorization")
@@ -117,35 +162,9 @@ def _members(authorization: str) -> dict[str, str]:
     return members
 
 
-def _check_skew(date: str, moment: int, now: float) -> None:
-    if abs(now - moment) > SKEW:
-        raise too_skewed(date, time.strftime(DATE, time.gmtime(now)))
-
-
-def check_query_v4(request: SignedRequest, account: Account, region: str, now: float) -> None:
-    """Raises OSSError unless the URL carries `account`'s signature of the request and is valid at this moment."""
-    version = _needed(request, "x-oss-signature-version")
-    if version != V4:
-        message = f"This OSS reads {V4} in a URL, and no other version."
-        raise invalid_argument(message, name="x-oss-signature-version", value=version)
-    signature = _needed(request, "x-oss-signature")
-    credential = Credential.parse(_needed(request, "x-oss-credential"), region, name="x-oss-credential")
-    date = _needed(request, "x-oss-date")
-    moment = signed_at(date, credential)
-    expires = _needed(request, "x-oss-expires")
-    if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= LIFETIME:
-        message = f"The x-oss-expires must be a number of seconds from 1 to {LIFETIME}."
-        raise invalid_argument(message, name="x-oss-expires", value=expires)
-    if moment > now + SKEW:
-        raise access_denied("Request is not valid yet.")
-    check_not_expired(moment + int(expires), now)
-    check_access_key(credential.access_key_id, request.parameter("x-oss-security-token"), account, now)
-    canonical = canonical_request(request, request.parameter("x-oss-additional-headers") or "")
-    check_v4(canonical, date, credential, signature, account)
-
-
-def _needed(request: SignedRequest, name: str) -> str:
-    value = request.parameter(name)
-    if not value:
-        raise invalid_argument(f"The signed URL has no {name}.", name=name)
-    return value
+def _check_signature(canonical: str, date: str, credential: Credential, signature: str, account: Account) -> None:
+    text = "\n".join((V4, date, credential.scope, hashlib.sha256(canonical.encode()).hexdigest()))
+    expected = sign_v4(account.access_key_secret, credential, text)
+    # The string to sign holds only a hash of the request, so the error shows the canonical request too.
+    members = {"CanonicalRequest": canonical, "CanonicalRequestBytes": canonical.encode().hex(" ").upper()}
+    compare_signatures(expected, signature, credential.access_key_id, text, "0002-00000201", **members)

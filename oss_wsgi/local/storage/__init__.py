@@ -1,1 +1,1 @@
-"""Storage of buckets and objects: an index and their contents."""
+"""Storage of buckets and objects: an index in SQLite and the content that it names."""

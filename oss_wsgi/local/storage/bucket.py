@@ -1,22 +1,26 @@
-"""The objects of one bucket: what the index says of them, and the content that the index names."""
+"""A bucket in the index, and the content that its objects and parts name.
+
+A replaced or deleted file goes into quarantine before the transaction ends. When the process is killed after that, the
+next one finds by the index whether the file is garbage or still the content of an object.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
-from typing import BinaryIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, BinaryIO
 
 from ..errors import OSSError, file_already_exists, no_such_bucket
-from .incoming import Contents, IncomingContent
+from .blob_store import BlobStore
 from .index import (
     OBJECT,
     PART,
     PARTS,
     UPLOAD,
     Entry,
-    ObjectIndex,
+    IndexDatabase,
     list_page,
     object_row,
     part_row,
@@ -26,24 +30,28 @@ from .index import (
     upload_row,
 )
 from .interface import MultipartUpload, Part, StoredObject
+from .object_writer import ObjectWriter
 
 
-class IndexedObjects:
-    def __init__(self, index: ObjectIndex, contents: Contents, name: str, created: float, settings: str) -> None:
+class IndexedBucket:
+    def __init__(self, index: IndexDatabase, blobs: BlobStore, name: str, created: float, settings: str) -> None:
         self._index = index
-        self._contents = contents
+        self._blobs = blobs
         self.name = name
         self.created = created
         self.settings: Mapping[str, str] = json.loads(settings)
 
     def change(self, settings: Mapping[str, str | None]) -> None:
-        with self._index.transaction() as database:
-            rows = database.execute("SELECT settings FROM buckets WHERE name = ?", (self.name,)).fetchall()
+        with self._index.transaction() as connection:
+            rows = connection.execute("SELECT settings FROM buckets WHERE name = ?", (self.name,)).fetchall()
             if not rows:
                 raise no_such_bucket(self.name)
             text = _changed(rows[0][0], settings)
             self.settings = json.loads(text)
-            database.execute("UPDATE buckets SET settings = ? WHERE name = ?", (text, self.name))
+            connection.execute("UPDATE buckets SET settings = ? WHERE name = ?", (text, self.name))
+
+    def incoming(self) -> ObjectWriter:
+        return ObjectWriter(self._blobs, self)
 
     def get(self, key: str) -> StoredObject | None:
         statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key = ?"  # noqa: S608
@@ -53,30 +61,30 @@ class IndexedObjects:
     def open(self, key: str) -> tuple[StoredObject, BinaryIO] | None:
         stored = self.get(key)
         while stored:
-            content = self._contents.open(self.name, stored.file)
+            content = self._blobs.open(self.name, stored.file)
             if content:
                 return stored, content
-            # Replaced or deleted between the two steps, unless somebody tidied the directory.
-            found = self.get(key)
-            stored = found if found and found.file != stored.file else None
+            # It was replaced or deleted between the two steps, unless somebody removed the file by hand.
+            current = self.get(key)
+            stored = current if current and current.file != stored.file else None
         return None
 
     def change_headers(self, key: str, headers: Mapping[str, str | None]) -> bool:
-        which = (self.name, key.encode())
-        with self._index.transaction() as database:
-            row = database.execute("SELECT headers FROM objects WHERE bucket = ? AND key = ?", which).fetchone()
+        values = (self.name, key.encode())
+        with self._index.transaction() as connection:
+            row = connection.execute("SELECT headers FROM objects WHERE bucket = ? AND key = ?", values).fetchone()
             if row:
                 statement = "UPDATE objects SET headers = ? WHERE bucket = ? AND key = ?"
-                database.execute(statement, (_changed(row[0], headers), *which))
+                connection.execute(statement, (_changed(row[0], headers), *values))
         return row is not None
 
     def delete(self, key: str) -> bool:
-        with self._index.transaction() as database:
-            old = self._take_out(database, key)
-            database.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (self.name, key.encode()))
-        if old:
-            self._contents.discard(old.file)
-        return old is not None
+        with self._index.transaction() as connection:
+            deleted = self._quarantine(connection, key)
+            connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (self.name, key.encode()))
+        if deleted:
+            self._blobs.discard(deleted.file)
+        return deleted is not None
 
     def page(
         self, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
@@ -90,58 +98,15 @@ class IndexedObjects:
         return [read_object(row) for row in rows], count[0][0]
 
     def add(self, stored: StoredObject, *, forbid_overwrite: bool) -> None:
-        with self._index.transaction() as database:
-            replaced = self._replace(database, stored, forbid_overwrite)
-        self._settle(stored, replaced)
-
-    def _replace(
-        self, database: sqlite3.Connection, stored: StoredObject, forbid_overwrite: bool
-    ) -> StoredObject | None:
-        self._check_exists(database)
-        replaced = self._take_out(database, stored.key, forbid=forbid_overwrite)
-        values = (self.name, *object_row(stored))
-        marks = ", ".join("?" * len(values))
-        database.execute(f"INSERT OR REPLACE INTO objects (bucket, {OBJECT}) VALUES ({marks})", values)  # noqa: S608
-        return replaced
-
-    def _check_exists(self, database: sqlite3.Connection) -> None:
-        if not database.execute("SELECT 1 FROM buckets WHERE name = ?", (self.name,)).fetchone():
-            raise no_such_bucket(self.name)
-
-    def _settle(self, stored: StoredObject, replaced: StoredObject | None) -> None:
-        self._contents.keep(self.name, stored.file)
-        if replaced:
-            self._contents.discard(replaced.file)
-
-    def _take_out(self, database: sqlite3.Connection, key: str, *, forbid: bool = False) -> StoredObject | None:
-        """Sets the content aside: from where it is garbage once the transaction has ended, and an object until then."""
-        statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key = ?"  # noqa: S608
-        row = database.execute(statement, (self.name, key.encode())).fetchone()
-        if row is None:
-            return None
-        if forbid:
-            raise file_already_exists()
-        old = read_object(row)
-        self._contents.set_aside(self.name, old.file)
-        return old
-
-
-def _changed(text: str, changes: Mapping[str, str | None]) -> str:
-    values = {**json.loads(text), **changes}
-    return json.dumps({name: value for name, value in values.items() if value is not None}, ensure_ascii=False)
-
-
-class IndexedBucket(IndexedObjects):
-    def incoming(self) -> IncomingContent:
-        return IncomingContent(self._contents, self)
+        with self._index.transaction() as connection:
+            replaced = self._insert_object(connection, stored, forbid_overwrite)
+        self._publish(stored, replaced)
 
     def begin(self, key: str, content_type: str, headers: dict[str, str], *, now: float) -> MultipartUpload:
         upload = MultipartUpload(secrets.token_hex(16).upper(), key, now, content_type, headers)
-        with self._index.transaction() as database:
-            self._check_exists(database)
-            values = (self.name, *upload_row(upload))
-            marks = ", ".join("?" * len(values))
-            database.execute(f"INSERT INTO uploads (bucket, {UPLOAD}) VALUES ({marks})", values)  # noqa: S608
+        with self._index.transaction() as connection:
+            self._check_exists(connection)
+            _insert(connection, "uploads", f"bucket, {UPLOAD}", (self.name, *upload_row(upload)))
         return upload
 
     def upload(self, key: str, upload_id: str) -> MultipartUpload:
@@ -160,8 +125,8 @@ class IndexedBucket(IndexedObjects):
             " AND (key > ? OR (key = ? AND ? <> '' AND id > ?)) ORDER BY key, id LIMIT ?"
         )
         start = prefix.encode()
-        marks = (key.encode(), key.encode(), upload_id, upload_id)
-        rows = self._index.read(statement, self.name, len(start), start, *marks, limit + 1)
+        markers = (key.encode(), key.encode(), upload_id, upload_id)
+        rows = self._index.read(statement, self.name, len(start), start, *markers, limit + 1)
         return [read_upload(row) for row in rows[:limit]], len(rows) > limit
 
     def parts(self, upload: MultipartUpload, *, after: int = 0, limit: int = 10000) -> tuple[list[Part], bool]:
@@ -170,64 +135,106 @@ class IndexedBucket(IndexedObjects):
         return [read_part(row) for row in rows[:limit]], len(rows) > limit
 
     def add_part(self, upload: MultipartUpload, part: Part) -> None:
-        with self._index.transaction() as database:
-            self._check_under_way(database, upload)
-            replaced = database.execute(
-                "SELECT file FROM parts WHERE upload = ? AND number = ?", (upload.id, part.number)
-            ).fetchone()
-            if replaced:
-                self._contents.set_aside(PARTS, replaced[0])
-            values = (upload.id, *part_row(part))
-            marks = ", ".join("?" * len(values))
-            database.execute(f"INSERT OR REPLACE INTO parts (upload, {PART}) VALUES ({marks})", values)  # noqa: S608
-        self._contents.keep(PARTS, part.file)
-        if replaced:
-            self._contents.discard(replaced[0])
+        with self._index.transaction() as connection:
+            self._check_in_progress(connection, upload)
+            statement = "SELECT file FROM parts WHERE upload = ? AND number = ?"
+            replaced = connection.execute(statement, (upload.id, part.number)).fetchall()
+            for (file,) in replaced:
+                self._blobs.quarantine(PARTS, file)
+            _insert(connection, "parts", f"upload, {PART}", (upload.id, *part_row(part)))
+        self._blobs.publish(PARTS, part.file)
+        self._discard(replaced)
 
     def complete(
         self, upload: MultipartUpload, parts: Sequence[Part], *, now: float, forbid_overwrite: bool = False
     ) -> StoredObject:
         with self.incoming() as incoming:
             for part in parts:
-                content = self._contents.open(PARTS, part.file)
+                content = self._blobs.open(PARTS, part.file)
                 if content is None:
                     raise _no_such_upload(upload.id)
                 with content:
-                    incoming.append(part, content)
+                    incoming.append_part(part, content)
 
             def add(stored: StoredObject) -> None:
-                with self._index.transaction() as database:
-                    self._check_under_way(database, upload)
-                    replaced = self._replace(database, stored, forbid_overwrite)
-                    files = self._end(database, upload)
-                self._settle(stored, replaced)
-                for file in files:
-                    self._contents.discard(file)
+                with self._index.transaction() as connection:
+                    self._check_in_progress(connection, upload)
+                    replaced = self._insert_object(connection, stored, forbid_overwrite)
+                    files = self._delete_upload(connection, upload)
+                self._publish(stored, replaced)
+                self._discard(files)
 
-            return incoming.commit_made_of(parts, upload, add, now=now)
+            return incoming.commit_parts(parts, upload, add, now=now)
 
     def abort(self, upload: MultipartUpload) -> None:
-        with self._index.transaction() as database:
-            self._check_under_way(database, upload)
-            files = self._end(database, upload)
-        for file in files:
-            self._contents.discard(file)
+        with self._index.transaction() as connection:
+            self._check_in_progress(connection, upload)
+            files = self._delete_upload(connection, upload)
+        self._discard(files)
 
-    def _check_under_way(self, database: sqlite3.Connection, upload: MultipartUpload) -> None:
+    def _check_exists(self, connection: sqlite3.Connection) -> None:
+        if not connection.execute("SELECT 1 FROM buckets WHERE name = ?", (self.name,)).fetchone():
+            raise no_such_bucket(self.name)
+
+    def _check_in_progress(self, connection: sqlite3.Connection, upload: MultipartUpload) -> None:
         values = (self.name, upload.key.encode(), upload.id)
         statement = "SELECT 1 FROM uploads WHERE bucket = ? AND key = ? AND id = ?"
-        if not database.execute(statement, values).fetchone():
+        if not connection.execute(statement, values).fetchone():
             raise _no_such_upload(upload.id)
 
-    def _end(self, database: sqlite3.Connection, upload: MultipartUpload) -> list[str]:
-        """Takes the upload and its parts out of the index, and gives the files to discard when that is done."""
-        rows = database.execute("SELECT file FROM parts WHERE upload = ?", (upload.id,)).fetchall()
+    def _insert_object(
+        self, connection: sqlite3.Connection, stored: StoredObject, forbid_overwrite: bool
+    ) -> StoredObject | None:
+        """Insert an object; return the one that it replaces, whose file is in quarantine."""
+        self._check_exists(connection)
+        replaced = self._quarantine(connection, stored.key, forbid_overwrite=forbid_overwrite)
+        _insert(connection, "objects", f"bucket, {OBJECT}", (self.name, *object_row(stored)))
+        return replaced
+
+    def _quarantine(
+        self, connection: sqlite3.Connection, key: str, *, forbid_overwrite: bool = False
+    ) -> StoredObject | None:
+        """Move the content of an object into quarantine; return the object, or None when there is none."""
+        statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key = ?"  # noqa: S608
+        row = connection.execute(statement, (self.name, key.encode())).fetchone()
+        if row is None:
+            return None
+        if forbid_overwrite:
+            raise file_already_exists()
+        stored = read_object(row)
+        self._blobs.quarantine(self.name, stored.file)
+        return stored
+
+    def _delete_upload(self, connection: sqlite3.Connection, upload: MultipartUpload) -> list[tuple[str]]:
+        """Delete an upload and its parts from the index; return the files of the parts, which are in quarantine."""
+        rows = connection.execute("SELECT file FROM parts WHERE upload = ?", (upload.id,)).fetchall()
         for (file,) in rows:
-            self._contents.set_aside(PARTS, file)
-        database.execute("DELETE FROM parts WHERE upload = ?", (upload.id,))
+            self._blobs.quarantine(PARTS, file)
+        connection.execute("DELETE FROM parts WHERE upload = ?", (upload.id,))
         values = (self.name, upload.key.encode(), upload.id)
-        database.execute("DELETE FROM uploads WHERE bucket = ? AND key = ? AND id = ?", values)
-        return [file for (file,) in rows]
+        connection.execute("DELETE FROM uploads WHERE bucket = ? AND key = ? AND id = ?", values)
+        return rows
+
+    def _publish(self, stored: StoredObject, replaced: StoredObject | None) -> None:
+        self._blobs.publish(self.name, stored.file)
+        if replaced:
+            self._blobs.discard(replaced.file)
+
+    def _discard(self, rows: Iterable[tuple[str]]) -> None:
+        for (file,) in rows:
+            self._blobs.discard(file)
+
+
+def _insert(connection: sqlite3.Connection, table: str, columns: str, values: tuple[Any, ...]) -> None:
+    """Insert a row, which replaces a row of the same key."""
+    marks = ", ".join("?" * len(values))
+    connection.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608
+
+
+def _changed(text: str, changes: Mapping[str, str | None]) -> str:
+    """Return a JSON object with changed members; None removes a member."""
+    values = {**json.loads(text), **changes}
+    return json.dumps({name: value for name, value in values.items() if value is not None}, ensure_ascii=False)
 
 
 def _no_such_upload(upload_id: str) -> OSSError:

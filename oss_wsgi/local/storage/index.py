@@ -1,4 +1,4 @@
-"""The index of a storage: an SQLite database, whose transaction is the moment at which an object exists."""
+"""The index of a storage: an SQLite database, in whose transactions objects come and go."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .interface import CommonPrefix, MultipartUpload, Part, StoredObject
 
 MEMORY = ":memory:"
 
-#: where parts are kept until their upload is completed
+#: The folder of parts, which belong to no bucket's folder until their upload is completed.
 PARTS = ".parts"
 
-# Seconds that a process waits for another to end its transaction.
-PATIENCE = 60.0
+# Seconds to wait for another process to end its transaction.
+LOCK_TIMEOUT = 60.0
 
-# Keys are kept as their UTF-8 bytes, which is the order that OSS lists them in.
+# Keys are stored as UTF-8 bytes, whose order is the one that OSS lists them in.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS buckets (
     name TEXT PRIMARY KEY, created REAL NOT NULL, settings TEXT NOT NULL DEFAULT '{}'
@@ -44,30 +44,46 @@ CREATE TABLE IF NOT EXISTS parts (
 CREATE UNIQUE INDEX IF NOT EXISTS part_files ON parts (file);
 """
 
+# The columns of a row that makes a StoredObject, a MultipartUpload, a Part.
+OBJECT = "key, size, md5, crc64, content_type, last_modified, headers, file, multipart_etag"
 
-class ObjectIndex:
-    """:param path: of the database; several processes may share it. MEMORY for one that ends with this object."""
+UPLOAD = "id, key, started, content_type, headers"
+
+PART = "number, size, md5, crc64, last_modified, file"
+
+# Which of the connections: in memory there is only one.
+WRITER = 0
+READER = -1
+
+
+class IndexDatabase:
+    """The connections of this process to the database.
+
+    :param path: of the database, which several processes may share; MEMORY for one that ends with this instance.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._lock = threading.RLock()
-        # Reading waits for no transaction; in memory there is one connection, and so one lock.
-        self._read_lock = self._lock if path == MEMORY else threading.RLock()
+        self._write_lock = threading.RLock()
+        # Reads do not wait for transactions; in memory there is one connection, and so one lock.
+        self._read_lock = self._write_lock if path == MEMORY else threading.RLock()
         self._connections: list[sqlite3.Connection] = []
         self._inherited: list[sqlite3.Connection] = []
         self._pid = 0
-        with self.transaction() as database:
+        with self.transaction() as connection:
             for statement in filter(str.strip, SCHEMA.split(";")):
-                database.execute(statement)
+                connection.execute(statement)
 
     def read(self, statement: str, *values: Any) -> list[Any]:
+        """Return the rows of a query, which sees only what transactions have committed."""
         with self._read_lock:
-            return self._connection(-1).execute(statement, values).fetchall()
+            return self._connection(READER).execute(statement, values).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._connection(0)
+        """Begin a transaction that commits at the end of the block, or rolls back after an exception."""
+        with self._write_lock:
+            connection = self._connection(WRITER)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -76,58 +92,51 @@ class ObjectIndex:
                 connection.execute("ROLLBACK")
                 raise
 
-    def place_of(self, file: str) -> str | None:
-        """The folder of an object's or a part's content, None for any other file."""
+    def folder_of(self, file: str) -> str | None:
+        """Return the folder for the content of an object or a part; None for any other file."""
         rows = self.read("SELECT bucket FROM objects WHERE file = ?", file)
         rows += self.read("SELECT ? FROM parts WHERE file = ?", PARTS, file)
         return str(rows[0][0]) if rows else None
 
     def close(self) -> None:
-        with self._lock, self._read_lock:
+        with self._write_lock, self._read_lock:
             for connection in self._connections:
                 connection.close()
             self._connections = []
 
-    def _connection(self, number: int) -> sqlite3.Connection:
+    def _connection(self, purpose: int) -> sqlite3.Connection:
         if self._pid != os.getpid():
-            # SQLite's connections do not cross a fork: the child opens its own, and does not even close its parent's.
-            with self._lock, self._read_lock:
+            # SQLite connections do not survive a fork: the child opens its own, and never closes its parent's.
+            with self._write_lock, self._read_lock:
                 self._pid = os.getpid()
                 self._inherited += self._connections
                 self._connections = [self._connect() for _ in range(1 if self._path == MEMORY else 2)]
-        return self._connections[number]
+        return self._connections[purpose]
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-        _keep_a_log(connection)
+        connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
+        _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
 
-def _keep_a_log(connection: sqlite3.Connection) -> None:
-    """Change to a write-ahead log; where another process is at the same, SQLite does not wait by itself."""
-    patient_until = time.monotonic() + PATIENCE
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log, and retry while another process does the same: SQLite does not wait there."""
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > patient_until:
+            if "locked" not in str(error) or time.monotonic() > deadline:
                 connection.close()
                 raise
         time.sleep(0.01)
 
 
-OBJECT = "key, size, md5, crc64, content_type, last_modified, headers, file, multipart_etag"
-
-UPLOAD = "id, key, started, content_type, headers"
-
-PART = "number, size, md5, crc64, last_modified, file"
-
-
 def object_row(stored: StoredObject) -> tuple[Any, ...]:
     headers = json.dumps(stored.headers, ensure_ascii=False)
-    # The checksum has 64 bits, the integers of SQLite 63.
+    # The checksum is text: it has 64 bits and no sign, and SQLite's integers have a sign.
     return (
         stored.key.encode(),
         stored.size,
@@ -169,22 +178,23 @@ def read_part(row: Sequence[Any]) -> Part:
 
 Entry = StoredObject | CommonPrefix
 
+# Rows to read at once for a listing with a delimiter, where most rows may fall under a common prefix.
 FOLDED_BATCH = 20
 
 
 def list_page(
-    index: ObjectIndex, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int
+    index: IndexDatabase, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int
 ) -> tuple[list[Entry], bool]:
-    start, end = prefix.encode(), _behind(prefix.encode())
-    mark, cut = after.encode(), delimiter.encode()
+    """Return up to `limit` entries of a bucket after the key `after`, and whether more follow."""
+    start, end = prefix.encode(), _first_key_after(prefix.encode())
+    marker, separator = after.encode(), delimiter.encode()
     if after:
-        # A marker that is itself a common prefix stands for all that it stands for in a listing.
-        group = _group(mark, start, cut)
-        start = max(start, _behind(mark) if group == mark else mark + b"\0")
+        # A marker that is a common prefix excludes all keys that begin with it.
+        common = _common_prefix(marker, start, separator)
+        start = max(start, _first_key_after(marker) if common == marker else marker + b"\0")
     entries: list[Entry] = []
     while (room := limit + 1 - len(entries)) > 0:
-        # Of what a delimiter folds, most rows would be read in vain.
-        size = min(room, FOLDED_BATCH) if cut else room
+        size = min(room, FOLDED_BATCH) if separator else room
         rows = index.read(
             f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?",  # noqa: S608
             bucket,
@@ -193,10 +203,10 @@ def list_page(
             size,
         )
         for row in rows:
-            group = _group(row[0], prefix.encode(), cut)
-            if group:
-                entries.append(CommonPrefix(group.decode()))
-                start = _behind(group)
+            common = _common_prefix(row[0], prefix.encode(), separator)
+            if common:
+                entries.append(CommonPrefix(common.decode()))
+                start = _first_key_after(common)
                 break
             entries.append(read_object(row))
             start = row[0] + b"\0"
@@ -206,13 +216,14 @@ def list_page(
     return entries[:limit], len(entries) > limit
 
 
-def _group(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
+def _common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
+    """Return the beginning of a key up to the first delimiter after the prefix; empty when there is none."""
     if not delimiter or not key.startswith(prefix):
         return b""
-    found = key.find(delimiter, len(prefix))
-    return b"" if found < 0 else key[: found + len(delimiter)]
+    position = key.find(delimiter, len(prefix))
+    return b"" if position < 0 else key[: position + len(delimiter)]
 
 
-def _behind(prefix: bytes) -> bytes:
-    """The first bytes behind all that begin so; no UTF-8 begins with 255."""
+def _first_key_after(prefix: bytes) -> bytes:
+    """Return the first bytes after all keys that begin with the prefix; no UTF-8 begins with 255."""
     return prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b"\xff"

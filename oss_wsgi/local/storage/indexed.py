@@ -1,4 +1,4 @@
-"""Buckets in an index with their content beside it: in a directory, or in memory."""
+"""The storage of the local OSS: an index, and content in a directory or in memory."""
 
 from __future__ import annotations
 
@@ -7,66 +7,71 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import OSSError, no_such_bucket
+from .blob_folder import BlobFolder
+from .blob_store import BlobStore, MemoryBlobStore
 from .bucket import IndexedBucket
-from .contents import ContentFolder, ContentMemory
-from .incoming import Contents
-from .index import MEMORY, ObjectIndex
+from .index import MEMORY, IndexDatabase
 
 INDEX = ".index.sqlite3"
 
 
-class IndexedStorage:
-    def __init__(self, index: ObjectIndex, contents: Contents) -> None:
-        self._index = index
-        self.contents = contents
-
-    def create_bucket(self, name: str, *, now: float) -> bool:
-        with self._index.transaction() as database:
-            row = (name, now, json.dumps({}))
-            cursor = database.execute("INSERT OR IGNORE INTO buckets (name, created, settings) VALUES (?, ?, ?)", row)
-            return cursor.rowcount == 1
-
-    def bucket(self, name: str) -> IndexedBucket:
-        rows = self._index.read("SELECT name, created, settings FROM buckets WHERE name = ?", name)
-        if not rows:
-            raise no_such_bucket(name)
-        return IndexedBucket(self._index, self.contents, *rows[0])
-
-    def buckets(self) -> list[IndexedBucket]:
-        rows = self._index.read("SELECT name, created, settings FROM buckets ORDER BY name")
-        return [IndexedBucket(self._index, self.contents, *row) for row in rows]
-
-    def delete_bucket(self, name: str) -> None:
-        with self._index.transaction() as database:
-            if not database.execute("SELECT 1 FROM buckets WHERE name = ?", (name,)).fetchone():
-                raise no_such_bucket(name)
-            for table in ("objects", "uploads"):
-                if database.execute(f"SELECT 1 FROM {table} WHERE bucket = ?", (name,)).fetchone():  # noqa: S608
-                    message = "The bucket has objects. Please delete them first."
-                    raise OSSError(409, "BucketNotEmpty", message, "0015-00000301", BucketName=name)
-            database.execute("DELETE FROM buckets WHERE name = ?", (name,))
-        self.contents.remove_place(name)
-
-    def spool(self) -> BinaryIO | None:
-        return self.contents.spool()
-
-    def close(self) -> None:
-        self.contents.close()
-        self._index.close()
-
-
 def directory_storage(directory: str | Path) -> IndexedStorage:
-    """What a person may look at: each object is a file. Several processes may use one directory."""
+    """Return a storage in a directory, where each object is a file that a person can look at.
+
+    Several processes may use one directory.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    index = ObjectIndex(str(directory / INDEX))
+    index = IndexDatabase(str(directory / INDEX))
     try:
-        return IndexedStorage(index, ContentFolder(directory, index.place_of))
+        return IndexedStorage(index, BlobFolder(directory, index.folder_of))
     except BaseException:
         index.close()
         raise
 
 
 def memory_storage() -> IndexedStorage:
-    """What ends with this process, for tests."""
-    return IndexedStorage(ObjectIndex(MEMORY), ContentMemory())
+    """Return a storage in memory, for tests."""
+    return IndexedStorage(IndexDatabase(MEMORY), MemoryBlobStore())
+
+
+class IndexedStorage:
+    """A Storage made of an index and a blob store."""
+
+    def __init__(self, index: IndexDatabase, blobs: BlobStore) -> None:
+        self._index = index
+        self.blobs = blobs
+
+    def create_bucket(self, name: str, *, now: float) -> bool:
+        with self._index.transaction() as connection:
+            row = (name, now, json.dumps({}))
+            statement = "INSERT OR IGNORE INTO buckets (name, created, settings) VALUES (?, ?, ?)"
+            return connection.execute(statement, row).rowcount == 1
+
+    def bucket(self, name: str) -> IndexedBucket:
+        rows = self._index.read("SELECT name, created, settings FROM buckets WHERE name = ?", name)
+        if not rows:
+            raise no_such_bucket(name)
+        return IndexedBucket(self._index, self.blobs, *rows[0])
+
+    def buckets(self) -> list[IndexedBucket]:
+        rows = self._index.read("SELECT name, created, settings FROM buckets ORDER BY name")
+        return [IndexedBucket(self._index, self.blobs, *row) for row in rows]
+
+    def delete_bucket(self, name: str) -> None:
+        with self._index.transaction() as connection:
+            if not connection.execute("SELECT 1 FROM buckets WHERE name = ?", (name,)).fetchone():
+                raise no_such_bucket(name)
+            for table in ("objects", "uploads"):
+                if connection.execute(f"SELECT 1 FROM {table} WHERE bucket = ?", (name,)).fetchone():  # noqa: S608
+                    message = "The bucket has objects. Please delete them first."
+                    raise OSSError(409, "BucketNotEmpty", message, "0015-00000301", BucketName=name)
+            connection.execute("DELETE FROM buckets WHERE name = ?", (name,))
+        self.blobs.remove_folder(name)
+
+    def spool(self) -> BinaryIO | None:
+        return self.blobs.spool()
+
+    def close(self) -> None:
+        self.blobs.close()
+        self._index.close()

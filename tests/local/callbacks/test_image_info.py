@@ -59,7 +59,7 @@ def test_a_picture_has_its_size_and_format(tmp_path, content, kind):
     assert read(path) == ImageInfo(200, 278, kind)
 
 
-def test_a_turned_photograph_keeps_the_pixels_of_the_file(tmp_path):
+def test_the_exif_orientation_is_ignored(tmp_path):
     path = tmp_path / "photograph"
     path.write_bytes(jpeg(200, 278, orientation=6))
     assert read(path) == ImageInfo(200, 278, "jpg")
@@ -79,7 +79,7 @@ def test_a_turned_photograph_keeps_the_pixels_of_the_file(tmp_path):
         b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>',
     ],
 )
-def test_what_is_no_whole_picture_has_none(tmp_path, content):
+def test_a_file_that_is_not_a_picture_has_none(tmp_path, content):
     path = tmp_path / "file.png"
     path.write_bytes(content)
     assert read(path) is None

@@ -59,7 +59,7 @@ def test_the_headers_are_those_of_oss():
     }
 
 
-def test_content_md5_is_that_of_the_published_callback():
+def test_content_md5_equals_the_published_one():
     body = b"bucket=examplebucket&object=user%2Feric%2Fa.txt&size=6"
     assert dict(request(body).headers)["Content-MD5"] == "LX9KL9eMHEqJULad3D+cvQ=="
 
@@ -79,6 +79,6 @@ def test_the_body_type_decides_how_values_are_written(body_type, template, body)
     assert callback_body(parameters(body_type=body_type, body=template), {"object": "中"}) == body
 
 
-def test_the_request_knows_whether_its_host_goes_along_in_the_handshake():
+def test_the_request_has_the_sni_flag():
     assert request(sni=True).sni
     assert not request().sni

@@ -1,9 +1,17 @@
 import base64
 import json
+import socket
 
 import pytest
 
-from oss_wsgi.local.callbacks.parameters import FORM, JSON, parse_callback
+from oss_wsgi.local.callbacks.parameters import (
+    FORM,
+    JSON,
+    check_address,
+    parse_callback,
+    parse_callback_url,
+    resolve_host,
+)
 from oss_wsgi.local.errors import OSSError
 
 GOOD = {"callbackUrl": "http://a.example/cb", "callbackBody": "object=${object}"}
@@ -14,7 +22,7 @@ def encode(members):
     return base64.b64encode(text).decode()
 
 
-def test_the_defaults_are_the_url_host_and_a_form_body():
+def test_host_and_body_type_have_defaults():
     callback = parse_callback(encode(GOOD))
     assert [url.netloc for url in callback.urls] == ["a.example"]
     assert (callback.host, callback.body, callback.body_type) == ("", "object=${object}", FORM)
@@ -36,7 +44,7 @@ def test_every_member_is_read():
     assert callback.sni is True
 
 
-def test_nothing_behind_the_last_semicolon_is_no_url():
+def test_a_semicolon_may_end_the_list_of_urls():
     for urls in ("http://a/;http://b/;", "http://a/;http://b/; ;"):
         callback = parse_callback(encode({**GOOD, "callbackUrl": urls}))
         assert [url.netloc for url in callback.urls] == ["a", "b"]
@@ -114,7 +122,7 @@ def test_without_a_url_there_is_no_callback(text):
         ),
     ],
 )
-def test_a_wrong_parameter_is_refused_with_its_message_and_number(text, message, ec):
+def test_a_wrong_parameter_is_refused_with_its_ec(text, message, ec):
     with pytest.raises(OSSError) as caught:
         parse_callback(text)
     error = caught.value
@@ -122,7 +130,7 @@ def test_a_wrong_parameter_is_refused_with_its_message_and_number(text, message,
     assert (error.message, error.ec) == (message, f"0007-00000{ec}")
 
 
-def test_five_urls_and_five_kilobytes_are_allowed():
+def test_5_urls_and_5_kilobytes_are_allowed():
     members = {**GOOD, "callbackUrl": ";".join(["http://a/"] * 5)}
     members["callbackBody"] = "x" * (3840 - len(json.dumps(members)) + len(members["callbackBody"]))
     text = encode(members)
@@ -130,7 +138,111 @@ def test_five_urls_and_five_kilobytes_are_allowed():
     assert len(parse_callback(text).urls) == 5
 
 
-def test_the_refused_text_is_shown_decoded():
+def test_the_error_shows_the_decoded_text():
     with pytest.raises(OSSError) as caught:
         parse_callback(encode(b"<not json>"))
     assert caught.value.members == {"ArgumentName": "callback", "ArgumentValue": "<not json>"}
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "host", "port", "netloc", "target"),
+    [
+        ("http://a.example/b?c=d", "http", "a.example", 80, "a.example", "/b?c=d"),
+        ("https://a.example", "https", "a.example", 443, "a.example", "/"),
+        ("HTTP://a.example:8080/", "http", "a.example", 8080, "a.example:8080", "/"),
+        ("121.101.166.30/test.php", "http", "121.101.166.30", 80, "121.101.166.30", "/test.php"),
+        ("localhost:1/x", "http", "localhost", 1, "localhost:1", "/x"),
+        ("http://a?b=/c?d", "http", "a", 80, "a", "/?b=/c?d"),
+        ("http://a/b?", "http", "a", 80, "a", "/b"),
+        ("http://a/b//c/%2F;p/", "http", "a", 80, "a", "/b//c/%2F;p/"),
+    ],
+)
+def test_the_parts_of_a_url_are_not_changed(text, scheme, host, port, netloc, target):
+    url = parse_callback_url(text)
+    assert (url.scheme, url.host, url.port, url.netloc, url.target) == (scheme, host, port, netloc, target)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ftp://a/",
+        "http://",
+        "http:///x",
+        "http://a:0/",
+        "http://a:65536/",
+        "http://a:/",
+        "http://a:x/",
+        "http://[::1]/",
+        "http://user@a/",
+        "http://a/#f",
+        "http://a/中",
+        "http://a/b c",
+        "http://a/\r\nX: y",
+        "http://中.example/",
+    ],
+)
+def test_a_url_that_oss_cannot_call_is_refused(text):
+    with pytest.raises(OSSError) as caught:
+        parse_callback_url(text)
+    assert (caught.value.status, caught.value.code, caught.value.ec) == (400, "InvalidArgument", "0007-00000004")
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "expected"),
+    [
+        pytest.param(
+            "/oss/call%20back/%E4%B8%AD+x?tenant=7&next=%2Fhome+page",
+            b"{}",
+            "/oss/call back/中+x?tenant=7&next=%2Fhome+page\n{}".encode(),
+            id="path decoded, plus kept, query raw",
+        ),
+        pytest.param("/a/", b"", b"/a/\n", id="trailing slash, no query"),
+        pytest.param("/a?", b"x", b"/a\nx", id="bare question mark"),
+        pytest.param("", b"x", b"/\nx", id="no path"),
+    ],
+)
+def test_the_string_to_sign_has_the_decoded_path_and_raw_query(target, body, expected):
+    assert parse_callback_url(f"http://a{target}").string_to_sign(body) == expected
+
+
+def lookup(*addresses):
+    return lambda host: list(addresses)
+
+
+def missing(host):
+    raise socket.gaierror("no such host")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "100.100.100.200"])
+def test_a_private_address_is_refused_unless_allowed(address):
+    url = parse_callback_url("http://a.example/")
+    check_address(url, allow_private=True, resolve=lookup(address))
+    with pytest.raises(OSSError) as caught:
+        check_address(url, allow_private=False, resolve=lookup("8.8.8.8", address))
+    assert (caught.value.ec, caught.value.message) == ("0007-00000008", "Private address is forbidden to callback.")
+
+
+def test_a_public_address_is_accepted():
+    check_address(parse_callback_url("http://a.example/"), allow_private=False, resolve=lookup("8.8.8.8"))
+
+
+def test_a_host_without_address_is_refused():
+    with pytest.raises(OSSError) as caught:
+        check_address(parse_callback_url("http://a.example/"), allow_private=True, resolve=missing)
+    assert (caught.value.ec, caught.value.message) == ("0007-00000007", "Can not get ip by this host.")
+
+
+@pytest.mark.parametrize(("host", "private"), [("127.0.0.1", True), ("localhost", True), ("a.example", False)])
+def test_without_a_lookup_the_host_name_decides(host, private):
+    url = parse_callback_url(f"http://{host}/")
+    check_address(url, allow_private=True, resolve=None)
+    if private:
+        with pytest.raises(OSSError, match="Private address"):
+            check_address(url, allow_private=False, resolve=None)
+    else:
+        check_address(url, allow_private=False, resolve=None)
+
+
+def test_an_address_needs_no_lookup():
+    assert resolve_host("127.0.0.1") == ["127.0.0.1"]

@@ -2,7 +2,7 @@ import pytest
 
 from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply
 from oss_wsgi.local.callbacks.parameters import CallbackParameters, parse_callback_url
-from oss_wsgi.local.callbacks.sender import MAX_ANSWER_SIZE, CallbackSender, accepted_body
+from oss_wsgi.local.callbacks.sender import MAX_REPLY_SIZE, CallbackSender, accepted_body
 from oss_wsgi.local.callbacks.signing_key import CallbackKey
 
 
@@ -11,7 +11,7 @@ def reply(body=b'{"a":1}', status=200, length=None):
 
 
 @pytest.mark.parametrize("body", [b'{"a":1}', b"[]", b"1", b"null", '"中"'.encode(), b' {"a": "\\ud83d"} '])
-def test_a_json_answer_is_relayed_byte_for_byte(body):
+def test_a_json_reply_is_relayed_byte_for_byte(body):
     assert accepted_body(reply(body)) == body
 
 
@@ -44,7 +44,7 @@ def test_a_json_answer_is_relayed_byte_for_byte(body):
                 "203",
                 id=f"length {length}",
             )
-            for length in (str(MAX_ANSWER_SIZE + 1), "9" * 30)
+            for length in (str(MAX_REPLY_SIZE + 1), "9" * 30)
         ),
         pytest.param(reply(length="8"), "Error status : 502.", "203", id="cut"),
         *(
@@ -53,19 +53,19 @@ def test_a_json_answer_is_relayed_byte_for_byte(body):
         ),
     ],
 )
-def test_any_other_answer_is_a_failure_with_the_text_of_oss(answer, message, ec):
+def test_any_other_reply_is_an_error_with_the_text_of_oss(answer, message, ec):
     with pytest.raises(CallbackError) as caught:
         accepted_body(answer)
     assert (caught.value.message, caught.value.ec) == (message, f"0007-00000{ec}")
 
 
-def test_an_answer_of_one_megabyte_is_relayed():
-    body = b'"' + b"x" * (MAX_ANSWER_SIZE - 2) + b'"'
+def test_a_reply_of_1_megabyte_is_relayed():
+    body = b'"' + b"x" * (MAX_REPLY_SIZE - 2) + b'"'
     assert accepted_body(reply(body)) == body
 
 
 class Transport:
-    """Answers each URL as told, and keeps the order."""
+    """Gives each host its reply or error, and records the requests."""
 
     def __init__(self, **answers):
         self.answers = answers
@@ -88,7 +88,7 @@ def send(transport, *urls):
     )
 
 
-def test_the_urls_are_tried_in_order_until_one_answers():
+def test_urls_are_tried_in_order_until_one_succeeds():
     transport = Transport(a=reply(status=500), b=CallbackError("down"), c=reply(b'"c"'), d=reply(b'"d"'))
     assert send(transport, "a/1", "b/2", "c/3", "d/4") == b'"c"'
     assert [request.url.target for request in transport.called] == ["/1", "/2", "/3"]

@@ -50,21 +50,21 @@ def published_key():
         ),
     ],
 )
-def test_the_published_callbacks_get_the_published_signatures(published_key, target, body, authorization):
+def test_the_published_signatures_are_computed(published_key, target, body, authorization):
     url = parse_callback_url(f"http://app.example.com{target}")
     assert published_key.sign(url.string_to_sign(body.encode())) == authorization
     assert published_key.public_pem == PEM
 
 
 @pytest.mark.parametrize("bits", [512, 1024, 2048])
-def test_a_key_has_the_size_asked_for_and_verifies(bits):
+def test_a_key_has_the_given_size_and_verifies(bits):
     key = CallbackKey.generate(bits)
     public = serialization.load_pem_public_key(key.public_pem.encode())
     assert public.key_size == bits
     public.verify(base64.b64decode(key.sign(b"text")), b"text", padding.PKCS1v15(), hashes.MD5())
 
 
-def test_each_key_is_another():
+def test_keys_are_different():
     assert CallbackKey.generate(512).public_pem != CallbackKey.generate(512).public_pem
 
 
@@ -89,5 +89,5 @@ def test_primes_are_prime(prime):
         pytest.param(2**256 - 1, id="all ones"),
     ],
 )
-def test_composites_are_not(composite):
+def test_composites_are_not_prime(composite):
     assert not _is_prime(composite)

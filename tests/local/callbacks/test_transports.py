@@ -1,4 +1,5 @@
 import contextlib
+import logging
 import socket
 import ssl
 import threading
@@ -11,21 +12,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from webtest.lint import middleware as lint
 
-from oss_wsgi.local.callbacks.message import CallbackError, CallbackRequest
+from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply, CallbackRequest
 from oss_wsgi.local.callbacks.parameters import parse_callback_url
-from oss_wsgi.local.callbacks.transports import HTTPTransport
+from oss_wsgi.local.callbacks.transports import HTTPTransport, WSGITransport, callback_environ, is_certificate_of
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Peer:
-    """A server of one connection: keeps what it reads, sends what it is told, hangs up or waits."""
+    """A server for one connection: records what it reads, sends its answer, then hangs up or waits."""
 
     def __init__(self, *answer, hang=False, pause=0.0, until=b"\r\n\r\nabc", tls=None):
         self._answer, self._hang, self._pause, self._until, self._tls = answer, hang, pause, until, tls
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self._socket.settimeout(10)
+        self._socket.settimeout(30)
         self.port = self._socket.getsockname()[1]
         self.received = b""
         self.released = threading.Event()
@@ -46,7 +48,7 @@ class Peer:
                 connection.sendall(part)
                 self.released.wait(self._pause)
             if self._hang:
-                self.released.wait(10)
+                self.released.wait(30)
 
     def _secured(self, connection):
         return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
@@ -65,8 +67,8 @@ def peer():
         return peers[-1]
 
     yield start
-    for each in peers:
-        each.close()
+    for server in peers:
+        server.close()
 
 
 def request(port, scheme="http"):
@@ -74,11 +76,11 @@ def request(port, scheme="http"):
     return CallbackRequest(parse_callback_url(f"{scheme}://127.0.0.1:{port}/a%20b?c=%2F"), headers, b"abc")
 
 
-def send(port, *, timeout=5.0, **options):
+def send(port, *, timeout=30.0, **options):
     return HTTPTransport(timeout)(request(port, **options))
 
 
-def test_the_request_goes_out_as_it_was_signed(peer):
+def test_the_request_is_sent_as_it_was_signed(peer):
     server = peer(OK)
     send(server.port)
     assert server.received == (
@@ -86,7 +88,7 @@ def test_the_request_goes_out_as_it_was_signed(peer):
     )
 
 
-def test_status_headers_and_body_come_back(peer):
+def test_status_headers_and_body_are_returned(peer):
     reply = send(peer(OK).port)
     assert (reply.status, reply.body) == (200, b"{}")
     assert reply.headers == {"content-type": "application/json", "content-length": "2"}
@@ -101,12 +103,12 @@ def test_a_redirect_is_not_followed(peer):
     assert send(peer(answer).port).status == 301
 
 
-def test_a_chunked_answer_has_no_length(peer):
+def test_a_chunked_reply_has_no_length(peer):
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
     assert "content-length" not in send(peer(answer).port).headers
 
 
-def test_an_answer_without_length_is_not_waited_for(peer):
+def test_a_reply_without_a_length_is_not_waited_for(peer):
     reply = send(peer(b"HTTP/1.1 200 OK\r\n\r\n{}", hang=True).port)
     assert (reply.headers, reply.body) == ({}, b"")
 
@@ -119,7 +121,7 @@ def test_an_answer_without_length_is_not_waited_for(peer):
         pytest.param([OK[:-1]], id="half a body"),
     ],
 )
-def test_a_peer_that_falls_silent_runs_into_the_time_out(peer, answer):
+def test_a_silent_peer_times_out(peer, answer):
     server = peer(*answer, hang=True)
     with pytest.raises(CallbackError) as caught:
         send(server.port, timeout=0.2)
@@ -137,7 +139,7 @@ def test_a_peer_that_falls_silent_runs_into_the_time_out(peer, answer):
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000 + b"\r\n\r\n", id="endless header"),
     ],
 )
-def test_a_peer_that_speaks_no_http_is_a_bad_gateway(peer, answer):
+def test_a_reply_that_is_not_http_is_a_bad_gateway(peer, answer):
     with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
         send(peer(answer).port)
 
@@ -147,14 +149,14 @@ def test_a_cut_body_is_a_bad_gateway(peer):
         send(peer(OK[:-1]).port)
 
 
-def test_the_time_out_is_for_the_whole_exchange_and_not_for_each_byte(peer):
+def test_the_timeout_is_for_the_whole_exchange(peer):
     server = peer(*(bytes([byte]) for byte in OK), pause=0.05)
     with pytest.raises(CallbackError, match="reply timeout"):
         send(server.port, timeout=0.2)
 
 
 @pytest.mark.parametrize("length", [b"x", b"-1", b"0", b"9999999"])
-def test_a_body_whose_length_oss_refuses_is_not_waited_for(peer, length):
+def test_a_body_with_a_refused_length_is_not_waited_for(peer, length):
     reply = send(peer(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n{", hang=True).port)
     assert (reply.headers["content-length"], reply.body) == (length.decode(), b"")
 
@@ -168,12 +170,12 @@ def test_a_peer_without_tls_is_a_bad_gateway(peer):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate of 127.0.0.1 and localhost, signed by itself, with its key."""
+    """Return the path of a self-signed certificate for 127.0.0.1 and localhost, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     names = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
     now = datetime.now(timezone.utc)
-    made = (
+    certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
@@ -183,34 +185,34 @@ def certificate(tmp_path_factory):
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"
     form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     pem = serialization.Encoding.PEM
-    path.write_bytes(key.private_bytes(pem, *form) + made.public_bytes(pem))
+    path.write_bytes(key.private_bytes(pem, *form) + certificate.public_bytes(pem))
     return path
 
 
 @pytest.fixture
 def named_peer(peer, certificate):
-    """A peer with TLS and the list of the names that clients asked it for."""
-    asked = []
+    """Return a peer with TLS, and the list of the names that clients send it in the handshake."""
+    sni_names = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    context.sni_callback = lambda connection, name, _: asked.append(name)
-    return peer(OK, tls=context), asked
+    context.sni_callback = lambda connection, name, _: sni_names.append(name)
+    return peer(OK, tls=context), sni_names
 
 
 @pytest.mark.parametrize(("sni", "expected"), [(True, "localhost"), (False, None)])
-def test_the_host_name_goes_along_only_where_the_callback_says_so(named_peer, certificate, sni, expected):
-    server, asked = named_peer
+def test_sni_is_sent_only_if_the_callback_says_so(named_peer, certificate, sni, expected):
+    server, sni_names = named_peer
     url = parse_callback_url(f"https://localhost:{server.port}/")
-    transport = HTTPTransport(5.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
     assert transport(CallbackRequest(url, [], b"abc", sni)).status == 200
-    assert asked == [expected]
+    assert sni_names == [expected]
 
 
-def test_without_the_name_in_the_handshake_the_certificate_is_still_compared_with_it(named_peer, certificate):
+def test_without_sni_the_certificate_is_still_checked(named_peer, certificate):
     server, _ = named_peer
     # Another spelling of 127.0.0.1, which the certificate does not have.
     url = replace(parse_callback_url(f"https://localhost:{server.port}/"), host="127.1")
-    transport = HTTPTransport(5.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
     with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
         transport(CallbackRequest(url, [], b"abc"))
     assert server.received == b""
@@ -223,9 +225,9 @@ def secure_peer(peer, certificate):
     return lambda *answer: peer(*answer, tls=context)
 
 
-def test_https_is_spoken_with_a_certificate_that_verifies(secure_peer, certificate):
+def test_https_works_with_a_valid_certificate(secure_peer, certificate):
     server = secure_peer(OK)
-    transport = HTTPTransport(5.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
     assert transport(request(server.port, scheme="https")).body == b"{}"
     assert server.received.endswith(b"abc")
 
@@ -237,8 +239,113 @@ def test_a_refused_connection_has_its_own_message():
         send(port)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_a_bad_gateway(secure_peer):
+def test_an_untrusted_certificate_is_a_bad_gateway(secure_peer):
     server = secure_peer(OK)
     with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
         send(server.port, scheme="https")
     assert server.received == b""
+
+
+@pytest.mark.parametrize(
+    ("host", "is_its"),
+    [
+        ("a.example", True),
+        ("A.Example", True),
+        ("x.b.example", True),
+        ("b.example", False),
+        ("y.x.b.example", False),
+        ("c.example", False),
+        ("192.0.2.1", False),
+        ("example", False),
+    ],
+)
+def test_a_certificate_is_valid_for_its_names(host, is_its):
+    listed = [("DNS", "a.example"), ("DNS", "*.B.example"), ("IP Address", "192.0.2.1")]
+    assert is_certificate_of(host, {"subjectAltName": tuple(listed)}) is is_its
+
+
+def test_a_certificate_without_names_is_not_valid():
+    assert not is_certificate_of("a.example", {})
+
+
+HEADERS = [
+    ("Host", "other.example"),
+    ("Content-Length", "3"),
+    ("Content-Type", "application/json"),
+    ("Authorization", "c2ln"),
+    ("x-oss-pub-key-url", "a2V5"),
+    ("x-oss-additional-headers", ""),
+]
+
+
+def wsgi_request(url="https://app.example:8443/a%20b/%E4%B8%AD+?c=%2F+d"):
+    return CallbackRequest(parse_callback_url(url), HEADERS, b"abc")
+
+
+def test_the_environ_is_like_that_of_a_server():
+    environ = callback_environ(wsgi_request())
+    strings = {name: value for name, value in environ.items() if "." not in name}
+    assert strings == {
+        "REQUEST_METHOD": "POST",
+        "REQUEST_URI": "/a%20b/%E4%B8%AD+?c=%2F+d",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/a b/中+".encode().decode("latin-1"),
+        "QUERY_STRING": "c=%2F+d",
+        "SERVER_NAME": "app.example",
+        "SERVER_PORT": "8443",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "CONTENT_LENGTH": "3",
+        "CONTENT_TYPE": "application/json",
+        "HTTP_HOST": "other.example",
+        "HTTP_AUTHORIZATION": "c2ln",
+        "HTTP_X_OSS_PUB_KEY_URL": "a2V5",
+        "HTTP_X_OSS_ADDITIONAL_HEADERS": "",
+    }
+    assert environ["wsgi.url_scheme"] == "https"
+    assert environ["wsgi.input"].read() == b"abc"
+
+
+def test_the_response_is_collected_and_closed(recorder):
+    recorder.body = b"{}"
+    reply = WSGITransport(lint(recorder))(wsgi_request())
+    assert reply == CallbackReply(200, {"content-type": "application/json", "content-length": "2"}, b"{}")
+    assert recorder.closed == 1
+
+
+def test_a_response_by_write_is_collected():
+    def app(environ, start_response):
+        write = start_response("200 OK", [("Content-Length", "2")])
+        write(b"{")
+        return [b"}"]
+
+    assert WSGITransport(app)(wsgi_request()).body == b"{}"
+
+
+def test_start_response_may_come_with_the_first_part():
+    def app(environ, start_response):
+        start_response("418 Teapot", [])
+        yield b""
+
+    assert WSGITransport(app)(wsgi_request()).status == 418
+
+
+def crashes(environ, start_response):
+    raise RuntimeError("boom")
+
+
+def crashes_later(environ, start_response):
+    start_response("200 OK", [])
+    yield b"{"
+    raise RuntimeError("boom")
+
+
+def stays_silent(environ, start_response):
+    return []
+
+
+@pytest.mark.parametrize("app", [crashes, crashes_later, stays_silent])
+def test_an_application_that_fails_is_a_500(app, caplog):
+    with caplog.at_level(logging.ERROR, "oss_wsgi.local"):
+        assert WSGITransport(app)(wsgi_request()) == CallbackReply(500)
+    assert len(caplog.records) == 1

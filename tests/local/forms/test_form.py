@@ -5,7 +5,7 @@ import io
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.forms.form import CHUNK_SIZE, Form, FormInput
+from oss_wsgi.local.forms.form import CHUNK_SIZE, Form, FormInput, content_start, field_name
 
 from ..form_client import BOUNDARY, body, part
 
@@ -33,7 +33,7 @@ def refusal(payload, **changes):
 FILE = part("file", "hi oss", filename="a.txt", content_type="text/plain; charset=utf-8")
 
 
-def test_fields_come_by_lower_case_name_and_the_file_by_its_headers():
+def test_fields_have_lower_case_names():
     form, content = read(body(part("Key", "a/中.txt"), part("x-oss-meta-A", ""), FILE))
     assert form.fields == {"key": "a/中.txt", "x-oss-meta-a": ""}
     assert (form.file.filename, form.file.content_type) == ("a.txt", "text/plain; charset=utf-8")
@@ -46,7 +46,7 @@ def test_a_plain_part_named_file_is_a_file():
 
 
 @pytest.mark.parametrize("filename", [r"C:\x\y.png", "照片.png", "a/../b", "a%22b%0D%0A", "a;b"], ids=ascii)
-def test_the_file_name_is_taken_as_it_is(filename):
+def test_the_file_name_is_not_changed(filename):
     form, _ = read(body(part("file", "", filename=filename)))
     assert form.file.filename == filename
 
@@ -54,7 +54,7 @@ def test_the_file_name_is_taken_as_it_is(filename):
 @pytest.mark.parametrize(
     ("header", "filename"), [(r'"a\"b.png"', 'a"b.png'), (r'"\"a\\b\""', r'"a\b"'), ("a.png", "a.png"), ('""', "")]
 )
-def test_a_file_name_is_quoted_as_headers_quote(header, filename):
+def test_a_quoted_file_name_is_unquoted(header, filename):
     head = f'Content-Disposition: form-data; name="file"; filename={header}'
     form, _ = read(body(f"{head}\r\n\r\n".encode()))
     assert form.file.filename == filename
@@ -70,7 +70,7 @@ def test_what_follows_the_last_boundary_is_ignored():
     assert content == b"hi oss"
 
 
-def test_a_file_larger_than_a_chunk_comes_in_pieces_and_whole():
+def test_a_large_file_comes_in_chunks():
     content = bytes(range(256)) * 4096 + b"\r\n--" + BOUNDARY.encode()[:-1]
     form = Form(environ(body(FILE.replace(b"hi oss", content))))
     pieces = list(form.chunks())
@@ -78,7 +78,7 @@ def test_a_file_larger_than_a_chunk_comes_in_pieces_and_whole():
     assert max(map(len, pieces)) <= CHUNK_SIZE + len(BOUNDARY) + 8
 
 
-def test_the_file_is_not_read_before_it_is_asked_for():
+def test_the_file_is_read_only_on_demand():
     stream = io.BytesIO(body(FILE.replace(b"hi oss", bytes(10 * CHUNK_SIZE))))
     Form(environ(stream.getvalue(), **{"wsgi.input": stream}))
     assert stream.tell() == CHUNK_SIZE
@@ -122,20 +122,20 @@ def test_a_malformed_or_oversized_form_is_refused(payload, code):
 
 
 @pytest.mark.parametrize("long", [part("a" * 8193, "1"), part("a", bytes(2 * 1024**2 + 1))], ids=["name", "value"])
-def test_a_long_name_and_a_long_value_have_one_text(long):
+def test_a_long_name_and_a_long_value_are_the_same_error(long):
     with pytest.raises(OSSError) as caught:
         read(body(long, FILE))
     assert (caught.value.message, caught.value.ec) == ("Your name of form field is too long.", "0006-00000110")
 
 
-def test_names_count_in_their_case_where_asked():
+def test_exact_names_refuses_another_spelling():
     payload = body(part("Content-Type", "a/b"), part("Name", "x"), FILE)
     assert Form(environ(payload), exact_names=True).fields == {"content-type": "a/b", "name": "x"}
     with pytest.raises(OSSError, match="unrecognized field name"):
         Form(environ(body(part("content-type", "a/b"), FILE)), exact_names=True)
 
 
-def test_what_is_no_form_is_refused_as_such_whatever_else_is_wrong():
+def test_a_wrong_content_type_is_reported_first():
     changes = {"CONTENT_TYPE": "text/plain", "CONTENT_LENGTH": "", "HTTP_CONTENT_MD5": "x"}
     assert refusal(b"", **changes) == (400, "RequestIsNotMultiPartContent")
 
@@ -204,20 +204,100 @@ def test_another_content_md5_is_refused(digest):
         pytest.param(body(part("key", "a"), part("file", "")), id="empty content"),
     ],
 )
-def test_only_a_source_that_begins_with_the_content_is_told_of_wherever_the_form_is_split(payload):
+def test_only_a_source_that_begins_with_the_content_is_offered(payload):
     expected = read(payload)[1]
     start = payload.rindex(b'name="file"')
     start = payload.index(b"\r\n\r\n", start) + 4
-    told = []
+    offered = []
     for split in range(1, len(payload)):
         source = io.BytesIO(payload[split:])
         form = Form(environ(payload, **{"wsgi.input": FormInput(payload[:split], source)}))
         if form.source:
             assert form.source is source
-            told.append(split)
+            offered.append(split)
         assert b"".join(form.chunks()) == expected
-    assert told == [start]
+    assert offered == [start]
 
 
-def test_a_source_of_another_kind_is_not_told_of():
+def test_a_plain_input_offers_no_source():
     assert read(body(part("key", "a"), FILE))[0].source is None
+
+
+FIELDS = body(part("key", "a"))[: -len("--\r\n")] + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b'Content-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain',
+        b'Content-Disposition: form-data; name="file"',
+        b"content-disposition: form-data; name=file; filename=a",
+        b'Content-Disposition: form-data; filename="a"; name="file"',
+        b'Content-Type: text/plain\r\nContent-Disposition: form-data; name="FILE"',
+    ],
+)
+def test_the_content_starts_after_the_headers_of_the_file(headers):
+    beginning = FIELDS + headers + b"\r\n\r\n"
+    assert content_start(beginning + b"hi\r\n\r\noss") == len(beginning)
+
+
+@pytest.mark.parametrize("beginning", [b"", FIELDS, FIELDS + part("file", "x")[:30], body(part("files", "x"))])
+def test_without_a_file_part_the_content_start_is_0(beginning):
+    assert content_start(beginning) == 0
+
+
+def test_head_and_content_are_read_as_one():
+    source = FormInput(b"abc", io.BytesIO(b"defg"))
+    pieces = list(iter(lambda: source.read(3), b""))
+    assert b"".join(pieces) == b"abcdefg"
+
+
+def test_the_last_byte_of_the_head_is_read_separately():
+    source = FormInput(b"abc", io.BytesIO(b"defg"))
+    seen = [(source.read(9), source.at_content) for _ in range(4)]
+    assert seen == [(b"ab", False), (b"c", True), (b"defg", False), (b"", False)]
+
+
+@pytest.mark.parametrize("name", ["Signature", "signature", "SIGNATURE"])
+def test_a_name_is_accepted_in_any_case(name):
+    assert field_name(name, exact=False) == "signature"
+
+
+@pytest.mark.parametrize(
+    ("name", "known_as"),
+    [
+        ("Signature", "signature"),
+        ("OSSAccessKeyId", "ossaccesskeyid"),
+        ("Content-Type", "content-type"),
+        ("key", "key"),
+        ("x-oss-meta-a", "x-oss-meta-a"),
+        ("x:uid", "x:uid"),
+        ("relativePath", "relativepath"),
+    ],
+)
+def test_exact_accepts_documented_and_unknown_names(name, known_as):
+    assert field_name(name, exact=True) == known_as
+
+
+@pytest.mark.parametrize("name", ["signature", "Key", "content-type", "X-OSS-Meta-a", "X:uid", "File", "Policy"])
+def test_exact_refuses_another_spelling(name):
+    with pytest.raises(OSSError) as caught:
+        field_name(name, exact=True)
+    assert (caught.value.status, caught.value.code) == (400, "InvalidArgument")
+    assert caught.value.message == "The bucket POST contains unrecognized field name."
+    assert caught.value.members == {"ArgumentName": name, "ArgumentValue": name}
+
+
+def test_a_field_without_a_name_is_refused():
+    with pytest.raises(OSSError, match="unrecognized field name"):
+        field_name("", exact=False)
+
+
+@pytest.mark.parametrize("name", ["x-oss-meta-Foo", "x-oss-meta-foo"])
+def test_a_metadata_name_is_free_after_its_prefix(name):
+    assert field_name(name, exact=True) == name.lower()
+
+
+def test_exact_demands_the_documented_metadata_prefix():
+    with pytest.raises(OSSError):
+        field_name("X-Oss-Meta-foo", exact=True)

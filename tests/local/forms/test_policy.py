@@ -4,7 +4,7 @@ import json
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.forms.policy import Condition, SizeRange, parse_policy
+from oss_wsgi.local.forms.policy import Condition, SizeRange, parse_policy, parse_policy_json
 
 EXPIRATION = "2024-12-03T13:00:00.000Z"
 
@@ -41,7 +41,7 @@ def refusal(text):
         pytest.param(["eq", "$key", "用户/😀"], Condition("eq", "key", "用户/😀"), id="Chinese"),
     ],
 )
-def test_every_form_of_condition_is_understood(condition, parsed):
+def test_every_form_of_condition_is_parsed(condition, parsed):
     policy = parse_policy(document(condition))
     assert [*policy.conditions, *policy.ranges] == [parsed]
 
@@ -57,7 +57,7 @@ def test_every_form_of_condition_is_understood(condition, parsed):
         pytest.param(r"\\\${x}", "\\${x}", id="a backslash, then a raw dollar escape"),
     ],
 )
-def test_both_spellings_of_an_escaped_dollar_and_the_escapes_of_json_are_read(literal, value):
+def test_escapes_are_read_in_both_spellings(literal, value):
     (condition,) = parse_policy(raw(f'["eq", "$key", "{literal}"]')).conditions
     assert condition.operand == value
 
@@ -136,10 +136,46 @@ def test_an_expiration_in_another_format_is_refused(expiration):
         pytest.param(document(["eq", 1, "a"]), "0006-00000224", id="field no string"),
     ],
 )
-def test_a_malformed_policy_is_refused_with_its_number(text, ec):
+def test_a_malformed_policy_is_refused_with_its_ec(text, ec):
     assert refusal(text) == ec
 
 
 def test_a_condition_is_printed_as_oss_prints_it():
     assert str(Condition("starts-with", "key", "user/eric/")) == '["starts-with", "$key", "user/eric/"]'
     assert str(Condition("in", "content-type", ["a", "b"])) == '["in", "$content-type", ["a", "b"]]'
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param("eyJleHBpcm", "unknown char e", id="Base64 twice"),
+        pytest.param("{'a':1}", "unknown char '", id="single quotes"),
+        pytest.param('{"a":tru}', "unknown char t", id="half a word"),
+        pytest.param('{"a":1} x', "unknown char x", id="more behind it"),
+        pytest.param('["a" "b"]', ", or ] expected", id="array without comma"),
+        pytest.param('{"a":["[{\\"", {}] "b"}', ", or } expected", id="object without comma, brackets in a string"),
+        pytest.param('{"conditions":[{"a":"b"} {"c":"d"}]}', ", or ] expected", id="array in an object"),
+        pytest.param('{"conditions":[{"a":"b" "c":"d"}]}', ", or } expected", id="object in an array"),
+        pytest.param('{"a":[1', ", or ] expected", id="array cut"),
+        pytest.param('{"a" 1}', ": expected", id="no colon"),
+        pytest.param('{"a":', "unexpected end", id="value cut"),
+        pytest.param('{"a":1,"a":2}', "not a JSON text", id="member twice"),
+        pytest.param('{"a":NaN}', "not a JSON text", id="NaN"),
+        pytest.param("[" * 20000, "not a JSON text", id="too deep"),
+    ],
+)
+def test_invalid_json_is_described_as_oss_does(text, complaint):
+    with pytest.raises(OSSError) as caught:
+        parse_policy_json(text.encode())
+    error = caught.value
+    assert (error.status, error.code, error.ec) == (400, "InvalidPolicyDocument", "0006-00000204")
+    assert error.message == f"Invalid Policy: Invalid JSON: {complaint}"
+
+
+def test_both_spellings_of_an_escaped_dollar_are_equal():
+    assert parse_policy_json(rb'["\$", "\\$", "\\\$"]') == ["\\$", "\\$", "\\\\$"]
+
+
+def test_a_policy_in_another_encoding_is_refused():
+    with pytest.raises(OSSError, match="not a JSON text"):
+        parse_policy_json(b'{"\xff"')

@@ -18,7 +18,7 @@ def code(response):
 
 
 def stored(oss):
-    """The keys and contents of the whole bucket."""
+    """Return the keys and contents of the whole bucket."""
     assert [path.name for path in (oss.directory / ".incoming").rglob("*") if path.is_file()] == [".starting", ".owner"]
     bucket = oss.storage.bucket("examplebucket")
     assert len(list((oss.directory / "examplebucket").glob("*"))) == len(bucket.page()[0])
@@ -32,7 +32,7 @@ def content(bucket, key):
 
 @pytest.fixture(params=["v1", "v4"])
 def sign(request, oss):
-    """Signs conditions as V1 and as V4."""
+    """Return a function that signs conditions, with V1 or V4."""
     if request.param == "v1":
         return lambda *conditions: sign_v1(oss, policy(*conditions))
     return lambda *conditions: sign_v4(oss, *conditions)
@@ -48,7 +48,7 @@ def test_a_signed_form_becomes_an_object(app, oss, sign):
 
 
 @pytest.mark.parametrize("rename", [str.upper, str.lower, str.title])
-def test_field_names_are_taken_in_any_case(app, oss, sign, rename):
+def test_field_names_are_accepted_in_any_case(app, oss, sign, rename):
     fields = {"key": "user/a", "success_action_status": "200", **sign(PREFIX)}
     post(app, form({rename(name): value for name, value in fields.items()}), status=200)
     assert stored(oss) == {"user/a": b"hi oss"}
@@ -80,14 +80,14 @@ def test_the_published_upload_js_form_is_accepted(app, oss):
     ],
     ids=ascii,
 )
-def test_filename_is_put_into_the_key_after_the_policy_saw_it(app, oss, sign, filename, key):
+def test_the_policy_check_comes_before_the_file_name_in_the_key(app, oss, sign, filename, key):
     fields = {"key": "user/${filename}-${filename}", **sign(["eq", "$key", r"user/\${filename}-\${filename}"])}
     post(app, form(fields, filename=filename), status=204)
     assert stored(oss) == {key: b"hi oss"}
 
 
 @pytest.mark.parametrize("spelling", [r"\$", r"\\$"], ids=["raw", "escaped for JSON"])
-def test_a_policy_spells_a_literal_dollar_in_two_ways(app, oss, spelling):
+def test_a_policy_may_spell_a_dollar_in_two_ways(app, oss, spelling):
     document = json.dumps(policy(["eq", "$key", "user/@{filename}"])).replace("@", spelling)
     post(app, form({"key": "user/${filename}", **sign_v1(oss, document)}), status=204)
     assert stored(oss) == {"user/a.txt": b"hi oss"}
@@ -106,7 +106,7 @@ def test_a_policy_spells_a_literal_dollar_in_two_ways(app, oss, spelling):
         pytest.param("${filename}", "a" * 1024, id="too long afterwards"),
     ],
 )
-def test_a_key_that_no_object_can_have_is_refused(app, oss, key, filename):
+def test_an_invalid_key_is_refused(app, oss, key, filename):
     response = post(app, form({"key": key, **sign_v1(oss, policy())}, filename=filename))
     assert code(response)[:2] == (400, "InvalidObjectName")
     assert stored(oss) == {}
@@ -156,7 +156,7 @@ def test_a_failure_does_not_redirect(app, sign):
 # Order, P§2.2 and 2.7.
 
 
-def test_a_key_after_the_file_is_missing(app, oss, sign):
+def test_a_key_after_the_file_does_not_count(app, oss, sign):
     payload = form(sign(), after=[part("key", "user/a")])
     response = post(app, payload)
     assert code(response)[:2] == (400, "InvalidArgument")
@@ -164,7 +164,7 @@ def test_a_key_after_the_file_is_missing(app, oss, sign):
     assert stored(oss) == {}
 
 
-def test_a_signature_after_the_file_is_none(app, oss):
+def test_a_signature_after_the_file_does_not_count(app, oss):
     fields = sign_v1(oss, policy())
     payload = form({"key": "a"}, after=[part(name, value) for name, value in fields.items()])
     assert code(post(app, payload)) == (403, "AccessDenied", "0003-00000001")
@@ -176,20 +176,20 @@ def test_a_field_after_the_file_is_ignored(app, oss, sign):
 
 
 @pytest.mark.parametrize("name", ["key", "KEY", "policy", "Signature", "name"])
-def test_a_field_that_comes_twice_is_refused(app, oss, name):
+def test_a_duplicate_field_is_refused(app, oss, name):
     fields = {"key": "a", "name": "n", **sign_v1(oss, policy())}
     payload = form([*fields.items(), (name, "a")])
     assert code(post(app, payload))[:2] == (400, "InvalidArgument")
     assert stored(oss) == {}
 
 
-def test_two_files_are_refused_and_neither_is_stored(app, oss, sign):
+def test_two_files_are_refused(app, oss, sign):
     payload = form({"key": "user/a", **sign(PREFIX)}, after=[part("file", "second", filename="b")])
     assert code(post(app, payload)) == (400, "IncorrectNumberOfFilesInPOSTRequest", "0006-00000107")
     assert stored(oss) == {}
 
 
-def test_a_body_that_ends_in_the_file_is_refused_and_nothing_is_stored(app, oss, sign):
+def test_a_truncated_body_is_refused(app, oss, sign):
     payload = form({"key": "user/a", **sign(PREFIX)}, bytes(1_000_000))[:-1000]
     assert code(post(app, payload))[:2] == (400, "MalformedPOSTRequest")
     assert stored(oss) == {}
@@ -238,7 +238,7 @@ def test_v4_fields_outside_of_the_policy_are_extra_input_fields(app, oss, uncove
 
 
 @pytest.mark.parametrize("token", ["CAIS+/=", None], ids=["token", "no token"])
-def test_a_temporary_key_uploads_with_its_token_only(make_oss, token):
+def test_a_temporary_key_needs_its_token(make_oss, token):
     oss = make_oss(security_token="CAIS+/=")
     app = TestApp(oss)
     fields = v4_fields(oss)
@@ -256,7 +256,7 @@ def test_a_temporary_key_uploads_with_its_token_only(make_oss, token):
     ("size", "expected"),
     [(1, "0006-00000004"), (2, None), (1_000_000, None), (1_000_001, "0006-00000003"), (3_000_000, "0006-00000003")],
 )
-def test_the_size_stays_within_the_range_with_both_ends(app, oss, sign, size, expected):
+def test_the_size_must_be_within_the_range(app, oss, sign, size, expected):
     response = post(app, form({"key": "user/a", **sign(["content-length-range", 2, 1_000_000])}, bytes(size)))
     if expected is None:
         assert response.status_int == 204
@@ -267,7 +267,7 @@ def test_the_size_stays_within_the_range_with_both_ends(app, oss, sign, size, ex
         assert stored(oss) == {}
 
 
-def test_a_file_that_is_too_large_is_not_read_to_its_end(oss):
+def test_too_large_a_file_is_not_read_to_its_end(oss):
     class Counting:
         def __init__(self, payload):
             self.payload, self.position = payload, 0
@@ -300,7 +300,7 @@ def test_forbid_overwrite_keeps_the_first_object(app, oss, sign):
     assert stored(oss) == {"user/a": b"first"}
 
 
-def test_without_it_the_last_object_stays(app, oss, sign):
+def test_an_upload_overwrites_by_default(app, oss, sign):
     for content in (b"first", b"second"):
         post(app, form({"key": "user/a", **sign(PREFIX)}, content), status=204)
     assert stored(oss) == {"user/a": b"second"}
@@ -320,7 +320,7 @@ def upload(app, sign, content=b"hi oss", *, content_type="text/plain", **members
     return post(app, form(fields, content, content_type=content_type), headers={"Origin": "http://page.example"})
 
 
-def test_the_answer_of_the_application_is_relayed(app, oss, sign, recorder):
+def test_the_reply_of_the_application_is_relayed(app, oss, sign, recorder):
     response = upload(app, sign, callbackBody="object=${object}&uid=${x:uid}&size=${size}")
     assert (response.status_int, response.body) == (200, b'{"Status":"Ok"}')
     assert response.content_type == "application/json"
@@ -351,15 +351,15 @@ def test_a_json_body_has_typed_values(app, sign, recorder):
     )
     members = {"callbackBody": template, "callbackBodyType": "application/json"}
     upload(app, sign, png(3, 2), content_type="image/png", **members)
-    made = json.loads(recorder.body_received)
-    assert {**made, "crc64": 0, "etag": ""} == {
+    sent = json.loads(recorder.body_received)
+    assert {**sent, "crc64": 0, "etag": ""} == {
         "object": "user/a b.txt",
         "size": len(png(3, 2)),
         "w": 3,
         "h": 2,
         "f": "png",
         "crc64": 0,
-        "ip": "127.0.0.1" if made["ip"] else "",
+        "ip": "127.0.0.1" if sent["ip"] else "",
         "vpc": None,
         "op": "PostObject",
         "type": "image/png",
@@ -411,7 +411,7 @@ def test_a_failed_callback_is_203_and_the_object_stays(app, oss, sign, recorder,
     assert stored(oss) == {"user/a b.txt": b"hi oss"}
 
 
-def test_the_second_url_is_asked_when_the_first_fails(make_oss, recorder):
+def test_the_second_url_is_called_when_the_first_fails(make_oss, recorder):
     def application(environ, start_response):
         if environ["HTTP_HOST"] == "first.example":
             start_response("500 Oops", [])
@@ -435,14 +435,14 @@ def test_the_second_url_is_asked_when_the_first_fails(make_oss, recorder):
         pytest.param(callback_field(callbackBody=""), "0007-00000011", id="empty body"),
     ],
 )
-def test_a_wrong_callback_is_refused_before_anything_is_stored(app, oss, sign, recorder, callback, ec):
+def test_an_invalid_callback_stores_nothing(app, oss, sign, recorder, callback, ec):
     response = post(app, form({"key": "user/a", "callback": callback, **sign(PREFIX)}))
     assert code(response) == (400, "InvalidArgument", ec)
     assert stored(oss) == {}
     assert recorder.requests == []
 
 
-def test_a_callback_in_the_form_and_in_a_header_is_refused_before_anything_is_stored(app, oss, sign, recorder):
+def test_a_callback_in_form_and_header_stores_nothing(app, oss, sign, recorder):
     both = {"x-oss-callback": callback_field()}
     response = post(app, form({"key": "user/a", "callback": callback_field(), **sign(PREFIX)}), headers=both)
     assert code(response) == (400, "InvalidArgument", "0007-00000027")
@@ -450,7 +450,7 @@ def test_a_callback_in_the_form_and_in_a_header_is_refused_before_anything_is_st
     post(app, form({"key": "user/a", "callback": "", **sign(PREFIX)}), headers=both, status=204)
 
 
-def test_a_private_address_is_refused_when_real_oss_is_played(make_oss):
+def test_a_private_callback_address_can_be_refused(make_oss):
     oss = make_oss(allow_private_callback=False)
     response = upload(
         TestApp(oss), lambda *conditions: sign_v1(oss, policy(*conditions)), callbackUrl="http://127.0.0.1/"
@@ -460,11 +460,11 @@ def test_a_private_address_is_refused_when_real_oss_is_played(make_oss):
     assert stored(oss) == {}
 
 
-def test_a_bare_multipart_body_without_any_field_is_refused(app):
+def test_a_form_without_fields_is_refused(app):
     assert code(post(app, body(part("file", "x"))))[:2] == (400, "InvalidArgument")
 
 
-def test_a_token_that_has_expired_uploads_no_more(make_oss):
+def test_an_expired_token_is_refused(make_oss):
     oss = make_oss(security_token="CAIS", security_token_expires=NOW - 1)
     response = post(TestApp(oss), form({"key": "a", "x-oss-security-token": "CAIS", **sign_v1(oss, policy())}))
     assert code(response) == (403, "SecurityTokenExpired", "0002-00000007")
@@ -474,13 +474,13 @@ def test_a_token_that_has_expired_uploads_no_more(make_oss):
 @pytest.mark.parametrize(
     ("space_as_plus", "body_sent"), [(True, b"object=user%2Fa+b.txt"), (False, b"object=user%2Fa%20b.txt")]
 )
-def test_a_space_in_a_form_value_is_written_as_told(make_oss, recorder, space_as_plus, body_sent):
+def test_space_as_plus_changes_the_callback_body(make_oss, recorder, space_as_plus, body_sent):
     oss = make_oss(space_as_plus=space_as_plus)
     upload(TestApp(oss), lambda *conditions: sign_v1(oss, policy(*conditions)))
     assert recorder.body_received == body_sent
 
 
-def test_case_counts_where_asked(make_oss):
+def test_exact_field_names_refuses_another_spelling(make_oss):
     oss = make_oss(exact_field_names=True)
     signed = sign_v1(oss, policy())
     post(TestApp(oss), form({"key": "a", **signed}), status=204)
@@ -489,7 +489,7 @@ def test_case_counts_where_asked(make_oss):
     assert response.xml.findtext("Message") == "The bucket POST contains unrecognized field name."
 
 
-def test_the_missing_key_is_named(app, sign):
+def test_a_missing_key_is_named(app, sign):
     response = post(app, form(sign()))
     assert response.xml.findtext("ArgumentName") == "key"
     assert response.xml.findtext("ArgumentValue") == ""

@@ -1,13 +1,24 @@
 import pytest
 from webtest import TestApp
 
+from oss_wsgi.local.errors import OSSError
+from oss_wsgi.local.operations.buckets import acl, one_of, redundancy, storage_class
+
 from ..form_client import form, policy, post, sign_v1
 from ..signed_client import SignedClient, code
 
 
-@pytest.fixture
-def client(oss):
-    return SignedClient(oss)
+def test_a_bucket_is_private_and_standard_by_default():
+    assert (acl({}), storage_class({}), redundancy({})) == ("private", "Standard", "LRS")
+    settings = {"acl": "public-read", "storage-class": "IA", "redundancy": "ZRS"}
+    assert (acl(settings), storage_class(settings), redundancy(settings)) == ("public-read", "IA", "ZRS")
+
+
+def test_a_value_must_be_one_of_the_known_values():
+    assert one_of(("a", "b"), "x-oss-acl", "b") == "b"
+    with pytest.raises(OSSError) as raised:
+        one_of(("a", "b"), "x-oss-acl", "A")
+    assert raised.value.members == {"ArgumentName": "x-oss-acl", "ArgumentValue": "A"}
 
 
 def configuration(text):
@@ -15,19 +26,20 @@ def configuration(text):
 
 
 def info(client, bucket):
-    found = client("GET", bucket, "bucketInfo").xml.find("Bucket")
-    return {name: found.findtext(name) for name in ("Name", "StorageClass", "DataRedundancyType")} | {
-        "acl": found.findtext("AccessControlList/Grant")
+    element = client("GET", bucket, "bucketInfo").xml.find("Bucket")
+    return {name: element.findtext(name) for name in ("Name", "StorageClass", "DataRedundancyType")} | {
+        "acl": element.findtext("AccessControlList/Grant")
     }
 
 
-def test_a_bucket_is_made_and_told_of(client, oss):
-    body = configuration("<StorageClass>IA</StorageClass><DataRedundancyType>ZRS</DataRedundancyType>")
+def test_a_created_bucket_is_described(client, oss):
+    location = "<LocationConstraint>oss-cn-hangzhou</LocationConstraint>"
+    body = configuration(f"{location}<StorageClass>IA</StorageClass><DataRedundancyType>ZRS</DataRedundancyType>")
     response = client("PUT", "newbucket", body=body, headers={"x-oss-acl": "public-read"})
     assert (response.status_int, response.body, response.headers["Location"]) == (200, b"", "/newbucket")
-    found = client("GET", "newbucket", "bucketInfo")
-    assert found.content_type == "application/xml"
-    bucket = found.xml.find("Bucket")
+    response = client("GET", "newbucket", "bucketInfo")
+    assert response.content_type == "application/xml"
+    bucket = response.xml.find("Bucket")
     assert {element.tag: element.text for element in bucket if not len(element)} == {
         "Name": "newbucket",
         "CreationDate": "2024-12-03T12:12:12.000Z",
@@ -45,13 +57,13 @@ def test_a_bucket_is_made_and_told_of(client, oss):
     assert bucket.findtext("AccessControlList/Grant") == "public-read"
 
 
-def test_a_bucket_is_made_by_its_host_too(oss, client):
+def test_a_created_bucket_is_found_by_its_host(oss, client):
     client("PUT", "newbucket")
     response = TestApp(oss).get("/none", headers={"Host": "newbucket.oss-cn-hangzhou.aliyuncs.com"}, status=404)
     assert code(response)[1] == "NoSuchKey"
 
 
-def test_objects_of_two_buckets_do_not_meet(client, app, oss):
+def test_buckets_do_not_share_objects(client, app, oss):
     client("PUT", "newbucket")
     document = policy()
     document["conditions"][0]["bucket"] = "newbucket"
@@ -60,7 +72,7 @@ def test_objects_of_two_buckets_do_not_meet(client, app, oss):
     app.get("/examplebucket/a", status=404)
 
 
-def test_its_owner_may_put_a_bucket_again_and_change_its_acl(client):
+def test_a_repeated_put_changes_the_acl_only(client):
     client("PUT", "newbucket", body=configuration("<StorageClass>IA</StorageClass>"))
     client("PUT", "newbucket", headers={"x-oss-acl": "public-read-write"})
     client("PUT", "newbucket", body=configuration("<StorageClass>IA</StorageClass>"))
@@ -69,7 +81,7 @@ def test_its_owner_may_put_a_bucket_again_and_change_its_acl(client):
 
 
 @pytest.mark.parametrize("text", ["<StorageClass>IA</StorageClass>", "<DataRedundancyType>ZRS</DataRedundancyType>"])
-def test_a_bucket_keeps_its_storage_class(client, text):
+def test_a_repeated_put_cannot_change_class_or_redundancy(client, text):
     response = client(
         "PUT", "examplebucket", body=configuration(text), headers={"x-oss-acl": "public-read"}, status=409
     )
@@ -94,13 +106,15 @@ def test_a_bucket_keeps_its_storage_class(client, text):
         ("newbucket", b"", "default", "InvalidArgument"),
     ],
 )
-def test_another_bucket_is_refused_and_not_made(client, bucket, body, acl, expected):
+def test_an_invalid_put_creates_no_bucket(client, bucket, body, acl, expected):
     headers = {"x-oss-acl": acl} if acl else {}
-    assert code(client("PUT", bucket, body=body, headers=headers, status=400)) == (400, expected)
+    response = client("PUT", bucket, body=body, headers=headers, status=400)
+    assert code(response) == (400, expected)
+    assert response.xml.findtext("BucketName") == (bucket if expected == "InvalidBucketName" else None)
     assert code(client("GET", bucket, "bucketInfo", status=404)) == (404, "NoSuchBucket")
 
 
-def test_a_bucket_is_deleted_when_it_is_empty(client, app, oss):
+def test_only_an_empty_bucket_is_deleted(client, app, oss):
     post(app, form({"key": "a", **sign_v1(oss, policy())}), status=204)
     assert code(client("DELETE", "examplebucket", status=409)) == (409, "BucketNotEmpty")
     client("PUT", "newbucket")
@@ -109,37 +123,37 @@ def test_a_bucket_is_deleted_when_it_is_empty(client, app, oss):
     assert code(client("DELETE", "newbucket", status=404)) == (404, "NoSuchBucket")
 
 
-def test_a_bucket_that_is_made_again_remembers_nothing(client):
+def test_a_bucket_created_again_has_default_settings(client):
     client("PUT", "newbucket", headers={"x-oss-acl": "public-read"})
     client("DELETE", "newbucket", status=204)
     client("PUT", "newbucket")
     assert info(client, "newbucket")["acl"] == "private"
 
 
-def test_an_acl_is_put_and_got(client):
+def test_an_acl_is_stored_and_returned(client):
     assert client("GET", "examplebucket", "acl").xml.findtext("AccessControlList/Grant") == "private"
     client("PUT", "examplebucket", "acl", headers={"x-oss-acl": "public-read"})
-    found = client("GET", "examplebucket", "acl").xml
-    assert (found.tag, found.findtext("Owner/ID")) == ("AccessControlPolicy", "1000000000000001")
-    assert found.findtext("AccessControlList/Grant") == "public-read"
+    document = client("GET", "examplebucket", "acl").xml
+    assert (document.tag, document.findtext("Owner/ID")) == ("AccessControlPolicy", "1000000000000001")
+    assert document.findtext("AccessControlList/Grant") == "public-read"
     for headers in ({}, {"x-oss-acl": "open"}):
         response = client("PUT", "examplebucket", "acl", headers=headers, status=400)
         assert code(response) == (400, "InvalidArgument")
 
 
-def test_a_location_is_the_region(client):
-    found = client("GET", "examplebucket", "location").xml
-    assert (found.tag, found.text) == ("LocationConstraint", "oss-cn-hangzhou")
+def test_the_location_is_the_region(client):
+    document = client("GET", "examplebucket", "location").xml
+    assert (document.tag, document.text) == ("LocationConstraint", "oss-cn-hangzhou")
 
 
-def test_a_head_tells_that_a_bucket_is_there(client):
+def test_head_finds_a_bucket_and_its_region(client):
     response = client("HEAD", "examplebucket")
     assert response.headers["x-oss-bucket-region"] == "oss-cn-hangzhou"
     assert client("HEAD", "nobucket", status=404).headers["x-oss-err"]
 
 
 @pytest.mark.parametrize("query", ["acl", "bucketInfo", "location"])
-def test_of_a_bucket_that_is_not_there_nothing_is_told(client, query):
+def test_a_missing_bucket_is_not_found(client, query):
     assert code(client("GET", "nobucket", query, status=404)) == (404, "NoSuchBucket")
     assert code(client("PUT", "nobucket", "acl", headers={"x-oss-acl": "private"}, status=404)) == (404, "NoSuchBucket")
 
@@ -148,12 +162,12 @@ def test_of_a_bucket_that_is_not_there_nothing_is_told(client, query):
     ("method", "query"),
     [("PUT", ""), ("PUT", "acl"), ("DELETE", ""), ("GET", "acl"), ("GET", "bucketInfo"), ("HEAD", "")],
 )
-def test_a_stranger_may_ask_nothing_of_a_bucket(app, oss, method, query):
+def test_operations_on_buckets_need_a_signature(app, oss, method, query):
     app.request(f"/examplebucket?{query}", method=method, status=403)
 
 
-def test_what_a_bucket_is_set_to_outlives_the_process(make_oss, tmp_path):
-    with make_oss(directory=tmp_path / "kept", access_key_id="ak", access_key_secret="sk") as oss:
+def test_settings_outlive_the_process(make_oss, tmp_path):
+    with make_oss(directory=tmp_path / "objects", access_key_id="ak", access_key_secret="sk") as oss:
         SignedClient(oss)("PUT", "newbucket", headers={"x-oss-acl": "public-read"})
-    with make_oss(directory=tmp_path / "kept", access_key_id="ak", access_key_secret="sk") as oss:
+    with make_oss(directory=tmp_path / "objects", access_key_id="ak", access_key_secret="sk") as oss:
         assert info(SignedClient(oss), "newbucket")["acl"] == "public-read"

@@ -2,27 +2,26 @@ import pytest
 
 from oss_wsgi.testing.storage_contract import put
 
-from ..signed_client import SignedClient, code
+from ..signed_client import code
 
 
 @pytest.fixture
-def listed(oss):
-    bucket = oss.storage.bucket("examplebucket")
+def list_objects(client, bucket):
     for key in ("a/1", "a/2", "b", "c\x01", "d +"):
         put(bucket, key)
 
-    def listed(query="", status=None):
-        return SignedClient(oss)("GET", "examplebucket", query, status=status)
+    def list_objects(query="", status=None):
+        return client("GET", "examplebucket", query, status=status)
 
-    return listed
+    return list_objects
 
 
 def texts(response, path):
     return [element.text for element in response.xml.iterfind(path)]
 
 
-def test_version_1_lists_with_owner_and_no_namespace(listed):
-    response = listed("max-keys=2")
+def test_version_1_lists_the_owner_and_has_no_namespace(list_objects):
+    response = list_objects("max-keys=2")
     assert response.xml.tag == "ListBucketResult"
     assert texts(response, "Contents/Key") == ["a/1", "a/2"]
     assert [response.xml.findtext(name) for name in ("Name", "MaxKeys", "IsTruncated", "NextMarker")] == [
@@ -41,21 +40,21 @@ def test_version_1_lists_with_owner_and_no_namespace(listed):
         "Size": "6",
         "StorageClass": "Standard",
     }
-    assert texts(listed("marker=b&encoding-type=url"), "Contents/Key") == ["c%01", "d%20%2B"]
+    assert texts(list_objects("marker=b&encoding-type=url"), "Contents/Key") == ["c%01", "d%20%2B"]
 
 
-def test_version_2_goes_on_with_a_token(listed):
-    response = listed("list-type=2&max-keys=3&delimiter=%2F")
+def test_version_2_continues_with_a_token(list_objects):
+    response = list_objects("list-type=2&max-keys=3&delimiter=%2F")
     assert texts(response, "CommonPrefixes/Prefix") == ["a/"]
     assert response.xml.findtext("KeyCount") == "3"
     token = response.xml.findtext("NextContinuationToken")
     assert token.isalnum()
-    response = listed(f"list-type=2&delimiter=%2F&continuation-token={token}&encoding-type=url")
+    response = list_objects(f"list-type=2&delimiter=%2F&continuation-token={token}&encoding-type=url")
     assert texts(response, "Contents/Key") == ["d%20%2B"]
     assert response.xml.findtext("IsTruncated") == "false"
     assert response.xml.find("Contents/Owner") is None
-    assert listed("list-type=2&fetch-owner=true&prefix=b").xml.find("Contents/Owner/ID") is not None
-    assert texts(listed("list-type=2&start-after=b&max-keys=1"), "Contents/Size") == ["6"]
+    assert list_objects("list-type=2&fetch-owner=true&prefix=b").xml.find("Contents/Owner/ID") is not None
+    assert texts(list_objects("list-type=2&start-after=b&max-keys=1"), "Contents/Size") == ["6"]
 
 
 @pytest.mark.parametrize(
@@ -71,5 +70,5 @@ def test_version_2_goes_on_with_a_token(listed):
         f"prefix={'a' * 1024}",
     ],
 )
-def test_what_no_listing_can_be_asked_for_is_said(listed, query):
-    assert code(listed(query, status=400)) == (400, "InvalidArgument")
+def test_invalid_parameters_are_rejected(list_objects, query):
+    assert code(list_objects(query, status=400)) == (400, "InvalidArgument")

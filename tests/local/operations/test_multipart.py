@@ -1,21 +1,19 @@
 import pytest
 
-from oss_wsgi.testing.storage_contract import content, put
+from oss_wsgi.local.storage.bucket import IndexedBucket
+from oss_wsgi.testing.storage_contract import NOW, content, put
 
-from ..signed_client import SignedClient, code
+from ..callbacks.test_image_info import png
+from ..form_client import callback_field
+from ..signed_client import code
 
 PART = b"x" * 100 * 1024
 
 
 @pytest.fixture
-def bucket(oss):
-    return oss.storage.bucket("examplebucket")
-
-
-@pytest.fixture
-def ask(oss):
+def ask(client):
     def ask(method, query, body=b"", *, key="a", **options):
-        return SignedClient(oss)(method, "examplebucket", query, body, key=key, **options)
+        return client(method, "examplebucket", query, body, key=key, **options)
 
     return ask
 
@@ -25,7 +23,7 @@ def upload_id(ask):
     return ask("POST", "uploads").xml.findtext("UploadId")
 
 
-def listed(*parts):
+def part_list(*parts):
     inner = "".join(f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>" for number, tag in parts)
     return f"<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>".encode()
 
@@ -34,28 +32,28 @@ def test_parts_become_an_object(ask, upload_id, bucket):
     first = ask("PUT", f"partNumber=1&uploadId={upload_id}", PART).headers["ETag"]
     second = ask("PUT", f"partNumber=2&uploadId={upload_id}", b"end").headers["ETag"]
     assert bucket.get("a") is None
-    response = ask("POST", f"uploadId={upload_id}", listed((1, first), (2, second.strip('"').lower())))
+    response = ask("POST", f"uploadId={upload_id}", part_list((1, first), (2, second.strip('"').lower())))
     assert response.xml.findtext("Location") == "http://127.0.0.1:8081/examplebucket/a"
     assert response.xml.findtext("ETag") == response.headers["ETag"]
     assert content(bucket, "a") == PART + b"end"
-    assert code(ask("POST", f"uploadId={upload_id}", listed((1, first)), status=404)) == (404, "NoSuchUpload")
+    assert code(ask("POST", f"uploadId={upload_id}", part_list((1, first)), status=404)) == (404, "NoSuchUpload")
 
 
-def test_what_may_not_be_overwritten_stays(ask, bucket, upload_id):
+def test_an_upload_does_not_overwrite_when_forbidden(ask, bucket, upload_id):
     tag = ask("PUT", f"partNumber=1&uploadId={upload_id}", PART).headers["ETag"]
-    kept = {"x-oss-forbid-overwrite": "true"}
-    ask("POST", "uploads", headers=kept)
+    forbid = {"x-oss-forbid-overwrite": "true"}
+    ask("POST", "uploads", headers=forbid)
     put(bucket, "a")
-    for query, body in (("uploads", b""), (f"uploadId={upload_id}", listed((1, tag)))):
-        assert code(ask("POST", query, body, headers=kept, status=409)) == (409, "FileAlreadyExists")
+    for query, body in (("uploads", b""), (f"uploadId={upload_id}", part_list((1, tag)))):
+        assert code(ask("POST", query, body, headers=forbid, status=409)) == (409, "FileAlreadyExists")
         wrong = {"x-oss-forbid-overwrite": "yes"}
         assert code(ask("POST", query, body, headers=wrong, status=400)) == (400, "InvalidArgument")
     assert content(bucket, "a") == b"hi oss"
-    ask("POST", f"uploadId={upload_id}", listed((1, tag)))
+    ask("POST", f"uploadId={upload_id}", part_list((1, tag)))
     assert content(bucket, "a") == PART
 
 
-def test_all_parts_there_are_may_be_taken(ask, upload_id, bucket):
+def test_a_header_completes_with_all_parts(ask, upload_id, bucket):
     for number in (2, 5):
         ask("PUT", f"partNumber={number}&uploadId={upload_id}", PART)
     everything = {"x-oss-complete-all": "yes"}
@@ -76,23 +74,23 @@ def test_all_parts_there_are_may_be_taken(ask, upload_id, bucket):
         ([], "MalformedXML"),
     ],
 )
-def test_a_wrong_list_completes_nothing(ask, upload_id, bucket, parts, expected):
+def test_an_invalid_list_of_parts_completes_nothing(ask, upload_id, bucket, parts, expected):
     tags = {
         name: ask("PUT", f"partNumber={number}&uploadId={upload_id}", body).headers["ETag"]
         for number, name, body in ((1, "small", b"x"), (2, "big", PART))
     }
-    body = listed(*((number, tags[name]) for number, name in parts))
+    body = part_list(*((number, tags[name]) for number, name in parts))
     assert code(ask("POST", f"uploadId={upload_id}", body, status=400)) == (400, expected)
     assert bucket.get("a") is None
 
 
 @pytest.mark.parametrize("number", ["0", "10001", "x", ""])
-def test_a_part_has_a_number_from_1_to_10000(ask, upload_id, number):
+def test_part_numbers_are_from_1_to_10000(ask, upload_id, number):
     response = ask("PUT", f"partNumber={number}&uploadId={upload_id}", b"x", status=400)
     assert code(response) == (400, "InvalidArgument")
 
 
-def test_a_part_without_an_upload_is_no_object(ask, bucket):
+def test_a_part_without_an_upload_is_rejected(ask, bucket):
     assert code(ask("PUT", "partNumber=1", b"x", status=400)) == (400, "InvalidArgument")
     assert code(ask("PUT", "partNumber=1&uploadId=none", b"x", status=404)) == (404, "NoSuchUpload")
     assert bucket.page() == ([], False)
@@ -104,19 +102,83 @@ def test_an_upload_belongs_to_its_key(ask, upload_id):
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "stop"), [(None, 0, 6), ("bytes=3-5", 3, 6), ("bytes=0-0", 0, 1), ("bytes=3-6", 0, 0)]
+    ("header", "start", "stop"), [(None, 0, 6), ("bytes=3-5", 3, 6), ("bytes=0-0", 0, 1), ("bytes=3-6", 0, 0)]
 )
-def test_a_part_is_copied_from_an_object(ask, upload_id, bucket, asked, start, stop):
+def test_a_part_is_copied_from_a_range_of_an_object(ask, upload_id, bucket, header, start, stop):
     put(bucket, "source")
-    headers = {"x-oss-copy-source": "/examplebucket/source"} | ({"x-oss-copy-source-range": asked} if asked else {})
+    headers = {"x-oss-copy-source": "/examplebucket/source"} | ({"x-oss-copy-source-range": header} if header else {})
     response = ask("PUT", f"partNumber=1&uploadId={upload_id}", headers=headers, status=200 if stop else 416)
     if not stop:
         assert code(response) == (416, "InvalidRange")
         return
-    ask("POST", f"uploadId={upload_id}", listed((1, response.xml.findtext("ETag"))))
+    ask("POST", f"uploadId={upload_id}", part_list((1, response.xml.findtext("ETag"))))
     assert content(bucket, "a") == b"hi oss"[start:stop]
 
 
-def test_an_aborted_upload_is_over(ask, upload_id):
+def test_an_aborted_upload_has_ended(ask, upload_id):
     assert ask("DELETE", f"uploadId={upload_id}").status_int == 204
     assert code(ask("DELETE", f"uploadId={upload_id}", status=404)) == (404, "NoSuchUpload")
+
+
+@pytest.mark.parametrize("change", ["deleted", "replaced"])
+def test_a_callback_has_no_image_of_another_upload(ask, upload_id, bucket, recorder, monkeypatch, change):
+    tag = ask("PUT", f"partNumber=1&uploadId={upload_id}", png(3, 2)).headers["ETag"]
+    complete = IndexedBucket.complete
+
+    def complete_and_change(self, *arguments, **options):
+        stored = complete(self, *arguments, **options)
+        bucket.delete("a")
+        if change == "replaced":
+            put(bucket, "a", png(7, 5))
+        return stored
+
+    monkeypatch.setattr(IndexedBucket, "complete", complete_and_change)
+    headers = {"x-oss-callback": callback_field(callbackBody="size=${size}&width=${imageInfo.width}")}
+    ask("POST", f"uploadId={upload_id}", part_list((1, tag)), headers=headers)
+    assert recorder.body_received.decode() == f"size={len(png(3, 2))}&width="
+
+
+@pytest.fixture
+def uploads(bucket):
+    return [bucket.begin(key, "text/plain", {}, now=NOW) for key in ("a/1", "a/2", "b +", "b +")]
+
+
+def texts(response, path):
+    return [element.text for element in response.xml.iterfind(path)]
+
+
+def test_uploads_are_listed_in_pages(ask, uploads):
+    listed, marker = [], ""
+    for _ in range(2):
+        response = ask("GET", f"uploads&max-uploads=2&encoding-type=url{marker}", key="")
+        listed += zip(texts(response, "Upload/Key"), texts(response, "Upload/UploadId"), strict=True)
+        markers = [response.xml.findtext(f"Next{name}") for name in ("KeyMarker", "UploadIdMarker")]
+        marker = "&key-marker={}&upload-id-marker={}".format(*markers)
+    assert response.xml.findtext("IsTruncated") == "false"
+    assert listed == sorted((upload.key.replace("/", "%2F").replace(" +", "%20%2B"), upload.id) for upload in uploads)
+    assert response.xml.findtext("Upload/Initiated") == "2024-12-03T12:12:12.000Z"
+
+
+def test_a_list_of_uploads_continues_after_a_common_prefix(ask, uploads):
+    response = ask("GET", "uploads&delimiter=%2F", key="")
+    assert texts(response, "CommonPrefixes/Prefix") == ["a/"]
+    assert texts(response, "Upload/Key") == ["b +", "b +"]
+    response = ask("GET", "uploads&delimiter=%2F&max-uploads=1", key="")
+    assert response.xml.findtext("NextKeyMarker") == "a/"
+    response = ask("GET", "uploads&delimiter=%2F&key-marker=a%2F", key="")
+    assert texts(response, "CommonPrefixes/Prefix") == []
+    assert texts(response, "Upload/Key") == ["b +", "b +"]
+    assert texts(ask("GET", "uploads&prefix=a%2F&delimiter=%2F", key=""), "Upload/Key") == ["a/1", "a/2"]
+
+
+def test_parts_are_listed_in_pages(bucket, ask, uploads):
+    for number in (1, 2, 7):
+        with bucket.incoming() as incoming:
+            incoming.write(b"hi oss")
+            incoming.commit_part(uploads[0], number, now=NOW)
+    response = ask("GET", f"uploadId={uploads[0].id}&max-parts=2", key=uploads[0].key)
+    assert texts(response, "Part/PartNumber") == ["1", "2"]
+    assert response.xml.findtext("NextPartNumberMarker") == "2"
+    response = ask("GET", f"uploadId={uploads[0].id}&part-number-marker=2", key=uploads[0].key)
+    assert texts(response, "Part/PartNumber") == ["7"]
+    assert (texts(response, "Part/Size"), response.xml.findtext("IsTruncated")) == (["6"], "false")

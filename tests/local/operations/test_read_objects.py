@@ -1,7 +1,6 @@
 import pytest
 
 from ..form_client import form, policy, post, sign_v1
-from ..signed_client import SignedClient
 
 CONTENT = bytes(range(100))
 
@@ -22,7 +21,7 @@ def code(response):
     return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
 
 
-def test_an_object_comes_back_with_what_was_stored_beside_it(app, stored):
+def test_an_object_is_returned_with_its_stored_headers(app, stored):
     response = app.get(stored)
     assert (response.status_int, response.body) == (200, CONTENT)
     headers = {name.lower(): value for name, value in response.headers.items()}
@@ -46,14 +45,14 @@ def test_an_object_comes_back_with_what_was_stored_beside_it(app, stored):
     }
 
 
-def test_head_has_the_headers_and_no_body(app, stored):
+def test_head_returns_the_headers_and_no_body(app, stored):
     response = app.head(stored)
     assert (response.status_int, response.content_length, response.body) == (200, 100, b"")
     assert response.content_type == "image/png"
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "stop"),
+    ("header", "start", "stop"),
     [
         ("bytes=0-9", 0, 10),
         ("bytes=10-", 10, 100),
@@ -63,40 +62,40 @@ def test_head_has_the_headers_and_no_body(app, stored):
         ("bytes=0-", 0, 100),
     ],
 )
-def test_a_range_is_answered_with_that_part(app, stored, asked, start, stop):
-    response = app.get(stored, headers={"Range": asked})
+def test_a_range_is_returned(app, stored, header, start, stop):
+    response = app.get(stored, headers={"Range": header})
     assert (response.status_int, response.body) == (206, CONTENT[start:stop])
     assert response.headers["Content-Range"] == f"bytes {start}-{stop - 1}/100"
     assert response.content_length == stop - start
 
 
-@pytest.mark.parametrize("asked", ["bytes=", "bytes=-", "bytes=9-1", "bytes=0-1,3-4", "lines=1-2", "bytes=a-b"])
-def test_what_is_no_single_range_is_ignored(app, stored, asked):
-    response = app.get(stored, headers={"Range": asked})
+@pytest.mark.parametrize("header", ["bytes=", "bytes=-", "bytes=9-1", "bytes=0-1,3-4", "lines=1-2", "bytes=a-b"])
+def test_a_header_that_is_no_single_range_is_ignored(app, stored, header):
+    response = app.get(stored, headers={"Range": header})
     assert (response.status_int, response.body) == (200, CONTENT)
 
 
-@pytest.mark.parametrize("asked", ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=-101", "bytes=99-100"])
-def test_a_range_outside_of_the_object_is_answered_with_the_whole(app, stored, asked):
-    response = app.get(stored, headers={"Range": asked})
+@pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=-101", "bytes=99-100"])
+def test_a_range_not_inside_the_object_returns_the_whole(app, stored, header):
+    response = app.get(stored, headers={"Range": header})
     assert (response.status_int, response.body) == (200, CONTENT)
     assert "Content-Range" not in response.headers
 
 
-@pytest.mark.parametrize("asked", ["bytes=100-", "bytes=100-200", "bytes=-0"])
-def test_in_the_standard_way_a_range_beyond_the_end_is_refused(app, stored, asked):
-    response = app.get(stored, headers={"Range": asked, "x-oss-range-behavior": "standard"}, status=416)
+@pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0"])
+def test_a_standard_range_after_the_object_is_rejected(app, stored, header):
+    response = app.get(stored, headers={"Range": header, "x-oss-range-behavior": "standard"}, status=416)
     assert code(response)[1] == "InvalidRange"
     assert response.headers["Content-Range"] == "bytes */100"
 
 
-@pytest.mark.parametrize(("asked", "start"), [("bytes=-1000", 0), ("bytes=99-1000", 99)])
-def test_in_the_standard_way_a_range_ends_with_the_object(app, stored, asked, start):
-    response = app.get(stored, headers={"Range": asked, "x-oss-range-behavior": "standard"})
+@pytest.mark.parametrize(("header", "start"), [("bytes=-1000", 0), ("bytes=99-1000", 99)])
+def test_a_standard_range_ends_with_the_object(app, stored, header, start):
+    response = app.get(stored, headers={"Range": header, "x-oss-range-behavior": "standard"})
     assert (response.status_int, response.body) == (206, CONTENT[start:])
 
 
-def test_no_range_of_an_empty_object_can_be_had(app, oss):
+def test_an_empty_object_has_no_ranges(app, oss):
     post(app, form({"key": "empty", **sign_v1(oss, policy())}, b""), status=204)
     assert app.get("/examplebucket/empty", headers={"Range": "bytes=0-"}).body == b""
     app.get("/examplebucket/empty", headers={"Range": "bytes=0-", "x-oss-range-behavior": "standard"}, status=416)
@@ -113,22 +112,22 @@ def test_no_range_of_an_empty_object_can_be_had(app, oss):
         ("If-Unmodified-Since", "yesterday", 200),
     ],
 )
-def test_an_object_is_sent_only_as_long_as_it_is_what_was_meant(app, stored, name, value, status):
+def test_if_match_and_if_unmodified_since_are_preconditions(app, stored, name, value, status):
     response = app.get(stored, headers={name: value}, status=status)
     if status == 412:
         assert code(response)[:2] == (412, "PreconditionFailed")
         assert response.xml.findtext("Condition") == name
 
 
-def test_a_signed_request_chooses_the_headers_of_its_answer(app, oss, stored):
+def test_only_a_signed_request_overrides_response_headers(app, client, stored):
     query = "response-content-type=text%2Fhtml&response-cache-control=no-store"
     key = "a/中.bin"
-    response = SignedClient(oss)("GET", "examplebucket", query, key=key)
+    response = client("GET", "examplebucket", query, key=key)
     assert (response.headers["Content-Type"], response.headers["Cache-Control"]) == ("text/html", "no-store")
     assert response.headers["x-oss-meta-name"] == "中".encode().decode("latin-1")
     assert code(app.get(f"{stored}?{query}", status=403))[1] == "AccessDenied"
-    refused = SignedClient(oss)("GET", "examplebucket", "response-expires=a%0Ab", key=key, status=400)
-    assert code(refused)[1] == "InvalidArgument"
+    response = client("GET", "examplebucket", "response-expires=a%0Ab", key=key, status=400)
+    assert code(response)[1] == "InvalidArgument"
 
 
 def test_object_meta_has_size_time_and_checksums_only(app, stored):
@@ -139,14 +138,14 @@ def test_object_meta_has_size_time_and_checksums_only(app, stored):
     assert "x-oss-meta-name" not in response.headers
 
 
-def test_object_meta_may_be_got_too_and_has_no_body(app, stored):
-    asked, got = app.head(f"{stored}?objectMeta"), app.get(f"{stored}?objectMeta")
-    assert (got.content_length, got.body) == (0, b"")
-    assert {**got.headers, "Content-Length": "100", "x-oss-request-id": ""} == {**asked.headers, "x-oss-request-id": ""}
+def test_a_get_of_object_meta_has_no_body(app, stored):
+    head, get = app.head(f"{stored}?objectMeta"), app.get(f"{stored}?objectMeta")
+    assert (get.content_length, get.body) == (0, b"")
+    assert {**get.headers, "Content-Length": "100", "x-oss-request-id": ""} == {**head.headers, "x-oss-request-id": ""}
     assert code(app.get("/examplebucket/none?objectMeta", status=404))[1] == "NoSuchKey"
 
 
-def test_an_unchanged_object_is_not_sent_again(app, stored):
+def test_an_object_with_a_known_etag_is_not_sent_again(app, stored):
     etag = app.head(stored).headers["ETag"]
     for tags in (etag, f'"x", W/{etag}', "*"):
         response = app.get(stored, headers={"If-None-Match": tags}, status=304)
@@ -168,7 +167,7 @@ def test_an_object_is_sent_again_only_when_it_is_newer(app, stored, since, statu
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_a_key_that_nobody_stored_is_not_found(app, method):
+def test_a_missing_key_is_not_found(app, method):
     response = getattr(app, method)("/examplebucket/none", status=404)
     assert response.headers["x-oss-ec"] == "0026-00000001"
     if method == "get":
@@ -178,6 +177,6 @@ def test_a_key_that_nobody_stored_is_not_found(app, method):
         assert response.body == b""
 
 
-def test_reading_by_the_host_of_the_bucket_is_the_same(app, stored):
+def test_an_object_is_read_by_the_host_of_its_bucket(app, stored):
     response = app.get("/a/%E4%B8%AD.bin", headers={"Host": "examplebucket.localhost"})
     assert response.body == CONTENT

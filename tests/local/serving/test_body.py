@@ -13,20 +13,20 @@ START = FORM.index(b"hi oss")
 
 @pytest.fixture
 def spooled(tmp_path):
-    """The files that were made for bodies."""
+    """The folder of the files that bodies open."""
     return tmp_path
 
 
 @pytest.fixture
 def make_body(spooled):
-    made = []
+    bodies = []
 
     def make(limit=4, *, is_form=False, spool=lambda: (spooled / "spool").open("x+b")):
-        made.append(RequestBody(limit, spool, is_form=is_form))
-        return made[-1]
+        bodies.append(RequestBody(limit, spool, is_form=is_form))
+        return bodies[-1]
 
     yield make
-    for body in made:
+    for body in bodies:
         body.close()
 
 
@@ -37,7 +37,7 @@ def test_a_small_body_needs_no_file(make_body, spooled):
     assert list(spooled.iterdir()) == []
 
 
-def test_a_large_one_is_in_a_file_until_it_is_closed(make_body, spooled):
+def test_a_large_body_is_in_a_file_until_it_is_closed(make_body, spooled):
     body = make_body()
     for piece in (b"abc", b"def", b"ghi"):
         body.append(piece)
@@ -47,7 +47,7 @@ def test_a_large_one_is_in_a_file_until_it_is_closed(make_body, spooled):
     assert list(spooled.iterdir()) == []
 
 
-def test_what_has_become_an_object_stays(make_body, spooled):
+def test_a_file_that_became_an_object_stays(make_body, spooled):
     body = make_body()
     body.append(b"abcdef")
     (spooled / "spool").rename(spooled / "object")
@@ -55,13 +55,13 @@ def test_what_has_become_an_object_stays(make_body, spooled):
     assert [path.name for path in spooled.iterdir()] == ["object"]
 
 
-def test_where_there_is_no_place_for_objects_it_is_kept_all_the_same(make_body):
+def test_without_a_spool_a_large_body_is_in_a_temporary_file(make_body):
     body = make_body(spool=lambda: None)
     body.append(b"abcdef")
     assert body.getfile().read() == b"abcdef"
 
 
-def test_the_file_of_a_form_begins_with_what_it_uploads(make_body, spooled):
+def test_the_file_of_a_form_begins_with_the_uploaded_content(make_body, spooled):
     body = make_body(START + 2, is_form=True)
     body.append(FORM[: START + 3])
     body.append(FORM[START + 3 :])
@@ -73,7 +73,7 @@ def test_the_file_of_a_form_begins_with_what_it_uploads(make_body, spooled):
 
 
 @pytest.mark.parametrize("limit", [10, START - 1])
-def test_a_form_whose_file_begins_late_is_in_one_piece(make_body, limit):
+def test_a_form_whose_content_starts_after_the_limit_is_one_file(make_body, limit):
     body = make_body(limit, is_form=True)
     for byte in io.BytesIO(FORM).getvalue():
         body.append(bytes([byte]))

@@ -12,7 +12,7 @@ from oss_wsgi.local import LocalOSSServer, environ
 from oss_wsgi.local.serving import channel
 
 from ..form_client import BOUNDARY, form
-from ..socket_client import ask, connect, head, put, put_headers, read_to_end, signed_fields, wait_until
+from ..socket_client import TIMEOUT, ask, connect, head, put, put_headers, read_to_end, signed_fields, wait_until
 
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 GIB = 1024**3
@@ -21,26 +21,26 @@ ORIGIN = "http://page.example"
 
 @pytest.fixture
 def keep_alive(server):
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)) as connection:
 
         def ask_again(method, path, body=None, headers=None):
-            connected = connection.sock
+            previous = connection.sock
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             response.read()
-            assert connected in (None, connection.sock), "the connection was closed"
+            assert previous in (None, connection.sock), "the connection was closed"
             return response
 
         yield ask_again
 
 
-def test_headers_are_spelled_as_oss_does(local, server):
+def test_header_names_are_written_as_oss_writes_them(local, server):
     response, _ = put(local, server, "a", b"hi oss")
     names = {name for name, _ in response.getheaders()}
     assert {"ETag", "Content-MD5", "x-oss-request-id", "x-oss-hash-crc64ecma", "Content-Length", "Date"} <= names
 
 
-def test_a_connection_outlives_answers_that_have_no_body(local, server, keep_alive):
+def test_a_connection_survives_responses_without_a_body(local, server, keep_alive):
     fields = signed_fields(local)
     for _ in range(2):
         response = keep_alive("POST", "/examplebucket", form(fields), {"Content-Type": FORM})
@@ -50,24 +50,24 @@ def test_a_connection_outlives_answers_that_have_no_body(local, server, keep_ali
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_a_connection_ends_where_the_client_wants_it(local, server, version):
+def test_a_connection_closes_when_the_client_asks_for_it(local, server, version):
     payload = form(signed_fields(local))
     headers = {"Content-Type": FORM, "Content-Length": len(payload), "Connection": "close"}
     with connect(server) as connection:
         connection.sendall(head("POST", "/examplebucket", headers).replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
         connection.sendall(payload)
-        answer = read_to_end(connection)
-    assert b" 204 " in answer
-    assert b"\r\nConnection: close\r\n" in answer
+        response = read_to_end(connection)
+    assert b" 204 " in response
+    assert b"\r\nConnection: close\r\n" in response
 
 
-def refusal(answer):
-    """Status, Code and EC of an answer that is well-formed as those of OSS are."""
-    assert re.search(rb"\r\nx-oss-request-id: [0-9A-F]{24}\r\n", answer)
-    assert b"\r\nContent-Type: application/xml\r\n" in answer
-    assert b"\r\nConnection: close\r\n" in answer
-    code, ec = (re.search(rb"<%b>(.*)</" % name, answer) for name in (b"Code", b"EC"))
-    return int(answer[9:12]), code[1].decode(), ec[1].decode() if ec else ""
+def error(response):
+    """Return status, Code and EC of an error response, after a check of its headers."""
+    assert re.search(rb"\r\nx-oss-request-id: [0-9A-F]{24}\r\n", response)
+    assert b"\r\nContent-Type: application/xml\r\n" in response
+    assert b"\r\nConnection: close\r\n" in response
+    code, ec = (re.search(rb"<%b>(.*)</" % name, response) for name in (b"Code", b"EC"))
+    return int(response[9:12]), code[1].decode(), ec[1].decode() if ec else ""
 
 
 TOO_LONG = (400, "EntityTooLarge", "0006-00000003")
@@ -85,40 +85,40 @@ INVALID = (400, "InvalidArgument", "")
         pytest.param("PUT", "five", INVALID, id="no number"),
         pytest.param("PUT", "-1", INVALID, id="negative"),
         pytest.param("PUT", "1, 2", INVALID, id="two"),
-        pytest.param("POST", "0x10", INVALID, id="form of no number"),
+        pytest.param("POST", "0x10", INVALID, id="form, no number"),
         pytest.param("GET", "x", INVALID, id="download"),
     ],
 )
 @pytest.mark.parametrize("expect", [{}, {"Expect": "100-continue"}], ids=["", "expects"])
-def test_a_body_of_a_wrong_length_is_refused_by_its_header(local, server, method, length, expected, expect):
+def test_a_wrong_length_is_rejected_before_the_body_arrives(local, server, method, length, expected, expect):
     key = "" if method == "POST" else "/a"
     signed = {"Content-Type": FORM} if method == "POST" else put_headers(local, "a") if method == "PUT" else {}
     headers = {**signed, **expect, "Origin": ORIGIN, "Content-Length": length}
     with connect(server) as connection:
         connection.sendall(head(method, f"/examplebucket{key}", headers))
-        answer = read_to_end(connection)
-    assert refusal(answer) == expected
-    assert method != "POST" or f"\r\nAccess-Control-Allow-Origin: {ORIGIN}\r\n".encode() in answer
+        response = read_to_end(connection)
+    assert error(response) == expected
+    assert method != "POST" or f"\r\nAccess-Control-Allow-Origin: {ORIGIN}\r\n".encode() in response
     if method == "POST" and isinstance(length, int):
-        assert b"Post body size must be less than 5G." in answer
+        assert b"Post body size must be less than 5G." in response
 
 
-def test_a_client_that_still_sends_sees_the_refusal(local, server):
+def test_a_client_that_is_still_sending_sees_the_error(local, server):
     with connect(server) as connection:
         connection.sendall(head("PUT", "/examplebucket/a", {**put_headers(local, "a"), "Content-Length": 6 * GIB}))
         for _ in range(64):
             connection.sendall(bytes(1024**2))
-        assert refusal(read_to_end(connection)) == TOO_LONG
+        assert error(read_to_end(connection)) == TOO_LONG
 
 
-def test_what_comes_after_a_refused_header_is_no_request(local, server):
-    refused = head("PUT", "/examplebucket/a", {**put_headers(local, "a"), "Content-Length": 6 * GIB})
+def test_bytes_after_a_rejected_header_are_no_request(local, server):
+    rejected = head("PUT", "/examplebucket/a", {**put_headers(local, "a"), "Content-Length": 6 * GIB})
     with connect(server) as connection:
-        connection.sendall(refused + head("GET", "/examplebucket/b", {}))
+        connection.sendall(rejected + head("GET", "/examplebucket/b", {}))
         assert read_to_end(connection).count(b"HTTP/1.1 ") == 1
 
 
-def test_a_server_stops_while_a_client_still_sends_what_was_refused(local):
+def test_a_server_stops_while_a_client_sends_a_rejected_body(local):
     server = LocalOSSServer(local)
     server.start()
     with connect(server) as connection:
@@ -129,7 +129,7 @@ def test_a_server_stops_while_a_client_still_sends_what_was_refused(local):
             connection.sendall(bytes(64 * 1024**2))
 
 
-def test_a_request_line_that_cannot_be_read_is_refused_too(server):
+def test_an_unreadable_request_line_is_rejected(server):
     with connect(server) as connection:
         connection.sendall(head("GET", "http://[", {}))
         assert read_to_end(connection).startswith(b"HTTP/1.1 400 ")
@@ -137,20 +137,20 @@ def test_a_request_line_that_cannot_be_read_is_refused_too(server):
 
 @pytest.fixture
 def pass_time(make_oss, monkeypatch):
-    """A server whose clocks can be put forward."""
-    passed = [0.0]
-    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
+    """A server whose clocks can be put forward by some seconds."""
+    offset = [0.0]
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + offset[0])
     for module in (environ, channel):
         monkeypatch.setattr(module, "time", clock)
-    oss = make_oss(clock=lambda: time.time() + passed[0], transport=None)
+    oss = make_oss(clock=lambda: time.time() + offset[0], transport=None)
     server = LocalOSSServer(oss)
     server.start()
-    yield oss, server, lambda seconds: passed.insert(0, seconds)
+    yield oss, server, lambda seconds: offset.insert(0, seconds)
     server.stop()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_what_expires_while_a_body_arrives_was_in_time(pass_time, method):
+def test_a_signature_that_expires_during_the_body_is_valid(pass_time, method):
     oss, server, forward = pass_time
     content = bytes(2_000_000)
     payload = form(signed_fields(oss), content) if method == "POST" else content
@@ -168,7 +168,7 @@ def test_what_expires_while_a_body_arrives_was_in_time(pass_time, method):
     assert body == content
 
 
-def test_what_had_expired_when_it_arrived_is_refused(pass_time):
+def test_a_signature_that_had_expired_on_arrival_is_rejected(pass_time):
     oss, server, forward = pass_time
     payload = form(signed_fields(oss))
     headers = put_headers(oss, "a")

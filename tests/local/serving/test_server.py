@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import logging
 import socket
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from oss_wsgi.local import LocalOSSServer
-from oss_wsgi.local.storage.incoming import IncomingContent
+from oss_wsgi.local.serving.server import RequestThreads
 from oss_wsgi.local.storage.indexed import directory_storage
+from oss_wsgi.local.storage.object_writer import ObjectWriter
 
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
-from ..socket_client import ask, put, signed_fields, wait_until
+from ..socket_client import TIMEOUT, ask, put, signed_fields, wait_until
 
 HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
@@ -37,7 +39,7 @@ def server(oss):
     server.stop()
 
 
-def test_the_real_address_becomes_the_url(oss, server):
+def test_the_bound_address_becomes_the_url(oss, server):
     assert server.port > 0
     assert server.url == oss.url == f"http://127.0.0.1:{server.port}"
 
@@ -54,7 +56,7 @@ def test_an_upload_and_its_object_cross_real_sockets(oss, server):
     assert (response.getheader("Content-Length"), body) == (str(len(content)), b"")
 
 
-def test_each_header_comes_once_and_none_tells_of_the_server(server):
+def test_each_header_comes_once_and_none_names_waitress(server):
     response, _ = ask(server, "GET", "/examplebucket/none")
     names = [name.lower() for name, _ in response.getheaders()]
     assert sorted(names) == sorted(set(names))
@@ -62,22 +64,22 @@ def test_each_header_comes_once_and_none_tells_of_the_server(server):
     assert "via" not in names
 
 
-class Quiet(WSGIRequestHandler):
+class QuietHandler(WSGIRequestHandler):
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture
 def application_port(recorder):
-    """The recorder behind a socket, for one request."""
-    with make_server("127.0.0.1", 0, recorder, handler_class=Quiet) as application:
+    """The port on which the recorder serves one request."""
+    with make_server("127.0.0.1", 0, recorder, handler_class=QuietHandler) as application:
         thread = threading.Thread(target=application.handle_request)
         thread.start()
         yield application.server_port
         thread.join()
 
 
-def test_a_callback_reaches_an_application_over_a_socket_and_verifies(oss, server, recorder, application_port):
+def test_a_callback_reaches_an_application_and_verifies(oss, server, recorder, application_port):
     now = time.time()
     fields = {
         "key": "a/中.txt",
@@ -99,30 +101,30 @@ def test_a_callback_reaches_an_application_over_a_socket_and_verifies(oss, serve
     )
 
 
-def test_the_key_is_where_the_callback_says(oss, server):
+def test_the_public_key_is_served_at_its_url(oss, server):
     _, body = ask(server, "GET", oss.public_key_url.removeprefix(server.url))
     assert body.decode() == oss.public_key_pem
 
 
-def test_a_port_that_is_taken_is_an_os_error(oss, server):
+def test_a_taken_port_is_an_os_error(oss, server):
     with pytest.raises(OSError, match="in use"):
         LocalOSSServer(oss, port=server.port)
 
 
-def test_all_addresses_are_reached_as_this_machine(oss):
+def test_a_server_on_all_addresses_has_a_loopback_url(oss):
     server = LocalOSSServer(oss, host="0.0.0.0")
     server.stop()
     assert server.url == f"http://127.0.0.1:{server.port}"
 
 
-def test_a_server_that_was_never_started_stops_too(oss):
+def test_a_server_that_never_started_frees_its_port(oss):
     server = LocalOSSServer(oss)
     server.stop()
     with socket.create_server(("127.0.0.1", server.port)):
         pass
 
 
-def test_after_stop_nobody_listens_and_nothing_is_left_open(oss):
+def test_stop_closes_every_socket(oss):
     server = LocalOSSServer(oss)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)) as half:
@@ -141,9 +143,9 @@ def spooled(oss):
     return [path.name for path in (oss.directory / ".incoming").rglob("spool-*")]
 
 
-def test_a_body_that_waitress_wrote_to_a_file_becomes_an_object_without_being_written_again(oss, server, monkeypatch):
+def test_the_file_of_a_body_becomes_the_object_without_a_copy(oss, server, monkeypatch):
     content = bytes(range(256)) * 8192
-    monkeypatch.setattr(IncomingContent, "write", lambda self, chunk: pytest.fail("written twice"))
+    monkeypatch.setattr(ObjectWriter, "write", lambda self, chunk: pytest.fail("written twice"))
     response, _ = put(oss, server, "a", content)
     assert response.status == 200
     assert response.getheader("ETag") == f'"{hashlib.md5(content).hexdigest().upper()}"'
@@ -157,8 +159,8 @@ LIKE_A_BOUNDARY = f"\r\n--{BOUNDARY[:-1]}\r\n\r\n-{BOUNDARY}\n--{BOUNDARY}--\r\n
 
 @pytest.mark.parametrize("content", [bytes(range(256)) * 8192, LIKE_A_BOUNDARY], ids=["bytes", "like a boundary"])
 @pytest.mark.parametrize("after", [[], [AFTER]], ids=["", "a field after it"])
-def test_the_file_of_a_form_becomes_an_object_without_being_written_again(oss, server, monkeypatch, content, after):
-    monkeypatch.setattr(IncomingContent, "write", lambda self, chunk: pytest.fail("written twice"))
+def test_the_file_of_a_form_becomes_the_object_without_a_copy(oss, server, monkeypatch, content, after):
+    monkeypatch.setattr(ObjectWriter, "write", lambda self, chunk: pytest.fail("written twice"))
     response, _ = ask(server, "POST", "/examplebucket", form(signed_fields(oss), content, after=after), HEADERS)
     assert response.status == 204
     assert response.getheader("ETag") == f'"{hashlib.md5(content).hexdigest().upper()}"'
@@ -167,7 +169,7 @@ def test_the_file_of_a_form_becomes_an_object_without_being_written_again(oss, s
     assert spooled(oss) == []
 
 
-def test_a_file_behind_long_fields_becomes_an_object_too(oss, server):
+def test_a_form_with_long_fields_becomes_an_object(oss, server):
     content = bytes(range(256)) * 8192
     fields = {"name": "x" * 1_500_000, **signed_fields(oss)}
     response, _ = ask(server, "POST", "/examplebucket", form(fields, content), HEADERS)
@@ -187,7 +189,7 @@ def test_a_file_behind_long_fields_becomes_an_object_too(oss, server):
         ),
     ],
 )
-def test_a_large_form_that_turns_out_malformed_leaves_nothing(oss, server, change, code):
+def test_a_large_malformed_form_leaves_no_file(oss, server, change, code):
     payload = change(form(signed_fields(oss), bytes(2_000_000)))
     response, answer = ask(server, "POST", "/examplebucket", payload, HEADERS)
     assert (response.status, code in answer) == (400, True)
@@ -195,12 +197,12 @@ def test_a_large_form_that_turns_out_malformed_leaves_nothing(oss, server, chang
     wait_until(lambda: [path for path in oss.directory.rglob("*") if path.stat().st_size >= 2_000_000] == [])
 
 
-def test_uploads_whose_callbacks_ask_this_oss_do_not_wait_for_each_other(make_oss):
-    together = threading.Barrier(40)
+def test_callbacks_may_send_requests_to_the_same_server(make_oss):
+    all_called = threading.Barrier(40)
 
     def confirm(environ, start_response):
         key = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
-        together.wait(20)
+        all_called.wait(TIMEOUT)
         status = ask(server, "HEAD", f"/examplebucket/{key}")[0].status
         start_response(f"{status} OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
         return [b"{}"]
@@ -219,7 +221,7 @@ def test_uploads_whose_callbacks_ask_this_oss_do_not_wait_for_each_other(make_os
     server.stop()
 
 
-def test_a_body_that_nobody_took_is_removed(oss, server):
+def test_the_file_of_a_rejected_body_is_removed(oss, server):
     content = bytes(2_000_000)
     response, _ = ask(server, "PUT", "/examplebucket/a", content)
     assert response.status == 403
@@ -227,14 +229,11 @@ def test_a_body_that_nobody_took_is_removed(oss, server):
     fields = {"key": "a.bin", **sign_v4(oss, fields=v4_fields(oss, now=now), expiration=now + 60)}
     response, _ = ask(server, "POST", "/examplebucket", form(fields, content), HEADERS)
     assert response.status == 204
-    deadline = time.monotonic() + 5
-    while spooled(oss) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert spooled(oss) == []
+    wait_until(lambda: not spooled(oss))
 
 
-def test_a_client_that_hangs_up_halfway_leaves_no_file(oss, server):
-    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+def test_a_client_that_hangs_up_leaves_no_file(oss, server):
+    with socket.create_connection(("127.0.0.1", server.port), TIMEOUT) as connection:
         head = b"PUT /examplebucket/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4000000\r\n\r\n"
         connection.sendall(head + bytes(2_000_000))
         wait_until(lambda: spooled(oss))
@@ -254,7 +253,7 @@ oss.close()
 """
 
 
-def test_a_server_killed_during_an_upload_leaves_no_half_object_and_no_garbage(tmp_path):
+def test_a_server_killed_during_an_upload_leaves_no_garbage(tmp_path):
     directory = tmp_path / "objects"
     with subprocess.Popen([sys.executable, "-c", SERVING, directory], stdin=-1, stdout=-1, text=True) as process:
         port = int(process.stdout.readline())
@@ -262,8 +261,7 @@ def test_a_server_killed_during_an_upload_leaves_no_half_object_and_no_garbage(t
             half.sendall(
                 b"PUT /examplebucket/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n" + bytes(2_000_000)
             )
-            while not list((directory / ".incoming").rglob("spool-*")):
-                time.sleep(0.01)
+            wait_until(lambda: list((directory / ".incoming").rglob("spool-*")))
             process.kill()
             process.wait()
     assert list((directory / ".incoming").rglob("spool-*"))
@@ -290,3 +288,45 @@ def test_two_processes_serve_one_folder(tmp_path):
         for process in (first, second):
             process.communicate()
     assert len(list((directory / "examplebucket").iterdir())) == 1
+
+
+class Meeting:
+    """A request that ends when all others are running too."""
+
+    def __init__(self, barrier):
+        self._barrier = barrier
+        self.ended = threading.Event()
+
+    def service(self):
+        self._barrier.wait(TIMEOUT)
+        self.ended.set()
+
+
+def test_requests_that_wait_for_each_other_all_get_a_thread(caplog):
+    with caplog.at_level(logging.WARNING):
+        threads = RequestThreads()
+        barrier = threading.Barrier(100)
+        requests = [Meeting(barrier) for _ in range(100)]
+        for request in requests:
+            threads.add_task(request)
+        assert all(request.ended.wait(TIMEOUT) for request in requests)
+        threads.shutdown()
+    assert not caplog.records
+
+
+def test_one_request_after_another_uses_one_thread():
+    threads = RequestThreads()
+    for _ in range(100):
+        request = Meeting(threading.Barrier(1))
+        threads.add_task(request)
+        assert request.ended.wait(TIMEOUT)
+        wait_until(lambda: threads.active_count == 0)
+    assert len(threads.threads) == 1
+    threads.shutdown()
+
+
+def test_no_thread_starts_after_a_shutdown():
+    threads = RequestThreads()
+    threads.shutdown()
+    threads.add_task(Meeting(threading.Barrier(1)))
+    assert not threads.threads

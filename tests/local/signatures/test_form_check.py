@@ -89,7 +89,7 @@ def test_a_published_v1_signature_is_accepted(secret, policy, signature):
 
 
 @pytest.mark.parametrize(("secret", "policy", "signature"), V1_PUBLISHED.values(), ids=V1_PUBLISHED)
-def test_a_v1_signature_is_refused_when_one_letter_of_the_policy_changes(secret, policy, signature):
+def test_a_v1_signature_covers_the_whole_policy(secret, policy, signature):
     form = {"ossaccesskeyid": "id", "policy": "f" + policy[1:], "signature": signature}
     assert refusal(form, Account("id", secret)) == (403, "SignatureDoesNotMatch", "0002-00000705")
 
@@ -126,7 +126,7 @@ def test_an_incomplete_or_wrong_v1_form_is_refused(changes, expected):
     assert refusal(form, V1_ACCOUNT) == expected
 
 
-def test_a_form_without_any_signature_has_no_right():
+def test_a_form_without_a_signature_is_denied():
     assert refusal({"key": "a"}) == (403, "AccessDenied", "0003-00000001")
 
 
@@ -213,7 +213,7 @@ def test_an_empty_v4_field_is_named(name):
     assert caught.value.members == {"ArgumentName": name, "ArgumentValue": ""}
 
 
-def test_completeness_comes_before_any_value_of_a_v4_form():
+def test_missing_v4_fields_are_reported_before_wrong_ones():
     with pytest.raises(OSSError, match="x-oss-date is empty"):
         check({**V4_FORM, "x-oss-date": "", "x-oss-credential": "no/credential"})
 
@@ -229,19 +229,19 @@ def test_an_expired_token_is_refused():
     assert error.message == "The security token you provided has expired."
 
 
-def test_of_an_expired_v1_token_the_signature_is_not_looked_at():
+def test_an_expired_token_is_reported_before_a_wrong_signature():
     form = {**V1_FORM, "x-oss-security-token": "t", "signature": "wrong"}
     account = replace(V1_ACCOUNT, security_token="t", expires=SIGNED_AT - 1)
     assert refusal(form, account)[1] == "SecurityTokenExpired"
 
 
 @pytest.mark.parametrize("now", [SIGNED_AT - 15 * 60, SIGNED_AT + 7 * 24 * 3600], ids=["15 minutes early", "7 days"])
-def test_a_v4_date_within_the_windows_is_accepted(now):
+def test_a_v4_date_in_its_window_is_accepted(now):
     check(V4_FORM, now=now)
 
 
 @pytest.mark.parametrize("now", [SIGNED_AT - 15 * 60 - 1, SIGNED_AT + 7 * 24 * 3600 + 1], ids=["too early", "too late"])
-def test_a_v4_date_outside_of_the_windows_is_refused(now):
+def test_a_v4_date_outside_its_window_is_refused(now):
     assert refusal(V4_FORM, now=now) == (403, "RequestTimeTooSkewed", "0002-00000709")
 
 
@@ -258,7 +258,7 @@ def test_a_temporary_key_needs_exactly_its_token(token, code):
     assert refusal(form, V4_STS_ACCOUNT, region="cn-shanghai", now=STS_SIGNED_AT)[1] == code
 
 
-def test_the_refusal_shows_what_was_signed_and_no_secret():
+def test_the_error_shows_what_was_signed_and_no_secret():
     with pytest.raises(OSSError) as caught:
         check({**V4_STS_FORM, "x-oss-signature": "0" * 64}, V4_STS_ACCOUNT, region="cn-shanghai", now=STS_SIGNED_AT)
     document = b"".join([caught.value.answer("id", "host").body]).decode()
@@ -269,6 +269,6 @@ def test_the_refusal_shows_what_was_signed_and_no_secret():
     assert V4_STS_TOKEN not in document
 
 
-def test_secrets_stay_out_of_the_repr():
+def test_secrets_are_not_in_the_repr():
     assert V4_STS_ACCOUNT.access_key_secret not in repr(V4_STS_ACCOUNT)
     assert V4_STS_TOKEN not in repr(V4_STS_ACCOUNT)

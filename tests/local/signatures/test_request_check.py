@@ -29,19 +29,19 @@ def test_each_scheme_is_recognised_and_checked(version, expires):
 
 @pytest.mark.parametrize("query", ["", "Expires=1", "security-token=a", "x-oss-process=a", "signature=a"])
 @pytest.mark.parametrize("authorization", ["", " ", None])
-def test_without_any_a_request_is_anonymous(authorization, query):
+def test_a_request_without_a_signature_is_anonymous(authorization, query):
     environ = {"REQUEST_METHOD": "GET", "QUERY_STRING": query}
     assert check(environ if authorization is None else {**environ, "HTTP_AUTHORIZATION": authorization}) is False
 
 
 @pytest.mark.parametrize("query", ["OSSAccessKeyId=ak", "Signature=s", "x-oss-signature=0", "x-oss-credential=ak"])
-def test_a_signature_that_is_not_whole_makes_nobody_anonymous(query):
+def test_an_incomplete_signature_is_refused(query):
     assert refusal({"REQUEST_METHOD": "GET", "QUERY_STRING": query}).code == "InvalidArgument"
 
 
 @pytest.mark.parametrize("header", ["v1", "v4"])
 @pytest.mark.parametrize("url", ["v1", "v4"])
-def test_a_signature_in_the_header_and_one_in_the_url_are_refused_though_each_is_good(url, header):
+def test_a_signature_in_header_and_url_is_refused(url, header):
     signed = sign(url, expires=60)
     other = sign(header, query=signed["QUERY_STRING"])
     error = refusal({**signed, **other})
@@ -60,7 +60,7 @@ def test_another_algorithm_is_refused(algorithm):
     assert (error.status, error.code, error.members["ArgumentValue"]) == (400, "InvalidArgument", algorithm)
 
 
-def test_of_a_form_neither_header_nor_url_is_looked_at():
+def test_header_and_url_of_a_form_are_ignored():
     form = {
         "REQUEST_METHOD": "POST",
         "QUERY_STRING": "Signature=s",
@@ -75,7 +75,7 @@ def test_of_a_form_neither_header_nor_url_is_looked_at():
 
 
 @pytest.mark.parametrize("query", ["", "uploads"])
-def test_a_form_of_another_type_is_refused_for_its_type_alone_but_a_query_asks_for_something_else(query):
+def test_a_post_to_a_bucket_without_a_query_is_a_form(query):
     form = {"REQUEST_METHOD": "POST", "QUERY_STRING": query, "HTTP_AUTHORIZATION": "Basic eA==", "CONTENT_TYPE": "a/b"}
     if query:
         with pytest.raises(OSSError, match="begins with neither"):
@@ -84,7 +84,7 @@ def test_a_form_of_another_type_is_refused_for_its_type_alone_but_a_query_asks_f
         assert check_request_signature(form, Address("bucket", ""), ACCOUNT, REGION, NOW) is False
 
 
-READINGS = [
+CANDIDATES = [
     Address("bucket", f"bucket/{ADDRESS.key}"),
     ADDRESS,
     Address("default", f"bucket/{ADDRESS.key}"),
@@ -93,36 +93,39 @@ READINGS = [
 
 
 @pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
-def test_of_all_that_an_address_may_mean_the_signature_tells_what_is_meant(version, expires):
-    for address in READINGS:
+def test_the_signature_chooses_among_the_candidates(version, expires):
+    for address in CANDIDATES:
         environ = sign(version, address=address, expires=expires)
-        assert signed_address(environ, READINGS, ACCOUNT, REGION, NOW) == (address, True)
+        assert signed_address(environ, CANDIDATES, ACCOUNT, REGION, NOW) == (address, True)
 
 
 @pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
-def test_where_it_fits_none_the_first_is_shown(version, expires):
+def test_a_signature_that_fits_none_shows_the_first(version, expires):
     environ = sign(version, address=Address("bucket", "b"), expires=expires)
     with pytest.raises(OSSError) as raised:
-        signed_address(environ, READINGS, ACCOUNT, REGION, NOW)
+        signed_address(environ, CANDIDATES, ACCOUNT, REGION, NOW)
     assert raised.value.code == "SignatureDoesNotMatch"
     assert "bucket/bucket/" in str(raised.value.members)
 
 
-def test_a_signature_that_fits_none_makes_no_form_of_another_reading():
+def test_a_wrong_signature_does_not_make_a_form():
     environ = {**sign("v4", "POST", address=Address("bucket", "b")), "CONTENT_TYPE": "multipart/form-data; boundary=b"}
     with pytest.raises(OSSError, match="SignatureDoesNotMatch"):
         signed_address(environ, [Address("bucket", "a"), Address("a", "")], ACCOUNT, REGION, NOW)
 
 
-def test_a_stranger_means_the_first():
-    for first in READINGS:
-        assert signed_address({"REQUEST_METHOD": "GET"}, [first, *READINGS], ACCOUNT, REGION, NOW) == (first, False)
+def test_an_unsigned_request_means_the_first_candidate():
+    for first in CANDIDATES:
+        assert signed_address({"REQUEST_METHOD": "GET"}, [first, *CANDIDATES], ACCOUNT, REGION, NOW) == (first, False)
 
 
 @pytest.mark.parametrize(("version", "expires"), ALL.values(), ids=ALL)
-def test_what_is_not_on_the_wire_at_all_is_asked_for_last(version, expires):
+def test_more_candidates_are_asked_for_last(version, expires):
     other = Address("second", f"bucket/{ADDRESS.key}")
     environ = sign(version, address=other, expires=expires)
     with pytest.raises(OSSError, match="does not match"):
-        signed_address(environ, READINGS, ACCOUNT, REGION, NOW)
-    assert signed_address(environ, READINGS, ACCOUNT, REGION, NOW, further=lambda: [SERVICE, other]) == (other, True)
+        signed_address(environ, CANDIDATES, ACCOUNT, REGION, NOW)
+    assert signed_address(environ, CANDIDATES, ACCOUNT, REGION, NOW, more_candidates=lambda: [SERVICE, other]) == (
+        other,
+        True,
+    )

@@ -1,7 +1,10 @@
 import pytest
 
 from oss_wsgi.local.environ import Address
-from oss_wsgi.local.signatures.signed_request import SignedRequest
+from oss_wsgi.local.errors import OSSError
+from oss_wsgi.local.signatures.signed_request import SignedRequest, check_not_expired
+
+from ..form_client import NOW
 
 
 def read(**environ):
@@ -36,3 +39,17 @@ def test_the_first_parameter_of_a_name_counts():
 )
 def test_the_resource_names_the_bucket(address, resource):
     assert SignedRequest.read({"REQUEST_METHOD": "GET"}, Address(*address)).resource == resource
+
+
+def test_a_url_is_valid_in_its_last_second():
+    check_not_expired(int(NOW), NOW)
+
+
+def test_an_expired_url_shows_both_times():
+    with pytest.raises(OSSError) as raised:
+        check_not_expired(int(NOW), NOW + 1)
+    error = raised.value
+    assert (error.status, error.code, error.message, error.ec) == (
+        403, "AccessDenied", "Request has expired.", "0002-00000069"
+    )  # fmt: skip
+    assert error.members == {"Expires": "2024-12-03T12:12:12.000Z", "ServerTime": "2024-12-03T12:12:13.000Z"}

@@ -1,9 +1,22 @@
+import base64
+import hashlib
+import hmac
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from urllib.parse import quote
+
 import pytest
+from webtest import TestApp
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.errors import OSSError
+from oss_wsgi.local.signatures.account import Account
 from oss_wsgi.local.signatures.signed_request import SignedRequest
-from oss_wsgi.local.signatures.v4 import Credential, canonical_request, signed_at
+from oss_wsgi.local.signatures.v4 import Credential, canonical_request, check_header_v4, check_query_v4, signed_at
+
+from ..form_client import NOW, form, policy, post, sign_v1, utc
+from ..sdk_signer import ACCOUNT, ADDRESS, REGION, STYLES, sign
 
 PUBLISHED = {
     "REQUEST_METHOD": "PUT",
@@ -21,7 +34,7 @@ def canonical(environ, address, additional=""):
     return canonical_request(SignedRequest.read(environ, address), additional)
 
 
-def test_the_canonical_request_is_the_one_that_the_documentation_describes():
+def test_the_canonical_request_is_the_documented_one():
     environ = {
         **PUBLISHED,
         "HTTP_X_OSS_DATE": "20231216T162057Z",
@@ -44,19 +57,22 @@ def test_the_canonical_request_is_the_one_that_the_documentation_describes():
     )
 
 
-def test_a_query_is_sorted_by_name_and_leaves_out_its_own_signature():
+def test_a_query_is_sorted_without_its_signature():
     environ = {"REQUEST_METHOD": "GET", "QUERY_STRING": "a-b=1&x-oss-signature=0&a=2"}
     assert canonical(environ, Address(None, "")).split("\n")[1:3] == ["/", "a=2&a-b=1"]
 
 
-def test_bytes_that_are_no_text_are_signed_as_they_came():
+def test_bytes_that_are_not_utf8_are_signed_unchanged():
     environ = {"REQUEST_METHOD": "GET", "QUERY_STRING": "a=%ff+%C3%A4"}
     assert canonical(environ, Address("b", "")).split("\n")[1:3] == ["/b/", "a=%FF%20%C3%A4"]
 
 
-def test_a_credential_is_five_parts_for_our_region():
-    credential = Credential.parse("ak/20241203/cn-hangzhou/oss/aliyun_v4_request", "cn-hangzhou", name="Credential")
+def test_a_credential_has_five_parts():
+    text = "ak/20241203/cn-hangzhou/oss/aliyun_v4_request"
+    credential = Credential.parse(text, name="Credential")
+    credential.check_region("cn-hangzhou", name="Credential")
     assert (credential.access_key_id, credential.scope) == ("ak", "20241203/cn-hangzhou/oss/aliyun_v4_request")
+    assert str(credential) == text
 
 
 @pytest.mark.parametrize(
@@ -71,18 +87,372 @@ def test_a_credential_is_five_parts_for_our_region():
         "ak/20241203/cn-shanghai/oss/aliyun_v4_request",
     ],
 )
-def test_another_credential_is_refused_by_the_name_it_came_under(text):
+def test_an_invalid_credential_is_named(text):
     with pytest.raises(OSSError) as raised:
-        Credential.parse(text, "cn-hangzhou", name="x-oss-credential")
+        Credential.parse(text, name="x-oss-credential").check_region("cn-hangzhou", name="x-oss-credential")
     assert (raised.value.status, raised.value.code) == (400, "InvalidArgument")
     assert raised.value.members == {"ArgumentName": "x-oss-credential", "ArgumentValue": text}
 
 
-def test_the_date_is_of_the_credentials_day():
+def test_the_date_is_parsed():
     assert signed_at("20241203T121212Z", Credential("ak", "20241203", "r")) == 1733227932
 
 
 @pytest.mark.parametrize("date", ["", "20241204T000000Z", "20241303T121212Z", "20241203T121212", "2024-12-03T12:12Z"])
-def test_another_date_is_refused(date):
+def test_an_invalid_date_is_refused(date):
     with pytest.raises(OSSError, match="AccessDenied"):
         signed_at(date, Credential("ak", date[:8].replace("20241204", "20241203"), "r"))
+
+
+KEY = "a/中 +~'.bin"
+PATH = "/examplebucket/a/%E4%B8%AD%20%2B~%27.bin"
+
+# The requests of the SDK's own tests (P§6.1): its signature is published for three moments of one request.
+MOMENTS = [
+    (1702743657, "", None, "e21d18daa82167720f9b1047ae7e7f1ce7cb77a31e8203a7d5f4624fa0284afe"),
+    (1702784856, "", "token", "b94a3f999cf85bcdc00d332fbd3734ba03e48382c36fa4d5af5df817395bd9ea"),
+    (1702747512, "abc;zabc", None, "4a4183c187c07c8947db7620deb0a6b38d9fbdd34187b6dbaccb316fa251212f"),
+]
+
+
+@pytest.mark.parametrize("separator", [",", ", "])
+@pytest.mark.parametrize(("moment", "additional", "token", "signature"), MOMENTS)
+def test_the_published_headers_are_accepted(moment, additional, token, signature, separator):
+    members = [f"Credential=ak/{utc(moment, '%Y%m%d')}/cn-hangzhou/oss/aliyun_v4_request"]
+    members += [f"AdditionalHeaders={additional}"] if additional else []
+    members += [f"Signature={signature}"]
+    environ = {
+        **PUBLISHED,
+        "HTTP_X_OSS_DATE": utc(moment, "%Y%m%dT%H%M%SZ"),
+        "HTTP_AUTHORIZATION": f"OSS4-HMAC-SHA256 {separator.join(members)}",
+        **({"HTTP_X_OSS_SECURITY_TOKEN": token} if token else {}),
+    }
+    account = Account("ak", "sk", token)
+    request = SignedRequest.read(environ, Address("bucket", "1234+-/123/1.txt"))
+    check_header_v4(request, account, "cn-hangzhou", moment)
+
+
+def hand_signed(oss, method="HEAD", key=KEY, *, query="", date=NOW, secret=None, **changes):
+    """Return the headers of a request signed by hand; `changes` replace parts of the credential, or signed headers."""
+    stamp = utc(date, "%Y%m%dT%H%M%SZ")
+    day = changes.pop("day", stamp[:8])
+    region = changes.pop("region", oss.region)
+    access_key_id = changes.pop("access_key_id", oss.access_key_id)
+    headers = {"x-oss-content-sha256": "UNSIGNED-PAYLOAD", "x-oss-date": stamp}
+    if token := changes.pop("token", None):
+        headers["x-oss-security-token"] = token
+    resource = quote(f"/{oss.bucket}/{key}", safe="/")
+    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+    canonical = f"{method}\n{resource}\n{query}\n{lines}\n\nUNSIGNED-PAYLOAD"
+    scope = f"{day}/{region}/oss/aliyun_v4_request"
+    text = f"OSS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    signing_key = b"aliyun_v4" + (secret or oss.access_key_secret).encode()
+    for part in scope.split("/"):
+        signing_key = hmac.new(signing_key, part.encode(), hashlib.sha256).digest()
+    signature = hmac.new(signing_key, text.encode(), hashlib.sha256).hexdigest()
+    headers["Authorization"] = f"OSS4-HMAC-SHA256 Credential={access_key_id}/{scope},Signature={signature}"
+    return {**headers, **{name.replace("_", "-"): value for name, value in changes.items()}}
+
+
+@pytest.fixture
+def stored(app, oss):
+    post(app, form({"key": KEY, **sign_v1(oss, policy())}, b"hello", content_type="image/png"), status=204)
+
+
+@pytest.mark.parametrize(
+    ("path", "host"),
+    [
+        (PATH, "127.0.0.1:8081"),
+        (PATH.replace("/a/", "/a%2F"), "127.0.0.1:8081"),
+        (PATH.removeprefix("/examplebucket"), "examplebucket.oss-cn-hangzhou.aliyuncs.com"),
+    ],
+    ids=["path style", "a slash as %2F", "the bucket's host"],
+)
+def test_a_signed_head_has_all_headers_of_the_object(app, oss, stored, path, host):
+    response = app.head(path, headers={"Host": host, **hand_signed(oss)})
+    assert (response.status_int, response.body, response.content_length) == (200, b"", 5)
+    assert response.content_type == "image/png"
+    assert response.headers["ETag"] == '"5D41402ABC4B2A76B9719D911017C592"'
+    assert response.headers["x-oss-hash-crc64ecma"] == "11177612005948864433"
+    assert response.headers["x-oss-object-type"] == "Normal"
+    assert response.headers["x-oss-storage-class"] == "Standard"
+    assert response.headers["Last-Modified"] == "Tue, 03 Dec 2024 12:12:12 GMT"
+    assert response.headers["x-oss-request-id"]
+
+
+def test_a_signed_get_covers_the_query(app, oss, stored):
+    assert app.get(PATH, headers=hand_signed(oss, "GET")).body == b"hello"
+    assert (
+        app.get(f"{PATH}?x=1&acl", headers=hand_signed(oss, "GET", query="acl&x=1")).xml.findtext(".//Grant")
+        == "default"
+    )
+    app.get(f"{PATH}?x=2&acl", headers=hand_signed(oss, "GET", query="acl&x=1"), status=403)
+
+
+def code(response):
+    if response.request.method == "HEAD":
+        assert response.body == b""
+        root = ElementTree.fromstring(base64.b64decode(response.headers["x-oss-err"]))
+    else:
+        root = response.xml
+    return response.status_int, root.findtext("Code"), root
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("changes", "status", "expected"),
+    [
+        ({"secret": "another"}, 403, "SignatureDoesNotMatch"),
+        ({"x_oss_meta_added": "later"}, 403, "SignatureDoesNotMatch"),
+        ({"key": "another"}, 403, "SignatureDoesNotMatch"),
+        ({"query": "acl"}, 403, "SignatureDoesNotMatch"),
+        ({"access_key_id": "LTAIunknown"}, 403, "InvalidAccessKeyId"),
+        ({"token": "a token that a lasting key does not have"}, 403, "AccessKeyIdAndSecurityTokenNotMatch"),
+        ({"date": NOW - 901}, 403, "RequestTimeTooSkewed"),
+        ({"date": NOW + 901}, 403, "RequestTimeTooSkewed"),
+        ({"day": "20241202"}, 403, "AccessDenied"),
+        ({"x_oss_date": ""}, 403, "AccessDenied"),
+        ({"x_oss_date": "20241303T121212Z"}, 403, "AccessDenied"),
+        ({"region": "cn-shanghai"}, 400, "InvalidArgument"),
+        ({"x_oss_content_sha256": ""}, 400, "InvalidArgument"),
+        ({"x_oss_content_sha256": "0" * 64}, 400, "InvalidArgument"),
+        ({"Authorization": "OSS4-HMAC-SHA512 Signature=0"}, 400, "InvalidArgument"),
+        ({"Authorization": "OSS4-HMAC-SHA256"}, 400, "InvalidArgument"),
+        ({"Authorization": "OSS4-HMAC-SHA256 Signature=0"}, 400, "InvalidArgument"),
+        (
+            {"Authorization": "OSS4-HMAC-SHA256 Credential=a/20241203/cn-hangzhou/oss/aliyun_v4_request"},
+            400,
+            "InvalidArgument",
+        ),
+        ({"Authorization": "OSS4-HMAC-SHA256 Credential=a/b,Signature=0"}, 400, "InvalidArgument"),
+        ({"Authorization": "OSS4-HMAC-SHA256 Credential=a,Credential=b,Signature=0"}, 400, "InvalidArgument"),
+    ],
+)
+def test_a_wrong_header_is_refused_even_for_reading(app, oss, stored, method, changes, status, expected):
+    app.request(PATH, method=method, status=200)
+    response = app.request(PATH, method=method, headers=hand_signed(oss, method, **changes), status="*")
+    assert code(response)[:2] == (status, expected)
+
+
+def test_a_refused_header_shows_the_canonical_request(app, oss, stored):
+    root = code(app.get(PATH, headers=hand_signed(oss, "GET", secret="another"), status=403))[2]
+    assert root.findtext("StringToSign").split("\n")[:3] == [
+        "OSS4-HMAC-SHA256", "20241203T121212Z", "20241203/cn-hangzhou/oss/aliyun_v4_request"
+    ]  # fmt: skip
+    assert root.findtext("OSSAccessKeyId") == oss.access_key_id
+    assert root.findtext("EC") == "0002-00000201"
+    assert root.findtext("CanonicalRequest").startswith(f"GET\n{PATH}\n\nx-oss-content-sha256:UNSIGNED-PAYLOAD\n")
+    skewed = code(app.get(PATH, headers=hand_signed(oss, "GET", date=NOW - 3600), status=403))[2]
+    assert skewed.findtext("MaxAllowedSkewMilliseconds") == "900000"
+    assert (skewed.findtext("RequestTime"), skewed.findtext("ServerTime")) == ("20241203T111212Z", "20241203T121212Z")
+
+
+def test_clocks_may_differ_by_15_minutes(app, oss, stored):
+    for date in (NOW - 900, NOW + 900):
+        app.head(PATH, headers=hand_signed(oss, date=date))
+
+
+def test_a_temporary_key_needs_its_token_in_a_header(make_oss):
+    oss = make_oss(security_token="the-token")
+    app = TestApp(oss)
+    fields = {
+        "key": KEY,
+        "x-oss-security-token": "the-token",
+        **sign_v1(oss, policy({"x-oss-security-token": "the-token"})),
+    }
+    post(app, form(fields), status=204)
+    app.head(PATH, headers=hand_signed(oss, token="the-token"))
+    assert code(app.head(PATH, headers=hand_signed(oss), status=403))[1] == "InvalidAccessKeyId"
+    assert code(app.head(PATH, headers=hand_signed(oss, token="another"), status=403))[1] == "InvalidSecurityToken"
+
+
+def test_a_missing_object_is_404_signed_or_not(app, oss):
+    for headers in ({}, hand_signed(oss, key="none")):
+        assert code(app.head("/examplebucket/none", headers=headers, status=404))[:2] == (404, "NoSuchKey")
+
+
+def test_the_sdk_reads_an_object_with_its_own_signature(make_oss):
+    sdk = pytest.importorskip("alibabacloud_oss_v2")
+    from oss_wsgi.local.serving.server import LocalOSSServer
+
+    oss = make_oss(clock=time.time)
+    post(TestApp(oss), form({"key": KEY, **sign_v1(oss, policy(expiration=time.time() + 60))}, b"hello"), status=204)
+    server = LocalOSSServer(oss)
+    server.start()
+
+    transport = sdk.transport.RequestsHttpClient()
+
+    def client(secret):
+        provider = sdk.credentials.StaticCredentialsProvider(oss.access_key_id, secret)
+        return sdk.Client(
+            sdk.Config(region=oss.region, endpoint=server.url, credentials_provider=provider, http_client=transport)
+        )
+
+    try:
+        right, wrong = client(oss.access_key_secret), client("another")
+        head = right.head_object(sdk.HeadObjectRequest(oss.bucket, KEY))
+        assert (head.content_length, head.etag) == (5, '"5D41402ABC4B2A76B9719D911017C592"')
+        assert (head.object_type, head.storage_class) == ("Normal", "Standard")
+        response = right.get_object(sdk.GetObjectRequest(oss.bucket, KEY))
+        assert response.body.read() == b"hello"
+        response.body.close()
+        with pytest.raises(sdk.exceptions.OperationError) as raised:
+            wrong.head_object(sdk.HeadObjectRequest(oss.bucket, KEY))
+        error = raised.value.unwrap()
+        assert (error.status_code, error.code) == (403, "SignatureDoesNotMatch")
+    finally:
+        transport.close()
+        server.stop()
+
+
+def check_query(environ, *, address=ADDRESS, account=ACCOUNT, region=REGION, now=NOW):
+    check_query_v4(SignedRequest.read(environ, address), account, region, now)
+
+
+def query_refusal(environ, **options):
+    with pytest.raises(OSSError) as raised:
+        check_query(environ, **options)
+    return raised.value
+
+
+# The SDK's own tests publish these.
+@pytest.mark.parametrize(
+    ("moment", "additional", "token", "signature"),
+    [
+        (1702781677, "", None, "a39966c61718be0d5b14e668088b3fa07601033f6518ac7b523100014269c0fe"),
+        (1702785388, "", "token", "3817ac9d206cd6dfc90f1c09c00be45005602e55898f26f5ddb06d7892e1f8b5"),
+        (1702783809, "abc;zabc", None, "6bd984bfe531afb6db1f7550983a741b103a8c58e5e14f83ea474c2322dfa2b7"),
+    ],
+    ids=["lasting key", "token", "additional headers"],
+)
+def test_the_published_urls_are_accepted(moment, additional, token, signature):
+    parameters = {
+        "x-oss-signature-version": "OSS4-HMAC-SHA256",
+        "x-oss-date": utc(moment, "%Y%m%dT%H%M%SZ"),
+        "x-oss-expires": "599",
+        "x-oss-credential": f"ak/{utc(moment, '%Y%m%d')}/cn-hangzhou/oss/aliyun_v4_request",
+        **({"x-oss-additional-headers": additional} if additional else {}),
+        **({"x-oss-security-token": token} if token else {}),
+        "x-oss-signature": signature,
+    }
+    environ = {**PUBLISHED, "CONTENT_TYPE": "application/octet-stream"}
+    del environ["HTTP_X_OSS_CONTENT_SHA256"]
+    environ["QUERY_STRING"] += "".join(f"&{name}={quote(value, safe='')}" for name, value in parameters.items())
+    check_query(
+        environ,
+        address=Address("bucket", "1234+-/123/1.txt"),
+        account=replace(ACCOUNT, security_token=token),
+        now=moment + 599,
+    )
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+@pytest.mark.parametrize("style", STYLES)
+def test_a_url_of_the_sdk_is_accepted_in_every_style(style, method):
+    check_query(sign("v4", method, style=style, query="x=%2F&acl", expires=60, additional=["host"]))
+
+
+def test_a_url_expires():
+    environ = sign("v4", expires=60)
+    check_query(environ, now=NOW + 60)
+    error = query_refusal(environ, now=NOW + 61)
+    assert (error.status, error.code, error.ec) == (403, "AccessDenied", "0002-00000069")
+    assert error.members["Expires"] == "2024-12-03T12:13:12.000Z"
+
+
+def test_a_url_is_not_valid_before_its_date():
+    environ = sign("v4", now=NOW + 900, expires=60)
+    check_query(environ)
+    error = query_refusal(environ, now=NOW - 1)
+    assert (error.status, error.code, error.message) == (403, "AccessDenied", "Request is not valid yet.")
+
+
+@pytest.mark.parametrize("expires", [1, 604800])
+def test_a_url_lasts_1_second_to_7_days(expires):
+    check_query(sign("v4", expires=expires), now=NOW + expires)
+
+
+@pytest.mark.parametrize("expires", ["0", "-1", "604801", "1.5", "abc", "9" * 10])
+def test_an_invalid_expiry_is_refused(expires):
+    environ = sign("v4", expires=60)
+    environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("x-oss-expires=60", f"x-oss-expires={expires}")
+    error = query_refusal(environ)
+    assert (error.status, error.code) == (400, "InvalidArgument")
+    assert error.members == {"ArgumentName": "x-oss-expires", "ArgumentValue": expires}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x=1", "x=2"),
+        ("x=1&", ""),
+        ("x-oss-expires=60", "x-oss-expires=61"),
+        ("T121212Z", "T121213Z"),
+        ("x-oss-signature=", "x-oss-signature=0"),
+        ("x=1", "x=1&y"),
+        ("host", "range"),
+    ],
+)
+def test_an_altered_url_shows_the_canonical_request(old, new):
+    environ = sign("v4", query="x=1", expires=60, additional=["host"])
+    check_query(environ)
+    assert old in environ["QUERY_STRING"]
+    error = query_refusal({**environ, "QUERY_STRING": environ["QUERY_STRING"].replace(old, new)})
+    assert (error.status, error.code, error.ec) == (403, "SignatureDoesNotMatch", "0002-00000201")
+    assert error.members["StringToSign"].startswith("OSS4-HMAC-SHA256\n20241203T12121")
+    canonical = error.members["CanonicalRequest"]
+    assert canonical.startswith("GET\n/bucket/a/%E4%B8%AD%20%2B~%27.bin\n")
+    assert bytes.fromhex(error.members["CanonicalRequestBytes"]).decode() == canonical
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"HTTP_HOST": "other.example"},
+        {"CONTENT_TYPE": "text/html"},
+        {"HTTP_X_OSS_ACL": "private"},
+        {"REQUEST_METHOD": "DELETE"},
+    ],
+    ids=str,
+)
+def test_an_altered_request_is_refused(change):
+    environ = sign("v4", expires=60, additional=["host"])
+    assert query_refusal({**environ, **change}).code == "SignatureDoesNotMatch"
+
+
+def test_another_object_secret_key_region_or_day_is_refused():
+    environ = sign("v4", expires=60)
+    assert query_refusal(environ, address=replace(ADDRESS, key="b")).code == "SignatureDoesNotMatch"
+    assert query_refusal(environ, account=replace(ACCOUNT, access_key_secret="s")).code == "SignatureDoesNotMatch"
+    assert query_refusal(environ, account=replace(ACCOUNT, access_key_id="a")).code == "InvalidAccessKeyId"
+    assert query_refusal(environ, region="cn-shanghai").members["ArgumentName"] == "x-oss-credential"
+    environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("%2F20241203%2F", "%2F20241202%2F")
+    assert query_refusal(environ).code == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    "name", ["x-oss-signature-version", "x-oss-signature", "x-oss-credential", "x-oss-date", "x-oss-expires"]
+)
+def test_a_url_needs_each_parameter(name):
+    environ = sign("v4", expires=60)
+    pairs = [pair for pair in environ["QUERY_STRING"].split("&") if not pair.startswith(f"{name}=")]
+    error = query_refusal({**environ, "QUERY_STRING": "&".join(pairs)})
+    assert (error.status, error.code, error.members["ArgumentName"]) == (400, "InvalidArgument", name)
+
+
+@pytest.mark.parametrize("version", ["OSS2", "OSS4-HMAC-SHA512", "oss4-hmac-sha256"])
+def test_a_url_with_another_algorithm_is_refused(version):
+    environ = sign("v4", expires=60)
+    environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("OSS4-HMAC-SHA256", version)
+    error = query_refusal(environ)
+    assert (error.code, error.members["ArgumentValue"]) == ("InvalidArgument", version)
+
+
+def test_a_temporary_key_needs_its_token_in_a_url():
+    account = replace(ACCOUNT, security_token="to/ken+=", expires=NOW + 10)
+    signed = sign("v4", account=account, expires=60)
+    check_query(signed, account=account)
+    assert query_refusal(sign("v4", expires=60), account=account).code == "InvalidAccessKeyId"
+    assert query_refusal(signed, account=replace(account, security_token="t")).code == "InvalidSecurityToken"
+    assert query_refusal(signed, account=account, now=NOW + 11).code == "SecurityTokenExpired"
+    assert query_refusal(signed).code == "AccessKeyIdAndSecurityTokenNotMatch"

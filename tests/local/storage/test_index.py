@@ -1,5 +1,3 @@
-"""An index that several processes open at the same moment."""
-
 import sqlite3
 import threading
 from contextlib import closing
@@ -7,29 +5,43 @@ from contextlib import closing
 import pytest
 
 from oss_wsgi.local.storage import index
-from oss_wsgi.local.storage.index import ObjectIndex
+from oss_wsgi.local.storage.index import READER, IndexDatabase
+from oss_wsgi.testing.storage_contract import NOW
 
 
 @pytest.fixture
-def held(tmp_path):
-    """A new database that another process is just making its tables in."""
-    with closing(sqlite3.connect(tmp_path / "index", isolation_level=None, check_same_thread=False)) as other:
-        other.execute("CREATE TABLE buckets_of_another (name)")
-        other.execute("BEGIN IMMEDIATE")
-        yield other
+def locked_database(tmp_path):
+    """A new database in which another process is just creating its tables."""
+    with closing(sqlite3.connect(tmp_path / "index", isolation_level=None, check_same_thread=False)) as connection:
+        connection.execute("CREATE TABLE buckets_of_another (name)")
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
 
 
-def test_who_opens_it_waits_for_whoever_is_making_it(held, tmp_path):
-    letting_go = threading.Timer(0.1, held.execute, ["COMMIT"])
-    letting_go.start()
-    index = ObjectIndex(str(tmp_path / "index"))
-    letting_go.join()
+def test_opening_waits_for_a_process_that_creates_the_tables(locked_database, tmp_path):
+    commit = threading.Timer(0.1, locked_database.execute, ["COMMIT"])
+    commit.start()
+    index = IndexDatabase(str(tmp_path / "index"))
+    commit.join()
     assert index.read("PRAGMA journal_mode")[0][0] == "wal"
     assert index.read("SELECT * FROM buckets") == []
     index.close()
 
 
-def test_who_is_kept_waiting_too_long_hears_why(held, tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "PATIENCE", 0.0)
+def test_a_database_that_stays_locked_is_an_error(locked_database, tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "LOCK_TIMEOUT", 0.0)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        ObjectIndex(str(tmp_path / "index"))
+        IndexDatabase(str(tmp_path / "index"))
+
+
+def test_a_page_does_not_read_the_rest_of_the_bucket(bucket):
+    index = bucket._index
+    with index.transaction() as connection:
+        for number in range(5000):
+            row = ("examplebucket", f"a/{number:05}".encode(), 0, "", "0", "", NOW, "{}", str(number), "")
+            connection.execute(f"INSERT INTO objects VALUES ({', '.join('?' * len(row))})", row)
+    steps = []
+    index._connection(READER).set_progress_handler(lambda: steps.append(1), 100)
+    assert len(bucket.page(after="a/02500", limit=10)[0]) == 10
+    assert len(bucket.page(delimiter="/")[0]) == 1
+    assert 0 < len(steps) < 20

@@ -1,15 +1,15 @@
 import os
 
-from oss_wsgi.local.storage.contents import hold, locked
+from oss_wsgi.local.storage.process_lock import create_locked, file_lock
 
 
-def test_what_a_process_holds_nobody_else_has_until_it_lets_go(tmp_path):
+def test_a_lock_is_free_once_its_holder_closes_it(tmp_path):
     path = tmp_path / "lock"
-    descriptor = hold(path)
-    with locked(path, wait=False) as had:
-        assert had is False
+    descriptor = create_locked(path)
+    with file_lock(path, wait=False) as acquired:
+        assert acquired is False
     os.close(descriptor)
-    with locked(path, wait=False) as had:
-        assert had is True
-        with locked(path, wait=False) as also:
-            assert also is False
+    with file_lock(path, wait=False) as acquired:
+        assert acquired is True
+        with file_lock(path, wait=False) as acquired_twice:
+            assert acquired_twice is False

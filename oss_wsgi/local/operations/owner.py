@@ -1,0 +1,14 @@
+"""The owner of all buckets and objects, and the ACL document that names it."""
+
+from __future__ import annotations
+
+from ..callbacks.message import ACCOUNT_ID
+from ..errors import Answer
+from ..xml_document import Node, xml_answer
+
+OWNER: Node = ("Owner", [("ID", ACCOUNT_ID), ("DisplayName", ACCOUNT_ID)])
+
+
+def acl_answer(acl: str) -> Answer:
+    """Return the ACL of a bucket or an object."""
+    return xml_answer("AccessControlPolicy", [OWNER, ("AccessControlList", [("Grant", acl)])])

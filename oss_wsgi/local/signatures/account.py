@@ -1,0 +1,80 @@
+"""The access key that this OSS accepts, and the checks that all signatures share."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+
+from ..errors import OSSError
+
+#: Seconds that the clock of a client may differ.
+SKEW = 15 * 60
+
+
+@dataclass(frozen=True)
+class Account:
+    """The one access key of this OSS; with a security token it is temporary and works only with that token.
+
+    :param expires: Unix seconds, after which the token is refused.
+    """
+
+    access_key_id: str
+    access_key_secret: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+    expires: float | None = None
+
+
+def check_access_key(access_key_id: str, token: str | None, account: Account, now: float = 0.0) -> None:
+    """Raise OSSError unless this is the account's key with its token, not yet expired."""
+    is_known = hmac.compare_digest(access_key_id.encode(), account.access_key_id.encode())
+    if not is_known or (account.security_token and not token):
+        message = "The OSS Access Key Id you provided does not exist in our records."
+        raise OSSError(403, "InvalidAccessKeyId", message, "0002-00000902", OSSAccessKeyId=access_key_id)
+    if token and not account.security_token:
+        message = "The security token does not belong to the access key id."
+        raise OSSError(403, "AccessKeyIdAndSecurityTokenNotMatch", message)
+    if token and account.security_token and not hmac.compare_digest(token.encode(), account.security_token.encode()):
+        raise OSSError(403, "InvalidSecurityToken", "The security token you provided is invalid.", "0002-00000006")
+    if account.expires is not None and now > account.expires:
+        message = "The security token you provided has expired."
+        raise OSSError(403, "SecurityTokenExpired", message, "0002-00000007")
+
+
+def compare_signatures(
+    expected: str, provided: str, access_key_id: str, string_to_sign: str, ec: str = "", **members: str
+) -> None:
+    """Raise OSSError if the two signatures differ; it shows what was signed, so that a client can compare.
+
+    :param members: further members of the error.
+    """
+    if hmac.compare_digest(expected.encode(), provided.encode()):
+        return
+    message = (
+        "The request signature we calculated does not match the signature you provided."
+        " Check your key and signing method."
+    )
+    raise OSSError(
+        403,
+        "SignatureDoesNotMatch",
+        message,
+        ec,
+        OSSAccessKeyId=access_key_id,
+        SignatureProvided=provided,
+        StringToSign=string_to_sign,
+        StringToSignBytes=string_to_sign.encode().hex(" ").upper(),
+        **members,
+    )
+
+
+def too_skewed(request_time: str, server_time: str) -> OSSError:
+    """Return the error for a time more than SKEW seconds from now; both times as the scheme writes them."""
+    message = "The difference between the request time and the current time is too large."
+    return OSSError(
+        403,
+        "RequestTimeTooSkewed",
+        message,
+        "0002-00000504",
+        MaxAllowedSkewMilliseconds=str(SKEW * 1000),
+        RequestTime=request_time,
+        ServerTime=server_time,
+    )

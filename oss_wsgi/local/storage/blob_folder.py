@@ -1,0 +1,149 @@
+"""Content as files in a directory, each under a name that a person recognizes.
+
+    <directory>/<bucket>/照片-4f0c1b2a9d3e5f60.png       the content of an object that the index names
+    <directory>/.incoming/<process>/                      files that one process is writing or deleting
+
+One rename moves a file between the two. When a process is killed, another one that starts later clears its folder: it
+publishes the files that the index names, because their process had no time to, and deletes the rest. So at whatever
+moment a process is killed, no object is lost and no garbage stays.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from .blob_store import content_too_short, write_all
+from .process_lock import create_locked, file_lock
+
+LOCK_NAME = ".owner"
+
+QUARANTINE = ".aside"
+
+CHUNK_SIZE = 1024 * 1024
+
+
+class BlobFolder:
+    """The BlobStore of a directory, which several processes may use.
+
+    :param folder_of: returns the folder of a file by its name; None for a file that no object and no part has.
+    """
+
+    def __init__(self, directory: Path, folder_of: Callable[[str], str | None]) -> None:
+        self._directory = directory
+        self._incoming = directory / ".incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        self.process_folder = self._incoming / secrets.token_hex(8)
+        # Processes start one at a time: a folder that is made but not yet locked looks like that of a dead process.
+        with file_lock(self._incoming / ".starting"):
+            self._clear_dead_folders(folder_of)
+            (self.process_folder / QUARANTINE).mkdir(parents=True)
+            self._lock = create_locked(self.process_folder / LOCK_NAME)
+
+    def create(self, name: str) -> BinaryIO:
+        return (self.process_folder / name).open("x+b", buffering=0)
+
+    def spool(self) -> BinaryIO:
+        return (self.process_folder / f"spool-{secrets.token_hex(8)}").open("x+b")
+
+    def adopt(self, source: BinaryIO, name: str) -> bool:
+        path = getattr(source, "name", None)
+        if not isinstance(path, str) or os.path.dirname(path) != str(self.process_folder):
+            return False
+        os.rename(path, self.process_folder / name)
+        return True
+
+    def rename(self, name: str, new_name: str) -> None:
+        (self.process_folder / name).rename(self.process_folder / new_name)
+
+    def open(self, folder: str, name: str) -> BinaryIO | None:
+        for path in self._candidates(folder, name):
+            with suppress(FileNotFoundError):
+                return path.open("rb")
+        return None
+
+    def copy(self, source: BinaryIO, target: BinaryIO, size: int) -> None:
+        # copy_file_range leaves the bytes in the kernel; not every system and file system has it.
+        if hasattr(os, "copy_file_range"):
+            with suppress(OSError):
+                while size and (copied := os.copy_file_range(source.fileno(), target.fileno(), size)):
+                    size -= copied
+        while size:
+            chunk = source.read(min(CHUNK_SIZE, size))
+            if not chunk:
+                raise content_too_short()
+            write_all(target, chunk)
+            size -= len(chunk)
+
+    def sync(self, file: BinaryIO) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        if os.name == "posix":
+            folder = os.open(self.process_folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def publish(self, folder: str, name: str) -> None:
+        target = self._directory / folder
+        # Another thread or process may have put the file in quarantine already.
+        with suppress(FileNotFoundError):
+            try:
+                (self.process_folder / name).rename(target / name)
+            except FileNotFoundError:
+                target.mkdir(exist_ok=True)
+                (self.process_folder / name).rename(target / name)
+
+    def quarantine(self, folder: str, name: str) -> None:
+        for path in self._candidates(folder, name):
+            with suppress(FileNotFoundError):
+                path.rename(self.process_folder / QUARANTINE / name)
+                return
+
+    def discard(self, name: str) -> None:
+        (self.process_folder / name).unlink(missing_ok=True)
+        (self.process_folder / QUARANTINE / name).unlink(missing_ok=True)
+
+    def remove_folder(self, folder: str) -> None:
+        with suppress(OSError):  # it stays when somebody put other files there
+            (self._directory / folder).rmdir()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self._lock)
+            (self.process_folder / LOCK_NAME).unlink()
+            (self.process_folder / QUARANTINE).rmdir()
+            self.process_folder.rmdir()
+
+    def _candidates(self, folder: str, name: str) -> Iterator[Path]:
+        """Yield all paths that a file may have.
+
+        The first comes again at the end: while we look, the file's process may publish it.
+        """
+        yield self._directory / folder / name
+        with suppress(FileNotFoundError):
+            for process_folder in self._incoming.iterdir():
+                if not process_folder.name.startswith("."):
+                    yield process_folder / name
+                    yield process_folder / QUARANTINE / name
+        yield self._directory / folder / name
+
+    def _clear_dead_folders(self, folder_of: Callable[[str], str | None]) -> None:
+        for process_folder in self._incoming.iterdir():
+            if not process_folder.is_dir():
+                continue
+            with file_lock(process_folder / LOCK_NAME, wait=False) as is_dead:
+                if not is_dead:
+                    continue
+                for path in list(process_folder.rglob("*")):
+                    folder = None if path.name == LOCK_NAME else folder_of(path.name)
+                    if folder:
+                        (self._directory / folder).mkdir(exist_ok=True)
+                        path.rename(self._directory / folder / path.name)
+                shutil.rmtree(process_folder, ignore_errors=True)

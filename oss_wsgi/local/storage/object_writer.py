@@ -1,0 +1,200 @@
+"""Writing of new content, which becomes an object or a part when it is committed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+from fastcrc import crc64
+
+from .blob_store import BlobStore, write_all
+from .interface import MultipartUpload, Part, StoredObject
+
+MAX_STEM_SIZE = 120
+
+CHUNK_SIZE = 1024 * 1024
+
+# The polynomial of ECMA-182, its bits reversed.
+POLYNOMIAL = 0xC96C5795D7870F42
+
+
+class Index(Protocol):
+    """Where a commit is recorded: the bucket, which alone writes to the database."""
+
+    def add(self, stored: StoredObject, /, *, forbid_overwrite: bool) -> None: ...
+    def add_part(self, upload: MultipartUpload, part: Part, /) -> None: ...
+
+
+class ObjectWriter:
+    """A new file, whose MD5 and CRC-64 are computed while it is written.
+
+    It is deleted at the end of the `with` block unless it was committed.
+    """
+
+    def __init__(self, blobs: BlobStore, index: Index) -> None:
+        self._blobs = blobs
+        self._index = index
+        self._name = secrets.token_hex(8)
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.md5(usedforsecurity=False)
+        self._known_md5 = ""
+        self._committed = False
+        self.crc64 = 0
+        self.size = 0
+
+    def __enter__(self) -> ObjectWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file:
+            self._file.close()
+        if not self._committed:
+            self._blobs.discard(self._name)
+
+    @property
+    def md5(self) -> str:
+        return self._known_md5 or self._hash.hexdigest()
+
+    def write(self, chunk: bytes) -> None:
+        write_all(self._open_file(), chunk)
+        self._update_checksums(chunk)
+
+    def receive(self, chunks: Iterable[bytes], source: BinaryIO | None) -> None:
+        if source is None or not self._blobs.adopt(source, self._name):
+            for chunk in chunks:
+                self.write(chunk)
+            return
+        self._file = source
+        for chunk in chunks:
+            self._update_checksums(chunk)
+        source.truncate(self.size)
+
+    def copy(self, stored: StoredObject, content: BinaryIO) -> None:
+        if not stored.md5:  # an object made of parts has no MD5 of the whole
+            while chunk := content.read(CHUNK_SIZE):
+                self.write(chunk)
+            return
+        self._blobs.copy(content, self._open_file(), stored.size)
+        self._known_md5, self.crc64, self.size = stored.md5, stored.crc64, stored.size
+
+    def append_part(self, part: Part, content: BinaryIO) -> None:
+        """Append the whole content of a part."""
+        self._blobs.copy(content, self._open_file(), part.size)
+        self.crc64 = combine_crc64(self.crc64, part.crc64, part.size)
+        self.size += part.size
+
+    def open(self) -> BinaryIO:
+        self._open_file().flush()
+        file = self._blobs.open("", self._name)
+        if file is None:
+            raise FileNotFoundError("the file of an upload in progress was removed")
+        return file
+
+    def commit(
+        self, key: str, content_type: str, headers: dict[str, str], *, now: float, forbid_overwrite: bool = False
+    ) -> StoredObject:
+        file = self._finish(key)
+        stored = StoredObject(key, self.size, self.md5, self.crc64, content_type, now, headers, file)
+        self._index.add(stored, forbid_overwrite=forbid_overwrite)
+        self._committed = True
+        return stored
+
+    def commit_part(self, upload: MultipartUpload, number: int, *, now: float) -> Part:
+        part = Part(number, self.size, self.md5, self.crc64, now, self._finish(""))
+        self._index.add_part(upload, part)
+        self._committed = True
+        return part
+
+    def commit_parts(
+        self,
+        parts: Sequence[Part],
+        upload: MultipartUpload,
+        add: Callable[[StoredObject], None],
+        *,
+        now: float,
+    ) -> StoredObject:
+        """Make the appended parts one object.
+
+        Its ETag is the MD5 of the parts' MD5s, not of the content.
+
+        :param add: records the object in place of `Index.add`.
+        """
+        digest = hashlib.md5(b"".join(bytes.fromhex(part.md5) for part in parts), usedforsecurity=False).hexdigest()
+        etag = f"{digest.upper()}-{len(parts)}"
+        file = self._finish(upload.key)
+        crc = self.crc64
+        stored = StoredObject(upload.key, self.size, "", crc, upload.content_type, now, upload.headers, file, etag)
+        add(stored)
+        self._committed = True
+        return stored
+
+    def _open_file(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self._blobs.create(self._name)
+        return self._file
+
+    def _update_checksums(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+        self.crc64 = crc64.xz(chunk, self.crc64)
+        self.size += len(chunk)
+
+    def _finish(self, key: str) -> str:
+        """Sync and close the file under its final name; return the name."""
+        file = self._open_file()
+        name = file_name(key, self._name)
+        self._blobs.rename(self._name, name)
+        self._name = name
+        self._blobs.sync(file)
+        file.close()
+        return name
+
+
+def file_name(key: str, token: str) -> str:
+    """Return a name that ends as the key does: readable, valid on any system, and unique by its token."""
+    base = re.sub(r"[^\w.() -]", "_", key.rstrip("/").rpartition("/")[2]).strip(". ")
+    stem, dot, extension = base.rpartition(".")
+    if not stem or len(extension.encode()) > 16:
+        stem, dot, extension = base, "", ""
+    stem = stem.encode()[:MAX_STEM_SIZE].decode(errors="ignore")
+    return f"{stem}-{token}{dot}{extension}"
+
+
+def combine_crc64(first: int, second: int, second_size: int) -> int:
+    """Return the CRC-64 of two contents joined, from the CRC-64 of each.
+
+    As zlib's crc32_combine does, it appends as many zero bytes to the first as the second has.
+
+    :param second_size: in bytes.
+    """
+    return _apply(_zeros_operator(second_size), first) ^ second
+
+
+# All parts of an upload but the last have one size.
+@lru_cache(maxsize=16)
+def _zeros_operator(size: int) -> tuple[int, ...]:
+    """Return the operator that appends `size` zero bytes: for each bit of a CRC, the CRC that it becomes."""
+    operator = tuple(1 << bit for bit in range(64))
+    power = (POLYNOMIAL, *(1 << bit for bit in range(63)))
+    bits = size * 8
+    while bits:
+        if bits & 1:
+            operator = tuple(_apply(power, row) for row in operator)
+        power = tuple(_apply(power, row) for row in power)
+        bits >>= 1
+    return operator
+
+
+def _apply(operator: Iterable[int], crc: int) -> int:
+    result = 0
+    for row in operator:
+        if crc & 1:
+            result ^= row
+        crc >>= 1
+    return result

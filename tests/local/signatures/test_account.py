@@ -1,0 +1,64 @@
+from dataclasses import replace
+
+import pytest
+
+from oss_wsgi.local.errors import OSSError
+from oss_wsgi.local.signatures.account import Account, check_access_key, compare_signatures, too_skewed
+
+LASTING = Account("ak", "the-secret")
+TEMPORARY = replace(LASTING, security_token="the-token", expires=100.0)
+
+
+def refusal(function, *arguments, **options):
+    with pytest.raises(OSSError) as caught:
+        function(*arguments, **options)
+    return caught.value
+
+
+def test_the_key_is_accepted_with_its_token_or_without():
+    check_access_key("ak", None, LASTING)
+    check_access_key("ak", "", LASTING)
+    check_access_key("ak", "the-token", TEMPORARY, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("access_key_id", "token", "account", "code"),
+    [
+        pytest.param("AK", None, LASTING, "InvalidAccessKeyId", id="unknown key"),
+        pytest.param("\xe9", None, LASTING, "InvalidAccessKeyId", id="not ASCII"),
+        pytest.param("ak", "t", LASTING, "AccessKeyIdAndSecurityTokenNotMatch", id="stray token"),
+        pytest.param("ak", None, TEMPORARY, "InvalidAccessKeyId", id="no token"),
+        pytest.param("ak", "t", TEMPORARY, "InvalidSecurityToken", id="another token"),
+        pytest.param("ak", "the-token", TEMPORARY, "SecurityTokenExpired", id="expired token"),
+    ],
+)
+def test_another_key_or_token_is_refused(access_key_id, token, account, code):
+    error = refusal(check_access_key, access_key_id, token, account, 100.1)
+    assert (error.status, error.code) == (403, code)
+
+
+def test_equal_signatures_are_accepted():
+    compare_signatures("0" * 64, "0" * 64, "ak", "text")
+
+
+def test_different_signatures_show_what_was_signed():
+    error = refusal(compare_signatures, "expected", "provided", "ak", "a\n\u4e2d", "ec", CanonicalRequest="c")
+    assert (error.status, error.code, error.ec) == (403, "SignatureDoesNotMatch", "ec")
+    assert error.members == {
+        "OSSAccessKeyId": "ak",
+        "SignatureProvided": "provided",
+        "StringToSign": "a\n\u4e2d",
+        "StringToSignBytes": "61 0A E4 B8 AD",
+        "CanonicalRequest": "c",
+    }
+
+
+def test_a_skewed_request_shows_both_times():
+    error = too_skewed("then", "now")
+    assert (error.status, error.code, error.ec) == (403, "RequestTimeTooSkewed", "0002-00000504")
+    assert error.members == {"MaxAllowedSkewMilliseconds": "900000", "RequestTime": "then", "ServerTime": "now"}
+
+
+def test_secrets_are_not_in_the_repr():
+    assert "the-secret" not in repr(TEMPORARY)
+    assert "the-token" not in repr(TEMPORARY)

@@ -1,0 +1,307 @@
+"""`python -m oss_wsgi.local` as a process: what it prints, what it serves, how it ends, what it refuses."""
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import oss2
+import pytest
+
+from .form_client import BOUNDARY, callback_field, form, policy, sign_v1
+
+COMMAND = [sys.executable, "-m", "oss_wsgi.local"]
+
+
+class Account:
+    def __init__(self, access_key_id, access_key_secret):
+        self.access_key_id, self.access_key_secret = access_key_id, access_key_secret
+
+
+@contextlib.contextmanager
+def running(*arguments, end=signal.SIGTERM, logs="", **options):
+    """Yield what the command prints until it is ready; then stop it and check that it printed only `logs`."""
+    command = [*COMMAND, "--listen", "127.0.0.1:0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options) as process:
+        lines = []
+        while not lines or "Ctrl-C" not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], "".join(lines)
+        try:
+            yield "".join(lines)
+        finally:
+            process.send_signal(end)
+            rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
+    assert re.fullmatch(logs, rest), rest
+
+
+def url_of(output):
+    return re.match(r"Local OSS at (http://127\.0\.0\.1:[0-9]+), ", output)[1]
+
+
+def printed_account(output):
+    """Return the access key that was made at start."""
+    return Account(*re.search(r"AccessKey ID (\S+), secret ([^\s,.]+)", output).groups())
+
+
+def upload(output, account, key="dir/a.txt", bucket="local-bucket", fields=(), **headers):
+    document = {**policy(expiration=time.time() + 60), "conditions": [{"bucket": bucket}]}
+    body = form({"key": key, **dict(fields), **sign_v1(account, document)})
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", **headers}
+    return urllib.request.urlopen(urllib.request.Request(f"{url_of(output)}/{bucket}", body, headers))
+
+
+def refused(*arguments):
+    run = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "Traceback" not in run.stderr
+    return run.stderr
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_without_options_it_serves_and_ends_with_status_0(tmp_path, end):
+    with running(end=end, env={"TMPDIR": str(tmp_path)}) as output:
+        account = Account(*re.search(r"AccessKey ID (\S+), secret (\S+)\.\n", output).groups())
+        with upload(output, account) as response:
+            assert response.status == 204
+        with urllib.request.urlopen(f"{url_of(output)}/local-bucket/dir/a.txt") as stored:
+            assert stored.read() == b"hi oss"
+        page = urllib.request.Request(f"{url_of(output)}/", headers={"Accept": "text/html"})
+        with urllib.request.urlopen(page) as response:
+            assert b'href="local-bucket/dir/a.txt"' in response.read()
+        assert list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
+    for client in ("oss2", "oss-v2", "ali-oss", "ossutil", "curl"):
+        assert f"\n  {client} " in output
+    assert len(output.splitlines()) < 15
+
+
+def test_options_are_used_and_a_given_secret_is_not_printed(tmp_path):
+    options = ["--dir", str(tmp_path), "--bucket", "my-bucket", "--region", "eu-central-1"]
+    options += ["--access-key-id", "my-id", "--access-key-secret", "my-secret"]
+    options += ["--cors", "http://localhost:3000", "--cors", "http://localhost:5173"]
+    with running(*options) as output:
+        for origin in ("http://localhost:3000", "http://localhost:5173"):
+            with upload(output, Account("my-id", "my-secret"), bucket="my-bucket", Origin=origin) as response:
+                assert response.headers["Access-Control-Allow-Origin"] == origin
+    assert "my-secret" not in output
+    assert "eu-central-1" in output
+    assert list((tmp_path / "my-bucket").glob("a-*.txt"))
+
+
+def test_each_bucket_takes_its_own_forms(tmp_path):
+    key = ["--dir", str(tmp_path), "--access-key-id", "my-id", "--access-key-secret", "my-secret"]
+    with running(*key, "--bucket", "first-one", "--bucket", "second-one", "--bucket", "first-one") as output:
+        assert "holding first-one, second-one. " in output
+        for bucket in ("first-one", "second-one"):
+            with upload(output, Account("my-id", "my-secret"), key=f"{bucket}.txt", bucket=bucket):
+                pass
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{url_of(output)}/", headers={"Accept": "text/html"})
+        ) as response:
+            page = response.read().decode()
+        assert re.findall('href="(.*?)"', page) == ["first-one/first-one.txt", "second-one/second-one.txt"]
+
+
+def test_cors_star_lets_any_page_put_and_delete():
+    with running("--cors", "*") as output:
+        headers = {"Origin": "http://anywhere.example", "Access-Control-Request-Method": "DELETE"}
+        request = urllib.request.Request(f"{url_of(output)}/local-bucket/a", headers=headers, method="OPTIONS")
+        with urllib.request.urlopen(request) as response:
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert "PUT" in response.headers["Access-Control-Allow-Methods"]
+
+
+def test_without_cors_preflights_are_refused():
+    with running() as output:
+        headers = {"Origin": "http://anywhere.example", "Access-Control-Request-Method": "POST"}
+        request = urllib.request.Request(f"{url_of(output)}/local-bucket", headers=headers, method="OPTIONS")
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            urllib.request.urlopen(request)
+        with refusal.value:
+            assert refusal.value.code == 403
+
+
+@pytest.mark.parametrize(("options", "sent"), [([], b"o=a%20b"), (["--space-as-plus"], b"o=a+b")])
+def test_callbacks_go_out_over_http(options, sent):
+    received = []
+    with socket.create_server(("127.0.0.1", 0)) as server, running(*options) as output:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/done"
+
+        def answer():
+            connection, _ = server.accept()
+            with connection, connection.makefile("rb") as stream:
+                head = [*iter(stream.readline, b"\r\n")]
+                length = next(int(line.split()[1]) for line in head if line.lower().startswith(b"content-length:"))
+                received.append((head[0], stream.read(length)))
+                head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+                connection.sendall(head + b"Connection: close\r\n\r\n{}")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        callback = callback_field(callbackUrl=url, callbackBody="o=${object}")
+        with upload(output, printed_account(output), key="a b", fields={"callback": callback}) as response:
+            assert response.read() == b"{}"
+        thread.join()
+    assert received == [(b"POST /done HTTP/1.1\r\n", sent)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["--listen", "8081"], "--listen: must be HOST:PORT", id="no host"),
+        pytest.param(["--listen", "127.0.0.1:99999"], "--listen: must be HOST:PORT", id="no such port"),
+        pytest.param(["--listen", "::1:80"], "--listen: must be HOST:PORT", id="IPv6 without brackets"),
+        pytest.param(["--listen", "nohost.invalid:80"], "Choose another with --listen", id="no such host"),
+        pytest.param(["--bucket", "No_Bucket"], "--bucket: a bucket name has", id="no name of a bucket"),
+        pytest.param(["--bucket", "one", "--bucket", "No"], "--bucket: a bucket name has", id="no name of a second"),
+        pytest.param(["--dir", "/dev/null/x"], "--dir: '/dev/null/x' cannot be used: Not a directory", id="no folder"),
+        pytest.param(["--access-key-id", "a"], "--access-key-id and --access-key-secret together", id="half a key"),
+        pytest.param(["--cors", "localhost:3000"], "--cors: must be '*' or an origin", id="no scheme"),
+        pytest.param(["--cors", "https://*"], "--cors: must be '*' or an origin", id="any host"),
+        pytest.param(["--cname", "img.test=nobucket"], "no such bucket, only local-bucket", id="a typo"),
+        pytest.param(["--cors", "http://localhost:3000/"], "--cors: must be '*' or an origin", id="a slash"),
+        pytest.param(["--region", "Hang zhou"], "--region: must be like cn-hangzhou", id="no region"),
+        pytest.param(["--cname", "img.example.com"], "--cname: must be HOST=BUCKET", id="no bucket"),
+        pytest.param(["--cname", "http://img.test=b"], "--cname: must be HOST=BUCKET", id="a URL"),
+        pytest.param(["--callback-timeout", "0"], "--callback-timeout: must be a number of seconds", id="no time"),
+        pytest.param(["--callback-timeout", "nan"], "--callback-timeout: must be a number of seconds", id="no seconds"),
+        pytest.param(["--max-cors-rules", "0"], "--max-cors-rules: must be a whole number", id="no rule"),
+        pytest.param(["--buckets", "a"], "unrecognized arguments", id="an unknown option"),
+    ],
+)
+def test_a_wrong_option_is_reported_in_one_sentence(arguments, message):
+    options = [] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]
+    assert message in refused(*options, *arguments)
+
+
+def test_a_damaged_index_is_reported(tmp_path):
+    with running("--dir", str(tmp_path)):
+        (index,) = [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes()[:6] == b"SQLite"]
+    index.write_bytes(b"no database " * 1000)
+    assert "--dir: " in refused("--listen", "127.0.0.1:0", "--dir", str(tmp_path))
+
+
+def test_a_taken_port_is_reported_in_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = refused("--listen", f"127.0.0.1:{port}")
+    reason = f"cannot listen on 127.0.0.1:{port}: Address already in use."
+    assert error == f"python -m oss_wsgi.local: {reason} Choose another with --listen HOST:PORT.\n"
+
+
+def test_a_missing_extra_is_named():
+    code = "import runpy, sys; sys.modules['fastcrc'] = None; runpy.run_module('oss_wsgi.local', run_name='__main__')"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2
+    assert run.stderr == "python -m oss_wsgi.local: fastcrc is not installed: pip install 'oss-wsgi[local]'.\n"
+
+
+def test_listening_beyond_this_machine_prints_a_warning():
+    with running("--listen", "0.0.0.0:0") as output:
+        assert "anyone who can connect can read its objects" in output
+        assert url_of(output)
+
+
+def test_the_first_bucket_is_the_default_and_cnames_are_bound():
+    key = ["--access-key-id", "my-id", "--access-key-secret", "my-secret"]
+    with running("--bucket", "first-one", "--bucket", "second-one", "--cname", "img.test=second-one", *key) as output:
+        assert "Bound host names: img.test to second-one.\n" in output
+        for bucket in ("first-one", "second-one"):
+            with upload(output, Account("my-id", "my-secret"), key=f"{bucket}.txt", bucket=bucket):
+                pass
+        with urllib.request.urlopen(f"{url_of(output)}/first-one.txt") as response:
+            assert response.read() == b"hi oss"
+
+        def bound(key):
+            return urllib.request.Request(f"{url_of(output)}/{key}", headers={"Host": "img.test"})
+
+        with urllib.request.urlopen(bound("second-one.txt")) as response:
+            assert response.read() == b"hi oss"
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(bound("first-one.txt"))
+        with caught.value as response:
+            assert response.code == 404
+
+
+def test_a_region_may_be_written_as_in_an_endpoint():
+    with running("--region", "oss-cn-beijing") as output:
+        assert "region cn-beijing, " in output
+        assert 'region: "oss-cn-beijing"' in output
+
+
+def test_a_temporary_key_is_refused_without_its_token():
+    with running("--security-token", "the-token") as output:
+        account = printed_account(output)
+        assert ", security token as given.\n" in output
+        assert "the-token" not in output
+        assert "oss2.StsAuth(ID, SECRET, TOKEN, " in output
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(output, account)
+        with caught.value as response:
+            assert b"InvalidAccessKeyId" in response.read()
+        with upload(output, account, fields={"x-oss-security-token": "the-token"}) as response:
+            assert response.status == 204
+
+
+def test_exact_field_names_are_an_option():
+    with running("--exact-field-names") as output:
+        with upload(output, printed_account(output)) as response:
+            assert response.status == 204
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(output, printed_account(output), fields={"SUCCESS_ACTION_STATUS": "200"})
+        with caught.value as response:
+            assert b"unrecognized field name" in response.read()
+
+
+def test_refusing_private_callbacks_is_an_option():
+    with running("--refuse-private-callback") as output:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(
+                output, printed_account(output), fields={"callback": callback_field(callbackUrl="http://127.0.0.1/")}
+            )
+        with caught.value as response:
+            assert b"0007-00000008" in response.read()
+
+
+def test_the_callback_timeout_is_an_option():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running("--callback-timeout", "0.25", logs=".* callback to .* failed: .*\n") as output,
+    ):
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with upload(output, printed_account(output), fields={"callback": callback_field(callbackUrl=url)}) as response:
+            assert response.status == 203
+            assert b"timeout:250ms" in response.read()
+
+
+def test_the_number_of_cors_rules_is_an_option():
+    with running("--max-cors-rules", "2") as output:
+        session = oss2.Session()
+        auth = oss2.Auth(printed_account(output).access_key_id, printed_account(output).access_key_secret)
+        bucket = oss2.Bucket(auth, url_of(output), "local-bucket", session=session)
+        rule = oss2.models.CorsRule(["*"], ["GET"])
+        bucket.put_bucket_cors(oss2.models.BucketCors([rule] * 2))
+        with pytest.raises(oss2.exceptions.ServerError, match="CORSRuleBeyondLimit"):
+            bucket.put_bucket_cors(oss2.models.BucketCors([rule] * 3))
+        session.session.close()
+
+
+def test_strict_and_test_mode_are_options():
+    with running("--strict", "--test-mode") as output:
+        account = Account(*re.search(r"AccessKey ID (\S+), secret (\S+)\.\n", output).groups())
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(output, account)
+        with contextlib.closing(caught.value) as response:
+            assert b"Extra input fields: key" in response.read()
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            upload(output, account, **{"x-oss-local-fault": "slow_down"})
+        with contextlib.closing(caught.value) as response:
+            assert response.code == 503
