@@ -4,9 +4,8 @@
     export APP_PASSWORD=... APP_DATABASE=guestbook.sqlite3
     waitress-serve examples.bare_app:application
 
-Log in as eric. DirectUpload stays outside the session and the CSRF check for the callback, because the callback's
-signature is its login. Every other POST keeps its CSRF check. authorize reads the application's own session, a row of
-its database.
+Log in as eric. DirectUpload stays outside the session and the CSRF check for the callback, whose signature is its
+login. Every other POST keeps its CSRF check. authorize reads the application's own session, a row of its database.
 """
 
 import hmac
