@@ -42,7 +42,7 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
-def test_the_wrapped_application_signs_and_passes_on(namespace: dict[str, Any]) -> None:
+def test_the_wrapped_application_signs_and_forwards(namespace: dict[str, Any]) -> None:
     client = webtest.TestApp(namespace["application"])
     assert client.get("/").text == "hello from 2005"
     assert client.get("/oss/signature", expect_errors=True).status_int == 403
@@ -51,7 +51,7 @@ def test_the_wrapped_application_signs_and_passes_on(namespace: dict[str, Any]) 
     assert form["fields"]["key"].startswith("users/eric/")
 
 
-def test_the_server_for_an_application_of_ones_own_is_made_as_shown(namespace: dict[str, Any]) -> None:
+def test_make_server_serves_your_own_application_as_shown(namespace: dict[str, Any]) -> None:
     (block,) = re.findall(r"^    from oss_wsgi.serving import make_server\n\n(?:    .*\n)+", README, re.MULTILINE)
     lines = textwrap.dedent(block).replace("8080", "0").rstrip().removesuffix(".run()")
     exec(lines.replace("make_server(app", "server = make_server(app"), {"socket": socket, **namespace}, namespace)
@@ -60,7 +60,7 @@ def test_the_server_for_an_application_of_ones_own_is_made_as_shown(namespace: d
     namespace["listener"].close()
 
 
-def test_the_pieces_join_as_shown(namespace: dict[str, Any]) -> None:
+def test_the_pieces_work_together_as_shown(namespace: dict[str, Any]) -> None:
     exec(BLOCKS[1], namespace)
     client = webtest.TestApp(namespace["application"])
     assert client.get("/").text == "hello from 2005"
@@ -110,14 +110,14 @@ def test_the_node_example_runs_against_the_command(tmp_path: Path) -> None:
             process.communicate()
 
 
-def test_the_local_oss_has_the_options_and_arguments_that_are_listed_and_no_others() -> None:
+def test_the_section_of_the_local_oss_lists_all_its_options() -> None:
     (section,) = re.findall(r"^## The local OSS\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
     options = {name for action in parser()._actions for name in action.option_strings}
     assert set(re.findall(r"--[a-z][a-z-]+", section)) == options - {"-h", "--help"}
     assert set(re.findall(r"\| `(\w+)=", section)) <= inspect.signature(LocalOSS).parameters.keys()
 
 
-def test_the_doctor_works_offline_as_shown(tmp_path: Path) -> None:
+def test_doctor_works_offline_as_shown(tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         skip_or_fail("curl")
     (block,) = re.findall(r"works offline too.*?\n\n(    .*?)\n\n", README, re.DOTALL)
@@ -134,7 +134,7 @@ def test_the_doctor_works_offline_as_shown(tmp_path: Path) -> None:
     assert not re.search("^red", said, re.MULTILINE)
 
 
-def test_the_ini_file_joins_the_same(
+def test_the_ini_file_makes_the_same_application(
     namespace: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (ini,) = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)
@@ -160,11 +160,11 @@ def test_there_are_no_other_blocks_of_code() -> None:
         "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest",
     ],
 )
-def test_the_set_up_is_one_line_each(command: str) -> None:
+def test_each_set_up_is_one_line(command: str) -> None:
     assert command in [line.strip() for line in README.splitlines()]
 
 
-def test_the_list_of_settings_is_the_table() -> None:
+def test_the_list_of_settings_matches_the_table() -> None:
     rows = re.findall(r"^\| `(OSS_\w+)` \| (?:`(.*?)`)? \| (.*) \|$", README, re.MULTILINE)
     assert rows == [(row.variable, row.shown_default, row.help) for row in TABLE]
 

@@ -32,7 +32,7 @@ def root(server: RunningServer) -> str:
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-def test_it_fits_its_links_work_and_nothing_complains(browser: Browser, root: str, width: int) -> None:
+def test_the_index_page_fits_and_its_links_work(browser: Browser, root: str, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 700})
     page = context.new_page()
     complaints: list[str] = []

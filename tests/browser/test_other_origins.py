@@ -72,9 +72,7 @@ def within_seconds(holds: Callable[[], bool], seconds: int = 10) -> bool:
     return False
 
 
-def test_a_listed_page_on_another_port_reads_the_answer_which_the_resource_policy_does_not_hinder(
-    page: Page, ours: RunningServer, elsewhere: int
-) -> None:
+def test_a_listed_page_on_another_port_reads_the_signature(page: Page, ours: RunningServer, elsewhere: int) -> None:
     page.goto(f"http://127.0.0.1:{elsewhere}/")
     before = refusals(ours)
     assert page.evaluate(FETCH, f"{ours.url}/oss/signature?filename=a.txt")["method"] == "POST"
@@ -82,9 +80,7 @@ def test_a_listed_page_on_another_port_reads_the_answer_which_the_resource_polic
 
 
 @pytest.mark.parametrize("script", [FETCH, NO_CORS, IMAGE], ids=["fetch", "no-cors", "image"])
-def test_a_page_that_is_not_listed_gets_nothing_signed(
-    page: Page, ours: RunningServer, elsewhere: int, script: str
-) -> None:
+def test_an_unlisted_page_gets_no_signature(page: Page, ours: RunningServer, elsewhere: int, script: str) -> None:
     page.goto(f"http://localhost:{elsewhere}/")
     before = refusals(ours)
     assert page.evaluate(script, f"{ours.url}/oss/signature") in ("TypeError", "error")
@@ -92,9 +88,7 @@ def test_a_page_that_is_not_listed_gets_nothing_signed(
     assert within_seconds(lambda: refusals(ours) == before + 1)
 
 
-def test_a_link_of_another_site_is_refused_and_an_address_that_is_typed_is_not(
-    page: Page, ours: RunningServer, elsewhere: int
-) -> None:
+def test_a_link_of_another_site_gets_no_signature(page: Page, ours: RunningServer, elsewhere: int) -> None:
     url = f"{ours.url}/oss/signature"
     typed = page.goto(url)
     assert typed is not None
@@ -106,7 +100,7 @@ def test_a_link_of_another_site_is_refused_and_an_address_that_is_typed_is_not(
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_our_own_page_asks_by_either_name_of_this_machine(page: Page, ours: RunningServer, name: str) -> None:
+def test_our_own_page_gets_signatures_under_either_host_name(page: Page, ours: RunningServer, name: str) -> None:
     address = ours.url.replace("127.0.0.1", name)
     page.goto(f"{address}/")
     assert page.evaluate(FETCH, f"{address}/oss/signature?filename=a.txt")["method"] == "POST"

@@ -28,7 +28,7 @@ USE = """async () => {
 }"""
 
 
-def test_importing_it_does_nothing(page: UploadPage) -> None:
+def test_the_import_has_no_side_effects(page: UploadPage) -> None:
     before = page.page.content()
     names = page.page.evaluate("async () => Object.keys(await import('./upload.js?fresh'))")
     assert set(names) == {"Uploader", "UploadItem", "UploadError", "objectUrl"}
@@ -36,7 +36,7 @@ def test_importing_it_does_nothing(page: UploadPage) -> None:
     assert page.signatures == []
 
 
-def test_its_events_tell_the_whole_story_in_order(page: UploadPage) -> None:
+def test_the_events_come_in_order(page: UploadPage) -> None:
     told = page.page.evaluate(USE)
     way = ["signing", "sending", "answering", "stored"]
     assert told["heard"] == [

@@ -64,7 +64,7 @@ def example(name: str, instead: dict[str, str]) -> str:
     return text
 
 
-def test_nginx_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
+def test_nginx_accepts_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
     nginx = program("nginx")
     # Its test opens what it would listen on: no port of this machine's own server.
     addresses = ("[::]:80", "[::]:443", "80", "443")
@@ -79,7 +79,7 @@ def test_nginx_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> No
     assert "[warn]" not in said
 
 
-def test_apache_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
+def test_apache_accepts_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
     apache = program("apache2")
     if not APACHE_MODULES.is_dir():
         skip_or_fail(str(APACHE_MODULES))
@@ -91,7 +91,7 @@ def test_apache_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> N
     assert said.strip() == "Syntax OK"
 
 
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     analyze = program("systemd-analyze")
     # It looks for the program that the unit starts.
     instead = {"/usr/local/bin/oss-wsgi": "/bin/true"}
@@ -101,7 +101,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert str(unit.name) not in said
 
 
-def test_the_unit_gives_only_options_that_there_are(tmp_path: Path) -> None:
+def test_the_unit_uses_only_existing_options(tmp_path: Path) -> None:
     from oss_wsgi.cli.main import parser
 
     (line,) = [row for row in example("oss-wsgi.service", {}).splitlines() if row.startswith("ExecStart=")]

@@ -102,7 +102,7 @@ def test_the_legacy_page_is_still_served(example: Example) -> None:
     assert example.client().get("/elsewhere", expect_errors=True).status_int == 404
 
 
-def test_nobody_gets_no_signature(example: Example) -> None:
+def test_without_a_login_there_is_no_signature(example: Example) -> None:
     answer = example.client().get("/oss/signature?filename=a.png", expect_errors=True)
     assert answer.status_int == 403
 
@@ -123,12 +123,12 @@ def test_a_forged_cookie_gets_no_signature(example: Example) -> None:
         assert answer.status_int == 403
 
 
-def test_the_users_own_session_is_signed_for(example: Example) -> None:
+def test_a_logged_in_user_gets_a_signature(example: Example) -> None:
     form = example.logged_in().get("/oss/signature?filename=a.png").json
     assert form["fields"]["key"].startswith("users/eric/")
 
 
-def test_the_frameworks_own_view_hears_of_a_verified_upload(example: Example) -> None:
+def test_the_frameworks_own_view_gets_a_verified_upload(example: Example) -> None:
     client = example.client()
     body = callback_body(example.logged_in().get("/oss/signature?filename=a.png").json, size=6)
     for _ in range(2):  # OSS may report twice
@@ -152,7 +152,7 @@ def test_a_forged_callback_never_reaches_the_view(example: Example) -> None:
     assert "forged" not in client.get("/").text
 
 
-def test_a_callback_that_went_around_direct_upload_is_refused_by_the_view(example: Example) -> None:
+def test_the_view_refuses_a_callback_that_bypassed_direct_upload(example: Example) -> None:
     headers = example.signer.headers(CALLBACK, UNASKED)
     assert example.legacy().post(CALLBACK, UNASKED, headers=headers, expect_errors=True).status_int == 403
     around = webtest.TestRequest.blank("/", method="POST", body=UNASKED, headers=headers)
@@ -161,7 +161,7 @@ def test_a_callback_that_went_around_direct_upload_is_refused_by_the_view(exampl
     assert "forged" not in example.client().get("/").text
 
 
-def test_simultaneous_reports_are_all_answered_and_each_upload_is_one_row(example: Example) -> None:
+def test_simultaneous_reports_make_one_row_for_each_upload(example: Example) -> None:
     uploader = example.logged_in()
     names = [f"together-{number}.png" for number in range(20)]
     bodies = [callback_body(uploader.get(f"/oss/signature?filename={name}").json, size=6) for name in names]
@@ -181,7 +181,7 @@ def test_simultaneous_reports_are_all_answered_and_each_upload_is_one_row(exampl
     assert [page.count(f"users/eric/{name}, 6 bytes") for name in names] == [1] * len(names)
 
 
-def test_several_processes_may_start_at_once_in_a_fresh_folder(example: Example, tmp_path: Path) -> None:
+def test_several_processes_can_start_at_once_in_a_new_folder(example: Example, tmp_path: Path) -> None:
     environ = {**os.environ, **example.environ, "APP_DATABASE": str(tmp_path / "fresh.sqlite3")}
     start = [sys.executable, "-c", f"import examples.{example.framework}_app"]
     started = [subprocess.Popen(start, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)]
@@ -191,7 +191,7 @@ def test_several_processes_may_start_at_once_in_a_fresh_folder(example: Example,
 
 # The others have no CSRF check of their own.
 @pytest.mark.parametrize(("example", "refused"), [("django", 403), ("pyramid", 400), (BARE, 403)], indirect=["example"])
-def test_csrf_stays_on_for_everything_else(example: Example, refused: int) -> None:
+def test_every_other_view_keeps_its_csrf_check(example: Example, refused: int) -> None:
     client = example.client()
     form = {"user": "eric", "password": "half a bee"}
     assert client.post("/login", form, expect_errors=True).status_int == refused
@@ -200,7 +200,7 @@ def test_csrf_stays_on_for_everything_else(example: Example, refused: int) -> No
     assert client.post("/login", b"user=eric", headers=headers, expect_errors=True).status_int == refused
 
 
-def test_it_is_one_short_file(example: Example) -> None:
+def test_each_example_is_one_short_file(example: Example) -> None:
     source = Path(example.module.__file__).read_text()
     assert f"waitress-serve examples.{example.framework}_app:application" in source
     assert len(source.splitlines()) < 110

@@ -42,7 +42,7 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("mount", MOUNTS)
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
-def test_a_file_goes_up_and_the_application_hears_of_it(version: str, mount: str, exact: bool) -> None:
+def test_the_application_gets_each_upload(version: str, mount: str, exact: bool) -> None:
     heard: list[Upload] = []
 
     def on_upload(upload: Upload) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_a_file_goes_up_and_the_application_hears_of_it(version: str, mount: str
         assert stored.headers["x-oss-hash-crc64ecma"] == str(upload.crc64)
 
 
-def test_the_names_are_unique_or_the_files_own(version: str) -> None:
+def test_object_names_are_unique_or_the_files_own(version: str) -> None:
     for names, expected in (("unique", 32 + len("user-dir-prefix/20241203/.png")), ("original", None)):
         heard: list[Upload] = []
         values = {"signature_version": version, "upload_names": names}
@@ -79,7 +79,7 @@ def test_the_names_are_unique_or_the_files_own(version: str) -> None:
             assert name.startswith("user-dir-prefix/20241203/")
 
 
-def test_the_same_name_is_not_overwritten(version: str) -> None:
+def test_an_existing_name_is_not_overwritten(version: str) -> None:
     with LintedRoad(legacy, {"signature_version": version, "upload_names": "original"}) as road:
         assert road.upload("a.txt", b"first").status_int == 200
         again = road.upload("a.txt", b"second")
@@ -87,7 +87,7 @@ def test_the_same_name_is_not_overwritten(version: str) -> None:
         assert b"FileAlreadyExists" in again.body
 
 
-def test_what_a_grant_adds_is_issued_pinned_stored_and_heard(version: str) -> None:
+def test_fields_of_a_grant_are_pinned_stored_and_reported(version: str) -> None:
     heard: list[Upload] = []
     grant = Grant(
         user="eric",
@@ -110,7 +110,7 @@ def test_what_a_grant_adds_is_issued_pinned_stored_and_heard(version: str) -> No
 
 
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
-def test_no_issued_field_may_be_dropped_or_changed(version: str, exact: bool) -> None:
+def test_no_issued_field_can_be_dropped_or_changed(version: str, exact: bool) -> None:
     grant = Grant(metadata={"owner": "eric"}, custom={"order": "1"}, acl="private") if exact else Grant()
     with LintedRoad(legacy, {"signature_version": version}, authorize=lambda request: grant) as road:
         fields = road.sign("a.txt" if exact else None, content_type="text/plain" if exact else None).json["fields"]
@@ -142,14 +142,14 @@ def test_no_issued_field_may_be_dropped_or_changed(version: str, exact: bool) ->
         pytest.param({"x-oss-forbid-overwrite": "false"}, id="overwriting"),
     ],
 )
-def test_tampering_is_refused_by_oss(change: dict[str, str]) -> None:
+def test_oss_refuses_changed_fields(change: dict[str, str]) -> None:
     with LintedRoad(legacy) as road:
         answer = road.upload("a.txt", b"hello", content_type="text/plain", change=lambda form: form.update(change))
         assert answer.status_int == 403
         assert b"<Code>AccessDenied</Code>" in answer.body
 
 
-def test_the_type_of_the_part_does_not_count_beside_the_pinned_one() -> None:
+def test_the_pinned_type_overrides_the_parts_type() -> None:
     heard: list[Upload] = []
     with LintedRoad(legacy, on_upload=heard.append) as road:
         fields = road.sign("a.txt", content_type="text/plain").json["fields"]
@@ -160,7 +160,7 @@ def test_the_type_of_the_part_does_not_count_beside_the_pinned_one() -> None:
         assert heard[0].mime_type == "text/plain"
 
 
-def test_a_bigger_file_than_asked_for_is_refused(version: str) -> None:
+def test_a_file_of_another_size_is_refused(version: str) -> None:
     with LintedRoad(legacy, {"signature_version": version}) as road:
         fields = road.sign("a.txt", size=5).json["fields"]
         client = webtest.TestApp(road.local_oss)
@@ -171,7 +171,7 @@ def test_a_bigger_file_than_asked_for_is_refused(version: str) -> None:
             assert f"<Code>{code}</Code>" in answer.text
 
 
-def test_a_signature_is_good_until_it_expires(version: str) -> None:
+def test_a_signature_is_valid_until_it_expires(version: str) -> None:
     clock = FrozenClock()
     with LintedRoad(legacy, {"signature_version": version}, clock=clock) as road:
         fields = road.sign("a.txt").json["fields"]
@@ -184,7 +184,7 @@ def test_a_signature_is_good_until_it_expires(version: str) -> None:
         assert client.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
 
 
-def test_temporary_credentials_go_the_road_with_their_token(version: str) -> None:
+def test_temporary_credentials_need_their_token_in_the_form(version: str) -> None:
     values = {"signature_version": version, "session_token": "CAISexample+Token/With=Padding=="}
     with LintedRoad(legacy, values) as road:
         assert road.upload("a.txt", b"hello").status_int == 200
@@ -192,7 +192,7 @@ def test_temporary_credentials_go_the_road_with_their_token(version: str) -> Non
         assert dropped.status_int == 403
 
 
-def test_a_handler_that_fails_is_a_203_and_the_object_stays(version: str) -> None:
+def test_a_failing_handler_returns_203_and_keeps_the_object(version: str) -> None:
     def on_upload(upload: Upload) -> None:
         raise RuntimeError("disk full")
 
@@ -203,7 +203,7 @@ def test_a_handler_that_fails_is_a_203_and_the_object_stays(version: str) -> Non
         assert webtest.TestApp(road.local_oss).get("/examplebucket/user-dir-prefix/a.txt").body == b"hello"
 
 
-def test_the_applications_own_view_may_answer(version: str) -> None:
+def test_the_applications_own_view_can_answer_the_callback(version: str) -> None:
     def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         upload = environ["oss_wsgi.upload"]
         body = b'{"saved": "%s"}' % (upload.object or "").encode()
@@ -214,7 +214,7 @@ def test_the_applications_own_view_may_answer(version: str) -> None:
         assert road.upload("a.txt", b"hello").json == {"saved": "user-dir-prefix/a.txt"}
 
 
-def test_without_a_callback_url_the_file_is_stored_and_nobody_told(version: str) -> None:
+def test_without_a_callback_url_uploads_are_not_reported(version: str) -> None:
     heard: list[Upload] = []
     with LintedRoad(legacy, {"signature_version": version, "callback_url": None}, on_upload=heard.append) as road:
         assert road.sign("a.txt").json["callback"] == ""
@@ -222,7 +222,7 @@ def test_without_a_callback_url_the_file_is_stored_and_nobody_told(version: str)
         assert (answer.status_int, answer.body, heard) == (200, b"", [])
 
 
-def test_where_the_callback_is_not_required_it_may_be_dropped(version: str) -> None:
+def test_a_callback_that_is_not_required_can_be_dropped(version: str) -> None:
     heard: list[Upload] = []
     values = {"signature_version": version, "callback_required": False}
     with LintedRoad(legacy, values, on_upload=heard.append) as road:
@@ -231,7 +231,7 @@ def test_where_the_callback_is_not_required_it_may_be_dropped(version: str) -> N
         assert road.upload("a.txt", b"hello").json == {"Status": "Ok"}
 
 
-def test_every_request_in_process_keeps_to_pep_3333(version: str) -> None:
+def test_every_request_follows_pep_3333(version: str) -> None:
     with LintedRoad(legacy, {"signature_version": version}) as road:
         app, oss = webtest.TestApp(road.application), webtest.TestApp(road.local_oss)
         assert app.get("/").text == "legacy"
@@ -240,9 +240,7 @@ def test_every_request_in_process_keeps_to_pep_3333(version: str) -> None:
         assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}).json == {"Status": "Ok"}
 
 
-def test_an_object_that_another_upload_replaces_at_once_is_reported_as_it_was(
-    version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replaced_object_is_reported_as_it_was_uploaded(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Upload] = []
     with LintedRoad(legacy, {"signature_version": version}, on_upload=heard.append) as road:
         add = IndexedBucket.add

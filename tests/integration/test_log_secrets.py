@@ -219,7 +219,7 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[Heard]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_refusal_shows_a_secret_a_ticket_a_policy_or_a_signature(kind: Callable[[Site], None], heard: Heard) -> None:
+def test_no_refusal_logs_a_secret_ticket_policy_or_signature(kind: Callable[[Site], None], heard: Heard) -> None:
     site = Site()
     kind(site)
     assert len(heard.raw) > 10
@@ -232,7 +232,7 @@ def test_no_refusal_shows_a_secret_a_ticket_a_policy_or_a_signature(kind: Callab
         assert json.loads(line)["message"]
 
 
-def test_the_masks_are_needed() -> None:
+def test_without_the_masks_secrets_would_be_logged() -> None:
     """Or the test above would prove nothing: a careless handler's traceback does hold secrets."""
     handler, root = Heard(), logging.getLogger()
     root.addHandler(handler)
@@ -259,7 +259,7 @@ def reasons_in_the_source() -> set[str]:
     return found
 
 
-def test_every_reason_in_the_source_was_brought_about(heard: Heard) -> None:
+def test_every_reason_in_the_source_is_produced_here(heard: Heard) -> None:
     site = Site()
     for kind in KINDS:
         kind(site)
@@ -270,7 +270,7 @@ def test_every_reason_in_the_source_was_brought_about(heard: Heard) -> None:
     assert (known | composed) - heard.reasons == set()
 
 
-def test_a_refusal_and_its_line_of_the_access_log_have_one_id(heard: Heard) -> None:
+def test_a_refusal_and_its_access_log_line_share_one_id(heard: Heard) -> None:
     site = Site()
     app = site.client(authorize=lambda request: Grant(user="eric"))
     app.get("/oss/signature?filename=a.png", headers={"X-Request-ID": "given-1"})
@@ -288,7 +288,7 @@ def test_a_refusal_and_its_line_of_the_access_log_have_one_id(heard: Heard) -> N
     assert refused["logger"] != refused_too["logger"] == "oss_wsgi.middleware.access_log"
 
 
-def test_static_credentials_are_in_no_line_either(heard: Heard) -> None:
+def test_static_credentials_are_in_no_line(heard: Heard) -> None:
     site = Site()
     site.sign("size=x", credentials=StaticCredentialsProvider(SETTINGS.credentials()))
     assert not any(secret in text for secret in SETTINGS.secrets() for text in heard.raw)

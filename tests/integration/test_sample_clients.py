@@ -81,7 +81,7 @@ def sample_v4(answer: dict[str, Any], name: str) -> dict[str, str]:
     [("v1", seed_v1), ("v1", random_name_v1), ("v1", antd_v1), ("v1", element_v1), ("v4", sample_v4)],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_the_samples_clients_upload_as_they_are(version: str, client: Any, token: str | None) -> None:
+def test_the_samples_clients_upload_unchanged(version: str, client: Any, token: str | None) -> None:
     heard: list[Upload] = []
     values = {"signature_version": version, "session_token": token}
     with LintedRoad(legacy, values, on_upload=heard.append) as road:

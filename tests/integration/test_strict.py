@@ -91,7 +91,7 @@ def post(oss: LocalOSS, form: dict[str, str]) -> Any:
         pytest.param(EVERYTHING, {"filename": "a.txt", "content_type": "text/plain", "size": 6}, id="everything"),
     ],
 )
-def test_every_form_that_we_issue_is_pinned_and_spelled_as_documented(
+def test_every_issued_form_is_pinned_and_spelled_as_documented(
     oss: LocalOSS, token: str | None, version: str, grant: Grant, asked: dict[str, Any]
 ) -> None:
     response = post(oss, fields(oss, version, token, grant, **asked))

@@ -141,7 +141,7 @@ def get(url: str) -> bytes:
         return bytes(response.read())
 
 
-def test_it_serves_the_page_and_metrics_and_touches_nothing_of_the_checkout(server: RunningServer) -> None:
+def test_a_bundle_serves_the_page_without_the_checkout(server: RunningServer) -> None:
     assert get(f"{server.url}/upload.js") == (ROOT / "static" / "upload.js").read_bytes()
     assert b'data-server-url="oss/signature"' in get(f"{server.url}/")
     (metrics,) = re.findall(r"http://\S+/metrics", server.log())
@@ -154,7 +154,7 @@ def test_it_serves_the_page_and_metrics_and_touches_nothing_of_the_checkout(serv
         assert str(Path(sys.prefix) / "lib") not in maps
 
 
-def test_the_local_oss_takes_a_whole_upload(server: RunningServer) -> None:
+def test_a_bundle_handles_a_whole_upload(server: RunningServer) -> None:
     form: dict[str, Any] = json.loads(get(f"{server.url}/oss/signature?filename=a.txt"))
     content_type, body = multipart(form["fields"], "a.txt", b"hello")
     request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
@@ -162,7 +162,7 @@ def test_the_local_oss_takes_a_whole_upload(server: RunningServer) -> None:
     assert get(f"{form['url']}/{form['fields']['key']}") == b"hello"
 
 
-def test_it_takes_the_same_options(bundle: list[str], empty: dict[str, str]) -> None:
+def test_a_bundle_has_the_same_options(bundle: list[str], empty: dict[str, str]) -> None:
     help_of = ["serve", "--help"]
     said = subprocess.run(
         [*bundle, *help_of], capture_output=True, text=True, env={**empty, "COLUMNS": "200"}, cwd=empty["PATH"]
@@ -182,7 +182,7 @@ def test_it_takes_the_same_options(bundle: list[str], empty: dict[str, str]) -> 
         (["doctor", "--only", "credentials", "--credentials-library"], "LTAI... is a key"),
     ],
 )
-def test_the_official_libraries_are_in_it(
+def test_a_bundle_contains_the_official_libraries(
     bundle: list[str], empty: dict[str, str], command: list[str], said: str
 ) -> None:
     settings = {

@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(target.glob("*.whl"))
 
 
-def test_it_holds_the_page_and_the_types_and_no_tests(wheel: Path) -> None:
+def test_the_wheel_has_the_page_and_types_but_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"oss_wsgi/static/index.html", "oss_wsgi/static/upload.js", "oss_wsgi/py.typed"} <= set(names)
     assert {"oss_wsgi/pytest_plugin.py", "oss_wsgi/testing/road.py", "oss_wsgi/local/__main__.py"} <= set(names)
@@ -43,7 +43,7 @@ def test_it_holds_the_page_and_the_types_and_no_tests(wheel: Path) -> None:
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"oss_wsgi"}
 
 
-def test_installed_elsewhere_it_serves_the_page_and_the_whole_road(wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_serves_the_page_and_signs(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))

@@ -42,7 +42,7 @@ def report_of(signed: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", [FORM, JSON])
-def test_the_report_that_all_others_here_are_bent_from_is_believed(site: Site, kind: str) -> None:
+def test_the_unchanged_report_is_accepted(site: Site, kind: str) -> None:
     body = report_of(signed_for(site))
     assert site.report(body if kind == FORM else as_json(body), kind).json == {"Status": "Ok"}
     assert (site.heard[0].user, site.heard[0].object) == ("eric", "users/eric/a.txt")
@@ -73,24 +73,24 @@ def test_the_report_that_all_others_here_are_bent_from_is_believed(site: Site, k
         pytest.param({"etag": "E" * 65}, id="an etag that OSS has not"),
     ],
 )
-def test_a_true_signature_over_anything_else_is_refused(site: Site, members: dict[str, str | None], kind: str) -> None:
+def test_a_signed_report_with_other_members_is_refused(site: Site, members: dict[str, str | None], kind: str) -> None:
     body = report_of(signed_for(site))
     bent = changed(body, **members) if kind == FORM else as_json(body, **members)
     assert refused(site, site.report(bent, kind))
 
 
-def test_a_number_means_what_it_says_and_is_heard_as_a_number(site: Site) -> None:
+def test_a_size_in_digits_is_reported_as_a_number(site: Site) -> None:
     assert site.report(changed(report_of(signed_for(site)), size="06")).status_int == 200
     assert site.heard[0].size == 6
 
 
 @pytest.mark.parametrize("size", [True, 6.0, "6.0", "+6", " 6", "٦", [6], {"size": 6}, -6, 1e400, "0x6"])
-def test_a_size_that_is_no_number_is_refused(site: Site, size: Any) -> None:
+def test_a_size_that_is_no_plain_number_is_refused(site: Site, size: Any) -> None:
     body = as_json(report_of(signed_for(site)), size=size)
     assert refused(site, site.report(body, JSON), 400)
 
 
-def test_the_ticket_of_one_user_opens_no_folder_of_another_nor_his_name(site: Site) -> None:
+def test_a_ticket_gives_no_other_users_folder_or_name(site: Site) -> None:
     body = report_of(signed_for(site, "mallory"))
     for members in ({"filename": "users/eric/a.txt"}, {"object": "users/eric/a.txt"}):
         assert refused(site, site.report(changed(body, **members)))
@@ -105,7 +105,7 @@ def test_a_ticket_of_another_application_is_refused(site: Site) -> None:
     assert refused(site, site.report(report_of(signed_for(other))))
 
 
-def test_a_ticket_is_over_twelve_hours_after_its_signature(site: Site) -> None:
+def test_a_ticket_expires_twelve_hours_after_its_signature(site: Site) -> None:
     body = report_of(signed_for(site))
     site.clock.advance(300 + UPLOAD_SECONDS + 1)
     assert refused(site, site.report(body))
@@ -114,7 +114,7 @@ def test_a_ticket_is_over_twelve_hours_after_its_signature(site: Site) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 5, 20, -1])
-def test_a_ticket_with_one_other_character_is_refused(site: Site, at: int) -> None:
+def test_a_ticket_with_one_changed_character_is_refused(site: Site, at: int) -> None:
     signed = signed_for(site)
     characters = list(ticket_of(signed))
     characters[at] = "A" if characters[at] != "A" else "Q"
@@ -138,14 +138,14 @@ def elsewhere(ticket: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("place", range(len(elsewhere(""))))
-def test_a_good_ticket_at_another_place_is_none(site: Site, place: int) -> None:
+def test_a_valid_ticket_in_another_member_is_refused(site: Site, place: int) -> None:
     signed = signed_for(site)
     body = changed(report_of(signed), ticket=None)
     assert refused(site, site.report(as_json(body, **elsewhere(ticket_of(signed))[place]), JSON), 400, 403)
 
 
 @pytest.mark.parametrize("where", ["query", "header", "cookie"])
-def test_a_good_ticket_outside_the_body_is_none(site: Site, where: str) -> None:
+def test_a_valid_ticket_outside_the_body_is_refused(site: Site, where: str) -> None:
     signed = signed_for(site)
     ticket = ticket_of(signed)
     target = f"/oss/callback?{urlencode({'ticket': ticket})}" if where == "query" else "/oss/callback"
@@ -166,11 +166,11 @@ def test_a_good_ticket_outside_the_body_is_none(site: Site, where: str) -> None:
         b"&x=1&x=1",
     ],
 )
-def test_a_member_that_comes_twice_is_refused_whatever_it_says(site: Site, more: bytes) -> None:
+def test_a_repeated_form_member_is_refused(site: Site, more: bytes) -> None:
     assert refused(site, site.report(report_of(signed_for(site)) + more), 400)
 
 
-def test_a_json_member_that_comes_twice_is_refused_however_it_is_spelt(site: Site) -> None:
+def test_a_repeated_json_member_is_refused_in_any_spelling(site: Site) -> None:
     body = as_json(report_of(signed_for(site)))
     for name in ('"size"', '"\\u0073ize"', '"ticket"'):
         assert refused(site, site.report(body[:-1] + b", " + name.encode() + b": 6}", JSON), 400)
@@ -179,7 +179,7 @@ def test_a_json_member_that_comes_twice_is_refused_however_it_is_spelt(site: Sit
 @pytest.mark.parametrize(
     "kind", [FORM, JSON, "text/plain", "", "multipart/form-data; boundary=x", "application/json; x"]
 )
-def test_the_unsigned_content_type_makes_no_second_reading(site: Site, kind: str) -> None:
+def test_the_unsigned_content_type_gives_no_second_meaning(site: Site, kind: str) -> None:
     """Whatever the header says, a body is refused or read as it was meant."""
     body = report_of(signed_for(site))
     answers = [site.report(body, kind), site.report(as_json(body), kind)]
@@ -188,7 +188,7 @@ def test_the_unsigned_content_type_makes_no_second_reading(site: Site, kind: str
     assert len(site.heard) == 1
 
 
-def test_the_browsers_part_of_a_name_cannot_reach_beside_its_own_member() -> None:
+def test_a_file_name_cannot_change_other_members() -> None:
     """A file name that looks like more of the body is one name: OSS encodes it, for both types of body."""
     site = Site({"upload_names": "original"}, authorize=lambda request: Grant(user="eric", dir="users/eric"))
     for name in ("a&user=admin&bucket=evil", 'a","user":"admin', "a%26ticket=x", "a;ticket=x", "${etag}", "a\r\nb"):
@@ -198,7 +198,7 @@ def test_the_browsers_part_of_a_name_cannot_reach_beside_its_own_member() -> Non
         assert site.heard[-1].user == "eric"
 
 
-def test_the_ticket_says_nothing_and_the_answer_says_no_reason(site: Site) -> None:
+def test_neither_ticket_nor_refusal_reveals_anything(site: Site) -> None:
     signed = signed_for(site)
     assert "eric" not in ticket_of(signed)
     answers = {

@@ -30,13 +30,13 @@ def invented(**members: str) -> bytes:
     return changed(b"bucket=examplebucket&size=6&mimeType=text%2Fplain&etag=5B3C", **members)
 
 
-def test_without_a_ticket_no_report_is_believed(site: Site) -> None:
+def test_a_report_without_a_ticket_is_refused(site: Site) -> None:
     for ticket in ("", "x", "A" * 200, ticket_of(Site({"ticket_secret": ("o" * 32,)}).sign())):
         for name in ("a.txt", "users/eric/a.txt", "user-dir-prefix/a.txt"):
             assert refused(site, site.report(invented(filename=name, ticket=ticket)))
 
 
-def test_the_nearest_guesses_find_no_ticket(site: Site) -> None:
+def test_guesses_next_to_a_valid_ticket_are_refused(site: Site) -> None:
     """They differ from a good one by one character each, the nearest that there is to guess."""
     signed = site.sign(filename="a.txt")
     body, ticket = callback_body(signed, size=6), ticket_of(signed)
@@ -47,7 +47,7 @@ def test_the_nearest_guesses_find_no_ticket(site: Site) -> None:
                 assert refused(site, site.report(changed(body, ticket=guess)))
 
 
-def test_with_a_ticket_that_was_given_to_him_he_stays_its_user_its_object_its_size_and_its_time(site: Site) -> None:
+def test_a_ticket_binds_its_user_object_size_and_time(site: Site) -> None:
     signed = site.sign(filename="a.txt", size=6)
     body = callback_body(signed, size=6)
     for members in ({"filename": "users/bob/a.txt"}, {"size": "5"}, {"size": "101"}, {"bucket": "another"}):
@@ -56,19 +56,19 @@ def test_with_a_ticket_that_was_given_to_him_he_stays_its_user_its_object_its_si
     assert refused(site, site.report(body))
 
 
-def test_lost_a_report_of_the_granted_upload_that_never_happened_is_believed(site: Site) -> None:
+def test_lost_a_granted_upload_that_never_happened_is_accepted(site: Site) -> None:
     signed = site.sign(filename="a.txt")
     for etag in ("5B3C", "5B3D"):
         assert site.report(callback_body(signed, size=6, etag=etag)).status_int == 200
     assert [(upload.user, upload.object) for upload in site.heard] == [("eric", signed["fields"]["key"])] * 2
 
 
-def test_with_confirm_even_that_is_refused() -> None:
+def test_confirm_refuses_an_upload_that_never_happened() -> None:
     site = Site(authorize=lambda request: ERIC, confirm=lambda upload: False)
     assert refused(site, site.report(callback_body(site.sign(filename="a.txt"), size=6)))
 
 
-def test_lost_a_guard_without_tickets_believes_all_that_he_says() -> None:
+def test_lost_a_guard_without_tickets_accepts_any_report() -> None:
     """As its documentation says: believe such a report as you would believe a stranger."""
     heard: list[Upload] = []
 

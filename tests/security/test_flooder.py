@@ -26,7 +26,7 @@ from .attacks import CALLBACK, OSS, VALUES, Site, changed, refused, ticket_of
 from .processes import RecordingSite, new_report, report, sign
 
 
-def test_a_thousand_made_up_key_urls_cause_one_fetch_and_keep_no_true_report_out() -> None:
+def test_a_thousand_made_up_key_urls_cause_one_fetch() -> None:
     fetched: list[str] = []
 
     def fetch(url: str) -> bytes:
@@ -43,7 +43,7 @@ def test_a_thousand_made_up_key_urls_cause_one_fetch_and_keep_no_true_report_out
     assert site.report(body).status_int == 200
 
 
-def test_tickets_of_any_day_and_of_any_key_leave_no_more_than_a_few_keys_behind() -> None:
+def test_forged_tickets_do_not_stop_valid_ones() -> None:
     site = Site()
     signed = site.sign(filename="a.txt")
     body, ticket = callback_body(signed, size=6), ticket_of(signed)
@@ -57,7 +57,7 @@ def test_tickets_of_any_day_and_of_any_key_leave_no_more_than_a_few_keys_behind(
     assert site.report(body).status_int == 200
 
 
-def test_the_keys_of_days_that_strangers_name_are_few() -> None:
+def test_the_cache_of_daily_keys_is_bounded() -> None:
     book = TicketBook(VALUES["ticket_secret"], clock=FrozenClock())
     secret = book._secrets[0]
     for day in range(10_000):
@@ -75,7 +75,7 @@ def kept(ledger: MemoryLedger) -> int:
 
 
 @pytest.mark.parametrize("tickets", ["one ticket", "many tickets"])
-def test_reports_without_end_leave_a_bounded_ledger(tickets: str) -> None:
+def test_endless_reports_leave_a_bounded_ledger(tickets: str) -> None:
     ledger = MemoryLedger(clock=FrozenClock(), max_uploads=50, max_bytes=10_000)
     site = Site(
         authorize=lambda request: Grant(user="eric", dir="e"), ledger=ledger, on_upload=lambda _: {"a": "b" * 300}
@@ -93,7 +93,7 @@ def test_reports_without_end_leave_a_bounded_ledger(tickets: str) -> None:
 
 
 @pytest.mark.parametrize("members", [{"etag": "E" * 60_000}, {"filename": "e/".ljust(60_000, "n")}])
-def test_what_is_longer_than_oss_has_it_never_reaches_a_ledger(members: dict[str, str]) -> None:
+def test_overlong_members_never_reach_the_ledger(members: dict[str, str]) -> None:
     ledger = MemoryLedger(clock=FrozenClock())
     site = Site(authorize=lambda request: Grant(user="eric", dir="e"), ledger=ledger)
     body = changed(callback_body(site.sign(), size=6), **members)
@@ -101,7 +101,7 @@ def test_what_is_longer_than_oss_has_it_never_reaches_a_ledger(members: dict[str
     assert kept(ledger) == 0
 
 
-def test_what_is_refused_leaves_nothing_in_a_ledger() -> None:
+def test_refused_reports_leave_nothing_in_the_ledger() -> None:
     ledger = MemoryLedger(clock=FrozenClock())
 
     def fail(upload: object) -> None:
@@ -115,7 +115,7 @@ def test_what_is_refused_leaves_nothing_in_a_ledger() -> None:
     assert (len(ledger), kept(ledger)) == (0, 0)
 
 
-def test_who_asks_for_too_many_signatures_is_told_to_wait_and_others_are_not() -> None:
+def test_the_rate_limit_slows_only_the_flooder() -> None:
     limit = RateLimit(5, 60, clock=FrozenClock(), max_callers=100)
     site = Site(authorize=lambda request: Grant(user=request.GET["user"]), rate_limit=limit)
 
@@ -136,7 +136,7 @@ class Unread(io.RawIOBase):
         raise AssertionError("it was read")
 
 
-def test_a_body_that_is_too_long_is_refused_unread() -> None:
+def test_a_body_that_is_too_long_is_never_read() -> None:
     site = Site()
     statuses: list[str] = []
     for length in (64 * 1024 + 1, 10**12, 10**17):
@@ -160,7 +160,7 @@ def test_a_body_that_is_too_long_is_refused_unread() -> None:
         pytest.param(b"ticket=" + b"A" * 60_000, "", id="a long ticket"),
     ],
 )
-def test_a_body_made_to_cost_is_refused(body: bytes, kind: str) -> None:
+def test_a_body_that_is_costly_to_parse_is_refused(body: bytes, kind: str) -> None:
     site = Site()
     assert refused(site, site.report(body, kind or "application/x-www-form-urlencoded"), 400, 403)
 
@@ -178,7 +178,7 @@ def test_a_body_made_to_cost_is_refused(body: bytes, kind: str) -> None:
         "filename=" + "%F0%9F%A6%84" * 1_500,
     ],
 )
-def test_a_query_made_to_cost_is_refused_or_answered_with_a_short_form(query: str) -> None:
+def test_a_costly_query_gets_a_refusal_or_a_short_form(query: str) -> None:
     answer = Site().app.get(f"/oss/signature?{query}", expect_errors=True)
     assert answer.status_int in (200, 400, 403)
     assert len(answer.body) < 20_000 + 3 * len(query)
@@ -187,7 +187,7 @@ def test_a_query_made_to_cost_is_refused_or_answered_with_a_short_form(query: st
 SLOW = 60
 
 
-def test_bodies_that_never_end_hold_no_thread_of_the_server(tmp_path: Any) -> None:
+def test_unfinished_bodies_occupy_no_thread(tmp_path: Any) -> None:
     """waitress reads a body before it gives the request to one of its eight threads."""
     with RecordingSite(tmp_path) as site:
         body = new_report(site.port)

@@ -53,14 +53,14 @@ class Honest:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
-def test_any_name_goes_up_and_is_heard_as_it_is_stored(version: str, name: str, exact: bool) -> None:
+def test_any_file_name_is_reported_as_it_is_stored(version: str, name: str, exact: bool) -> None:
     honest = Honest(version)
     with honest.road as road:
         assert road.upload(name, b"hello", content_type="text/plain", exact=exact).json["Status"] == "Ok"
         assert [upload.object for upload in honest.heard] == stored(road)
 
 
-def test_a_double_click_stores_one_object_and_the_others_hear_that_it_is_there(version: str) -> None:
+def test_a_double_click_stores_one_object(version: str) -> None:
     honest = Honest(version)
     with honest.road as road:
         with ThreadPoolExecutor(4) as pool:
@@ -69,7 +69,7 @@ def test_a_double_click_stores_one_object_and_the_others_hear_that_it_is_there(v
         assert len(honest.heard) == len(stored(road)) == 1
 
 
-def test_a_form_that_is_posted_twice_is_handled_once_and_both_get_the_answer(version: str) -> None:
+def test_a_form_posted_twice_is_handled_once(version: str) -> None:
     honest = Honest(version)
     with honest.road as road:
         fields = road.sign().json["fields"]
@@ -78,14 +78,14 @@ def test_a_form_that_is_posted_twice_is_handled_once_and_both_get_the_answer(ver
         assert post_form(road, fields.items(), b"edited").json == {"Status": "Ok", "number": 2}
 
 
-def test_where_overwriting_is_allowed_a_retry_of_an_exact_name_gets_the_same_answer(version: str) -> None:
+def test_a_retry_with_overwriting_gets_the_same_response(version: str) -> None:
     honest = Honest(version, Grant(user="eric", dir="users/eric", forbid_overwrite=False))
     with honest.road as road:
         fields = road.sign("a.txt").json["fields"]
         assert [post_form(road, fields.items()).json["number"] for _ in range(3)] == [1, 1, 1]
 
 
-def test_after_a_handler_that_failed_the_next_upload_of_the_file_is_handled(version: str) -> None:
+def test_a_failed_handler_runs_again_at_the_next_upload(version: str) -> None:
     calls: list[Upload] = []
 
     def save(upload: Upload) -> None:
@@ -115,7 +115,7 @@ class Slow(io.BytesIO):
         return super().read(size)
 
 
-def test_an_upload_that_takes_eleven_hours_is_heard(version: str) -> None:
+def test_an_upload_of_eleven_hours_is_reported(version: str) -> None:
     clock = FrozenClock()
     honest = Honest(version, clock=clock)
     with honest.road as road:
@@ -137,7 +137,7 @@ def test_an_upload_that_takes_eleven_hours_is_heard(version: str) -> None:
         assert clock() == FrozenClock()() + 11 * 3600
 
 
-def test_several_files_at_once_each_with_a_signature_of_its_own(version: str) -> None:
+def test_simultaneous_files_with_their_own_signatures_succeed(version: str) -> None:
     honest = Honest(version)
     with honest.road as road:
         with ThreadPoolExecutor(8) as pool:
@@ -149,7 +149,7 @@ def test_several_files_at_once_each_with_a_signature_of_its_own(version: str) ->
         assert sorted(str(upload.object) for upload in honest.heard) == stored(road)
 
 
-def test_several_files_with_one_signature_are_stored_and_only_the_first_is_told(version: str) -> None:
+def test_of_several_files_with_one_signature_the_first_is_reported(version: str) -> None:
     """As the samples' pages reuse a form until it expires: the second file gets 203, for its ticket is used (409)."""
     honest = Honest(version)
     with honest.road as road:
@@ -160,7 +160,7 @@ def test_several_files_with_one_signature_are_stored_and_only_the_first_is_told(
         assert [upload.object for upload in honest.heard] == ["users/eric/a.txt"]
 
 
-def test_while_one_ticket_is_handled_others_go_on_and_the_same_waits_for_its_answer() -> None:
+def test_only_reports_of_the_same_ticket_wait_for_a_handler() -> None:
     entered, go_on = threading.Event(), threading.Event()
     calls: list[str] = []
 

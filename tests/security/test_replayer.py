@@ -24,7 +24,7 @@ from .processes import RecordingSite, new_report, report, sign
 AT_ONCE = 16
 
 
-def test_again_and_again_it_gets_the_kept_answer_in_whatever_body(tmp_path: Path) -> None:
+def test_a_repeated_report_gets_the_stored_response(tmp_path: Path) -> None:
     calls: list[str] = []
 
     def save(upload: object) -> dict[str, int]:
@@ -42,7 +42,7 @@ def test_again_and_again_it_gets_the_kept_answer_in_whatever_body(tmp_path: Path
         assert [*answers, site.report(body).json] == [{"Status": "Ok", "number": 1}] * 7
 
 
-def test_when_the_ticket_has_expired_it_is_refused_rather_than_forgotten() -> None:
+def test_a_repeated_report_with_an_expired_ticket_is_refused() -> None:
     site = Site()
     body = callback_body(site.sign(filename="a.txt", size=6), size=6)
     assert site.report(body).status_int == 200
@@ -52,7 +52,7 @@ def test_when_the_ticket_has_expired_it_is_refused_rather_than_forgotten() -> No
 
 
 @pytest.mark.parametrize("file", [False, True], ids=["memory", "file"])
-def test_at_once_from_many_threads_one_is_handled_and_all_get_its_answer(file: bool, tmp_path: Path) -> None:
+def test_simultaneous_repeats_are_handled_once(file: bool, tmp_path: Path) -> None:
     values = {"ledger": str(tmp_path / "ledger.db")} if file else {}
     site = Site(values)
     body = callback_body(site.sign(filename="a.txt", size=6), size=6)
@@ -80,7 +80,7 @@ def served(tmp_path: Path, *arguments: str, secret: str = "s" * 32) -> Iterator[
         yield urlsplit(server.url).port or 0
 
 
-def test_after_a_restart_of_the_server_its_ledger_knows_what_was_handled(tmp_path: Path) -> None:
+def test_the_ledger_survives_a_restart_of_the_server(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.db"
     with served(tmp_path, "--ledger", str(ledger)) as port:
         signed = sign(port)
@@ -97,7 +97,7 @@ def test_after_a_restart_of_the_server_its_ledger_knows_what_was_handled(tmp_pat
         assert report(port, other)[0] == 200, "memory alone forgets, as the log says when it starts"
 
 
-def test_after_a_restart_with_another_secret_it_is_refused(tmp_path: Path) -> None:
+def test_a_report_under_another_secret_is_refused(tmp_path: Path) -> None:
     with served(tmp_path) as port:
         body = callback_body(sign(port, filename="a.txt"), size=6)
     with served(tmp_path, secret="n" * 32) as port:
@@ -107,7 +107,7 @@ def test_after_a_restart_with_another_secret_it_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("place", "runs"), [("before", 1), ("after", 2)])
-def test_killed_in_the_handler_the_upload_is_handled_by_the_next_report(place: str, runs: int, tmp_path: Path) -> None:
+def test_after_a_kill_in_the_handler_the_next_report_is_handled(place: str, runs: int, tmp_path: Path) -> None:
     """Before the handler's work is done it runs once more; after it, it runs twice, since nobody knows that it did."""
     with RecordingSite(tmp_path) as site:
         body = new_report(site.port)
@@ -124,7 +124,7 @@ def test_killed_in_the_handler_the_upload_is_handled_by_the_next_report(place: s
         assert answers[0][1]["run"] in site.runs()
 
 
-def test_killed_while_many_uploads_come_in_none_that_was_answered_is_lost_or_handled_again(tmp_path: Path) -> None:
+def test_a_kill_under_load_loses_and_repeats_no_answered_upload(tmp_path: Path) -> None:
     answered: dict[bytes, str] = {}
 
     def post(body: bytes) -> None:

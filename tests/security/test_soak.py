@@ -64,7 +64,7 @@ class Soak:
         assert request(self.site.port, "GET", f"/limit/{size}")[0] == 200
 
 
-def test_no_accepted_upload_is_lost_under_load_with_faults(tmp_path: Path) -> None:
+def test_no_accepted_upload_is_lost_under_load_and_faults(tmp_path: Path) -> None:
     with RecordingSite(tmp_path) as site:
         soak = Soak(site)
         with ThreadPoolExecutor(CLIENTS) as pool:
@@ -91,7 +91,7 @@ def test_no_accepted_upload_is_lost_under_load_with_faults(tmp_path: Path) -> No
     assert all(count <= unwritten.count(name) for name, count in twice.items()), (twice, unwritten)
 
 
-def test_while_the_key_host_hangs_reports_with_a_known_key_are_answered(tmp_path: Path) -> None:
+def test_a_hanging_key_host_delays_no_report_with_a_known_key(tmp_path: Path) -> None:
     with RecordingSite(tmp_path) as site:
         bodies = [new_report(site.port, number) for number in range(30)]
         stop = threading.Event()
@@ -110,7 +110,7 @@ def test_while_the_key_host_hangs_reports_with_a_known_key_are_answered(tmp_path
         assert len(site.runs()) == len(bodies)
 
 
-def test_a_disk_that_is_full_from_the_start_answers_503_and_heals(tmp_path: Path) -> None:
+def test_a_full_disk_returns_503_until_there_is_space(tmp_path: Path) -> None:
     with RecordingSite(tmp_path) as site:
         signed = sign(site.port, filename="a.txt", size=6)
         body = callback_body(signed, size=6)

@@ -67,9 +67,7 @@ CLIENTS = [
 @pytest.mark.parametrize(
     ("client", "version"), [(client, version) for client in CLIENTS for version in client.versions], ids=str
 )
-def test_the_object_is_stored_the_application_is_told_and_the_client_says_so(
-    choose: Choose, site: Site, client: Client, version: str
-) -> None:
+def test_each_client_uploads_and_shows_the_response(choose: Choose, site: Site, client: Client, version: str) -> None:
     page = choose(client.page, version, image(NAME))
     reported(page, client.told)
     assert site.oss.requests == [*client.preflight, "POST"]
@@ -78,9 +76,7 @@ def test_the_object_is_stored_the_application_is_told_and_the_client_says_so(
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-def test_where_the_callback_fails_few_say_so_though_the_object_is_stored(
-    choose: Choose, site: Site, client: Client
-) -> None:
+def test_each_client_shows_a_failed_callback_in_its_way(choose: Choose, site: Site, client: Client) -> None:
     site.oss.fail_next("callback_status", status=500, times=None)
     page = choose(client.page, client.versions[-1], image(NAME))
     reported(page, client.untold)
@@ -90,16 +86,12 @@ def test_where_the_callback_fails_few_say_so_though_the_object_is_stored(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_frame_of_a_plain_form_shows_what_the_application_answered(
-    choose: Choose, site: Site, version: str
-) -> None:
+def test_the_frame_of_a_plain_form_shows_the_response(choose: Choose, site: Site, version: str) -> None:
     page = choose("html_form", version, image(NAME))
     expect(page.frame_locator("iframe").locator("body")).to_contain_text(TEXT, timeout=PATIENCE)
 
 
-def test_of_several_files_that_the_sample_sends_with_one_signature_the_first_alone_is_told(
-    choose: Choose, site: Site
-) -> None:
+def test_of_the_samples_files_only_the_first_is_reported(choose: Choose, site: Site) -> None:
     """A ticket is good for one object: README, Security."""
     page = choose("sample_v1", "v1", image("a.png"), image("b.png"))
     reported(page, f"uploaded a.png {TEXT} uploaded, but the callback failed: {XML}")
