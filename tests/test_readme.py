@@ -1,4 +1,4 @@
-"""The README keeps what it promises: its code runs, its commands are there, its list of settings is the table."""
+"""The README matches the code: its examples run, its commands exist, its list of settings is the table."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 @pytest.fixture
 def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run the first block as a person would, with the variables that the README exports."""
+    """Run the first block with the variables that the README exports, and return its names."""
     for row in TABLE:
         monkeypatch.delenv(row.variable, raising=False)
     for name, value in re.findall(r"(OSS_\w+)=(\S+)", "\n".join(re.findall(r"export (.*)", FIRST_PART))):
         monkeypatch.setenv(name, value)
-    found: dict[str, Any] = {}
-    exec(BLOCKS[0], found)
-    return found
+    names: dict[str, Any] = {}
+    exec(BLOCKS[0], names)
+    return names
 
 
 def test_the_wrapped_application_signs_and_forwards(namespace: dict[str, Any]) -> None:
@@ -71,15 +71,16 @@ def test_the_pieces_work_together_as_shown(namespace: dict[str, Any]) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, namespace: dict[str, Any]) -> Path:
-    """Make a project whose application is the first block; the variables that it needs are set."""
+    """Return the folder of a project whose application is the first block; its variables are set."""
     (tmp_path / "yourapp.py").write_text(BLOCKS[0], encoding="utf-8")
     return tmp_path
 
 
 def run(*command: str, cwd: Path) -> str:
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout + ended.stderr
+    """Run a command and return its output."""
+    process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout + process.stderr
 
 
 def test_the_pytest_example_passes(project: Path) -> None:

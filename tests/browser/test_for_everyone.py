@@ -1,4 +1,4 @@
-"""Keyboard, languages, themes and narrow screens."""
+"""The page with the keyboard, in each language and theme, and on narrow screens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MANY_NAMES = ["a.txt", f"{'verylong' * 25}.txt", "a name of many short words tha
 
 def test_the_keyboard_is_enough(page: UploadPage) -> None:
     keyboard = page.page.keyboard
-    page.page.on("filechooser", lambda chooser: None)  # the browser is told to ask us well before Enter
+    page.page.on("filechooser", lambda chooser: None)  # asks the browser early to report file choosers
     keyboard.press("Tab")
     expect(page.page.get_by_label("Choose files")).to_be_focused()
     with page.page.expect_file_chooser() as chooser:

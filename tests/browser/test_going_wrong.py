@@ -1,4 +1,4 @@
-"""Cancel, retry, refusals and broken connections: what happened is said in a sentence, and nothing is stored twice."""
+"""Cancel, retry, refusals and broken connections: the page explains each in a sentence and stores nothing twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def xml(code: str, message: str = "", ec: str = "") -> str:
 
 
 def closed_port() -> int:
-    """Give a port of loopback where nobody listens."""
+    """Return a port of loopback where no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -114,7 +114,7 @@ def test_a_refusal_of_storage_is_explained_in_a_sentence(
 
 
 def test_a_refusal_by_the_real_policy_is_readable(page: UploadPage) -> None:
-    """The signature pins the size, so that another file under it is refused by the local OSS itself."""
+    """The signature pins the size, so the local OSS itself refuses another file."""
     page.expects("status of 400")
     other = file("a.txt", b"longer than announced")
 
@@ -223,10 +223,10 @@ def test_leaving_during_an_upload_asks_first(page: UploadPage) -> None:
     page.page.route(STORAGE, lambda route: held.append(route))
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("Sending")
-    with page.page.expect_event("dialog") as asked:
+    with page.page.expect_event("dialog") as dialog:
         page.page.close(run_before_unload=True)
-    assert asked.value.type == "beforeunload"
-    asked.value.dismiss()
-    # Stay: the page goes on, and may be asked again (a browser that is closed in the midst of it can crash).
+    assert dialog.value.type == "beforeunload"
+    dialog.value.dismiss()
+    # Stay, and finish the upload: a browser that is closed in the middle of it can crash.
     page.button("Cancel", of="a.txt").click()
     expect(page.row("a.txt")).to_contain_text("Cancelled")

@@ -1,4 +1,4 @@
-"""What a person came for: files go up, are seen going, and the application's answer is shown."""
+"""Uploads on the page: choosing, progress, and the application's response."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def test_the_page_says_that_no_files_are_chosen(page: UploadPage) -> None:
 def test_a_row_shows_the_response_unchanged(page: UploadPage) -> None:
     page.choose(file("photo.png", PNG, "image/png"))
     expect(page.row("photo.png")).to_contain_text("Ready")
-    with page.page.expect_response(lambda answer: answer.request.method == "POST") as received:
+    with page.page.expect_response(lambda response: response.request.method == "POST") as response:
         page.upload_button.click()
     expect(page.row("photo.png")).to_contain_text("Done")
-    expect(page.row("photo.png")).to_contain_text(received.value.text())
+    expect(page.row("photo.png")).to_contain_text(response.value.text())
     answer = page.answer("photo.png")
     assert answer["Status"] == "Ok"
     assert page.stored("photo.png") == PNG
@@ -166,12 +166,12 @@ def test_the_page_finds_its_server_under_another_prefix(open_page: OpenPage) -> 
 
 
 def test_an_expired_signature_is_replaced(page: UploadPage) -> None:
-    def age(route: Route) -> None:
-        answer = route.fetch()
-        old = len(page.signatures) == 1
-        route.fulfill(response=answer, body=json.dumps({**answer.json(), **({"expire": 1} if old else {})}))
+    def expire_first(route: Route) -> None:
+        response = route.fetch()
+        is_first = len(page.signatures) == 1
+        route.fulfill(response=response, body=json.dumps({**response.json(), **({"expire": 1} if is_first else {})}))
 
-    page.page.route("**/oss/signature?*", age)
+    page.page.route("**/oss/signature?*", expire_first)
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("Done")
     assert len(page.signatures) == 2

@@ -1,4 +1,4 @@
-"""The examples run as they stand."""
+"""The example of 2005 runs unchanged."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_the_legacy_application_signs_for_users_and_gets_uploads(legacy: ModuleT
     form = client.get("/oss/signature?filename=a.png", extra_environ={"REMOTE_USER": "eric"}).json
     assert form["fields"]["key"].startswith("users/eric/")
     body = callback_body(form, size=6)
-    answer = client.post("/oss/callback", body, headers=legacy.signer.headers("/oss/callback", body))
-    assert answer.json == {"Status": "Ok", "entries": 1}
+    response = client.post("/oss/callback", body, headers=legacy.signer.headers("/oss/callback", body))
+    assert response.json == {"Status": "Ok", "entries": 1}
     assert f"{form['fields']['key']}, 6 bytes" in client.get("/").text
 
 
@@ -66,8 +66,7 @@ def with_user(app, user):  # type: ignore[no-untyped-def]
 
 def test_the_legacy_application_needs_under_ten_lines() -> None:
     source = (EXAMPLES / "legacy_app.py").read_text().splitlines()
-    old = {number for number, line in enumerate(source) if line.startswith("def guestbook")}
-    start = next(iter(old))
+    start = next(number for number, line in enumerate(source) if line.startswith("def guestbook"))
     end = next(number for number in range(start, len(source)) if not source[number].strip())
     added = [line for line in source[end:] if line.strip()]
     imported = [line for line in source[:start] if "oss_wsgi" in line and line.startswith("from")]

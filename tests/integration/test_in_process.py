@@ -1,4 +1,4 @@
-"""The whole road without a socket: page's requests, local OSS, signed callback, application; under a mount."""
+"""Whole uploads without a socket: signature, local OSS, signed callback and application, also under a mount."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOUNTS = ["", "/site", "/a b/中"]
 
 
 def png(width: int, height: int) -> bytes:
-    """Make a real picture."""
+    """Return a real picture."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -43,16 +43,16 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("mount", MOUNTS)
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
 def test_the_application_gets_each_upload(version: str, mount: str, exact: bool) -> None:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
 
     def on_upload(upload: Upload) -> dict[str, Any]:
-        heard.append(upload)
+        uploads.append(upload)
         return {"object": upload.object}
 
     data = png(7, 5)
     with LintedRoad(legacy, {"signature_version": version}, mount=mount, on_upload=on_upload) as road:
         answer = road.upload("图 片.png", data, content_type="image/png", exact=exact)
-        (upload,) = heard
+        (upload,) = uploads
         assert answer.status_int == 200
         assert answer.json == {"Status": "Ok", "object": upload.object}
         assert (upload.size, upload.mime_type) == (len(data), "image/png")
@@ -67,11 +67,11 @@ def test_the_application_gets_each_upload(version: str, mount: str, exact: bool)
 
 def test_object_names_are_unique_or_the_files_own(version: str) -> None:
     for names, expected in (("unique", 32 + len("user-dir-prefix/20241203/.png")), ("original", None)):
-        heard: list[Upload] = []
+        uploads: list[Upload] = []
         values = {"signature_version": version, "upload_names": names}
-        with LintedRoad(legacy, values, on_upload=heard.append, clock=FrozenClock()) as road:
+        with LintedRoad(legacy, values, on_upload=uploads.append, clock=FrozenClock()) as road:
             assert road.upload("C:\\dir\\图:片?.PNG", b"x").status_int == 200
-        name = heard[0].object or ""
+        name = uploads[0].object or ""
         if expected is None:
             assert name == "user-dir-prefix/图_片_.PNG"
         else:
@@ -88,7 +88,7 @@ def test_an_existing_name_is_not_overwritten(version: str) -> None:
 
 
 def test_fields_of_a_grant_are_pinned_stored_and_reported(version: str) -> None:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
     grant = Grant(
         user="eric",
         dir="users/eric",
@@ -99,10 +99,10 @@ def test_fields_of_a_grant_are_pinned_stored_and_reported(version: str) -> None:
         custom={"order_id": "A$1"},
     )
     values = {"signature_version": version}
-    with LintedRoad(legacy, values, authorize=lambda request: grant, on_upload=heard.append) as road:
+    with LintedRoad(legacy, values, authorize=lambda request: grant, on_upload=uploads.append) as road:
         assert road.upload("a.txt", b"hello", content_type="text/plain").status_int == 200
-        assert heard[0].custom == {"order_id": "A$1"}
-        stored = webtest.TestApp(road.local_oss).get(f"/examplebucket/{heard[0].object}")
+        assert uploads[0].custom == {"order_id": "A$1"}
+        stored = webtest.TestApp(road.local_oss).get(f"/examplebucket/{uploads[0].object}")
         assert stored.headers["x-oss-meta-owner"] == "eric"
         assert stored.headers["Content-Disposition"] == 'attachment; filename="a.txt"'
         assert road.upload("a.html", b"<p>", content_type="text/html").status_int == 403
@@ -127,7 +127,7 @@ def test_no_issued_field_can_be_dropped_or_changed(version: str, exact: bool) ->
                 type_sent = "text/plain" if exact else None
                 answer = road.upload("a.txt", b"hello", content_type=type_sent, exact=exact, change=change)
                 if (name, value) == ("Content-Type", None):
-                    # The file part's type stands in for it, and x-oss-content-type is stored in any case.
+                    # The type of the file's part replaces it, and OSS stores x-oss-content-type in any case.
                     assert answer.status_int == 200
                 else:
                     assert answer.status_int in (400, 403), (name, value)
@@ -150,14 +150,14 @@ def test_oss_refuses_changed_fields(change: dict[str, str]) -> None:
 
 
 def test_the_pinned_type_overrides_the_parts_type() -> None:
-    heard: list[Upload] = []
-    with LintedRoad(legacy, on_upload=heard.append) as road:
+    uploads: list[Upload] = []
+    with LintedRoad(legacy, on_upload=uploads.append) as road:
         fields = road.sign("a.txt", content_type="text/plain").json["fields"]
         content_type, body = multipart(fields, "a.html", b"<script>", "text/html")
         client = webtest.TestApp(road.local_oss)
         assert client.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
-        assert client.get(f"/examplebucket/{heard[0].object}").content_type == "text/plain"
-        assert heard[0].mime_type == "text/plain"
+        assert client.get(f"/examplebucket/{uploads[0].object}").content_type == "text/plain"
+        assert uploads[0].mime_type == "text/plain"
 
 
 def test_a_file_of_another_size_is_refused(version: str) -> None:
@@ -215,19 +215,19 @@ def test_the_applications_own_view_can_answer_the_callback(version: str) -> None
 
 
 def test_without_a_callback_url_uploads_are_not_reported(version: str) -> None:
-    heard: list[Upload] = []
-    with LintedRoad(legacy, {"signature_version": version, "callback_url": None}, on_upload=heard.append) as road:
+    uploads: list[Upload] = []
+    with LintedRoad(legacy, {"signature_version": version, "callback_url": None}, on_upload=uploads.append) as road:
         assert road.sign("a.txt").json["callback"] == ""
         answer = road.upload("a.txt", b"hello")
-        assert (answer.status_int, answer.body, heard) == (200, b"", [])
+        assert (answer.status_int, answer.body, uploads) == (200, b"", [])
 
 
 def test_a_callback_that_is_not_required_can_be_dropped(version: str) -> None:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
     values = {"signature_version": version, "callback_required": False}
-    with LintedRoad(legacy, values, on_upload=heard.append) as road:
+    with LintedRoad(legacy, values, on_upload=uploads.append) as road:
         assert road.upload("a.txt", b"hello", change=lambda form: form.pop("callback") and None).status_int == 200
-        assert heard == []
+        assert uploads == []
         assert road.upload("a.txt", b"hello").json == {"Status": "Ok"}
 
 
@@ -241,8 +241,8 @@ def test_every_request_follows_pep_3333(version: str) -> None:
 
 
 def test_a_replaced_object_is_reported_as_it_was_uploaded(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[Upload] = []
-    with LintedRoad(legacy, {"signature_version": version}, on_upload=heard.append) as road:
+    uploads: list[Upload] = []
+    with LintedRoad(legacy, {"signature_version": version}, on_upload=uploads.append) as road:
         add = IndexedBucket.add
 
         def add_and_be_replaced(*stored: Any, **options: Any) -> None:
@@ -252,4 +252,4 @@ def test_a_replaced_object_is_reported_as_it_was_uploaded(version: str, monkeypa
 
         monkeypatch.setattr(IndexedBucket, "add", add_and_be_replaced)
         assert road.upload("same.png", png(7, 5), exact=False).status_int == 200
-        assert [(upload.image_width, upload.image_height) for upload in heard] == [(3, 2), (7, 5)]
+        assert [(upload.image_width, upload.image_height) for upload in uploads] == [(3, 2), (7, 5)]

@@ -1,4 +1,4 @@
-"""The whole road over real sockets: server.py in a process, a client that loops over the fields."""
+"""Whole uploads over real sockets: server.py in a process, and a client that sends the fields in a loop."""
 
 from __future__ import annotations
 
