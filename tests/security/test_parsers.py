@@ -1,7 +1,7 @@
-"""No input is a 500, of the application or of the local OSS, or an exception that its documentation does not name.
+"""No input makes the application or the local OSS return 500 or raise an undocumented exception.
 
-Each parser by itself is fuzzed beside its other tests; here the bytes come in as a server hands them over, through the
-check of PEP 3333, and signed as OSS would, so that they get as far as they can.
+Each parser is fuzzed alone beside its other tests. Here the input comes as from a server, through the check of PEP 3333
+and signed as OSS would, so that it gets as far as possible.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ HEADER_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude
 
 @pytest.fixture(scope="module")
 def road() -> Iterator[LintedRoad]:
-    with LintedRoad(legacy, {"signature_version": "v1"}) as made:
-        yield made
+    with LintedRoad(legacy, {"signature_version": "v1"}) as client:
+        yield client
 
 
 def call(application: Any, path: bytes, body: bytes = b"", **environ: Any) -> tuple[int, bytes]:
-    """Call an application as a server would; the environ may hold what no client library would send."""
-    given_environ: dict[str, Any] = {
+    """Call an application as a server would. The environ may contain what no client library would send."""
+    all_environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "",
         "PATH_INFO": path.decode("latin-1"),
@@ -71,25 +71,25 @@ def call(application: Any, path: bytes, body: bytes = b"", **environ: Any) -> tu
         statuses.append(int(status[:3]))
         return lambda piece: None
 
-    answer = lint(application)(given_environ, start_response)
+    chunks = lint(application)(all_environ, start_response)
     try:
-        text = b"".join(answer)
+        text = b"".join(chunks)
     finally:
-        if hasattr(answer, "close"):
-            answer.close()
+        if hasattr(chunks, "close"):
+            chunks.close()
     return statuses[0], text
 
 
 def post(body: bytes, kind: str = "application/x-www-form-urlencoded", **environ: Any) -> int:
-    """Give the status for a body that OSS signed."""
+    """Return the status for a body that OSS signed."""
     headers = OSS.headers(CALLBACK, body)
-    given_environ = {
+    all_environ = {
         "CONTENT_TYPE": kind,
         "HTTP_AUTHORIZATION": headers["Authorization"],
         "HTTP_X_OSS_PUB_KEY_URL": headers["x-oss-pub-key-url"],
         **environ,
     }
-    return call(SITE.app.app, CALLBACK.encode(), body, **given_environ)[0]
+    return call(SITE.app.app, CALLBACK.encode(), body, **all_environ)[0]
 
 
 @given(target=st.binary(max_size=60), key=st.sampled_from(["RAW_URI", "REQUEST_URI", "RAW_PATH_INFO"]))
@@ -173,10 +173,10 @@ NAMES = st.sampled_from(
 @example(members={"object": "users/eric/\x00", "etag": "\x00"})
 @FEW
 def test_any_report_with_a_valid_ticket_is_no_500(members: dict[str, Any]) -> None:
-    SITE.heard.clear()
-    told = {"bucket": "examplebucket", "object": "users/eric/a.txt", "size": 6, "ticket": TICKET, **members}
-    assert post(json.dumps(told).encode(), "application/json") in (200, 400, 403, 409)
-    for upload in SITE.heard:
+    SITE.uploads.clear()
+    report = {"bucket": "examplebucket", "object": "users/eric/a.txt", "size": 6, "ticket": TICKET, **members}
+    assert post(json.dumps(report).encode(), "application/json") in (200, 400, 403, 409)
+    for upload in SITE.uploads:
         assert str(upload.object).startswith("users/eric/")
         assert upload.bucket == "examplebucket"
         assert upload.user == "eric"
@@ -185,8 +185,8 @@ def test_any_report_with_a_valid_ticket_is_no_500(members: dict[str, Any]) -> No
 @given(ticket=st.one_of(st.text(max_size=120), st.from_regex(r"[A-Za-z0-9_-]{40,200}", fullmatch=True), JSON_VALUES))
 @FEW
 def test_any_other_ticket_is_refused(ticket: Any) -> None:
-    told = {"bucket": "examplebucket", "object": "users/eric/a.txt", "size": 6, "ticket": ticket}
-    assert post(json.dumps(told).encode(), "application/json") in (400, 403)
+    report = {"bucket": "examplebucket", "object": "users/eric/a.txt", "size": 6, "ticket": ticket}
+    assert post(json.dumps(report).encode(), "application/json") in (400, 403)
     with pytest.raises(UnverifiedError):
         TicketBook(VALUES["ticket_secret"], clock=SITE.clock).open(ticket)
 
@@ -205,7 +205,7 @@ def test_any_signature_and_key_url_is_no_500(authorization: str, url: str) -> No
 @FEW
 def test_any_content_length_is_no_500(length: str, coding: str) -> None:
     body = callback_body(SITE.sign(filename="a.txt"), size=6)
-    # webtest's own check of PEP 3333 does not let every length pass; what servers let pass is not for us to choose.
+    # webtest's check of PEP 3333 rejects some lengths that servers let pass.
     headers = OSS.headers(CALLBACK, body)
     statuses: list[int] = []
     environ = {
