@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import urllib.error
@@ -99,11 +100,10 @@ def test_each_start_makes_a_new_key_that_is_never_printed() -> None:
 def test_a_request_that_waitress_refuses_shows_no_traceback() -> None:
     with running_server() as server:
         parts = urlsplit(server.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-        connection.putrequest("GET", "/", skip_host=True)
-        connection.putheader("X-Long", "a" * 40000)
-        connection.endheaders()
-        answer = connection.getresponse()
-        assert answer.status == 431
-        assert b"Traceback" not in answer.read()
-        connection.close()
+        with contextlib.closing(http.client.HTTPConnection(parts.hostname or "", parts.port)) as connection:
+            connection.putrequest("GET", "/", skip_host=True)
+            connection.putheader("X-Long", "a" * 40000)
+            connection.endheaders()
+            response = connection.getresponse()
+            assert response.status == 431
+            assert b"Traceback" not in response.read()

@@ -22,6 +22,7 @@ from oss_wsgi.testing import CallbackSigner, callback_body
 
 from ..absent import skip_or_fail
 from ..running_server import clean_environ
+from .site import free_port
 
 WORKERS, UPLOADS, REPORTS = 4, 40, 3
 APPLICATION = """
@@ -80,8 +81,7 @@ def test_four_workers_handle_each_upload_once(options: list[str], tmp_path: Path
     (tmp_path / "key.pem").write_text(signer.pem)
     (tmp_path / "app.py").write_text(APPLICATION)
     handled = tmp_path / "handled.txt"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     environ = clean_environ(
         OSS_BUCKET="examplebucket",
         OSS_REGION="cn-hangzhou",
