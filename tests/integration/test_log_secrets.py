@@ -245,18 +245,18 @@ def test_without_the_masks_secrets_would_be_logged() -> None:
 
 def reasons_in_the_source() -> set[str]:
     """Find the texts that are given as a reason: to an error that has one, or to what refuses."""
-    reasoned = {name for name, each in vars(errors).items() if isinstance(each, type)}
+    reasoned = {name for name, value in vars(errors).items() if isinstance(value, type)}
     reasoned = {name for name in reasoned if issubclass(getattr(errors, name), errors.ReasonedError)}
     places = dict.fromkeys(reasoned, 0) | {"refuse": 4, "log_refusal": 3, "_refusal": 1}
-    found = set()
+    reasons = set()
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] in ("local", "testing", "cli"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in places:
-                given = node.args[places[node.func.id] :][:1]
-                found |= {each.value for each in given if isinstance(each, ast.Constant)}
-    return found
+                arguments = node.args[places[node.func.id] :][:1]
+                reasons |= {argument.value for argument in arguments if isinstance(argument, ast.Constant)}
+    return reasons
 
 
 def test_every_reason_in_the_source_is_produced_here(log: LogCapture) -> None:

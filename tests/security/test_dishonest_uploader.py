@@ -266,13 +266,13 @@ def test_under_a_grant_of_images_html_never_stays_html(version: str, form: str, 
         pytest.param(("Content-Type", "image/png"), "text/html", id="a Content-Type beside another type of the part"),
     ],
 )
-@pytest.mark.parametrize("asked", [None, "image/png"])
+@pytest.mark.parametrize("requested_type", [None, "image/png"])
 def test_not_pinned_another_type_is_refused_but_the_object_stays(
-    version: str, added: tuple[str, str], part_type: str, asked: str | None
+    version: str, added: tuple[str, str], part_type: str, requested_type: str | None
 ) -> None:
     attack = Attack(version, "prefix", IMAGES)
     with attack.road:
-        fields = attack.road.sign(content_type=asked).json["fields"]
+        fields = attack.road.sign(content_type=requested_type).json["fields"]
         answer = post_form(attack.road, [*fields.items(), added], b"<script>", filename="a.html", part_type=part_type)
         assert answer.status_int == 203
         assert attack.uploads == []
