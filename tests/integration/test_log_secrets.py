@@ -244,7 +244,7 @@ def test_without_the_masks_secrets_would_be_logged() -> None:
 
 
 def reasons_in_the_source() -> set[str]:
-    """Find the texts that are given as a reason: to an error that has one, or to what refuses."""
+    """Return the reason codes that the source passes to errors and to functions that refuse."""
     reasoned = {name for name, value in vars(errors).items() if isinstance(value, type)}
     reasoned = {name for name in reasoned if issubclass(getattr(errors, name), errors.ReasonedError)}
     places = dict.fromkeys(reasoned, 0) | {"refuse": 4, "log_refusal": 3, "_refusal": 1}
