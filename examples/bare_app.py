@@ -1,11 +1,11 @@
-"""A WSGI application without any framework, with uploads to OSS; its own session says who may, it hears of them itself.
+"""A WSGI application without a framework, with uploads to OSS that its own session allows and its own view receives.
 
     export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
     export APP_PASSWORD=... APP_DATABASE=guestbook.sqlite3
     waitress-serve examples.bare_app:application
 
-Log in as eric. DirectUpload stands outside the session and the CSRF check for the callback, whose signature is its
-login; every other POST keeps its CSRF check. The signature asks the application's own session, a row of its database.
+Log in as eric. DirectUpload stays outside the session and the CSRF check for the callback, whose signature is its
+login. Every other POST keeps its CSRF check. authorize reads the application's own session, a row of its database.
 """
 
 import hmac
@@ -56,7 +56,7 @@ def book(environ):
     return "200 OK", f"<h1>Guest book</h1><ul>{lines}</ul>", []
 
 
-def ask(environ):
+def login_form(environ):
     session = secrets.token_urlsafe()
     field = f'<input type="hidden" name="csrf" value="{csrf_token(session)}">'
     inputs = '<input name="user"><input name="password" type="password"><button>Log in</button>'
@@ -78,13 +78,18 @@ def login(environ):
 
 def uploaded(environ):
     upload = environ.get("oss_wsgi.upload")
-    if upload is None:  # this request went around DirectUpload: nobody verified it
+    if upload is None:  # the request bypassed DirectUpload: nobody verified it
         return "403 Forbidden", "", []
     query("REPLACE INTO uploads VALUES (?, ?)", upload.object, upload.size)
     return "200 OK", dumps({"Status": "Ok", "name": upload.object}), [("Content-Type", "application/json")]
 
 
-VIEWS = {("GET", "/"): book, ("GET", "/login"): ask, ("POST", "/login"): login, ("POST", "/oss/callback"): uploaded}
+VIEWS = {
+    ("GET", "/"): book,
+    ("GET", "/login"): login_form,
+    ("POST", "/login"): login,
+    ("POST", "/oss/callback"): uploaded,
+}
 
 
 def app(environ, start_response):

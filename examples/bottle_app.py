@@ -1,11 +1,11 @@
-"""A Bottle application with uploads to OSS; its own signed cookie says who may, its own view hears of them.
+"""A Bottle application with uploads to OSS that its own signed cookie allows and its own view receives.
 
     export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
     export APP_SECRET=... APP_PASSWORD=... APP_DATABASE=guestbook.sqlite3
     waitress-serve examples.bottle_app:application
 
-Log in as eric. DirectUpload stands outside Bottle and any login or CSRF plugin: the callback's signature is its login.
-The signature asks Bottle's own cookie.
+Log in as eric. DirectUpload stays outside Bottle and any login or CSRF plugin, because the callback's signature is its
+login. authorize reads Bottle's own cookie.
 """
 
 import hmac
@@ -42,7 +42,7 @@ def book():
 
 
 @app.get("/login")
-def ask():
+def login_form():
     return LOGIN
 
 
@@ -58,7 +58,7 @@ def login():
 @app.post("/oss/callback")
 def uploaded():
     upload = bottle.request.environ.get("oss_wsgi.upload")
-    if upload is None:  # this request went around DirectUpload: nobody verified it
+    if upload is None:  # the request bypassed DirectUpload: nobody verified it
         bottle.abort(403)
     with closing(sqlite3.connect(DATABASE)) as db, db:
         db.execute("REPLACE INTO uploads VALUES (?, ?)", (upload.object, upload.size))

@@ -1,11 +1,11 @@
-"""A CherryPy application with uploads to OSS; its own session says who may, its own view hears of them.
+"""A CherryPy application with uploads to OSS that its own session allows and its own view receives.
 
     export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
     export APP_PASSWORD=... APP_DATABASE=guestbook.sqlite3
     waitress-serve examples.cherrypy_app:application
 
-Log in as eric. DirectUpload stands outside the session and login tools of CherryPy: the callback's signature is its
-login. The signature asks CherryPy's own session, which lives in the memory of this one process.
+Log in as eric. DirectUpload stays outside the session and login tools of CherryPy, because the callback's signature is
+its login. authorize reads CherryPy's own session, which is in the memory of this one process.
 """
 
 import hmac
@@ -35,7 +35,7 @@ class Uploads:
     @cherrypy.tools.json_out()
     def callback(self, **reported):
         upload = cherrypy.request.wsgi_environ.get("oss_wsgi.upload")
-        if upload is None:  # this request went around DirectUpload: nobody verified it
+        if upload is None:  # the request bypassed DirectUpload: nobody verified it
             raise cherrypy.HTTPError(403)
         with closing(sqlite3.connect(DATABASE)) as db, db:
             db.execute("REPLACE INTO uploads VALUES (?, ?)", (upload.object, upload.size))

@@ -1,12 +1,12 @@
-"""A Django application with uploads to OSS; its own request.user says who may, its own view hears of them.
+"""A Django application with uploads to OSS that its own login allows and its own view receives.
 
     export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
     export APP_SECRET=... APP_PASSWORD=... APP_DATABASE=guestbook.sqlite3 APP_HOSTS=localhost,app.example.com
     waitress-serve examples.django_app:application
 
-Log in as eric. The order: DirectUpload stands outside the session, CSRF and login middleware for the callback, whose
-signature is its login; so that one view is csrf_exempt, and every other view keeps its CSRF check. The signature asks
-Django's own session. APP_HOSTS names the host of OSS_CALLBACK_URL too.
+Log in as eric. DirectUpload stays outside the session, CSRF and login middleware for the callback, because the
+callback's signature is its login. Only that view is csrf_exempt; every other view keeps its CSRF check. authorize reads
+Django's own session. APP_HOSTS must include the host of OSS_CALLBACK_URL.
 """
 
 import os
@@ -29,7 +29,7 @@ from django.views.decorators.http import require_POST
 from oss_wsgi import DirectUpload, Grant, Settings
 
 database = {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("APP_DATABASE") or "guestbook.sqlite3"}
-# A transaction that begins by reading cannot wait for its turn to write: take the turn first (Django 5.1 or later).
+# A transaction that starts with a read fails instead of waiting to write: lock first (Django 5.1 or later).
 database |= {"ATOMIC_REQUESTS": True, "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20}}
 settings.configure(
     SECRET_KEY=os.environ.get("APP_SECRET") or secrets.token_urlsafe(),
@@ -38,7 +38,7 @@ settings.configure(
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
     MIDDLEWARE=[
         "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.middleware.common.CommonMiddleware",  # gives Content-Length
+        "django.middleware.common.CommonMiddleware",  # sets Content-Length
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
     ],
@@ -62,7 +62,7 @@ def book(request):
     return HttpResponse(format_html("<h1>Guest book</h1><ul>{}</ul>", lines))
 
 
-def enter(request):
+def log_in(request):
     if request.method != "POST":
         field = format_html('<input type="hidden" name="csrfmiddlewaretoken" value="{}">', get_token(request))
         inputs = '<input name="user"><input name="password" type="password"><button>Log in</button>'
@@ -78,20 +78,20 @@ def enter(request):
 @require_POST
 def uploaded(request):
     upload = request.environ.get("oss_wsgi.upload")
-    if upload is None:  # this request went around DirectUpload: nobody verified it
+    if upload is None:  # the request bypassed DirectUpload: nobody verified it
         return HttpResponseForbidden()
     Entry.objects.update_or_create(object=upload.object, defaults={"size": upload.size})
     return JsonResponse({"Status": "Ok", "name": upload.object})
 
 
-urlpatterns = [path("", book), path("login", enter), path("oss/callback", uploaded)]
+urlpatterns = [path("", book), path("login", log_in), path("oss/callback", uploaded)]
 
 
 def authorize(request):
-    asked = WSGIRequest(request.environ)
-    asked.session = SessionStore(asked.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    django_request = WSGIRequest(request.environ)
+    django_request.session = SessionStore(django_request.COOKIES.get(settings.SESSION_COOKIE_NAME))
     try:
-        user = get_user(asked)
+        user = get_user(django_request)
         return Grant(user=str(user.pk), dir=f"users/{user.get_username()}/") if user.is_authenticated else None
     finally:
         close_old_connections()  # as Django does after each request

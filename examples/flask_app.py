@@ -1,11 +1,11 @@
-"""A Flask application with uploads to OSS; its own session says who may, its own view hears of them.
+"""A Flask application with uploads to OSS that its own session allows and its own view receives.
 
     export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
     export APP_SECRET=... APP_PASSWORD=... APP_DATABASE=guestbook.sqlite3
     waitress-serve examples.flask_app:application
 
-Log in as eric. DirectUpload stands outside Flask and whatever CSRF extension it has: the callback's signature is its
-login, so exempt that one view (Flask-WTF: ``csrf.exempt``). The signature asks Flask's own session.
+Log in as eric. DirectUpload stays outside Flask, because the callback's signature is its login. If Flask has a CSRF
+extension, exempt this one view (Flask-WTF: ``csrf.exempt``). authorize reads Flask's own session.
 """
 
 import hmac
@@ -39,7 +39,7 @@ def book():
 
 
 @app.get("/login")
-def ask():
+def login_form():
     return LOGIN
 
 
@@ -56,7 +56,7 @@ def login():
 @app.post("/oss/callback")
 def uploaded():
     upload = request.environ.get("oss_wsgi.upload")
-    if upload is None:  # this request went around DirectUpload: nobody verified it
+    if upload is None:  # the request bypassed DirectUpload: nobody verified it
         abort(403)
     with closing(sqlite3.connect(DATABASE)) as db, db:
         db.execute("REPLACE INTO uploads VALUES (?, ?)", (upload.object, upload.size))
@@ -64,8 +64,8 @@ def uploaded():
 
 
 def authorize(request):
-    opened = app.session_interface.open_session(app, Request(request.environ, populate_request=False))
-    user = opened.get("user")
+    flask_session = app.session_interface.open_session(app, Request(request.environ, populate_request=False))
+    user = flask_session.get("user")
     return Grant(user=user, dir=f"users/{user}/") if user else None
 
 

@@ -1,7 +1,7 @@
-"""A WSGI application as it was written in 2005, and the few lines that give it uploads to OSS.
+"""A WSGI application in the style of 2005, and the few lines that add uploads to OSS.
 
-    export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
-    waitress-serve examples.legacy_app:application
+export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
+waitress-serve examples.legacy_app:application
 """
 
 import os
@@ -13,7 +13,7 @@ GUESTBOOK = []
 
 
 def guestbook(environ, start_response):
-    """The old application, which knows nothing of OSS."""
+    """Serve the old page, which knows nothing about OSS."""
     lines = "".join(f"<li>{escape(name)}, {size} bytes" for name, size in GUESTBOOK)
     page = f"<h1>Guest book</h1><ul>{lines}</ul>".encode()
     start_response("200 OK", [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(page)))])

@@ -1,6 +1,6 @@
-"""The application of 2005 again, for paste.ini: PasteDeploy joins it to OSS, not a line of Python.
+"""The application of legacy_app.py for paste.ini, where PasteDeploy adds the uploads without a line of Python.
 
-The variables of paste.ini, and how it is served, are said there.
+paste.ini lists its variables and shows how to serve it.
 """
 
 from html import escape
@@ -11,7 +11,7 @@ GUESTBOOK = []
 
 
 def make_guestbook(global_conf, title="Guest book"):
-    """The old application, as PasteDeploy has it made; it knows nothing of OSS."""
+    """Return the old application, which knows nothing about OSS. PasteDeploy calls this factory."""
 
     def guestbook(environ, start_response):
         lines = "".join(f"<li>{escape(name)}, {size} bytes" for name, size in GUESTBOOK)

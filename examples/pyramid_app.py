@@ -1,12 +1,12 @@
-"""A Pyramid application with uploads to OSS; its own security policy says who may, its own view hears of them.
+"""A Pyramid application with uploads to OSS that its own security policy allows and its own view receives.
 
     export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
     export APP_SECRET=... APP_PASSWORD=... APP_DATABASE=guestbook.sqlite3
     waitress-serve examples.pyramid_app:application
 
-Log in as eric. DirectUpload stands outside the session, CSRF and login of Pyramid for the callback, whose signature is
-its login; so that one view has require_csrf=False, and every other view keeps its CSRF check. The signature asks
-Pyramid's own security policy.
+Log in as eric. DirectUpload stays outside the session, CSRF and login of Pyramid for the callback, because the
+callback's signature is its login. Only that view has require_csrf=False; every other view keeps its CSRF check.
+authorize asks Pyramid's own security policy.
 """
 
 import hmac
@@ -59,7 +59,7 @@ def login(request):
 
 def uploaded(request):
     upload = request.environ.get("oss_wsgi.upload")
-    if upload is None:  # this request went around DirectUpload: nobody verified it
+    if upload is None:  # the request bypassed DirectUpload: nobody verified it
         raise HTTPForbidden
     with closing(sqlite3.connect(DATABASE)) as db, db:
         db.execute("REPLACE INTO uploads VALUES (?, ?)", (upload.object, upload.size))
@@ -80,9 +80,9 @@ legacy = config.make_wsgi_app()
 
 
 def authorize(request):
-    asked = Request({**request.environ})
-    asked.registry = legacy.registry
-    user = asked.authenticated_userid
+    pyramid_request = Request({**request.environ})
+    pyramid_request.registry = legacy.registry
+    user = pyramid_request.authenticated_userid
     return Grant(user=user, dir=f"users/{user}/") if user else None
 
 

@@ -1,4 +1,4 @@
-/** The page: shows what an Uploader does, in the reader's language. The first user of upload.js. */
+/** The upload page: shows the state of an Uploader in the reader's language. */
 
 import { Uploader } from "./upload.js";
 import { explain, technical, wordsFor } from "./words.js";
@@ -9,7 +9,7 @@ const words = wordsFor(navigator.language);
 const uploader = new Uploader({ serverUrl: root.dataset.serverUrl });
 const rows = new Map();
 
-/** Larger pictures cost more to decode than a thumbnail is worth. */
+/** In bytes. Larger pictures take too long to decode for a thumbnail. */
 const LARGEST_THUMBNAIL = 30e6;
 
 // ---------------------------------------------------------------- words and numbers
@@ -76,7 +76,7 @@ class Row {
     this.update();
   }
 
-  /** A thumbnail of an image, else the kind of file in up to four letters. */
+  /** Shows a thumbnail for an image, and the extension in up to four letters for any other file. */
   picture() {
     const { file } = this.item;
     const { tile } = this.parts;
@@ -180,28 +180,28 @@ function remove(item) {
   if (focused) (next?.querySelector(".icon-button") ?? $("file")).focus();
 }
 
-// ---------------------------------------------------------------- spoken
+// ---------------------------------------------------------------- screen readers
 
-/** What is said politely: what happens within a moment is said in one breath, so that 100 files are no torrent. */
+/** Events of the last moment, announced together: 100 files must not make 100 announcements. */
 const news = { stored: [], untold: [], failed: [], cancelled: [] };
-let sayLater = 0;
-let sayIdle = false;
+let newsTimer = 0;
+let newsIdle = false;
 
-function say(...sentences) {
+function announce(...sentences) {
   $("live").textContent = sentences.join(words.sentences);
 }
 
-function hear(item) {
+function addNews(item) {
   news[item.state].push(item);
-  hearLater();
+  announceLater();
 }
 
-function hearLater() {
-  if (!sayLater) sayLater = setTimeout(sayNews, 600);
+function announceLater() {
+  if (!newsTimer) newsTimer = setTimeout(announceNews, 600);
 }
 
-function sayNews() {
-  sayLater = 0;
+function announceNews() {
+  newsTimer = 0;
   const sentences = [];
   for (const [state, items] of Object.entries(news)) {
     if (items.length === 0) continue;
@@ -210,9 +210,9 @@ function sayNews() {
     items.length = 0;
   }
   const totals = uploader.totals;
-  if (sayIdle && totals.running === 0 && totals.files > 1) sentences.push(words.said.idle(words.result(totals)));
-  sayIdle = false;
-  if (sentences.length > 0) say(...sentences);
+  if (newsIdle && totals.running === 0 && totals.files > 1) sentences.push(words.said.idle(words.result(totals)));
+  newsIdle = false;
+  if (sentences.length > 0) announce(...sentences);
 }
 
 // ---------------------------------------------------------------- events of the uploader
@@ -242,16 +242,16 @@ uploader.addEventListener("progress", ({ detail: { item } }) => {
 });
 
 for (const type of ["done", "fail", "cancel"]) {
-  uploader.addEventListener(type, ({ detail: { item } }) => hear(item));
+  uploader.addEventListener(type, ({ detail: { item } }) => addNews(item));
 }
 
 uploader.addEventListener("idle", () => {
-  sayIdle = true;
+  newsIdle = true;
   updateBar();
-  hearLater();
+  announceLater();
 });
 
-/** A stalled upload sends no events; its speed must still fall. */
+/** A stalled upload sends no events, but its displayed speed must still fall. */
 setInterval(() => {
   if (!uploader.running) return;
   for (const row of rows.values()) if (row.item.state === "sending") row.updateProgress();
@@ -264,9 +264,9 @@ addEventListener("beforeunload", (event) => {
   event.returnValue = true; // older browsers
 });
 
-// ---------------------------------------------------------------- hands
+// ---------------------------------------------------------------- input
 
-/** Buttons change places when files end: the second click of a double click was meant for what stood there before. */
+/** Buttons move when files end, so the second click of a double click may hit another button: ignore it. */
 function isDeliberate(event) {
   return event.detail < 2;
 }
@@ -277,22 +277,22 @@ function add(files, unreadable = 0) {
   const sentences = [];
   if (added.length > 0) sentences.push(words.said.added(added.length));
   if (unreadable > 0) sentences.push(words.said.unreadable(unreadable));
-  if (sentences.length > 0) say(...sentences);
+  if (sentences.length > 0) announce(...sentences);
 }
 
 $("file").addEventListener("change", ({ target }) => {
   add(target.files);
-  target.value = ""; // so that the same file can be chosen again
+  target.value = ""; // otherwise choosing the same file again fires no event
 });
 
 $("upload").addEventListener("click", () => {
   const started = uploader.start();
-  say(started.length > 0 ? words.said.started(started.length) : words.nothingToSend);
+  announce(started.length > 0 ? words.said.started(started.length) : words.nothingToSend);
   if (uploader.items.length === 0) $("file").focus();
 });
 
 $("stop").addEventListener("click", () => {
-  for (const item of uploader.items.filter((each) => each.running).reverse()) uploader.cancel(item);
+  for (const item of uploader.items.filter((item) => item.running).reverse()) uploader.cancel(item);
   $("upload").focus();
 });
 
@@ -312,7 +312,7 @@ addEventListener("paste", ({ clipboardData }) => {
   if (clipboardData?.files.length > 0) add(clipboardData.files);
 });
 
-// A file dropped beside the zone must not replace the page, so the whole window takes it.
+// A file dropped beside the zone would replace the page, so the whole window accepts files.
 const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
 let depth = 0;
 
@@ -336,30 +336,30 @@ addEventListener("drop", async (event) => {
   add(files, unreadable);
 });
 
-/** The dropped files, and those inside dropped folders. Entries must be taken before the first await. */
+/** Returns the dropped files and those inside dropped folders. Entries can be read only before the first await. */
 async function filesIn({ items, files: plain }) {
-  const entries = Array.from(items, (each) => each.kind === "file" && each.webkitGetAsEntry?.());
+  const entries = Array.from(items, (item) => item.kind === "file" && item.webkitGetAsEntry?.());
   const flat = [...plain];
   if (!entries.some((entry) => entry && entry.isDirectory)) return { files: flat, unreadable: 0 };
-  const found = { files: [], unreadable: 0 };
-  for (const entry of entries) if (entry) await walk(entry, found);
-  return found;
+  const dropped = { files: [], unreadable: 0 };
+  for (const entry of entries) if (entry) await walk(entry, dropped);
+  return dropped;
 }
 
-async function walk(entry, found) {
+async function walk(entry, dropped) {
   try {
     if (entry.isFile) {
-      found.files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
+      dropped.files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
       return;
     }
     const reader = entry.createReader();
     for (;;) {
       const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
       if (batch.length === 0) return;
-      for (const child of batch) await walk(child, found);
+      for (const child of batch) await walk(child, dropped);
     }
   } catch {
-    found.unreadable += 1;
+    dropped.unreadable += 1;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Sends files straight from the browser to Alibaba Cloud OSS, with forms that our own server signs.
+ * Uploads files straight from the browser to Alibaba Cloud OSS, with forms that your own server signs.
  *
  *     import { Uploader } from "./upload.js";
  *     const uploader = new Uploader({ serverUrl: "oss/signature" });
@@ -7,28 +7,28 @@
  *     uploader.add(input.files);
  *     uploader.start();
  *
- * Importing this module does nothing; it touches no document. It knows no language: an item that failed has an
- * `error` with codes, and whoever shows it finds the words.
+ * The import has no side effects and touches no document. The module contains no texts for readers: a failed item has an
+ * `error` with codes, and the page turns them into words.
  */
 
-/** Seconds over which speed is averaged. */
+/** Speed is averaged over this many seconds. */
 const RATE_WINDOW = 5;
 
-/** A signature that dies within so many seconds is not worth sending a file with. */
+/** A signature that expires within this many seconds is replaced before the file is sent. */
 const EXPIRY_MARGIN = 3;
 
 const RUNNING = new Set(["waiting", "signing", "sending", "answering"]);
 
 /**
- * Why a file was not uploaded.
+ * The reason why a file was not uploaded.
  *
  * `kind` is one of
- *   `unreachable`  no answer that this page may read: no network, or the browser withheld it (CORS, CSP)
- *   `refused`      an answer that says no: `status`, `code`, `message`, from OSS also `ec` and `requestId`
- *   `unexpected`   an answer that is not what was agreed
- *   `unreadable`   the browser cannot read the file any more
- * and `stage` tells who was asked: `server` (ours, for a signature) or `storage` (OSS).
- * `complete` is true if every byte had gone out, so that the object may be stored in spite of the error.
+ *   `unreachable`  no response that this page may read: no network, or the browser withheld it (CORS, CSP)
+ *   `refused`      a response that refuses: `status`, `code`, `message`, from OSS also `ec` and `requestId`
+ *   `unexpected`   a response in the wrong form
+ *   `unreadable`   the browser can no longer read the file
+ * `stage` is where it happened: `server` (yours, for a signature), `storage` (OSS) or `page`.
+ * `complete` is true if every byte was sent, so that the object may be stored in spite of the error.
  */
 export class UploadError extends Error {
   constructor(kind, stage, { status = 0, code = "", message = "", ec = "", requestId = "", complete = false } = {}) {
@@ -40,13 +40,13 @@ export class UploadError extends Error {
 }
 
 /**
- * One file on its way. Read it, do not write it.
+ * One file of an Uploader. Read its properties; do not write them.
  *
- * `state` goes queued -> waiting -> signing -> sending -> answering -> and ends as
- *   `stored`     OSS has it; `answer` is the text that the application gave back ("" where nobody was asked)
- *   `untold`     OSS has it, but the application was not told (203); `error` says why. Sending it again would store it twice
+ * `state` goes queued -> waiting -> signing -> sending -> answering, and ends as
+ *   `stored`     OSS stored it; `answer` is the text that the application returned ("" without a callback)
+ *   `untold`     OSS stored it, but the callback failed (203); `error` says why. Sending it again would store it twice
  *   `failed`     `error` says why
- *   `cancelled`  by us; with `complete`, every byte had gone out before
+ *   `cancelled`  by `cancel()`; with `complete`, every byte was sent before
  */
 export class UploadItem {
   #samples = [];
@@ -78,7 +78,7 @@ export class UploadItem {
     return !this.running && this.state !== "queued";
   }
 
-  /** Notes how far the request has come: the form around the file counts in `progress`, not in `sent`. */
+  /** Records the progress of the request. The form around the file counts in `progress`, not in `sent`. */
   note(loaded, total, seconds) {
     this.progress = total > 0 ? Math.min(1, loaded / total) : 0;
     this.sent = Math.round(this.file.size * this.progress);
@@ -86,7 +86,7 @@ export class UploadItem {
     while (this.#samples.length > 2 && this.#samples[0][0] < seconds - RATE_WINDOW) this.#samples.shift();
   }
 
-  /** Bytes per second lately, or 0 where it cannot be said yet. */
+  /** Returns the recent speed in bytes per second, or 0 if there are too few samples. */
   rate(seconds = performance.now() / 1000) {
     if (this.state !== "sending" || this.#samples.length < 2) return 0;
     const [since, before] = this.#samples[0];
@@ -96,25 +96,25 @@ export class UploadItem {
 }
 
 /**
- * A queue of files, a few of them on their way at once.
+ * A queue of files that uploads a few of them at a time.
  *
- * Options: `serverUrl` of the signature endpoint, relative to the page or absolute; `parallel`, how many files at once;
- * `fetch` and `XMLHttpRequest` for tests and for servers that want credentials or headers of their own.
+ * Options: `serverUrl`, the signature endpoint, relative to the page or absolute; `parallel`, the number of files at a
+ * time; `fetch` and `XMLHttpRequest`, for tests and for servers that need credentials or extra headers.
  *
- * Files that are added wait until `start()`, also while others run. Each file gets a signature of its own, asked for
- * when its turn comes, and a new one at every retry.
+ * Added files wait until `start()`, also while others run. Each file gets its own signature when its turn comes, and a
+ * new one at every retry.
  *
  * Events, all CustomEvent with `detail.item`:
  *   `add`, `remove`    the list changed
- *   `state`            `detail.previous` is what the item was before
+ *   `state`            `detail.previous` is the former state
  *   `progress`         `item.sent`, `item.progress` (0 to 1), `item.rate()`
- *   `done`             OSS has the file: `stored` or `untold`
- *   `fail`, `cancel`   it ended otherwise
- *   `idle`             without item: nothing runs any more
+ *   `done`             OSS stored the file: `stored` or `untold`
+ *   `fail`, `cancel`   the file was not stored
+ *   `idle`             without item: no file is running
  */
 export class Uploader extends EventTarget {
   #items = [];
-  #line = [];
+  #waiting = [];
   #attempts = new Map();
   #active = 0;
   #nextId = 1;
@@ -140,7 +140,7 @@ export class Uploader extends EventTarget {
     return this.#items.some((item) => item.running);
   }
 
-  /** Counts per state, and bytes of what was started and neither cancelled nor given up. */
+  /** Returns the number of files by state, and the bytes of all files that are neither queued nor cancelled. */
   get totals() {
     const totals = { files: 0, bytes: 0, sent: 0, rate: 0, queued: 0, queuedBytes: 0 };
     Object.assign(totals, { running: 0, stored: 0, untold: 0, failed: 0, cancelled: 0 });
@@ -156,17 +156,17 @@ export class Uploader extends EventTarget {
     return totals;
   }
 
-  /** Puts files into the queue; they go when `start()` is called. */
+  /** Adds files to the queue. They wait for `start()`. */
   add(files) {
     const added = Array.from(files, (file) => new UploadItem(this.#nextId++, file));
     for (const item of added) {
       this.#items.push(item);
-      this.#tell("add", { item });
+      this.#emit("add", { item });
     }
     return added;
   }
 
-  /** Starts everything that is queued. */
+  /** Starts all queued files. */
   start() {
     const started = this.#items.filter((item) => item.state === "queued");
     for (const item of started) this.#enqueue(item);
@@ -174,18 +174,18 @@ export class Uploader extends EventTarget {
     return started;
   }
 
-  /** Stops a file that waits or runs. What had all gone out may be stored all the same: `item.complete`. */
+  /** Stops a waiting or running file. If every byte was sent (`item.complete`), it may be stored all the same. */
   cancel(item) {
     if (!item.running) return false;
     const attempt = this.#attempts.get(item);
     this.#attempts.delete(item);
-    this.#line = this.#line.filter((other) => other !== item);
+    this.#waiting = this.#waiting.filter((other) => other !== item);
     item.complete = item.state === "answering";
     item.sent = item.progress = 0;
-    this.#enter(item, "cancelled");
-    this.#tell("cancel", { item });
+    this.#setState(item, "cancelled");
+    this.#emit("cancel", { item });
     attempt?.abort();
-    this.#rest();
+    this.#emitIdle();
     return true;
   }
 
@@ -198,24 +198,24 @@ export class Uploader extends EventTarget {
     return true;
   }
 
-  /** Takes a file off the list, stopping it first if it runs. */
+  /** Removes a file from the list. A running file is cancelled first. */
   remove(item) {
     if (!this.#items.includes(item)) return false;
     this.cancel(item);
     this.#items = this.#items.filter((other) => other !== item);
-    this.#tell("remove", { item });
+    this.#emit("remove", { item });
     return true;
   }
 
   #enqueue(item) {
-    this.#line.push(item);
-    this.#enter(item, "waiting");
+    this.#waiting.push(item);
+    this.#setState(item, "waiting");
   }
 
   #pump() {
-    while (this.#active < this.parallel && this.#line.length > 0) {
+    while (this.#active < this.parallel && this.#waiting.length > 0) {
       this.#active += 1;
-      this.#run(this.#line.shift()).finally(() => {
+      this.#run(this.#waiting.shift()).finally(() => {
         this.#active -= 1;
         this.#pump();
       });
@@ -227,28 +227,28 @@ export class Uploader extends EventTarget {
     const { signal } = attempt;
     this.#attempts.set(item, attempt);
     try {
-      this.#enter(item, "signing");
+      this.#setState(item, "signing");
       const form = await this.#sign(item.file, signal);
       signal.throwIfAborted();
       item.key = objectKey(form, item.file);
       item.url = objectUrl(form.host, item.key);
-      this.#enter(item, "sending");
+      this.#setState(item, "sending");
       const answer = await this.#post(item, form, signal);
       signal.throwIfAborted();
-      this.#settle(item, answer);
+      this.#finish(item, answer);
     } catch (error) {
       if (signal.aborted) return;
       item.error = error instanceof UploadError ? error : new UploadError("unexpected", "page", { message: String(error) });
       item.sent = item.progress = 0;
-      this.#enter(item, "failed");
-      this.#tell("fail", { item });
+      this.#setState(item, "failed");
+      this.#emit("fail", { item });
     } finally {
       if (this.#attempts.get(item) === attempt) this.#attempts.delete(item);
-      if (!signal.aborted) this.#rest();
+      if (!signal.aborted) this.#emitIdle();
     }
   }
 
-  /** Asks our server for a form, and once more if what came has expired on the way, as after a laptop's sleep. */
+  /** Fetches a form from the server, and a second one if the first has expired meanwhile, as after a laptop's sleep. */
   async #sign(file, signal) {
     const form = await this.#askForForm(file, signal);
     return form.secondsLeft() > EXPIRY_MARGIN ? form : this.#askForForm(file, signal);
@@ -285,14 +285,14 @@ export class Uploader extends EventTarget {
       request.upload.addEventListener("progress", (event) => {
         if (signal.aborted) return;
         item.note(event.loaded, event.lengthComputable ? event.total : 0, performance.now() / 1000);
-        this.#tell("progress", { item });
+        this.#emit("progress", { item });
       });
       request.upload.addEventListener("load", () => {
         if (signal.aborted) return;
         complete = true;
         item.note(1, 1, performance.now() / 1000);
-        this.#tell("progress", { item });
-        this.#enter(item, "answering");
+        this.#emit("progress", { item });
+        this.#setState(item, "answering");
       });
       request.addEventListener("load", () => resolve({ status: request.status, text: request.responseText }));
       request.addEventListener("error", async () => {
@@ -305,7 +305,7 @@ export class Uploader extends EventTarget {
       try {
         request.open("POST", form.url);
         for (const [name, value] of Object.entries(form.headers ?? {})) {
-          if (name.toLowerCase() !== "content-type") request.setRequestHeader(name, value); // FormData knows its boundary
+          if (name.toLowerCase() !== "content-type") request.setRequestHeader(name, value); // FormData sets it, with its boundary
         }
         request.send(body);
       } catch (error) {
@@ -314,38 +314,38 @@ export class Uploader extends EventTarget {
     });
   }
 
-  #settle(item, { status, text }) {
+  #finish(item, { status, text }) {
     item.status = status;
     if (status < 200 || status > 299) throw new UploadError("refused", "storage", { status, ...storageReason(text) });
     item.sent = item.file.size;
     item.progress = 1;
     if (status === 203) item.error = new UploadError("refused", "storage", { status, ...storageReason(text) });
     else if (status === 200) item.answer = text;
-    this.#enter(item, status === 203 ? "untold" : "stored");
-    this.#tell("done", { item });
+    this.#setState(item, status === 203 ? "untold" : "stored");
+    this.#emit("done", { item });
   }
 
-  #enter(item, state) {
+  #setState(item, state) {
     const previous = item.state;
     item.state = state;
-    this.#tell("state", { item, previous });
+    this.#emit("state", { item, previous });
   }
 
-  #rest() {
-    if (!this.running) this.#tell("idle", {});
+  #emitIdle() {
+    if (!this.running) this.#emit("idle", {});
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
 
-/** The name that the object gets: OSS puts the file's own name where the key says `${filename}`. */
+/** Returns the object's name. OSS replaces `${filename}` in the key by the file's name. */
 function objectKey(form, file) {
   return form.fields.key.replaceAll("${filename}", () => file.name);
 }
 
-/** Where the object is, or "" where `host` is no web address. */
+/** Returns the URL of the object, or "" if `host` is no web address. */
 export function objectUrl(host, key) {
   if (!/^https?:\/\//i.test(host ?? "")) return "";
   return `${host.replace(/\/+$/, "")}/${key.split("/").map(encodeSegment).join("/")}`;
@@ -357,8 +357,8 @@ function encodeSegment(segment) {
 }
 
 /**
- * How many seconds a signature lives, by the server's clock where its Date header can be read: a browser's clock may
- * be wrong by hours, and `expire` is the server's time.
+ * Returns a function that returns the seconds until a signature expires. It uses the server's Date header if the page can
+ * read it: `expire` is the server's time, and a browser's clock may be wrong by hours.
  */
 function countdown(expire, date) {
   const received = performance.now();
@@ -382,7 +382,7 @@ function serverReason(answer) {
   return { code: text(error?.code), message: text(error?.message) };
 }
 
-/** Reads OSS's error XML. Not with DOMParser: what is no XML makes it write an inline style, which a strict CSP reports. */
+/** Reads OSS's error XML. DOMParser would write an inline style for malformed XML, which a strict CSP reports. */
 function storageReason(text) {
   const read = (name) => unescapeXml(new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1].trim() ?? "");
   return { code: read("Code"), message: read("Message"), ec: read("EC"), requestId: read("RequestId") };
@@ -394,7 +394,7 @@ function unescapeXml(text) {
   return text.replace(/&(lt|gt|quot|apos|amp|#34|#39);/g, (_, mark) => MARKS[mark]);
 }
 
-/** A browser reports a file that was moved or changed as a network error; only reading it tells. */
+/** Checks whether a file can still be read: browsers report a moved or changed file as a network error. */
 async function isReadable(file) {
   try {
     await file.slice(0, 1).arrayBuffer();

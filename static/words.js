@@ -1,4 +1,4 @@
-/** What the page says, in English and Chinese, and the sentence for each way in which an upload can fail. */
+/** The texts of the page in English and Chinese, with a sentence for each way in which an upload can fail. */
 
 const count = (n, one, many) => (n === 1 ? one : many.replace("#", n));
 
@@ -246,12 +246,12 @@ const chinese = {
   },
 };
 
-/** The words for a language tag as `navigator.language` gives it. */
+/** Returns the texts for a language tag such as `navigator.language`. */
 export function wordsFor(language) {
   return /^zh\b/i.test(language) ? chinese : english;
 }
 
-/** One sentence that says what happened and what helps. */
+/** Returns one sentence that says what happened and what to do. */
 export function explain(error, words) {
   const { errors } = words;
   if (error.kind === "unreadable") return errors.unreadable;
@@ -268,7 +268,7 @@ export function explain(error, words) {
   return error.stage === "server" ? errors.serverUnexpected : errors.unknown;
 }
 
-/** AccessDenied has several causes; EC tells them apart (the older service sends only the message). */
+/** AccessDenied has several causes. EC distinguishes them; the older service sends only the message. */
 function storageWord({ code, ec, reason }) {
   if (code !== "AccessDenied") return code;
   if (ec === "0006-00000213" || /policy expired/i.test(reason)) return "expired";
@@ -276,7 +276,7 @@ function storageWord({ code, ec, reason }) {
   return code;
 }
 
-/** For whoever runs the site: status, code and the other side's own text, in one line. */
+/** Returns one line for the people who run the site: status, code and the text of the server or OSS. */
 export function technical(error) {
   const name = [error.code, error.status > 0 && `(${error.status})`].filter(Boolean).join(" ");
   return [name, error.reason, error.requestId].filter(Boolean).join(" · ");

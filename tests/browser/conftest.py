@@ -1,4 +1,4 @@
-"""A browser, running servers, and pages that must not complain."""
+"""Fixtures: a browser, running servers, and pages whose complaints fail the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .upload_page import UploadPage
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# Nothing of the browser's own may look for a network.
+# The browser itself must not use the network.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,10 +27,10 @@ ARGUMENTS = [
 ]
 
 
-# Ended with this package: Playwright keeps an event loop running, which Django elsewhere takes for an async context.
+# The scope is the package: Playwright keeps an event loop running, which Django elsewhere takes for an async context.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Give the system's Chromium; none is ever downloaded."""
+    """Return the system's Chromium. None is ever downloaded."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -47,7 +47,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def server() -> Iterator[RunningServer]:
-    """Give server.py as it runs with nothing configured."""
+    """Return server.py, running without configuration."""
     with running_server() as running:
         yield running
 
@@ -57,10 +57,10 @@ OpenPage = Callable[..., UploadPage]
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """Give a function that opens the page of a server in a context of its own.
+    """Return a function that opens the page of a server in its own browser context.
 
-    Whatever the console or the page then complains of (scripts, Content-Security-Policy, resources) fails the test,
-    unless the test said before that it expects it: ``page.expects("403")``.
+    Any complaint of the console or the page (scripts, Content-Security-Policy, resources) fails the test, unless the
+    test expects it: ``page.expects("403")``.
     """
     opened: list[UploadPage] = []
 
@@ -78,5 +78,5 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
 @pytest.fixture
 def page(open_page: OpenPage, server: RunningServer) -> UploadPage:
-    """Give the page of the unconfigured server."""
+    """Return the page of the unconfigured server."""
     return open_page(server)

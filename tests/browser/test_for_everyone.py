@@ -1,4 +1,4 @@
-"""Keyboard, languages, themes and narrow screens."""
+"""The page with the keyboard, in each language and theme, and on narrow screens."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SMALL_TARGETS = """() => [...document.querySelectorAll("button, .choose")]
 MANY_NAMES = ["a.txt", f"{'verylong' * 25}.txt", "a name of many short words that has to be broken into lines.txt"]
 
 
-def test_the_keyboard_suffices(page: UploadPage) -> None:
+def test_the_keyboard_is_enough(page: UploadPage) -> None:
     keyboard = page.page.keyboard
-    page.page.on("filechooser", lambda chooser: None)  # the browser is told to ask us well before Enter
+    page.page.on("filechooser", lambda chooser: None)  # asks the browser early to report file choosers
     keyboard.press("Tab")
     expect(page.page.get_by_label("Choose files")).to_be_focused()
     with page.page.expect_file_chooser() as chooser:
@@ -42,14 +42,14 @@ def test_the_keyboard_suffices(page: UploadPage) -> None:
     expect(page.page.get_by_label("Choose files")).to_be_focused()
 
 
-def test_the_focus_can_be_seen(page: UploadPage) -> None:
+def test_the_focus_is_visible(page: UploadPage) -> None:
     page.page.keyboard.press("Tab")
     assert page.page.evaluate("getComputedStyle(document.querySelector('.choose')).outlineStyle") == "solid"
     page.page.keyboard.press("Tab")
     assert page.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_each_row_names_its_buttons_and_its_bar(page: UploadPage) -> None:
+def test_each_row_names_its_buttons_and_progress_bar(page: UploadPage) -> None:
     page.choose(file("a.txt"))
     expect(page.button("Remove", of="a.txt")).to_have_accessible_description("a.txt")
     page.page.route("**/local-bucket", lambda route: None)
@@ -58,20 +58,20 @@ def test_each_row_names_its_buttons_and_its_bar(page: UploadPage) -> None:
     expect(page.row("a.txt").get_by_role("progressbar")).to_have_accessible_name("a.txt")
 
 
-def test_it_speaks_of_start_and_end_once(page: UploadPage) -> None:
+def test_start_and_end_are_announced_once(page: UploadPage) -> None:
     page.choose(file("a.txt"), file("b.txt"))
     expect(page.spoken).to_have_text("2 files added.")
     page.upload_button.click()
     expect(page.spoken).to_contain_text("All finished: 2 files done.")
 
 
-def test_without_files_the_button_says_what_to_do(page: UploadPage) -> None:
+def test_without_files_the_button_announces_what_to_do(page: UploadPage) -> None:
     page.upload_button.click(force=True)
     expect(page.spoken).to_have_text("Choose files first.")
 
 
 @pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "zh"])
-def test_in_chinese_browsers_it_is_chinese(open_page: OpenPage, server: RunningServer, locale: str) -> None:
+def test_the_page_is_chinese_in_chinese_browsers(open_page: OpenPage, server: RunningServer, locale: str) -> None:
     page = open_page(server, locale=locale)
     expect(page.page).to_have_title("上传文件")
     expect(page.page.locator("html")).to_have_attribute("lang", "zh-CN")
@@ -82,13 +82,13 @@ def test_in_chinese_browsers_it_is_chinese(open_page: OpenPage, server: RunningS
     expect(page.spoken).to_contain_text("照片.txt：已完成。")
 
 
-def test_in_other_browsers_it_is_english(open_page: OpenPage, server: RunningServer) -> None:
+def test_the_page_is_english_in_other_browsers(open_page: OpenPage, server: RunningServer) -> None:
     page = open_page(server, locale="fr-FR")
     expect(page.page.locator("html")).to_have_attribute("lang", "en")
     expect(page.upload_button).to_be_visible()
 
 
-def test_both_languages_have_the_same_words(page: UploadPage) -> None:
+def test_both_languages_have_the_same_texts(page: UploadPage) -> None:
     shapes = page.page.evaluate("""async () => {
       const { wordsFor } = await import("./words.js");
       const shape = (value) => value !== null && typeof value === "object"
@@ -98,7 +98,7 @@ def test_both_languages_have_the_same_words(page: UploadPage) -> None:
     assert shapes[0] == shapes[1]
 
 
-def test_dark_is_dark(open_page: OpenPage, server: RunningServer) -> None:
+def test_a_dark_colour_scheme_changes_the_background(open_page: OpenPage, server: RunningServer) -> None:
     light = open_page(server, color_scheme="light").page.evaluate(BACKGROUND)
     dark = open_page(server, color_scheme="dark").page.evaluate(BACKGROUND)
     assert light != dark
@@ -106,7 +106,7 @@ def test_dark_is_dark(open_page: OpenPage, server: RunningServer) -> None:
 
 @pytest.mark.parametrize("width", [320, 375, 390, 1280])
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])
-def test_nothing_is_wider_than_the_screen_or_smaller_than_a_finger(
+def test_the_page_fits_the_screen_and_buttons_fit_a_finger(
     open_page: OpenPage, server: RunningServer, width: int, locale: str
 ) -> None:
     page = open_page(server, viewport={"width": width, "height": 720}, locale=locale)
@@ -123,14 +123,14 @@ def test_nothing_is_wider_than_the_screen_or_smaller_than_a_finger(
     assert page.page.evaluate(SMALL_TARGETS) == []
 
 
-def test_without_scripts_it_says_what_it_needs(open_page: OpenPage, server: RunningServer) -> None:
+def test_without_scripts_the_page_says_what_it_needs(open_page: OpenPage, server: RunningServer) -> None:
     page = open_page(server, java_script_enabled=False)
     sentence = page.page.locator("noscript p")
     expect(sentence).to_be_visible()
     expect(sentence).to_contain_text("This page needs JavaScript")
 
 
-def test_there_is_one_way_to_choose_and_one_to_start(page: UploadPage) -> None:
+def test_there_is_one_file_input_and_one_upload_button(page: UploadPage) -> None:
     page.choose(file("a.txt"))
     expect(page.page.locator("input[type=file][multiple]")).to_have_count(1)
     expect(page.upload_button).to_have_count(1)

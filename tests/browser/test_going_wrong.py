@@ -1,4 +1,4 @@
-"""Cancel, retry, refusals and broken connections: what happened is said in a sentence, and nothing is stored twice."""
+"""Cancel, retry, refusals and broken connections: the page explains each in a sentence and stores nothing twice."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def xml(code: str, message: str = "", ec: str = "") -> str:
 
 
 def closed_port() -> int:
-    """Give a port of loopback where nobody listens."""
+    """Return a port of loopback where no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
 
 
-def test_a_running_file_can_be_cancelled_and_the_others_go_on(page: UploadPage) -> None:
+def test_a_cancelled_file_does_not_stop_the_others(page: UploadPage) -> None:
     held: list[Route] = []
     page.page.route(STORAGE, lambda route: held.append(route), times=1)
     page.upload(file("held.txt"))
@@ -49,7 +49,7 @@ def test_a_running_file_can_be_cancelled_and_the_others_go_on(page: UploadPage) 
     assert len(page.signatures) == 3
 
 
-def test_all_can_be_stopped_at_once(page: UploadPage) -> None:
+def test_stop_all_cancels_every_file(page: UploadPage) -> None:
     held: list[Route] = []
     page.page.route(STORAGE, lambda route: held.append(route))
     page.upload(*(file(f"{number}.txt") for number in range(6)))
@@ -64,14 +64,14 @@ def test_all_can_be_stopped_at_once(page: UploadPage) -> None:
     expect(page.summary).to_have_text("6 files done")
 
 
-def test_a_double_click_on_cancel_does_not_take_the_row_away(page: UploadPage) -> None:
+def test_a_double_click_on_cancel_does_not_remove_the_row(page: UploadPage) -> None:
     page.page.route(STORAGE, lambda route: None)
     page.upload(file("a.txt"))
     page.button("Cancel", of="a.txt").dblclick()
     expect(page.row("a.txt")).to_contain_text("Cancelled")
 
 
-def test_after_a_broken_connection_retry_asks_for_a_new_signature(page: UploadPage) -> None:
+def test_retry_after_a_broken_connection_gets_a_new_signature(page: UploadPage) -> None:
     page.expects(NETWORK_ERROR)
     page.page.route(STORAGE, lambda route: route.abort("connectionreset"), times=1)
     page.upload(file("a.txt", b"once more"))
@@ -100,7 +100,9 @@ def test_after_a_broken_connection_retry_asks_for_a_new_signature(page: UploadPa
     ],
     ids=lambda value: str(value) if isinstance(value, int) else None,
 )
-def test_what_storage_refuses_is_said_in_a_sentence(page: UploadPage, status: int, body: str, sentence: str) -> None:
+def test_a_refusal_of_storage_is_explained_in_a_sentence(
+    page: UploadPage, status: int, body: str, sentence: str
+) -> None:
     page.expects(f"status of {status}")
     headers = {"Access-Control-Allow-Origin": "*", "Content-Type": "application/xml"}
     page.page.route(STORAGE, lambda route: route.fulfill(status=status, body=body, headers=headers), times=1)
@@ -112,7 +114,7 @@ def test_what_storage_refuses_is_said_in_a_sentence(page: UploadPage, status: in
 
 
 def test_a_refusal_by_the_real_policy_is_readable(page: UploadPage) -> None:
-    """The signature pins the size, so that another file under it is refused by the local OSS itself."""
+    """The signature pins the size, so the local OSS itself refuses another file."""
     page.expects("status of 400")
     other = file("a.txt", b"longer than announced")
 
@@ -135,7 +137,7 @@ def test_the_text_of_a_refusal_is_shown_as_text(page: UploadPage) -> None:
     expect(detail).to_have_text('AccessDenied (403) · Condition failed: ["eq", "<b>"] &amp;')
 
 
-def test_stored_but_not_told_is_neither_success_nor_failure(open_page: OpenPage) -> None:
+def test_stored_but_unreported_is_neither_success_nor_failure(open_page: OpenPage) -> None:
     with running_server(OSS_CALLBACK_URL=f"http://127.0.0.1:{closed_port()}/gone") as server:
         page = open_page(server)
         page.upload(file("photo.png", PNG, "image/png"))
@@ -149,7 +151,7 @@ def test_stored_but_not_told_is_neither_success_nor_failure(open_page: OpenPage)
         assert page.stored("photo.png") == PNG
 
 
-def test_a_type_that_is_not_allowed_is_refused_by_our_server(open_page: OpenPage) -> None:
+def test_the_server_refuses_a_type_that_is_not_allowed(open_page: OpenPage) -> None:
     with running_server(OSS_UPLOAD_CONTENT_TYPES="image/png") as server:
         page = open_page(server)
         page.expects("status of 403")
@@ -172,7 +174,7 @@ def test_a_type_that_is_not_allowed_is_refused_by_our_server(open_page: OpenPage
         (200, "{}", "does not understand"),
     ],
 )
-def test_whatever_our_server_answers_is_said_in_a_sentence(
+def test_any_response_of_the_server_is_explained_in_a_sentence(
     page: UploadPage, status: int, body: str, sentence: str
 ) -> None:
     page.expects(f"status of {status}")
@@ -182,7 +184,7 @@ def test_whatever_our_server_answers_is_said_in_a_sentence(
     expect(page.row("a.txt")).to_contain_text(sentence)
 
 
-def test_a_server_that_cannot_be_reached_is_told_from_storage(page: UploadPage) -> None:
+def test_an_unreachable_server_is_distinguished_from_storage(page: UploadPage) -> None:
     page.expects(NETWORK_ERROR)
     page.page.route("**/oss/signature?*", lambda route: route.abort(), times=1)
     page.upload(file("a.txt"))
@@ -197,7 +199,7 @@ def test_an_offline_device_is_named_as_the_cause(page: UploadPage) -> None:
     expect(page.row("a.txt")).to_contain_text("This device seems to be offline.")
 
 
-def test_a_file_that_was_changed_since_it_was_chosen_is_named_as_the_cause(page: UploadPage, tmp_path: Path) -> None:
+def test_a_file_that_is_gone_is_named_as_the_cause(page: UploadPage, tmp_path: Path) -> None:
     page.expects(NETWORK_ERROR)
     fleeting = tmp_path / "fleeting.txt"
     fleeting.write_bytes(b"here")
@@ -207,7 +209,7 @@ def test_a_file_that_was_changed_since_it_was_chosen_is_named_as_the_cause(page:
     expect(page.row("fleeting.txt")).to_contain_text("This file can no longer be read.")
 
 
-def test_several_failed_files_can_be_tried_again_together(page: UploadPage) -> None:
+def test_failed_files_can_be_retried_together(page: UploadPage) -> None:
     page.expects(NETWORK_ERROR)
     page.page.route(STORAGE, lambda route: route.abort(), times=3)
     page.upload(*(file(f"{number}.txt") for number in range(3)))
@@ -216,15 +218,15 @@ def test_several_failed_files_can_be_tried_again_together(page: UploadPage) -> N
     expect(page.summary).to_have_text("3 files done")
 
 
-def test_leaving_while_a_file_runs_asks_first(page: UploadPage) -> None:
+def test_leaving_during_an_upload_asks_first(page: UploadPage) -> None:
     held: list[Route] = []
     page.page.route(STORAGE, lambda route: held.append(route))
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("Sending")
-    with page.page.expect_event("dialog") as asked:
+    with page.page.expect_event("dialog") as dialog:
         page.page.close(run_before_unload=True)
-    assert asked.value.type == "beforeunload"
-    asked.value.dismiss()
-    # Stay: the page goes on, and may be asked again (a browser that is closed in the midst of it can crash).
+    assert dialog.value.type == "beforeunload"
+    dialog.value.dismiss()
+    # Stay, and finish the upload: a browser that is closed in the middle of it can crash.
     page.button("Cancel", of="a.txt").click()
     expect(page.row("a.txt")).to_contain_text("Cancelled")

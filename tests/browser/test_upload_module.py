@@ -1,4 +1,4 @@
-"""upload.js as other pages use it."""
+"""The module upload.js, as other pages use it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from .upload_page import UploadPage
 USE = """async () => {
   const { Uploader } = await import("./upload.js");
   const uploader = new Uploader({ serverUrl: "oss/signature?from=elsewhere", parallel: 1 });
-  const heard = [];
+  const events = [];
   for (const type of ["add", "state", "done", "fail", "cancel", "remove", "idle"]) {
     uploader.addEventListener(type, ({ detail: { item } }) =>
-      heard.push([type, item?.file.name, type === "state" ? item.state : undefined].filter(Boolean).join(" ")));
+      events.push([type, item?.file.name, type === "state" ? item.state : undefined].filter(Boolean).join(" ")));
   }
   const idle = () => new Promise((resolve) => uploader.addEventListener("idle", resolve, { once: true }));
   const [a, b] = uploader.add([new File(["a"], "a"), new File(["b"], "b")]);
@@ -24,11 +24,11 @@ USE = """async () => {
   const accepted = uploader.retry(b);
   await resting;
   uploader.remove(a);
-  return { heard, refused, twice, accepted, answer: JSON.parse(a.answer), left: uploader.items.map((i) => i.state) };
+  return { events, refused, twice, accepted, answer: JSON.parse(a.answer), left: uploader.items.map((i) => i.state) };
 }"""
 
 
-def test_importing_it_does_nothing(page: UploadPage) -> None:
+def test_the_import_has_no_side_effects(page: UploadPage) -> None:
     before = page.page.content()
     names = page.page.evaluate("async () => Object.keys(await import('./upload.js?fresh'))")
     assert set(names) == {"Uploader", "UploadItem", "UploadError", "objectUrl"}
@@ -36,30 +36,30 @@ def test_importing_it_does_nothing(page: UploadPage) -> None:
     assert page.signatures == []
 
 
-def test_its_events_tell_the_whole_story_in_order(page: UploadPage) -> None:
-    told = page.page.evaluate(USE)
-    way = ["signing", "sending", "answering", "stored"]
-    assert told["heard"] == [
+def test_the_events_come_in_order(page: UploadPage) -> None:
+    outcome = page.page.evaluate(USE)
+    states = ["signing", "sending", "answering", "stored"]
+    assert outcome["events"] == [
         "add a", "add b", "state a waiting", "state b waiting", "state a signing", "state b cancelled", "cancel b",
-        *[f"state a {state}" for state in way[1:]], "done a", "idle",
-        "state b waiting", *[f"state b {state}" for state in way], "done b", "idle",
+        *[f"state a {state}" for state in states[1:]], "done a", "idle",
+        "state b waiting", *[f"state b {state}" for state in states], "done b", "idle",
         "remove a",
     ]  # fmt: skip
-    assert told["refused"] is False
-    assert told["twice"] is False
-    assert told["accepted"] is True
-    assert told["answer"]["Status"] == "Ok"
-    assert told["left"] == ["stored"]
+    assert outcome["refused"] is False
+    assert outcome["twice"] is False
+    assert outcome["accepted"] is True
+    assert outcome["answer"]["Status"] == "Ok"
+    assert outcome["left"] == ["stored"]
     assert all("from=elsewhere&filename=" in url for url in page.signatures)
 
 
 def test_an_object_url_keeps_slashes_and_escapes_the_rest(page: UploadPage) -> None:
-    made = page.page.evaluate("""async () => {
+    urls = page.page.evaluate("""async () => {
       const { objectUrl } = await import("./upload.js");
       return [["https://b.example.com/", "a/b c/50%+é(1)'.txt"], ["http://127.0.0.1:1/bucket", "#?&"],
               ["javascript:alert(1)//", "x"]].map(([host, key]) => objectUrl(host, key));
     }""")
-    assert made == [
+    assert urls == [
         "https://b.example.com/a/b%20c/50%25%2B%C3%A9%281%29%27.txt",
         "http://127.0.0.1:1/bucket/%23%3F%26",
         "",

@@ -1,4 +1,4 @@
-"""What a person came for: files go up, are seen going, and the application's answer is shown."""
+"""Uploads on the page: choosing, progress, and the application's response."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ DROP = """(files) => {
 }"""
 
 
-def test_before_anything_is_chosen_the_page_says_so(page: UploadPage) -> None:
+def test_the_page_says_that_no_files_are_chosen(page: UploadPage) -> None:
     expect(page.page).to_have_title("Upload files")
     expect(page.summary).to_have_text("No files chosen yet")
     expect(page.upload_button).to_be_disabled()
     expect(page.rows).to_have_count(0)
 
 
-def test_one_file_goes_up_and_its_row_shows_the_answer_as_it_came(page: UploadPage) -> None:
+def test_a_row_shows_the_response_unchanged(page: UploadPage) -> None:
     page.choose(file("photo.png", PNG, "image/png"))
     expect(page.row("photo.png")).to_contain_text("Ready")
-    with page.page.expect_response(lambda answer: answer.request.method == "POST") as received:
+    with page.page.expect_response(lambda response: response.request.method == "POST") as response:
         page.upload_button.click()
     expect(page.row("photo.png")).to_contain_text("Done")
-    expect(page.row("photo.png")).to_contain_text(received.value.text())
+    expect(page.row("photo.png")).to_contain_text(response.value.text())
     answer = page.answer("photo.png")
     assert answer["Status"] == "Ok"
     assert page.stored("photo.png") == PNG
@@ -44,13 +44,13 @@ def test_one_file_goes_up_and_its_row_shows_the_answer_as_it_came(page: UploadPa
     expect(page.spoken).to_contain_text("photo.png: done.")
 
 
-def test_an_image_has_a_thumbnail_and_another_file_its_kind(page: UploadPage) -> None:
+def test_an_image_has_a_thumbnail_and_other_files_their_type(page: UploadPage) -> None:
     page.choose(file("photo.png", PNG, "image/png"), file("notes.txt"))
     expect(page.row("photo.png").locator("img")).to_have_js_property("naturalWidth", 1)
     expect(page.row("notes.txt").locator(".tile")).to_have_text("TXT")
 
 
-def test_several_files_go_up_each_with_a_signature_of_its_own(page: UploadPage) -> None:
+def test_each_of_several_files_gets_its_own_signature(page: UploadPage) -> None:
     names = [f"part {number}.txt" for number in range(7)]
     page.upload(*(file(name, name.encode()) for name in names))
     expect(page.summary).to_have_text("7 files done")
@@ -61,13 +61,13 @@ def test_several_files_go_up_each_with_a_signature_of_its_own(page: UploadPage) 
         assert page.answer(name)["Status"] == "Ok"
 
 
-def test_a_hundred_files_are_not_too_many(page: UploadPage) -> None:
+def test_a_hundred_files_are_uploaded(page: UploadPage) -> None:
     page.upload(*(file(f"{number}.txt") for number in range(100)))
     expect(page.summary).to_have_text("100 files done", timeout=60_000)
     expect(page.rows.filter(has_text='"Status"')).to_have_count(100)
 
 
-def test_a_dropped_file_is_queued_like_a_chosen_one(page: UploadPage) -> None:
+def test_a_dropped_file_is_queued(page: UploadPage) -> None:
     dropped = page.page.evaluate_handle(DROP, [["dropped.txt", "from the desk"]])
     for event in ("dragenter", "dragover", "drop"):
         page.page.dispatch_event("label.drop", event, {"dataTransfer": dropped})
@@ -89,7 +89,7 @@ def test_a_pasted_file_is_queued(page: UploadPage) -> None:
     expect(page.row("pasted.txt")).to_contain_text("Ready")
 
 
-def test_200_megabytes_go_up_with_visible_progress(page: UploadPage, tmp_path: Path) -> None:
+def test_200_megabytes_are_uploaded_with_visible_progress(page: UploadPage, tmp_path: Path) -> None:
     big = tmp_path / "big.bin"
     with big.open("wb") as sparse:
         sparse.truncate(200_000_000)
@@ -108,13 +108,13 @@ def test_200_megabytes_go_up_with_visible_progress(page: UploadPage, tmp_path: P
     assert len(page.stored("big.bin")) == 200_000_000
 
 
-def test_an_empty_file_is_a_file_too(page: UploadPage) -> None:
+def test_an_empty_file_is_uploaded(page: UploadPage) -> None:
     page.upload(file("empty.txt", b""))
     expect(page.row("empty.txt")).to_contain_text("Done")
     assert page.stored("empty.txt") == b""
 
 
-def test_the_same_file_may_be_chosen_twice_and_the_second_row_says_so(page: UploadPage) -> None:
+def test_a_file_chosen_twice_is_marked_and_uploaded_twice(page: UploadPage) -> None:
     page.choose(file("twin.txt"))
     page.choose(file("twin.txt"))
     expect(page.row("twin.txt")).to_have_count(2)
@@ -135,13 +135,13 @@ def test_the_same_file_may_be_chosen_twice_and_the_second_row_says_so(page: Uplo
     ],
     ids=["markup", "url-characters", "chinese", "right-to-left", "emoji", "long"],
 )
-def test_any_name_is_shown_as_text_and_goes_up(page: UploadPage, name: str) -> None:
+def test_any_name_is_shown_as_text_and_uploaded(page: UploadPage, name: str) -> None:
     page.upload(file(name))
     expect(page.row(name)).to_contain_text("Done")
     assert page.stored(name) == b"hello"
 
 
-def test_original_names_lead_to_the_stored_object_too(open_page: OpenPage) -> None:
+def test_the_link_of_an_original_name_leads_to_the_object(open_page: OpenPage) -> None:
     with running_server(OSS_UPLOAD_NAMES="original") as server:
         page = open_page(server)
         page.upload(file("照片 50% + (1)'s.txt"))
@@ -150,14 +150,14 @@ def test_original_names_lead_to_the_stored_object_too(open_page: OpenPage) -> No
 
 
 @pytest.mark.parametrize("version", ["v1", "v4"])
-def test_both_signature_versions_are_served_alike(open_page: OpenPage, version: str) -> None:
+def test_the_page_uploads_with_both_signature_versions(open_page: OpenPage, version: str) -> None:
     with running_server(OSS_SIGNATURE_VERSION=version) as server:
         page = open_page(server)
         page.upload(file("a.txt"))
         expect(page.row("a.txt")).to_contain_text("Done")
 
 
-def test_under_another_prefix_the_page_finds_its_server(open_page: OpenPage) -> None:
+def test_the_page_finds_its_server_under_another_prefix(open_page: OpenPage) -> None:
     with running_server("--prefix", "/files/direct") as server:
         page = open_page(server)
         page.upload(file("a.txt"))
@@ -165,19 +165,19 @@ def test_under_another_prefix_the_page_finds_its_server(open_page: OpenPage) -> 
         assert f"{server.url}/files/direct/signature" in page.signatures[0]
 
 
-def test_a_signature_that_came_too_old_is_not_used(page: UploadPage) -> None:
-    def age(route: Route) -> None:
-        answer = route.fetch()
-        old = len(page.signatures) == 1
-        route.fulfill(response=answer, body=json.dumps({**answer.json(), **({"expire": 1} if old else {})}))
+def test_an_expired_signature_is_replaced(page: UploadPage) -> None:
+    def expire_first(route: Route) -> None:
+        response = route.fetch()
+        is_first = len(page.signatures) == 1
+        route.fulfill(response=response, body=json.dumps({**response.json(), **({"expire": 1} if is_first else {})}))
 
-    page.page.route("**/oss/signature?*", age)
+    page.page.route("**/oss/signature?*", expire_first)
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("Done")
     assert len(page.signatures) == 2
 
 
-def test_finished_rows_can_be_taken_off_one_by_one_or_together(page: UploadPage) -> None:
+def test_finished_rows_can_be_removed_one_by_one_or_together(page: UploadPage) -> None:
     page.upload(*(file(f"{number}.txt") for number in range(4)))
     expect(page.summary).to_have_text("4 files done")
     page.button("Remove", of="0.txt").click()
@@ -187,7 +187,7 @@ def test_finished_rows_can_be_taken_off_one_by_one_or_together(page: UploadPage)
     expect(page.summary).to_have_text("No files chosen yet")
 
 
-def test_files_added_while_others_run_wait_for_the_button(page: UploadPage) -> None:
+def test_files_added_during_an_upload_wait_for_the_button(page: UploadPage) -> None:
     held: list[Route] = []
     page.page.route("**/local-bucket", lambda route: held.append(route), times=1)
     page.upload(file("first.txt"))

@@ -1,4 +1,4 @@
-"""The page as a person handles it: choose, upload, look at a row."""
+"""The page as a person uses it: choose files, upload them, read a row."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from playwright.sync_api import expect
+
+    expect.set_options(timeout=60_000)  # its own 5 s are too short on a busy machine
 except ModuleNotFoundError:
-    # The `browser` fixture skips or fails, whichever is right, before a test comes to expect anything.
+    # The `browser` fixture skips or fails before a test uses it.
     expect = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PNG", "UploadPage", "expect", "file"]
 
-# One pixel, red.
+# One red pixel.
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de00"
     "00000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
@@ -27,12 +29,12 @@ PNG = bytes.fromhex(
 
 
 def file(name: str, content: bytes = b"hello", media_type: str = "text/plain") -> FilePayload:
-    """Describe a file for the file chooser."""
+    """Return a file for the file chooser."""
     return {"name": name, "mimeType": media_type, "buffer": content}
 
 
 class UploadPage:
-    """The page, and what went over the wire and to the console meanwhile."""
+    """The page, with the URLs of its signature requests and the complaints of its console."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -40,15 +42,15 @@ class UploadPage:
         self.complaints: list[str] = []
         self.signatures: list[str] = []
         self._expected: tuple[str, ...] = ()
-        page.on("console", self._hear)
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", self._see)
+        page.on("request", self._on_request)
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(message.text)
 
-    def _see(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         if "/signature?" in request.url:
             self.signatures.append(request.url)
 
@@ -56,15 +58,15 @@ class UploadPage:
         self.page.goto(self.url)
 
     def expects(self, *parts: str) -> None:
-        """Say which complaints belong to what is tested."""
+        """Accept complaints that contain one of these texts."""
         self._expected += parts
 
     def unexpected(self) -> list[str]:
         return [text for text in self.complaints if not any(part in text for part in self._expected)]
 
     def choose(self, *files: FilePayload | str | Path) -> None:
-        chosen: Sequence[Any] = files
-        self.page.locator("input[type=file][multiple]").set_input_files(chosen)
+        paths_or_payloads: Sequence[Any] = files
+        self.page.locator("input[type=file][multiple]").set_input_files(paths_or_payloads)
 
     @property
     def upload_button(self) -> Locator:
@@ -82,7 +84,7 @@ class UploadPage:
         return self.rows.filter(has=self.page.get_by_text(name, exact=True))
 
     def button(self, name: str, of: str) -> Locator:
-        """Give a button of a row."""
+        """Return a button of the row of a file."""
         return self.row(of).get_by_role("button", name=name, exact=True)
 
     @property
@@ -94,7 +96,7 @@ class UploadPage:
         return self.page.get_by_role("status")
 
     def answer(self, name: str) -> Any:
-        """Give what the application answered, as the row of a file shows it."""
+        """Return the application's response, as the row of a file shows it."""
         return json.loads(self.row(name).locator("pre").inner_text())
 
     def link(self, name: str) -> str:
@@ -103,7 +105,7 @@ class UploadPage:
         return href
 
     def stored(self, name: str) -> bytes:
-        """Give what the storage has under the link of a row."""
+        """Return the object under the link of a row."""
         with urllib.request.urlopen(self.link(name)) as response:
             content: bytes = response.read()
         return content

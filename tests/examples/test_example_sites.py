@@ -1,4 +1,4 @@
-"""The examples for systemd, nginx and Apache, each checked by the program that reads it."""
+"""The examples for systemd, nginx and Apache, each checked by its own program."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ MODULES = ("mpm_event", "authz_core", "alias", "ssl", "socache_shmcb", "proxy", 
 
 
 def program(name: str) -> str:
-    """Give the path of a program, which may be one for administrators."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    return found or skip_or_fail(name)
+    """Return the path of a program, also of one for administrators."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    return path or skip_or_fail(name)
 
 
-def checked(*command: str) -> str:
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout + ended.stderr
+def run(*command: str) -> str:
+    """Run a command and return its output."""
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout + process.stderr
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> dict[str, str]:
-    """Make a certificate and its key, and say for which files of the examples they stand."""
+    """Make a certificate and its key, and return the files of the examples that they replace."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "app.example.com")])
     now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -48,7 +49,7 @@ def certificate(tmp_path: Path) -> dict[str, str]:
         .not_valid_after(now + datetime.timedelta(days=1))
         .sign(key, SHA256())
     )
-    (tmp_path / "certificate.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (tmp_path / "certificate.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
     (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return {
         "/etc/ssl/certs/app.example.com.pem": str(tmp_path / "certificate.pem"),
@@ -57,6 +58,7 @@ def certificate(tmp_path: Path) -> dict[str, str]:
 
 
 def example(name: str, instead: dict[str, str]) -> str:
+    """Return the text of an example, with the keys of ``instead`` replaced by their values."""
     text = (EXAMPLES / name).read_text(encoding="utf-8")
     for old, new in instead.items():
         assert old in text
@@ -64,9 +66,9 @@ def example(name: str, instead: dict[str, str]) -> str:
     return text
 
 
-def test_nginx_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
+def test_nginx_accepts_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
     nginx = program("nginx")
-    # Its test opens what it would listen on: no port of this machine's own server.
+    # nginx -t opens the addresses, so they must not be ports of this machine's own server.
     addresses = ("[::]:80", "[::]:443", "80", "443")
     sockets = {f"listen {address}": f"listen unix:{tmp_path}/{number}" for number, address in enumerate(addresses)}
     site = example("nginx-site.conf", {**certificate, **sockets})
@@ -75,11 +77,11 @@ def test_nginx_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> No
     )
     main = f"pid {tmp_path}/nginx.pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off;\n{temporary}{site}}}\n"
     (tmp_path / "nginx.conf").write_text(main)
-    said = checked(nginx, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"))
-    assert "[warn]" not in said
+    output = run(nginx, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"))
+    assert "[warn]" not in output
 
 
-def test_apache_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
+def test_apache_accepts_its_site(tmp_path: Path, certificate: dict[str, str]) -> None:
     apache = program("apache2")
     if not APACHE_MODULES.is_dir():
         skip_or_fail(str(APACHE_MODULES))
@@ -87,21 +89,21 @@ def test_apache_takes_its_site(tmp_path: Path, certificate: dict[str, str]) -> N
     main = f"ServerRoot {tmp_path}\nServerName localhost\nDefaultRuntimeDir {tmp_path}\nPidFile {tmp_path}/pid\n"
     main += f"ErrorLog {tmp_path}/error.log\nListen 127.0.0.1:80\nListen 127.0.0.1:443\n"
     (tmp_path / "apache.conf").write_text(loaded + main + example("apache-site.conf", certificate))
-    said = checked(apache, "-t", "-f", str(tmp_path / "apache.conf"))
-    assert said.strip() == "Syntax OK"
+    output = run(apache, "-t", "-f", str(tmp_path / "apache.conf"))
+    assert output.strip() == "Syntax OK"
 
 
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     analyze = program("systemd-analyze")
-    # It looks for the program that the unit starts.
+    # systemd-analyze looks for the program that the unit starts.
     instead = {"/usr/local/bin/oss-wsgi": "/bin/true"}
     unit = tmp_path / "oss-wsgi.service"
     unit.write_text(example("oss-wsgi.service", instead))
-    said = checked(analyze, "verify", "--man=no", "--recursive-errors=no", str(unit))
-    assert str(unit.name) not in said
+    output = run(analyze, "verify", "--man=no", "--recursive-errors=no", str(unit))
+    assert str(unit.name) not in output
 
 
-def test_the_unit_gives_only_options_that_there_are(tmp_path: Path) -> None:
+def test_the_unit_uses_only_existing_options(tmp_path: Path) -> None:
     from oss_wsgi.cli.main import parser
 
     (line,) = [row for row in example("oss-wsgi.service", {}).splitlines() if row.startswith("ExecStart=")]

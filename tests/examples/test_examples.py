@@ -1,4 +1,4 @@
-"""The examples run as they stand."""
+"""The example of 2005 runs unchanged."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def legacy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     return module
 
 
-def test_the_legacy_application_signs_for_users_and_hears_of_uploads(legacy: ModuleType) -> None:
+def test_the_legacy_application_signs_for_users_and_gets_uploads(legacy: ModuleType) -> None:
     client = webtest.TestApp(legacy.application)
     assert "<h1>Guest book</h1>" in client.get("/").text
     assert client.get("/oss/signature?filename=a.png", expect_errors=True).status_int == 403
     form = client.get("/oss/signature?filename=a.png", extra_environ={"REMOTE_USER": "eric"}).json
     assert form["fields"]["key"].startswith("users/eric/")
     body = callback_body(form, size=6)
-    answer = client.post("/oss/callback", body, headers=legacy.signer.headers("/oss/callback", body))
-    assert answer.json == {"Status": "Ok", "entries": 1}
+    response = client.post("/oss/callback", body, headers=legacy.signer.headers("/oss/callback", body))
+    assert response.json == {"Status": "Ok", "entries": 1}
     assert f"{form['fields']['key']}, 6 bytes" in client.get("/").text
 
 
-def test_the_legacy_application_goes_the_whole_road(legacy: ModuleType) -> None:
+def test_the_legacy_application_handles_a_whole_upload(legacy: ModuleType) -> None:
     with Road(legacy.guestbook, authorize=legacy.authorize, on_upload=legacy.save) as road:
         assert road.upload("a.png", b"x").status_int == 403
         road.application = with_user(road.application, "eric")
@@ -64,10 +64,9 @@ def with_user(app, user):  # type: ignore[no-untyped-def]
     return lambda environ, start_response: app({**environ, "REMOTE_USER": user}, start_response)
 
 
-def test_it_takes_under_ten_lines() -> None:
+def test_the_legacy_application_needs_under_ten_lines() -> None:
     source = (EXAMPLES / "legacy_app.py").read_text().splitlines()
-    old = {number for number, line in enumerate(source) if line.startswith("def guestbook")}
-    start = next(iter(old))
+    start = next(number for number, line in enumerate(source) if line.startswith("def guestbook"))
     end = next(number for number in range(start, len(source)) if not source[number].strip())
     added = [line for line in source[end:] if line.strip()]
     imported = [line for line in source[:start] if "oss_wsgi" in line and line.startswith("from")]

@@ -1,4 +1,4 @@
-"""The frameworks' examples run as they stand, and all keep one contract; so does the one without a framework."""
+"""The examples with and without a framework run unchanged, and all meet the same contract."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 CALLBACK = "/oss/callback"
 UNASKED = b"filename=users%2Feric%2Fforged.png&size=6&bucket=examplebucket"
 
-# Pyramid 2 imports pkg_resources, which setuptools announces as leaving; PasteDeploy, which Pyramid needs, uses it too.
+# Pyramid 2 and PasteDeploy, which it needs, import pkg_resources, which setuptools deprecates.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:pkg_resources is deprecated as an API:UserWarning"),
     pytest.mark.filterwarnings("ignore:Deprecated call to `pkg_resources.declare_namespace:DeprecationWarning"),
@@ -33,7 +33,7 @@ pytestmark = [
 
 
 class Example:
-    """An example, loaded with a database of its own, and the signer that it believes."""
+    """An example with its own database, and the signer that it trusts."""
 
     def __init__(self, framework: str, folder: Path, environ: pytest.MonkeyPatch) -> None:
         self.framework = framework
@@ -60,7 +60,7 @@ class Example:
         return webtest.TestApp(self.module.application)
 
     def legacy(self) -> webtest.TestApp:
-        """Give what DirectUpload stands before."""
+        """Return the application behind DirectUpload."""
         return webtest.TestApp(vars(self.module).get("legacy") or self.module.app)
 
     def logged_in(self) -> webtest.TestApp:
@@ -77,7 +77,7 @@ def log_in(client: webtest.TestApp, user: str, password: str, statuses: set[int]
 
 @pytest.fixture(scope="session")
 def loaded() -> Iterator[dict[str, Example]]:
-    """Hold each example for the whole session: Django can be configured only once in a process."""
+    """Keep each example for the whole session: Django can be configured only once in a process."""
     examples: dict[str, Example] = {}
     yield examples
     for framework in examples:
@@ -92,7 +92,7 @@ def example(
     if framework != BARE and importlib.util.find_spec(framework) is None:
         skip_or_fail(framework)
     if framework not in loaded:
-        with pytest.MonkeyPatch.context() as environ:  # the examples read it when they are imported
+        with pytest.MonkeyPatch.context() as environ:  # the examples read it at import
             loaded[framework] = Example(framework, tmp_path_factory.mktemp(framework), environ)
     return loaded[framework]
 
@@ -102,7 +102,7 @@ def test_the_legacy_page_is_still_served(example: Example) -> None:
     assert example.client().get("/elsewhere", expect_errors=True).status_int == 404
 
 
-def test_nobody_gets_no_signature(example: Example) -> None:
+def test_without_a_login_there_is_no_signature(example: Example) -> None:
     answer = example.client().get("/oss/signature?filename=a.png", expect_errors=True)
     assert answer.status_int == 403
 
@@ -123,12 +123,12 @@ def test_a_forged_cookie_gets_no_signature(example: Example) -> None:
         assert answer.status_int == 403
 
 
-def test_the_users_own_session_is_signed_for(example: Example) -> None:
+def test_a_logged_in_user_gets_a_signature(example: Example) -> None:
     form = example.logged_in().get("/oss/signature?filename=a.png").json
     assert form["fields"]["key"].startswith("users/eric/")
 
 
-def test_the_frameworks_own_view_hears_of_a_verified_upload(example: Example) -> None:
+def test_the_frameworks_own_view_gets_a_verified_upload(example: Example) -> None:
     client = example.client()
     body = callback_body(example.logged_in().get("/oss/signature?filename=a.png").json, size=6)
     for _ in range(2):  # OSS may report twice
@@ -152,25 +152,25 @@ def test_a_forged_callback_never_reaches_the_view(example: Example) -> None:
     assert "forged" not in client.get("/").text
 
 
-def test_a_callback_that_went_around_direct_upload_is_refused_by_the_view(example: Example) -> None:
+def test_the_view_refuses_a_callback_that_bypassed_direct_upload(example: Example) -> None:
     headers = example.signer.headers(CALLBACK, UNASKED)
     assert example.legacy().post(CALLBACK, UNASKED, headers=headers, expect_errors=True).status_int == 403
-    around = webtest.TestRequest.blank("/", method="POST", body=UNASKED, headers=headers)
-    around.environ["PATH_INFO"] = f"/{CALLBACK}"  # some frameworks read it as CALLBACK
-    assert example.client().do_request(around, expect_errors=True).status_int in {403, 404}
+    bypass = webtest.TestRequest.blank("/", method="POST", body=UNASKED, headers=headers)
+    bypass.environ["PATH_INFO"] = f"/{CALLBACK}"  # some frameworks read it as CALLBACK
+    assert example.client().do_request(bypass, expect_errors=True).status_int in {403, 404}
     assert "forged" not in example.client().get("/").text
 
 
-def test_simultaneous_reports_are_all_answered_and_each_upload_is_one_row(example: Example) -> None:
+def test_simultaneous_reports_make_one_row_for_each_upload(example: Example) -> None:
     uploader = example.logged_in()
     names = [f"together-{number}.png" for number in range(20)]
     bodies = [callback_body(uploader.get(f"/oss/signature?filename={name}").json, size=6) for name in names]
     reports = 3 * bodies
-    together = threading.Barrier(len(reports))
+    barrier = threading.Barrier(len(reports))
 
     def report(body: bytes) -> webtest.TestResponse:
         client, headers = example.client(), example.signer.headers(CALLBACK, body)
-        together.wait(60)
+        barrier.wait(60)
         return client.post(CALLBACK, body, headers=headers, expect_errors=True)
 
     with ThreadPoolExecutor(len(reports)) as pool:
@@ -181,17 +181,17 @@ def test_simultaneous_reports_are_all_answered_and_each_upload_is_one_row(exampl
     assert [page.count(f"users/eric/{name}, 6 bytes") for name in names] == [1] * len(names)
 
 
-def test_several_processes_may_start_at_once_in_a_fresh_folder(example: Example, tmp_path: Path) -> None:
+def test_several_processes_can_start_at_once_in_a_new_folder(example: Example, tmp_path: Path) -> None:
     environ = {**os.environ, **example.environ, "APP_DATABASE": str(tmp_path / "fresh.sqlite3")}
     start = [sys.executable, "-c", f"import examples.{example.framework}_app"]
-    started = [subprocess.Popen(start, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    said = [process.communicate(timeout=60)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * len(started), said
+    processes = [subprocess.Popen(start, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), errors
 
 
-# The others have no CSRF check of their own.
+# The other examples have no CSRF check of their own.
 @pytest.mark.parametrize(("example", "refused"), [("django", 403), ("pyramid", 400), (BARE, 403)], indirect=["example"])
-def test_csrf_stays_on_for_everything_else(example: Example, refused: int) -> None:
+def test_every_other_view_keeps_its_csrf_check(example: Example, refused: int) -> None:
     client = example.client()
     form = {"user": "eric", "password": "half a bee"}
     assert client.post("/login", form, expect_errors=True).status_int == refused
@@ -200,7 +200,7 @@ def test_csrf_stays_on_for_everything_else(example: Example, refused: int) -> No
     assert client.post("/login", b"user=eric", headers=headers, expect_errors=True).status_int == refused
 
 
-def test_it_is_one_short_file(example: Example) -> None:
+def test_each_example_is_one_short_file(example: Example) -> None:
     source = Path(example.module.__file__).read_text()
     assert f"waitress-serve examples.{example.framework}_app:application" in source
     assert len(source.splitlines()) < 110

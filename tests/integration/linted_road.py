@@ -1,4 +1,4 @@
-"""The road of the package, with webtest's check of PEP 3333 around both ends."""
+"""The package's upload client with webtest's check of PEP 3333 around the application and the local OSS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole road without a socket: page's requests, local OSS, signed callback, application; under a mount."""
+"""Whole uploads without a socket: signature, local OSS, signed callback and application, also under a mount."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOUNTS = ["", "/site", "/a b/中"]
 
 
 def png(width: int, height: int) -> bytes:
-    """Make a real picture."""
+    """Return a real picture."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -42,17 +42,17 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("mount", MOUNTS)
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
-def test_a_file_goes_up_and_the_application_hears_of_it(version: str, mount: str, exact: bool) -> None:
-    heard: list[Upload] = []
+def test_the_application_gets_each_upload(version: str, mount: str, exact: bool) -> None:
+    uploads: list[Upload] = []
 
     def on_upload(upload: Upload) -> dict[str, Any]:
-        heard.append(upload)
+        uploads.append(upload)
         return {"object": upload.object}
 
     data = png(7, 5)
     with LintedRoad(legacy, {"signature_version": version}, mount=mount, on_upload=on_upload) as road:
         answer = road.upload("图 片.png", data, content_type="image/png", exact=exact)
-        (upload,) = heard
+        (upload,) = uploads
         assert answer.status_int == 200
         assert answer.json == {"Status": "Ok", "object": upload.object}
         assert (upload.size, upload.mime_type) == (len(data), "image/png")
@@ -65,13 +65,13 @@ def test_a_file_goes_up_and_the_application_hears_of_it(version: str, mount: str
         assert stored.headers["x-oss-hash-crc64ecma"] == str(upload.crc64)
 
 
-def test_the_names_are_unique_or_the_files_own(version: str) -> None:
+def test_object_names_are_unique_or_the_files_own(version: str) -> None:
     for names, expected in (("unique", 32 + len("user-dir-prefix/20241203/.png")), ("original", None)):
-        heard: list[Upload] = []
+        uploads: list[Upload] = []
         values = {"signature_version": version, "upload_names": names}
-        with LintedRoad(legacy, values, on_upload=heard.append, clock=FrozenClock()) as road:
+        with LintedRoad(legacy, values, on_upload=uploads.append, clock=FrozenClock()) as road:
             assert road.upload("C:\\dir\\图:片?.PNG", b"x").status_int == 200
-        name = heard[0].object or ""
+        name = uploads[0].object or ""
         if expected is None:
             assert name == "user-dir-prefix/图_片_.PNG"
         else:
@@ -79,7 +79,7 @@ def test_the_names_are_unique_or_the_files_own(version: str) -> None:
             assert name.startswith("user-dir-prefix/20241203/")
 
 
-def test_the_same_name_is_not_overwritten(version: str) -> None:
+def test_an_existing_name_is_not_overwritten(version: str) -> None:
     with LintedRoad(legacy, {"signature_version": version, "upload_names": "original"}) as road:
         assert road.upload("a.txt", b"first").status_int == 200
         again = road.upload("a.txt", b"second")
@@ -87,8 +87,8 @@ def test_the_same_name_is_not_overwritten(version: str) -> None:
         assert b"FileAlreadyExists" in again.body
 
 
-def test_what_a_grant_adds_is_issued_pinned_stored_and_heard(version: str) -> None:
-    heard: list[Upload] = []
+def test_fields_of_a_grant_are_pinned_stored_and_reported(version: str) -> None:
+    uploads: list[Upload] = []
     grant = Grant(
         user="eric",
         dir="users/eric",
@@ -99,10 +99,10 @@ def test_what_a_grant_adds_is_issued_pinned_stored_and_heard(version: str) -> No
         custom={"order_id": "A$1"},
     )
     values = {"signature_version": version}
-    with LintedRoad(legacy, values, authorize=lambda request: grant, on_upload=heard.append) as road:
+    with LintedRoad(legacy, values, authorize=lambda request: grant, on_upload=uploads.append) as road:
         assert road.upload("a.txt", b"hello", content_type="text/plain").status_int == 200
-        assert heard[0].custom == {"order_id": "A$1"}
-        stored = webtest.TestApp(road.local_oss).get(f"/examplebucket/{heard[0].object}")
+        assert uploads[0].custom == {"order_id": "A$1"}
+        stored = webtest.TestApp(road.local_oss).get(f"/examplebucket/{uploads[0].object}")
         assert stored.headers["x-oss-meta-owner"] == "eric"
         assert stored.headers["Content-Disposition"] == 'attachment; filename="a.txt"'
         assert road.upload("a.html", b"<p>", content_type="text/html").status_int == 403
@@ -110,7 +110,7 @@ def test_what_a_grant_adds_is_issued_pinned_stored_and_heard(version: str) -> No
 
 
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
-def test_no_issued_field_may_be_dropped_or_changed(version: str, exact: bool) -> None:
+def test_no_issued_field_can_be_dropped_or_changed(version: str, exact: bool) -> None:
     grant = Grant(metadata={"owner": "eric"}, custom={"order": "1"}, acl="private") if exact else Grant()
     with LintedRoad(legacy, {"signature_version": version}, authorize=lambda request: grant) as road:
         fields = road.sign("a.txt" if exact else None, content_type="text/plain" if exact else None).json["fields"]
@@ -127,7 +127,7 @@ def test_no_issued_field_may_be_dropped_or_changed(version: str, exact: bool) ->
                 type_sent = "text/plain" if exact else None
                 answer = road.upload("a.txt", b"hello", content_type=type_sent, exact=exact, change=change)
                 if (name, value) == ("Content-Type", None):
-                    # The file part's type stands in for it, and x-oss-content-type is stored in any case.
+                    # The type of the file's part replaces it, and OSS stores x-oss-content-type in any case.
                     assert answer.status_int == 200
                 else:
                     assert answer.status_int in (400, 403), (name, value)
@@ -142,25 +142,25 @@ def test_no_issued_field_may_be_dropped_or_changed(version: str, exact: bool) ->
         pytest.param({"x-oss-forbid-overwrite": "false"}, id="overwriting"),
     ],
 )
-def test_tampering_is_refused_by_oss(change: dict[str, str]) -> None:
+def test_oss_refuses_changed_fields(change: dict[str, str]) -> None:
     with LintedRoad(legacy) as road:
         answer = road.upload("a.txt", b"hello", content_type="text/plain", change=lambda form: form.update(change))
         assert answer.status_int == 403
         assert b"<Code>AccessDenied</Code>" in answer.body
 
 
-def test_the_type_of_the_part_does_not_count_beside_the_pinned_one() -> None:
-    heard: list[Upload] = []
-    with LintedRoad(legacy, on_upload=heard.append) as road:
+def test_the_pinned_type_overrides_the_parts_type() -> None:
+    uploads: list[Upload] = []
+    with LintedRoad(legacy, on_upload=uploads.append) as road:
         fields = road.sign("a.txt", content_type="text/plain").json["fields"]
         content_type, body = multipart(fields, "a.html", b"<script>", "text/html")
         client = webtest.TestApp(road.local_oss)
         assert client.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
-        assert client.get(f"/examplebucket/{heard[0].object}").content_type == "text/plain"
-        assert heard[0].mime_type == "text/plain"
+        assert client.get(f"/examplebucket/{uploads[0].object}").content_type == "text/plain"
+        assert uploads[0].mime_type == "text/plain"
 
 
-def test_a_bigger_file_than_asked_for_is_refused(version: str) -> None:
+def test_a_file_of_another_size_is_refused(version: str) -> None:
     with LintedRoad(legacy, {"signature_version": version}) as road:
         fields = road.sign("a.txt", size=5).json["fields"]
         client = webtest.TestApp(road.local_oss)
@@ -171,7 +171,7 @@ def test_a_bigger_file_than_asked_for_is_refused(version: str) -> None:
             assert f"<Code>{code}</Code>" in answer.text
 
 
-def test_a_signature_is_good_until_it_expires(version: str) -> None:
+def test_a_signature_is_valid_until_it_expires(version: str) -> None:
     clock = FrozenClock()
     with LintedRoad(legacy, {"signature_version": version}, clock=clock) as road:
         fields = road.sign("a.txt").json["fields"]
@@ -184,7 +184,7 @@ def test_a_signature_is_good_until_it_expires(version: str) -> None:
         assert client.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
 
 
-def test_temporary_credentials_go_the_road_with_their_token(version: str) -> None:
+def test_temporary_credentials_need_their_token_in_the_form(version: str) -> None:
     values = {"signature_version": version, "session_token": "CAISexample+Token/With=Padding=="}
     with LintedRoad(legacy, values) as road:
         assert road.upload("a.txt", b"hello").status_int == 200
@@ -192,7 +192,7 @@ def test_temporary_credentials_go_the_road_with_their_token(version: str) -> Non
         assert dropped.status_int == 403
 
 
-def test_a_handler_that_fails_is_a_203_and_the_object_stays(version: str) -> None:
+def test_a_failing_handler_returns_203_and_keeps_the_object(version: str) -> None:
     def on_upload(upload: Upload) -> None:
         raise RuntimeError("disk full")
 
@@ -203,7 +203,7 @@ def test_a_handler_that_fails_is_a_203_and_the_object_stays(version: str) -> Non
         assert webtest.TestApp(road.local_oss).get("/examplebucket/user-dir-prefix/a.txt").body == b"hello"
 
 
-def test_the_applications_own_view_may_answer(version: str) -> None:
+def test_the_applications_own_view_can_answer_the_callback(version: str) -> None:
     def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         upload = environ["oss_wsgi.upload"]
         body = b'{"saved": "%s"}' % (upload.object or "").encode()
@@ -214,24 +214,24 @@ def test_the_applications_own_view_may_answer(version: str) -> None:
         assert road.upload("a.txt", b"hello").json == {"saved": "user-dir-prefix/a.txt"}
 
 
-def test_without_a_callback_url_the_file_is_stored_and_nobody_told(version: str) -> None:
-    heard: list[Upload] = []
-    with LintedRoad(legacy, {"signature_version": version, "callback_url": None}, on_upload=heard.append) as road:
+def test_without_a_callback_url_uploads_are_not_reported(version: str) -> None:
+    uploads: list[Upload] = []
+    with LintedRoad(legacy, {"signature_version": version, "callback_url": None}, on_upload=uploads.append) as road:
         assert road.sign("a.txt").json["callback"] == ""
         answer = road.upload("a.txt", b"hello")
-        assert (answer.status_int, answer.body, heard) == (200, b"", [])
+        assert (answer.status_int, answer.body, uploads) == (200, b"", [])
 
 
-def test_where_the_callback_is_not_required_it_may_be_dropped(version: str) -> None:
-    heard: list[Upload] = []
+def test_a_callback_that_is_not_required_can_be_dropped(version: str) -> None:
+    uploads: list[Upload] = []
     values = {"signature_version": version, "callback_required": False}
-    with LintedRoad(legacy, values, on_upload=heard.append) as road:
+    with LintedRoad(legacy, values, on_upload=uploads.append) as road:
         assert road.upload("a.txt", b"hello", change=lambda form: form.pop("callback") and None).status_int == 200
-        assert heard == []
+        assert uploads == []
         assert road.upload("a.txt", b"hello").json == {"Status": "Ok"}
 
 
-def test_every_request_in_process_keeps_to_pep_3333(version: str) -> None:
+def test_every_request_follows_pep_3333(version: str) -> None:
     with LintedRoad(legacy, {"signature_version": version}) as road:
         app, oss = webtest.TestApp(road.application), webtest.TestApp(road.local_oss)
         assert app.get("/").text == "legacy"
@@ -240,11 +240,9 @@ def test_every_request_in_process_keeps_to_pep_3333(version: str) -> None:
         assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}).json == {"Status": "Ok"}
 
 
-def test_an_object_that_another_upload_replaces_at_once_is_reported_as_it_was(
-    version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    heard: list[Upload] = []
-    with LintedRoad(legacy, {"signature_version": version}, on_upload=heard.append) as road:
+def test_a_replaced_object_is_reported_as_it_was_uploaded(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads: list[Upload] = []
+    with LintedRoad(legacy, {"signature_version": version}, on_upload=uploads.append) as road:
         add = IndexedBucket.add
 
         def add_and_be_replaced(*stored: Any, **options: Any) -> None:
@@ -254,4 +252,4 @@ def test_an_object_that_another_upload_replaces_at_once_is_reported_as_it_was(
 
         monkeypatch.setattr(IndexedBucket, "add", add_and_be_replaced)
         assert road.upload("same.png", png(7, 5), exact=False).status_int == 200
-        assert [(upload.image_width, upload.image_height) for upload in heard] == [(3, 2), (7, 5)]
+        assert [(upload.image_width, upload.image_height) for upload in uploads] == [(3, 2), (7, 5)]

@@ -1,6 +1,6 @@
-"""Every kind of refusal, driven with real secrets in place: none of them is in the log, in either form.
+"""Every kind of refusal, with real secrets in place: no secret is in the log, in either format.
 
-That it is every kind is read from the source: a reason code that nothing here brings about fails the last test.
+The reason codes are read from the source: a test fails if no refusal here produces one of them.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ SETTINGS = Settings(
 
 
 class Site:
-    """DirectUpload behind an access log, what it gave away that is nobody else's, and a callback for it."""
+    """DirectUpload behind an access log, with callbacks for it and the secrets that it has issued."""
 
     def __init__(self) -> None:
         self.secrets: set[str] = set(SETTINGS.secrets())
         self.clock = FrozenClock()
 
     def client(self, settings: Settings = SETTINGS, **options: Any) -> webtest.TestApp:
-        given = {"public_keys": SIGNER.public_keys, "clock": self.clock, **options}
-        app = DirectUpload(lambda environ, start: [], settings, **given)
+        options = {"public_keys": SIGNER.public_keys, "clock": self.clock, **options}
+        app = DirectUpload(lambda environ, start: [], settings, **options)
         return webtest.TestApp(AccessLog(app, clock=lambda: 0.0), extra_environ={"REMOTE_ADDR": "192.0.2.1"})
 
     def sign(self, query: str = "", path: str = "/oss/signature", **options: Any) -> Any:
         return self.client(**options).get(f"{path}?{query}", expect_errors=True)
 
     def body(self, query: str = "filename=a.png", size: int = 6, filename: str = "f", **options: Any) -> bytes:
-        """Give the body of a report for a new signature, and remember what of both is secret."""
+        """Return the body of a report for a new signature, and remember the secrets of both."""
         signed = self.sign(query, **options).json
         fields = signed["fields"]
         body = callback_body(signed, size=size, filename=filename)
@@ -69,13 +69,13 @@ class Site:
 
     def report(self, body: bytes | None = None, headers: dict[str, str] | None = None, **options: Any) -> None:
         body = self.body() if body is None else body
-        given = SIGNER.headers("/oss/callback", body)
-        self.secrets.add(given["Authorization"])
-        given = {**given, "x-oss-request-id": "674EF4EC", **(headers or {})}
-        changed = options.pop("environ", {})
-        present = {name: value for name, value in given.items() if value}
+        signed = SIGNER.headers("/oss/callback", body)
+        self.secrets.add(signed["Authorization"])
+        all_headers = {**signed, "x-oss-request-id": "674EF4EC", **(headers or {})}
+        environ = options.pop("environ", {})
+        present = {name: value for name, value in all_headers.items() if value}
         request = webob.Request.blank("/oss/callback", method="POST", headers=present, body=body)
-        request.environ.update(changed)
+        request.environ.update(environ)
         request.get_response(self.client(**options).app)
 
 
@@ -86,10 +86,10 @@ def raising(error: Exception) -> Callable[..., Any]:
     return callable_
 
 
-def saying_secrets(*arguments: Any) -> Any:
-    """Fail as a careless callable would: with all it knows in its message."""
-    told = [*SETTINGS.secrets(), *(getattr(each, "body", b"").decode() for each in arguments)]
-    raise ValueError(f"failed with {told} and {arguments!r}")
+def leaking(*arguments: Any) -> Any:
+    """Raise an error whose message has all secrets, as a careless callable might."""
+    secrets = [*SETTINGS.secrets(), *(getattr(argument, "body", b"").decode() for argument in arguments)]
+    raise ValueError(f"failed with {secrets} and {arguments!r}")
 
 
 class Provider:
@@ -118,16 +118,16 @@ def signature_refusals(site: Site) -> None:
     site.client().get("/oss/signature", headers={"Sec-Fetch-Site": "cross-site"}, expect_errors=True)
     for granted in (None, "no grant", Grant(metadata={"a": "b"}), Grant(content_types=["image/png"])):
         site.sign("content_type=image/gif", authorize=lambda request, granted=granted: granted)
-    site.sign(authorize=saying_secrets)
+    site.sign(authorize=leaking)
     site.sign(authorize=raising(webob.exc.HTTPFound(location="/login?ticket=" + "x" * 20)))
     site.sign(authorize=raising(errors.GrantError("no such album")))
     site.sign(credentials=Provider(errors.CredentialsError("STS is away")))
     site.sign(credentials=Provider(errors.PolicyError("odd")))
-    site.sign(rate_limit=saying_secrets)
+    site.sign(rate_limit=leaking)
     site.sign(rate_limit=lambda who: 5.0)
     closed = Settings(**{**vars(SETTINGS), "allow_anonymous": False})
     site.sign(settings=closed)
-    for observer in ({"on_issued": saying_secrets}, {"on_refused": saying_secrets}):
+    for observer in ({"on_issued": leaking}, {"on_refused": leaking}):
         site.sign("filename=a.png", **observer)
         site.sign("size=x", **observer)
     webtest.TestApp(application_for({})).get("/", status=503)
@@ -168,7 +168,7 @@ def body_refusals(site: Site) -> None:
 
 
 def handling_refusals(site: Site) -> None:
-    site.report(on_upload=saying_secrets)
+    site.report(on_upload=leaking)
     site.report(on_upload=lambda upload: {"ticket": object()})
     for error in (ledger_busy_error(4.0), errors.LedgerUnavailableError("ledger_unavailable", "the disk is full")):
         site.report(ledger=BusyLedger(error))
@@ -179,7 +179,7 @@ def handling_refusals(site: Site) -> None:
         site.secrets.add(body.decode().partition("ticket=")[2].partition("&")[0])
         shared.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body), expect_errors=True)
     site.report(confirm=lambda upload: False)
-    site.report(confirm=saying_secrets)
+    site.report(confirm=leaking)
     for reason in ("confirmation_refused", "credentials_unavailable", "oss_unreachable"):
         for accept in (False, True):
             site.report(confirm=raising(errors.ConfirmationUnavailableError(reason, "no answer", accept=accept)))
@@ -191,8 +191,8 @@ def handling_refusals(site: Site) -> None:
 KINDS = (signature_refusals, header_refusals, body_refusals, handling_refusals)
 
 
-class Heard(logging.Handler):
-    """All records of every logger, written in both forms, and the reasons that were given."""
+class LogCapture(logging.Handler):
+    """All records of every logger in both formats, and their reason codes."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -210,8 +210,8 @@ class Heard(logging.Handler):
 
 
 @pytest.fixture
-def heard(caplog: pytest.LogCaptureFixture) -> Iterator[Heard]:
-    handler, root = Heard(), logging.getLogger()
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[LogCapture]:
+    handler, root = LogCapture(), logging.getLogger()
     caplog.set_level(logging.DEBUG)
     root.addHandler(handler)
     yield handler
@@ -219,22 +219,22 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[Heard]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_refusal_shows_a_secret_a_ticket_a_policy_or_a_signature(kind: Callable[[Site], None], heard: Heard) -> None:
+def test_no_refusal_logs_a_secret_ticket_policy_or_signature(kind: Callable[[Site], None], log: LogCapture) -> None:
     site = Site()
     kind(site)
-    assert len(heard.raw) > 10
+    assert len(log.raw) > 10
     for secret in site.secrets:
         assert len(secret) > 20
         for form in {secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]}:
-            for line in (line for texts in heard.texts for line in texts):
+            for line in (line for texts in log.texts for line in texts):
                 assert form not in line
-    for line in heard.texts[1]:
+    for line in log.texts[1]:
         assert json.loads(line)["message"]
 
 
-def test_the_masks_are_needed() -> None:
-    """Or the test above would prove nothing: a careless handler's traceback does hold secrets."""
-    handler, root = Heard(), logging.getLogger()
+def test_without_the_masks_secrets_would_be_logged() -> None:
+    """The traceback of a careless handler has secrets, so the test above can fail."""
+    handler, root = LogCapture(), logging.getLogger()
     root.addHandler(handler)
     try:
         handling_refusals(Site())
@@ -244,22 +244,22 @@ def test_the_masks_are_needed() -> None:
 
 
 def reasons_in_the_source() -> set[str]:
-    """Find the texts that are given as a reason: to an error that has one, or to what refuses."""
-    reasoned = {name for name, each in vars(errors).items() if isinstance(each, type)}
+    """Return the reason codes that the source passes to errors and to functions that refuse."""
+    reasoned = {name for name, value in vars(errors).items() if isinstance(value, type)}
     reasoned = {name for name in reasoned if issubclass(getattr(errors, name), errors.ReasonedError)}
     places = dict.fromkeys(reasoned, 0) | {"refuse": 4, "log_refusal": 3, "_refusal": 1}
-    found = set()
+    reasons = set()
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] in ("local", "testing", "cli"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in places:
-                given = node.args[places[node.func.id] :][:1]
-                found |= {each.value for each in given if isinstance(each, ast.Constant)}
-    return found
+                arguments = node.args[places[node.func.id] :][:1]
+                reasons |= {argument.value for argument in arguments if isinstance(argument, ast.Constant)}
+    return reasons
 
 
-def test_every_reason_in_the_source_was_brought_about(heard: Heard) -> None:
+def test_every_reason_in_the_source_is_produced_here(log: LogCapture) -> None:
     site = Site()
     for kind in KINDS:
         kind(site)
@@ -267,15 +267,15 @@ def test_every_reason_in_the_source_was_brought_about(heard: Heard) -> None:
     composed |= {f"{name}_malformed" for name in ("filename", "content_type", "size")}
     known = reasons_in_the_source()
     assert len(known) > 40
-    assert (known | composed) - heard.reasons == set()
+    assert (known | composed) - log.reasons == set()
 
 
-def test_a_refusal_and_its_line_of_the_access_log_have_one_id(heard: Heard) -> None:
+def test_a_refusal_and_its_access_log_line_share_one_id(log: LogCapture) -> None:
     site = Site()
     app = site.client(authorize=lambda request: Grant(user="eric"))
     app.get("/oss/signature?filename=a.png", headers={"X-Request-ID": "given-1"})
     app.get("/oss/signature?size=x", expect_errors=True)
-    lines = [json.loads(line) for line in heard.texts[1]]
+    lines = [json.loads(line) for line in log.texts[1]]
     lines = [line for line in lines if "request_id" in line]
     issued, refused, refused_too = lines
     assert issued["request_id"] == "given-1"
@@ -288,7 +288,7 @@ def test_a_refusal_and_its_line_of_the_access_log_have_one_id(heard: Heard) -> N
     assert refused["logger"] != refused_too["logger"] == "oss_wsgi.middleware.access_log"
 
 
-def test_static_credentials_are_in_no_line_either(heard: Heard) -> None:
+def test_static_credentials_are_in_no_line(log: LogCapture) -> None:
     site = Site()
     site.sign("size=x", credentials=StaticCredentialsProvider(SETTINGS.credentials()))
-    assert not any(secret in text for secret in SETTINGS.secrets() for text in heard.raw)
+    assert not any(secret in text for secret in SETTINGS.secrets() for text in log.raw)

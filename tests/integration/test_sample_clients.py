@@ -1,4 +1,4 @@
-"""The official samples' clients, field by field as they were seen on the wire, against our signature and local OSS."""
+"""The fields that the official samples' clients send, with our signatures and the local OSS."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [b"legacy"]
 
 
-def seed_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
-    """The seed's upload.js, by plupload: `name` first, `signature` in lower case."""
+def sample_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
+    """Return the fields of the sample's upload.js with plupload: `name` first, `signature` in lower case."""
     return {
         "name": name,
         "key": answer["dir"] + "${filename}",
@@ -32,12 +32,12 @@ def seed_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
 
 
 def random_name_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
-    """The same page with random names."""
-    return {**seed_v1(answer, name), "key": answer["dir"] + "aB3xYz9QwE.png"}
+    """Return the fields of the same page with random names."""
+    return {**sample_v1(answer, name), "key": answer["dir"] + "aB3xYz9QwE.png"}
 
 
 def antd_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
-    """Ant Design's demo, with a callback: `Signature` in upper case, no success_action_status."""
+    """Return the fields of Ant Design's demo with a callback: `Signature` in upper case, no success_action_status."""
     return {
         "key": answer["dir"] + name,
         "policy": answer["policy"],
@@ -48,7 +48,7 @@ def antd_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
 
 
 def element_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
-    """The mall style of Element: odd spelling, stray fields."""
+    """Return the fields of a popular use of Element: odd spelling, extra fields."""
     return {
         "key": answer["dir"] + "/${filename}",
         "policy": answer["policy"],
@@ -61,7 +61,7 @@ def element_v1(answer: dict[str, Any], name: str) -> dict[str, str]:
 
 
 def sample_v4(answer: dict[str, Any], name: str) -> dict[str, str]:
-    """The current sample: version hard-coded, an empty token sent all the same."""
+    """Return the fields of the current sample: a hard-coded version, and a token even if it is empty."""
     return {
         "success_action_status": "200",
         "policy": answer["policy"],
@@ -75,16 +75,16 @@ def sample_v4(answer: dict[str, Any], name: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("token", [None, "CAISexample+Token=="], ids=["lasting key", "temporary key"])
+@pytest.mark.parametrize("token", [None, "CAISexample+Token=="], ids=["permanent key", "temporary key"])
 @pytest.mark.parametrize(
     ("version", "client"),
-    [("v1", seed_v1), ("v1", random_name_v1), ("v1", antd_v1), ("v1", element_v1), ("v4", sample_v4)],
+    [("v1", sample_v1), ("v1", random_name_v1), ("v1", antd_v1), ("v1", element_v1), ("v4", sample_v4)],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_the_samples_clients_upload_as_they_are(version: str, client: Any, token: str | None) -> None:
-    heard: list[Upload] = []
+def test_the_samples_clients_upload_unchanged(version: str, client: Any, token: str | None) -> None:
+    uploads: list[Upload] = []
     values = {"signature_version": version, "session_token": token}
-    with LintedRoad(legacy, values, on_upload=heard.append) as road:
+    with LintedRoad(legacy, values, on_upload=uploads.append) as road:
         answer = road.sign().json
         fields = client(answer, "图片 1.png")
         if token and version == "v1":
@@ -93,12 +93,12 @@ def test_the_samples_clients_upload_as_they_are(version: str, client: Any, token
         oss = webtest.TestApp(road.local_oss)
         stored = oss.post("/examplebucket", body, headers={"Content-Type": content_type})
         assert stored.json == {"Status": "Ok"}
-        assert (heard[0].object or "").startswith("user-dir-prefix/")
+        assert (uploads[0].object or "").startswith("user-dir-prefix/")
 
 
 def test_a_form_of_the_other_version_is_refused() -> None:
     with LintedRoad(legacy, {"signature_version": "v4"}) as road:
-        fields = seed_v1(road.sign().json, "a.png")
+        fields = sample_v1(road.sign().json, "a.png")
         content_type, body = multipart(fields, "a.png", b"x")
         oss = webtest.TestApp(road.local_oss)
         assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}, status=403)

@@ -1,7 +1,8 @@
-"""The whole road over real sockets: server.py in a process, a client that loops over the fields."""
+"""Whole uploads over real sockets: server.py in a process, and a client that sends the fields in a loop."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import urllib.error
@@ -34,7 +35,7 @@ def post(url: str, content_type: str, body: bytes, **headers: str) -> tuple[int,
 
 
 @pytest.mark.parametrize("version", ["v1", "v4"])
-def test_a_file_goes_from_a_client_to_oss_and_the_application_answers(version: str, tmp_path: Path) -> None:
+def test_an_upload_returns_the_applications_response(version: str, tmp_path: Path) -> None:
     data = bytes(range(256)) * 5000
     with running_server("--local-dir", str(tmp_path), "--prefix", "/oss", OSS_SIGNATURE_VERSION=version) as server:
         for parameters in ({"filename": "图片.bin", "size": len(data)}, {}):
@@ -49,7 +50,7 @@ def test_a_file_goes_from_a_client_to_oss_and_the_application_answers(version: s
                 assert stored.read() == data
 
 
-def test_many_uploads_of_one_name_at_once_are_all_stored_and_told() -> None:
+def test_simultaneous_uploads_of_one_name_are_all_reported() -> None:
     with running_server() as server:
         form = sign(server.url)
         content_type, body = multipart(form["fields"], "same.bin", b"x" * 200_000)
@@ -58,7 +59,7 @@ def test_many_uploads_of_one_name_at_once_are_all_stored_and_told() -> None:
         assert set(answers) == {(200, b'{"Status": "Ok"}')}
 
 
-def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_stored_objects_survive_a_restart(tmp_path: Path) -> None:
     with running_server("--local-dir", str(tmp_path)) as server:
         form = sign(server.url, filename="a.txt")
         content_type, body = multipart(form["fields"], "a.txt", b"hello")
@@ -68,7 +69,7 @@ def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
             assert stored.read() == b"hello"
 
 
-def test_a_callback_url_that_nobody_serves_is_a_203(tmp_path: Path) -> None:
+def test_an_unreachable_callback_url_returns_203(tmp_path: Path) -> None:
     with running_server(OSS_CALLBACK_URL="http://127.0.0.1:9/oss/callback") as server:
         form = sign(server.url, filename="a.txt")
         content_type, body = multipart(form["fields"], "a.txt", b"hello")
@@ -77,7 +78,7 @@ def test_a_callback_url_that_nobody_serves_is_a_203(tmp_path: Path) -> None:
         assert b"CallbackFailed" in answer
 
 
-def test_a_forged_callback_is_refused_and_the_log_says_why() -> None:
+def test_a_forged_callback_is_refused_with_a_reason_in_the_log() -> None:
     with running_server() as server:
         status, answer, _ = post(
             f"{server.url}/oss/callback", "application/x-www-form-urlencoded", b"filename=a&size=1&bucket=local-bucket"
@@ -87,7 +88,7 @@ def test_a_forged_callback_is_refused_and_the_log_says_why() -> None:
     assert "reason=authorization_missing" in server.log()
 
 
-def test_oss_key_ids_and_secrets_are_made_anew_and_never_printed() -> None:
+def test_each_start_makes_a_new_key_that_is_never_printed() -> None:
     ids = set()
     for _ in range(2):
         with running_server() as server:
@@ -99,11 +100,10 @@ def test_oss_key_ids_and_secrets_are_made_anew_and_never_printed() -> None:
 def test_a_request_that_waitress_refuses_shows_no_traceback() -> None:
     with running_server() as server:
         parts = urlsplit(server.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-        connection.putrequest("GET", "/", skip_host=True)
-        connection.putheader("X-Long", "a" * 40000)
-        connection.endheaders()
-        answer = connection.getresponse()
-        assert answer.status == 431
-        assert b"Traceback" not in answer.read()
-        connection.close()
+        with contextlib.closing(http.client.HTTPConnection(parts.hostname or "", parts.port)) as connection:
+            connection.putrequest("GET", "/", skip_host=True)
+            connection.putheader("X-Long", "a" * 40000)
+            connection.endheaders()
+            response = connection.getresponse()
+            assert response.status == 431
+            assert b"Traceback" not in response.read()

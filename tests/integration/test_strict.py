@@ -1,4 +1,4 @@
-"""What oss_wsgi issues is all pinned: a local OSS that refuses every uncovered field takes each of its forms."""
+"""Every issued field is pinned: a local OSS that refuses fields outside the policy accepts each form."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def oss(tmp_path: Path, token: str | None) -> Iterator[LocalOSS]:
         clock=lambda: NOW,
         strict=True,
         exact_field_names=True,
-    ) as made:
-        yield made
+    ) as local_oss:
+        yield local_oss
 
 
 EVERYTHING = Grant(
@@ -58,7 +58,7 @@ EVERYTHING = Grant(
 )
 
 
-def fields(oss: LocalOSS, version: str, token: str | None, grant: Grant, **asked: Any) -> dict[str, str]:
+def fields(oss: LocalOSS, version: str, token: str | None, grant: Grant, **parameters: Any) -> dict[str, str]:
     settings = Settings(
         bucket="examplebucket",
         region="cn-hangzhou",
@@ -71,7 +71,7 @@ def fields(oss: LocalOSS, version: str, token: str | None, grant: Grant, **asked
     provider = StaticCredentialsProvider(Credentials(ID, SECRET, token))
     tickets = TicketBook(["x" * 32], clock=lambda: NOW)
     presigner = PostPresigner(settings, provider, clock=lambda: NOW, tickets=tickets)
-    return presigner.presign(grant, **asked).fields
+    return presigner.presign(grant, **parameters).fields
 
 
 def post(oss: LocalOSS, form: dict[str, str]) -> Any:
@@ -81,7 +81,7 @@ def post(oss: LocalOSS, form: dict[str, str]) -> Any:
 
 @pytest.mark.parametrize("version", ["v1", "v4"])
 @pytest.mark.parametrize(
-    ("grant", "asked"),
+    ("grant", "parameters"),
     [
         pytest.param(Grant(), {}, id="prefix"),
         pytest.param(Grant(content_types=["text/plain"]), {}, id="prefix, types"),
@@ -91,10 +91,10 @@ def post(oss: LocalOSS, form: dict[str, str]) -> Any:
         pytest.param(EVERYTHING, {"filename": "a.txt", "content_type": "text/plain", "size": 6}, id="everything"),
     ],
 )
-def test_every_form_that_we_issue_is_pinned_and_spelled_as_documented(
-    oss: LocalOSS, token: str | None, version: str, grant: Grant, asked: dict[str, Any]
+def test_every_issued_form_is_pinned_and_spelled_as_documented(
+    oss: LocalOSS, token: str | None, version: str, grant: Grant, parameters: dict[str, Any]
 ) -> None:
-    response = post(oss, fields(oss, version, token, grant, **asked))
+    response = post(oss, fields(oss, version, token, grant, **parameters))
     assert (response.status_int, response.body) == (200, b"{}"), response.text
 
 

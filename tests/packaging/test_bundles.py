@@ -1,4 +1,4 @@
-"""The two single files of the README: built by its lines, run in an empty folder, out of reach of the checkout."""
+"""The two single files of the README, built by its lines and run in an empty folder without the checkout."""
 
 from __future__ import annotations
 
@@ -27,36 +27,38 @@ from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-#: The Python below the environment of the tests: none of its packages is there.
+#: The Python below the test environment, without the packages of that environment.
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 def line_of(tool: str) -> list[str]:
-    """Give the README's command that runs a tool, what installs it left out."""
+    """Return the README's command that runs a tool, without its installation."""
     (command,) = re.findall(rf"^    .*&& ({tool} .*)$", README, re.MULTILINE)
     return shlex.split(command)
 
 
 def needed(distribution: importlib.metadata.Distribution, extras: set[str]) -> set[str]:
-    """Name the distributions that a distribution needs with some of its extras, and those that they need."""
-    found: set[str] = set()
-    asked: set[tuple[str, frozenset[str]]] = set()
+    """Return the names of all distributions that a distribution needs with some of its extras."""
+    names: set[str] = set()
+    visited: set[tuple[str, frozenset[str]]] = set()
     queue = [(distribution, frozenset(extras))]
     while queue:
-        one, wanted = queue.pop()
-        for requirement in map(Requirement, one.requires or ()):
+        current, current_extras = queue.pop()
+        for requirement in map(Requirement, current.requires or ()):
             key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
             marker = requirement.marker
-            if key in asked or (marker and not any(marker.evaluate({"extra": extra}) for extra in (wanted or {""}))):
+            if key in visited or (
+                marker and not any(marker.evaluate({"extra": extra}) for extra in (current_extras or {""}))
+            ):
                 continue
-            asked.add(key)
-            found.add(key[0])
+            visited.add(key)
+            names.add(key[0])
             queue.append((importlib.metadata.distribution(requirement.name), key[1]))
-    return found
+    return names
 
 
 def copy(name: str, site: Path) -> None:
-    """Copy a distribution of this environment, its commands left out."""
+    """Copy a distribution of this environment, without its commands."""
     for file in importlib.metadata.distribution(name).files or ():
         if ".." not in file.parts and file.suffix != ".pyc":
             target = site / file
@@ -66,7 +68,7 @@ def copy(name: str, site: Path) -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make an environment as `pip install '.[...]'` would, from what is installed here: no index is asked."""
+    """Make an environment as `pip install '.[...]'` would, from the packages installed here, without an index."""
     for module in ("shiv", "PyInstaller"):
         if importlib.util.find_spec(module) is None:
             skip_or_fail(module)
@@ -90,15 +92,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: list[str], cwd: Path, **environ: str) -> None:
-    built = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean_environ(**environ))
-    if "Python library not found" in built.stderr:
+    process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean_environ(**environ))
+    if "Python library not found" in process.stderr:
         skip_or_fail("a Python with a shared library, for PyInstaller,")
-    assert built.returncode == 0, built.stdout + built.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 @pytest.fixture(scope="module", params=["shiv", "pyinstaller"])
 def bundle(request: pytest.FixtureRequest, installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Build one of the two, and give the command that runs it."""
+    """Build one of the two, and return the command that runs it."""
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "dist").mkdir()
     site = str(next((installed / "lib").glob("python*/site-packages")))
@@ -112,7 +114,7 @@ def bundle(request: pytest.FixtureRequest, installed: Path, tmp_path_factory: py
         for name in {"pyinstaller"} | needed(ours, set()):
             copy(name, tools)
         script = str(installed / "bin" / "oss-wsgi")
-        # Its cache is in the home folder, and another build's.
+        # By default PyInstaller's cache is in the home folder, and shared with other builds.
         environ = {"PYTHONPATH": str(tools), "PYINSTALLER_CONFIG_DIR": str(folder / "cache")}
         run([str(installed / "bin" / "python"), "-m", "PyInstaller", *arguments, script], folder, **environ)
         alone, command = folder / "alone", []
@@ -123,7 +125,7 @@ def bundle(request: pytest.FixtureRequest, installed: Path, tmp_path_factory: py
 
 @pytest.fixture
 def empty(tmp_path: Path) -> dict[str, str]:
-    """Give an environment that leads nowhere, no PATH to a Python included."""
+    """Return an environment without a home folder and without a Python on its PATH."""
     for name in ("home", "temporary", "here"):
         (tmp_path / name).mkdir()
     return {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "temporary"), "PATH": str(tmp_path / "here")}
@@ -141,10 +143,10 @@ def get(url: str) -> bytes:
         return bytes(response.read())
 
 
-def test_it_serves_the_page_and_metrics_and_touches_nothing_of_the_checkout(server: RunningServer) -> None:
+def test_a_bundle_serves_the_page_without_the_checkout(server: RunningServer) -> None:
     assert get(f"{server.url}/upload.js") == (ROOT / "static" / "upload.js").read_bytes()
     assert b'data-server-url="oss/signature"' in get(f"{server.url}/")
-    (metrics,) = re.findall(r"http://\S+/metrics", server.log())
+    (metrics,) = re.findall(r"http://\S+/metrics", server.log("/metrics"))
     assert b"oss_wsgi_" in get(metrics)
     pid = server.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -154,7 +156,7 @@ def test_it_serves_the_page_and_metrics_and_touches_nothing_of_the_checkout(serv
         assert str(Path(sys.prefix) / "lib") not in maps
 
 
-def test_the_local_oss_takes_a_whole_upload(server: RunningServer) -> None:
+def test_a_bundle_handles_a_whole_upload(server: RunningServer) -> None:
     form: dict[str, Any] = json.loads(get(f"{server.url}/oss/signature?filename=a.txt"))
     content_type, body = multipart(form["fields"], "a.txt", b"hello")
     request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
@@ -162,28 +164,28 @@ def test_the_local_oss_takes_a_whole_upload(server: RunningServer) -> None:
     assert get(f"{form['url']}/{form['fields']['key']}") == b"hello"
 
 
-def test_it_takes_the_same_options(bundle: list[str], empty: dict[str, str]) -> None:
+def test_a_bundle_has_the_same_options(bundle: list[str], empty: dict[str, str]) -> None:
     help_of = ["serve", "--help"]
-    said = subprocess.run(
+    bundled = subprocess.run(
         [*bundle, *help_of], capture_output=True, text=True, env={**empty, "COLUMNS": "200"}, cwd=empty["PATH"]
     )
     expected = subprocess.run(
         [sys.executable, "-m", "oss_wsgi", *help_of], capture_output=True, text=True, env=clean_environ(COLUMNS="200")
     )
-    assert said.returncode == 0, said.stderr
-    assert "--metrics-listen" in said.stdout
-    assert said.stdout == expected.stdout
+    assert bundled.returncode == 0, bundled.stderr
+    assert "--metrics-listen" in bundled.stdout
+    assert bundled.stdout == expected.stdout
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (["cors", "diff", "https://a.example.com"], "OSS could not be asked"),
         (["doctor", "--only", "credentials", "--credentials-library"], "LTAI... is a key"),
     ],
 )
-def test_the_official_libraries_are_in_it(
-    bundle: list[str], empty: dict[str, str], command: list[str], said: str
+def test_a_bundle_contains_the_official_libraries(
+    bundle: list[str], empty: dict[str, str], command: list[str], message: str
 ) -> None:
     settings = {
         "OSS_BUCKET": "examplebucket",
@@ -192,8 +194,8 @@ def test_the_official_libraries_are_in_it(
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
     }
-    ended = subprocess.run(
+    process = subprocess.run(
         [*bundle, *command], capture_output=True, text=True, env={**empty, **settings}, cwd=empty["PATH"]
     )
-    assert said in ended.stdout + ended.stderr
-    assert "pip install" not in ended.stdout + ended.stderr
+    assert message in process.stdout + process.stderr
+    assert "pip install" not in process.stdout + process.stderr

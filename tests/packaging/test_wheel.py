@@ -1,4 +1,4 @@
-"""The package as users get it: a wheel, installed where there is no checkout, serves the page."""
+"""The wheel as users install it, without the checkout."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of the checkout, so that nothing is left in it."""
+    """Build the wheel from a copy of the checkout, which stays clean."""
     source = tmp_path_factory.mktemp("source") / "checkout"
     unwanted = shutil.ignore_patterns(".venv*", ".git", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, source, ignore=unwanted)
     target = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(target), str(source)]
-    built = subprocess.run(command, capture_output=True, text=True)
-    if built.returncode and "No matching distribution" in built.stderr:
-        pytest.skip("setuptools cannot be had: no package index is reached")
-    assert built.returncode == 0, built.stderr
+    build = subprocess.run(command, capture_output=True, text=True)
+    if build.returncode and "No matching distribution" in build.stderr:
+        pytest.skip("no package index is reachable for setuptools")
+    assert build.returncode == 0, build.stderr
     return next(target.glob("*.whl"))
 
 
-def test_it_holds_the_page_and_the_types_and_no_tests(wheel: Path) -> None:
+def test_the_wheel_has_the_page_and_types_but_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"oss_wsgi/static/index.html", "oss_wsgi/static/upload.js", "oss_wsgi/py.typed"} <= set(names)
     assert {"oss_wsgi/pytest_plugin.py", "oss_wsgi/testing/road.py", "oss_wsgi/local/__main__.py"} <= set(names)
@@ -43,20 +43,20 @@ def test_it_holds_the_page_and_the_types_and_no_tests(wheel: Path) -> None:
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"oss_wsgi"}
 
 
-def test_installed_elsewhere_it_serves_the_page_and_the_whole_road(wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_serves_the_page_and_signs(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     zipfile.ZipFile(wheel).extractall(site)
-    # The dependencies are borrowed from this environment; the package itself is not in it by that road.
+    # The dependencies come from this environment, which does not contain the package itself.
     dependencies = next(Path(path) for path in sys.path if (Path(path) / "waitress").is_dir())
     (site / "dependencies.pth").write_text(f"{dependencies}\n")
     shutil.copy(ROOT / "server.py", tmp_path / "server.py")
-    where = subprocess.run(
+    location = subprocess.run(
         [str(python), "-c", "import oss_wsgi; print(oss_wsgi.__file__)"],
         capture_output=True, text=True, cwd=tmp_path, env=clean_environ(), check=True,
     )  # fmt: skip
-    assert Path(where.stdout.strip()).is_relative_to(site)
+    assert Path(location.stdout.strip()).is_relative_to(site)
     with running_server(python=str(python), server=tmp_path / "server.py", cwd=tmp_path) as server:
         with urllib.request.urlopen(f"{server.url}/") as page:
             assert b'data-server-url="oss/signature"' in page.read()

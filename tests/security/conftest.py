@@ -1,4 +1,4 @@
-"""What the attacks share: one key for every local OSS, for making one takes longer than an attack."""
+"""One key for every local OSS of these tests: making a key takes longer than an attack."""
 
 from __future__ import annotations
 

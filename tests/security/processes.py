@@ -1,4 +1,4 @@
-"""Starts the recording site, and talks to it over sockets."""
+"""The recording site in a process of its own, and requests to it over sockets."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ROOT = Path(__file__).parents[2]
 def request(
     port: int, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, Any]]:
-    """Give status and JSON of an answer; OSError where the server is gone."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    """Return status and JSON of a response. Raise OSError if the server is gone."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, target, body, headers or {})
-        answer = connection.getresponse()
-        text = answer.read()
+        response = connection.getresponse()
+        text = response.read()
     except http.client.HTTPException as error:
         raise ConnectionError(str(error)) from error
     finally:
         connection.close()
-    return answer.status, json.loads(text) if answer.getheader("Content-Type") == "application/json" else {}
+    return response.status, json.loads(text) if response.getheader("Content-Type") == "application/json" else {}
 
 
 def sign(port: int, **parameters: Any) -> dict[str, Any]:
@@ -48,12 +48,12 @@ def report(port: int, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]
 
 
 def new_report(port: int, number: int = 0) -> bytes:
-    """Ask for a signature and give the report of its upload."""
+    """Get a signature, and return the report of its upload."""
     return callback_body(sign(port, filename=f"{number}.txt", size=6), size=6)
 
 
 class RecordingSite:
-    """tests.security.recording_site in a process of its own; leaving the block kills it."""
+    """tests.security.recording_site in a process of its own. The end of the ``with`` block kills it."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "key.pem").write_text(OSS.pem)
@@ -80,13 +80,13 @@ class RecordingSite:
         self.kill()
 
     def kill(self) -> None:
-        """End it as kill -9 does, and read to the end what it said."""
+        """Kill the process as kill -9 does, and read its output to the end."""
         self.process.kill()
         self.wait()
 
     def wait(self) -> int:
-        status = self.process.wait(timeout=20)
-        self._reader.join(timeout=10)
+        status = self.process.wait(timeout=60)
+        self._reader.join(timeout=60)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return status
@@ -95,10 +95,10 @@ class RecordingSite:
         return "".join(self.lines)
 
     def runs(self) -> dict[str, str]:
-        """Give each run of the handler that went to its end, with the object that it was for."""
+        """Return the object of each completed run of the handler."""
         files = (self.folder / "handled").iterdir()
         return {path.name: json.loads(path.read_text())["object"] for path in files}
 
-    def counted(self) -> Counter[str]:
-        """Count the runs of the handler by object."""
+    def runs_by_object(self) -> Counter[str]:
+        """Return the number of runs of the handler for each object."""
         return Counter(self.runs().values())

@@ -1,10 +1,10 @@
-"""A site whose handler records each upload durably, for processes that are attacked, killed and run out of disk.
+"""A site whose handler records each upload durably, for tests that attack it, kill it and fill its disk.
 
     python -m tests.security.recording_site FOLDER
 
-FOLDER holds key.pem (OSS's, for these tests) and, once it runs, ledger.db and handled/, with one file for each run of
-the handler. Where a file ``die`` stands there the next handling kills the process at the place that it names, once. The
-application behind it all limits the size of this process's files: /limit/BYTES, or /limit/none.
+FOLDER has key.pem (OSS's key in these tests). The site adds ledger.db and handled/, with one file for each run of the
+handler. If there is a file ``die``, the next run of the handler kills the process at the place that it names, once. The
+application behind DirectUpload limits the size of this process's files: /limit/BYTES, or /limit/none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .attacks import VALUES
 
 
 class Handler:
-    """Keeps one file for each upload that it handled to the end."""
+    """Writes one file for each completed run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,26 +41,26 @@ class Handler:
     def __call__(self, upload: Upload) -> dict[str, Any]:
         self.die("before")
         run = secrets.token_hex(8)
-        written = self.folder / f"{run}.part"
-        with written.open("w") as file:
+        part = self.folder / f"{run}.part"
+        with part.open("w") as file:
             json.dump({"object": upload.object, "user": upload.user}, file)
             file.flush()
             os.fsync(file.fileno())
-        written.rename(self.handled / run)
+        part.rename(self.handled / run)
         self.die("after")
         return {"run": run}
 
     def die(self, place: str) -> None:
-        wish = self.folder / "die"
-        if wish.exists() and wish.read_text() == place:
+        order = self.folder / "die"
+        if order.exists() and order.read_text() == place:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def control(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """Limit the size of what this process may write, as a full disk would."""
+    """Limit the size of files that this process may write, as a full disk would."""
     _, limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    asked = environ["PATH_INFO"].removeprefix("/limit/")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit if asked == "none" else int(asked), limit))
+    size = environ["PATH_INFO"].removeprefix("/limit/")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit if size == "none" else int(size), limit))
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
 

@@ -1,6 +1,6 @@
-"""A dishonest uploader holds a signed form: each field dropped, changed, doubled or added to is refused or harmless.
+"""A dishonest uploader drops, changes, repeats and adds form fields: each form is refused or harmless.
 
-What OSS accepts is looked at: which object it stores, how, and what the application hears.
+The tests check which object OSS stores, with which headers, and which upload the application gets.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ TOKEN = "CAISexample+Token/With=Padding=="
 
 
 class Attack:
-    """A road with what its application heard, and a form that may be bent."""
+    """A client, the uploads that its application got, and a form to change."""
 
     def __init__(
         self, version: str, form: str, grant: Grant | None = None, *, content_type: str = "text/plain", **values: Any
     ) -> None:
-        self.heard: list[Upload] = []
+        self.uploads: list[Upload] = []
         self.exact = form == "exact"
         grant = grant or (RICH if self.exact else GRANT)
-        given = {"signature_version": version, "session_token": TOKEN, **values}
-        self.road = LintedRoad(legacy, given, authorize=lambda request: grant, on_upload=self.heard.append)
-        asked = {"content_type": content_type, "size": len(DATA)} if self.exact else {}
-        self.signed = self.road.sign("a.txt" if self.exact else None, **asked).json
+        values = {"signature_version": version, "session_token": TOKEN, **values}
+        self.road = LintedRoad(legacy, values, authorize=lambda request: grant, on_upload=self.uploads.append)
+        parameters = {"content_type": content_type, "size": len(DATA)} if self.exact else {}
+        self.signed = self.road.sign("a.txt" if self.exact else None, **parameters).json
         self.fields: dict[str, str] = self.signed["fields"]
 
     def post(self, pairs: Pairs | None = None, data: bytes = DATA, **more: Any) -> webtest.TestResponse:
         return post_form(self.road, self.fields.items() if pairs is None else pairs, data, **more)
 
     def refused(self, answer: webtest.TestResponse) -> bool:
-        """Tell that OSS refused, stored nothing and called nobody."""
-        return answer.status_int in (400, 403) and b"<Error>" in answer.body and not stored(self.road) + self.heard
+        """Return whether OSS refused the form, stored nothing and called nobody."""
+        return answer.status_int in (400, 403) and b"<Error>" in answer.body and not stored(self.road) + self.uploads
 
-    def told(self, answer: webtest.TestResponse) -> Upload:
-        """Give the one upload that was stored and heard, exactly as it was granted."""
+    def accepted(self, answer: webtest.TestResponse) -> Upload:
+        """Return the one upload, which is stored and reported exactly as granted."""
         assert answer.status_int == 200, answer.text
-        (upload,) = self.heard
+        (upload,) = self.uploads
         assert stored(self.road) == [upload.object]
         assert upload.user == "eric"
         assert str(upload.object).startswith("users/eric/")
@@ -74,9 +74,9 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def attack(version: str, form: str) -> Iterator[Attack]:
-    made = Attack(version, form)
-    with made.road:
-        yield made
+    attack = Attack(version, form)
+    with attack.road:
+        yield attack
 
 
 FORMS = ("exact", "prefix")
@@ -84,20 +84,20 @@ both_forms = pytest.mark.parametrize("form", FORMS)
 
 
 def field_names() -> list[tuple[str, str, str]]:
-    found = []
+    names = []
     for version in ("v1", "v4"):
         for form in FORMS:
             attack = Attack(version, form)
-            found += [(version, form, name) for name in attack.fields]
+            names += [(version, form, name) for name in attack.fields]
             attack.road.close()
-    return found
+    return names
 
 
 FIELDS = field_names()
 each_field = pytest.mark.parametrize(("version", "form", "name"), FIELDS)
 
 
-def test_every_field_that_is_ever_issued_is_among_those_that_are_bent() -> None:
+def test_the_attacked_fields_include_every_issued_field() -> None:
     names = {name for _, _, name in FIELDS}
     assert {"key", "policy", "callback", "Signature", "OSSAccessKeyId", "x-oss-security-token"} <= names
     assert {"x-oss-signature", "x-oss-signature-version", "x-oss-credential", "x-oss-date"} <= names
@@ -106,25 +106,25 @@ def test_every_field_that_is_ever_issued_is_among_those_that_are_bent() -> None:
 
 
 @both_forms
-def test_the_form_that_all_others_here_are_bent_from_is_accepted(attack: Attack) -> None:
-    assert attack.told(attack.post()).size == len(DATA)
+def test_the_unchanged_form_is_accepted(attack: Attack) -> None:
+    assert attack.accepted(attack.post()).size == len(DATA)
 
 
 @each_field
-def test_a_field_that_is_dropped(attack: Attack, name: str) -> None:
+def test_a_form_without_a_field_is_refused_or_harmless(attack: Attack, name: str) -> None:
     answer = attack.post([pair for pair in attack.fields.items() if pair[0] != name])
     if name == "success_action_status":
-        attack.told(answer)  # the callback's answer counts in any case
+        attack.accepted(answer)  # the callback's response counts in any case
     elif name == "Content-Type":
-        # The part's own type stands in for it in the policy; x-oss-content-type, which is pinned, is what is stored.
-        assert headers_of(attack.road, str(attack.told(answer).object))["Content-Type"] == "text/plain"
+        # The part's own type replaces it in the policy; OSS stores x-oss-content-type, which is pinned.
+        assert headers_of(attack.road, str(attack.accepted(answer).object))["Content-Type"] == "text/plain"
     else:
         assert attack.refused(answer)
 
 
 @each_field
 @pytest.mark.parametrize("way", ["longer", "shorter", "empty", "upper case", "a blank before it"])
-def test_a_field_that_is_changed(attack: Attack, name: str, way: str) -> None:
+def test_a_form_with_a_changed_field_is_refused_or_harmless(attack: Attack, name: str, way: str) -> None:
     value = attack.fields[name]
     other = {
         "longer": value + "x",
@@ -135,16 +135,16 @@ def test_a_field_that_is_changed(attack: Attack, name: str, way: str) -> None:
     }[way]
     answer = attack.post([(field, other if field == name else old) for field, old in attack.fields.items()])
     if other == value or name == "success_action_status":
-        attack.told(answer)
+        attack.accepted(answer)
     elif name == "key" and not attack.exact and other.startswith("users/eric/"):
-        # The one choice that a form for a prefix leaves to the browser: a name below it, which is heard as stored.
-        assert attack.told(answer).object == other.replace("${filename}", "a.txt")
+        # The browser may choose a name below the prefix; it is reported as it is stored.
+        assert attack.accepted(answer).object == other.replace("${filename}", "a.txt")
     else:
         assert attack.refused(answer)
 
 
 @each_field
-def test_a_field_that_comes_twice_in_any_case_before_or_after_its_own(attack: Attack, name: str) -> None:
+def test_a_repeated_field_is_refused_in_any_case_and_place(attack: Attack, name: str) -> None:
     for case in (str, str.upper, str.title):
         for value in (attack.fields[name], "x"):
             again = (case(name), value)
@@ -153,13 +153,15 @@ def test_a_field_that_comes_twice_in_any_case_before_or_after_its_own(attack: At
 
 
 @each_field
-def test_the_name_of_a_field_in_another_case_is_the_same_field(attack: Attack, name: str) -> None:
-    attack.told(attack.post([(field.swapcase() if field == name else field, v) for field, v in attack.fields.items()]))
+def test_a_field_name_in_another_case_is_the_same_field(attack: Attack, name: str) -> None:
+    attack.accepted(
+        attack.post([(field.swapcase() if field == name else field, v) for field, v in attack.fields.items()])
+    )
 
 
 @each_field
-def test_a_field_that_comes_after_the_file_does_not_count(attack: Attack, name: str) -> None:
-    """A part after the file is ignored, so that a pinned field may not be moved there."""
+def test_a_field_after_the_file_is_ignored(attack: Attack, name: str) -> None:
+    """A pinned field after the file counts as missing."""
     fields = [pair for pair in attack.fields.items() if pair[0] != name]
     tail = f'\r\n--X\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{attack.fields[name]}\r\n--X--\r\n'
     parts = [f'--X\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n' for field, value in fields]
@@ -169,13 +171,13 @@ def test_a_field_that_comes_after_the_file_does_not_count(attack: Attack, name: 
         "/examplebucket", body, headers={"Content-Type": "multipart/form-data; boundary=X"}, expect_errors=True
     )
     if name in ("success_action_status", "Content-Type"):
-        attack.told(answer)
+        attack.accepted(answer)
     else:
         assert attack.refused(answer)
 
 
 @both_forms
-def test_another_key_is_refused_beside_the_prefix_and_where_the_name_is_exact_also_below_it(attack: Attack) -> None:
+def test_a_key_outside_the_grant_is_refused(attack: Attack) -> None:
     names = ["users/bob/a.txt", "users/eric", "users/ericb/a.txt", "/users/eric/a.txt", "", "Users/eric/a.txt"]
     if attack.exact:
         names += ["users/eric/a.txt", "users/eric/${filename}", f"{attack.fields['key']}/../b.txt"]
@@ -187,11 +189,11 @@ def test_another_key_is_refused_beside_the_prefix_and_where_the_name_is_exact_al
     "name",
     ["../../users/bob/a.txt", "..\\bob", "a/b/c.txt", "<script>.html", "a\u202egnp.exe", "users/bob/a.txt"],
 )
-def test_a_name_that_climbs_is_only_a_name_below_the_prefix(version: str, name: str) -> None:
-    """Names are flat texts to OSS; the README says that ``upload.object`` is a stranger's text where it was open."""
+def test_a_climbing_file_name_stays_below_the_prefix(version: str, name: str) -> None:
+    """Names are flat texts to OSS. The README says that an open ``upload.object`` is text from a stranger."""
     attack = Attack(version, "prefix")
     with attack.road:
-        assert attack.told(attack.post(filename=name)).object == f"users/eric/{name}"
+        assert attack.accepted(attack.post(filename=name)).object == f"users/eric/{name}"
         (content,) = (
             path for path in attack.road.local_oss.directory.rglob("*") if path.is_file() and path.read_bytes() == DATA
         )
@@ -214,14 +216,14 @@ ADDED: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("what", ADDED)
-def test_where_the_name_is_exact_none_of_these_can_be_added(version: str, what: str) -> None:
+def test_a_form_for_an_exact_name_takes_no_other_fields(version: str, what: str) -> None:
     attack = Attack(version, "exact")
     with attack.road:
         assert attack.refused(attack.post([*attack.fields.items(), ADDED[what]]))
 
 
 @both_forms
-def test_another_callback_in_the_place_of_ours_is_refused_also_with_our_ticket_in_it(attack: Attack) -> None:
+def test_another_callback_is_refused_even_with_our_ticket(attack: Attack) -> None:
     members = json.loads(base64.b64decode(attack.fields["callback"]))
     for other in (
         {**members, "callbackUrl": "http://127.0.0.1:9/evil"},
@@ -235,24 +237,22 @@ def test_another_callback_in_the_place_of_ours_is_refused_also_with_our_ticket_i
 
 
 @both_forms
-def test_a_file_outside_the_size_that_was_granted_is_refused(version: str, form: str) -> None:
+def test_a_file_outside_the_granted_sizes_is_refused(version: str, form: str) -> None:
     attack = Attack(version, form, Grant(user="eric", dir="users/eric", min_size=3, max_size=5))
     with attack.road:
         for data in (b"hello!", b"hell" if attack.exact else b"he", b"", b"x" * 300_000):
             assert attack.refused(attack.post(data=data))
-        assert attack.told(attack.post()).size == 5
+        assert attack.accepted(attack.post()).size == 5
 
 
 @both_forms
 @pytest.mark.parametrize("part_type", ["text/html", "image/svg+xml", "image/png,text/html", None])
-def test_under_a_grant_of_images_html_is_refused_by_its_type_or_stored_as_an_image(
-    version: str, form: str, part_type: str | None
-) -> None:
+def test_under_a_grant_of_images_html_never_stays_html(version: str, form: str, part_type: str | None) -> None:
     attack = Attack(version, form, IMAGES, content_type="image/png")
     with attack.road:
         answer = attack.post(data=b"<b/>.", filename="a.html", part_type=part_type)
         if attack.exact:
-            upload = attack.told(answer)
+            upload = attack.accepted(answer)
             assert upload.mime_type == "image/png"
             assert headers_of(attack.road, str(upload.object))["Content-Type"] == "image/png"
         else:
@@ -266,26 +266,26 @@ def test_under_a_grant_of_images_html_is_refused_by_its_type_or_stored_as_an_ima
         pytest.param(("Content-Type", "image/png"), "text/html", id="a Content-Type beside another type of the part"),
     ],
 )
-@pytest.mark.parametrize("asked", [None, "image/png"])
-def test_uncovered_the_type_of_a_form_for_a_prefix_is_refused_by_us_and_the_object_stays(
-    version: str, added: tuple[str, str], part_type: str, asked: str | None
+@pytest.mark.parametrize("requested_type", [None, "image/png"])
+def test_not_pinned_another_type_is_refused_but_the_object_stays(
+    version: str, added: tuple[str, str], part_type: str, requested_type: str | None
 ) -> None:
     attack = Attack(version, "prefix", IMAGES)
     with attack.road:
-        fields = attack.road.sign(content_type=asked).json["fields"]
+        fields = attack.road.sign(content_type=requested_type).json["fields"]
         answer = post_form(attack.road, [*fields.items(), added], b"<script>", filename="a.html", part_type=part_type)
         assert answer.status_int == 203
-        assert attack.heard == []
+        assert attack.uploads == []
         assert headers_of(attack.road, "users/eric/a.html")["Content-Type"] == "text/html"
 
 
 @pytest.mark.parametrize("what", ["public", "overwriting", "storage class", "disposition", "metadata"])
-def test_uncovered_a_form_for_a_prefix_takes_fields_that_no_policy_names(version: str, what: str) -> None:
-    """As the README's table says: the bucket's own rules must forbid what matters; the report is as true as ever."""
+def test_not_pinned_a_form_for_a_prefix_takes_some_fields(version: str, what: str) -> None:
+    """The README's table says so: the bucket's own rules must forbid what matters. The report stays true."""
     attack = Attack(version, "prefix")
     name, value = ADDED[what]
     with attack.road:
-        upload = attack.told(attack.post([*attack.fields.items(), (name, value)]))
+        upload = attack.accepted(attack.post([*attack.fields.items(), (name, value)]))
         assert (upload.size, upload.user, upload.custom) == (len(DATA), "eric", {})
 
 
@@ -306,48 +306,48 @@ def test_uncovered_a_form_for_a_prefix_takes_fields_that_no_policy_names(version
     ],
 )
 @both_forms
-def test_uncovered_what_else_may_be_added_changes_no_report(attack: Attack, name: str, value: str) -> None:
+def test_not_pinned_other_added_fields_change_no_report(attack: Attack, name: str, value: str) -> None:
     answer = attack.post([*attack.fields.items(), (name, value)])
-    upload = attack.told(answer)
+    upload = attack.accepted(answer)
     assert "Location" not in answer.headers
     assert (upload.size, upload.user, upload.data) == (len(DATA), "eric", {})
     assert upload.custom == ({"order": "1"} if attack.exact else {})
     if attack.exact:
-        kept = headers_of(attack.road, str(upload.object))
-        assert (kept["Content-Type"], kept["Content-Disposition"]) == ("text/plain", "attachment")
+        headers = headers_of(attack.road, str(upload.object))
+        assert (headers["Content-Type"], headers["Content-Disposition"]) == ("text/plain", "attachment")
 
 
-def test_a_header_of_the_request_makes_no_object_public_where_the_acl_is_pinned(version: str) -> None:
+def test_a_request_header_does_not_change_a_pinned_acl(version: str) -> None:
     attack = Attack(version, "exact")
     with attack.road:
         assert attack.fields["x-oss-object-acl"] == "default"
-        attack.told(attack.post(headers={"x-oss-object-acl": "public-read-write"}))
+        attack.accepted(attack.post(headers={"x-oss-object-acl": "public-read-write"}))
 
 
-def test_what_runs_in_a_browser_is_an_attachment_where_the_name_is_exact_and_is_not_where_it_is_open() -> None:
+def test_active_types_are_attachments_only_under_exact_names() -> None:
     anything = Grant(user="eric", dir="users/eric")
     for form, disposition in (("exact", "attachment"), ("prefix", None)):
         attack = Attack("v4", form, anything)
         with attack.road:
-            asked = {"content_type": "text/html"} if attack.exact else {}
-            fields = attack.road.sign("a.html" if attack.exact else None, **asked).json["fields"]
+            parameters = {"content_type": "text/html"} if attack.exact else {}
+            fields = attack.road.sign("a.html" if attack.exact else None, **parameters).json["fields"]
             assert post_form(attack.road, fields.items(), b"<script>", part_type="text/html").status_int == 200
-            assert headers_of(attack.road, str(attack.heard[0].object)).get("Content-Disposition") == disposition
+            assert headers_of(attack.road, str(attack.uploads[0].object)).get("Content-Disposition") == disposition
 
 
-def test_where_the_callback_is_not_required_an_upload_may_go_untold_or_be_told_otherwise(version: str) -> None:
+def test_an_optional_callback_can_be_dropped(version: str) -> None:
     attack = Attack(version, "exact", callback_required=False)
     with attack.road:
         answer = attack.post([pair for pair in attack.fields.items() if pair[0] != "callback"])
         assert answer.status_int == 200
-        assert (len(stored(attack.road)), attack.heard) == (1, [])
+        assert (len(stored(attack.road)), attack.uploads) == (1, [])
 
 
-# A bucket of his own: OSS signs any report of the upload that he was granted.
+# With a bucket of their own, users can have OSS sign any report of their granted upload.
 
 
-class Held:
-    """A ``confirm`` that knows what OSS holds, as SDKConfirmation asks it."""
+class StoredObjects:
+    """A ``confirm`` that knows the objects in OSS, as SDKConfirmation does."""
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[int, str]] = {}
@@ -358,19 +358,19 @@ class Held:
         return True
 
 
-def test_a_report_of_an_upload_that_never_happened_is_believed_and_refused_where_confirm_asks() -> None:
+def test_only_confirm_detects_an_upload_that_never_happened() -> None:
     site = Site(authorize=lambda request: GRANT)
     assert site.report(callback_body(site.sign(filename="a.txt"), size=6)).status_int == 200
-    assert (site.heard[0].user, site.heard[0].confirmed) == ("eric", None)
-    asking = Site(authorize=lambda request: GRANT, confirm=Held())
+    assert (site.uploads[0].user, site.uploads[0].confirmed) == ("eric", None)
+    asking = Site(authorize=lambda request: GRANT, confirm=StoredObjects())
     assert refused(asking, asking.report(callback_body(asking.sign(filename="a.txt"), size=6)))
 
 
-def test_with_another_size_within_the_limits_it_is_believed_and_refused_where_confirm_asks() -> None:
-    for confirm, statuses in ((None, [200, 403, 403]), (Held(), [403, 403, 403])):
+def test_only_confirm_detects_another_size_within_the_limits() -> None:
+    for confirm, statuses in ((None, [200, 403, 403]), (StoredObjects(), [403, 403, 403])):
         site = Site({"upload_max_size": 100}, authorize=lambda request: GRANT, confirm=confirm)
         signed = site.sign(filename="a.txt")
-        if isinstance(confirm, Held):
+        if isinstance(confirm, StoredObjects):
             confirm.objects[signed["fields"]["key"]] = (6, "5B3C1A2E053D763E1B002CC607C5A0FE")
         body = callback_body(signed, size=6)
         sizes = ("7", "101", str(2**64 - 1))
@@ -379,45 +379,45 @@ def test_with_another_size_within_the_limits_it_is_believed_and_refused_where_co
 
 
 @pytest.mark.parametrize("etag", ["5b3c1a2e053d763e1b002cc607c5a0fe", '"5B3C1A2E053D763E1B002CC607C5A0FE"'])
-def test_a_confirmed_upload_is_not_handled_again_under_another_spelling_of_its_etag(etag: str) -> None:
-    held = Held()
-    site = Site(authorize=lambda request: GRANT, confirm=held)
+def test_another_spelling_of_the_etag_is_the_same_upload(etag: str) -> None:
+    objects_in_oss = StoredObjects()
+    site = Site(authorize=lambda request: GRANT, confirm=objects_in_oss)
     signed = site.sign(filename="a.txt")
-    held.objects[signed["fields"]["key"]] = (6, "5B3C1A2E053D763E1B002CC607C5A0FE")
+    objects_in_oss.objects[signed["fields"]["key"]] = (6, "5B3C1A2E053D763E1B002CC607C5A0FE")
     body = callback_body(signed, size=6)
     assert site.report(body).json == site.report(changed(body, etag=etag)).json == {"Status": "Ok"}
-    assert len(site.heard) == 1
+    assert len(site.uploads) == 1
 
 
-def test_what_is_not_in_the_ticket_is_his_to_say_and_what_is_in_it_is_not() -> None:
-    """``custom`` is pinned in the form, but a report from elsewhere may say otherwise: what must hold is ``data``."""
+def test_a_report_can_change_custom_but_not_data() -> None:
+    """``custom`` is pinned in the form, but another report may change it. Only ``data`` is reliable."""
     grant = Grant(user="eric", custom={"order": "1"}, data={"order": 1})
     site = Site(authorize=lambda request: grant)
     body = changed(callback_body(site.sign(filename="a.txt"), size=6), **{"x:order": "2", "width": "9"})
     assert site.report(body).status_int == 200
-    (upload,) = site.heard
+    (upload,) = site.uploads
     assert (upload.data, upload.user) == ({"order": 1}, "eric")
     assert (upload.custom, upload.image_width) == ({"order": "2"}, 9)
 
 
-def test_in_a_folder_that_users_share_he_can_report_the_object_of_another_as_his_also_where_confirm_asks() -> None:
-    """A ticket for a prefix says who may upload below it, not who did: the README says to give each user a folder."""
-    held = Held()
+def test_in_a_shared_folder_a_user_can_report_anothers_object() -> None:
+    """A ticket for a prefix says who may upload there, not who did. The README says to give each user a folder."""
+    objects_in_oss = StoredObjects()
     users = iter(["eric", "mallory"])
-    site = Site(authorize=lambda request: Grant(user=next(users), dir="shared"), confirm=held)
-    held.objects["shared/a.txt"] = (6, "5B3C1A2E053D763E1B002CC607C5A0FE")
+    site = Site(authorize=lambda request: Grant(user=next(users), dir="shared"), confirm=objects_in_oss)
+    objects_in_oss.objects["shared/a.txt"] = (6, "5B3C1A2E053D763E1B002CC607C5A0FE")
     for user in ("eric", "mallory"):
         assert site.report(callback_body(site.sign(), size=6, filename="a.txt")).status_int == 200
-        assert site.heard[-1].user == user
-    own = Site(authorize=lambda request: Grant(user="mallory", dir="users/mallory"), confirm=held)
+        assert site.uploads[-1].user == user
+    own = Site(authorize=lambda request: Grant(user="mallory", dir="users/mallory"), confirm=objects_in_oss)
     stolen = changed(callback_body(own.sign(), size=6, filename="a.txt"), filename="shared/a.txt")
     assert refused(own, own.report(stolen))
 
 
-def test_a_ticket_is_good_for_one_object_whatever_he_reports() -> None:
+def test_a_ticket_is_valid_for_one_object() -> None:
     site = Site(authorize=lambda request: GRANT)
     signed = site.sign()
     for name, status in (("a.txt", 200), ("b.txt", 409), ("c/a.txt", 409), ("a.txt", 200)):
         body = callback_body(signed, size=6, filename=name)
         assert site.report(body).status_int == status
-    assert [upload.object for upload in site.heard] == ["users/eric/a.txt"]
+    assert [upload.object for upload in site.uploads] == ["users/eric/a.txt"]

@@ -1,8 +1,8 @@
-"""Somebody has factored OSS's 512-bit key and signs reports like OSS: what tickets still prevent, and what is lost.
+"""An attacker has factored OSS's 512-bit key and signs reports like OSS: tickets still limit the damage.
 
-He is then what every customer of OSS is already, one who has any body signed (tests/security/test_another_customer.py),
-but needs no upload, leaves no trace at OSS, and is fast. Without a ticket he gets nowhere; with a ticket he can report
-the upload that it was given for, once for each ETag, until it expires. ``confirm`` takes that from him too.
+Every customer of OSS can get any body signed (tests/security/test_another_customer.py). This attacker needs no upload,
+leaves no trace at OSS, and is fast. Without a ticket the attacker gets nowhere. With a ticket the attacker can report
+its granted upload, once for each ETag, until it expires. ``confirm`` prevents that too.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def invented(**members: str) -> bytes:
     return changed(b"bucket=examplebucket&size=6&mimeType=text%2Fplain&etag=5B3C", **members)
 
 
-def test_without_a_ticket_no_report_is_believed(site: Site) -> None:
+def test_a_report_without_a_ticket_is_refused(site: Site) -> None:
     for ticket in ("", "x", "A" * 200, ticket_of(Site({"ticket_secret": ("o" * 32,)}).sign())):
         for name in ("a.txt", "users/eric/a.txt", "user-dir-prefix/a.txt"):
             assert refused(site, site.report(invented(filename=name, ticket=ticket)))
 
 
-def test_the_nearest_guesses_find_no_ticket(site: Site) -> None:
-    """They differ from a good one by one character each, the nearest that there is to guess."""
+def test_guesses_next_to_a_valid_ticket_are_refused(site: Site) -> None:
+    """Each guess differs from a valid ticket in one character."""
     signed = site.sign(filename="a.txt")
     body, ticket = callback_body(signed, size=6), ticket_of(signed)
     for at in range(0, len(ticket), 3):
@@ -47,7 +47,7 @@ def test_the_nearest_guesses_find_no_ticket(site: Site) -> None:
                 assert refused(site, site.report(changed(body, ticket=guess)))
 
 
-def test_with_a_ticket_that_was_given_to_him_he_stays_its_user_its_object_its_size_and_its_time(site: Site) -> None:
+def test_a_ticket_binds_its_user_object_size_and_time(site: Site) -> None:
     signed = site.sign(filename="a.txt", size=6)
     body = callback_body(signed, size=6)
     for members in ({"filename": "users/bob/a.txt"}, {"size": "5"}, {"size": "101"}, {"bucket": "another"}):
@@ -56,28 +56,28 @@ def test_with_a_ticket_that_was_given_to_him_he_stays_its_user_its_object_its_si
     assert refused(site, site.report(body))
 
 
-def test_lost_a_report_of_the_granted_upload_that_never_happened_is_believed(site: Site) -> None:
+def test_lost_a_granted_upload_that_never_happened_is_accepted(site: Site) -> None:
     signed = site.sign(filename="a.txt")
     for etag in ("5B3C", "5B3D"):
         assert site.report(callback_body(signed, size=6, etag=etag)).status_int == 200
-    assert [(upload.user, upload.object) for upload in site.heard] == [("eric", signed["fields"]["key"])] * 2
+    assert [(upload.user, upload.object) for upload in site.uploads] == [("eric", signed["fields"]["key"])] * 2
 
 
-def test_with_confirm_even_that_is_refused() -> None:
+def test_confirm_refuses_an_upload_that_never_happened() -> None:
     site = Site(authorize=lambda request: ERIC, confirm=lambda upload: False)
     assert refused(site, site.report(callback_body(site.sign(filename="a.txt"), size=6)))
 
 
-def test_lost_a_guard_without_tickets_believes_all_that_he_says() -> None:
-    """As its documentation says: believe such a report as you would believe a stranger."""
-    heard: list[Upload] = []
+def test_lost_a_guard_without_tickets_accepts_any_report() -> None:
+    """Its documentation says so: trust such a report as you would trust a stranger."""
+    uploads: list[Upload] = []
 
     def receive(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        heard.append(environ["oss_wsgi.upload"])
+        uploads.append(environ["oss_wsgi.upload"])
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"ok"]
 
     app = webtest.TestApp(CallbackGuard(receive, CallbackVerifier(OSS.public_keys), bucket="examplebucket"))
     body = invented(filename="users/bob/a.txt", user="bob")
     assert app.post("/oss/callback", body, headers=OSS.headers("/oss/callback", body)).status_int == 200
-    assert (heard[0].object, heard[0].user, heard[0].ticket_id) == ("users/bob/a.txt", None, None)
+    assert (uploads[0].object, uploads[0].user, uploads[0].ticket_id) == ("users/bob/a.txt", None, None)

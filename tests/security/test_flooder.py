@@ -1,7 +1,7 @@
-"""A flooder sends more of everything: what he can fill has a bound, counted in entries and bytes, not in seconds.
+"""A flooder sends more of everything: all that it can fill has a bound in entries and bytes.
 
-Made-up key URLs are in tests/test_public_keys.py, callers beyond number in tests/test_rate_limit.py, the ledger's own
-bounds in tests/test_ledger.py; here it is the whole application that is flooded.
+tests/callback/test_public_keys.py has made-up key URLs, tests/endpoints/test_rate_limit.py many callers, and
+tests/ledger the ledgers' own bounds. Here the whole application is flooded.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .attacks import CALLBACK, OSS, VALUES, Site, changed, refused, ticket_of
 from .processes import RecordingSite, new_report, report, sign
 
 
-def test_a_thousand_made_up_key_urls_cause_one_fetch_and_keep_no_true_report_out() -> None:
-    fetched: list[str] = []
+def test_a_thousand_made_up_key_urls_cause_one_fetch() -> None:
+    fetched_urls: list[str] = []
 
     def fetch(url: str) -> bytes:
-        fetched.append(url)
+        fetched_urls.append(url)
         raise FetchError("not there", 404)
 
     site = Site(public_keys=PublicKeyStore({OSS.url: OSS.pem}, fetcher=fetch, clock=FrozenClock()))
@@ -39,25 +39,25 @@ def test_a_thousand_made_up_key_urls_cause_one_fetch_and_keep_no_true_report_out
         url = f"https://gosspublic.alicdn.com/callback_pub_key_v{number}.pem"
         headers = {"x-oss-pub-key-url": base64.b64encode(url.encode()).decode()}
         assert refused(site, site.report(body, headers=headers), 403, 503)
-    assert len(fetched) <= 1
+    assert len(fetched_urls) <= 1
     assert site.report(body).status_int == 200
 
 
-def test_tickets_of_any_day_and_of_any_key_leave_no_more_than_a_few_keys_behind() -> None:
+def test_forged_tickets_do_not_stop_valid_ones() -> None:
     site = Site()
     signed = site.sign(filename="a.txt")
     body, ticket = callback_body(signed, size=6), ticket_of(signed)
     raw = base64.urlsafe_b64decode(ticket + "=" * (-len(ticket) % 4))
-    chance = random.Random(1)
+    rng = random.Random(1)
     for number in range(500):
-        key_id = raw[:4] if number % 2 else chance.randbytes(4)
-        other = key_id + chance.randbytes(4) + raw[8:]
+        key_id = raw[:4] if number % 2 else rng.randbytes(4)
+        other = key_id + rng.randbytes(4) + raw[8:]
         forged = base64.urlsafe_b64encode(other).rstrip(b"=").decode()
         assert refused(site, site.report(changed(body, ticket=forged)))
     assert site.report(body).status_int == 200
 
 
-def test_the_keys_of_days_that_strangers_name_are_few() -> None:
+def test_the_cache_of_daily_keys_is_bounded() -> None:
     book = TicketBook(VALUES["ticket_secret"], clock=FrozenClock())
     secret = book._secrets[0]
     for day in range(10_000):
@@ -65,8 +65,8 @@ def test_the_keys_of_days_that_strangers_name_are_few() -> None:
         assert len(secret._ciphers) <= 9
 
 
-def kept(ledger: MemoryLedger) -> int:
-    """Count the characters of what a ledger keeps: tickets, objects, ETags, answers."""
+def stored_size(ledger: MemoryLedger) -> int:
+    """Return the number of characters that a ledger stores: tickets, objects, ETags and responses."""
     total = 0
     for ticket, uses in ledger._tickets.items():
         total += len(ticket) + len(uses.object)
@@ -75,7 +75,7 @@ def kept(ledger: MemoryLedger) -> int:
 
 
 @pytest.mark.parametrize("tickets", ["one ticket", "many tickets"])
-def test_reports_without_end_leave_a_bounded_ledger(tickets: str) -> None:
+def test_endless_reports_leave_a_bounded_ledger(tickets: str) -> None:
     ledger = MemoryLedger(clock=FrozenClock(), max_uploads=50, max_bytes=10_000)
     site = Site(
         authorize=lambda request: Grant(user="eric", dir="e"), ledger=ledger, on_upload=lambda _: {"a": "b" * 300}
@@ -89,19 +89,19 @@ def test_reports_without_end_leave_a_bounded_ledger(tickets: str) -> None:
         assert site.report(body).status_int == 200
         assert len(ledger) <= 50
     assert len(ledger._tickets) <= 50
-    assert kept(ledger) <= 50 * (16 + 1023 + 64) + 10_000
+    assert stored_size(ledger) <= 50 * (16 + 1023 + 64) + 10_000
 
 
 @pytest.mark.parametrize("members", [{"etag": "E" * 60_000}, {"filename": "e/".ljust(60_000, "n")}])
-def test_what_is_longer_than_oss_has_it_never_reaches_a_ledger(members: dict[str, str]) -> None:
+def test_overlong_members_never_reach_the_ledger(members: dict[str, str]) -> None:
     ledger = MemoryLedger(clock=FrozenClock())
     site = Site(authorize=lambda request: Grant(user="eric", dir="e"), ledger=ledger)
     body = changed(callback_body(site.sign(), size=6), **members)
     assert refused(site, site.report(body))
-    assert kept(ledger) == 0
+    assert stored_size(ledger) == 0
 
 
-def test_what_is_refused_leaves_nothing_in_a_ledger() -> None:
+def test_refused_reports_leave_nothing_in_the_ledger() -> None:
     ledger = MemoryLedger(clock=FrozenClock())
 
     def fail(upload: object) -> None:
@@ -112,10 +112,10 @@ def test_what_is_refused_leaves_nothing_in_a_ledger() -> None:
         body = callback_body(site.sign(filename="a.txt"), size=6)
         assert site.report(body).status_int == 500
         assert site.report(changed(body, ticket="A" * number)).status_int == 403
-    assert (len(ledger), kept(ledger)) == (0, 0)
+    assert (len(ledger), stored_size(ledger)) == (0, 0)
 
 
-def test_who_asks_for_too_many_signatures_is_told_to_wait_and_others_are_not() -> None:
+def test_the_rate_limit_slows_only_the_flooder() -> None:
     limit = RateLimit(5, 60, clock=FrozenClock(), max_callers=100)
     site = Site(authorize=lambda request: Grant(user=request.GET["user"]), rate_limit=limit)
 
@@ -136,7 +136,7 @@ class Unread(io.RawIOBase):
         raise AssertionError("it was read")
 
 
-def test_a_body_that_is_too_long_is_refused_unread() -> None:
+def test_a_body_that_is_too_long_is_never_read() -> None:
     site = Site()
     statuses: list[str] = []
     for length in (64 * 1024 + 1, 10**12, 10**17):
@@ -160,7 +160,7 @@ def test_a_body_that_is_too_long_is_refused_unread() -> None:
         pytest.param(b"ticket=" + b"A" * 60_000, "", id="a long ticket"),
     ],
 )
-def test_a_body_made_to_cost_is_refused(body: bytes, kind: str) -> None:
+def test_a_body_that_is_costly_to_parse_is_refused(body: bytes, kind: str) -> None:
     site = Site()
     assert refused(site, site.report(body, kind or "application/x-www-form-urlencoded"), 400, 403)
 
@@ -178,7 +178,7 @@ def test_a_body_made_to_cost_is_refused(body: bytes, kind: str) -> None:
         "filename=" + "%F0%9F%A6%84" * 1_500,
     ],
 )
-def test_a_query_made_to_cost_is_refused_or_answered_with_a_short_form(query: str) -> None:
+def test_a_costly_query_gets_a_refusal_or_a_short_form(query: str) -> None:
     answer = Site().app.get(f"/oss/signature?{query}", expect_errors=True)
     assert answer.status_int in (200, 400, 403)
     assert len(answer.body) < 20_000 + 3 * len(query)
@@ -187,19 +187,19 @@ def test_a_query_made_to_cost_is_refused_or_answered_with_a_short_form(query: st
 SLOW = 60
 
 
-def test_bodies_that_never_end_hold_no_thread_of_the_server(tmp_path: Any) -> None:
-    """waitress reads a body before it gives the request to one of its eight threads."""
+def test_unfinished_bodies_occupy_no_thread(tmp_path: Any) -> None:
+    """waitress reads a body before it passes the request to one of its eight threads."""
     with RecordingSite(tmp_path) as site:
         body = new_report(site.port)
         head = f"POST {CALLBACK} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         partial = itertools.cycle([head, head + body[:-1], head[:30], b""])
-        held = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(SLOW)]
+        connections = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(SLOW)]
         try:
-            for connection, sent in zip(held, partial, strict=False):
+            for connection, sent in zip(connections, partial, strict=False):
                 connection.sendall(sent)
             assert report(site.port, body)[0] == 200
             assert sign(site.port)["dir"] == "user-dir-prefix/"
         finally:
-            for connection in held:
+            for connection in connections:
                 connection.close()
         assert len(site.runs()) == 1

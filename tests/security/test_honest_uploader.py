@@ -1,19 +1,20 @@
-"""An honest uploader's browser retries, doubles and dawdles: nothing of it is lost, and nothing is handled twice.
+"""An honest uploader retries, repeats and is slow: no upload is lost, and none is handled twice.
 
-The clients of the official samples go their whole road in tests/integration/test_sample_clients.py, real browsers in
-tests/browser.
+tests/integration/test_sample_clients.py has the official samples' clients, tests/browser has real browsers.
 """
 
 from __future__ import annotations
 
 import io
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from oss_wsgi import Grant, Upload
+from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.testing import FrozenClock, callback_body, multipart
 
 from ..integration.linted_road import LintedRoad
@@ -37,39 +38,39 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 class Honest:
-    """A road whose handler counts."""
+    """A client and an application whose handler counts the uploads."""
 
     def __init__(self, version: str, grant: Grant | None = None, **options: Any) -> None:
-        self.heard: list[Upload] = []
+        self.uploads: list[Upload] = []
 
         def save(upload: Upload) -> dict[str, Any]:
-            self.heard.append(upload)
-            return {"number": len(self.heard)}
+            self.uploads.append(upload)
+            return {"number": len(self.uploads)}
 
-        given = grant or Grant(user="eric", dir="users/eric")
+        grant = grant or Grant(user="eric", dir="users/eric")
         values = {"signature_version": version, "upload_names": "original"}
-        self.road = LintedRoad(legacy, values, authorize=lambda request: given, **{"on_upload": save, **options})
+        self.road = LintedRoad(legacy, values, authorize=lambda request: grant, **{"on_upload": save, **options})
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
-def test_any_name_goes_up_and_is_heard_as_it_is_stored(version: str, name: str, exact: bool) -> None:
+def test_any_file_name_is_reported_as_it_is_stored(version: str, name: str, exact: bool) -> None:
     honest = Honest(version)
     with honest.road as road:
         assert road.upload(name, b"hello", content_type="text/plain", exact=exact).json["Status"] == "Ok"
-        assert [upload.object for upload in honest.heard] == stored(road)
+        assert [upload.object for upload in honest.uploads] == stored(road)
 
 
-def test_a_double_click_stores_one_object_and_the_others_hear_that_it_is_there(version: str) -> None:
+def test_a_double_click_stores_one_object(version: str) -> None:
     honest = Honest(version)
     with honest.road as road:
         with ThreadPoolExecutor(4) as pool:
             statuses = list(pool.map(lambda _: road.upload("a.txt", b"hello").status_int, range(4)))
         assert sorted(statuses) == [200, 409, 409, 409]
-        assert len(honest.heard) == len(stored(road)) == 1
+        assert len(honest.uploads) == len(stored(road)) == 1
 
 
-def test_a_form_that_is_posted_twice_is_handled_once_and_both_get_the_answer(version: str) -> None:
+def test_a_form_posted_twice_is_handled_once(version: str) -> None:
     honest = Honest(version)
     with honest.road as road:
         fields = road.sign().json["fields"]
@@ -78,14 +79,14 @@ def test_a_form_that_is_posted_twice_is_handled_once_and_both_get_the_answer(ver
         assert post_form(road, fields.items(), b"edited").json == {"Status": "Ok", "number": 2}
 
 
-def test_where_overwriting_is_allowed_a_retry_of_an_exact_name_gets_the_same_answer(version: str) -> None:
+def test_a_retry_with_overwriting_gets_the_same_response(version: str) -> None:
     honest = Honest(version, Grant(user="eric", dir="users/eric", forbid_overwrite=False))
     with honest.road as road:
         fields = road.sign("a.txt").json["fields"]
         assert [post_form(road, fields.items()).json["number"] for _ in range(3)] == [1, 1, 1]
 
 
-def test_after_a_handler_that_failed_the_next_upload_of_the_file_is_handled(version: str) -> None:
+def test_a_failed_handler_runs_again_at_the_next_upload(version: str) -> None:
     calls: list[Upload] = []
 
     def save(upload: Upload) -> None:
@@ -101,7 +102,7 @@ def test_after_a_handler_that_failed_the_next_upload_of_the_file_is_handled(vers
 
 
 class Slow(io.BytesIO):
-    """A body of which half comes only when the policy has long been over."""
+    """A body whose second half arrives long after the policy has expired."""
 
     def __init__(self, body: bytes, clock: FrozenClock) -> None:
         super().__init__(body)
@@ -115,7 +116,7 @@ class Slow(io.BytesIO):
         return super().read(size)
 
 
-def test_an_upload_that_takes_eleven_hours_is_heard(version: str) -> None:
+def test_an_upload_of_eleven_hours_is_reported(version: str) -> None:
     clock = FrozenClock()
     honest = Honest(version, clock=clock)
     with honest.road as road:
@@ -132,12 +133,12 @@ def test_an_upload_that_takes_eleven_hours_is_heard(version: str) -> None:
             "wsgi.input": Slow(body, clock),
         }
         statuses: list[str] = []
-        answer = b"".join(road.local_oss(environ, lambda status, headers, exc_info=None: statuses.append(status)))
-        assert (statuses, answer) == (["200 OK"], b'{"Status": "Ok", "number": 1}')
+        response = b"".join(road.local_oss(environ, lambda status, headers, exc_info=None: statuses.append(status)))
+        assert (statuses, response) == (["200 OK"], b'{"Status": "Ok", "number": 1}')
         assert clock() == FrozenClock()() + 11 * 3600
 
 
-def test_several_files_at_once_each_with_a_signature_of_its_own(version: str) -> None:
+def test_simultaneous_files_with_their_own_signatures_succeed(version: str) -> None:
     honest = Honest(version)
     with honest.road as road:
         with ThreadPoolExecutor(8) as pool:
@@ -146,21 +147,21 @@ def test_several_files_at_once_each_with_a_signature_of_its_own(version: str) ->
                 pool.map(lambda name: road.upload(name, name.encode(), exact=len(name) < 6).status_int, names)
             )
         assert statuses == {200}
-        assert sorted(str(upload.object) for upload in honest.heard) == stored(road)
+        assert sorted(str(upload.object) for upload in honest.uploads) == stored(road)
 
 
-def test_several_files_with_one_signature_are_stored_and_only_the_first_is_told(version: str) -> None:
-    """As the samples' pages reuse a form until it expires: the second file gets 203, for its ticket is used (409)."""
+def test_of_several_files_with_one_signature_the_first_is_reported(version: str) -> None:
+    """The samples' pages reuse a form: the second file gets 203, because its ticket is already used (409)."""
     honest = Honest(version)
     with honest.road as road:
         fields = road.sign().json["fields"]
         answers = [post_form(road, fields.items(), filename=name) for name in ("a.txt", "b.txt", "a.txt")]
         assert [answer.status_int for answer in answers] == [200, 203, 200]
         assert "Error status : 409." in answers[1].text
-        assert [upload.object for upload in honest.heard] == ["users/eric/a.txt"]
+        assert [upload.object for upload in honest.uploads] == ["users/eric/a.txt"]
 
 
-def test_while_one_ticket_is_handled_others_go_on_and_the_same_waits_for_its_answer() -> None:
+def test_only_reports_of_the_same_ticket_wait_for_a_handler() -> None:
     entered, go_on = threading.Event(), threading.Event()
     calls: list[str] = []
 
@@ -168,14 +169,14 @@ def test_while_one_ticket_is_handled_others_go_on_and_the_same_waits_for_its_ans
         calls.append(str(upload.object))
         if len(calls) == 1:
             entered.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         return {"number": len(calls)}
 
-    site = Site(on_upload=save)
+    site = Site(on_upload=save, ledger=MemoryLedger(clock=time.time, wait_timeout=60))
     slow, quick = (callback_body(site.sign(filename="a.txt"), size=6) for _ in range(2))
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(site.report, slow)
-        assert entered.wait(10)
+        assert entered.wait(60)
         again = pool.submit(site.report, slow)
         assert site.report(quick).json["number"] == 2
         go_on.set()

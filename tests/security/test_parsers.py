@@ -1,7 +1,7 @@
-"""No input is a 500, of the application or of the local OSS, or an exception that its documentation does not name.
+"""No input makes the application or the local OSS return 500 or raise an undocumented exception.
 
-Each parser by itself is fuzzed beside its other tests; here the bytes come in as a server hands them over, through the
-check of PEP 3333, and signed as OSS would, so that they get as far as they can.
+Each parser is fuzzed alone beside its other tests. Here the input comes as from a server, through the check of PEP 3333
+and signed as OSS would, so that it gets as far as possible.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ HEADER_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude
 
 @pytest.fixture(scope="module")
 def road() -> Iterator[LintedRoad]:
-    with LintedRoad(legacy, {"signature_version": "v1"}) as made:
-        yield made
+    with LintedRoad(legacy, {"signature_version": "v1"}) as client:
+        yield client
 
 
 def call(application: Any, path: bytes, body: bytes = b"", **environ: Any) -> tuple[int, bytes]:
-    """Call an application as a server would; the environ may hold what no client library would send."""
-    given_environ: dict[str, Any] = {
+    """Call an application as a server would. The environ may contain what no client library would send."""
+    all_environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "",
         "PATH_INFO": path.decode("latin-1"),
@@ -71,32 +71,32 @@ def call(application: Any, path: bytes, body: bytes = b"", **environ: Any) -> tu
         statuses.append(int(status[:3]))
         return lambda piece: None
 
-    answer = lint(application)(given_environ, start_response)
+    chunks = lint(application)(all_environ, start_response)
     try:
-        text = b"".join(answer)
+        text = b"".join(chunks)
     finally:
-        if hasattr(answer, "close"):
-            answer.close()
+        if hasattr(chunks, "close"):
+            chunks.close()
     return statuses[0], text
 
 
 def post(body: bytes, kind: str = "application/x-www-form-urlencoded", **environ: Any) -> int:
-    """Give the status for a body that OSS signed."""
+    """Return the status for a body that OSS signed."""
     headers = OSS.headers(CALLBACK, body)
-    given_environ = {
+    all_environ = {
         "CONTENT_TYPE": kind,
         "HTTP_AUTHORIZATION": headers["Authorization"],
         "HTTP_X_OSS_PUB_KEY_URL": headers["x-oss-pub-key-url"],
         **environ,
     }
-    return call(SITE.app.app, CALLBACK.encode(), body, **given_environ)[0]
+    return call(SITE.app.app, CALLBACK.encode(), body, **all_environ)[0]
 
 
 @given(target=st.binary(max_size=60), key=st.sampled_from(["RAW_URI", "REQUEST_URI", "RAW_PATH_INFO"]))
 @example(target=b"//", key="REQUEST_URI")
 @example(target=b"%zz%", key="REQUEST_URI")
 @FEW
-def test_any_target_that_a_server_reports(target: bytes, key: str) -> None:
+def test_any_reported_target_is_no_500(target: bytes, key: str) -> None:
     body = callback_body(SITE.sign(filename="a.txt"), size=6)
     assert post(body, **{key: target.decode("latin-1")}) in (200, 403)
 
@@ -106,7 +106,7 @@ def test_any_target_that_a_server_reports(target: bytes, key: str) -> None:
 )
 @example(path=b"signature", query=b"filename=%ff", method="GET")
 @FEW
-def test_any_path_below_the_prefix(path: bytes, query: bytes, method: str) -> None:
+def test_any_path_below_the_prefix_is_no_500(path: bytes, query: bytes, method: str) -> None:
     raw = quote_from_bytes(query, safe="%=&+;/?").encode().decode("latin-1")
     status, _ = call(
         SITE.app.app, b"/oss/" + unquote_to_bytes(path), QUERY_STRING=raw, REQUEST_METHOD=method, CONTENT_LENGTH="0"
@@ -120,7 +120,7 @@ def test_any_path_below_the_prefix(path: bytes, query: bytes, method: str) -> No
     size=st.one_of(st.text(max_size=20), st.integers(-5, 10**12).map(str)),
 )
 @FEW
-def test_any_wish_for_a_signature(filename: str, content_type: str, size: str) -> None:
+def test_any_query_for_a_signature_is_no_500(filename: str, content_type: str, size: str) -> None:
     for values in ({"filename": filename}, {"content_type": content_type}, {"filename": filename, "size": size}):
         encoded = "&".join(
             f"{n}={quote_from_bytes(v.encode('utf-8', 'surrogatepass'), safe='')}" for n, v in values.items()
@@ -142,7 +142,7 @@ def test_any_wish_for_a_signature(filename: str, content_type: str, size: str) -
 @example(body=b"\xef\xbb\xbf{}", kind="application/json")
 @example(body=b'{"ticket": "\\ud800"}', kind="application/json")
 @FEW
-def test_any_body_that_oss_signed(body: bytes, kind: str) -> None:
+def test_any_signed_body_is_no_500(body: bytes, kind: str) -> None:
     assert post(body, kind) in (400, 403)
 
 
@@ -172,11 +172,11 @@ NAMES = st.sampled_from(
 @given(members=st.dictionaries(NAMES, JSON_VALUES, max_size=6))
 @example(members={"object": "users/eric/\x00", "etag": "\x00"})
 @FEW
-def test_any_report_with_a_good_ticket(members: dict[str, Any]) -> None:
-    SITE.heard.clear()
-    told = {"bucket": "examplebucket", "object": "users/eric/a.txt", "size": 6, "ticket": TICKET, **members}
-    assert post(json.dumps(told).encode(), "application/json") in (200, 400, 403, 409)
-    for upload in SITE.heard:
+def test_any_report_with_a_valid_ticket_is_no_500(members: dict[str, Any]) -> None:
+    SITE.uploads.clear()
+    report = {"bucket": "examplebucket", "object": "users/eric/a.txt", "size": 6, "ticket": TICKET, **members}
+    assert post(json.dumps(report).encode(), "application/json") in (200, 400, 403, 409)
+    for upload in SITE.uploads:
         assert str(upload.object).startswith("users/eric/")
         assert upload.bucket == "examplebucket"
         assert upload.user == "eric"
@@ -184,9 +184,9 @@ def test_any_report_with_a_good_ticket(members: dict[str, Any]) -> None:
 
 @given(ticket=st.one_of(st.text(max_size=120), st.from_regex(r"[A-Za-z0-9_-]{40,200}", fullmatch=True), JSON_VALUES))
 @FEW
-def test_any_ticket(ticket: Any) -> None:
-    told = {"bucket": "examplebucket", "object": "users/eric/a.txt", "size": 6, "ticket": ticket}
-    assert post(json.dumps(told).encode(), "application/json") in (400, 403)
+def test_any_other_ticket_is_refused(ticket: Any) -> None:
+    report = {"bucket": "examplebucket", "object": "users/eric/a.txt", "size": 6, "ticket": ticket}
+    assert post(json.dumps(report).encode(), "application/json") in (400, 403)
     with pytest.raises(UnverifiedError):
         TicketBook(VALUES["ticket_secret"], clock=SITE.clock).open(ticket)
 
@@ -196,16 +196,16 @@ def test_any_ticket(ticket: Any) -> None:
     url=st.one_of(HEADER_TEXT, st.binary(max_size=60).map(lambda raw: base64.b64encode(raw).decode())),
 )
 @FEW
-def test_any_signature_and_any_key_url(authorization: str, url: str) -> None:
+def test_any_signature_and_key_url_is_no_500(authorization: str, url: str) -> None:
     for environ in ({"HTTP_AUTHORIZATION": authorization}, {"HTTP_X_OSS_PUB_KEY_URL": url}):
         assert post(b"bucket=examplebucket", **environ) in (403, 503)
 
 
 @given(length=st.one_of(HEADER_TEXT, st.integers().map(str)), coding=st.sampled_from(["", "chunked", "gzip, chunked"]))
 @FEW
-def test_any_content_length(length: str, coding: str) -> None:
+def test_any_content_length_is_no_500(length: str, coding: str) -> None:
     body = callback_body(SITE.sign(filename="a.txt"), size=6)
-    # webtest's own check of PEP 3333 does not let every length pass; what servers let pass is not for us to choose.
+    # webtest's check of PEP 3333 rejects some lengths that servers let pass.
     headers = OSS.headers(CALLBACK, body)
     statuses: list[int] = []
     environ = {
@@ -250,7 +250,7 @@ POLICIES = st.one_of(
 @example(policy=b'{"expiration": "0000-00-00T00:00:00Z", "conditions": [1]}')
 @example(policy=b'{"expiration": "9999-12-31T23:59:60Z", "conditions": [["eq", "$a", "\\ud800"]]}')
 @FEW
-def test_any_policy_that_was_signed_is_answered_by_the_local_oss(policy: bytes, road: LintedRoad) -> None:
+def test_any_signed_policy_is_no_500_of_the_local_oss(policy: bytes, road: LintedRoad) -> None:
     text = base64.b64encode(policy).decode()
     with suppress(OSSError):
         parse_policy(text)
@@ -287,7 +287,7 @@ FIELD_VALUES = st.one_of(
 
 @given(added=st.dictionaries(FIELD_NAMES, FIELD_VALUES, max_size=4), filename=st.text(max_size=40), first=st.booleans())
 @FEW
-def test_any_field_in_a_signed_form_is_answered_by_the_local_oss(
+def test_any_added_form_field_is_no_500_of_the_local_oss(
     added: dict[str, str], filename: str, first: bool, road: LintedRoad
 ) -> None:
     signed = road.sign().json["fields"]
@@ -312,7 +312,7 @@ Content-Type: text/plain|a|Content-Disposition: form-data; name=|filename*=UTF-8
     md5=st.one_of(st.just(""), HEADER_TEXT),
 )
 @FEW
-def test_any_form_at_all_is_answered_by_the_local_oss(body: bytes, kind: str, md5: str, road: LintedRoad) -> None:
+def test_any_form_body_is_refused_by_the_local_oss(body: bytes, kind: str, md5: str, road: LintedRoad) -> None:
     status, text = call(
         road.local_oss, b"/examplebucket", body, CONTENT_TYPE=f"multipart/form-data{kind}", HTTP_CONTENT_MD5=md5
     )
@@ -321,6 +321,6 @@ def test_any_form_at_all_is_answered_by_the_local_oss(body: bytes, kind: str, md
 
 @given(path=st.binary(max_size=60), method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]))
 @FEW
-def test_any_path_of_the_local_oss(path: bytes, method: str, road: LintedRoad) -> None:
+def test_any_path_is_no_500_of_the_local_oss(path: bytes, method: str, road: LintedRoad) -> None:
     status, text = call(road.local_oss, b"/" + path, REQUEST_METHOD=method, CONTENT_LENGTH="0")
     assert status < 500, text

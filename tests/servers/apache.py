@@ -1,4 +1,4 @@
-"""Apache with its ways to a Python application, and the recipes that give Authorization back."""
+"""Apache with its ways to a Python application, and the recipes that restore Authorization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEEDS = ("apache2", str(APACHE_MODULES / "mod_rewrite.so"))
 
 @dataclass(frozen=True)
 class BackEnd:
-    """A way from Apache to the application: modules, what to write and start, and the lines that lead there."""
+    """A way from Apache to the application: its modules, and a function that starts it and returns its lines."""
 
     name: str
     modules: tuple[str, ...]
@@ -26,7 +26,7 @@ class BackEnd:
 
 
 def script(site: Site, name: str, code: str) -> str:
-    """Write an executable script for Debian's Python into the document root."""
+    """Write an executable script for Debian's Python into the document root, and return its path."""
     head = f"#!{system_python()}\nimport sys\nsys.path.insert(0, {str(site.folder)!r})\n"
     return str(site.write(f"htdocs/{name}", head + code, 0o755))
 
@@ -97,21 +97,21 @@ REWRITE = (
     "RewriteEngine On\nRewriteCond %{HTTP:Authorization} .\n"
     "RewriteRule .* - [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]\n"
 )
-#: The page that the project started from has a blank inside the pattern.
-SEED = REWRITE.replace(".* -", ". * -")
+#: Alibaba Cloud's sample page has a blank inside the pattern.
+SAMPLE = REWRITE.replace(".* -", ". * -")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Lines for a context of Apache's configuration, and the back ends that they help."""
+    """Lines for one context of Apache's configuration, and the back ends that they fix."""
 
     name: str
-    helps: tuple[BackEnd, ...]
+    fixes: tuple[BackEnd, ...]
     server: str = ""
     folder: str = ""
     location: str = ""
     htaccess: str = ""
-    #: With these, even none, the application is in a virtual host.
+    #: If not None, the application is in a virtual host with these lines.
     host: str | None = None
     source: str | None = None
     trusted_keys: tuple[str, ...] = ()
@@ -122,12 +122,12 @@ def set_by_rewrite(key: str) -> str:
 
 
 IN_FOLDER = tuple(back_end for back_end in WITHHOLDING if back_end.in_folder)
-#: One of each kind, where all have been seen to do the same.
+#: One back end of each kind, for recipes that do the same on all of a kind.
 SOME = (DAEMON, CGID, PROXY_FCGI)
 SET_BY_IF = 'SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1\n'
 #: A client's own header of this name is overwritten.
 COPIED = 'RequestHeader set X-Authorization "expr=%{req:Authorization}"\n'
-#: What mod_proxy_fcgi needs, or all of the path is in SCRIPT_NAME.
+#: mod_proxy_fcgi needs these lines, or all of the path is in SCRIPT_NAME.
 PATH_INFO_BY_FCGI = (
     'ProxyFCGISetEnvIf "true" PATH_INFO "%{reqenv:SCRIPT_NAME}"\nProxyFCGISetEnvIf "true" SCRIPT_NAME ""\n'
 )
@@ -167,7 +167,7 @@ RECIPES = (
         Recipe(f"mod_rewrite, {key}", SOME, server=set_by_rewrite(key), source=key)
         for key in ("Authorization", "X_HTTP_AUTHORIZATION")
     ),
-    # A program of CGI gets a variable of the process, whose name has no dash.
+    # A CGI program gets environment variables, whose names have no dash.
     Recipe("mod_rewrite, a dash", (CGID, FCGID), server=set_by_rewrite("HTTP-AUTHORIZATION")),
     Recipe(
         "mod_rewrite, a dash that stays",
@@ -206,10 +206,10 @@ def config(site: Site, back_end: BackEnd, recipe: Recipe, port: int) -> str:
 
 
 def start(site: Site, back_end: BackEnd, recipe: Recipe) -> int:
-    """Start Apache and what it leads to; give the port."""
+    """Start Apache and its back end, and return the port."""
     port = free_port()
     (site.folder / "htdocs").mkdir(exist_ok=True)
-    # Apache's own user writes the sockets and the pid.
+    # Apache's own user writes the sockets and the pid file.
     site.folder.chmod(0o777)
     path = site.write("apache.conf", config(site, back_end, recipe, port))
     site.run("apache2", "-D", "FOREGROUND", "-f", str(path), port=port)
@@ -217,9 +217,9 @@ def start(site: Site, back_end: BackEnd, recipe: Recipe) -> int:
 
 
 def syntax_error(site: Site, server: str) -> str:
-    """Give what Apache says of a configuration that it does not take; empty if it does."""
+    """Return Apache's error for a configuration, or an empty text if there is none."""
     (site.folder / "htdocs").mkdir(exist_ok=True)
     bare = BackEnd("none", (), lambda site: "")
     path = site.write("apache.conf", config(site, bare, Recipe("", (), server=server), free_port()))
-    run = subprocess.run(["apache2", "-t", "-f", str(path)], capture_output=True, text=True)
-    return run.stderr if run.returncode else ""
+    check = subprocess.run(["apache2", "-t", "-f", str(path)], capture_output=True, text=True)
+    return check.stderr if check.returncode else ""

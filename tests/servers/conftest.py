@@ -1,4 +1,4 @@
-"""A site for each test, and what a machine without the servers does."""
+"""A site for each test, and a skip where a server is not installed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def signer() -> CallbackSigner:
 
 @pytest.fixture
 def site(signer: CallbackSigner) -> Iterator[Site]:
-    made = Site(signer)
-    yield made
-    made.close()
+    site = Site(signer)
+    yield site
+    site.close()
 
 
 @pytest.fixture
 def require() -> Callable[..., None]:
-    """Skip by name where something is missing; in CI that is a failure."""
+    """Return a function that skips the test if something is missing, and fails in CI."""
 
     def require(*needs: str) -> None:
-        lacking = missing(*needs)
-        if lacking is not None:
-            skip_or_fail(lacking)
+        need = missing(*needs)
+        if need is not None:
+            skip_or_fail(need)
 
     return require

@@ -1,9 +1,10 @@
-"""What every server of these tests hosts: a guarded application in a folder that any user may read, and its key."""
+"""The site that every server of these tests hosts: a guarded application in a folder that any user may read."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,7 +30,7 @@ def receive(environ, start_response):
     return [answer]
 
 def legacy(environ, start_response):
-    # A gateway may take an answer to a body that nobody read for a failure.
+    # Some gateways report a failure when the application leaves the body unread.
     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
     return [b""]
@@ -46,7 +47,7 @@ class Site:
     """A folder with ``app.py``, whose ``application`` is a guard that logs to a file of its own."""
 
     def __init__(self, signer: CallbackSigner, callback_urls: tuple[str, ...] = ()) -> None:
-        # pytest's own folders are private to one user; web servers run as another.
+        # Web servers run as another user, who cannot read pytest's own folders.
         self.folder = Path(tempfile.mkdtemp(prefix="oss-wsgi-servers-"))
         self.folder.chmod(0o755)
         shutil.copytree(CHECKOUT / "oss_wsgi", self.folder / "oss_wsgi", ignore=shutil.ignore_patterns("__pycache__"))
@@ -60,7 +61,7 @@ class Site:
     def host(
         self, callback_urls: tuple[str, ...] = (), mount: str | None = None, trusted_keys: tuple[str, ...] = ()
     ) -> Path:
-        """Write ``app.py``; with ``mount`` the guard stands below that prefix of an application that answers 404."""
+        """Write ``app.py``. With ``mount`` the guard is below that prefix of an application that returns 404."""
         script = SCRIPT.format(
             folder=str(self.folder),
             log=str(self.log_file),
@@ -81,15 +82,15 @@ class Site:
         return path
 
     def log(self) -> str:
-        """Give what the guard has logged."""
+        """Return the log of the guard."""
         return self.log_file.read_text(encoding="utf-8")
 
     def output(self) -> str:
-        """Give what the servers have said."""
+        """Return the output of the servers."""
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.out")))
 
     def run(self, *command: str, port: int) -> None:
-        """Start a server and wait until it takes connections."""
+        """Start a server and wait until it accepts connections."""
         output = (self.folder / f"{len(self.processes)}.out").open("wb")
         environ = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
         with output:
@@ -103,7 +104,8 @@ class Site:
                 start_new_session=True,
             )
         self.processes.append(process)
-        for _ in range(400):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             assert process.poll() is None, f"{command[0]} ended: {self.output()}"
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -112,7 +114,7 @@ class Site:
         raise AssertionError(f"{command[0]} does not listen: {self.output()}")
 
     def close(self) -> None:
-        """End what was started, each with its children, at once: Apache takes a second to end by itself."""
+        """Kill the servers with their children: Apache takes a second to end by itself."""
         for process in reversed(self.processes):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -121,6 +123,12 @@ class Site:
 
 
 def free_port() -> int:
-    """Give a port of loopback that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a port of loopback that is free now.
+
+    It is below the range from which clients get their ports: until the server listens, no client may take it, and a
+    probe may not connect to itself.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

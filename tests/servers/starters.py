@@ -1,4 +1,4 @@
-"""One small starter for each way of hosting: it writes a configuration and starts what is needed on loopback."""
+"""Starters, one for each way of hosting: each writes a configuration and starts the servers on loopback."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .site import Site, free_port
 
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
 FLUP = "from flup.server.fcgi import WSGIServer\nfrom app import application\nWSGIServer(application{}).run()\n"
-#: What a flup behind nginx needs, or its PATH_INFO is cut at a wrong place.
+#: flup behind nginx needs these lines, or its PATH_INFO starts in the wrong place.
 PATH_INFO = {
     "fastcgi": 'fastcgi_param SCRIPT_NAME "";\nfastcgi_param PATH_INFO $fastcgi_script_name;\n',
     "scgi": 'scgi_param SCRIPT_NAME "";\nscgi_param PATH_INFO $document_uri;\n',
 }
-#: And behind lighttpd, or the first part of the path is its SCRIPT_NAME.
+#: flup behind lighttpd needs this one, or its SCRIPT_NAME is the first part of the path.
 FIX_ROOT = '"fix-root-scriptname" => "enable"'
 WSGIREF = (
     "from wsgiref.simple_server import make_server\nfrom app import application\n"
@@ -52,7 +52,7 @@ A2WSGI = (
 
 @cache
 def system_python() -> str | None:
-    """Give Debian's own Python, for which Debian's mod_wsgi and uWSGI are built, if it has what we need."""
+    """Return Debian's own Python if it has ``cryptography``: Debian's mod_wsgi and uWSGI are built for it."""
     for python in ("/usr/bin/python3.13", "/usr/bin/python3"):
         command = [python, "-c", "import cryptography, sys; sys.exit(sys.version_info < (3, 10))"]
         if shutil.which(python) and subprocess.run(command, capture_output=True).returncode == 0:
@@ -61,24 +61,24 @@ def system_python() -> str | None:
 
 
 def missing(*needs: str) -> str | None:
-    """Name the first of what is needed that this machine lacks: a command, a module, or a file."""
+    """Return the first command, module or file that this machine lacks, or None."""
     for need in needs:
         if need == "system python":
-            found = system_python() is not None
+            is_present = system_python() is not None
         elif need.startswith("module "):
-            found = importlib.util.find_spec(need.removeprefix("module ")) is not None
+            is_present = importlib.util.find_spec(need.removeprefix("module ")) is not None
         elif need.startswith("/"):
-            found = Path(need).exists()
+            is_present = Path(need).exists()
         else:
-            found = shutil.which(need) is not None
-        if not found:
+            is_present = shutil.which(need) is not None
+        if not is_present:
             return need
     return None
 
 
 @dataclass(frozen=True)
 class Server:
-    """A way of hosting: its name, what it needs, and a function that starts it and gives the port."""
+    """A way of hosting: its name, what it needs, and a function that starts it and returns the port."""
 
     name: str
     needs: tuple[str, ...]
@@ -86,7 +86,7 @@ class Server:
 
 
 def python_server(code: str) -> Callable[[Site], int]:
-    """Make a starter of a server that is a few lines of Python."""
+    """Return a starter of a server that is a few lines of Python."""
 
     def start(site: Site) -> int:
         port = free_port()
@@ -97,7 +97,7 @@ def python_server(code: str) -> Callable[[Site], int]:
 
 
 def command(*words: str) -> Callable[[Site], int]:
-    """Make a starter of a server that is a module of Python with options; ``PORT`` in them becomes the port."""
+    """Return a starter of a server that is a Python module with options. It replaces ``PORT`` in them."""
 
     def start(site: Site) -> int:
         port = free_port()
@@ -122,7 +122,7 @@ def uwsgi(option: str) -> Callable[[Site], int]:
 
 
 def flup(site: Site, protocol: str = "fcgi") -> int:
-    """Start a FastCGI, SCGI or AJP server of Python on a port, for a web server in front."""
+    """Start flup as a FastCGI, SCGI or AJP server behind a web server, and return its port."""
     port = free_port()
     copy_flup(site)
     code = FLUP.replace("fcgi", protocol).format(f", bindAddress=('127.0.0.1', {port})")
@@ -138,7 +138,7 @@ def copy_flup(site: Site) -> None:
 
 
 def nginx(location: Callable[[Site], str]) -> Callable[[Site], int]:
-    """Make a starter of nginx with a location that leads to a back end, which ``location`` starts."""
+    """Return a starter of nginx. ``location`` starts the back end and returns the location that leads to it."""
 
     def start(site: Site) -> int:
         port = free_port()
@@ -164,19 +164,19 @@ def uwsgi_pass(site: Site) -> str:
     return f"location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass 127.0.0.1:{uwsgi('--socket')(site)}; }}"
 
 
-def flup_pass(protocol: str, kind: str, cure: str) -> Callable[[Site], str]:
+def flup_pass(protocol: str, kind: str, fix: str) -> Callable[[Site], str]:
     return lambda site: (
-        f"location / {{ include /etc/nginx/{kind}_params; {cure}{kind}_pass 127.0.0.1:{flup(site, protocol)}; }}"
+        f"location / {{ include /etc/nginx/{kind}_params; {fix}{kind}_pass 127.0.0.1:{flup(site, protocol)}; }}"
     )
 
 
-def lighttpd(site: Site, cure: str = FIX_ROOT) -> int:
+def lighttpd(site: Site, fix: str = FIX_ROOT) -> int:
     port = free_port()
     config = (
         f'server.document-root = "{site.folder}"\nserver.port = {port}\nserver.bind = "127.0.0.1"\n'
         'server.modules += ("mod_fastcgi")\n'
         f'fastcgi.server = ("/" => (("host" => "127.0.0.1", "port" => {flup(site)}, "check-local" => "disable", '
-        f"{cure})))\n"
+        f"{fix})))\n"
     )
     site.run("lighttpd", "-D", "-f", str(site.write("lighttpd.conf", config)), port=port)
     return port

@@ -1,4 +1,4 @@
-"""Apache: what withholds Authorization, what the log then says, and each recipe that gives it back."""
+"""Apache: the ways that withhold Authorization, the log line for each, and the recipes that restore it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .apache import (
     PASSING,
     RECIPES,
     REWRITE,
-    SEED,
+    SAMPLE,
     WITHHOLDING,
     BackEnd,
     Recipe,
@@ -32,7 +32,7 @@ from .site import Site
 from .starters import APACHE_MODULES
 
 NO_RECIPE = Recipe("none", ())
-CURES = {"mod_wsgi (daemon)": "WSGIPassAuthorization On", "mod_wsgi (embedded)": "WSGIPassAuthorization On"}
+FIXES = {"mod_wsgi (daemon)": "WSGIPassAuthorization On", "mod_wsgi (embedded)": "WSGIPassAuthorization On"}
 
 
 def needs(back_end: BackEnd) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def needs(back_end: BackEnd) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("back_end", PASSING, ids=lambda back_end: back_end.name)
-def test_a_proxy_passes_the_header(
+def test_a_proxy_module_passes_authorization(
     back_end: BackEnd, site: Site, signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*needs(back_end))
@@ -51,7 +51,7 @@ def test_a_proxy_passes_the_header(
 
 
 @pytest.mark.parametrize("back_end", WITHHOLDING, ids=lambda back_end: back_end.name)
-def test_without_a_recipe_it_is_refused_and_the_log_names_the_server_and_the_cure(
+def test_without_a_recipe_the_log_names_the_server_and_the_fix(
     back_end: BackEnd, site: Site, signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*needs(back_end))
@@ -61,7 +61,7 @@ def test_without_a_recipe_it_is_refused_and_the_log_names_the_server_and_the_cur
     log = site.log()
     assert "reason=authorization_missing" in log
     assert back_end.name in log
-    assert CURES.get(back_end.name, "CGIPassAuth On") in log
+    assert FIXES.get(back_end.name, "CGIPassAuth On") in log
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_without_a_recipe_it_is_refused_and_the_log_names_the_server_and_the_cur
     [
         pytest.param(recipe, back_end, id=f"{recipe.name} for {back_end.name}")
         for recipe in RECIPES
-        for back_end in recipe.helps
+        for back_end in recipe.fixes
     ],
 )
-def test_a_recipe_gives_it_back(
+def test_a_recipe_restores_authorization(
     recipe: Recipe, back_end: BackEnd, site: Site, signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*needs(back_end))
@@ -88,7 +88,7 @@ def test_a_recipe_gives_it_back(
         assert capture(port, number)[0] == 200, site.log()
 
 
-def test_rules_of_the_main_server_are_not_inherited_by_a_virtual_host(
+def test_a_virtual_host_does_not_inherit_the_main_servers_rules(
     site: Site, signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*needs(DAEMON))
@@ -97,7 +97,7 @@ def test_rules_of_the_main_server_are_not_inherited_by_a_virtual_host(
     assert "reason=authorization_missing" in site.log()
 
 
-def test_a_header_that_the_front_server_copies_is_never_the_clients(
+def test_a_copied_header_overwrites_the_clients_own(
     site: Site, signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*needs(DAEMON))
@@ -110,12 +110,12 @@ def test_a_header_that_the_front_server_copies_is_never_the_clients(
 
 
 @pytest.mark.parametrize(("line", "expected"), [("", 411), ("WSGIChunkedRequest On\n", 200)])
-def test_mod_wsgi_takes_a_chunked_body_only_when_told(
+def test_mod_wsgi_accepts_a_chunked_body_only_if_configured(
     line: str, expected: int, site: Site, signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*needs(DAEMON))
     port = start(site, DAEMON, Recipe("chunked", (), server=f"WSGIPassAuthorization On\n{line}"))
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {**signer.headers(TARGET, BODY), "Transfer-Encoding": "chunked"}
     with contextlib.closing(connection):
         connection.request("POST", TARGET, iter([BODY]), headers, encode_chunked=True)
@@ -123,13 +123,13 @@ def test_mod_wsgi_takes_a_chunked_body_only_when_told(
 
 
 def front_controller(back_end: BackEnd) -> BackEnd:
-    """Give the back end without its alias: a rule in .htaccess leads to the script."""
+    """Return the back end without its alias, for a rule in .htaccess that leads to the script."""
     handler = {"CGI": "cgi-script .cgi", "mod_fcgid": "fcgid-script .fcgi"}.get(back_end.name, "wsgi-script .wsgi")
 
     def lines(site: Site) -> str:
         aliases = ("WSGIScriptAlias", "ScriptAlias")
-        kept = [line for line in back_end.lines(site).splitlines() if not line.startswith(aliases)]
-        text = "\n".join(kept).replace("SetHandler fcgid-script\n", "")
+        lines = [line for line in back_end.lines(site).splitlines() if not line.startswith(aliases)]
+        text = "\n".join(lines).replace("SetHandler fcgid-script\n", "")
         group = "WSGIProcessGroup app\n" if back_end is DAEMON else ""
         wsgi = f"{group}WSGIApplicationGroup %{{GLOBAL}}\n" if "wsgi" in back_end.modules else ""
         return f"{text}\n{wsgi}AddHandler {handler}\n"
@@ -149,9 +149,9 @@ TWICE = (
     "RewriteRule ^(.*)$ /once/$1 [E=HTTP_AUTHORIZATION:%{HTTP:Authorization},L]\n"
     "RewriteRule ^once/(.*)$ /SCRIPT/$1 [L]\n"
 )
-#: On the second pass this rule of the server sets the variable anew, to nothing, beside the full one.
+#: On the second pass this rule of the server sets the variable again, to nothing, beside the full one.
 EMPTY = 'SetEnvIf Request_URI "^/app\\.(never)?" HTTP_AUTHORIZATION=$1\n'
-#: Rules that lead to SCRIPT, what the server adds, and where the value then is.
+#: Rules that lead to SCRIPT, lines for the server, and the variable that has the value.
 REDIRECTS = {
     "REDIRECT_ alone": (ONCE, "", "REDIRECT_HTTP_AUTHORIZATION"),
     "beside an empty one": (ONCE, EMPTY, "REDIRECT_HTTP_AUTHORIZATION"),
@@ -161,7 +161,7 @@ REDIRECTS = {
 
 @pytest.mark.parametrize("back_end", SCRIPTS, ids=lambda back_end: back_end.name)
 @pytest.mark.parametrize(("rules", "server", "source"), REDIRECTS.values(), ids=REDIRECTS)
-def test_behind_a_front_controller_the_value_is_found_under_redirect(
+def test_behind_a_front_controller_the_value_is_in_a_redirect_variable(
     back_end: BackEnd,
     rules: str,
     server: str,
@@ -181,7 +181,7 @@ def test_behind_a_front_controller_the_value_is_found_under_redirect(
     )
 
 
-def test_the_seeds_recipe_stops_apache_and_the_corrected_one_does_not(site: Site, require: Callable[..., None]) -> None:
+def test_the_samples_rule_stops_apache_and_the_corrected_one_does_not(site: Site, require: Callable[..., None]) -> None:
     require(*NEEDS)
-    assert "bad flag delimiters" in syntax_error(site, SEED)
+    assert "bad flag delimiters" in syntax_error(site, SAMPLE)
     assert syntax_error(site, REWRITE) == ""

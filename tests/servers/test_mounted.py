@@ -1,4 +1,4 @@
-"""Gateways that put all of the path into SCRIPT_NAME: a mounted guard hears of nothing, until a line mends it."""
+"""Gateways that put the whole path into SCRIPT_NAME: a mounted guard gets no callback without the fix."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ PLAIN = "/a/callback?tenant=7&next=%2Fhome%20page"
 
 @dataclass(frozen=True)
 class Gateway:
-    """A web server before flup: what it needs, how it starts with some lines more, and the lines that are the cure."""
+    """A web server in front of flup: what it needs, how it starts with more lines, and the lines that fix it."""
 
     name: str
     needs: tuple[str, ...]
     start: Callable[[Site, str], int]
-    cure: str
+    fix: str
     target: str = TARGET
     mount: str = "/a b"
 
 
-def behind_apache(name: str, back_end: apache.BackEnd, cure: str, target: str = TARGET, mount: str = "/a b") -> Gateway:
+def behind_apache(name: str, back_end: apache.BackEnd, fix: str, target: str = TARGET, mount: str = "/a b") -> Gateway:
     def start(site: Site, lines: str) -> int:
         return apache.start(site, back_end, apache.Recipe(name, (), server=lines, location=PASS_AUTHORIZATION))
 
     modules = (str(APACHE_MODULES / f"mod_{module}.so") for module in back_end.modules)
-    return Gateway(name, (*apache.NEEDS, *modules, *back_end.needs), start, cure, target, mount)
+    return Gateway(name, (*apache.NEEDS, *modules, *back_end.needs), start, fix, target, mount)
 
 
 def behind_nginx(protocol: str, kind: str) -> Gateway:
@@ -48,7 +48,7 @@ def behind_nginx(protocol: str, kind: str) -> Gateway:
 
 GATEWAYS = (
     behind_apache("mod_proxy_fcgi", apache.PROXY_FCGI, apache.PATH_INFO_BY_FCGI),
-    # It has no cure for a path that must be percent-encoded.
+    # There is no fix for a path that must be percent-encoded.
     behind_apache("mod_proxy_scgi", apache.PROXY_SCGI, apache.PATH_INFO_BY_SCGI, PLAIN, "/a"),
     behind_nginx("fcgi", "fastcgi"),
     behind_nginx("scgi", "scgi"),
@@ -57,23 +57,21 @@ GATEWAYS = (
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS, ids=lambda gateway: gateway.name)
-@pytest.mark.parametrize("cured", [False, True], ids=["as it is", "with the cure"])
-def test_a_mounted_guard_hears_of_a_callback_with_the_cure_alone(
-    gateway: Gateway, cured: bool, site: Site, signer: CallbackSigner, require: Callable[..., None]
+@pytest.mark.parametrize("fixed", [False, True], ids=["as it is", "with the fix"])
+def test_a_mounted_guard_gets_callbacks_only_with_the_fix(
+    gateway: Gateway, fixed: bool, site: Site, signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*gateway.needs)
     site.host(mount=gateway.mount)
-    port = gateway.start(site, gateway.cure if cured else "")
+    port = gateway.start(site, gateway.fix if fixed else "")
     status, answer = signed(signer, port, gateway.target)
-    if cured:
+    if fixed:
         assert (status, answer["target"]) == (200, gateway.target), (site.log(), site.output())
     else:
         assert status == 404, (site.log(), site.output())
 
 
-def test_the_readme_tells_these_cures_and_the_rewrite_rule() -> None:
+def test_the_readme_has_these_fixes_and_the_rewrite_rule() -> None:
     lines = {line.strip() for line in README.read_text(encoding="utf-8").splitlines()}
-    told = [*(gateway.cure for gateway in GATEWAYS), apache.REWRITE]
-    assert [
-        line for cure in told for line in cure.splitlines() if line not in lines and f"{line})))" not in lines
-    ] == []
+    fixes = [*(gateway.fix for gateway in GATEWAYS), apache.REWRITE]
+    assert [line for fix in fixes for line in fix.splitlines() if line not in lines and f"{line})))" not in lines] == []

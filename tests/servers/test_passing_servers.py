@@ -1,4 +1,4 @@
-"""Servers that hand Authorization over by themselves: a callback is verified inside each."""
+"""Servers that pass Authorization without configuration: a callback is verified inside each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .starters import PASSING, STRIPPING, Server
 
 
 @pytest.mark.parametrize("server", PASSING, ids=lambda server: server.name)
-def test_a_callback_is_verified(
+def test_a_callback_is_verified_inside_each_server(
     server: Server, site: Site, signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*server.needs)
@@ -28,7 +28,7 @@ def test_a_callback_is_verified(
     assert "reason=signature_wrong" in site.log()
 
 
-def test_behind_a_stripped_prefix_the_configured_callback_url_is_tried(
+def test_behind_a_stripped_prefix_the_configured_callback_url_fits(
     signer: CallbackSigner, require: Callable[..., None]
 ) -> None:
     require(*STRIPPING.needs)

@@ -1,1 +1,1 @@
-"""Upload libraries that people use, as npm has them, in a real browser against our signatures and the local OSS."""
+"""Tests of popular upload libraries from npm in a real browser, with our signatures and the local OSS."""

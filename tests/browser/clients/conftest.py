@@ -1,4 +1,4 @@
-"""The pages with the libraries bundled in, and a site that serves them."""
+"""Fixtures: the pages with their bundled libraries, and a site that serves them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .site import Site, serving
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FilePayload, Page
 
-# What a library says to the console of what it reports as well, or does without.
+# Harmless complaints: a library also reports the first, and works without the header of the second.
 HARMLESS = ("expects a JSON response", "Could not read the Location header")
 HERE = Path(__file__).parent
 OPTIONS = ["--bundle", "--minify", "--format=esm", '--define:process.env.NODE_ENV="production"', "--log-limit=0"]
@@ -27,7 +27,7 @@ OPTIONS = ["--bundle", "--minify", "--format=esm", '--define:process.env.NODE_EN
 
 @pytest.fixture(scope="package")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bundle each page with its library, which esbuild looks for where it was found itself: on NODE_PATH."""
+    """Bundle each page with its library. esbuild and the libraries are on NODE_PATH."""
     folders = os.environ.get("NODE_PATH", "").split(os.pathsep)
     esbuild = shutil.which("esbuild", path=os.pathsep.join(f"{folder}/.bin" for folder in folders))
     if esbuild is None:
@@ -35,11 +35,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = tmp_path_factory.mktemp("clients")
     shutil.copy(HERE / "page.html", built)
     command = [esbuild, *sorted(map(str, HERE.glob("pages/*.js"))), *OPTIONS, f"--outdir={built / 'pages'}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    absent = re.findall(r'Could not resolve "([^"]+)"', done.stderr)
-    if absent:
-        skip_or_fail(f"{', '.join(sorted(set(absent)))} of npm")
-    assert done.returncode == 0, done.stderr
+    bundling = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    missing = re.findall(r'Could not resolve "([^"]+)"', bundling.stderr)
+    if missing:
+        skip_or_fail(f"{', '.join(sorted(set(missing)))} of npm")
+    assert bundling.returncode == 0, bundling.stderr
     return built
 
 
@@ -54,9 +54,9 @@ Choose = Callable[..., "Page"]
 
 @pytest.fixture
 def choose(browser: Browser, site: Site) -> Iterator[Choose]:
-    """Give a function that opens a client's page, and chooses files there, which is enough to send them.
+    """Return a function that opens a client's page and chooses files there, which starts the upload.
 
-    A script that fails, and whatever the browser withholds from one, fails the test.
+    An error in a script, or a response that the browser withholds from it, fails the test.
     """
     context = browser.new_context()
     complaints: list[str] = []

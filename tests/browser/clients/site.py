@@ -1,4 +1,4 @@
-"""One origin with the clients' pages and our signatures of both versions, another one with a local OSS."""
+"""A site with the clients' pages and our signatures of both versions, and a local OSS on another origin."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ VERSIONS = ("v1", "v4")
 
 
 class WatchedOSS(LocalOSS):
-    """A local OSS that notes the method of each request, and which headers a preflight asks for."""
+    """A local OSS that records the method of each request, and the headers that a preflight asks for."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.requests: list[str] = []
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
-        self.requests.append(f"{environ['REQUEST_METHOD']} {asked}".strip())
+        headers = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+        self.requests.append(f"{environ['REQUEST_METHOD']} {headers}".strip())
         return super().__call__(environ, start_response)
 
 
@@ -41,17 +41,17 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Handler(WSGIRequestHandler):
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - its name there
-        """Say nothing."""
+        """Write no log."""
 
 
 class Site:
-    """The pages, at ``url``, and what came of them."""
+    """The pages at ``url``, the uploads that the application got, and the local OSS."""
 
     def __init__(self, url: str, oss: WatchedOSS, pages: Path) -> None:
         self.url = url
         self.oss = oss
-        self.heard: list[Upload] = []
-        # Nothing but these two may be asked for anything.
+        self.uploads: list[Upload] = []
+        # The pages may send requests to these two origins only.
         policy = (
             f"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self' blob: {oss.url}; "
             f"frame-src {oss.url}; form-action {oss.url}"
@@ -61,7 +61,7 @@ class Site:
             self.application = self._signing(version)
 
     def _signing(self, version: str) -> DirectUpload:
-        """Give the application so far, with signatures of a version below a prefix of its name."""
+        """Return the application so far, with signatures of a version below a prefix of its name."""
         settings = Settings(
             bucket=self.oss.bucket,
             region=self.oss.region,
@@ -75,8 +75,8 @@ class Site:
             ticket_secret=("a ticket secret for tests and nothing else",),
         )
         keys = PublicKeyStore({self.oss.public_key_url: self.oss.public_key_pem})
-        heard = self.heard.append
-        return DirectUpload(self.application, settings, prefix=f"/{version}", on_upload=heard, public_keys=keys)
+        save = self.uploads.append
+        return DirectUpload(self.application, settings, prefix=f"/{version}", on_upload=save, public_keys=keys)
 
     def stored(self, key: str) -> bytes:
         with urllib.request.urlopen(f"{self.oss.host}/{quote(key)}") as response:

@@ -1,4 +1,4 @@
-"""Each library uploads with our signatures as they are, and says so in its own way."""
+"""Each library uploads with our signatures unchanged, and reports the outcome in its own way."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ if TYPE_CHECKING:
 
 NAME = "pic 图片.png"
 KEY = f"user-dir-prefix/{NAME}"
-PATIENCE = 60_000
-MORE_PATIENCE = 30_000
+TIMEOUT = 60_000
 
-# What the application answers, as text and as a client shows it that has read it as JSON.
+# The application's response, as text and as shown by a client that has parsed it as JSON.
 TEXT, JSON = '{"Status": "Ok"}', '{"Status":"Ok"}'
-# What OSS says in its place when the callback failed.
+# OSS's own response when the callback failed.
 XML = '<?xml version="1.0" encoding="UTF-8"?> <Error> <Code>CallbackFailed</Code>'
 
 
 @dataclass(frozen=True)
 class Client:
-    """A page, and what it reports: when all is well, and when the object is stored but the application not told.
+    """A page, and its output: after success, and after a failed callback, when the object is stored.
 
-    :param preflight: what the browser asks OSS first, if anything.
+    :param preflight: the browser's requests to OSS before the POST.
     """
 
     page: str
-    told: str
-    untold: str
+    success: str
+    callback_failed: str
     preflight: tuple[str, ...] = ("OPTIONS",)
     versions: tuple[str, ...] = VERSIONS
 
@@ -55,7 +54,7 @@ CLIENTS = [
     Client("antd", f"done {JSON}", f"done {XML}", ("OPTIONS x-requested-with",)),
     Client("element_plus", f"success {JSON}", f"success {XML}"),
     Client("uppy_xhr", f"upload-success 200 {JSON}", "upload-error @uppy/xhr-upload expects a JSON response"),
-    # The answer is lost on these two, and its status too.
+    # These two do not show the response or its status.
     Client("uppy_aws_s3", f"upload-success 200 /examplebucket/{KEY}", f"upload-success 200 /examplebucket/{KEY}"),
     Client("uppy_5_aws_s3", "upload-success 200", "upload-success 200"),
     Client("filepond", f"processed {TEXT}", f"processed {XML}"),
@@ -67,43 +66,35 @@ CLIENTS = [
 @pytest.mark.parametrize(
     ("client", "version"), [(client, version) for client in CLIENTS for version in client.versions], ids=str
 )
-def test_the_object_is_stored_the_application_is_told_and_the_client_says_so(
-    choose: Choose, site: Site, client: Client, version: str
-) -> None:
+def test_each_client_uploads_and_shows_the_response(choose: Choose, site: Site, client: Client, version: str) -> None:
     page = choose(client.page, version, image(NAME))
-    reported(page, client.told)
+    expect_report(page, client.success)
     assert site.oss.requests == [*client.preflight, "POST"]
-    assert [(upload.object, upload.size, upload.mime_type) for upload in site.heard] == [(KEY, len(PNG), "image/png")]
+    assert [(upload.object, upload.size, upload.mime_type) for upload in site.uploads] == [(KEY, len(PNG), "image/png")]
     assert site.stored(KEY) == PNG
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-def test_where_the_callback_fails_few_say_so_though_the_object_is_stored(
-    choose: Choose, site: Site, client: Client
-) -> None:
+def test_each_client_shows_a_failed_callback_in_its_way(choose: Choose, site: Site, client: Client) -> None:
     site.oss.fail_next("callback_status", status=500, times=None)
     page = choose(client.page, client.versions[-1], image(NAME))
-    reported(page, client.untold)
-    assert site.oss.requests == [*client.preflight, "POST"], "what is stored is not sent again"
-    assert site.heard == []
+    expect_report(page, client.callback_failed)
+    assert site.oss.requests == [*client.preflight, "POST"], "a stored object is not sent again"
+    assert site.uploads == []
     assert site.stored(KEY) == PNG
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_frame_of_a_plain_form_shows_what_the_application_answered(
-    choose: Choose, site: Site, version: str
-) -> None:
+def test_the_frame_of_a_plain_form_shows_the_response(choose: Choose, site: Site, version: str) -> None:
     page = choose("html_form", version, image(NAME))
-    expect(page.frame_locator("iframe").locator("body")).to_contain_text(TEXT, timeout=PATIENCE)
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text(TEXT, timeout=TIMEOUT)
 
 
-def test_of_several_files_that_the_sample_sends_with_one_signature_the_first_alone_is_told(
-    choose: Choose, site: Site
-) -> None:
-    """A ticket is good for one object: README, Security."""
+def test_of_the_samples_files_only_the_first_is_reported(choose: Choose, site: Site) -> None:
+    """A ticket is valid for one object: README, Security."""
     page = choose("sample_v1", "v1", image("a.png"), image("b.png"))
-    reported(page, f"uploaded a.png {TEXT} uploaded, but the callback failed: {XML}")
-    assert [upload.object for upload in site.heard] == ["user-dir-prefix/a.png"]
+    expect_report(page, f"uploaded a.png {TEXT} uploaded, but the callback failed: {XML}")
+    assert [upload.object for upload in site.uploads] == ["user-dir-prefix/a.png"]
     assert site.stored("user-dir-prefix/b.png") == PNG
 
 
@@ -111,7 +102,7 @@ def image(name: str) -> FilePayload:
     return file(name, PNG, "image/png")
 
 
-def reported(page: Page, text: str) -> None:
-    """Wait until the client says something, and what it says is this."""
-    expect(page.locator("output")).not_to_be_empty(timeout=PATIENCE)
-    expect(page.locator("output")).to_contain_text(text, timeout=MORE_PATIENCE)
+def expect_report(page: Page, text: str) -> None:
+    """Wait until the client has reported this text."""
+    expect(page.locator("output")).not_to_be_empty(timeout=TIMEOUT)
+    expect(page.locator("output")).to_contain_text(text, timeout=TIMEOUT)

@@ -1,4 +1,4 @@
-// ali-oss in the browser signs our policy itself, and its signature is the one that is sent.
+// ali-oss in the browser signs our policy again; its signature is sent.
 import OSS from "ali-oss/dist/aliyun-oss-sdk.min.js";
 import { formData, onFile, report, secret, sign } from "../page.js";
 

@@ -1,4 +1,4 @@
-// Dropzone, which signs each file when it decides whether to take it.
+// Dropzone, which gets a signature in its `accept` hook.
 import Dropzone from "dropzone";
 import { main, report, sign } from "../page.js";
 

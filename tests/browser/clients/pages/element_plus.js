@@ -1,4 +1,4 @@
-// el-upload of Element Plus; `data` is a function, for an object would be copied too early.
+// el-upload of Element Plus; `data` is a function, because an object would be copied too early.
 import { ElUpload } from "element-plus";
 import { createApp, h } from "vue";
 import { main, report, sign } from "../page.js";

@@ -1,4 +1,4 @@
-// fetch, as our README has it.
+// fetch, as in the README.
 import { formData, onFile, report, sign } from "../page.js";
 
 onFile(async (file) => {

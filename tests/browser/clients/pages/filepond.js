@@ -1,4 +1,4 @@
-// FilePond, which has a form of its own with a `file` that is none: ours replaces it.
+// FilePond, whose own form has a `file` field without the file: `ondata` replaces the form.
 import { create } from "filepond";
 import { formData, main, report, sign } from "../page.js";
 

@@ -1,4 +1,4 @@
-// A plain form, which the browser itself sends into a frame; the page learns no more than that the frame has loaded.
+// A plain form, which the browser sends into a frame; the page only sees that the frame has loaded.
 import { main, onFile, report, sign } from "../page.js";
 
 onFile(async (file, input) => {

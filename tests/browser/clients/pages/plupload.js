@@ -1,4 +1,4 @@
-// plupload, which signs each file before it is sent.
+// plupload, which gets a signature before it sends each file.
 import plupload from "plupload";
 import { main, report, sign } from "../page.js";
 

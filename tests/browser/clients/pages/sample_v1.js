@@ -1,4 +1,4 @@
-// The official sample of V1: plupload, a blocking request for the signature, which is evaluated, and `${filename}`.
+// The official V1 sample: plupload, a blocking request for the signature, `eval` of its response, and `${filename}`.
 import plupload from "plupload";
 import { endpoint, main, report } from "../page.js";
 

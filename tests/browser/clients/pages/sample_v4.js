@@ -1,4 +1,4 @@
-// The official sample of V4 with a callback: fetch, the version written by hand, and `ok` for success.
+// The official V4 sample with a callback: fetch, a hard-coded version, and `ok` for success.
 import { onFile, report, sign } from "../page.js";
 
 onFile(async (file) => {

@@ -1,4 +1,4 @@
-// Taro's uploadFile for H5: a blob: URL, which has no name, and credentials unless told otherwise.
+// Taro's uploadFile for H5: a blob: URL, which has no name; it sends credentials by default.
 import { uploadFile } from "@tarojs/taro-h5/dist/api/network/upload.js";
 import { onFile, report, sign } from "../page.js";
 

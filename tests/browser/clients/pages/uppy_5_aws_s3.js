@@ -1,4 +1,4 @@
-// Uppy 5 with aws-s3, whose getUploadParameters takes what our endpoint answers.
+// Uppy 5 with aws-s3, whose getUploadParameters takes the response of our endpoint.
 import { AwsS3, Uppy } from "uppy-5";
 import { onFile, report, sign } from "../page.js";
 

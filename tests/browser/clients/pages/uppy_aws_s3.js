@@ -1,4 +1,4 @@
-// Uppy with aws-s3, whose signRequest takes what our endpoint answers; it knows the file by its key alone.
+// Uppy with aws-s3, whose signRequest takes the response of our endpoint; it knows only the key of the file.
 import AwsS3 from "@uppy/aws-s3";
 import Uppy from "@uppy/core";
 import { onFile, report, sign } from "../page.js";

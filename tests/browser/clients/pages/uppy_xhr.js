@@ -1,4 +1,4 @@
-// Uppy with xhr-upload: the fields are the file's metadata, besides which Uppy sends some of its own.
+// Uppy with xhr-upload: the fields are the file's metadata; Uppy also sends some of its own.
 import Uppy from "@uppy/core";
 import XHRUpload from "@uppy/xhr-upload";
 import { onFile, report, sign } from "../page.js";
