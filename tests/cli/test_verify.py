@@ -65,7 +65,7 @@ def test_the_words_for_a_person(tmp_path: Path) -> None:
     said = oss_wsgi("verify", str(file)).stdout
     assert said.startswith("verified\n")
     assert "91 bytes" in said
-    assert "as Content-MD5 says" in said
+    assert "Content-MD5 agrees" in said
     assert "OSS_TICKET_SECRET is not set" in said
 
 
@@ -213,13 +213,13 @@ def test_neither_secret_nor_ticket_nor_signature_is_printed(tmp_path: Path) -> N
     "text", ["", "{}", "[]", '{"target": 1, "headers": {}, "body": ""}', "hello", "GET / HTTP/1.1", "{" * 5000]
 )
 def test_what_is_no_captured_callback_is_misuse(text: str) -> None:
-    assert "is no captured callback" in oss_wsgi("verify", stdin=text, status=2).stderr
+    assert "is not a captured callback" in oss_wsgi("verify", stdin=text, status=2).stderr
 
 
 def test_a_moment_that_is_none_is_misuse() -> None:
-    assert "is no captured callback" in oss_wsgi("verify", stdin=changed("ii", received=1e999), status=2).stderr
+    assert "is not a captured callback" in oss_wsgi("verify", stdin=changed("ii", received=1e999), status=2).stderr
     deep = '{"target": "/", "headers": {}, "body": ' + "[" * 100_000
-    assert "is no captured callback" in oss_wsgi("verify", stdin=deep, status=2).stderr
+    assert "is not a captured callback" in oss_wsgi("verify", stdin=deep, status=2).stderr
 
 
 def test_a_missing_file_is_misuse() -> None:
