@@ -1,4 +1,4 @@
-"""A deployment in which all is well."""
+"""Provides a deployment in which everything works."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from .deployment import Deployment, deployed
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    with deployed(tmp_path, app={"on_upload": lambda upload: {"user": upload.user}}) as found:
-        yield found
+    with deployed(tmp_path, app={"on_upload": lambda upload: {"user": upload.user}}) as deployment:
+        yield deployment

@@ -1,4 +1,4 @@
-"""A whole deployment on loopback: the local OSS on one port, the application behind a server on another."""
+"""Runs a deployment on loopback: the local OSS on one port, the application on another."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from oss_wsgi.testing.local_oss import environ_for
 ORIGIN = "https://app.example.com"
 
 
-class Quiet(WSGIRequestHandler):
+class QuietHandler(WSGIRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
 
-def nothing(environ: Any, start_response: Any) -> list[bytes]:
+def not_found(environ: Any, start_response: Any) -> list[bytes]:
     start_response("404 Not Found", [("Content-Length", "0")])
     return []
 
 
 @dataclass
 class Deployment:
-    """:ivar environ: the variables of the application, for the commands to be given too."""
+    """A running deployment; the commands get the same ``environ`` as the application."""
 
     oss: LocalOSS
     url: str
@@ -48,16 +48,16 @@ def deployed(
     oss: dict[str, Any] | None = None,
     settings: dict[str, str] | None = None,
     app: dict[str, Any] | None = None,
-    view: Any = nothing,
+    view: Any = not_found,
 ) -> Iterator[Deployment]:
-    """Run it; ``front`` stands between the network and the application, as a web server would."""
+    """Run a deployment; ``front`` is a WSGI middleware in the place of a web server."""
     with contextlib.ExitStack() as stack:
         options = {"cors_rules": [CORSRule([ORIGIN, "http://127.0.0.1:*"])], **(oss or {})}
         local = stack.enter_context(LocalOSS(directory=folder / "objects", **options))
         server = LocalOSSServer(local)
         server.start()
         stack.callback(server.stop)
-        site = stack.enter_context(make_server("127.0.0.1", 0, nothing, WSGIServer, Quiet))
+        site = stack.enter_context(make_server("127.0.0.1", 0, not_found, WSGIServer, QuietHandler))
         url = f"http://127.0.0.1:{site.server_port}"
         environ = environ_for(local, folder, url=url)
         environ |= {"OSS_ALLOW_ANONYMOUS": "on", "OSS_ALLOWED_ORIGINS": ORIGIN}

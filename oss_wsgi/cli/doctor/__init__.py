@@ -1,1 +1,5 @@
-"""The `doctor` command: checks of settings, bucket and callback."""
+"""The `doctor` command: its checks, and what they share."""
+
+from .command import add
+
+__all__ = ["add"]

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from ..servers.apache import CGID, DAEMON, FCGID, PATH_INFO_BY_FCGI, PROXY_FCGI, REWRITE, Recipe, start
-from ..servers.conftest import require, signer, site
-from ..servers.site import Site
-from ..servers.starters import PASSING, Server
-from ..servers.test_apache import needs
-from .doctor.test_command import findings
+from ...servers.apache import CGID, DAEMON, FCGID, PATH_INFO_BY_FCGI, PROXY_FCGI, REWRITE, Recipe, start
+from ...servers.conftest import require, signer, site
+from ...servers.site import Site
+from ...servers.starters import PASSING, Server
+from ...servers.test_apache import needs
+from .test_command import findings
 
 __all__ = ["require", "signer", "site"]  # fixtures
 
