@@ -206,16 +206,16 @@ def test_a_bucket_without_a_key_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "output"),
+    ("arguments", "message"),
     [
         pytest.param(["--listen", "[::1]:0"], "--listen: OSS calls no IPv6 address", id="IPv6 cannot be called back"),
         pytest.param(["--prefix", "oss"], "A prefix must be like '/uploads'", id="a prefix without its slash"),
         pytest.param(["--listen", "nohost.invalid:80"], "Choose another with --listen", id="no such host"),
     ],
 )
-def test_an_error_names_its_option(arguments: list[str], output: str) -> None:
+def test_an_error_names_its_option(arguments: list[str], message: str) -> None:
     (line,) = refused(*arguments).splitlines()
-    assert output in line
+    assert message in line
     assert "while attempting" not in line
 
 

@@ -213,6 +213,6 @@ def _outcome(answer: Answer, fields: Mapping[str, str]) -> Outcome:
         message = f"stored as {plain(key)} in {answer.seconds:.1f} s\n{json.dumps(members['answer'])}"
         return Outcome(True, message, members)
     refusal = read_refusal(answer.body)
-    stored = "stored, but the callback failed" if answer.status == 203 else "refused"
+    stored = "stored, but the application was not told" if answer.status == 203 else "refused"
     message = f"{stored}: {answer.status} {refusal}. {further(refusal)}".rstrip()
     return Outcome(False, message, {**members, "error": refusal.members()})

@@ -138,7 +138,7 @@ def fingerprint(key: PublicKey) -> str:
 
 def _explanation(digest: bytes | None, target: bytes, body: bytes) -> str:
     if digest is None:
-        return "it is no signature of this key, or it was changed on the way"
+        return "it is not a signature of this key, or it was changed on the way"
     signed = f"this key signed a text whose MD5 is {digest.hex()}"
     change = find_change(digest, target, body)
     return f"{signed}, which fits if {change}" if change else f"{signed}: the path, the query or the body was changed"

@@ -111,7 +111,7 @@ def test_a_refusal_of_oss_is_a_finding_without_the_secret(deployment: Deployment
 
 
 @pytest.mark.parametrize(
-    ("arguments", "output"),
+    ("arguments", "message"),
     [
         pytest.param(["diff"], "name the origins", id="no origin"),
         pytest.param(["diff", f"{PAGE}/"], "is not an origin", id="a slash"),
@@ -119,8 +119,8 @@ def test_a_refusal_of_oss_is_a_finding_without_the_secret(deployment: Deployment
         pytest.param(["remove", PAGE], "invalid choice", id="no such action"),
     ],
 )
-def test_misuse_is_a_sentence(arguments: list[str], output: str) -> None:
-    assert output in oss_wsgi("cors", *arguments, status=2).stderr
+def test_misuse_is_a_sentence(arguments: list[str], message: str) -> None:
+    assert message in oss_wsgi("cors", *arguments, status=2).stderr
 
 
 def test_without_the_sdk_the_error_says_what_to_install(deployment: Deployment, tmp_path: Path) -> None:

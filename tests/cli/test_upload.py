@@ -60,7 +60,7 @@ def test_a_callback_that_failed_is_a_finding(deployment: Deployment, cat: str) -
     deployment.oss.fail_next("callback_status", status=404)
     output = oss_wsgi("upload", cat, "--endpoint", deployment.signature, status=1).stdout
     assert "failed" in output
-    assert "stored, but the callback failed: 203 CallbackFailed" in output
+    assert "stored, but the application was not told: 203 CallbackFailed" in output
     assert "oss-wsgi explain 0007-00000203" in output
 
 
@@ -81,11 +81,11 @@ def test_headers_come_from_a_file_or_standard_input(tmp_path: Path, cat: str) ->
         assert "no signature: 403" in refused
         assert ".:" not in refused
         assert ": log in with --headers-from" in refused
-        given = ["upload", cat, "--endpoint", deployment.signature, "--headers-from"]
-        assert "ok" in oss_wsgi(*given, "-", stdin="Cookie: session=s3cret\n").stdout
+        command = ["upload", cat, "--endpoint", deployment.signature, "--headers-from"]
+        assert "ok" in oss_wsgi(*command, "-", stdin="Cookie: session=s3cret\n").stdout
         (tmp_path / "headers").write_text("Cookie: session=s3cret\n\n")
-        assert "ok" in oss_wsgi(*given, str(tmp_path / "headers")).stdout
-        output = oss_wsgi(*given, "-", stdin="s3cret", status=2).stderr
+        assert "ok" in oss_wsgi(*command, str(tmp_path / "headers")).stdout
+        output = oss_wsgi(*command, "-", stdin="s3cret", status=2).stderr
         assert "line 1 is not" in output
         assert "s3cret" not in output
 
@@ -107,7 +107,7 @@ def answering(status: str, body: bytes) -> object:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "output"),
+    ("status", "body", "message"),
     [
         pytest.param("200 OK", b"<html>", "did not return a signed form", id="a page"),
         pytest.param(
@@ -119,10 +119,10 @@ def answering(status: str, body: bytes) -> object:
     ],
 )
 def test_another_response_than_a_signed_form_is_a_finding(
-    status: str, body: bytes, output: str, tmp_path: Path, cat: str
+    status: str, body: bytes, message: str, tmp_path: Path, cat: str
 ) -> None:
     with deployed(tmp_path, front=answering(status, body)) as deployment:  # type: ignore[arg-type]
-        assert output in oss_wsgi("upload", cat, "--endpoint", deployment.signature, status=1).stdout
+        assert message in oss_wsgi("upload", cat, "--endpoint", deployment.signature, status=1).stdout
 
 
 def test_a_server_that_does_not_listen_is_a_finding(cat: str) -> None:
@@ -131,15 +131,15 @@ def test_a_server_that_does_not_listen_is_a_finding(cat: str) -> None:
 
 
 def test_an_unreadable_file_does_not_stop_the_others(deployment: Deployment, cat: str) -> None:
-    given = ["upload", "missing.png", cat, "--endpoint", deployment.signature]
-    assert "failed missing.png: cannot be read: No such file" in oss_wsgi(*given, status=1).stdout
-    missing, uploaded = json.loads(oss_wsgi(*given, "--json", status=1).stdout)
+    command = ["upload", "missing.png", cat, "--endpoint", deployment.signature]
+    assert "failed missing.png: cannot be read: No such file" in oss_wsgi(*command, status=1).stdout
+    missing, uploaded = json.loads(oss_wsgi(*command, "--json", status=1).stdout)
     assert "No such file" in missing["error"]["message"]
     assert uploaded["status"] == 200
 
 
 @pytest.mark.parametrize(
-    ("name", "output"),
+    ("name", "message"),
     [
         pytest.param("fifo", "not a regular file", id="a FIFO, which nobody writes into"),
         pytest.param("/dev/zero", "not a regular file", id="a device"),
@@ -147,10 +147,10 @@ def test_an_unreadable_file_does_not_stop_the_others(deployment: Deployment, cat
         pytest.param("/", "Is a directory", id="a folder"),
     ],
 )
-def test_only_regular_files_are_uploaded(name: str, output: str, deployment: Deployment, tmp_path: Path) -> None:
+def test_only_regular_files_are_uploaded(name: str, message: str, deployment: Deployment, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     ended = oss_wsgi("upload", name, "--endpoint", deployment.signature, status=1, cwd=tmp_path)
-    assert output in ended.stdout
+    assert message in ended.stdout
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_a_base64_body_must_be_complete() -> None:
         pytest.param(
             changed("ii", headers={"authorization": "A" * 86 + "==", "x-oss-pub-key-url": OSS_URL}),
             "signature_wrong",
-            "no signature of this key",
+            "not a signature of this key",
             id="no signature",
         ),
         pytest.param(changed("ii", headers={"x-oss-pub-key-url": OSS_URL}), "authorization_missing", "", id="hidden"),
