@@ -21,8 +21,8 @@ from .deployment import Deployment, deployed
 
 
 @contextlib.contextmanager
-def nowhere() -> Iterator[str]:
-    """Give a URL whose port is taken, and nobody listens."""
+def closed_port_url() -> Iterator[str]:
+    """Yield a URL whose port is taken, but not listened on."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}/oss/signature"
@@ -48,11 +48,12 @@ def test_json_lists_each_file(deployment: Deployment, cat: str, tmp_path: Path) 
     output = oss_wsgi("upload", cat, str(tmp_path / "empty"), "--endpoint", deployment.signature, "--json").stdout
     first, second = json.loads(output)
     assert (first["file"], first["status"], first["answer"]["Status"]) == (cat, 200, "Ok")
-    found = deployment.oss.storage.bucket(deployment.oss.bucket).open(first["key"])
-    assert found is not None
-    with found[1] as stored:
-        assert stored.read() == b"x" * 100_000
-    assert found[0].content_type == "image/png"
+    opened = deployment.oss.storage.bucket(deployment.oss.bucket).open(first["key"])
+    assert opened is not None
+    stored, content = opened
+    with content:
+        assert content.read() == b"x" * 100_000
+    assert stored.content_type == "image/png"
     assert second["answer"]["Status"] == "Ok"
 
 
@@ -90,7 +91,7 @@ def test_headers_come_from_a_file_or_standard_input(tmp_path: Path, cat: str) ->
         assert "s3cret" not in output
 
 
-def test_without_a_callback_it_says_so(tmp_path: Path, cat: str) -> None:
+def test_without_a_callback_the_output_says_so(tmp_path: Path, cat: str) -> None:
     with deployed(tmp_path, settings={"OSS_CALLBACK_URL": ""}) as deployment:
         assert "no callback is configured" in oss_wsgi("upload", cat, "--endpoint", deployment.signature).stdout
 
@@ -126,7 +127,7 @@ def test_another_response_than_a_signed_form_is_a_finding(
 
 
 def test_a_server_that_does_not_listen_is_a_finding(cat: str) -> None:
-    with nowhere() as url:
+    with closed_port_url() as url:
         assert "cannot be reached: Connection refused" in oss_wsgi("upload", cat, "--endpoint", url, status=1).stdout
 
 
