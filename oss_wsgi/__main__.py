@@ -1,4 +1,4 @@
-"""`python -m oss_wsgi`: the same as the `oss-wsgi` command."""
+"""Runs the `oss-wsgi` command as `python -m oss_wsgi`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of those who use us; pytest finds them by itself where oss_wsgi is installed."""
+"""The pytest fixtures of oss_wsgi, which pytest finds wherever the package is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Everyone's pytest reads this file, so it imports nothing else before a fixture is asked for.
+# Every pytest run on the machine reads this file, so it imports the package only inside the fixtures.
 if TYPE_CHECKING:
     from .local import LocalOSSServer
     from .testing import Uploaded
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def local_oss(tmp_path: Path) -> Iterator[InProcessOSS]:
-    """A local OSS in this process, without a socket; its objects are gone after the test."""
+    """A local OSS in this process, without a socket; its objects are removed after the test."""
     from .testing.local_oss import InProcessOSS
 
     with closing(InProcessOSS(directory=tmp_path / "local-oss")) as oss:
@@ -28,7 +28,7 @@ def local_oss(tmp_path: Path) -> Iterator[InProcessOSS]:
 
 @pytest.fixture
 def local_oss_server(tmp_path: Path) -> Iterator[LocalOSSServer]:
-    """A local OSS on a free port of 127.0.0.1, at ``local_oss_server.url``; it calls back over HTTP."""
+    """A local OSS on a free port of 127.0.0.1, at ``local_oss_server.url``; it sends callbacks over HTTP."""
     from .local import CORSRule, LocalOSS, LocalOSSServer
 
     rules = [CORSRule(["*"], allowed_methods=("GET", "HEAD", "POST", "PUT", "DELETE"))]
@@ -41,7 +41,7 @@ def local_oss_server(tmp_path: Path) -> Iterator[LocalOSSServer]:
 
 @pytest.fixture
 def oss_environ(local_oss: InProcessOSS, tmp_path: Path) -> dict[str, str]:
-    """The ``OSS_...`` variables under which an application of yours signs for ``local_oss`` and believes it."""
+    """The ``OSS_...`` variables with which your application signs for ``local_oss`` and trusts its callbacks."""
     from .testing.local_oss import environ_for
 
     return environ_for(local_oss, tmp_path)
@@ -49,9 +49,9 @@ def oss_environ(local_oss: InProcessOSS, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def oss_upload(local_oss: InProcessOSS) -> Callable[..., Uploaded]:
-    """``oss_upload(app, filename, data, **grant)``: an upload through any application, with ``local_oss``.
+    """``oss_upload(app, filename, data, **grant)`` uploads through any application to ``local_oss``.
 
-    Gives what the application heard and what the browser was answered: ``upload`` and ``answer``.
+    It returns ``upload``, what the application was told, and ``answer``, the response that the browser gets.
     """
     from .testing import oss_upload
 

@@ -1,4 +1,4 @@
-"""What it means that something real is not on this machine."""
+"""Skips a test whose program or package is not on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def skip_or_fail(what: str) -> NoReturn:
-    """Skip by name on a developer's machine; in CI, where everything is said to be there, fail."""
+    """Skip on a developer's machine; fail in CI, which has everything."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing, and CI must have it")
     pytest.skip(f"{what} is not installed")

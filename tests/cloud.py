@@ -1,4 +1,4 @@
-"""The ECS metadata service and STS, as far as the credentials library asks them, on loopback."""
+"""The ECS metadata service and STS on loopback, as far as the credentials library uses them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ METADATA_TOKEN = "the-metadata-token"
 
 
 class Cloud(ThreadingHTTPServer):
-    """Serves both; ``requests`` are the queries of STS and the paths of the metadata service, in order.
+    """Serves both: with ``tls`` STS, without it an HTTP proxy in front of the metadata service's fixed address.
 
-    ``failing`` (status, body) is answered instead, ``lifetime`` is in seconds. With ``tls`` it is STS, otherwise an
-    HTTP proxy in front of the metadata service, whose address is written into the library.
+    :ivar requests: the queries of STS and the paths of the metadata service, in order.
+    :ivar failing: status and body to respond with instead.
+    :ivar lifetime: of the credentials, in seconds.
     """
 
     daemon_threads = True
@@ -70,16 +71,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: Cloud
 
     def do_PUT(self) -> None:
-        asked = urlsplit(self.path)
-        self.server.requests.append(("PUT", asked.netloc, asked.path))
-        self._answer(200 if asked.path == "/latest/api/token" else 404, METADATA_TOKEN)
+        url = urlsplit(self.path)
+        self.server.requests.append(("PUT", url.netloc, url.path))
+        self._answer(200 if url.path == "/latest/api/token" else 404, METADATA_TOKEN)
 
     def do_GET(self) -> None:
-        asked = urlsplit(self.path)
-        if asked.path.startswith("/latest/meta-data/"):
-            status, answer = self._metadata(asked.netloc, asked.path)
+        url = urlsplit(self.path)
+        if url.path.startswith("/latest/meta-data/"):
+            status, answer = self._metadata(url.netloc, url.path)
         else:
-            query = dict(parse_qsl(asked.query))
+            query = dict(parse_qsl(url.query))
             self.server.requests.append(query)
             status, answer = self._sts(query)
         self._answer(*(self.server.failing or (status, answer)))
@@ -97,11 +98,11 @@ class _Handler(BaseHTTPRequestHandler):
         if query["Action"] == "AssumeRoleWithOIDC":
             known = query["OIDCToken"] == "the-oidc-token"
         else:
-            given = query.pop("Signature")
+            signature = query.pop("Signature")
             text = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(query.items()))
             secret = f"{SECRETS[query['AccessKeyId']]}&".encode()
-            signed = hmac.new(secret, f"GET&%2F&{_encoded(text)}".encode(), hashlib.sha1).digest()
-            known = given == base64.b64encode(signed).decode()
+            expected = hmac.new(secret, f"GET&%2F&{_encoded(text)}".encode(), hashlib.sha1).digest()
+            known = signature == base64.b64encode(expected).decode()
         if not known:
             return 400, json.dumps({"Code": "SignatureDoesNotMatch", "Message": str(query)})
         return 200, json.dumps({"RequestId": "R", "Credentials": self.server.credentials("STS.session")})
@@ -118,24 +119,24 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _encoded(text: str) -> str:
-    """Encode as the RPC signature asks: all but the unreserved."""
+    """Percent-encode all but the unreserved characters, as the RPC signature requires."""
     return quote(text, safe="~")
 
 
 def certificate(folder: Path) -> Path:
-    """Make a certificate for 127.0.0.1, signed by itself, with its key in the same file."""
+    """Write a self-signed certificate for 127.0.0.1 and its key to one file, and return its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
     now = datetime.datetime.now(datetime.timezone.utc)
     day = datetime.timedelta(days=1)
     loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
+    signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
         .add_extension(loopback, critical=False)
         .sign(key, SHA256())
     )
     file = folder / "both.pem"
     file.write_bytes(
-        made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        signed.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
     return file

@@ -1,4 +1,4 @@
-"""Runs server.py as a person would, in a process of its own on free ports of loopback."""
+"""Runs server.py as a person does, in a process of its own on free ports of loopback."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
 
 
 def clean_environ(**extra: str) -> dict[str, str]:
-    """Give this process's environment without any setting of ours, and ``extra``."""
-    foreign = ("OSS_", "ALIBABA_CLOUD_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+    """Return this process's environment without settings of oss_wsgi, and with ``extra``."""
+    prefixes = ("OSS_", "ALIBABA_CLOUD_")
+    rest = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    return {**rest, "PYTHONUNBUFFERED": "1", **extra}
 
 
 @dataclass
 class RunningServer:
-    """A server that has said where it is."""
+    """A server that has printed its address."""
 
     process: subprocess.Popen[str]
     url: str
     lines: list[str]
 
     def log(self, last: str = "") -> str:
-        """Give all that it has printed so far, the log included; not before ``last`` is there, or 10 s have gone."""
-        for _ in range(1000):
-            if last in (text := "".join(self.lines)):
-                break
+        """Return all that the server has printed so far, the log included; wait up to 60 s until ``last`` is in it."""
+        end = time.monotonic() + 60
+        while last not in (text := "".join(self.lines)) and time.monotonic() < end:
             time.sleep(0.01)
         return text
 
@@ -46,14 +45,14 @@ class RunningServer:
 def running_server(
     *arguments: str, python: str = sys.executable, server: Path = SERVER, cwd: Path | None = None, **environ: str
 ) -> Iterator[RunningServer]:
-    """Run server.py as ``serving`` does, with this process's environment and ``environ``."""
+    """Run server.py as ``serving`` does, with ``clean_environ(**environ)``."""
     with serving([python, str(server), *FREE_PORTS, *arguments], clean_environ(**environ), cwd) as running:
         yield running
 
 
 @contextlib.contextmanager
 def serving(command: list[str], environ: dict[str, str], cwd: Path | None = None) -> Iterator[RunningServer]:
-    """Start it, wait until it says its address, end it by SIGTERM and expect exit status 0."""
+    """Start a server, wait until it prints its address, end it by SIGTERM and expect exit status 0."""
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=cwd
     )
@@ -72,7 +71,7 @@ def serving(command: list[str], environ: dict[str, str], cwd: Path | None = None
         yield RunningServer(process, url, lines)
     finally:
         process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=20)
-        reader.join(timeout=10)
+        status = process.wait(timeout=60)
+        reader.join(timeout=60)
         process.stdout.close()
     assert status == 0, "".join(lines)

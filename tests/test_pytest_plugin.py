@@ -1,4 +1,4 @@
-"""The pytest plugin as users get it: in a project of their own, in a process of its own."""
+"""The pytest plugin as users get it, in a project and a process of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def finished(environ):
 """
 
 
-def test_the_fixtures_work_in_a_project_that_only_has_us_installed(pytester: pytest.Pytester) -> None:
+def test_the_fixtures_work_in_another_project(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         application=APPLICATION,
         test_uploads="""
@@ -60,7 +60,7 @@ def test_the_fixtures_are_listed_with_their_help(pytester: pytest.Pytester) -> N
     )
 
 
-def test_who_does_not_use_it_waits_for_nothing(pytester: pytest.Pytester) -> None:
+def test_a_project_that_does_not_use_the_plugin_loads_nothing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import sys
@@ -75,7 +75,7 @@ def test_who_does_not_use_it_waits_for_nothing(pytester: pytest.Pytester) -> Non
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_without_the_extra_a_fixture_says_what_is_missing(pytester: pytest.Pytester) -> None:
+def test_without_the_extra_a_fixture_names_what_is_missing(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("import sys; sys.modules['fastcrc'] = None")
     pytester.makepyfile("def test_one(local_oss): pass")
     result = pytester.runpytest_subprocess()
@@ -83,7 +83,7 @@ def test_without_the_extra_a_fixture_says_what_is_missing(pytester: pytest.Pytes
     result.stdout.fnmatch_lines(["*fastcrc*"])
 
 
-def test_importing_the_plugin_imports_no_room() -> None:
+def test_the_plugin_imports_nothing_of_the_package() -> None:
     code = "import sys, oss_wsgi.pytest_plugin; print(sorted(n for n in sys.modules if n.startswith('oss_wsgi.')))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "['oss_wsgi.pytest_plugin']\n"

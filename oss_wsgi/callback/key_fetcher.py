@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import queue
 import socket
 import ssl
-import threading
 from urllib.parse import urlsplit
 
 from ..exceptions import FetchError
+from ..time_limit import TimeLimitError, call_within
 
 
 class HTTPSFetcher:
@@ -27,31 +26,25 @@ class HTTPSFetcher:
 
     def __call__(self, url: str) -> bytes:
         connection, target = self._connection(url)
-        result: queue.Queue[bytes | Exception] = queue.Queue()
         sockets: list[socket.socket] = []
 
-        def work() -> None:
+        def get() -> bytes:
             try:
                 connection.connect()
                 sockets.append(connection.sock)
-                result.put(self._get(connection, target))
-            except Exception as error:
-                result.put(error)
+                return self._get(connection, target)
             finally:
                 connection.close()
 
-        # A socket's time-out counts from byte to byte; a thread that is not waited for bounds the whole.
-        threading.Thread(target=work, daemon=True, name="oss_wsgi-fetch").start()
         try:
-            answer = result.get(timeout=self._timeout)
-        except queue.Empty:
+            return call_within(self._timeout, get, thread_name="oss_wsgi-fetch")
+        except TimeLimitError:
             _cut(sockets)
             raise FetchError(f"{url} did not answer within {self._timeout} s.") from None
-        if isinstance(answer, FetchError):
-            raise answer
-        if isinstance(answer, Exception):
-            raise FetchError(f"{url} could not be fetched: {type(answer).__name__}.") from answer
-        return answer
+        except FetchError:
+            raise
+        except Exception as error:
+            raise FetchError(f"{url} could not be fetched: {type(error).__name__}.") from error
 
     def _connection(self, url: str) -> tuple[http.client.HTTPSConnection, str]:
         """Give a connection, not yet made, and the request target."""

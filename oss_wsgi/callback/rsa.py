@@ -118,3 +118,9 @@ def _verify_by_hand(key: RSAPublicKey | PlainKey, signature: bytes, message: byt
     end = b"\x00" + _DIGEST_INFO + hashlib.md5(message, usedforsecurity=False).digest()
     block = b"\x00\x01" + b"\xff" * (size - 2 - len(end)) + end
     return hmac.compare_digest(pow(number, numbers.e, numbers.n).to_bytes(size, "big"), block)
+
+
+def signature_block(message: bytes, size: int) -> bytes:
+    """Return the PKCS #1 v1.5 block of ``size`` bytes that a right signature over ``message`` decrypts to (P§8.3)."""
+    end = b"\x00" + _DIGEST_INFO + hashlib.md5(message, usedforsecurity=False).digest()
+    return b"\x00\x01" + b"\xff" * (size - 2 - len(end)) + end

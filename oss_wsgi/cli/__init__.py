@@ -1,1 +1,1 @@
-"""The sub-commands of `oss-wsgi`, one file each, and what they share."""
+"""The commands of `oss-wsgi`, one module each, and what they share."""

@@ -1,4 +1,4 @@
-"""Writes a signed form and one file as a browser posts them, without holding the file in memory."""
+"""Writes a form with one file as browsers send it, without holding the file in memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ _CHUNK = 64 * 1024
 
 
 class FileChangedError(Exception):
-    """Raised when a file turns out to be shorter than was announced, in a sentence."""
+    """Raised in a sentence when a file is shorter than its announced size."""
 
 
 class FormBody:
-    """The body of a form with one file: iterate for the bytes, of which there are ``length``."""
+    """The body of a form (RFC 7578): the fields in their order, then the file. Iterate over it for its bytes.
+
+    :param size: bytes to read from ``file``.
+    :param progress: called with the number of file bytes that were read so far.
+    :ivar length: bytes of the whole body.
+    """
 
     def __init__(
         self,
@@ -44,15 +49,15 @@ class FormBody:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Give the headers that belong to it."""
+        """Return the headers that describe the body."""
         return {"Content-Type": self.content_type, "Content-Length": str(self.length)}
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._head
         left = self._size
-        while left and (piece := self._file.read(min(_CHUNK, left))):
-            left -= len(piece)
-            yield piece
+        while left and (chunk := self._file.read(min(_CHUNK, left))):
+            left -= len(chunk)
+            yield chunk
             self._progress(self._size - left)
         if left:
             raise FileChangedError(f"the file became shorter by {left} bytes while it was read")
@@ -62,4 +67,5 @@ class FormBody:
 
 
 def _quoted(name: str) -> str:
+    """Return a name as browsers write it into a header (HTML standard, multipart/form-data encoding algorithm)."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,4 +1,4 @@
-"""One HTTP request by the standard library: no redirects, timed, its answer capped in size."""
+"""One HTTP request without redirects, limited in time and size, and the reader of OSS's error documents."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ AGENT = "oss-wsgi"
 
 
 class UnreachableError(Exception):
-    """Raised when there is no answer, in a sentence."""
+    """Raised in a sentence when there is no response."""
 
 
 class TooSlowError(UnreachableError):
-    """Raised when somebody is there, and has not answered to the end when the time is over."""
+    """Raised when the server accepted the connection, but did not finish its response in time."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered, how long that took, and when (Unix seconds) its headers came.
+    """The response of a server.
 
-    ``complete`` is False where the server broke off before the end that it announced.
+    :ivar seconds: how long the whole request took.
+    :ivar moment: Unix seconds at which the headers arrived.
+    :ivar complete: False if the server broke off before the announced end.
     """
 
     status: int
@@ -56,42 +58,43 @@ def request(
     timeout: float = 10.0,
     deadline: float | None = None,
 ) -> Answer:
-    """Send one request, and give the answer whatever its status; UnreachableError if there is none.
+    """Send one request, and return the response whatever its status. Raises UnreachableError without one.
 
-    ``timeout`` (seconds) bounds each wait, ``deadline`` the whole, however slowly the answer drips in.
+    :param timeout: seconds for each wait.
+    :param deadline: seconds for the whole request, however slowly the response arrives.
     """
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise UnreachableError("what should be reached is not a URL") from error
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise UnreachableError("the address is not a URL") from error
+    server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    begun = time.monotonic()
+    start = time.monotonic()
     limit = timeout if deadline is None else min(timeout, deadline)
     connected = False
-    cut = threading.Event()
+    expired = threading.Event()
     connection: http.client.HTTPConnection | None = None
     try:
         connection = _connection(parts.scheme, parts.hostname, parts.port, limit)
         connection.connect()
         connected = True
-        left = None if deadline is None else deadline - (time.monotonic() - begun)
-        with _ended_after(left, connection.sock, cut):
+        left = None if deadline is None else deadline - (time.monotonic() - start)
+        with _shut_down_after(left, connection.sock, expired):
             _send(connection, method, target, body, {"User-Agent": AGENT, **(headers or {})})
-            answer = _answer(connection, begun)
-        if cut.is_set():  # what was cut looks like an answer that ended
+            answer = _receive(connection, start)
+        if expired.is_set():  # a response that is cut can look like one that ended
             raise TimeoutError
         return answer
     except (OSError, ValueError, http.client.HTTPException) as error:
-        if cut.is_set() or isinstance(error, TimeoutError):
-            seconds = f"{deadline if cut.is_set() else limit:g} s"
+        if expired.is_set() or isinstance(error, TimeoutError):
+            seconds = f"{deadline if expired.is_set() else limit:g} s"
             if connected:
-                raise TooSlowError(f"{shown} did not answer within {seconds}") from error
-            raise UnreachableError(f"{shown} cannot be reached: no connection within {seconds}") from error
+                raise TooSlowError(f"{server} did not answer within {seconds}") from error
+            raise UnreachableError(f"{server} cannot be reached: no connection within {seconds}") from error
         if isinstance(error, ssl.SSLError):
-            raise UnreachableError(f"{shown}: TLS failed: {error.reason or error}") from error
+            raise UnreachableError(f"{server}: TLS failed: {error.reason or error}") from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnreachableError(f"{shown} cannot be reached: {reason}") from error
+        raise UnreachableError(f"{server} cannot be reached: {reason}") from error
     finally:
         if connection is not None:
             connection.close()
@@ -112,36 +115,36 @@ def _send(
     body: bytes | Iterable[bytes] | None,
     headers: Mapping[str, str],
 ) -> None:
-    # Who refuses a large body early says why, and hangs up before all of it is sent.
+    # A server that refuses a large body early responds and hangs up before all of it is sent.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request(method, target, body, headers)
 
 
-def _answer(connection: http.client.HTTPConnection, begun: float) -> Answer:
+def _receive(connection: http.client.HTTPConnection, start: float) -> Answer:
     with connection.getresponse() as response:
         moment = time.time()
         try:
             content, complete = response.read(MAX_BYTES), True
-        except http.client.IncompleteRead as error:  # of chunks
+        except http.client.IncompleteRead as error:  # in a chunked response
             content, complete = error.partial, False
         if response.length and len(content) < MAX_BYTES:
             complete = False
-        return Answer(response.status, response.headers, content, time.monotonic() - begun, moment, complete)
+        return Answer(response.status, response.headers, content, time.monotonic() - start, moment, complete)
 
 
 @contextlib.contextmanager
-def _ended_after(seconds: float | None, sock: socket.socket, cut: threading.Event) -> Iterator[None]:
-    """End what is read or written when the time is over: a socket's own time-out counts from byte to byte."""
+def _shut_down_after(seconds: float | None, sock: socket.socket, expired: threading.Event) -> Iterator[None]:
+    """Shut the socket down when the time is over: its own timeout counts from byte to byte."""
     if seconds is None:
         yield
         return
 
-    def end() -> None:
-        cut.set()
+    def shut_down() -> None:
+        expired.set()
         with contextlib.suppress(OSError):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of TLS too, which would be unwrapped by its own
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the method of a TLS socket would unwrap TLS first
 
-    timer = threading.Timer(max(seconds, 0), end)
+    timer = threading.Timer(max(seconds, 0), shut_down)
     timer.daemon = True
     timer.start()
     try:
@@ -151,7 +154,7 @@ def _ended_after(seconds: float | None, sock: socket.socket, cut: threading.Even
 
 
 def parsed(data: bytes | str) -> Any:
-    """Give the value; ValueError for what is no JSON, or is nested so deep that nobody means it."""
+    """Return the value of a JSON text. Raises ValueError if it is malformed or nested too deep."""
     try:
         return json.loads(data)
     except RecursionError as error:
@@ -159,7 +162,7 @@ def parsed(data: bytes | str) -> Any:
 
 
 def is_json(data: bytes) -> bool:
-    """Tell whether bytes are JSON as OSS takes it: UTF-8 without a BOM, and no NaN."""
+    """Return whether bytes are JSON as OSS accepts it: UTF-8 without a BOM, and no NaN."""
     try:
         json.loads(data.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -173,7 +176,7 @@ def _refuse(name: str) -> None:
 
 @dataclass(frozen=True)
 class OSSRefusal:
-    """Code, message and EC number of a refusal; "" for what it did not say."""
+    """Code, message, EC number and endpoint of an error document; "" for what it does not contain."""
 
     code: str
     message: str
@@ -181,20 +184,20 @@ class OSSRefusal:
     endpoint: str = ""
 
     def __str__(self) -> str:
-        said = f"{self.code or 'no code'}: {self.message}" if self.message else self.code or "no reason given"
-        return said + (f" (EC {self.ec})" if self.ec else "")
+        reason = f"{self.code or 'no code'}: {self.message}" if self.message else self.code or "no reason given"
+        return reason + (f" (EC {self.ec})" if self.ec else "")
 
     def members(self) -> dict[str, str]:
-        """Give what it said, for JSON."""
+        """Return what the document contains, for JSON."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
 def read_refusal(body: bytes) -> OSSRefusal:
-    """Read an error document, as text alone: no parser of XML meets what a stranger sent."""
+    """Read an error document by regular expressions: untrusted text never reaches an XML parser."""
     text = body[:65536].decode("utf-8", "replace")
     return OSSRefusal(_text(text, "Code"), _text(text, "Message"), _text(text, "EC"), _text(text, "Endpoint"))
 
 
 def _text(document: str, name: str) -> str:
-    found = re.search(rf"<{name}>([^<]{{0,4096}})</{name}>", document)
-    return plain(html.unescape(found[1]).strip()) if found else ""
+    match = re.search(rf"<{name}>([^<]{{0,4096}})</{name}>", document)
+    return plain(html.unescape(match[1]).strip()) if match else ""

@@ -1,4 +1,4 @@
-"""Runs the local OSS, as `python -m oss_wsgi.local` does."""
+"""The local OSS: the `local` command, and the one that `serve` starts beside the page."""
 
 from __future__ import annotations
 
@@ -10,39 +10,47 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..credentials import access_key_from
-from ..local import __main__ as program
-from ..local.command_line import greeting, parser
 from ..settings import Settings
 from ..settings_check import MIN_TICKET_SECRET
-from .process import CannotStartError, cannot_listen, end_quietly, until_stopped
+from .process import CannotStartError, cannot_listen_error, ignore_signals, run_until_stopped
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from ..local import LocalOSS
 
+# Servers in production import this module through server.py, so the functions import `..local`.
+
+LOCAL_BUCKET = "local-bucket"
+LOCAL_REGION = "cn-hangzhou"
+
 
 def add(subparsers: Any) -> None:
-    own = parser()
+    """Add the command to the command line."""
+    from ..local.command_line import parser
+
+    options = parser()
     example = "Example: oss-wsgi local --bucket my-bucket --cors http://localhost:3000."
-    made = subparsers.add_parser(
+    subparsers.add_parser(
         "local",
-        help="run a local OSS alone",
-        description=own.description,
-        epilog=f"{example} {own.epilog}",
-        parents=[own],
+        help="run only a local OSS",
+        description=options.description,
+        epilog=f"{example} {options.epilog}",
+        parents=[options],
         add_help=False,
         allow_abbrev=False,
-    )
-    made.set_defaults(run=run)
+    ).set_defaults(run=run)
 
 
 def run(arguments: Namespace) -> int:
-    """Run until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start."""
-    return until_stopped(arguments.program, lambda stack: _serve(arguments, stack))
+    """Run until SIGTERM or Ctrl-C and return 0, or return 2 if the local OSS cannot start."""
+    return run_until_stopped(arguments.program, lambda stack: _serve(arguments, stack))
 
 
 def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
+    from ..local import __main__ as program
+    from ..local.command_line import greeting
+
     try:
         oss = program.start(arguments, stack)
     except program.CannotStartError as error:
@@ -52,60 +60,61 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     try:
         threading.Event().wait()
     finally:
-        end_quietly()
-
-
-LOCAL_BUCKET = "local-bucket"
-
-LOCAL_REGION = "cn-hangzhou"
+        ignore_signals()
 
 
 def is_set(environ: Mapping[str, str], name: str) -> bool:
-    """Tell whether a variable has a value; blanks are none."""
+    """Return whether a variable has a value other than blanks."""
     return bool(environ.get(name, "").strip())
 
 
 def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str, str]:
-    """Give the environment with what the local OSS needs filled in; what is set keeps its meaning."""
+    """Return the environment with what the local OSS needs filled in; a variable that is set keeps its value."""
     defaults = {"OSS_BUCKET": LOCAL_BUCKET, "OSS_REGION": LOCAL_REGION, "OSS_ALLOW_ANONYMOUS": "on"}
     if not is_set(environ, "OSS_TICKET_SECRET"):
-        kept = environ.get("OSS_LEDGER", "").strip() or local_dir
-        defaults["OSS_TICKET_SECRET"] = _kept_secret(kept) if kept else secrets.token_hex(32)
+        lasting = environ.get("OSS_LEDGER", "").strip() or local_dir
+        defaults["OSS_TICKET_SECRET"] = _stored_secret(lasting) if lasting else secrets.token_hex(32)
     if not any(access_key_from(environ)):
         defaults["OSS_ACCESS_KEY_ID"] = f"local-{secrets.token_hex(8)}"
         defaults["OSS_ACCESS_KEY_SECRET"] = secrets.token_hex(16)
-    filled = {name: value for name, value in defaults.items() if not is_set(environ, name)}
-    # The local OSS is where the form goes, so where a real one would be does not count.
-    return {**environ, **filled, "OSS_HOST": "", "OSS_ENDPOINT": ""}
+    missing = {name: value for name, value in defaults.items() if not is_set(environ, name)}
+    # Forms go to the local OSS, so the address of a real one must not count.
+    return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": ""}
 
 
-def _kept_secret(beside: str) -> str:
-    """Give the ticket secret in a file beside a folder or a ledger, made if need be: tickets live as long as those."""
-    path = f"{os.path.abspath(beside)}.ticket-secret"
+def _stored_secret(lasting: str) -> str:
+    """Return the ticket secret from a file beside a folder or a ledger, created if missing.
+
+    Tickets are then valid as long as the folder or the ledger lasts.
+    """
+    path = f"{os.path.abspath(lasting)}.ticket-secret"
     try:
-        with contextlib.suppress(FileExistsError), open(path, "x", encoding="ascii", opener=_private) as file:
+        with contextlib.suppress(FileExistsError), open(path, "x", encoding="ascii", opener=_open_private) as file:
             file.write(secrets.token_hex(32))
         with open(path, encoding="ascii") as file:
             secret = file.read().strip()
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or type(error).__name__
-        raise CannotStartError(f"the ticket secret {path!r} cannot be kept: {said}. Set OSS_TICKET_SECRET.") from error
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise CannotStartError(f"cannot keep a ticket secret in {path!r}: {reason}. Set OSS_TICKET_SECRET.") from error
     if len(secret) < MIN_TICKET_SECRET:
-        raise CannotStartError(f"{path!r} holds no ticket secret: remove it, or set OSS_TICKET_SECRET.")
+        raise CannotStartError(f"{path!r} holds no ticket secret: remove the file, or set OSS_TICKET_SECRET.")
     return secret
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
 def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: contextlib.ExitStack) -> LocalOSS:
-    """Start the local OSS; it ends with the stack."""
+    """Start the local OSS for ``serve``; it stops with the stack. Raises CannotStartError.
+
+    :param page: the URL of the upload page, whose origin may send forms.
+    """
     try:
         from ..local import CORSRule, LocalOSS, LocalOSSServer
     except ModuleNotFoundError as error:
         raise CannotStartError(
-            f"the local OSS needs {error.name}: pip install 'oss-wsgi[local]', or set OSS_BUCKET for the real one."
+            f"the local OSS needs {error.name}: pip install 'oss-wsgi[local]', or set OSS_BUCKET for the real OSS."
         ) from error
     key = settings.credentials()
     bucket, _ = settings.bucket_and_host()
@@ -129,12 +138,12 @@ def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: 
     try:
         server = LocalOSSServer(oss, host, port)
     except OSError as error:
-        raise cannot_listen("--local-listen", host, port, error) from error
+        raise cannot_listen_error("--local-listen", host, port, error) from error
     stack.callback(server.stop)
     server.start()
     return oss
 
 
 def ledger_beside(local_dir: str | None) -> str | None:
-    """Give the ledger's file for a folder of the local OSS, which lives as long as the folder; None in memory."""
+    """Return the file of the ledger that lasts as long as the local OSS's folder, or None without a folder."""
     return f"{os.path.abspath(local_dir)}.ledger.sqlite3" if local_dir else None

@@ -1,4 +1,4 @@
-"""The command line: `oss-wsgi`, or `python -m oss_wsgi`."""
+"""The command line `oss-wsgi`: its parser, its errors and its exit status."""
 
 from __future__ import annotations
 
@@ -11,52 +11,53 @@ import sys
 from collections.abc import Sequence
 
 from ..exceptions import OSSWSGIError
-from . import cors, explain, local, serve, sign, upload, verify
-from .doctor import command as doctor
+from . import cors, doctor, explain, local, serve, sign, upload, verify
 from .terminal import MisuseError, end_output, note, open_closed_streams
 
 PROGRAM = "oss-wsgi"
+
+#: Modules with ``add(subparsers)``, in the order of the help.
 COMMANDS = (serve, local, sign, upload, verify, explain, cors, doctor)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the parser of all sub-commands."""
-    made = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Browser uploads to Alibaba Cloud OSS: serve them, try them, and find out why they fail.",
-        epilog="Exit status: 0 good, 1 a finding, 2 misuse. NO_COLOR is respected. Secrets come by environment "
-        f"variables alone. Example: {PROGRAM} serve",
-    )
-    subparsers = made.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add(subparsers)
-    return made
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command, and give its exit status."""
+    """Run one command and return its exit status: 0 good, 1 a finding, 2 misuse."""
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # whatever a terminal's encoding lacks is no traceback
+        if isinstance(stream, io.TextIOWrapper):  # the terminal's encoding may lack a character
             stream.reconfigure(errors="backslashreplace")
-    # What the rooms log is said by the commands in their own words; a server's log has a handler of its own.
+    # The commands report in their own words what the package logs. `serve` adds a handler of its own.
     logging.getLogger("oss_wsgi").addHandler(logging.NullHandler())
     try:
         status = _run(argv)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except OSError as error:  # of `| head`, or of a disk that is full
+    except OSError as error:  # the reader of a pipe has gone, or the disk is full
         end_output(error, PROGRAM)
         return 1
     return status
 
 
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Browser uploads to Alibaba Cloud OSS: serve them, try them, and find out why they fail.",
+        epilog="Exit status: 0 good, 1 a finding, 2 misuse. NO_COLOR is respected. Secrets come only from environment "
+        f"variables. Example: {PROGRAM} serve",
+    )
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add(subparsers)
+    return parser
+
+
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        arguments = parser().parse_args(argv)
-    except SystemExit as ended:  # its help is written by now, or is not
-        return ended.code if isinstance(ended.code, int) else 0
+        arguments = command_parser().parse_args(argv)
+    except SystemExit as stop:  # after the help or a usage error
+        return stop.code if isinstance(stop.code, int) else 0
     arguments.program = f"{PROGRAM} {arguments.command}"
     arguments.environ = dict(os.environ)
     try:

@@ -1,4 +1,4 @@
-"""Runs a server until it is told to end, and says in a sentence why one cannot start."""
+"""Runs a server until it is stopped, and says in one sentence why it cannot start."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..exceptions import SettingsError
 
 
 class CannotStartError(Exception):
-    """Something that keeps a server from starting, in a sentence for the person who started it."""
+    """Raised in a sentence, for the person who started a server, when it cannot start."""
 
 
-def until_stopped(program: str, work: Callable[[contextlib.ExitStack], None]) -> int:
-    """Do ``work`` until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start.
+def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None]) -> int:
+    """Call ``serve`` and return 0 after SIGTERM or Ctrl-C, or 2 if it cannot start.
 
-    What must be undone at the end goes onto the stack that ``work`` is given.
+    What ``serve`` puts on the stack is undone at the end.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     try:
         with contextlib.ExitStack() as stack:
-            work(stack)
+            serve(stack)
     except (CannotStartError, SettingsError, ValueError) as error:
         for problem in getattr(error, "problems", [str(error)]):
             print(f"{program}: {problem}", file=sys.stderr)
@@ -35,38 +35,38 @@ def until_stopped(program: str, work: Callable[[contextlib.ExitStack], None]) ->
     return 0
 
 
-def end_quietly() -> None:
-    """Let no second signal break into what is undone at the end."""
+def ignore_signals() -> None:
+    """Ignore SIGTERM and Ctrl-C from now on, so that a second one does not interrupt the clean-up."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
-def bind(address: tuple[str, int], option: str) -> Iterator[socket.socket]:
-    """Give a listening socket."""
+def listening_socket(address: tuple[str, int], option: str) -> Iterator[socket.socket]:
+    """Yield a listening socket. Raises CannotStartError, which names the ``option`` that chose the address."""
     host, port = address
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise cannot_listen(option, host, port, error) from error
+        raise cannot_listen_error(option, host, port, error) from error
     with listener:
         yield listener
 
 
-def cannot_listen(option: str, host: str, port: int, error: OSError) -> CannotStartError:
-    """Say that an address cannot be had, and how another is chosen."""
+def cannot_listen_error(option: str, host: str, port: int, error: OSError) -> CannotStartError:
+    """Return the error for an address that is not available, with the option that chooses another."""
     # socket.create_server adds the address to the system's own words.
     reason = (error.strerror or str(error)).partition(" (while")[0]
     return CannotStartError(f"cannot listen on {host}:{port}: {reason}. Choose another with {option} HOST:PORT.")
 
 
-def web_address(listener: socket.socket) -> str:
-    """Give the URL at which this machine reaches a listening socket."""
+def local_url(listener: socket.socket) -> str:
+    """Return the URL at which this machine reaches a listening socket."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _leave(number: int, frame: object) -> None:
+def _exit(number: int, frame: object) -> None:
     raise SystemExit(0)

@@ -1,4 +1,4 @@
-"""The official SDK's client for the bucket of the settings, and its errors in a sentence."""
+"""The official SDK's client for the bucket of the settings, with its errors as sentences."""
 
 from __future__ import annotations
 
@@ -13,11 +13,26 @@ from .terminal import MisuseError, plain
 
 
 class SDKRefusedError(Exception):
-    """Raised when OSS refuses or is not there, in a sentence; ``code`` is OSS's, "" if it did not answer."""
+    """Raised in a sentence when OSS refuses or cannot be reached; ``code`` is the error code of OSS, "" without one."""
 
-    def __init__(self, said: str, code: str = "") -> None:
-        super().__init__(said)
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
         self.code = code
+
+
+@contextlib.contextmanager
+def sdk_client(
+    settings: Settings, signature_version: str | None = None, key: Credentials | None = None
+) -> Iterator[SDKClient]:
+    """Yield a client, and close its connections at the end. It signs with V4 if the region is known.
+
+    Raises MisuseError if the SDK is not installed.
+    """
+    client = SDKClient(settings, signature_version or ("v4" if settings.region else "v1"), key)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 class SDKClient:
@@ -49,42 +64,29 @@ class SDKClient:
         )
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
+        """Close the idle connections."""
         self._transport.close()
 
     def ask(self, operation: str, request: str, **members: Any) -> Any:
-        """Call one operation; SDKRefusedError with what OSS, or the network, said."""
-        made = getattr(self.sdk, request)(bucket=self.bucket, **members)
+        """Call one operation, and return its result. Raises SDKRefusedError with the reason of OSS or the network."""
         try:
-            return getattr(self._client, operation)(made)
+            return getattr(self._client, operation)(getattr(self.sdk, request)(bucket=self.bucket, **members))
         except Exception as error:
             errors = self.sdk.exceptions
             cause = error.unwrap() if isinstance(error, errors.OperationError) else error
             if isinstance(cause, errors.ServiceError):
                 ec = f", EC {cause.ec}" if cause.ec else ""
-                said = f"OSS answered {cause.status_code} {plain(cause.code or '')}{ec}: {plain(cause.message or '')}"
-                raise SDKRefusedError(said, cause.code or "") from error
-            raise SDKRefusedError(f"OSS could not be asked: {plain(_innermost(cause))}") from error
+                reason = f"{cause.status_code} {plain(cause.code or '')}{ec}: {plain(cause.message or '')}"
+                raise SDKRefusedError(f"OSS answered {reason}", cause.code or "") from error
+            raise SDKRefusedError(f"OSS could not be asked: {plain(_network_reason(cause))}") from error
 
 
-def _innermost(error: BaseException) -> str:
-    """Say in words why the network failed; of any other failure give the kind alone, its text may hold anything."""
-    # What the SDK wraps is none of the causes that Python knows of.
+def _network_reason(error: BaseException) -> str:
+    """Return in words why the network failed; of other failures only the class, for their text may hold a secret."""
+    # The SDK wraps errors in a way of its own, beside Python's causes.
     inner = error.unwrap() if hasattr(error, "unwrap") else error.__cause__ or error.__context__
     if isinstance(inner, BaseException):
-        return _innermost(inner)
+        return _network_reason(inner)
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     return type(error).__name__
-
-
-@contextlib.contextmanager
-def sdk_client(
-    settings: Settings, signature_version: str | None = None, key: Credentials | None = None
-) -> Iterator[SDKClient]:
-    """Give a client, and close its connections at the end; it signs with V4 where the region is known."""
-    client = SDKClient(settings, signature_version or ("v4" if settings.region else "v1"), key)
-    try:
-        yield client
-    finally:
-        client.close()

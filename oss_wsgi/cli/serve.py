@@ -1,4 +1,4 @@
-"""Serves the upload page, the signatures and the callbacks; unconfigured, with a local OSS beside them."""
+"""The `serve` command: the upload page, the signatures and the callbacks; without a bucket, a local OSS too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -26,77 +26,68 @@ from ..serving import make_server
 from ..settings import Settings
 from ..site import site
 from .local import is_set, ledger_beside, local_environ, start_local_oss
-from .options import DESCRIPTION, EPILOG, add_serving, environ_of
-from .process import CannotStartError, bind, cannot_listen, end_quietly, until_stopped, web_address
+from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
+from .process import (
+    CannotStartError,
+    cannot_listen_error,
+    ignore_signals,
+    listening_socket,
+    local_url,
+    run_until_stopped,
+)
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-
-def serve_metrics(address: tuple[str, int], stack: contextlib.ExitStack) -> Metrics:
-    """Start to serve new metrics until the stack ends, and say where; SettingsError without the extra."""
-    metrics = Metrics()
-    from prometheus_client import start_http_server
-
-    host, port = address
-    try:
-        server, thread = start_http_server(port, host, metrics.registry)
-    except OSError as error:
-        raise cannot_listen("--metrics-listen", host, port, error) from error
-    stack.callback(thread.join)
-    stack.callback(server.server_close)
-    stack.callback(server.shutdown)
-    shown = f"[{host}]" if ":" in host else host
-    print(f"Metrics at http://{shown}:{server.server_port}/metrics.", flush=True)
-    return metrics
-
-
-# Nothing but callbacks has a body here; waitress refuses from this number on.
+# Only callbacks have a body here; waitress refuses bodies of this size and larger.
 MAX_BODY = MAX_BODY_BYTES + 1
 
 MAX_HEADERS = 32 * 1024
 
 
 def add(subparsers: Any) -> None:
+    """Add the command to the command line."""
     epilog = f"Example: oss-wsgi serve --listen 127.0.0.1:9000. {EPILOG}"
-    made = subparsers.add_parser("serve", help="serve the upload page", description=DESCRIPTION, epilog=epilog)
-    add_serving(made)
-    made.set_defaults(run=run)
+    parser = subparsers.add_parser("serve", help="serve the upload page", description=DESCRIPTION, epilog=epilog)
+    add_server_options(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start."""
-    return until_stopped(arguments.program, lambda stack: serve(arguments, stack))
+    """Serve until SIGTERM or Ctrl-C and return 0, or return 2 if the server cannot start."""
+    return run_until_stopped(arguments.program, lambda stack: serve(arguments, stack))
 
 
 def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
-    """Serve as the arguments and the environment say; what must be undone at the end goes onto the stack."""
+    """Serve as the arguments and the environment say. What must be undone at the end goes onto the stack."""
     environ = environ_of(arguments)
     check_prefix(arguments.prefix)
     local = arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
     settings = Settings.from_environ(local_environ(environ, arguments.local_dir) if local else environ)
     configure(arguments.log_format, settings.secrets())
-    listener = stack.enter_context(bind(arguments.listen, "--listen"))
-    metrics = serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
-    counted: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
-    url = web_address(listener)
+    listener = stack.enter_context(listening_socket(arguments.listen, "--listen"))
+    metrics = _serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+    options: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
+    url = local_url(listener)
     ledger: Ledger
     if local:
         if settings.callback_url is None:
             if listener.family == socket.AF_INET6:
-                raise CannotStartError("--listen: OSS calls no IPv6 address back: use IPv4, or set OSS_CALLBACK_URL.")
+                raise CannotStartError("--listen: OSS calls no IPv6 address: use IPv4, or set OSS_CALLBACK_URL.")
             settings = replace(settings, callback_url=f"{url}{quote(arguments.prefix)}{CALLBACK_PATH}")
         oss = start_local_oss(settings, arguments, url, stack)
         settings = replace(settings, host=oss.host, ledger=settings.ledger or ledger_beside(arguments.local_dir))
         keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
-        # Without a folder nothing outlives this process, so its memory is the ledger that fits.
+        # Without a folder nothing outlives this process, so a ledger in memory is enough.
         ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
-        uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **counted)
+        uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **options)
+        greeting = _local_greeting(url, settings, arguments)
     else:
         ledger = ledger_of(settings)
-        library = _library(settings) if arguments.credentials_library else None
-        uploads = site(settings, arguments.prefix, ledger=ledger, credentials=library, **counted)
-    close = getattr(ledger, "close", None)  # of a file
+        credentials = _library_credentials(settings) if arguments.credentials_library else None
+        uploads = site(settings, arguments.prefix, ledger=ledger, credentials=credentials, **options)
+        greeting = _greeting(url, settings, arguments)
+    close = getattr(ledger, "close", None)  # a ledger in memory has none
     if close is not None:
         stack.callback(close)
     server = make_server(
@@ -111,37 +102,60 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         clear_untrusted_proxy_headers=False,  # nothing here reads them
     )
     stack.callback(server.close)
-    for line in (local_greeting if local else greeting)(url, settings, arguments):
+    for line in greeting:
         print(line, flush=True)
     server.run()
-    end_quietly()
+    ignore_signals()
 
 
-def _library(settings: Settings) -> CredentialsProvider:
-    """Give the official library's access key, kept and renewed in the background; what it lacks now the log says."""
+def _serve_metrics(address: tuple[str, int], stack: contextlib.ExitStack) -> Metrics:
+    """Serve new metrics until the stack ends, and print where. Raises SettingsError without the extra."""
+    metrics = Metrics()
+    from prometheus_client import start_http_server
+
+    host, port = address
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise cannot_listen_error("--metrics-listen", host, port, error) from error
+    stack.callback(thread.join)
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    shown_host = f"[{host}]" if ":" in host else host
+    print(f"Metrics at http://{shown_host}:{server.server_port}/metrics.", flush=True)
+    return metrics
+
+
+def _library_credentials(settings: Settings) -> CredentialsProvider:
+    """Return the official library's access key, cached and renewed in the background; if it is missing, log that."""
     provider = SDKCredentialsProvider(settings, clock=time.time)
     with contextlib.suppress(CredentialsError):
         provider.get_credentials()
     return provider
 
 
-def local_greeting(url: str, settings: Settings, arguments: Namespace) -> Iterable[str]:
-    """Say what runs, where files go and what to set for the real OSS."""
+def _local_greeting(url: str, settings: Settings, arguments: Namespace) -> Iterator[str]:
+    """Yield lines that say what runs, where files go and what to set for the real OSS."""
     yield f"Open {url}/ in a browser and upload something."
     if arguments.local:
-        yield f"A local OSS at {settings.host} takes the files, as --local asks."
+        yield f"A local OSS at {settings.host} takes the files, as --local says."
     else:
         yield f"No bucket is configured: a local OSS at {settings.host} takes the files."
-    where = os.path.abspath(arguments.local_dir) if arguments.local_dir else "a temporary folder, removed at the end"
-    yield f"Files go to {where}{'' if arguments.local_dir else ' (keep them with --local-dir DIR)'}."
+    if arguments.local_dir:
+        yield f"Files go to {os.path.abspath(arguments.local_dir)}."
+    else:
+        yield "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
     yield "For the real OSS set OSS_BUCKET, OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_CALLBACK_URL."
     yield "Ctrl-C ends it."
 
 
-def greeting(url: str, settings: Settings, arguments: Namespace) -> Iterable[str]:
-    """Say what runs, and what is missing for the whole road."""
+def _greeting(url: str, settings: Settings, arguments: Namespace) -> Iterator[str]:
+    """Yield lines that say what runs, and what is missing before uploads are reported."""
     yield f"Serving {url}/; uploads go to {settings.host}."
     if not settings.callback_url:
-        yield "OSS_CALLBACK_URL is not set: OSS will not tell this application of uploads."
+        yield "OSS_CALLBACK_URL is not set: OSS will not report uploads to this application."
     if not settings.allow_anonymous:
-        yield f"OSS_ALLOW_ANONYMOUS is off and {arguments.program} has no authorize: every signature is refused."
+        yield (
+            f"OSS_ALLOW_ANONYMOUS is off and {arguments.program} has no authorize function: "
+            "every request for a signature is refused."
+        )

@@ -1,4 +1,4 @@
-"""Prints a signed form for a file name: as JSON, as a line for curl, or as an HTML form."""
+"""The `sign` command: prints a signed form for a file name, as JSON, as a curl command or as an HTML page."""
 
 from __future__ import annotations
 
@@ -35,35 +35,38 @@ _PAGE = """\
 
 
 def add(subparsers: Any) -> None:
-    made = subparsers.add_parser(
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
         "sign",
         help="print a signed form for a file name",
-        description="Print a signed form for a file name. Whoever has it may upload that one file until it expires.",
+        description="Print a signed form for a file name. Anybody who has the form can upload that one file until the "
+        "form expires.",
         epilog=f"Example: oss-wsgi sign cat.png --content-type image/png --curl | sh. {EPILOG}",
     )
-    made.add_argument("file", metavar="FILE", help="the file's name; it need not exist")
-    made.add_argument("--content-type", metavar="TYPE", help="pin the type, such as image/png")
-    made.add_argument("--size", type=int, metavar="BYTES", help="pin the size")
-    made.add_argument("--user", metavar="NAME", help="whose upload it is, as on_upload will hear")
-    shape = made.add_mutually_exclusive_group()
+    parser.add_argument("file", metavar="FILE", help="the file's name; the file need not exist")
+    parser.add_argument("--content-type", metavar="TYPE", help="allow only this type, such as image/png")
+    parser.add_argument("--size", type=int, metavar="BYTES", help="allow only this size")
+    parser.add_argument("--user", metavar="NAME", help="the user that on_upload receives")
+    shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_const", const=_as_json, dest="shape", help="as JSON (default)")
-    shape.add_argument("--curl", action="store_const", const=_as_curl, dest="shape", help="as a line for a shell")
-    shape.add_argument("--html", action="store_const", const=_as_html, dest="shape", help="as a page")
-    add_credentials_library(made)
-    add_settings(made)
-    made.set_defaults(run=run, shape=_as_json)
+    shape.add_argument("--curl", action="store_const", const=_as_curl, dest="shape", help="as a command for a shell")
+    shape.add_argument("--html", action="store_const", const=_as_html, dest="shape", help="as an HTML page")
+    add_credentials_library(parser)
+    add_settings(parser)
+    parser.set_defaults(run=run, shape=_as_json)
 
 
 def run(arguments: Namespace) -> int:
+    """Print the form and return 0."""
     settings = Settings.from_environ(environ_of(arguments))
     if settings.callback_url and not settings.ticket_secret:
-        note("OSS_TICKET_SECRET is not set: the application will refuse the callback, for it cannot know this ticket.")
+        note("OSS_TICKET_SECRET is not set: the application cannot read this ticket, and will refuse the callback.")
     tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)
-    library = SDKCredentialsProvider(settings, clock=time.time) if arguments.credentials_library else None
-    presigner = PostPresigner(settings, library, clock=time.time, tickets=tickets)
+    credentials = SDKCredentialsProvider(settings, clock=time.time) if arguments.credentials_library else None
+    presigner = PostPresigner(settings, credentials, clock=time.time, tickets=tickets)
     name = os.path.basename(arguments.file)
     if not name.isprintable():
-        raise MisuseError("the file's name has characters that a shell or a page cannot hold.")
+        raise MisuseError("the file's name has characters that a shell or a page cannot show: rename the file.")
     try:
         form = presigner.presign(
             Grant(user=arguments.user), filename=name, content_type=arguments.content_type, size=arguments.size
@@ -79,14 +82,13 @@ def _as_json(form: PresignedPost, arguments: Namespace) -> str:
 
 
 def _as_curl(form: PresignedPost, arguments: Namespace) -> str:
-    """Write a line for a shell; ``--form-string`` takes a value as it is, ``@`` and ``<`` included."""
     words = ["curl", "--globoff"]
     for name, value in form.fields.items():
-        words += ["--form-string", f"{name}={value}"]
-    # Within double quotes curl knows two escapes, and takes `;` and `,` for what they are.
+        words += ["--form-string", f"{name}={value}"]  # --form would read a value that begins with @ or < as a file
+    # Within double quotes curl knows these two escapes, and takes `;` and `,` literally.
     path = arguments.file.replace("\\", "\\\\").replace('"', '\\"')
-    kind = f";type={arguments.content_type}" if arguments.content_type else ""
-    return shlex.join([*words, "--form", f'file=@"{path}"{kind}', form.url])
+    content_type = f";type={arguments.content_type}" if arguments.content_type else ""
+    return shlex.join([*words, "--form", f'file=@"{path}"{content_type}', form.url])
 
 
 def _as_html(form: PresignedPost, arguments: Namespace) -> str:

@@ -1,4 +1,4 @@
-"""Uploads files through a signature endpoint, and prints what the callback answered: a smoke test from anywhere."""
+"""The `upload` command: uploads files through a signature endpoint, and prints what the application answered."""
 
 from __future__ import annotations
 
@@ -25,99 +25,79 @@ from .terminal import MisuseError, Progress, coloured, plain, waiting
 if TYPE_CHECKING:
     from argparse import Namespace
 
-
-class UnreadableFileError(Exception):
-    """Raised when a file cannot be uploaded as it is, in a sentence."""
-
-
-@contextlib.contextmanager
-def opened(path: str) -> Iterator[tuple[BinaryIO, int]]:
-    """Give a regular file and its size; UnreadableFileError for everything else."""
-    try:
-        file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - closed below
-    except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise UnreadableFileError(f"cannot be read: {said}") from error
-    with file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise UnreadableFileError("it is no regular file, so it has no size to sign: copy what it gives into one")
-        if found.st_size == 0 and _gives(file):
-            raise UnreadableFileError("it says that it is empty, and is not: copy what it gives into a file")
-        yield file, found.st_size
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open without waiting for who writes into a FIFO."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _gives(file: BinaryIO) -> bool:
-    """Tell a file of /proc from an empty one."""
-    try:
-        return bool(file.read(1))
-    except OSError:
-        return True
-
+ENDPOINT = f"http://127.0.0.1:8080{DEFAULT_PREFIX}{SIGNATURE_PATH}"
 
 _MAX_TIMEOUT = 24 * 3600
 
-ENDPOINT = f"http://127.0.0.1:8080{DEFAULT_PREFIX}{SIGNATURE_PATH}"
+
+class UnreadableFileError(Exception):
+    """Raised in a sentence when a file cannot be uploaded as it is."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file; ``members`` are for JSON."""
+    """The result for one file; ``members`` are for JSON."""
 
-    good: bool
-    said: str
+    success: bool
+    message: str
     members: Mapping[str, Any] = field(default_factory=dict)
 
 
 def add(subparsers: Any) -> None:
-    made = subparsers.add_parser(
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
         "upload",
         help="upload files through a signature endpoint",
-        description="Upload files as a page would: signature, form, callback. Print what the application answered.",
+        description="Upload files as a page does: signature, form, callback. Print what the application answered.",
         epilog="Example: oss-wsgi upload cat.png --endpoint https://app.example.com/oss/signature. "
-        "Give a login's cookie in a file or on standard input, for a command line is public on its machine.",
+        "A command line is public on its machine, so give the cookie of a login in a file or on standard input.",
     )
-    made.add_argument("files", nargs="+", metavar="FILE")
-    made.add_argument(
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument(
         "--endpoint", type=_endpoint, default=ENDPOINT, metavar="URL", help="the signature endpoint; %(default)s"
     )
-    made.add_argument("--content-type", metavar="TYPE", help="default: by the name's ending")
-    made.add_argument(
+    parser.add_argument("--content-type", metavar="TYPE", help="default: by the end of the name")
+    parser.add_argument(
         "--headers-from",
         metavar="FILE",
         help="lines such as 'Cookie: ...' for the signature endpoint; - is standard input",
     )
-    made.add_argument(
-        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="for which a wait may last; %(default)s"
-    )
-    made.add_argument("--json", action="store_true", help="print one JSON array")
-    made.set_defaults(run=run)
+    parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="for each wait; %(default)s")
+    parser.add_argument("--json", action="store_true", help="print one JSON array")
+    parser.set_defaults(run=run)
 
 
 def run(arguments: Namespace) -> int:
-    headers = _headers(arguments.headers_from) if arguments.headers_from else {}
-    outcomes = []
+    """Upload the files one by one; return 0 if all succeeded, 1 if one failed."""
+    headers = _read_headers(arguments.headers_from) if arguments.headers_from else {}
+    members = []
     status = 0
     for name in arguments.files:
         try:
-            with opened(name) as (file, size):
+            with open_regular(name) as (file, size):
                 outcome = _upload(name, file, size, headers, arguments)
         except (UnreadableFileError, FileChangedError, UnreachableError) as error:
             outcome = Outcome(False, f"{error}.", {"error": {"message": str(error)}})
-        outcomes.append({"file": name, **outcome.members})
+        members.append({"file": name, **outcome.members})
         if not arguments.json:
-            mark = coloured("ok" if outcome.good else "failed", "green" if outcome.good else "red", arguments.environ)
-            print(f"{mark} {plain(name)}: {outcome.said}", flush=True)
-        if not outcome.good:
+            result, colour = ("ok", "green") if outcome.success else ("failed", "red")
+            print(f"{coloured(result, colour, arguments.environ)} {plain(name)}: {outcome.message}", flush=True)
+        if not outcome.success:
             status = 1
     if arguments.json:
-        print(json.dumps(outcomes, indent=1))
+        print(json.dumps(members, indent=1))
     return status
+
+
+def _endpoint(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not (valid and text.isascii() and text.isprintable()) or " " in text or "#" in text:
+        raise argparse.ArgumentTypeError(f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}")
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -130,26 +110,61 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _endpoint(text: str) -> str:
+def _read_headers(source: str) -> dict[str, str]:
+    """Read ``Name: value`` lines from a file or, for ``-``, from standard input."""
     try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not (good and text.isascii() and text.isprintable()) or " " in text or "#" in text:
-        raise argparse.ArgumentTypeError(f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}")
-    return text
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise MisuseError(f"--headers-from: {plain(source)} cannot be read.") from error
+    headers: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        name, colon, value = line.partition(":")
+        if line.strip():
+            if not colon or not name.strip():
+                raise MisuseError(f"--headers-from: line {number} is not 'Name: value'.")
+            headers[name.strip()] = value.strip()
+    return headers
+
+
+@contextlib.contextmanager
+def open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Yield a regular file and its size in bytes. Raises UnreadableFileError for anything else."""
+    try:
+        file = open(path, "rb", opener=_open_nonblocking)  # noqa: SIM115 - closed below
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableFileError(f"cannot be read: {reason}") from error
+    with file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableFileError("this is not a regular file, so it has no size to sign: copy its content to one")
+        if status.st_size == 0 and _has_content(file):
+            raise UnreadableFileError("the file claims to be empty, but is not: copy its content to another file")
+        yield file, status.st_size
+
+
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open a file; of a FIFO, do not wait for its writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _has_content(file: BinaryIO) -> bool:
+    """Return whether there is something to read: files in /proc have the size 0."""
+    try:
+        return bool(file.read(1))
+    except OSError:
+        return True
 
 
 def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace) -> Outcome:
     name = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
     content_type = arguments.content_type or mimetypes.guess_type(name)[0]
     query = {"filename": name, "size": str(size)} | ({"content_type": content_type} if content_type else {})
-    joint = "&" if "?" in arguments.endpoint else "?"
-    url = f"{arguments.endpoint}{joint}{urlencode(query)}"
-    with waiting(f"Asking for a signature for {plain(name)}"):
+    separator = "&" if "?" in arguments.endpoint else "?"
+    url = f"{arguments.endpoint}{separator}{urlencode(query)}"
+    with waiting(f"Requesting a signature for {plain(name)}"):
         signed = request("GET", url, headers, timeout=arguments.timeout)
-    form = _form(signed)
+    form = _read_form(signed)
     if isinstance(form, Outcome):
         return form
     target, fields = form
@@ -162,8 +177,8 @@ def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
     return _outcome(answer, fields)
 
 
-def _form(signed: Answer) -> tuple[str, dict[str, str]] | Outcome:
-    """Give URL and fields of a signed form, or say that there is none."""
+def _read_form(signed: Answer) -> tuple[str, dict[str, str]] | Outcome:
+    """Return URL and fields of a signed form, or the outcome that says why there is none."""
     try:
         members = parsed(signed.body)
     except ValueError:
@@ -172,16 +187,15 @@ def _form(signed: Answer) -> tuple[str, dict[str, str]] | Outcome:
     if signed.status != 200:
         error = members.get("error")
         error = error if isinstance(error, dict) else {}
-        said = error.get("message", "")
-        # What is outside the grant has a code and a message of its own.
-        stranger = signed.status == 401 or (signed.status == 403 and error.get("code", "forbidden") == "forbidden")
-        hint = ": log in by --headers-from, or see the application's log" if stranger else ""
-        text = f"no signature: {signed.status} {plain(str(said))}".rstrip(" .")
-        return Outcome(False, f"{text}{hint}", {"status": signed.status, "error": {"message": text}})
+        # A request outside the grant is refused too, but with a code and a message of its own.
+        anonymous = signed.status == 401 or (signed.status == 403 and error.get("code", "forbidden") == "forbidden")
+        hint = ": log in with --headers-from, or see the application's log" if anonymous else ""
+        message = f"no signature: {signed.status} {plain(str(error.get('message', '')))}".rstrip(" .")
+        return Outcome(False, f"{message}{hint}", {"status": signed.status, "error": {"message": message}})
     url, fields = members.get("url"), members.get("fields")
     if not isinstance(url, str) or not isinstance(fields, dict) or not all(isinstance(v, str) for v in fields.values()):
-        text = "the signature endpoint's answer is no signed form: it has no url and fields"
-        return Outcome(False, text, {"status": signed.status, "error": {"message": text}})
+        message = "the signature endpoint did not return a signed form: url or fields are missing"
+        return Outcome(False, message, {"status": signed.status, "error": {"message": message}})
     return url, fields
 
 
@@ -194,27 +208,11 @@ def _outcome(answer: Answer, fields: Mapping[str, str]) -> Outcome:
         try:
             members["answer"] = parsed(answer.body)
         except ValueError:
-            said = "stored, but what came back is no answer of a callback: is a proxy in front of OSS?"
-            return Outcome(False, said, {**members, "error": {"message": said}})
-        said = f"stored as {plain(key)} in {answer.seconds:.1f} s\n{json.dumps(members['answer'])}"
-        return Outcome(True, said, members)
+            message = "stored, but the response is not that of a callback: is a proxy in front of OSS?"
+            return Outcome(False, message, {**members, "error": {"message": message}})
+        message = f"stored as {plain(key)} in {answer.seconds:.1f} s\n{json.dumps(members['answer'])}"
+        return Outcome(True, message, members)
     refusal = read_refusal(answer.body)
     stored = "stored, but the application was not told" if answer.status == 203 else "refused"
-    said = f"{stored}: {answer.status} {refusal}. {see_also(refusal)}".rstrip()
-    return Outcome(False, said, {**members, "error": refusal.members()})
-
-
-def _headers(source: str) -> dict[str, str]:
-    """Read ``Name: value`` lines, which are on no command line."""
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise MisuseError(f"--headers-from: {plain(source)} cannot be read.") from error
-    found: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        name, colon, value = line.partition(":")
-        if line.strip():
-            if not colon or not name.strip():
-                raise MisuseError(f"--headers-from: line {number} is not 'Name: value'.")
-            found[name.strip()] = value.strip()
-    return found
+    message = f"{stored}: {answer.status} {refusal}. {see_also(refusal)}".rstrip()
+    return Outcome(False, message, {**members, "error": refusal.members()})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from typing import Any, Literal
 
 from ..callback.upload import Upload, plain_etag
@@ -11,6 +9,7 @@ from ..credentials import CredentialsProvider, StaticCredentialsProvider
 from ..exceptions import ConfirmationUnavailableError, CredentialsError, NotConfirmedError, SettingsError
 from ..http import essence
 from ..settings import Settings
+from ..time_limit import TimeLimitError, call_within
 
 OSS_CALLBACK_TIMEOUT = 5.0
 
@@ -89,23 +88,16 @@ class SDKConfirmation:
 
     def _head(self, key: str) -> Any:
         """HEAD the object within the time that is left for it."""
-        result: queue.Queue[Any] = queue.Queue()
 
-        def work() -> None:
-            try:
-                result.put(self._client.head_object(self._sdk.HeadObjectRequest(self._bucket, key)))
-            except Exception as error:
-                result.put(error)
+        def head() -> Any:
+            return self._client.head_object(self._sdk.HeadObjectRequest(self._bucket, key))
 
-        # The SDK's time-outs count for each step anew; a thread that is not waited for bounds the whole.
-        threading.Thread(target=work, daemon=True, name="oss_wsgi-confirm").start()
         try:
-            answer = result.get(timeout=self._timeout)
-        except queue.Empty:
+            return call_within(self._timeout, head, thread_name="oss_wsgi-confirm")
+        except TimeLimitError:
             raise self._unreachable(f"OSS did not answer within {self._timeout} s") from None
-        if isinstance(answer, Exception):
-            raise self._failure(answer) from answer
-        return answer
+        except Exception as error:
+            raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> NotConfirmedError | ConfirmationUnavailableError:
         """Tell what an exception of the SDK means for the report."""

@@ -1,20 +1,25 @@
-"""What you need to test an application that uses oss_wsgi: a clock, signed callbacks, and the whole road in process."""
+"""Tools to test an application that uses oss_wsgi: signed callbacks, a clock, and whole uploads in process."""
 
 from importlib import import_module
 from typing import Any
 
-from .callbacks import KEY_URL, CallbackSigner, FrozenClock, callback_body, multipart
+from .callbacks import KEY_URL, CallbackSigner, FrozenClock, callback_body
 from .recorded import CallbackRecorder, RecordedCallback
-from .road import FinishedRoad, Road, Uploaded, oss_upload
+from .road import ExistingAppClient, UploadClient, Uploaded, multipart, oss_upload
+
+Road = UploadClient
+FinishedRoad = ExistingAppClient
 
 __all__ = [
     "KEY_URL",
     "CallbackRecorder",
     "CallbackSigner",
+    "ExistingAppClient",
     "FinishedRoad",
     "FrozenClock",
     "RecordedCallback",
     "Road",
+    "UploadClient",
     "Uploaded",
     "callback_body",
     "multipart",
@@ -23,7 +28,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It needs pytest and the extra `local`, which the rest does not.
-    if name == "storage_contract":
-        return import_module(".storage_contract", __name__)
+    # They need pytest, and storage_contract the extra `local`, which the rest does not.
+    if name in ("ledger_contract", "storage_contract"):
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,11 +1,10 @@
-"""Signs callbacks as OSS does, with a key of its own."""
+"""Callbacks for tests: their signature, their body and a clock."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-import mimetypes
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,15 +19,18 @@ from ..callback.verifier import string_to_sign
 
 KEY_URL = "http://127.0.0.1/callback_pub_key_test.pem"
 
+_REQUEST_ID = "674EF4EC0000000000000001"
+
 
 class CallbackSigner:
-    """Signs callbacks as OSS does, with a key of its own; give ``public_keys`` to what shall believe it.
+    """Signs callbacks as OSS does, with a key of its own. Pass its ``public_keys`` to the application under test.
 
         signer = CallbackSigner()
         application = DirectUpload(app, settings, public_keys=signer.public_keys)
         headers = signer.headers("/oss/callback", body)
 
-    :param private_key: an RSA key; without it one of 2,048 bits is made.
+    :param private_key: an RSA key; by default a new one of 2,048 bits.
+    :param url: the URL of the public key, which the callbacks name.
     """
 
     def __init__(self, private_key: rsa.RSAPrivateKey | None = None, *, url: str = KEY_URL) -> None:
@@ -40,7 +42,10 @@ class CallbackSigner:
     def headers(
         self, target: str, body: bytes, content_type: str = "application/x-www-form-urlencoded"
     ) -> dict[str, str]:
-        """Give the headers of a callback to ``target`` (path and query, percent-encoded) with this body (P§8.1)."""
+        """Return the headers of a callback with this body (P§8.1).
+
+        :param target: path and query, percent-encoded.
+        """
         text = string_to_sign(target.encode(), body)
         signature = self._key.sign(text, padding.PKCS1v15(), MD5())  # noqa: S303 - OSS's own choice
         return {
@@ -49,33 +54,10 @@ class CallbackSigner:
             "Content-Type": content_type,
             "User-Agent": "aliyun-oss-callback",
             "x-oss-pub-key-url": base64.b64encode(self.url.encode()).decode(),
-            "x-oss-request-id": "674EF4EC0000000000000001",
+            "x-oss-request-id": _REQUEST_ID,
             "x-oss-signature-version": "1.0",
             "x-oss-tag": "CALLBACK",
         }
-
-
-def multipart(
-    fields: dict[str, str], filename: str, data: bytes, content_type: str | None = None
-) -> tuple[str, bytes]:
-    """Make Content-Type and body of a form as browsers send it: the fields in their order, then ``file``.
-
-    As a browser does, it takes the file's type from the end of its name where ``content_type`` is not given.
-    """
-    boundary = f"----oss_wsgi{hashlib.sha256(data).hexdigest()[:24]}"
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        for name, value in fields.items()
-    ]
-    kind = content_type or mimetypes.guess_type(filename)[0] or "application/octet-stream"
-    quoted = filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-    head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n'
-        f"Content-Type: {kind}\r\n\r\n"
-    )
-    return f"multipart/form-data; boundary={boundary}", b"".join(
-        [*parts, head.encode(), data, f"\r\n--{boundary}--\r\n".encode()]
-    )
 
 
 def callback_body(
@@ -87,14 +69,15 @@ def callback_body(
     filename: str = "file",
     **variables: str,
 ) -> bytes:
-    """Give the body that OSS would report for an upload with a signed form, ticket included.
-
-    ``signed`` is the signature endpoint's JSON; ``filename`` the browser's, where the form's key leaves it open;
-    ``variables`` are further variables of the body template, dots written as underscores.
+    """Return the body that OSS would send for an upload with a signed form, the ticket included.
 
         signed = app.get("/oss/signature", {"filename": "cat.png", "size": 3}).json
         body = callback_body(signed, size=3)
         app.post("/oss/callback", body, headers=signer.headers("/oss/callback", body))
+
+    :param signed: the JSON object that the signature endpoint returned.
+    :param filename: the name that the browser sends; it counts where the form's key has ``${filename}``.
+    :param variables: more variables of the body template, dots written as underscores.
     """
     template = json.loads(base64.b64decode(signed["callback"]))["callbackBody"]
     fields = signed["fields"]
@@ -106,7 +89,7 @@ def callback_body(
         "mimeType": mime_type,
         "etag": etag,
         "operation": "PostObject",
-        "reqId": "674EF4EC0000000000000001",
+        "reqId": _REQUEST_ID,
         **{name.replace("_", "."): value for name, value in variables.items()},
         **{name: value for name, value in fields.items() if name.startswith("x:")},
     }
@@ -114,7 +97,7 @@ def callback_body(
 
 
 class FrozenClock:
-    """A clock that stands still until it is moved; call it for Unix seconds."""
+    """A clock that stands still until it is advanced. Call it for Unix seconds."""
 
     def __init__(self, now: float = 1733227932.0) -> None:
         self.now = now
@@ -123,5 +106,5 @@ class FrozenClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on."""
+        """Move the clock on by ``seconds``."""
         self.now += seconds

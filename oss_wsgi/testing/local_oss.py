@@ -1,4 +1,4 @@
-"""The local OSS without a socket, and the settings under which an application works with one."""
+"""A local OSS without a socket, and the settings for an application that works with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class InProcessOSS(LocalOSS):
-    """A ``LocalOSS`` whose callbacks reach ``application``, whatever their URL says; without one they fail."""
+    """A ``LocalOSS`` whose callbacks go to ``application``, whatever URL they name; without an application they fail.
+
+    Its arguments are those of ``LocalOSS``.
+    """
 
     def __init__(self, bucket: str = "examplebucket", region: str = "cn-hangzhou", **options: Any) -> None:
         self.application: WSGIApplication | None = None
@@ -32,13 +35,13 @@ class InProcessOSS(LocalOSS):
 def environ_for(
     oss: LocalOSS, folder: str | Path, *, url: str = APPLICATION_URL, prefix: str = DEFAULT_PREFIX
 ) -> dict[str, str]:
-    """Give the ``OSS_...`` variables under which an application signs for ``oss`` and believes it.
+    """Return the ``OSS_...`` variables with which an application signs for ``oss`` and trusts its callbacks.
 
-    :param folder: where the key's file is written.
-    :param url: where the application is served; of no account where all is in one process.
+    :param folder: where the file of the public key is written.
+    :param url: where the application is served; with an ``InProcessOSS`` any URL will do.
     """
-    file = Path(folder) / "local-oss-key.pem"
-    file.write_text(oss.public_key_pem, encoding="ascii")
+    key_file = Path(folder) / "local-oss-key.pem"
+    key_file.write_text(oss.public_key_pem, encoding="ascii")
     return {
         "OSS_BUCKET": oss.bucket,
         "OSS_REGION": oss.region,
@@ -47,5 +50,5 @@ def environ_for(
         "OSS_ACCESS_KEY_SECRET": oss.access_key_secret,
         "OSS_CALLBACK_URL": f"{url}{quote(prefix)}{CALLBACK_PATH}",
         "OSS_TICKET_SECRET": TICKET_SECRET,
-        "OSS_TRUSTED_KEYS": f"{oss.public_key_url}={file}",
+        "OSS_TRUSTED_KEYS": f"{oss.public_key_url}={key_file}",
     }

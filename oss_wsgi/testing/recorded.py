@@ -1,25 +1,23 @@
-"""Real callbacks, kept as files: recorded where they come in, replayed in tests."""
+"""Records callbacks to files where they come in, and replays them in tests."""
 
 from __future__ import annotations
 
-import base64
 import io
-import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
+from typing import TYPE_CHECKING
 
+from ..callback.recording import Recording
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
 from ..middleware.callback_guard import MAX_BODY_BYTES
 from ..wsgi.environ import find_authorization, read_body, request_id, request_target
 from .callbacks import FrozenClock
-from .road import read
+from .road import get_response
 
 if TYPE_CHECKING:
     import webob
@@ -29,83 +27,53 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RecordedCallback:
+class RecordedCallback(Recording):
     """One callback as OSS sent it.
 
         callback = RecordedCallback.load("callback.json")
         assert callback.replay(application).status_int == 200
 
-    The file is one JSON object: ``target`` (path and query as they were sent), ``headers``, ``body`` (or
-    ``body_base64`` where it is no UTF-8), and ``received`` (Unix seconds). The signature in it stays valid for ever. A
-    ticket does not: an application with tickets needs ``clock=callback.clock`` and the secret it had.
+    The file holds one JSON object: ``target`` (path and query as they were sent), ``headers``, ``body`` (or
+    ``body_base64`` if the body is not UTF-8) and ``received`` (Unix seconds). The signature stays valid for ever.
+    Tickets expire: an application with tickets needs ``clock=callback.clock`` and the ticket secret used then.
     """
-
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-    received: float = 0.0
 
     @classmethod
     def load(cls, path: str | Path) -> RecordedCallback:
-        """Read a file; ValueError for what is no recorded callback."""
+        """Read a file. Raises ValueError if it holds no recorded callback."""
         return cls.from_json(Path(path).read_text(encoding="utf-8"))
-
-    @classmethod
-    def from_json(cls, text: str) -> RecordedCallback:
-        members = json.loads(text)
-        try:
-            content = members["body"].encode() if "body" in members else base64.b64decode(members["body_base64"])
-            return cls(members["target"], dict(members["headers"]), content, float(members.get("received", 0)))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("A recorded callback is a JSON object of target, headers and body.") from error
-
-    def to_json(self) -> str:
-        try:
-            content = {"body": self.body.decode()}
-        except UnicodeDecodeError:
-            content = {"body_base64": base64.b64encode(self.body).decode()}
-        members = {"target": self.target, "headers": dict(self.headers), **content, "received": self.received}
-        return json.dumps(members, ensure_ascii=False, indent=1) + "\n"
 
     @property
     def clock(self) -> FrozenClock:
-        """A clock that stands at the moment when it came."""
+        """A clock that stands at the moment when the callback was received."""
         return FrozenClock(self.received)
 
     @property
     def upload(self) -> Upload:
-        """What it tells, to call a handler with; nothing is verified."""
-        types = [value for name, value in self.headers.items() if name.lower() == "content-type"]
-        return Upload.parse(self.body, types[0] if types else "", self.target)
+        """The upload that the callback reports, to call a handler with. Nothing is verified."""
+        return Upload.parse(self.body, self.environ().get("CONTENT_TYPE", ""), self.target)
 
     def replay(self, application: WSGIApplication, *, mount: str = "") -> webob.Response:
-        """Post it to an application in this process, and give the answer.
+        """Post the callback to an application in this process, and return the response.
 
-        :param mount: SCRIPT_NAME, where the server mounted the application below the target.
+        :param mount: SCRIPT_NAME, where the server mounts the application below a path.
         """
         import webob
 
-        path, _, query = self.target.partition("?")
-        script_name, path_info = mount.encode().decode("latin-1"), unquote_to_bytes(path).decode("latin-1")
-        environ: dict[str, Any] = {
-            "REQUEST_URI": self.target.encode().decode("latin-1"),
-            "SCRIPT_NAME": script_name,
-            "PATH_INFO": path_info.removeprefix(script_name),
-            "QUERY_STRING": query,
-        }
-        request = webob.Request.blank("/", environ, headers=dict(self.headers), method="POST", body=self.body)
-        return read(request, application)
+        return get_response(webob.Request.blank("/", self.environ(mount)), application)
 
 
 class CallbackRecorder:
-    """Middleware that keeps the callbacks that come in, each in a file for ``RecordedCallback``.
+    """Middleware that writes each callback that comes in to a file, which ``RecordedCallback`` reads.
 
         application = CallbackRecorder(application, "/var/tmp/callbacks")
 
-    Put it around all else, and take it away when it has what you want. It keeps what names a key of OSS, answered well
-    or not, and stops at ``limit`` files. The files are readable by their owner alone: the Authorization in them is a
-    signature, no secret, but until it expires the ticket in the body is worth an upload's report, and names of files
-    and users are whatever they are to you.
+    Put it around everything else, and remove it when it has recorded what you need. It records each request that names
+    a public key as callbacks do, whatever the response is, and stops at ``limit`` files. Only their owner can read the
+    files: the signature in them is not a secret, but until the ticket in the body expires, it is worth the report of
+    one upload. Judge for yourself how private the names of files and users are.
+
+    :param limit: the number of files after which nothing more is recorded.
     """
 
     def __init__(
@@ -122,38 +90,36 @@ class CallbackRecorder:
         self._clock = clock
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # OSS says the length. What has none is not ours to read to its end.
+        # OSS announces the length. A body without one may never end, so it is left to the application.
         if (
             environ["REQUEST_METHOD"] == "POST"
             and environ.get("HTTP_X_OSS_PUB_KEY_URL")
             and "HTTP_TRANSFER_ENCODING" not in environ
         ):
             try:
-                content = read_body(environ, MAX_BODY_BYTES)
-                environ = {**environ, "wsgi.input": io.BytesIO(content)}
-                self._keep(environ, content)
+                body = read_body(environ, MAX_BODY_BYTES)
+                environ = {**environ, "wsgi.input": io.BytesIO(body)}
+                self._record(environ, body)
             except (CallbackError, ValueError, OSError) as error:
                 log.warning("a callback was not recorded: %s", error)
         return self._app(environ, start_response)
 
-    def _keep(self, environ: WSGIEnvironment, content: bytes) -> None:
+    def _record(self, environ: WSGIEnvironment, body: bytes) -> None:
         now = self._clock()
         self._folder.mkdir(parents=True, exist_ok=True)
         if sum(1 for _ in self._folder.glob("callback-*.json")) >= self._limit:
             return
-        recorded = RecordedCallback(request_target(environ).decode(), _headers(environ), content, now)
+        recording = Recording(request_target(environ).decode(), _callback_headers(environ), body, now)
         path = self._folder / f"callback-{now:.6f}-{request_id(environ)}.json"
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(recorded.to_json())
+            file.write(recording.to_json())
         log.info("a callback was recorded: %s", path)
 
 
-def _headers(environ: WSGIEnvironment) -> dict[str, str]:
-    """Give the headers that make a callback, by their usual names; cookies and the like stay out."""
+def _callback_headers(environ: WSGIEnvironment) -> dict[str, str]:
+    """Return the headers that belong to a callback, under their usual names; cookies and the like stay out."""
     names = {"CONTENT_TYPE": "Content-Type", "HTTP_CONTENT_MD5": "Content-MD5", "HTTP_DATE": "Date"}
     names |= {name: name[5:].replace("_", "-").lower() for name in sorted(environ) if name.startswith("HTTP_X_OSS_")}
-    found = find_authorization(environ)
-    return {
-        **({"Authorization": found[1]} if found else {}),
-        **{header: environ[name] for name, header in names.items() if environ.get(name)},
-    }
+    headers = {header: environ[name] for name, header in names.items() if environ.get(name)}
+    authorization = find_authorization(environ)
+    return {"Authorization": authorization[1], **headers} if authorization else headers

@@ -1,8 +1,9 @@
-"""The whole road of an upload in this process, without a socket."""
+"""Whole uploads in this process, without a socket: signature, form, callback, response."""
 
 from __future__ import annotations
 
 import io
+import mimetypes
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,11 +14,11 @@ from ..application import CALLBACK_PATH, DEFAULT_PREFIX, HEALTH_PATH, SIGNATURE_
 from ..callback.public_keys import PublicKeyStore
 from ..callback.ticket import TICKET_MEMBER, TicketBook
 from ..callback.upload import Upload
+from ..cli.form_body import FormBody
 from ..exceptions import CallbackError
 from ..settings import Settings
 from ..signing.grant import Grant
 from ..wsgi.environ import request_target
-from .callbacks import multipart
 
 if TYPE_CHECKING:
     import webob
@@ -28,19 +29,97 @@ if TYPE_CHECKING:
 
 APPLICATION_URL = "http://127.0.0.1:8080"
 
-#: Of tests alone: what it seals is believed by who reads this line.
+#: Only for tests: anybody who reads this line can make tickets with it.
 TICKET_SECRET = "a ticket secret for tests and nothing else"  # noqa: S105
 
 
-class FinishedRoad:
-    """The road through an application that has DirectUpload in it, and works with a local OSS as ``environ_for`` says.
+class Uploaded(NamedTuple):
+    """The outcome of ``oss_upload``.
+
+    ``upload`` is what the application was told, or None if it did not accept the callback; ``answer`` is the response
+    that the browser gets.
+    """
+
+    upload: Upload | None
+    answer: webob.Response
+
+
+def oss_upload(
+    app: WSGIApplication,
+    filename: str,
+    data: bytes,
+    /,
+    *,
+    oss: InProcessOSS | None = None,
+    content_type: str | None = None,
+    on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
+    forward_callback: bool = False,
+    prefix: str = DEFAULT_PREFIX,
+    environ: Mapping[str, Any] | None = None,
+    **grant: Any,
+) -> Uploaded:
+    """Upload a file through ``app`` as a browser does: signature, form to the local OSS, callback, response.
+
+        upload, answer = oss_upload(app, "cat.png", data, user="eric", dir="users/eric")
+
+    An application that contains DirectUpload, which its health endpoint shows, is used as it is: its own ``authorize``
+    and ``on_upload`` decide. It must use the settings of ``environ_for(oss, folder)``. Any other application is wrapped
+    in a DirectUpload that grants ``Grant(**grant)`` to everybody.
+
+    :param oss: where the file goes; by default a new local OSS that is removed afterwards.
+    :param environ: what a server or a login adds to the environ of the request for the signature.
+    :param forward_callback: the application's own view responds to the callback.
+    :raises TypeError: for an application that contains DirectUpload, if ``oss`` is missing or if a grant,
+        ``on_upload`` or ``forward_callback`` is given.
+    """
+    client: ExistingAppClient
+    if not has_direct_upload(app, prefix):
+        client = UploadClient(
+            app,
+            oss=oss,
+            prefix=prefix,
+            authorize=lambda _: Grant(**grant),
+            on_upload=on_upload,
+            forward_callback=forward_callback,
+        )
+    elif grant or on_upload or forward_callback or oss is None:
+        raise TypeError(
+            "This application contains DirectUpload already: pass the oss whose settings it was made from, and "
+            "leave the grant and the handler to the application."
+        )
+    else:
+        client = ExistingAppClient(app, oss, prefix=prefix)
+    try:
+        response = client.upload(filename, data, content_type=content_type, environ=environ)
+    finally:
+        if oss is None:
+            client.local_oss.close()
+    return Uploaded(client.uploads[-1] if client.uploads else None, response)
+
+
+def has_direct_upload(app: WSGIApplication, prefix: str = DEFAULT_PREFIX) -> bool:
+    """Return whether an application contains DirectUpload, below any middleware."""
+    import webob
+
+    request = webob.Request.blank(quote(prefix) + HEALTH_PATH, base_url=APPLICATION_URL)
+    try:
+        response = get_response(request, app)
+        return response.status_int == 200 and response.json == {"status": "ok"}
+    except Exception:  # the application does not expect this path
+        return False
+
+
+class ExistingAppClient:
+    """Uploads through an application that contains DirectUpload and uses the settings of ``environ_for``.
 
         application = make_application(Settings.from_environ(environ_for(oss, folder)))
-        answer = FinishedRoad(application, oss).upload("cat.png", data)
+        response = ExistingAppClient(application, oss).upload("cat.png", data)
 
-    :param oss: where the forms go; its callbacks come to ``application`` from now on.
+    :param oss: where the forms go; from now on its callbacks go to ``application``.
     :param mount: SCRIPT_NAME under which the application is called.
     :param wrap: middleware put around the application and the local OSS, such as ``webtest.lint.middleware``.
+    :param ticket_secret: the application's, to read the user and the data from its tickets.
+    :ivar uploads: what the application accepted, in order.
     """
 
     def __init__(
@@ -56,23 +135,25 @@ class FinishedRoad:
     ) -> None:
         self.application = wrap(application)
         self.local_oss = oss
-        #: what the application accepted, in order
         self.uploads: list[Upload] = []
         self._oss_application = wrap(oss)
         self._mount = mount
         self._prefix = prefix
         self._tickets = TicketBook(ticket_secret, clock=clock)
-        oss.application = self._receive
+        oss.application = self._receive_callback
 
     def sign(self, filename: str | None = None, **parameters: Any) -> webob.Response:
-        """Ask for a signature: ``content_type`` and ``size``, and of the request ``headers`` and ``environ``."""
+        """Request a signature, and return the response.
+
+        :param parameters: ``content_type`` and ``size`` for the query; ``headers`` and ``environ`` of the request.
+        """
         import webob
 
         headers, environ = parameters.pop("headers", {}), parameters.pop("environ", {})
-        given = {name: value for name, value in {"filename": filename, **parameters}.items() if value is not None}
-        path = f"{quote(self._prefix)}{SIGNATURE_PATH}?{urlencode(given)}"
+        query = {name: value for name, value in {"filename": filename, **parameters}.items() if value is not None}
+        path = f"{quote(self._prefix)}{SIGNATURE_PATH}?{urlencode(query)}"
         request = webob.Request.blank(path, environ, f"{APPLICATION_URL}{quote(self._mount)}", headers)
-        return read(request, self.application)
+        return get_response(request, self.application)
 
     def upload(
         self,
@@ -85,10 +166,14 @@ class FinishedRoad:
         headers: dict[str, str] | None = None,
         environ: Mapping[str, Any] | None = None,
     ) -> webob.Response:
-        """Go the whole road, and give OSS's answer: 200 with the callback's JSON, 203, or an error in XML.
+        """Upload a file, and return the response of OSS: 200 with the callback's JSON, 203, or an error in XML.
 
-        Without ``exact`` the signature is asked for without a filename. ``change`` may tamper with the form's fields;
-        ``headers`` and ``environ`` go with the request for the signature. Where that is refused, the refusal is given.
+        If the signature is refused, return that refusal.
+
+        :param exact: request the signature for this name, type and size; otherwise for any file.
+        :param change: called with the form's fields before they are sent, to tamper with them.
+        :param headers: of the request for the signature.
+        :param environ: of the request for the signature.
         """
         import webob
 
@@ -101,26 +186,26 @@ class FinishedRoad:
             change(fields)
         request = webob.Request.blank(signed.json["url"], method="POST")
         request.content_type, request.body = multipart(fields, filename, data, content_type)
-        return read(request, self._oss_application)
+        return get_response(request, self._oss_application)
 
-    def _receive(self, environ: Any, start_response: Any) -> Any:
-        """Take OSS's callback to the application, as a server that mounts it would."""
+    def _receive_callback(self, environ: Any, start_response: Any) -> Any:
+        """Pass a callback of OSS to the application, as a server that mounts it does."""
         mount = self._mount.encode().decode("latin-1")
         if mount and environ["PATH_INFO"].startswith(mount):
             environ = {**environ, "SCRIPT_NAME": mount, "PATH_INFO": environ["PATH_INFO"][len(mount) :]}
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         environ = {**environ, "wsgi.input": io.BytesIO(body)}
-        reported = self._reported(body, environ["CONTENT_TYPE"], request_target(environ).decode())
+        upload = self._reported_upload(body, environ["CONTENT_TYPE"], request_target(environ).decode())
 
-        def start(status: str, headers: Any, exc_info: Any = None) -> Any:
-            if status.startswith("2") and reported is not None:
-                self.uploads.append(reported)
+        def record_accepted(status: str, headers: Any, exc_info: Any = None) -> Any:
+            if status.startswith("2") and upload is not None:
+                self.uploads.append(upload)
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
-        return self.application(environ, start)
+        return self.application(environ, record_accepted)
 
-    def _reported(self, body: bytes, content_type: str, target: str) -> Upload | None:
-        """Give what a callback tells, but refuse none: that is the application's to do."""
+    def _reported_upload(self, body: bytes, content_type: str, target: str) -> Upload | None:
+        """Return what a callback reports, with its ticket if that is valid: only the application may refuse it."""
         upload = None
         try:
             upload = Upload.parse(body, content_type, target)
@@ -132,18 +217,18 @@ class FinishedRoad:
         )
 
 
-class Road(FinishedRoad):
-    """Your application, DirectUpload and a local OSS, joined in process without a socket; needs ``[local]``.
+class UploadClient(ExistingAppClient):
+    """Joins your application, DirectUpload and a local OSS in this process; needs ``oss-wsgi[local]``.
 
-        with Road(app, on_upload=save) as road:
-            answer = road.upload("cat.png", data, content_type="image/png")
-            assert answer.json == {"Status": "Ok"}
+        with UploadClient(app, on_upload=save) as client:
+            response = client.upload("cat.png", data, content_type="image/png")
+            assert response.json == {"Status": "Ok"}
 
-    :param settings: values of ``Settings`` that differ from ``Road.DEFAULTS``.
-    :param oss: a local OSS that is there already; without it one is made, with the settings' names and keys.
+    :param settings: values of ``Settings`` that differ from ``UploadClient.DEFAULTS``.
+    :param oss: an existing local OSS; by default a new one, with the names and keys of the settings.
     :param mount: SCRIPT_NAME under which the application is called.
     :param wrap: middleware put around DirectUpload and around the local OSS, such as ``webtest.lint.middleware``.
-    :param options: what DirectUpload takes: ``authorize``, ``on_upload``, ``prefix``, ``forward_callback``, ...
+    :param options: the arguments of DirectUpload: ``authorize``, ``on_upload``, ``prefix``, ``forward_callback``, ...
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
@@ -191,7 +276,7 @@ class Road(FinishedRoad):
         secret = self.settings.ticket_secret
         super().__init__(application, oss, prefix=prefix, mount=mount, wrap=wrap, ticket_secret=secret, clock=clock)
 
-    def __enter__(self) -> Road:
+    def __enter__(self) -> UploadClient:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -207,71 +292,19 @@ def _settings_of(oss: InProcessOSS) -> dict[str, Any]:
     return {name: getattr(oss, name) for name in names}
 
 
-def read(request: webob.Request, application: WSGIApplication) -> webob.Response:
-    """Call an application and read its answer to the end, which also closes it, as a server owes it."""
-    response = request.get_response(application)
-    response.body  # noqa: B018 - a property that reads
-    return response
+def multipart(
+    fields: Mapping[str, str], filename: str, data: bytes, content_type: str | None = None
+) -> tuple[str, bytes]:
+    """Return the Content-Type and the body of a form as browsers send it: the fields in their order, then ``file``.
 
-
-class Uploaded(NamedTuple):
-    """What the application heard, None unless it accepted the callback; and what the browser was answered."""
-
-    upload: Upload | None
-    answer: webob.Response
-
-
-def oss_upload(
-    app: WSGIApplication,
-    filename: str,
-    data: bytes,
-    /,
-    *,
-    oss: InProcessOSS | None = None,
-    content_type: str | None = None,
-    on_upload: Callable[[Upload], dict[str, Any] | None] | None = None,
-    forward_callback: bool = False,
-    prefix: str = DEFAULT_PREFIX,
-    environ: Mapping[str, Any] | None = None,
-    **grant: Any,
-) -> Uploaded:
-    """Upload through ``app`` as a browser would: signature, form to the local OSS, callback, answer.
-
-        upload, answer = oss_upload(app, "cat.png", data, user="eric", dir="users/eric")
-
-    An application that has DirectUpload in it already (its health endpoint tells) goes as it is: its own ``authorize``
-    and ``on_upload`` decide. It must have been made from the settings of ``environ_for(oss, folder)``. Any other is
-    wrapped in a DirectUpload that grants ``Grant(**grant)`` to everybody.
-
-    :param oss: where the file goes; without it one that is gone afterwards.
-    :param environ: what a server or a login would put into the environ of the request for the signature.
-    :param forward_callback: the application's own view answers the callback.
+    :param content_type: the file's; by default it follows from the end of ``filename``, as in a browser.
     """
-    if not is_finished(app, prefix):
-        with_handler: dict[str, Any] = {"on_upload": on_upload, "forward_callback": forward_callback}
-        road: FinishedRoad = Road(app, oss=oss, prefix=prefix, authorize=lambda _: Grant(**grant), **with_handler)
-    elif grant or on_upload or forward_callback or oss is None:
-        raise TypeError(
-            "This application has DirectUpload in it already: give the oss whose settings it was made from, and "
-            "leave grant and handler to the application."
-        )
-    else:
-        road = FinishedRoad(app, oss, prefix=prefix)
-    try:
-        answer = road.upload(filename, data, content_type=content_type, environ=environ)
-    finally:
-        if oss is None:
-            road.local_oss.close()
-    return Uploaded(road.uploads[-1] if road.uploads else None, answer)
+    body = FormBody(fields, filename, io.BytesIO(data), len(data), content_type or mimetypes.guess_type(filename)[0])
+    return body.content_type, b"".join(body)
 
 
-def is_finished(app: WSGIApplication, prefix: str = DEFAULT_PREFIX) -> bool:
-    """Tell whether an application has DirectUpload in it, whatever stands around that."""
-    import webob
-
-    request = webob.Request.blank(quote(prefix) + HEALTH_PATH, base_url=APPLICATION_URL)
-    try:
-        answer = read(request, app)
-        return answer.status_int == 200 and answer.json == {"status": "ok"}
-    except Exception:  # of an application that does not expect this path
-        return False
+def get_response(request: webob.Request, application: WSGIApplication) -> webob.Response:
+    """Call an application, and return its response, read to the end and closed as servers do."""
+    response = request.get_response(application)
+    response.body  # noqa: B018 - the property reads
+    return response

@@ -1,8 +1,8 @@
-"""What every storage of the local OSS must keep: run by the tests of each, ours and yours.
+"""The tests that every storage of the local OSS must pass, yours included.
 
-class TestMyStorage(StorageContract):
-    def make_storage(self) -> MyStorage:
-        return MyStorage()
+    class TestMyStorage(StorageContract):
+        def make_storage(self) -> MyStorage:
+            return MyStorage()
 """
 
 from __future__ import annotations
@@ -19,117 +19,11 @@ import pytest
 from ..local.errors import OSSError
 from ..local.storage.interface import Bucket, CommonPrefix, Storage, StoredObject
 
-NOW = 1733227932.0
-
-
-def put(bucket: Bucket, key: str, content: bytes = b"hi oss", *, forbid_overwrite: bool = False) -> StoredObject:
-    with bucket.incoming() as incoming:
-        incoming.write(content)
-        headers = {"x-oss-meta-a": "b"}
-        return incoming.commit(key, "text/plain", headers, now=NOW, forbid_overwrite=forbid_overwrite)
-
-
-def content(bucket: Bucket, key: str) -> bytes:
-    found = bucket.open(key)
-    assert found is not None
-    with found[1] as file:
-        return file.read()
-
-
-class MultipartContract:
-    @abstractmethod
-    def make_storage(self) -> Storage:
-        """Make an empty storage."""
-
-    @pytest.fixture
-    def storage(self) -> Iterator[Storage]:
-        storage = self.make_storage()
-        yield storage
-        storage.close()
-
-    @pytest.fixture
-    def bucket(self, storage: Storage) -> Bucket:
-        storage.create_bucket("examplebucket", now=NOW)
-        return storage.bucket("examplebucket")
-
-    def test_parts_become_one_object(self, bucket: Bucket) -> None:
-        put(bucket, "a", b"old")
-        upload = bucket.begin("a", "text/plain", {"x-oss-meta-a": "b"}, now=NOW)
-        pieces = [b"a" * 1000, b"b" * 2000, b"c"]
-        for number in (3, 1, 2):
-            self._put_part(bucket, upload.id, number, pieces[number - 1])
-        assert content(bucket, "a") == b"old"
-        parts, more = bucket.parts(upload)
-        assert ([part.number for part in parts], more) == ([1, 2, 3], False)
-        stored = bucket.complete(upload, parts, now=NOW + 1)
-        whole = b"".join(pieces)
-        digests = b"".join(hashlib.md5(piece, usedforsecurity=False).digest() for piece in pieces)
-        assert stored.etag == hashlib.md5(digests, usedforsecurity=False).hexdigest().upper() + "-3"
-        assert (stored.size, stored.content_md5, stored.headers) == (len(whole), None, {"x-oss-meta-a": "b"})
-        assert stored.crc64 == put(bucket, "b", whole).crc64
-        assert content(bucket, "a") == whole
-        assert bucket.get("a") == stored
-        self._has_ended(bucket, upload.id)
-
-    def test_a_part_replaces_that_of_its_number_and_some_may_be_left_out(self, bucket: Bucket) -> None:
-        upload = bucket.begin("a", "text/plain", {}, now=NOW)
-        for number, piece in ((1, b"old"), (2, b"two"), (1, b"new"), (7, b"end")):
-            self._put_part(bucket, upload.id, number, piece)
-        parts, _ = bucket.parts(upload)
-        assert [part.size for part in parts] == [3, 3, 3]
-        bucket.complete(upload, [parts[0], parts[2]], now=NOW)
-        assert content(bucket, "a") == b"newend"
-
-    def test_an_aborted_upload_leaves_nothing(self, bucket: Bucket) -> None:
-        upload = bucket.begin("a", "text/plain", {}, now=NOW)
-        self._put_part(bucket, upload.id, 1, b"x")
-        bucket.abort(upload)
-        assert bucket.get("a") is None
-        self._has_ended(bucket, upload.id)
-        with pytest.raises(OSSError, match="NoSuchUpload"):
-            bucket.abort(upload)
-        with pytest.raises(OSSError, match="NoSuchUpload"), bucket.incoming() as incoming:
-            incoming.commit_part(upload, 2, now=NOW)
-
-    def test_an_upload_in_parts_keeps_what_may_not_be_overwritten(self, bucket: Bucket) -> None:
-        put(bucket, "a", b"first")
-        upload = bucket.begin("a", "text/plain", {}, now=NOW)
-        self._put_part(bucket, upload.id, 1, b"x")
-        with pytest.raises(OSSError, match="FileAlreadyExists"):
-            bucket.complete(upload, bucket.parts(upload)[0], now=NOW, forbid_overwrite=True)
-        assert content(bucket, "a") == b"first"
-        assert bucket.upload("a", upload.id) == upload
-
-    def test_uploads_are_listed_in_order(self, bucket: Bucket) -> None:
-        begun = [bucket.begin(key, "text/plain", {}, now=NOW) for key in ("b", "a", "b", "c/d")]
-        expected = sorted((upload.key, upload.id) for upload in begun)
-        found: list[tuple[str, str]] = []
-        more = True
-        while more:
-            page, more = bucket.uploads(after=found[-1] if found else ("", ""), limit=1)
-            found += [(upload.key, upload.id) for upload in page]
-        assert found == expected
-        assert [upload.key for upload in bucket.uploads(after=("b", ""))[0]] == ["c/d"]
-        assert [upload.key for upload in bucket.uploads(prefix="c/")[0]] == ["c/d"]
-
-    @staticmethod
-    def _put_part(bucket: Bucket, upload_id: str, number: int, piece: bytes) -> None:
-        with bucket.incoming() as incoming:
-            incoming.write(piece)
-            part = incoming.commit_part(bucket.upload("a", upload_id), number, now=NOW)
-        assert (part.number, part.size) == (number, len(piece))
-        assert part.etag == hashlib.md5(piece, usedforsecurity=False).hexdigest().upper()
-
-    @staticmethod
-    def _has_ended(bucket: Bucket, upload_id: str) -> None:
-        with pytest.raises(OSSError, match="NoSuchUpload"):
-            bucket.upload("a", upload_id)
-        assert bucket.uploads() == ([], False)
-
-
 __all__ = ["NOW", "STRANGE_KEYS", "StorageContract", "content", "put"]
 
-#: CRC-64 of OSS, from its documentation and from the catalogue of such sums
+NOW = 1733227932.0
+
+#: Contents and their CRC-64, from OSS's documentation and from the catalogue of CRC algorithms.
 CHECKSUMS = ((b"hi oss", 8707180448768400016), (b"123456789", 11051210869376104954), (b"", 0))
 
 STRANGE_KEYS = (
@@ -159,16 +53,47 @@ STRANGE_KEYS = (
 )
 
 
-class StorageContract(MultipartContract):
-    """Inherit from it in a class that pytest collects, and give ``make_storage``."""
+def put(bucket: Bucket, key: str, content: bytes = b"hi oss", *, forbid_overwrite: bool = False) -> StoredObject:
+    """Store an object of type text/plain with one header of its own."""
+    with bucket.incoming() as incoming:
+        incoming.write(content)
+        headers = {"x-oss-meta-a": "b"}
+        return incoming.commit(key, "text/plain", headers, now=NOW, forbid_overwrite=forbid_overwrite)
+
+
+def content(bucket: Bucket, key: str) -> bytes:
+    """Return the content of an object that exists."""
+    opened = bucket.open(key)
+    assert opened is not None
+    with opened[1] as file:
+        return file.read()
+
+
+class StorageContract:
+    """Inherit from it in a test class, and implement ``make_storage``."""
 
     __test__: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         cls.__test__ = True
 
+    @abstractmethod
+    def make_storage(self) -> Storage:
+        """Return an empty storage."""
+
+    @pytest.fixture
+    def storage(self) -> Iterator[Storage]:
+        storage = self.make_storage()
+        yield storage
+        storage.close()
+
+    @pytest.fixture
+    def bucket(self, storage: Storage) -> Bucket:
+        storage.create_bucket("examplebucket", now=NOW)
+        return storage.bucket("examplebucket")
+
     @pytest.mark.parametrize(("text", "crc64"), CHECKSUMS)
-    def test_md5_and_crc64_are_made_while_writing(self, bucket: Bucket, text: bytes, crc64: int) -> None:
+    def test_md5_and_crc64_are_computed_while_writing(self, bucket: Bucket, text: bytes, crc64: int) -> None:
         with bucket.incoming() as incoming:
             for byte in text:
                 incoming.write(bytes([byte]))
@@ -180,26 +105,26 @@ class StorageContract(MultipartContract):
         stored = put(bucket, "a/中.txt")
         assert (stored.key, stored.content_type, stored.last_modified) == ("a/中.txt", "text/plain", NOW)
         assert bucket.get("a/中.txt") == stored
-        found = bucket.open("a/中.txt")
-        assert found is not None
-        with found[1] as file:
-            assert found[0] == stored
+        opened = bucket.open("a/中.txt")
+        assert opened is not None
+        with opened[1] as file:
+            assert opened[0] == stored
             assert file.seek(3) == 3
             assert file.read() == b"oss"
 
-    def test_what_nobody_put_is_not_there(self, bucket: Bucket) -> None:
+    def test_a_missing_object_is_none(self, bucket: Bucket) -> None:
         assert bucket.get("a") is None
         assert bucket.open("a") is None
         assert bucket.delete("a") is False
 
-    def test_keys_are_kept_as_they_are(self, bucket: Bucket) -> None:
+    def test_strange_keys_stay_as_they_are(self, bucket: Bucket) -> None:
         for key in STRANGE_KEYS:
             put(bucket, key, key.encode())
         assert [content(bucket, key) for key in STRANGE_KEYS] == [key.encode() for key in STRANGE_KEYS]
         listed = [entry.key for entry in bucket.page()[0]]
         assert listed == sorted(STRANGE_KEYS, key=str.encode)
 
-    def test_a_new_object_replaces_the_old(self, bucket: Bucket) -> None:
+    def test_a_new_object_replaces_the_old_one(self, bucket: Bucket) -> None:
         put(bucket, "a", b"old")
         put(bucket, "a", b"new")
         assert content(bucket, "a") == b"new"
@@ -222,7 +147,7 @@ class StorageContract(MultipartContract):
         assert (caught.value.status, caught.value.code) == (409, "FileAlreadyExists")
         assert content(bucket, "a") == b"first"
 
-    def test_of_many_who_may_not_overwrite_one_wins(self, bucket: Bucket) -> None:
+    def test_with_forbid_overwrite_one_of_many_writers_wins(self, bucket: Bucket) -> None:
         def attempt(number: int) -> int:
             try:
                 put(bucket, "a", b"%d" % number, forbid_overwrite=True)
@@ -235,22 +160,22 @@ class StorageContract(MultipartContract):
         assert len(winners) == 1
         assert content(bucket, "a") == b"%d" % winners[0]
 
-    def test_an_open_object_outlives_its_replacement_and_its_deletion(self, bucket: Bucket) -> None:
+    def test_an_open_object_outlives_its_deletion(self, bucket: Bucket) -> None:
         put(bucket, "a", b"old")
-        found = bucket.open("a")
-        assert found is not None
+        opened = bucket.open("a")
+        assert opened is not None
         put(bucket, "a", b"new")
         bucket.delete("a")
-        with found[1] as file:
+        with opened[1] as file:
             assert file.read() == b"old"
 
-    def test_an_upload_without_a_commit_leaves_nothing(self, bucket: Bucket) -> None:
+    def test_content_without_a_commit_is_deleted(self, bucket: Bucket) -> None:
         put(bucket, "a", b"old")
         with bucket.incoming() as incoming:
             incoming.write(b"half")
         assert [entry.key for entry in bucket.page()[0]] == ["a"]
 
-    def test_an_upload_can_be_read_before_it_is_committed(self, bucket: Bucket) -> None:
+    def test_content_can_be_read_before_the_commit(self, bucket: Bucket) -> None:
         with bucket.incoming() as incoming:
             incoming.write(b"hi ")
             incoming.write(b"oss")
@@ -259,14 +184,14 @@ class StorageContract(MultipartContract):
             assert incoming.commit("a", "text/plain", {}, now=NOW).size == 6
         assert content(bucket, "a") == b"hi oss"
 
-    def test_a_copy_has_the_content_and_the_checksums(self, bucket: Bucket) -> None:
+    def test_a_copy_has_content_and_checksums(self, bucket: Bucket) -> None:
         put(bucket, "a", b"hi oss" * 100)
-        found = bucket.open("a")
-        assert found is not None
-        with found[1] as file, bucket.incoming() as incoming:
-            incoming.copy(found[0], file)
+        opened = bucket.open("a")
+        assert opened is not None
+        with opened[1] as file, bucket.incoming() as incoming:
+            incoming.copy(opened[0], file)
             copied = incoming.commit("b", "image/png", {}, now=NOW + 1)
-        assert (copied.md5, copied.crc64, copied.size) == (found[0].md5, found[0].crc64, 600)
+        assert (copied.md5, copied.crc64, copied.size) == (opened[0].md5, opened[0].crc64, 600)
         assert (copied.content_type, copied.headers) == ("image/png", {})
         assert content(bucket, "b") == b"hi oss" * 100
 
@@ -276,54 +201,54 @@ class StorageContract(MultipartContract):
         assert bucket.get("a") is None
         assert bucket.page() == ([], False)
 
-    def test_pages_follow_each_other_without_a_gap(self, bucket: Bucket) -> None:
+    def test_pages_follow_each_other_without_gaps(self, bucket: Bucket) -> None:
         keys = [f"a/{number:02}" for number in range(25)]
         for key in keys:
             put(bucket, key)
-        found: list[str] = []
+        listed: list[str] = []
         more = True
         while more:
-            page, more = bucket.page(after=found[-1] if found else "", limit=10)
+            page, more = bucket.page(after=listed[-1] if listed else "", limit=10)
             assert len(page) <= 10
-            found += [entry.key for entry in page]
-        assert found == keys
+            listed += [entry.key for entry in page]
+        assert listed == keys
 
-    def test_a_page_that_is_just_full_is_the_last(self, bucket: Bucket) -> None:
+    def test_an_exactly_full_page_is_the_last(self, bucket: Bucket) -> None:
         for key in "abc":
             put(bucket, key)
         assert [bucket.page(limit=limit)[1] for limit in (2, 3, 4)] == [True, False, False]
 
-    def test_a_prefix_is_text_and_no_folder(self, bucket: Bucket) -> None:
+    def test_a_prefix_is_text_and_not_a_folder(self, bucket: Bucket) -> None:
         for key in ("a", "ab", "a/b", "b", "中a", "中"):
             put(bucket, key)
         assert [entry.key for entry in bucket.page(prefix="a")[0]] == ["a", "a/b", "ab"]
         assert [entry.key for entry in bucket.page(prefix="中")[0]] == ["中", "中a"]
         assert bucket.page(prefix="x") == ([], False)
 
-    def test_a_delimiter_folds_what_goes_on_after_it(self, bucket: Bucket) -> None:
+    def test_a_delimiter_groups_keys(self, bucket: Bucket) -> None:
         for key in ("a", "a/1", "a/2", "b/1", "c", "d/e/1"):
             put(bucket, key)
         names = ["a", CommonPrefix("a/"), CommonPrefix("b/"), "c", CommonPrefix("d/")]
         assert [self._name(entry) for entry in bucket.page(delimiter="/")[0]] == names
         assert [self._name(entry) for entry in bucket.page(prefix="a/", delimiter="/")[0]] == ["a/1", "a/2"]
         assert bucket.page(prefix="d/", delimiter="/")[0] == [CommonPrefix("d/e/")]
-        found = []
+        listed = []
         after = ""
         for _ in names:
             (entry,), _ = bucket.page(delimiter="/", after=after, limit=1)
-            found.append(self._name(entry))
+            listed.append(self._name(entry))
             after = entry.key
-        assert found == names
+        assert listed == names
         assert bucket.page(delimiter="/", after=after) == ([], False)
 
-    def test_the_newest_come_first_and_all_are_counted(self, bucket: Bucket) -> None:
+    def test_newest_returns_the_newest_and_the_count(self, bucket: Bucket) -> None:
         for moment, key in enumerate("abc"):
             with bucket.incoming() as incoming:
                 incoming.commit(key, "text/plain", {}, now=NOW - moment)
         newest, count = bucket.newest(2)
         assert ([stored.key for stored in newest], count) == (["a", "b"], 3)
 
-    def test_buckets_are_apart(self, storage: Storage) -> None:
+    def test_buckets_are_separate(self, storage: Storage) -> None:
         assert storage.create_bucket("two", now=NOW) is True
         assert storage.create_bucket("one", now=NOW + 1) is True
         assert storage.create_bucket("two", now=NOW + 2) is False
@@ -332,7 +257,7 @@ class StorageContract(MultipartContract):
         assert storage.bucket("two").get("a") is None
         assert storage.bucket("two").page() == ([], False)
 
-    def test_only_an_empty_bucket_is_deleted(self, storage: Storage, bucket: Bucket) -> None:
+    def test_only_an_empty_bucket_can_be_deleted(self, storage: Storage, bucket: Bucket) -> None:
         put(bucket, "a")
         with pytest.raises(OSSError, match="BucketNotEmpty") as caught:
             storage.delete_bucket("examplebucket")
@@ -344,23 +269,97 @@ class StorageContract(MultipartContract):
         bucket.abort(upload)
         storage.delete_bucket("examplebucket")
         assert list(storage.buckets()) == []
-        for ask in (storage.bucket, storage.delete_bucket):
+        for operation in (storage.bucket, storage.delete_bucket):
             with pytest.raises(OSSError, match="NoSuchBucket"):
-                ask("examplebucket")
+                operation("examplebucket")
 
-    def test_nothing_comes_into_a_bucket_that_was_deleted(self, storage: Storage, bucket: Bucket) -> None:
+    def test_a_deleted_bucket_takes_nothing(self, storage: Storage, bucket: Bucket) -> None:
         storage.delete_bucket("examplebucket")
         with pytest.raises(OSSError, match="NoSuchBucket"):
             put(bucket, "a")
         with pytest.raises(OSSError, match="NoSuchBucket"):
             bucket.begin("a", "text/plain", {}, now=NOW)
 
-    def test_settings_are_changed_one_by_one(self, storage: Storage, bucket: Bucket) -> None:
+    def test_settings_change_one_by_one(self, storage: Storage, bucket: Bucket) -> None:
         assert bucket.settings == {}
         bucket.change({"acl": "private", "cors": "[]"})
         storage.bucket("examplebucket").change({"acl": "public-read", "cors": None})
         assert storage.bucket("examplebucket").settings == {"acl": "public-read"}
 
+    def test_parts_become_one_object(self, bucket: Bucket) -> None:
+        put(bucket, "a", b"old")
+        upload = bucket.begin("a", "text/plain", {"x-oss-meta-a": "b"}, now=NOW)
+        pieces = [b"a" * 1000, b"b" * 2000, b"c"]
+        for number in (3, 1, 2):
+            self._put_part(bucket, upload.id, number, pieces[number - 1])
+        assert content(bucket, "a") == b"old"
+        parts, more = bucket.parts(upload)
+        assert ([part.number for part in parts], more) == ([1, 2, 3], False)
+        stored = bucket.complete(upload, parts, now=NOW + 1)
+        whole = b"".join(pieces)
+        digests = b"".join(hashlib.md5(piece, usedforsecurity=False).digest() for piece in pieces)
+        assert stored.etag == hashlib.md5(digests, usedforsecurity=False).hexdigest().upper() + "-3"
+        assert (stored.size, stored.content_md5, stored.headers) == (len(whole), None, {"x-oss-meta-a": "b"})
+        assert stored.crc64 == put(bucket, "b", whole).crc64
+        assert content(bucket, "a") == whole
+        assert bucket.get("a") == stored
+        self._assert_ended(bucket, upload.id)
+
+    def test_a_part_replaces_the_part_of_its_number(self, bucket: Bucket) -> None:
+        upload = bucket.begin("a", "text/plain", {}, now=NOW)
+        for number, piece in ((1, b"old"), (2, b"two"), (1, b"new"), (7, b"end")):
+            self._put_part(bucket, upload.id, number, piece)
+        parts, _ = bucket.parts(upload)
+        assert [part.size for part in parts] == [3, 3, 3]
+        bucket.complete(upload, [parts[0], parts[2]], now=NOW)
+        assert content(bucket, "a") == b"newend"
+
+    def test_an_aborted_upload_leaves_nothing(self, bucket: Bucket) -> None:
+        upload = bucket.begin("a", "text/plain", {}, now=NOW)
+        self._put_part(bucket, upload.id, 1, b"x")
+        bucket.abort(upload)
+        assert bucket.get("a") is None
+        self._assert_ended(bucket, upload.id)
+        with pytest.raises(OSSError, match="NoSuchUpload"):
+            bucket.abort(upload)
+        with pytest.raises(OSSError, match="NoSuchUpload"), bucket.incoming() as incoming:
+            incoming.commit_part(upload, 2, now=NOW)
+
+    def test_forbid_overwrite_counts_for_parts_too(self, bucket: Bucket) -> None:
+        put(bucket, "a", b"first")
+        upload = bucket.begin("a", "text/plain", {}, now=NOW)
+        self._put_part(bucket, upload.id, 1, b"x")
+        with pytest.raises(OSSError, match="FileAlreadyExists"):
+            bucket.complete(upload, bucket.parts(upload)[0], now=NOW, forbid_overwrite=True)
+        assert content(bucket, "a") == b"first"
+        assert bucket.upload("a", upload.id) == upload
+
+    def test_uploads_are_listed_in_the_order_of_their_keys(self, bucket: Bucket) -> None:
+        uploads = [bucket.begin(key, "text/plain", {}, now=NOW) for key in ("b", "a", "b", "c/d")]
+        expected = sorted((upload.key, upload.id) for upload in uploads)
+        listed: list[tuple[str, str]] = []
+        more = True
+        while more:
+            page, more = bucket.uploads(after=listed[-1] if listed else ("", ""), limit=1)
+            listed += [(upload.key, upload.id) for upload in page]
+        assert listed == expected
+        assert [upload.key for upload in bucket.uploads(after=("b", ""))[0]] == ["c/d"]
+        assert [upload.key for upload in bucket.uploads(prefix="c/")[0]] == ["c/d"]
+
     @staticmethod
     def _name(entry: StoredObject | CommonPrefix) -> str | CommonPrefix:
         return entry if isinstance(entry, CommonPrefix) else entry.key
+
+    @staticmethod
+    def _put_part(bucket: Bucket, upload_id: str, number: int, piece: bytes) -> None:
+        with bucket.incoming() as incoming:
+            incoming.write(piece)
+            part = incoming.commit_part(bucket.upload("a", upload_id), number, now=NOW)
+        assert (part.number, part.size) == (number, len(piece))
+        assert part.etag == hashlib.md5(piece, usedforsecurity=False).hexdigest().upper()
+
+    @staticmethod
+    def _assert_ended(bucket: Bucket, upload_id: str) -> None:
+        with pytest.raises(OSSError, match="NoSuchUpload"):
+            bucket.upload("a", upload_id)
+        assert bucket.uploads() == ([], False)

@@ -1,4 +1,4 @@
-"""What a browser asks before it posts a form from a page."""
+"""Sends the preflight request that a browser sends before a form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .deployment import Deployment
 
 
 def preflight(deployment: Deployment, origin: str) -> int:
-    """Give the status of OSS's answer."""
+    """Return the status of OSS's response."""
     parts = urlsplit(deployment.oss.host)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}

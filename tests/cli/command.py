@@ -1,4 +1,4 @@
-"""Runs `python -m oss_wsgi` as a person would, in a process of its own."""
+"""Runs `python -m oss_wsgi` as a person does, in a process of its own."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COMMAND = [sys.executable, "-m", "oss_wsgi"]
 def oss_wsgi(
     *arguments: str, stdin: str | bytes = "", status: int = 0, cwd: Path | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and expect an exit status; it never shows a traceback."""
-    given = stdin if isinstance(stdin, bytes) else stdin.encode()
+    """Run a command to its end, and expect an exit status and no traceback."""
+    data = stdin if isinstance(stdin, bytes) else stdin.encode()
     run = subprocess.run(
-        [*COMMAND, *arguments], input=given, capture_output=True, env=clean_environ(**environ), timeout=60, cwd=cwd
+        [*COMMAND, *arguments], input=data, capture_output=True, env=clean_environ(**environ), timeout=120, cwd=cwd
     )
     ended = subprocess.CompletedProcess(run.args, run.returncode, run.stdout.decode(), run.stderr.decode())
     assert "Traceback" not in ended.stderr, ended.stderr
@@ -31,18 +31,18 @@ def oss_wsgi(
 
 @contextlib.contextmanager
 def running(*arguments: str, end: int = signal.SIGTERM, **environ: str) -> Iterator[tuple[str, str]]:
-    """Start a command that serves; give its URL and what it said until then, and expect status 0 at the end."""
+    """Start a command that serves, yield its URL and its output until then, and expect status 0 at the end."""
     command, env = [*COMMAND, *arguments], clean_environ(**environ)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
         assert process.stdout is not None
-        said = ""
-        while (found := re.search(r"(?:Open|Serving|Local OSS at) (http://127\.0\.0\.1:[0-9]+)", said)) is None:
+        output = ""
+        while (match := re.search(r"(?:Open|Serving|Local OSS at) (http://127\.0\.0\.1:[0-9]+)", output)) is None:
             line = process.stdout.readline()
-            assert line, said
-            said += line
+            assert line, output
+            output += line
         try:
-            yield found[1], said
+            yield match[1], output
         finally:
             process.send_signal(end)
-            rest, _ = process.communicate(timeout=20)
+            rest, _ = process.communicate(timeout=60)
     assert process.returncode == 0, rest

@@ -1,4 +1,4 @@
-"""`oss-wsgi cors` against the local OSS, by the official SDK."""
+"""`oss-wsgi cors` against the local OSS by the official SDK, and the rules that it makes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from oss_wsgi.cli.cors import Rule, as_xml, origin_problem, with_origins
 from oss_wsgi.local import CORSRule
+from oss_wsgi.local.cors import CORS, read_rules
 
 from ..running_server import clean_environ
 from .client import preflight
@@ -18,24 +20,27 @@ from .command import COMMAND, oss_wsgi
 from .deployment import ORIGIN, Deployment, deployed
 
 PAGE = "https://new.example.com"
+OTHER = Rule(("https://other.example.com",), ("GET",), (), (), None)
+ANYBODY_READS = Rule(("*",), ("GET", "HEAD"), ("range",), ("Content-Range",), 60)
+HIDING = Rule(("https://*.example.com",), ("GET", "POST"), ("*",), (), 60)
 
 
-def test_print_needs_no_bucket_and_says_it_in_xml_and_words() -> None:
-    said = oss_wsgi("cors", "print", PAGE, "http://localhost:3000").stdout
-    assert f"<AllowedOrigin>{PAGE}</AllowedOrigin>" in said
-    assert "<AllowedMethod>POST</AllowedMethod>" in said
-    assert "<ExposeHeader>ETag</ExposeHeader>" in said
-    assert "Exposed Headers: ETag x-oss-request-id" in said
+def test_print_shows_the_rule_as_xml_and_in_words() -> None:
+    output = oss_wsgi("cors", "print", PAGE, "http://localhost:3000").stdout
+    assert f"<AllowedOrigin>{PAGE}</AllowedOrigin>" in output
+    assert "<AllowedMethod>POST</AllowedMethod>" in output
+    assert "<ExposeHeader>ETag</ExposeHeader>" in output
+    assert "Exposed Headers: ETag x-oss-request-id" in output
     assert json.loads(oss_wsgi("cors", "print", "--json", OSS_ALLOWED_ORIGINS=PAGE).stdout)["origins"] == [PAGE]
 
 
-def test_diff_is_a_finding_and_changes_nothing_until_apply_does(deployment: Deployment) -> None:
+def test_diff_shows_the_change_and_apply_makes_it(deployment: Deployment) -> None:
     for _ in range(2):
-        said = oss_wsgi("cors", "diff", PAGE, status=1, **deployment.environ).stdout
-        assert f"+    <AllowedOrigin>{PAGE}</AllowedOrigin>" in said
+        output = oss_wsgi("cors", "diff", PAGE, status=1, **deployment.environ).stdout
+        assert f"+    <AllowedOrigin>{PAGE}</AllowedOrigin>" in output
         assert preflight(deployment, PAGE) == 403
-    said = oss_wsgi("cors", "apply", PAGE, "--yes", **deployment.environ).stdout
-    assert f"+    <AllowedOrigin>{PAGE}</AllowedOrigin>" in said, "the change is shown before it is made"
+    output = oss_wsgi("cors", "apply", PAGE, "--yes", **deployment.environ).stdout
+    assert f"+    <AllowedOrigin>{PAGE}</AllowedOrigin>" in output, "the change is shown before it is made"
     assert preflight(deployment, PAGE) == 200
     assert preflight(deployment, ORIGIN) == 200, "the rule that was there is kept"
     assert "Nothing to change" in oss_wsgi("cors", "diff", PAGE, **deployment.environ).stdout
@@ -67,7 +72,7 @@ def test_other_rules_are_kept_as_they_were(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize(("answer", "status", "after"), [("y\n", 0, 200), ("\n", 1, 403), ("no\n", 1, 403)])
-def test_on_a_terminal_it_asks(
+def test_on_a_terminal_apply_asks(
     answer: str, status: int, after: int, options: list[str], deployment: Deployment
 ) -> None:
     ours, theirs = pty.openpty()
@@ -76,22 +81,24 @@ def test_on_a_terminal_it_asks(
     with subprocess.Popen([*COMMAND, "cors", "apply", PAGE, *options], env=environ, **pipes) as process:
         os.close(theirs)
         os.write(ours, answer.encode())
-        result, said = process.communicate(timeout=60)
+        result, errors = process.communicate(timeout=60)
     os.close(ours)
-    assert b"Apply this? [y/N]" in said
-    assert f"+    <AllowedOrigin>{PAGE}".encode() in (said if options else result), "who is asked sees the change"
+    assert b"Apply this? [y/N]" in errors
+    assert f"+    <AllowedOrigin>{PAGE}".encode() in (errors if options else result), (
+        "the change is shown first"
+    )
     if options:
         assert json.loads(result)["applied"] == (status == 0)
     assert process.returncode == status
     assert preflight(deployment, PAGE) == after
 
 
-def test_where_nobody_can_be_asked_it_is_misuse(deployment: Deployment) -> None:
+def test_without_a_terminal_apply_needs_yes(deployment: Deployment) -> None:
     assert "give --yes" in oss_wsgi("cors", "apply", PAGE, status=2, **deployment.environ).stderr
     assert preflight(deployment, PAGE) == 403
 
 
-def test_a_key_that_oss_does_not_take_is_a_finding_without_the_secret(deployment: Deployment) -> None:
+def test_a_refusal_of_oss_is_a_finding_without_the_secret(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_ACCESS_KEY_SECRET": "another-secret-of-nobody"}
     ended = oss_wsgi("cors", "diff", PAGE, status=1, **environ)
     assert "403 SignatureDoesNotMatch" in ended.stderr
@@ -104,19 +111,91 @@ def test_a_key_that_oss_does_not_take_is_a_finding_without_the_secret(deployment
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         pytest.param(["diff"], "name the origins", id="no origin"),
-        pytest.param(["diff", f"{PAGE}/"], "is no origin", id="a slash"),
+        pytest.param(["diff", f"{PAGE}/"], "is not an origin", id="a slash"),
         pytest.param(["diff", PAGE], "must be set", id="no bucket"),
         pytest.param(["remove", PAGE], "invalid choice", id="no such action"),
     ],
 )
-def test_misuse_is_a_sentence(arguments: list[str], said: str) -> None:
-    assert said in oss_wsgi("cors", *arguments, status=2).stderr
+def test_misuse_is_a_sentence(arguments: list[str], message: str) -> None:
+    assert message in oss_wsgi("cors", *arguments, status=2).stderr
 
 
-def test_without_the_sdk_it_says_what_to_install(deployment: Deployment, tmp_path: Path) -> None:
+def test_without_the_sdk_the_error_says_what_to_install(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "alibabacloud_oss_v2.py").write_text("raise ImportError")
-    said = oss_wsgi("cors", "diff", PAGE, status=2, PYTHONPATH=str(tmp_path), **deployment.environ).stderr
-    assert "pip install 'oss-wsgi[sdk]'" in said
+    output = oss_wsgi("cors", "diff", PAGE, status=2, PYTHONPATH=str(tmp_path), **deployment.environ).stderr
+    assert "pip install 'oss-wsgi[sdk]'" in output
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([], [Rule((PAGE,))], id="no rules"),
+        pytest.param([Rule((PAGE,))], [Rule((PAGE,))], id="there already"),
+        pytest.param([Rule(("*",), ("GET", "POST"))], [Rule(("*",), ("GET", "POST"))], id="a wider rule suffices"),
+        pytest.param([OTHER, ANYBODY_READS], [OTHER, ANYBODY_READS, Rule((PAGE,))], id="others are kept"),
+        pytest.param(
+            [OTHER, Rule(("https://b.example.com",), max_age=5), ANYBODY_READS],
+            [OTHER, Rule(("https://b.example.com", PAGE), max_age=5), ANYBODY_READS],
+            id="ours gets another origin",
+        ),
+        pytest.param([OTHER, HIDING], [OTHER, Rule((PAGE,)), HIDING], id="before a rule that would hide the answer"),
+        pytest.param(
+            [HIDING, OTHER, Rule(("http://localhost",))],
+            [Rule(("http://localhost", PAGE)), HIDING, OTHER],
+            id="ours moves before it",
+        ),
+        pytest.param(
+            [Rule((PAGE,), headers=("content-type",))],
+            [Rule((PAGE,)), Rule((PAGE,), headers=("content-type",))],
+            id="a rule that lets too few headers through",
+        ),
+    ],
+)
+def test_the_change_is_the_least_that_lets_uploads_work(before: list[Rule], after: list[Rule]) -> None:
+    rules = with_origins(before, [PAGE])
+    assert rules == after
+    assert with_origins(rules, [PAGE]) == rules, "a second time nothing changes"
+    local_rules = [CORSRule(r.origins, r.methods, r.headers, r.exposed, r.max_age) for r in rules]
+    post = {"HTTP_ORIGIN": PAGE, "REQUEST_METHOD": "POST", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
+    preflight = {**post, "REQUEST_METHOD": "OPTIONS", "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": "x-requested-with"}
+    assert CORS(local_rules).preflight(preflight).status == 200
+    exposed = dict(CORS(local_rules).headers(post))["Access-Control-Expose-Headers"]
+    assert {"ETag", "x-oss-request-id"} <= set(exposed.split(", "))
+
+
+def test_the_xml_is_what_oss_reads() -> None:
+    rules = [OTHER, Rule((PAGE, "http://localhost:*"))]
+    read, vary = read_rules(as_xml(rules, True).encode())
+    assert vary is True
+    assert [Rule(r.allowed_origins, r.allowed_methods, r.allowed_headers, r.expose_headers, r.max_age_seconds)  # type: ignore[arg-type]
+            for r in read] == rules  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", ["*", PAGE, "http://localhost:3000", "http://localhost:*", "https://*.example.com",
+                                    "http://[::1]:3000", "capacitor://localhost", "http://a.example:443"])  # fmt: skip
+def test_an_origin_that_browsers_send_has_no_problem(origin: str) -> None:
+    assert origin_problem(origin) is None
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(
+            f"{PAGE}/",
+            "app.example.com",
+            "https://*",
+            "https://*.*.com",
+            "",
+            "a b",
+            f"{PAGE}:443",
+            "http://a.example:80",
+        ),
+        *("https://b\u00fccher.example", "https://a<b>.example", "https://a&b", "https://A.example", f"{PAGE}:0"),
+        *(f"{PAGE}:65536", f"{PAGE}:", "null", "https://a.example:"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_has_a_problem(origin: str) -> None:
+    assert origin_problem(origin) is not None

@@ -1,4 +1,4 @@
-"""The form as it is written: lengths that are true, names that cannot break out, and a file that changes."""
+"""The form body: its length is true, names cannot break out of their header, and a file may change."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def parts(body: FormBody) -> MultiDict:
     return request.POST
 
 
-def test_fields_and_file_arrive_and_the_length_is_true() -> None:
+def test_fields_and_file_arrive_with_the_announced_length() -> None:
     body = FormBody({"key": "中", "x": 'a"\r\n--b'}, "cat.png", io.BytesIO(b"x" * 200_000), 200_000, "image/png")
     assert body.length == len(b"".join(FormBody({"key": "中", "x": 'a"\r\n--b'}, "cat.png", io.BytesIO(b"x" * 200_000),
                                                 200_000, "image/png")))  # fmt: skip
-    found = parts(body)
-    assert found["key"] == "中"
-    assert found["file"].filename == "cat.png"
-    assert found["file"].file.read() == b"x" * 200_000
+    post = parts(body)
+    assert post["key"] == "中"
+    assert post["file"].filename == "cat.png"
+    assert post["file"].file.read() == b"x" * 200_000
 
 
 def test_names_are_quoted_as_browsers_do() -> None:
@@ -33,13 +33,13 @@ def test_names_are_quoted_as_browsers_do() -> None:
     assert b'filename="x%22; filename=%22y%0D%0A"' in head
 
 
-def test_progress_comes_to_the_size_and_a_file_that_grows_ends_there() -> None:
+def test_a_file_that_grows_is_cut_at_its_size() -> None:
     done: list[int] = []
     body = FormBody({}, "a", io.BytesIO(b"x" * 100_000), 70_000, progress=done.append)
     assert len(b"".join(body)) == body.length
     assert done == [65536, 70_000]
 
 
-def test_a_file_that_becomes_shorter_is_said() -> None:
+def test_a_file_that_shrinks_is_an_error() -> None:
     with pytest.raises(FileChangedError, match="shorter by 1 bytes"):
         b"".join(FormBody({}, "a", io.BytesIO(b"x"), 2))

@@ -1,4 +1,4 @@
-"""One request: no redirect is followed, and whatever goes wrong is one sentence without a password."""
+"""One request: redirects are not followed, each failure is one sentence, and OSS's refusals are read safely."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from oss_wsgi.cli.http_client import MAX_BYTES, Answer, TooSlowError, UnreachableError, request
+from oss_wsgi.cli.http_client import (
+    MAX_BYTES,
+    Answer,
+    OSSRefusal,
+    TooSlowError,
+    UnreachableError,
+    is_json,
+    parsed,
+    read_refusal,
+    request,
+)
 
 
 @pytest.fixture
@@ -19,14 +29,14 @@ def listener() -> Iterator[socket.socket]:
         yield bound
 
 
-def asked(listener: socket.socket, answer: bytes) -> Answer:
-    """Answer one request with these bytes."""
+def get(listener: socket.socket, answer: bytes) -> Answer:
+    """Answer one request with these bytes, and return what the client makes of them."""
 
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
             connection.recv(65536)
-            with contextlib.suppress(OSError):  # who has read enough hangs up
+            with contextlib.suppress(OSError):  # the client hangs up after its limit
                 connection.sendall(answer)
 
     thread = threading.Thread(target=serve)
@@ -37,37 +47,37 @@ def asked(listener: socket.socket, answer: bytes) -> Answer:
         thread.join()
 
 
-def test_a_redirect_is_an_answer(listener: socket.socket) -> None:
-    answer = asked(listener, b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+def test_a_redirect_is_not_followed(listener: socket.socket) -> None:
+    answer = get(listener, b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
     assert (answer.status, answer.headers["Location"]) == (302, "http://127.0.0.1:1/")
 
 
-def test_an_endless_answer_is_cut(listener: socket.socket) -> None:
-    assert len(asked(listener, b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MAX_BYTES + 9)).body) == MAX_BYTES
+def test_an_endless_response_is_cut(listener: socket.socket) -> None:
+    assert len(get(listener, b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MAX_BYTES + 9)).body) == MAX_BYTES
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n"])
-def test_what_is_no_http_is_said(answer: bytes, listener: socket.socket) -> None:
+def test_a_response_that_is_not_http_is_an_error(answer: bytes, listener: socket.socket) -> None:
     with pytest.raises(UnreachableError, match="cannot be reached"):
-        asked(listener, answer)
+        get(listener, answer)
 
 
 @pytest.mark.parametrize(
     "url", ["http://[", "http://", "file:///etc/passwd", "x", "http://127.0.0.1:99999/", "http://127.0.0.1/\r\nA: b"]
 )
-def test_what_is_no_url_is_said(url: str) -> None:
+def test_an_address_that_is_not_a_url_is_an_error(url: str) -> None:
     with pytest.raises(UnreachableError):
         request("GET", url)
 
 
-def test_who_does_not_answer_is_named_without_a_password(listener: socket.socket) -> None:
+def test_a_timeout_names_the_server_without_a_password(listener: socket.socket) -> None:
     url = f"http://me:swordfish@127.0.0.1:{listener.getsockname()[1]}/"
     with pytest.raises(UnreachableError, match=r"did not answer within 0\.05 s") as error:
         request("GET", url, timeout=0.05)
     assert "swordfish" not in str(error.value)
 
 
-def test_tls_that_fails_is_said(listener: socket.socket) -> None:
+def test_a_tls_failure_is_an_error(listener: socket.socket) -> None:
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
@@ -81,22 +91,22 @@ def test_tls_that_fails_is_said(listener: socket.socket) -> None:
     thread.join()
 
 
-def test_a_body_that_is_shorter_than_announced_is_not_complete(listener: socket.socket) -> None:
-    answer = asked(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
+def test_a_body_shorter_than_announced_is_incomplete(listener: socket.socket) -> None:
+    answer = get(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
     assert (answer.body, answer.complete) == (b"{}", False)
 
 
-def test_chunks_that_break_off_are_not_complete(listener: socket.socket) -> None:
-    answer = asked(listener, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
+def test_chunks_that_break_off_are_incomplete(listener: socket.socket) -> None:
+    answer = get(listener, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
     assert (answer.body, answer.complete) == (b"{}", False)
 
 
 def test_a_body_of_its_length_is_complete(listener: socket.socket) -> None:
-    assert asked(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").complete
+    assert get(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").complete
 
 
 @pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
-def test_an_answer_that_drips_in_is_ended_by_the_deadline(close: bytes, listener: socket.socket) -> None:
+def test_the_deadline_ends_a_slow_response(close: bytes, listener: socket.socket) -> None:
     over = threading.Event()
 
     def serve() -> None:
@@ -115,9 +125,7 @@ def test_an_answer_that_drips_in_is_ended_by_the_deadline(close: bytes, listener
     thread.join()
 
 
-def test_a_refusal_that_comes_before_the_body_is_sent_is_read(listener: socket.socket) -> None:
-    """The connection is reset under a body that nobody reads."""
-
+def test_an_early_refusal_of_a_large_body_is_read(listener: socket.socket) -> None:
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
@@ -136,3 +144,45 @@ def test_a_refusal_that_comes_before_the_body_is_sent_is_read(listener: socket.s
     headers = {"Content-Length": str(200 * 65536 + 1)}
     answer = request("POST", f"http://127.0.0.1:{listener.getsockname()[1]}/", headers, body())
     assert (answer.status, answer.body) == (400, b"no")
+
+
+DOCUMENT = (
+    "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Condition failed: [&quot;eq&quot;]{}</Message>"
+    "<EC>0006-00000227</EC><Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint></Error>"
+)
+
+
+def test_a_refusal_has_code_message_number_and_endpoint() -> None:
+    refusal = read_refusal(DOCUMENT.format("").encode())
+    assert refusal == OSSRefusal(
+        "AccessDenied", 'Condition failed: ["eq"]', "0006-00000227", "oss-cn-beijing.aliyuncs.com"
+    )
+    assert str(refusal) == 'AccessDenied: Condition failed: ["eq"] (EC 0006-00000227)'
+
+
+@pytest.mark.parametrize("sign", ["\x1b[31m", "&#27;[31m", "&#x1b;[31m", "\x9b31m", "\u202e"])
+def test_control_characters_of_a_refusal_are_escaped(sign: str) -> None:
+    assert read_refusal(DOCUMENT.format(sign).encode()).message.isprintable()
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"<html>", b"<Error><Code>", b"<Code></Code>"])
+def test_another_document_has_no_code(body: bytes) -> None:
+    refusal = read_refusal(body)
+    assert refusal.code == ""
+    assert str(refusal) == "no reason given"
+
+
+@pytest.mark.parametrize(
+    ("body", "valid"),
+    [
+        *((body, True) for body in (b"{}", b"1", '"中"'.encode(), b' {"a": null}\n')),
+        *((body, False) for body in (b"", b"<html>", b"\xef\xbb\xbf{}", b"\xff", b"NaN", b"[" * 100_000)),
+    ],
+)
+def test_json_as_oss_accepts_it(body: bytes, valid: bool) -> None:
+    assert is_json(body) == valid
+
+
+def test_json_that_is_nested_too_deep_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="nested too deep"):
+        parsed("[" * 100_000)

@@ -1,7 +1,8 @@
-"""The command line as a whole: one parser, the same help, exit statuses and manners in every sub-command."""
+"""The command line as a whole: help, exit statuses and closed outputs are the same in every command."""
 
 from __future__ import annotations
 
+import argparse
 import configparser
 import json
 import re
@@ -12,25 +13,30 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli.main import parser
+from oss_wsgi.cli.main import command_parser
 
 from ..running_server import clean_environ
 from .command import COMMAND, oss_wsgi
 
 ROOT = Path(__file__).parent.parent.parent
-NAMES = ["serve", "local", "sign", "upload", "verify", "explain", "cors", "doctor"]
+NAMES = [
+    name
+    for action in command_parser()._actions
+    if isinstance(action, argparse._SubParsersAction)
+    for name in action.choices
+]
 
 
-def test_without_a_command_it_is_misuse_and_names_them() -> None:
-    said = oss_wsgi(status=2).stderr
-    assert "COMMAND" in said
+def test_without_a_command_the_error_names_them() -> None:
+    output = oss_wsgi(status=2).stderr
+    assert "COMMAND" in output
     assert all(name in oss_wsgi("--help").stdout for name in NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_command_has_help_with_an_example(name: str) -> None:
-    said = oss_wsgi(name, "--help").stdout
-    assert f"Example: oss-wsgi {name}" in " ".join(said.split())
+    output = oss_wsgi(name, "--help").stdout
+    assert f"Example: oss-wsgi {name}" in " ".join(output.split())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,12 +46,12 @@ def test_an_unknown_option_is_misuse(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_command_takes_a_secret_of_ours_as_an_option(name: str) -> None:
-    said = oss_wsgi(name, "--help").stdout
-    assert "--session-token" not in said
-    assert "--ticket-secret" not in said
-    # The local OSS alone may be given the made-up key that its clients shall have.
-    assert ("--access-key-secret" in said) == (name == "local")
+def test_no_command_takes_a_secret_as_an_option(name: str) -> None:
+    output = oss_wsgi(name, "--help").stdout
+    assert "--session-token" not in output
+    assert "--ticket-secret" not in output
+    # Only the local OSS takes one: a made-up key for its clients.
+    assert ("--access-key-secret" in output) == (name == "local")
 
 
 def test_the_console_script_is_this_main() -> None:
@@ -58,22 +64,22 @@ def test_the_console_script_is_this_main() -> None:
     assert (run.returncode, run.stderr[:15]) == (2, "oss-wsgi serve:")
 
 
-def test_a_reader_that_goes_away_is_no_traceback() -> None:
+def test_a_closed_pipe_causes_no_traceback() -> None:
     process = subprocess.Popen(
         [*COMMAND, "serve", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environ()
     )
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None
-    said = process.stderr.read()
+    output = process.stderr.read()
     process.stderr.close()
     process.wait()
-    assert b"Traceback" not in said
+    assert b"Traceback" not in output
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full"])
 @pytest.mark.parametrize("arguments", [["explain", "AccessDenied"], ["explain"], ["upload", "missing"], ["--help"]])
-def test_an_output_that_is_closed_or_full_is_no_traceback(redirection: str, arguments: list[str]) -> None:
+def test_a_closed_or_full_output_causes_no_traceback(redirection: str, arguments: list[str]) -> None:
     line = f"exec {shlex.join([*COMMAND, *arguments])} {redirection}"
     environ = {name: value for name, value in clean_environ().items() if name != "PYTHONUNBUFFERED"}
     run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=environ)
@@ -82,14 +88,14 @@ def test_an_output_that_is_closed_or_full_is_no_traceback(redirection: str, argu
     assert run.returncode == (1 if "full" in redirection or "upload" in arguments else 0)
 
 
-def test_what_cannot_be_done_so_is_json_too_where_json_is_asked_for() -> None:
+def test_misuse_is_reported_in_json_too() -> None:
     ended = oss_wsgi("cors", "print", "--json", status=2)
     assert "name the origins" in json.loads(ended.stdout)["error"]["message"]
     assert "name the origins" in ended.stderr
 
 
-def test_the_program_is_named_oss_wsgi_however_it_was_started() -> None:
-    assert parser().prog == "oss-wsgi"
+def test_the_program_is_named_oss_wsgi_however_it_is_started() -> None:
+    assert command_parser().prog == "oss-wsgi"
     assert oss_wsgi("--help").stdout.startswith("usage: oss-wsgi ")
 
 

@@ -13,7 +13,7 @@ from .command import oss_wsgi, running
 FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
 
 
-def test_unconfigured_the_whole_road_runs_beside_a_local_oss() -> None:
+def test_without_a_bucket_uploads_go_to_a_local_oss() -> None:
     with running("serve", *FREE_PORTS) as (url, _):
         with urllib.request.urlopen(f"{url}/oss/signature?filename=a.txt") as response:
             form = json.load(response)
@@ -23,17 +23,17 @@ def test_unconfigured_the_whole_road_runs_beside_a_local_oss() -> None:
             assert json.load(answer) == {"Status": "Ok"}
 
 
-def test_ctrl_c_ends_it_with_status_0() -> None:
-    with running("serve", *FREE_PORTS, end=signal.SIGINT) as (url, said):
-        assert f"Open {url}/" in said
+def test_ctrl_c_ends_the_server_with_status_0() -> None:
+    with running("serve", *FREE_PORTS, end=signal.SIGINT) as (url, output):
+        assert f"Open {url}/" in output
 
 
-def test_options_of_settings_count_over_the_environment() -> None:
-    said = oss_wsgi("serve", *FREE_PORTS, "--upload-dir", "no-slash", status=2, OSS_UPLOAD_DIR="good/").stderr
-    assert said.startswith("oss-wsgi serve: OSS_UPLOAD_DIR")
+def test_an_option_of_a_setting_overrides_the_environment() -> None:
+    errors = oss_wsgi("serve", *FREE_PORTS, "--upload-dir", "no-slash", status=2, OSS_UPLOAD_DIR="good/").stderr
+    assert errors.startswith("oss-wsgi serve: OSS_UPLOAD_DIR")
 
 
-def test_a_wrong_setting_is_said_under_the_commands_name() -> None:
-    said = oss_wsgi("serve", *FREE_PORTS, status=2, OSS_BUKET="x", OSS_ACCESS_KEY_SECRET="swordfish swordfish").stderr
-    assert "oss-wsgi serve: OSS_BUKET is not a setting: did you mean OSS_BUCKET?" in said
-    assert "swordfish" not in said
+def test_an_error_in_the_settings_names_the_command() -> None:
+    errors = oss_wsgi("serve", *FREE_PORTS, status=2, OSS_BUKET="x", OSS_ACCESS_KEY_SECRET="swordfish swordfish").stderr
+    assert "oss-wsgi serve: OSS_BUKET is not a setting: did you mean OSS_BUCKET?" in errors
+    assert "swordfish" not in errors

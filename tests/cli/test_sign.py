@@ -1,4 +1,4 @@
-"""`oss-wsgi sign`: the form goes to the local OSS as it is printed, in each of its shapes."""
+"""`oss-wsgi sign`: the local OSS accepts the form as it is printed, in each shape."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .command import oss_wsgi
 from .deployment import Deployment
 
 
-def posted(url: str, fields: dict[str, str], name: str, data: bytes = b"hello") -> object:
+def post(url: str, fields: dict[str, str], name: str, data: bytes = b"hello") -> object:
     content_type, body = multipart(fields, name, data)
     with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": content_type})) as answer:
         assert answer.status == 200
         return json.load(answer)
 
 
-def test_json_is_what_the_endpoint_answers_and_the_callback_knows_the_user(deployment: Deployment) -> None:
+def test_json_is_what_the_endpoint_returns(deployment: Deployment) -> None:
     form = json.loads(oss_wsgi("sign", "a.txt", "--user", "eric", **deployment.environ).stdout)
     assert form["method"] == "POST"
     assert form["accessid"] == deployment.oss.access_key_id
-    assert posted(form["url"], form["fields"], "a.txt") == {"Status": "Ok", "user": "eric"}
+    assert post(form["url"], form["fields"], "a.txt") == {"Status": "Ok", "user": "eric"}
 
 
-def test_html_is_a_form_whose_fields_arrive_as_they_are(deployment: Deployment) -> None:
+def test_html_is_a_form_with_the_fields(deployment: Deployment) -> None:
     page = oss_wsgi("sign", 'a "quoted" & odd.txt', "--html", **deployment.environ).stdout
     fields = {
         html.unescape(name): html.unescape(value)
@@ -41,11 +41,11 @@ def test_html_is_a_form_whose_fields_arrive_as_they_are(deployment: Deployment) 
     }
     (url,) = re.findall(r'<form action="([^"]+)" method="post" enctype="multipart/form-data">', page)
     assert page.index('type="file"') > page.rindex('type="hidden"'), "the file comes last"
-    assert posted(html.unescape(url), fields, "a.txt") == {"Status": "Ok", "user": None}
+    assert post(html.unescape(url), fields, "a.txt") == {"Status": "Ok", "user": None}
 
 
-@pytest.mark.parametrize("name", ["a.txt", "it's; a \"mess\", @really.txt", "$(touch pwned).txt", "@a.txt"])
-def test_curl_is_a_line_that_a_shell_runs_as_it_is(name: str, deployment: Deployment, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.txt", 'it\'s; a "mess", @really.txt', "$(touch pwned).txt", "@a.txt"])
+def test_curl_is_a_command_that_a_shell_runs(name: str, deployment: Deployment, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     (tmp_path / name).write_bytes(b"hello")
@@ -58,43 +58,43 @@ def test_curl_is_a_line_that_a_shell_runs_as_it_is(name: str, deployment: Deploy
     assert shlex.split(line)[-1] == deployment.oss.host
 
 
-def test_what_is_pinned_is_pinned(deployment: Deployment) -> None:
+def test_the_size_is_part_of_the_policy(deployment: Deployment) -> None:
     form = json.loads(oss_wsgi("sign", "a.txt", "--size", "3", **deployment.environ).stdout)
     with pytest.raises(urllib.error.HTTPError) as refusal:
-        posted(form["url"], form["fields"], "a.txt", b"four")
+        post(form["url"], form["fields"], "a.txt", b"four")
     assert b"EntityTooLarge" in refusal.value.read()
     refusal.value.close()
 
 
 def test_no_secret_is_printed(deployment: Deployment) -> None:
     for shape in ("--json", "--curl", "--html"):
-        said = oss_wsgi("sign", "a.txt", shape, **deployment.environ)
+        run = oss_wsgi("sign", "a.txt", shape, **deployment.environ)
         for name in ("OSS_ACCESS_KEY_SECRET", "OSS_TICKET_SECRET"):
-            assert deployment.environ[name] not in said.stdout + said.stderr
+            assert deployment.environ[name] not in run.stdout + run.stderr
 
 
-def test_without_the_applications_ticket_secret_it_says_what_will_come_of_it(deployment: Deployment) -> None:
+def test_without_a_ticket_secret_a_note_says_what_will_happen(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_TICKET_SECRET": ""}
-    said = oss_wsgi("sign", "a.txt", **environ)
-    assert "OSS_TICKET_SECRET is not set" in said.stderr
-    form = json.loads(said.stdout)
+    run = oss_wsgi("sign", "a.txt", **environ)
+    assert "OSS_TICKET_SECRET is not set" in run.stderr
+    form = json.loads(run.stdout)
     with pytest.raises(AssertionError):  # 203: stored, and the application refused the report
-        posted(form["url"], form["fields"], "a.txt")
+        post(form["url"], form["fields"], "a.txt")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "said"),
+    ("arguments", "environ", "message"),
     [
         pytest.param([], {"OSS_BUCKET": "", "OSS_HOST": ""}, "OSS_BUCKET and OSS_REGION must be set", id="no bucket"),
         pytest.param([], {"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": ""}, "OSS_ACCESS_KEY_ID", id="no key"),
-        pytest.param(["--content-type", "png"], {}, "The content_type must be like", id="a type that is none"),
+        pytest.param(["--content-type", "png"], {}, "The content_type must be like", id="not a type"),
         pytest.param(["--size", "-1"], {}, "-1 bytes is not allowed", id="less than nothing"),
         pytest.param(["--upload-max-size", "9", "--size", "10"], {}, "only 0 to 9", id="over the limit"),
     ],
 )
 def test_misuse_is_a_sentence(
-    arguments: list[str], environ: dict[str, str], said: str, deployment: Deployment
+    arguments: list[str], environ: dict[str, str], message: str, deployment: Deployment
 ) -> None:
     ended = oss_wsgi("sign", "a.txt", *arguments, status=2, **(deployment.environ | environ))
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert ended.stdout == ""

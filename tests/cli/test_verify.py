@@ -1,4 +1,4 @@
-"""`oss-wsgi verify`: OSS's own captures, what was changed on the way, and tickets; never a secret."""
+"""`oss-wsgi verify`: captures of OSS, changes on the way, tickets, and no secret in the output."""
 
 from __future__ import annotations
 
@@ -43,30 +43,30 @@ def changed(name: str, **members: Any) -> str:
 
 
 def verified(text: str | bytes, status: int = 0, **environ: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(oss_wsgi("verify", "--json", stdin=text, status=status, **environ).stdout)
-    assert found["verified"] == (status == 0)
-    return found
+    report: dict[str, Any] = json.loads(oss_wsgi("verify", "--json", stdin=text, status=status, **environ).stdout)
+    assert report["verified"] == (status == 0)
+    return report
 
 
 @pytest.mark.parametrize("name", CAPTURE)
-def test_captures_of_production_verify_without_any_setting(name: str) -> None:
-    found = verified(changed(name))
-    assert found["computed"]["key"] == {
+def test_captures_of_production_verify_without_settings(name: str) -> None:
+    report = verified(changed(name))
+    assert report["computed"]["key"] == {
         "url": "http://gosspublic.alicdn.com/callback_pub_key_v1.pem",
         "bits": 512,
-        "sha256": found["computed"]["key"]["sha256"],
+        "sha256": report["computed"]["key"]["sha256"],
     }
-    assert found["ticket"] is None
+    assert report["ticket"] is None
 
 
-def test_the_words_for_a_person(tmp_path: Path) -> None:
+def test_the_report_for_a_person(tmp_path: Path) -> None:
     file = tmp_path / "callback.json"
     file.write_text(changed("iii"))
-    said = oss_wsgi("verify", str(file)).stdout
-    assert said.startswith("verified\n")
-    assert "91 bytes" in said
-    assert "as Content-MD5 says" in said
-    assert "OSS_TICKET_SECRET is not set" in said
+    output = oss_wsgi("verify", str(file)).stdout
+    assert output.startswith("verified\n")
+    assert "91 bytes" in output
+    assert "Content-MD5 agrees" in output
+    assert "OSS_TICKET_SECRET is not set" in output
 
 
 def raw(name: str, end: str = "\r\n", **headers: str) -> bytes:
@@ -77,17 +77,17 @@ def raw(name: str, end: str = "\r\n", **headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
-def test_a_raw_request_verifies_and_an_editors_last_line_end_does_no_harm(end: str) -> None:
-    found = verified(raw("ii", end) + b"\n")
-    assert found["computed"]["body"] == verified(changed("ii"))["computed"]["body"]
+def test_a_raw_request_verifies_despite_a_final_line_end(end: str) -> None:
+    report = verified(raw("ii", end) + b"\n")
+    assert report["computed"]["body"] == verified(changed("ii"))["computed"]["body"]
 
 
-def test_a_body_in_base64_is_read_and_must_be_all_of_it() -> None:
+def test_a_base64_body_must_be_complete() -> None:
     whole = base64.b64encode(str(CAPTURE["ii"]["body"]).encode()).decode()
-    given = {name: value for name, value in CAPTURE["ii"].items() if name != "body"}
-    verified(json.dumps({**given, "body_base64": whole}))
+    members = {name: value for name, value in CAPTURE["ii"].items() if name != "body"}
+    verified(json.dumps({**members, "body_base64": whole}))
     for text in (f"{whole}!", f"*{whole}", whole[:-1]):
-        oss_wsgi("verify", stdin=json.dumps({**given, "body_base64": text}), status=2)
+        oss_wsgi("verify", stdin=json.dumps({**members, "body_base64": text}), status=2)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_body_in_base64_is_read_and_must_be_all_of_it() -> None:
         pytest.param(
             changed("ii", headers={"authorization": "A" * 86 + "==", "x-oss-pub-key-url": OSS_URL}),
             "signature_wrong",
-            "no signature of this key",
+            "not a signature of this key",
             id="no signature",
         ),
         pytest.param(changed("ii", headers={"x-oss-pub-key-url": OSS_URL}), "authorization_missing", "", id="hidden"),
@@ -142,34 +142,34 @@ def test_a_body_in_base64_is_read_and_must_be_all_of_it() -> None:
         pytest.param(raw("ii").replace(b"Content-Length", b"X-Length"), "length_required", "", id="no length"),
     ],
 )
-def test_what_is_wrong_is_a_finding_with_reason_and_hint(text: str | bytes, reason: str, hint: str) -> None:
-    found = verified(text, status=1)
-    assert found["reason"] == reason
-    assert hint in found["hint"]
+def test_a_failure_has_a_reason_and_a_hint(text: str | bytes, reason: str, hint: str) -> None:
+    report = verified(text, status=1)
+    assert report["reason"] == reason
+    assert hint in report["hint"]
 
 
-def test_the_targets_of_configured_urls_count_too() -> None:
+def test_the_target_of_a_configured_url_counts_too() -> None:
     text = changed("iii", target="/stripped")
     verified(text, status=1)
-    found = verified(text, OSS_CALLBACK_URL="https://app.example.com/api/AliYunOssCallback")
-    computed = found["computed"]
+    report = verified(text, OSS_CALLBACK_URL="https://app.example.com/api/AliYunOssCallback")
+    computed = report["computed"]
     assert computed["other_targets"] == ["/api/AliYunOssCallback"]
     assert computed["fitting_target"] == "/api/AliYunOssCallback"
     assert computed["string_to_sign"] == verified(changed("iii"))["computed"]["string_to_sign"], "of what fits"
-    said = oss_wsgi("verify", stdin=text, OSS_CALLBACK_URL="https://app.example.com/api/AliYunOssCallback").stdout
-    assert "or      /api/AliYunOssCallback, of OSS_CALLBACK_URL, which fits" in said
+    output = oss_wsgi("verify", stdin=text, OSS_CALLBACK_URL="https://app.example.com/api/AliYunOssCallback").stdout
+    assert "or      /api/AliYunOssCallback, of OSS_CALLBACK_URL, which fits" in output
 
 
-def test_a_target_in_absolute_form_is_what_oss_signs_of_it() -> None:
-    found = verified(changed("ii", target="http://app.example.com/index.php?id=1&index=2"))
-    assert found["computed"]["target"] == found["computed"]["fitting_target"] == "/index.php?id=1&index=2"
+def test_a_target_in_absolute_form_loses_its_authority() -> None:
+    report = verified(changed("ii", target="http://app.example.com/index.php?id=1&index=2"))
+    assert report["computed"]["target"] == report["computed"]["fitting_target"] == "/index.php?id=1&index=2"
     verified(raw("ii").replace(b"POST /", b"POST http://app.example.com/"))
 
 
-def ticketed(
+def capture_with_ticket(
     tmp_path: Path, received: float | None = None, bucket: str = "examplebucket"
 ) -> tuple[str, dict[str, str]]:
-    """Give a capture with a ticket that expires in a minute, and the environment that believes its key."""
+    """Return a capture with a ticket that expires in a minute, and the environment that trusts its key."""
     now = received or time.time()
     signer = CallbackSigner()
     (tmp_path / "key.pem").write_text(signer.pem)
@@ -183,25 +183,25 @@ def ticketed(
     return json.dumps(capture), {"OSS_TRUSTED_KEYS": f"{signer.url}={tmp_path / 'key.pem'}"}
 
 
-def test_a_ticket_is_judged_when_the_callback_came(tmp_path: Path) -> None:
-    text, environ = ticketed(tmp_path, received=1733227932.0)
-    found = verified(text, **environ, OSS_TICKET_SECRET=SECRET)
-    assert found["ticket"]["user"] == "eric"
-    assert found["upload"]["object"] == "a.txt"
+def test_a_ticket_is_checked_at_the_time_of_the_callback(tmp_path: Path) -> None:
+    text, environ = capture_with_ticket(tmp_path, received=1733227932.0)
+    report = verified(text, **environ, OSS_TICKET_SECRET=SECRET)
+    assert report["ticket"]["user"] == "eric"
+    assert report["upload"]["object"] == "a.txt"
     undated = json.dumps({name: value for name, value in json.loads(text).items() if name != "received"})
     assert verified(undated, status=1, **environ, OSS_TICKET_SECRET=SECRET)["reason"] == "ticket_expired"
 
 
 def test_another_secret_or_bucket_is_a_finding(tmp_path: Path) -> None:
-    text, environ = ticketed(tmp_path)
+    text, environ = capture_with_ticket(tmp_path)
     assert verified(text, status=1, **environ, OSS_TICKET_SECRET="x" * 32)["reason"] == "ticket_foreign"
-    text, environ = ticketed(tmp_path, bucket="another-bucket")
+    text, environ = capture_with_ticket(tmp_path, bucket="another-bucket")
     settings = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
     assert verified(text, status=1, **environ, **settings)["reason"] == "bucket_foreign"
 
 
-def test_neither_secret_nor_ticket_nor_signature_is_printed(tmp_path: Path) -> None:
-    text, environ = ticketed(tmp_path)
+def test_no_secret_ticket_or_signature_is_printed(tmp_path: Path) -> None:
+    text, environ = capture_with_ticket(tmp_path)
     capture = json.loads(text)
     hidden = [SECRET, capture["body"].rpartition("=")[2], capture["headers"]["Authorization"]]
     for arguments in ([], ["--json"]):
@@ -212,14 +212,14 @@ def test_neither_secret_nor_ticket_nor_signature_is_printed(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", '{"target": 1, "headers": {}, "body": ""}', "hello", "GET / HTTP/1.1", "{" * 5000]
 )
-def test_what_is_no_captured_callback_is_misuse(text: str) -> None:
-    assert "is no captured callback" in oss_wsgi("verify", stdin=text, status=2).stderr
+def test_input_that_is_not_a_callback_is_misuse(text: str) -> None:
+    assert "is not a captured callback" in oss_wsgi("verify", stdin=text, status=2).stderr
 
 
-def test_a_moment_that_is_none_is_misuse() -> None:
-    assert "is no captured callback" in oss_wsgi("verify", stdin=changed("ii", received=1e999), status=2).stderr
+def test_an_infinite_moment_and_endless_nesting_are_misuse() -> None:
+    assert "is not a captured callback" in oss_wsgi("verify", stdin=changed("ii", received=1e999), status=2).stderr
     deep = '{"target": "/", "headers": {}, "body": ' + "[" * 100_000
-    assert "is no captured callback" in oss_wsgi("verify", stdin=deep, status=2).stderr
+    assert "is not a captured callback" in oss_wsgi("verify", stdin=deep, status=2).stderr
 
 
 def test_a_missing_file_is_misuse() -> None:

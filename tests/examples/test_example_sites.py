@@ -104,9 +104,9 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 
 
 def test_the_unit_uses_only_existing_options(tmp_path: Path) -> None:
-    from oss_wsgi.cli.main import parser
+    from oss_wsgi.cli.main import command_parser
 
     (line,) = [row for row in example("oss-wsgi.service", {}).splitlines() if row.startswith("ExecStart=")]
-    arguments = parser().parse_args(line.split()[1:])
+    arguments = command_parser().parse_args(line.split()[1:])
     assert arguments.command == "serve"
     assert arguments.OSS_LEDGER == "${STATE_DIRECTORY}/ledger.sqlite3"

@@ -1,4 +1,4 @@
-"""What `oss_wsgi.testing` reads, and what only where it is asked for."""
+"""What `oss_wsgi.testing` imports, and what only on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from oss_wsgi import testing
 
 
-def test_the_contract_of_storages_is_read_when_it_is_asked_for() -> None:
+def test_the_storage_contract_is_imported_on_demand() -> None:
     code = """if True:
         import sys, oss_wsgi.testing
         print([name for name in ("pytest", "oss_wsgi.local.application", "fastcrc") if name in sys.modules])
@@ -20,6 +20,11 @@ def test_the_contract_of_storages_is_read_when_it_is_asked_for() -> None:
     assert run.stdout == "[]\nStorageContract\n"
 
 
-def test_no_other_name_is_there() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'oss_wsgi\.testing' has no attribute 'contract'"):
         testing.contract  # noqa: B018
+
+
+def test_the_former_names_of_the_clients_still_work() -> None:
+    assert testing.Road is testing.UploadClient
+    assert testing.FinishedRoad is testing.ExistingAppClient

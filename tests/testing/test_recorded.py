@@ -1,4 +1,4 @@
-"""Recorded callbacks: the real captures replay with one call, and what is recorded replays too."""
+"""Recorded callbacks: real captures replay with one call, and so does what CallbackRecorder writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import webtest
 from webtest.lint import middleware as lint
 
 from oss_wsgi import CallbackGuard, CallbackVerifier, DirectUpload, Settings
-from oss_wsgi.testing import CallbackRecorder, CallbackSigner, FrozenClock, RecordedCallback, Road
+from oss_wsgi.testing import CallbackRecorder, CallbackSigner, FrozenClock, RecordedCallback, UploadClient
 
 CAPTURES = json.loads((Path(__file__).parent.parent / "vectors" / "callbacks.json").read_text(encoding="utf-8"))[
     "captures"
@@ -22,7 +22,7 @@ KEY_URL = base64.b64encode(b"http://gosspublic.alicdn.com/callback_pub_key_v1.pe
 
 
 def receive(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    body = json.dumps({"heard": environ["oss_wsgi.upload"].target}).encode()
+    body = json.dumps({"target": environ["oss_wsgi.upload"].target}).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
 
@@ -38,13 +38,13 @@ def test_a_real_capture_replays_with_one_call(capture: dict[str, str], tmp_path:
     members = {"target": capture["target"], "headers": headers, "body": capture["body"]}
     (tmp_path / "callback.json").write_text(json.dumps(members), encoding="utf-8")
     guarded = lint(CallbackGuard(receive, CallbackVerifier()))
-    answer = RecordedCallback.load(tmp_path / "callback.json").replay(guarded)
-    assert (answer.status_int, answer.json) == (200, {"heard": capture["target"]})
+    response = RecordedCallback.load(tmp_path / "callback.json").replay(guarded)
+    assert (response.status_int, response.json) == (200, {"target": capture["target"]})
     changed = RecordedCallback.from_json(json.dumps({**members, "body": capture["body"] + " "}))
     assert changed.replay(guarded).status_int == 403
 
 
-def test_below_a_mount_the_target_is_still_the_one_that_was_signed() -> None:
+def test_below_a_mount_the_signature_still_fits() -> None:
     signer = CallbackSigner()
     target = "/a%20b/%E4%B8%AD/oss/callback?x=%2F"
     recorded = RecordedCallback(target, signer.headers(target, b"object=a"), b"object=a")
@@ -61,48 +61,46 @@ def test_below_a_mount_the_target_is_still_the_one_that_was_signed() -> None:
     assert seen[0]["QUERY_STRING"] == "x=%2F"
 
 
-def test_a_handler_can_be_called_with_what_it_tells() -> None:
+def test_a_handler_can_be_called_with_the_upload() -> None:
     headers = {"content-type": "application/json; charset=utf-8"}
     upload = RecordedCallback("/done", headers, b' {"object": "a.txt", "size": 3}').upload
     assert (upload.object, upload.size, upload.target) == ("a.txt", 3, "/done")
 
 
-@pytest.mark.parametrize("body", [b"object=a", '{"a": "中"}'.encode(), b"\xff\x00"])
-def test_it_is_the_same_after_it_was_a_file(body: bytes) -> None:
-    recorded = RecordedCallback("/oss/callback?a=b", {"Authorization": "x"}, body, 12.5)
-    assert RecordedCallback.from_json(recorded.to_json()) == recorded
+def test_the_clock_stands_at_the_moment_of_the_callback(tmp_path: Path) -> None:
+    recorded = RecordedCallback("/oss/callback?a=b", {"Authorization": "x"}, b"object=a", 12.5)
     assert recorded.clock() == 12.5
+    (tmp_path / "callback.json").write_text(recorded.to_json(), encoding="utf-8")
+    assert RecordedCallback.load(tmp_path / "callback.json") == recorded
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"target": "/", "body": ""}', '{"target": "/", "headers": {}}', "null"])
-def test_what_is_no_callback_is_refused_in_words(text: str) -> None:
+def test_other_json_is_refused_in_words(text: str) -> None:
     with pytest.raises(ValueError, match="JSON object of target, headers and body"):
         RecordedCallback.from_json(text)
 
 
-def test_what_comes_in_is_recorded_passed_on_and_replays_with_its_clock(tmp_path: Path) -> None:
+def test_a_recorded_callback_replays_with_its_clock(tmp_path: Path) -> None:
     clock = FrozenClock()
     secret = "a secret of the application, long enough"
-    made: list[CallbackRecorder] = []
 
     def recording(app: Any) -> Any:
-        made.append(CallbackRecorder(app, tmp_path / "recorded", clock=clock))
-        return lint(made[-1])
+        return lint(CallbackRecorder(app, tmp_path / "recorded", clock=clock))
 
-    with Road(legacy, {"ticket_secret": (secret,)}, wrap=recording, clock=clock) as road:
-        assert road.upload("图.txt", b"hello").json == {"Status": "Ok"}
+    with UploadClient(legacy, {"ticket_secret": (secret,)}, wrap=recording, clock=clock) as client:
+        assert client.upload("图.txt", b"hello").json == {"Status": "Ok"}
         (path,) = (tmp_path / "recorded").iterdir()
         recorded = RecordedCallback.load(path)
-        key = (tmp_path / "key.pem").write_text(road.local_oss.public_key_pem) and tmp_path / "key.pem"
-        trusted = ((road.local_oss.public_key_url, str(key)),)
-        settings = Settings(**{**Road.DEFAULTS, "ticket_secret": (secret,), "trusted_keys": trusted})
-    heard: list[Any] = []
-    application = lint(DirectUpload(legacy, settings, on_upload=heard.append, clock=recorded.clock))
+        key = (tmp_path / "key.pem").write_text(client.local_oss.public_key_pem) and tmp_path / "key.pem"
+        trusted = ((client.local_oss.public_key_url, str(key)),)
+        settings = Settings(**{**UploadClient.DEFAULTS, "ticket_secret": (secret,), "trusted_keys": trusted})
+    uploads: list[Any] = []
+    application = lint(DirectUpload(legacy, settings, on_upload=uploads.append, clock=recorded.clock))
     clock.advance(10**9)
     assert recorded.replay(application).json == {"Status": "Ok"}
-    assert heard[0].size == 5
+    assert uploads[0].size == 5
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert recorded.upload.object == heard[0].object
+    assert recorded.upload.object == uploads[0].object
     assert recorded.replay(lint(DirectUpload(legacy, settings))).status_int == 403, "by today's clock it has expired"
 
 
@@ -110,7 +108,7 @@ def callbacks(folder: Path, app: Any = legacy, **options: Any) -> webtest.TestAp
     return webtest.TestApp(CallbackRecorder(app, folder, **options))
 
 
-def test_only_what_makes_a_callback_is_kept(tmp_path: Path) -> None:
+def test_only_callbacks_and_their_headers_are_recorded(tmp_path: Path) -> None:
     client = callbacks(tmp_path)
     client.get("/")
     client.post("/login", {"password": "swordfish"})
@@ -119,11 +117,11 @@ def test_only_what_makes_a_callback_is_kept(tmp_path: Path) -> None:
     assert client.post("/cb", b"a=b", headers=headers).text == "legacy"
     (path,) = tmp_path.iterdir()
     assert "swordfish" not in path.read_text()
-    kept = {name.lower() for name in RecordedCallback.load(path).headers}
-    assert kept >= {"authorization", "content-type", "content-md5", "x-oss-pub-key-url", "x-oss-request-id"}
+    names = {name.lower() for name in RecordedCallback.load(path).headers}
+    assert names >= {"authorization", "content-type", "content-md5", "x-oss-pub-key-url", "x-oss-request-id"}
 
 
-def test_a_hidden_authorization_is_found(tmp_path: Path) -> None:
+def test_a_renamed_authorization_is_recorded(tmp_path: Path) -> None:
     headers = CallbackSigner().headers("/cb", b"a=b")
     hidden = {"REDIRECT_HTTP_AUTHORIZATION": headers.pop("Authorization")}
     callbacks(tmp_path).post("/cb", b"a=b", headers=headers, extra_environ=hidden)
@@ -131,7 +129,7 @@ def test_a_hidden_authorization_is_found(tmp_path: Path) -> None:
     assert RecordedCallback.load(path).headers["Authorization"] == hidden["REDIRECT_HTTP_AUTHORIZATION"]
 
 
-def test_it_stops_at_its_limit_and_serves_on(tmp_path: Path) -> None:
+def test_the_recorder_stops_at_its_limit(tmp_path: Path) -> None:
     clock = FrozenClock()
     client = callbacks(tmp_path, limit=2, clock=clock)
     for _ in range(4):
@@ -141,7 +139,7 @@ def test_it_stops_at_its_limit_and_serves_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [64 * 1024 + 1, 10**6])
-def test_what_is_too_large_is_passed_on_unread(tmp_path: Path, size: int) -> None:
+def test_a_body_that_is_too_large_is_passed_on_unread(tmp_path: Path, size: int) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         read = len(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -152,7 +150,7 @@ def test_what_is_too_large_is_passed_on_unread(tmp_path: Path, size: int) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_tells_no_length_is_passed_on_unread(tmp_path: Path) -> None:
+def test_a_body_without_a_length_is_passed_on_unread(tmp_path: Path) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [environ["wsgi.input"].read()]
@@ -164,9 +162,7 @@ def test_what_tells_no_length_is_passed_on_unread(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_keeps_no_callback_back(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_that_cannot_be_written_stops_no_callback(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     client = callbacks(tmp_path / "file" / "folder")
     assert client.post("/cb", b"a=b", headers=CallbackSigner().headers("/cb", b"a=b")).text == "legacy"

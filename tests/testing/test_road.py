@@ -1,4 +1,4 @@
-"""One call uploads through any application, bare or finished, and tells what it heard."""
+"""Uploads in one call, through an application with DirectUpload or without, and what both sides receive."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import webob
 
 from oss_wsgi import DirectUpload, Grant, Settings, Upload
-from oss_wsgi.testing import FinishedRoad, oss_upload
+from oss_wsgi.testing import ExistingAppClient, multipart, oss_upload
 from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
 
 
@@ -23,15 +24,17 @@ def oss(tmp_path: Path) -> InProcessOSS:
 
 
 @pytest.fixture
-def finish(oss: InProcessOSS, tmp_path: Path) -> Any:
-    def finish(prefix: str = "/oss", **options: Any) -> DirectUpload:
+def make_application(oss: InProcessOSS, tmp_path: Path) -> Any:
+    """Return a function that makes an application with DirectUpload for ``oss``."""
+
+    def make(prefix: str = "/oss", **options: Any) -> DirectUpload:
         settings = Settings.from_environ(environ_for(oss, tmp_path, prefix=prefix))
         return DirectUpload(legacy, settings, prefix=prefix, **options)
 
-    return finish
+    return make
 
 
-def test_a_bare_application_is_wrapped_and_granted_what_is_asked() -> None:
+def test_an_application_without_direct_upload_is_wrapped() -> None:
     grant = {"user": "eric", "dir": "users/eric", "data": {"order": 7}}
     result = oss_upload(legacy, "cat.png", b"meow", content_type="image/png", **grant)
     assert result.answer.json == {"Status": "Ok"}
@@ -51,28 +54,26 @@ def test_a_bare_application_is_wrapped_and_granted_what_is_asked() -> None:
         ("cat.nobody-knows", None, "application/octet-stream"),
     ],
 )
-def test_the_type_of_the_file_is_the_one_that_its_name_says_unless_it_is_given(
-    filename: str, content_type: str | None, sent: str
-) -> None:
+def test_the_type_follows_from_the_name_unless_it_is_given(filename: str, content_type: str | None, sent: str) -> None:
     upload, _ = oss_upload(legacy, filename, b"meow", content_type=content_type, user="eric")
     assert upload is not None
     assert upload.mime_type == sent
 
 
-def test_a_grant_for_a_type_is_kept_by_a_file_that_is_named_so() -> None:
+def test_a_grant_for_one_type_refuses_others() -> None:
     assert oss_upload(legacy, "cat.png", b"meow", content_types=["image/png"]).answer.json == {"Status": "Ok"}
     upload, answer = oss_upload(legacy, "cat.txt", b"meow", content_types=["image/png"])
     assert (upload, answer.status_int) == (None, 403)
 
 
-def test_the_event_is_the_one_that_the_handler_heard() -> None:
-    heard: list[Upload] = []
-    upload, answer = oss_upload(legacy, "a.txt", b"x", on_upload=lambda u: heard.append(u) or {"n": 1}, user="eric")
-    assert [upload] == heard
+def test_the_result_is_what_the_handler_received() -> None:
+    received: list[Upload] = []
+    upload, answer = oss_upload(legacy, "a.txt", b"x", on_upload=lambda u: received.append(u) or {"n": 1}, user="eric")
+    assert [upload] == received
     assert answer.json == {"Status": "Ok", "n": 1}
 
 
-def test_its_own_view_may_answer() -> None:
+def test_the_view_may_answer_the_callback() -> None:
     def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         body = environ["oss_wsgi.upload"].user.encode() if "oss_wsgi.upload" in environ else b""
         body = b'{"user": "%s"}' % body
@@ -82,12 +83,12 @@ def test_its_own_view_may_answer() -> None:
     assert oss_upload(view, "a.txt", b"x", forward_callback=True, user="eric").answer.json == {"user": "eric"}
 
 
-def test_what_the_grant_forbids_is_refused_and_nothing_is_heard() -> None:
+def test_what_the_grant_forbids_is_refused() -> None:
     upload, answer = oss_upload(legacy, "a.txt", b"xx", max_size=1)
     assert (upload, answer.status_int) == (None, 403)
 
 
-def test_a_handler_that_fails_has_accepted_nothing() -> None:
+def test_a_handler_that_fails_accepts_nothing() -> None:
     def fail(upload: Upload) -> None:
         raise RuntimeError
 
@@ -95,7 +96,7 @@ def test_a_handler_that_fails_has_accepted_nothing() -> None:
     assert (upload, answer.status_int) == (None, 203)
 
 
-def test_an_application_that_expects_no_other_path_is_bare() -> None:
+def test_an_application_that_raises_on_other_paths_is_wrapped() -> None:
     def only_root(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         raise KeyError(environ["PATH_INFO"])
 
@@ -103,42 +104,44 @@ def test_an_application_that_expects_no_other_path_is_bare() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/oss", "/a b/上传"])
-def test_a_finished_application_goes_as_it_is(oss: InProcessOSS, finish: Any, prefix: str) -> None:
-    heard: list[Upload] = []
+def test_an_application_with_direct_upload_is_used_as_it_is(
+    oss: InProcessOSS, make_application: Any, prefix: str
+) -> None:
+    received: list[Upload] = []
 
     def authorize(request: Any) -> Grant | None:
         return Grant(user=request.remote_user, data={"a": 1}) if request.remote_user else None
 
-    application = finish(prefix, authorize=authorize, on_upload=heard.append)
+    application = make_application(prefix, authorize=authorize, on_upload=received.append)
     arguments = {"oss": oss, "prefix": prefix}
     upload, answer = oss_upload(application, "a.txt", b"x", environ={"REMOTE_USER": "eric"}, **arguments)
     assert answer.json == {"Status": "Ok"}
-    assert [upload] == heard
-    assert heard[0].user == "eric"
+    assert [upload] == received
+    assert received[0].user == "eric"
     assert oss_upload(application, "a.txt", b"x", **arguments).answer.status_int == 403
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
-def test_a_finished_application_is_one_behind_middleware_too(oss: InProcessOSS, finish: Any) -> None:
-    inner = finish()
-    with pytest.raises(TypeError, match="DirectUpload in it already"):
+def test_direct_upload_is_found_behind_middleware(oss: InProcessOSS, make_application: Any) -> None:
+    inner = make_application()
+    with pytest.raises(TypeError, match="contains DirectUpload already"):
         oss_upload(lambda environ, start_response: inner(environ, start_response), "a.txt", b"x", oss=oss, user="eric")
 
 
 @pytest.mark.parametrize("options", [{"user": "eric"}, {"on_upload": print}, {"forward_callback": True}])
-def test_what_a_finished_application_decides_itself_is_refused(
-    oss: InProcessOSS, finish: Any, options: dict[str, Any]
+def test_options_that_direct_upload_decides_itself_are_refused(
+    oss: InProcessOSS, make_application: Any, options: dict[str, Any]
 ) -> None:
-    with pytest.raises(TypeError, match="leave grant and handler"):
-        oss_upload(finish(), "a.txt", b"x", oss=oss, **options)
+    with pytest.raises(TypeError, match="leave the grant and the handler"):
+        oss_upload(make_application(), "a.txt", b"x", oss=oss, **options)
 
 
-def test_a_finished_application_needs_its_oss(finish: Any) -> None:
-    with pytest.raises(TypeError, match="give the oss"):
-        oss_upload(finish(), "a.txt", b"x")
+def test_an_application_with_direct_upload_needs_its_oss(make_application: Any) -> None:
+    with pytest.raises(TypeError, match="pass the oss"):
+        oss_upload(make_application(), "a.txt", b"x")
 
 
-def test_an_application_that_does_not_believe_this_oss_accepts_nothing(oss: InProcessOSS, tmp_path: Path) -> None:
+def test_an_application_that_does_not_trust_the_oss_accepts_nothing(oss: InProcessOSS, tmp_path: Path) -> None:
     variables = environ_for(oss, tmp_path)
     del variables["OSS_TRUSTED_KEYS"]
     application = DirectUpload(legacy, Settings.from_environ({**variables, "OSS_ALLOW_ANONYMOUS": "on"}))
@@ -146,7 +149,15 @@ def test_an_application_that_does_not_believe_this_oss_accepts_nothing(oss: InPr
     assert (upload, answer.status_int) == (None, 203)
 
 
-def test_an_oss_without_an_application_reports_the_callback_as_failed(oss: InProcessOSS, finish: Any) -> None:
-    road = FinishedRoad(finish(authorize=lambda _: Grant()), oss)
+def test_without_an_application_the_callback_fails(oss: InProcessOSS, make_application: Any) -> None:
+    client = ExistingAppClient(make_application(authorize=lambda _: Grant()), oss)
     oss.application = None
-    assert road.upload("a.txt", b"x").status_int == 203
+    assert client.upload("a.txt", b"x").status_int == 203
+
+
+def test_a_form_reaches_a_server_as_a_browser_sends_it() -> None:
+    content_type, body = multipart({"key": "中", 'a"b': "v"}, 'x".png', b"data")
+    post = webob.Request.blank("/", method="POST", body=body, content_type=content_type).POST
+    assert list(post) == ["key", "a%22b", "file"]
+    assert post["key"] == "中"
+    assert (post["file"].filename, post["file"].type, post["file"].file.read()) == ("x%22.png", "image/png", b"data")

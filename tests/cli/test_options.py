@@ -1,0 +1,40 @@
+"""The shared options: addresses are read strictly, and options of settings override the environment."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from oss_wsgi.cli.options import address, environ_of, server_parser
+from oss_wsgi.settings import TABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        (":0", ("127.0.0.1", 0)),
+        ("[::1]:80", ("::1", 80)),
+        ("app.example.com:65535", ("app.example.com", 65535)),
+    ],
+)
+def test_an_address_is_read(text: str, expected: tuple[str, int]) -> None:
+    assert address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "8080", "host:", "host:65536", "host:9999999", "host:x", "host:\u0661", "::1:80"])
+def test_another_text_is_not_an_address(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="must be HOST:PORT"):
+        address(text)
+
+
+def test_each_setting_has_an_option_unless_it_is_a_secret() -> None:
+    variables = {action.dest for action in server_parser()._actions if action.dest.startswith("OSS_")}
+    assert variables == {row.variable for row in TABLE if not row.secret}
+
+
+def test_an_option_overrides_its_variable() -> None:
+    arguments = server_parser().parse_args(["--bucket", "mine", "--upload-dir", ""])
+    arguments.environ = {"OSS_BUCKET": "other", "OSS_REGION": "cn-hangzhou", "OSS_UPLOAD_DIR": "a/"}
+    assert environ_of(arguments) == {"OSS_BUCKET": "mine", "OSS_REGION": "cn-hangzhou", "OSS_UPLOAD_DIR": ""}

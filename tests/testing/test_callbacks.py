@@ -1,0 +1,47 @@
+"""Callbacks for tests: signatures that verify, bodies as OSS sends them, and a clock."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+import webtest
+
+from oss_wsgi import CallbackVerifier, DirectUpload, Settings
+from oss_wsgi.testing import CallbackSigner, FrozenClock, UploadClient, callback_body
+
+
+def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("404 Not Found", [("Content-Length", "0")])
+    return []
+
+
+def test_the_headers_verify_with_the_signers_keys_only() -> None:
+    signer = CallbackSigner()
+    headers = signer.headers("/oss/callback", b"a=b")
+    signed = {"authorization": headers["Authorization"], "pub_key_url": headers["x-oss-pub-key-url"]}
+    assert CallbackVerifier(signer.public_keys).is_valid(target=b"/oss/callback", body=b"a=b", **signed)
+    assert not CallbackVerifier(signer.public_keys).is_valid(target=b"/oss/callback", body=b"a=c", **signed)
+    assert not CallbackVerifier(CallbackSigner().public_keys).is_valid(target=b"/oss/callback", body=b"a=b", **signed)
+
+
+def test_the_body_is_accepted_with_its_ticket() -> None:
+    signer = CallbackSigner()
+    uploads: list[Any] = []
+    settings = Settings(**UploadClient.DEFAULTS, callback_url="http://127.0.0.1/oss/callback", upload_names="original")
+    application = DirectUpload(legacy, settings, public_keys=signer.public_keys, on_upload=uploads.append)
+    client = webtest.TestApp(application)
+    signed = client.get("/oss/signature").json
+    body = callback_body(signed, size=3, filename="图.png", mime_type="image/png", imageInfo_width="7")
+    members = parse_qs(body.decode())
+    assert members["filename"] == ["user-dir-prefix/图.png"]
+    assert members["width"] == ["7"]
+    client.post("/oss/callback", body, headers=signer.headers("/oss/callback", body))
+    assert (uploads[0].size, uploads[0].mime_type, uploads[0].image_width) == (3, "image/png", 7)
+
+
+def test_the_clock_stands_until_it_is_advanced() -> None:
+    clock = FrozenClock(10.0)
+    assert (clock(), clock()) == (10.0, 10.0)
+    clock.advance(2.5)
+    assert clock() == 12.5
