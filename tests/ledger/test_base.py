@@ -218,7 +218,7 @@ def test_the_outcome_decides_for_another_object_at_the_same_time(
     waiting = Call(ledger, upload(object="two"), other)
     slow.end.set()
     assert call.outcome() == first
-    assert isinstance(waiting.outcome(), TicketUsedError if first.good else StoredResponse)
+    assert isinstance(waiting.outcome(), TicketUsedError if first is GOOD else StoredResponse)
     assert other.calls == handled
 
 

@@ -21,7 +21,7 @@ import pytest
 from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError
 from oss_wsgi.ledger import sqlite, sqlite_file
 from oss_wsgi.ledger.base import StoredResponse
-from oss_wsgi.ledger.process_lock import Owner, ended, names
+from oss_wsgi.ledger.process_lock import ProcessLock, is_dead, lock_names
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing import FrozenClock
 
@@ -189,14 +189,14 @@ def test_killed_at_every_step_an_upload_is_never_lost_and_never_handled_twice_to
 
 def test_an_owner_lives_until_it_is_released(tmp_path: Path) -> None:
     stem = str(tmp_path / "x-owner-")
-    owner = Owner(stem)
-    with ended(stem, owner.name) as dead:
+    owner = ProcessLock(stem)
+    with is_dead(stem, owner.name) as dead:
         assert not dead
-    assert names(stem) == [owner.name]
+    assert lock_names(stem) == [owner.name]
     owner.release()
-    with ended(stem, owner.name) as dead:
+    with is_dead(stem, owner.name) as dead:
         assert dead
-    assert names(stem) == []
+    assert lock_names(stem) == []
 
 
 def test_a_file_that_only_looks_like_an_owners_stays(path: Path) -> None:
@@ -482,7 +482,9 @@ def test_an_upload_takes_the_same_steps_among_a_hundred_thousand(path: Path) -> 
     assert steps_of_an_upload(path, "many") == few > 100
 
 
-@pytest.mark.parametrize("name", ["_ANSWER", "_OTHER_OBJECT", "_BLOCKER", "_UNCLAIM", "_EXPIRE"])
+@pytest.mark.parametrize(
+    "name", ["_SELECT_RESPONSE", "_OTHER_OBJECT_EXISTS", "_SELECT_CLAIM", "_DELETE_CLAIM", "_DELETE_EXPIRED"]
+)
 def test_no_statement_reads_a_whole_table(path: Path, ledger: SQLiteLedger, name: str) -> None:
     query: str = getattr(sqlite, name)
     with ledger._file.opened() as connection:
@@ -502,7 +504,7 @@ def test_a_statement_for_which_sqlite_does_not_wait_is_tried_again_while_the_fil
             self.left -= 1
             raise sqlite3.OperationalError(self.error)
 
-    insist: Any = sqlite_file._insist
+    insist: Any = sqlite_file._execute_with_retry
     assert insist(Locked("database is locked", 3), "PRAGMA journal_mode = WAL") == "PRAGMA journal_mode = WAL"
     for error, times in (("database is locked", 10_000), ("disk I/O error", 1)):
         with pytest.raises(sqlite3.OperationalError, match=error):
