@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import quote, urlencode
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX, HEALTH_PATH, SIGNATURE_PATH, DirectUpload
+from ..callback.parameters import TICKET_MEMBER
 from ..callback.public_keys import PublicKeyStore
-from ..callback.ticket import TICKET_MEMBER, TicketBook
+from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
 from ..settings import Settings
@@ -127,9 +127,7 @@ class FinishedRoad:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
         except CallbackError:
             return upload
-        return replace(
-            upload, user=ticket.user, data=ticket.data, ticket_id=ticket.id, ticket_until=ticket.accepted_until
-        )
+        return upload.with_ticket(ticket)
 
 
 class Road(FinishedRoad):

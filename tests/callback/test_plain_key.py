@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from oss_wsgi import CallbackVerifier
 from oss_wsgi.callback import public_keys
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS
-from oss_wsgi.callback.rsa import PlainKey, load
+from oss_wsgi.callback.rsa import PlainKey, load_plain_key
 
 CAPTURES = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
 DER = base64.b64decode("".join(OSS_PUBLIC_KEY.splitlines()[1:-1]))
@@ -32,11 +32,11 @@ def test_the_numbers_are_the_librarys(bits: int, exponent: int) -> None:
     key = rsa.generate_private_key(exponent, bits).public_key()
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     numbers = key.public_numbers()
-    assert load(pem(der)) == PlainKey(numbers.n, numbers.e, der)
+    assert load_plain_key(pem(der)) == PlainKey(numbers.n, numbers.e, der)
 
 
 def test_osss_own_key_is_read() -> None:
-    key = load(OSS_PUBLIC_KEY.encode())
+    key = load_plain_key(OSS_PUBLIC_KEY.encode())
     loaded: Any = load_pem_public_key(OSS_PUBLIC_KEY.encode())
     assert (key.n, key.e, key.key_size, key.der) == (loaded.public_numbers().n, 65537, 512, DER)
 
@@ -48,7 +48,7 @@ def test_no_changed_byte_is_read_as_something_else(position: int) -> None:
         der = bytearray(DER)
         der[position] ^= change
         try:
-            key = load(pem(bytes(der)))
+            key = load_plain_key(pem(bytes(der)))
         except ValueError:
             continue
         if key.e % 2 == 0:
@@ -77,14 +77,14 @@ def test_no_changed_byte_is_read_as_something_else(position: int) -> None:
 )
 def test_nothing_else_is_a_key(text: bytes) -> None:
     with pytest.raises(ValueError):
-        load(text)
+        load_plain_key(text)
 
 
 @given(st.binary(max_size=120))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     for text in (data, pem(data), pem(DER[:24] + data)):
         try:
-            load(text)
+            load_plain_key(text)
         except ValueError:
             continue
 

@@ -448,7 +448,7 @@ def test_ten_thousand_urls_one_after_the_other_leave_little_behind(answer: bytes
             store.get(version(number))
     held = {name: len(value) for name, value in vars(store).items() if isinstance(value, dict)}
     assert all(size <= 10 for size in held.values()), held
-    assert set(held) == {"_pinned", "_fetched", "_absent", "fetches"}
+    assert set(held) == {"_pinned", "in_use", "_fetched", "_not_found_until", "fetches"}
 
 
 @pytest.mark.parametrize("failing", [False, True], ids=["success", "failure"])
@@ -502,7 +502,7 @@ def test_a_thousand_urls_at_once_cause_one_fetch_for_which_nobody_else_waits(fai
 
 
 def test_who_waits_for_a_fetch_that_never_ends_is_let_go(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oss_wsgi.callback.public_keys._PATIENCE", 0.01)
+    monkeypatch.setattr("oss_wsgi.callback.public_keys._WAIT_TIMEOUT", 0.01)
     inside = threading.Event()
     release = threading.Event()
 
@@ -620,7 +620,7 @@ def test_a_fetcher_without_a_clock_is_refused() -> None:
     ("exponent", "message"),
     [
         (1, "."),
-        (3, r"The trusted key for http://a/own\.pem: it has the exponent 3, and only odd ones from 65537 up are"),
+        (3, r"The trusted key for http://a/own\.pem: its exponent is 3, not an odd number of at least 65537\."),
     ],
 )
 def test_a_trusted_key_with_a_small_exponent_is_refused_in_a_sentence(exponent: int, message: str) -> None:
@@ -689,7 +689,7 @@ N512 = int(KEY["n"], 16)
     ("n", "e", "message"),
     [
         (N512, 1, None),
-        (N512, 3, "the exponent 3,"),
+        (N512, 3, "its exponent is 3,"),
         (N512, 65536, None),
         (65521, 17, None),
         (N512 >> 1 | 1, 65537, "511 bits"),

@@ -78,20 +78,20 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_vector_verifies_and_no_changed_bit_of_its_signature_does(key: RSAPublicKey, vector: dict[str, str]) -> None:
     text = string_to_sign(vector["target"].encode(), vector["body"].encode())
     signature = base64.b64decode(vector["authorization"])
-    assert rsa.verify(key, signature, text) is True
-    assert rsa.verify(key, signature, text + b"\n") is False
+    assert rsa.verify_rsa_md5(key, signature, text) is True
+    assert rsa.verify_rsa_md5(key, signature, text + b"\n") is False
     for bit in range(512):
         changed = (int.from_bytes(signature, "big") ^ 1 << bit).to_bytes(64, "big")
-        assert rsa.verify(key, changed, text) is False, bit
+        assert rsa.verify_rsa_md5(key, changed, text) is False, bit
 
 
 @given(message=st.binary(max_size=100))
 @settings(max_examples=20, deadline=None)
 def test_a_key_of_another_size_verifies_what_the_library_signed(message: bytes) -> None:
     signature = LONG.sign(message, PKCS1v15(), MD5())
-    assert rsa.verify(LONG.public_key(), signature, message) is True
-    assert rsa.verify(LONG.public_key(), signature, message + b"x") is False
-    assert rsa.verify(OURS, signature, message) is False
+    assert rsa.verify_rsa_md5(LONG.public_key(), signature, message) is True
+    assert rsa.verify_rsa_md5(LONG.public_key(), signature, message + b"x") is False
+    assert rsa.verify_rsa_md5(OURS, signature, message) is False
 
 
 @pytest.mark.parametrize("bits", [1024, 1025, 1031])
@@ -99,7 +99,7 @@ def test_a_size_that_is_no_whole_number_of_bytes_verifies(bits: int) -> None:
     key = generate_private_key(public_exponent=65537, key_size=bits)
     signature = key.sign(MESSAGE, PKCS1v15(), MD5())
     assert len(signature) == -(-bits // 8)
-    assert rsa.verify(key.public_key(), signature, MESSAGE) is True
+    assert rsa.verify_rsa_md5(key.public_key(), signature, MESSAGE) is True
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_a_size_that_is_no_whole_number_of_bytes_verifies(bits: int) -> None:
 )
 def test_a_block_that_is_not_the_one_block_is_refused(forged: bytes) -> None:
     """Who has the private key signs it: only the comparison of the block can refuse it."""
-    assert rsa.verify(OURS, signed(block(RIGHT)), MESSAGE) is True, "the right one is taken"
+    assert rsa.verify_rsa_md5(OURS, signed(block(RIGHT)), MESSAGE) is True, "the right one is taken"
     assert int.from_bytes(forged, "big") < N
-    assert rsa.verify(OURS, signed(forged), MESSAGE) is False
+    assert rsa.verify_rsa_md5(OURS, signed(forged), MESSAGE) is False
 
 
 def test_garbage_after_the_digest_that_is_a_cube_is_refused() -> None:
@@ -163,7 +163,7 @@ def test_garbage_after_the_digest_that_is_a_cube_is_refused() -> None:
     assert (root**3).to_bytes(size, "big").startswith(start), "who only parses the beginning would take it"
     key = RSAPublicNumbers(3, LONG.public_key().public_numbers().n).public_key()
     assert root**3 < key.public_numbers().n
-    assert rsa.verify(key, root.to_bytes(size, "big"), MESSAGE) is False
+    assert rsa.verify_rsa_md5(key, root.to_bytes(size, "big"), MESSAGE) is False
 
 
 def _cube_root(number: int) -> int:
@@ -178,7 +178,7 @@ def test_a_signature_has_exactly_the_length_of_the_modulus_and_is_below_it() -> 
     message = next(text for text in (b"%d" % i for i in range(9999)) if _signature(text) + N < 1 << 512)
     number = _signature(message)
     signature = number.to_bytes(64, "big")
-    assert rsa.verify(OURS, signature, message) is True
+    assert rsa.verify_rsa_md5(OURS, signature, message) is True
     for other in (
         (number + N).to_bytes(64, "big"),
         b"\x00" + signature,
@@ -190,10 +190,10 @@ def test_a_signature_has_exactly_the_length_of_the_modulus_and_is_below_it() -> 
         signature[::-1],
         b"",
     ):
-        assert rsa.verify(OURS, other, message) is False
+        assert rsa.verify_rsa_md5(OURS, other, message) is False
     short = next(text for text in (b"%d" % i for i in range(99999)) if _signature(text) < 1 << 504)
-    assert rsa.verify(OURS, _signature(short).to_bytes(64, "big"), short) is True
-    assert rsa.verify(OURS, _signature(short).to_bytes(63, "big"), short) is False
+    assert rsa.verify_rsa_md5(OURS, _signature(short).to_bytes(64, "big"), short) is True
+    assert rsa.verify_rsa_md5(OURS, _signature(short).to_bytes(63, "big"), short) is False
 
 
 def _signature(message: bytes) -> int:
@@ -202,7 +202,7 @@ def _signature(message: bytes) -> int:
 
 @pytest.mark.parametrize("number", [0, 1, 2, N - 1, N, N + 1, 2**512 - 1])
 def test_a_number_that_anybody_knows_is_no_signature(number: int) -> None:
-    assert rsa.verify(OURS, number.to_bytes(64, "big"), MESSAGE) is False
+    assert rsa.verify_rsa_md5(OURS, number.to_bytes(64, "big"), MESSAGE) is False
 
 
 @pytest.mark.parametrize("error", [UnsupportedAlgorithm("MD5"), InternalError("", []), ValueError("size")], ids=repr)
@@ -211,14 +211,14 @@ def test_each_way_in_which_the_library_refuses_leads_to_the_arithmetic(
 ) -> None:
     monkeypatch.setattr(rsa, "pow", pow, raising=False)
     key: RSAPublicKey = Refusing(OURS, error)  # type: ignore[assignment]
-    assert rsa.verify(key, signed(block(RIGHT)), MESSAGE) is True
-    assert rsa.verify(key, signed(block(RIGHT)), MESSAGE + b"x") is False
+    assert rsa.verify_rsa_md5(key, signed(block(RIGHT)), MESSAGE) is True
+    assert rsa.verify_rsa_md5(key, signed(block(RIGHT)), MESSAGE + b"x") is False
 
 
 def test_any_other_error_of_the_library_is_not_hidden() -> None:
     key: RSAPublicKey = Refusing(OURS, MemoryError())  # type: ignore[assignment]
     with pytest.raises(MemoryError):
-        rsa.verify(key, signed(block(RIGHT)), MESSAGE)
+        rsa.verify_rsa_md5(key, signed(block(RIGHT)), MESSAGE)
 
 
 def test_by_hand_only_where_the_library_refuses(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +233,7 @@ def test_by_hand_only_where_the_library_refuses(way: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(hashlib, "md5", md5)
     signature = bytes(63) + b"\x02"
     for text in (MESSAGE, b"other"):
-        rsa.verify(OURS, signature, text)
+        rsa.verify_rsa_md5(OURS, signature, text)
     assert counted == ([MESSAGE, b"other"] if way == "by-hand" else [])
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.callback.parameters import VARIABLES, body_template
-from oss_wsgi.callback.upload import Upload
+from oss_wsgi.callback.upload import Upload, _own_form_members
 from oss_wsgi.exceptions import MalformedCallbackError
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
@@ -347,7 +347,7 @@ def test_the_body_that_our_own_forms_ask_for_is_read_as_any_other(values: dict[s
 
 def test_the_body_that_our_own_forms_ask_for_is_read_the_quick_way() -> None:
     body = "&".join(f"{part.partition('=')[0]}=7" for part in body_template().split("&")) + "&ticket=t"
-    assert Upload._of_own_form(body.encode(), "") is not None
+    assert _own_form_members(body.encode()) is not None
 
 
 @pytest.mark.parametrize("size", [str(LARGEST + 1), "-1", "1.5", "0x1", "1" * 21])

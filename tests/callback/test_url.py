@@ -73,7 +73,7 @@ def test_a_url_that_oss_cannot_call_is_refused_in_words(text: str, said: str) ->
 
 def test_more_than_five_urls_are_refused_with_their_number() -> None:
     six = ";".join(["http://a.example/cb"] * 6)
-    assert callback_url_problems(six) == ["6 URLs are joined by ';': OSS takes 5 at the most."]
+    assert callback_url_problems(six) == ["6 URLs are joined by ';': OSS takes 5 at most."]
 
 
 def test_the_problems_of_every_url_are_said_at_once() -> None:
