@@ -23,7 +23,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It needs pytest and the extra `local`, which the rest does not.
-    if name == "storage_contract":
-        return import_module(".storage_contract", __name__)
+    # They need pytest, and storage_contract the extra `local`, which the rest does not.
+    if name in ("ledger_contract", "storage_contract"):
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
