@@ -20,6 +20,7 @@ from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from .callbacks import FrozenClock
 
 __all__ = [
+    "DEADLINE",
     "FAILURE",
     "NOW",
     "SUCCESS",
@@ -30,6 +31,7 @@ __all__ = [
     "LedgerContract",
     "handling",
     "identity",
+    "wait_until_called",
     "waiting_call",
 ]
 
@@ -38,7 +40,7 @@ SUCCESS = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')
 FAILURE = StoredResponse("500 Internal Server Error", "application/json", b"{}")
 
 #: Seconds after which a test gives up waiting; only a ledger that fails the contract takes so long.
-_DEADLINE = 60.0
+DEADLINE = 60.0
 
 
 def identity(
@@ -85,36 +87,28 @@ class BlockingHandler(Handler):
 
     def __call__(self) -> StoredResponse:
         self.started.set()
-        assert self.release.wait(_DEADLINE)
+        assert self.release.wait(DEADLINE)
         return super().__call__()
 
 
 class Call(threading.Thread):
-    """A call of ``run_once`` in a thread of its own, which starts when all parties of a barrier have come."""
+    """A call of ``run_once`` in a thread of its own."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        upload: UploadIdentity,
-        handle: Callable[[], StoredResponse],
-        barrier: threading.Barrier | None = None,
-    ) -> None:
+    def __init__(self, ledger: Ledger, upload: UploadIdentity, handle: Callable[[], StoredResponse]) -> None:
         super().__init__(daemon=True)
-        self._ledger, self._upload, self._handle, self._barrier = ledger, upload, handle, barrier
+        self._ledger, self._upload, self._handle = ledger, upload, handle
         self._outcome: StoredResponse | Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            if self._barrier is not None:
-                self._barrier.wait(_DEADLINE)
             self._outcome = self._ledger.run_once(self._upload, self._handle)
         except Exception as error:
             self._outcome = error
 
     def outcome(self) -> StoredResponse | Exception | None:
         """Wait for the end of the call, and return its response or its error."""
-        self.join(_DEADLINE)
+        self.join(DEADLINE)
         assert not self.is_alive()
         return self._outcome
 
@@ -123,7 +117,7 @@ class Call(threading.Thread):
 def handling(ledger: Ledger, upload: UploadIdentity, handler: BlockingHandler) -> Iterator[Call]:
     """Handle an upload in another thread during the block, and wait for its end after it."""
     call = Call(ledger, upload, handler)
-    assert handler.started.wait(_DEADLINE)
+    assert handler.started.wait(DEADLINE)
     try:
         yield call
     finally:
@@ -132,16 +126,22 @@ def handling(ledger: Ledger, upload: UploadIdentity, handler: BlockingHandler) -
 
 
 def waiting_call(ledger: Ledger, clock: LedgerClock, upload: UploadIdentity, handler: Handler) -> Call:
-    """Start a call that must wait, and return it when it has come that far.
-
-    A ledger that does not read the clock shows no sign of that, so it is given a second.
-    """
+    """Start a call that must wait, and return it when it has come that far."""
     call = Call(ledger, upload, handler)
-    for _ in range(100):
-        if call in clock.readers:
-            break
-        call.join(0.01)
+    wait_until_called([call], clock)
     return call
+
+
+def wait_until_called(calls: list[Call], clock: LedgerClock) -> None:
+    """Wait until a ledger has begun to work on calls, which shows when it reads the clock.
+
+    A ledger that does not read it is given a second.
+    """
+    for _ in range(100):
+        waiting = [call for call in calls if call.is_alive() and call not in clock.readers]
+        if not waiting:
+            break
+        waiting[0].join(0.01)
 
 
 class LedgerContract:
@@ -166,7 +166,7 @@ class LedgerContract:
     @pytest.fixture
     def ledger(self, clock: LedgerClock) -> Iterator[Ledger]:
         """Make a ledger whose calls wait for each other as long as needed."""
-        ledger = self.make_ledger(clock=clock, wait_timeout=_DEADLINE)
+        ledger = self.make_ledger(clock=clock, wait_timeout=DEADLINE)
         yield ledger
         ledger.close()
 
@@ -238,12 +238,13 @@ class LedgerContract:
 
     # Concurrent calls.
 
-    def test_one_of_many_concurrent_calls_handles(self, ledger: Ledger) -> None:
-        barrier = threading.Barrier(8)
-        handlers = [Handler(StoredResponse("200 OK", "text/plain", b"%d" % number)) for number in range(8)]
-        calls = [Call(ledger, identity(), handler, barrier) for handler in handlers]
-        outcomes = {call.outcome() for call in calls}
-        assert outcomes == {handler.result for handler in handlers if handler.calls}
+    def test_one_of_many_concurrent_calls_handles(self, ledger: Ledger, clock: LedgerClock) -> None:
+        handlers = [BlockingHandler(StoredResponse("200 OK", "text/plain", b"%d" % number)) for number in range(8)]
+        calls = [Call(ledger, identity(), handler) for handler in handlers]
+        wait_until_called(calls, clock)
+        for handler in handlers:
+            handler.release.set()
+        assert {call.outcome() for call in calls} == {handler.result for handler in handlers if handler.calls}
         assert sum(handler.calls for handler in handlers) == 1
 
     def test_a_concurrent_call_waits_for_the_response(self, ledger: Ledger, clock: LedgerClock) -> None:
@@ -280,21 +281,21 @@ class LedgerContract:
     @pytest.mark.parametrize("object", ["user/猫 1.png", "another"], ids=["same-object", "another-object"])
     def test_a_waiting_call_ends_with_ledger_busy(self, impatient_ledger: Ledger, object: str) -> None:  # noqa: A002
         second = Handler()
-        busy = pytest.raises(LedgerUnavailableError)
-        with handling(impatient_ledger, identity(), BlockingHandler()) as call, busy as raised:
-            impatient_ledger.run_once(identity(object=object), second)
-        assert raised.value.reason == "ledger_busy"
+        with handling(impatient_ledger, identity(), BlockingHandler()) as call:
+            error = Call(impatient_ledger, identity(object=object), second).outcome()
+        assert isinstance(error, LedgerUnavailableError)
+        assert error.reason == "ledger_busy"
         assert call.outcome() == SUCCESS
         assert second.calls == 0
         assert impatient_ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
     def test_another_ticket_does_not_wait(self, impatient_ledger: Ledger) -> None:
         with handling(impatient_ledger, identity("t1"), BlockingHandler()):
-            assert impatient_ledger.run_once(identity("t2"), Handler()) == SUCCESS
+            assert Call(impatient_ledger, identity("t2"), Handler()).outcome() == SUCCESS
 
     def test_another_etag_does_not_wait(self, impatient_ledger: Ledger) -> None:
         with handling(impatient_ledger, identity(etag="1"), BlockingHandler()):
-            assert impatient_ledger.run_once(identity(etag="2"), Handler()) == SUCCESS
+            assert Call(impatient_ledger, identity(etag="2"), Handler()).outcome() == SUCCESS
 
     # Expiry.
 
