@@ -29,12 +29,14 @@ class HTTPSFetcher:
         connection, target = self._prepare(url)
         results: queue.Queue[bytes | Exception] = queue.Queue()
         sockets: list[socket.socket] = []
+        too_late = threading.Event()
 
         def work() -> None:
             try:
                 connection.connect()
                 sockets.append(connection.sock)
-                results.put(self._get(connection, target))
+                if not too_late.is_set():
+                    results.put(self._get(connection, target))
             except Exception as error:
                 results.put(error)
             finally:
@@ -45,6 +47,7 @@ class HTTPSFetcher:
         try:
             result = results.get(timeout=self._timeout)
         except queue.Empty:
+            too_late.set()  # for a socket that is not in the list yet
             _shut_down(sockets)
             raise FetchError(f"{url} did not answer within {self._timeout} s.") from None
         if isinstance(result, FetchError):

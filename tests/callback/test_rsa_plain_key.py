@@ -1,4 +1,4 @@
-"""PlainKey: the numbers that the library would give, from the one DER form, and callbacks verified with them."""
+"""PlainKey: it has the numbers that the library reads, only from DER, and callbacks verify with it."""
 
 from __future__ import annotations
 
@@ -28,22 +28,21 @@ def pem(der: bytes) -> bytes:
 
 @pytest.mark.parametrize("bits", [1024, 2048, 3072])
 @pytest.mark.parametrize("exponent", [3, 65537])
-def test_the_numbers_are_the_librarys(bits: int, exponent: int) -> None:
+def test_the_numbers_are_those_of_the_library(bits: int, exponent: int) -> None:
     key = rsa.generate_private_key(exponent, bits).public_key()
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     numbers = key.public_numbers()
     assert load_plain_key(pem(der)) == PlainKey(numbers.n, numbers.e, der)
 
 
-def test_osss_own_key_is_read() -> None:
+def test_osss_key_is_read() -> None:
     key = load_plain_key(OSS_PUBLIC_KEY.encode())
     loaded: Any = load_pem_public_key(OSS_PUBLIC_KEY.encode())
     assert (key.n, key.e, key.key_size, key.der) == (loaded.public_numbers().n, 65537, 512, DER)
 
 
 @pytest.mark.parametrize("position", range(len(DER)))
-def test_no_changed_byte_is_read_as_something_else(position: int) -> None:
-    """What is read at all is read as the library reads it."""
+def test_a_changed_key_is_read_as_the_library_reads_it(position: int) -> None:
     for change in (1, 0x80, 0xFF):
         der = bytearray(DER)
         der[position] ^= change
@@ -53,8 +52,8 @@ def test_no_changed_byte_is_read_as_something_else(position: int) -> None:
             continue
         if key.e % 2 == 0:
             continue  # load_public_key refuses it
-        theirs: Any = load_pem_public_key(pem(bytes(der)))
-        assert (key.n, key.e) == (theirs.public_numbers().n, theirs.public_numbers().e)
+        librarys: Any = load_pem_public_key(pem(bytes(der)))
+        assert (key.n, key.e) == (librarys.public_numbers().n, librarys.public_numbers().e)
 
 
 @pytest.mark.parametrize(
@@ -75,13 +74,13 @@ def test_no_changed_byte_is_read_as_something_else(position: int) -> None:
         ),
     ],
 )
-def test_nothing_else_is_a_key(text: bytes) -> None:
+def test_anything_but_an_rsa_key_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
         load_plain_key(text)
 
 
 @given(st.binary(max_size=120))
-def test_no_bytes_raise_anything_else(data: bytes) -> None:
+def test_any_bytes_raise_only_a_value_error(data: bytes) -> None:
     for text in (data, pem(data), pem(DER[:24] + data)):
         try:
             load_plain_key(text)
@@ -90,7 +89,7 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["name"])
-def test_callbacks_verify_where_the_library_loads_no_small_key(
+def test_callbacks_verify_where_the_library_loads_no_short_key(
     capture: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
