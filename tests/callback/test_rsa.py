@@ -23,7 +23,7 @@ from oss_wsgi.callback import rsa
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, load_public_key
 from oss_wsgi.callback.verifier import string_to_sign
 
-from ..without_md5 import take_md5_away
+from .without_md5 import take_md5_away
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
 N, E, D = (int(VECTORS["throwaway_key"][name], 16) for name in "ned")

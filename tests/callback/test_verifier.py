@@ -17,7 +17,7 @@ from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
 from oss_wsgi.callback.verifier import CallbackVerifier, string_to_sign
 from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError, VerificationError
 
-from ..without_md5 import take_md5_away
+from .without_md5 import take_md5_away
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
 CAPTURES = VECTORS["captures"]

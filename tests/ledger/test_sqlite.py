@@ -152,12 +152,19 @@ SQLiteLedger(path, clock=clock).run_once(UploadIdentity("t1", "user/猫 1.png", 
 @POSIX
 @pytest.mark.parametrize("second", ["started", "running"])
 def test_a_process_killed_at_any_step_loses_and_repeats_nothing(tmp_path: Path, second: str) -> None:
-    command = [sys.executable, "-W", "error", "-m", "tests.killed_at_every_step", str(tmp_path), second]
+    command = [sys.executable, "-W", "error", "-m", "tests.ledger.killed_at_every_step", str(tmp_path), second]
     stdout = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=300).stdout
     runs = [json.loads(line) for line in stdout.splitlines()]
     steps = {run["first"][-1].removeprefix("killed ") for run in runs[:-1]}
-    assert steps >= {"before once", "fcntl.flock", "INSERT INTO claims", "COMMIT", "handler starts", "handler works"}
-    assert steps >= {"handler ends", "DELETE FROM claims", "INSERT OR REPLACE", "after once", "os.remove"}
+    assert steps >= {
+        "before run_once",
+        "fcntl.flock",
+        "INSERT INTO claims",
+        "COMMIT",
+        "handler starts",
+        "handler works",
+    }
+    assert steps >= {"handler ends", "DELETE FROM claims", "INSERT OR REPLACE", "after run_once", "os.remove"}
     assert runs[-1]["status"] == 0
     for run in runs:
         answered = [line for line in run["first"] if line.startswith("answered")]
