@@ -1,1 +1,1 @@
-"""The upload report: what is asked of OSS, what comes back, and how it is verified."""
+"""The callback of an upload: its parameters, the report that OSS sends, and how the report is verified."""

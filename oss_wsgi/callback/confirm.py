@@ -1,14 +1,15 @@
-"""Asks OSS itself whether it holds the object that a callback reports, before the application hears of it.
+"""Asks whether OSS holds the object that a callback reports, before the application gets the report.
 
 A ``confirm`` is a callable ``(Upload) -> bool``:
 
 - True: OSS holds exactly this object; the application gets the upload with ``confirmed=True``.
-- False: what OSS holds contradicts the report, which is refused, 403. ``NotConfirmedError`` does the same and says why.
-- ``ConfirmationUnavailableError``: nothing can be said now, and the report is refused, 503. With ``accept=True`` it is
+- False: what OSS holds contradicts the report, which is refused, 403. ``NotConfirmedError`` also refuses it, with a
+  reason for the log.
+- ``ConfirmationUnavailableError``: nothing is known now, and the report is refused, 503. With ``accept=True`` it is
   accepted all the same, and the application gets the upload with ``confirmed=False``.
 
-Everything else refuses too, 503: an exception of any other kind, and an answer that is no bool, such as the None of a
-function that forgot to return. ``SDKConfirmation`` is a ready one.
+Everything else refuses the report with 503: any other exception, and a result that is not a bool, such as the None of
+a function that forgot to return. ``SDKConfirmation`` is one that is ready to use.
 """
 
 from __future__ import annotations
@@ -31,28 +32,28 @@ Confirm = Callable[[Upload], bool]
 
 
 def confirmed(confirm: Confirm, upload: Upload) -> Upload:
-    """Give the upload with what ``confirm`` says of it.
+    """Return the upload with the result of ``confirm``.
 
-    Raises NotConfirmedError and ConfirmationUnavailableError, and nothing else.
+    Raises NotConfirmedError or ConfirmationUnavailableError, and nothing else.
     """
     try:
-        answer = confirm(upload)
+        result = confirm(upload)
     except NotConfirmedError:
         raise
     except ConfirmationUnavailableError as error:
         if not error.accept:
             raise
-        line = "accepted unconfirmed: reason=%s hint=%r request_id=%r"
-        log.warning(line, error.reason, error.hint, upload.request_id or "-")
+        message = "accepted unconfirmed: reason=%s hint=%r request_id=%r"
+        log.warning(message, error.reason, error.hint, upload.request_id or "-")
         return replace(upload, confirmed=False)
     except Exception as error:
         raise ConfirmationUnavailableError("confirm_failed", f"confirm raised {type(error).__name__}") from error
-    if answer is True:
+    if result is True:
         return replace(upload, confirmed=True)
-    if answer is False:
+    if result is False:
         raise NotConfirmedError("not_confirmed", "confirm says that OSS does not hold this object")
     raise ConfirmationUnavailableError(
-        "confirm_failed", f"confirm must return True or False, not {type(answer).__name__}"
+        "confirm_failed", f"confirm must return True or False, not {type(result).__name__}"
     )
 
 

@@ -1,4 +1,4 @@
-"""One HTTPS GET of a small file: no redirects, timed as a whole, capped in size."""
+"""Fetches a small file by one HTTPS GET: without redirects, limited in time and size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import socket
 import ssl
+import threading
 from urllib.parse import urlsplit
 
 from ..exceptions import FetchError
@@ -13,10 +14,10 @@ from ..time_limit import TimeLimitError, call_within
 
 
 class HTTPSFetcher:
-    """Callable that GETs an ``https:`` URL and gives the body's bytes.
+    """Callable that GETs an ``https:`` URL and returns the bytes of the body.
 
-    ``timeout`` (seconds) bounds everything, name look-up and a server that drips its answer included;
-    ``max_bytes`` the body. Raises FetchError for anything but a 200 within both.
+    ``timeout`` (seconds) limits the whole call, including the name look-up and a server that sends byte by byte;
+    ``max_bytes`` limits the body. Raises FetchError for anything but a 200 within both limits.
     """
 
     def __init__(self, *, timeout: float = 1.9, max_bytes: int = 8192, context: ssl.SSLContext | None = None) -> None:
@@ -25,13 +26,16 @@ class HTTPSFetcher:
         self._context = context or ssl.create_default_context()
 
     def __call__(self, url: str) -> bytes:
-        connection, target = self._connection(url)
+        connection, target = self._prepare(url)
         sockets: list[socket.socket] = []
+        too_late = threading.Event()
 
         def get() -> bytes:
             try:
                 connection.connect()
                 sockets.append(connection.sock)
+                if too_late.is_set():
+                    raise TimeoutError
                 return self._get(connection, target)
             finally:
                 connection.close()
@@ -39,15 +43,16 @@ class HTTPSFetcher:
         try:
             return call_within(self._timeout, get, thread_name="oss_wsgi-fetch")
         except TimeLimitError:
-            _cut(sockets)
+            too_late.set()  # for a socket that is not in the list yet
+            _shut_down(sockets)
             raise FetchError(f"{url} did not answer within {self._timeout} s.") from None
         except FetchError:
             raise
         except Exception as error:
             raise FetchError(f"{url} could not be fetched: {type(error).__name__}.") from error
 
-    def _connection(self, url: str) -> tuple[http.client.HTTPSConnection, str]:
-        """Give a connection, not yet made, and the request target."""
+    def _prepare(self, url: str) -> tuple[http.client.HTTPSConnection, str]:
+        """Return a connection that is not open yet, and the request target."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -69,13 +74,13 @@ class HTTPSFetcher:
             body = response.read(self._max_bytes + 1)
             if len(body) > self._max_bytes:
                 raise FetchError(f"The key's server sent more than {self._max_bytes} bytes.")
-            if response.length:  # a read of so many bytes does not say that fewer came than were announced
-                raise FetchError("The key's server broke off before the end.")
+            if response.length:  # http.client raises no error for a short body that is read with a size
+                raise FetchError("The key's server sent less than it announced.")
             return body
 
 
-def _cut(sockets: list[socket.socket]) -> None:
-    """End a read that is under way in the other thread; the connection may have let go of its socket already."""
+def _shut_down(sockets: list[socket.socket]) -> None:
+    """End the other thread's read; its connection may have dropped the socket already."""
     for sock in sockets:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The parameters of an upload callback, as they go out in the form's ``callback`` field (P§7)."""
+"""The parameters of an upload callback, as the form's ``callback`` field holds them (P§7)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..exceptions import PolicyError
-from .ticket import TICKET_MEMBER
 from .url import callback_url_problems, split_urls
 
 FORM = "application/x-www-form-urlencoded"
@@ -18,10 +17,10 @@ JSON = "application/json"
 
 MAX_ENCODED_BYTES = 5 * 1024
 
-_MARK = "-the-ticket-"
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
+#: Member of the callback's body that carries the ticket.
+TICKET_MEMBER = "ticket"
 
-#: Parameter of the body -> variable of OSS. The official samples' five names come first.
+#: Member of the callback's body -> variable of OSS. The five names of the official samples come first.
 VARIABLES = {
     "filename": "object",
     "size": "size",
@@ -36,12 +35,15 @@ VARIABLES = {
     "operation": "operation",
 }
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
+_PLACEHOLDER = "-the-ticket-"
+
 
 def body_template(body_type: str = FORM, custom: Iterable[str] = ()) -> str:
-    """Make the ``callbackBody`` with all of VARIABLES and the custom variables ``x:<name>``, for a body type."""
+    """Return a ``callbackBody`` of a type with all VARIABLES and the custom variables ``x:<name>``."""
     variables = {**VARIABLES, **{name: name for name in custom}}
     if body_type == JSON:
-        # OSS puts in JSON values, strings with their own quotes: none around the variables (P§7.3).
+        # OSS inserts JSON values, and quotes texts itself: no quotes around the variables (P§7.3).
         return "{" + ",".join(f"{json.dumps(name)}:${{{variable}}}" for name, variable in variables.items()) + "}"
     return "&".join(f"{name}=${{{variable}}}" for name, variable in variables.items())
 
@@ -53,7 +55,7 @@ class CallbackParameters:
     ``url`` is one to five URLs joined by ``;``, tried in order; ``body`` a template with ``${variables}``;
     ``body_type`` FORM or JSON; ``host`` the Host header, if not the URL's. ``callbackSNI`` is true for https.
 
-    Raises PolicyError for what OSS would refuse, a text of more than 5 KB after Base64 included.
+    Raises PolicyError for what OSS would refuse, such as parameters of more than 5 KB after Base64.
     """
 
     url: str
@@ -62,43 +64,43 @@ class CallbackParameters:
     host: str | None = None
 
     def __post_init__(self) -> None:
-        found = callback_url_problems(self.url)
+        problems = callback_url_problems(self.url)
         if not self.body:
-            found.append("The callback body must not be empty.")
+            problems.append("The callback body must not be empty.")
         if self.body_type not in (FORM, JSON):
-            found.append(f"The callback body type must be {FORM} or {JSON}, not {self.body_type!r}.")
+            problems.append(f"The callback body type must be {FORM} or {JSON}, not {self.body_type!r}.")
         if self.host and not _HOST.fullmatch(self.host):
-            found.append(f"The callback host must be a name or an address, with a port or none, not {self.host!r}.")
+            problems.append(f"The callback host must be HOST or HOST:PORT, not {self.host!r}.")
         if any("\ud800" <= character <= "\udfff" for character in self.body):
-            found.append("The callback body holds a lone surrogate, which UTF-8 cannot write.")
-        if found:
-            raise PolicyError("\n".join(found))
+            problems.append("The callback body holds a lone surrogate, which UTF-8 cannot express: remove it.")
+        if problems:
+            raise PolicyError("\n".join(problems))
         _check_length(self.encode())
 
     @property
     def urls(self) -> list[str]:
-        """Give the URLs one by one."""
+        """The URLs one by one."""
         return split_urls(self.url)
 
     def with_constant(self, name: str, value: str) -> CallbackParameters:
-        """Give the same with one more member in the body, which OSS repeats as it is.
+        """Return a copy with one more member in the body, which OSS repeats as it is.
 
-        ``name`` and ``value`` are of letters, digits, ``-`` and ``_``.
+        ``name`` and ``value`` consist of letters, digits, ``-`` and ``_``.
         """
         if self.body_type == JSON:
-            opening, brace, _ = self.body.rpartition("}")
-            comma = "" if opening.rstrip().endswith("{") else ","
-            body = f'{opening}{comma}"{name}":"{value}"{brace}'
+            head, brace, _ = self.body.rpartition("}")
+            comma = "" if head.rstrip().endswith("{") else ","
+            body = f'{head}{comma}"{name}":"{value}"{brace}'
         else:
             body = f"{self.body}&{name}={value}"
         return replace(self, body=body)
 
     def encode(self) -> str:
-        """Give the text of the ``callback`` form field: compact JSON in Base64."""
+        """Return the text of the ``callback`` form field: compact JSON in Base64."""
         return base64.b64encode(self.json().encode()).decode()
 
     def json(self) -> str:
-        """Give the parameters as compact JSON, non-ASCII written as it is."""
+        """Return the parameters as compact JSON, with non-ASCII characters as they are."""
         members: dict[str, object] = {"callbackUrl": ";".join(self.urls)}
         if self.host:
             members["callbackHost"] = self.host
@@ -109,18 +111,18 @@ class CallbackParameters:
 
 
 class TicketedCallback:
-    """Callback parameters whose body carries one ticket after another: all but the ticket is written once.
+    """Callback parameters that are encoded with one ticket after another; everything else is encoded once.
 
-    Gives what ``parameters.with_constant(TICKET_MEMBER, ticket).encode()`` would.
+    ``encode(ticket)`` returns what ``parameters.with_constant(TICKET_MEMBER, ticket).encode()`` would.
     """
 
     def __init__(self, parameters: CallbackParameters) -> None:
-        text = parameters.with_constant(TICKET_MEMBER, _MARK).json()
-        head, _, tail = text.rpartition(_MARK)
+        text = parameters.with_constant(TICKET_MEMBER, _PLACEHOLDER).json()
+        head, _, tail = text.rpartition(_PLACEHOLDER)
         self._head, self._tail = head.encode(), tail.encode()
 
     def encode(self, ticket: str) -> str:
-        """Give the text of the ``callback`` form field; PolicyError if OSS would find it too long."""
+        """Return the text of the ``callback`` form field; PolicyError if it is longer than OSS accepts."""
         text = binascii.b2a_base64(self._head + ticket.encode() + self._tail, newline=False).decode()
         _check_length(text)
         return text

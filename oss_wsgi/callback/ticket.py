@@ -1,14 +1,14 @@
-"""Upload tickets: what a signature allowed, sealed, so that a callback proves which of our signatures it belongs to."""
+"""Upload tickets: sealed texts that say what a signature allowed, and tie a callback to that signature."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
-import secrets as random
 from collections.abc import Callable, Mapping, Sequence
-from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING, Any, NamedTuple
+from json.encoder import encode_basestring_ascii
+from secrets import token_bytes
+from typing import Any, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,30 +19,39 @@ from ..exceptions import UnverifiedError
 from ..http import essence
 from ..object_names import MAX_KEY_BYTES
 
-if TYPE_CHECKING:
-    from .upload import Upload
-
-#: Member of the callback's body that carries the ticket.
-TICKET_MEMBER = "ticket"
-
-#: Seconds that an upload may take after its signature has expired: 5 GB, the most a form takes, at 1 Mbit/s.
+#: Seconds that an upload may take after its signature has expired: 5 GB, a form's maximum, at 1 Mbit/s.
 UPLOAD_SECONDS = 12 * 3600
 
 _DAY = 24 * 3600
 _JSON = json.JSONDecoder()
-# Key ID and day (8 bytes, the header), nonce (12), what is sealed, tag (16); padded inside to whole groups of three
-# bytes, so that Base64 has no bits to spare, and no ticket two texts.
+# Header of key ID and day (8 bytes), nonce (12), sealed text, tag (16). The sealed text is padded so that the whole is
+# a multiple of three bytes: Base64 then has no spare bits, and a ticket only one spelling.
 _MIN_BYTES = 8 + 12 + 16
 _MAX_TEXT = 6000
-_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/..")  # a dot stands for nothing in Base64
-_MAX_ETAG = 64  # OSS's have 32, and those of several parts a few more
+_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/..")  # a dot is invalid in Base64
+_MAX_ETAG = 64  # OSS's have 32 characters, and a few more after an upload in parts
+
+
+class ReportedObject(Protocol):
+    """The object that a callback reports; an ``Upload`` is one."""
+
+    @property
+    def bucket(self) -> str | None: ...
+    @property
+    def object(self) -> str | None: ...
+    @property
+    def etag(self) -> str | None: ...
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def mime_type(self) -> str | None: ...
 
 
 class Ticket(NamedTuple):
     """What one signature allowed.
 
     ``id`` is random. The object's name is ``key`` or, where that is None, begins with ``prefix``. Sizes are in bytes;
-    ``content_types`` lists the types allowed, empty for any; ``accepted_until`` is in Unix seconds; ``user`` and
+    ``content_types`` lists the allowed types, empty for any; ``accepted_until`` is in Unix seconds; ``user`` and
     ``data`` are the grant's.
     """
 
@@ -57,10 +66,10 @@ class Ticket(NamedTuple):
     user: str | None
     data: Mapping[str, Any]
 
-    def check(self, upload: Upload) -> None:
+    def check(self, upload: ReportedObject) -> None:
         """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type.
 
-        Object and ETag are no longer than OSS has them: a ledger keeps both.
+        Object and ETag must not be longer than OSS's, because a ledger stores both.
         """
         if upload.bucket != self.bucket:
             raise _mismatch("bucket")
@@ -78,22 +87,22 @@ class Ticket(NamedTuple):
 
 
 class TicketBook:
-    """Issues tickets and takes them back.
+    """Issues tickets and opens them.
 
-    A ticket is encrypted and authenticated (AES-256-GCM) under a key of its day, derived from the first secret; those
-    of the other secrets are still taken, so that a secret is rotated by putting a new one before it. (Fernet takes
-    9.5 us to seal one and 12 to open it, a fifth of a signature request of 50 us; AES-GCM of the same library 2.)
+    A ticket is encrypted and authenticated (AES-256-GCM) under a key of its day, derived from the first secret. Tickets
+    of the other secrets still open, so a secret is rotated by putting a new one before it. (Fernet takes 9.5 us to seal
+    a ticket and 12 us to open it, a fifth of a signature request of 50 us; AES-GCM of the same library takes 2 us.)
 
     :param secrets: texts of at least 32 characters each.
-    :param clock: gives Unix seconds.
-    :param upload_seconds: how long after its signature's expiry a ticket is taken, for the upload itself.
+    :param clock: returns Unix seconds.
+    :param upload_seconds: how long a ticket opens after its signature has expired, which is the time for the upload.
     """
 
     def __init__(
         self, secrets: Sequence[str], *, clock: Callable[[], float], upload_seconds: int = UPLOAD_SECONDS
     ) -> None:
         if isinstance(secrets, str) or not secrets:
-            raise ValueError("TicketBook needs a sequence of one secret or more.")
+            raise ValueError("TicketBook needs a sequence of one or more secrets.")
         self._secrets = [_Secret(secret) for secret in secrets]
         self._by_id = {secret.id: secret for secret in reversed(self._secrets)}
         self._clock = clock
@@ -111,32 +120,33 @@ class TicketBook:
         user: str | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> str:
-        """Seal a new ticket; the text has letters, digits, ``-`` and ``_`` alone.
+        """Return a new ticket, sealed; the text consists of letters, digits, ``-`` and ``_``.
 
-        ``expires`` is the policy's, in Unix seconds; for the rest see ``Ticket``.
+        ``sizes`` are the smallest and the largest in bytes, ``expires`` the policy's Unix seconds; for the rest see
+        ``Ticket``.
         """
-        low, high = sizes
-        types = ",".join(map(quoted, content_types))
+        min_size, max_size = sizes
+        types = ",".join(map(_quoted, content_types))
         plain = (
-            f"[{quoted(bucket)},{_or_null(key)},{quoted(prefix)},{low},{high},[{types}],{expires},{_or_null(user)},"
-            f"{json.dumps(data) if data else '{}'}]"
+            f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires},"
+            f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'}]"
         ).encode()
         day = int(self._clock()) // _DAY
         secret = self._secrets[0]
         header = secret.id + day.to_bytes(4, "big")
-        # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): a key of the day makes that
-        # 50,000 tickets each second.
-        nonce = random.token_bytes(12)
+        # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that
+        # is 50,000 tickets a second.
+        nonce = token_bytes(12)
         return _encode(header + nonce + secret.cipher(day).encrypt(nonce, plain + b" " * (-len(plain) % 3), header))
 
     def open(self, text: object) -> Ticket:
-        """Give the ticket that was sealed as ``text``.
+        """Return the ticket that was sealed as ``text``.
 
-        Raises UnverifiedError: ``ticket_missing``, ``ticket_foreign`` (sealed with another secret), ``ticket_altered``,
-        ``ticket_expired``.
+        Raises UnverifiedError: ``ticket_missing``, ``ticket_foreign`` (sealed with another secret), ``ticket_altered``
+        or ``ticket_expired``.
         """
         if text in (None, ""):
-            raise UnverifiedError("ticket_missing", "the report has no ticket: the upload was not asked for here")
+            raise UnverifiedError("ticket_missing", "the report has no ticket: this server did not sign the upload")
         sealed = _decode(text)
         secret = self._by_id.get(sealed[:4])
         if secret is None:
@@ -148,15 +158,15 @@ class TicketBook:
             plain = secret.cipher(int.from_bytes(header[4:], "big")).decrypt(nonce, sealed[20:], header)
         except InvalidTag:
             raise _altered() from None
-        bucket, key, prefix, low, high, types, expires, user, data = _JSON.raw_decode(plain.decode())[0]
+        bucket, key, prefix, min_size, max_size, types, expires, user, data = _JSON.raw_decode(plain.decode())[0]
         accepted_until = expires + self._upload_seconds
         if self._clock() > accepted_until:
-            raise UnverifiedError("ticket_expired", "the ticket's time is over")
-        return Ticket(nonce.hex(), bucket, key, prefix, low, high, types, accepted_until, user, data)
+            raise UnverifiedError("ticket_expired", "the ticket has expired")
+        return Ticket(nonce.hex(), bucket, key, prefix, min_size, max_size, types, accepted_until, user, data)
 
 
 class _Secret:
-    """One secret: its ID, and the keys of days made from it."""
+    """One secret: its ID, and the keys of the days, which are derived from it."""
 
     def __init__(self, text: str) -> None:
         derived = HKDF(SHA256(), 36, salt=None, info=b"oss_wsgi upload ticket").derive(text.encode())
@@ -167,14 +177,17 @@ class _Secret:
         cipher = self._ciphers.get(day)
         if cipher is None:
             key = HKDF(SHA256(), 32, salt=None, info=b"day %d" % day).derive(self._root)
-            if len(self._ciphers) > 8:  # days that nobody issued, named by strangers
+            if len(self._ciphers) > 8:  # a forged ticket may name any day
                 self._ciphers.clear()
             cipher = self._ciphers[day] = AESGCM(key)
         return cipher
 
 
-def _or_null(text: str | None) -> str:
-    return "null" if text is None else quoted(text)
+_quoted = encode_basestring_ascii  # a text in JSON; json.dumps takes four times as long
+
+
+def _quoted_or_null(text: str | None) -> str:
+    return "null" if text is None else _quoted(text)
 
 
 def _encode(raw: bytes) -> str:
@@ -187,15 +200,15 @@ def _decode(text: object) -> bytes:
             raw = binascii.a2b_base64(text.encode().translate(_TO_STANDARD))
         except binascii.Error:
             raise _altered() from None
-        # They are fewer where a character is padding, or none of Base64's, for such ones are passed over.
+        # The decoder skips invalid characters, so a short result means that one was present.
         if len(raw) == len(text) // 4 * 3 >= _MIN_BYTES:
             return raw
     raise _altered()
 
 
 def _altered() -> UnverifiedError:
-    return UnverifiedError("ticket_altered", "the ticket is not as it was issued")
+    return UnverifiedError("ticket_altered", "the ticket was changed on its way, or is not a ticket")
 
 
-def _mismatch(what: str) -> UnverifiedError:
-    return UnverifiedError("ticket_mismatch", f"the report's {what} is not what the ticket allows")
+def _mismatch(name: str) -> UnverifiedError:
+    return UnverifiedError("ticket_mismatch", f"the ticket does not allow the report's {name}")

@@ -1,4 +1,4 @@
-"""The rules that OSS has for a callback URL, and the target that it will sign for one."""
+"""OSS's rules for a callback URL, and the request target that it signs for one."""
 
 from __future__ import annotations
 
@@ -19,20 +19,26 @@ def split_urls(text: str) -> list[str]:
 
 
 def callback_url_problems(text: str) -> list[str]:
-    """Say in sentences what OSS, or the check of its signature, could not take in a ``callbackUrl`` (P§7.1)."""
+    """Return a sentence for each part of a ``callbackUrl`` that OSS or its signature cannot handle (P§7.1)."""
     urls = split_urls(text)
-    found = [f"{without_password(url)!r} {problem}" for url in urls for problem in _problems_of_one(url)]
+    problems = [f"{without_password(url)!r} {problem}" for url in urls for problem in _url_problems(url)]
     if len(urls) > MAX_URLS:
-        found.append(f"{len(urls)} URLs are joined by ';': OSS takes {MAX_URLS} at the most.")
-    return found
+        problems.append(f"{len(urls)} URLs are joined by ';': OSS takes {MAX_URLS} at most.")
+    return problems
 
 
 def without_password(url: str) -> str:
-    """Give a URL as it may be shown: what stands before an ``@`` in it is left out."""
+    """Return a URL that may be shown: without what stands before an ``@`` in it."""
     return _USER_INFO.sub("//...@", url)
 
 
-def _problems_of_one(url: str) -> list[str]:
+def target_of(url: str) -> str:
+    """Return the request target, path and query as written, that OSS sends and signs for a URL (P§8.2)."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _url_problems(url: str) -> list[str]:
     if not _CHARACTERS.fullmatch(url):
         return ["has a character that a URL cannot hold: percent-encode blanks and non-ASCII."]
     if _BAD_ESCAPE.search(url):
@@ -42,25 +48,19 @@ def _problems_of_one(url: str) -> list[str]:
         port = parts.port
     except ValueError:
         return ["is not a URL: write it as https://HOST[:PORT]/PATH, with a port from 1 to 65535."]
-    found = []
+    problems = []
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        found.append("must begin with http:// or https:// and name a host.")
+        problems.append("must begin with http:// or https:// and name a host.")
     if "[" in parts.netloc or (parts.hostname and ":" in parts.hostname):
-        found.append("names an IPv6 address, which OSS does not call: use a host name or IPv4.")
+        problems.append("names an IPv6 address, which OSS does not call: use a host name or IPv4.")
     elif parts.hostname and not _HOST_NAME.fullmatch(parts.hostname):
-        found.append("must name its host with letters, digits, hyphens and dots.")
+        problems.append("must name its host with letters, digits, hyphens and dots.")
     if port == 0 or parts.netloc.endswith(":"):
-        found.append("must have a port from 1 to 65535, or none.")
+        problems.append("must have a port from 1 to 65535, or none.")
     if "@" in parts.netloc:
-        found.append("must not hold a user name or password.")
+        problems.append("must not hold a user name or password.")
     if "#" in url:
-        found.append("has a fragment, which is never sent: remove '#' and what follows.")
+        problems.append("has a fragment, which is never sent: remove '#' and what follows.")
     elif url.endswith("?") and url.count("?") == 1:
-        found.append("ends in a bare '?', of which it is not known how OSS signs it: remove it.")
-    return found
-
-
-def target_of(url: str) -> str:
-    """Give the request target, path and query as written, that OSS sends and signs for this URL (P§8.2)."""
-    parts = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        problems.append("ends in a bare '?', and it is not known how OSS signs that: remove it.")
+    return problems

@@ -1,4 +1,4 @@
-"""Verifies that OSS signed a callback: the string to sign, RSA PKCS#1 v1.5 with MD5 (P§8)."""
+"""Verifies that OSS signed a callback: the string to sign, and RSA PKCS #1 v1.5 with MD5 (P§8)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from urllib.parse import unquote_to_bytes
 
 from ..exceptions import UnverifiedError, VerificationError
 from .public_keys import PublicKeyStore
-from .rsa import verify as verify_rsa_md5
+from .rsa import verify_rsa_md5
 
 _MAX_TEXT = 4096
 
 
 def string_to_sign(target: bytes, body: bytes) -> bytes:
-    """Give the text that OSS signs: ``percent_decode(path)[?raw query]`` LF ``raw body`` (P§8.2).
+    """Return the text that OSS signs: ``percent_decode(path)[?raw query]`` LF ``raw body`` (P§8.2).
 
-    Percent-decoding only, ``+`` stays; a query is left as it is; a bare ``?`` counts as no query.
+    Only percent-encoding is decoded: a ``+`` stays. The query stays as it is; a bare ``?`` counts as no query.
     """
     path, _, query = target.partition(b"?")
     if b"%" in path:
@@ -25,24 +25,25 @@ def string_to_sign(target: bytes, body: bytes) -> bytes:
 
 
 class CallbackVerifier:
-    """Says whether a callback is OSS's.
+    """Verifies the signatures of callbacks.
 
-    Without arguments it knows the key that OSS publishes and its two URLs, and never fetches anything.
+    Without arguments it knows OSS's published key under its two URLs, and never fetches anything.
     """
 
     def __init__(self, public_keys: PublicKeyStore | None = None) -> None:
         self._public_keys = public_keys or PublicKeyStore()
 
     def verify(self, *, target: bytes, body: bytes, authorization: str, pub_key_url: str) -> None:
-        """Return if the signature is good.
+        """Return if the signature is right.
 
         ``target`` is the request target as OSS sent it, ``body`` the raw bytes, ``authorization`` the value of that
         header, ``pub_key_url`` the Base64 text of ``x-oss-pub-key-url``.
 
-        Raises UnverifiedError when it is wrong, KeyUnavailableError when nothing can be said.
+        Raises UnverifiedError when the signature is wrong, KeyUnavailableError when its key cannot be had now.
         """
         signature = _decode(authorization, "authorization")
-        key = self._public_keys.get(_url(pub_key_url))
+        url = _decode_url(pub_key_url)
+        key = self._public_keys.in_use.get(url) or self._public_keys.get(url)
         if len(signature) != (key.key_size + 7) // 8:
             raise UnverifiedError("signature_wrong", "the signature has another length than the key")
         if not verify_rsa_md5(key, signature, string_to_sign(target, body)):
@@ -51,7 +52,7 @@ class CallbackVerifier:
             )
 
     def is_valid(self, *, target: bytes, body: bytes, authorization: str, pub_key_url: str) -> bool:
-        """Tell whether ``verify`` finds the signature good; False also when nothing can be said."""
+        """Return whether ``verify`` succeeds; False also when the key cannot be had now."""
         try:
             self.verify(target=target, body=body, authorization=authorization, pub_key_url=pub_key_url)
         except VerificationError:
@@ -59,16 +60,16 @@ class CallbackVerifier:
         return True
 
 
-@functools.lru_cache(maxsize=16)  # OSS sends one or two; what raises is not kept
-def _url(pub_key_url: str) -> str:
+@functools.lru_cache(maxsize=16)  # OSS sends one or two; errors are not cached
+def _decode_url(pub_key_url: str) -> str:
     try:
         return _decode(pub_key_url, "pub_key_url").decode("ascii")
     except UnicodeDecodeError:
-        raise UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url names no URL") from None
+        raise UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url holds no URL") from None
 
 
-def _decode(text: str, what: str) -> bytes:
-    """Decode strict, canonical Base64: what Python skips or ignores would make one signature many texts."""
+def _decode(text: str, name: str) -> bytes:
+    """Decode Base64 in its one canonical form: Python's decoder would accept many texts for one signature."""
     if text and len(text) <= _MAX_TEXT and text.isascii():
         try:
             decoded = binascii.a2b_base64(text)
@@ -77,4 +78,4 @@ def _decode(text: str, what: str) -> bytes:
         if binascii.b2a_base64(decoded, newline=False) == text.encode():
             return decoded
     hint = "is missing" if not text else "is not one Base64 text: was the header sent twice, or joined with another?"
-    raise UnverifiedError(f"{what}_{'malformed' if text else 'missing'}", f"{what.replace('_', '-')} {hint}")
+    raise UnverifiedError(f"{name}_{'malformed' if text else 'missing'}", f"{name.replace('_', '-')} {hint}")

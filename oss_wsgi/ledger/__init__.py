@@ -1,1 +1,1 @@
-"""Ledgers: which uploads were handled, and the answers they got."""
+"""Ledgers: which uploads were handled, and the responses that they got."""

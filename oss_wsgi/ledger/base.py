@@ -1,24 +1,21 @@
-"""What was handled: a ledger runs the handler of each upload once, and keeps its answer for whoever asks again."""
+"""The interface of a ledger, which runs the handler of each upload once and stores its response."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 
-log = logging.getLogger(__name__)
-
 #: Seconds to wait for another call that handles the same upload: OSS itself gives up after 5.
-PATIENCE = 4.0
+DEFAULT_WAIT_TIMEOUT = 4.0
 
 
 class UploadIdentity(NamedTuple):
-    """What makes two callbacks reports of one upload.
+    """What makes two callbacks reports of one upload: ticket, object and ETag.
 
-    ``ticket`` is the ticket's ID, ``expires`` the Unix seconds after which the ticket is refused, so that
-    nothing needs to be known of the upload any more; it is no part of the identity.
+    ``ticket`` is the ticket's ID. ``expires`` is not part of the identity: these are the Unix seconds after which the
+    ticket is refused, so the upload need not be remembered any longer.
     """
 
     ticket: str
@@ -28,39 +25,47 @@ class UploadIdentity(NamedTuple):
 
 
 class StoredResponse(NamedTuple):
-    """What the application answered: status line (``200 OK``), Content-Type and body."""
+    """The response of the application: status line (``200 OK``), Content-Type and body."""
 
     status: str
     content_type: str
     body: bytes
 
-    @property
-    def good(self) -> bool:
-        """Tell whether the upload counts as handled: any 2xx."""
-        return self.status.startswith("2")
-
 
 class Ledger(Protocol):
-    """Knows which uploads were handled."""
+    """Remembers which uploads were handled. ``oss_wsgi.testing.ledger_contract`` tests an implementation."""
 
     def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
-        """Call ``handle`` unless this upload was handled before, and give its answer, or the one kept.
+        """Return the stored response of an upload, or call ``handle`` and return its response.
 
-        Of several calls at once one handles, the others wait for its answer. What raises, or gives an answer that is
-        not good, is not marked: the next call handles again.
+        A 2xx response is stored until ``identity.expires``. After any other response, and after an exception, the
+        upload counts as not handled, and the next call handles it again. Of concurrent calls for one upload, one calls
+        ``handle`` and the others wait for its response.
 
-        Raises TicketUsedError when the ticket was used for another object, LedgerUnavailableError when nothing can
-        be said, and what ``handle`` raises.
+        Raises TicketUsedError when the ticket was used for another object, LedgerUnavailableError when the ledger
+        cannot tell or another call takes too long (``ledger_busy``), and whatever ``handle`` raises.
         """
+        ...
+
+    def check(self) -> None:
+        """Raise LedgerUnavailableError if no upload could be handled now; store nothing."""
+        ...
+
+    def close(self) -> None:
+        """Release connections and files; the next call opens them again."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of stored responses, for metrics; expired ones may be included."""
         ...
 
 
 def ticket_used_error() -> TicketUsedError:
-    """Give the error for a ticket that was used for another object."""
+    """Return the error for a ticket that was used for another object."""
     return TicketUsedError("ticket_used", "the ticket was already used for another object")
 
 
 def ledger_busy_error(wait_timeout: float) -> LedgerUnavailableError:
-    """Give the error for an upload that another call has been handling for too long; ``wait_timeout`` in seconds."""
+    """Return the error for an upload that another call still handles after ``wait_timeout`` seconds."""
     hint = f"another call still handles this ticket's upload after {wait_timeout} s"
     return LedgerUnavailableError("ledger_busy", hint)

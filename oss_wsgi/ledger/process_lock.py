@@ -1,6 +1,7 @@
-"""Tells at once whether a process still lives: it holds a lock on a file, which the kernel lets go when it ends.
+"""A lock on a file by which other processes see at once whether this process still lives.
 
-Neither process IDs, which containers share, nor leases, which make others wait, are needed.
+The kernel releases the lock when the process ends. Process IDs would not do, because containers share them; nor would
+leases, because the others would have to wait for them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 if sys.platform == "win32":
     import msvcrt
 
-    def _locked(descriptor: int) -> bool:
+    def _try_lock(descriptor: int) -> bool:
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -24,8 +25,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _locked(descriptor: int) -> bool:
-        # Not lockf: its locks go when the process closes any other descriptor of the file, a look at it included.
+    def _try_lock(descriptor: int) -> bool:
+        # Not lockf: its locks are lost when the process closes any other descriptor of the same file.
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -36,65 +37,72 @@ else:
 _NAME = re.compile("[0-9a-f]{16}")
 
 
-class Owner:
-    """A new name, whose file ``stem + name`` this process locks until ``release`` or its end; OSError if it cannot.
+class ProcessLock:
+    """A new name, and a lock on the file ``stem + name`` until ``release`` or the end of this process.
 
-    The descriptor is closed on exec, so that a program started by this process does not hold the lock on. After a
-    fork both processes hold it: the child calls ``abandon``.
+    The descriptor is closed on exec, so that a program started by this process does not keep the lock. After a fork
+    both processes hold it: the child calls ``detach_after_fork``.
+
+    Raises OSError if the file cannot be made or locked.
     """
 
     def __init__(self, stem: str) -> None:
+        #: how many uploads are being handled under this name
         self.claims = 0
         while True:
             self.name = secrets.token_hex(8)
             self._path = stem + self.name
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                # Before it was locked, another process may have taken it for a dead owner's, and removed it.
-                if _locked(self._descriptor) and self.valid():
+                # Before it was locked, another process may have taken it for a dead one's file and removed it.
+                if _try_lock(self._descriptor) and self.is_valid():
                     return
             except BaseException:
                 self.release()
                 raise
-            self.abandon()
+            self._close()
 
-    def valid(self) -> bool:
-        """Tell whether the others still find the file: nobody has swept it from the folder."""
+    def is_valid(self) -> bool:
+        """Return whether other processes still find the file: it was not removed from the folder."""
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
         except FileNotFoundError:
             return False
 
     def release(self) -> None:
-        """Let go, as if this process had ended; after ``abandon`` nothing."""
+        """Remove the file and release the lock, as the end of the process would; do nothing the second time."""
         if self._descriptor < 0:
             return
-        if sys.platform == "win32":
-            self.abandon()
+        if sys.platform == "win32":  # Windows removes no open file
+            self._close()
         with suppress(OSError):
             os.unlink(self._path)
         if sys.platform != "win32":
-            self.abandon()
+            self._close()
 
-    def abandon(self) -> None:
+    def detach_after_fork(self) -> None:
         """Close the descriptor and leave the file: in a forked child the lock stays with the parent."""
+        self._close()
+
+    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
 
-def names(stem: str) -> list[str]:
-    """List the owners that have a file."""
+def lock_names(stem: str) -> list[str]:
+    """List the names that have a file."""
     folder, prefix = os.path.split(stem)
-    found = [name[len(prefix) :] for name in os.listdir(folder) if name.startswith(prefix)]
-    return [name for name in found if _NAME.fullmatch(name)]
+    names = [name[len(prefix) :] for name in os.listdir(folder) if name.startswith(prefix)]
+    return [name for name in names if _NAME.fullmatch(name)]
 
 
 @contextmanager
-def ended(stem: str, name: str) -> Iterator[bool]:
-    """Tell whether an owner has ended; if so its file is held in the block, and removed after it.
+def is_dead(stem: str, name: str) -> Iterator[bool]:
+    """Return, for a with block, whether the process that locked a name has ended.
 
-    Meanwhile others take it for alive, and nobody removes the file of a newborn that they saw unlocked.
+    If so, its file is locked during the block and removed after it. Meanwhile others take the process for alive, so
+    that nobody removes the file of a new process that they saw between its creation and its lock.
     """
     try:
         descriptor = os.open(stem + name, os.O_RDWR)
@@ -102,10 +110,10 @@ def ended(stem: str, name: str) -> Iterator[bool]:
         yield True
         return
     try:
-        locked = _locked(descriptor)
+        locked = _try_lock(descriptor)
         yield locked
         if locked:
-            with suppress(OSError):  # Windows removes no open file, and its owner is as dead with it
+            with suppress(OSError):  # Windows removes no open file; the lock of a dead process stays free
                 os.unlink(stem + name)
     finally:
         os.close(descriptor)

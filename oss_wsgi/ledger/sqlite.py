@@ -1,6 +1,6 @@
-"""A ledger in a SQLite file: for several threads and processes, and for what comes after a crash.
+"""A ledger in a SQLite file, for several threads and processes, which survives restarts and crashes.
 
-Beside the file are SQLite's own ``-wal`` and ``-shm``, and for each process that uses it ``-owner-`` and a name.
+Beside the file are SQLite's own ``-wal`` and ``-shm``, and one ``-owner-<name>`` for each process that uses it.
 """
 
 from __future__ import annotations
@@ -15,64 +15,60 @@ from contextlib import suppress
 from types import TracebackType
 
 from ..exceptions import LedgerUnavailableError, SettingsError
-from .base import PATIENCE, StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
-from .process_lock import Owner
+from .base import DEFAULT_WAIT_TIMEOUT, StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
+from .process_lock import ProcessLock
 from .sqlite_file import LedgerFile, begin
 
 log = logging.getLogger(__name__)
 
-_ANSWER = "SELECT status, content_type, body FROM answers WHERE ticket = ? AND object = ? AND etag = ?"
+# The tables say "answers" and "owner": files that exist already must keep working.
+_SELECT_RESPONSE = "SELECT status, content_type, body FROM answers WHERE ticket = ? AND object = ? AND etag = ?"
 # Two ranges, not <>: a ticket may have many ETags of its one object.
-_OTHER_OBJECT = """
+_OTHER_OBJECT_EXISTS = """
 SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object < ?)
     OR EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object > ?)
 """
-_BLOCKER = "SELECT owner FROM claims WHERE ticket = ? AND (object <> ? OR etag = ?) LIMIT 1"
-_CLAIM = "INSERT INTO claims VALUES (?, ?, ?, ?)"
-_UNCLAIM = "DELETE FROM claims WHERE ticket = ? AND object = ? AND etag = ? AND owner = ?"
-_KEEP = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)"
-# A few with each claim, more than a claim adds: the table shrinks to what is valid, and no call pays for many.
-_EXPIRE = """
+_SELECT_CLAIM = "SELECT owner FROM claims WHERE ticket = ? AND (object <> ? OR etag = ?) LIMIT 1"
+_INSERT_CLAIM = "INSERT INTO claims VALUES (?, ?, ?, ?)"
+_DELETE_CLAIM = "DELETE FROM claims WHERE ticket = ? AND object = ? AND etag = ? AND owner = ?"
+_INSERT_RESPONSE = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)"
+# Each claim deletes a few, more than it adds: the table shrinks to what is valid, and no call pays for many.
+_DELETE_EXPIRED = """
 DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE expires < ? ORDER BY expires LIMIT 4)
 """
 _POLL_SECONDS = 0.05
 
 
-class _End:
-    """The end of a handling, to be written: the answer to keep, or None."""
-
-    def __init__(self, identity: UploadIdentity, owner: Owner, answer: StoredResponse | None) -> None:
-        self.identity = identity
-        self.owner = owner
-        self.answer = answer
-        self.written = False
-        self.error: Exception | None = None
-
-
 class SQLiteLedger:
-    """A ledger in the SQLite file ``path``, made if it does not exist, readable by this user alone.
+    """A ledger in the SQLite file ``path``, created if it does not exist, readable by this user alone.
 
-    ``clock`` gives Unix seconds, ``wait_timeout`` is in seconds, as for MemoryLedger. An instance may be made before a
-    fork and used after it, and by many threads: one connection a process, opened at the first call, behind a lock.
-    The folder must be on a local disk and allow new files.
+    An instance may be made before a fork and used after it, and by many threads: each process has one connection,
+    opened at the first call, behind a lock. The folder must be on a local disk and allow new files.
 
-    A claim is written before the handler runs, naming its owner: a process, whose death the others see at once. They
-    then take the claim over. No transaction is open while the handler runs.
+    Before the handler runs, a claim is written that names this process, so that the others see at once when it dies,
+    and take the claim over. No transaction is open while the handler runs.
 
     Raises SettingsError when the file cannot be used.
+
+    :param clock: returns Unix seconds.
+    :param wait_timeout: seconds for which a call waits for another one, as in MemoryLedger.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, clock: Callable[[], float], wait_timeout: float = PATIENCE
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Callable[[], float],
+        wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
     ) -> None:
         self._clock = clock
-        self._patience = wait_timeout
-        self._ends: deque[_End] = deque()
+        self._wait_timeout = wait_timeout
+        self._outcomes: deque[_Outcome] = deque()
         try:
             self._file = LedgerFile(path)
         except (OSError, ValueError, sqlite3.Error) as error:
-            said = getattr(error, "strerror", None) or error
-            raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {said}.") from error
+            problem = getattr(error, "strerror", None) or error
+            raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {problem}.") from error
 
     def __enter__(self) -> SQLiteLedger:
         return self
@@ -83,134 +79,152 @@ class SQLiteLedger:
         self.close()
 
     def __len__(self) -> int:
-        """Count the answers kept, those whose tickets have expired since included; LedgerUnavailableError."""
+        """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
         try:
             with self._file.opened() as connection:
                 return int(connection.execute("SELECT count(*) FROM answers").fetchone()[0])
         except (OSError, ValueError, sqlite3.Error) as error:
-            raise LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}") from error
+            raise self._unavailable(error) from error
 
     def check(self) -> None:
-        """Write, and take it back; LedgerUnavailableError when that cannot be done now."""
+        """Write a claim and delete it again; LedgerUnavailableError when that fails."""
         try:
             with self._file.opened() as connection:
                 begin(connection, durable=False)
-                connection.execute(_CLAIM, ("", "", "", ""))
-                connection.execute(_UNCLAIM, ("", "", "", ""))
+                connection.execute(_INSERT_CLAIM, ("", "", "", ""))
+                connection.execute(_DELETE_CLAIM, ("", "", "", ""))
                 connection.execute("COMMIT")
         except (OSError, ValueError, sqlite3.Error) as error:
-            raise LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}") from error
+            raise self._unavailable(error) from error
 
     def close(self) -> None:
-        """End this process's connection; the next call would open it anew."""
+        """Close this process's connection; the next call opens it again."""
         self._file.close()
 
     def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
-        """Call ``handle`` unless this upload was handled before, as ``Ledger.once`` says.
+        """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes.
 
-        What cannot be written after ``handle`` is logged: the answer is given, and the next call handles again.
+        When the response cannot be written after ``handle``, that is logged and the response is returned; the next
+        call handles the upload again.
 
-        Raises TicketUsedError, LedgerUnavailableError (``ledger_busy``, ``ledger_unavailable``), and what ``handle``
-        raises.
+        Raises TicketUsedError, LedgerUnavailableError (``ledger_busy``, ``ledger_unavailable``), and whatever
+        ``handle`` raises.
         """
         try:
-            claimed = self._wait(identity)
+            claim = self._wait_for_claim(identity)
         except (OSError, ValueError, sqlite3.Error) as error:
-            raise LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}") from error
-        if isinstance(claimed, StoredResponse):
-            return claimed
-        answer: StoredResponse | None = None
+            raise self._unavailable(error) from error
+        if isinstance(claim, StoredResponse):
+            return claim
+        response: StoredResponse | None = None
         try:
-            answer = handle()
+            response = handle()
         finally:
-            self._end(_End(identity, claimed, answer if answer is not None and answer.good else None))
-        return answer
+            is_success = response is not None and response.status[:1] == "2"
+            self._finish(_Outcome(identity, claim, response if is_success else None))
+        return response
 
-    def _wait(self, identity: UploadIdentity) -> StoredResponse | Owner:
-        """Give the answer kept, or the owner in whose name the upload has been claimed."""
+    def _wait_for_claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock:
+        """Return the stored response, or the lock under whose name the upload is now claimed."""
         waited = 0.0
         while True:
-            found = self._claim(identity)
-            if isinstance(found, (StoredResponse, Owner)):
-                return found
+            claim = self._claim(identity)
+            if isinstance(claim, (StoredResponse, ProcessLock)):
+                return claim
             with self._file.opened() as connection:
-                if self._file.bury(connection, found):
+                if self._file.delete_claims_if_dead(connection, claim):
                     continue
-            if waited >= self._patience:
-                raise ledger_busy_error(self._patience)
-            pause = min(_POLL_SECONDS, self._patience - waited)
+            if waited >= self._wait_timeout:
+                raise ledger_busy_error(self._wait_timeout)
+            pause = min(_POLL_SECONDS, self._wait_timeout - waited)
             threading.Event().wait(pause)
             waited += pause
 
-    def _claim(self, identity: UploadIdentity) -> StoredResponse | Owner | str:
-        """Do as ``_wait``, or name the owner who is to be waited for."""
+    def _claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock | str:
+        """Return what ``_wait_for_claim`` returns, or the name of the process to wait for."""
         key = identity.ticket, identity.object, identity.etag
-        moment = self._clock()
-        used = False
-        found: StoredResponse | Owner | str | None
+        now = self._clock()
+        is_ticket_used = False
+        claim: StoredResponse | ProcessLock | str | None
         with self._file.opened() as connection:
-            found = _look(connection, key)
-            if found is None:
-                owner = self._file.owner(connection)
-                # A power cut that loses a claim has ended its owner too, so it need not reach the disk.
+            claim = _response_or_claimant(connection, key)
+            if claim is None:
+                process_lock = self._file.process_lock(connection)
+                # A power cut that loses a claim has ended its process too, so the claim need not reach the disk.
                 begin(connection, durable=False)
-                found = _look(connection, key)
-                if found is None:
-                    used = bool(connection.execute(_OTHER_OBJECT, key[:2] * 2).fetchone()[0])
-                if found is None and not used:
-                    connection.execute(_CLAIM, (*key, owner.name))
-                    connection.execute(_EXPIRE, (moment,))
-                    found = owner
+                claim = _response_or_claimant(connection, key)
+                if claim is None:
+                    is_ticket_used = bool(connection.execute(_OTHER_OBJECT_EXISTS, key[:2] * 2).fetchone()[0])
+                if claim is None and not is_ticket_used:
+                    connection.execute(_INSERT_CLAIM, (*key, process_lock.name))
+                    connection.execute(_DELETE_EXPIRED, (now,))
+                    claim = process_lock
                 connection.execute("COMMIT")
-                if found is owner:
-                    owner.claims += 1
-        if found is None:
+                if claim is process_lock:
+                    process_lock.claims += 1
+        if claim is None:
             raise ticket_used_error()
-        return found
+        return claim
 
-    def _end(self, end: _End) -> None:
-        self._ends.append(end)
+    def _finish(self, outcome: _Outcome) -> None:
+        """Write an outcome, unless another thread does it; log what cannot be written."""
+        self._outcomes.append(outcome)
         try:
             with self._file.opened() as connection:
-                if not end.written and end.error is None:
-                    self._write_ends(connection, end)
+                if not outcome.written and outcome.error is None:
+                    self._write_outcomes(connection, outcome)
         except (OSError, ValueError, sqlite3.Error) as error:
-            end.error = error
+            outcome.error = error
             with suppress(ValueError):
-                self._ends.remove(end)
-        if end.error is not None:
-            outcome = "was handled" if end.answer else "was not handled"
-            log.error("%r %s, which the ledger could not write: %s", end.identity.object, outcome, end.error)
-        self._file.settle(end.owner)
+                self._outcomes.remove(outcome)
+        if outcome.error is not None:
+            result = "was handled" if outcome.response else "was not handled"
+            log.error("%r %s, but the ledger cannot store that: %s", outcome.identity.object, result, outcome.error)
+        self._file.finish_claim(outcome.process_lock)
 
-    def _write_ends(self, connection: sqlite3.Connection, end: _End) -> None:
-        """Write an end, and with it those that wait for the lock: one sync of the disk serves them all."""
-        batch = {end}
+    def _write_outcomes(self, connection: sqlite3.Connection, outcome: _Outcome) -> None:
+        """Write an outcome, and with it those of threads that wait for the lock: one sync of the disk serves all."""
+        batch = {outcome}
         with suppress(IndexError):
             while True:
-                batch.add(self._ends.popleft())
+                batch.add(self._outcomes.popleft())
         try:
-            # An answer must outlast a power cut: the upload would be handled again, though OSS was told that it was.
-            begin(connection, durable=any(each.answer for each in batch))
-            for each in batch:
-                key = each.identity.ticket, each.identity.object, each.identity.etag
-                connection.execute(_UNCLAIM, (*key, each.owner.name))
-                if each.answer:
-                    kept = each.answer.status, each.answer.content_type, each.answer.body
-                    connection.execute(_KEEP, (*key, each.identity.expires, *kept))
+            # A response must outlast a power cut: OSS was told that the upload was handled.
+            begin(connection, durable=any(entry.response for entry in batch))
+            for entry in batch:
+                identity, response = entry.identity, entry.response
+                key = identity.ticket, identity.object, identity.etag
+                connection.execute(_DELETE_CLAIM, (*key, entry.process_lock.name))
+                if response:
+                    values = response.status, response.content_type, response.body
+                    connection.execute(_INSERT_RESPONSE, (*key, identity.expires, *values))
             connection.execute("COMMIT")
         except Exception as error:
-            for each in batch:
-                each.error = error
+            for entry in batch:
+                entry.error = error
             raise
-        for each in batch:
-            each.written = True
+        for entry in batch:
+            entry.written = True
+
+    def _unavailable(self, error: Exception) -> LedgerUnavailableError:
+        return LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}")
 
 
-def _look(connection: sqlite3.Connection, key: tuple[str, str, str]) -> StoredResponse | str | None:
-    """Give the answer kept, or the name of the owner whose handling decides, or None."""
-    row = connection.execute(_ANSWER, key).fetchone()
+class _Outcome:
+    """How a handling ended, to be written: the response to store, or None."""
+
+    def __init__(self, identity: UploadIdentity, process_lock: ProcessLock, response: StoredResponse | None) -> None:
+        self.identity = identity
+        self.process_lock = process_lock
+        self.response = response
+        self.written = False
+        self.error: Exception | None = None
+
+
+def _response_or_claimant(connection: sqlite3.Connection, key: tuple[str, str, str]) -> StoredResponse | str | None:
+    """Return the stored response, the name of the process whose handling decides, or None."""
+    row = connection.execute(_SELECT_RESPONSE, key).fetchone()
     if row is not None:
         return StoredResponse(*row)
-    row = connection.execute(_BLOCKER, key).fetchone()
+    row = connection.execute(_SELECT_CLAIM, key).fetchone()
     return None if row is None else str(row[0])

@@ -1,4 +1,4 @@
-"""One process's hold on a ledger's file: a connection behind a lock, and the name in which it claims uploads."""
+"""The SQLite file of a ledger as one process uses it: a connection behind a lock, and the name of its claims."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .process_lock import Owner, ended, names
+from .process_lock import ProcessLock, is_dead, lock_names
 
 _APPLICATION_ID = 0x6F737377  # "ossw"
 _SCHEMA = f"""
@@ -23,18 +23,19 @@ CREATE INDEX IF NOT EXISTS answers_expires ON answers (expires);
 PRAGMA application_id = {_APPLICATION_ID};
 COMMIT;
 """
-# Among many rows each upload changes other pages. If they were brought home at every 1,000, as SQLite does, an upload
-# would cost a third more at a million rows than at a thousand; with 64 MB in the log it costs the same.
+# In a large table each upload changes other pages. With a checkpoint every 1,000 pages, SQLite's default, an upload
+# costs a third more at a million rows than at a thousand; with 64 MB in the log it costs the same.
 _WAL_PAGES = 16_000
 _BUSY_SECONDS = 2.0
 _BUSY_TRIES, _BUSY_TRY_SECONDS = 400, 0.005
 
 
 class LedgerFile:
-    """The SQLite file of a ledger, made if it does not exist, and the owners' files beside it.
+    """The SQLite file of a ledger, created if it does not exist, and the lock files of the processes beside it.
 
-    Both the connection and the owner are made when they are first needed, and anew in a forked child. What cannot be
-    used raises OSError, ValueError or sqlite3.Error.
+    The connection and this process's lock are made when they are first needed, and again in a forked child.
+
+    Raises OSError, ValueError or sqlite3.Error for a file that cannot be used.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -42,48 +43,48 @@ class LedgerFile:
         self._identity: os.stat_result | None = None
         self.path = Path(path).absolute()
         self._stem = f"{self.path}-owner-"
-        self._owner: Owner | None = None
-        self._owners: set[Owner] = set()
+        self._process_lock: ProcessLock | None = None
+        self._process_locks: set[ProcessLock] = set()
         self._lock = threading.Lock()
-        # SQLite gives its side files the mode of the file. It may not be opened here once it is in use: closing
-        # it would drop the locks of this process's connections.
+        # SQLite gives its side files the mode of the file. It may not be opened here once it is in use: closing it
+        # would drop the locks of this process's connections.
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             with self.opened() as connection:
-                connection.execute("DELETE FROM claims WHERE owner = ''")  # a file that can only be read opens, too
-                self.owner(connection)
+                connection.execute("DELETE FROM claims WHERE owner = ''")  # SQLite opens a read-only file, too
+                self.process_lock(connection)
         finally:
             self.close()
         _files.add(self)
 
     def close(self) -> None:
-        """End the connection, and the owner when its last claim has ended."""
+        """Close the connection, and release this process's lock when its last claim has ended."""
         with self._lock:
             self._disconnect()
-            self._retire(self._owner)
+            self._retire(self._process_lock)
 
     def __del__(self) -> None:
-        self._disconnect()  # a connection that nobody closes is warned of from Python 3.13 on
+        self._disconnect()  # from Python 3.13 on, a connection that is not closed causes a warning
 
     @contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
-        """Hold the lock and give this process's connection; after an error both it and the owner are made anew."""
+        """Hold the lock and yield this process's connection; after an error connect again under a new name."""
         with self._lock:
             try:
-                if self._connection is not None and self._replaced():
+                if self._connection is not None and self._is_replaced():
                     self._disconnect()
                 if self._connection is None:
                     self._connection, self._identity = _connect(self.path), os.stat(self.path)
                 yield self._connection
             except BaseException:
                 self._disconnect()
-                # What stands in the file under this name may no longer be true: nobody shall wait for it.
-                self._retire(self._owner)
+                # Claims under this name may be stale; others must not wait for them.
+                self._retire(self._process_lock)
                 raise
 
-    def _replaced(self) -> bool:
-        """Tell whether the file was removed, or another put in its place: what is written would be found by nobody."""
+    def _is_replaced(self) -> bool:
+        """Return whether the path no longer leads to the open file, so that nobody would find what is written."""
         try:
             return self._identity is None or not os.path.samestat(self._identity, os.stat(self.path))
         except FileNotFoundError:
@@ -95,70 +96,73 @@ class LedgerFile:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def owner(self, connection: sqlite3.Connection) -> Owner:
-        """Give the owner to claim for; where a new one is needed, what the dead have left is removed first."""
-        if self._owner is None or not self._owner.valid():
-            self._retire(self._owner)
+    def process_lock(self, connection: sqlite3.Connection) -> ProcessLock:
+        """Return the lock whose name new claims carry; before a new one is made, delete the claims of the dead."""
+        if self._process_lock is None or not self._process_lock.is_valid():
+            self._retire(self._process_lock)
             claimed = {name for (name,) in connection.execute("SELECT DISTINCT owner FROM claims")}
-            for name in claimed.union(names(self._stem)):
-                self.bury(connection, name)
-            self._owner = Owner(self._stem)
-            self._owners.add(self._owner)
-        return self._owner
+            for name in claimed.union(lock_names(self._stem)):
+                self.delete_claims_if_dead(connection, name)
+            self._process_lock = ProcessLock(self._stem)
+            self._process_locks.add(self._process_lock)
+        return self._process_lock
 
-    def bury(self, connection: sqlite3.Connection, name: str) -> bool:
-        """Remove the claims of an owner, if it has ended."""
-        with ended(self._stem, name) as dead:
+    def delete_claims_if_dead(self, connection: sqlite3.Connection, name: str) -> bool:
+        """Delete the claims under a name if its process has ended; return whether it has."""
+        with is_dead(self._stem, name) as dead:
             if dead:
                 connection.execute("DELETE FROM claims WHERE owner = ?", (name,))
         return dead
 
-    def settle(self, owner: Owner) -> None:
-        """Count a claim as ended."""
+    def finish_claim(self, process_lock: ProcessLock) -> None:
+        """Count one claim less; release a lock that is no longer used with its last one."""
         with self._lock:
-            owner.claims -= 1
-            if owner is not self._owner:
-                self._retire(owner)
+            process_lock.claims -= 1
+            if process_lock is not self._process_lock:
+                self._retire(process_lock)
 
-    def _retire(self, owner: Owner | None) -> None:
-        """Claim nothing more in this name, and let it go with the last handling that was claimed in it."""
-        if owner is self._owner:
-            self._owner = None
-        if owner is not None and not owner.claims:
-            owner.release()
-            self._owners.discard(owner)
+    def _retire(self, process_lock: ProcessLock | None) -> None:
+        """Claim nothing more under this name, and release it if no handling goes on under it."""
+        if process_lock is self._process_lock:
+            self._process_lock = None
+        if process_lock is not None and not process_lock.claims:
+            process_lock.release()
+            self._process_locks.discard(process_lock)
 
     def before_fork(self) -> None:
-        """Close the connection: SQLite's may not be carried into a child, not even unused. No call runs meanwhile."""
+        """Close the connection, and hold off calls: SQLite forbids to carry a connection into a child, even unused."""
         self._lock.acquire()
         self._disconnect()
 
     def after_fork(self, *, child: bool) -> None:
-        """Go on; in a child as a process of its own, which has none of the handlings that its parent runs."""
+        """Allow calls again; the child starts as a process of its own, without the claims of its parent."""
         if child:
-            for owner in self._owners:
-                owner.abandon()
-            self._owners.clear()
-            self._owner = None
+            for process_lock in self._process_locks:
+                process_lock.detach_after_fork()
+            self._process_locks.clear()
+            self._process_lock = None
         self._lock.release()
 
 
 def begin(connection: sqlite3.Connection, *, durable: bool) -> None:
-    """Begin to write; ``durable`` lets the commit return when the disk has it. sqlite3.Error after two seconds."""
+    """Begin a transaction that writes; with ``durable`` its commit returns only when the data is on the disk.
+
+    Raises sqlite3.Error if the file stays locked for two seconds.
+    """
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-    # SQLite waits longer from try to try, up to 100 ms: among busy processes those that have waited most would starve.
+    # SQLite waits longer from try to try, up to 100 ms: among busy processes the longest waiters would starve.
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TRY_SECONDS * 1000:.0f}")
-    _insist(connection, "BEGIN IMMEDIATE")
+    _execute_with_retry(connection, "BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
 
 
-def _insist(connection: sqlite3.Connection, statement: str, pause: float = 0.0) -> sqlite3.Cursor:
-    """Execute a statement, again and again while another process has the file locked; ``pause`` in seconds."""
-    for left in reversed(range(_BUSY_TRIES)):
+def _execute_with_retry(connection: sqlite3.Connection, statement: str, pause: float = 0.0) -> sqlite3.Cursor:
+    """Execute a statement, and repeat it while another process has the file locked; ``pause`` is in seconds."""
+    for tries_left in reversed(range(_BUSY_TRIES)):
         try:
             return connection.execute(statement)
         except sqlite3.OperationalError as error:
-            if not left or "locked" not in str(error):
+            if not tries_left or "locked" not in str(error):
                 raise
             threading.Event().wait(pause)
     raise AssertionError("the last try raises")
@@ -170,16 +174,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
     try:
         connection.execute("BEGIN")
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        empty = connection.execute("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        is_empty = connection.execute("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
         connection.execute("COMMIT")
-        if application != _APPLICATION_ID and not empty:
+        if application_id != _APPLICATION_ID and not is_empty:
             raise ValueError("it is another application's database")
-        # For this one SQLite does not wait by itself.
-        if _insist(connection, "PRAGMA journal_mode = WAL", _BUSY_TRY_SECONDS).fetchone()[0] != "wal":
+        # SQLite's own busy time-out does not apply to this statement.
+        mode = _execute_with_retry(connection, "PRAGMA journal_mode = WAL", _BUSY_TRY_SECONDS).fetchone()[0]
+        if mode != "wal":
             raise ValueError("SQLite cannot keep a write-ahead log there")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-        if application != _APPLICATION_ID:
+        if application_id != _APPLICATION_ID:
             connection.executescript(_SCHEMA)
     except BaseException:
         connection.close()

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..callback.ticket import TICKET_MEMBER, TicketBook
+from ..callback.parameters import TICKET_MEMBER
+from ..callback.ticket import TicketBook
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..callback.url import callback_url_problems, split_urls, target_of
 from ..callback.verifier import CallbackVerifier
@@ -126,7 +127,7 @@ class CallbackGuard:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
             facts.user = ticket.user
             ticket.check(upload)
-            upload.believe(ticket)
+            upload = upload.with_ticket(ticket)
         facts.object = upload.object
         return upload
 

@@ -1,4 +1,4 @@
-"""Confirms an upload by a HEAD of the object, with Alibaba Cloud's official SDK."""
+"""Confirms an upload by a HEAD request for the object, with Alibaba Cloud's official SDK."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ OSS_CALLBACK_TIMEOUT = 5.0
 
 
 class SDKConfirmation:
-    """Callable for ``confirm``: HEADs the object with our own access key, and compares what the report says of it.
+    """Callable for ``confirm``: HEADs the object with our own access key, and compares it with the report.
 
-    Size, ETag, CRC-64 and type are compared, those that the report names; with a ticket it must name the ETag, by which
-    uploads are told apart. True when all agree; NotConfirmedError when one differs, the object is not there, or the
-    report names too little; ConfirmationUnavailableError when OSS cannot be reached within ``timeout``, or does not
-    let us ask. The key needs ``oss:GetObject`` for the objects.
+    Size, ETag, CRC-64 and type are compared as far as the report names them. With a ticket it must name the ETag, which
+    tells uploads apart. Returns True when all agree. Raises NotConfirmedError when one differs, the object does not
+    exist, or the report names too little; ConfirmationUnavailableError when OSS cannot be reached within ``timeout``,
+    or refuses the request. The key needs ``oss:GetObject`` for the objects.
 
         DirectUpload(app, settings, confirm=SDKConfirmation(settings), ...)
 
-    Needs ``pip install oss-wsgi[sdk]``; SettingsError without it, and for settings that name no bucket.
+    Needs ``pip install oss-wsgi[sdk]``; SettingsError without it, and for settings without a bucket.
 
-    :param credentials: provider of the access key, asked for each confirmation; without it the settings' own.
-    :param timeout: seconds for the whole confirmation, name look-up included. OSS waits 5 s for the whole callback,
-        of which the application's own work needs its share.
+    :param credentials: provider of the access key, called for each confirmation; without it the settings' own key.
+    :param timeout: seconds for the whole confirmation, including the name look-up. OSS waits 5 s for the whole
+        callback, and the application's own work needs part of them.
     :param when_unreachable: ``"refuse"`` or ``"accept"`` a report when OSS does not answer in time, cannot be
-        connected to, or answers 5xx; accepted, it has ``Upload.confirmed = False``. A refused access key is
-        no passing trouble, and always refuses.
+        connected to, or answers 5xx; an accepted one has ``Upload.confirmed = False``. A refused access key does not
+        pass by itself, so the report is always refused.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class SDKConfirmation:
         self._client = sdk.Client(
             sdk.Config(
                 region=settings.region,
-                # OSS takes V4 from every account; without a region only V1 can be signed.
+                # OSS accepts V4 from every account; without a region only V1 can be signed.
                 signature_version="v4" if settings.region else "v1",
-                credentials_provider=_SDKCredentials(sdk, self._credentials),
+                credentials_provider=_CredentialsForSDK(sdk, self._credentials),
                 http_client=self._transport,
                 retry_max_attempts=1,
                 **sdk_address(settings),
@@ -76,18 +76,19 @@ class SDKConfirmation:
             raise NotConfirmedError("not_confirmed", hint)
         if upload.etag is None and upload.ticket_id is not None:
             raise NotConfirmedError("not_confirmed", "the report names no etag, by which uploads are told apart")
-        held = self._head(upload.object)
-        for name, reported, found in _compared(upload, held):
-            if reported != found:
-                raise NotConfirmedError("not_confirmed", f"{name} is {found!r}, and the report says {reported!r}")
+        stored = self._head(upload.object)
+        for name, reported_value, stored_value in _comparisons(upload, stored):
+            if reported_value != stored_value:
+                hint = f"{name} is {stored_value!r}, and the report says {reported_value!r}"
+                raise NotConfirmedError("not_confirmed", hint)
         return True
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
+        """Close the open connections."""
         self._transport.close()
 
     def _head(self, key: str) -> Any:
-        """HEAD the object within the time that is left for it."""
+        """Return the result of a HEAD request that ends within the time limit."""
 
         def head() -> Any:
             return self._client.head_object(self._sdk.HeadObjectRequest(self._bucket, key))
@@ -97,10 +98,10 @@ class SDKConfirmation:
         except TimeLimitError:
             raise self._unreachable(f"OSS did not answer within {self._timeout} s") from None
         except Exception as error:
-            raise self._failure(error) from error
+            raise self._refusal(error) from error
 
-    def _failure(self, error: Exception) -> NotConfirmedError | ConfirmationUnavailableError:
-        """Tell what an exception of the SDK means for the report."""
+    def _refusal(self, error: Exception) -> NotConfirmedError | ConfirmationUnavailableError:
+        """Return what an exception of the SDK means for the report."""
         errors = self._sdk.exceptions
         cause = error.unwrap() if isinstance(error, errors.OperationError) else error
         if isinstance(cause, errors.ServiceError):
@@ -109,22 +110,23 @@ class SDKConfirmation:
                 return NotConfirmedError("not_confirmed", f"OSS does not hold the object: {hint}")
             if cause.status_code >= 500:
                 return self._unreachable(hint)
-            return ConfirmationUnavailableError("confirmation_refused", f"{hint}: see its access key and permissions")
+            hint = f"{hint}: check the access key and its permissions"
+            return ConfirmationUnavailableError("confirmation_refused", hint)
         if isinstance(cause, errors.RequestError | errors.ResponseError):
             inner = cause.unwrap()
             return self._unreachable(f"OSS could not be reached: {type(inner).__name__}")
         if isinstance(cause, errors.CredentialsBaseError):
             inner = cause.kwargs.get("error")
-            known = f"{inner}" if isinstance(inner, CredentialsError) else type(inner or cause).__name__
-            return ConfirmationUnavailableError("credentials_unavailable", f"no access key to ask with: {known}")
+            problem = f"{inner}" if isinstance(inner, CredentialsError) else type(inner or cause).__name__
+            return ConfirmationUnavailableError("credentials_unavailable", f"no access key to ask with: {problem}")
         return ConfirmationUnavailableError("confirm_failed", f"the SDK raised {type(cause).__name__}")
 
     def _unreachable(self, hint: str) -> ConfirmationUnavailableError:
         return ConfirmationUnavailableError("oss_unreachable", hint, accept=self._accept)
 
 
-class _SDKCredentials:
-    """Our provider of credentials as the SDK asks one."""
+class _CredentialsForSDK:
+    """Our credentials provider in the shape of the SDK's."""
 
     def __init__(self, sdk: Any, provider: CredentialsProvider) -> None:
         self._sdk = sdk
@@ -136,7 +138,7 @@ class _SDKCredentials:
 
 
 def sdk_address(settings: Settings) -> dict[str, Any]:
-    """Give the endpoint in the SDK's terms; a host that ends in the bucket's name is the path style of a stand-in."""
+    """Return the address as options of the SDK's Config; a host that ends in the bucket's name means path style."""
     bucket, host = settings.bucket_and_host()
     base = host.removesuffix(f"/{bucket}")
     if base != host:
@@ -146,15 +148,15 @@ def sdk_address(settings: Settings) -> dict[str, Any]:
     return {"endpoint": host, "use_cname": True}
 
 
-def _compared(upload: Upload, held: Any) -> list[tuple[str, Any, Any]]:
-    """Pair what the report names with what OSS holds."""
-    pairs: list[tuple[str, Any, Any]] = []
+def _comparisons(upload: Upload, stored: Any) -> list[tuple[str, Any, Any]]:
+    """Return name, reported value and stored value of what the report names."""
+    comparisons: list[tuple[str, Any, Any]] = []
     if upload.size is not None:
-        pairs.append(("size", upload.size, held.content_length))
+        comparisons.append(("size", upload.size, stored.content_length))
     if upload.etag is not None:
-        pairs.append(("etag", plain_etag(upload.etag), plain_etag(held.etag or "")))
+        comparisons.append(("etag", plain_etag(upload.etag), plain_etag(stored.etag or "")))
     if upload.crc64 is not None:
-        pairs.append(("crc64", str(upload.crc64), held.hash_crc64))
+        comparisons.append(("crc64", str(upload.crc64), stored.hash_crc64))
     if upload.mime_type is not None:
-        pairs.append(("type", essence(upload.mime_type), essence(held.content_type or "")))
-    return pairs
+        comparisons.append(("type", essence(upload.mime_type), essence(stored.content_type or "")))
+    return comparisons

@@ -6,13 +6,13 @@ import io
 import mimetypes
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import quote, urlencode
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX, HEALTH_PATH, SIGNATURE_PATH, DirectUpload
+from ..callback.parameters import TICKET_MEMBER
 from ..callback.public_keys import PublicKeyStore
-from ..callback.ticket import TICKET_MEMBER, TicketBook
+from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
 from ..cli.form_body import FormBody
 from ..exceptions import CallbackError
@@ -212,9 +212,7 @@ class ExistingAppClient:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
         except CallbackError:
             return upload
-        return replace(
-            upload, user=ticket.user, data=ticket.data, ticket_id=ticket.id, ticket_until=ticket.accepted_until
-        )
+        return upload.with_ticket(ticket)
 
 
 class UploadClient(ExistingAppClient):

@@ -1,35 +1,17 @@
-"""Confirmation: what a callable may say, and the ready one over HTTP against the local OSS."""
+"""confirmed(): what each result of a ``confirm`` callable means for the report."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import socket
-import sys
-import threading
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oss_wsgi import CallbackEndpoint, CallbackGuard, CallbackVerifier, PostPresigner, PublicKeyStore, Settings, Upload
+from oss_wsgi import Upload
 from oss_wsgi.callback.confirm import confirmed
-from oss_wsgi.credentials import Credentials
-from oss_wsgi.exceptions import (
-    ConfirmationUnavailableError,
-    CredentialsError,
-    NotConfirmedError,
-    SettingsError,
-)
-from oss_wsgi.local import LocalOSS, LocalOSSServer
-from oss_wsgi.sdk.confirmation import SDKConfirmation
-from oss_wsgi.signing.grant import Grant
-from oss_wsgi.testing import multipart
+from oss_wsgi.exceptions import ConfirmationUnavailableError, NotConfirmedError
 
 REPORT = Upload(object="a.txt")
 
@@ -42,31 +24,31 @@ def raising(error: Exception) -> Callable[[Upload], bool]:
 
 
 def test_true_marks_the_upload_as_confirmed() -> None:
-    heard = []
-    assert confirmed(lambda upload: heard.append(upload) or True, REPORT) == replace(REPORT, confirmed=True)
-    assert heard == [REPORT]
+    reports = []
+    assert confirmed(lambda upload: reports.append(upload) or True, REPORT) == replace(REPORT, confirmed=True)
+    assert reports == [REPORT]
 
 
-def test_false_is_a_contradiction() -> None:
+def test_false_refuses_the_report() -> None:
     with pytest.raises(NotConfirmedError) as raised:
         confirmed(lambda upload: False, REPORT)
     assert raised.value.reason == "not_confirmed"
 
 
-@pytest.mark.parametrize("answer", [None, 1, "yes", REPORT])
-def test_an_answer_that_is_no_bool_confirms_nothing(answer: Any) -> None:
+@pytest.mark.parametrize("result", [None, 1, "yes", REPORT])
+def test_a_result_that_is_not_a_bool_confirms_nothing(result: Any) -> None:
     with pytest.raises(ConfirmationUnavailableError, match="must return True or False"):
-        confirmed(lambda upload: answer, REPORT)
+        confirmed(lambda upload: result, REPORT)
 
 
-def test_any_other_exception_is_no_confirmation_either() -> None:
+def test_any_other_exception_confirms_nothing() -> None:
     with pytest.raises(ConfirmationUnavailableError, match="confirm raised ZeroDivisionError") as raised:
         confirmed(raising(ZeroDivisionError()), REPORT)
     assert raised.value.reason == "confirm_failed"
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
-def test_where_nothing_can_be_said_the_callable_chooses(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_callable_chooses_what_happens_when_nothing_is_known(caplog: pytest.LogCaptureFixture) -> None:
     error = ConfirmationUnavailableError("down", "no answer")
     with pytest.raises(ConfirmationUnavailableError) as raised:
         confirmed(raising(error), REPORT)
@@ -76,344 +58,3 @@ def test_where_nothing_can_be_said_the_callable_chooses(caplog: pytest.LogCaptur
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "accepted unconfirmed: reason=down hint='no answer'" in record.getMessage()
-
-
-# The ready one.
-
-KEY = "a/照 片+~.txt"
-HELLO = Upload(
-    bucket="examplebucket", object=KEY, size=5, etag="5D41402ABC4B2A76B9719D911017C592", crc64=11177612005948864433
-)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalOSSServer]:
-    """A local OSS on a port, which holds HELLO."""
-    server = LocalOSSServer(LocalOSS(directory=tmp_path / "objects", key_bits=512))
-    server.start()
-    upload(settings_of(server), b"hello", Grant(key=KEY))
-    yield server
-    server.stop()
-
-
-def settings_of(server: LocalOSSServer, **changes: Any) -> Settings:
-    oss = server.oss
-    values = {
-        "bucket": oss.bucket,
-        "region": oss.region,
-        "access_key_id": oss.access_key_id,
-        "access_key_secret": oss.access_key_secret,
-        "host": oss.host,
-        "callback_required": False,
-    }
-    return Settings(**{**values, **changes})
-
-
-def upload(settings: Settings, data: bytes, grant: Grant) -> bytes:
-    form = PostPresigner(settings, clock=time.time).presign(grant, filename="hello.txt")
-    content_type, body = multipart(form.fields, "hello.txt", data)
-    request = urllib.request.Request(form.url, body, {"Content-Type": content_type})
-    with urllib.request.urlopen(request) as response:
-        return bytes(response.read())
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., SDKConfirmation]]:
-    with contextlib.ExitStack() as stack:
-
-        def make(settings: Settings, *given: Any, **options: Any) -> SDKConfirmation:
-            return stack.enter_context(contextlib.closing(SDKConfirmation(settings, *given, **options)))
-
-        yield make
-
-
-@pytest.fixture
-def confirmation(server: LocalOSSServer, make: Callable[..., SDKConfirmation]) -> SDKConfirmation:
-    return make(settings_of(server))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({}, id="all that is reported"),
-        pytest.param({"bucket": None}, id="a report without the bucket is of ours"),
-        pytest.param({"etag": '"5d41402abc4b2a76b9719d911017c592"'}, id="an ETag in quotes, in lower case"),
-        pytest.param({"mime_type": "Text/Plain; a=b"}, id="the type too"),
-        pytest.param({"etag": None, "crc64": None}, id="the size alone"),
-        pytest.param({"size": None, "crc64": None}, id="the ETag alone"),
-        pytest.param({"size": None, "etag": None}, id="the CRC-64 alone"),
-    ],
-)
-def test_what_oss_holds_is_confirmed(confirmation: SDKConfirmation, changes: dict[str, Any]) -> None:
-    assert confirmation(replace(HELLO, **changes)) is True
-
-
-@pytest.mark.parametrize(
-    ("changes", "hint"),
-    [
-        ({"size": 6}, "size is 5, and the report says 6"),
-        ({"mime_type": "image/png"}, "type is 'text/plain', and the report says 'image/png'"),
-        ({"etag": None, "ticket_id": "T"}, "names no etag"),
-        ({"size": 0}, "size is 5"),
-        ({"etag": "0" * 32}, "etag is '5D41402A"),
-        ({"etag": ""}, "etag is"),
-        ({"crc64": 0}, "crc64 is '11177612005948864433'"),
-        ({"object": "a/none.txt"}, "OSS does not hold the object: OSS answered 404 NoSuchKey"),
-        ({"object": None}, "names no object"),
-        ({"size": None, "etag": None, "crc64": None}, "none of etag, size and crc64"),
-        ({"bucket": "another"}, "another bucket"),
-    ],
-)
-def test_what_contradicts_the_report_is_refused(
-    confirmation: SDKConfirmation, changes: dict[str, Any], hint: str
-) -> None:
-    with pytest.raises(NotConfirmedError, match=hint) as raised:
-        confirmation(replace(HELLO, **changes))
-    assert raised.value.reason == "not_confirmed"
-
-
-@pytest.mark.parametrize("choice", ["refuse", "accept"])
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"access_key_secret": "another"}, "SignatureDoesNotMatch"),
-        ({"access_key_id": "LTAIunknown"}, "InvalidAccessKeyId"),
-        ({"session_token": "no-token-of-this-key"}, "AccessKeyIdAndSecurityTokenNotMatch"),
-        ({"region": "cn-shanghai"}, "InvalidArgument"),
-    ],
-)
-def test_a_key_that_oss_refuses_says_nothing_of_the_object_and_is_never_accepted(
-    server: LocalOSSServer, make: Callable[..., SDKConfirmation], changes: dict[str, Any], code: str, choice: str
-) -> None:
-    confirmation = make(settings_of(server, **changes), when_unreachable=choice)
-    with pytest.raises(ConfirmationUnavailableError, match=code) as raised:
-        confirmation(HELLO)
-    assert raised.value.reason == "confirmation_refused"
-    assert not raised.value.accept
-
-
-def test_a_bucket_that_does_not_exist_is_a_wrong_setting_and_no_missing_object(
-    server: LocalOSSServer, make: Callable[..., SDKConfirmation]
-) -> None:
-    confirmation = make(settings_of(server, bucket="no-such-bucket", host=f"{server.url}/no-such-bucket"))
-    with pytest.raises(ConfirmationUnavailableError, match="404 NoSuchBucket"):
-        confirmation(replace(HELLO, bucket=None))
-
-
-def test_a_temporary_key_is_asked_of_the_provider_each_time(
-    tmp_path: Path, make: Callable[..., SDKConfirmation]
-) -> None:
-    oss = LocalOSS(directory=tmp_path, key_bits=512, security_token="the-token")
-    server = LocalOSSServer(oss)
-    server.start()
-    keys = [Credentials(oss.access_key_id, oss.access_key_secret, "the-token")] * 2
-
-    class Provider:
-        def get_credentials(self) -> Credentials:
-            if not keys:
-                raise CredentialsError("the role cannot be assumed")
-            return keys.pop()
-
-    try:
-        upload(settings_of(server, session_token="the-token"), b"hello", Grant(key=KEY))
-        confirmation = make(settings_of(server, access_key_id=None, access_key_secret=None), Provider())
-        assert confirmation(HELLO)
-        assert confirmation(HELLO)
-        with pytest.raises(ConfirmationUnavailableError, match="the role cannot be assumed") as raised:
-            confirmation(HELLO)
-        assert raised.value.reason == "credentials_unavailable"
-    finally:
-        server.stop()
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[str]:
-    """A server that takes connections and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-
-@contextlib.contextmanager
-def dripping() -> Iterator[str]:
-    """A server that answers byte by byte, without end: no time-out between two bytes ever strikes."""
-    ended = threading.Event()
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            connection, _ = listening.accept()
-            with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
-                while not ended.wait(0.02):
-                    connection.sendall(b"x")
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        ended.set()
-        thread.join()
-
-
-@contextlib.contextmanager
-def refusing() -> Iterator[str]:
-    """A port that is taken and takes no connection."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-
-
-def away(url: str) -> Settings:
-    key = {"access_key_id": "id", "access_key_secret": "secret"}
-    return Settings(bucket="examplebucket", region="cn-hangzhou", host=f"{url}/examplebucket", **key)
-
-
-@pytest.mark.parametrize("down", [silent, dripping, refusing])
-def test_an_oss_that_cannot_be_reached_in_time_is_refused_or_accepted_as_the_application_chooses(
-    down: Callable[[], contextlib.AbstractContextManager[str]], make: Callable[..., SDKConfirmation]
-) -> None:
-    with down() as url:
-        with pytest.raises(ConfirmationUnavailableError) as raised:
-            confirmed(make(away(url), timeout=0.3), HELLO)
-        assert raised.value.reason == "oss_unreachable"
-    with down() as url:
-        accepted = confirmed(make(away(url), timeout=0.3, when_unreachable="accept"), HELLO)
-        assert accepted == replace(HELLO, confirmed=False)
-
-
-def test_an_oss_that_fails_by_itself_is_as_good_as_unreachable(
-    server: LocalOSSServer, make: Callable[..., SDKConfirmation]
-) -> None:
-    def failing(environ: Any, start_response: Any) -> Any:
-        start_response("500 Internal Server Error", [("Content-Length", "0"), ("x-oss-request-id", "1")])
-        return []
-
-    settings = settings_of(server)
-    server.oss = failing  # type: ignore[assignment]
-    with pytest.raises(ConfirmationUnavailableError, match="OSS answered 500"):
-        confirmed(make(settings), HELLO)
-    assert confirmed(make(settings, when_unreachable="accept"), HELLO).confirmed is False
-
-
-def test_it_asks_once_and_does_not_try_again(server: LocalOSSServer, make: Callable[..., SDKConfirmation]) -> None:
-    asked = []
-    application = server.oss
-
-    def counting(environ: Any, start_response: Any) -> Any:
-        asked.append(environ["REQUEST_METHOD"])
-        start_response("503 Slow Down", [("Content-Length", "0"), ("Date", "Tue, 03 Dec 2024 12:12:12 GMT")])
-        return []
-
-    server.oss = counting  # type: ignore[assignment]
-    try:
-        with pytest.raises(ConfirmationUnavailableError, match="503"):
-            make(away(server.url))(HELLO)
-    finally:
-        server.oss = application
-    assert asked == ["HEAD"]
-
-
-@pytest.mark.parametrize("timeout", [0, -1, 5, 60])
-def test_a_time_that_oss_would_not_wait_for_is_refused(timeout: float) -> None:
-    with pytest.raises(ValueError, match="timeout must be more than 0 and less than 5"):
-        SDKConfirmation(away("http://127.0.0.1"), timeout=timeout)
-
-
-def test_any_third_choice_is_refused() -> None:
-    with pytest.raises(ValueError, match="'refuse' or 'accept'"):
-        SDKConfirmation(away("http://127.0.0.1"), when_unreachable="ignore")  # type: ignore[arg-type]
-
-
-def test_without_a_bucket_or_a_key_it_is_not_made() -> None:
-    with pytest.raises(SettingsError, match="OSS_BUCKET"):
-        SDKConfirmation(Settings())
-    with pytest.raises(SettingsError, match="OSS_ACCESS_KEY_ID"):
-        SDKConfirmation(Settings(bucket="examplebucket", region="cn-hangzhou"))
-
-
-def test_without_the_sdk_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "alibabacloud_oss_v2", None)
-    with pytest.raises(SettingsError, match=r"pip install 'oss-wsgi\[sdk\]'"):
-        SDKConfirmation(away("http://127.0.0.1"))
-
-
-@pytest.mark.parametrize(
-    ("settings", "url", "version"),
-    [
-        ({"region": "cn-hangzhou"}, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com/k", "OSS4-HMAC-SHA256 "),
-        (
-            {"region": "cn-hangzhou", "host": "https://upload.example.com"},
-            "https://examplebucket.oss-cn-hangzhou.aliyuncs.com/k",
-            "OSS4-HMAC-SHA256 ",
-        ),
-        (
-            {"region": "cn-hangzhou", "endpoint": "https://oss-cn-hangzhou-internal.aliyuncs.com"},
-            "https://examplebucket.oss-cn-hangzhou-internal.aliyuncs.com/k",
-            "OSS4-HMAC-SHA256 ",
-        ),
-        (
-            {"region": "cn-hangzhou", "host": "http://localhost:81/examplebucket"},
-            "http://localhost:81/examplebucket/k",
-            "",
-        ),
-        (
-            {"signature_version": "v1", "host": "https://upload.example.com"},
-            "https://upload.example.com/k",
-            "OSS id:",
-        ),
-    ],
-    ids=["usual", "custom domain", "internal endpoint", "path style", "no region"],
-)
-def test_it_asks_where_the_bucket_is(
-    settings: dict[str, Any],
-    url: str,
-    version: str,
-    make: Callable[..., SDKConfirmation],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sdk = pytest.importorskip("alibabacloud_oss_v2")
-    sent = []
-
-    def send(self: Any, request: Any, **options: Any) -> Any:
-        sent.append(request)
-        raise sdk.exceptions.RequestError(error=OSError("not sent"))
-
-    monkeypatch.setattr(sdk.transport.RequestsHttpClient, "send", send)
-    key = {"access_key_id": "id", "access_key_secret": "secret"}
-    confirmation = make(Settings(bucket="examplebucket", **key, **settings))
-    with pytest.raises(ConfirmationUnavailableError, match="OSError"):
-        confirmation(replace(HELLO, object="k"))
-    (request,) = sent
-    assert request.url == url
-    assert request.headers["Authorization"].startswith(version)
-
-
-def test_no_secret_is_in_a_hint(server: LocalOSSServer, make: Callable[..., SDKConfirmation]) -> None:
-    secret = "a-secret-that-nobody-may-read"
-    confirmation = make(settings_of(server, access_key_secret=secret))
-    with pytest.raises(ConfirmationUnavailableError) as raised:
-        confirmation(HELLO)
-    assert secret not in str(raised.value)
-    assert "Signature=" not in str(raised.value)
-
-
-def test_the_whole_road_from_the_browser_to_a_confirmed_upload(
-    tmp_path: Path, make: Callable[..., SDKConfirmation]
-) -> None:
-    heard: list[Upload] = []
-    road: list[Any] = []
-    oss = LocalOSS(directory=tmp_path, transport=lambda environ, start_response: road[0](environ, start_response))
-    server = LocalOSSServer(oss)
-    settings = settings_of(server, callback_url="http://127.0.0.1:8080/callback", callback_required=True)
-    endpoint = CallbackEndpoint(lambda upload: heard.append(upload), confirm=make(settings))
-
-    def at_its_root(environ: Any, start_response: Any) -> Any:
-        return endpoint({**environ, "SCRIPT_NAME": "/callback", "PATH_INFO": ""}, start_response)
-
-    verifier = CallbackVerifier(PublicKeyStore({oss.public_key_url: oss.public_key_pem}))
-    road.append(CallbackGuard(at_its_root, verifier, bucket=oss.bucket))
-    server.start()
-    try:
-        assert json.loads(upload(settings, b"hello", Grant())) == {"Status": "Ok"}
-    finally:
-        server.stop()
-    assert [(each.confirmed, each.size) for each in heard] == [(True, 5)]

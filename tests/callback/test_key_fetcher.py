@@ -1,9 +1,10 @@
-"""HTTPSFetcher against a real TLS server on loopback: 200 only, no redirect, capped, timed as a whole."""
+"""HTTPSFetcher with a TLS server on loopback: only a 200, no redirect, limits of size and of the whole time."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import http.client
 import ipaddress
 import socket
 import ssl
@@ -20,15 +21,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from oss_wsgi.callback.key_fetcher import HTTPSFetcher
 from oss_wsgi.exceptions import FetchError
 
-PATIENT = 30.0  # never reached
+LONG = 60.0  # never reached
 SHORT = 0.3
-JOIN = 10.0
+DEADLINE = 60.0
 
 Answer = Callable[["Server", ssl.SSLSocket], None]
 
 
 class Server:
-    """Accepts connections one after the other, reads the request's head and lets ``answer`` say the rest."""
+    """Accepts one connection after another, reads the head of the request, and lets ``answer`` send the rest."""
 
     def __init__(self, context: ssl.SSLContext, answer: Answer) -> None:
         self._context = context
@@ -47,7 +48,7 @@ class Server:
             except OSError:
                 return
             with connection, contextlib.suppress(OSError):
-                connection.settimeout(JOIN)
+                connection.settimeout(DEADLINE)
                 with self._context.wrap_socket(connection, server_side=True) as secure:
                     self.requests.append(self._head(secure))
                     self._answer(self, secure)
@@ -63,16 +64,16 @@ class Server:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.thread.join(JOIN)
+        self.thread.join(DEADLINE)
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate for 127.0.0.1, signed by itself, with its key in the same file."""
+    """Make a self-signed certificate for 127.0.0.1, with its key in the same file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
     now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
+    signed = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -85,7 +86,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     file = tmp_path_factory.mktemp("tls") / "both.pem"
     file.write_bytes(
-        made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        signed.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
     return file
 
@@ -110,7 +111,7 @@ def serve(certificate: Path) -> Iterator[Callable[[Answer], Server]]:
         server.close()
 
 
-def says(data: bytes) -> Answer:
+def sends(data: bytes) -> Answer:
     return lambda server, secure: secure.sendall(data)
 
 
@@ -119,7 +120,7 @@ def ok(body: bytes) -> bytes:
 
 
 def drip(head: bytes) -> Answer:
-    """Say the head, then a byte now and then until the other side hangs up."""
+    """Send the head, then byte by byte until the other side hangs up."""
 
     def answer(server: Server, secure: ssl.SSLSocket) -> None:
         secure.sendall(head)
@@ -139,18 +140,18 @@ def drip(head: bytes) -> Answer:
     ],
     ids=["length", "empty", "until-close", "chunked"],
 )
-def test_the_body_of_a_200_is_given(
+def test_the_body_of_a_200_is_returned(
     answer: bytes, expected: bytes, serve: Callable[[Answer], Server], trusting: ssl.SSLContext
 ) -> None:
-    server = serve(says(answer))
-    assert HTTPSFetcher(context=trusting, timeout=PATIENT)(server.url) == expected
+    server = serve(sends(answer))
+    assert HTTPSFetcher(context=trusting, timeout=LONG)(server.url) == expected
 
 
 def test_the_request_is_a_bare_get_with_path_and_query(
     serve: Callable[[Answer], Server], trusting: ssl.SSLContext
 ) -> None:
-    server = serve(says(ok(b"PEM")))
-    HTTPSFetcher(context=trusting, timeout=PATIENT)(f"{server.url}?a=%20#fragment")
+    server = serve(sends(ok(b"PEM")))
+    HTTPSFetcher(context=trusting, timeout=LONG)(f"{server.url}?a=%20#fragment")
     lines = server.requests[0].decode().split("\r\n")
     assert lines[0] == "GET /key.pem?a=%20 HTTP/1.1"
     assert {line.partition(":")[0].lower() for line in lines[1:] if line} == {"host", "accept", "accept-encoding"}
@@ -160,39 +161,37 @@ def test_the_request_is_a_bare_get_with_path_and_query(
     "status",
     ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent", "204 No Content", "404 X", "503 X"],
 )
-def test_anything_but_200_is_refused_and_no_redirect_is_followed(
+def test_any_other_status_is_an_error_and_no_redirect_is_followed(
     status: str, serve: Callable[[Answer], Server], trusting: ssl.SSLContext
 ) -> None:
     head = f"HTTP/1.1 {status}\r\nLocation: /other.pem\r\n"
     length = "\r\n" if status.startswith("204") else "Content-Length: 3\r\n\r\nPEM"
-    server = serve(says((head + length).encode()))
-    with pytest.raises(FetchError, match=f"answered {status[:3]}, not 200") as caught:
-        HTTPSFetcher(context=trusting, timeout=PATIENT)(server.url)
-    assert caught.value.status == int(status[:3])
+    server = serve(sends((head + length).encode()))
+    with pytest.raises(FetchError, match=f"answered {status[:3]}, not 200") as raised:
+        HTTPSFetcher(context=trusting, timeout=LONG)(server.url)
+    assert raised.value.status == int(status[:3])
     server.close()
     assert len(server.requests) == 1
 
 
-def test_a_body_may_have_just_so_many_bytes(serve: Callable[[Answer], Server], trusting: ssl.SSLContext) -> None:
-    server = serve(says(ok(b"x" * 100)))
-    assert HTTPSFetcher(context=trusting, timeout=PATIENT, max_bytes=100)(server.url) == b"x" * 100
+def test_a_body_may_have_max_bytes_and_no_more(serve: Callable[[Answer], Server], trusting: ssl.SSLContext) -> None:
+    server = serve(sends(ok(b"x" * 100)))
+    assert HTTPSFetcher(context=trusting, timeout=LONG, max_bytes=100)(server.url) == b"x" * 100
     with pytest.raises(FetchError, match="more than 99 bytes"):
-        HTTPSFetcher(context=trusting, timeout=PATIENT, max_bytes=99)(server.url)
+        HTTPSFetcher(context=trusting, timeout=LONG, max_bytes=99)(server.url)
 
 
-def test_a_body_without_end_is_cut_at_the_cap(serve: Callable[[Answer], Server], trusting: ssl.SSLContext) -> None:
+def test_an_endless_body_is_an_error(serve: Callable[[Answer], Server], trusting: ssl.SSLContext) -> None:
     def answer(server: Server, secure: ssl.SSLSocket) -> None:
         secure.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
         while not server.stop.is_set():
             secure.sendall(b"x" * 65536)
 
     with pytest.raises(FetchError, match="more than 8192 bytes"):
-        HTTPSFetcher(context=trusting, timeout=PATIENT)(serve(answer).url)
+        HTTPSFetcher(context=trusting, timeout=LONG)(serve(answer).url)
 
 
-def test_of_ten_megabytes_no_more_than_the_cap_is_read(
-    serve: Callable[[Answer], Server], trusting: ssl.SSLContext
-) -> None:
+def test_a_large_body_is_not_read_beyond_the_limit(serve: Callable[[Answer], Server], trusting: ssl.SSLContext) -> None:
     sent_all = threading.Event()
 
     def answer(server: Server, secure: ssl.SSLSocket) -> None:
@@ -200,9 +199,9 @@ def test_of_ten_megabytes_no_more_than_the_cap_is_read(
         sent_all.set()
 
     server = serve(answer)
-    with pytest.raises(FetchError, match="more than 8192 bytes") as caught:
-        HTTPSFetcher(context=trusting, timeout=PATIENT)(server.url)
-    assert caught.value.status is None
+    with pytest.raises(FetchError, match="more than 8192 bytes") as raised:
+        HTTPSFetcher(context=trusting, timeout=LONG)(server.url)
+    assert raised.value.status is None
     server.close()
     assert not sent_all.is_set(), "somebody read ten megabytes"
 
@@ -219,11 +218,11 @@ def test_of_ten_megabytes_no_more_than_the_cap_is_read(
     ],
     ids=["nothing", "not-http", "short-of-its-length", "short-of-its-chunk", "headers-without-end", "long-status"],
 )
-def test_a_broken_answer_is_a_fetch_error(
+def test_a_broken_response_is_an_error(
     answer: bytes, serve: Callable[[Answer], Server], trusting: ssl.SSLContext
 ) -> None:
     with pytest.raises(FetchError):
-        HTTPSFetcher(context=trusting, timeout=PATIENT)(serve(says(answer)).url)
+        HTTPSFetcher(context=trusting, timeout=LONG)(serve(sends(answer)).url)
 
 
 @pytest.mark.parametrize(
@@ -231,46 +230,68 @@ def test_a_broken_answer_is_a_fetch_error(
     [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 8000\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"],
     ids=["headers", "body", "body-until-close"],
 )
-def test_a_slow_drip_is_bounded_and_its_connection_ended(
+def test_a_server_that_sends_byte_by_byte_is_cut_off(
     head: bytes, serve: Callable[[Answer], Server], trusting: ssl.SSLContext
 ) -> None:
-    ended = threading.Event()
+    hung_up = threading.Event()
 
     def answer(server: Server, secure: ssl.SSLSocket) -> None:
         try:
             drip(head)(server, secure)
         except OSError:
-            ended.set()  # only a side that hung up makes sending fail
+            hung_up.set()  # sending fails only after the other side has hung up
 
     server = serve(answer)
     with pytest.raises(FetchError, match="did not answer within"):
         HTTPSFetcher(context=trusting, timeout=SHORT)(server.url)
-    assert ended.wait(JOIN), "the thread still reads"
+    assert hung_up.wait(DEADLINE), "the thread still reads"
 
 
-def test_a_server_that_never_answers_the_handshake_is_given_up() -> None:
+def test_a_connection_that_opens_too_late_is_not_used(
+    serve: Callable[[Answer], Server], trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = http.client.HTTPSConnection.connect
+    too_late = threading.Event()
+
+    def connect_late(connection: http.client.HTTPSConnection) -> None:
+        connect(connection)
+        assert too_late.wait(DEADLINE)
+
+    monkeypatch.setattr(http.client.HTTPSConnection, "connect", connect_late)
+    answered = threading.Event()
+    server = serve(lambda server, secure: answered.set())
+    with pytest.raises(FetchError, match="did not answer within"):
+        HTTPSFetcher(context=trusting, timeout=SHORT)(server.url)
+    too_late.set()
+    assert answered.wait(DEADLINE)
+    assert server.requests == [b"\r\n\r\n"], "the connection is closed without a request"
+
+
+def test_a_server_that_never_answers_the_handshake_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(FetchError):
         HTTPSFetcher(timeout=SHORT)(f"https://127.0.0.1:{silent.getsockname()[1]}/key.pem")
 
 
-def test_a_port_where_nobody_listens_is_a_fetch_error() -> None:
+def test_a_closed_port_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with pytest.raises(FetchError, match="ConnectionRefusedError"):
-        HTTPSFetcher(timeout=PATIENT)(f"https://127.0.0.1:{port}/key.pem")
+        HTTPSFetcher(timeout=LONG)(f"https://127.0.0.1:{port}/key.pem")
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(serve: Callable[[Answer], Server]) -> None:
-    server = serve(says(ok(b"PEM")))
+def test_an_untrusted_certificate_is_an_error(serve: Callable[[Answer], Server]) -> None:
+    server = serve(sends(ok(b"PEM")))
     with pytest.raises(FetchError, match="SSLCertVerificationError"):
-        HTTPSFetcher(timeout=PATIENT)(server.url)
+        HTTPSFetcher(timeout=LONG)(server.url)
     assert server.requests == []
 
 
-def test_a_certificate_for_another_name_is_refused(serve: Callable[[Answer], Server], trusting: ssl.SSLContext) -> None:
-    server = serve(says(ok(b"PEM")))
+def test_a_certificate_for_another_name_is_an_error(
+    serve: Callable[[Answer], Server], trusting: ssl.SSLContext
+) -> None:
+    server = serve(sends(ok(b"PEM")))
     with pytest.raises(FetchError, match="SSLCertVerificationError"):
-        HTTPSFetcher(context=trusting, timeout=PATIENT)(server.url.replace("127.0.0.1", "localhost"))
+        HTTPSFetcher(context=trusting, timeout=LONG)(server.url.replace("127.0.0.1", "localhost"))
     assert server.requests == []
 
 
@@ -287,10 +308,10 @@ def test_a_certificate_for_another_name_is_refused(serve: Callable[[Answer], Ser
     ],
     ids=["http", "ftp", "no-scheme", "no-slashes", "file", "no-host", "empty"],
 )
-def test_nothing_but_https_is_fetched(change: Callable[[str], str], serve: Callable[[Answer], Server]) -> None:
-    server = serve(says(ok(b"PEM")))
+def test_only_https_is_fetched(change: Callable[[str], str], serve: Callable[[Answer], Server]) -> None:
+    server = serve(sends(ok(b"PEM")))
     with pytest.raises(FetchError, match="Only https: URLs"):
-        HTTPSFetcher(timeout=PATIENT)(change(server.url))
+        HTTPSFetcher(timeout=LONG)(change(server.url))
     assert server.requests == []
 
 
@@ -306,6 +327,6 @@ def test_nothing_but_https_is_fetched(change: Callable[[str], str], serve: Calla
     ],
     ids=["bracket", "port", "port-not-a-number", "blank-in-host", "blank-in-path", "chinese"],
 )
-def test_what_is_no_url_is_a_fetch_error(url: str) -> None:
+def test_an_invalid_url_is_an_error(url: str) -> None:
     with pytest.raises(FetchError):
-        HTTPSFetcher(timeout=PATIENT)(url)
+        HTTPSFetcher(timeout=LONG)(url)

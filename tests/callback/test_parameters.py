@@ -1,4 +1,4 @@
-"""CallbackParameters: what goes out in the form's ``callback`` field."""
+"""CallbackParameters: what the form's ``callback`` field holds."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def decoded(parameters: CallbackParameters) -> dict[str, Any]:
     return json.loads(base64.b64decode(parameters.encode(), validate=True))
 
 
-def test_the_default_body_begins_as_the_official_samples_do() -> None:
+def test_the_default_body_begins_like_the_official_samples() -> None:
     assert body_template() == SAMPLE + FURTHER
 
 
-def test_custom_variables_come_last_under_their_own_names() -> None:
+def test_custom_variables_come_last() -> None:
     assert body_template(custom=["x:order_id", "x:a"]) == SAMPLE + FURTHER + "&x:order_id=${x:order_id}&x:a=${x:a}"
 
 
-def test_the_json_body_has_no_quotes_around_its_variables() -> None:
+def test_a_json_body_has_no_quotes_around_its_variables() -> None:
     template = body_template(JSON, ["x:a"])
     assert template.startswith(
         '{"filename":${object},"size":${size},"mimeType":${mimeType},"height":${imageInfo.height}'
@@ -47,7 +47,7 @@ def test_the_json_body_has_no_quotes_around_its_variables() -> None:
     assert (document["crc64"], document["x:a"]) == (2**64 - 1, "v")
 
 
-def test_the_field_is_compact_json_in_strict_base64_with_the_documented_members() -> None:
+def test_the_field_is_compact_json_in_base64() -> None:
     text = base64.b64decode(CallbackParameters(URL).encode(), validate=True).decode()
     assert text == (
         f'{{"callbackUrl":"{URL}","callbackBody":"{SAMPLE}{FURTHER}",'
@@ -66,7 +66,7 @@ def test_the_field_is_compact_json_in_strict_base64_with_the_documented_members(
         ("http://a.example/cb;http://b.example/cb?u=https://c.example", None),
     ],
 )
-def test_sni_is_asked_for_only_where_a_url_is_https(url: str, expected: bool | None) -> None:
+def test_sni_is_set_if_a_url_is_https(url: str, expected: bool | None) -> None:
     assert decoded(CallbackParameters(url)).get("callbackSNI") is expected
 
 
@@ -90,7 +90,7 @@ def test_chinese_in_the_body_is_utf_8() -> None:
     assert '"callbackBody":"t=中&o=${object}"' in text
 
 
-def test_five_kilobytes_are_taken_and_one_group_more_is_refused_in_words() -> None:
+def test_more_than_five_kilobytes_are_refused() -> None:
     room = 5120 // 4 * 3 - len(base64.b64decode(CallbackParameters(URL, body="x").encode())) + 1
     assert len(CallbackParameters(URL, body="x" * room).encode()) == 5120
     with pytest.raises(PolicyError, match=r"5124 bytes long after Base64; OSS takes 5120 \(5 KB\): shorten"):
@@ -98,7 +98,7 @@ def test_five_kilobytes_are_taken_and_one_group_more_is_refused_in_words() -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"url": "ftp://a.example/"}, "must begin with http"),
         ({"url": ""}, "must begin with http"),
@@ -112,23 +112,23 @@ def test_five_kilobytes_are_taken_and_one_group_more_is_refused_in_words() -> No
         ({"host": "\udfff"}, "callback host"),
     ],
 )
-def test_what_oss_would_refuse_is_refused_in_words(arguments: dict[str, str], said: str) -> None:
-    with pytest.raises(PolicyError, match=said):
+def test_a_value_that_oss_would_refuse_is_refused(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
         CallbackParameters(**{"url": URL, **arguments})
 
 
-def test_all_problems_are_said_at_once() -> None:
-    with pytest.raises(PolicyError) as caught:
+def test_all_problems_are_reported_at_once() -> None:
+    with pytest.raises(PolicyError) as raised:
         CallbackParameters("http://[::1]/", body="", body_type="x", host="a b")
-    assert len(str(caught.value).splitlines()) == 4
+    assert len(str(raised.value).splitlines()) == 4
 
 
-def test_the_body_types_are_those_of_the_specification() -> None:
+def test_the_body_types_are_those_of_oss() -> None:
     assert (FORM, JSON) == ("application/x-www-form-urlencoded", "application/json")
 
 
 @pytest.mark.parametrize("body_type", [FORM, JSON])
-def test_a_constant_joins_the_body_and_the_quick_form_gives_the_same_bytes(body_type: str) -> None:
+def test_a_ticket_is_encoded_like_a_constant(body_type: str) -> None:
     parameters = CallbackParameters(URL, body_template(body_type, custom=["x:id"]), body_type)
     for ticket in ("AbC-_9", "x" * 900):
         plain = parameters.with_constant("ticket", ticket)
@@ -140,7 +140,7 @@ def test_a_constant_joins_the_body_and_the_quick_form_gives_the_same_bytes(body_
             assert json.loads(filled)["ticket"] == ticket
 
 
-def test_a_constant_joins_an_empty_json_body() -> None:
+def test_a_constant_is_added_to_an_empty_json_body() -> None:
     assert CallbackParameters(URL, "{ }", JSON).with_constant("ticket", "T").body == '{ "ticket":"T"}'
 
 

@@ -1,8 +1,9 @@
-"""Upload.parse: form and JSON, numbers in both spellings, nothing twice, and one error for all that is malformed."""
+"""Upload: forms and JSON are read alike, malformed bodies raise one error, and a ticket makes a new upload."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.callback.parameters import VARIABLES, body_template
-from oss_wsgi.callback.upload import Upload
+from oss_wsgi.callback.ticket import Ticket
+from oss_wsgi.callback.upload import Upload, _own_form_members
 from oss_wsgi.exceptions import MalformedCallbackError
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
@@ -46,9 +48,9 @@ FULL_JSON = json.dumps(
 
 
 def refused(body: bytes, content_type: str = JSON) -> str:
-    with pytest.raises(MalformedCallbackError) as caught:
+    with pytest.raises(MalformedCallbackError) as raised:
         Upload.parse(body, content_type)
-    return caught.value.reason
+    return raised.value.reason
 
 
 @pytest.mark.parametrize(("body", "kind"), [(FULL_FORM, FORM), (FULL_JSON, JSON)], ids=["form", "json"])
@@ -81,8 +83,13 @@ def test_the_production_captures_are_read() -> None:
     third = Upload.parse(CAPTURES["iii"], FORM)
     assert (third.object, third.size, third.mime_type) == ("headSculpture/jikang2.jpg", 108904, "image/jpeg")
     assert (third.image_height, third.image_width) == (278, 200)
-    made = Upload.parse(CAPTURES["CB-2"], JSON)
-    assert (made.object, made.size, made.image_height, made.image_width) == ("user/eric/中.txt", 6, None, None)
+    fourth = Upload.parse(CAPTURES["CB-2"], JSON)
+    assert (fourth.object, fourth.size, fourth.image_height, fourth.image_width) == (
+        "user/eric/中.txt",
+        6,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +105,7 @@ def test_the_production_captures_are_read() -> None:
         b'{"filename":"a.txt","imageInfo.height":null}',
     ],
 )
-def test_without_an_image_its_attributes_are_none(body: bytes) -> None:
+def test_without_an_image_the_image_attributes_are_none(body: bytes) -> None:
     upload = Upload.parse(body)
     assert upload.object == "a.txt"
     assert (upload.image_width, upload.image_height, upload.image_format) == (None, None, None)
@@ -125,7 +132,7 @@ def test_object_wins_over_filename() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["", FORM, "text/plain", JSON, "Application/JSON; charset=utf-8"])
-def test_a_body_that_begins_with_a_brace_is_json_whatever_its_type_says(content_type: str) -> None:
+def test_a_body_that_begins_with_a_brace_is_json(content_type: str) -> None:
     assert Upload.parse(b' \n{"size":"6"}', content_type).size == 6
 
 
@@ -179,18 +186,18 @@ def test_the_largest_crc64_loses_no_digit_as_a_json_number() -> None:
     ids=lambda value: ascii(value[:24]),
 )
 @pytest.mark.parametrize("name", ["size", "crc64", "width", "height", "imageInfo.width"])
-def test_what_is_no_whole_number_of_64_bits_is_refused(name: str, value: str) -> None:
+def test_a_number_outside_64_bits_is_refused(name: str, value: str) -> None:
     assert refused(f'{{"{name}":{value}}}'.encode()) == "body_malformed"
 
 
 @pytest.mark.parametrize("value", ["-1", "%2B1", "1.0", "six", "%EF%BC%96", "18446744073709551616", "+6", "9" * 5000])
-def test_a_form_whose_size_is_no_whole_number_is_refused(value: str) -> None:
+def test_a_form_with_an_invalid_size_is_refused(value: str) -> None:
     assert refused(f"size={value}".encode(), FORM) == "body_malformed"
 
 
 @pytest.mark.parametrize("name", ["bucket", "object", "filename", "etag", "mimeType", "reqId", "operation", "format"])
 @pytest.mark.parametrize("value", ["1", "true", "[]", '["a"]', '{"a":1}', "1.5"])
-def test_what_should_be_a_text_and_is_none_is_refused(name: str, value: str) -> None:
+def test_a_member_that_must_be_a_text_is_refused_otherwise(name: str, value: str) -> None:
     assert refused(f'{{"{name}":{value}}}'.encode()) == "body_malformed"
 
 
@@ -209,11 +216,11 @@ def test_what_should_be_a_text_and_is_none_is_refused(name: str, value: str) -> 
         b'{"imageInfo":{"width":1,"width":2}}',
     ],
 )
-def test_a_member_that_comes_twice_is_refused_at_any_depth(body: bytes) -> None:
+def test_a_repeated_member_is_refused_at_any_depth(body: bytes) -> None:
     assert refused(body, "") == "member_repeated"
 
 
-def test_the_same_name_in_two_objects_is_no_repetition() -> None:
+def test_the_same_name_in_two_objects_is_accepted() -> None:
     assert Upload.parse(b'{"a":{"b":1},"c":{"b":1}}').members == {"a": {"b": 1}, "c": {"b": 1}}
 
 
@@ -252,11 +259,11 @@ def test_the_same_name_in_two_objects_is_no_repetition() -> None:
     ],
     ids=lambda body: ascii(body[:24]),
 )
-def test_what_is_no_json_object_in_utf_8_is_refused(body: bytes) -> None:
+def test_anything_but_a_json_object_in_utf_8_is_refused(body: bytes) -> None:
     assert refused(body) == "body_malformed"
 
 
-def test_escaped_characters_outside_the_first_plane_are_read() -> None:
+def test_escaped_surrogate_pairs_are_read() -> None:
     assert Upload.parse(b'{"object":"\\ud83d\\ude00\\u4e2d"}').object == "😀中"
 
 
@@ -265,11 +272,11 @@ def test_escaped_characters_outside_the_first_plane_are_read() -> None:
     [b"a=\xff", b"a=%FF", b"a=%ED%A0%80", b"%C0%AF=1", b"a=%E4%B8", b"&".join(b"%d=" % n for n in range(1002))],
     ids=["raw", "escaped", "surrogate", "overlong", "cut-off", "over-a-thousand-members"],
 )
-def test_what_is_no_form_in_utf_8_is_refused(body: bytes) -> None:
+def test_anything_but_a_form_in_utf_8_is_refused(body: bytes) -> None:
     assert refused(body, FORM) == "body_malformed"
 
 
-def test_only_names_that_begin_with_x_colon_are_custom() -> None:
+def test_custom_variables_begin_with_x_colon() -> None:
     upload = Upload.parse(b'{"x:a":1,"x:":2,"xb":3,"X:c":4}')
     assert upload.custom == {"a": 1, "": 2}
 
@@ -280,7 +287,7 @@ def test_the_body_is_not_in_the_repr() -> None:
 
 @given(members=st.dictionaries(TEXT.filter(bool), TEXT, max_size=8))
 @settings(max_examples=60, deadline=None)
-def test_a_form_gives_back_what_was_percent_encoded(members: dict[str, str]) -> None:
+def test_a_percent_encoded_form_is_decoded(members: dict[str, str]) -> None:
     known = ("size", "width", "height", "crc64", "imageInfo.width", "imageInfo.height")
     members = {name: value for name, value in members.items() if name not in known}
     body = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in members.items())
@@ -296,7 +303,7 @@ JSON_VALUE = st.recursive(
 
 @given(members=st.dictionaries(TEXT.map(lambda name: f"my-{name}"), JSON_VALUE, max_size=4), ascii_only=st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_json_gives_back_what_was_written(members: dict[str, Any], ascii_only: bool) -> None:
+def test_json_members_are_returned_as_written(members: dict[str, Any], ascii_only: bool) -> None:
     body = json.dumps(members, ensure_ascii=ascii_only).encode()
     assert Upload.parse(body, JSON).members == members
 
@@ -311,7 +318,7 @@ NAMES = st.sampled_from(["size", "bucket", "imageInfo", "width", "format", "x:a"
     content_type=st.sampled_from(["", FORM, JSON]),
 )
 @settings(max_examples=300, deadline=None)
-def test_no_body_raises_anything_but_a_malformed_callback_error(body: bytes, content_type: str) -> None:
+def test_any_body_is_read_or_raises_malformed_callback_error(body: bytes, content_type: str) -> None:
     try:
         upload = Upload.parse(body, content_type)
     except MalformedCallbackError:
@@ -338,33 +345,42 @@ NUMBER = st.just("") | st.sampled_from(["0", "007", "1" + "7" * 19, "18" + "0" *
     )
 )
 @settings(max_examples=300)
-def test_the_body_that_our_own_forms_ask_for_is_read_as_any_other(values: dict[str, str]) -> None:
+def test_the_quick_reading_gives_the_same_upload(values: dict[str, str]) -> None:
     body = "&".join(f"{name}={values[name]}" for name in (*VARIABLES, "ticket")).encode()
     read, plainly = Upload.parse(body, FORM, "/target"), Upload.parse(body, f"{FORM};", "/target")
     assert vars(read) == vars(plainly)
     assert list(read.members) == [*VARIABLES, "ticket"] == list(plainly.members)
 
 
-def test_the_body_that_our_own_forms_ask_for_is_read_the_quick_way() -> None:
+def test_the_body_of_our_own_forms_is_read_quickly() -> None:
     body = "&".join(f"{part.partition('=')[0]}=7" for part in body_template().split("&")) + "&ticket=t"
-    assert Upload._of_own_form(body.encode(), "") is not None
+    assert _own_form_members(body.encode()) is not None
 
 
 @pytest.mark.parametrize("size", [str(LARGEST + 1), "-1", "1.5", "0x1", "1" * 21])
-def test_a_number_that_is_none_is_refused_in_our_own_body_too(size: str) -> None:
+def test_an_invalid_number_in_our_own_form_is_refused(size: str) -> None:
     body = "&".join(f"{name}={size if name == 'size' else '7'}" for name in (*VARIABLES, "ticket"))
     assert refused(body.encode(), FORM) == "body_malformed"
 
 
 @pytest.mark.parametrize("body", [b"%s&size=8", b"%s&x:a=%%41", b"x:a=1&%s", b"%s+", b"%s%%zz"])
-def test_what_comes_beside_the_members_of_our_own_forms_is_seen(body: bytes) -> None:
+def test_further_members_beside_our_own_are_read(body: bytes) -> None:
     own = "&".join(f"{name}=7" for name in (*VARIABLES, "ticket")).encode()
     changed = body % own
     if b"size=8" in changed:
-        with pytest.raises(MalformedCallbackError) as caught:
+        with pytest.raises(MalformedCallbackError) as raised:
             Upload.parse(changed, FORM)
-        assert caught.value.reason == "member_repeated"
+        assert raised.value.reason == "member_repeated"
     else:
         upload = Upload.parse(changed, FORM)
         assert upload.custom == ({"a": "A"} if b"%41" in changed else {"a": "1"} if b"x:a" in changed else {})
         assert upload.members["ticket"] in ("7", "7 ", "7%zz")
+
+
+def test_with_ticket_returns_a_new_upload_and_leaves_the_old_one() -> None:
+    upload = Upload.parse(FULL_FORM, FORM, "/target")
+    ticket = Ticket("t1", "examplebucket", None, "user/", 0, 10, (), 1733228232, "eric", {"album": 7})
+    with_ticket = upload.with_ticket(ticket)
+    values = {"user": "eric", "data": {"album": 7}, "ticket_id": "t1", "ticket_until": 1733228232}
+    assert with_ticket == replace(upload, **values)
+    assert (upload.user, upload.data, upload.ticket_id, upload.ticket_until) == (None, {}, None, None)

@@ -17,7 +17,7 @@ from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS, PublicKeyStore
 from oss_wsgi.callback.verifier import CallbackVerifier, string_to_sign
 from oss_wsgi.exceptions import FetchError, KeyUnavailableError, UnverifiedError, VerificationError
 
-from ..without_md5 import take_md5_away
+from .without_md5 import take_md5_away
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text(encoding="utf-8"))
 CAPTURES = VECTORS["captures"]
@@ -40,7 +40,7 @@ def b64(data: bytes) -> str:
 
 
 def callback(vector: dict[str, Any], url: str = OSS_PUBLIC_KEY_URLS[0]) -> dict[str, Any]:
-    """Give the arguments of ``verify`` for a vector."""
+    """Return the arguments of ``verify`` for a vector."""
     return {
         "target": vector["target"].encode(),
         "body": vector["body"].encode(),
@@ -50,7 +50,7 @@ def callback(vector: dict[str, Any], url: str = OSS_PUBLIC_KEY_URLS[0]) -> dict[
 
 
 def padded(digest: bytes, prefix: bytes = DIGEST_INFO) -> bytes:
-    """Give the 64 bytes of P§8.3 for a digest, by hand."""
+    """Return the 64 bytes of P§8.3 for a digest, made independently of the package."""
     end = b"\x00" + prefix + digest
     return b"\x00\x01" + b"\xff" * (62 - len(end)) + end
 
@@ -64,11 +64,11 @@ def sign(text: bytes) -> str:
 
 
 def refused(arguments: dict[str, Any], verifier: CallbackVerifier) -> str:
-    """Give the reason of the refusal; both verbs must refuse."""
+    """Return the reason of the refusal; ``is_valid`` must refuse, too."""
     assert verifier.is_valid(**arguments) is False
-    with pytest.raises(UnverifiedError) as caught:
+    with pytest.raises(UnverifiedError) as raised:
         verifier.verify(**arguments)
-    return caught.value.reason
+    return raised.value.reason
 
 
 def other_bytes(data: bytes) -> Iterator[bytes]:
@@ -79,18 +79,18 @@ def other_bytes(data: bytes) -> Iterator[bytes]:
 
 
 def cut_and_grown(data: bytes) -> Iterator[bytes]:
-    """Leave out each byte, and put one in at each place."""
+    """Remove each byte, and insert one at each place."""
     for index in range(len(data)):
         yield data[:index] + data[index + 1 :]
     for index in range(len(data) + 1):
         yield data[:index] + b"x" + data[index:]
 
 
-@pytest.fixture(params=["library", "by-hand"], scope="module", autouse=True)
+@pytest.fixture(params=["library", "arithmetic"], scope="module", autouse=True)
 def way(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run everything as it is, and where the library has no MD5."""
+    """Run everything with the library as it is, and without MD5."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "by-hand":
+        if request.param == "arithmetic":
             take_md5_away(patch)
         yield
 
@@ -107,9 +107,7 @@ def ours() -> CallbackVerifier:
 
 @each_capture
 @pytest.mark.parametrize("url", OSS_PUBLIC_KEY_URLS, ids=["http", "https"])
-def test_a_production_capture_verifies_without_any_argument(
-    capture: dict[str, Any], url: str, oss: CallbackVerifier
-) -> None:
+def test_a_production_capture_verifies_by_default(capture: dict[str, Any], url: str, oss: CallbackVerifier) -> None:
     assert oss.verify(**callback(capture, url)) is None
     assert oss.is_valid(**callback(capture, url)) is True
 
@@ -148,7 +146,7 @@ def test_a_capture_fails_when_any_character_of_its_signature_changes(
 
 
 @each_capture
-def test_no_other_base64_text_of_the_same_signature_is_taken(capture: dict[str, Any], oss: CallbackVerifier) -> None:
+def test_another_base64_text_of_the_same_signature_is_refused(capture: dict[str, Any], oss: CallbackVerifier) -> None:
     text = capture["authorization"]
     signature = base64.b64decode(text)
     last = BASE64.index(text[85])
@@ -186,7 +184,7 @@ def test_a_signature_of_another_length_is_refused(length: int, capture: dict[str
     assert reason == ("signature_wrong" if length else "authorization_missing")
 
 
-def test_leading_zeros_make_no_second_signature(oss: CallbackVerifier) -> None:
+def test_a_signature_with_leading_zeros_is_refused(oss: CallbackVerifier) -> None:
     signature = base64.b64decode(CAPTURES[0]["authorization"])
     assert refused({**callback(CAPTURES[0]), "authorization": b64(b"\0" + signature)}, oss) == "signature_wrong"
 
@@ -224,7 +222,7 @@ def test_a_signature_that_anybody_could_make_is_refused(number: int, oss: Callba
         (2, {"body": b""}),
     ],
 )
-def test_a_capture_fails_with_another_target_or_a_body_that_only_means_the_same(
+def test_a_capture_fails_with_an_equivalent_target_or_body(
     capture: int, changes: dict[str, bytes], oss: CallbackVerifier
 ) -> None:
     assert refused({**callback(CAPTURES[capture]), **changes}, oss) == "signature_wrong"
@@ -273,7 +271,7 @@ def test_a_capture_fails_with_another_key_url(url: str, oss: CallbackVerifier) -
     ],
     ids=["none", "plain", "not-canonical", "no-padding", "line-end", "huge", "padding-only", "one", "not-ascii"],
 )
-def test_a_key_url_that_is_no_strict_base64_is_refused(text: str, reason: str, oss: CallbackVerifier) -> None:
+def test_a_key_url_that_is_not_strict_base64_is_refused(text: str, reason: str, oss: CallbackVerifier) -> None:
     assert refused({**callback(CAPTURES[0]), "pub_key_url": text}, oss) == reason
 
 
@@ -285,7 +283,7 @@ def test_the_two_key_urls_are_those_of_production() -> None:
 
 
 @pytest.mark.parametrize("vector", MADE_HERE, ids=lambda vector: vector["name"])
-def test_a_vector_made_with_the_throwaway_key_verifies_with_that_key_only(
+def test_a_vector_verifies_only_with_its_own_key(
     vector: dict[str, Any], oss: CallbackVerifier, ours: CallbackVerifier
 ) -> None:
     ours.verify(**callback(vector, OUR_URL))
@@ -294,7 +292,7 @@ def test_a_vector_made_with_the_throwaway_key_verifies_with_that_key_only(
 
 
 @pytest.mark.parametrize("vector", MADE_HERE, ids=lambda vector: vector["name"])
-def test_the_string_to_sign_is_the_one_of_the_vector(vector: dict[str, Any]) -> None:
+def test_the_string_to_sign_is_that_of_the_vector(vector: dict[str, Any]) -> None:
     text = string_to_sign(vector["target"].encode(), vector["body"].encode())
     assert hashlib.md5(text).hexdigest() == vector["string_to_sign_md5"]
     assert sign(text) == vector["authorization"]
@@ -315,7 +313,7 @@ def test_the_string_to_sign_is_the_one_of_the_vector(vector: dict[str, Any]) -> 
         (b"/%2541", b"/%41\nBODY"),
     ],
 )
-def test_the_path_is_percent_decoded_once_and_the_query_never(target: bytes, expected: bytes) -> None:
+def test_the_path_is_decoded_once_and_the_query_never(target: bytes, expected: bytes) -> None:
     assert string_to_sign(target, b"BODY") == expected
 
 
@@ -341,39 +339,37 @@ def test_the_body_is_signed_byte_for_byte(body: bytes) -> None:
     ],
     ids=["other-digest-info", "block-type-2", "short-padding", "bare-digest", "sha1", "hashed-twice"],
 )
-def test_a_signature_whose_padding_is_not_exactly_that_of_pkcs_1_is_refused(
-    message: bytes, ours: CallbackVerifier
-) -> None:
+def test_another_padding_than_that_of_pkcs_1_is_refused(message: bytes, ours: CallbackVerifier) -> None:
     arguments = {"target": b"/cb", "body": b"", "pub_key_url": b64(OUR_URL.encode())}
     assert len(message) == 64
-    assert ours.is_valid(**arguments, authorization=sign(b"/cb\n")), "the exact one is taken"
+    assert ours.is_valid(**arguments, authorization=sign(b"/cb\n")), "the exact one is accepted"
     assert refused({**arguments, "authorization": raw_sign(message)}, ours) == "signature_wrong"
 
 
-def test_a_key_that_could_not_be_had_is_another_error_than_a_wrong_signature() -> None:
+def test_an_unavailable_key_is_not_a_wrong_signature() -> None:
     def fetcher(url: str) -> bytes:
-        raise FetchError("no road")
+        raise FetchError("unreachable")
 
     verifier = CallbackVerifier(PublicKeyStore(fetcher=fetcher, clock=lambda: 0.0))
     arguments = callback(CAPTURES[0], "http://gosspublic.alicdn.com/callback_pub_key_v2.pem")
-    with pytest.raises(KeyUnavailableError) as caught:
+    with pytest.raises(KeyUnavailableError) as raised:
         verifier.verify(**arguments)
-    assert not isinstance(caught.value, UnverifiedError)
+    assert not isinstance(raised.value, UnverifiedError)
     assert verifier.is_valid(**arguments) is False
 
 
 @given(text=st.text(max_size=120), url=st.text(max_size=120))
 @settings(max_examples=100, deadline=None)
-def test_no_header_text_raises_anything_but_a_verification_error(text: str, url: str) -> None:
+def test_any_header_text_raises_a_verification_error(text: str, url: str) -> None:
     verifier = CallbackVerifier()
     for authorization, pub_key_url in ((text, b64(OSS_PUBLIC_KEY_URLS[0].encode())), (b64(b"s" * 64), url)):
         with pytest.raises(VerificationError):
             verifier.verify(target=b"/", body=b"", authorization=authorization, pub_key_url=pub_key_url)
 
 
-def test_no_error_repeats_what_was_sent(oss: CallbackVerifier) -> None:
+def test_an_error_does_not_repeat_the_headers(oss: CallbackVerifier) -> None:
     for changes in ({"authorization": "not base64!"}, {"pub_key_url": b64(b"http://evil.example/secret-path")}):
-        with pytest.raises(UnverifiedError) as caught:
+        with pytest.raises(UnverifiedError) as raised:
             oss.verify(**{**callback(CAPTURES[0]), **changes})
-        assert "evil" not in str(caught.value)
-        assert "not base64!" not in str(caught.value)
+        assert "evil" not in str(raised.value)
+        assert "not base64!" not in str(raised.value)

@@ -1,8 +1,8 @@
-"""SDKCredentialsProvider: the library's sources, asked of a metadata service and an STS on loopback.
+"""SDKCredentialsProvider with a metadata service and an STS on loopback, and the session policy.
 
-The library writes the metadata service's address into its code, so it is reached as a proxy would be, by HTTP_PROXY;
-STS it takes by name, over https alone, so the certificate is made here. Nothing of the library is patched, but for what
-it has read from the environment when it was imported.
+The metadata service's address is fixed in the library, so HTTP_PROXY leads the requests here. STS has a name and only
+https, so its certificate is made here. Nothing of the library is patched except what it has read from the environment
+at its import.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SETTINGS = Settings(
     bucket="examplebucket", region="cn-hangzhou", ticket_secret="t" * 32, allow_anonymous=True, upload_expires=3600
 )
 
-# The library calls datetime.utcnow(), which 3.12 announces as leaving.
+# The library calls datetime.utcnow(), which is deprecated in 3.12.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 
 
@@ -56,7 +56,7 @@ def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Give what the library has read from the environment, emptied for this test."""
+    """Return what the library has read from the environment, emptied for this test."""
     from alibabacloud_credentials.utils import auth_util
 
     for name in vars(auth_util).copy():
@@ -74,8 +74,8 @@ def provider(settings: Settings = SETTINGS, **options: Any) -> SDKCredentialsPro
     return SDKCredentialsProvider(settings, **{"clock": time.time, "wait_timeout": 20.0, **options})
 
 
-def remaining(given: Any) -> float:
-    return float(given.expiration.timestamp() - time.time())
+def remaining(credentials: Any) -> float:
+    return float(credentials.expiration.timestamp() - time.time())
 
 
 def set_key(environment: Any) -> None:
@@ -83,14 +83,14 @@ def set_key(environment: Any) -> None:
     environment.environment_access_key_secret = SECRETS["source-id"]
 
 
-def test_the_environments_key_is_first(environment: Any) -> None:
+def test_the_key_in_the_environment_comes_first(environment: Any) -> None:
     set_key(environment)
     environment.environment_security_token = "a-token"
-    given = provider().get_credentials()
-    assert (given.access_key_id, given.access_key_secret, given.security_token) == (
+    credentials = provider().get_credentials()
+    assert (credentials.access_key_id, credentials.access_key_secret, credentials.security_token) == (
         *("source-id", "the-source-secret", "a-token"),
     )
-    assert given.expiration is None
+    assert credentials.expiration is None
 
 
 def test_a_profile_is_read(environment: Any, tmp_path: Path) -> None:
@@ -100,11 +100,11 @@ def test_a_profile_is_read(environment: Any, tmp_path: Path) -> None:
     assert provider().get_credentials().access_key_id == "profile-id"
 
 
-def test_the_role_of_an_ecs_instance_is_asked_for_with_its_session_token(environment: Any, metadata: Cloud) -> None:
+def test_the_role_of_an_ecs_instance_is_read(environment: Any, metadata: Cloud) -> None:
     environment.environment_ecs_metadata_disabled = "false"
-    given = provider().get_credentials()
-    assert (given.access_key_id, given.access_key_secret) == ("STS.ecs", SECRETS["STS.ecs"])
-    assert 3500 < remaining(given) <= 3600
+    credentials = provider().get_credentials()
+    assert (credentials.access_key_id, credentials.access_key_secret) == ("STS.ecs", SECRETS["STS.ecs"])
+    assert 3500 < remaining(credentials) <= 3600
     assert {host for _, host, _ in metadata.requests} == {"100.100.100.200"}
     assert metadata.requests[-1][2].endswith("/security-credentials/the-role")
 
@@ -113,37 +113,37 @@ def test_a_profile_that_names_the_role_keeps_its_expiry(environment: Any, metada
     """The library's own provider of profiles forgets it."""
     environment.environment_ecs_metadata_disabled = "false"
     (tmp_path / "credentials.ini").write_text("[default]\ntype = ecs_ram_role\nrole_name = named-role\n")
-    given = provider().get_credentials()
-    assert given.access_key_id == "STS.ecs"
-    assert 3500 < remaining(given) <= 3600
+    credentials = provider().get_credentials()
+    assert credentials.access_key_id == "STS.ecs"
+    assert 3500 < remaining(credentials) <= 3600
     assert metadata.requests[-1][2].endswith("/security-credentials/named-role")
 
 
-def test_oidc_brings_a_token_from_a_file(environment: Any, sts: Cloud, tmp_path: Path) -> None:
+def test_oidc_uses_the_token_in_a_file(environment: Any, sts: Cloud, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("the-oidc-token")
     environment.enable_oidc_credential = True
     environment.environment_role_arn = ROLE
     environment.environment_oidc_provider_arn = "acs:ram::123:oidc-provider/ack"
     environment.environment_oidc_token_file = str(tmp_path / "token")
-    given = provider(sts_endpoint=sts.address).get_credentials()
-    assert given.access_key_id == "STS.session"
-    assert 3500 < remaining(given) <= 3600
+    credentials = provider(sts_endpoint=sts.address).get_credentials()
+    assert credentials.access_key_id == "STS.session"
+    assert 3500 < remaining(credentials) <= 3600
     assert sts.requests[0]["RoleArn"] == ROLE
 
 
-def test_a_role_is_assumed_under_the_policy_of_the_least_right(environment: Any, sts: Cloud) -> None:
+def test_a_role_is_assumed_under_the_smallest_policy(environment: Any, sts: Cloud) -> None:
     set_key(environment)
-    given = provider(role_arn=ROLE, sts_endpoint=sts.address, duration=900).get_credentials()
-    assert given.access_key_id == "STS.session"
-    (asked,) = sts.requests
-    assert asked["AccessKeyId"] == "source-id"
-    assert (asked["RoleArn"], asked["DurationSeconds"], asked["RoleSessionName"]) == (ROLE, "900", "oss-wsgi")
-    (statement,) = json.loads(asked["Policy"])["Statement"]
+    credentials = provider(role_arn=ROLE, sts_endpoint=sts.address, duration=900).get_credentials()
+    assert credentials.access_key_id == "STS.session"
+    (request,) = sts.requests
+    assert request["AccessKeyId"] == "source-id"
+    assert (request["RoleArn"], request["DurationSeconds"], request["RoleSessionName"]) == (ROLE, "900", "oss-wsgi")
+    (statement,) = json.loads(request["Policy"])["Statement"]
     assert statement["Action"] == ["oss:PutObject"]
     assert statement["Resource"] == ["acs:oss:*:*:examplebucket/user-dir-prefix/*"]
 
 
-def test_the_policy_names_what_the_application_grants(environment: Any, sts: Cloud) -> None:
+def test_the_policy_of_a_role_names_the_given_dirs_and_actions(environment: Any, sts: Cloud) -> None:
     set_key(environment)
     actions = ["oss:PutObject", "oss:GetObject"]
     provider(role_arn=ROLE, sts_endpoint=sts.address, dirs=["users/"], actions=actions).get_credentials()
@@ -152,13 +152,13 @@ def test_the_policy_names_what_the_application_grants(environment: Any, sts: Clo
 
 def test_an_ecs_role_assumes_another_role(environment: Any, metadata: Cloud, sts: Cloud) -> None:
     environment.environment_ecs_metadata_disabled = "false"
-    given = provider(role_arn=ROLE, sts_endpoint=sts.address).get_credentials()
-    assert given.access_key_id == "STS.session"
+    credentials = provider(role_arn=ROLE, sts_endpoint=sts.address).get_credentials()
+    assert credentials.access_key_id == "STS.session"
     assert sts.requests[0]["AccessKeyId"] == "STS.ecs"
     assert sts.requests[0]["SecurityToken"].startswith("token-")
 
 
-def test_a_hundred_signatures_ask_sts_once_and_none_outlives_the_credential(environment: Any, sts: Cloud) -> None:
+def test_a_hundred_signatures_call_sts_once_and_expire_with_the_key(environment: Any, sts: Cloud) -> None:
     set_key(environment)
     sts.lifetime = 1000
     credentials = provider(role_arn=ROLE, sts_endpoint=sts.address)
@@ -171,7 +171,7 @@ def test_a_hundred_signatures_ask_sts_once_and_none_outlives_the_credential(envi
     assert {answer["security_token"] for answer in answers} == {"token-1"}
 
 
-def test_what_sts_refuses_is_said_by_its_code_and_nothing_of_its_text(
+def test_a_refusal_of_sts_shows_its_code_and_not_its_text(
     environment: Any, sts: Cloud, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO)  # at DEBUG urllib3 itself logs whole queries
@@ -186,7 +186,7 @@ def test_what_sts_refuses_is_said_by_its_code_and_nothing_of_its_text(
     assert webtest.TestApp(app).get("/oss/signature", status=503).json["error"]["code"] == "service_unavailable"
 
 
-def test_an_answer_without_a_member_shows_no_secret(
+def test_a_response_without_a_member_shows_no_secret(
     environment: Any, sts: Cloud, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO)  # at DEBUG urllib3 itself logs whole queries
@@ -207,26 +207,26 @@ class _Raising:
         return "mine"
 
 
-def test_where_nothing_is_found_all_that_were_asked_are_named(environment: Any) -> None:
+def test_the_error_names_all_sources_that_were_tried(environment: Any) -> None:
     with pytest.raises(CredentialsError, match=r"env \(Cred.*cli_profile \(Cred.*profile \(Cred"):
         provider().get_credentials()
 
 
-def test_what_cannot_be_assumed_is_refused_at_once(environment: Any) -> None:
+def test_a_role_that_cannot_be_assumed_is_refused_at_once(environment: Any) -> None:
     with pytest.raises(SettingsError, match="900s"):
         provider(role_arn=ROLE, duration=60)
     with pytest.raises(SettingsError, match="stands for others"):
         provider(role_arn=ROLE, dirs=["*/"])
 
 
-def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "alibabacloud_credentials", None)
     monkeypatch.setitem(sys.modules, "alibabacloud_credentials.provider", None)
     with pytest.raises(SettingsError, match=r"oss-wsgi\[credentials\]"):
         provider()
 
 
-def test_a_process_finds_the_role_by_its_real_environment(metadata: Cloud, sts: Cloud, tmp_path: Path) -> None:
+def test_a_process_finds_the_role_in_its_environment(metadata: Cloud, sts: Cloud, tmp_path: Path) -> None:
     code = """
 import time
 from oss_wsgi import SDKCredentialsProvider, Settings
@@ -245,3 +245,50 @@ print(provider.get_credentials())
     assert "secret" not in run.stdout
     assert metadata.requests[-1][2].endswith("/security-credentials/env-role")
     assert sts.requests[0]["AccessKeyId"] == "STS.ecs"
+
+
+def test_the_policy_allows_only_putting_objects_below_the_upload_dir() -> None:
+    assert json.loads(session_policy(SETTINGS)) == {
+        "Version": "1",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["oss:PutObject"],
+                "Resource": ["acs:oss:*:*:examplebucket/user-dir-prefix/*"],
+            }
+        ],
+    }
+
+
+def test_the_policy_names_the_given_prefixes_and_actions() -> None:
+    policy = json.loads(session_policy(SETTINGS, ["users/", "上传/"], ["oss:PutObject", "oss:GetObject"]))
+    (statement,) = policy["Statement"]
+    assert statement["Resource"] == ["acs:oss:*:*:examplebucket/users/*", "acs:oss:*:*:examplebucket/上传/*"]
+    assert statement["Action"] == ["oss:PutObject", "oss:GetObject"]
+
+
+def test_the_policy_without_a_prefix_covers_the_bucket() -> None:
+    settings = Settings(bucket="examplebucket", region="cn-hangzhou", upload_dir="")
+    assert "acs:oss:*:*:examplebucket/*" in session_policy(settings)
+
+
+@pytest.mark.parametrize(
+    ("dirs", "message"),
+    [
+        (["us?rs/"], "stands for others"),
+        (["*/"], "stands for others"),
+        (["${oss:x}/"], "stands for others"),
+        (["users"], "end in '/'"),
+        ([], "at least one"),
+        ("users/", "at least one"),
+        ([f"{'x' * 200}{number}/" for number in range(5)], "and STS takes 1024"),
+    ],
+)
+def test_a_prefix_that_allows_more_or_is_too_long_is_refused(dirs: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        session_policy(SETTINGS, dirs)
+
+
+def test_a_policy_without_a_bucket_is_refused() -> None:
+    with pytest.raises(SettingsError, match="OSS_BUCKET"):
+        session_policy(Settings())

@@ -83,7 +83,7 @@ def test_no_accepted_upload_is_lost_under_load_and_faults(tmp_path: Path) -> Non
             for client in clients:
                 client.result()
         site.kill()
-        unwritten = re.findall(r"'(\S+)' was handled, which the ledger could not write", site.log())
+        unwritten = re.findall(r"'(\S+)' was handled, but the ledger cannot store that", site.log())
         runs = site.runs()
     assert len(soak.answers) == CLIENTS * UPLOADS
     assert all(soak.answers.values()), "each upload is accepted in the end"

@@ -1,10 +1,11 @@
-"""Runs an upload through a SQLite ledger in processes that are killed, each one step later than the one before.
+"""Handles an upload with a SQLite ledger in processes that are killed, each one step later than the one before.
 
-    python -m tests.killed_at_every_step FOLDER started|running
+    python -m tests.ledger.killed_at_every_step FOLDER started|running
 
-A step is a statement of SQLite's, a file opened, locked or removed, or a line of the handler. For each one line of
-JSON: what the killed process had done, what a second process then did, and what is left. The second one is started
-afterwards, or has been running with the same file all the time. Ends with the first process that nobody killed.
+A step is a statement of SQLite, a file that is opened, locked or removed, or a line of the handler. For each step the
+program prints one line of JSON: what the killed process did, what a second process did then, and what is left. The
+second process starts afterwards, or has been running with the same file all the time. The program ends with the first
+process that is not killed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def trace(self) -> None:
-        """Take every statement and every file of this process for a step."""
+        """Count every statement and every file of this process as a step."""
         connect: Any = sqlite3.connect
 
         def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -62,10 +63,10 @@ def upload(ledger: SQLiteLedger, log: int, step: Steps) -> None:
         step("handler ends")
         return StoredResponse("200 OK", "text/plain", str(os.getpid()).encode())
 
-    step("before once")
-    answer = ledger.run_once(UPLOAD, handle)
-    os.write(log, b"answered %b\n" % answer.body)
-    step("after once")
+    step("before run_once")
+    response = ledger.run_once(UPLOAD, handle)
+    os.write(log, b"answered %b\n" % response.body)
+    step("after run_once")
 
 
 def first(path: Path, last: int, log: int) -> None:
@@ -81,12 +82,12 @@ def second(path: Path, log: int) -> None:
 
 
 def open_ledger(path: Path) -> SQLiteLedger:
-    """Open it without any wait_timeout: a dead owner is never waited for."""
+    """Open a ledger that never waits: a dead process needs no waiting for."""
     return SQLiteLedger(path, clock=lambda: 1733227932.0, wait_timeout=0.0)
 
 
 def in_child(work: Any, *arguments: Any) -> int:
-    """Run in a process of its own, and give its status: 0, or the signal that ended it, negative."""
+    """Run ``work`` in a process, and return its status: 0, or the negative number of the signal that ended it."""
     child = os.fork()
     if not child:
         status = 1
@@ -104,26 +105,26 @@ def main(folder: Path, running: bool) -> None:
     status = -signal.SIGKILL
     while status == -signal.SIGKILL:
         last += 1
-        place = folder / str(last)
-        place.mkdir()
-        path = place / "ledger.db"
+        run_folder = folder / str(last)
+        run_folder.mkdir()
+        path = run_folder / "ledger.db"
         with open_ledger(path) if running else nullcontext() as ledger:
             if ledger is not None:
                 ledger.run_once(OTHER, lambda: StoredResponse("200 OK", "", b""))
-            killed, log = os.open(place / "first", NEW), os.open(place / "second", NEW)
-            status = in_child(first, path, last, killed)
+            first_log, second_log = os.open(run_folder / "first", NEW), os.open(run_folder / "second", NEW)
+            status = in_child(first, path, last, first_log)
             if ledger is not None:
-                upload(ledger, log, Steps(0, log))
+                upload(ledger, second_log, Steps(0, second_log))
             else:
-                in_child(second, path, log)
-            os.close(killed)
-            os.close(log)
-        open_ledger(path).close()  # whoever starts next sweeps the folder
-        did = {name: (place / name).read_text().splitlines() for name in ("first", "second")}
+                in_child(second, path, second_log)
+            os.close(first_log)
+            os.close(second_log)
+        open_ledger(path).close()  # the next process removes the files of dead ones
+        logs = {name: (run_folder / name).read_text().splitlines() for name in ("first", "second")}
         with closing(sqlite3.connect(path)) as connection:
             claims = connection.execute("SELECT COUNT(*) FROM claims").fetchone()[0]
-        left = [entry.name for entry in place.iterdir() if "-owner-" in entry.name]
-        print(json.dumps({**did, "status": status, "claims": claims, "left": left}), flush=True)
+        left = [entry.name for entry in run_folder.iterdir() if "-owner-" in entry.name]
+        print(json.dumps({**logs, "status": status, "claims": claims, "left": left}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""PlainKey: the numbers that the library would give, from the one DER form, and callbacks verified with them."""
+"""PlainKey: it has the numbers that the library reads, only from DER, and callbacks verify with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from oss_wsgi import CallbackVerifier
 from oss_wsgi.callback import public_keys
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, OSS_PUBLIC_KEY_URLS
-from oss_wsgi.callback.rsa import PlainKey, load
+from oss_wsgi.callback.rsa import PlainKey, load_plain_key
 
 CAPTURES = json.loads((Path(__file__).parents[1] / "vectors" / "callbacks.json").read_text("utf-8"))["captures"]
 DER = base64.b64decode("".join(OSS_PUBLIC_KEY.splitlines()[1:-1]))
@@ -28,33 +28,32 @@ def pem(der: bytes) -> bytes:
 
 @pytest.mark.parametrize("bits", [1024, 2048, 3072])
 @pytest.mark.parametrize("exponent", [3, 65537])
-def test_the_numbers_are_the_librarys(bits: int, exponent: int) -> None:
+def test_the_numbers_are_those_of_the_library(bits: int, exponent: int) -> None:
     key = rsa.generate_private_key(exponent, bits).public_key()
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     numbers = key.public_numbers()
-    assert load(pem(der)) == PlainKey(numbers.n, numbers.e, der)
+    assert load_plain_key(pem(der)) == PlainKey(numbers.n, numbers.e, der)
 
 
-def test_osss_own_key_is_read() -> None:
-    key = load(OSS_PUBLIC_KEY.encode())
+def test_osss_key_is_read() -> None:
+    key = load_plain_key(OSS_PUBLIC_KEY.encode())
     loaded: Any = load_pem_public_key(OSS_PUBLIC_KEY.encode())
     assert (key.n, key.e, key.key_size, key.der) == (loaded.public_numbers().n, 65537, 512, DER)
 
 
 @pytest.mark.parametrize("position", range(len(DER)))
-def test_no_changed_byte_is_read_as_something_else(position: int) -> None:
-    """What is read at all is read as the library reads it."""
+def test_a_changed_key_is_read_as_the_library_reads_it(position: int) -> None:
     for change in (1, 0x80, 0xFF):
         der = bytearray(DER)
         der[position] ^= change
         try:
-            key = load(pem(bytes(der)))
+            key = load_plain_key(pem(bytes(der)))
         except ValueError:
             continue
         if key.e % 2 == 0:
             continue  # load_public_key refuses it
-        theirs: Any = load_pem_public_key(pem(bytes(der)))
-        assert (key.n, key.e) == (theirs.public_numbers().n, theirs.public_numbers().e)
+        librarys: Any = load_pem_public_key(pem(bytes(der)))
+        assert (key.n, key.e) == (librarys.public_numbers().n, librarys.public_numbers().e)
 
 
 @pytest.mark.parametrize(
@@ -75,22 +74,22 @@ def test_no_changed_byte_is_read_as_something_else(position: int) -> None:
         ),
     ],
 )
-def test_nothing_else_is_a_key(text: bytes) -> None:
+def test_anything_but_an_rsa_key_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
-        load(text)
+        load_plain_key(text)
 
 
 @given(st.binary(max_size=120))
-def test_no_bytes_raise_anything_else(data: bytes) -> None:
+def test_any_bytes_raise_only_a_value_error(data: bytes) -> None:
     for text in (data, pem(data), pem(DER[:24] + data)):
         try:
-            load(text)
+            load_plain_key(text)
         except ValueError:
             continue
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["name"])
-def test_callbacks_verify_where_the_library_loads_no_small_key(
+def test_callbacks_verify_where_the_library_loads_no_short_key(
     capture: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

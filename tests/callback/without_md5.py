@@ -1,4 +1,4 @@
-"""What a FIPS build is to its callers: a cryptographic library that has no MD5."""
+"""A cryptographic library without MD5, as callers see it in a FIPS build."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, load_public_key
 
 
 class NoMD5(HashAlgorithm):
-    """A hash that the library really does not have, so that the refusal is its own."""
+    """A hash that the library does not have, so that the refusal is the library's own."""
 
     name = "md5-refused"
     digest_size = 16

@@ -1,0 +1,340 @@
+"""What every ledger must do: tests for any implementation, ours and yours.
+
+class TestMyLedger(LedgerContract):
+    def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
+        return MyLedger(clock=clock, wait_timeout=wait_timeout)
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import ClassVar
+
+import pytest
+
+from ..exceptions import LedgerUnavailableError, TicketUsedError
+from ..ledger.base import Ledger, StoredResponse, UploadIdentity
+from .callbacks import FrozenClock
+
+__all__ = [
+    "DEADLINE",
+    "FAILURE",
+    "NOW",
+    "SUCCESS",
+    "BlockingHandler",
+    "Call",
+    "Handler",
+    "LedgerClock",
+    "LedgerContract",
+    "handling",
+    "identity",
+    "wait_until_called",
+    "waiting_call",
+]
+
+NOW = 1733227932
+SUCCESS = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')
+FAILURE = StoredResponse("500 Internal Server Error", "application/json", b"{}")
+
+#: Seconds after which a test gives up waiting; only a ledger that fails the contract takes so long.
+DEADLINE = 60.0
+
+
+def identity(
+    ticket: str = "t1",
+    object: str = "user/猫 1.png",  # noqa: A002
+    etag: str = "5B3C",
+    expires: int = NOW + 300,
+) -> UploadIdentity:
+    return UploadIdentity(ticket, object, etag, expires)
+
+
+class LedgerClock(FrozenClock):
+    """A frozen clock that knows which threads have read it."""
+
+    def __init__(self, now: float = NOW) -> None:
+        super().__init__(now)
+        self.readers: set[threading.Thread] = set()
+
+    def __call__(self) -> float:
+        self.readers.add(threading.current_thread())
+        return super().__call__()
+
+
+class Handler:
+    """A handler that counts its calls, and returns a response or raises an error."""
+
+    def __init__(self, result: StoredResponse | Exception = SUCCESS) -> None:
+        self.calls = 0
+        self.result = result
+
+    def __call__(self) -> StoredResponse:
+        self.calls += 1
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+class BlockingHandler(Handler):
+    """A handler that does not return before ``release`` is set."""
+
+    def __init__(self, result: StoredResponse | Exception = SUCCESS) -> None:
+        super().__init__(result)
+        self.started, self.release = threading.Event(), threading.Event()
+
+    def __call__(self) -> StoredResponse:
+        self.started.set()
+        assert self.release.wait(DEADLINE)
+        return super().__call__()
+
+
+class Call(threading.Thread):
+    """A call of ``run_once`` in a thread of its own."""
+
+    def __init__(self, ledger: Ledger, upload: UploadIdentity, handle: Callable[[], StoredResponse]) -> None:
+        super().__init__(daemon=True)
+        self._ledger, self._upload, self._handle = ledger, upload, handle
+        self._outcome: StoredResponse | Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._outcome = self._ledger.run_once(self._upload, self._handle)
+        except Exception as error:
+            self._outcome = error
+
+    def outcome(self) -> StoredResponse | Exception | None:
+        """Wait for the end of the call, and return its response or its error."""
+        self.join(DEADLINE)
+        assert not self.is_alive()
+        return self._outcome
+
+
+@contextmanager
+def handling(ledger: Ledger, upload: UploadIdentity, handler: BlockingHandler) -> Iterator[Call]:
+    """Handle an upload in another thread during the block, and wait for its end after it."""
+    call = Call(ledger, upload, handler)
+    assert handler.started.wait(DEADLINE)
+    try:
+        yield call
+    finally:
+        handler.release.set()
+    call.outcome()
+
+
+def waiting_call(ledger: Ledger, clock: LedgerClock, upload: UploadIdentity, handler: Handler) -> Call:
+    """Start a call that must wait, and return it when it has come that far."""
+    call = Call(ledger, upload, handler)
+    wait_until_called([call], clock)
+    return call
+
+
+def wait_until_called(calls: list[Call], clock: LedgerClock) -> None:
+    """Wait until a ledger has begun to work on calls, which shows when it reads the clock.
+
+    A ledger that does not read it is given a second.
+    """
+    for _ in range(100):
+        waiting = [call for call in calls if call.is_alive() and call not in clock.readers]
+        if not waiting:
+            break
+        waiting[0].join(0.01)
+
+
+class LedgerContract:
+    """Inherit from it in a class that pytest collects, and define ``make_ledger``.
+
+    A ledger that needs a folder or a server takes it from a fixture of the subclass with ``autouse=True``.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        cls.__test__ = True
+
+    @abstractmethod
+    def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
+        """Return a ledger without uploads; ``clock`` returns Unix seconds, ``wait_timeout`` is in seconds."""
+
+    @pytest.fixture
+    def clock(self) -> LedgerClock:
+        return LedgerClock()
+
+    @pytest.fixture
+    def ledger(self, clock: LedgerClock) -> Iterator[Ledger]:
+        """Make a ledger whose calls wait for each other as long as needed."""
+        ledger = self.make_ledger(clock=clock, wait_timeout=DEADLINE)
+        yield ledger
+        ledger.close()
+
+    @pytest.fixture
+    def impatient_ledger(self, clock: LedgerClock) -> Iterator[Ledger]:
+        """Make a ledger whose calls hardly wait for each other."""
+        ledger = self.make_ledger(clock=clock, wait_timeout=0.02)
+        yield ledger
+        ledger.close()
+
+    # One upload.
+
+    def test_an_upload_is_handled_and_gets_its_response(self, ledger: Ledger) -> None:
+        handler = Handler()
+        assert ledger.run_once(identity(), handler) == SUCCESS
+        assert handler.calls == 1
+
+    @pytest.mark.parametrize(
+        "body", [b"", b'{"a": "\xe7\x8c\xab"}', bytes(range(256))], ids=["empty", "utf-8", "bytes"]
+    )
+    def test_a_repeated_report_gets_the_stored_response(self, ledger: Ledger, body: bytes) -> None:
+        response = StoredResponse("201 Made", "text/plain; charset=utf-8", body)
+        ledger.run_once(identity(), Handler(response))
+        repeated = Handler(FAILURE)
+        assert ledger.run_once(identity(), repeated) == response
+        assert repeated.calls == 0
+
+    @pytest.mark.parametrize("status", ["500 Internal Server Error", "302 Found", "404 Not Found", "", "1"])
+    def test_a_failed_response_is_returned_but_not_stored(self, ledger: Ledger, status: str) -> None:
+        failing = Handler(StoredResponse(status, "text/plain", b"no"))
+        assert ledger.run_once(identity(), failing) == failing.result
+        assert ledger.run_once(identity(), failing) == failing.result
+        assert failing.calls == 2
+
+    def test_an_exception_propagates_and_leaves_nothing(self, ledger: Ledger) -> None:
+        with pytest.raises(KeyError, match="its own"):
+            ledger.run_once(identity(), Handler(KeyError("its own")))
+        handler = Handler()
+        assert ledger.run_once(identity(), handler) == SUCCESS
+        assert handler.calls == 1
+
+    # Several uploads.
+
+    def test_another_etag_is_another_upload(self, ledger: Ledger) -> None:
+        first, second = Handler(), Handler(StoredResponse("200 OK", "text/plain", b"second"))
+        ledger.run_once(identity(etag="1"), first)
+        assert ledger.run_once(identity(etag="2"), second) == second.result
+        assert ledger.run_once(identity(etag="1"), Handler(FAILURE)) == first.result
+        assert ledger.run_once(identity(etag="2"), Handler(FAILURE)) == second.result
+
+    @pytest.mark.parametrize("other", ["a", "z", "user/猫", "user/猫 1.png "])
+    def test_a_used_ticket_refuses_another_object(self, ledger: Ledger, other: str) -> None:
+        ledger.run_once(identity(), Handler())
+        ledger.run_once(identity(etag="another"), Handler())
+        handler = Handler()
+        with pytest.raises(TicketUsedError) as raised:
+            ledger.run_once(identity(object=other), handler)
+        assert raised.value.reason == "ticket_used"
+        assert handler.calls == 0
+        assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+    @pytest.mark.parametrize("result", [FAILURE, KeyError("its own")], ids=["failure", "exception"])
+    def test_a_failed_upload_does_not_use_its_ticket(self, ledger: Ledger, result: StoredResponse | Exception) -> None:
+        with pytest.raises(KeyError) if isinstance(result, Exception) else nullcontext():
+            ledger.run_once(identity(object="one"), Handler(result))
+        handler = Handler()
+        assert ledger.run_once(identity(object="two"), handler) == SUCCESS
+        assert handler.calls == 1
+
+    # Concurrent calls.
+
+    def test_one_of_many_concurrent_calls_handles(self, ledger: Ledger, clock: LedgerClock) -> None:
+        handlers = [BlockingHandler(StoredResponse("200 OK", "text/plain", b"%d" % number)) for number in range(8)]
+        calls = [Call(ledger, identity(), handler) for handler in handlers]
+        wait_until_called(calls, clock)
+        for handler in handlers:
+            handler.release.set()
+        assert {call.outcome() for call in calls} == {handler.result for handler in handlers if handler.calls}
+        assert sum(handler.calls for handler in handlers) == 1
+
+    def test_a_concurrent_call_waits_for_the_response(self, ledger: Ledger, clock: LedgerClock) -> None:
+        first, second = BlockingHandler(), Handler(FAILURE)
+        with handling(ledger, identity(), first) as call:
+            waiting = waiting_call(ledger, clock, identity(), second)
+        assert (call.outcome(), waiting.outcome()) == (SUCCESS, SUCCESS)
+        assert second.calls == 0
+
+    @pytest.mark.parametrize("result", [FAILURE, KeyError("its own")], ids=["failure", "exception"])
+    def test_a_waiting_call_handles_after_a_failure(
+        self, ledger: Ledger, clock: LedgerClock, result: StoredResponse | Exception
+    ) -> None:
+        first, second = BlockingHandler(result), Handler()
+        with handling(ledger, identity(), first) as call:
+            waiting = waiting_call(ledger, clock, identity(), second)
+        assert (call.outcome(), waiting.outcome()) == (result, SUCCESS)
+        assert second.calls == 1
+
+    def test_another_object_of_the_ticket_waits_and_is_refused(self, ledger: Ledger, clock: LedgerClock) -> None:
+        first, second = BlockingHandler(), Handler()
+        with handling(ledger, identity(object="one"), first):
+            waiting = waiting_call(ledger, clock, identity(object="two"), second)
+        assert isinstance(waiting.outcome(), TicketUsedError)
+        assert second.calls == 0
+
+    def test_another_object_of_the_ticket_is_handled_after_a_failure(self, ledger: Ledger, clock: LedgerClock) -> None:
+        first, second = BlockingHandler(FAILURE), Handler()
+        with handling(ledger, identity(object="one"), first):
+            waiting = waiting_call(ledger, clock, identity(object="two"), second)
+        assert waiting.outcome() == SUCCESS
+        assert second.calls == 1
+
+    @pytest.mark.parametrize("object", ["user/猫 1.png", "another"], ids=["same-object", "another-object"])
+    def test_a_waiting_call_ends_with_ledger_busy(self, impatient_ledger: Ledger, object: str) -> None:  # noqa: A002
+        second = Handler()
+        with handling(impatient_ledger, identity(), BlockingHandler()) as call:
+            error = Call(impatient_ledger, identity(object=object), second).outcome()
+        assert isinstance(error, LedgerUnavailableError)
+        assert error.reason == "ledger_busy"
+        assert call.outcome() == SUCCESS
+        assert second.calls == 0
+        assert impatient_ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+    def test_another_ticket_does_not_wait(self, impatient_ledger: Ledger) -> None:
+        with handling(impatient_ledger, identity("t1"), BlockingHandler()):
+            assert Call(impatient_ledger, identity("t2"), Handler()).outcome() == SUCCESS
+
+    def test_another_etag_does_not_wait(self, impatient_ledger: Ledger) -> None:
+        with handling(impatient_ledger, identity(etag="1"), BlockingHandler()):
+            assert Call(impatient_ledger, identity(etag="2"), Handler()).outcome() == SUCCESS
+
+    # Expiry.
+
+    def test_a_response_is_stored_until_its_ticket_expires(self, ledger: Ledger, clock: LedgerClock) -> None:
+        ledger.run_once(identity("t1"), Handler())
+        clock.advance(300)
+        ledger.run_once(identity("t2", expires=NOW + 900), Handler())
+        assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
+
+    def test_later_uploads_remove_expired_responses_only(self, ledger: Ledger, clock: LedgerClock) -> None:
+        ledger.run_once(identity("expired"), Handler())
+        ledger.run_once(identity("valid", expires=NOW + 900), Handler())
+        clock.advance(301)
+        for number in range(10):
+            ledger.run_once(identity(f"later {number}", expires=NOW + 900), Handler())
+        again = Handler()
+        ledger.run_once(identity("valid", expires=NOW + 900), again)
+        assert again.calls == 0
+        ledger.run_once(identity("expired", expires=NOW + 900), again)
+        assert again.calls == 1
+
+    # What operators use.
+
+    def test_len_counts_the_stored_responses(self, ledger: Ledger) -> None:
+        assert len(ledger) == 0
+        ledger.run_once(identity(), Handler())
+        ledger.run_once(identity(), Handler())
+        ledger.run_once(identity(etag="another"), Handler())
+        ledger.run_once(identity("failed"), Handler(FAILURE))
+        assert len(ledger) == 2
+
+    def test_check_succeeds_and_stores_nothing(self, ledger: Ledger) -> None:
+        ledger.run_once(identity(), Handler())
+        ledger.check()
+        ledger.check()
+        assert len(ledger) == 1
+
+    def test_a_closed_ledger_opens_again_with_its_responses(self, ledger: Ledger) -> None:
+        ledger.run_once(identity(), Handler())
+        ledger.close()
+        ledger.close()
+        assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS

@@ -1,0 +1,34 @@
+"""Programs that use a SQLite ledger in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="forks, signals and file modes are POSIX's")
+_PROLOGUE = """
+import os, sys
+from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
+from oss_wsgi.ledger.sqlite import SQLiteLedger
+def identity(number): return UploadIdentity(f"t{number}", "object", "etag", 1733228232)
+def success(text): return StoredResponse("200 OK", "text/plain", text.encode())
+path = sys.argv[1]
+clock = lambda: 1733227932.0
+"""
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a program that finds the path of the ledger, its first argument, in ``path``."""
+    command = [sys.executable, "-W", "error", "-c", _PROLOGUE + code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def output(process: subprocess.Popen[str]) -> str:
+    """Wait for the end of a program, and return what it printed."""
+    stdout, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return stdout

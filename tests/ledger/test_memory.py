@@ -1,0 +1,91 @@
+"""MemoryLedger: the contract, and what it forgets when it is full."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from oss_wsgi.ledger.base import StoredResponse
+from oss_wsgi.ledger.memory import MemoryLedger
+from oss_wsgi.testing.ledger_contract import (
+    FAILURE,
+    NOW,
+    SUCCESS,
+    BlockingHandler,
+    Handler,
+    LedgerClock,
+    LedgerContract,
+    handling,
+    identity,
+    waiting_call,
+)
+
+
+@pytest.fixture
+def clock() -> LedgerClock:
+    return LedgerClock()
+
+
+class TestContract(LedgerContract):
+    def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> MemoryLedger:
+        return MemoryLedger(clock=clock, wait_timeout=wait_timeout)
+
+
+def test_the_end_of_a_handling_wakes_a_waiting_call(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, wait_timeout=3600.0)  # longer than a test may take
+    with handling(ledger, identity(), BlockingHandler()):
+        waiting = waiting_call(ledger, clock, identity(), Handler(FAILURE))
+        while not ledger._changed._waiters:  # type: ignore[attr-defined]
+            assert waiting.is_alive()
+    assert waiting.outcome() == SUCCESS
+
+
+def fill(ledger: MemoryLedger) -> MemoryLedger:
+    for number, expires in enumerate([NOW + 30, NOW + 10, NOW + 20, NOW + 40]):
+        ledger.run_once(identity(f"t{number}", expires=expires), Handler())
+    return ledger
+
+
+@pytest.mark.parametrize("options", [{"max_uploads": 2}, {"max_bytes": 2 * len(SUCCESS.body)}], ids=str)
+def test_a_full_ledger_forgets_what_expires_soonest_and_warns_once(
+    clock: LedgerClock, options: dict[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = fill(MemoryLedger(clock=clock, **options))  # type: ignore[arg-type]
+    assert len(ledger) == 2
+    handler = Handler()
+    ledger.run_once(identity("t0"), handler)
+    ledger.run_once(identity("t3"), handler)
+    assert handler.calls == 0
+    ledger.run_once(identity("t1"), handler)
+    assert handler.calls == 1
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_a_full_ledger_keeps_what_is_being_handled(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, max_uploads=1)
+    with handling(ledger, identity("slow", expires=NOW + 900), BlockingHandler()) as call:
+        for number in range(3):
+            ledger.run_once(identity(f"t{number}"), Handler())
+        waiting = waiting_call(ledger, clock, identity("slow"), Handler(FAILURE))
+    assert call.outcome() == waiting.outcome() == SUCCESS
+
+
+def test_a_response_larger_than_the_ledger_removes_nothing(
+    clock: LedgerClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = MemoryLedger(clock=clock, max_bytes=100)
+    ledger.run_once(identity("t1"), Handler())
+    large = Handler(StoredResponse("200 OK", "text/plain", bytes(101)))
+    assert ledger.run_once(identity("t2"), large) == large.result
+    assert len(ledger) == 1
+    assert len(caplog.records) == 1
+
+
+def test_everything_that_has_expired_leaves_the_memory(clock: LedgerClock) -> None:
+    ledger = fill(MemoryLedger(clock=clock))
+    clock.advance(41)
+    ledger.run_once(identity("last"), Handler(FAILURE))
+    assert len(ledger) == 0
+    assert (ledger._tickets, ledger._by_expiry, ledger._expiries, ledger._bytes) == ({}, {}, [], 0)

@@ -1,0 +1,126 @@
+"""The file of a SQLite ledger: its name and mode, what is not a ledger, and waiting for its lock."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.ledger import sqlite_file
+from oss_wsgi.ledger.sqlite import SQLiteLedger
+from oss_wsgi.testing.ledger_contract import Handler, LedgerClock, identity
+
+from .processes import POSIX, output, start
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+def test_a_file_that_resembles_a_lock_file_stays(path: Path) -> None:
+    note = path.with_name("ledger.db-owner-notes.txt")
+    note.touch()
+    SQLiteLedger(path, clock=LedgerClock()).close()
+    assert note.exists()
+
+
+@POSIX
+def test_only_this_user_can_read_the_files(path: Path) -> None:
+    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
+        ledger.run_once(identity(), Handler())
+        modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
+    assert len(modes) == 4
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("name", ["a b.db", "猫.db", "what?mode=memory", "100%25#.db", "'\"; --.db"])
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    with SQLiteLedger(str(tmp_path / name), clock=LedgerClock()) as ledger:
+        ledger.run_once(identity(), Handler())
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_relative_path_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with SQLiteLedger("ledger.db", clock=LedgerClock()) as ledger:
+        monkeypatch.chdir("/")
+        ledger.run_once(identity(), Handler())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["ledger.db"]
+
+
+def refusal(path: Path | str) -> str:
+    with pytest.raises(SettingsError) as raised:
+        SQLiteLedger(path, clock=LedgerClock())
+    assert repr(str(path)) in str(raised.value)
+    return str(raised.value)
+
+
+def test_a_file_that_is_not_a_database_is_refused_unchanged(path: Path) -> None:
+    path.write_text("Dear diary, " * 100)
+    assert "not a database" in refusal(path)
+    assert path.read_text().startswith("Dear diary")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_another_applications_database_is_refused_unchanged(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (id)")
+    before = path.read_bytes()
+    assert "another application's" in refusal(path)
+    assert path.read_bytes() == before
+
+
+def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
+    assert "No such file" in refusal(tmp_path / "missing" / "ledger.db")
+    assert "unable to open" in refusal(tmp_path)
+    assert "null" in refusal(f"{tmp_path}/a\0b")
+
+
+@POSIX
+@pytest.mark.parametrize("read_only", ["folder", "file"])
+def test_a_read_only_folder_or_file_is_refused(read_only: str) -> None:
+    code = """
+from oss_wsgi.exceptions import SettingsError
+import urllib.parse  # pathlib's, which may be out of reach afterwards
+if os.geteuid() == 0:
+    os.setuid(65534)  # root may write anywhere
+try:
+    SQLiteLedger(path, clock=clock)
+except SettingsError as error:
+    print(error)
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        if read_only == "file":
+            SQLiteLedger(path, clock=LedgerClock()).close()
+            path.chmod(0o444)
+        os.chmod(folder, 0o555 if read_only == "folder" else 0o777)
+        message = output(start(code, path))
+    assert message.startswith(f"The ledger {str(path)!r} cannot be used: ")
+
+
+def test_a_statement_is_repeated_while_the_file_is_locked() -> None:
+    class LockedConnection:
+        def __init__(self, error: str, failures: int) -> None:
+            self.error, self.failures_left = error, failures
+
+        def execute(self, statement: str) -> str:
+            if not self.failures_left:
+                return statement
+            self.failures_left -= 1
+            raise sqlite3.OperationalError(self.error)
+
+    execute: Any = sqlite_file._execute_with_retry
+    statement = "PRAGMA journal_mode = WAL"
+    assert execute(LockedConnection("database is locked", 3), statement) == statement
+    for error, failures in (("database is locked", 10_000), ("disk I/O error", 1)):
+        with pytest.raises(sqlite3.OperationalError, match=error):
+            execute(LockedConnection(error, failures), statement)

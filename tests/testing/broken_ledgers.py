@@ -1,0 +1,362 @@
+"""Copies of MemoryLedger that each break one claim of the contract, for test_ledger_contract.py.
+
+That test runs the contract on each class here in a process of its own; pytest does not collect this file by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import ClassVar
+
+import pytest
+
+from oss_wsgi.exceptions import LedgerUnavailableError
+from oss_wsgi.ledger.base import StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
+from oss_wsgi.ledger.memory import MemoryLedger
+from oss_wsgi.testing import ledger_contract
+from oss_wsgi.testing.ledger_contract import LedgerContract
+
+Handle = Callable[[], StoredResponse]
+
+
+class Broken(LedgerContract):
+    """The contract on ``ledger_class``; the tests ``failing`` must fail, and no others."""
+
+    ledger_class: ClassVar[type[MemoryLedger]]
+    failing: ClassVar[set[str]]
+
+    def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> MemoryLedger:
+        return self.ledger_class(clock=clock, wait_timeout=wait_timeout)
+
+
+Broken.__test__ = False
+
+
+class HandlesEverythingTwice(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        def handle_twice() -> StoredResponse:
+            handle()
+            return handle()
+
+        return super().run_once(identity, handle_twice)
+
+
+class TestHandlesEverythingTwice(Broken):
+    ledger_class = HandlesEverythingTwice
+    failing: ClassVar = {
+        "test_an_upload_is_handled_and_gets_its_response",
+        "test_a_failed_response_is_returned_but_not_stored",
+        "test_an_exception_propagates_and_leaves_nothing",
+        "test_a_failed_upload_does_not_use_its_ticket",
+        "test_one_of_many_concurrent_calls_handles",
+        "test_a_waiting_call_handles_after_a_failure",
+        "test_another_object_of_the_ticket_is_handled_after_a_failure",
+        "test_later_uploads_remove_expired_responses_only",
+    }
+
+
+class LosesParametersOfTheContentType(MemoryLedger):
+    def _finish(self, identity: UploadIdentity, response: StoredResponse | None) -> None:
+        if response is not None:
+            response = response._replace(content_type=response.content_type.partition(";")[0])
+        super()._finish(identity, response)
+
+
+class TestLosesParametersOfTheContentType(Broken):
+    ledger_class = LosesParametersOfTheContentType
+    failing: ClassVar = {"test_a_repeated_report_gets_the_stored_response"}
+
+
+class StoresTextOnly(MemoryLedger):
+    def _finish(self, identity: UploadIdentity, response: StoredResponse | None) -> None:
+        if response is not None:
+            response = response._replace(body=response.body.decode("utf-8", "replace").encode())
+        super()._finish(identity, response)
+
+
+class TestStoresTextOnly(Broken):
+    ledger_class = StoresTextOnly
+    failing: ClassVar = {"test_a_repeated_report_gets_the_stored_response"}
+
+
+class StoresRedirects(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        original: list[StoredResponse] = []
+
+        def handle_as_success() -> StoredResponse:
+            original.append(handle())
+            return original[0]._replace(status="200 OK") if original[0].status[:1] == "3" else original[0]
+
+        response = super().run_once(identity, handle_as_success)
+        return original[0] if original else response
+
+
+class TestStoresRedirects(Broken):
+    ledger_class = StoresRedirects
+    failing: ClassVar = {"test_a_failed_response_is_returned_but_not_stored"}
+
+
+class ReplacesExceptions(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        try:
+            return super().run_once(identity, handle)
+        except KeyError:
+            return ledger_contract.FAILURE
+
+
+class TestReplacesExceptions(Broken):
+    ledger_class = ReplacesExceptions
+    failing: ClassVar = {
+        "test_an_exception_propagates_and_leaves_nothing",
+        "test_a_failed_upload_does_not_use_its_ticket",
+        "test_a_waiting_call_handles_after_a_failure",
+    }
+
+
+class StoresASuccessAfterAnException(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        failed: list[bool] = []
+
+        def watched() -> StoredResponse:
+            try:
+                return handle()
+            except KeyError:
+                failed.append(True)
+                raise
+
+        try:
+            return super().run_once(identity, watched)
+        finally:
+            if failed:
+                super().run_once(identity, lambda: ledger_contract.SUCCESS)
+
+
+class TestStoresASuccessAfterAnException(Broken):
+    ledger_class = StoresASuccessAfterAnException
+    failing: ClassVar = {
+        "test_an_exception_propagates_and_leaves_nothing",
+        "test_a_failed_upload_does_not_use_its_ticket",
+        "test_a_waiting_call_handles_after_a_failure",
+    }
+
+
+class IgnoresTheETag(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(etag=""), handle)
+
+
+class TestIgnoresTheETag(Broken):
+    ledger_class = IgnoresTheETag
+    failing: ClassVar = {
+        "test_another_etag_is_another_upload",
+        "test_another_etag_does_not_wait",
+        "test_len_counts_the_stored_responses",
+    }
+
+
+class AllowsOtherObjects(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(ticket=f"{identity.ticket} {identity.object}"), handle)
+
+
+class TestAllowsOtherObjects(Broken):
+    ledger_class = AllowsOtherObjects
+    failing: ClassVar = {
+        "test_a_used_ticket_refuses_another_object",
+        "test_another_object_of_the_ticket_waits_and_is_refused",
+        "test_a_waiting_call_ends_with_ledger_busy",
+    }
+
+
+class UsesTheTicketAtOnce(MemoryLedger):
+    def __init__(self, *, clock: Callable[[], float], wait_timeout: float) -> None:
+        super().__init__(clock=clock, wait_timeout=wait_timeout)
+        self._objects: dict[str, str] = {}
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        if self._objects.setdefault(identity.ticket, identity.object) != identity.object:
+            raise ticket_used_error()
+        return super().run_once(identity, handle)
+
+
+class TestUsesTheTicketAtOnce(Broken):
+    ledger_class = UsesTheTicketAtOnce
+    failing: ClassVar = {
+        "test_a_failed_upload_does_not_use_its_ticket",
+        "test_another_object_of_the_ticket_is_handled_after_a_failure",
+        "test_a_waiting_call_ends_with_ledger_busy",
+    }
+
+
+class HandlesConcurrently(MemoryLedger):
+    def _response_or_claim(self, identity: UploadIdentity) -> StoredResponse | bool | None:
+        outcome = super()._response_or_claim(identity)
+        return True if outcome is None and self._tickets[identity.ticket].object == identity.object else outcome
+
+    def _finish(self, identity: UploadIdentity, response: StoredResponse | None) -> None:
+        use = self._tickets.get(identity.ticket)
+        if use is not None and use.responses.get(identity.etag) is None:
+            super()._finish(identity, response)
+
+
+class TestHandlesConcurrently(Broken):
+    ledger_class = HandlesConcurrently
+    failing: ClassVar = {
+        "test_one_of_many_concurrent_calls_handles",
+        "test_a_concurrent_call_waits_for_the_response",
+        "test_a_waiting_call_ends_with_ledger_busy",
+    }
+
+
+class DoesNotWait(MemoryLedger):
+    def __init__(self, *, clock: Callable[[], float], wait_timeout: float) -> None:
+        super().__init__(clock=clock, wait_timeout=0.0)
+
+
+class TestDoesNotWait(Broken):
+    ledger_class = DoesNotWait
+    failing: ClassVar = {
+        "test_one_of_many_concurrent_calls_handles",
+        "test_a_concurrent_call_waits_for_the_response",
+        "test_a_waiting_call_handles_after_a_failure",
+        "test_another_object_of_the_ticket_waits_and_is_refused",
+        "test_another_object_of_the_ticket_is_handled_after_a_failure",
+    }
+
+
+class HandlesAgainAfterWaiting(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        handled: list[bool] = []
+        waits = None in (self._tickets[identity.ticket].responses if identity.ticket in self._tickets else {}).values()
+        response = super().run_once(identity, lambda: handled.append(True) or handle())  # type: ignore[func-returns-value]
+        return handle() if waits and not handled else response
+
+
+class TestHandlesAgainAfterWaiting(Broken):
+    ledger_class = HandlesAgainAfterWaiting
+    failing: ClassVar = {
+        "test_one_of_many_concurrent_calls_handles",
+        "test_a_concurrent_call_waits_for_the_response",
+    }
+
+
+class WaitsWithoutEnd(MemoryLedger):
+    def __init__(self, *, clock: Callable[[], float], wait_timeout: float) -> None:
+        super().__init__(clock=clock, wait_timeout=threading.TIMEOUT_MAX)
+
+
+class TestWaitsWithoutEnd(Broken):
+    ledger_class = WaitsWithoutEnd
+    failing: ClassVar = {"test_a_waiting_call_ends_with_ledger_busy"}
+
+    @pytest.fixture(autouse=True)
+    def short_deadline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger_contract, "DEADLINE", 5.0)
+
+
+class GivesAnotherReason(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        try:
+            return super().run_once(identity, handle)
+        except LedgerUnavailableError as error:
+            raise LedgerUnavailableError("ledger_unavailable", error.hint) from error
+
+
+class TestGivesAnotherReason(Broken):
+    ledger_class = GivesAnotherReason
+    failing: ClassVar = {"test_a_waiting_call_ends_with_ledger_busy"}
+
+
+class HandlesOneUploadAtATime(MemoryLedger):
+    def __init__(self, *, clock: Callable[[], float], wait_timeout: float) -> None:
+        super().__init__(clock=clock, wait_timeout=wait_timeout)
+        self._handling = threading.Lock()
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self._clock()
+        if not self._handling.acquire(timeout=self._wait_timeout):
+            raise ledger_busy_error(self._wait_timeout)
+        try:
+            return super().run_once(identity, handle)
+        finally:
+            self._handling.release()
+
+
+class TestHandlesOneUploadAtATime(Broken):
+    ledger_class = HandlesOneUploadAtATime
+    failing: ClassVar = {"test_another_ticket_does_not_wait", "test_another_etag_does_not_wait"}
+
+
+class ForgetsTooEarly(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(expires=identity.expires - 1), handle)
+
+
+class TestForgetsTooEarly(Broken):
+    ledger_class = ForgetsTooEarly
+    failing: ClassVar = {"test_a_response_is_stored_until_its_ticket_expires"}
+
+
+class NeverForgets(MemoryLedger):
+    def _remove_expired(self) -> None:
+        self._clock()
+
+
+class TestNeverForgets(Broken):
+    ledger_class = NeverForgets
+    failing: ClassVar = {"test_later_uploads_remove_expired_responses_only"}
+
+
+class ForgetsEverythingAtAnExpiry(MemoryLedger):
+    def _remove_expired(self) -> None:
+        now = self._clock()
+        if self._expiries and self._expiries[0] < now:
+            while self._expiries:
+                self._remove_soonest()
+
+
+class TestForgetsEverythingAtAnExpiry(Broken):
+    ledger_class = ForgetsEverythingAtAnExpiry
+    failing: ClassVar = {"test_later_uploads_remove_expired_responses_only"}
+
+
+class CountsTickets(MemoryLedger):
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+
+class TestCountsTickets(Broken):
+    ledger_class = CountsTickets
+    failing: ClassVar = {"test_len_counts_the_stored_responses"}
+
+
+class ChecksByStoring(MemoryLedger):
+    def check(self) -> None:
+        self.run_once(ledger_contract.identity("check"), lambda: ledger_contract.SUCCESS)
+
+
+class TestChecksByStoring(Broken):
+    ledger_class = ChecksByStoring
+    failing: ClassVar = {"test_check_succeeds_and_stores_nothing"}
+
+
+class FailsTheCheck(MemoryLedger):
+    def check(self) -> None:
+        raise LedgerUnavailableError("ledger_unavailable", "the check fails")
+
+
+class TestFailsTheCheck(Broken):
+    ledger_class = FailsTheCheck
+    failing: ClassVar = {"test_check_succeeds_and_stores_nothing"}
+
+
+class ForgetsWhenClosed(MemoryLedger):
+    def close(self) -> None:
+        while self._expiries:
+            self._remove_soonest()
+
+
+class TestForgetsWhenClosed(Broken):
+    ledger_class = ForgetsWhenClosed
+    failing: ClassVar = {"test_a_closed_ledger_opens_again_with_its_responses"}

@@ -1,0 +1,49 @@
+"""The contract of ledgers finds each broken claim, and no other."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from . import broken_ledgers
+
+ROOT = Path(__file__).parents[2]
+BROKEN = [
+    value
+    for value in vars(broken_ledgers).values()
+    if inspect.isclass(value) and issubclass(value, broken_ledgers.Broken) and value is not broken_ledgers.Broken
+]
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Run the contract on all broken ledgers, and return the tests that failed, by class."""
+    report = tmp_path_factory.mktemp("report") / "report.xml"
+    options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", *options, str(Path("tests", "testing", "broken_ledgers.py"))]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert run.returncode == 1, run.stdout
+    failures: dict[str, set[str]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        failing = failures.setdefault(case.attrib["classname"].rpartition(".")[2], set())
+        assert case.find("error") is None, case.attrib
+        if case.find("failure") is not None:
+            failing.add(case.attrib["name"].partition("[")[0])
+    return failures
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__.removeprefix("Test"))
+def test_a_broken_claim_fails_its_tests_and_no_others(
+    broken: type[broken_ledgers.Broken], failures: dict[str, set[str]]
+) -> None:
+    assert failures[broken.__name__] == broken.failing
+
+
+def test_each_test_of_the_contract_can_fail() -> None:
+    tests = {name for name in vars(broken_ledgers.LedgerContract) if name.startswith("test_")}
+    assert set().union(*(broken.failing for broken in BROKEN)) == tests
