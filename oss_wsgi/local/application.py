@@ -23,7 +23,7 @@ from .callbacks.signing_key import CallbackKey
 from .callbacks.transports import HTTPTransport, WSGITransport
 from .cors import CORS, MAX_RULES, BucketRules, CORSRule
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
-from .errors import Answer, Headers, OSSError
+from .errors import Headers, OSSError, Response
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .index_page import index_page, wants_index_page
 from .operations.routes import find_operation
@@ -200,35 +200,35 @@ class LocalOSS:
         request_id = f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}"
         host_id = environ.get("HTTP_HOST") or host_name(environ)
         try:
-            answer = self._answer(environ, request_id, started)
+            response = self._respond(environ, request_id, started)
         except ConnectionDroppedError:
             raise
         except OSSError as error:
-            answer = error.answer(request_id, host_id)
+            response = error.response(request_id, host_id)
         except Exception:
             logger.exception("request %s failed", request_id)
             message = "We encountered an internal error. Please try again."
-            answer = OSSError(500, "InternalError", message).answer(request_id, host_id)
+            response = OSSError(500, "InternalError", message).response(request_id, host_id)
         headers: Headers = [
             ("Server", "AliyunOSS"),
             ("Date", formatdate(started, usegmt=True)),
             ("x-oss-request-id", request_id),
             ("x-oss-server-time", str(max(0, round((self._clock() - started) * 1000)))),
-            *answer.headers,
+            *response.headers,
             *self._cors(environ).headers(environ),
         ]
-        body = answer.body
+        body = response.body
         if isinstance(body, bytes):
-            if answer.status not in (204, 304) and not any(name == "Content-Length" for name, _ in headers):
+            if response.status not in (204, 304) and not any(name == "Content-Length" for name, _ in headers):
                 headers.append(("Content-Length", str(len(body))))
-            if environ["REQUEST_METHOD"] == "HEAD" and answer.status >= 400:
+            if environ["REQUEST_METHOD"] == "HEAD" and response.status >= 400:
                 # A HEAD has no body for the XML, so it comes in a header, from which the SDKs read the code.
                 headers.append(("x-oss-err", b64encode(body).decode()))
-            body = [] if environ["REQUEST_METHOD"] == "HEAD" or answer.status in (204, 304) else [body]
-        start_response(answer.status_line, headers)
+            body = [] if environ["REQUEST_METHOD"] == "HEAD" or response.status in (204, 304) else [body]
+        start_response(response.status_line, headers)
         return body
 
-    def _answer(self, environ: WSGIEnvironment, request_id: str, now: float) -> Answer:
+    def _respond(self, environ: WSGIEnvironment, request_id: str, now: float) -> Response:
         content_length(environ.get("CONTENT_LENGTH") or "0")
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
@@ -237,7 +237,7 @@ class LocalOSS:
         candidates = resolver.candidates(environ)
         if method in ("GET", "HEAD") and not resolver.bucket_of_host(environ):
             if Address(PUBLIC_KEY_PATH, "") in candidates:
-                return Answer(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
+                return Response(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
             if wants_index_page(environ, candidates[0]):
                 return index_page(self.storage.buckets())
         faults = self._request_faults(environ)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .errors import Answer, Headers, OSSError, invalid_argument
+from .errors import Headers, OSSError, Response, invalid_argument
 from .storage.interface import Bucket, Storage
 from .xml_document import Node, malformed_xml, read_xml, write_xml
 
@@ -85,7 +85,7 @@ class CORS:
         rule = self._find(origin, method) if origin and method != "OPTIONS" else None
         return headers + rule.headers(origin) if rule else headers
 
-    def preflight(self, environ: Mapping[str, Any]) -> Answer:
+    def preflight(self, environ: Mapping[str, Any]) -> Response:
         """Return the response to an OPTIONS request; raise OSSError if no rule allows the request it asks about."""
         origin = environ.get("HTTP_ORIGIN", "")
         method = environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", "")
@@ -108,7 +108,7 @@ class CORS:
             headers.append(("Access-Control-Allow-Headers", ", ".join(names)))
         if rule.max_age_seconds is not None:
             headers.append(("Access-Control-Max-Age", str(rule.max_age_seconds)))
-        return Answer(200, headers)
+        return Response(200, headers)
 
     def _find(self, origin: str, method: str, headers: Sequence[str] = ()) -> CORSRule | None:
         return next((rule for rule in self._rules if rule.allows(origin, method, headers)), None)

@@ -17,7 +17,7 @@ _NOT_IN_HEADER = re.compile("[\x00-\x1f\x7f]")
 
 
 @dataclass
-class Answer:
+class Response:
     """The response to one request; the application adds the headers that all responses share."""
 
     status: int
@@ -44,7 +44,7 @@ class OSSError(Exception):
         self.members = members
         self.headers: Headers = []
 
-    def answer(self, request_id: str, host_id: str) -> Answer:
+    def response(self, request_id: str, host_id: str) -> Response:
         """Return the response with the error as XML, its elements in OSS's order."""
         elements = {"Code": self.code, "Message": self.message, "RequestId": request_id, "HostId": host_id}
         elements.update(self.members)
@@ -55,7 +55,7 @@ class OSSError(Exception):
             headers.append(("x-oss-ec", self.ec))
         lines = [f"  <{name}>{escape(xml_text(value))}</{name}>" for name, value in elements.items()]
         document = "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', "<Error>", *lines, "</Error>", ""])
-        return Answer(self.status, headers, document.encode())
+        return Response(self.status, headers, document.encode())
 
 
 def access_denied(message: str, ec: str = "") -> OSSError:

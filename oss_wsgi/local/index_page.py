@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .environ import SERVICE, Address
-from .errors import Answer, xml_text
+from .errors import Response, xml_text
 from .storage.interface import Bucket, StoredObject
 
 #: The newest objects of each bucket that the page lists; a page of all could take too long to make and to load.
@@ -63,7 +63,7 @@ def wants_index_page(environ: Mapping[str, Any], address: Address) -> bool:
     )
 
 
-def index_page(buckets: Iterable[Bucket]) -> Answer:
+def index_page(buckets: Iterable[Bucket]) -> Response:
     """Return the page; keys and content types come from strangers and are escaped."""
     sections = "\n".join(line for bucket in buckets for line in _section(bucket))
     page = f"""<!doctype html>
@@ -81,7 +81,7 @@ def index_page(buckets: Iterable[Bucket]) -> Answer:
 </body>
 </html>
 """
-    return Answer(200, list(_HEADERS), page.encode())
+    return Response(200, list(_HEADERS), page.encode())
 
 
 def _section(bucket: Bucket) -> Iterator[str]:

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
-from .errors import Answer, Headers, OSSError, xml_text
+from .errors import Headers, OSSError, Response, xml_text
 
 #: An element: its name, and its text or its child elements.
 Node = tuple[str, "str | Iterable[Node]"]
@@ -43,9 +43,9 @@ def write_xml(name: str, content: str | Iterable[Node]) -> bytes:
     return ('<?xml version="1.0" encoding="UTF-8"?>\n' + _element(name, content) + "\n").encode()
 
 
-def xml_answer(name: str, content: str | Iterable[Node], headers: Headers | None = None) -> Answer:
+def xml_response(name: str, content: str | Iterable[Node], headers: Headers | None = None) -> Response:
     """Return a 200 with this document, without `xmlns`: the SDKs look for elements without a namespace."""
-    return Answer(200, [*(headers or []), ("Content-Type", "application/xml")], write_xml(name, content))
+    return Response(200, [*(headers or []), ("Content-Type", "application/xml")], write_xml(name, content))
 
 
 def iso_time(moment: float) -> str:

@@ -141,7 +141,7 @@ def test_without_a_note_the_arrival_is_now():
     assert arrival({}, NOW) == NOW
 
 
-@pytest.mark.parametrize("name", ["abc", "a-1", "0" * 63])
+@pytest.mark.parametrize("name", ["abc", "a-1", "123", "a" * 63])
 def test_a_bucket_name_is_recognised(name):
     assert is_bucket_name(name)
 

@@ -4,7 +4,7 @@ from oss_wsgi.local.errors import OSSError
 
 
 def members(error):
-    response = error.answer("674EF4EC0000000000000002", "examplebucket.oss-cn-hangzhou.aliyuncs.com")
+    response = error.response("674EF4EC0000000000000002", "examplebucket.oss-cn-hangzhou.aliyuncs.com")
     return response, [(element.tag, element.text) for element in ElementTree.fromstring(response.body)]
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.xml_document import iso_time, read_xml, write_xml, xml_answer
+from oss_wsgi.local.xml_document import iso_time, read_xml, write_xml, xml_response
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]>'
 FILE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>'
@@ -49,7 +49,7 @@ def test_a_document_is_written_and_escaped():
     body = write_xml("a", nodes)
     text = "<a><b>&lt;&amp;&gt;\ufffd中</b><c><d></d><d>1</d></c></a>"
     assert body.decode() == f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
-    response = xml_answer("a", nodes, [("X", "y")])
+    response = xml_response("a", nodes, [("X", "y")])
     assert (response.status, response.body) == (200, body)
     assert response.headers == [("X", "y"), ("Content-Type", "application/xml")]
 

@@ -33,7 +33,7 @@ class CallbackRequest:
 
 @dataclass(frozen=True)
 class CallbackReply:
-    """What the application replied: `headers` by lower-case name, `body` no longer than its Content-Length."""
+    """What the application replied; `headers` by lower-case name."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..errors import Answer, OSSError, invalid_argument
+from ..errors import OSSError, Response, invalid_argument
 from ..request import Request
 from ..storage.interface import Incoming, StoredObject
 from .image_info import ImageInfo, read_image_info
@@ -60,7 +60,7 @@ def image_info(callback: UploadCallback | None, incoming: Incoming) -> ImageInfo
 
 def call_back(
     request: Request, callback: UploadCallback, stored: StoredObject, image: ImageInfo | None, operation: str
-) -> Answer:
+) -> Response:
     """Call the application and return the response that relays its JSON to the client.
 
     :param operation: the name of the upload in callbacks, such as PostObject.
@@ -88,7 +88,7 @@ def call_back(
         failure = OSSError(203, "CallbackFailed", error.message, error.ec)
         failure.headers = stored.checksum_headers
         raise failure from None
-    return Answer(200, [*stored.checksum_headers, ("Content-Type", "application/json")], body)
+    return Response(200, [*stored.checksum_headers, ("Content-Type", "application/json")], body)
 
 
 def _read_parameters(request: Request, text: str) -> CallbackParameters | None:

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from ..callbacks.upload_callback import call_back, image_info, read_form_callback
 from ..environ import arrival
-from ..errors import Answer, Headers, header_value, invalid_argument, xml_text
+from ..errors import Headers, Response, header_value, invalid_argument, xml_text
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
 from ..request import Request
@@ -19,7 +19,7 @@ from .policy import SizeRange, parse_policy
 from .policy_check import check_policy, size_range, too_large, too_small
 
 
-def post_object(request: Request) -> Answer:
+def post_object(request: Request) -> Response:
     """Return the response to a form; raise OSSError for the first check that fails, in the order of P§2.7."""
     environ, service, bucket = request.environ, request.service, request.storage
     form = Form(environ, exact_names=service.exact_field_names)
@@ -55,7 +55,7 @@ def post_object(request: Request) -> Answer:
     with upload_faults:
         if callback:
             return call_back(request, callback, stored, image, "PostObject")
-        return _answer(request, stored, fields.get("success_action_status", ""), location)
+        return _response(request, stored, fields.get("success_action_status", ""), location)
 
 
 def _limited(chunks: Iterable[bytes], limit: SizeRange) -> Iterator[bytes]:
@@ -68,11 +68,11 @@ def _limited(chunks: Iterable[bytes], limit: SizeRange) -> Iterator[bytes]:
         yield chunk
 
 
-def _answer(request: Request, stored: StoredObject, status: str, redirect_url: str) -> Answer:
+def _response(request: Request, stored: StoredObject, status: str, redirect_url: str) -> Response:
     """Return the response to an upload without a callback (P§2.5)."""
     headers: Headers = stored.checksum_headers
     if redirect_url:
-        return Answer(303, [*headers, ("Location", header_value(redirect_url))])
+        return Response(303, [*headers, ("Location", header_value(redirect_url))])
     if status == "201":
         location = f"{request.url}/{request.bucket}/{quote(stored.key)}"
         document = (
@@ -80,5 +80,5 @@ def _answer(request: Request, stored: StoredObject, status: str, redirect_url: s
             f'<PostResponse>\n  <Bucket>{escape(request.bucket)}</Bucket>\n  <ETag>"{stored.etag}"</ETag>\n'
             f"  <Key>{escape(xml_text(stored.key))}</Key>\n  <Location>{escape(location)}</Location>\n</PostResponse>\n"
         )
-        return Answer(201, [*headers, ("Content-Type", "application/xml"), ("Location", location)], document.encode())
-    return Answer(200 if status == "200" else 204, headers)
+        return Response(201, [*headers, ("Content-Type", "application/xml"), ("Location", location)], document.encode())
+    return Response(200 if status == "200" else 204, headers)

@@ -1,1 +1,1 @@
-"""The operations of the local OSS: one function for each, from a request to an answer."""
+"""The operations of the local OSS: one function for each, from a request to a response."""

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from ..cors import read_rules, rule_nodes, save_rules
 from ..environ import is_bucket_name
-from ..errors import Answer, OSSError, invalid_argument
+from ..errors import OSSError, Response, invalid_argument
 from ..request import Request
 from ..storage.interface import Bucket
-from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_answer
+from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body
-from .owner import OWNER, acl_answer
+from .owner import OWNER, acl_response
 
 MAX_KEYS = 1000
 
@@ -30,7 +30,7 @@ STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive"
 REDUNDANCIES = ("LRS", "ZRS")
 
 
-def list_buckets(request: Request) -> Answer:
+def list_buckets(request: Request) -> Response:
     query = request.query
     prefix, marker, limit = query.get("prefix", ""), query.get("marker", ""), query.get("max-keys") or "100"
     if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= MAX_KEYS:
@@ -50,10 +50,10 @@ def list_buckets(request: Request) -> Answer:
         nodes.append(("NextMarker", page[-1].name))
     region: Node = ("Region", request.service.region)
     nodes.append(("Buckets", [("Bucket", [*_bucket_nodes(bucket, request), region]) for bucket in page]))
-    return xml_answer("ListAllMyBucketsResult", nodes)
+    return xml_response("ListAllMyBucketsResult", nodes)
 
 
-def put_bucket(request: Request) -> Answer:
+def put_bucket(request: Request) -> Response:
     """Create a bucket; for one that exists, change the ACL. Its storage class cannot be changed."""
     if not is_bucket_name(request.bucket):
         message = "The specified bucket is not valid."
@@ -69,21 +69,21 @@ def put_bucket(request: Request) -> Answer:
         )
         raise OSSError(409, "BucketAlreadyExists", message, "0015-00000104", BucketName=request.bucket)
     request.storage.change(settings)
-    return Answer(200, [("Location", f"/{request.bucket}")])
+    return Response(200, [("Location", f"/{request.bucket}")])
 
 
-def delete_bucket(request: Request) -> Answer:
+def delete_bucket(request: Request) -> Response:
     request.service.storage.delete_bucket(request.bucket)
-    return Answer(204)
+    return Response(204)
 
 
-def head_bucket(request: Request) -> Answer:
+def head_bucket(request: Request) -> Response:
     region = f"oss-{request.service.region}"
     headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", storage_class(request.storage.settings))]
-    return Answer(200, headers)
+    return Response(200, headers)
 
 
-def get_bucket_info(request: Request) -> Answer:
+def get_bucket_info(request: Request) -> Response:
     bucket = request.storage
     nodes: list[Node] = [
         *_bucket_nodes(bucket, request),
@@ -95,42 +95,42 @@ def get_bucket_info(request: Request) -> Answer:
         OWNER,
         ("AccessControlList", [("Grant", acl(bucket.settings))]),
     ]
-    return xml_answer("BucketInfo", [("Bucket", nodes)])
+    return xml_response("BucketInfo", [("Bucket", nodes)])
 
 
-def get_bucket_location(request: Request) -> Answer:
+def get_bucket_location(request: Request) -> Response:
     _ = request.storage  # raises OSSError for a bucket that does not exist
-    return xml_answer("LocationConstraint", f"oss-{request.service.region}")
+    return xml_response("LocationConstraint", f"oss-{request.service.region}")
 
 
-def get_bucket_acl(request: Request) -> Answer:
-    return acl_answer(acl(request.storage.settings))
+def get_bucket_acl(request: Request) -> Response:
+    return acl_response(acl(request.storage.settings))
 
 
-def put_bucket_acl(request: Request) -> Answer:
+def put_bucket_acl(request: Request) -> Response:
     if "x-oss-acl" not in request.headers:
         raise invalid_argument("The x-oss-acl header is missing.", name="x-oss-acl")
     request.storage.change({"acl": one_of(ACLS, "x-oss-acl", request.headers["x-oss-acl"])})
-    return Answer(200)
+    return Response(200)
 
 
-def put_bucket_cors(request: Request) -> Answer:
+def put_bucket_cors(request: Request) -> Response:
     body = read_small_body(request.environ, MAX_BODY_SIZE)
     save_rules(request.storage, *read_rules(body, request.service.rules.max_rules))
-    return Answer(200)
+    return Response(200)
 
 
-def get_bucket_cors(request: Request) -> Answer:
+def get_bucket_cors(request: Request) -> Response:
     rules, vary = request.service.rules.of(request.storage.name)
     if not rules:
         message = "The CORS Configuration does not exist."
         raise OSSError(404, "NoSuchCORSConfiguration", message, BucketName=request.bucket)
-    return xml_answer("CORSConfiguration", rule_nodes(rules, vary))
+    return xml_response("CORSConfiguration", rule_nodes(rules, vary))
 
 
-def delete_bucket_cors(request: Request) -> Answer:
+def delete_bucket_cors(request: Request) -> Response:
     save_rules(request.storage, (), vary=False)
-    return Answer(204)
+    return Response(204)
 
 
 def acl(settings: Mapping[str, str]) -> str:

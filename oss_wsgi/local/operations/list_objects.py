@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from ..errors import Answer, invalid_argument
+from ..errors import Response, invalid_argument
 from ..request import Request
 from ..storage.interface import CommonPrefix, StoredObject
-from ..xml_document import Node, iso_time, xml_answer
+from ..xml_document import Node, iso_time, xml_response
 from .owner import OWNER
 from .parameters import EncodingType, whole_number
 
@@ -16,7 +16,7 @@ MAX_KEYS = 1000
 MAX_PARAMETER_SIZE = 1023
 
 
-def list_objects(request: Request) -> Answer:
+def list_objects(request: Request) -> Response:
     query = request.query
     encoding = EncodingType(request)
     marker = query.get("marker", "")
@@ -32,10 +32,10 @@ def list_objects(request: Request) -> Answer:
     ]
     if more:
         nodes.append(("NextMarker", encoding(entries[-1].key)))
-    return xml_answer("ListBucketResult", [*nodes, *(_entry(entry, encoding, owner=True) for entry in entries)])
+    return xml_response("ListBucketResult", [*nodes, *(_entry(entry, encoding, owner=True) for entry in entries)])
 
 
-def list_objects_v2(request: Request) -> Answer:
+def list_objects_v2(request: Request) -> Response:
     query = request.query
     if query["list-type"] != "2":
         raise invalid_argument("The list-type must be 2.", name="list-type", value=query["list-type"])
@@ -50,7 +50,7 @@ def list_objects_v2(request: Request) -> Answer:
     nodes += [("IsTruncated", str(more).lower()), ("KeyCount", str(len(entries)))]
     if more:
         nodes.append(("NextContinuationToken", _token(entries[-1].key)))
-    return xml_answer("ListBucketResult", [*nodes, *(_entry(entry, encoding, owner=owner) for entry in entries)])
+    return xml_response("ListBucketResult", [*nodes, *(_entry(entry, encoding, owner=owner) for entry in entries)])
 
 
 def _page(request: Request, after: str) -> tuple[list[StoredObject | CommonPrefix], int, bool]:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from ..callbacks.image_info import ImageInfo, read_image_info
 from ..callbacks.upload_callback import call_back, read_callback
-from ..errors import Answer, OSSError, file_already_exists, invalid_argument
+from ..errors import OSSError, Response, file_already_exists, invalid_argument
 from ..faults import UploadFaults
 from ..object_headers import check_key, forbids_overwrite, object_headers
 from ..request import Request
 from ..storage.interface import MultipartUpload, Part, StoredObject
-from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_answer
+from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body, receive_body
 from .parameters import EncodingType, whole_number
 from .read_objects import CHUNK_SIZE
@@ -31,7 +31,7 @@ MAX_UPLOADS = 1000
 MAX_LISTED_PARTS = 1000
 
 
-def initiate_multipart_upload(request: Request) -> Answer:
+def initiate_multipart_upload(request: Request) -> Response:
     check_key(request.key)
     encoding = EncodingType(request)
     content_type = request_content_type(request)
@@ -40,10 +40,10 @@ def initiate_multipart_upload(request: Request) -> Answer:
         raise file_already_exists()
     upload = request.storage.begin(request.key, content_type, headers, now=request.now)
     nodes = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
-    return xml_answer("InitiateMultipartUploadResult", [*encoding.nodes, *nodes])
+    return xml_response("InitiateMultipartUploadResult", [*encoding.nodes, *nodes])
 
 
-def upload_part(request: Request) -> Answer:
+def upload_part(request: Request) -> Response:
     number, upload = _part_number(request), _upload(request)
     faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
@@ -52,10 +52,10 @@ def upload_part(request: Request) -> Answer:
         faults.arrived()
         part = incoming.commit_part(upload, number, now=request.service.clock())
     with faults:
-        return Answer(200, part.checksum_headers)
+        return Response(200, part.checksum_headers)
 
 
-def upload_part_copy(request: Request) -> Answer:
+def upload_part_copy(request: Request) -> Response:
     number, upload = _part_number(request), _upload(request)
     with open_source(request) as (source, content), request.storage.incoming() as incoming:
         start, length = _source_range(request.headers.get("x-oss-copy-source-range", ""), source.size)
@@ -65,10 +65,10 @@ def upload_part_copy(request: Request) -> Answer:
             incoming.write(chunk)
         part = incoming.commit_part(upload, number, now=request.service.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
-    return xml_answer("CopyPartResult", nodes, part.checksum_headers)
+    return xml_response("CopyPartResult", nodes, part.checksum_headers)
 
 
-def complete_multipart_upload(request: Request) -> Answer:
+def complete_multipart_upload(request: Request) -> Response:
     encoding = EncodingType(request)
     callback = read_callback(request)
     forbid_overwrite = forbids_overwrite(request.headers)
@@ -94,15 +94,15 @@ def complete_multipart_upload(request: Request) -> Answer:
             ("Key", encoding(request.key)),
             ("ETag", f'"{stored.etag}"'),
         ]
-        return xml_answer("CompleteMultipartUploadResult", nodes, stored.checksum_headers)
+        return xml_response("CompleteMultipartUploadResult", nodes, stored.checksum_headers)
 
 
-def abort_multipart_upload(request: Request) -> Answer:
+def abort_multipart_upload(request: Request) -> Response:
     request.storage.abort(_upload(request))
-    return Answer(204)
+    return Response(204)
 
 
-def list_multipart_uploads(request: Request) -> Answer:
+def list_multipart_uploads(request: Request) -> Response:
     query = request.query
     encoding = EncodingType(request)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
@@ -126,7 +126,7 @@ def list_multipart_uploads(request: Request) -> Answer:
     next_key, next_id = after if more else ("", "")
     if last_common and next_key.startswith(last_common):
         next_key, next_id = last_common, ""
-    return xml_answer(
+    return xml_response(
         "ListMultipartUploadsResult",
         [
             ("Bucket", request.bucket),
@@ -144,7 +144,7 @@ def list_multipart_uploads(request: Request) -> Answer:
     )
 
 
-def list_parts(request: Request) -> Answer:
+def list_parts(request: Request) -> Response:
     encoding = EncodingType(request)
     limit = whole_number(request, "max-parts", MAX_LISTED_PARTS, 1, MAX_LISTED_PARTS)
     marker = whole_number(request, "part-number-marker", 0, 0, MAX_PARTS)
@@ -170,7 +170,7 @@ def list_parts(request: Request) -> Answer:
             ("Size", str(part.size)),
         ]
         nodes.append(("Part", members))
-    return xml_answer("ListPartsResult", nodes)
+    return xml_response("ListPartsResult", nodes)
 
 
 def _upload(request: Request) -> MultipartUpload:

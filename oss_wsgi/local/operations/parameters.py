@@ -10,7 +10,7 @@ from ..xml_document import Node
 
 
 class EncodingType:
-    """Encodes the names in an answer when the client asks for that: XML cannot hold every key.
+    """Encodes the names in a response when the client asks for that: XML cannot hold every key.
 
     `nodes` is the element that repeats the parameter.
     """

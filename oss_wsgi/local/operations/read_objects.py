@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from typing import BinaryIO
 
-from ..errors import Answer, Headers, OSSError, access_denied, header_value, invalid_argument, is_header_value
+from ..errors import Headers, OSSError, Response, access_denied, header_value, invalid_argument, is_header_value
 from ..request import Request
 from ..storage.interface import StoredObject
 
@@ -32,21 +32,21 @@ OVERRIDABLE = (
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
-def get_object(request: Request) -> Answer:
+def get_object(request: Request) -> Response:
     """Answer a GET or a HEAD."""
     overrides = _overrides(request)
     stored, file = _open(request)
     try:
-        answer = _object_answer(stored, file, request, overrides)
+        response = _object_response(stored, file, request, overrides)
     except OSSError:
         file.close()
         raise
-    if not isinstance(answer.body, FileRange):
+    if not isinstance(response.body, FileRange):
         file.close()
-    return answer
+    return response
 
 
-def get_object_meta(request: Request) -> Answer:
+def get_object_meta(request: Request) -> Response:
     """Answer with size, time and checksums only."""
     stored, file = _open(request)
     file.close()
@@ -56,7 +56,7 @@ def get_object_meta(request: Request) -> Answer:
     if request.method == "HEAD":
         headers.append(("Content-Length", str(stored.size)))
     # WSGI wants a type in every response that may have a body.
-    return Answer(200, [*headers, ("Content-Type", header_value(stored.content_type))])
+    return Response(200, [*headers, ("Content-Type", header_value(stored.content_type))])
 
 
 class FileRange:
@@ -81,7 +81,7 @@ def no_such_key(key: str) -> OSSError:
 
 
 def is_unmodified(stored: StoredObject, headers: Mapping[str, str], prefix: str = "") -> bool:
-    """Return whether the answer is 304, because the client has this object already.
+    """Return whether the response is 304, because the client has this object already.
 
     :param prefix: of the headers' names: a copy has conditions on its source.
     :raises OSSError: 412, when If-Match or If-Unmodified-Since does not hold.
@@ -138,14 +138,14 @@ def _overrides(request: Request) -> dict[str, str]:
     parameters = {name: f"response-{name.lower()}" for name in OVERRIDABLE}
     overrides = {name: request.query[key] for name, key in parameters.items() if key in request.query}
     if overrides and not request.signed:
-        raise access_denied("A request without a signature cannot choose the headers of its answer.")
+        raise access_denied("A request without a signature cannot choose the headers of its response.")
     for name, value in overrides.items():
         if not is_header_value(value):
             raise invalid_argument(f"The {parameters[name]} is not a valid header value.", name=name, value=value)
     return overrides
 
 
-def _object_answer(stored: StoredObject, file: BinaryIO, request: Request, overrides: dict[str, str]) -> Answer:
+def _object_response(stored: StoredObject, file: BinaryIO, request: Request, overrides: dict[str, str]) -> Response:
     described = {"x-oss-storage-class": "Standard", "Content-Type": stored.content_type, **stored.headers, **overrides}
     headers: Headers = [
         *stored.checksum_headers,
@@ -157,7 +157,7 @@ def _object_answer(stored: StoredObject, file: BinaryIO, request: Request, overr
     omitted = (*HIDDEN, "Content-Type") if unmodified else HIDDEN
     headers += [(name, header_value(value)) for name, value in described.items() if name not in omitted]
     if unmodified:
-        return Answer(304, headers)
+        return Response(304, headers)
     standard = request.headers.get("x-oss-range-behavior", "") == "standard"
     part = requested_range(request.headers.get("range", ""), stored.size, standard=standard)
     start, length = part or (0, stored.size)
@@ -165,7 +165,7 @@ def _object_answer(stored: StoredObject, file: BinaryIO, request: Request, overr
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{stored.size}"))
     headers.append(("Content-Length", str(length)))
     status = 206 if part else 200
-    return Answer(status, headers, b"" if request.method == "HEAD" else FileRange(file, start, length))
+    return Response(status, headers, b"" if request.method == "HEAD" else FileRange(file, start, length))
 
 
 def _matches(stored: StoredObject, etags: str) -> bool:

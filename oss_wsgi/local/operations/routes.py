@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import Answer, OSSError, access_denied
+from ..errors import OSSError, Response, access_denied
 from ..forms.post_object import post_object
 from ..request import Request
 from .buckets import (
@@ -42,7 +42,7 @@ from .write_objects import (
     put_object_acl,
 )
 
-Handler = Callable[[Request], Answer]
+Handler = Callable[[Request], Response]
 
 
 @dataclass(frozen=True)

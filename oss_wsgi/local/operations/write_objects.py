@@ -8,14 +8,14 @@ from typing import BinaryIO
 from urllib.parse import unquote
 
 from ..callbacks.upload_callback import call_back, image_info, read_callback
-from ..errors import Answer, OSSError, invalid_argument, is_header_value
+from ..errors import OSSError, Response, invalid_argument, is_header_value
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
 from ..request import Request
 from ..storage.interface import StoredObject
-from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_answer
+from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body, receive_body
-from .owner import acl_answer
+from .owner import acl_response
 from .parameters import EncodingType
 from .read_objects import is_unmodified, no_such_key
 
@@ -31,7 +31,7 @@ MAX_DELETED_KEYS = 1000
 MAX_BODY_SIZE = 2 * 1024 * 1024
 
 
-def put_object(request: Request) -> Answer:
+def put_object(request: Request) -> Response:
     check_key(request.key)
     callback = read_callback(request)
     media_type = request_content_type(request)
@@ -48,10 +48,10 @@ def put_object(request: Request) -> Answer:
     with faults:
         if callback:
             return call_back(request, callback, stored, image, "PutObject")
-        return Answer(200, stored.checksum_headers)
+        return Response(200, stored.checksum_headers)
 
 
-def copy_object(request: Request) -> Answer:
+def copy_object(request: Request) -> Response:
     check_key(request.key)
     directive = request.headers.get("x-oss-metadata-directive", "COPY").upper()
     if directive not in ("COPY", "REPLACE"):
@@ -71,16 +71,16 @@ def copy_object(request: Request) -> Answer:
             now = request.service.clock()
             stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
-    return xml_answer("CopyObjectResult", nodes, stored.checksum_headers)
+    return xml_response("CopyObjectResult", nodes, stored.checksum_headers)
 
 
-def delete_object(request: Request) -> Answer:
+def delete_object(request: Request) -> Response:
     check_key(request.key)
     request.storage.delete(request.key)
-    return Answer(204)
+    return Response(204)
 
 
-def delete_multiple_objects(request: Request) -> Answer:
+def delete_multiple_objects(request: Request) -> Response:
     encoding = EncodingType(request)
     document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "Delete")
     quiet = document.findtext("Quiet", "false").strip().lower()
@@ -92,23 +92,23 @@ def delete_multiple_objects(request: Request) -> Answer:
     for key in keys:
         request.storage.delete(key)
     deleted: list[Node] = [] if quiet == "true" else [("Deleted", [("Key", encoding(key))]) for key in keys]
-    return xml_answer("DeleteResult", [*encoding.nodes, *deleted])
+    return xml_response("DeleteResult", [*encoding.nodes, *deleted])
 
 
-def get_object_acl(request: Request) -> Answer:
+def get_object_acl(request: Request) -> Response:
     stored = request.storage.get(request.key)
     if stored is None:
         raise no_such_key(request.key)
-    return acl_answer(stored.headers.get(OBJECT_ACL, "default"))
+    return acl_response(stored.headers.get(OBJECT_ACL, "default"))
 
 
-def put_object_acl(request: Request) -> Answer:
+def put_object_acl(request: Request) -> Response:
     if not request.headers.get(OBJECT_ACL):
         raise invalid_argument(f"The {OBJECT_ACL} header is missing.", name=OBJECT_ACL)
     acl = object_headers(request.headers).get(OBJECT_ACL)
     if not request.storage.change_headers(request.key, {OBJECT_ACL: acl}):
         raise no_such_key(request.key)
-    return Answer(200)
+    return Response(200)
 
 
 def request_content_type(request: Request) -> str:

@@ -155,6 +155,11 @@ def test_the_timeout_is_for_the_whole_exchange(peer):
         send(server.port, timeout=0.2)
 
 
+def test_connecting_counts_for_the_timeout():
+    with pytest.raises(CallbackError, match=r"127\.0\.0\.1:1 reply timeout, cost:0ms"):
+        send(1, timeout=0.0)
+
+
 @pytest.mark.parametrize("length", [b"x", b"-1", b"0", b"9999999"])
 def test_a_body_with_a_refused_length_is_not_waited_for(peer, length):
     reply = send(peer(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n{", hang=True).port)

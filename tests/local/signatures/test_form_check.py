@@ -261,7 +261,7 @@ def test_a_temporary_key_needs_exactly_its_token(token, code):
 def test_the_error_shows_what_was_signed_and_no_secret():
     with pytest.raises(OSSError) as caught:
         check({**V4_STS_FORM, "x-oss-signature": "0" * 64}, V4_STS_ACCOUNT, region="cn-shanghai", now=STS_SIGNED_AT)
-    document = b"".join([caught.value.answer("id", "host").body]).decode()
+    document = b"".join([caught.value.response("id", "host").body]).decode()
     assert f"<StringToSign>{V4_STS_POLICY}</StringToSign>" in document
     assert "<StringToSignBytes>65 79 4A" in document
     assert f"<SignatureProvided>{'0' * 64}</SignatureProvided>" in document

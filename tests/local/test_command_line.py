@@ -1,0 +1,75 @@
+"""The options of `python -m oss_wsgi.local` and its greeting, without a process; test_main.py runs the command."""
+
+import argparse
+
+import pytest
+
+from oss_wsgi.local.command_line import address, cname, greeting, number, origin, parser, region, seconds
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "value"),
+    [
+        (address, "127.0.0.1:8081", ("127.0.0.1", 8081)),
+        (address, "[::1]:0", ("::1", 0)),
+        (address, ":65535", ("127.0.0.1", 65535)),
+        (origin, "*", "*"),
+        (origin, "http://localhost:*", "http://localhost:*"),
+        (origin, "https://*.example.com", "https://*.example.com"),
+        (region, "oss-cn-hangzhou", "oss-cn-hangzhou"),
+        (cname, "img.example.com=my-bucket", ("img.example.com", "my-bucket")),
+        (number, "20", 20),
+        (seconds, "0.5", 0.5),
+    ],
+)
+def test_a_valid_value_is_parsed(parse, text, value):
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (address, "8081"),
+        (address, "::1:8081"),
+        (address, "127.0.0.1:65536"),
+        (address, "127.0.0.1:"),
+        (origin, "localhost:3000"),
+        (origin, "http://localhost:3000/"),
+        (origin, "https://*"),
+        (origin, "http://*.*"),
+        (region, "Hangzhou"),
+        (cname, "img.example.com"),
+        (cname, "=my-bucket"),
+        (cname, "img.example.com="),
+        (number, "0"),
+        (number, "1.5"),
+        (seconds, "0"),
+        (seconds, "nan"),
+    ],
+)
+def test_an_invalid_value_is_refused_and_shown(parse, text):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"^must be ") as caught:
+        parse(text)
+    assert str(caught.value).endswith(f"not {text!r}")
+
+
+def test_every_option_has_a_default():
+    arguments = parser().parse_args([])
+    assert arguments.listen == ("127.0.0.1", 8081)
+    assert (arguments.region, arguments.cors, arguments.cname) == ("cn-hangzhou", [], [])
+    assert (arguments.callback_timeout, arguments.max_cors_rules) == (5.0, 10)
+
+
+def test_the_greeting_shows_a_made_secret_but_not_a_given_one(oss):
+    lines = list(greeting(oss, parser().parse_args([])))
+    assert lines[0].startswith(f"Local OSS at {oss.url}, region cn-hangzhou, holding examplebucket. ")
+    assert oss.access_key_secret in "\n".join(lines)
+    assert lines[-1] == "Ctrl-C ends it."
+    given = parser().parse_args(["--access-key-id", oss.access_key_id, "--access-key-secret", oss.access_key_secret])
+    assert oss.access_key_secret not in "\n".join(greeting(oss, given))
+
+
+def test_the_greeting_warns_beyond_this_machine(oss):
+    warning = "It listens beyond this machine: anyone who can connect can read its objects."
+    assert warning in list(greeting(oss, parser().parse_args(["--listen", "0.0.0.0:8081"])))
+    assert warning not in list(greeting(oss, parser().parse_args(["--listen", "[::1]:8081"])))
