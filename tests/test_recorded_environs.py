@@ -11,7 +11,7 @@ from oss_wsgi import AuthorizationPassthrough, CallbackGuard, CallbackVerifier
 from oss_wsgi.callback.verifier import string_to_sign
 from oss_wsgi.testing import CallbackSigner
 from oss_wsgi.wsgi.diagnosis import missing_authorization, server_name, wrong_signature
-from oss_wsgi.wsgi.environ import AUTHORIZATION_KEYS, authorization, raw_target, request_target
+from oss_wsgi.wsgi.environ import AUTHORIZATION_KEYS, find_authorization, raw_target, request_target
 
 from .recorded.ways import ALL, BODY, CALLBACKS, FAMILIES, TARGETS, Recorded
 
@@ -160,7 +160,7 @@ def test_two_headers_arrive_joined_in_four_ways_or_as_the_last_alone() -> None:
 def test_nothing_that_a_client_sent_in_another_header_is_taken(recorded: Recorded) -> None:
     assert any("{B}" in value for value in recorded.values.values() if isinstance(value, str)), "the spoofs arrived"
     environ = recorded.environ()
-    assert authorization(environ) is None
+    assert find_authorization(environ) is None
     seen: list[dict[str, Any]] = []
     AuthorizationPassthrough(lambda inner, start_response: seen.append(inner) or [])(environ, lambda *args: None)
     assert not seen[0].get("HTTP_AUTHORIZATION") or "%{" in seen[0]["HTTP_AUTHORIZATION"]
@@ -171,10 +171,10 @@ def test_nothing_that_a_client_sent_in_another_header_is_taken(recorded: Recorde
 def test_a_recipes_value_is_found_under_the_key_that_it_sets(recorded: Recorded) -> None:
     keys = [key for key, value in recorded.values.items() if value == "{A}"]
     trusted = [key for key in ("REMOTE_USER", "HTTP_X_AUTHORIZATION") if key in keys]
-    found = authorization(recorded.environ(), trusted)
+    found = find_authorization(recorded.environ(), trusted)
     assert found == (None if not keys else (min(keys, key=[*AUTHORIZATION_KEYS, *trusted].index), "A"))
     if trusted:
-        assert authorization(recorded.environ()) is None
+        assert find_authorization(recorded.environ()) is None
 
 
 WSGI_PASS, CGI_PASS = "WSGIPassAuthorization On", "CGIPassAuth On"

@@ -75,11 +75,13 @@ class Upload:
     ticket_until: int | None = None
     confirmed: bool | None = None
 
-    def believe(self, ticket: Ticket) -> None:
-        """Take over what our own ticket says, while nobody else has seen this report yet."""
-        attributes = vars(self)
-        attributes["user"], attributes["data"] = ticket.user, ticket.data
-        attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.accepted_until
+    def with_ticket(self, ticket: Ticket) -> Upload:
+        """Return this upload with what our own ticket says."""
+        upload = object.__new__(Upload)
+        vars(upload).update(
+            vars(self), user=ticket.user, data=ticket.data, ticket_id=ticket.id, ticket_until=ticket.accepted_until
+        )
+        return upload
 
     @classmethod
     def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:

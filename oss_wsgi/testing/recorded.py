@@ -16,8 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
-from ..middleware.callback_guard import MAX_BODY_BYTES
-from ..wsgi.environ import find_authorization, read_body, request_id, request_target
+from ..wsgi.environ import ReceivedCallback, request_id
 from .callbacks import FrozenClock
 from .road import read
 
@@ -129,31 +128,32 @@ class CallbackRecorder:
             and "HTTP_TRANSFER_ENCODING" not in environ
         ):
             try:
-                content = read_body(environ, MAX_BODY_BYTES)
-                environ = {**environ, "wsgi.input": io.BytesIO(content)}
-                self._keep(environ, content)
+                received = ReceivedCallback.from_environ(environ)
+                if received.body_error is not None:
+                    raise received.body_error
+                environ = {**environ, "wsgi.input": io.BytesIO(received.body)}
+                self._keep(environ, received)
             except (CallbackError, ValueError, OSError) as error:
                 log.warning("a callback was not recorded: %s", error)
         return self._app(environ, start_response)
 
-    def _keep(self, environ: WSGIEnvironment, content: bytes) -> None:
+    def _keep(self, environ: WSGIEnvironment, received: ReceivedCallback) -> None:
         now = self._clock()
         self._folder.mkdir(parents=True, exist_ok=True)
         if sum(1 for _ in self._folder.glob("callback-*.json")) >= self._limit:
             return
-        recorded = RecordedCallback(request_target(environ).decode(), _headers(environ), content, now)
+        recorded = RecordedCallback(received.target.decode(), _headers(environ, received), received.body, now)
         path = self._folder / f"callback-{now:.6f}-{request_id(environ)}.json"
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(recorded.to_json())
         log.info("a callback was recorded: %s", path)
 
 
-def _headers(environ: WSGIEnvironment) -> dict[str, str]:
+def _headers(environ: WSGIEnvironment, received: ReceivedCallback) -> dict[str, str]:
     """Give the headers that make a callback, by their usual names; cookies and the like stay out."""
     names = {"CONTENT_TYPE": "Content-Type", "HTTP_CONTENT_MD5": "Content-MD5", "HTTP_DATE": "Date"}
     names |= {name: name[5:].replace("_", "-").lower() for name in sorted(environ) if name.startswith("HTTP_X_OSS_")}
-    found = find_authorization(environ)
     return {
-        **({"Authorization": found[1]} if found else {}),
+        **({"Authorization": received.authorization} if received.authorization else {}),
         **{header: environ[name] for name, header in names.items() if environ.get(name)},
     }

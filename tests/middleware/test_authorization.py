@@ -168,7 +168,7 @@ def test_without_credentials_the_application_refuses_as_before() -> None:
         ([b"HTTP_X_AUTHORIZATION"], TypeError, "which are texts"),
         ([1], TypeError, "which are texts"),
         ([""], TypeError, "which are texts"),
-        (["X-Authorization"], ValueError, "it is 'HTTP_X_AUTHORIZATION'"),
+        (["X-Authorization"], ValueError, "is 'HTTP_X_AUTHORIZATION'"),
     ],
 )
 def test_trusted_keys_that_would_never_match_are_refused(keys: list[Any], error: type[Exception], said: str) -> None:

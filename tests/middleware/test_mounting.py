@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.middleware.dispatcher import at_original_path, path_router
+from oss_wsgi.middleware.dispatcher import at_original_path, PathRouter
 from oss_wsgi.wsgi.observers import Observers
 
 ENVIRON = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/site/oss"}
@@ -25,13 +25,13 @@ def call(app: Any, path: str) -> tuple[str, bytes]:
 
 
 def test_an_endpoint_stands_at_its_path_and_nowhere_else() -> None:
-    app = path_router({"/one": endpoint})
+    app = PathRouter({"/one": endpoint})
     assert call(app, "/one") == ("201 Created", b"/site/oss/one ''")
     assert {call(app, path)[0] for path in ("", "/", "/one/", "/two")} == {"404 Not Found"}
 
 
 def test_an_application_that_was_moved_sees_its_path_as_it_came() -> None:
-    app = path_router({"/one": at_original_path(endpoint, "/one", "/oss")})
+    app = PathRouter({"/one": at_original_path(endpoint, "/one", "/oss")})
     assert call(app, "/one") == ("201 Created", b"/site '/oss/one'")
 
 
@@ -43,7 +43,7 @@ def test_answers_are_told_with_their_seconds_and_failures_too() -> None:
         raise OSError("no")
 
     events = Observers(on_answered=[lambda *answer: heard.append(answer)], clock=lambda: next(ticks))
-    app = path_router({"/one": endpoint, "/two": broken}, events)
+    app = PathRouter({"/one": endpoint, "/two": broken}, events)
     call(app, "/one")
     call(app, "/nothing")
     with pytest.raises(OSError, match="no"):
@@ -53,4 +53,4 @@ def test_answers_are_told_with_their_seconds_and_failures_too() -> None:
 
 def test_where_nobody_hears_of_answers_no_clock_is_asked() -> None:
     events = Observers(on_issued=[lambda grant, facts: None], clock=lambda: 1 / 0)
-    assert call(path_router({"/one": endpoint}, events), "/one")[0] == "201 Created"
+    assert call(PathRouter({"/one": endpoint}, events), "/one")[0] == "201 Created"

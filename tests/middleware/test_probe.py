@@ -138,6 +138,6 @@ def test_the_log_has_a_line_of_it_without_the_proof(clock: FrozenClock, caplog: 
     proof = prove(SECRET, clock.now)
     with caplog.at_level(logging.INFO):
         probed(client(clock), proof)
-    assert "a probe of oss-wsgi doctor came in" in caplog.text
+    assert "a probe of oss-wsgi doctor arrived" in caplog.text
     assert proof not in caplog.text
     assert SECRET not in caplog.text
