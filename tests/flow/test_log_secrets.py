@@ -99,7 +99,7 @@ class Provider:
 
 class BusyLedger:
     def __init__(self, error: Exception) -> None:
-        self.once = raising(error)
+        self.run_once = raising(error)
 
 
 def encoded(url: str) -> str:
