@@ -250,7 +250,7 @@ def test_every_setting_is_a_key_and_read_as_its_variable_is(ini: Ini, monkeypatc
         ("bukcet = x", "bukcet is not a setting: did you mean bucket?"),
         ("prefx = /x", "prefx is not a setting: did you mean prefix?"),
         ("zzz = x", "zzz is not a setting, remove it."),
-        ("OSS_UPLOAD_DIR = x/", "'OSS_UPLOAD_DIR' is the name of a variable: the key is upload_dir."),
+        ("OSS_UPLOAD_DIR = x/", "'OSS_UPLOAD_DIR' is the name of an environment variable: use the key upload_dir."),
         ("app = x", "app is not a setting"),
         ("global_conf = x", "global_conf is not a setting"),
         ("prefix = oss", "A prefix must be like '/uploads'"),
@@ -270,7 +270,7 @@ def test_what_is_wrong_is_said_all_at_once(ini: Ini) -> None:
     problems = ini.problems(FILTERED + "bukcet = x\nsession_token = env:NOT_THERE\nforward_callback = maybe\n")
     assert [problem.removeprefix("The filter egg:oss_wsgi: ") for problem in problems] == [
         "bukcet is not a setting: did you mean bucket?",
-        "session_token is to be read from the environment variable 'NOT_THERE': set it.",
+        "session_token is read from the environment variable 'NOT_THERE', which is not set: set it.",
         "forward_callback must be 'on' or 'off', not 'maybe'.",
     ]
 
@@ -290,8 +290,8 @@ def test_a_variable_that_is_not_set_is_named_with_its_key(ini: Ini, environ: pyt
     environ.delenv("OSS_ACCESS_KEY_SECRET")
     (problem,) = ini.problems(PAGE)
     assert problem == (
-        "The application egg:oss_wsgi: access_key_secret is to be read from the environment variable "
-        "'OSS_ACCESS_KEY_SECRET': set it."
+        "The application egg:oss_wsgi: access_key_secret is read from the environment variable "
+        "'OSS_ACCESS_KEY_SECRET', which is not set: set it."
     )
 
 
@@ -306,7 +306,7 @@ def test_a_value_is_shown_as_it_was_written(ini: Ini, environ: pytest.MonkeyPatc
 
 
 def test_a_key_is_named_after_a_word_with_an_apostrophe() -> None:
-    with pytest.raises(SettingsError) as caught, paste_deploy._speaking_for("filter"):
+    with pytest.raises(SettingsError) as caught, paste_deploy._naming("filter"):
         raise SettingsError(
             "OSS_REGION must be a region's ID, as OSS_HOST has it, not 'x'; see 'OSS_HOST', OSS_BUCKET."
         )
@@ -373,7 +373,7 @@ def test_a_secret_in_the_file_itself_is_warned_of_by_its_key_alone(ini: Ini, cap
     (record,) = [record for record in caplog.records if record.name == "oss_wsgi.paste_deploy"]
     assert record.levelname == "WARNING"
     assert record.getMessage() == (
-        "The application egg:oss_wsgi: access_key_secret stands in the file itself; "
+        "The application egg:oss_wsgi: the file itself holds access_key_secret; "
         "write env:NAME and set the environment variable NAME instead."
     )
 
@@ -462,7 +462,7 @@ def test_the_dispatcher_mounts_what_the_file_names(ini: Ini) -> None:
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        ("/hooks = hook", "'/ = NAME' must be there, to name the application of all other paths."),
+        ("/hooks = hook", "Add '/ = NAME', which names the application of all other paths."),
         ("/ = rest\n/hooks/ = hook", f"{PREFIX_RULE}, not '/hooks/'."),
         ("/ = rest\nhooks = hook", f"{PREFIX_RULE}, not 'hooks'."),
         ("/ = rest\nloader = hook", f"{PREFIX_RULE}, not 'loader'."),

@@ -100,7 +100,7 @@ def test_the_server_is_named_with_its_cure(environ: dict[str, Any], name: str, c
         ({"HTTP_X_AUTHORIZATION": ""}, "a rule sets HTTP_X_AUTHORIZATION, but it is empty"),
         ({"REMOTE_USER": SIGNATURE}, 'trusted_keys=["REMOTE_USER"]'),
         ({"REDIRECT_REMOTE_USER": SIGNATURE}, 'trusted_keys=["REDIRECT_REMOTE_USER"]'),
-        ({**APACHE, "SCRIPT_URL": "/x"}, "not inherited by a <VirtualHost>"),
+        ({**APACHE, "SCRIPT_URL": "/x"}, "a <VirtualHost> does not inherit"),
     ],
 )
 def test_what_stands_in_the_way_is_said(environ: dict[str, Any], said: str) -> None:
@@ -186,8 +186,8 @@ def test_a_wrong_signature_says_where_the_target_came_from(environ: dict[str, An
         pytest.param({"REQUEST_URI": "/b/a/c", "PATH_INFO": "/b/a/c"}, None, id="a longer path was asked for"),
         pytest.param({"PATH_INFO": "http://h/a"}, "of the path in the request", id="a whole URL"),
         pytest.param({"REQUEST_URI": "/app", "PATH_INFO": "/b"}, "routing by PATH_INFO is broken", id="no part of it"),
-        pytest.param({"REQUEST_URI": "/a/c", "PATH_INFO": "/c"}, "but the end of the path", id="stripped"),
-        pytest.param({"SCRIPT_NAME": "/a/c", "PATH_INFO": ""}, "but the end of the path", id="all in SCRIPT_NAME"),
+        pytest.param({"REQUEST_URI": "/a/c", "PATH_INFO": "/c"}, "only the end of the path", id="stripped"),
+        pytest.param({"SCRIPT_NAME": "/a/c", "PATH_INFO": ""}, "only the end of the path", id="all in SCRIPT_NAME"),
         pytest.param(
             {"SCRIPT_NAME": "/a/c", "PATH_INFO": "", "SERVER_SOFTWARE": "nginx/1.26.3"},
             "fastcgi_param PATH_INFO $fastcgi_script_name;",

@@ -14,7 +14,7 @@ from oss_wsgi.exceptions import CredentialsError
 from oss_wsgi.site import upload_page
 from oss_wsgi.testing import CallbackSigner
 
-from .test_signature import RootClient
+from ..endpoints.test_signature import RootClient
 
 SETTINGS = Settings(
     bucket="examplebucket",

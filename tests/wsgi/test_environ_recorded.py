@@ -13,7 +13,7 @@ from oss_wsgi.testing import CallbackSigner
 from oss_wsgi.wsgi.diagnosis import missing_authorization, server_name, wrong_signature
 from oss_wsgi.wsgi.environ import AUTHORIZATION_KEYS, find_authorization, raw_target, request_target
 
-from .recorded.ways import ALL, BODY, CALLBACKS, FAMILIES, TARGETS, Recorded
+from ..recorded.ways import ALL, BODY, CALLBACKS, FAMILIES, TARGETS, Recorded
 
 # As with OSS's own URL, the Base64 ends in padding.
 SIGNER = CallbackSigner(url="http://127.0.0.1/callback_pub_key_test_1.pem")
@@ -250,7 +250,7 @@ def test_where_the_header_is_missing_the_log_names_the_server_and_the_line(
         ("RequestHeader null: cgid", "HTTP_X_AUTHORIZATION holds `(null)`"),
         ("RequestHeader expr: cgid", 'trusted_keys=["HTTP_X_AUTHORIZATION"]'),
         ("unset early: cgid", "a rule sets HTTP_AUTHORIZATION, but it is empty"),
-        ("no inheritance: cgid", "not inherited by a <VirtualHost>"),
+        ("no inheritance: cgid", "a <VirtualHost> does not inherit"),
         ("E REMOTE_USER: cgid", 'trusted_keys=["REMOTE_USER"]'),
     ],
 )
