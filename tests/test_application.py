@@ -17,7 +17,6 @@ from oss_wsgi import DirectUpload, Grant, RateLimit, Settings, StaticCredentials
 from oss_wsgi.application import public_key_store
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.site import upload_page
 from oss_wsgi.testing import CallbackSigner, callback_body
 
 SIGNER = CallbackSigner()
@@ -229,34 +228,48 @@ def test_a_callback_that_the_gateway_leads_astray_is_said(
     assert "does not reach" not in caplog.text
 
 
-def at_once(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
-    """Name what is answered without waiting for anything."""
+def nonblocking(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
+    """Name the requests that are answered without waiting."""
     settings = Settings(**{**VALUES, **(values or {})})
     app = DirectUpload(legacy, settings, **{"public_keys": SIGNER.public_keys, **options})
-    known, unknown = (base64.b64encode(url.encode()).decode() for url in (SIGNER.url, SIGNER.url + "x"))
-    asked = {
+    pinned, unknown = (base64.b64encode(url.encode()).decode() for url in (SIGNER.url, SIGNER.url + "x"))
+    requests: dict[str, tuple[str, str, dict[str, str]]] = {
         "signature": ("GET", "/oss/signature", {}),
         "health": ("GET", "/oss/health", {}),
-        "callback": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": known}),
+        "callback": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": pinned}),
         "unknown key": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": unknown}),
+        "malformed key": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": "?"}),
         "no key": ("POST", "/oss/callback", {}),
         "legacy": ("GET", "/", {}),
-        "other method": ("POST", "/oss/signature", {}),
+        "readiness": ("GET", "/oss/health/ready", {}),
+        "nothing there": ("GET", "/oss/nothing", {}),
+        "the mount itself": ("GET", "/oss", {}),
+        "below an endpoint": ("GET", "/oss/signature/x", {}),
+        "another method": ("POST", "/oss/signature", {}),
+        "another method of the callback": ("GET", "/oss/callback", {"X_OSS_PUB_KEY_URL": pinned}),
+        "another method of health": ("POST", "/oss/health", {}),
     }
-    return {name for name, request in asked.items() if app.is_nonblocking(*request)}
+    return {name for name, request in requests.items() if app.is_nonblocking(*request)}
 
 
-def test_what_is_answered_at_once_calls_nothing_that_may_wait(tmp_path: Path) -> None:
-    assert at_once() == {"signature", "callback", "health"}
-    assert at_once(rate_limit=RateLimit(1, 1, clock=time.time)) == {"signature", "callback", "health"}
-    assert at_once(authorize=lambda request: None) == {"callback", "health"}
-    assert at_once(rate_limit=lambda who: None) == {"callback", "health"}
-    assert at_once(credentials=StaticCredentialsProvider(Settings(**VALUES).credentials())) == {"callback", "health"}
-    for observes in ({"on_issued": print}, {"on_refused": print}):
-        assert at_once(**observes) == {"health"}
-    for waits in ({"on_upload": print}, {"confirm": lambda upload: True}, {"forward_callback": True}):
-        assert at_once(**waits) == {"signature", "health"}
-    assert at_once({"ledger": str(tmp_path / "ledger.sqlite3")}) == {"signature", "health"}
+def test_only_what_calls_nothing_that_may_wait_is_nonblocking(tmp_path: Path) -> None:
+    assert nonblocking() == {"signature", "callback", "health"}
+    assert nonblocking(rate_limit=RateLimit(1, 1, clock=time.time)) == {"signature", "callback", "health"}
+    assert nonblocking(authorize=lambda request: None) == {"callback", "health"}
+    assert nonblocking(rate_limit=lambda who: None) == {"callback", "health"}
+    static = StaticCredentialsProvider(Settings(**VALUES).credentials())
+    assert nonblocking(credentials=static) == {"callback", "health"}
+    for observers in ({"on_issued": print}, {"on_refused": print}):
+        assert nonblocking(**observers) == {"health"}
+    for handling in ({"on_upload": print}, {"confirm": lambda upload: True}, {"forward_callback": True}):
+        assert nonblocking(**handling) == {"signature", "health"}
+    assert nonblocking({"ledger": str(tmp_path / "ledger.sqlite3")}) == {"signature", "health"}
+
+
+def test_nonblocking_paths_move_with_the_prefix() -> None:
+    app = DirectUpload(legacy, Settings(**VALUES), prefix="/a/上传")
+    assert app.is_nonblocking("GET", "/a/上传/signature".encode().decode("latin-1"), {})
+    assert not app.is_nonblocking("GET", "/oss/signature", {})
 
 
 def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:
@@ -288,22 +301,6 @@ def test_trusted_keys_are_read_from_their_files(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(SIGNER.pem)
     app = webtest.TestApp(DirectUpload(legacy, settings))
     assert app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).status_int == 200
-
-
-def test_the_page_is_served_with_a_policy_that_lets_it_reach_its_host_alone() -> None:
-    page = webtest.TestApp(upload_page(Settings(**VALUES)))
-    response = page.get("/")
-    policy = response.headers["Content-Security-Policy"]
-    assert "connect-src 'self' https://examplebucket.oss-cn-hangzhou.aliyuncs.com;" in policy
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert 'data-server-url="oss/signature"' in response.text
-    assert page.get("/upload.js").content_type == "text/javascript"
-
-
-def test_the_page_finds_the_signature_under_another_prefix() -> None:
-    page = webtest.TestApp(upload_page(Settings(**VALUES), prefix='/up"load'))
-    assert page.get("/").text.count('data-server-url="up%22load/signature"') == 1
 
 
 def test_importing_the_package_loads_neither_waitress_nor_the_local_oss() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
-from oss_wsgi.wsgi.environ import read_body, request_id, request_target
+from oss_wsgi.wsgi.environ import MAX_BODY_BYTES, ReceivedCallback, read_body, request_id, request_target
 
 LATIN = "/a b/中+c/callback".encode().decode("latin-1")
 QUERY = "x=1&y=%2F%20z&empty="
@@ -225,3 +225,41 @@ def test_no_environ_raises_anything_unlisted(texts: dict[str, str], data: bytes,
 )
 def test_a_request_id_reaches_the_log_only_if_it_looks_like_one(given_id: str, logged: str) -> None:
     assert request_id({"HTTP_X_OSS_REQUEST_ID": given_id}) == logged
+
+
+def test_a_callback_is_read_whole_from_one_environ() -> None:
+    environ = environ_with(
+        b"x=1",
+        CONTENT_LENGTH="3",
+        CONTENT_TYPE="text/plain",
+        REQUEST_URI="/a%20b?c",
+        HTTP_X_OSS_PUB_KEY_URL=" QUFB\t",
+        REDIRECT_HTTP_AUTHORIZATION=" QkJC ",
+    )
+    assert ReceivedCallback.from_environ(environ) == ReceivedCallback(
+        target=b"/a%20b?c",
+        body=b"x=1",
+        body_error=None,
+        authorization="QkJC",
+        authorization_key="REDIRECT_HTTP_AUTHORIZATION",
+        pub_key_url="QUFB",
+        content_type="text/plain",
+    )
+
+
+def test_a_callback_without_anything_is_read_too() -> None:
+    received = ReceivedCallback.from_environ(environ_with(b"", CONTENT_LENGTH="0"))
+    assert received == (b"/", b"", None, "", None, "", "")
+
+
+def test_a_body_that_cannot_be_read_leaves_the_rest_of_a_callback() -> None:
+    received = ReceivedCallback.from_environ(environ_with(b"x", HTTP_AUTHORIZATION="QkJC", PATH_INFO="/c"))
+    assert isinstance(received.body_error, LengthRequiredError)
+    assert (received.body, received.authorization, received.target) == (b"", "QkJC", b"/c")
+
+
+def test_a_callback_of_more_than_the_limit_is_not_read() -> None:
+    stream = io.BytesIO(b"x" * (MAX_BODY_BYTES + 1))
+    received = ReceivedCallback.from_environ({"wsgi.input": stream, "CONTENT_LENGTH": str(MAX_BODY_BYTES + 1)})
+    assert isinstance(received.body_error, BodyTooLargeError)
+    assert stream.tell() == 0

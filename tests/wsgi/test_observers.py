@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import Any
 
 import pytest
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi import AccessLog, DirectUpload, Grant, Settings, Upload
 from oss_wsgi.testing import CallbackSigner, Road, callback_body
-from oss_wsgi.wsgi.observers import Observers, RequestContext, context_of
+from oss_wsgi.wsgi.observers import CONTEXT_KEY, Observers, RequestContext, context_of
 
 SIGNER = CallbackSigner()
 SECRET = "ExampleSecret0000000000000000A"
@@ -195,3 +196,75 @@ def test_only_what_is_known_is_told() -> None:
         "user": "eric",
     }
     assert set(RequestContext().fields({"HTTP_X_OSS_REQUEST_ID": "no id"})) == {"request_id"}
+
+
+def test_a_new_context_knows_what_a_verified_upload_says() -> None:
+    environ: dict[str, Any] = {"oss_wsgi.upload": Upload(object="a.txt", user="eric")}
+    assert (context_of(environ).user, context_of(environ).object) == ("eric", "a.txt")
+    assert context_of({"oss_wsgi.upload": "forged"}).user is None
+
+
+def test_without_a_listener_no_context_is_made() -> None:
+    environs: list[dict[str, Any]] = []
+
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environs.append(environ)
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
+        return [b"{}"]
+
+    def allow(request: Any) -> Grant:
+        environs.append(request.environ)
+        return GRANT
+
+    options: dict[str, Any] = {"authorize": allow, "public_keys": SIGNER.public_keys, "forward_callback": True}
+    app = webtest.TestApp(DirectUpload(view, SETTINGS, **options))
+    body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6, mime_type="image/png")
+    for _ in range(2):
+        app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body))
+    assert len(environs) == 2
+    assert not any(CONTEXT_KEY in environ for environ in environs)
+
+
+def test_the_access_log_has_user_and_object_of_a_verified_callback(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    upload_app = DirectUpload(
+        lambda environ, start: [], SETTINGS, authorize=lambda request: GRANT, public_keys=SIGNER.public_keys
+    )
+    app = webtest.TestApp(AccessLog(upload_app, clock=lambda: 0.0))
+    signed = app.get("/oss/signature?filename=a.png").json
+    body = callback_body(signed, size=6, mime_type="image/png")
+    for _ in range(2):
+        app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body))
+    lines = [vars(record) for record in caplog.records if record.name.endswith("access_log")]
+    assert [(line["user"], line["object"], line.get("reason")) for line in lines] == [
+        ("eric", signed["fields"]["key"], None),
+        ("eric", signed["fields"]["key"], None),
+        ("eric", signed["fields"]["key"], "repeated"),
+    ]
+
+
+def test_a_report_outside_its_ticket_is_refused_with_the_tickets_user() -> None:
+    observers = Recorder()
+    app = client(observers)
+    body = callback_body(app.get("/oss/signature?filename=a.png&size=6").json, size=7, mime_type="image/png")
+    app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body), status=403)
+    ((reason, status, facts),) = observers.refused
+    assert (reason, status, facts["user"], facts.get("object")) == ("ticket_mismatch", 403, "eric", None)
+
+
+def test_a_refusal_without_observers_logs_user_and_object(caplog: pytest.LogCaptureFixture) -> None:
+    upload_app = DirectUpload(
+        lambda environ, start: [],
+        SETTINGS,
+        authorize=lambda request: GRANT,
+        on_upload=lambda upload: 1 / 0,  # type: ignore[arg-type,return-value]
+        public_keys=SIGNER.public_keys,
+    )
+    app = webtest.TestApp(upload_app)
+    app.get("/oss/signature?filename=a.gif&content_type=image/gif", status=403)
+    signed = app.get("/oss/signature?filename=a.png").json
+    body = callback_body(signed, size=6, mime_type="image/png")
+    app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body), status=500)
+    outside, failed = (vars(record) for record in caplog.records if "refused" in record.getMessage())
+    assert (outside["reason"], outside["user"]) == ("content_type_not_allowed", "eric")
+    assert (failed["reason"], failed["user"], failed["object"]) == ("handler_failed", "eric", signed["fields"]["key"])
