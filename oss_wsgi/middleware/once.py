@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from ..ledger.memory import MemoryLedger
-from ..wsgi.nonblocking import nonblocking_test
+from ..wsgi.nonblocking import always_blocks, nonblocking_test
 from ..wsgi.observers import CONTEXT_KEY, context_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
 
@@ -36,7 +36,8 @@ class OncePerUpload:
     def __init__(self, app: WSGIApplication, ledger: Ledger) -> None:
         self._app = app
         self._ledger = ledger
-        self._inner_is_nonblocking = nonblocking_test(app)
+        # Only a ledger in memory never waits for a disk or another host.
+        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, MemoryLedger) else always_blocks
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         upload = environ.get(UPLOAD_KEY)
@@ -53,10 +54,6 @@ class OncePerUpload:
             context_of(environ).reason = "repeated"
         start_response(response.status, call.headers or _headers(response))
         return [response.body]
-
-    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request is answered without waiting: only with a ``MemoryLedger``."""
-        return isinstance(self._ledger, MemoryLedger) and self._inner_is_nonblocking(method, path, headers)
 
 
 class _Call:

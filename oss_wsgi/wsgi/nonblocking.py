@@ -19,8 +19,9 @@ NonBlockingTest = Callable[[str, str, Mapping[str, str]], bool]
 
 def nonblocking_test(app: WSGIApplication) -> NonBlockingTest:
     """Return the application's ``is_nonblocking``; for one that has none, a test that is always False."""
-    return cast(NonBlockingTest, getattr(app, "is_nonblocking", _always_blocks))
+    return cast(NonBlockingTest, getattr(app, "is_nonblocking", always_blocks))
 
 
-def _always_blocks(method: str, path: str, headers: Mapping[str, str]) -> bool:
+def always_blocks(method: str, path: str, headers: Mapping[str, str]) -> bool:
+    """Return False: an application of which nothing is known may wait."""
     return False
