@@ -55,11 +55,11 @@ def client(values: dict[str, Any] | None = None, **options: Any) -> webtest.Test
 
 
 @pytest.mark.parametrize("path", ["/", "/ossified", "/x/oss/signature", "/oss.html"])
-def test_what_is_not_below_the_prefix_goes_to_the_application(path: str) -> None:
+def test_other_paths_go_to_the_application(path: str) -> None:
     assert client().get(path).text == f"'' '{path}' None"
 
 
-def test_the_application_gets_its_requests_untouched() -> None:
+def test_the_application_gets_its_environ_unchanged() -> None:
     seen = []
     app = DirectUpload(lambda environ, start: seen.append(environ) or [], Settings(**VALUES))
     environ = {"PATH_INFO": "/legacy", "REDIRECT_HTTP_AUTHORIZATION": "Basic x"}
@@ -72,7 +72,7 @@ def test_the_application_gets_its_requests_untouched() -> None:
     "path",
     ["/oss", "/oss/", "/oss/nothing", "/oss/signature/", "/oss/callback/more", "/oss/health/x", "/oss//signature"],
 )
-def test_an_unknown_path_below_the_prefix_is_404_json_from_us(path: str) -> None:
+def test_an_unknown_path_below_the_prefix_is_404_json(path: str) -> None:
     for method in ("GET", "POST"):
         response = client().request(path, method=method, expect_errors=True)
         assert response.status_int == 404
@@ -85,7 +85,7 @@ def test_the_endpoints_are_mounted() -> None:
     assert client().post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).json == {"Status": "Ok"}
 
 
-def test_another_prefix_moves_them_all() -> None:
+def test_another_prefix_moves_all_endpoints() -> None:
     app = client(prefix="/a/上传")
     assert app.get("/a/%E4%B8%8A%E4%BC%A0/health").json == {"status": "ok"}
     target = "/a/%E4%B8%8A%E4%BC%A0/callback"
@@ -99,14 +99,14 @@ def test_a_prefix_of_another_form_is_refused(prefix: str) -> None:
         client(prefix=prefix)
 
 
-def test_a_callback_whose_header_the_server_hid_is_verified() -> None:
+def test_a_callback_with_a_hidden_header_is_verified() -> None:
     headers = SIGNER.headers("/oss/callback", BODY)
     hidden = {"REDIRECT_HTTP_AUTHORIZATION": headers.pop("Authorization")}
     assert client().post("/oss/callback", BODY, headers=headers, extra_environ=hidden).status_int == 200
     assert client().post("/oss/callback", BODY, headers=headers, expect_errors=True).status_int == 403
 
 
-def test_a_forwarded_callback_reaches_the_applications_own_view_where_it_stands() -> None:
+def test_a_forwarded_callback_reaches_the_view_at_its_path() -> None:
     app = client(forward_callback=True)
     response = app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
     assert response.text == "'' '/oss/callback' user/eric/a.txt"
@@ -126,7 +126,7 @@ def test_forwarding_and_a_handler_contradict_each_other() -> None:
         client(forward_callback=True, on_upload=lambda upload: None)
 
 
-def test_the_handler_hears_of_our_bucket_alone() -> None:
+def test_the_handler_gets_only_uploads_to_our_bucket() -> None:
     heard: list[Upload] = []
     app = client(on_upload=heard.append)
     app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
@@ -136,7 +136,7 @@ def test_the_handler_hears_of_our_bucket_alone() -> None:
     assert [upload.bucket for upload in heard] == ["examplebucket"]
 
 
-def test_a_report_that_comes_again_gets_the_kept_answer_and_the_handler_hears_once() -> None:
+def test_a_repeated_callback_gets_the_stored_response() -> None:
     heard: list[Upload] = []
 
     def save(upload: Upload) -> dict[str, int]:
@@ -199,7 +199,7 @@ def test_the_settings_file_is_the_ledger_and_outlives_the_application(tmp_path: 
     assert len(heard) == 1
 
 
-def test_what_is_made_at_start_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_settings_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     client({"ticket_secret": ()})
     assert "OSS_TICKET_SECRET is not set" in caplog.text
     assert "OSS_LEDGER is not set" in caplog.text
@@ -212,7 +212,7 @@ def test_what_is_made_at_start_is_said(caplog: pytest.LogCaptureFixture) -> None
         ({"SERVER_SOFTWARE": "nginx/1.26"}, "fastcgi_param PATH_INFO"),
     ],
 )
-def test_a_callback_that_the_gateway_leads_astray_is_said(
+def test_a_misrouted_callback_is_logged_with_the_fix(
     environ: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """flup behind such gateways has the whole path in SCRIPT_NAME, so the callback goes to the application."""
@@ -282,7 +282,7 @@ def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:
     ("missing", "sentence"),
     [("bucket", "OSS_BUCKET"), ("access_key_id", "OSS_ACCESS_KEY_ID")],
 )
-def test_settings_that_do_not_suffice_are_refused_at_once(missing: str, sentence: str) -> None:
+def test_insufficient_settings_are_refused_at_once(missing: str, sentence: str) -> None:
     values = {**VALUES, missing: None}
     if missing == "access_key_id":
         values["access_key_secret"] = None
@@ -311,7 +311,7 @@ def test_importing_the_package_loads_neither_waitress_nor_the_local_oss() -> Non
     assert (run.stdout.strip(), run.stderr) == ("[]", "")
 
 
-def test_without_configuration_oss_own_key_is_known_and_nothing_is_fetched(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_of_oss_is_known_without_a_fetch(caplog: pytest.LogCaptureFixture) -> None:
     body = b"bucket=yonghu-test"
     signature = "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA=="
     url = base64.b64encode(b"https://gosspublic.alicdn.com/callback_pub_key_v1.pem").decode()

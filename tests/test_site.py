@@ -11,7 +11,7 @@ from oss_wsgi.site import application_for, site, upload_page
 from .test_application import VALUES
 
 
-def test_the_page_is_served_with_a_policy_that_lets_it_reach_its_host_alone() -> None:
+def test_the_pages_policy_allows_only_its_own_host() -> None:
     page = webtest.TestApp(upload_page(Settings(**VALUES)))
     response = page.get("/")
     policy = response.headers["Content-Security-Policy"]

@@ -37,7 +37,7 @@ def client(endpoint: ReadinessEndpoint) -> webtest.TestApp:
     return webtest.TestApp(lambda environ, start: endpoint({**environ, "PATH_INFO": ""}, start))
 
 
-def test_it_answers_get_and_head_at_its_own_root_only() -> None:
+def test_readiness_answers_get_and_head_at_its_own_root_only() -> None:
     endpoint = ReadinessEndpoint({}, clock=FrozenClock())
     app = client(endpoint)
     assert app.get("/").json == {"status": "ok"}
@@ -46,7 +46,7 @@ def test_it_answers_get_and_head_at_its_own_root_only() -> None:
     assert webtest.TestApp(endpoint).get("/x", expect_errors=True).status_int == 404
 
 
-def test_the_parts_that_fail_are_named_and_why_is_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_parts_are_named_and_their_causes_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = FrozenClock()
     ledger, credentials = Part(CredentialsError("STS is away")), Part(RuntimeError("key=swordfish"))
@@ -67,7 +67,7 @@ def test_the_parts_that_fail_are_named_and_why_is_in_the_log_once(caplog: pytest
     assert caplog.records[-1].getMessage() == "not ready: ledger: again"
 
 
-def test_the_parts_are_looked_at_once_a_second_however_often_it_is_asked() -> None:
+def test_parts_are_checked_once_a_second() -> None:
     clock, part = FrozenClock(), Part()
     app = client(ReadinessEndpoint({"part": part}, clock=clock))
     for _ in range(50):
@@ -81,7 +81,7 @@ def test_the_parts_are_looked_at_once_a_second_however_often_it_is_asked() -> No
     assert part.looks == 2
 
 
-def test_while_one_looks_the_others_get_what_was_found_before() -> None:
+def test_during_a_check_other_requests_get_the_previous_result() -> None:
     clock, entered, gate = FrozenClock(), threading.Event(), threading.Event()
     looks: list[int] = []
 
@@ -118,7 +118,7 @@ def ready(app: webtest.TestApp) -> Any:
     return answer.json.get("failing")
 
 
-def test_with_a_key_and_a_ledger_it_is_ready(tmp_path: Path) -> None:
+def test_a_key_and_a_ledger_make_it_ready(tmp_path: Path) -> None:
     assert ready(site()) is None
     with SQLiteLedger(tmp_path / "ledger.sqlite3", clock=FrozenClock()) as ledger:
         assert ready(site(ledger=ledger)) is None
@@ -126,13 +126,13 @@ def test_with_a_key_and_a_ledger_it_is_ready(tmp_path: Path) -> None:
         assert len(ledger) == 0, "what it writes to try, it takes back"
 
 
-def test_it_is_answered_outside_the_loop() -> None:
+def test_health_is_nonblocking_and_readiness_is_not() -> None:
     app = DirectUpload(lambda environ, start: [], SETTINGS)
     assert app.is_nonblocking("GET", "/oss/health", {})
     assert not app.is_nonblocking("GET", "/oss/health/ready", {})
 
 
-def test_without_credentials_or_with_expired_ones_it_is_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_or_expired_credentials_make_it_unready(caplog: pytest.LogCaptureFixture) -> None:
     class Nothing:
         def get_credentials(self) -> Credentials:
             raise CredentialsError("STS is away")
@@ -144,7 +144,7 @@ def test_without_credentials_or_with_expired_ones_it_is_not(caplog: pytest.LogCa
     assert "not ready: credentials: The credentials have expired" in caplog.text
 
 
-def test_with_a_ledger_that_cannot_be_written_it_is_not(tmp_path: Path) -> None:
+def test_an_unwritable_ledger_makes_it_unready(tmp_path: Path) -> None:
     file = tmp_path / "ledger.sqlite3"
     with SQLiteLedger(file, clock=FrozenClock()) as ledger:
         other = sqlite3.connect(file, isolation_level=None)
@@ -155,7 +155,7 @@ def test_with_a_ledger_that_cannot_be_written_it_is_not(tmp_path: Path) -> None:
             ledger.check()
 
 
-def test_a_ledger_that_can_only_be_read_is_tried_anew(tmp_path: Path) -> None:
+def test_a_read_only_ledger_is_opened_again(tmp_path: Path) -> None:
     file = tmp_path / "ledger.sqlite3"
     with SQLiteLedger(file, clock=FrozenClock()) as ledger:
         ledger.check()
@@ -166,7 +166,7 @@ def test_a_ledger_that_can_only_be_read_is_tried_anew(tmp_path: Path) -> None:
         assert ready(site(ledger=ledger)) is None, "after an error the connection is made anew"
 
 
-def test_a_ledger_of_the_applications_own_may_say_so_itself() -> None:
+def test_a_custom_ledger_is_checked_if_it_has_a_check() -> None:
     class Own:
         def run_once(self, identity: Any, handle: Any) -> Any:
             return handle()

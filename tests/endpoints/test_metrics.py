@@ -61,7 +61,7 @@ def test_signatures_are_counted_and_their_refusals_by_reason(metrics: Metrics) -
     assert value(metrics, "signatures_refused_total", reason="not_authorized") is None
 
 
-def test_callbacks_are_counted_by_what_came_of_them(metrics: Metrics) -> None:
+def test_callbacks_are_counted_by_outcome(metrics: Metrics) -> None:
     app = client(metrics)
     good = report(app)
     wrong = report(app, Authorization="AAAA")
@@ -86,7 +86,7 @@ def test_a_handler_that_fails_and_a_view_that_refuses_are_outcomes(metrics: Metr
     assert value(other, "callbacks_total", outcome="application") == 1
 
 
-def test_seconds_are_told_by_endpoint(metrics: Metrics) -> None:
+def test_seconds_are_counted_by_endpoint(metrics: Metrics) -> None:
     app = client(metrics)
     app.get("/oss/health")
     report(app)()
@@ -121,7 +121,7 @@ def test_fetches_of_keys_are_counted(metrics: Metrics) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_the_ledgers_size_is_told(kind: str, metrics: Metrics, tmp_path: Path) -> None:
+def test_the_size_of_the_ledger_is_shown(kind: str, metrics: Metrics, tmp_path: Path) -> None:
     clock = FrozenClock()
     ledger: Any = MemoryLedger(clock=clock)
     if kind == "sqlite":
@@ -136,7 +136,7 @@ def test_the_ledgers_size_is_told(kind: str, metrics: Metrics, tmp_path: Path) -
         ledger.close()
 
 
-def test_a_ledger_that_cannot_be_counted_leaves_the_rest(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_ledger_without_a_size_is_left_out(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     class Uncounted:
         def run_once(self, identity: Any, handle: Any) -> Any:
             return handle()
@@ -154,7 +154,7 @@ def test_a_ledger_that_cannot_be_counted_leaves_the_rest(metrics: Metrics, caplo
     assert "could not be counted: OSError" in caplog.text
 
 
-def test_no_user_object_or_secret_is_told(metrics: Metrics) -> None:
+def test_no_user_object_or_secret_is_shown(metrics: Metrics) -> None:
     app = client(metrics)
     report(app)()
     text = app.get("/oss/metrics").text
@@ -163,24 +163,24 @@ def test_no_user_object_or_secret_is_told(metrics: Metrics) -> None:
         assert told not in text
 
 
-def test_a_metric_that_fails_changes_no_answer(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_metric_changes_no_response(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_seconds", None)
     assert client(metrics).get("/oss/health").json == {"status": "ok"}
 
 
-def test_the_applications_own_registry_may_be_used() -> None:
+def test_a_custom_registry_is_used() -> None:
     registry = prometheus_client.CollectorRegistry()
     client(Metrics(registry)).get("/oss/signature")
     assert registry.get_sample_value("oss_wsgi_signatures_issued_total") == 1
 
 
-def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(SettingsError, match=r"oss-wsgi\[metrics\]"):
         Metrics()
 
 
-def test_two_applications_with_one_metrics_are_told_as_one(metrics: Metrics) -> None:
+def test_two_applications_may_share_metrics(metrics: Metrics) -> None:
     clock = FrozenClock()
     ledgers, shared = [MemoryLedger(clock=clock) for _ in range(2)], PublicKeyStore()
     for ledger in (*ledgers, ledgers[0]):
@@ -216,7 +216,7 @@ def test_the_endpoint_is_off_unless_asked_for() -> None:
     assert "oss_wsgi_" in site(metrics=Metrics()).get("/oss/metrics").text
 
 
-def test_what_it_tells_may_come_from_a_disk_so_that_the_loop_does_not_wait_for_it() -> None:
+def test_the_endpoint_blocks_and_counting_does_not() -> None:
     app = DirectUpload(lambda environ, start: [], SETTINGS, metrics=Metrics())
     assert not app.is_nonblocking("GET", "/oss/metrics", {})
     assert app.is_nonblocking("GET", "/oss/signature", {}), "counting waits for nothing"

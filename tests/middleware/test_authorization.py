@@ -42,20 +42,20 @@ def seen(environ: dict[str, Any], **options: Any) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("value", [BARE, "Basic dXNlcjpwYXNz", "Bearer abc.def"])
-def test_the_header_comes_back_from_every_key_that_only_a_server_sets(key: str, value: str) -> None:
+def test_the_header_is_restored_from_every_key_of_servers(key: str, value: str) -> None:
     environ = seen({key: value})
     assert environ["HTTP_AUTHORIZATION"] == value
     assert environ["oss_wsgi.authorization_source"] == key
 
 
-def test_a_usable_header_is_never_touched() -> None:
+def test_a_usable_header_is_never_changed() -> None:
     environ = seen({"HTTP_AUTHORIZATION": BARE, "REDIRECT_HTTP_AUTHORIZATION": "other", "Authorization": "third"})
     assert environ["HTTP_AUTHORIZATION"] == BARE
     assert "oss_wsgi.authorization_source" not in environ
 
 
 @pytest.mark.parametrize("junk", ["", " \t", "(null)", "$1", "%{HTTP:Authorization}"])
-def test_what_a_configuration_failed_to_fill_does_not_shadow_the_value(junk: str) -> None:
+def test_an_unexpanded_placeholder_does_not_hide_the_value(junk: str) -> None:
     environ = seen({"HTTP_AUTHORIZATION": junk, "REDIRECT_HTTP_AUTHORIZATION": f" {BARE}\r\n"})
     assert environ["HTTP_AUTHORIZATION"] == BARE
     assert environ["oss_wsgi.authorization_source"] == "REDIRECT_HTTP_AUTHORIZATION"
@@ -80,7 +80,7 @@ def test_fewer_redirects_win() -> None:
         "REDIRECT_" * 11 + "HTTP_AUTHORIZATION",
     ],
 )
-def test_keys_that_a_client_can_set_count_only_when_trusted(key: str) -> None:
+def test_a_key_that_clients_can_set_is_used_only_if_trusted(key: str) -> None:
     assert "HTTP_AUTHORIZATION" not in seen({key: BARE})
     environ = seen({key: BARE}, trusted_keys=[key])
     assert environ["HTTP_AUTHORIZATION"] == BARE
@@ -92,7 +92,7 @@ def test_a_trusted_key_comes_after_the_servers_own() -> None:
     assert environ["HTTP_AUTHORIZATION"] == BARE
 
 
-def test_without_any_value_the_environ_stays_as_it_is() -> None:
+def test_without_a_value_the_environ_is_unchanged() -> None:
     assert "HTTP_AUTHORIZATION" not in seen({})
 
 
@@ -134,7 +134,7 @@ TRUSTED = ("HTTP_X_AUTHORIZATION", "REMOTE_USER")
 
 
 @pytest.mark.parametrize("recorded", GIVEN, ids=str)
-def test_an_application_with_flask_httpauth_works_under_apaches_recipes(recorded: Recorded) -> None:
+def test_flask_httpauth_works_with_apaches_recipes(recorded: Recorded) -> None:
     trusted = [key for key in TRUSTED if key in recorded.values]
     bare = webtest.TestApp(site())
     helped = webtest.TestApp(AuthorizationPassthrough(site(), trusted_keys=trusted))

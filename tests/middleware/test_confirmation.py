@@ -39,12 +39,12 @@ def unavailable(accept: bool) -> Any:
     return confirm
 
 
-def test_the_application_finds_the_upload_confirmed() -> None:
+def test_the_application_gets_a_confirmed_upload() -> None:
     response, heard = post(lambda upload: upload == UPLOAD)
     assert (response.text, heard) == ("ok", [(replace(UPLOAD, confirmed=True), b"a=1")])
 
 
-def test_an_accepted_upload_is_marked() -> None:
+def test_an_accepted_upload_is_marked_unconfirmed() -> None:
     response, heard = post(unavailable(accept=True))
     assert (response.text, heard) == ("ok", [(replace(UPLOAD, confirmed=False), b"a=1")])
 
@@ -53,7 +53,7 @@ def test_an_accepted_upload_is_marked() -> None:
     ("confirm", "status", "reason"),
     [(lambda upload: False, 403, "not_confirmed"), (unavailable(accept=False), 503, "down")],
 )
-def test_what_is_not_confirmed_does_not_reach_the_application(
+def test_an_unconfirmed_upload_does_not_reach_the_application(
     confirm: Any, status: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     response, heard = post(confirm)

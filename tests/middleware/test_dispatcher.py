@@ -42,7 +42,7 @@ CLIENT = webtest.TestApp(
         ("/oss/deeper", "oss '/oss' '/deeper'"),
     ],
 )
-def test_the_longest_prefix_that_ends_with_a_segment_wins(path: str, expected: str) -> None:
+def test_the_longest_prefix_of_whole_segments_wins(path: str, expected: str) -> None:
     assert CLIENT.get(path).text == expected
 
 
@@ -56,7 +56,7 @@ def test_a_mount_below_a_mount_keeps_the_outer_script_name() -> None:
     assert response.text == "oss '/site/oss' '/a'"
 
 
-def test_the_application_below_sees_the_very_environ_that_came() -> None:
+def test_the_wrapped_application_gets_the_same_environ() -> None:
     seen = []
     app = Dispatcher(lambda environ, start_response: seen.append(environ) or [], {"/oss": named("oss")})
     environ = {"PATH_INFO": "/else", "SCRIPT_NAME": ""}
@@ -64,13 +64,13 @@ def test_the_application_below_sees_the_very_environ_that_came() -> None:
     assert seen[0] is environ
 
 
-def test_a_path_that_is_missing_goes_to_the_application_below() -> None:
+def test_a_missing_path_goes_to_the_wrapped_application() -> None:
     app = Dispatcher(lambda environ, start_response: [b"below"], {"/oss": named("oss")})
     assert list(app({}, lambda *args: None)) == [b"below"]
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "oss", "/oss/", "//oss", "/oss?x", "/oss#x"])
-def test_a_prefix_of_another_form_is_refused_in_words(prefix: str) -> None:
+def test_a_malformed_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="A prefix must be like '/uploads'"):
         Dispatcher(named("legacy"), {prefix: named("oss")})
 
@@ -89,18 +89,18 @@ def call(app: Any, path: str) -> tuple[str, bytes]:
     return statuses[0], body
 
 
-def test_an_endpoint_stands_at_its_path_and_nowhere_else() -> None:
+def test_an_endpoint_is_served_only_at_its_path() -> None:
     app = PathRouter({"/one": endpoint})
     assert call(app, "/one") == ("201 Created", b"/site/oss/one ''")
     assert {call(app, path)[0] for path in ("", "/", "/one/", "/two")} == {"404 Not Found"}
 
 
-def test_an_application_that_was_moved_sees_its_path_as_it_came() -> None:
+def test_at_original_path_restores_the_path() -> None:
     app = PathRouter({"/one": at_original_path(endpoint, "/one", "/oss")})
     assert call(app, "/one") == ("201 Created", b"/site '/oss/one'")
 
 
-def test_answers_are_told_with_their_seconds_and_failures_too() -> None:
+def test_responses_and_failures_are_observed_with_their_seconds() -> None:
     ticks: Iterator[float] = iter([10.0, 10.5, 20.0, 21.0])
     heard: list[Any] = []
 
@@ -116,6 +116,6 @@ def test_answers_are_told_with_their_seconds_and_failures_too() -> None:
     assert heard == [("one", 201, 0.5, None), ("two", 0, 1.0, None)]
 
 
-def test_where_nobody_hears_of_answers_no_clock_is_asked() -> None:
+def test_without_on_answered_the_clock_is_not_called() -> None:
     events = Observers(on_issued=[lambda grant, facts: None], clock=lambda: 1 / 0)
     assert call(PathRouter({"/one": endpoint}, events), "/one")[0] == "201 Created"

@@ -77,7 +77,7 @@ def stream_of(module: str) -> Any:
         ({}, "an unknown server", "proxy_set_header Authorization $http_authorization;"),
     ],
 )
-def test_the_server_is_named_with_its_cure(environ: dict[str, Any], name: str, cure: str) -> None:
+def test_the_server_is_named_with_its_fix(environ: dict[str, Any], name: str, cure: str) -> None:
     said = missing_authorization({**URL, **environ})
     assert name in server_name(environ)
     assert name in said
@@ -103,7 +103,7 @@ def test_the_server_is_named_with_its_cure(environ: dict[str, Any], name: str, c
         ({**APACHE, "SCRIPT_URL": "/x"}, "a <VirtualHost> does not inherit"),
     ],
 )
-def test_what_stands_in_the_way_is_said(environ: dict[str, Any], said: str) -> None:
+def test_an_unusable_or_misplaced_value_is_explained(environ: dict[str, Any], said: str) -> None:
     sentence = missing_authorization({**URL, **environ})
     assert said in sentence
     assert "swordfish" not in sentence
@@ -113,16 +113,16 @@ def test_what_stands_in_the_way_is_said(environ: dict[str, Any], said: str) -> N
     "environ",
     [{"REMOTE_USER": "eric"}, {"HTTP_X_AUTHORIZATION": "(null)"}, {"HTTP_HTTP_AUTHORIZATION": SIGNATURE}],
 )
-def test_what_is_no_copy_of_the_value_is_not_offered(environ: dict[str, Any]) -> None:
+def test_a_key_without_a_copy_of_the_value_is_not_offered(environ: dict[str, Any]) -> None:
     assert "trusted_keys" not in missing_authorization({**URL, **environ})
 
 
-def test_mod_rewrite_is_not_blamed_where_something_else_explains_it() -> None:
+def test_mod_rewrite_is_blamed_only_where_nothing_else_explains_it() -> None:
     assert "VirtualHost" not in missing_authorization({**URL, **APACHE, "SCRIPT_URL": "/", "HTTP_AUTHORIZATION": ""})
     assert "VirtualHost" not in missing_authorization({**URL, "gunicorn.socket": None, "SCRIPT_URL": "/"})
 
 
-def test_without_either_header_it_is_no_callback() -> None:
+def test_without_both_headers_it_is_no_callback() -> None:
     assert "no callback of OSS" in missing_authorization({"mod_wsgi.version": (5, 0)})
 
 
@@ -131,7 +131,7 @@ def test_without_the_key_url_the_server_is_not_to_blame() -> None:
     assert "no callback of OSS" in missing_key_url({})
 
 
-def test_a_header_in_several_pieces_is_explained() -> None:
+def test_a_header_with_several_values_is_explained() -> None:
     assert "gunicorn" in several_values({"gunicorn.socket": None})
 
 
@@ -195,7 +195,7 @@ def test_a_wrong_signature_says_where_the_target_came_from(environ: dict[str, An
         ),
     ],
 )
-def test_a_missed_path_says_what_is_wrong_with_the_routing_where_something_is(
+def test_a_missed_path_is_explained_only_where_routing_is_wrong(
     environ: dict[str, Any], said: str | None
 ) -> None:
     found = missed_path(environ, "/a/c")

@@ -43,7 +43,7 @@ each_way = pytest.mark.parametrize(
 
 
 @each_way
-def test_the_target_is_the_one_sent_or_what_is_known_of_it(recordings: list[Recorded]) -> None:
+def test_the_target_is_as_close_to_the_sent_one_as_can_be(recordings: list[Recorded]) -> None:
     for recorded in recordings:
         environ = recorded.environ()
         target = request_target(environ)
@@ -53,7 +53,7 @@ def test_the_target_is_the_one_sent_or_what_is_known_of_it(recordings: list[Reco
             assert target == recorded.seen.encode(), str(recorded)
 
 
-def test_what_is_not_known_of_the_target_is_what_the_survey_says() -> None:
+def test_only_the_listed_ways_lose_parts_of_the_target() -> None:
     approximated = {way for ways in FAMILIES.values() for way, data in ways.items() if "seen as" in data}
     assert approximated <= LOSSY
     # Nothing is lost of a callback but behind a front that takes a prefix away, which no environ shows.
@@ -111,7 +111,7 @@ def answer(recorded: Recorded, caplog: pytest.LogCaptureFixture, **options: Any)
 
 
 @each_way
-def test_the_guard_verifies_what_survived_and_refuses_the_rest(
+def test_the_guard_verifies_only_what_arrived_unchanged(
     recordings: list[Recorded], caplog: pytest.LogCaptureFixture
 ) -> None:
     for recorded in recordings:
@@ -121,7 +121,7 @@ def test_the_guard_verifies_what_survived_and_refuses_the_rest(
         assert f"reason={reason} " in logged if reason else not logged, (str(recorded), logged)
 
 
-def test_each_kind_of_outcome_is_among_the_recorded() -> None:
+def test_the_recordings_cover_each_outcome() -> None:
     found = {expected(recorded) for recorded in ALL}
     reasons = {"authorization_missing", "authorization_malformed", "signature_wrong", "pub_key_url_missing"}
     reasons |= {"pub_key_url_malformed", "pub_key_url_untrusted"}
@@ -134,7 +134,7 @@ def test_each_kind_of_outcome_is_among_the_recorded() -> None:
     }
 
 
-def test_a_callback_is_verified_on_every_way_that_keeps_the_header() -> None:
+def test_every_way_that_keeps_the_header_is_verified() -> None:
     refused = {recorded.way for recorded in CALLBACKS if expected(recorded)[0] != 200 and recorded.family != "recipes"}
     assert refused == {*CGI_STYLE, "nginx proxy prefix", "nginx proxy stripped", "nginx proxy xauth"}
     # Of the recipes those fail that A§3 says fail, and those that need a trusted key.
@@ -143,7 +143,7 @@ def test_a_callback_is_verified_on_every_way_that_keeps_the_header() -> None:
     assert refused == {*fails, "E REMOTE_USER", "RequestHeader expr", "RequestHeader null", "SetEnvIf X literal null"}
 
 
-def test_behind_a_stripped_prefix_the_public_url_makes_it_good(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_public_url_verifies_behind_a_stripped_prefix(caplog: pytest.LogCaptureFixture) -> None:
     url = f"https://app.example.com{TARGETS['callback']}"
     assert answer(Recorded("gateways", "nginx proxy prefix", "callback"), caplog, callback_urls=[url])[0] == 200
 
@@ -151,13 +151,13 @@ def test_behind_a_stripped_prefix_the_public_url_makes_it_good(caplog: pytest.Lo
 TWICE = [recorded for recorded in ALL if recorded.request in ("twice", "twice the same")]
 
 
-def test_two_headers_arrive_joined_in_four_ways_or_as_the_last_alone() -> None:
+def test_two_headers_arrive_joined_or_as_the_last() -> None:
     joined = {recorded.values.get("HTTP_AUTHORIZATION") for recorded in TWICE if recorded.request == "twice"}
     assert joined - {None} >= {"{A},{B}", "{A}, {B}", "{A}{B}", "{B}"}
 
 
 @each([recorded for recorded in ALL if recorded.request == "spoofed"])
-def test_nothing_that_a_client_sent_in_another_header_is_taken(recorded: Recorded) -> None:
+def test_a_value_in_another_header_of_the_client_is_ignored(recorded: Recorded) -> None:
     assert any("{B}" in value for value in recorded.values.values() if isinstance(value, str)), "the spoofs arrived"
     environ = recorded.environ()
     assert find_authorization(environ) is None
@@ -168,7 +168,7 @@ def test_nothing_that_a_client_sent_in_another_header_is_taken(recorded: Recorde
 
 
 @each([recorded for recorded in CALLBACKS if recorded.family == "recipes"])
-def test_a_recipes_value_is_found_under_the_key_that_it_sets(recorded: Recorded) -> None:
+def test_a_value_is_found_under_the_key_that_a_recipe_sets(recorded: Recorded) -> None:
     keys = [key for key, value in recorded.values.items() if value == "{A}"]
     trusted = [key for key in ("REMOTE_USER", "HTTP_X_AUTHORIZATION") if key in keys]
     found = find_authorization(recorded.environ(), trusted)
@@ -227,7 +227,7 @@ def name_and_line(way: str) -> tuple[str, str]:
 
 
 @each([recorded for recorded in ALL if recorded.request == "no authorization"])
-def test_where_the_header_is_missing_the_log_names_the_server_and_the_line(
+def test_the_log_of_a_missing_header_names_server_and_fix(
     recorded: Recorded, caplog: pytest.LogCaptureFixture
 ) -> None:
     if expected(recorded) == (403, "authorization_missing"):
@@ -254,12 +254,12 @@ def test_where_the_header_is_missing_the_log_names_the_server_and_the_line(
         ("E REMOTE_USER: cgid", 'trusted_keys=["REMOTE_USER"]'),
     ],
 )
-def test_a_recipe_that_did_not_help_is_told_why(way: str, said: str) -> None:
+def test_the_log_says_why_a_recipe_does_not_work(way: str, said: str) -> None:
     environ = Recorded("recipes", way, "callback").environ(a="A" * 86 + "==")
     assert said in missing_authorization(environ)
 
 
-def test_the_value_under_a_renamed_header_is_pointed_at() -> None:
+def test_a_value_under_a_renamed_header_is_reported() -> None:
     said = missing_authorization(Recorded("gateways", "nginx proxy xauth", "callback").environ())
     assert 'trusted_keys=["HTTP_X_AUTHORIZATION"]' in said
 
@@ -268,7 +268,7 @@ FLUP = {"nginx fastcgi", "proxy_fcgi", "proxy_scgi"}
 
 
 @each(CALLBACKS)
-def test_only_flups_path_info_does_not_fit_the_target(recorded: Recorded) -> None:
+def test_only_the_path_info_of_flup_does_not_fit_the_target(recorded: Recorded) -> None:
     said = wrong_signature(recorded.environ())
     mended = recorded.way.startswith("ProxyFCGISetEnvIf path")
     broken = recorded.way.rpartition(": ")[2] in FLUP and not mended
@@ -277,6 +277,6 @@ def test_only_flups_path_info_does_not_fit_the_target(recorded: Recorded) -> Non
         assert "rebuilt from PATH_INFO" in said
 
 
-def test_the_recordings_hold_no_more_than_they_must() -> None:
+def test_the_recordings_hold_no_paths_and_no_secrets() -> None:
     text = json.dumps(FAMILIES)
     assert not [word for word in ("/tmp", "/home", "/usr", "PASSWORD", "SECRET", "LTAI") if word in text]

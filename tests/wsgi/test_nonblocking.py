@@ -47,7 +47,7 @@ def test_an_unknown_application_blocks() -> None:
     assert nonblocking_test(Quick())("GET", "/", {})
 
 
-def test_a_dispatcher_asks_the_application_that_it_passes_the_request_to() -> None:
+def test_a_dispatcher_asks_the_application_at_the_path() -> None:
     below, mounted, deeper = Quick(), Quick(), Quick()
     app = Dispatcher(below, {"/oss": mounted, "/oss/deep": deeper, "/slow": unknown})
     for path in ("/", "/ossified", "/oss", "/oss/x", "/oss/deep/er"):
@@ -94,7 +94,7 @@ def test_the_guard_is_nonblocking_only_for_a_pinned_key() -> None:
     assert not CallbackGuard(unknown, CallbackVerifier(SIGNER.public_keys)).is_nonblocking("POST", "", KEY)
 
 
-def test_a_verifier_of_ones_own_blocks() -> None:
+def test_a_custom_verifier_blocks() -> None:
     class Verifier(CallbackVerifier):
         pass
 

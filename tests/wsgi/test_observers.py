@@ -49,7 +49,7 @@ def client(observers: Recorder, **options: Any) -> webtest.TestApp:
     return webtest.TestApp(app, extra_environ={"HTTP_X_REQUEST_ID": "r1", "REMOTE_ADDR": "192.0.2.1"})
 
 
-def test_a_signature_is_told_with_its_grant_and_without_a_secret() -> None:
+def test_on_issued_gets_the_grant_and_facts_without_secrets() -> None:
     observers = Recorder()
     signed = client(observers).get("/oss/signature?filename=a.png").json
     ((grant, facts),) = observers.issued
@@ -67,7 +67,7 @@ def test_a_signature_is_told_with_its_grant_and_without_a_secret() -> None:
     assert observers.refused == []
 
 
-def test_a_refused_signature_is_told_with_its_reason() -> None:
+def test_on_refused_gets_the_reason_of_a_refused_signature() -> None:
     observers = Recorder()
     client(observers).get("/oss/signature?filename=a.gif&content_type=image/gif", status=403)
     client(observers, authorize=lambda request: None).get("/oss/signature", status=403)
@@ -83,7 +83,7 @@ def test_a_refused_signature_is_told_with_its_reason() -> None:
     assert observers.issued == []
 
 
-def test_a_refused_callback_is_told_with_oss_request_id_and_once_it_is_known_with_user_and_object() -> None:
+def test_on_refused_gets_user_and_object_only_of_a_verified_callback() -> None:
     observers = Recorder()
     app = client(observers, on_upload=lambda upload: 1 / 0)
     body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6, mime_type="image/png")
@@ -97,7 +97,7 @@ def test_a_refused_callback_is_told_with_oss_request_id_and_once_it_is_known_wit
     assert (verified["user"], verified["object"]) == ("eric", observers.issued[0][1]["object"])
 
 
-def test_nothing_that_an_observer_hears_is_secret() -> None:
+def test_observers_get_no_secrets() -> None:
     observers = Recorder()
     app = client(observers)
     signed = app.get("/oss/signature?filename=a.png").json
@@ -114,7 +114,7 @@ def test_nothing_that_an_observer_hears_is_secret() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("x")])
-def test_an_observer_that_raises_is_logged_and_changes_no_answer(
+def test_an_observer_that_raises_changes_no_response(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Recorder):
@@ -134,7 +134,7 @@ def test_an_observer_that_raises_is_logged_and_changes_no_answer(
     assert "on_refused raised" in caplog.text
 
 
-def test_one_that_raises_keeps_nothing_from_the_next() -> None:
+def test_the_next_observer_is_called_after_one_that_raises() -> None:
     heard: list[Any] = []
     events = Observers(
         on_issued=[lambda grant, facts: 1 / 0, lambda grant, facts: heard.append(facts)],
@@ -148,7 +148,7 @@ def test_one_that_raises_keeps_nothing_from_the_next() -> None:
     assert heard[0] is not facts
 
 
-def test_the_whole_road_with_observers_is_as_without() -> None:
+def test_a_whole_upload_works_with_observers() -> None:
     observers = Recorder()
     options: dict[str, Any] = {"on_issued": observers.on_issued, "on_refused": observers.on_refused}
     with Road(lambda environ, start: [], authorize=lambda request: GRANT, **options) as road:
@@ -158,23 +158,23 @@ def test_the_whole_road_with_observers_is_as_without() -> None:
 
 
 @pytest.mark.parametrize("given", ["a", "7f3c-11", "A_b.c-9", "x" * 64])
-def test_a_well_formed_id_is_taken(given: str) -> None:
+def test_a_well_formed_request_id_is_used(given: str) -> None:
     assert RequestContext().id({"HTTP_X_REQUEST_ID": given}) == given
 
 
 @pytest.mark.parametrize("given", ["", "a b", "a\nb", "x" * 65, "é", '"', "a;b", None])
-def test_any_other_is_replaced(given: str | None) -> None:
+def test_a_malformed_request_id_is_replaced(given: str | None) -> None:
     assert re.fullmatch("[0-9a-f]{16}", RequestContext().id({"HTTP_X_REQUEST_ID": given} if given is not None else {}))
 
 
-def test_a_made_id_stays_with_its_request_alone() -> None:
+def test_a_random_id_belongs_to_one_request() -> None:
     environ: dict[str, object] = {}
     first = context_of(environ).id(environ)
     assert context_of(dict(environ)).id(environ) == first
     assert context_of({}).id({}) != first
 
 
-def test_only_what_is_known_is_told() -> None:
+def test_fields_hold_only_what_is_known() -> None:
     facts = RequestContext()
     facts.user = "eric"
     environ = {
@@ -198,7 +198,7 @@ def test_only_what_is_known_is_told() -> None:
     assert set(RequestContext().fields({"HTTP_X_OSS_REQUEST_ID": "no id"})) == {"request_id"}
 
 
-def test_a_new_context_knows_what_a_verified_upload_says() -> None:
+def test_a_new_context_takes_user_and_object_from_the_upload() -> None:
     environ: dict[str, Any] = {"oss_wsgi.upload": Upload(object="a.txt", user="eric")}
     assert (context_of(environ).user, context_of(environ).object) == ("eric", "a.txt")
     assert context_of({"oss_wsgi.upload": "forged"}).user is None
@@ -243,7 +243,7 @@ def test_the_access_log_has_user_and_object_of_a_verified_callback(caplog: pytes
     ]
 
 
-def test_a_report_outside_its_ticket_is_refused_with_the_tickets_user() -> None:
+def test_a_ticket_mismatch_is_reported_with_the_tickets_user() -> None:
     observers = Recorder()
     app = client(observers)
     body = callback_body(app.get("/oss/signature?filename=a.png&size=6").json, size=7, mime_type="image/png")

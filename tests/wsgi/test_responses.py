@@ -56,7 +56,7 @@ def subclass(error: type[Exception]) -> Any:
     return type(f"Own{error.__name__}", (error,), {})
 
 
-def test_every_error_that_a_room_may_refuse_with_is_listed_here() -> None:
+def test_every_error_is_in_the_table_of_this_test() -> None:
     ours = {
         error for _, error in inspect.getmembers(exceptions, inspect.isclass) if error.__module__ == exceptions.__name__
     }
@@ -65,7 +65,7 @@ def test_every_error_that_a_room_may_refuse_with_is_listed_here() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
-def test_an_error_and_a_subclass_of_it_have_its_status(error: type[Exception]) -> None:
+def test_an_error_and_its_subclasses_have_one_status(error: type[Exception]) -> None:
     own = subclass(error)
     for kind in (error, own, subclass(own)):
         assert status_of(kind.__new__(kind)) == ERRORS[error]
@@ -75,7 +75,7 @@ def test_an_error_that_is_not_ours_is_500() -> None:
     assert status_of(ValueError("no")) == 500
 
 
-def test_a_status_is_changed_by_its_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changing_a_status_takes_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STATUSES, exceptions.UnverifiedError, 404)
     assert status_of(subclass(exceptions.UnverifiedError)("x", "y")) == 404
     assert status_of(exceptions.KeyUnavailableError("x", "y")) == 503
@@ -100,7 +100,7 @@ def test_a_refusal_logs_the_reason_and_tells_the_client_nothing(
     assert (record.reason, record.status) == ("own_reason", ERRORS[error])  # type: ignore[attr-defined]
 
 
-def test_only_a_fault_of_the_callable_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_a_failed_confirm_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     for reason in ("confirm_failed", "oss_unreachable"):
         error = exceptions.ConfirmationUnavailableError(reason, "no")
         error.__cause__ = ValueError("why")
@@ -122,7 +122,7 @@ CALLBACK_ERRORS = [error for error in REASONED if issubclass(error, exceptions.C
 
 
 @pytest.mark.parametrize("error", CALLBACK_ERRORS, ids=lambda error: error.__name__)
-def test_a_verifier_of_ones_own_may_raise_any_callback_error(error: type[Exception]) -> None:
+def test_a_custom_verifier_may_raise_a_subclass(error: type[Exception]) -> None:
     class Verifier(CallbackVerifier):
         def verify(self, **parts: Any) -> None:
             raise subclass(error)("own_reason", "own hint")
@@ -137,7 +137,7 @@ def test_a_verifier_of_ones_own_may_raise_any_callback_error(error: type[Excepti
 
 
 @pytest.mark.parametrize("error", [exceptions.TicketUsedError, exceptions.LedgerUnavailableError])
-def test_a_ledger_of_ones_own_may_raise_a_subclass(error: type[Exception]) -> None:
+def test_a_custom_ledger_may_raise_a_subclass(error: type[Exception]) -> None:
     class Ledger:
         def run_once(self, identity: Any, handle: Any) -> Any:
             raise subclass(error)("own_reason", "own hint")
@@ -149,7 +149,7 @@ def test_a_ledger_of_ones_own_may_raise_a_subclass(error: type[Exception]) -> No
 
 
 @pytest.mark.parametrize("error", [exceptions.NotConfirmedError, exceptions.ConfirmationUnavailableError])
-def test_a_confirm_of_ones_own_may_raise_a_subclass(error: type[Exception]) -> None:
+def test_a_custom_confirm_may_raise_a_subclass(error: type[Exception]) -> None:
     def confirm(upload: Upload) -> bool:
         raise subclass(error)("own_reason", "own hint")
 
@@ -165,7 +165,7 @@ SIGNING_ERRORS = (
 
 
 @pytest.mark.parametrize("error", SIGNING_ERRORS, ids=lambda error: error.__name__)
-def test_a_presigner_of_ones_own_may_raise_a_subclass(error: type[Exception]) -> None:
+def test_a_custom_presigner_may_raise_a_subclass(error: type[Exception]) -> None:
     class Presigner(PostPresigner):
         def presign(self, grant: Grant | None = None, **asked: Any) -> Any:
             raise subclass(error)(*(("own_reason", "own hint") if error in REASONED else ("own text",)))

@@ -74,7 +74,7 @@ def allow(request: Any) -> Grant | None:
         ("GET", "/oss", 404),
     ],
 )
-def test_answers_that_are_data(method: str, path: str, status: int) -> None:
+def test_data_has_the_security_headers(method: str, path: str, status: int) -> None:
     app = application(authorize=allow)
     app.extra_environ["REMOTE_USER"] = "eric"
     response = app.request(path, method=method, expect_errors=True)
@@ -82,7 +82,7 @@ def test_answers_that_are_data(method: str, path: str, status: int) -> None:
     assert held(response, DATA)
 
 
-def test_a_refusal_of_a_user_of_an_origin_and_by_a_limit() -> None:
+def test_refusals_have_the_security_headers() -> None:
     app = application(authorize=allow)
     endpoint = RootClient(rate_limit=lambda who: 5)
     assert held(endpoint.get(), DATA)
@@ -90,14 +90,14 @@ def test_a_refusal_of_a_user_of_an_origin_and_by_a_limit() -> None:
     assert held(app.get("/oss/signature", status=403, headers={"Sec-Fetch-Site": "cross-site"}), DATA)
 
 
-def test_a_preflight_of_a_listed_origin_has_them_beside_those_of_cors() -> None:
+def test_a_preflight_has_cors_and_security_headers() -> None:
     response = application(authorize=allow).options("/oss/signature", headers={"Origin": "https://pages.example.com"})
     assert response.headers["Access-Control-Allow-Origin"] == "https://pages.example.com"
     assert "Content-Type" not in response.headers
     assert held(response, DATA)
 
 
-def test_a_verified_callback_is_answered_with_them() -> None:
+def test_the_response_to_a_callback_has_the_security_headers() -> None:
     heard: list[Upload] = []
     signer = CallbackSigner()
     body = b"bucket=examplebucket&object=a.txt&size=1"
@@ -106,12 +106,12 @@ def test_a_verified_callback_is_answered_with_them() -> None:
     assert held(response, DATA)
 
 
-def test_what_the_wrapped_application_answers_is_its_own() -> None:
+def test_the_wrapped_applications_response_is_unchanged() -> None:
     response = application(authorize=allow).get("/anything")
     assert set(response.headers) == {"Content-Type", "Content-Length"}
 
 
-def test_503_says_when_to_try_again_and_no_other_refusal_does() -> None:
+def test_only_503_has_a_retry_after() -> None:
     class Down:
         def get_credentials(self) -> Any:
             raise CredentialsError("the metadata server does not answer")
@@ -123,7 +123,7 @@ def test_503_says_when_to_try_again_and_no_other_refusal_does() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/upload.js", "/style.css", "/favicon.svg"])
-def test_the_page_and_its_parts(path: str) -> None:
+def test_the_page_and_its_parts_have_their_security_headers(path: str) -> None:
     app = webtest.TestApp(upload_page(SETTINGS))
     response = app.get(path)
     policy = {"Content-Security-Policy": response.headers["Content-Security-Policy"]}
@@ -135,7 +135,7 @@ def test_the_page_and_its_parts(path: str) -> None:
     assert held(app.get(f"{path}/nothing", status=404), DATA)
 
 
-def test_a_site_of_your_own_may_be_framed_by_itself_alone(tmp_path: Path) -> None:
+def test_a_static_site_may_only_be_framed_by_itself(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("x")
     site = StaticSite(tmp_path)
     assert "frame-ancestors 'self'" in webtest.TestApp(site).get("/").headers["Content-Security-Policy"]
@@ -143,7 +143,7 @@ def test_a_site_of_your_own_may_be_framed_by_itself_alone(tmp_path: Path) -> Non
     assert held(moved.get("/", status=301), PAGE)
 
 
-def test_what_authorize_raises_has_them_too_but_where_it_says_otherwise() -> None:
+def test_a_raised_webob_exc_keeps_its_own_headers() -> None:
     def away(request: Any) -> Grant | None:
         raise webob.exc.HTTPFound(location="https://login.example.com/", headers={"Cache-Control": "private"})
 
