@@ -1,4 +1,4 @@
-"""DirectUpload: the rooms joined over an application."""
+"""DirectUpload: the middleware and the endpoints, joined over an application."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VALUES: dict[str, Any] = {
 
 
 def report(bucket: str = "examplebucket") -> bytes:
-    """Give a callback's body with a new ticket for it."""
+    """Return a callback's body with a new ticket."""
     ticket = TicketBook(VALUES["ticket_secret"], clock=time.time).issue(
         bucket=bucket, key="user/eric/a.txt", prefix="", sizes=(6, 6), content_types=(), expires=int(time.time())
     )
@@ -127,39 +127,39 @@ def test_forwarding_and_a_handler_contradict_each_other() -> None:
 
 
 def test_the_handler_gets_only_uploads_to_our_bucket() -> None:
-    heard: list[Upload] = []
-    app = client(on_upload=heard.append)
+    uploads: list[Upload] = []
+    app = client(on_upload=uploads.append)
     app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
     foreign = report("evilbucket")
     headers = SIGNER.headers("/oss/callback", foreign)
     assert app.post("/oss/callback", foreign, headers=headers, expect_errors=True).status_int == 403
-    assert [upload.bucket for upload in heard] == ["examplebucket"]
+    assert [upload.bucket for upload in uploads] == ["examplebucket"]
 
 
 def test_a_repeated_callback_gets_the_stored_response() -> None:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
 
     def save(upload: Upload) -> dict[str, int]:
-        heard.append(upload)
-        return {"number": len(heard)}
+        uploads.append(upload)
+        return {"number": len(uploads)}
 
     app = client(on_upload=save)
     first, again = (app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)) for _ in range(2))
     assert first.json == again.json == {"Status": "Ok", "number": 1}
     assert first.content_type == again.content_type
-    assert len(heard) == 1
+    assert len(uploads) == 1
 
 
 def test_a_signature_for_a_prefix_is_good_for_one_object() -> None:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
     grant = Grant(user="eric", dir="users/eric", data={"album": 7})
-    app = client(authorize=lambda request: grant, on_upload=heard.append)
+    app = client(authorize=lambda request: grant, on_upload=uploads.append)
     signed = app.get("/oss/signature").json
     for name, status in (("a.txt", 200), ("b.txt", 409), ("a.txt", 200)):
         body = callback_body(signed, size=6, filename=name)
         headers = SIGNER.headers("/oss/callback", body)
         assert app.post("/oss/callback", body, headers=headers, expect_errors=True).status_int == status
-    assert [(upload.object, upload.user, upload.data) for upload in heard] == [
+    assert [(upload.object, upload.user, upload.data) for upload in uploads] == [
         ("users/eric/a.txt", "eric", {"album": 7})
     ]
 
@@ -192,11 +192,11 @@ def test_a_handler_that_fails_is_called_again(forward: bool) -> None:
 
 
 def test_the_settings_file_is_the_ledger_and_outlives_the_application(tmp_path: Path) -> None:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
     for _ in range(2):
-        app = client({"ledger": str(tmp_path / "handled.sqlite3")}, on_upload=heard.append)
+        app = client({"ledger": str(tmp_path / "handled.sqlite3")}, on_upload=uploads.append)
         assert app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).status_int == 200
-    assert len(heard) == 1
+    assert len(uploads) == 1
 
 
 def test_missing_settings_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
@@ -206,23 +206,23 @@ def test_missing_settings_are_warned_about(caplog: pytest.LogCaptureFixture) -> 
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "fix"),
     [
         ({"SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/oss/callback"}, "ProxyFCGISetEnvIf"),
         ({"SERVER_SOFTWARE": "nginx/1.26"}, "fastcgi_param PATH_INFO"),
     ],
 )
 def test_a_misrouted_callback_is_logged_with_the_fix(
-    environ: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
+    environ: dict[str, str], fix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """flup behind such gateways has the whole path in SCRIPT_NAME, so the callback goes to the application."""
-    astray = {"SCRIPT_NAME": "/oss/callback", "PATH_INFO": "", "REQUEST_URI": "/oss/callback", **environ}
+    """Behind such gateways flup has the whole path in SCRIPT_NAME, so the callback goes to the application."""
+    misrouted = {"SCRIPT_NAME": "/oss/callback", "PATH_INFO": "", "REQUEST_URI": "/oss/callback", **environ}
     headers = SIGNER.headers("/oss/callback", BODY)
-    given = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+    sent = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
     app = DirectUpload(legacy, Settings(**VALUES), public_keys=SIGNER.public_keys)
     caplog.clear()
-    app({**given, **astray, "REQUEST_METHOD": "POST"}, lambda status, headers, exc_info=None: lambda data: None)
-    assert said in caplog.text
+    app({**sent, **misrouted, "REQUEST_METHOD": "POST"}, lambda status, headers, exc_info=None: lambda data: None)
+    assert fix in caplog.text
     caplog.clear()
     assert client().post("/oss/callback", BODY, headers=headers).status_int == 200
     assert "does not reach" not in caplog.text
@@ -321,4 +321,4 @@ def test_the_key_of_oss_is_known_without_a_fetch(caplog: pytest.LogCaptureFixtur
     headers = {"Authorization": signature, "x-oss-pub-key-url": url}
     caplog.clear()
     assert app.post("/oss/callback", body, headers=headers, expect_errors=True).status_int == 403
-    assert "reason=ticket_missing" in caplog.text, "the signature was found good, and is not enough"
+    assert "reason=ticket_missing" in caplog.text, "the signature is valid, but not enough"

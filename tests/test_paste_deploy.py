@@ -1,4 +1,4 @@
-"""What an .ini file says is what is served, and what it says wrongly is refused in words without its secrets."""
+"""PasteDeploy serves what an .ini file says; problems are reported without its secrets."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ use = egg:oss_wsgi{KEYS}"""
 
 
 def make_echo(global_conf: dict[str, str], **local_conf: str) -> Any:
-    """An application that tells what it was called with."""
+    """An application that responds with what it was called with."""
 
     def echo(environ: Any, start_response: Any) -> list[bytes]:
         upload = environ.get("oss_wsgi.upload")
-        told = [local_conf.get("name", "echo"), environ["SCRIPT_NAME"], environ["PATH_INFO"]]
-        told += [environ.get("HTTP_AUTHORIZATION", ""), upload.object if upload else ""]
-        body = "|".join(told).encode()
+        parts = [local_conf.get("name", "echo"), environ["SCRIPT_NAME"], environ["PATH_INFO"]]
+        parts += [environ.get("HTTP_AUTHORIZATION", ""), upload.object if upload else ""]
+        body = "|".join(parts).encode()
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
         return [body]
 
@@ -77,7 +77,7 @@ def save(upload: Any) -> dict[str, Any]:
 
 
 def report() -> bytes:
-    """Give a callback's body with a new ticket for it."""
+    """Return a callback's body with a new ticket."""
     now = time.time
     ticket = TicketBook([ENVIRON["OSS_TICKET_SECRET"]], clock=now).issue(
         bucket="examplebucket", key="users/eric/a.png", prefix="", sizes=(6, 6), content_types=(), expires=int(now())
@@ -98,7 +98,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 class Ini:
-    """Loads what an .ini file of a test's own says, believing the callbacks of ``signer``."""
+    """Loads an .ini file made by a test, which trusts the callbacks of ``signer``."""
 
     def __init__(self, folder: Path) -> None:
         self.signer = CallbackSigner()
@@ -197,20 +197,20 @@ def test_pserve_serves_the_example(tmp_path: Path) -> None:
 
 
 def test_each_entry_point_is_a_factory_here() -> None:
-    found = {
+    entry_points = {
         (point.group, point.name, point.value)
         for point in importlib.metadata.distribution("oss_wsgi").entry_points
         if point.group.startswith("paste.")
     }
     here = "oss_wsgi.paste_deploy"
-    assert found == {
+    assert entry_points == {
         ("paste.app_factory", "main", f"{here}:page"),
         ("paste.filter_app_factory", "main", f"{here}:direct_upload"),
         ("paste.filter_app_factory", "callback_guard", f"{here}:callback_guard"),
         ("paste.filter_factory", "authorization_passthrough", f"{here}:authorization_passthrough"),
         ("paste.composite_factory", "dispatcher", f"{here}:dispatcher"),
     }
-    assert all(callable(getattr(paste_deploy, value.partition(":")[2])) for _, _, value in found)
+    assert all(callable(getattr(paste_deploy, value.partition(":")[2])) for _, _, value in entry_points)
 
 
 def test_the_application_has_all_of_server_py_but_the_local_oss(ini: Ini) -> None:
@@ -232,10 +232,10 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
         "ledger": "handled.sqlite3", "allow_anonymous": "YES", "allowed_origins": "https://app.example.com",
     }  # fmt: skip
     assert texts.keys() == {row.name for row in TABLE} - {"trusted_keys"}
-    made: list[Any] = []
-    monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: made.append(settings) or app)
+    loaded: list[Any] = []
+    monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: loaded.append(settings) or app)
     ini.app("[app:main]\nuse = egg:oss_wsgi\n" + "".join(f"{key} = {text}\n" for key, text in texts.items()))
-    assert made == [paste_deploy.Settings.from_environ({f"OSS_{key.upper()}": text for key, text in texts.items()})]
+    assert loaded == [paste_deploy.Settings.from_environ({f"OSS_{key.upper()}": text for key, text in texts.items()})]
 
 
 @pytest.mark.parametrize(
@@ -262,8 +262,8 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
 )
 @pytest.mark.parametrize(("text", "factory"), [(PAGE, "application"), (FILTERED, "filter")], ids=["app", "filter"])
 def test_a_problem_names_the_key_and_the_factory(ini: Ini, text: str, factory: str, line: str, problem: str) -> None:
-    (found,) = ini.problems(f"{text}{line}\n")
-    assert found.startswith(f"The {factory} egg:oss_wsgi: {problem}")
+    (message,) = ini.problems(f"{text}{line}\n")
+    assert message.startswith(f"The {factory} egg:oss_wsgi: {problem}")
 
 
 def test_all_problems_are_reported_together(ini: Ini) -> None:
@@ -469,8 +469,8 @@ def test_the_dispatcher_mounts_the_named_applications(ini: Ini) -> None:
     ],
 )
 def test_the_dispatcher_accepts_only_prefixes(ini: Ini, lines: str, problem: str) -> None:
-    (found,) = ini.problems(DISPATCHED.replace("#dispatcher\n", f"#dispatcher\n{lines}\n"))
-    assert found == f"The composite egg:oss_wsgi#dispatcher: {problem}"
+    (message,) = ini.problems(DISPATCHED.replace("#dispatcher\n", f"#dispatcher\n{lines}\n"))
+    assert message == f"The composite egg:oss_wsgi#dispatcher: {problem}"
 
 
 def test_the_example_lists_the_variables_that_it_reads() -> None:

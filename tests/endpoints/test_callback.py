@@ -1,4 +1,4 @@
-"""CallbackEndpoint: the answer that OSS relays to the browser."""
+"""CallbackEndpoint: the response that OSS relays to the browser."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def test_without_a_handler_the_status_is_ok() -> None:
 
 
 def test_the_handler_gets_the_upload_and_adds_members() -> None:
-    heard = []
-    response = post(lambda upload: heard.append(upload) or {"id": 7, "name": "中"})
-    assert heard == [UPLOAD]
+    uploads = []
+    response = post(lambda upload: uploads.append(upload) or {"id": 7, "name": "中"})
+    assert uploads == [UPLOAD]
     assert response.json == {"Status": "Ok", "id": 7, "name": "中"}
 
 
@@ -56,9 +56,7 @@ def fail(upload: Upload) -> None:
         pytest.param(lambda upload: {"x": "a" * 1100000}, id="over 1 MB, which OSS does not relay"),
     ],
 )
-def test_a_failing_handler_is_500_without_details(
-    handler: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failing_handler_is_500_without_details(handler: Any, caplog: pytest.LogCaptureFixture) -> None:
     response = post(handler)
     (record,) = caplog.records
     assert "reason=handler_failed" in record.getMessage()
@@ -81,8 +79,8 @@ def test_it_serves_post_at_its_own_root_only() -> None:
 
 
 def post_confirmed(confirm: Any) -> tuple[Any, list[Upload]]:
-    heard: list[Upload] = []
-    return post(heard.append, confirm=confirm), heard
+    uploads: list[Upload] = []
+    return post(uploads.append, confirm=confirm), uploads
 
 
 def raising(error: Exception) -> Any:
@@ -93,21 +91,21 @@ def raising(error: Exception) -> Any:
 
 
 def test_the_handler_gets_a_confirmed_upload() -> None:
-    response, heard = post_confirmed(lambda upload: upload == UPLOAD)
+    response, uploads = post_confirmed(lambda upload: upload == UPLOAD)
     assert response.json == {"Status": "Ok"}
-    assert heard == [replace(UPLOAD, confirmed=True)]
+    assert uploads == [replace(UPLOAD, confirmed=True)]
 
 
 def test_without_confirm_an_upload_is_neither() -> None:
-    heard: list[Upload] = []
-    post(heard.append)
-    assert [upload.confirmed for upload in heard] == [None]
+    uploads: list[Upload] = []
+    post(uploads.append)
+    assert [upload.confirmed for upload in uploads] == [None]
 
 
 def test_an_accepted_upload_is_marked_as_unconfirmed() -> None:
-    response, heard = post_confirmed(raising(ConfirmationUnavailableError("down", "no answer", accept=True)))
+    response, uploads = post_confirmed(raising(ConfirmationUnavailableError("down", "no answer", accept=True)))
     assert response.json == {"Status": "Ok"}
-    assert heard == [replace(UPLOAD, confirmed=False)]
+    assert uploads == [replace(UPLOAD, confirmed=False)]
 
 
 @pytest.mark.parametrize(
@@ -125,8 +123,8 @@ def test_an_accepted_upload_is_marked_as_unconfirmed() -> None:
 def test_an_unconfirmed_upload_does_not_reach_the_handler(
     confirm: Any, status: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response, heard = post_confirmed(confirm)
-    assert (response.status_int, heard) == (status, [])
+    response, uploads = post_confirmed(confirm)
+    assert (response.status_int, uploads) == (status, [])
     assert "secret" not in response.text
     (record,) = caplog.records
     assert f"reason={reason}" in record.getMessage()

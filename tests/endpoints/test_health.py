@@ -18,7 +18,7 @@ from oss_wsgi.endpoints.health import ReadinessEndpoint
 from oss_wsgi.exceptions import CredentialsError, LedgerUnavailableError
 from oss_wsgi.testing import FrozenClock
 
-PATIENCE = 10.0
+TIMEOUT = 60.0
 SETTINGS = Settings(bucket="examplebucket", region="cn-hangzhou", access_key_id="id", access_key_secret="swordfish")
 
 
@@ -56,8 +56,8 @@ def test_failing_parts_are_named_and_their_causes_logged_once(caplog: pytest.Log
         assert answer.json == {"status": "unavailable", "failing": ["ledger", "credentials"]}
         assert app.head("/", status=503).body == b""
         clock.advance(2)
-    said = [record.getMessage() for record in caplog.records]
-    assert said == ["not ready: ledger: STS is away", "not ready: credentials: RuntimeError"]
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["not ready: ledger: STS is away", "not ready: credentials: RuntimeError"]
     ledger.error = credentials.error = None
     assert app.get("/").json == {"status": "ok"}
     assert caplog.records[-1].getMessage() == "ready again"
@@ -89,19 +89,19 @@ def test_during_a_check_other_requests_get_the_previous_result() -> None:
         looks.append(1)
         if len(looks) == 2:
             entered.set()
-            assert gate.wait(PATIENCE)
+            assert gate.wait(TIMEOUT)
 
     app = client(ReadinessEndpoint({"part": slow}, clock=clock))
     app.get("/")
     clock.advance(2)
     thread = threading.Thread(target=lambda: app.get("/"))
     thread.start()
-    assert entered.wait(PATIENCE)
+    assert entered.wait(TIMEOUT)
     for _ in range(10):
         app.get("/", status=200)
     assert len(looks) == 2
     gate.set()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
 
 
 def site(**options: Any) -> webtest.TestApp:
@@ -109,7 +109,7 @@ def site(**options: Any) -> webtest.TestApp:
 
 
 def ready(app: webtest.TestApp) -> Any:
-    """Give what fails; None when nothing does. The process is alive in any case."""
+    """Return the failing parts, or None; health must be good in any case."""
     assert app.get("/oss/health").json == {"status": "ok"}
     answer = app.get("/oss/health/ready", expect_errors=True)
     assert "swordfish" not in answer.text + json.dumps(dict(answer.headers))
@@ -163,7 +163,7 @@ def test_a_read_only_ledger_is_opened_again(tmp_path: Path) -> None:
             connection.execute("PRAGMA query_only = ON")
         with pytest.raises(LedgerUnavailableError, match="readonly"):
             ledger.check()
-        assert ready(site(ledger=ledger)) is None, "after an error the connection is made anew"
+        assert ready(site(ledger=ledger)) is None, "after an error a new connection is made"
 
 
 def test_a_custom_ledger_is_checked_if_it_has_a_check() -> None:

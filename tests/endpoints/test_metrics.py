@@ -1,4 +1,4 @@
-"""Metrics count what happens, and MetricsEndpoint shows the counts only where asked to."""
+"""Metrics count what happens, and MetricsEndpoint shows the counts only where it is switched on."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def metrics() -> Metrics:
 
 
 def client(metrics: Metrics, **options: Any) -> webtest.TestApp:
-    given = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys, **options}
-    return webtest.TestApp(DirectUpload(lambda environ, start: [], SETTINGS, metrics=metrics, **given))
+    arguments = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys, **options}
+    return webtest.TestApp(DirectUpload(lambda environ, start: [], SETTINGS, metrics=metrics, **arguments))
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> Any:
@@ -44,8 +44,8 @@ def value(metrics: Metrics, name: str, **labels: str) -> Any:
 
 def report(app: webtest.TestApp, **headers: str) -> Callable[[], int]:
     body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6)
-    given = {**SIGNER.headers("/oss/callback", body), **headers}
-    return lambda: int(app.post("/oss/callback", body, headers=given, expect_errors=True).status_int)
+    sent = {**SIGNER.headers("/oss/callback", body), **headers}
+    return lambda: int(app.post("/oss/callback", body, headers=sent, expect_errors=True).status_int)
 
 
 def test_signatures_are_counted_and_their_refusals_by_reason(metrics: Metrics) -> None:
@@ -159,8 +159,8 @@ def test_no_user_object_or_secret_is_shown(metrics: Metrics) -> None:
     report(app)()
     text = app.get("/oss/metrics").text
     assert "oss_wsgi_signatures_issued_total 1.0" in text
-    for told in ("eric", "a.png", "LTAI", "ExampleSecret", "examplebucket"):
-        assert told not in text
+    for private in ("eric", "a.png", "LTAI", "ExampleSecret", "examplebucket"):
+        assert private not in text
 
 
 def test_a_failing_metric_changes_no_response(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""RateLimit: so many at once, then evenly; memory that does not grow, and a flood that frees nobody else."""
+"""RateLimit: a token bucket for each caller, in bounded memory that a flood cannot exploit."""
 
 from __future__ import annotations
 
@@ -56,9 +56,7 @@ def test_a_refused_request_does_not_count() -> None:
     start=st.sampled_from([0.0, 12345.678, 1733227932.123]),
     steps=st.lists(st.floats(0, 2e6), max_size=30),
 )
-def test_any_sequence_keeps_the_limit(
-    count: int, seconds: float, start: float, steps: list[float]
-) -> None:
+def test_any_sequence_keeps_the_limit(count: int, seconds: float, start: float, steps: list[float]) -> None:
     clock = FrozenClock(start)
     limit = RateLimit(count, seconds, clock=clock)
     assert passed(limit, "a", count) == count
@@ -138,7 +136,7 @@ def test_max_callers_may_be_one() -> None:
 
 
 class SlowName(str):
-    """A name that lets other threads run each time it is looked up."""
+    """A name that lets other threads run at each look-up."""
 
     __slots__ = ()
 
@@ -162,7 +160,7 @@ def test_threads_share_one_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"count": 0}, "count must be a whole number, 1 or more, not 0."),
         ({"count": 1.5}, "count must"),
@@ -177,7 +175,7 @@ def test_threads_share_one_limit() -> None:
         ({"clock": 7}, "clock must be a callable"),
     ],
 )
-def test_invalid_arguments_are_refused(wrong: dict[str, Any], said: str) -> None:
+def test_invalid_arguments_are_refused(wrong: dict[str, Any], message: str) -> None:
     options: dict[str, Any] = {"count": 10, "seconds": 60, "clock": FrozenClock(), **wrong}
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         RateLimit(options.pop("count"), options.pop("seconds"), **options)

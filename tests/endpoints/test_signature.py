@@ -1,4 +1,4 @@
-"""SignatureEndpoint: what is signed for whom, and how refusals read."""
+"""SignatureEndpoint: what is signed, for whom, and the refusals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_response_is_json_and_not_cached() -> None:
 
 
 class RootClient:
-    """A client of an endpoint that is mounted: PATH_INFO is empty, as a dispatcher leaves it."""
+    """A client of a mounted endpoint, whose PATH_INFO is empty."""
 
     def __init__(self, **options: Any) -> None:
         app = client(**options).app
@@ -236,12 +236,12 @@ def test_a_star_allows_any_origin_without_cookies() -> None:
 
 def test_only_listed_origins_pass_a_preflight() -> None:
     app = RootClient(allowed_origins=["https://app.example.com"], allow_anonymous=False).app
-    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-requested-with"}
-    good = app.options("/sign", headers={"Origin": "https://app.example.com", **asked})
+    requested = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-requested-with"}
+    good = app.options("/sign", headers={"Origin": "https://app.example.com", **requested})
     assert good.status_int == 204
     assert good.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
     assert good.headers["Access-Control-Allow-Headers"] == "x-requested-with"
-    other = app.options("/sign", headers={"Origin": "https://evil.example", **asked})
+    other = app.options("/sign", headers={"Origin": "https://evil.example", **requested})
     assert not [name for name in other.headers if name.startswith("Access-Control")]
     assert other.headers["Allow"] == "GET, HEAD, OPTIONS"
 

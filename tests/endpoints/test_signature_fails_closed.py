@@ -1,4 +1,4 @@
-"""SignatureEndpoint fails closed: no odd request, authorize or switch gets a signature unasked."""
+"""SignatureEndpoint fails closed: no odd request, authorize or switch leads to a signature."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def test_authorize_that_returns_anything_but_a_grant_signs_nothing(wrong: Any) -
 
 
 def test_a_coroutine_is_no_grant(caplog: pytest.LogCaptureFixture) -> None:
-    made = []
+    results = []
 
     async def authorize(request: webob.Request) -> Grant:
         return Grant()
 
     def call(request: webob.Request) -> Any:
-        made.append(authorize(request))
-        return made[-1]
+        results.append(authorize(request))
+        return results[-1]
 
     assert unsigned(RootClient(authorize=call).get())
     assert "not coroutine" in caplog.text
-    made[0].close()
+    results[0].close()
 
 
 def test_an_object_that_imitates_a_grant_signs_nothing() -> None:
@@ -155,11 +155,11 @@ def test_no_header_is_signed_where_nobody_is_allowed(headers: dict[str, str], me
 
 @pytest.mark.parametrize("method", ["get", "Get", "GETS", "QUERY", "TRACE", "CONNECT", "PROPFIND", "*"])
 def test_no_other_method_is_signed(method: str) -> None:
-    heard: list[str] = []
+    statuses: list[str] = []
     environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "/sign", "PATH_INFO": "", "QUERY_STRING": ""}
     # Called bare: webtest's lint knows no such methods.
-    body = b"".join(client().app(environ, lambda status, headers, exc_info=None: heard.append(status)))
-    assert heard == ["405 Method Not Allowed"]
+    body = b"".join(client().app(environ, lambda status, headers, exc_info=None: statuses.append(status)))
+    assert statuses == ["405 Method Not Allowed"]
     assert b"policy" not in body
 
 

@@ -1,4 +1,4 @@
-"""SignatureEndpoint asks where a request comes from: no other site's page spends a visitor's cookie on signatures."""
+"""SignatureEndpoint refuses pages of other sites, which could use a visitor's cookie."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LISTED = "https://pages.example.com"
 
 
 def ask(headers: dict[str, str], *, host: str = HOST, method: str = "GET", **options: Any) -> Any:
-    """Ask as a browser does; ``authorize`` of the options fails the test if it is asked in vain."""
+    """Send a request as a browser does; a foreign one must not reach ``authorize``."""
     app = RootClient(**options).app
     return app.request("/sign", method=method, headers={**headers, "Host": host}, expect_errors=True)
 
 
 def never(request: webob.Request) -> Grant:
-    raise AssertionError("authorize is asked although the origin is foreign")
+    raise AssertionError("authorize is called although the origin is foreign")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

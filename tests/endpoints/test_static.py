@@ -1,4 +1,4 @@
-"""StaticSite: a look-up in what was scanned, so that nothing outside can match."""
+"""StaticSite: requests are look-ups among the files read, so nothing outside can match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AccessLog: a line for each request, and what its record carries."""
+"""AccessLog: a line for each request, and the fields of its record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AuthorizationPassthrough, by the rules of the hosting survey."""
+"""AuthorizationPassthrough: the header is restored from keys that only a server can set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BARE = "kQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVg="
 
 
 def seen(environ: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """Give the environ that the wrapped application sees."""
+    """Return the environ that the wrapped application gets."""
     caught: dict[str, Any] = {}
 
     def app(inner: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -110,7 +110,7 @@ def test_a_text_for_the_trusted_keys_is_refused() -> None:
 
 
 def site() -> flask.Flask:
-    """Make an application that knows nothing of this package: Flask-HTTPAuth checks a password or a token."""
+    """Make an application independent of this package, where Flask-HTTPAuth checks a password or a token."""
     app = flask.Flask(__name__)
     basic, token = HTTPBasicAuth(), HTTPTokenAuth(scheme="Bearer")
     basic.verify_password(lambda user, password: user if (user, password) == ("eric", "sword:fish") else None)
@@ -163,7 +163,7 @@ def test_without_credentials_the_application_refuses_as_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "error", "said"),
+    ("keys", "error", "message"),
     [
         ([b"HTTP_X_AUTHORIZATION"], TypeError, "which are texts"),
         ([1], TypeError, "which are texts"),
@@ -171,6 +171,6 @@ def test_without_credentials_the_application_refuses_as_before() -> None:
         (["X-Authorization"], ValueError, "is 'HTTP_X_AUTHORIZATION'"),
     ],
 )
-def test_trusted_keys_that_would_never_match_are_refused(keys: list[Any], error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_trusted_keys_that_would_never_match_are_refused(keys: list[Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         AuthorizationPassthrough(lambda environ, start_response: [], trusted_keys=keys)

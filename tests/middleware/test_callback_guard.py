@@ -1,4 +1,4 @@
-"""CallbackGuard: what reaches the application, and what is said to whom when nothing does."""
+"""CallbackGuard: what reaches the application, and what the client and the log get when nothing does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OSS_KEY_URL = base64.b64encode(b"http://gosspublic.alicdn.com/callback_pub_key_v
 
 
 def receive(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """Answer with what the guard let through."""
+    """Respond with what the guard passes on."""
     upload = environ["oss_wsgi.upload"]
     again = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     answer = f"{upload.object} {upload.size} {again == upload.body}".encode()
@@ -40,8 +40,8 @@ def client(**options: Any) -> webtest.TestApp:
 def post(
     app: webtest.TestApp, target: str, body: bytes = BODY, headers: dict[str, str] | None = None, **more: Any
 ) -> Any:
-    given = SIGNER.headers(target, body) if headers is None else headers
-    return app.post(target, body, headers=given, expect_errors=True, **more)
+    sent = SIGNER.headers(target, body) if headers is None else headers
+    return app.post(target, body, headers=sent, expect_errors=True, **more)
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["name"])
@@ -243,7 +243,7 @@ def test_the_readmes_curl_command_shows_whether_headers_arrive(caplog: pytest.Lo
 def test_the_log_says_which_target_matched(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     urls = ["https://a.example/one?token=x;https://a.example/two", "https://b.example/c%20d?token=x"]
-    for target, said in (
+    for target, expected in (
         ("/oss/callback", "verified over the target as received"),
         ("/two", "configured callback URL 2 of 3, /two,"),
         ("/c%20d?token=x", "configured callback URL 3 of 3, /c%20d,"),
@@ -251,7 +251,7 @@ def test_the_log_says_which_target_matched(caplog: pytest.LogCaptureFixture) -> 
         caplog.clear()
         answer = client(callback_urls=urls).post("/oss/callback", BODY, headers=SIGNER.headers(target, BODY))
         assert answer.status_int == 200
-        assert said in caplog.text
+        assert expected in caplog.text
         assert "token" not in caplog.text
 
 
@@ -306,30 +306,30 @@ def report(ticket: str, **members: str) -> bytes:
 
 
 def ticketed(clock: FrozenClock) -> tuple[webtest.TestApp, TicketBook, list[Upload]]:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
 
-    def hear(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        heard.append(environ["oss_wsgi.upload"])
+    def collect(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        uploads.append(environ["oss_wsgi.upload"])
         return receive(environ, start_response)
 
     book = TicketBook(["t" * 32], clock=clock)
-    return webtest.TestApp(CallbackGuard(hear, CallbackVerifier(SIGNER.public_keys), tickets=book)), book, heard
+    return webtest.TestApp(CallbackGuard(collect, CallbackVerifier(SIGNER.public_keys), tickets=book)), book, uploads
 
 
 def test_user_and_data_come_from_the_ticket() -> None:
-    app, book, heard = ticketed(FrozenClock(NOW))
+    app, book, uploads = ticketed(FrozenClock(NOW))
     ticket = book.issue(**ISSUED)
     assert post(app, "/oss/callback", report(ticket, user="admin", data="x", ticket_id="y")).status_int == 200
-    (upload,) = heard
+    (upload,) = uploads
     assert (upload.user, upload.data) == ("eric", {"album": 7})
     assert (upload.ticket_id, upload.ticket_until) == (book.open(ticket).id, book.open(ticket).accepted_until)
 
 
 def test_a_ticket_in_a_json_body_is_read() -> None:
-    app, book, heard = ticketed(FrozenClock(NOW))
+    app, book, uploads = ticketed(FrozenClock(NOW))
     body = {"bucket": "examplebucket", "object": "user/eric/a.txt", "size": 6, "ticket": book.issue(**ISSUED)}
     assert post(app, "/oss/callback", json.dumps(body).encode()).status_int == 200
-    assert heard[0].user == "eric"
+    assert uploads[0].user == "eric"
 
 
 @pytest.mark.parametrize(
@@ -351,12 +351,12 @@ def test_a_ticket_in_a_json_body_is_read() -> None:
 def test_a_report_without_a_valid_ticket_is_refused(
     reason: str, make: Callable[[TicketBook], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    app, book, heard = ticketed(FrozenClock(NOW))
+    app, book, uploads = ticketed(FrozenClock(NOW))
     body = make(book)
     with caplog.at_level(logging.INFO):
         answer = post(app, "/oss/callback", body)
     assert answer.status_int == (400 if reason == "member_repeated" else 403)
-    assert heard == []
+    assert uploads == []
     assert f"reason={reason}" in caplog.text
     ticket = body.partition(b"ticket=")[2].decode()
     assert not ticket or ticket not in caplog.text + answer.text

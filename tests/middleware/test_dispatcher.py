@@ -1,4 +1,4 @@
-"""Dispatcher and PathRouter: which application gets a request, with which path, and who hears of the response."""
+"""Dispatcher and PathRouter: which application gets a request, with which path, and who observes the response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oss_wsgi.wsgi.observers import Observers
 
 
 def named(name: str) -> Any:
-    """Make an application that says its name and what it sees of the path."""
+    """Make an application that responds with its name and its path."""
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain; charset=latin-1")])
@@ -102,20 +102,20 @@ def test_at_original_path_restores_the_path() -> None:
 
 def test_responses_and_failures_are_observed_with_their_seconds() -> None:
     ticks: Iterator[float] = iter([10.0, 10.5, 20.0, 21.0])
-    heard: list[Any] = []
+    responses: list[Any] = []
 
     def broken(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         raise OSError("no")
 
-    events = Observers(on_answered=[lambda *answer: heard.append(answer)], clock=lambda: next(ticks))
-    app = PathRouter({"/one": endpoint, "/two": broken}, events)
+    observers = Observers(on_answered=[lambda *answer: responses.append(answer)], clock=lambda: next(ticks))
+    app = PathRouter({"/one": endpoint, "/two": broken}, observers)
     call(app, "/one")
     call(app, "/nothing")
     with pytest.raises(OSError, match="no"):
         call(app, "/two")
-    assert heard == [("one", 201, 0.5, None), ("two", 0, 1.0, None)]
+    assert responses == [("one", 201, 0.5, None), ("two", 0, 1.0, None)]
 
 
 def test_without_on_answered_the_clock_is_not_called() -> None:
-    events = Observers(on_issued=[lambda grant, facts: None], clock=lambda: 1 / 0)
-    assert call(PathRouter({"/one": endpoint}, events), "/one")[0] == "201 Created"
+    observers = Observers(on_issued=[lambda grant, facts: None], clock=lambda: 1 / 0)
+    assert call(PathRouter({"/one": endpoint}, observers), "/one")[0] == "201 Created"

@@ -1,4 +1,4 @@
-"""OncePerUpload: one handler run for each upload, and the kept answer for whoever asks again."""
+"""OncePerUpload: the application gets each upload once, and a repeated report the stored response."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=N
 
 
 class View:
-    """An application that counts its calls and answers what it is told to."""
+    """An application that records its uploads and responds as configured."""
 
     def __init__(self, status: str = "200 OK", body: bytes = b'{"a": 1}', headers: list[tuple[str, str]] | None = None):
         self.status, self.body = status, body
         self.headers = [("Content-Type", "application/json")] if headers is None else headers
-        self.heard: list[Upload] = []
+        self.uploads: list[Upload] = []
         self.closed = 0
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        self.heard.append(environ["oss_wsgi.upload"])
-        start_response(self.status, [*self.headers, ("X-Call", str(len(self.heard)))])
+        self.uploads.append(environ["oss_wsgi.upload"])
+        start_response(self.status, [*self.headers, ("X-Call", str(len(self.uploads)))])
         return self
 
     def __iter__(self) -> Iterator[bytes]:
@@ -55,7 +55,7 @@ def test_a_repeated_report_gets_the_stored_response() -> None:
     assert (first.status, first.body) == (again.status, again.body) == ("201 Made", b'{"a": 1}')
     assert again.content_type == "application/json"
     assert again.headers["Content-Length"] == "8"
-    assert view.heard == [UPLOAD]
+    assert view.uploads == [UPLOAD]
     assert view.closed == 1
 
 
@@ -66,7 +66,7 @@ def test_a_response_other_than_2xx_is_not_stored(status: str) -> None:
     assert [post(app).headers["X-Call"] for _ in range(2)] == ["1", "2"]
     view.status = "200 OK"
     assert [post(app).status_int for _ in range(3)] == [200, 200, 200]
-    assert len(view.heard) == 3
+    assert len(view.uploads) == 3
 
 
 def test_ticket_object_and_etag_make_an_upload() -> None:
@@ -74,7 +74,7 @@ def test_ticket_object_and_etag_make_an_upload() -> None:
     app = client(view)
     for change in ({}, {"etag": "OTHER"}, {"ticket_id": "T2"}, {"ticket_id": "T3", "object": "user/b.txt"}):
         post(app, Upload(**{"object": "user/a.txt", "etag": "5D41", "ticket_id": "T1", "ticket_until": NOW, **change}))
-    assert len(view.heard) == 4
+    assert len(view.uploads) == 4
 
 
 def test_a_ticket_used_for_another_object_is_409() -> None:
@@ -84,7 +84,7 @@ def test_a_ticket_used_for_another_object_is_409() -> None:
     other = post(app, Upload(object="user/b.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300))
     assert other.status_int == 409
     assert other.json["error"]["code"] == "conflict"
-    assert len(view.heard) == 1
+    assert len(view.uploads) == 1
 
 
 def test_an_application_that_raises_leaves_the_upload_unhandled() -> None:
@@ -124,14 +124,14 @@ def test_a_response_without_a_body_is_stored() -> None:
     view = View("204 No Content", b"", headers=[])
     app = client(view)
     assert [post(app).status_int for _ in range(2)] == [204, 204]
-    assert len(view.heard) == 1
+    assert len(view.uploads) == 1
 
 
 @pytest.mark.parametrize("upload", [None, "x", Upload(object="a"), Upload(ticket_id="T")])
 def test_without_a_ticket_nothing_reaches_the_application(upload: object) -> None:
     view = View()
     assert post(client(view), upload).status_int == 500
-    assert view.heard == []
+    assert view.uploads == []
 
 
 def test_an_unavailable_ledger_is_503() -> None:
@@ -144,4 +144,4 @@ def test_an_unavailable_ledger_is_503() -> None:
     answer = post(app)
     assert answer.status_int == 503
     assert "disk" not in answer.text
-    assert view.heard == []
+    assert view.uploads == []

@@ -41,9 +41,9 @@ def client(clock: FrozenClock, **values: Any) -> webtest.TestApp:
 
 
 def probed(app: webtest.TestApp, proof: str, path: str = "/oss/callback", **headers: str) -> webtest.TestResponse:
-    sent = {"Authorization": "AAAA", "x-oss-pub-key-url": "BBBB", PROBE_HEADER: proof}
-    given = {name: value for name, value in {**sent, **headers}.items() if value}
-    return app.post(path, BODY, headers=given, expect_errors=True)
+    defaults = {"Authorization": "AAAA", "x-oss-pub-key-url": "BBBB", PROBE_HEADER: proof}
+    sent = {name: value for name, value in {**defaults, **headers}.items() if value}
+    return app.post(path, BODY, headers=sent, expect_errors=True)
 
 
 def sha256(data: bytes) -> str:
@@ -83,7 +83,7 @@ def test_with_a_changed_authorization_a_probe_gets_the_cause(clock: FrozenClock)
 
 
 @pytest.mark.parametrize(
-    ("path", "environ", "cure"),
+    ("path", "environ", "fix"),
     [
         pytest.param("/callback", {"REQUEST_URI": "/callback"}, None, id="another path was asked for"),
         pytest.param("/x", {"REQUEST_URI": "/oss/callback"}, "routing by PATH_INFO is broken", id="no part of it"),
@@ -91,13 +91,13 @@ def test_with_a_changed_authorization_a_probe_gets_the_cause(clock: FrozenClock)
     ],
 )
 def test_routing_is_blamed_only_where_it_is_wrong(
-    path: str, environ: dict[str, str], cure: str | None, clock: FrozenClock
+    path: str, environ: dict[str, str], fix: str | None, clock: FrozenClock
 ) -> None:
     app = client(clock)
     app.extra_environ = environ
     arrived = probed(app, prove(SECRET, clock.now), path).json[PROBE_MEMBER]
     assert arrived["callback_path"] == f"{environ.get('SCRIPT_NAME', '')}/oss/callback"
-    assert arrived["path_cure"] is None if cure is None else cure in arrived["path_cure"]
+    assert arrived["path_cure"] is None if fix is None else fix in arrived["path_cure"]
 
 
 def test_a_probe_without_a_length_gets_the_problem(clock: FrozenClock) -> None:
@@ -107,11 +107,9 @@ def test_a_probe_without_a_length_gets_the_problem(clock: FrozenClock) -> None:
     assert "no Content-Length" in arrived["body_problem"]
 
 
-def refused_as_a_stranger(app: webtest.TestApp, response: webtest.TestResponse) -> bool:
-    stranger = app.post("/oss/callback", BODY, headers={"Authorization": "AAAA"}, expect_errors=True)
-    return bool(
-        (response.status_int, response.body) == (stranger.status_int, stranger.body) and response.status_int == 403
-    )
+def is_usual_refusal(app: webtest.TestApp, response: webtest.TestResponse) -> bool:
+    usual = app.post("/oss/callback", BODY, headers={"Authorization": "AAAA"}, expect_errors=True)
+    return bool((response.status_int, response.body) == (usual.status_int, usual.body) and response.status_int == 403)
 
 
 def test_an_invalid_old_or_used_proof_gets_the_usual_refusal(clock: FrozenClock) -> None:
@@ -119,13 +117,13 @@ def test_an_invalid_old_or_used_proof_gets_the_usual_refusal(clock: FrozenClock)
     proof = prove(SECRET, clock.now)
     assert probed(app, proof).status_int == 200
     for refused in (proof, prove("x" * 32, clock.now), prove(SECRET, clock.now - 1000), "nonsense", "1.2.3.4"):
-        assert refused_as_a_stranger(app, probed(app, refused))
+        assert is_usual_refusal(app, probed(app, refused))
 
 
 def test_without_a_configured_secret_no_proof_is_valid(clock: FrozenClock) -> None:
     app = client(clock, ticket_secret=())
-    assert refused_as_a_stranger(app, probed(app, prove(SECRET, clock.now)))
-    assert refused_as_a_stranger(app, probed(app, prove("", clock.now)))
+    assert is_usual_refusal(app, probed(app, prove(SECRET, clock.now)))
+    assert is_usual_refusal(app, probed(app, prove("", clock.now)))
 
 
 def test_on_another_path_a_probe_learns_that_it_missed(clock: FrozenClock) -> None:

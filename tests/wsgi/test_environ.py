@@ -1,4 +1,4 @@
-"""What the client sent, out of environs as servers make them."""
+"""Reading what the client sent from environs as servers make them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def environ_with(data: bytes, **extra: Any) -> dict[str, Any]:
 
 
 class Drip(io.BytesIO):
-    """A stream that gives one byte a read."""
+    """A stream that returns one byte for each read."""
 
     def read(self, size: int | None = -1) -> bytes:
         assert size is not None
@@ -133,9 +133,7 @@ def test_a_body_shorter_than_its_length_is_malformed() -> None:
 @pytest.mark.parametrize(
     "length", [{"CONTENT_LENGTH": "5"}, {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}]
 )
-def test_a_broken_connection_is_a_truncated_body(
-    error: type[Exception], length: dict[str, Any]
-) -> None:
+def test_a_broken_connection_is_a_truncated_body(error: type[Exception], length: dict[str, Any]) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             raise error("swordfish")

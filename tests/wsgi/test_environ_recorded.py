@@ -1,4 +1,4 @@
-"""Target, body, guard and diagnosis over the environs that real servers made, way by way and request by request."""
+"""Target, body, guard and diagnosis with the environs that real servers made."""
 
 from __future__ import annotations
 
@@ -20,10 +20,16 @@ SIGNER = CallbackSigner(url="http://127.0.0.1/callback_pub_key_test_1.pem")
 VERIFIER = CallbackVerifier(SIGNER.public_keys)
 KEY_URL = SIGNER.headers("/", b"")["x-oss-pub-key-url"]
 STRANGER = "aHR0cDovL2V2aWwuZXhhbXBsZS9rZXkucGVt"
-#: Ways in which the target cannot always be known: no raw one, or a proxy that writes it anew.
+#: Ways that may lose parts of the target: without a raw target, or with a proxy that rewrites it.
 LOSSY = {
     *("wsgiref", "django runserver", "gevent", "bjoern", "granian", "hypercorn", "daphne", "uvicorn asgiref"),
-    *("twisted", "tornado", "paste", "rocket3", "nginx proxy underscores"),  # these and the above give none
+    *(
+        "twisted",
+        "tornado",
+        "paste",
+        "rocket3",
+        "nginx proxy underscores",
+    ),  # these and the ones above pass no raw target
     *("eventlet", "uvicorn a2wsgi", "daphne a2wsgi", "werkzeug"),  # a lone '?' or a first '//' is lost
     *("nginx proxy uri", "nginx proxy prefix", "lighttpd proxy", "proxy_http", "proxy_ajp", "passenger"),
     *("caddy", "caddy fastcgi"),  # a '#' that should not be there is encoded
@@ -31,8 +37,8 @@ LOSSY = {
 CGI_STYLE = ("mod_wsgi daemon", "mod_wsgi embedded", "cgid", "fcgid flup", "fcgid flipflop", "proxy_fcgi", "proxy_scgi")
 
 
-def each(found: list[Recorded]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("recorded", found, ids=str)
+def each_recording(recordings: list[Recorded]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("recorded", recordings, ids=str)
 
 
 each_way = pytest.mark.parametrize(
@@ -62,7 +68,7 @@ def test_only_the_listed_ways_lose_parts_of_the_target() -> None:
 
 
 def expected(recorded: Recorded) -> tuple[int, str]:
-    """Give the status and the reason that a request must come to, by what was sent and what became of the keys."""
+    """Return the status and the reason that a request must get, by what was sent and what arrived."""
     values, difference = recorded.values, recorded.difference
     length, chunked = values.get("CONTENT_LENGTH", ""), recorded.request in ("chunked", "broken chunk", "chunk cut off")
     if length in ("", "-1") or (chunked and length == "0"):
@@ -87,7 +93,7 @@ def expected(recorded: Recorded) -> tuple[int, str]:
 
 
 def answer(recorded: Recorded, caplog: pytest.LogCaptureFixture, **options: Any) -> tuple[int, str]:
-    """Call a guard with the recorded environ and true signatures; give the status and the logged line."""
+    """Call a guard with the recorded environ and valid signatures; return the status and the logged line."""
     statuses: list[str] = []
 
     def receive(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -116,16 +122,16 @@ def test_the_guard_verifies_only_what_arrived_unchanged(
 ) -> None:
     for recorded in recordings:
         status, reason = expected(recorded)
-        found, logged = answer(recorded, caplog)
-        assert found == status, (str(recorded), logged)
+        actual, logged = answer(recorded, caplog)
+        assert actual == status, (str(recorded), logged)
         assert f"reason={reason} " in logged if reason else not logged, (str(recorded), logged)
 
 
 def test_the_recordings_cover_each_outcome() -> None:
-    found = {expected(recorded) for recorded in ALL}
+    outcomes = {expected(recorded) for recorded in ALL}
     reasons = {"authorization_missing", "authorization_malformed", "signature_wrong", "pub_key_url_missing"}
     reasons |= {"pub_key_url_malformed", "pub_key_url_untrusted"}
-    assert found == {
+    assert outcomes == {
         *((403, reason) for reason in reasons),
         (200, ""),
         (400, "content_length_malformed"),
@@ -156,7 +162,7 @@ def test_two_headers_arrive_joined_or_as_the_last() -> None:
     assert joined - {None} >= {"{A},{B}", "{A}, {B}", "{A}{B}", "{B}"}
 
 
-@each([recorded for recorded in ALL if recorded.request == "spoofed"])
+@each_recording([recorded for recorded in ALL if recorded.request == "spoofed"])
 def test_a_value_in_another_header_of_the_client_is_ignored(recorded: Recorded) -> None:
     assert any("{B}" in value for value in recorded.values.values() if isinstance(value, str)), "the spoofs arrived"
     environ = recorded.environ()
@@ -167,12 +173,13 @@ def test_a_value_in_another_header_of_the_client_is_ignored(recorded: Recorded) 
     assert "oss_wsgi.authorization_source" not in seen[0]
 
 
-@each([recorded for recorded in CALLBACKS if recorded.family == "recipes"])
+@each_recording([recorded for recorded in CALLBACKS if recorded.family == "recipes"])
 def test_a_value_is_found_under_the_key_that_a_recipe_sets(recorded: Recorded) -> None:
     keys = [key for key, value in recorded.values.items() if value == "{A}"]
     trusted = [key for key in ("REMOTE_USER", "HTTP_X_AUTHORIZATION") if key in keys]
-    found = find_authorization(recorded.environ(), trusted)
-    assert found == (None if not keys else (min(keys, key=[*AUTHORIZATION_KEYS, *trusted].index), "A"))
+    assert find_authorization(recorded.environ(), trusted) == (
+        None if not keys else (min(keys, key=[*AUTHORIZATION_KEYS, *trusted].index), "A")
+    )
     if trusted:
         assert find_authorization(recorded.environ()) is None
 
@@ -222,20 +229,18 @@ NAMES = {
 
 
 def name_and_line(way: str) -> tuple[str, str]:
-    """Give what the diagnosis must say of a way; of a recipe's, that of its back end."""
+    """Return what the diagnosis must say about a way; a recipe's is that of its back end."""
     return NAMES[max((name for name in NAMES if way.rpartition(": ")[2].startswith(name)), key=len)]
 
 
-@each([recorded for recorded in ALL if recorded.request == "no authorization"])
-def test_the_log_of_a_missing_header_names_server_and_fix(
-    recorded: Recorded, caplog: pytest.LogCaptureFixture
-) -> None:
+@each_recording([recorded for recorded in ALL if recorded.request == "no authorization"])
+def test_the_log_of_a_missing_header_names_server_and_fix(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
     if expected(recorded) == (403, "authorization_missing"):
         name, line = name_and_line(recorded.way)
         assert server_name(recorded.environ()) == name
-        said = missing_authorization(recorded.environ())
-        assert f"the server is {name}: " in said
-        assert line in said
+        text = missing_authorization(recorded.environ())
+        assert f"the server is {name}: " in text
+        assert line in text
         logged = answer(recorded, caplog)[1]
         assert name in logged
         assert line in logged
@@ -244,7 +249,7 @@ def test_the_log_of_a_missing_header_names_server_and_fix(
 
 
 @pytest.mark.parametrize(
-    ("way", "said"),
+    ("way", "text"),
     [
         ("SetEnv literal: cgid", "HTTP_AUTHORIZATION holds an unexpanded %{...}: SetEnv does not expand it"),
         ("RequestHeader null: cgid", "HTTP_X_AUTHORIZATION holds `(null)`"),
@@ -254,27 +259,27 @@ def test_the_log_of_a_missing_header_names_server_and_fix(
         ("E REMOTE_USER: cgid", 'trusted_keys=["REMOTE_USER"]'),
     ],
 )
-def test_the_log_says_why_a_recipe_does_not_work(way: str, said: str) -> None:
+def test_the_log_says_why_a_recipe_does_not_work(way: str, text: str) -> None:
     environ = Recorded("recipes", way, "callback").environ(a="A" * 86 + "==")
-    assert said in missing_authorization(environ)
+    assert text in missing_authorization(environ)
 
 
 def test_a_value_under_a_renamed_header_is_reported() -> None:
-    said = missing_authorization(Recorded("gateways", "nginx proxy xauth", "callback").environ())
-    assert 'trusted_keys=["HTTP_X_AUTHORIZATION"]' in said
+    text = missing_authorization(Recorded("gateways", "nginx proxy xauth", "callback").environ())
+    assert 'trusted_keys=["HTTP_X_AUTHORIZATION"]' in text
 
 
 FLUP = {"nginx fastcgi", "proxy_fcgi", "proxy_scgi"}
 
 
-@each(CALLBACKS)
+@each_recording(CALLBACKS)
 def test_only_the_path_info_of_flup_does_not_fit_the_target(recorded: Recorded) -> None:
-    said = wrong_signature(recorded.environ())
-    mended = recorded.way.startswith("ProxyFCGISetEnvIf path")
-    broken = recorded.way.rpartition(": ")[2] in FLUP and not mended
-    assert ("routing by PATH_INFO is broken" in said) == broken, said
+    text = wrong_signature(recorded.environ())
+    fixed = recorded.way.startswith("ProxyFCGISetEnvIf path")
+    broken = recorded.way.rpartition(": ")[2] in FLUP and not fixed
+    assert ("routing by PATH_INFO is broken" in text) == broken, text
     if raw_target(recorded.environ())[0] is None:
-        assert "rebuilt from PATH_INFO" in said
+        assert "rebuilt from PATH_INFO" in text
 
 
 def test_the_recordings_hold_no_paths_and_no_secrets() -> None:

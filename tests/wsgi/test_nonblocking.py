@@ -28,7 +28,7 @@ def unknown(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 class Quick:
-    """An application that answers a GET without waiting, and keeps the paths that it is asked about."""
+    """An application that answers GET and POST without waiting, and records the paths it is asked about."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []

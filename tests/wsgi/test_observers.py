@@ -1,4 +1,4 @@
-"""Observers hear what happens and change nothing; RequestContext holds what is known of a request."""
+"""Observers hear what happens and change nothing; RequestContext holds the facts of a request."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Recorder:
 
 
 def client(observers: Recorder, **options: Any) -> webtest.TestApp:
-    given = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys, **options}
+    sent = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys, **options}
     app = DirectUpload(
-        lambda environ, start: [], SETTINGS, on_issued=observers.on_issued, on_refused=observers.on_refused, **given
+        lambda environ, start: [], SETTINGS, on_issued=observers.on_issued, on_refused=observers.on_refused, **sent
     )
     return webtest.TestApp(app, extra_environ={"HTTP_X_REQUEST_ID": "r1", "REMOTE_ADDR": "192.0.2.1"})
 
@@ -106,17 +106,15 @@ def test_observers_get_no_secrets() -> None:
     wrong = SIGNER.headers("/x", body)["Authorization"]
     for changed in (body + b"&x=1", body):
         app.post("/oss/callback", changed, headers={**headers, "Authorization": wrong}, status=403)
-    heard = json.dumps([facts for _, facts in observers.issued] + [facts for _, _, facts in observers.refused])
+    reported = json.dumps([facts for _, facts in observers.issued] + [facts for _, _, facts in observers.refused])
     fields = signed["fields"]
     secrets = [SECRET, "TheSessionToken", fields["policy"], fields["x-oss-signature"], fields["callback"]]
     secrets += [wrong, body.decode().partition("ticket=")[2]]
-    assert all(secret and secret not in heard for secret in secrets)
+    assert all(secret and secret not in reported for secret in secrets)
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("x")])
-def test_an_observer_that_raises_changes_no_response(
-    error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_observer_that_raises_changes_no_response(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Recorder):
         def on_issued(self, grant: Grant, facts: Any) -> None:
             facts.clear()
@@ -128,24 +126,24 @@ def test_an_observer_that_raises_changes_no_response(
     quiet, failing = Recorder(), Failing()
     for observers in (quiet, failing):
         assert client(observers).get("/oss/signature?filename=a.png").status_int == 200
-    answers = [client(each).get("/oss/signature?size=x", status=400).json for each in (quiet, failing)]
-    assert answers[0] == answers[1]
+    responses = [client(recorder).get("/oss/signature?size=x", status=400).json for recorder in (quiet, failing)]
+    assert responses[0] == responses[1]
     assert "on_issued raised" in caplog.text
     assert "on_refused raised" in caplog.text
 
 
 def test_the_next_observer_is_called_after_one_that_raises() -> None:
-    heard: list[Any] = []
-    events = Observers(
-        on_issued=[lambda grant, facts: 1 / 0, lambda grant, facts: heard.append(facts)],
-        on_answered=[lambda *answer: 1 / 0, lambda *answer: heard.append(answer)],
+    calls: list[Any] = []
+    observers = Observers(
+        on_issued=[lambda grant, facts: 1 / 0, lambda grant, facts: calls.append(facts)],
+        on_answered=[lambda *answer: 1 / 0, lambda *answer: calls.append(answer)],
         clock=lambda: 0.0,
     )
     facts = {"object": "a"}
-    events.issued(GRANT, facts)
-    events.answered("callback", 200, 0.5, None)
-    assert heard == [{"object": "a"}, ("callback", 200, 0.5, None)]
-    assert heard[0] is not facts
+    observers.issued(GRANT, facts)
+    observers.answered("callback", 200, 0.5, None)
+    assert calls == [{"object": "a"}, ("callback", 200, 0.5, None)]
+    assert calls[0] is not facts
 
 
 def test_a_whole_upload_works_with_observers() -> None:
@@ -157,14 +155,14 @@ def test_a_whole_upload_works_with_observers() -> None:
     assert observers.refused == []
 
 
-@pytest.mark.parametrize("given", ["a", "7f3c-11", "A_b.c-9", "x" * 64])
-def test_a_well_formed_request_id_is_used(given: str) -> None:
-    assert RequestContext().id({"HTTP_X_REQUEST_ID": given}) == given
+@pytest.mark.parametrize("sent", ["a", "7f3c-11", "A_b.c-9", "x" * 64])
+def test_a_well_formed_request_id_is_used(sent: str) -> None:
+    assert RequestContext().id({"HTTP_X_REQUEST_ID": sent}) == sent
 
 
-@pytest.mark.parametrize("given", ["", "a b", "a\nb", "x" * 65, "é", '"', "a;b", None])
-def test_a_malformed_request_id_is_replaced(given: str | None) -> None:
-    assert re.fullmatch("[0-9a-f]{16}", RequestContext().id({"HTTP_X_REQUEST_ID": given} if given is not None else {}))
+@pytest.mark.parametrize("sent", ["", "a b", "a\nb", "x" * 65, "é", '"', "a;b", None])
+def test_a_malformed_request_id_is_replaced(sent: str | None) -> None:
+    assert re.fullmatch("[0-9a-f]{16}", RequestContext().id({"HTTP_X_REQUEST_ID": sent} if sent is not None else {}))
 
 
 def test_a_random_id_belongs_to_one_request() -> None:

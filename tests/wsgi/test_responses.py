@@ -52,7 +52,7 @@ REASONED = [error for error in ERRORS if issubclass(error, exceptions.ReasonedEr
 
 
 def subclass(error: type[Exception]) -> Any:
-    """Make a class of the user's own below one of our errors."""
+    """Make a class like one that a user derives from one of our errors."""
     return type(f"Own{error.__name__}", (error,), {})
 
 
@@ -116,7 +116,7 @@ def test_a_refusal_notes_reason_and_status_in_the_context() -> None:
     assert (context_of(environ).reason, context_of(environ).refused) == ("some_reason", 403)
 
 
-# The rooms that refuse with an error: somebody's own part may raise a subclass of ours.
+# Every room that refuses with an error: a custom part may raise a subclass of ours.
 
 CALLBACK_ERRORS = [error for error in REASONED if issubclass(error, exceptions.CallbackError)]
 
@@ -167,7 +167,7 @@ SIGNING_ERRORS = (
 @pytest.mark.parametrize("error", SIGNING_ERRORS, ids=lambda error: error.__name__)
 def test_a_custom_presigner_may_raise_a_subclass(error: type[Exception]) -> None:
     class Presigner(PostPresigner):
-        def presign(self, grant: Grant | None = None, **asked: Any) -> Any:
+        def presign(self, grant: Grant | None = None, **parameters: Any) -> Any:
             raise subclass(error)(*(("own_reason", "own hint") if error in REASONED else ("own text",)))
 
     endpoint = SignatureEndpoint(Presigner(SETTINGS, clock=lambda: 0.0), allow_anonymous=True)
