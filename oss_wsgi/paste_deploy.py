@@ -29,7 +29,7 @@ THE_REST = "/"
 
 _KEY_OF_VARIABLE = {row.variable: row.name for row in TABLE}
 _SECRETS = {row.name for row in TABLE if row.secret}
-# Matches a variable outside quotes: a quoted text is what the file holds. An apostrophe inside a word opens no quote.
+# Also matches quoted texts, so that a variable in one stays. An apostrophe inside a word opens no quote.
 _QUOTED_OR_VARIABLE = re.compile(r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|OSS_[A-Z_]+)""")
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ def page(global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplicatio
     with _naming("application egg:oss_wsgi") as name:
         casts = {key: cast for key, cast in _OPTIONS.items() if key != "forward_callback"}
         settings, options = _read(name, local_conf, _KEY_OF_VARIABLE.values(), casts)
-        site = upload_page(settings, prefix=options.get("prefix", DEFAULT_PREFIX))
-        return DirectUpload(site, settings, **options)
+        upload_site = upload_page(settings, prefix=options.get("prefix", DEFAULT_PREFIX))
+        return DirectUpload(upload_site, settings, **options)
 
 
 def direct_upload(app: WSGIApplication, global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:

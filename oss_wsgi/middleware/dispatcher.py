@@ -100,7 +100,7 @@ class PathRouter:
         self, observers: Observers, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        timed = observers.times and path in self._endpoints
+        timed = observers.is_timed and path in self._endpoints
         started = observers.clock() if timed else 0.0
         context = context_of(environ)
         status = 0

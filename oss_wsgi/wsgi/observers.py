@@ -50,7 +50,7 @@ class Observers:
         self._on_answered = tuple(on_answered)
         self.clock = clock
         #: Whether there is an ``on_answered``.
-        self.times = bool(on_answered)
+        self.is_timed = bool(on_answered)
 
     def issued(self, grant: Grant, facts: Mapping[str, Any]) -> None:
         """Report a form that is signed and about to be sent."""
@@ -58,7 +58,7 @@ class Observers:
             _call("on_issued", observer, grant, dict(facts))
 
     def refused(self, reason: str, status: int, facts: Mapping[str, Any]) -> None:
-        """Report a refused request."""
+        """Report a refused request, whose response has begun."""
         for observer in self._on_refused:
             _call("on_refused", observer, reason, status, dict(facts))
 
