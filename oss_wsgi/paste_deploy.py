@@ -1,4 +1,4 @@
-"""Factories for PasteDeploy: the application, the filters and the composite that an .ini file names."""
+"""Factories for PasteDeploy: the application, the filters and the composite that an .ini file can use."""
 
 from __future__ import annotations
 
@@ -27,41 +27,40 @@ if TYPE_CHECKING:
 INDIRECTION = "env:"
 THE_REST = "/"
 
-_KEYS = {row.variable: row.name for row in TABLE}
+_KEY_OF_VARIABLE = {row.variable: row.name for row in TABLE}
 _SECRETS = {row.name for row in TABLE if row.secret}
-# A text in quotes is what was written, and stays; an apostrophe inside a word opens none.
-_VARIABLE = re.compile(r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|OSS_[A-Z_]+)""")
+# Also matches quoted texts, so that a variable in one stays. An apostrophe inside a word opens no quote.
+_QUOTED_OR_VARIABLE = re.compile(r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|OSS_[A-Z_]+)""")
 
 log = logging.getLogger(__name__)
 
-# In each factory the arguments before the slash cannot be taken for keys of the file, whatever that calls its keys.
+# The arguments before the slash are positional only, so that a file may use their names as keys.
 
 
 def page(global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:
-    """Make the application ``egg:oss_wsgi``: the upload page and DirectUpload's endpoints, with nothing behind.
+    """Make the application ``egg:oss_wsgi``: the upload page with DirectUpload over it.
 
-    Its keys are those of ``direct_upload`` but for ``forward_callback``.
+    Its keys are those of ``direct_upload`` except ``forward_callback``.
     """
-    with _speaking_for("application egg:oss_wsgi") as name:
+    with _naming("application egg:oss_wsgi") as name:
         casts = {key: cast for key, cast in _OPTIONS.items() if key != "forward_callback"}
-        settings, options = _read(name, local_conf, _KEYS.values(), casts)
-        site = upload_page(settings, prefix=options.get("prefix", DEFAULT_PREFIX))
-        return DirectUpload(site, settings, **options)
+        settings, options = _read(name, local_conf, _KEY_OF_VARIABLE.values(), casts)
+        upload_site = upload_page(settings, prefix=options.get("prefix", DEFAULT_PREFIX))
+        return DirectUpload(upload_site, settings, **options)
 
 
 def direct_upload(app: WSGIApplication, global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:
     """Make the filter ``egg:oss_wsgi``: DirectUpload over ``app``.
 
-    Its keys are the names of ``Settings``, each read as the text of its environment variable is, and ``prefix``,
-    ``authorize``, ``on_upload``, ``confirm``, ``on_issued`` and ``on_refused`` (``package.module:callable``) and
+    Its keys are the names of ``Settings``, whose values are read like those of the environment variables; ``prefix``;
+    ``authorize``, ``on_upload``, ``confirm``, ``on_issued`` and ``on_refused`` (``package.module:callable``); and
     ``forward_callback`` (on or off).
-    The value ``env:NAME`` stands for that of the environment variable NAME. Nothing in ``[DEFAULT]`` is taken for a
-    setting.
+    The value ``env:NAME`` stands for that of the environment variable NAME. ``[DEFAULT]`` holds no settings.
 
-    Raises SettingsError with a sentence for each thing that is wrong, an unknown key or an unset variable included.
+    Raises SettingsError with a sentence for each problem, unknown keys and unset variables included.
     """
-    with _speaking_for("filter egg:oss_wsgi") as name:
-        settings, options = _read(name, local_conf, _KEYS.values(), _OPTIONS)
+    with _naming("filter egg:oss_wsgi") as name:
+        settings, options = _read(name, local_conf, _KEY_OF_VARIABLE.values(), _OPTIONS)
         return DirectUpload(app, settings, **options)
 
 
@@ -70,10 +69,10 @@ def authorization_passthrough(
 ) -> Callable[[WSGIApplication], WSGIApplication]:
     """Make the filter ``egg:oss_wsgi#authorization_passthrough``.
 
-    Its one key is ``trusted_keys``: environ keys, comma-separated, that may hold the header too. (Not the setting of
-    that name, which is about public keys.)
+    Its only key is ``trusted_keys``: environ keys, comma-separated, that may hold the header too. (The setting of that
+    name is about public keys instead.)
     """
-    with _speaking_for("filter egg:oss_wsgi#authorization_passthrough") as name:
+    with _naming("filter egg:oss_wsgi#authorization_passthrough") as name:
         _, options = _read(name, local_conf, (), {"trusted_keys": items})
     return lambda app: AuthorizationPassthrough(app, **options)
 
@@ -81,11 +80,11 @@ def authorization_passthrough(
 def callback_guard(app: WSGIApplication, global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:
     """Make the filter ``egg:oss_wsgi#callback_guard``: only callbacks that OSS signed reach ``app``.
 
-    Its keys are ``bucket``, ``callback_url`` and ``trusted_keys``, each with the meaning of the setting: the last are
-    pairs KEY_URL=PEM_FILE, not the environ keys that ``authorization_passthrough`` calls so.
+    Its keys are ``bucket``, ``callback_url`` and ``trusted_keys``, with the meaning of the settings: the last holds
+    pairs KEY_URL=PEM_FILE, not the environ keys of ``authorization_passthrough``.
     """
-    with _speaking_for("filter egg:oss_wsgi#callback_guard") as name:
-        # As a setting, a bucket would ask for the region that signs for it; nothing is signed here.
+    with _naming("filter egg:oss_wsgi#callback_guard") as name:
+        # Not read as a setting, because the setting needs a region to sign for.
         settings, options = _read(name, local_conf, ("callback_url", "trusted_keys"), {"bucket": text})
         urls = split_urls(settings.callback_url) if settings.callback_url else []
         return CallbackGuard(app, CallbackVerifier(public_key_store(settings)), callback_urls=urls, **options)
@@ -94,12 +93,12 @@ def callback_guard(app: WSGIApplication, global_conf: Mapping[str, str], /, **lo
 def dispatcher(loader: Any, global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:
     """Make the composite ``egg:oss_wsgi#dispatcher``: each key is a prefix, its value the application mounted there.
 
-    ``/ = name`` takes all other requests, and must be there.
+    ``/ = name`` gets all other requests, and is required.
     """
-    with _speaking_for("composite egg:oss_wsgi#dispatcher"):
+    with _naming("composite egg:oss_wsgi#dispatcher"):
         problems = [problem for key in local_conf if key != THE_REST for problem in _prefix_problems(key)]
         if THE_REST not in local_conf:
-            problems.append("'/ = NAME' must be there, to name the application of all other paths.")
+            problems.append("Add '/ = NAME', which names the application of all other paths.")
         if problems:
             raise SettingsError(*problems)
     mounts = {prefix: loader.get_app(name, global_conf=global_conf) for prefix, name in local_conf.items()}
@@ -114,18 +113,18 @@ def _prefix_problems(key: str) -> Iterator[str]:
 
 
 def _imported(value: str) -> Callable[..., Any]:
-    """Import what ``package.module:callable`` names; ValueError says what would be right."""
+    """Import the callable that ``package.module:callable`` names; ValueError says what is wrong."""
     module, _, name = value.strip().partition(":")
     if not (module and name):
         raise ValueError("must be like package.module:callable")
     try:
-        found: Any = pkgutil.resolve_name(f"{module}:{name}")
-    except Exception as error:  # whatever the module raises while it is imported
+        imported: Any = pkgutil.resolve_name(f"{module}:{name}")
+    except Exception as error:  # the module may raise anything while it is imported
         raise ValueError(f"must name what can be imported ({type(error).__name__}: {error})") from error
-    if not callable(found):
+    if not callable(imported):
         raise ValueError("must name what can be called")
-    called: Callable[..., Any] = found
-    return called
+    function: Callable[..., Any] = imported
+    return function
 
 
 _OPTIONS: dict[str, Callable[[str], Any]] = {
@@ -142,25 +141,25 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
 def _read(
     factory: str, local_conf: Mapping[str, str], settings: Collection[str], casts: Mapping[str, Callable[[str], Any]]
 ) -> tuple[Settings, dict[str, Any]]:
-    """Give the settings that a section names, and its further keys as ``casts`` reads them; an empty one is unset."""
+    """Return the settings of a section, and its other keys as ``casts`` reads them; an empty key is unset."""
     problems: list[str] = []
     values: dict[str, Any] = {}
     options: dict[str, Any] = {}
     cause: BaseException | None = None
-    for key, written in local_conf.items():
+    for key, raw in local_conf.items():
         if key not in settings and key not in casts:
             problems.append(_unknown(key, [*settings, *casts]))
             continue
-        value = written
-        if written.strip().startswith(INDIRECTION):
-            variable = written.strip().removeprefix(INDIRECTION).strip()
+        value = raw
+        if raw.strip().startswith(INDIRECTION):
+            variable = raw.strip().removeprefix(INDIRECTION).strip()
             if variable not in os.environ:
-                problems.append(f"{key} is to be read from the environment variable {variable!r}: set it.")
+                problems.append(f"{key} is read from the environment variable {variable!r}, which is not set: set it.")
                 continue
             value = os.environ[variable]
-        elif key in _SECRETS and written.strip():
+        elif key in _SECRETS and raw.strip():
             log.warning(
-                "The %s: %s stands in the file itself; write %sNAME and set the environment variable NAME instead.",
+                "The %s: the file itself holds %s; write %sNAME and set the environment variable NAME instead.",
                 factory, key, INDIRECTION,
             )  # fmt: skip
         if key in settings:
@@ -169,7 +168,7 @@ def _read(
             try:
                 options[key] = casts[key](value)
             except ValueError as error:
-                problems.append(f"{key} {error}, not {written.strip()!r}.")
+                problems.append(f"{key} {error}, not {raw.strip()!r}.")
                 cause = error.__cause__
     if problems:
         raise SettingsError(*problems) from cause
@@ -177,17 +176,20 @@ def _read(
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    if _KEYS.get(key) in known:
-        return f"{key!r} is the name of a variable: the key is {_KEYS[key]}."
+    if _KEY_OF_VARIABLE.get(key) in known:
+        return f"{key!r} is the name of an environment variable: use the key {_KEY_OF_VARIABLE[key]}."
     return unknown_name(key, known)
 
 
 @contextlib.contextmanager
-def _speaking_for(factory: str) -> Iterator[str]:
-    """Name the factory in what is wrong, and the keys of the file where the settings name their variables."""
+def _naming(factory: str) -> Iterator[str]:
+    """Begin each problem with the factory's name, and replace the names of variables by the file's keys."""
     try:
         yield factory
     except ValueError as error:
         problems = error.problems if isinstance(error, SettingsError) else (str(error),)
-        named = (_VARIABLE.sub(lambda match: _KEYS.get(match[0], match[0]), problem) for problem in problems)
-        raise SettingsError(*(f"The {factory}: {problem}" for problem in named)) from error.__cause__
+        sentences = (
+            _QUOTED_OR_VARIABLE.sub(lambda match: _KEY_OF_VARIABLE.get(match[0], match[0]), problem)
+            for problem in problems
+        )
+        raise SettingsError(*(f"The {factory}: {problem}" for problem in sentences)) from error.__cause__

@@ -1,4 +1,4 @@
-"""Joins the page and the endpoints, and makes of them the application that a WSGI server loads."""
+"""The upload page and DirectUpload, joined into the application that a WSGI server loads."""
 
 from __future__ import annotations
 
@@ -21,30 +21,33 @@ log = logging.getLogger("oss_wsgi.server")
 
 
 def site(settings: Settings, prefix: str = DEFAULT_PREFIX, **options: Any) -> DirectUpload:
-    """Join the page and the endpoints."""
+    """Return the upload page with DirectUpload over it; ``options`` are those of ``DirectUpload``."""
     page = upload_page(settings, prefix=prefix)
     return DirectUpload(page, settings, prefix=prefix, **options)
 
 
 def application_for(environ: Mapping[str, str]) -> WSGIApplication:
-    """Make the application that other servers load; a wrong setting raises at once, no bucket answers 503."""
+    """Return the application of the environment's settings; without a bucket it responds 503 to every request.
+
+    Raises SettingsError for a wrong setting.
+    """
     settings = Settings.from_environ(environ)
-    return site(settings) if settings.configured else _unconfigured
+    return site(settings) if settings.configured else _refuse_unconfigured
 
 
-def _unconfigured(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    hint = "set OSS_BUCKET and the other OSS_* variables; the local OSS comes with `python server.py` alone"
+def _refuse_unconfigured(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    hint = "set OSS_BUCKET and the other OSS_* variables; only `python server.py` starts the local OSS"
     return refuse(log, environ, start_response, 503, "not_configured", hint, message="Not configured.")
 
 
 def upload_page(settings: Settings, *, prefix: str = DEFAULT_PREFIX) -> StaticSite:
-    """Make the site of the shipped page, which may talk to the signature endpoint below ``prefix`` and to the host."""
+    """Return the site of the shipped page, which may reach only its own server, below ``prefix``, and the OSS host."""
     _, host = settings.bucket_and_host()
     parts = urlsplit(host)
     root = _static_folder()
     shipped = f'data-server-url="{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}"'
-    own = f'data-server-url="{html.escape(quote(prefix[1:]))}{SIGNATURE_PATH}"'
-    index = (root / "index.html").read_bytes().replace(shipped.encode(), own.encode())
+    replacement = f'data-server-url="{html.escape(quote(prefix[1:]))}{SIGNATURE_PATH}"'
+    index = (root / "index.html").read_bytes().replace(shipped.encode(), replacement.encode())
     return StaticSite(
         root,
         content_security_policy=_page_policy(f"{parts.scheme}://{parts.netloc}"),
@@ -53,6 +56,7 @@ def upload_page(settings: Settings, *, prefix: str = DEFAULT_PREFIX) -> StaticSi
 
 
 def _page_policy(oss: str) -> str:
+    """Return the page's Content-Security-Policy; ``oss`` is the origin to which it uploads."""
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: {oss}; "
         f"connect-src 'self' {oss}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -60,7 +64,7 @@ def _page_policy(oss: str) -> str:
 
 
 def _static_folder() -> Path:
-    """Find the page's files: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the page: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).parent
     installed = here / "static"
     return installed if (installed / "index.html").is_file() else here.parent / "static"

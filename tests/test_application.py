@@ -1,4 +1,4 @@
-"""DirectUpload: the rooms joined over an application."""
+"""DirectUpload: the middleware and the endpoints, joined over an application."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from oss_wsgi import DirectUpload, Grant, RateLimit, Settings, StaticCredentials
 from oss_wsgi.application import public_key_store
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.site import upload_page
 from oss_wsgi.testing import CallbackSigner, callback_body
 
 SIGNER = CallbackSigner()
@@ -33,7 +32,7 @@ VALUES: dict[str, Any] = {
 
 
 def report(bucket: str = "examplebucket") -> bytes:
-    """Give a callback's body with a new ticket for it."""
+    """Return a callback's body with a new ticket."""
     ticket = TicketBook(VALUES["ticket_secret"], clock=time.time).issue(
         bucket=bucket, key="user/eric/a.txt", prefix="", sizes=(6, 6), content_types=(), expires=int(time.time())
     )
@@ -56,11 +55,11 @@ def client(values: dict[str, Any] | None = None, **options: Any) -> webtest.Test
 
 
 @pytest.mark.parametrize("path", ["/", "/ossified", "/x/oss/signature", "/oss.html"])
-def test_what_is_not_below_the_prefix_goes_to_the_application(path: str) -> None:
+def test_other_paths_go_to_the_application(path: str) -> None:
     assert client().get(path).text == f"'' '{path}' None"
 
 
-def test_the_application_gets_its_requests_untouched() -> None:
+def test_the_application_gets_its_environ_unchanged() -> None:
     seen = []
     app = DirectUpload(lambda environ, start: seen.append(environ) or [], Settings(**VALUES))
     environ = {"PATH_INFO": "/legacy", "REDIRECT_HTTP_AUTHORIZATION": "Basic x"}
@@ -73,7 +72,7 @@ def test_the_application_gets_its_requests_untouched() -> None:
     "path",
     ["/oss", "/oss/", "/oss/nothing", "/oss/signature/", "/oss/callback/more", "/oss/health/x", "/oss//signature"],
 )
-def test_an_unknown_path_below_the_prefix_is_404_json_from_us(path: str) -> None:
+def test_an_unknown_path_below_the_prefix_is_404_json(path: str) -> None:
     for method in ("GET", "POST"):
         response = client().request(path, method=method, expect_errors=True)
         assert response.status_int == 404
@@ -86,7 +85,7 @@ def test_the_endpoints_are_mounted() -> None:
     assert client().post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).json == {"Status": "Ok"}
 
 
-def test_another_prefix_moves_them_all() -> None:
+def test_another_prefix_moves_all_endpoints() -> None:
     app = client(prefix="/a/上传")
     assert app.get("/a/%E4%B8%8A%E4%BC%A0/health").json == {"status": "ok"}
     target = "/a/%E4%B8%8A%E4%BC%A0/callback"
@@ -100,14 +99,14 @@ def test_a_prefix_of_another_form_is_refused(prefix: str) -> None:
         client(prefix=prefix)
 
 
-def test_a_callback_whose_header_the_server_hid_is_verified() -> None:
+def test_a_callback_with_a_hidden_header_is_verified() -> None:
     headers = SIGNER.headers("/oss/callback", BODY)
     hidden = {"REDIRECT_HTTP_AUTHORIZATION": headers.pop("Authorization")}
     assert client().post("/oss/callback", BODY, headers=headers, extra_environ=hidden).status_int == 200
     assert client().post("/oss/callback", BODY, headers=headers, expect_errors=True).status_int == 403
 
 
-def test_a_forwarded_callback_reaches_the_applications_own_view_where_it_stands() -> None:
+def test_a_forwarded_callback_reaches_the_view_at_its_path() -> None:
     app = client(forward_callback=True)
     response = app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
     assert response.text == "'' '/oss/callback' user/eric/a.txt"
@@ -127,40 +126,40 @@ def test_forwarding_and_a_handler_contradict_each_other() -> None:
         client(forward_callback=True, on_upload=lambda upload: None)
 
 
-def test_the_handler_hears_of_our_bucket_alone() -> None:
-    heard: list[Upload] = []
-    app = client(on_upload=heard.append)
+def test_the_handler_gets_only_uploads_to_our_bucket() -> None:
+    uploads: list[Upload] = []
+    app = client(on_upload=uploads.append)
     app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY))
     foreign = report("evilbucket")
     headers = SIGNER.headers("/oss/callback", foreign)
     assert app.post("/oss/callback", foreign, headers=headers, expect_errors=True).status_int == 403
-    assert [upload.bucket for upload in heard] == ["examplebucket"]
+    assert [upload.bucket for upload in uploads] == ["examplebucket"]
 
 
-def test_a_report_that_comes_again_gets_the_kept_answer_and_the_handler_hears_once() -> None:
-    heard: list[Upload] = []
+def test_a_repeated_callback_gets_the_stored_response() -> None:
+    uploads: list[Upload] = []
 
     def save(upload: Upload) -> dict[str, int]:
-        heard.append(upload)
-        return {"number": len(heard)}
+        uploads.append(upload)
+        return {"number": len(uploads)}
 
     app = client(on_upload=save)
     first, again = (app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)) for _ in range(2))
     assert first.json == again.json == {"Status": "Ok", "number": 1}
     assert first.content_type == again.content_type
-    assert len(heard) == 1
+    assert len(uploads) == 1
 
 
 def test_a_signature_for_a_prefix_is_good_for_one_object() -> None:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
     grant = Grant(user="eric", dir="users/eric", data={"album": 7})
-    app = client(authorize=lambda request: grant, on_upload=heard.append)
+    app = client(authorize=lambda request: grant, on_upload=uploads.append)
     signed = app.get("/oss/signature").json
     for name, status in (("a.txt", 200), ("b.txt", 409), ("a.txt", 200)):
         body = callback_body(signed, size=6, filename=name)
         headers = SIGNER.headers("/oss/callback", body)
         assert app.post("/oss/callback", body, headers=headers, expect_errors=True).status_int == status
-    assert [(upload.object, upload.user, upload.data) for upload in heard] == [
+    assert [(upload.object, upload.user, upload.data) for upload in uploads] == [
         ("users/eric/a.txt", "eric", {"album": 7})
     ]
 
@@ -193,70 +192,84 @@ def test_a_handler_that_fails_is_called_again(forward: bool) -> None:
 
 
 def test_the_settings_file_is_the_ledger_and_outlives_the_application(tmp_path: Path) -> None:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
     for _ in range(2):
-        app = client({"ledger": str(tmp_path / "handled.sqlite3")}, on_upload=heard.append)
+        app = client({"ledger": str(tmp_path / "handled.sqlite3")}, on_upload=uploads.append)
         assert app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).status_int == 200
-    assert len(heard) == 1
+    assert len(uploads) == 1
 
 
-def test_what_is_made_at_start_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_settings_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     client({"ticket_secret": ()})
     assert "OSS_TICKET_SECRET is not set" in caplog.text
     assert "OSS_LEDGER is not set" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "fix"),
     [
         ({"SCRIPT_FILENAME": "proxy:fcgi://127.0.0.1:9000/oss/callback"}, "ProxyFCGISetEnvIf"),
         ({"SERVER_SOFTWARE": "nginx/1.26"}, "fastcgi_param PATH_INFO"),
     ],
 )
-def test_a_callback_that_the_gateway_leads_astray_is_said(
-    environ: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
+def test_a_misrouted_callback_is_logged_with_the_fix(
+    environ: dict[str, str], fix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """flup behind such gateways has the whole path in SCRIPT_NAME, so the callback goes to the application."""
-    astray = {"SCRIPT_NAME": "/oss/callback", "PATH_INFO": "", "REQUEST_URI": "/oss/callback", **environ}
+    """Behind such gateways flup has the whole path in SCRIPT_NAME, so the callback goes to the application."""
+    misrouted = {"SCRIPT_NAME": "/oss/callback", "PATH_INFO": "", "REQUEST_URI": "/oss/callback", **environ}
     headers = SIGNER.headers("/oss/callback", BODY)
-    given = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+    sent = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
     app = DirectUpload(legacy, Settings(**VALUES), public_keys=SIGNER.public_keys)
     caplog.clear()
-    app({**given, **astray, "REQUEST_METHOD": "POST"}, lambda status, headers, exc_info=None: lambda data: None)
-    assert said in caplog.text
+    app({**sent, **misrouted, "REQUEST_METHOD": "POST"}, lambda status, headers, exc_info=None: lambda data: None)
+    assert fix in caplog.text
     caplog.clear()
     assert client().post("/oss/callback", BODY, headers=headers).status_int == 200
     assert "does not reach" not in caplog.text
 
 
-def at_once(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
-    """Name what is answered without waiting for anything."""
+def nonblocking(values: dict[str, Any] | None = None, **options: Any) -> set[str]:
+    """Name the requests that are answered without waiting."""
     settings = Settings(**{**VALUES, **(values or {})})
     app = DirectUpload(legacy, settings, **{"public_keys": SIGNER.public_keys, **options})
-    known, unknown = (base64.b64encode(url.encode()).decode() for url in (SIGNER.url, SIGNER.url + "x"))
-    asked = {
+    pinned, unknown = (base64.b64encode(url.encode()).decode() for url in (SIGNER.url, SIGNER.url + "x"))
+    requests: dict[str, tuple[str, str, dict[str, str]]] = {
         "signature": ("GET", "/oss/signature", {}),
         "health": ("GET", "/oss/health", {}),
-        "callback": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": known}),
+        "callback": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": pinned}),
         "unknown key": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": unknown}),
+        "malformed key": ("POST", "/oss/callback", {"X_OSS_PUB_KEY_URL": "?"}),
         "no key": ("POST", "/oss/callback", {}),
         "legacy": ("GET", "/", {}),
-        "other method": ("POST", "/oss/signature", {}),
+        "readiness": ("GET", "/oss/health/ready", {}),
+        "nothing there": ("GET", "/oss/nothing", {}),
+        "the mount itself": ("GET", "/oss", {}),
+        "below an endpoint": ("GET", "/oss/signature/x", {}),
+        "another method": ("POST", "/oss/signature", {}),
+        "another method of the callback": ("GET", "/oss/callback", {"X_OSS_PUB_KEY_URL": pinned}),
+        "another method of health": ("POST", "/oss/health", {}),
     }
-    return {name for name, request in asked.items() if app.is_nonblocking(*request)}
+    return {name for name, request in requests.items() if app.is_nonblocking(*request)}
 
 
-def test_what_is_answered_at_once_calls_nothing_that_may_wait(tmp_path: Path) -> None:
-    assert at_once() == {"signature", "callback", "health"}
-    assert at_once(rate_limit=RateLimit(1, 1, clock=time.time)) == {"signature", "callback", "health"}
-    assert at_once(authorize=lambda request: None) == {"callback", "health"}
-    assert at_once(rate_limit=lambda who: None) == {"callback", "health"}
-    assert at_once(credentials=StaticCredentialsProvider(Settings(**VALUES).credentials())) == {"callback", "health"}
-    for observes in ({"on_issued": print}, {"on_refused": print}):
-        assert at_once(**observes) == {"health"}
-    for waits in ({"on_upload": print}, {"confirm": lambda upload: True}, {"forward_callback": True}):
-        assert at_once(**waits) == {"signature", "health"}
-    assert at_once({"ledger": str(tmp_path / "ledger.sqlite3")}) == {"signature", "health"}
+def test_only_what_calls_nothing_that_may_wait_is_nonblocking(tmp_path: Path) -> None:
+    assert nonblocking() == {"signature", "callback", "health"}
+    assert nonblocking(rate_limit=RateLimit(1, 1, clock=time.time)) == {"signature", "callback", "health"}
+    assert nonblocking(authorize=lambda request: None) == {"callback", "health"}
+    assert nonblocking(rate_limit=lambda who: None) == {"callback", "health"}
+    static = StaticCredentialsProvider(Settings(**VALUES).credentials())
+    assert nonblocking(credentials=static) == {"callback", "health"}
+    for observers in ({"on_issued": print}, {"on_refused": print}):
+        assert nonblocking(**observers) == {"health"}
+    for handling in ({"on_upload": print}, {"confirm": lambda upload: True}, {"forward_callback": True}):
+        assert nonblocking(**handling) == {"signature", "health"}
+    assert nonblocking({"ledger": str(tmp_path / "ledger.sqlite3")}) == {"signature", "health"}
+
+
+def test_nonblocking_paths_move_with_the_prefix() -> None:
+    app = DirectUpload(legacy, Settings(**VALUES), prefix="/a/上传")
+    assert app.is_nonblocking("GET", "/a/上传/signature".encode().decode("latin-1"), {})
+    assert not app.is_nonblocking("GET", "/oss/signature", {})
 
 
 def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:
@@ -269,7 +282,7 @@ def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:
     ("missing", "sentence"),
     [("bucket", "OSS_BUCKET"), ("access_key_id", "OSS_ACCESS_KEY_ID")],
 )
-def test_settings_that_do_not_suffice_are_refused_at_once(missing: str, sentence: str) -> None:
+def test_insufficient_settings_are_refused_at_once(missing: str, sentence: str) -> None:
     values = {**VALUES, missing: None}
     if missing == "access_key_id":
         values["access_key_secret"] = None
@@ -290,22 +303,6 @@ def test_trusted_keys_are_read_from_their_files(tmp_path: Path) -> None:
     assert app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).status_int == 200
 
 
-def test_the_page_is_served_with_a_policy_that_lets_it_reach_its_host_alone() -> None:
-    page = webtest.TestApp(upload_page(Settings(**VALUES)))
-    response = page.get("/")
-    policy = response.headers["Content-Security-Policy"]
-    assert "connect-src 'self' https://examplebucket.oss-cn-hangzhou.aliyuncs.com;" in policy
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert 'data-server-url="oss/signature"' in response.text
-    assert page.get("/upload.js").content_type == "text/javascript"
-
-
-def test_the_page_finds_the_signature_under_another_prefix() -> None:
-    page = webtest.TestApp(upload_page(Settings(**VALUES), prefix='/up"load'))
-    assert page.get("/").text.count('data-server-url="up%22load/signature"') == 1
-
-
 def test_importing_the_package_loads_neither_waitress_nor_the_local_oss() -> None:
     unwanted = ("waitress", "oss_wsgi.local", "webob")
     code = f"import oss_wsgi, sys; print([name for name in sys.modules if name.startswith({unwanted!r})])"
@@ -314,7 +311,7 @@ def test_importing_the_package_loads_neither_waitress_nor_the_local_oss() -> Non
     assert (run.stdout.strip(), run.stderr) == ("[]", "")
 
 
-def test_without_configuration_oss_own_key_is_known_and_nothing_is_fetched(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_of_oss_is_known_without_a_fetch(caplog: pytest.LogCaptureFixture) -> None:
     body = b"bucket=yonghu-test"
     signature = "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA=="
     url = base64.b64encode(b"https://gosspublic.alicdn.com/callback_pub_key_v1.pem").decode()
@@ -324,4 +321,4 @@ def test_without_configuration_oss_own_key_is_known_and_nothing_is_fetched(caplo
     headers = {"Authorization": signature, "x-oss-pub-key-url": url}
     caplog.clear()
     assert app.post("/oss/callback", body, headers=headers, expect_errors=True).status_int == 403
-    assert "reason=ticket_missing" in caplog.text, "the signature was found good, and is not enough"
+    assert "reason=ticket_missing" in caplog.text, "the signature is valid, but not enough"

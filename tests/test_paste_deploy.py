@@ -1,4 +1,4 @@
-"""What an .ini file says is what is served, and what it says wrongly is refused in words without its secrets."""
+"""PasteDeploy serves what an .ini file says; problems are reported without its secrets."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ use = egg:oss_wsgi{KEYS}"""
 
 
 def make_echo(global_conf: dict[str, str], **local_conf: str) -> Any:
-    """An application that tells what it was called with."""
+    """An application that responds with what it was called with."""
 
     def echo(environ: Any, start_response: Any) -> list[bytes]:
         upload = environ.get("oss_wsgi.upload")
-        told = [local_conf.get("name", "echo"), environ["SCRIPT_NAME"], environ["PATH_INFO"]]
-        told += [environ.get("HTTP_AUTHORIZATION", ""), upload.object if upload else ""]
-        body = "|".join(told).encode()
+        parts = [local_conf.get("name", "echo"), environ["SCRIPT_NAME"], environ["PATH_INFO"]]
+        parts += [environ.get("HTTP_AUTHORIZATION", ""), upload.object if upload else ""]
+        body = "|".join(parts).encode()
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
         return [body]
 
@@ -77,7 +77,7 @@ def save(upload: Any) -> dict[str, Any]:
 
 
 def report() -> bytes:
-    """Give a callback's body with a new ticket for it."""
+    """Return a callback's body with a new ticket."""
     now = time.time
     ticket = TicketBook([ENVIRON["OSS_TICKET_SECRET"]], clock=now).issue(
         bucket="examplebucket", key="users/eric/a.png", prefix="", sizes=(6, 6), content_types=(), expires=int(now())
@@ -98,7 +98,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 class Ini:
-    """Loads what an .ini file of a test's own says, believing the callbacks of ``signer``."""
+    """Loads an .ini file made by a test, which trusts the callbacks of ``signer``."""
 
     def __init__(self, folder: Path) -> None:
         self.signer = CallbackSigner()
@@ -142,7 +142,7 @@ def test_the_example_serves_the_page_and_signs(ini: Ini) -> None:
     assert client.get("/oss/signature?filename=a.txt&content_type=text/plain", expect_errors=True).status_int == 403
 
 
-def test_the_example_believes_a_signed_callback_and_no_other(ini: Ini) -> None:
+def test_the_example_accepts_only_a_signed_callback(ini: Ini) -> None:
     client = ini.example("main")
     assert ini.callback(client, "/oss/callback").json == {"Status": "Ok"}
     body = report()
@@ -151,7 +151,7 @@ def test_the_example_believes_a_signed_callback_and_no_other(ini: Ini) -> None:
     assert ini.callback(client, "/oss/callback", BODY, expect_errors=True).status_int == 403, "it has no ticket"
 
 
-def test_the_example_gives_uploads_to_an_application_of_2005(ini: Ini) -> None:
+def test_the_example_passes_uploads_to_an_old_application(ini: Ini) -> None:
     from examples.paste_app import GUESTBOOK
 
     GUESTBOOK.clear()
@@ -197,23 +197,23 @@ def test_pserve_serves_the_example(tmp_path: Path) -> None:
 
 
 def test_each_entry_point_is_a_factory_here() -> None:
-    found = {
+    entry_points = {
         (point.group, point.name, point.value)
         for point in importlib.metadata.distribution("oss_wsgi").entry_points
         if point.group.startswith("paste.")
     }
     here = "oss_wsgi.paste_deploy"
-    assert found == {
+    assert entry_points == {
         ("paste.app_factory", "main", f"{here}:page"),
         ("paste.filter_app_factory", "main", f"{here}:direct_upload"),
         ("paste.filter_app_factory", "callback_guard", f"{here}:callback_guard"),
         ("paste.filter_factory", "authorization_passthrough", f"{here}:authorization_passthrough"),
         ("paste.composite_factory", "dispatcher", f"{here}:dispatcher"),
     }
-    assert all(callable(getattr(paste_deploy, value.partition(":")[2])) for _, _, value in found)
+    assert all(callable(getattr(paste_deploy, value.partition(":")[2])) for _, _, value in entry_points)
 
 
-def test_the_application_has_all_that_server_py_has_but_the_local_oss(ini: Ini) -> None:
+def test_the_application_has_all_of_server_py_but_the_local_oss(ini: Ini) -> None:
     lines = "prefix = /up loads\nallow_anonymous = yes\non_upload = tests.test_paste_deploy:save\n"
     client = ini.app(PAGE + lines + ini.trust)
     assert 'data-server-url="up%20loads/signature"' in client.get("/").text
@@ -222,7 +222,7 @@ def test_the_application_has_all_that_server_py_has_but_the_local_oss(ini: Ini) 
     assert ini.callback(client, "/up%20loads/callback").json["saved"] == "users/eric/a.png"
 
 
-def test_every_setting_is_a_key_and_read_as_its_variable_is(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {
         "access_key_id": "id", "access_key_secret": "hidden", "session_token": "token", "bucket": "examplebucket",
         "region": "cn-hangzhou", "endpoint": "oss-cn-hangzhou.aliyuncs.com", "host": "https://files.example.com/",
@@ -232,10 +232,10 @@ def test_every_setting_is_a_key_and_read_as_its_variable_is(ini: Ini, monkeypatc
         "ledger": "handled.sqlite3", "allow_anonymous": "YES", "allowed_origins": "https://app.example.com",
     }  # fmt: skip
     assert texts.keys() == {row.name for row in TABLE} - {"trusted_keys"}
-    made: list[Any] = []
-    monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: made.append(settings) or app)
+    loaded: list[Any] = []
+    monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: loaded.append(settings) or app)
     ini.app("[app:main]\nuse = egg:oss_wsgi\n" + "".join(f"{key} = {text}\n" for key, text in texts.items()))
-    assert made == [paste_deploy.Settings.from_environ({f"OSS_{key.upper()}": text for key, text in texts.items()})]
+    assert loaded == [paste_deploy.Settings.from_environ({f"OSS_{key.upper()}": text for key, text in texts.items()})]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_every_setting_is_a_key_and_read_as_its_variable_is(ini: Ini, monkeypatc
         ("bukcet = x", "bukcet is not a setting: did you mean bucket?"),
         ("prefx = /x", "prefx is not a setting: did you mean prefix?"),
         ("zzz = x", "zzz is not a setting, remove it."),
-        ("OSS_UPLOAD_DIR = x/", "'OSS_UPLOAD_DIR' is the name of a variable: the key is upload_dir."),
+        ("OSS_UPLOAD_DIR = x/", "'OSS_UPLOAD_DIR' is the name of an environment variable: use the key upload_dir."),
         ("app = x", "app is not a setting"),
         ("global_conf = x", "global_conf is not a setting"),
         ("prefix = oss", "A prefix must be like '/uploads'"),
@@ -261,27 +261,27 @@ def test_every_setting_is_a_key_and_read_as_its_variable_is(ini: Ini, monkeypatc
     ],
 )
 @pytest.mark.parametrize(("text", "factory"), [(PAGE, "application"), (FILTERED, "filter")], ids=["app", "filter"])
-def test_what_is_wrong_is_said_with_key_and_factory(ini: Ini, text: str, factory: str, line: str, problem: str) -> None:
-    (found,) = ini.problems(f"{text}{line}\n")
-    assert found.startswith(f"The {factory} egg:oss_wsgi: {problem}")
+def test_a_problem_names_the_key_and_the_factory(ini: Ini, text: str, factory: str, line: str, problem: str) -> None:
+    (message,) = ini.problems(f"{text}{line}\n")
+    assert message.startswith(f"The {factory} egg:oss_wsgi: {problem}")
 
 
-def test_what_is_wrong_is_said_all_at_once(ini: Ini) -> None:
+def test_all_problems_are_reported_together(ini: Ini) -> None:
     problems = ini.problems(FILTERED + "bukcet = x\nsession_token = env:NOT_THERE\nforward_callback = maybe\n")
     assert [problem.removeprefix("The filter egg:oss_wsgi: ") for problem in problems] == [
         "bukcet is not a setting: did you mean bucket?",
-        "session_token is to be read from the environment variable 'NOT_THERE': set it.",
+        "session_token is read from the environment variable 'NOT_THERE', which is not set: set it.",
         "forward_callback must be 'on' or 'off', not 'maybe'.",
     ]
 
 
-def test_a_bucket_and_a_key_must_be_there(ini: Ini) -> None:
+def test_a_bucket_and_a_key_are_required(ini: Ini) -> None:
     assert "bucket and region must be set" in ini.problems("[app:main]\nuse = egg:oss_wsgi\n")[0]
     (problem,) = ini.problems("[app:main]\nuse = egg:oss_wsgi\nbucket = examplebucket\nregion = cn-hangzhou\n")
     assert problem == "The application egg:oss_wsgi: access_key_id and access_key_secret must be set."
 
 
-def test_the_page_has_no_view_to_forward_a_callback_to(ini: Ini) -> None:
+def test_the_page_has_no_forward_callback(ini: Ini) -> None:
     (problem,) = ini.problems(PAGE + "forward_callback = on\n")
     assert problem.startswith("The application egg:oss_wsgi: forward_callback is not a setting")
 
@@ -290,23 +290,23 @@ def test_a_variable_that_is_not_set_is_named_with_its_key(ini: Ini, environ: pyt
     environ.delenv("OSS_ACCESS_KEY_SECRET")
     (problem,) = ini.problems(PAGE)
     assert problem == (
-        "The application egg:oss_wsgi: access_key_secret is to be read from the environment variable "
-        "'OSS_ACCESS_KEY_SECRET': set it."
+        "The application egg:oss_wsgi: access_key_secret is read from the environment variable "
+        "'OSS_ACCESS_KEY_SECRET', which is not set: set it."
     )
 
 
 @pytest.mark.parametrize(
     "written", ["env:OSS_BUCKET", "OSS_BUCKET", "a OSS_BUCKET", "it's OSS_BUCKET", "'\" OSS_BUCKET"]
 )
-def test_a_value_is_shown_as_it_was_written(ini: Ini, environ: pytest.MonkeyPatch, written: str) -> None:
+def test_a_value_is_shown_as_written(ini: Ini, environ: pytest.MonkeyPatch, written: str) -> None:
     environ.setenv("BUCKET", written)
     (problem,) = ini.problems(PAGE.replace("bucket = examplebucket", "bucket = env:BUCKET"))
     assert problem.startswith("The application egg:oss_wsgi: bucket must be 3 to 63 ")
     assert problem.endswith(f", not {written!r}.")
 
 
-def test_a_key_is_named_after_a_word_with_an_apostrophe() -> None:
-    with pytest.raises(SettingsError) as caught, paste_deploy._speaking_for("filter"):
+def test_an_apostrophe_does_not_hide_a_variable() -> None:
+    with pytest.raises(SettingsError) as caught, paste_deploy._naming("filter"):
         raise SettingsError(
             "OSS_REGION must be a region's ID, as OSS_HOST has it, not 'x'; see 'OSS_HOST', OSS_BUCKET."
         )
@@ -315,7 +315,7 @@ def test_a_key_is_named_after_a_word_with_an_apostrophe() -> None:
     )
 
 
-def test_a_percent_sign_is_written_twice_as_the_example_says(ini: Ini) -> None:
+def test_a_percent_sign_is_doubled_as_in_the_example(ini: Ini) -> None:
     (written,) = re.findall(r"(callback_url = \S*%%\S*)", EXAMPLE.read_text())
     fields = ini.app(f"{PAGE}{written}\nallow_anonymous = on\n").get("/oss/signature").json["fields"]
     assert b"https://app.example.com/a%20b/oss/callback" in base64.b64decode(fields["callback"])
@@ -330,13 +330,13 @@ def test_an_empty_variable_counts_as_an_empty_value(ini: Ini, environ: pytest.Mo
     assert problem == "The application egg:oss_wsgi: access_key_secret must be set too: there is an access_key_id."
 
 
-def test_the_environment_is_read_only_where_the_file_says_so(ini: Ini, environ: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_read_only_by_env(ini: Ini, environ: pytest.MonkeyPatch) -> None:
     environ.setenv("OSS_ALLOW_ANONYMOUS", "on")
     environ.setenv("OSS_NO_SUCH_SETTING", "x")
     assert ini.app(PAGE).get("/oss/signature", expect_errors=True).status_int == 403
 
 
-def test_nothing_global_is_a_setting(ini: Ini) -> None:
+def test_the_default_section_holds_no_settings(ini: Ini) -> None:
     text = "[DEFAULT]\ndebug = true\nallow_anonymous = on\nno_such_key = x\n"
     assert ini.app(text + PAGE).get("/oss/signature", expect_errors=True).status_int == 403
     assert ini.app(text + PAGE + "get allow_anonymous = allow_anonymous\n").get("/oss/signature").status_int == 200
@@ -344,7 +344,7 @@ def test_nothing_global_is_a_setting(ini: Ini) -> None:
 
 @pytest.mark.parametrize("hidden", ["access_key_secret", "session_token", "ticket_secret"])
 @pytest.mark.parametrize("indirect", [True, False], ids=["env", "literal"])
-def test_no_secret_is_in_an_error_a_log_line_or_a_repr(
+def test_no_secret_is_in_errors_log_lines_or_reprs(
     ini: Ini, environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hidden: str, indirect: bool
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -367,18 +367,18 @@ def test_the_application_has_no_secret_in_its_repr() -> None:
     assert SECRET not in repr(application) + repr(vars(application))
 
 
-def test_a_secret_in_the_file_itself_is_warned_of_by_its_key_alone(ini: Ini, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_secret_in_the_file_is_warned_about_by_key(ini: Ini, caplog: pytest.LogCaptureFixture) -> None:
     ini.app(PAGE)
     ini.app(PAGE.replace("env:OSS_ACCESS_KEY_SECRET", "hushhush"))
     (record,) = [record for record in caplog.records if record.name == "oss_wsgi.paste_deploy"]
     assert record.levelname == "WARNING"
     assert record.getMessage() == (
-        "The application egg:oss_wsgi: access_key_secret stands in the file itself; "
+        "The application egg:oss_wsgi: the file itself holds access_key_secret; "
         "write env:NAME and set the environment variable NAME instead."
     )
 
 
-def test_the_filter_passes_on_what_is_not_ours(ini: Ini) -> None:
+def test_the_filter_passes_other_requests_on(ini: Ini) -> None:
     lines = "prefix = /up\nallow_anonymous = on\non_upload = tests.test_paste_deploy:save\n"
     client = ini.app(FILTERED + lines + ini.trust)
     assert client.get("/oss/signature").text == "echo||/oss/signature||"
@@ -387,18 +387,18 @@ def test_the_filter_passes_on_what_is_not_ours(ini: Ini) -> None:
 
 
 @pytest.mark.parametrize(("switch", "forwarded"), [("on", True), ("No", False)])
-def test_a_callback_is_forwarded_if_the_text_says_so(ini: Ini, switch: str, forwarded: bool) -> None:
+def test_a_callback_is_forwarded_where_switched_on(ini: Ini, switch: str, forwarded: bool) -> None:
     client = ini.app(FILTERED + f"forward_callback = {switch}\n" + ini.trust)
     answer = ini.callback(client, "/oss/callback")
     assert answer.text.endswith("|users/eric/a.png") == forwarded
 
 
-def test_who_forwards_has_no_on_upload(ini: Ini) -> None:
+def test_forwarding_excludes_on_upload(ini: Ini) -> None:
     (problem,) = ini.problems(FILTERED + "forward_callback = on\non_upload = tests.test_paste_deploy:save\n")
     assert problem.startswith("The filter egg:oss_wsgi: With forward_callback")
 
 
-def test_a_module_that_cannot_be_imported_is_the_cause(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_import_is_the_cause_of_the_error(ini: Ini, monkeypatch: pytest.MonkeyPatch) -> None:
     (ini.file.parent / "broken_uploads.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(ini.file.parent)
     with pytest.raises(SettingsError, match="ZeroDivisionError: division by zero") as caught:
@@ -406,7 +406,7 @@ def test_a_module_that_cannot_be_imported_is_the_cause(ini: Ini, monkeypatch: py
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_the_passthrough_gives_back_the_header_that_its_keys_hold(ini: Ini) -> None:
+def test_the_passthrough_restores_the_header_from_its_keys(ini: Ini) -> None:
     text = FILTERED.replace(f"egg:oss_wsgi{KEYS}", "egg:oss_wsgi#authorization_passthrough\n")
     hidden = {"HTTP_X_ONE": "Basic eDp5", "HTTP_X_TWO": "Basic eDp5"}
     assert ini.app(text).get("/", extra_environ=hidden).text == "echo||/||"
@@ -422,7 +422,7 @@ def test_a_filter_can_be_loaded_alone() -> None:
     assert client.get("/", extra_environ={"REDIRECT_HTTP_AUTHORIZATION": "Basic eDp5"}).text == "echo||/|Basic eDp5|"
 
 
-def test_the_guard_lets_only_signed_callbacks_of_its_bucket_through(ini: Ini) -> None:
+def test_the_guard_passes_only_signed_callbacks_of_its_bucket(ini: Ini) -> None:
     text = FILTERED.replace(f"egg:oss_wsgi{KEYS}", "egg:oss_wsgi#callback_guard\n") + ini.trust
     urls = "https://app.example.com/hook;https://x.example.com/h"
     client = ini.app(f"{text}bucket = examplebucket\ncallback_url = {urls}\n")
@@ -453,7 +453,7 @@ name = hook
 PREFIX_RULE = "A prefix must be like '/uploads', beginning with '/' and not ending in one"
 
 
-def test_the_dispatcher_mounts_what_the_file_names(ini: Ini) -> None:
+def test_the_dispatcher_mounts_the_named_applications(ini: Ini) -> None:
     client = ini.app(DISPATCHED.replace("#dispatcher\n", "#dispatcher\n/ = rest\n/hooks/oss = hook\n"))
     assert client.get("/hooks/oss/a").text == "hook|/hooks/oss|/a||"
     assert client.get("/hooks/ossified").text == "rest||/hooks/ossified||"
@@ -462,18 +462,18 @@ def test_the_dispatcher_mounts_what_the_file_names(ini: Ini) -> None:
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        ("/hooks = hook", "'/ = NAME' must be there, to name the application of all other paths."),
+        ("/hooks = hook", "Add '/ = NAME', which names the application of all other paths."),
         ("/ = rest\n/hooks/ = hook", f"{PREFIX_RULE}, not '/hooks/'."),
         ("/ = rest\nhooks = hook", f"{PREFIX_RULE}, not 'hooks'."),
         ("/ = rest\nloader = hook", f"{PREFIX_RULE}, not 'loader'."),
     ],
 )
-def test_the_dispatcher_takes_prefixes_alone(ini: Ini, lines: str, problem: str) -> None:
-    (found,) = ini.problems(DISPATCHED.replace("#dispatcher\n", f"#dispatcher\n{lines}\n"))
-    assert found == f"The composite egg:oss_wsgi#dispatcher: {problem}"
+def test_the_dispatcher_accepts_only_prefixes(ini: Ini, lines: str, problem: str) -> None:
+    (message,) = ini.problems(DISPATCHED.replace("#dispatcher\n", f"#dispatcher\n{lines}\n"))
+    assert message == f"The composite egg:oss_wsgi#dispatcher: {problem}"
 
 
-def test_the_example_says_which_variables_it_reads() -> None:
+def test_the_example_lists_the_variables_that_it_reads() -> None:
     text = EXAMPLE.read_text()
     read = set(re.findall(r"= env:(\w+)", text))
     assert read == set(re.findall(r"(OSS_\w+)=(?:\.\.\.|\$)", text)) == set(ENVIRON)

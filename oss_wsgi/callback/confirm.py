@@ -15,16 +15,11 @@ a function that forgot to return. ``SDKConfirmation`` is one that is ready to us
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..wsgi.responses import refuse
 from .upload import Upload
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +50,3 @@ def confirmed(confirm: Confirm, upload: Upload) -> Upload:
     raise ConfirmationUnavailableError(
         "confirm_failed", f"confirm must return True or False, not {type(result).__name__}"
     )
-
-
-def refuse_unconfirmed(
-    log: logging.Logger,
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    error: NotConfirmedError | ConfirmationUnavailableError,
-) -> Iterable[bytes]:
-    """Refuse a report that ``confirmed`` gave up."""
-    status = 403 if isinstance(error, NotConfirmedError) else 503
-    # Only a fault of the application's own callable is worth its traceback.
-    cause = error.__cause__ if error.reason == "confirm_failed" else None
-    return refuse(log, environ, start_response, status, error.reason, error.hint, exc_info=cause)

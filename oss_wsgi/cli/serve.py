@@ -19,12 +19,12 @@ from ..ledger.base import Ledger
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.access_log import AccessLog
-from ..middleware.callback_guard import MAX_BODY_BYTES
 from ..middleware.dispatcher import check_prefix
 from ..sdk.credentials import SDKCredentialsProvider
 from ..serving import make_server
 from ..settings import Settings
 from ..site import site
+from ..wsgi.environ import MAX_BODY_BYTES
 from .local import is_set, ledger_beside, local_environ, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .process import (

@@ -1,37 +1,36 @@
-"""Answers a verified upload callback."""
+"""Endpoint that answers a verified upload callback."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..callback.confirm import Confirm, confirmed, refuse_unconfirmed
+from ..callback.confirm import Confirm, confirmed
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..wsgi.responses import json_bytes, method_not_allowed, not_found, refuse
+from ..wsgi.responses import json_bytes, method_not_allowed, not_found, refuse, refuse_unconfirmed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-_MAX_ANSWER_BYTES = 1024 * 1024  # P§8.9
+_MAX_RESPONSE_BYTES = 1024 * 1024  # P§8.9
 _OK = b'{"Status": "Ok"}'
 
 log = logging.getLogger(__name__)
 
 
 class CallbackEndpoint:
-    """Application behind ``CallbackGuard``: hands the upload to ``on_upload`` and answers what OSS relays.
+    """Application behind ``CallbackGuard``: passes the upload to ``on_upload`` and makes the JSON that OSS relays.
 
-    200 and ``{"Status": "Ok"}``, with the members that ``on_upload(upload) -> dict | None`` adds; the browser reads
-    them, so nothing secret belongs there. When ``on_upload`` raises, the answer is 500: the browser then hears from
-    OSS that the file is stored but the application was not told (203).
+    200 and ``{"Status": "Ok"}``, with the members that ``on_upload(upload) -> dict | None`` adds. The browser reads
+    them, so they must not hold secrets. When ``on_upload`` raises, the response is 500, and OSS tells the browser that
+    the file is stored but the callback failed (203).
 
-    :param confirm: ``(Upload) -> bool``: asks OSS itself before ``on_upload`` hears of the object, and sets
-        ``Upload.confirmed``; ``oss_wsgi.callback.confirm`` says what it must do,
-        ``SDKConfirmation`` is a ready one. Refusals:
-        403 when OSS holds something else or nothing, 503 when nothing can be said now.
+    :param confirm: ``(Upload) -> bool``: asks OSS itself before ``on_upload`` is called, and sets
+        ``Upload.confirmed``. ``oss_wsgi.callback.confirm`` says what it must do; ``SDKConfirmation`` is one. Refusals:
+        403 when OSS has another object or none, 503 when it cannot be asked now.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class CallbackEndpoint:
             return method_not_allowed(log, environ, start_response, "POST")
         upload = environ.get(UPLOAD_KEY)
         if not isinstance(upload, Upload):
-            hint = "CallbackEndpoint must stand behind CallbackGuard, which puts the verified upload into the environ"
+            hint = "put CallbackGuard around CallbackEndpoint: it adds the verified upload to the environ"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
         try:
             if self._confirm is not None:
@@ -58,19 +57,23 @@ class CallbackEndpoint:
         except (NotConfirmedError, ConfirmationUnavailableError) as error:
             return refuse_unconfirmed(log, environ, start_response, error)
         try:
-            body = self._answer(upload)
+            body = self._response_body(upload)
         except Exception as error:
-            hint = f"on_upload raised {type(error).__name__}: the upload is not marked as handled"
+            hint = f"on_upload raised {type(error).__name__}: the upload does not count as handled"
             return refuse(log, environ, start_response, 500, "handler_failed", hint, exc_info=error)
         return json_bytes(environ, start_response, 200, body)
 
-    def _answer(self, upload: Upload) -> bytes:
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request is answered without waiting: only without ``on_upload`` and ``confirm``."""
+        return self._on_upload is None and self._confirm is None
+
+    def _response_body(self, upload: Upload) -> bytes:
         members = self._on_upload(upload) if self._on_upload is not None else None
         if members is not None and not isinstance(members, dict):
             raise TypeError(f"on_upload must return a dict or None, not {type(members).__name__}")
         if not members:
             return _OK
         body = json.dumps({"Status": "Ok", **members}, allow_nan=False).encode()
-        if len(body) > _MAX_ANSWER_BYTES:
+        if len(body) > _MAX_RESPONSE_BYTES:
             raise ValueError("on_upload returned more than 1 MB of JSON, which OSS does not relay")
         return body

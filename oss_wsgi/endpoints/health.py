@@ -1,4 +1,4 @@
-"""Says that the application answers."""
+"""Endpoints that say whether the process responds, and whether what it depends on works."""
 
 from __future__ import annotations
 
@@ -13,29 +13,34 @@ from ..wsgi.responses import json_response, method_not_allowed, not_found
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+_ALLOWED = "GET, HEAD"
 
 log = logging.getLogger(__name__)
 
 
 class HealthEndpoint:
-    """Application: GET or HEAD answers 200 and ``{"status": "ok"}``."""
+    """Application: GET or HEAD returns 200 and ``{"status": "ok"}``."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO"):
             return not_found(log, environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return method_not_allowed(log, environ, start_response, "GET, HEAD")
+            return method_not_allowed(log, environ, start_response, _ALLOWED)
         return json_response(environ, start_response, 200, {"status": "ok"})
+
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request is answered without waiting and without calling an observer: GET is."""
+        return method == "GET" and not path
 
 
 class ReadinessEndpoint:
-    """Application: GET or HEAD answers 200 ``{"status": "ok"}``, or 503 with the names of the parts that fail.
+    """Application: GET or HEAD returns 200 ``{"status": "ok"}``, or 503 with the names of the parts that fail.
 
-    However often it is asked, the parts are looked at once in ``keep`` seconds, by one request at a time: the others
-    get what was found before. Why a part fails is in the log, once.
+    However many requests arrive, the parts are checked once in ``keep`` seconds, by one request at a time; the others
+    get the previous result. Why a part fails is logged, once.
 
-    :param checks: name of a part -> callable that raises when it fails.
-    :param clock: gives seconds, of which differences count.
+    :param checks: name of a part -> callable that raises when the part fails.
+    :param clock: returns seconds, of which only differences are used.
     """
 
     def __init__(
@@ -52,36 +57,37 @@ class ReadinessEndpoint:
         if environ.get("PATH_INFO"):
             return not_found(log, environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return method_not_allowed(log, environ, start_response, "GET, HEAD")
-        failing = self._found()
+            return method_not_allowed(log, environ, start_response, _ALLOWED)
+        failing = self._failing_parts()
         if not failing:
             return json_response(environ, start_response, 200, {"status": "ok"})
         return json_response(environ, start_response, 503, {"status": "unavailable", "failing": failing})
 
-    def _found(self) -> list[str]:
-        """Give the names of what fails, as found now or a moment ago."""
-        known = self._failing
-        # Only who is the first of all to ask waits for another's look.
-        if self._lock.acquire(blocking=known is None):
+    def _failing_parts(self) -> list[str]:
+        """Return the names of the parts that fail, checked now or a moment ago."""
+        previous = self._failing
+        # Only before the first result is there nothing to return, so that a request waits for another one's check.
+        if self._lock.acquire(blocking=previous is None):
             try:
                 if self._failing is None or self._clock() >= self._until:
-                    self._failing = self._look(self._failing or [])
+                    self._failing = self._check(self._failing or [])
                     self._until = self._clock() + self._keep
                 return self._failing
             finally:
                 self._lock.release()
-        return known or []
+        return previous or []
 
-    def _look(self, before: list[str]) -> list[str]:
+    def _check(self, previous: list[str]) -> list[str]:
         failing = []
         for name, check in self._checks.items():
             try:
                 check()
             except Exception as error:
                 failing.append(name)
-                if name not in before:
-                    said = error if isinstance(error, OSSWSGIError) else type(error).__name__
-                    log.warning("not ready: %s: %s", name, said)
-        if before and not failing:
+                if name not in previous:
+                    # The text of any other exception may hold a secret.
+                    cause = error if isinstance(error, OSSWSGIError) else type(error).__name__
+                    log.warning("not ready: %s: %s", name, cause)
+        if previous and not failing:
             log.info("ready again")
         return failing

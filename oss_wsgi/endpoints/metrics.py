@@ -1,4 +1,4 @@
-"""Answers Prometheus."""
+"""Counts what happens, and the endpoint where Prometheus reads the counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from ..signing.grant import Grant
 
-
 # OSS waits 5 s for a callback; a signature takes a tenth of a millisecond.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -24,21 +23,21 @@ log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """Counters of one process, for ``DirectUpload(..., metrics=Metrics())``; needs ``pip install oss-wsgi[metrics]``.
+    """Counters for ``DirectUpload(..., metrics=Metrics())``; needs ``pip install oss-wsgi[metrics]``.
 
     ====================================  =========  ==================================================================
     oss_wsgi_signatures_issued_total
     oss_wsgi_signatures_refused_total     reason     as in the log
-    oss_wsgi_callbacks_total              outcome    accepted, repeated (the kept answer), a reason, application (your
-                                                     own view answered no 2xx)
-    oss_wsgi_request_seconds              endpoint   histogram, until the answer is there
+    oss_wsgi_callbacks_total              outcome    accepted, repeated (the stored response), a reason, application
+                                                     (your own view's response was not 2xx)
+    oss_wsgi_request_seconds              endpoint   histogram of the time until the response
     oss_wsgi_key_fetches_total            outcome    fetched, failed
-    oss_wsgi_ledger_uploads                          answers that are kept
+    oss_wsgi_ledger_uploads                          stored responses
     ====================================  =========  ==================================================================
 
-    No name of a user or an object is among the labels.
+    Each process counts separately; labels never name users or objects.
 
-    :param registry: where to register; without it one of its own. SettingsError without the extra.
+    :param registry: where to register; by default a new registry. Raises SettingsError without the extra.
     """
 
     def __init__(self, registry: Any = None) -> None:
@@ -53,12 +52,12 @@ class Metrics:
         def counter(name: str, meaning: str, *labels: str) -> prometheus.Counter:
             return prometheus.Counter(f"oss_wsgi_{name}", meaning, labels, registry=self.registry)
 
-        self._issued = counter("signatures_issued", "Signed forms given away.")
+        self._issued = counter("signatures_issued", "Signed forms sent.")
         self._refused = counter("signatures_refused", "Refused requests for a signature.", "reason")
-        self._callbacks = counter("callbacks", "Callbacks by what came of them.", "outcome")
+        self._callbacks = counter("callbacks", "Callbacks by their outcome.", "outcome")
         self._seconds = prometheus.Histogram(
             "oss_wsgi_request_seconds",
-            "Seconds until the answer was there.",
+            "Seconds until the response.",
             ["endpoint"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -69,23 +68,23 @@ class Metrics:
         self._issued.inc()
 
     def on_answered(self, endpoint: str, status: int, seconds: float, reason: str | None) -> None:
-        """Count an answer, and its seconds."""
+        """Count a response, and its seconds."""
         self._seconds.labels(endpoint).observe(seconds)
         if endpoint == "callback":
-            good = "accepted" if 200 <= status < 300 else "application"
-            self._callbacks.labels(reason or good).inc()
+            outcome = "accepted" if 200 <= status < 300 else "application"
+            self._callbacks.labels(reason or outcome).inc()
         elif endpoint == "signature" and reason is not None:
             self._refused.labels(reason).inc()
 
     def watch(self, ledger: Ledger, public_keys: PublicKeyStore) -> None:
-        """Tell from now on, whenever it is asked, of a ledger's size and of a store's fetches."""
+        """Include from now on a ledger's size and a key store's fetches."""
         if not self._watched:
             self.registry.register(self)
         if not any(ledger is other and public_keys is store for other, store in self._watched):
             self._watched.append((ledger, public_keys))
 
     def collect(self) -> Iterator[Any]:
-        """Ask the ledgers and the stores of keys, of which several applications may share one; for the registry."""
+        """Yield the metrics of ledgers and key stores, for the registry; several applications may share one."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         stores = {id(store): store for _, store in self._watched}
@@ -96,19 +95,19 @@ class Metrics:
         ledgers = {id(ledger): ledger for ledger, _ in self._watched}
         sizes = [size for size in map(_size, ledgers.values()) if size is not None]
         if sizes:
-            yield GaugeMetricFamily("oss_wsgi_ledger_uploads", "Answers that the ledger keeps.", sum(sizes))
+            yield GaugeMetricFamily("oss_wsgi_ledger_uploads", "Responses that the ledger stores.", sum(sizes))
 
     def describe(self) -> list[Any]:
-        """Name nothing beforehand: a ledger need not be counted to be registered."""
+        """Return nothing, so that registering does not need a ledger that can be counted."""
         return []
 
     def text(self) -> tuple[str, bytes]:
-        """Give the content type and the text that Prometheus reads."""
+        """Return the content type and the text that Prometheus reads."""
         return self._prometheus.CONTENT_TYPE_LATEST, self._prometheus.generate_latest(self.registry)
 
 
 def _size(ledger: Ledger) -> int | None:
-    """Count what a ledger keeps, if it can be counted."""
+    """Count the stored responses; None for a ledger that cannot be counted."""
     if not isinstance(ledger, Sized):
         return None
     try:
@@ -119,9 +118,9 @@ def _size(ledger: Ledger) -> int | None:
 
 
 class MetricsEndpoint:
-    """Application: GET or HEAD answers what ``metrics`` has counted, in Prometheus's text format.
+    """Application: GET or HEAD returns what ``metrics`` has counted, in Prometheus's text format.
 
-    It asks for no password: keep its path from strangers at the front server, or serve it on a port of its own.
+    It asks for no password: block its path at the front server, or serve it on a separate port.
     """
 
     def __init__(self, metrics: Metrics) -> None:

@@ -1,91 +1,63 @@
-"""Signs what a browser may upload."""
+"""Endpoint that signs what a browser may upload."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, OutsideGrantError
+from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, UploadRequestError
 from ..http import urlencoded_pairs
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
 from ..wsgi.environ import header
-from ..wsgi.observers import context_of
-from ..wsgi.responses import SECURITY_HEADERS, Headers, json_bytes, log_refusal, method_not_allowed, not_found, refuse
+from ..wsgi.observers import CONTEXT_KEY, Observers, context_of
+from ..wsgi.responses import (
+    SECURITY_HEADERS,
+    Headers,
+    json_bytes,
+    log_refusal,
+    method_not_allowed,
+    not_found,
+    refuse,
+    status_of,
+)
+from .rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-
-_OWN = ("same-origin", "none")  # `none`: the visitor typed the address
-
-_MAX_SHOWN = 200
-
-
-def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | None:
-    """Say which page of another origin asks, one that is not allowed; None if there is no such page.
-
-    Browsers say ``Sec-Fetch-Site`` over https and to loopback, and no script can change it. Where it is missing (old
-    browsers, plain http, programs that are no browser) an ``Origin`` that is there must be allowed or name the host
-    that was asked. Neither is sent for an image or a link of another site over plain http: only https closes that.
-
-    :param allowed: origins in lower case; ``*`` is any, but a page must ask by CORS, that is with an ``Origin``.
-    """
-    site = environ.get("HTTP_SEC_FETCH_SITE") or ""
-    origin = environ.get("HTTP_ORIGIN") or ""
-    if site in _OWN or not (site or origin):
-        return None
-    if origin and ("*" in allowed or origin.lower() in allowed):
-        return None
-    if not site and _names_host(origin, environ.get("HTTP_HOST") or ""):
-        return None
-    return f"origin {origin[:_MAX_SHOWN]!r}" if origin else f"a link or an element ({site[:_MAX_SHOWN]!r}, no origin)"
-
-
-def _names_host(origin: str, host: str) -> bool:
-    """Compare host and port alone, for a proxy that ends TLS hides the scheme, and with it the default port."""
-    scheme, _, authority = origin.lower().partition("://")
-    return scheme in ("http", "https") and bool(authority) and _bare(authority) == _bare(host.lower())
-
-
-def _bare(authority: str) -> str:
-    return authority.removesuffix(":80").removesuffix(":443")
-
-
 _ALLOWED = "GET, HEAD, OPTIONS"
-
 _PARAMETERS = frozenset({"filename", "content_type", "size"})
-
 _MAX_PARAMETERS = 100
-
 _ANYTHING = Grant()
-
 _PREFLIGHT_SECONDS = "600"
+_MAX_LOGGED = 200  # characters of a header
 
 log = logging.getLogger(__name__)
 
 
 class SignatureEndpoint:
-    """Application: ``GET ?filename=NAME&content_type=TYPE&size=N`` answers a signed form as JSON.
+    """Application: ``GET ?filename=NAME&content_type=TYPE&size=N`` returns a signed form as JSON.
 
     ``authorize(request: webob.Request) -> Grant | None`` decides; None refuses with 403, and it may raise a
-    ``webob.exc`` of its own. Without it everybody is refused, unless ``allow_anonymous`` says otherwise.
+    ``webob.exc`` of its own. Without it every request is refused, unless ``allow_anonymous`` is True.
 
-    A parameter that is not well-formed is answered 400, one that the grant does not cover 403, both with a sentence;
-    503 when there are no credentials to sign with. Parameters of other names do not count.
+    A malformed parameter is refused with 400, one that the grant does not cover with 403, both with a sentence; without
+    credentials to sign with the status is 503. Other parameters are ignored.
 
-    A page of another origin is refused, 403, before ``authorize`` is asked: it could spend a visitor's cookie.
+    A page of another origin is refused, 403, before ``authorize`` is called: it could use a visitor's cookie.
 
-    :param allowed_origins: origins whose pages may ask and read the answer (CORS), with cookies; ``*`` alone is any
+    :param allowed_origins: origins whose pages may ask and read the response (CORS), with cookies; ``*`` alone is any
         page, which may not read what it asks for with cookies.
     :param rate_limit: ``(who: str) -> float | None``, such as ``RateLimit``: None lets a request pass, a number is the
-        seconds to wait and answers 429 with ``Retry-After``. It is asked once ``authorize`` has granted something, so
-        what is refused before does not count, with ``user:NAME`` of the grant or else ``address:REMOTE_ADDR``.
-        Behind a proxy that is the proxy's address, one for all: have the server take it from the proxy's header
+        seconds to wait and gives 429 with ``Retry-After``. It is called after ``authorize`` has granted something, so
+        requests refused before do not count, with ``user:NAME`` of the grant or else ``address:REMOTE_ADDR``.
+        Behind a proxy that is the proxy's address, the same for all: have the server take it from the proxy's header
         (``trusted_proxy`` of waitress, mod_remoteip), or give each grant a user. One IPv6 subscriber has 2**64.
+    :param observers: hear of each signed form.
     """
 
     def __init__(
@@ -96,16 +68,22 @@ class SignatureEndpoint:
         allow_anonymous: bool = False,
         allowed_origins: Sequence[str] = (),
         rate_limit: Callable[[str], float | None] | None = None,
+        observers: Observers | None = None,
     ) -> None:
-        if not isinstance(allow_anonymous, bool):  # "off" is true
+        if not isinstance(allow_anonymous, bool):  # the text "off" is true
             raise TypeError(f"allow_anonymous must be True or False, not {allow_anonymous!r}.")
-        if isinstance(allowed_origins, str):  # there is a '*' in "https://*.example.com"
+        if isinstance(allowed_origins, str):  # the text "https://*.example.com" contains a '*'
             raise TypeError(f"allowed_origins must be a list of origins, not the text {allowed_origins!r}.")
         self._presigner = presigner
         self._authorize = _Authorizer(authorize) if authorize is not None else None
         self._allow_anonymous = allow_anonymous
         self._allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
         self._rate_limit = rate_limit
+        self._observers = observers
+        # A RateLimit never waits; the user's own callables may.
+        self._signs_without_waiting = (
+            authorize is None and presigner.is_nonblocking and isinstance(rate_limit, RateLimit | None)
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._allowed_origins:
@@ -118,26 +96,28 @@ class SignatureEndpoint:
             return []
         if method not in ("GET", "HEAD"):
             return method_not_allowed(log, environ, start_response, _ALLOWED)
-        foreign = foreign_origin(environ, self._allowed_origins)
-        if foreign is not None:
-            hint = f"a page of another site asks, {foreign}; if it may, list its origin in OSS_ALLOWED_ORIGINS"
+        source = foreign_origin(environ, self._allowed_origins)
+        if source is not None:
+            hint = f"the request comes from another site, {source}; to allow it, list its origin in OSS_ALLOWED_ORIGINS"
             message = "A page of this origin may not ask here."
             return refuse(
                 log, environ, start_response, 403, "origin_foreign", hint, code="origin_foreign", message=message
             )
         try:
             return self._sign(environ, start_response)
-        except (MalformedRequestError, OutsideGrantError) as error:
-            status = 400 if isinstance(error, MalformedRequestError) else 403
-            return refuse(
-                log, environ, start_response, status, error.reason, error.hint, code=error.reason, message=error.hint
-            )
+        except UploadRequestError as error:
+            reason, hint = error.reason, error.hint
+            return refuse(log, environ, start_response, status_of(error), reason, hint, code=reason, message=hint)
         except GrantError as error:
-            return refuse(log, environ, start_response, 403, "grant_refused", str(error))
+            return refuse(log, environ, start_response, status_of(error), "grant_refused", str(error))
         except CredentialsError as error:
-            return refuse(log, environ, start_response, 503, "credentials_unavailable", str(error))
+            return refuse(log, environ, start_response, status_of(error), "credentials_unavailable", str(error))
         except OSSWSGIError as error:
-            return refuse(log, environ, start_response, 500, "not_signed", str(error))
+            return refuse(log, environ, start_response, status_of(error), "not_signed", str(error))
+
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request is answered without waiting: none of the user's callables decides or signs."""
+        return method == "GET" and self._signs_without_waiting
 
     def _sign(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         parameters = _parameters(environ)
@@ -151,62 +131,67 @@ class SignatureEndpoint:
             hint = "nobody may upload yet: give DirectUpload an authorize callable, or set OSS_ALLOW_ANONYMOUS=on"
             return refuse(log, environ, start_response, 403, "anonymous", hint)
         if self._rate_limit is not None:
-            refusal = _too_many(self._rate_limit, grant, environ)
+            refusal = _rate_limit_refusal(self._rate_limit, grant, environ)
             if refusal is not None:
                 return refusal(environ, start_response)
-        facts = context_of(environ)
-        facts.user = grant.user
         size = parameters.get("size")
-        form = self._presigner.presign(
-            grant,
-            filename=parameters.get("filename"),
-            content_type=parameters.get("content_type") or None,
-            size=None if size is None else _size(size),
-        )
-        facts.object = form.fields["key"]
-        if facts.events is not None:
-            facts.events.issued(grant, {**facts.fields(environ), "expires": form.expire, "url": form.url})
+        try:
+            form = self._presigner.presign(
+                grant,
+                filename=parameters.get("filename"),
+                content_type=parameters.get("content_type") or None,
+                size=None if size is None else _size(size),
+            )
+        except Exception:
+            context_of(environ).user = grant.user
+            raise
+        if self._observers is not None or CONTEXT_KEY in environ:
+            context = context_of(environ)
+            context.user, context.object = grant.user, form.fields["key"]
+            if self._observers is not None:
+                facts = {**context.fields(environ), "expires": form.expire, "url": form.url}
+                self._observers.issued(grant, facts)
         return json_bytes(environ, start_response, 200, form.json())
 
     def _with_cors(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
-        """Add the CORS headers to whatever is answered, refusals included (Fetch standard, CORS protocol)."""
+        """Add the CORS headers to any response, refusals included (Fetch standard, CORS protocol)."""
         origin = environ.get("HTTP_ORIGIN") or ""
         anybody = "*" in self._allowed_origins
         listed = origin.lower() in self._allowed_origins
-        headers: Headers = [("Access-Control-Allow-Origin", "*")] if anybody else [("Vary", "Origin")]
+        cors: Headers = [("Access-Control-Allow-Origin", "*")] if anybody else [("Vary", "Origin")]
         if listed and not anybody:
-            headers += [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
+            cors += [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
         if environ["REQUEST_METHOD"] == "OPTIONS" and (anybody or listed):
-            headers += [("Access-Control-Allow-Methods", _ALLOWED), ("Access-Control-Max-Age", _PREFLIGHT_SECONDS)]
-            asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS")
-            if asked:
-                headers.append(("Access-Control-Allow-Headers", asked))
+            cors += [("Access-Control-Allow-Methods", _ALLOWED), ("Access-Control-Max-Age", _PREFLIGHT_SECONDS)]
+            requested = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS")
+            if requested:
+                cors.append(("Access-Control-Allow-Headers", requested))
 
-        def start(status: str, answered: Headers, exc_info: Any = None) -> Any:
-            return start_response(status, [*answered, *headers], exc_info)
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, *cors], exc_info)
 
         return start
 
 
 class _Authorizer:
-    """Asks the application, with a webob.Request, for a grant; gives it, or a WSGI application that refuses."""
+    """Calls ``authorize`` with a webob.Request, and returns its grant, or a WSGI application that refuses."""
 
     def __init__(self, authorize: Callable[[webob.Request], Grant | None]) -> None:
-        # Not at the module's top: WebOb warns of `cgi` when imported, and is needed only here.
+        # Imported here because WebOb is needed only here, and warns about `cgi` when imported.
         import webob
         import webob.exc
 
         self._authorize = authorize
-        self._request = webob.Request
-        self._answer = webob.exc.HTTPException
+        self._request_class = webob.Request
+        self._exception_class = webob.exc.HTTPException
 
     def __call__(self, environ: WSGIEnvironment) -> Grant | WSGIApplication:
         try:
-            grant = self._authorize(self._request(environ))
-        except self._answer as answer:
-            status = answer.wsgi_response.status_int
-            log_refusal(log, environ, status, "not_authorized", f"authorize raised {type(answer).__name__}")
-            return _with_security_headers(answer)  # a webob.exc is an application
+            grant = self._authorize(self._request_class(environ))
+        except self._exception_class as response:  # a webob.exc is a WSGI application
+            status = response.wsgi_response.status_int
+            log_refusal(log, environ, status, "not_authorized", f"authorize raised {type(response).__name__}")
+            return _with_security_headers(response)
         except GrantError:
             raise
         except Exception as error:
@@ -220,7 +205,7 @@ class _Authorizer:
 
 
 def _with_security_headers(app: WSGIApplication) -> WSGIApplication:
-    """Give an application whose answer has our usual headers too; those that it sets itself stay."""
+    """Return an application that adds our security headers to the response; those that it sets itself stay."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
@@ -233,10 +218,10 @@ def _with_security_headers(app: WSGIApplication) -> WSGIApplication:
     return application
 
 
-def _too_many(
+def _rate_limit_refusal(
     rate_limit: Callable[[str], float | None], grant: Grant, environ: WSGIEnvironment
 ) -> WSGIApplication | None:
-    """Ask the limit; give a WSGI application that refuses, or None."""
+    """Call the rate limit; return a WSGI application that refuses, or None to let the request pass."""
     who = f"user:{grant.user}" if grant.user else f"address:{environ.get('REMOTE_ADDR') or ''}"
     try:
         wait = rate_limit(who)
@@ -268,16 +253,17 @@ def _refusal(
 
 
 def _parameters(environ: WSGIEnvironment) -> dict[str, str]:
+    """Read the parameters that we know; MalformedRequestError for a malformed query or a repeated parameter."""
     try:
-        given = urlencoded_pairs(header(environ, "QUERY_STRING"), _MAX_PARAMETERS)
+        pairs = urlencoded_pairs(header(environ, "QUERY_STRING"), _MAX_PARAMETERS)
     except ValueError:
-        hint = f"The query must be percent-encoded UTF-8, with {_MAX_PARAMETERS} parameters at the most."
+        hint = f"The query must be percent-encoded UTF-8, with {_MAX_PARAMETERS} parameters at most."
         raise MalformedRequestError("query_malformed", hint) from None
     parameters: dict[str, str] = {}
-    for name, value in given:
+    for name, value in pairs:
         if name in _PARAMETERS:
             if name in parameters:
-                raise MalformedRequestError(f"{name}_malformed", f"The {name} must come once.")
+                raise MalformedRequestError(f"{name}_malformed", f"Send {name} only once.")
             parameters[name] = value
     return parameters
 
@@ -286,3 +272,34 @@ def _size(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise MalformedRequestError("size_malformed", "The size must be a number of bytes, in digits.")
     return int(text)
+
+
+def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | None:
+    """Describe the page of another origin that sent a request; None where there is none, or it is allowed.
+
+    Browsers send ``Sec-Fetch-Site`` over https and to loopback, and no script can change it. Where it is missing (old
+    browsers, plain http, programs other than browsers), an ``Origin`` must be allowed or name the requested host.
+    Neither is sent for an image or a link of another site over plain http: only https closes that gap.
+
+    :param allowed: origins in lower case; ``*`` is any, but a page must ask by CORS, that is with an ``Origin``.
+    """
+    site = environ.get("HTTP_SEC_FETCH_SITE") or ""
+    origin = environ.get("HTTP_ORIGIN") or ""
+    if site in ("same-origin", "none") or not (site or origin):  # "none": the visitor typed the address
+        return None
+    if origin and ("*" in allowed or origin.lower() in allowed):
+        return None
+    if not site and _names_host(origin, environ.get("HTTP_HOST") or ""):
+        return None
+    return f"origin {origin[:_MAX_LOGGED]!r}" if origin else f"a link or an element ({site[:_MAX_LOGGED]!r}, no origin)"
+
+
+def _names_host(origin: str, host: str) -> bool:
+    """Compare only host and port: a proxy that ends TLS hides the scheme, and with it the default port."""
+    scheme, _, authority = origin.lower().partition("://")
+    without_port = _without_default_port(authority)
+    return scheme in ("http", "https") and bool(authority) and without_port == _without_default_port(host.lower())
+
+
+def _without_default_port(authority: str) -> str:
+    return authority.removesuffix(":80").removesuffix(":443")

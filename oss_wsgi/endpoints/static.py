@@ -1,4 +1,4 @@
-"""Serves a page and its parts from a folder."""
+"""Serves a page and its parts from memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..wsgi.responses import Headers, method_not_allowed, not_found
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-# The system's tables differ from machine to machine; these must not.
+# Python's own table depends on the machine; these types must not.
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -30,7 +30,7 @@ _TYPES = {
 }
 
 _POLICY = "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'self'"
-_GUARDS = (
+_SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
@@ -49,12 +49,12 @@ class _File(NamedTuple):
 class StaticSite:
     """Application that serves the files below ``root``, and ``index.html`` for a folder.
 
-    The tree is read into memory once, when the site is made, and a request is a look-up: a path outside the root
-    cannot match. So it is for a page and its parts, not for downloads. Hidden files and links that lead out of the
-    root are left out. Answers carry an ETag, and 304 follows from ``If-None-Match``.
+    All files are read into memory when the site is made, and a request is a look-up, so a path outside the root cannot
+    match. Use it for a page and its parts, not for downloads. Hidden files, and links that lead out of the root, are
+    not served. Responses have an ETag; a matching ``If-None-Match`` gives 304.
 
     :param content_security_policy: text of that header, for every file.
-    :param overrides: path such as ``/index.html`` -> bytes to serve in place of the file's.
+    :param overrides: path such as ``/index.html`` -> bytes to serve instead of the file's.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class StaticSite:
             ("ETag", etag),
             ("Cache-Control", "no-cache"),
             ("Content-Security-Policy", self._policy),
-            *_GUARDS,
+            *_SECURITY_HEADERS,
         ]
         native = name.encode("utf-8", "surrogateescape").decode("latin-1")
         self._files[native] = _File(body, etag, headers)
@@ -96,9 +96,10 @@ class StaticSite:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
         if not path and environ.get("SCRIPT_NAME"):
-            # Without the slash the page's relative links would leave the mount.
+            # Without the slash the page's relative links would point outside the mount.
             location = quote(environ["SCRIPT_NAME"].encode("latin-1")) + "/"
-            start_response("301 Moved Permanently", [("Location", location), ("Content-Length", "0"), *_GUARDS])
+            headers = [("Location", location), ("Content-Length", "0"), *_SECURITY_HEADERS]
+            start_response("301 Moved Permanently", headers)
             return []
         file = self._files.get(path or "/")
         if file is None:
@@ -106,14 +107,14 @@ class StaticSite:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return method_not_allowed(log, environ, start_response, "GET, HEAD")
         if _matches(environ.get("HTTP_IF_NONE_MATCH") or "", file.etag):
-            kept = [header for header in file.headers if header[0] not in ("Content-Type", "Content-Length")]
-            start_response("304 Not Modified", kept)
+            headers = [header for header in file.headers if header[0] not in ("Content-Type", "Content-Length")]
+            start_response("304 Not Modified", headers)
             return []
         start_response("200 OK", list(file.headers))
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [file.body]
 
 
 def _matches(condition: str, etag: str) -> bool:
-    """Compare weakly, as If-None-Match asks (RFC 9110 section 13.1.2)."""
+    """Compare weakly, as If-None-Match requires (RFC 9110 section 13.1.2)."""
     tags = [tag.strip().removeprefix("W/") for tag in condition.split(",")]
     return condition.strip() == "*" or etag in tags

@@ -1,4 +1,4 @@
-"""Writes a line for each request."""
+"""Middleware that logs a line for each request."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 class AccessLog:
     """Middleware that logs address, method, path without its query, status, bytes and milliseconds.
 
-    The record also carries, as ``logging``'s ``extra``, the request's ID and what our endpoints learn of it: user,
-    object, the reason of a refusal, OSS's own request ID.
+    The record also has, as ``logging``'s ``extra``, the request's ID and what our endpoints learn about the request:
+    user, object, the reason of a refusal, OSS's own request ID.
 
-    :param clock: gives seconds; only differences count.
+    :param clock: returns seconds; only differences are used.
     """
 
     def __init__(self, app: WSGIApplication, *, clock: Callable[[], float]) -> None:
@@ -34,15 +34,19 @@ class AccessLog:
             entry.status = status[:3]
             return start_response(status, headers, exc_info)
 
-        return _Logged(self._app(environ, start), entry)
+        return _LoggedBody(self._app(environ, start), entry)
 
 
 class _Entry:
+    """The line of one request, written when its response ends."""
+
     def __init__(self, environ: WSGIEnvironment, clock: Callable[[], float]) -> None:
-        path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
-        self._request = environ.get("REMOTE_ADDR") or "-", environ["REQUEST_METHOD"], path
+        # Read now: an application may change its environ.
+        self._address = environ.get("REMOTE_ADDR") or "-"
+        self._method = environ["REQUEST_METHOD"]
+        self._path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
         self._environ = environ
-        self._known = context_of(environ)
+        self._context = context_of(environ)
         self._clock = clock
         self._start = clock()
         self.status = "-"
@@ -50,31 +54,30 @@ class _Entry:
 
     def write(self) -> None:
         seconds = self._clock() - self._start
-        fields = self._known.fields(self._environ)
-        # As they came: an application may have moved its environ's.
-        fields |= {"method": self._request[1], "path": self._request[2], "bytes": self.sent}
-        fields |= {"seconds": round(seconds, 6)}
+        fields = self._context.fields(self._environ)
+        fields |= {"method": self._method, "path": self._path, "bytes": self.sent, "seconds": round(seconds, 6)}
         if self.status.isdigit():
             fields["status"] = int(self.status)
         line = "%s %s %r %s %d bytes %.1f ms"
-        log.info(line, *self._request, self.status, self.sent, seconds * 1000, extra=fields)
+        values = self._address, self._method, self._path, self.status, self.sent, seconds * 1000
+        log.info(line, *values, extra=fields)
 
 
-class _Logged:
-    """The application's answer; whoever wraps an iterable owes it its close()."""
+class _LoggedBody:
+    """The application's response body, which counts its bytes and closes what it wraps."""
 
-    def __init__(self, answer: Iterable[bytes], entry: _Entry) -> None:
-        self._answer = answer
+    def __init__(self, body: Iterable[bytes], entry: _Entry) -> None:
+        self._body = body
         self._entry = entry
 
     def __iter__(self) -> Iterator[bytes]:
-        for piece in self._answer:
+        for piece in self._body:
             self._entry.sent += len(piece)
             yield piece
 
     def close(self) -> None:
         try:
-            close = getattr(self._answer, "close", None)
+            close = getattr(self._body, "close", None)
             if close is not None:
                 close()
         finally:

@@ -1,4 +1,4 @@
-"""Gives back an Authorization header that the web server hid."""
+"""Middleware that restores an Authorization header which the web server hid."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..wsgi.environ import AUTHORIZATION_KEYS, find_authorization
+from ..wsgi.nonblocking import nonblocking_test
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+#: Environ key that names where the header was found.
 SOURCE_KEY = "oss_wsgi.authorization_source"
 
 
 class AuthorizationPassthrough:
     """Middleware for any application that reads ``HTTP_AUTHORIZATION``: OSS callbacks, Basic, Bearer.
 
-    Apache keeps the header from CGI-style programs, mod_wsgi's included; the usual cures put it into some other
-    variable (``REDIRECT_HTTP_AUTHORIZATION`` after an internal redirect, say), where applications do not look.
+    Apache withholds the header from CGI-style programs, mod_wsgi included. The usual workarounds put it into another
+    variable, such as ``REDIRECT_HTTP_AUTHORIZATION`` after an internal redirect, where applications do not look.
 
         application = AuthorizationPassthrough(application)
 
-    It knows nothing of OSS. Flask-HTTPAuth, for one, then sees the password or the token that a browser sent, and
+    It works without OSS too. Flask-HTTPAuth, for example, then sees the password or the token that a browser sent, and
     so does Django REST framework around ``get_wsgi_application()``:
 
         app = flask.Flask(__name__)
         auth = flask_httpauth.HTTPBasicAuth()  # or HTTPTokenAuth, for Bearer
         app.wsgi_app = AuthorizationPassthrough(app.wsgi_app)
 
-    A usable ``HTTP_AUTHORIZATION`` is never touched. Where another key gave the value,
-    ``environ["oss_wsgi.authorization_source"]`` names it.
+    A usable ``HTTP_AUTHORIZATION`` is never changed. Where the value comes from another key,
+    ``environ["oss_wsgi.authorization_source"]`` names that key.
 
-    :param trusted_keys: further environ keys to believe, such as ``HTTP_X_AUTHORIZATION`` or ``REMOTE_USER``. A client
-        can send any ``HTTP_X_*`` header: name one only if the front server sets it for every request.
+    :param trusted_keys: further environ keys to use, such as ``HTTP_X_AUTHORIZATION`` or ``REMOTE_USER``. A client can
+        send any ``HTTP_X_*`` header, so name one only if the front server sets it for every request.
     """
 
     def __init__(self, app: WSGIApplication, *, trusted_keys: Sequence[str] = ()) -> None:
@@ -43,9 +45,10 @@ class AuthorizationPassthrough:
                 raise TypeError(f"trusted_keys must hold environ keys, which are texts, not {key!r}.")
             if "-" in key and key not in AUTHORIZATION_KEYS:
                 environ_key = f"HTTP_{key.upper().replace('-', '_')}"
-                raise ValueError(f"trusted_keys: {key!r} is a header; in the environ it is {environ_key!r}.")
+                raise ValueError(f"trusted_keys: {key!r} is a header's name; its environ key is {environ_key!r}.")
         self._app = app
         self._trusted_keys = tuple(trusted_keys)
+        self.is_nonblocking = nonblocking_test(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         found = find_authorization(environ, self._trusted_keys)

@@ -1,4 +1,4 @@
-"""Lets only uploads through of which OSS itself says that it holds them."""
+"""Middleware that passes on only the uploads which OSS itself confirms."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..callback.confirm import Confirm, confirmed, refuse_unconfirmed
+from ..callback.confirm import Confirm, confirmed
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import ConfirmationUnavailableError, NotConfirmedError
-from ..wsgi.responses import refuse
+from ..wsgi.responses import refuse, refuse_unconfirmed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -24,9 +24,8 @@ class Confirmation:
 
         application = CallbackGuard(Confirmation(legacy_app, SDKConfirmation(settings)), verifier)
 
-    Refusals: 403 when OSS holds something else or nothing, 503 when nothing can be said now.
-    ``oss_wsgi.callback.confirm`` says
-    what a ``confirm`` must do.
+    Refusals: 403 when OSS has another object or none, 503 when it cannot be asked now.
+    ``oss_wsgi.callback.confirm`` says what a ``confirm`` must do.
     """
 
     def __init__(self, app: WSGIApplication, confirm: Confirm) -> None:
@@ -36,7 +35,7 @@ class Confirmation:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         upload = environ.get(UPLOAD_KEY)
         if not isinstance(upload, Upload):
-            hint = "Confirmation must stand behind CallbackGuard, which puts the verified upload into the environ"
+            hint = "put CallbackGuard around Confirmation: it adds the verified upload to the environ"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
         try:
             upload = confirmed(self._confirm, upload)

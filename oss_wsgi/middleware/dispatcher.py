@@ -1,4 +1,4 @@
-"""Mounts WSGI applications below prefixes of another one."""
+"""Routes requests by their path: applications mounted below prefixes of another one, and endpoints at exact paths."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..wsgi.nonblocking import nonblocking_test
 from ..wsgi.observers import Observers, context_of
 from ..wsgi.responses import not_found
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+log = logging.getLogger(__name__)
+
 
 class Dispatcher:
-    """Middleware that gives requests below a prefix to the application mounted there, and all others to ``app``.
+    """Middleware that passes requests below a prefix to the application mounted there, and all others to ``app``.
 
-    The longest prefix wins; it ends at a ``/`` or at the path's end, so that ``/oss`` does not take ``/ossified``. The
-    mounted application sees the prefix in SCRIPT_NAME and the rest in PATH_INFO; ``app`` sees the environ untouched.
+    The longest prefix wins; it ends at a ``/`` or at the path's end, so that ``/oss`` does not match ``/ossified``. The
+    mounted application sees the prefix in SCRIPT_NAME and the rest in PATH_INFO; ``app`` gets the environ unchanged.
 
         application = Dispatcher(legacy_app, {"/oss": upload_app})
 
-    :param mounts: prefix -> application; a prefix begins with ``/``, does not end in one, and is decoded text. Keep it
-        to plain ASCII where a server leaves PATH_INFO encoded (Passenger, AJP) or in real Unicode (Paste, Rocket).
+    :param mounts: prefix -> application; a prefix begins with ``/``, does not end with one, and is decoded text. Use
+        only ASCII where the server leaves PATH_INFO encoded (Passenger, AJP) or makes it Unicode text (Paste, Rocket).
     """
 
     def __init__(self, app: WSGIApplication, mounts: Mapping[str, WSGIApplication]) -> None:
@@ -31,76 +34,105 @@ class Dispatcher:
         # PATH_INFO holds UTF-8 bytes read as latin-1 (PEP 3333).
         native = {prefix.encode().decode("latin-1"): mounted for prefix, mounted in mounts.items()}
         self._app = app
-        self._mounts = sorted(native.items(), key=lambda item: len(item[0]), reverse=True)
+        self._mounts = [
+            (prefix, mounted, nonblocking_test(mounted))
+            for prefix, mounted in sorted(native.items(), key=lambda item: len(item[0]), reverse=True)
+        ]
+        self._app_is_nonblocking = nonblocking_test(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
-        for prefix, mounted in self._mounts:
+        for prefix, mounted, _ in self._mounts:
             if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
                 script_name = environ.get("SCRIPT_NAME") or ""
                 moved = {**environ, "SCRIPT_NAME": script_name + prefix, "PATH_INFO": path[len(prefix) :]}
                 return mounted(moved, start_response)
         return self._app(environ, start_response)
 
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether the application that a request is passed to answers it without waiting."""
+        for prefix, _, mounted_is_nonblocking in self._mounts:
+            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
+                return mounted_is_nonblocking(method, path[len(prefix) :], headers)
+        return self._app_is_nonblocking(method, path, headers)
+
 
 def check_prefix(prefix: str) -> None:
-    """Raise ValueError unless a prefix begins with ``/`` and does not end in one."""
+    """Raise ValueError unless a prefix begins with ``/`` and does not end with one."""
     if not prefix.startswith("/") or prefix.endswith("/") or "//" in prefix or "?" in prefix or "#" in prefix:
         raise ValueError(f"A prefix must be like '/uploads', beginning with '/' and not ending in one, not {prefix!r}.")
 
 
-log = logging.getLogger(__name__)
+class PathRouter:
+    """Application that passes each of the given paths to its endpoint, and responds 404 to any other.
 
+    It must be mounted by a ``Dispatcher``, because it changes the environ that it gets.
 
-def path_router(endpoints: Mapping[str, WSGIApplication], events: Observers | None = None) -> WSGIApplication:
-    """Give an application that serves the endpoints' own paths, and 404 for all else; ``events`` hear of each.
-
-    It stands behind a Dispatcher, whose copy of the environ it moves on.
+    :param endpoints: path -> application, which sees the path in SCRIPT_NAME and an empty PATH_INFO.
+    :param observers: hear of each refusal and of each endpoint's response.
     """
 
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __init__(self, endpoints: Mapping[str, WSGIApplication], observers: Observers | None = None) -> None:
+        self._endpoints = dict(endpoints)
+        self._nonblocking_tests = {path: nonblocking_test(endpoint) for path, endpoint in endpoints.items()}
+        self._observers = observers
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._observers is None:
+            return self._route(environ, start_response)
+        return self._observe(self._observers, environ, start_response)
+
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether the endpoint at a path answers a request without waiting."""
+        test = self._nonblocking_tests.get(path)
+        return test is not None and test(method, "", headers)
+
+    def _route(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if events is not None:
-            context_of(environ).events = events
-        endpoint = endpoints.get(path)
+        endpoint = self._endpoints.get(path)
         if endpoint is None:
             return not_found(log, environ, start_response)
         environ["SCRIPT_NAME"] += path
         environ["PATH_INFO"] = ""
-        if events is None or not events.times:
-            return endpoint(environ, start_response)
-        return _timed(endpoint, path, events, environ, start_response)
+        return endpoint(environ, start_response)
 
-    return application
+    def _observe(
+        self, observers: Observers, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        timed = observers.is_timed and path in self._endpoints
+        started = observers.clock() if timed else 0.0
+        context = context_of(environ)
+        status = 0
 
+        def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = int(text[:3])
+            return start_response(text, headers, exc_info)
 
-def _timed(
-    endpoint: WSGIApplication,
-    path: str,
-    events: Observers,
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-) -> Iterable[bytes]:
-    started = events.clock()
-    status = 0
-
-    def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        nonlocal status
-        status = int(text[:3])
-        return start_response(text, headers, exc_info)
-
-    try:
-        return endpoint(environ, start)
-    finally:
-        events.answered(path[1:], status, events.clock() - started, context_of(environ).reason)
+        try:
+            return self._route(environ, start)
+        finally:
+            if context.reason is not None and context.refused is not None:
+                observers.refused(context.reason, context.refused, context.fields(environ))
+            if timed:
+                observers.answered(path[1:], status, observers.clock() - started, context.reason)
 
 
 def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:
-    """Give an application that calls ``app`` with SCRIPT_NAME and PATH_INFO as they came."""
-    moved = prefix.encode().decode("latin-1") + path
+    """Return an application that calls ``app`` with the original SCRIPT_NAME and PATH_INFO.
+
+    It stands at ``path`` of a ``PathRouter`` that is mounted at ``prefix``.
+    """
+    original = prefix.encode().decode("latin-1") + path
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        script_name = environ["SCRIPT_NAME"].removesuffix(moved)
-        return app({**environ, "SCRIPT_NAME": script_name, "PATH_INFO": moved}, start_response)
+        script_name = environ["SCRIPT_NAME"].removesuffix(original)
+        return app({**environ, "SCRIPT_NAME": script_name, "PATH_INFO": original}, start_response)
 
     return application
+
+
+def blocking(app: WSGIApplication) -> WSGIApplication:
+    """Return an application that does the same as ``app``, and that a server never runs in its I/O loop."""
+    return lambda environ, start_response: app(environ, start_response)

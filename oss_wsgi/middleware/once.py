@@ -1,4 +1,4 @@
-"""Lets each verified upload reach an application once."""
+"""Middleware that lets each verified upload reach the application once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
-from ..wsgi.observers import context_of
-from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse
+from ..ledger.memory import MemoryLedger
+from ..wsgi.nonblocking import always_blocks, nonblocking_test
+from ..wsgi.observers import CONTEXT_KEY, context_of
+from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -19,60 +21,60 @@ log = logging.getLogger(__name__)
 
 
 class OncePerUpload:
-    """Middleware between ``CallbackGuard`` and what handles uploads: a report that comes again gets the kept answer.
+    """Middleware between ``CallbackGuard`` and what handles uploads: a repeated report gets the stored response.
 
-    An upload is a ticket, an object and an ETag, so the guard needs ``tickets``. It counts as handled when ``app``
-    has answered 2xx, to the end; kept are status, Content-Type and body. Anything else, an exception and a
-    process that died on the way leave it unhandled, and the next report of it reaches ``app`` again.
+    An upload is a ticket, an object and an ETag, so the guard needs ``tickets``. An upload counts as handled when
+    ``app`` has responded 2xx, to the end of the body; status, Content-Type and body are stored. After any other
+    response, an exception, or the end of the process in between, the next report of the upload reaches ``app`` again.
 
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
-    Refusals: 409 when the ticket was used for another object, 503 when the ledger cannot be used now, or another
+    Refusals: 409 when the ticket was used for another object; 503 when the ledger cannot be used now, or another
     thread handles the same upload for too long.
     """
 
     def __init__(self, app: WSGIApplication, ledger: Ledger) -> None:
         self._app = app
         self._ledger = ledger
+        # Only a ledger in memory never waits for a disk or another host.
+        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, MemoryLedger) else always_blocks
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         upload = environ.get(UPLOAD_KEY)
         if not isinstance(upload, Upload) or upload.ticket_id is None or upload.ticket_until is None:
-            hint = "OncePerUpload must stand behind CallbackGuard with tickets, which name the upload"
+            hint = "put CallbackGuard with tickets around OncePerUpload: the ticket identifies the upload"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
         identity = UploadIdentity(upload.ticket_id, upload.object or "", upload.etag or "", upload.ticket_until)
-        handled = _Handled(self._app, environ)
+        call = _Call(self._app, environ)
         try:
-            answer = self._ledger.run_once(identity, handled)
-        except TicketUsedError as error:
-            return refuse(log, environ, start_response, 409, error.reason, error.hint)
-        except LedgerUnavailableError as error:
-            return refuse(log, environ, start_response, 503, error.reason, error.hint)
-        if not handled.called:
+            response = self._ledger.run_once(identity, call)
+        except (TicketUsedError, LedgerUnavailableError) as error:
+            return refuse_error(log, environ, start_response, error)
+        if not call.made and CONTEXT_KEY in environ:
             context_of(environ).reason = "repeated"
-        start_response(answer.status, handled.headers or _headers(answer))
-        return [answer.body]
+        start_response(response.status, call.headers or _headers(response))
+        return [response.body]
 
 
-class _Handled:
-    """Calls an application, and reads its answer to the end."""
+class _Call:
+    """Calls the application when the ledger says so, and reads its response to the end."""
 
     def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
         self._app = app
         self._environ = environ
-        self.called = False
+        self.made = False
         self._status = ""
         self._pieces: list[bytes] = []
         self.headers: Headers = []
 
     def __call__(self) -> StoredResponse:
-        self.called = True
-        answer = self._app(self._environ, self._start)
+        self.made = True
+        body = self._app(self._environ, self._start)
         try:
-            for piece in answer:
+            for piece in body:
                 self._pieces.append(piece)
         finally:
-            close = getattr(answer, "close", None)
+            close = getattr(body, "close", None)
             if close is not None:
                 close()
         return StoredResponse(self._status, self._content_type(), b"".join(self._pieces))
@@ -90,7 +92,7 @@ class _Handled:
         return self._pieces.append
 
 
-def _headers(answer: StoredResponse) -> Headers:
-    """Give the headers of an answer that was kept."""
-    headers = [*SECURITY_HEADERS, ("Content-Length", str(len(answer.body)))]
-    return [("Content-Type", answer.content_type), *headers] if answer.content_type else headers
+def _headers(response: StoredResponse) -> Headers:
+    """Return the headers of a stored response."""
+    headers = [*SECURITY_HEADERS, ("Content-Length", str(len(response.body)))]
+    return [("Content-Type", response.content_type), *headers] if response.content_type else headers

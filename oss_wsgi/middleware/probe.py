@@ -1,4 +1,4 @@
-"""Answers a probe of `oss-wsgi doctor` with what arrived of it; all else goes on."""
+"""Answers a probe of `oss-wsgi doctor` with what of it arrived here."""
 
 from __future__ import annotations
 
@@ -16,97 +16,41 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..callback.url import target_of
 from ..callback.verifier import string_to_sign
-from ..exceptions import CallbackError
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
-from ..wsgi.environ import decoded_path, find_authorization, header, raw_target, read_body, request_target
+from ..wsgi.environ import ReceivedCallback, decoded_path, header, raw_target
 from ..wsgi.responses import json_response
-from .callback_guard import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-
-#: The header that carries a probe's proof.
+#: The header that carries a probe's proof, and its environ key.
 PROBE_HEADER = "x-oss-wsgi-probe"
+PROBE_KEY = "HTTP_X_OSS_WSGI_PROBE"
 
-#: Member of the answer's JSON.
+#: Member of the response's JSON.
 PROBE_MEMBER = "oss_wsgi_probe"
 
-#: Seconds that the two clocks may be apart.
+#: Seconds by which the two clocks may differ.
 WINDOW = 120
 
 _PROOF = re.compile(r"1\.([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})")
-
 _MAX_SEEN = 1000
-
-
-def prove(secret: str, now: float) -> str:
-    """Make the text of the header, good for one request within the window; it does not tell the secret."""
-    return _text(_key(secret), str(int(now)), random.token_hex(16))
-
-
-class ProbeGate:
-    """Says whether a request is a probe: made with one of the secrets, now, and not seen before.
-
-    :param secrets: those of the tickets.
-    :param clock: gives Unix seconds.
-    """
-
-    def __init__(self, secrets: Sequence[str], *, clock: Callable[[], float]) -> None:
-        self._keys = [_key(secret) for secret in secrets]
-        self._clock = clock
-        self._seen: dict[str, float] = {}
-        self._lock = threading.Lock()
-
-    def takes(self, text: str) -> bool:
-        """Tell whether this is the proof of a probe; a second time it is not."""
-        match = _PROOF.fullmatch(text)
-        if match is None:
-            return False
-        moment, nonce, _ = match.groups()
-        good = [hmac.compare_digest(_text(key, moment, nonce), text) for key in self._keys]
-        now = self._clock()
-        if not any(good) or abs(int(moment) - now) > WINDOW:
-            return False
-        with self._lock:
-            # Past its window a proof is refused by its time.
-            self._seen = {seen: until for seen, until in self._seen.items() if until >= now}
-            if nonce in self._seen or len(self._seen) >= _MAX_SEEN:
-                return False
-            self._seen[nonce] = int(moment) + WINDOW
-        return True
-
-
-def target_digest(target: bytes) -> str:
-    """Give the SHA-256 of what OSS signs of a target: path decoded, query as it is."""
-    return hashlib.sha256(string_to_sign(target, b"")).hexdigest()
-
-
-def _key(secret: str) -> bytes:
-    return HKDF(SHA256(), 32, salt=None, info=b"oss_wsgi probe").derive(secret.encode())
-
-
-def _text(key: bytes, moment: str, nonce: str) -> str:
-    said = f"1.{moment}.{nonce}"
-    return f"{said}.{hmac.new(key, said.encode(), hashlib.sha256).hexdigest()}"
-
-
-PROBE_KEY = "HTTP_X_OSS_WSGI_PROBE"
 
 log = logging.getLogger(__name__)
 
 
 class Probe:
-    """Middleware around everything: a probe hears whether header, path and body survived the way here.
+    """Middleware around everything: tells a probe whether header, path and body arrived here unchanged.
 
-    It is told digests, the name of the server in front and the cure, as the log tells them of a refused callback. Who
-    lacks the secret, comes late or comes twice is no probe, and gets what ``app`` answers to a stranger.
+    It answers with digests, the name of the server in front and the fix, as the log has them for a refused callback.
+    A proof that is made without the secret, too late or used already proves nothing, and ``app`` answers the request as
+    any other.
 
-    Each process remembers for itself what came: who overheard a probe, and asks another process within the window,
-    learns the server's name and what he sent himself.
+    Each process remembers only the proofs that it got itself. Whoever intercepts a probe, and sends it to another
+    process within the window, learns the server's name and what they sent themselves.
 
-    :param path: PATH_INFO of the callback, which a probe should have.
-    :param callback_urls: those over whose targets a callback is verified beside the one received.
+    :param path: PATH_INFO of the callback, at which a probe should arrive.
+    :param callback_urls: those whose targets are tried beside the received one when a callback is verified.
     """
 
     def __init__(self, app: WSGIApplication, gate: ProbeGate, path: str, callback_urls: Iterable[str] = ()) -> None:
@@ -116,36 +60,88 @@ class Probe:
         self._targets = [target_digest(target_of(url).encode()) for url in callback_urls]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if PROBE_KEY not in environ or not self._gate.takes(header(environ, PROBE_KEY)):
+        if not self._gate.takes(header(environ, PROBE_KEY)):
             return self._app(environ, start_response)
-        log.info("a probe of oss-wsgi doctor came in")
-        arrived = _arrived(environ, self._path)
-        arrived["targets"] = [target_digest(request_target(environ)), *self._targets]
-        return json_response(environ, start_response, 200, {PROBE_MEMBER: arrived})
+        log.info("a probe of oss-wsgi doctor arrived")
+        return json_response(environ, start_response, 200, {PROBE_MEMBER: self._arrived(environ)})
+
+    def _arrived(self, environ: WSGIEnvironment) -> dict[str, Any]:
+        """Return what arrived; the names are those that `oss-wsgi doctor` reads."""
+        received = ReceivedCallback.from_environ(environ)
+        reaches_callback = header(environ, "PATH_INFO") == self._path
+        has_authorization = received.authorization_key is not None
+        arrived: dict[str, Any] = {
+            "method": environ["REQUEST_METHOD"],
+            "server": server_name(environ),
+            "reaches_callback": reaches_callback,
+            "target": received.target.decode("utf-8", "replace"),
+            "target_from": raw_target(environ)[0],
+            "targets": [target_digest(received.target), *self._targets],
+            "authorization": _text_digest(received.authorization) if has_authorization else None,
+            "pub_key_url": _text_digest(received.pub_key_url),
+            "content_type": received.content_type,
+            "callback_path": decoded_path({**environ, "PATH_INFO": self._path}).decode("utf-8", "replace"),
+            "path_cure": wrong_signature(environ) if reaches_callback else missed_path(environ, self._path),
+            "cure": several_values(environ) if has_authorization else missing_authorization(environ),
+        }
+        if received.body_error is None:
+            arrived["body"] = hashlib.sha256(received.body).hexdigest()
+        else:
+            arrived["body_problem"] = received.body_error.hint
+        return arrived
 
 
-def _arrived(environ: WSGIEnvironment, path: str) -> dict[str, Any]:
-    found = find_authorization(environ)
-    reaches = header(environ, "PATH_INFO") == path
-    arrived: dict[str, Any] = {
-        "method": environ["REQUEST_METHOD"],
-        "server": server_name(environ),
-        "reaches_callback": reaches,
-        "target": request_target(environ).decode("utf-8", "replace"),
-        "target_from": raw_target(environ)[0],
-        "authorization": _digest(found[1].encode("latin-1", "replace")) if found else None,
-        "pub_key_url": _digest(header(environ, "HTTP_X_OSS_PUB_KEY_URL").encode("latin-1", "replace")),
-        "content_type": header(environ, "CONTENT_TYPE"),
-        "callback_path": decoded_path({**environ, "PATH_INFO": path}).decode("utf-8", "replace"),
-        "path_cure": wrong_signature(environ) if reaches else missed_path(environ, path),
-        "cure": several_values(environ) if found else missing_authorization(environ),
-    }
-    try:
-        arrived["body"] = _digest(read_body(environ, MAX_BODY_BYTES))
-    except CallbackError as error:
-        arrived["body_problem"] = error.hint
-    return arrived
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("latin-1", "replace")).hexdigest()
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def target_digest(target: bytes) -> str:
+    """Return the SHA-256 of what OSS signs of a target: the path decoded, the query unchanged."""
+    return hashlib.sha256(string_to_sign(target, b"")).hexdigest()
+
+
+class ProbeGate:
+    """Recognizes probes: requests whose proof is made with one of the secrets, now, and not used before.
+
+    :param secrets: those of the tickets.
+    :param clock: returns Unix seconds.
+    """
+
+    def __init__(self, secrets: Sequence[str], *, clock: Callable[[], float]) -> None:
+        self._keys = [_key(secret) for secret in secrets]
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def takes(self, text: str) -> bool:
+        """Return whether a header's text proves a probe; it does so once."""
+        match = _PROOF.fullmatch(text)
+        if match is None:
+            return False
+        moment, nonce, _ = match.groups()
+        # All keys are compared, so that the time taken says nothing about which one fits.
+        fits = [hmac.compare_digest(_proof(key, moment, nonce), text) for key in self._keys]
+        now = self._clock()
+        if not any(fits) or abs(int(moment) - now) > WINDOW:
+            return False
+        with self._lock:
+            # An older proof is refused by its time, so it need not be remembered.
+            self._seen = {seen: until for seen, until in self._seen.items() if until >= now}
+            if nonce in self._seen or len(self._seen) >= _MAX_SEEN:
+                return False
+            self._seen[nonce] = int(moment) + WINDOW
+        return True
+
+
+def prove(secret: str, now: float) -> str:
+    """Make the header's text, which proves one request within the window and does not reveal the secret."""
+    return _proof(_key(secret), str(int(now)), random.token_hex(16))
+
+
+def _proof(key: bytes, moment: str, nonce: str) -> str:
+    signed = f"1.{moment}.{nonce}"
+    return f"{signed}.{hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()}"
+
+
+def _key(secret: str) -> bytes:
+    return HKDF(SHA256(), 32, salt=None, info=b"oss_wsgi probe").derive(secret.encode())

@@ -45,6 +45,8 @@ class PostPresigner:
         self._bucket_condition = exactly("bucket", self._bucket)
         self._settings = settings
         self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
+        #: Whether signing never waits: a credentials provider of the user's own may ask another host.
+        self.is_nonblocking = credentials is None
         self._clock = clock
         self._token = token
         self._tickets = tickets

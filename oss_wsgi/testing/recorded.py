@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from ..callback.recording import Recording
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
-from ..middleware.callback_guard import MAX_BODY_BYTES
-from ..wsgi.environ import find_authorization, read_body, request_id, request_target
+from ..wsgi.environ import ReceivedCallback, request_id
 from .callbacks import FrozenClock
 from .road import get_response
 
@@ -97,29 +96,31 @@ class CallbackRecorder:
             and "HTTP_TRANSFER_ENCODING" not in environ
         ):
             try:
-                body = read_body(environ, MAX_BODY_BYTES)
-                environ = {**environ, "wsgi.input": io.BytesIO(body)}
-                self._record(environ, body)
+                received = ReceivedCallback.from_environ(environ)
+                if received.body_error is not None:
+                    raise received.body_error
+                environ = {**environ, "wsgi.input": io.BytesIO(received.body)}
+                self._record(environ, received)
             except (CallbackError, ValueError, OSError) as error:
                 log.warning("a callback was not recorded: %s", error)
         return self._app(environ, start_response)
 
-    def _record(self, environ: WSGIEnvironment, body: bytes) -> None:
+    def _record(self, environ: WSGIEnvironment, received: ReceivedCallback) -> None:
         now = self._clock()
         self._folder.mkdir(parents=True, exist_ok=True)
         if sum(1 for _ in self._folder.glob("callback-*.json")) >= self._limit:
             return
-        recording = Recording(request_target(environ).decode(), _callback_headers(environ), body, now)
+        headers = _callback_headers(environ, received.authorization)
+        recording = Recording(received.target.decode(), headers, received.body, now)
         path = self._folder / f"callback-{now:.6f}-{request_id(environ)}.json"
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(recording.to_json())
         log.info("a callback was recorded: %s", path)
 
 
-def _callback_headers(environ: WSGIEnvironment) -> dict[str, str]:
+def _callback_headers(environ: WSGIEnvironment, authorization: str) -> dict[str, str]:
     """Return the headers that belong to a callback, under their usual names; cookies and the like stay out."""
     names = {"CONTENT_TYPE": "Content-Type", "HTTP_CONTENT_MD5": "Content-MD5", "HTTP_DATE": "Date"}
     names |= {name: name[5:].replace("_", "-").lower() for name in sorted(environ) if name.startswith("HTTP_X_OSS_")}
     headers = {header: environ[name] for name, header in names.items() if environ.get(name)}
-    authorization = find_authorization(environ)
-    return {"Authorization": authorization[1], **headers} if authorization else headers
+    return {"Authorization": authorization, **headers} if authorization else headers

@@ -1,1 +1,1 @@
-"""What every WSGI room needs: reading the environ, JSON responses, observers, diagnosis."""
+"""What every WSGI room needs: the environ, responses, observers, diagnosis, and the question what may block."""

@@ -1,7 +1,7 @@
-"""Says why a callback's header, path or body did not survive its way here, and the line that mends it.
+"""Explains why a callback's header or path did not arrive unchanged, and which configuration line fixes it.
 
-Key names only, never values: some servers put secrets, or their whole process environment, into the environ.
-No text holds a ``'``: beside the ``"`` of configuration lines the log would escape it.
+The texts name keys, never values: some servers put secrets, or their whole process environment, into the environ.
+No text has a ``'``: together with the ``"`` of configuration lines the log would escape it.
 """
 
 from __future__ import annotations
@@ -16,61 +16,61 @@ from .environ import AUTHORIZATION_KEYS, decoded_path, header, is_usable, raw_ta
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    Recognise = Callable[[WSGIEnvironment], bool]
+    Test = Callable[[WSGIEnvironment], bool]
 
-_CGI = (
-    "Apache does not hand Authorization to CGI-style programs: add `CGIPassAuth On` in <Directory>, <Location> or "
+_CGI_FIX = (
+    "Apache does not pass Authorization to CGI-style programs: add `CGIPassAuth On` in <Directory>, <Location> or "
     '.htaccess (Apache 2.4.13 or later), or `SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1`'
 )
-_FCGID = f"{_CGI}, or where mod_fcgid is loaded `FcgidPassHeader Authorization`"
-_MOD_WSGI = (
+_FCGID_FIX = f"{_CGI_FIX}, or where mod_fcgid is loaded `FcgidPassHeader Authorization`"
+_MOD_WSGI_FIX = (
     "it withheld Authorization: add `WSGIPassAuthorization On` to the virtual host, or `CGIPassAuth On` to the "
     "<Directory> or .htaccess"
 )
-_PASSES = (
+_PROXY_FIX = (
     'it passes Authorization, so a proxy in front removed it: nginx by `proxy_set_header Authorization "";` (write '
-    "`proxy_set_header Authorization $http_authorization;`), Apache by `RequestHeader unset Authorization` (take it "
-    "out); API gateways rename it"
+    "`proxy_set_header Authorization $http_authorization;`), Apache by `RequestHeader unset Authorization` (remove "
+    "it); API gateways rename it"
 )
-# Where a recipe, or a proxy, may have put the value; REMOTE_USER counts only if it holds what looks like a signature.
+# Where a rule or a proxy may have put the value; REMOTE_USER counts only if it holds what looks like a signature.
 _COPY = re.compile(r"HTTP_X_(\w+_)?AUTHORIZATION")
 _USERS = ("REMOTE_USER", "REDIRECT_REMOTE_USER")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}")
-_PROXY = (
-    "if a proxy in front strips or adds a prefix, merges `//` or re-encodes the path or the query, that explains it: "
-    "say the public URL in OSS_CALLBACK_URL"
+_PROXY_CHANGES_PATH = (
+    "a proxy in front may strip or add a prefix, merge `//` or re-encode the path or the query: if it does, set "
+    "OSS_CALLBACK_URL to the public URL"
 )
-_ROUTES = {
+_ROUTING_FIXES = {
     "Apache mod_proxy_fcgi": (
         ': add `ProxyFCGISetEnvIf "true" PATH_INFO "%{reqenv:SCRIPT_NAME}"` and '
         '`ProxyFCGISetEnvIf "true" SCRIPT_NAME ""`'
     ),
     "Apache mod_proxy_scgi": (
-        ": add `SetEnvIf Request_URI . proxy-scgi-pathinfo=1`, right where the path needs no percent-encoding; "
-        "else use mod_proxy_http or mod_wsgi"
+        ": add `SetEnvIf Request_URI . proxy-scgi-pathinfo=1` if the path needs no percent-encoding; "
+        "otherwise use mod_proxy_http or mod_wsgi"
     ),
     "an SCGI gateway": ': for nginx add `scgi_param SCRIPT_NAME "";` and `scgi_param PATH_INFO $document_uri;`',
     "nginx": ': add `fastcgi_param SCRIPT_NAME "";` and `fastcgi_param PATH_INFO $fastcgi_script_name;`',
 }
 
 
-def _key(name: str) -> Recognise:
+def _key(name: str) -> Test:
     return lambda environ: name in environ
 
 
-def _software(name: str) -> Recognise:
+def _software(name: str) -> Test:
     return lambda environ: name in header(environ, "SERVER_SOFTWARE")
 
 
-def _proxied(scheme: str) -> Recognise:
+def _proxied(scheme: str) -> Test:
     return lambda environ: header(environ, "SCRIPT_FILENAME").startswith(f"proxy:{scheme}:")
 
 
-def _input(*modules: str) -> Recognise:
+def _input(*modules: str) -> Test:
     return lambda environ: type(environ.get("wsgi.input")).__module__.startswith(modules)
 
 
-def _both(one: Recognise, other: Recognise) -> Recognise:
+def _both(one: Test, other: Test) -> Test:
     return lambda environ: one(environ) and other(environ)
 
 
@@ -80,166 +80,169 @@ def _ajp(environ: WSGIEnvironment) -> bool:
 
 _apache = _software("Apache")
 
-# Name, how to recognise it, what to do about a missing header; the first that fits counts.
-_SERVERS: tuple[tuple[str, Recognise, str], ...] = (
-    ("Apache mod_wsgi", _key("mod_wsgi.version"), _MOD_WSGI),
-    ("Phusion Passenger", _key("passenger.hijack"), _PASSES),
-    ("Apache mod_proxy_fcgi", _proxied("fcgi"), _CGI),
-    ("Apache mod_proxy_scgi", _proxied("scgi"), _CGI),
-    ("Apache mod_proxy_uwsgi", _proxied("uwsgi"), _PASSES),
-    ("uWSGI", _key("uwsgi.version"), _PASSES),
-    # Apache names mod_fcgid wherever it is loaded, so in front of a CGI program too.
-    ("Apache CGI", _both(_apache, lambda environ: environ.get("wsgi.run_once") is True), _CGI),
-    ("Apache mod_fcgid", _both(_apache, _software("mod_fcgid")), _FCGID),
-    ("Apache mod_fcgid", _both(_apache, _input("flup", "flipflop")), _FCGID),
-    ("gunicorn", _key("gunicorn.socket"), _PASSES),
-    ("waitress", _key("waitress.client_disconnected"), _PASSES),
-    ("werkzeug", _key("werkzeug.socket"), _PASSES),
-    ("eventlet", _key("eventlet.input"), _PASSES),
-    ("Paste", _key("paste.httpserver.thread_pool"), _PASSES),
-    ("aiohttp", _key("aiohttp.request"), _PASSES),
-    ("an ASGI server", _key("asgi.scope"), _PASSES),
-    ("cheroot", _software("Cheroot"), _PASSES),
-    ("gevent", _software("gevent"), _PASSES),
-    ("granian", _software("Granian"), _PASSES),
-    ("Rocket", _software("Rocket"), _PASSES),
-    ("Twisted", _input("twisted."), _PASSES),
-    ("Django runserver", _both(_software("WSGIServer"), _input("django.")), _PASSES),
-    ("wsgiref", _software("WSGIServer"), _PASSES),
-    ("lighttpd", _software("lighttpd"), _PASSES),
-    ("nginx", _software("nginx"), _PASSES),
-    ("Caddy", _software("Caddy"), _PASSES),
-    ("Apache CGI", _both(_apache, _key("GATEWAY_INTERFACE")), _CGI),
-    ("an SCGI gateway", _key("SCGI"), _PASSES),
-    ("an AJP gateway", _ajp, _PASSES),
+# Name, how to recognize it, what to do about a missing header; the first match is used.
+_SERVERS: tuple[tuple[str, Test, str], ...] = (
+    ("Apache mod_wsgi", _key("mod_wsgi.version"), _MOD_WSGI_FIX),
+    ("Phusion Passenger", _key("passenger.hijack"), _PROXY_FIX),
+    ("Apache mod_proxy_fcgi", _proxied("fcgi"), _CGI_FIX),
+    ("Apache mod_proxy_scgi", _proxied("scgi"), _CGI_FIX),
+    ("Apache mod_proxy_uwsgi", _proxied("uwsgi"), _PROXY_FIX),
+    ("uWSGI", _key("uwsgi.version"), _PROXY_FIX),
+    # Apache names mod_fcgid wherever it is loaded, also in front of a CGI program.
+    ("Apache CGI", _both(_apache, lambda environ: environ.get("wsgi.run_once") is True), _CGI_FIX),
+    ("Apache mod_fcgid", _both(_apache, _software("mod_fcgid")), _FCGID_FIX),
+    ("Apache mod_fcgid", _both(_apache, _input("flup", "flipflop")), _FCGID_FIX),
+    ("gunicorn", _key("gunicorn.socket"), _PROXY_FIX),
+    ("waitress", _key("waitress.client_disconnected"), _PROXY_FIX),
+    ("werkzeug", _key("werkzeug.socket"), _PROXY_FIX),
+    ("eventlet", _key("eventlet.input"), _PROXY_FIX),
+    ("Paste", _key("paste.httpserver.thread_pool"), _PROXY_FIX),
+    ("aiohttp", _key("aiohttp.request"), _PROXY_FIX),
+    ("an ASGI server", _key("asgi.scope"), _PROXY_FIX),
+    ("cheroot", _software("Cheroot"), _PROXY_FIX),
+    ("gevent", _software("gevent"), _PROXY_FIX),
+    ("granian", _software("Granian"), _PROXY_FIX),
+    ("Rocket", _software("Rocket"), _PROXY_FIX),
+    ("Twisted", _input("twisted."), _PROXY_FIX),
+    ("Django runserver", _both(_software("WSGIServer"), _input("django.")), _PROXY_FIX),
+    ("wsgiref", _software("WSGIServer"), _PROXY_FIX),
+    ("lighttpd", _software("lighttpd"), _PROXY_FIX),
+    ("nginx", _software("nginx"), _PROXY_FIX),
+    ("Caddy", _software("Caddy"), _PROXY_FIX),
+    ("Apache CGI", _both(_apache, _key("GATEWAY_INTERFACE")), _CGI_FIX),
+    ("an SCGI gateway", _key("SCGI"), _PROXY_FIX),
+    ("an AJP gateway", _ajp, _PROXY_FIX),
 )
 
 
 def server_name(environ: WSGIEnvironment) -> str:
-    """Name what made an environ, such as ``Apache mod_wsgi (daemon)``; ``an unknown server`` if nothing tells."""
+    """Return the name of the server that made an environ, such as ``Apache mod_wsgi (daemon)``; it may be unknown."""
     return _server(environ)[0]
 
 
 def missing_authorization(environ: WSGIEnvironment) -> str:
-    """Say why there is no usable Authorization, and what to change."""
+    """Explain why there is no usable Authorization, and what to change."""
     if not environ.get("HTTP_X_OSS_PUB_KEY_URL"):
-        return "neither header of OSS is here: this is no callback of OSS, or a proxy keeps only the headers it knows"
-    name, cure = _server(environ)
+        return (
+            "both headers of OSS are missing: this is no callback of OSS, or a proxy passes only the headers it knows"
+        )
+    name, fix = _server(environ)
     copies = _copies(environ)
-    found = [*_ignored(environ, (*AUTHORIZATION_KEYS, *copies)), *_usable(environ, copies)]
-    if not found and cure is not _PASSES and "SCRIPT_URL" in environ:
-        found.append(
-            "mod_rewrite runs here but no rule sets it: rules of the main server are not inherited by a <VirtualHost>, "
+    clues = [*_unusable_values(environ, (*AUTHORIZATION_KEYS, *copies)), *_usable_copies(environ, copies)]
+    if not clues and fix is not _PROXY_FIX and "SCRIPT_URL" in environ:
+        clues.append(
+            "mod_rewrite runs here but no rule sets it: a <VirtualHost> does not inherit the rules of the main server, "
             "and an .htaccess with rules replaces those of <Directory>"
         )
-    return "; ".join([f"the server is {name}: {cure}", *found])
+    return "; ".join([f"the server is {name}: {fix}", *clues])
 
 
 def missing_key_url(environ: WSGIEnvironment) -> str:
-    """Say why there may be an Authorization without ``x-oss-pub-key-url``."""
+    """Explain why there may be an Authorization without ``x-oss-pub-key-url``."""
     return (
         f"the server is {server_name(environ)}, and no server withholds x-oss-pub-key-url by itself: this is no "
-        "callback of OSS, or a proxy keeps only the headers it knows"
+        "callback of OSS, or a proxy passes only the headers it knows"
     )
 
 
 def several_values(environ: WSGIEnvironment) -> str:
-    """Say what may have made more than one text of a header."""
+    """Explain what may have added to a header's value."""
     return (
-        f"the server is {server_name(environ)}, and OSS sends the header once and bare: look for a rule that adds it "
-        "to what came, or puts a scheme such as Basic before it. nginx: `proxy_set_header Authorization "
-        "$http_authorization;` and `underscores_in_headers off;`; Apache: `RequestHeader add` or `append` taken out"
+        f"the server is {server_name(environ)}, and OSS sends the header once and bare: look for a rule that appends "
+        "to it, or puts a scheme such as Basic before it. nginx: `proxy_set_header Authorization "
+        "$http_authorization;` and `underscores_in_headers off;`; Apache: remove `RequestHeader add` or `append`"
     )
 
 
 def wrong_signature(environ: WSGIEnvironment) -> str:
-    """Say where the signed target was taken from, and whether it fits the rest of the environ."""
+    """Say where the target was read from, and whether it fits the rest of the environ."""
     key = raw_target(environ)[0]
     name = server_name(environ)
     if key is None:
         return (
-            f"the server is {name}, which gives no raw target: it was rebuilt from PATH_INFO, where `//`, dot segments "
-            f"and `%2F` are lost, so choose a callback path without them; {_PROXY}"
+            f"the server is {name}, which passes no raw target: it was rebuilt from PATH_INFO, which loses `//`, dot "
+            f"segments and `%2F`, so choose a callback path without them; {_PROXY_CHANGES_PATH}"
         )
     if _fits(environ):
-        return f"the server is {name}, the target was taken from {key} and fits PATH_INFO; {_PROXY}"
+        return f"the server is {name}, the target was read from {key} and fits PATH_INFO; {_PROXY_CHANGES_PATH}"
     return wrong_path(environ)
 
 
 def wrong_path(environ: WSGIEnvironment) -> str:
-    """Say that PATH_INFO is not what was asked for, and what to change."""
+    """Say how PATH_INFO differs from the requested path, and what to change."""
     name = server_name(environ)
-    route = _ROUTES.get(name, "")
+    fix = _ROUTING_FIXES.get(name, "")
     if _fits(environ):
         return (
-            f"the server is {name}, and PATH_INFO holds but the end of the path: mount the application so that "
-            f"SCRIPT_NAME takes nothing of the prefix from it{route}"
+            f"the server is {name}, and PATH_INFO holds only the end of the path: mount the application so that "
+            f"SCRIPT_NAME takes no part of the prefix{fix}"
         )
     key = raw_target(environ)[0] or "the request"
     return (
-        f"the server is {name}, and PATH_INFO is not the end of the path in {key}, from which the target was taken: "
-        f"routing by PATH_INFO is broken here{route}"
+        f"the server is {name}, and PATH_INFO is not the end of the path in {key}, where the target was read: "
+        f"routing by PATH_INFO is broken here{fix}"
     )
 
 
 def missed_path(environ: WSGIEnvironment, path: str) -> str | None:
-    """Say why what was sent to ``path``, a PATH_INFO, is not routed there; None where the target is of another path."""
+    """Explain why a request to ``path``, a PATH_INFO, is not routed there; None where another path was requested."""
     target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
     cut = target.endswith(path.encode("latin-1")) and not header(environ, "PATH_INFO").endswith(path)
     return wrong_path(environ) if cut or not _fits(environ) else None
 
 
 def _fits(environ: WSGIEnvironment) -> bool:
-    """Tell whether the decoded target ends in SCRIPT_NAME + PATH_INFO, which some gateways leave encoded."""
-    target = _plain(unquote_to_bytes(request_target(environ).partition(b"?")[0]))
+    """Return whether the decoded target ends in SCRIPT_NAME + PATH_INFO, which some gateways leave encoded."""
+    target = _normalized(unquote_to_bytes(request_target(environ).partition(b"?")[0]))
     paths = [decoded_path(environ)]
-    if "REDIRECT_URL" in environ:  # behind a front controller SCRIPT_NAME has that one's own name
+    if "REDIRECT_URL" in environ:  # behind a front controller SCRIPT_NAME is the controller's own name
         paths.append(decoded_path({**environ, "SCRIPT_NAME": ""}))
-    return any(target.endswith((_plain(path), _plain(unquote_to_bytes(path)))) for path in paths)
+    return any(target.endswith((_normalized(path), _normalized(unquote_to_bytes(path)))) for path in paths)
 
 
 def _server(environ: WSGIEnvironment) -> tuple[str, str]:
-    for name, recognises, cure in _SERVERS:
-        if recognises(environ):
+    """Return the server's name, and what to do about a missing header."""
+    for name, matches, fix in _SERVERS:
+        if matches(environ):
             if "mod_wsgi.version" in environ:
                 name += " (daemon)" if environ.get("mod_wsgi.process_group") else " (embedded)"
-            return name, cure
-    return "an unknown server", _PASSES
+            return name, fix
+    return "an unknown server", _PROXY_FIX
 
 
 def _copies(environ: WSGIEnvironment) -> list[str]:
-    """Name the keys outside the known ones in which a rule or a proxy may have put the value."""
+    """Return the keys, other than the known ones, where a rule or a proxy may have put the value."""
     users = [key for key in _USERS if _SIGNATURE.fullmatch(header(environ, key).strip())]
     return [*sorted(key for key in environ if _COPY.fullmatch(key)), *users]
 
 
-def _ignored(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
+def _unusable_values(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
         value = environ.get(key)
         if not isinstance(value, str) or is_usable(value):
             continue
         if not value.strip():
             yield (
-                f"a rule sets {key}, but it is empty: the header was gone when the rule ran (`RequestHeader unset` "
-                "with `early`, or a proxy before), or was not sent"
+                f"a rule sets {key}, but it is empty: the header was removed before the rule ran (`RequestHeader "
+                "unset` with `early`, or a proxy), or was not sent"
             )
         elif "%{" in value:
             yield f"{key} holds an unexpanded %{{...}}: SetEnv does not expand it, use SetEnvIf"
         else:
-            yield f"{key} holds `(null)` or an unexpanded $n: RequestHeader needs `env=VAR` beside %{{VAR}}e"
+            yield f"{key} holds `(null)` or an unexpanded $n: RequestHeader needs `env=VAR` with %{{VAR}}e"
 
 
-def _usable(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
+def _usable_copies(environ: WSGIEnvironment, keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
         if is_usable(header(environ, key)):
             yield (
-                f"a value is in {key}: if your front server sets that header for every request, trust it with "
+                f"{key} holds a value: if your front server sets that header for every request, trust it with "
                 f'AuthorizationPassthrough(app, trusted_keys=["{key}"])'
             )
 
 
-def _plain(path: bytes) -> bytes:
-    """Merge slashes and resolve dots, as many servers do to PATH_INFO."""
+def _normalized(path: bytes) -> bytes:
+    """Merge slashes and resolve dot segments, as many servers do to PATH_INFO."""
     parts: list[bytes] = []
     for part in path.split(b"/"):
         if part == b"..":

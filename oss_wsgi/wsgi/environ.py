@@ -1,19 +1,22 @@
-"""What the client sent, out of a WSGI environ: the Authorization header, the raw request target, the body."""
+"""Reads from a WSGI environ what the client sent: the callback, its raw request target, its body, its headers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote_from_bytes
 
-from ..exceptions import BodyTooLargeError, LengthRequiredError, MalformedCallbackError
+from ..exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# Apache puts REDIRECT_ before a variable at each internal redirect, of which it follows ten at the most.
-#: Keys that only the server can set, in the order to look; a client's header always becomes ``HTTP_<name>``.
+#: Longest body of a callback that is read.
+MAX_BODY_BYTES = 64 * 1024
+
+# Apache puts REDIRECT_ before a variable at each internal redirect, and follows ten at the most.
+#: Keys that only the server can set, in the order to try; a client's header always becomes ``HTTP_<name>``.
 AUTHORIZATION_KEYS = (
     "HTTP_AUTHORIZATION",
     *("REDIRECT_" * count + "HTTP_AUTHORIZATION" for count in range(1, 11)),
@@ -28,17 +31,52 @@ _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
+class ReceivedCallback(NamedTuple):
+    """One callback as the client sent it, with all that its signature is checked over; nothing in it is verified.
+
+    ``authorization`` is the header's value and ``authorization_key`` the environ key that holds it, "" and None without
+    a usable one; ``pub_key_url`` the Base64 text of ``x-oss-pub-key-url``. Where the body cannot be read, ``body`` is
+    empty and ``body_error`` says why.
+    """
+
+    target: bytes
+    body: bytes
+    body_error: CallbackError | None
+    authorization: str
+    authorization_key: str | None
+    pub_key_url: str
+    content_type: str
+
+    @classmethod
+    def from_environ(cls, environ: WSGIEnvironment) -> ReceivedCallback:
+        """Read a callback from an environ; this consumes ``wsgi.input``, at most ``MAX_BODY_BYTES`` of it."""
+        try:
+            body, error = read_body(environ, MAX_BODY_BYTES), None
+        except CallbackError as body_error:
+            body, error = b"", body_error
+        key, authorization = find_authorization(environ) or (None, "")
+        pub_key_url = header(environ, "HTTP_X_OSS_PUB_KEY_URL").strip(" \t")
+        content_type = header(environ, "CONTENT_TYPE")
+        return cls(request_target(environ), body, error, authorization, key, pub_key_url, content_type)
+
+
 def header(environ: WSGIEnvironment, key: str) -> str:
-    """Give a key's text; "" where there is none, or something else than a text."""
+    """Return the text under a key; "" where the key is missing or holds anything but a text."""
     value = environ.get(key)
     return value if isinstance(value, str) else ""
 
 
-def find_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> tuple[str, str] | None:
-    """Give the environ key that holds a usable Authorization, and its value without blanks around it.
+def request_id(environ: WSGIEnvironment) -> str:
+    """Return OSS's request ID, for the log; ``-`` where there is none or it is malformed."""
+    text = header(environ, "HTTP_X_OSS_REQUEST_ID")
+    return text if _REQUEST_ID.fullmatch(text) else "-"
 
-    Not usable are blanks, and what a server's configuration failed to expand: ``(null)``, ``$1``, ``%{...}``.
-    The keys of ``trusted_keys`` come last.
+
+def find_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> tuple[str, str] | None:
+    """Return the environ key that holds a usable Authorization, and its value without surrounding blanks.
+
+    A value is not usable when it is blank or a placeholder that the server did not expand: ``(null)``, ``$1``,
+    ``%{...}``. The keys of ``trusted_keys`` are tried last.
     """
     for key in (*AUTHORIZATION_KEYS, *trusted_keys) if trusted_keys else AUTHORIZATION_KEYS:
         if key in environ:
@@ -49,16 +87,16 @@ def find_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] =
 
 
 def is_usable(value: str) -> bool:
-    """Tell whether a value may be an Authorization: not blank, and no text that a configuration failed to expand."""
+    """Return whether a value may be an Authorization: neither blank nor an unexpanded placeholder."""
     value = value.strip(_BLANKS)
     return value != "" and "%{" not in value and not _UNEXPANDED.fullmatch(value)
 
 
 def request_target(environ: WSGIEnvironment) -> bytes:
-    """Give path and query as they were sent, or as near to it as the environ allows.
+    """Return path and query as the client sent them, or as close to that as the environ allows.
 
-    The first of ``RAW_URI``, ``REQUEST_URI``, ``asgi.scope`` and ``RAW_PATH_INFO`` counts, for PATH_INFO is decoded,
-    and merged or cut by many servers; without any of them the target is rebuilt from SCRIPT_NAME and PATH_INFO.
+    The first of ``RAW_URI``, ``REQUEST_URI``, ``asgi.scope`` and ``RAW_PATH_INFO`` is used, because PATH_INFO is
+    decoded, and many servers merge or cut it. Without any of them the target is rebuilt from SCRIPT_NAME and PATH_INFO.
     """
     key, target = raw_target(environ)
     if not target.startswith(b"/"):
@@ -72,7 +110,7 @@ def request_target(environ: WSGIEnvironment) -> bytes:
 
 
 def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
-    """Give the environ key that holds the target as it was sent, and its bytes; without any, None and the path."""
+    """Return the environ key that holds the raw target, and its bytes; without any, None and the decoded path."""
     for key in ("RAW_URI", "REQUEST_URI"):
         text = header(environ, key)
         if text:
@@ -87,27 +125,27 @@ def raw_target(environ: WSGIEnvironment) -> tuple[str | None, bytes]:
 
 
 def decoded_path(environ: WSGIEnvironment) -> bytes:
-    """Give SCRIPT_NAME and PATH_INFO, joined."""
+    """Return SCRIPT_NAME and PATH_INFO, joined."""
     text = header(environ, "SCRIPT_NAME") + header(environ, "PATH_INFO")
     return _utf_8(text) if _decodes_utf_8(environ) else _bytes(text)
 
 
 def _decodes_utf_8(environ: WSGIEnvironment) -> bool:
-    """Tell Paste and Rocket, whose PATH_INFO is real Unicode against PEP 3333: there even ``é`` is two bytes."""
+    """Recognize Paste and Rocket, whose PATH_INFO is Unicode text against PEP 3333: there even ``é`` is two bytes."""
     return "paste.httpserver.thread_pool" in environ or str(environ.get("SERVER_SOFTWARE")).startswith("Rocket")
 
 
 def _bytes(text: str) -> bytes:
     try:
         return text.encode("latin-1")
-    except UnicodeEncodeError:  # a text that the server decoded as UTF-8
+    except UnicodeEncodeError:  # the server decoded the text as UTF-8
         return _utf_8(text)
 
 
 def _utf_8(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # of a surrogate that stands for no byte; such a target verifies nothing
+    except UnicodeEncodeError:  # a surrogate that stands for no byte: no signature fits such a target
         return text.encode("utf-8", "replace")
 
 
@@ -119,7 +157,7 @@ def _without_authority(target: bytes) -> bytes:
 
 
 def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
-    """Read the whole body, never more than ``limit`` bytes, and never without knowing where it ends.
+    """Read the whole body; never more than ``limit`` bytes, and never without knowing where it ends.
 
     Raises LengthRequiredError, BodyTooLargeError (before reading), MalformedCallbackError.
     """
@@ -127,7 +165,7 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     if "HTTP_TRANSFER_ENCODING" in environ or text in ("", "-1"):
         chunked = "chunked" in header(environ, "HTTP_TRANSFER_ENCODING").lower() or text == "-1"
         if text in ("", "-1") or (chunked and text == "0"):
-            return _until_the_end(environ, limit, chunked)
+            return _read_to_end(environ, limit, chunked)
     if not (text.isascii() and text.isdigit()):
         raise MalformedCallbackError("content_length_malformed", "Content-Length is not a number in digits")
     if len(text) > 18 or int(text) > limit:
@@ -139,25 +177,25 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     return data
 
 
-def _until_the_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
-    """Read a body of no announced length: HTTP/2 needs neither a length nor chunks, and some servers know its end."""
-    ends = environ.get("wsgi.input_terminated")
-    data = _read(environ["wsgi.input"], limit + 1) if ends else b""
+def _read_to_end(environ: WSGIEnvironment, limit: int, chunked: bool) -> bytes:
+    """Read a body without a length: HTTP/2 needs neither a length nor chunks, and some servers know where it ends."""
+    has_end = environ.get("wsgi.input_terminated")
+    data = _read(environ["wsgi.input"], limit + 1) if has_end else b""
     if len(data) > limit:
-        raise BodyTooLargeError("body_too_large", f"the body, of no announced length, is over {limit} bytes")
-    if not data and not (chunked and ends):
+        raise BodyTooLargeError("body_too_large", f"the body, sent without a length, is over {limit} bytes")
+    if not data and not (chunked and has_end):
         raise LengthRequiredError("length_required", "the request has no Content-Length")
     return data
 
 
 def _read(stream: Any, size: int) -> bytes:
-    """Read until ``size`` bytes are there or the stream ends: a single read may bring less."""
+    """Read until ``size`` bytes are there or the stream ends: one read may return less."""
     data = bytearray()
     while len(data) < size:
         try:
             piece = stream.read(size - len(data))
-        except Exception as error:  # OSError, but flup's is EOFError, and for chunks gunicorn and cheroot have others
-            hint = f"the body is shorter than announced: {type(error).__name__} while it was read"
+        except Exception as error:  # OSError, but EOFError in flup, and others for chunks in gunicorn and cheroot
+            hint = f"the body is shorter than announced: {type(error).__name__} while reading it"
             raise MalformedCallbackError("body_truncated", hint) from error
         if not piece:
             break
@@ -165,9 +203,3 @@ def _read(stream: Any, size: int) -> bytes:
             return bytes(piece)
         data += piece
     return bytes(data)
-
-
-def request_id(environ: WSGIEnvironment) -> str:
-    """Give OSS's request ID, for the log; ``-`` if there is none or it does not look like one."""
-    text = header(environ, "HTTP_X_OSS_REQUEST_ID")
-    return text if _REQUEST_ID.fullmatch(text) else "-"

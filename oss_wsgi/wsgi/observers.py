@@ -1,4 +1,4 @@
-"""Tells the application's observers what happened; whatever they do, the answer stays what it is."""
+"""Observers, which hear what happens to requests, and the facts about a request that they and the log get."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..callback.upload import UPLOAD_KEY, Upload
 from .environ import header, request_id
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
     from ..signing.grant import Grant
+
     #: ``(grant, facts)``
     OnIssued = Callable[[Grant, Mapping[str, Any]], object]
     #: ``(reason, status, facts)``
     OnRefused = Callable[[str, int, Mapping[str, Any]], object]
     #: ``(endpoint, status, seconds, reason)``
     OnAnswered = Callable[[str, int, float, str | None], object]
-    from _typeshed.wsgi import WSGIEnvironment
 
+#: Environ key of the request's context.
+CONTEXT_KEY = "oss_wsgi.facts"
+
+_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger(__name__)
 
 
 class Observers:
-    """Calls observers in order; one that raises is logged, and the others are called all the same.
+    """Calls observers in order; one that raises is logged, and neither the others nor the response are affected.
 
-    ``clock`` gives seconds, of which differences count; it is asked where there is somebody to hear of ``answered``.
+    ``clock`` returns seconds, of which only differences are used; it is called only where there is an ``on_answered``.
     """
 
     def __init__(
@@ -42,67 +49,59 @@ class Observers:
         self._on_refused = tuple(on_refused)
         self._on_answered = tuple(on_answered)
         self.clock = clock
+        #: Whether there is an ``on_answered``.
+        self.is_timed = bool(on_answered)
 
     def issued(self, grant: Grant, facts: Mapping[str, Any]) -> None:
-        """Tell of a form that is signed and about to be given away."""
+        """Report a form that is signed and about to be sent."""
         for observer in self._on_issued:
-            _tell("on_issued", observer, grant, dict(facts))
+            _call("on_issued", observer, grant, dict(facts))
 
     def refused(self, reason: str, status: int, facts: Mapping[str, Any]) -> None:
-        """Tell of a request that is refused."""
+        """Report a refused request, whose response has begun."""
         for observer in self._on_refused:
-            _tell("on_refused", observer, reason, status, dict(facts))
+            _call("on_refused", observer, reason, status, dict(facts))
 
     def answered(self, endpoint: str, status: int, seconds: float, reason: str | None) -> None:
-        """Tell of an answer; ``reason`` says why, where it is a refusal or one that was kept."""
+        """Report a response; ``reason`` is that of a refusal, or ``repeated`` for a stored response."""
         for observer in self._on_answered:
-            _tell("on_answered", observer, endpoint, status, seconds, reason)
-
-    @property
-    def times(self) -> bool:
-        """Tell whether somebody wants to hear of ``answered``."""
-        return bool(self._on_answered)
+            _call("on_answered", observer, endpoint, status, seconds, reason)
 
 
-def _tell(name: str, observer: Callable[..., object], *arguments: Any) -> None:
+def _call(name: str, observer: Callable[..., object], *arguments: Any) -> None:
     try:
         observer(*arguments)
     except Exception:
-        log.exception("%s raised; the answer stays what it was", name)
-
-
-#: Where the facts of a request stand in its environ.
-FACTS_KEY = "oss_wsgi.facts"
-
-_WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+        log.exception("%s raised; the response is unchanged", name)
 
 
 class RequestContext:
-    """Facts that the rooms add as they learn them; what nobody asks for is not worked out.
+    """Facts about one request, added as they become known; it exists only where somebody uses them.
 
-    ``user`` and ``object`` are what our own grant or a verified report says, never what a stranger claims.
+    ``user`` and ``object`` come from our own grant or a verified report, never from what the client claims.
+    ``reason`` says why a request was refused, or that it was ``repeated``; ``refused`` is a refusal's status.
     """
 
-    __slots__ = ("_id", "events", "object", "reason", "user")
+    __slots__ = ("_id", "object", "reason", "refused", "user")
 
-    def __init__(self) -> None:
+    def __init__(self, user: str | None = None, object: str | None = None) -> None:  # noqa: A002 - the facts' name
         self._id: str | None = None
-        self.events: Observers | None = None
-        self.user: str | None = None
-        self.object: str | None = None
+        self.user = user
+        self.object = object
         self.reason: str | None = None
+        self.refused: int | None = None
 
     def id(self, environ: WSGIEnvironment) -> str:
-        """Give the request's ID: that of ``X-Request-ID``, if it is well-formed, or one made here."""
+        """Return the request's ID: a well-formed ``X-Request-ID``, or else a random one that stays the same."""
         if self._id is None:
-            given = header(environ, "HTTP_X_REQUEST_ID")
-            self._id = given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(8)
+            sent = header(environ, "HTTP_X_REQUEST_ID")
+            self._id = sent if _WELL_FORMED_ID.fullmatch(sent) else secrets.token_hex(8)
         return self._id
 
     def fields(self, environ: WSGIEnvironment) -> dict[str, Any]:
-        """Give what is known, by the names under which a log shows it."""
+        """Return the known facts, under the names that a log shows."""
         oss_id = request_id(environ)
-        found = {
+        fields = {
             "request_id": self.id(environ),
             "oss_request_id": None if oss_id == "-" else oss_id,
             "address": header(environ, "REMOTE_ADDR"),
@@ -112,12 +111,17 @@ class RequestContext:
             "user": self.user,
             "object": self.object,
         }
-        return {name: value for name, value in found.items() if value}
+        return {name: value for name, value in fields.items() if value}
 
 
 def context_of(environ: WSGIEnvironment) -> RequestContext:
-    """Give the facts of a request, and begin to collect them where nobody has."""
-    facts = environ.get(FACTS_KEY)
-    if not isinstance(facts, RequestContext):
-        facts = environ[FACTS_KEY] = RequestContext()
-    return facts
+    """Return the context of a request; make one, with what a verified upload says, where there is none yet.
+
+    Copies of the environ share it. On the hot paths call this only if ``CONTEXT_KEY`` is in the environ.
+    """
+    context = environ.get(CONTEXT_KEY)
+    if not isinstance(context, RequestContext):
+        upload = environ.get(UPLOAD_KEY)
+        context = RequestContext(upload.user, upload.object) if isinstance(upload, Upload) else RequestContext()
+        environ[CONTEXT_KEY] = context
+    return context

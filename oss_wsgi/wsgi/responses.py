@@ -1,4 +1,4 @@
-"""JSON answers, and refusals that say little to the client and more to the log."""
+"""JSON responses, and refusals, which say little to the client and more to the log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,55 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from ..exceptions import (
+    BodyTooLargeError,
+    CallbackError,
+    ConfirmationUnavailableError,
+    CredentialsError,
+    GrantError,
+    KeyUnavailableError,
+    LedgerUnavailableError,
+    LengthRequiredError,
+    MalformedCallbackError,
+    MalformedRequestError,
+    NotConfirmedError,
+    OSSWSGIError,
+    OutsideGrantError,
+    TicketUsedError,
+    UnverifiedError,
+    UploadRequestError,
+    VerificationError,
+)
 from .environ import request_id
 from .observers import context_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from ..exceptions import ReasonedError
+
 Headers = list[tuple[str, str]]
+
+#: The status of each error. A class without a row has the status of its nearest base.
+STATUSES: dict[type[BaseException], int] = {
+    OSSWSGIError: 500,
+    CredentialsError: 503,
+    GrantError: 403,
+    UploadRequestError: 403,
+    MalformedRequestError: 400,
+    OutsideGrantError: 403,
+    CallbackError: 403,
+    MalformedCallbackError: 400,
+    LengthRequiredError: 411,
+    BodyTooLargeError: 413,
+    VerificationError: 403,
+    UnverifiedError: 403,
+    KeyUnavailableError: 503,
+    TicketUsedError: 409,
+    LedgerUnavailableError: 503,
+    NotConfirmedError: 403,
+    ConfirmationUnavailableError: 503,
+}
 
 _MESSAGES = {
     400: "The request is malformed.",
@@ -31,10 +73,10 @@ _MESSAGES = {
 
 _LEVELS = {404: logging.INFO, 405: logging.INFO, 429: logging.INFO, 500: logging.ERROR}
 
-# As long as the store of keys waits after a fetch that failed; what else answers 503 is not slower to come back.
+# As long as PublicKeyStore waits after a failed fetch; the other causes of 503 end no later.
 _RETRY_LATER = ("Retry-After", "10")
 
-#: For every answer that is data and no page. A listed origin reads it by CORS, which the resource policy leaves alone.
+#: For every response that is data and not a page. In spite of the resource policy a listed origin can read it by CORS.
 SECURITY_HEADERS = (
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
@@ -49,7 +91,7 @@ _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in H
 def json_bytes(
     environ: WSGIEnvironment, start_response: StartResponse, status: int, body: bytes, headers: Headers | None = None
 ) -> Iterable[bytes]:
-    """Answer with JSON that is encoded already; a HEAD request gets the headers alone."""
+    """Respond with encoded JSON; HEAD gets the headers alone."""
     start_response(_STATUS_LINES[status], [*_JSON_HEADERS, ("Content-Length", str(len(body))), *(headers or ())])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -57,8 +99,13 @@ def json_bytes(
 def json_response(
     environ: WSGIEnvironment, start_response: StartResponse, status: int, payload: Any, headers: Headers | None = None
 ) -> Iterable[bytes]:
-    """Answer with a value as JSON."""
+    """Respond with a value as JSON."""
     return json_bytes(environ, start_response, status, json.dumps(payload).encode(), headers)
+
+
+def status_of(error: BaseException) -> int:
+    """Return the status of an error by ``STATUSES``; 500 for one that is not ours."""
+    return next((STATUSES[base] for base in type(error).__mro__ if base in STATUSES), 500)
 
 
 def log_refusal(
@@ -69,19 +116,16 @@ def log_refusal(
     hint: str,
     exc_info: BaseException | None = None,
 ) -> None:
-    """Log one line with the reason, the hint and OSS's request ID, and tell the observers.
+    """Log one line with the reason, the hint and OSS's request ID, and note the refusal in the request's context.
 
-    With ``exc_info`` that exception's traceback is logged too.
+    With ``exc_info`` the line has the traceback of that exception.
     """
-    facts = context_of(environ)
-    facts.reason = reason
-    fields = facts.fields(environ)
+    context = context_of(environ)
+    context.reason, context.refused = reason, status
     line = "refused: status=%d reason=%s hint=%r request_id=%s"
-    extra = {**fields, "status": status}
+    extra = {**context.fields(environ), "status": status}
     level = _LEVELS.get(status, logging.WARNING)
     log.log(level, line, status, reason, hint, request_id(environ), exc_info=exc_info, extra=extra)
-    if facts.events is not None:
-        facts.events.refused(reason, status, fields)
 
 
 def refuse(
@@ -97,9 +141,9 @@ def refuse(
     headers: Headers | None = None,
     exc_info: BaseException | None = None,
 ) -> Iterable[bytes]:
-    """Log a refusal, and answer it as ``{"error": {"code", "message"}}``.
+    """Log a refusal, and respond with ``{"error": {"code", "message"}}``.
 
-    The answer is generic, unless ``code`` and ``message`` say what a browser may know. 503 says when to try again.
+    The response is generic, unless ``code`` and ``message`` give what a browser may know. 503 has a Retry-After.
     """
     if status == 503:
         headers = [*(headers or ()), _RETRY_LATER]
@@ -108,11 +152,34 @@ def refuse(
     return json_response(environ, start_response, status, {"error": error}, headers)
 
 
+def refuse_error(
+    log: logging.Logger,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    error: ReasonedError,
+    hint: str | None = None,
+) -> Iterable[bytes]:
+    """Refuse with the status and the reason of an error, and with ``hint`` or else the error's own."""
+    return refuse(log, environ, start_response, status_of(error), error.reason, error.hint if hint is None else hint)
+
+
+def refuse_unconfirmed(
+    log: logging.Logger,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    error: NotConfirmedError | ConfirmationUnavailableError,
+) -> Iterable[bytes]:
+    """Refuse a report that was not confirmed."""
+    # Only an exception in the user's own callable is worth a traceback.
+    cause = error.__cause__ if error.reason == "confirm_failed" else None
+    return refuse(log, environ, start_response, status_of(error), error.reason, error.hint, exc_info=cause)
+
+
 def method_not_allowed(
     log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, allowed: str
 ) -> Iterable[bytes]:
     """Refuse a method, 405; ``allowed`` is the text of the Allow header."""
-    hint = f"only {allowed} here"
+    hint = f"this endpoint allows only {allowed}"
     return refuse(
         log, environ, start_response, 405, "method_not_allowed", hint, message=f"Allowed here: {allowed}.",
         headers=[("Allow", allowed)],
@@ -121,4 +188,4 @@ def method_not_allowed(
 
 def not_found(log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Refuse a path, 404."""
-    return refuse(log, environ, start_response, 404, "not_found", "no such path here")
+    return refuse(log, environ, start_response, 404, "not_found", "there is no endpoint at this path")

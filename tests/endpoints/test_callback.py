@@ -1,4 +1,4 @@
-"""CallbackEndpoint: the answer that OSS relays to the browser."""
+"""CallbackEndpoint: the response that OSS relays to the browser."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def post(on_upload: Any = None, upload: Any = UPLOAD, path: str = "", method: st
     return webtest.TestApp(mounted).request("/callback", method=method, expect_errors=True)
 
 
-def test_without_a_handler_it_answers_by_itself() -> None:
+def test_without_a_handler_the_status_is_ok() -> None:
     response = post()
     assert response.json == {"Status": "Ok"}
     assert response.content_type == "application/json"
     assert response.headers["Content-Length"] == str(len(response.body))
 
 
-def test_the_handler_hears_the_upload_and_adds_members() -> None:
-    heard = []
-    response = post(lambda upload: heard.append(upload) or {"id": 7, "name": "中"})
-    assert heard == [UPLOAD]
+def test_the_handler_gets_the_upload_and_adds_members() -> None:
+    uploads = []
+    response = post(lambda upload: uploads.append(upload) or {"id": 7, "name": "中"})
+    assert uploads == [UPLOAD]
     assert response.json == {"Status": "Ok", "id": 7, "name": "中"}
 
 
@@ -56,9 +56,7 @@ def fail(upload: Upload) -> None:
         pytest.param(lambda upload: {"x": "a" * 1100000}, id="over 1 MB, which OSS does not relay"),
     ],
 )
-def test_a_handler_that_fails_is_500_and_the_answer_keeps_its_secrets(
-    handler: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failing_handler_is_500_without_details(handler: Any, caplog: pytest.LogCaptureFixture) -> None:
     response = post(handler)
     (record,) = caplog.records
     assert "reason=handler_failed" in record.getMessage()
@@ -81,8 +79,8 @@ def test_it_serves_post_at_its_own_root_only() -> None:
 
 
 def post_confirmed(confirm: Any) -> tuple[Any, list[Upload]]:
-    heard: list[Upload] = []
-    return post(heard.append, confirm=confirm), heard
+    uploads: list[Upload] = []
+    return post(uploads.append, confirm=confirm), uploads
 
 
 def raising(error: Exception) -> Any:
@@ -92,22 +90,22 @@ def raising(error: Exception) -> Any:
     return confirm
 
 
-def test_the_handler_hears_of_a_confirmed_upload() -> None:
-    response, heard = post_confirmed(lambda upload: upload == UPLOAD)
+def test_the_handler_gets_a_confirmed_upload() -> None:
+    response, uploads = post_confirmed(lambda upload: upload == UPLOAD)
     assert response.json == {"Status": "Ok"}
-    assert heard == [replace(UPLOAD, confirmed=True)]
+    assert uploads == [replace(UPLOAD, confirmed=True)]
 
 
-def test_without_confirm_nobody_was_asked() -> None:
-    heard: list[Upload] = []
-    post(heard.append)
-    assert [upload.confirmed for upload in heard] == [None]
+def test_without_confirm_an_upload_is_neither() -> None:
+    uploads: list[Upload] = []
+    post(uploads.append)
+    assert [upload.confirmed for upload in uploads] == [None]
 
 
 def test_an_accepted_upload_is_marked_as_unconfirmed() -> None:
-    response, heard = post_confirmed(raising(ConfirmationUnavailableError("down", "no answer", accept=True)))
+    response, uploads = post_confirmed(raising(ConfirmationUnavailableError("down", "no answer", accept=True)))
     assert response.json == {"Status": "Ok"}
-    assert heard == [replace(UPLOAD, confirmed=False)]
+    assert uploads == [replace(UPLOAD, confirmed=False)]
 
 
 @pytest.mark.parametrize(
@@ -122,11 +120,11 @@ def test_an_accepted_upload_is_marked_as_unconfirmed() -> None:
         pytest.param(lambda upload: None, 503, "confirm_failed", id="it forgets to return"),
     ],
 )
-def test_what_is_not_confirmed_is_refused_and_the_handler_hears_nothing(
+def test_an_unconfirmed_upload_does_not_reach_the_handler(
     confirm: Any, status: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response, heard = post_confirmed(confirm)
-    assert (response.status_int, heard) == (status, [])
+    response, uploads = post_confirmed(confirm)
+    assert (response.status_int, uploads) == (status, [])
     assert "secret" not in response.text
     (record,) = caplog.records
     assert f"reason={reason}" in record.getMessage()

@@ -1,13 +1,185 @@
-"""HealthEndpoint."""
+"""HealthEndpoint and ReadinessEndpoint: failing parts are named, and frequent requests cost nothing."""
 
 from __future__ import annotations
 
+import json
+import logging
+import sqlite3
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
 import webtest
 
-from oss_wsgi import HealthEndpoint
+from oss_wsgi import Credentials, DirectUpload, HealthEndpoint, Settings, SQLiteLedger, StaticCredentialsProvider
+from oss_wsgi.endpoints.health import ReadinessEndpoint
+from oss_wsgi.exceptions import CredentialsError, LedgerUnavailableError
+from oss_wsgi.testing import FrozenClock
+
+TIMEOUT = 60.0
+SETTINGS = Settings(bucket="examplebucket", region="cn-hangzhou", access_key_id="id", access_key_secret="swordfish")
 
 
-def test_it_answers_get_and_head_at_its_own_root_only() -> None:
+class Part:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.looks = 0
+
+    def __call__(self) -> None:
+        self.looks += 1
+        if self.error is not None:
+            raise self.error
+
+
+def client(endpoint: ReadinessEndpoint) -> webtest.TestApp:
+    return webtest.TestApp(lambda environ, start: endpoint({**environ, "PATH_INFO": ""}, start))
+
+
+def test_readiness_answers_get_and_head_at_its_own_root_only() -> None:
+    endpoint = ReadinessEndpoint({}, clock=FrozenClock())
+    app = client(endpoint)
+    assert app.get("/").json == {"status": "ok"}
+    assert app.head("/").body == b""
+    assert app.post("/", expect_errors=True).headers["Allow"] == "GET, HEAD"
+    assert webtest.TestApp(endpoint).get("/x", expect_errors=True).status_int == 404
+
+
+def test_failing_parts_are_named_and_their_causes_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = FrozenClock()
+    ledger, credentials = Part(CredentialsError("STS is away")), Part(RuntimeError("key=swordfish"))
+    app = client(ReadinessEndpoint({"ledger": ledger, "good": Part(), "credentials": credentials}, clock=clock))
+    for _ in range(3):
+        answer = app.get("/", status=503)
+        assert answer.json == {"status": "unavailable", "failing": ["ledger", "credentials"]}
+        assert app.head("/", status=503).body == b""
+        clock.advance(2)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["not ready: ledger: STS is away", "not ready: credentials: RuntimeError"]
+    ledger.error = credentials.error = None
+    assert app.get("/").json == {"status": "ok"}
+    assert caplog.records[-1].getMessage() == "ready again"
+    ledger.error = CredentialsError("again")
+    clock.advance(2)
+    app.get("/", status=503)
+    assert caplog.records[-1].getMessage() == "not ready: ledger: again"
+
+
+def test_parts_are_checked_once_a_second() -> None:
+    clock, part = FrozenClock(), Part()
+    app = client(ReadinessEndpoint({"part": part}, clock=clock))
+    for _ in range(50):
+        app.get("/")
+    assert part.looks == 1
+    part.error = CredentialsError("no")
+    clock.advance(0.9)
+    app.get("/", status=200)
+    clock.advance(0.2)
+    app.get("/", status=503)
+    assert part.looks == 2
+
+
+def test_during_a_check_other_requests_get_the_previous_result() -> None:
+    clock, entered, gate = FrozenClock(), threading.Event(), threading.Event()
+    looks: list[int] = []
+
+    def slow() -> None:
+        looks.append(1)
+        if len(looks) == 2:
+            entered.set()
+            assert gate.wait(TIMEOUT)
+
+    app = client(ReadinessEndpoint({"part": slow}, clock=clock))
+    app.get("/")
+    clock.advance(2)
+    thread = threading.Thread(target=lambda: app.get("/"))
+    thread.start()
+    assert entered.wait(TIMEOUT)
+    for _ in range(10):
+        app.get("/", status=200)
+    assert len(looks) == 2
+    gate.set()
+    thread.join(TIMEOUT)
+
+
+def site(**options: Any) -> webtest.TestApp:
+    return webtest.TestApp(DirectUpload(lambda environ, start: [], SETTINGS, **options))
+
+
+def ready(app: webtest.TestApp) -> Any:
+    """Return the failing parts, or None; health must be good in any case."""
+    assert app.get("/oss/health").json == {"status": "ok"}
+    answer = app.get("/oss/health/ready", expect_errors=True)
+    assert "swordfish" not in answer.text + json.dumps(dict(answer.headers))
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert (answer.status_int == 200) == (answer.json == {"status": "ok"})
+    return answer.json.get("failing")
+
+
+def test_a_key_and_a_ledger_make_it_ready(tmp_path: Path) -> None:
+    assert ready(site()) is None
+    with SQLiteLedger(tmp_path / "ledger.sqlite3", clock=FrozenClock()) as ledger:
+        assert ready(site(ledger=ledger)) is None
+        ledger.check()
+        assert len(ledger) == 0, "what it writes to try, it takes back"
+
+
+def test_health_is_nonblocking_and_readiness_is_not() -> None:
+    app = DirectUpload(lambda environ, start: [], SETTINGS)
+    assert app.is_nonblocking("GET", "/oss/health", {})
+    assert not app.is_nonblocking("GET", "/oss/health/ready", {})
+
+
+def test_missing_or_expired_credentials_make_it_unready(caplog: pytest.LogCaptureFixture) -> None:
+    class Nothing:
+        def get_credentials(self) -> Credentials:
+            raise CredentialsError("STS is away")
+
+    past = Credentials("id", "swordfish", "token", datetime(2020, 1, 1, tzinfo=timezone.utc))
+    for provider in (Nothing(), StaticCredentialsProvider(past)):
+        assert ready(site(credentials=provider)) == ["credentials"]
+    assert "not ready: credentials: STS is away" in caplog.text
+    assert "not ready: credentials: The credentials have expired" in caplog.text
+
+
+def test_an_unwritable_ledger_makes_it_unready(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite3"
+    with SQLiteLedger(file, clock=FrozenClock()) as ledger:
+        other = sqlite3.connect(file, isolation_level=None)
+        other.execute("DROP TABLE claims")
+        other.close()
+        assert ready(site(ledger=ledger)) == ["ledger"]
+        with pytest.raises(LedgerUnavailableError, match="claims"):
+            ledger.check()
+
+
+def test_a_read_only_ledger_is_opened_again(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite3"
+    with SQLiteLedger(file, clock=FrozenClock()) as ledger:
+        ledger.check()
+        with ledger._file.opened() as connection:
+            connection.execute("PRAGMA query_only = ON")
+        with pytest.raises(LedgerUnavailableError, match="readonly"):
+            ledger.check()
+        assert ready(site(ledger=ledger)) is None, "after an error a new connection is made"
+
+
+def test_a_custom_ledger_is_checked_if_it_has_a_check() -> None:
+    class Own:
+        def run_once(self, identity: Any, handle: Any) -> Any:
+            return handle()
+
+    class Checked(Own):
+        def check(self) -> None:
+            raise OSError("no")
+
+    assert ready(site(ledger=Own())) is None
+    assert ready(site(ledger=Checked())) == ["ledger"]
+
+
+def test_health_answers_get_and_head_at_its_own_root_only() -> None:
     endpoint = HealthEndpoint()
     app = webtest.TestApp(lambda environ, start: endpoint({**environ, "PATH_INFO": ""}, start))
     assert app.get("/").json == {"status": "ok"}

@@ -1,21 +1,202 @@
-"""MetricsEndpoint, and that it is there only when it is asked for."""
+"""Metrics count what happens, and MetricsEndpoint shows the counts only where it is switched on."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import prometheus_client
+import pytest
 import webtest
 
-from oss_wsgi import DirectUpload, Metrics, MetricsEndpoint, Settings
+from oss_wsgi import DirectUpload, Grant, MemoryLedger, Metrics, MetricsEndpoint, PublicKeyStore, Settings, SQLiteLedger
+from oss_wsgi.exceptions import FetchError, SettingsError
+from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
+from oss_wsgi.testing import CallbackSigner, FrozenClock, callback_body
 
-SETTINGS = Settings(bucket="examplebucket", region="cn-hangzhou", access_key_id="id", access_key_secret="secret")
+SIGNER = CallbackSigner()
+SETTINGS = Settings(
+    bucket="examplebucket",
+    region="cn-hangzhou",
+    access_key_id="LTAI5tExampleKeyId000001",
+    access_key_secret="ExampleSecret0000000000000000A",
+    callback_url="https://app.example.com/oss/callback",
+    ticket_secret=("t" * 32,),
+)
+GRANT = Grant(user="eric", dir="users/eric")
 
 
-def client(**options: Any) -> webtest.TestApp:
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def client(metrics: Metrics, **options: Any) -> webtest.TestApp:
+    arguments = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys, **options}
+    return webtest.TestApp(DirectUpload(lambda environ, start: [], SETTINGS, metrics=metrics, **arguments))
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> Any:
+    return metrics.registry.get_sample_value(f"oss_wsgi_{name}", labels)
+
+
+def report(app: webtest.TestApp, **headers: str) -> Callable[[], int]:
+    body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6)
+    sent = {**SIGNER.headers("/oss/callback", body), **headers}
+    return lambda: int(app.post("/oss/callback", body, headers=sent, expect_errors=True).status_int)
+
+
+def test_signatures_are_counted_and_their_refusals_by_reason(metrics: Metrics) -> None:
+    app = client(metrics)
+    for _ in range(3):
+        app.get("/oss/signature?filename=a.png")
+    app.head("/oss/signature")
+    app.options("/oss/signature")
+    app.get("/oss/signature?size=x", status=400)
+    client(Metrics(), authorize=lambda request: None).get("/oss/signature", status=403)
+    assert value(metrics, "signatures_issued_total") == 4
+    assert value(metrics, "signatures_refused_total", reason="size_malformed") == 1
+    assert value(metrics, "signatures_refused_total", reason="not_authorized") is None
+
+
+def test_callbacks_are_counted_by_outcome(metrics: Metrics) -> None:
+    app = client(metrics)
+    good = report(app)
+    wrong = report(app, Authorization="AAAA")
+    assert [good(), good(), good(), wrong()] == [200, 200, 200, 403]
+    assert value(metrics, "callbacks_total", outcome="accepted") == 1
+    assert value(metrics, "callbacks_total", outcome="repeated") == 2
+    assert value(metrics, "callbacks_total", outcome="signature_wrong") == 1
+
+
+def test_a_handler_that_fails_and_a_view_that_refuses_are_outcomes(metrics: Metrics) -> None:
+    assert report(client(metrics, on_upload=lambda upload: 1 / 0))() == 500
+    assert value(metrics, "callbacks_total", outcome="handler_failed") == 1
+
+    def view(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("422 No", [("Content-Type", "application/json")])
+        return [b"{}"]
+
+    other = Metrics()
+    options: dict[str, Any] = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys}
+    app = webtest.TestApp(DirectUpload(view, SETTINGS, metrics=other, forward_callback=True, **options))
+    assert report(app)() == 422
+    assert value(other, "callbacks_total", outcome="application") == 1
+
+
+def test_seconds_are_counted_by_endpoint(metrics: Metrics) -> None:
+    app = client(metrics)
+    app.get("/oss/health")
+    report(app)()
+    app.get("/oss/nothing", status=404)
+    for endpoint in ("health", "signature", "callback"):
+        assert value(metrics, "request_seconds_count", endpoint=endpoint) == 1
+        assert value(metrics, "request_seconds_sum", endpoint=endpoint) >= 0
+    assert value(metrics, "request_seconds_bucket", endpoint="callback", le="5.0") == 1
+    assert "nothing" not in metrics.text()[1].decode()
+
+
+def test_fetches_of_keys_are_counted(metrics: Metrics) -> None:
+    clock = FrozenClock()
+    answers: list[Any] = [FetchError("away"), SIGNER.pem.encode()]
+
+    def fetch(url: str) -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return bytes(answer)
+
+    store = PublicKeyStore(fetcher=fetch, clock=clock)
+    client(metrics, public_keys=store)
+    for outcome in ("fetched", "failed"):
+        assert value(metrics, "key_fetches_total", outcome=outcome) == 0
+    with pytest.raises(Exception, match="away"):
+        store.get("https://gosspublic.alicdn.com/callback_pub_key_v2.pem")
+    clock.advance(100)
+    store.get("https://gosspublic.alicdn.com/callback_pub_key_v2.pem")
+    for outcome in ("fetched", "failed"):
+        assert value(metrics, "key_fetches_total", outcome=outcome) == 1
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_the_size_of_the_ledger_is_shown(kind: str, metrics: Metrics, tmp_path: Path) -> None:
+    clock = FrozenClock()
+    ledger: Any = MemoryLedger(clock=clock)
+    if kind == "sqlite":
+        ledger = SQLiteLedger(tmp_path / "ledger.sqlite3", clock=clock)
+    client(metrics, ledger=ledger)
+    assert value(metrics, "ledger_uploads") == 0
+    for number in range(3):
+        identity = UploadIdentity(f"t{number}", "object", "etag", int(clock()) + 60)
+        ledger.run_once(identity, lambda: StoredResponse("200 OK", "application/json", b"{}"))
+    assert value(metrics, "ledger_uploads") == 3
+    if kind == "sqlite":
+        ledger.close()
+
+
+def test_a_ledger_without_a_size_is_left_out(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+    class Uncounted:
+        def run_once(self, identity: Any, handle: Any) -> Any:
+            return handle()
+
+    class Broken(Uncounted):
+        def __len__(self) -> int:
+            raise OSError("the disk is away")
+
+    for ledger in (Uncounted(), Broken()):
+        counted = Metrics()
+        app = client(counted, ledger=ledger)
+        text = app.get("/oss/metrics").text
+        assert "oss_wsgi_key_fetches_total" in text
+        assert "oss_wsgi_ledger_uploads" not in text
+    assert "could not be counted: OSError" in caplog.text
+
+
+def test_no_user_object_or_secret_is_shown(metrics: Metrics) -> None:
+    app = client(metrics)
+    report(app)()
+    text = app.get("/oss/metrics").text
+    assert "oss_wsgi_signatures_issued_total 1.0" in text
+    for private in ("eric", "a.png", "LTAI", "ExampleSecret", "examplebucket"):
+        assert private not in text
+
+
+def test_a_failing_metric_changes_no_response(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_seconds", None)
+    assert client(metrics).get("/oss/health").json == {"status": "ok"}
+
+
+def test_a_custom_registry_is_used() -> None:
+    registry = prometheus_client.CollectorRegistry()
+    client(Metrics(registry)).get("/oss/signature")
+    assert registry.get_sample_value("oss_wsgi_signatures_issued_total") == 1
+
+
+def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(SettingsError, match=r"oss-wsgi\[metrics\]"):
+        Metrics()
+
+
+def test_two_applications_may_share_metrics(metrics: Metrics) -> None:
+    clock = FrozenClock()
+    ledgers, shared = [MemoryLedger(clock=clock) for _ in range(2)], PublicKeyStore()
+    for ledger in (*ledgers, ledgers[0]):
+        client(metrics, ledger=ledger, public_keys=shared)
+        identity = UploadIdentity("t", "object", "etag", int(clock()) + 60)
+        ledger.run_once(identity, lambda: StoredResponse("200 OK", "application/json", b"{}"))
+    _, text = metrics.text()
+    assert text.count(b'oss_wsgi_key_fetches_total{outcome="fetched"}') == 1
+    assert value(metrics, "ledger_uploads") == 2
+
+
+def site(**options: Any) -> webtest.TestApp:
     return webtest.TestApp(DirectUpload(lambda environ, start: [], SETTINGS, **options))
 
 
-def test_it_answers_get_and_head_at_its_own_root_only() -> None:
+def test_the_endpoint_answers_get_and_head_at_its_own_root_only() -> None:
     endpoint = MetricsEndpoint(Metrics())
     app = webtest.TestApp(lambda environ, start: endpoint({**environ, "PATH_INFO": ""}, start))
     answer = app.get("/")
@@ -28,14 +209,14 @@ def test_it_answers_get_and_head_at_its_own_root_only() -> None:
     assert webtest.TestApp(endpoint).get("/x", expect_errors=True).status_int == 404
 
 
-def test_it_is_off_unless_asked_for() -> None:
-    assert client().get("/oss/metrics", expect_errors=True).status_int == 404
+def test_the_endpoint_is_off_unless_asked_for() -> None:
+    assert site().get("/oss/metrics", expect_errors=True).status_int == 404
     metrics = Metrics()
-    assert client(metrics=metrics, serve_metrics=False).get("/oss/metrics", expect_errors=True).status_int == 404
-    assert "oss_wsgi_" in client(metrics=Metrics()).get("/oss/metrics").text
+    assert site(metrics=metrics, serve_metrics=False).get("/oss/metrics", expect_errors=True).status_int == 404
+    assert "oss_wsgi_" in site(metrics=Metrics()).get("/oss/metrics").text
 
 
-def test_what_it_tells_may_come_from_a_disk_so_that_the_loop_does_not_wait_for_it() -> None:
+def test_the_endpoint_blocks_and_counting_does_not() -> None:
     app = DirectUpload(lambda environ, start: [], SETTINGS, metrics=Metrics())
     assert not app.is_nonblocking("GET", "/oss/metrics", {})
     assert app.is_nonblocking("GET", "/oss/signature", {}), "counting waits for nothing"

@@ -1,4 +1,4 @@
-"""RateLimit: so many at once, then evenly; memory that does not grow, and a flood that frees nobody else."""
+"""RateLimit: a token bucket for each caller, in bounded memory that a flood cannot exploit."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def passed(limit: RateLimit, who: str, times: int) -> int:
     return sum(limit(who) is None for _ in range(times))
 
 
-def test_so_many_pass_at_once_and_the_next_hears_how_long() -> None:
+def test_count_requests_pass_and_the_next_must_wait() -> None:
     limit = RateLimit(3, 60, clock=FrozenClock())
     assert [limit("user:eric") for _ in range(4)] == [None, None, None, 20.0]
 
 
-def test_they_come_back_evenly() -> None:
+def test_the_bucket_refills_evenly() -> None:
     clock = FrozenClock()
     limit = RateLimit(3, 60, clock=clock)
     assert passed(limit, "a", 5) == 3
@@ -35,14 +35,14 @@ def test_they_come_back_evenly() -> None:
     assert passed(limit, "a", 5) == 3
 
 
-def test_each_caller_has_an_allowance_of_its_own() -> None:
+def test_each_caller_has_its_own_bucket() -> None:
     limit = RateLimit(1, 60, clock=FrozenClock())
     assert limit("user:a") is None
     assert limit("user:b") is None
     assert limit("user:a") == 60
 
 
-def test_what_is_refused_does_not_count() -> None:
+def test_a_refused_request_does_not_count() -> None:
     clock = FrozenClock()
     limit = RateLimit(1, 10, clock=clock)
     assert passed(limit, "a", 1000) == 1
@@ -56,9 +56,7 @@ def test_what_is_refused_does_not_count() -> None:
     start=st.sampled_from([0.0, 12345.678, 1733227932.123]),
     steps=st.lists(st.floats(0, 2e6), max_size=30),
 )
-def test_exactly_so_many_at_once_never_more_than_came_back_and_who_waits_as_told_passes(
-    count: int, seconds: float, start: float, steps: list[float]
-) -> None:
+def test_any_sequence_keeps_the_limit(count: int, seconds: float, start: float, steps: list[float]) -> None:
     clock = FrozenClock(start)
     limit = RateLimit(count, seconds, clock=clock)
     assert passed(limit, "a", count) == count
@@ -76,7 +74,7 @@ def test_exactly_so_many_at_once_never_more_than_came_back_and_who_waits_as_told
 
 
 @pytest.mark.parametrize("seconds", [7, 10, 60, 100.1, 3600])
-def test_who_waits_exactly_as_told_passes_whatever_fractions_add_up_to(seconds: float) -> None:
+def test_waiting_exactly_as_told_is_enough(seconds: float) -> None:
     for count in range(1, 8):
         clock = FrozenClock(1733227932.123)
         limit = RateLimit(count, seconds, clock=clock)
@@ -88,7 +86,7 @@ def test_who_waits_exactly_as_told_passes_whatever_fractions_add_up_to(seconds: 
             assert limit("a") is None
 
 
-def test_a_clock_that_is_set_back_frees_nobody_and_locks_nobody_out() -> None:
+def test_a_clock_that_is_set_back_changes_nothing() -> None:
     clock = FrozenClock()
     limit = RateLimit(2, 10, clock=clock)
     assert passed(limit, "a", 3) == 2
@@ -98,7 +96,7 @@ def test_a_clock_that_is_set_back_frees_nobody_and_locks_nobody_out() -> None:
     assert limit("a") is None
 
 
-def test_a_flood_of_fresh_addresses_neither_fills_the_memory_nor_frees_who_is_exhausted() -> None:
+def test_a_flood_of_new_callers_keeps_memory_and_limits() -> None:
     clock = FrozenClock()
     limit = RateLimit(5, 100, clock=clock, max_callers=100)
     assert passed(limit, "user:greedy", 9) == 5
@@ -109,7 +107,7 @@ def test_a_flood_of_fresh_addresses_neither_fills_the_memory_nor_frees_who_is_ex
     assert limit("user:greedy") is not None
 
 
-def test_a_flood_wins_an_exhausted_caller_less_than_one_request() -> None:
+def test_a_flood_gains_a_caller_less_than_one_request() -> None:
     clock = FrozenClock()
     limit = RateLimit(4, 40, clock=clock, max_callers=50)
     spent = passed(limit, "greedy", 4)
@@ -120,7 +118,7 @@ def test_a_flood_wins_an_exhausted_caller_less_than_one_request() -> None:
     assert spent <= 4 + 400 / 10 + 1
 
 
-def test_those_whose_allowance_is_full_again_go_first() -> None:
+def test_callers_with_a_full_bucket_are_forgotten_first() -> None:
     clock = FrozenClock()
     limit = RateLimit(2, 20, clock=clock, max_callers=4)
     for who in ("a", "b"):
@@ -131,14 +129,14 @@ def test_those_whose_allowance_is_full_again_go_first() -> None:
     assert set(limit._callers) == {"c", "d", "e"}
 
 
-def test_one_caller_at_a_time_can_be_remembered() -> None:
+def test_max_callers_may_be_one() -> None:
     limit = RateLimit(1, 60, clock=FrozenClock(), max_callers=1)
     assert [limit("a"), limit("b")] == [None, None]
     assert limit("b") == 60
 
 
 class SlowName(str):
-    """A name that lets other threads run each time it is looked up."""
+    """A name that lets other threads run at each look-up."""
 
     __slots__ = ()
 
@@ -149,7 +147,7 @@ class SlowName(str):
     __eq__ = str.__eq__
 
 
-def test_threads_together_get_no_more_than_one_would() -> None:
+def test_threads_share_one_limit() -> None:
     limit = RateLimit(200, 60, clock=FrozenClock(), max_callers=10)
     counts: list[int] = []
     name = SlowName("a")
@@ -162,7 +160,7 @@ def test_threads_together_get_no_more_than_one_would() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"count": 0}, "count must be a whole number, 1 or more, not 0."),
         ({"count": 1.5}, "count must"),
@@ -177,7 +175,7 @@ def test_threads_together_get_no_more_than_one_would() -> None:
         ({"clock": 7}, "clock must be a callable"),
     ],
 )
-def test_what_is_wrong_is_said_in_words(wrong: dict[str, Any], said: str) -> None:
+def test_invalid_arguments_are_refused(wrong: dict[str, Any], message: str) -> None:
     options: dict[str, Any] = {"count": 10, "seconds": 60, "clock": FrozenClock(), **wrong}
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         RateLimit(options.pop("count"), options.pop("seconds"), **options)

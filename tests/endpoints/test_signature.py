@@ -1,4 +1,4 @@
-"""SignatureEndpoint: what is signed for whom, and how refusals read."""
+"""SignatureEndpoint: what is signed, for whom, and the refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def conditions(answer: dict[str, Any]) -> list[Any]:
     return json.loads(base64.b64decode(answer["policy"]))["conditions"]
 
 
-def test_the_answer_is_json_that_nobody_stores() -> None:
+def test_the_response_is_json_and_not_cached() -> None:
     response = client().get("/?filename=a.png", extra_environ={"PATH_INFO": ""})
     assert response.status_int == 200
     assert response.content_type == "application/json"
@@ -44,7 +44,7 @@ def test_the_answer_is_json_that_nobody_stores() -> None:
 
 
 class RootClient:
-    """A client of an endpoint that is mounted: PATH_INFO is empty, as a dispatcher leaves it."""
+    """A client of a mounted endpoint, whose PATH_INFO is empty."""
 
     def __init__(self, **options: Any) -> None:
         app = client(**options).app
@@ -66,7 +66,7 @@ def test_v4_has_the_keys_of_all_its_clients() -> None:
     assert answer["host"] == answer["url"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
 
 
-def test_v1_has_the_seeds_keys_and_fields() -> None:
+def test_v1_has_the_samples_keys_and_fields() -> None:
     settings = Settings(**{**vars(SETTINGS), "signature_version": "v1"})
     answer = RootClient(settings=settings).get().json
     assert list(answer)[5:] == ["accessid", "host", "policy", "signature", "callback", "dir"]
@@ -100,7 +100,7 @@ def test_size_pins_exactly_that_many_bytes() -> None:
         ("?content_type=${x}/y", "content_type_malformed"),
     ],
 )
-def test_a_parameter_that_is_not_well_formed_is_400_with_a_sentence(query: str, code: str) -> None:
+def test_a_malformed_parameter_is_400_with_a_sentence(query: str, code: str) -> None:
     response = RootClient().get(query)
     assert response.status_int == 400
     assert response.json["error"]["code"] == code
@@ -116,25 +116,25 @@ def test_a_parameter_that_is_not_well_formed_is_400_with_a_sentence(query: str, 
         ("?filename=a&content_type=text/html", Grant(content_types=["image/png"]), "content_type_not_allowed"),
     ],
 )
-def test_what_the_grant_does_not_cover_is_403_with_a_sentence(query: str, grant: Grant, code: str) -> None:
+def test_a_request_outside_the_grant_is_403_with_a_sentence(query: str, grant: Grant, code: str) -> None:
     response = RootClient(authorize=lambda request: grant).get(query)
     assert response.status_int == 403
     assert response.json["error"]["code"] == code
 
 
-def test_an_empty_content_type_counts_as_none_and_other_parameters_do_not_count() -> None:
+def test_empty_types_and_unknown_parameters_are_ignored() -> None:
     answer = RootClient().get("?filename=a&content_type=&_=123&v=4").json
     assert "x-oss-content-type" not in answer["fields"]
 
 
-def test_without_authorize_nobody_is_signed_for_and_the_log_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_authorize_every_request_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     response = RootClient(allow_anonymous=False).get()
     assert response.status_int == 403
     assert "OSS_ALLOW_ANONYMOUS" not in response.text
     assert "OSS_ALLOW_ANONYMOUS" in caplog.text
 
 
-def test_authorize_that_returns_none_refuses_even_where_anonymous_issuing_is_on() -> None:
+def test_none_from_authorize_refuses_in_spite_of_anonymous() -> None:
     assert RootClient(authorize=lambda request: None).get().status_int == 403
 
 
@@ -145,7 +145,7 @@ def test_authorize_gets_the_request() -> None:
     assert isinstance(seen[0], webob.Request)
 
 
-def test_authorize_may_answer_by_a_webob_exc(caplog: pytest.LogCaptureFixture) -> None:
+def test_authorize_may_raise_a_webob_exc(caplog: pytest.LogCaptureFixture) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise webob.exc.HTTPUnauthorized(headers={"WWW-Authenticate": "Basic"})
 
@@ -161,12 +161,12 @@ def test_authorize_may_answer_by_a_webob_exc(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize("wrong", [True, {}, "user"])
-def test_authorize_that_returns_something_else_is_our_fault(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_authorize_that_returns_something_else_is_500(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert RootClient(authorize=lambda request: wrong).get().status_int == 500
     assert "must return a Grant or None" in caplog.text
 
 
-def test_authorize_that_raises_is_500_without_its_text_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_authorize_that_raises_is_500_without_details(caplog: pytest.LogCaptureFixture) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise RuntimeError("database password is swordfish")
 
@@ -175,16 +175,16 @@ def test_authorize_that_raises_is_500_without_its_text_in_the_answer(caplog: pyt
     assert "swordfish" not in response.text
 
 
-def test_a_grant_that_cannot_be_made_refuses() -> None:
+def test_a_grant_error_in_authorize_is_403() -> None:
     assert RootClient(authorize=lambda request: Grant(dir="users/../admin/")).get().status_int == 403
 
 
-def test_a_grant_whose_least_size_is_over_the_most_refuses(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_grant_with_contradicting_sizes_is_403(caplog: pytest.LogCaptureFixture) -> None:
     assert RootClient(authorize=lambda request: Grant(min_size=2000000000)).get("?filename=a").status_int == 403
     assert "OSS_UPLOAD_MAX_SIZE" in caplog.text
 
 
-def test_credentials_that_are_missing_or_expired_are_503() -> None:
+def test_missing_or_expired_credentials_are_503() -> None:
     class Down:
         def get_credentials(self) -> Credentials:
             raise CredentialsError("the metadata server does not answer")
@@ -194,7 +194,7 @@ def test_credentials_that_are_missing_or_expired_are_503() -> None:
     assert RootClient(credentials=StaticCredentialsProvider(old)).get().status_int == 503
 
 
-def test_head_answers_as_get_without_a_body() -> None:
+def test_head_has_the_headers_of_get_and_no_body() -> None:
     app = RootClient().app
     response = app.head("/sign?filename=a")
     assert response.body == b""
@@ -212,7 +212,7 @@ def test_a_path_below_the_endpoint_is_404() -> None:
     assert client().get("/below", expect_errors=True).status_int == 404
 
 
-def test_a_listed_origin_may_read_the_answer_and_refusals_too() -> None:
+def test_a_listed_origin_may_read_responses_and_refusals() -> None:
     page = RootClient(allowed_origins=["https://app.example.com"])
     for query in ("?filename=a", "?size=x"):
         response = page.get(query, headers={"Origin": "https://app.example.com"})
@@ -222,31 +222,31 @@ def test_a_listed_origin_may_read_the_answer_and_refusals_too() -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://app.example.com.evil.example", ""])
-def test_another_origin_may_not_and_caches_know_that_it_matters(origin: str) -> None:
+def test_another_origin_may_not_read_and_vary_says_so(origin: str) -> None:
     response = RootClient(allowed_origins=["https://app.example.com"]).get(headers={"Origin": origin})
     assert "Access-Control-Allow-Origin" not in response.headers
     assert response.headers["Vary"] == "Origin"
 
 
-def test_a_star_is_any_origin_without_cookies() -> None:
+def test_a_star_allows_any_origin_without_cookies() -> None:
     response = RootClient(allowed_origins=["*"]).get(headers={"Origin": "https://any.example"})
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 
-def test_a_preflight_is_answered_for_listed_origins_alone() -> None:
+def test_only_listed_origins_pass_a_preflight() -> None:
     app = RootClient(allowed_origins=["https://app.example.com"], allow_anonymous=False).app
-    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-requested-with"}
-    good = app.options("/sign", headers={"Origin": "https://app.example.com", **asked})
+    requested = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-requested-with"}
+    good = app.options("/sign", headers={"Origin": "https://app.example.com", **requested})
     assert good.status_int == 204
     assert good.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
     assert good.headers["Access-Control-Allow-Headers"] == "x-requested-with"
-    other = app.options("/sign", headers={"Origin": "https://evil.example", **asked})
+    other = app.options("/sign", headers={"Origin": "https://evil.example", **requested})
     assert not [name for name in other.headers if name.startswith("Access-Control")]
     assert other.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_no_secret_is_in_the_answer_or_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_is_in_the_response_or_the_log(caplog: pytest.LogCaptureFixture) -> None:
     page = RootClient()
     text = page.get("?filename=a").text + page.get("?size=x").text + caplog.text
     assert "ExampleSecret" not in text

@@ -1,4 +1,4 @@
-"""SignatureEndpoint fails closed: no odd request, authorize or switch gets a signature unasked."""
+"""SignatureEndpoint fails closed: no odd request, authorize or switch leads to a signature."""
 
 from __future__ import annotations
 
@@ -45,32 +45,32 @@ def test_authorize_that_returns_anything_but_a_grant_signs_nothing(wrong: Any) -
 
 
 def test_a_coroutine_is_no_grant(caplog: pytest.LogCaptureFixture) -> None:
-    made = []
+    results = []
 
     async def authorize(request: webob.Request) -> Grant:
         return Grant()
 
     def call(request: webob.Request) -> Any:
-        made.append(authorize(request))
-        return made[-1]
+        results.append(authorize(request))
+        return results[-1]
 
     assert unsigned(RootClient(authorize=call).get())
     assert "not coroutine" in caplog.text
-    made[0].close()
+    results[0].close()
 
 
-def test_what_only_says_that_it_is_a_grant_signs_nothing() -> None:
+def test_an_object_that_imitates_a_grant_signs_nothing() -> None:
     with pytest.raises(AttributeError):
         RootClient(authorize=lambda request: Pretender()).get("?filename=a")
 
 
 @pytest.mark.parametrize("wrong", [False, 0, "", {}, (), 7, "authorize", Grant()])
-def test_an_authorize_that_cannot_be_called_signs_nothing_even_where_anonymous_issuing_is_on(wrong: Any) -> None:
+def test_an_uncallable_authorize_signs_nothing(wrong: Any) -> None:
     assert unsigned(RootClient(authorize=wrong, allow_anonymous=True).get())
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_what_ends_the_process_goes_through_and_nothing_is_answered(kind: type[BaseException]) -> None:
+def test_an_exception_that_ends_the_process_passes_through(kind: type[BaseException]) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise kind
 
@@ -87,7 +87,7 @@ def test_authorize_that_raises_signs_nothing(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("answer", [webob.exc.HTTPOk, webob.exc.HTTPNoContent, webob.exc.HTTPFound])
-def test_a_webob_exc_that_is_no_error_carries_no_signature_either(answer: Callable[..., Any]) -> None:
+def test_a_webob_exc_without_an_error_signs_nothing(answer: Callable[..., Any]) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise answer()
 
@@ -120,7 +120,7 @@ def test_a_subclass_of_grant_is_held_to_its_limits() -> None:
         "?" + "x&" * 99,
     ],
 )
-def test_no_query_gets_a_signature_where_nobody_is_allowed(query: str, method: str) -> None:
+def test_no_query_is_signed_where_nobody_is_allowed(query: str, method: str) -> None:
     app = RootClient(allow_anonymous=False).app
     response = app.request(f"/sign{query}", method=method, expect_errors=True)
     assert response.status_int in (400, 403)
@@ -145,7 +145,7 @@ def test_no_query_gets_a_signature_where_nobody_is_allowed(query: str, method: s
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_no_header_opens_it(headers: dict[str, str], method: str) -> None:
+def test_no_header_is_signed_where_nobody_is_allowed(headers: dict[str, str], method: str) -> None:
     def authorize(request: webob.Request) -> Grant | None:
         return Grant(user=request.remote_user) if request.remote_user else None
 
@@ -154,17 +154,17 @@ def test_no_header_opens_it(headers: dict[str, str], method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "Get", "GETS", "QUERY", "TRACE", "CONNECT", "PROPFIND", "*"])
-def test_no_other_method_is_answered_by_a_signature(method: str) -> None:
-    heard: list[str] = []
+def test_no_other_method_is_signed(method: str) -> None:
+    statuses: list[str] = []
     environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "/sign", "PATH_INFO": "", "QUERY_STRING": ""}
     # Called bare: webtest's lint knows no such methods.
-    body = b"".join(client().app(environ, lambda status, headers, exc_info=None: heard.append(status)))
-    assert heard == ["405 Method Not Allowed"]
+    body = b"".join(client().app(environ, lambda status, headers, exc_info=None: statuses.append(status)))
+    assert statuses == ["405 Method Not Allowed"]
     assert b"policy" not in body
 
 
 @pytest.mark.parametrize("odd", ["off", "on", "", "false", 0, 1, None, [], object()])
-def test_a_switch_that_is_neither_true_nor_false_is_said_at_once(odd: Any) -> None:
+def test_allow_anonymous_must_be_a_bool(odd: Any) -> None:
     with pytest.raises(TypeError, match="allow_anonymous must be True or False"):
         RootClient(allow_anonymous=odd)
 
@@ -177,7 +177,7 @@ def test_a_switch_that_is_neither_true_nor_false_is_said_at_once(odd: Any) -> No
         *((odd, None) for odd in ("2", "o n", "on,off", "none", "null", "None", "enabled", "\x00", "０", "yes!")),
     ],
 )
-def test_the_variable_opens_it_only_by_a_word_that_means_it(text: str, signed: bool | None) -> None:
+def test_the_variable_allows_anonymous_only_by_a_clear_word(text: str, signed: bool | None) -> None:
     environ = {
         "OSS_BUCKET": "examplebucket",
         "OSS_REGION": "cn-hangzhou",
@@ -195,7 +195,7 @@ def test_the_variable_opens_it_only_by_a_word_that_means_it(text: str, signed: b
     assert response.status_int == (200 if signed else 403)
 
 
-def test_authorize_is_asked_even_where_the_variable_is_on() -> None:
+def test_authorize_is_called_though_the_variable_is_on() -> None:
     settings = Settings(**{**vars(SETTINGS), "allow_anonymous": True})
     statuses: list[str] = []
     environ: dict[str, Any] = {

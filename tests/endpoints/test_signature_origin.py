@@ -1,4 +1,4 @@
-"""SignatureEndpoint asks where a request comes from: no other site's page spends a visitor's cookie on signatures."""
+"""SignatureEndpoint refuses pages of other sites, which could use a visitor's cookie."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LISTED = "https://pages.example.com"
 
 
 def ask(headers: dict[str, str], *, host: str = HOST, method: str = "GET", **options: Any) -> Any:
-    """Ask as a browser does; ``authorize`` of the options fails the test if it is asked in vain."""
+    """Send a request as a browser does; a foreign one must not reach ``authorize``."""
     app = RootClient(**options).app
     return app.request("/sign", method=method, headers={**headers, "Host": host}, expect_errors=True)
 
 
 def never(request: webob.Request) -> Grant:
-    raise AssertionError("authorize is asked although the origin is foreign")
+    raise AssertionError("authorize is called although the origin is foreign")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -58,7 +58,7 @@ def never(request: webob.Request) -> Grant:
         pytest.param({"Origin": "\xff\xfe"}, id="not ASCII"),
     ],
 )
-def test_a_page_of_another_site_is_refused_before_anybody_is_asked(headers: dict[str, str], method: str) -> None:
+def test_another_site_is_refused_before_authorize_is_called(headers: dict[str, str], method: str) -> None:
     response = ask(headers, method=method, authorize=never, allowed_origins=[LISTED])
     assert response.status_int == 403
     assert "Access-Control-Allow-Origin" not in response.headers
@@ -90,22 +90,22 @@ def test_a_page_of_another_site_is_refused_before_anybody_is_asked(headers: dict
         pytest.param({"Origin": LISTED.upper()}, HOST, id="listed, old browser, case"),
     ],
 )
-def test_our_own_page_a_listed_one_and_a_program_are_served(headers: dict[str, str], host: str) -> None:
+def test_own_pages_listed_pages_and_programs_are_served(headers: dict[str, str], host: str) -> None:
     assert ask(headers, host=host, allowed_origins=[LISTED.title()]).status_int == 200
 
 
-def test_without_any_list_only_our_own_pages_are_served() -> None:
+def test_without_a_list_only_own_pages_are_served() -> None:
     assert ask({"Origin": f"https://{HOST}"}).status_int == 200
     assert ask({"Origin": LISTED}).status_int == 403
 
 
 @pytest.mark.parametrize("origin", ["https://any.example", "null"])
 @pytest.mark.parametrize("site", [{}, {"Sec-Fetch-Site": "cross-site"}])
-def test_a_star_is_any_page_that_asks_by_cors(origin: str, site: dict[str, str]) -> None:
+def test_a_star_allows_any_page_that_uses_cors(origin: str, site: dict[str, str]) -> None:
     assert ask({**site, "Origin": origin}, allowed_origins=["*"]).status_int == 200
 
 
-def test_a_star_is_no_link_and_no_image() -> None:
+def test_a_star_allows_no_link_and_no_image() -> None:
     for mode in ("navigate", "no-cors"):
         response = ask({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}, allowed_origins=["*"])
         assert response.status_int == 403
@@ -115,7 +115,7 @@ def test_an_opaque_origin_may_be_listed() -> None:
     assert ask({"Origin": "null"}, allowed_origins=["null"]).status_int == 200
 
 
-def test_the_log_says_what_to_set_and_the_answer_does_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_the_log_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
     response = ask({"Origin": LISTED, "Sec-Fetch-Site": "cross-site"})
     assert "OSS_ALLOWED_ORIGINS" in caplog.text
     assert "reason=origin_foreign" in caplog.text
@@ -131,12 +131,12 @@ def test_a_long_origin_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -
     assert len(caplog.text) < 1000
 
 
-def test_a_preflight_is_answered_as_ever() -> None:
+def test_a_preflight_is_answered_for_every_site() -> None:
     response = ask({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, method="OPTIONS")
     assert response.status_int == 204
 
 
-def test_a_request_without_a_host_is_no_500() -> None:
+def test_a_request_without_a_host_is_answered() -> None:
     def without_host(environ: dict[str, Any], start_response: Any) -> Any:
         del environ["HTTP_HOST"]
         return app({**environ, "SCRIPT_NAME": "/sign", "PATH_INFO": ""}, start_response)
@@ -152,11 +152,11 @@ HEADER = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_c
 
 
 @given(site=HEADER, origin=HEADER)
-def test_no_text_in_these_headers_is_a_500_or_a_signature(site: str, origin: str) -> None:
+def test_no_header_text_gives_500_or_a_signature(site: str, origin: str) -> None:
     response = ask({"Sec-Fetch-Site": f"x{site}", "Origin": f"x{origin}"}, allowed_origins=[LISTED])
     assert response.status_int == 403
 
 
-def test_one_text_instead_of_a_list_is_said_at_once() -> None:
+def test_a_text_for_the_allowed_origins_is_refused() -> None:
     with pytest.raises(TypeError, match="list of origins"):
         RootClient(allowed_origins="https://*.example.com")

@@ -1,4 +1,4 @@
-"""SignatureEndpoint asks a rate limit, if it has one, and signs nothing that the limit does not let pass."""
+"""SignatureEndpoint calls its rate limit, and signs nothing that the limit refuses."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .test_signature import RootClient
 
 
 class Recorder:
-    """A limit that notes who asked and answers what it was told."""
+    """A limit that records its callers and returns a fixed value."""
 
     def __init__(self, wait: Any = None) -> None:
-        self.heard: list[str] = []
+        self.callers: list[str] = []
         self.wait = wait
 
     def __call__(self, who: str) -> Any:
-        self.heard.append(who)
+        self.callers.append(who)
         return self.wait
 
 
-def test_too_many_are_429_and_hear_when_to_try_again() -> None:
+def test_too_many_requests_are_429_with_retry_after() -> None:
     clock = FrozenClock()
     client = RootClient(rate_limit=RateLimit(2, 61, clock=clock))
     assert [client.get().status_int for _ in range(2)] == [200, 200]
@@ -38,9 +38,9 @@ def test_too_many_are_429_and_hear_when_to_try_again() -> None:
     assert client.get().status_int == 200
 
 
-@pytest.mark.parametrize(("wait", "told"), [(0.001, "1"), (1, "1"), (1.001, "2"), (90.0, "90")])
-def test_seconds_are_whole_rounded_up_and_one_at_least(wait: float, told: str) -> None:
-    assert RootClient(rate_limit=Recorder(wait)).get().headers["Retry-After"] == told
+@pytest.mark.parametrize(("wait", "retry_after"), [(0.001, "1"), (1, "1"), (1.001, "2"), (90.0, "90")])
+def test_retry_after_is_rounded_up(wait: float, retry_after: str) -> None:
+    assert RootClient(rate_limit=Recorder(wait)).get().headers["Retry-After"] == retry_after
 
 
 @pytest.mark.parametrize(
@@ -53,19 +53,19 @@ def test_seconds_are_whole_rounded_up_and_one_at_least(wait: float, told: str) -
         (Grant(), {"REMOTE_ADDR": ""}, "address:"),
     ],
 )
-def test_it_hears_the_user_of_the_grant_or_else_the_address(grant: Grant, environ: dict[str, str], who: str) -> None:
+def test_the_limit_gets_the_user_or_else_the_address(grant: Grant, environ: dict[str, str], who: str) -> None:
     limit = Recorder()
     RootClient(authorize=lambda request: grant, rate_limit=limit).get(extra_environ=environ)
-    assert limit.heard == [who]
+    assert limit.callers == [who]
 
 
 def test_anonymous_issuing_is_limited_by_address() -> None:
     limit = Recorder()
     RootClient(rate_limit=limit).get(extra_environ={"REMOTE_ADDR": "192.0.2.7", "REMOTE_USER": "eric"})
-    assert limit.heard == ["address:192.0.2.7"]
+    assert limit.callers == ["address:192.0.2.7"]
 
 
-def test_what_is_refused_before_it_would_be_signed_for_does_not_count() -> None:
+def test_a_request_refused_before_does_not_count() -> None:
     limit = Recorder()
     RootClient(authorize=lambda request: None, rate_limit=limit).get()
     RootClient(allow_anonymous=False, rate_limit=limit).get()
@@ -74,26 +74,24 @@ def test_what_is_refused_before_it_would_be_signed_for_does_not_count() -> None:
     client.get(headers={"Sec-Fetch-Site": "cross-site"})
     client.app.post("/sign", expect_errors=True)
     client.app.options("/sign")
-    assert limit.heard == []
+    assert limit.callers == []
 
 
 def test_head_counts_as_get_does() -> None:
     limit = Recorder()
     RootClient(rate_limit=limit).app.head("/sign")
-    assert len(limit.heard) == 1
+    assert len(limit.callers) == 1
 
 
 @pytest.mark.parametrize("wrong", [True, False, 0, -1, math.nan, math.inf, "5", {}, Grant()])
-def test_an_answer_that_is_no_number_of_seconds_is_500_and_not_signed(
-    wrong: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_limit_that_returns_no_seconds_is_500(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
     response = RootClient(rate_limit=Recorder(wrong)).get()
     assert response.status_int == 500
     assert "reason=rate_limit_failed" in caplog.text
     assert "signature" not in response.text
 
 
-def test_a_limit_that_raises_is_500_and_not_signed(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_limit_that_raises_is_500(caplog: pytest.LogCaptureFixture) -> None:
     def down(who: str) -> float | None:
         raise ConnectionError("redis://:swordfish@cache")
 
@@ -106,7 +104,7 @@ def test_a_limit_that_raises_is_500_and_not_signed(caplog: pytest.LogCaptureFixt
     assert record.exc_info
 
 
-def test_a_listed_page_may_read_that_it_asked_too_often() -> None:
+def test_a_listed_page_may_read_a_429() -> None:
     client = RootClient(rate_limit=Recorder(5), allowed_origins=["https://a.example"])
     response = client.get(headers={"Origin": "https://a.example"})
     assert response.status_int == 429

@@ -1,4 +1,4 @@
-"""StaticSite: a look-up in what was scanned, so that nothing outside can match."""
+"""StaticSite: requests are look-ups among the files read, so nothing outside can match."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def site(tmp_path: Path) -> webtest.TestApp:
         ("/%E6%96%87%E4%BB%B6.txt", "text/plain", "中"),
     ],
 )
-def test_files_are_served_with_their_type_and_guards(
+def test_files_have_their_type_and_security_headers(
     site: webtest.TestApp, path: str, content_type: str, text: str
 ) -> None:
     response = site.get(path)
@@ -61,14 +61,14 @@ def test_files_are_served_with_their_type_and_guards(
         "/%00",
     ],
 )
-def test_everything_else_is_404_and_says_no_path(site: webtest.TestApp, path: str, tmp_path: Path) -> None:
+def test_everything_else_is_404_without_a_path(site: webtest.TestApp, path: str, tmp_path: Path) -> None:
     response = site.get(path, expect_errors=True)
     assert response.status_int == 404
     assert str(tmp_path) not in response.text
     assert "outside" not in response.text
 
 
-def test_a_file_that_is_known_already_is_not_sent_again(site: webtest.TestApp) -> None:
+def test_an_unchanged_file_is_304(site: webtest.TestApp) -> None:
     etag = site.get("/").headers["ETag"]
     for condition in (etag, f"W/{etag}", f'"other", {etag}', "*"):
         response = site.get("/", headers={"If-None-Match": condition})
@@ -87,7 +87,7 @@ def test_head_and_other_methods(site: webtest.TestApp) -> None:
     assert response.headers["Allow"] == "GET, HEAD"
 
 
-def test_a_mount_without_its_slash_is_sent_to_it(tmp_path: Path) -> None:
+def test_a_mount_without_its_slash_is_redirected(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("x")
     site = StaticSite(tmp_path)
     app = webtest.TestApp(lambda environ, start: site({**environ, "SCRIPT_NAME": "/a b", "PATH_INFO": ""}, start))

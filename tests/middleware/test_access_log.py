@@ -1,4 +1,4 @@
-"""AccessLog: a line for each request, and what its record carries."""
+"""AccessLog: a line for each request, and the fields of its record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [b"123", b"456"]
 
 
-def test_its_record_has_the_request_and_what_was_learnt_of_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_record_has_the_request_and_its_facts(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     ticks: Iterator[float] = iter([1.0, 1.25])
     app = webtest.TestApp(AccessLog(application, clock=lambda: next(ticks)))
@@ -33,7 +33,7 @@ def test_its_record_has_the_request_and_what_was_learnt_of_it(caplog: pytest.Log
     assert not hasattr(record, "reason")
 
 
-def test_an_application_that_answers_nothing_has_a_line_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_application_without_a_response_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     answer = AccessLog(lambda environ, start_response: [], clock=lambda: 0.0)(
         {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *arguments: lambda data: None

@@ -1,4 +1,4 @@
-"""AuthorizationPassthrough, by the rules of the hosting survey."""
+"""AuthorizationPassthrough: the header is restored from keys that only a server can set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BARE = "kQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVg="
 
 
 def seen(environ: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """Give the environ that the wrapped application sees."""
+    """Return the environ that the wrapped application gets."""
     caught: dict[str, Any] = {}
 
     def app(inner: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -42,20 +42,20 @@ def seen(environ: dict[str, Any], **options: Any) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("value", [BARE, "Basic dXNlcjpwYXNz", "Bearer abc.def"])
-def test_the_header_comes_back_from_every_key_that_only_a_server_sets(key: str, value: str) -> None:
+def test_the_header_is_restored_from_every_key_of_servers(key: str, value: str) -> None:
     environ = seen({key: value})
     assert environ["HTTP_AUTHORIZATION"] == value
     assert environ["oss_wsgi.authorization_source"] == key
 
 
-def test_a_usable_header_is_never_touched() -> None:
+def test_a_usable_header_is_never_changed() -> None:
     environ = seen({"HTTP_AUTHORIZATION": BARE, "REDIRECT_HTTP_AUTHORIZATION": "other", "Authorization": "third"})
     assert environ["HTTP_AUTHORIZATION"] == BARE
     assert "oss_wsgi.authorization_source" not in environ
 
 
 @pytest.mark.parametrize("junk", ["", " \t", "(null)", "$1", "%{HTTP:Authorization}"])
-def test_what_a_configuration_failed_to_fill_does_not_shadow_the_value(junk: str) -> None:
+def test_an_unexpanded_placeholder_does_not_hide_the_value(junk: str) -> None:
     environ = seen({"HTTP_AUTHORIZATION": junk, "REDIRECT_HTTP_AUTHORIZATION": f" {BARE}\r\n"})
     assert environ["HTTP_AUTHORIZATION"] == BARE
     assert environ["oss_wsgi.authorization_source"] == "REDIRECT_HTTP_AUTHORIZATION"
@@ -80,7 +80,7 @@ def test_fewer_redirects_win() -> None:
         "REDIRECT_" * 11 + "HTTP_AUTHORIZATION",
     ],
 )
-def test_keys_that_a_client_can_set_count_only_when_trusted(key: str) -> None:
+def test_a_key_that_clients_can_set_is_used_only_if_trusted(key: str) -> None:
     assert "HTTP_AUTHORIZATION" not in seen({key: BARE})
     environ = seen({key: BARE}, trusted_keys=[key])
     assert environ["HTTP_AUTHORIZATION"] == BARE
@@ -92,7 +92,7 @@ def test_a_trusted_key_comes_after_the_servers_own() -> None:
     assert environ["HTTP_AUTHORIZATION"] == BARE
 
 
-def test_without_any_value_the_environ_stays_as_it_is() -> None:
+def test_without_a_value_the_environ_is_unchanged() -> None:
     assert "HTTP_AUTHORIZATION" not in seen({})
 
 
@@ -110,7 +110,7 @@ def test_a_text_for_the_trusted_keys_is_refused() -> None:
 
 
 def site() -> flask.Flask:
-    """Make an application that knows nothing of this package: Flask-HTTPAuth checks a password or a token."""
+    """Make an application independent of this package, where Flask-HTTPAuth checks a password or a token."""
     app = flask.Flask(__name__)
     basic, token = HTTPBasicAuth(), HTTPTokenAuth(scheme="Bearer")
     basic.verify_password(lambda user, password: user if (user, password) == ("eric", "sword:fish") else None)
@@ -134,7 +134,7 @@ TRUSTED = ("HTTP_X_AUTHORIZATION", "REMOTE_USER")
 
 
 @pytest.mark.parametrize("recorded", GIVEN, ids=str)
-def test_an_application_with_flask_httpauth_works_under_apaches_recipes(recorded: Recorded) -> None:
+def test_flask_httpauth_works_with_apaches_recipes(recorded: Recorded) -> None:
     trusted = [key for key in TRUSTED if key in recorded.values]
     bare = webtest.TestApp(site())
     helped = webtest.TestApp(AuthorizationPassthrough(site(), trusted_keys=trusted))
@@ -163,14 +163,14 @@ def test_without_credentials_the_application_refuses_as_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "error", "said"),
+    ("keys", "error", "message"),
     [
         ([b"HTTP_X_AUTHORIZATION"], TypeError, "which are texts"),
         ([1], TypeError, "which are texts"),
         ([""], TypeError, "which are texts"),
-        (["X-Authorization"], ValueError, "it is 'HTTP_X_AUTHORIZATION'"),
+        (["X-Authorization"], ValueError, "is 'HTTP_X_AUTHORIZATION'"),
     ],
 )
-def test_trusted_keys_that_would_never_match_are_refused(keys: list[Any], error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_trusted_keys_that_would_never_match_are_refused(keys: list[Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         AuthorizationPassthrough(lambda environ, start_response: [], trusted_keys=keys)

@@ -1,4 +1,4 @@
-"""CallbackGuard: what reaches the application, and what is said to whom when nothing does."""
+"""CallbackGuard: what reaches the application, and what the client and the log get when nothing does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OSS_KEY_URL = base64.b64encode(b"http://gosspublic.alicdn.com/callback_pub_key_v
 
 
 def receive(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """Answer with what the guard let through."""
+    """Respond with what the guard passes on."""
     upload = environ["oss_wsgi.upload"]
     again = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     answer = f"{upload.object} {upload.size} {again == upload.body}".encode()
@@ -40,12 +40,12 @@ def client(**options: Any) -> webtest.TestApp:
 def post(
     app: webtest.TestApp, target: str, body: bytes = BODY, headers: dict[str, str] | None = None, **more: Any
 ) -> Any:
-    given = SIGNER.headers(target, body) if headers is None else headers
-    return app.post(target, body, headers=given, expect_errors=True, **more)
+    sent = SIGNER.headers(target, body) if headers is None else headers
+    return app.post(target, body, headers=sent, expect_errors=True, **more)
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: capture["name"])
-def test_production_captures_pass_with_nothing_configured(capture: dict[str, str]) -> None:
+def test_production_captures_pass_without_configuration(capture: dict[str, str]) -> None:
     target, body, authorization = capture["target"], capture["body"].encode(), capture["authorization"]
     app = webtest.TestApp(CallbackGuard(receive, CallbackVerifier()))
     headers = {"Authorization": authorization, "x-oss-pub-key-url": OSS_KEY_URL}
@@ -55,11 +55,11 @@ def test_production_captures_pass_with_nothing_configured(capture: dict[str, str
     assert app.post(f"{target}0", body, headers=headers, expect_errors=True).status_int == 403
 
 
-def test_the_application_finds_the_upload_and_the_body_again() -> None:
+def test_the_application_gets_the_upload_and_the_body() -> None:
     assert post(client(), "/oss/callback").text == "user/eric/a.txt 6 True"
 
 
-def test_a_signature_over_blanks_utf_8_and_a_query_passes_under_a_mount() -> None:
+def test_blanks_utf_8_and_a_query_pass_under_a_mount() -> None:
     target = "/a%20b/%E4%B8%AD+x/callback?tenant=7&next=%2Fhome+page"
     headers = SIGNER.headers(target, BODY)
     path = "/中+x/callback".encode().decode("latin-1")
@@ -87,7 +87,7 @@ def test_a_signature_over_blanks_utf_8_and_a_query_passes_under_a_mount() -> Non
         pytest.param({"x-oss-pub-key-url": OSS_KEY_URL}, "signature_wrong", id="another key"),
     ],
 )
-def test_what_is_not_verified_is_refused_and_only_the_log_says_why(
+def test_only_the_log_says_why_a_callback_is_refused(
     change: dict[str, str | None], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers = {**SIGNER.headers("/oss/callback", BODY), **change}
@@ -104,7 +104,7 @@ def test_what_is_not_verified_is_refused_and_only_the_log_says_why(
     assert not any(value and value in message for name, value in headers.items() if name not in shown)
 
 
-def test_a_value_that_a_server_hid_under_its_own_key_is_found() -> None:
+def test_a_value_under_a_key_of_the_server_is_found() -> None:
     headers = SIGNER.headers("/oss/callback", BODY)
     hidden = {"REDIRECT_HTTP_AUTHORIZATION": headers.pop("Authorization")}
     assert post(client(), "/oss/callback", headers=headers, extra_environ=hidden).status_int == 200
@@ -117,7 +117,7 @@ def test_two_authorization_headers_joined_are_refused() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_anything_but_post_is_405_and_says_so(method: str) -> None:
+def test_anything_but_post_is_405(method: str) -> None:
     response = client().request("/oss/callback", method=method, expect_errors=True)
     assert response.status_int == 405
     assert response.headers["Allow"] == "POST"
@@ -140,12 +140,12 @@ def test_a_verified_body_that_cannot_be_read_is_400(body: bytes, content_type: s
     assert post(client(), "/oss/callback", body, headers).status_int == 400
 
 
-def test_an_unverified_body_is_not_even_parsed() -> None:
+def test_an_unverified_body_is_not_parsed() -> None:
     headers = {**SIGNER.headers("/oss/callback", b"{"), "Authorization": "AAAA"}
     assert post(client(), "/oss/callback", b"{", headers).status_int == 403
 
 
-def test_64_kib_pass_and_one_byte_more_is_413_before_reading() -> None:
+def test_a_body_over_64_kib_is_413_before_reading() -> None:
     body = b"x=" + b"a" * (64 * 1024 - 2)
     assert post(client(), "/oss/callback", body).status_int == 200
     assert post(client(), "/oss/callback", body + b"a").status_int == 413
@@ -160,7 +160,7 @@ def call(environ: dict[str, Any]) -> str:
     return statuses[0]
 
 
-def test_without_a_length_it_is_411_and_with_a_lying_one_400() -> None:
+def test_no_length_is_411_and_a_wrong_one_400() -> None:
     assert call({"wsgi.input": io.BytesIO(BODY)}).startswith("411")
     assert call({"wsgi.input": io.BytesIO(BODY), "CONTENT_LENGTH": "1000"}).startswith("400")
     assert call({"wsgi.input": io.BytesIO(BODY), "CONTENT_LENGTH": "5, 5"}).startswith("400")
@@ -196,7 +196,7 @@ def test_a_report_of_another_bucket_is_refused() -> None:
     assert post(client(bucket="examplebucket"), "/oss/callback", b"filename=a").status_int == 403
 
 
-def test_the_target_of_a_configured_callback_url_is_the_one_other_candidate(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_configured_callback_urls_are_tried_too(caplog: pytest.LogCaptureFixture) -> None:
     headers = SIGNER.headers("/public%20prefix/oss/callback?v=1", BODY)
     stripped = client(callback_urls=["https://app.example.com/public%20prefix/oss/callback?v=1"])
     with caplog.at_level(logging.INFO, "oss_wsgi"):
@@ -207,13 +207,13 @@ def test_the_target_of_a_configured_callback_url_is_the_one_other_candidate(capl
     assert post(others, "/oss/callback?v=1", headers=headers).status_int == 403
 
 
-def test_a_key_that_cannot_be_had_is_503() -> None:
+def test_an_unavailable_key_is_503() -> None:
     headers = SIGNER.headers("/oss/callback", BODY)
     headers["x-oss-pub-key-url"] = base64.b64encode(b"http://gosspublic.alicdn.com/callback_pub_key_v2.pem").decode()
     assert post(client(), "/oss/callback", headers=headers).status_int == 503
 
 
-def test_json_bodies_arrive_too() -> None:
+def test_json_bodies_are_read() -> None:
     body = b'{"bucket":"examplebucket","object":"user/\xe4\xb8\xad.txt","size":6,"imageInfo":{"height":null}}'
     caught: list[Upload] = []
 
@@ -227,7 +227,7 @@ def test_json_bodies_arrive_too() -> None:
     assert (caught[0].object, caught[0].size, caught[0].target) == ("user/中.txt", 6, "/c")
 
 
-def test_the_readmes_check_by_curl_tells_whether_the_headers_arrive(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_readmes_curl_command_shows_whether_headers_arrive(caplog: pytest.LogCaptureFixture) -> None:
     headers = {"Authorization": "AAAA", "x-oss-pub-key-url": "AAAA"}
     assert post(client(), "/oss/callback", b"x=1", headers).status_int == 403
     assert "reason=pub_key_url_untrusted" in caplog.text
@@ -243,7 +243,7 @@ def test_the_readmes_check_by_curl_tells_whether_the_headers_arrive(caplog: pyte
 def test_the_log_says_which_target_matched(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     urls = ["https://a.example/one?token=x;https://a.example/two", "https://b.example/c%20d?token=x"]
-    for target, said in (
+    for target, expected in (
         ("/oss/callback", "verified over the target as received"),
         ("/two", "configured callback URL 2 of 3, /two,"),
         ("/c%20d?token=x", "configured callback URL 3 of 3, /c%20d,"),
@@ -251,24 +251,24 @@ def test_the_log_says_which_target_matched(caplog: pytest.LogCaptureFixture) -> 
         caplog.clear()
         answer = client(callback_urls=urls).post("/oss/callback", BODY, headers=SIGNER.headers(target, BODY))
         assert answer.status_int == 200
-        assert said in caplog.text
+        assert expected in caplog.text
         assert "token" not in caplog.text
 
 
 @pytest.mark.parametrize("urls", [["not a url"], ["ftp://a.example/c"], ["https://[::1]/c"], [""]])
-def test_what_is_no_callback_url_is_refused_in_words(urls: list[str]) -> None:
+def test_an_invalid_callback_url_is_refused(urls: list[str]) -> None:
     with pytest.raises(ValueError, match="callback_urls: '"):
         client(callback_urls=urls)
 
 
-def test_one_text_is_no_list_of_callback_urls() -> None:
+def test_a_text_for_the_callback_urls_is_refused() -> None:
     with pytest.raises(TypeError, match="a sequence of URLs"):
         client(callback_urls="https://a.example/c")
 
 
 @pytest.mark.parametrize("key", ["HTTP_X_OSS_PUB_KEY_URL", "HTTP_AUTHORIZATION", "CONTENT_TYPE"])
 @pytest.mark.parametrize("value", [b"x", 7, None])
-def test_a_header_that_is_no_text_is_none(key: str, value: object) -> None:
+def test_a_header_that_is_not_a_text_is_ignored(key: str, value: object) -> None:
     headers = SIGNER.headers("/oss/callback", BODY)
     environ = {
         "REQUEST_METHOD": "POST",
@@ -306,30 +306,30 @@ def report(ticket: str, **members: str) -> bytes:
 
 
 def ticketed(clock: FrozenClock) -> tuple[webtest.TestApp, TicketBook, list[Upload]]:
-    heard: list[Upload] = []
+    uploads: list[Upload] = []
 
-    def hear(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        heard.append(environ["oss_wsgi.upload"])
+    def collect(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        uploads.append(environ["oss_wsgi.upload"])
         return receive(environ, start_response)
 
     book = TicketBook(["t" * 32], clock=clock)
-    return webtest.TestApp(CallbackGuard(hear, CallbackVerifier(SIGNER.public_keys), tickets=book)), book, heard
+    return webtest.TestApp(CallbackGuard(collect, CallbackVerifier(SIGNER.public_keys), tickets=book)), book, uploads
 
 
-def test_user_and_data_come_from_the_ticket_whatever_the_report_says() -> None:
-    app, book, heard = ticketed(FrozenClock(NOW))
+def test_user_and_data_come_from_the_ticket() -> None:
+    app, book, uploads = ticketed(FrozenClock(NOW))
     ticket = book.issue(**ISSUED)
     assert post(app, "/oss/callback", report(ticket, user="admin", data="x", ticket_id="y")).status_int == 200
-    (upload,) = heard
+    (upload,) = uploads
     assert (upload.user, upload.data) == ("eric", {"album": 7})
     assert (upload.ticket_id, upload.ticket_until) == (book.open(ticket).id, book.open(ticket).accepted_until)
 
 
-def test_a_ticket_in_a_json_body_counts_too() -> None:
-    app, book, heard = ticketed(FrozenClock(NOW))
+def test_a_ticket_in_a_json_body_is_read() -> None:
+    app, book, uploads = ticketed(FrozenClock(NOW))
     body = {"bucket": "examplebucket", "object": "user/eric/a.txt", "size": 6, "ticket": book.issue(**ISSUED)}
     assert post(app, "/oss/callback", json.dumps(body).encode()).status_int == 200
-    assert heard[0].user == "eric"
+    assert uploads[0].user == "eric"
 
 
 @pytest.mark.parametrize(
@@ -348,15 +348,15 @@ def test_a_ticket_in_a_json_body_counts_too() -> None:
         ("member_repeated", lambda book: report(book.issue(**ISSUED)) + b"&ticket=x"),
     ],
 )
-def test_a_report_without_a_good_ticket_is_refused_and_the_log_says_why_without_the_ticket(
+def test_a_report_without_a_valid_ticket_is_refused(
     reason: str, make: Callable[[TicketBook], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    app, book, heard = ticketed(FrozenClock(NOW))
+    app, book, uploads = ticketed(FrozenClock(NOW))
     body = make(book)
     with caplog.at_level(logging.INFO):
         answer = post(app, "/oss/callback", body)
     assert answer.status_int == (400 if reason == "member_repeated" else 403)
-    assert heard == []
+    assert uploads == []
     assert f"reason={reason}" in caplog.text
     ticket = body.partition(b"ticket=")[2].decode()
     assert not ticket or ticket not in caplog.text + answer.text

@@ -1,4 +1,4 @@
-"""Confirmation: what an application that answers callbacks itself finds in its environ."""
+"""Confirmation: what an application that answers callbacks itself gets in its environ."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ UPLOAD = Upload(bucket="examplebucket", object="a.txt", size=6)
 
 
 def post(confirm: Any, upload: Any = UPLOAD) -> tuple[Any, list[Any]]:
-    heard = []
+    calls = []
 
     def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        heard.append((environ["oss_wsgi.upload"], environ["wsgi.input"].read(3)))
+        calls.append((environ["oss_wsgi.upload"], environ["wsgi.input"].read(3)))
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
         return [b"ok"]
 
@@ -29,7 +29,7 @@ def post(confirm: Any, upload: Any = UPLOAD) -> tuple[Any, list[Any]]:
         extra = {} if upload is None else {"oss_wsgi.upload": upload}
         return confirmation({**environ, **extra}, start_response)
 
-    return webtest.TestApp(guarded).post("/hook", b"a=1", expect_errors=True), heard
+    return webtest.TestApp(guarded).post("/hook", b"a=1", expect_errors=True), calls
 
 
 def unavailable(accept: bool) -> Any:
@@ -39,30 +39,30 @@ def unavailable(accept: bool) -> Any:
     return confirm
 
 
-def test_the_application_finds_the_upload_confirmed() -> None:
-    response, heard = post(lambda upload: upload == UPLOAD)
-    assert (response.text, heard) == ("ok", [(replace(UPLOAD, confirmed=True), b"a=1")])
+def test_the_application_gets_a_confirmed_upload() -> None:
+    response, calls = post(lambda upload: upload == UPLOAD)
+    assert (response.text, calls) == ("ok", [(replace(UPLOAD, confirmed=True), b"a=1")])
 
 
-def test_an_accepted_upload_is_marked() -> None:
-    response, heard = post(unavailable(accept=True))
-    assert (response.text, heard) == ("ok", [(replace(UPLOAD, confirmed=False), b"a=1")])
+def test_an_accepted_upload_is_marked_unconfirmed() -> None:
+    response, calls = post(unavailable(accept=True))
+    assert (response.text, calls) == ("ok", [(replace(UPLOAD, confirmed=False), b"a=1")])
 
 
 @pytest.mark.parametrize(
     ("confirm", "status", "reason"),
     [(lambda upload: False, 403, "not_confirmed"), (unavailable(accept=False), 503, "down")],
 )
-def test_what_is_not_confirmed_does_not_reach_the_application(
+def test_an_unconfirmed_upload_does_not_reach_the_application(
     confirm: Any, status: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response, heard = post(confirm)
-    assert (response.status_int, heard) == (status, [])
+    response, calls = post(confirm)
+    assert (response.status_int, calls) == (status, [])
     assert f"reason={reason}" in caplog.text
 
 
 def test_without_the_guard_it_refuses(caplog: pytest.LogCaptureFixture) -> None:
     for upload in (None, {"bucket": "forged"}):
-        response, heard = post(lambda upload: True, upload)
-        assert (response.status_int, heard) == (500, [])
+        response, calls = post(lambda upload: True, upload)
+        assert (response.status_int, calls) == (500, [])
     assert "CallbackGuard" in caplog.text

@@ -1,17 +1,20 @@
-"""Dispatcher: longest prefix first, at a segment's end, moved from PATH_INFO to SCRIPT_NAME."""
+"""Dispatcher and PathRouter: which application gets a request, with which path, and who observes the response."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import webtest
 
 from oss_wsgi import Dispatcher
+from oss_wsgi.middleware.dispatcher import PathRouter, at_original_path
+from oss_wsgi.wsgi.observers import Observers
 
 
 def named(name: str) -> Any:
-    """Make an application that says its name and what it sees of the path."""
+    """Make an application that responds with its name and its path."""
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain; charset=latin-1")])
@@ -39,7 +42,7 @@ CLIENT = webtest.TestApp(
         ("/oss/deeper", "oss '/oss' '/deeper'"),
     ],
 )
-def test_the_longest_prefix_that_ends_with_a_segment_wins(path: str, expected: str) -> None:
+def test_the_longest_prefix_of_whole_segments_wins(path: str, expected: str) -> None:
     assert CLIENT.get(path).text == expected
 
 
@@ -53,7 +56,7 @@ def test_a_mount_below_a_mount_keeps_the_outer_script_name() -> None:
     assert response.text == "oss '/site/oss' '/a'"
 
 
-def test_the_application_below_sees_the_very_environ_that_came() -> None:
+def test_the_wrapped_application_gets_the_same_environ() -> None:
     seen = []
     app = Dispatcher(lambda environ, start_response: seen.append(environ) or [], {"/oss": named("oss")})
     environ = {"PATH_INFO": "/else", "SCRIPT_NAME": ""}
@@ -61,12 +64,58 @@ def test_the_application_below_sees_the_very_environ_that_came() -> None:
     assert seen[0] is environ
 
 
-def test_a_path_that_is_missing_goes_to_the_application_below() -> None:
+def test_a_missing_path_goes_to_the_wrapped_application() -> None:
     app = Dispatcher(lambda environ, start_response: [b"below"], {"/oss": named("oss")})
     assert list(app({}, lambda *args: None)) == [b"below"]
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "oss", "/oss/", "//oss", "/oss?x", "/oss#x"])
-def test_a_prefix_of_another_form_is_refused_in_words(prefix: str) -> None:
+def test_a_malformed_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="A prefix must be like '/uploads'"):
         Dispatcher(named("legacy"), {prefix: named("oss")})
+
+
+ENVIRON = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/site/oss"}
+
+
+def endpoint(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("201 Created", [])
+    return [f"{environ['SCRIPT_NAME']} {environ['PATH_INFO']!r}".encode()]
+
+
+def call(app: Any, path: str) -> tuple[str, bytes]:
+    statuses: list[str] = []
+    body = b"".join(app({**ENVIRON, "PATH_INFO": path}, lambda status, headers, exc_info=None: statuses.append(status)))
+    return statuses[0], body
+
+
+def test_an_endpoint_is_served_only_at_its_path() -> None:
+    app = PathRouter({"/one": endpoint})
+    assert call(app, "/one") == ("201 Created", b"/site/oss/one ''")
+    assert {call(app, path)[0] for path in ("", "/", "/one/", "/two")} == {"404 Not Found"}
+
+
+def test_at_original_path_restores_the_path() -> None:
+    app = PathRouter({"/one": at_original_path(endpoint, "/one", "/oss")})
+    assert call(app, "/one") == ("201 Created", b"/site '/oss/one'")
+
+
+def test_responses_and_failures_are_observed_with_their_seconds() -> None:
+    ticks: Iterator[float] = iter([10.0, 10.5, 20.0, 21.0])
+    responses: list[Any] = []
+
+    def broken(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        raise OSError("no")
+
+    observers = Observers(on_answered=[lambda *answer: responses.append(answer)], clock=lambda: next(ticks))
+    app = PathRouter({"/one": endpoint, "/two": broken}, observers)
+    call(app, "/one")
+    call(app, "/nothing")
+    with pytest.raises(OSError, match="no"):
+        call(app, "/two")
+    assert responses == [("one", 201, 0.5, None), ("two", 0, 1.0, None)]
+
+
+def test_without_on_answered_the_clock_is_not_called() -> None:
+    observers = Observers(on_issued=[lambda grant, facts: None], clock=lambda: 1 / 0)
+    assert call(PathRouter({"/one": endpoint}, observers), "/one")[0] == "201 Created"

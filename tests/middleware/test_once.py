@@ -1,4 +1,4 @@
-"""OncePerUpload: one handler run for each upload, and the kept answer for whoever asks again."""
+"""OncePerUpload: the application gets each upload once, and a repeated report the stored response."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ UPLOAD = Upload(object="user/a.txt", etag="5D41", ticket_id="T1", ticket_until=N
 
 
 class View:
-    """An application that counts its calls and answers what it is told to."""
+    """An application that records its uploads and responds as configured."""
 
     def __init__(self, status: str = "200 OK", body: bytes = b'{"a": 1}', headers: list[tuple[str, str]] | None = None):
         self.status, self.body = status, body
         self.headers = [("Content-Type", "application/json")] if headers is None else headers
-        self.heard: list[Upload] = []
+        self.uploads: list[Upload] = []
         self.closed = 0
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        self.heard.append(environ["oss_wsgi.upload"])
-        start_response(self.status, [*self.headers, ("X-Call", str(len(self.heard)))])
+        self.uploads.append(environ["oss_wsgi.upload"])
+        start_response(self.status, [*self.headers, ("X-Call", str(len(self.uploads)))])
         return self
 
     def __iter__(self) -> Iterator[bytes]:
@@ -47,7 +47,7 @@ def post(app: webtest.TestApp, upload: object = UPLOAD) -> Any:
     return app.post("/", b"", extra_environ={"oss_wsgi.upload": upload}, expect_errors=True)
 
 
-def test_the_first_answer_is_the_applications_own_and_the_second_the_kept_one() -> None:
+def test_a_repeated_report_gets_the_stored_response() -> None:
     view = View("201 Made")
     app = client(view)
     first, again = post(app), post(app)
@@ -55,39 +55,39 @@ def test_the_first_answer_is_the_applications_own_and_the_second_the_kept_one() 
     assert (first.status, first.body) == (again.status, again.body) == ("201 Made", b'{"a": 1}')
     assert again.content_type == "application/json"
     assert again.headers["Content-Length"] == "8"
-    assert view.heard == [UPLOAD]
+    assert view.uploads == [UPLOAD]
     assert view.closed == 1
 
 
 @pytest.mark.parametrize("status", ["500 Oops", "503 Later", "302 Found", "404 Gone"])
-def test_an_answer_that_is_not_good_is_passed_on_and_not_kept(status: str) -> None:
+def test_a_response_other_than_2xx_is_not_stored(status: str) -> None:
     view = View(status, headers=[("Content-Type", "text/plain"), ("Location", "/x")])
     app = client(view)
     assert [post(app).headers["X-Call"] for _ in range(2)] == ["1", "2"]
     view.status = "200 OK"
     assert [post(app).status_int for _ in range(3)] == [200, 200, 200]
-    assert len(view.heard) == 3
+    assert len(view.uploads) == 3
 
 
-def test_what_makes_another_upload() -> None:
+def test_ticket_object_and_etag_make_an_upload() -> None:
     view = View()
     app = client(view)
     for change in ({}, {"etag": "OTHER"}, {"ticket_id": "T2"}, {"ticket_id": "T3", "object": "user/b.txt"}):
         post(app, Upload(**{"object": "user/a.txt", "etag": "5D41", "ticket_id": "T1", "ticket_until": NOW, **change}))
-    assert len(view.heard) == 4
+    assert len(view.uploads) == 4
 
 
-def test_a_ticket_for_another_object_is_409_and_no_server_error() -> None:
+def test_a_ticket_used_for_another_object_is_409() -> None:
     view = View()
     app = client(view)
     post(app)
     other = post(app, Upload(object="user/b.txt", etag="5D41", ticket_id="T1", ticket_until=NOW + 300))
     assert other.status_int == 409
     assert other.json["error"]["code"] == "conflict"
-    assert len(view.heard) == 1
+    assert len(view.uploads) == 1
 
 
-def test_an_application_that_breaks_on_the_way_leaves_the_upload_unhandled() -> None:
+def test_an_application_that_raises_leaves_the_upload_unhandled() -> None:
     calls: list[int] = []
 
     def view(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
@@ -104,7 +104,7 @@ def test_an_application_that_breaks_on_the_way_leaves_the_upload_unhandled() -> 
     assert len(calls) == 2
 
 
-def test_an_application_may_use_write_and_replace_its_answer() -> None:
+def test_an_application_may_write_and_replace_its_response() -> None:
     def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])(b"lost")
         try:
@@ -120,21 +120,21 @@ def test_an_application_may_use_write_and_replace_its_answer() -> None:
         assert (post(app).body, post(app).content_type) == (b"kept, and more", "text/html")
 
 
-def test_an_answer_without_a_body_is_kept_too() -> None:
+def test_a_response_without_a_body_is_stored() -> None:
     view = View("204 No Content", b"", headers=[])
     app = client(view)
     assert [post(app).status_int for _ in range(2)] == [204, 204]
-    assert len(view.heard) == 1
+    assert len(view.uploads) == 1
 
 
 @pytest.mark.parametrize("upload", [None, "x", Upload(object="a"), Upload(ticket_id="T")])
-def test_without_a_ticket_it_refuses_rather_than_let_anything_through(upload: object) -> None:
+def test_without_a_ticket_nothing_reaches_the_application(upload: object) -> None:
     view = View()
     assert post(client(view), upload).status_int == 500
-    assert view.heard == []
+    assert view.uploads == []
 
 
-def test_a_ledger_that_cannot_be_used_is_503() -> None:
+def test_an_unavailable_ledger_is_503() -> None:
     class Broken:
         def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
             raise LedgerUnavailableError("ledger_unavailable", "the disk is full")
@@ -144,4 +144,4 @@ def test_a_ledger_that_cannot_be_used_is_503() -> None:
     answer = post(app)
     assert answer.status_int == 503
     assert "disk" not in answer.text
-    assert view.heard == []
+    assert view.uploads == []

@@ -1,16 +1,17 @@
-"""The probe of `oss-wsgi doctor` at the callback's path: what it hears, and that strangers hear nothing."""
+"""Probe and ProbeGate: what a probe of `oss-wsgi doctor` learns, and that nobody else learns it."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import webtest
 
 from oss_wsgi import DirectUpload, Settings
-from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, prove, target_digest
+from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, WINDOW, ProbeGate, prove, target_digest
 from oss_wsgi.testing import FrozenClock
 
 SECRET = "a-secret-of-thirty-two-characters"
@@ -40,16 +41,16 @@ def client(clock: FrozenClock, **values: Any) -> webtest.TestApp:
 
 
 def probed(app: webtest.TestApp, proof: str, path: str = "/oss/callback", **headers: str) -> webtest.TestResponse:
-    sent = {"Authorization": "AAAA", "x-oss-pub-key-url": "BBBB", PROBE_HEADER: proof}
-    given = {name: value for name, value in {**sent, **headers}.items() if value}
-    return app.post(path, BODY, headers=given, expect_errors=True)
+    defaults = {"Authorization": "AAAA", "x-oss-pub-key-url": "BBBB", PROBE_HEADER: proof}
+    sent = {name: value for name, value in {**defaults, **headers}.items() if value}
+    return app.post(path, BODY, headers=sent, expect_errors=True)
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_it_hears_what_arrived_as_digests(clock: FrozenClock) -> None:
+def test_a_probe_gets_digests_of_what_arrived(clock: FrozenClock) -> None:
     response = probed(client(clock), prove(SECRET, clock.now), "/oss/callback?a=%2F")
     arrived = response.json[PROBE_MEMBER]
     assert (arrived["method"], arrived["target"]) == ("POST", "/oss/callback?a=%2F")
@@ -59,14 +60,14 @@ def test_it_hears_what_arrived_as_digests(clock: FrozenClock) -> None:
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_it_hears_over_which_targets_a_callback_would_be_verified(clock: FrozenClock) -> None:
+def test_a_probe_gets_the_targets_that_are_tried(clock: FrozenClock) -> None:
     configured = "https://app.example.com/site/oss/callback?x=1;https://b.example.com"
     arrived = probed(client(clock, callback_url=configured), prove(SECRET, clock.now)).json[PROBE_MEMBER]
     targets = [b"/oss/callback", b"/site/oss/callback?x=1", b"/"]
     assert arrived["targets"] == [target_digest(target) for target in targets]
 
 
-def test_without_authorization_it_hears_which_server_and_what_to_add(clock: FrozenClock) -> None:
+def test_without_authorization_a_probe_gets_server_and_fix(clock: FrozenClock) -> None:
     app = client(clock)
     app.extra_environ = {"mod_wsgi.version": "5", "mod_wsgi.process_group": "x"}
     arrived = probed(app, prove(SECRET, clock.now), Authorization="").json[PROBE_MEMBER]
@@ -75,69 +76,139 @@ def test_without_authorization_it_hears_which_server_and_what_to_add(clock: Froz
     assert "WSGIPassAuthorization On" in arrived["cure"]
 
 
-def test_with_another_authorization_it_hears_what_may_have_changed_it(clock: FrozenClock) -> None:
+def test_with_a_changed_authorization_a_probe_gets_the_cause(clock: FrozenClock) -> None:
     arrived = probed(client(clock), prove(SECRET, clock.now), Authorization="AAAA,AAAA").json[PROBE_MEMBER]
     assert arrived["authorization"] == sha256(b"AAAA,AAAA")
     assert "OSS sends the header once and bare" in arrived["cure"]
 
 
 @pytest.mark.parametrize(
-    ("path", "environ", "cure"),
+    ("path", "environ", "fix"),
     [
         pytest.param("/callback", {"REQUEST_URI": "/callback"}, None, id="another path was asked for"),
         pytest.param("/x", {"REQUEST_URI": "/oss/callback"}, "routing by PATH_INFO is broken", id="no part of it"),
-        pytest.param("/callback", {"SCRIPT_NAME": "/oss"}, "PATH_INFO holds but the end of the path", id="cut"),
+        pytest.param("/callback", {"SCRIPT_NAME": "/oss"}, "PATH_INFO holds only the end of the path", id="cut"),
     ],
 )
-def test_beside_the_callback_routing_is_blamed_only_where_it_is_at_fault(
-    path: str, environ: dict[str, str], cure: str | None, clock: FrozenClock
+def test_routing_is_blamed_only_where_it_is_wrong(
+    path: str, environ: dict[str, str], fix: str | None, clock: FrozenClock
 ) -> None:
     app = client(clock)
     app.extra_environ = environ
     arrived = probed(app, prove(SECRET, clock.now), path).json[PROBE_MEMBER]
     assert arrived["callback_path"] == f"{environ.get('SCRIPT_NAME', '')}/oss/callback"
-    assert arrived["path_cure"] is None if cure is None else cure in arrived["path_cure"]
+    assert arrived["path_cure"] is None if fix is None else fix in arrived["path_cure"]
 
 
-def test_a_body_without_a_length_is_told(clock: FrozenClock) -> None:
+def test_a_probe_without_a_length_gets_the_problem(clock: FrozenClock) -> None:
     request = webtest.TestRequest.blank("/oss/callback", method="POST")
     request.headers[PROBE_HEADER] = prove(SECRET, clock.now)
     arrived = client(clock).do_request(request).json[PROBE_MEMBER]
     assert "no Content-Length" in arrived["body_problem"]
 
 
-def refused_as_a_stranger(app: webtest.TestApp, response: webtest.TestResponse) -> bool:
-    stranger = app.post("/oss/callback", BODY, headers={"Authorization": "AAAA"}, expect_errors=True)
-    return bool(
-        (response.status_int, response.body) == (stranger.status_int, stranger.body) and response.status_int == 403
-    )
+def is_usual_refusal(app: webtest.TestApp, response: webtest.TestResponse) -> bool:
+    usual = app.post("/oss/callback", BODY, headers={"Authorization": "AAAA"}, expect_errors=True)
+    return bool((response.status_int, response.body) == (usual.status_int, usual.body) and response.status_int == 403)
 
 
-def test_a_proof_of_nobody_an_old_one_and_a_second_time_get_what_a_stranger_gets(clock: FrozenClock) -> None:
+def test_an_invalid_old_or_used_proof_gets_the_usual_refusal(clock: FrozenClock) -> None:
     app = client(clock)
     proof = prove(SECRET, clock.now)
     assert probed(app, proof).status_int == 200
     for refused in (proof, prove("x" * 32, clock.now), prove(SECRET, clock.now - 1000), "nonsense", "1.2.3.4"):
-        assert refused_as_a_stranger(app, probed(app, refused))
+        assert is_usual_refusal(app, probed(app, refused))
 
 
-def test_without_a_ticket_secret_of_the_settings_nobody_can_probe(clock: FrozenClock) -> None:
+def test_without_a_configured_secret_no_proof_is_valid(clock: FrozenClock) -> None:
     app = client(clock, ticket_secret=())
-    assert refused_as_a_stranger(app, probed(app, prove(SECRET, clock.now)))
-    assert refused_as_a_stranger(app, probed(app, prove("", clock.now)))
+    assert is_usual_refusal(app, probed(app, prove(SECRET, clock.now)))
+    assert is_usual_refusal(app, probed(app, prove("", clock.now)))
 
 
-def test_on_another_path_it_hears_that_the_callback_is_not_there(clock: FrozenClock) -> None:
+def test_on_another_path_a_probe_learns_that_it_missed(clock: FrozenClock) -> None:
     app = client(clock)
     paths = {"/": False, "/oss/callback/": False, "/oss/health": False, "/oss/callback": True}
     for path, reaches in paths.items():
         assert probed(app, prove(SECRET, clock.now), path).json[PROBE_MEMBER]["reaches_callback"] == reaches
 
 
-def test_the_log_has_a_line_of_it_without_the_proof(clock: FrozenClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_probe_is_logged_without_its_proof(clock: FrozenClock, caplog: pytest.LogCaptureFixture) -> None:
     proof = prove(SECRET, clock.now)
     with caplog.at_level(logging.INFO):
         probed(client(clock), proof)
-    assert "a probe of oss-wsgi doctor came in" in caplog.text
+    assert "a probe of oss-wsgi doctor arrived" in caplog.text
     assert proof not in caplog.text
     assert SECRET not in caplog.text
+
+
+@pytest.fixture
+def gate(clock: FrozenClock) -> ProbeGate:
+    return ProbeGate([SECRET, "o" * 32], clock=clock)
+
+
+def test_each_secret_makes_proofs_that_are_valid_once(gate: ProbeGate, clock: FrozenClock) -> None:
+    for secret in (SECRET, "o" * 32):
+        proof = prove(secret, clock.now)
+        assert gate.takes(proof)
+        assert not gate.takes(proof), "a replay"
+
+
+def test_a_proof_is_unique_and_hides_the_secret(clock: FrozenClock) -> None:
+    first, second = prove(SECRET, clock.now), prove(SECRET, clock.now)
+    assert SECRET not in first
+    assert first != second
+
+
+@pytest.mark.parametrize("apart", [-WINDOW - 1, WINDOW + 1])
+def test_a_proof_outside_the_window_is_invalid(apart: int, gate: ProbeGate, clock: FrozenClock) -> None:
+    assert not gate.takes(prove(SECRET, clock.now + apart))
+
+
+@pytest.mark.parametrize("apart", [-WINDOW, 0, WINDOW])
+def test_a_proof_inside_the_window_is_valid_once(apart: int, gate: ProbeGate, clock: FrozenClock) -> None:
+    proof = prove(SECRET, clock.now + apart)
+    assert gate.takes(proof)
+    for _ in range(3 * WINDOW):
+        clock.advance(1)
+        assert not gate.takes(proof)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda proof: proof[:-1] + ("0" if proof[-1] != "0" else "1"), id="the code"),
+        pytest.param(lambda proof: proof.replace("1.", "1.1", 1), id="the time"),
+        pytest.param(lambda proof: proof[:20] + ("0" if proof[20] != "0" else "1") + proof[21:], id="the nonce"),
+        pytest.param(lambda proof: proof.upper(), id="the case"),
+        pytest.param(lambda proof: f"{proof} ", id="a blank"),
+        pytest.param(lambda proof: f"{proof},{proof}", id="twice"),
+        pytest.param(lambda proof: proof.replace("1.", "\u0661.", 1), id="another one"),
+        pytest.param(lambda proof: "", id="nothing"),
+    ],
+)
+def test_a_changed_proof_is_invalid(change: object, gate: ProbeGate, clock: FrozenClock) -> None:
+    assert not gate.takes(change(prove(SECRET, clock.now)))  # type: ignore[operator]
+
+
+def test_a_proof_with_another_secret_is_invalid(gate: ProbeGate, clock: FrozenClock) -> None:
+    assert not gate.takes(prove("x" * 32, clock.now))
+
+
+def test_a_flood_of_proofs_is_refused(gate: ProbeGate, clock: FrozenClock) -> None:
+    taken = [gate.takes(prove(SECRET, clock.now)) for _ in range(1100)]
+    assert taken.count(True) == 1000
+    clock.advance(WINDOW + 1)
+    assert gate.takes(prove(SECRET, clock.now)), "what is past its window is forgotten"
+
+
+def test_one_of_many_simultaneous_uses_is_valid(gate: ProbeGate, clock: FrozenClock) -> None:
+    proof = prove(SECRET, clock.now)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(gate.takes, [proof] * 100)).count(True) == 1
+
+
+def test_targets_that_sign_alike_have_one_digest() -> None:
+    assert target_digest(b"/a%2Fb?c=%20") == target_digest(b"/a/b?c=%20")
+    assert target_digest(b"/a/b?c=%20") != target_digest(b"/a/b?c= ")
+    assert target_digest(b"/a/b") != target_digest(b"/a/b/")

@@ -1,4 +1,4 @@
-"""The diagnosis names the server and the line to add, from environs as servers make them, and never a value."""
+"""The diagnosis names the server and the line to add, and never a value."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SIGNATURE = "swordfish" * 9 + "AAAAA=="
 
 
 def stream_of(module: str) -> Any:
-    """Give an input stream that is known by the module of its class."""
+    """Return an input stream whose class is in this module."""
     return type("InputStream", (), {"__module__": module})()
 
 
 @pytest.mark.parametrize(
-    ("environ", "name", "cure"),
+    ("environ", "name", "fix"),
     [
         ({**MOD_WSGI, "mod_wsgi.process_group": "app"}, "mod_wsgi (daemon)", "WSGIPassAuthorization On"),
         ({**APACHE, **MOD_WSGI, "mod_wsgi.process_group": ""}, "(embedded)", "WSGIPassAuthorization On"),
@@ -77,17 +77,17 @@ def stream_of(module: str) -> Any:
         ({}, "an unknown server", "proxy_set_header Authorization $http_authorization;"),
     ],
 )
-def test_the_server_is_named_with_its_cure(environ: dict[str, Any], name: str, cure: str) -> None:
-    said = missing_authorization({**URL, **environ})
+def test_the_server_is_named_with_its_fix(environ: dict[str, Any], name: str, fix: str) -> None:
+    sentence = missing_authorization({**URL, **environ})
     assert name in server_name(environ)
-    assert name in said
-    assert cure in said
-    assert "swordfish" not in said
-    assert "c3dv" not in said
+    assert name in sentence
+    assert fix in sentence
+    assert "swordfish" not in sentence
+    assert "c3dv" not in sentence
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "expected"),
     [
         ({"HTTP_AUTHORIZATION": ""}, "a rule sets HTTP_AUTHORIZATION, but it is empty"),
         ({"REDIRECT_HTTP_AUTHORIZATION": " "}, "a rule sets REDIRECT_HTTP_AUTHORIZATION, but it is empty"),
@@ -100,12 +100,12 @@ def test_the_server_is_named_with_its_cure(environ: dict[str, Any], name: str, c
         ({"HTTP_X_AUTHORIZATION": ""}, "a rule sets HTTP_X_AUTHORIZATION, but it is empty"),
         ({"REMOTE_USER": SIGNATURE}, 'trusted_keys=["REMOTE_USER"]'),
         ({"REDIRECT_REMOTE_USER": SIGNATURE}, 'trusted_keys=["REDIRECT_REMOTE_USER"]'),
-        ({**APACHE, "SCRIPT_URL": "/x"}, "not inherited by a <VirtualHost>"),
+        ({**APACHE, "SCRIPT_URL": "/x"}, "a <VirtualHost> does not inherit"),
     ],
 )
-def test_what_stands_in_the_way_is_said(environ: dict[str, Any], said: str) -> None:
+def test_an_unusable_or_misplaced_value_is_explained(environ: dict[str, Any], expected: str) -> None:
     sentence = missing_authorization({**URL, **environ})
-    assert said in sentence
+    assert expected in sentence
     assert "swordfish" not in sentence
 
 
@@ -113,16 +113,16 @@ def test_what_stands_in_the_way_is_said(environ: dict[str, Any], said: str) -> N
     "environ",
     [{"REMOTE_USER": "eric"}, {"HTTP_X_AUTHORIZATION": "(null)"}, {"HTTP_HTTP_AUTHORIZATION": SIGNATURE}],
 )
-def test_what_is_no_copy_of_the_value_is_not_offered(environ: dict[str, Any]) -> None:
+def test_a_key_without_a_copy_of_the_value_is_not_offered(environ: dict[str, Any]) -> None:
     assert "trusted_keys" not in missing_authorization({**URL, **environ})
 
 
-def test_mod_rewrite_is_not_blamed_where_something_else_explains_it() -> None:
+def test_mod_rewrite_is_blamed_only_where_nothing_else_explains_it() -> None:
     assert "VirtualHost" not in missing_authorization({**URL, **APACHE, "SCRIPT_URL": "/", "HTTP_AUTHORIZATION": ""})
     assert "VirtualHost" not in missing_authorization({**URL, "gunicorn.socket": None, "SCRIPT_URL": "/"})
 
 
-def test_without_either_header_it_is_no_callback() -> None:
+def test_without_both_headers_it_is_no_callback() -> None:
     assert "no callback of OSS" in missing_authorization({"mod_wsgi.version": (5, 0)})
 
 
@@ -131,12 +131,12 @@ def test_without_the_key_url_the_server_is_not_to_blame() -> None:
     assert "no callback of OSS" in missing_key_url({})
 
 
-def test_a_header_in_several_pieces_is_explained() -> None:
+def test_a_header_with_several_values_is_explained() -> None:
     assert "gunicorn" in several_values({"gunicorn.socket": None})
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "expected"),
     [
         pytest.param({"PATH_INFO": "/a"}, "rebuilt from PATH_INFO", id="no raw target"),
         pytest.param({"REQUEST_URI": "/a%20b?x", "PATH_INFO": "/a b"}, "fits PATH_INFO", id="plain"),
@@ -175,19 +175,19 @@ def test_a_header_in_several_pieces_is_explained() -> None:
         ),
     ],
 )
-def test_a_wrong_signature_says_where_the_target_came_from(environ: dict[str, Any], said: str) -> None:
-    assert said in wrong_signature(environ)
+def test_a_wrong_signature_says_where_the_target_came_from(environ: dict[str, Any], expected: str) -> None:
+    assert expected in wrong_signature(environ)
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "expected"),
     [
         pytest.param({"REQUEST_URI": "/app", "PATH_INFO": "/app"}, None, id="another path was asked for"),
         pytest.param({"REQUEST_URI": "/b/a/c", "PATH_INFO": "/b/a/c"}, None, id="a longer path was asked for"),
         pytest.param({"PATH_INFO": "http://h/a"}, "of the path in the request", id="a whole URL"),
         pytest.param({"REQUEST_URI": "/app", "PATH_INFO": "/b"}, "routing by PATH_INFO is broken", id="no part of it"),
-        pytest.param({"REQUEST_URI": "/a/c", "PATH_INFO": "/c"}, "but the end of the path", id="stripped"),
-        pytest.param({"SCRIPT_NAME": "/a/c", "PATH_INFO": ""}, "but the end of the path", id="all in SCRIPT_NAME"),
+        pytest.param({"REQUEST_URI": "/a/c", "PATH_INFO": "/c"}, "only the end of the path", id="stripped"),
+        pytest.param({"SCRIPT_NAME": "/a/c", "PATH_INFO": ""}, "only the end of the path", id="all in SCRIPT_NAME"),
         pytest.param(
             {"SCRIPT_NAME": "/a/c", "PATH_INFO": "", "SERVER_SOFTWARE": "nginx/1.26.3"},
             "fastcgi_param PATH_INFO $fastcgi_script_name;",
@@ -195,11 +195,9 @@ def test_a_wrong_signature_says_where_the_target_came_from(environ: dict[str, An
         ),
     ],
 )
-def test_a_missed_path_says_what_is_wrong_with_the_routing_where_something_is(
-    environ: dict[str, Any], said: str | None
-) -> None:
-    found = missed_path(environ, "/a/c")
-    assert found is None if said is None else said in str(found)
+def test_a_missed_path_is_explained_only_where_routing_is_wrong(environ: dict[str, Any], expected: str | None) -> None:
+    explanation = missed_path(environ, "/a/c")
+    assert explanation is None if expected is None else expected in str(explanation)
 
 
 def test_the_guard_logs_the_diagnosis(caplog: pytest.LogCaptureFixture) -> None:
@@ -207,13 +205,15 @@ def test_the_guard_logs_the_diagnosis(caplog: pytest.LogCaptureFixture) -> None:
     guard = webtest.TestApp(CallbackGuard(lambda environ, start_response: [], CallbackVerifier(signer.public_keys)))
     headers = signer.headers("/c", b"x=1")
     hidden = {name: value for name, value in headers.items() if name != "Authorization"}
-    for given, expected in (
+    for headers_sent, expected in (
         (hidden, "WSGIPassAuthorization On"),
         ({**headers, "Authorization": "a, b"}, "OSS sends the header once and bare"),
         (signer.headers("/other", b"x=1"), "rebuilt from PATH_INFO"),
     ):
         caplog.clear()
         environ = {"mod_wsgi.version": (5, 0), "mod_wsgi.process_group": ""}
-        assert guard.post("/c", b"x=1", headers=given, extra_environ=environ, expect_errors=True).status_int == 403
+        assert (
+            guard.post("/c", b"x=1", headers=headers_sent, extra_environ=environ, expect_errors=True).status_int == 403
+        )
         (record,) = caplog.records
         assert expected in record.getMessage()

@@ -1,4 +1,4 @@
-"""What the client sent, out of environs as servers make them."""
+"""Reading what the client sent from environs as servers make them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
-from oss_wsgi.wsgi.environ import read_body, request_id, request_target
+from oss_wsgi.wsgi.environ import MAX_BODY_BYTES, ReceivedCallback, read_body, request_id, request_target
 
 LATIN = "/a b/中+c/callback".encode().decode("latin-1")
 QUERY = "x=1&y=%2F%20z&empty="
@@ -51,7 +51,7 @@ def test_the_raw_target_is_found(environ: dict[str, Any], expected: str) -> None
     assert request_target(environ) == expected.encode()
 
 
-def test_without_a_raw_target_it_is_rebuilt_so_that_it_decodes_to_the_same() -> None:
+def test_a_rebuilt_target_decodes_to_the_same_path() -> None:
     environ = {"SCRIPT_NAME": "/a b", "PATH_INFO": LATIN[4:], "QUERY_STRING": QUERY}
     assert request_target(environ) == RAW.encode()
 
@@ -62,12 +62,12 @@ def test_a_path_in_real_unicode_is_read_as_utf_8() -> None:
 
 
 @pytest.mark.parametrize("server", [{"paste.httpserver.thread_pool": None}, {"SERVER_SOFTWARE": "Rocket3 20260526.0"}])
-def test_where_the_server_decodes_utf_8_a_latin_letter_is_two_bytes(server: dict[str, Any]) -> None:
+def test_a_latin_letter_is_two_bytes_where_the_server_decodes_utf_8(server: dict[str, Any]) -> None:
     assert request_target({**server, "PATH_INFO": "/café"}) == b"/caf%C3%A9"
     assert request_target({"PATH_INFO": "/café"}) == b"/caf%E9"
 
 
-def test_wsgiref_puts_an_absolute_form_into_path_info() -> None:
+def test_an_absolute_target_in_path_info_loses_its_authority() -> None:
     assert request_target({"SCRIPT_NAME": "", "PATH_INFO": "http://app.example.com/callback"}) == b"/callback"
 
 
@@ -76,7 +76,7 @@ def environ_with(data: bytes, **extra: Any) -> dict[str, Any]:
 
 
 class Drip(io.BytesIO):
-    """A stream that gives one byte a read."""
+    """A stream that returns one byte for each read."""
 
     def read(self, size: int | None = -1) -> bytes:
         assert size is not None
@@ -84,13 +84,13 @@ class Drip(io.BytesIO):
         return super().read(1)
 
 
-def test_the_body_is_read_by_its_length_and_no_further() -> None:
+def test_the_body_is_read_up_to_its_length() -> None:
     stream = io.BytesIO(b"hello world")
     assert read_body({"wsgi.input": stream, "CONTENT_LENGTH": "5"}, 64) == b"hello"
     assert stream.read() == b" world"
 
 
-def test_a_stream_that_has_nothing_yet_is_a_body_cut_short() -> None:
+def test_a_stream_that_returns_none_is_a_truncated_body() -> None:
     class Empty:
         def read(self, size: int) -> None:
             return None
@@ -100,11 +100,11 @@ def test_a_stream_that_has_nothing_yet_is_a_body_cut_short() -> None:
     assert caught.value.reason == "body_truncated"
 
 
-def test_a_body_that_drips_is_read_to_its_end() -> None:
+def test_a_body_that_arrives_byte_by_byte_is_read_whole() -> None:
     assert read_body({"wsgi.input": Drip(b"hello"), "CONTENT_LENGTH": "5"}, 64) == b"hello"
 
 
-def test_a_body_as_long_as_the_limit_passes_and_one_byte_more_is_refused_unread() -> None:
+def test_a_body_over_the_limit_is_refused_unread() -> None:
     assert read_body(environ_with(b"x" * 64, CONTENT_LENGTH="64"), 64) == b"x" * 64
     stream = io.BytesIO(b"x" * 65)
     with pytest.raises(BodyTooLargeError):
@@ -113,13 +113,13 @@ def test_a_body_as_long_as_the_limit_passes_and_one_byte_more_is_refused_unread(
 
 
 @pytest.mark.parametrize("length", ["9" * 30, "9" * 5000])
-def test_a_length_beyond_all_measure_is_too_large(length: str) -> None:
+def test_a_length_of_many_digits_is_too_large(length: str) -> None:
     with pytest.raises(BodyTooLargeError):
         read_body(environ_with(b"", CONTENT_LENGTH=length), 64)
 
 
 @pytest.mark.parametrize("length", ["90, 3", "+5", " 5", "5.0", "0x5", "five", "٥", "-2"])
-def test_a_length_that_is_no_number_in_digits_is_malformed(length: str) -> None:
+def test_a_length_that_is_not_digits_is_malformed(length: str) -> None:
     with pytest.raises(MalformedCallbackError):
         read_body(environ_with(b"hello", CONTENT_LENGTH=length), 64)
 
@@ -133,9 +133,7 @@ def test_a_body_shorter_than_its_length_is_malformed() -> None:
 @pytest.mark.parametrize(
     "length", [{"CONTENT_LENGTH": "5"}, {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}]
 )
-def test_a_connection_that_breaks_is_a_short_body_whatever_the_server_raises(
-    error: type[Exception], length: dict[str, Any]
-) -> None:
+def test_a_broken_connection_is_a_truncated_body(error: type[Exception], length: dict[str, Any]) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             raise error("swordfish")
@@ -156,12 +154,12 @@ def test_a_connection_that_breaks_is_a_short_body_whatever_the_server_raises(
         pytest.param({"CONTENT_LENGTH": "-1"}, id="Caddy's -1"),
     ],
 )
-def test_where_the_end_is_unknown_a_length_is_required(extra: dict[str, Any]) -> None:
+def test_a_length_is_required_where_the_end_is_unknown(extra: dict[str, Any]) -> None:
     with pytest.raises(LengthRequiredError):
         read_body({"wsgi.input": Drip(b"hello"), **extra}, 64)
 
 
-def test_a_body_of_http_2_is_read_to_the_end_that_the_server_knows_and_none_is_no_body() -> None:
+def test_a_body_without_a_length_is_read_to_the_servers_end() -> None:
     for length in ({}, {"CONTENT_LENGTH": ""}):
         assert read_body({"wsgi.input": Drip(b"hello"), "wsgi.input_terminated": True, **length}, 64) == b"hello"
         with pytest.raises(BodyTooLargeError):
@@ -181,7 +179,7 @@ def test_a_body_of_http_2_is_read_to_the_end_that_the_server_knows_and_none_is_n
         {"HTTP_X_OSS_REQUEST_ID": 7, "SCRIPT_NAME": None},
     ],
 )
-def test_odd_types_are_refused_or_left_out_and_raise_nothing_else(odd: dict[str, Any]) -> None:
+def test_values_of_odd_types_raise_only_callback_errors(odd: dict[str, Any]) -> None:
     environ = {"wsgi.input": Drip(b"hello"), "PATH_INFO": "/b", **odd}
     assert request_target(environ).startswith(b"/")
     assert request_id(environ) == "-"
@@ -190,7 +188,7 @@ def test_odd_types_are_refused_or_left_out_and_raise_nothing_else(odd: dict[str,
 
 
 @pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": "0"}, {"CONTENT_LENGTH": ""}, {"CONTENT_LENGTH": "-1"}])
-def test_a_chunked_body_is_read_where_the_server_ends_it(length: dict[str, str]) -> None:
+def test_a_chunked_body_is_read_where_the_server_knows_its_end(length: dict[str, str]) -> None:
     extra = {"HTTP_TRANSFER_ENCODING": "Chunked", "wsgi.input_terminated": True, **length}
     assert read_body({"wsgi.input": Drip(b"hello"), **extra}, 64) == b"hello"
     with pytest.raises(BodyTooLargeError):
@@ -206,7 +204,7 @@ def test_a_chunked_body_is_read_where_the_server_ends_it(length: dict[str, str])
     st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
-def test_no_environ_raises_anything_unlisted(texts: dict[str, str], data: bytes, terminated: bool) -> None:
+def test_no_environ_raises_anything_but_callback_errors(texts: dict[str, str], data: bytes, terminated: bool) -> None:
     environ = {**texts, "wsgi.input": io.BytesIO(data), "wsgi.input_terminated": terminated}
     assert request_target(environ).startswith(b"/")
     with contextlib.suppress(CallbackError):
@@ -223,5 +221,43 @@ def test_no_environ_raises_anything_unlisted(texts: dict[str, str], data: bytes,
         ("<script>", "-"),
     ],
 )
-def test_a_request_id_reaches_the_log_only_if_it_looks_like_one(given_id: str, logged: str) -> None:
+def test_only_a_well_formed_request_id_reaches_the_log(given_id: str, logged: str) -> None:
     assert request_id({"HTTP_X_OSS_REQUEST_ID": given_id}) == logged
+
+
+def test_a_received_callback_has_all_that_the_client_sent() -> None:
+    environ = environ_with(
+        b"x=1",
+        CONTENT_LENGTH="3",
+        CONTENT_TYPE="text/plain",
+        REQUEST_URI="/a%20b?c",
+        HTTP_X_OSS_PUB_KEY_URL=" QUFB\t",
+        REDIRECT_HTTP_AUTHORIZATION=" QkJC ",
+    )
+    assert ReceivedCallback.from_environ(environ) == ReceivedCallback(
+        target=b"/a%20b?c",
+        body=b"x=1",
+        body_error=None,
+        authorization="QkJC",
+        authorization_key="REDIRECT_HTTP_AUTHORIZATION",
+        pub_key_url="QUFB",
+        content_type="text/plain",
+    )
+
+
+def test_an_empty_environ_makes_an_empty_received_callback() -> None:
+    received = ReceivedCallback.from_environ(environ_with(b"", CONTENT_LENGTH="0"))
+    assert received == (b"/", b"", None, "", None, "", "")
+
+
+def test_an_unreadable_body_leaves_the_rest_of_a_received_callback() -> None:
+    received = ReceivedCallback.from_environ(environ_with(b"x", HTTP_AUTHORIZATION="QkJC", PATH_INFO="/c"))
+    assert isinstance(received.body_error, LengthRequiredError)
+    assert (received.body, received.authorization, received.target) == (b"", "QkJC", b"/c")
+
+
+def test_a_received_callback_over_the_limit_is_not_read() -> None:
+    stream = io.BytesIO(b"x" * (MAX_BODY_BYTES + 1))
+    received = ReceivedCallback.from_environ({"wsgi.input": stream, "CONTENT_LENGTH": str(MAX_BODY_BYTES + 1)})
+    assert isinstance(received.body_error, BodyTooLargeError)
+    assert stream.tell() == 0

@@ -1,16 +1,18 @@
-"""Observers hear of what happened, and change nothing, whatever they do."""
+"""Observers hear what happens and change nothing; RequestContext holds the facts of a request."""
 
 from __future__ import annotations
 
 import json
+import logging
+import re
 from typing import Any
 
 import pytest
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi import AccessLog, DirectUpload, Grant, Settings, Upload
 from oss_wsgi.testing import CallbackSigner, Road, callback_body
-from oss_wsgi.wsgi.observers import Observers
+from oss_wsgi.wsgi.observers import CONTEXT_KEY, Observers, RequestContext, context_of
 
 SIGNER = CallbackSigner()
 SECRET = "ExampleSecret0000000000000000A"
@@ -40,14 +42,14 @@ class Recorder:
 
 
 def client(observers: Recorder, **options: Any) -> webtest.TestApp:
-    given = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys, **options}
+    sent = {"authorize": lambda request: GRANT, "public_keys": SIGNER.public_keys, **options}
     app = DirectUpload(
-        lambda environ, start: [], SETTINGS, on_issued=observers.on_issued, on_refused=observers.on_refused, **given
+        lambda environ, start: [], SETTINGS, on_issued=observers.on_issued, on_refused=observers.on_refused, **sent
     )
     return webtest.TestApp(app, extra_environ={"HTTP_X_REQUEST_ID": "r1", "REMOTE_ADDR": "192.0.2.1"})
 
 
-def test_a_signature_is_told_with_its_grant_and_without_a_secret() -> None:
+def test_on_issued_gets_the_grant_and_facts_without_secrets() -> None:
     observers = Recorder()
     signed = client(observers).get("/oss/signature?filename=a.png").json
     ((grant, facts),) = observers.issued
@@ -65,7 +67,7 @@ def test_a_signature_is_told_with_its_grant_and_without_a_secret() -> None:
     assert observers.refused == []
 
 
-def test_a_refused_signature_is_told_with_its_reason() -> None:
+def test_on_refused_gets_the_reason_of_a_refused_signature() -> None:
     observers = Recorder()
     client(observers).get("/oss/signature?filename=a.gif&content_type=image/gif", status=403)
     client(observers, authorize=lambda request: None).get("/oss/signature", status=403)
@@ -81,7 +83,7 @@ def test_a_refused_signature_is_told_with_its_reason() -> None:
     assert observers.issued == []
 
 
-def test_a_refused_callback_is_told_with_oss_request_id_and_once_it_is_known_with_user_and_object() -> None:
+def test_on_refused_gets_user_and_object_only_of_a_verified_callback() -> None:
     observers = Recorder()
     app = client(observers, on_upload=lambda upload: 1 / 0)
     body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6, mime_type="image/png")
@@ -95,7 +97,7 @@ def test_a_refused_callback_is_told_with_oss_request_id_and_once_it_is_known_wit
     assert (verified["user"], verified["object"]) == ("eric", observers.issued[0][1]["object"])
 
 
-def test_nothing_that_an_observer_hears_is_secret() -> None:
+def test_observers_get_no_secrets() -> None:
     observers = Recorder()
     app = client(observers)
     signed = app.get("/oss/signature?filename=a.png").json
@@ -104,17 +106,15 @@ def test_nothing_that_an_observer_hears_is_secret() -> None:
     wrong = SIGNER.headers("/x", body)["Authorization"]
     for changed in (body + b"&x=1", body):
         app.post("/oss/callback", changed, headers={**headers, "Authorization": wrong}, status=403)
-    heard = json.dumps([facts for _, facts in observers.issued] + [facts for _, _, facts in observers.refused])
+    reported = json.dumps([facts for _, facts in observers.issued] + [facts for _, _, facts in observers.refused])
     fields = signed["fields"]
     secrets = [SECRET, "TheSessionToken", fields["policy"], fields["x-oss-signature"], fields["callback"]]
     secrets += [wrong, body.decode().partition("ticket=")[2]]
-    assert all(secret and secret not in heard for secret in secrets)
+    assert all(secret and secret not in reported for secret in secrets)
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("x")])
-def test_an_observer_that_raises_is_logged_and_changes_no_answer(
-    error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_observer_that_raises_changes_no_response(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Recorder):
         def on_issued(self, grant: Grant, facts: Any) -> None:
             facts.clear()
@@ -126,30 +126,143 @@ def test_an_observer_that_raises_is_logged_and_changes_no_answer(
     quiet, failing = Recorder(), Failing()
     for observers in (quiet, failing):
         assert client(observers).get("/oss/signature?filename=a.png").status_int == 200
-    answers = [client(each).get("/oss/signature?size=x", status=400).json for each in (quiet, failing)]
-    assert answers[0] == answers[1]
+    responses = [client(recorder).get("/oss/signature?size=x", status=400).json for recorder in (quiet, failing)]
+    assert responses[0] == responses[1]
     assert "on_issued raised" in caplog.text
     assert "on_refused raised" in caplog.text
 
 
-def test_one_that_raises_keeps_nothing_from_the_next() -> None:
-    heard: list[Any] = []
-    events = Observers(
-        on_issued=[lambda grant, facts: 1 / 0, lambda grant, facts: heard.append(facts)],
-        on_answered=[lambda *answer: 1 / 0, lambda *answer: heard.append(answer)],
+def test_the_next_observer_is_called_after_one_that_raises() -> None:
+    calls: list[Any] = []
+    observers = Observers(
+        on_issued=[lambda grant, facts: 1 / 0, lambda grant, facts: calls.append(facts)],
+        on_answered=[lambda *answer: 1 / 0, lambda *answer: calls.append(answer)],
         clock=lambda: 0.0,
     )
     facts = {"object": "a"}
-    events.issued(GRANT, facts)
-    events.answered("callback", 200, 0.5, None)
-    assert heard == [{"object": "a"}, ("callback", 200, 0.5, None)]
-    assert heard[0] is not facts
+    observers.issued(GRANT, facts)
+    observers.answered("callback", 200, 0.5, None)
+    assert calls == [{"object": "a"}, ("callback", 200, 0.5, None)]
+    assert calls[0] is not facts
 
 
-def test_the_whole_road_with_observers_is_as_without() -> None:
+def test_a_whole_upload_works_with_observers() -> None:
     observers = Recorder()
     options: dict[str, Any] = {"on_issued": observers.on_issued, "on_refused": observers.on_refused}
     with Road(lambda environ, start: [], authorize=lambda request: GRANT, **options) as road:
         assert road.upload("cat.png", b"123456", content_type="image/png").json == {"Status": "Ok"}
     assert [facts["user"] for _, facts in observers.issued] == ["eric"]
     assert observers.refused == []
+
+
+@pytest.mark.parametrize("sent", ["a", "7f3c-11", "A_b.c-9", "x" * 64])
+def test_a_well_formed_request_id_is_used(sent: str) -> None:
+    assert RequestContext().id({"HTTP_X_REQUEST_ID": sent}) == sent
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "a\nb", "x" * 65, "é", '"', "a;b", None])
+def test_a_malformed_request_id_is_replaced(sent: str | None) -> None:
+    assert re.fullmatch("[0-9a-f]{16}", RequestContext().id({"HTTP_X_REQUEST_ID": sent} if sent is not None else {}))
+
+
+def test_a_random_id_belongs_to_one_request() -> None:
+    environ: dict[str, object] = {}
+    first = context_of(environ).id(environ)
+    assert context_of(dict(environ)).id(environ) == first
+    assert context_of({}).id({}) != first
+
+
+def test_fields_hold_only_what_is_known() -> None:
+    facts = RequestContext()
+    facts.user = "eric"
+    environ = {
+        "HTTP_X_REQUEST_ID": "r1",
+        "HTTP_X_OSS_REQUEST_ID": "674EF4EC",
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "/oss",
+        "PATH_INFO": "/callback",
+        "QUERY_STRING": "token=swordfish",
+        "REMOTE_ADDR": "192.0.2.1",
+        "HTTP_COOKIE": "swordfish",
+    }
+    assert facts.fields(environ) == {
+        "request_id": "r1",
+        "oss_request_id": "674EF4EC",
+        "address": "192.0.2.1",
+        "method": "POST",
+        "path": "/oss/callback",
+        "user": "eric",
+    }
+    assert set(RequestContext().fields({"HTTP_X_OSS_REQUEST_ID": "no id"})) == {"request_id"}
+
+
+def test_a_new_context_takes_user_and_object_from_the_upload() -> None:
+    environ: dict[str, Any] = {"oss_wsgi.upload": Upload(object="a.txt", user="eric")}
+    assert (context_of(environ).user, context_of(environ).object) == ("eric", "a.txt")
+    assert context_of({"oss_wsgi.upload": "forged"}).user is None
+
+
+def test_without_a_listener_no_context_is_made() -> None:
+    environs: list[dict[str, Any]] = []
+
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environs.append(environ)
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
+        return [b"{}"]
+
+    def allow(request: Any) -> Grant:
+        environs.append(request.environ)
+        return GRANT
+
+    options: dict[str, Any] = {"authorize": allow, "public_keys": SIGNER.public_keys, "forward_callback": True}
+    app = webtest.TestApp(DirectUpload(view, SETTINGS, **options))
+    body = callback_body(app.get("/oss/signature?filename=a.png").json, size=6, mime_type="image/png")
+    for _ in range(2):
+        app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body))
+    assert len(environs) == 2
+    assert not any(CONTEXT_KEY in environ for environ in environs)
+
+
+def test_the_access_log_has_user_and_object_of_a_verified_callback(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    upload_app = DirectUpload(
+        lambda environ, start: [], SETTINGS, authorize=lambda request: GRANT, public_keys=SIGNER.public_keys
+    )
+    app = webtest.TestApp(AccessLog(upload_app, clock=lambda: 0.0))
+    signed = app.get("/oss/signature?filename=a.png").json
+    body = callback_body(signed, size=6, mime_type="image/png")
+    for _ in range(2):
+        app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body))
+    lines = [vars(record) for record in caplog.records if record.name.endswith("access_log")]
+    assert [(line["user"], line["object"], line.get("reason")) for line in lines] == [
+        ("eric", signed["fields"]["key"], None),
+        ("eric", signed["fields"]["key"], None),
+        ("eric", signed["fields"]["key"], "repeated"),
+    ]
+
+
+def test_a_ticket_mismatch_is_reported_with_the_tickets_user() -> None:
+    observers = Recorder()
+    app = client(observers)
+    body = callback_body(app.get("/oss/signature?filename=a.png&size=6").json, size=7, mime_type="image/png")
+    app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body), status=403)
+    ((reason, status, facts),) = observers.refused
+    assert (reason, status, facts["user"], facts.get("object")) == ("ticket_mismatch", 403, "eric", None)
+
+
+def test_a_refusal_without_observers_logs_user_and_object(caplog: pytest.LogCaptureFixture) -> None:
+    upload_app = DirectUpload(
+        lambda environ, start: [],
+        SETTINGS,
+        authorize=lambda request: GRANT,
+        on_upload=lambda upload: 1 / 0,  # type: ignore[arg-type,return-value]
+        public_keys=SIGNER.public_keys,
+    )
+    app = webtest.TestApp(upload_app)
+    app.get("/oss/signature?filename=a.gif&content_type=image/gif", status=403)
+    signed = app.get("/oss/signature?filename=a.png").json
+    body = callback_body(signed, size=6, mime_type="image/png")
+    app.post("/oss/callback", body, headers=SIGNER.headers("/oss/callback", body), status=500)
+    outside, failed = (vars(record) for record in caplog.records if "refused" in record.getMessage())
+    assert (outside["reason"], outside["user"]) == ("content_type_not_allowed", "eric")
+    assert (failed["reason"], failed["user"], failed["object"]) == ("handler_failed", "eric", signed["fields"]["key"])

@@ -1,4 +1,4 @@
-"""Target, body, guard and diagnosis over the environs that real servers made, way by way and request by request."""
+"""Target, body, guard and diagnosis with the environs that real servers made."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from oss_wsgi import AuthorizationPassthrough, CallbackGuard, CallbackVerifier
 from oss_wsgi.callback.verifier import string_to_sign
 from oss_wsgi.testing import CallbackSigner
 from oss_wsgi.wsgi.diagnosis import missing_authorization, server_name, wrong_signature
-from oss_wsgi.wsgi.environ import AUTHORIZATION_KEYS, authorization, raw_target, request_target
+from oss_wsgi.wsgi.environ import AUTHORIZATION_KEYS, find_authorization, raw_target, request_target
 
-from .recorded.ways import ALL, BODY, CALLBACKS, FAMILIES, TARGETS, Recorded
+from ..recorded.ways import ALL, BODY, CALLBACKS, FAMILIES, TARGETS, Recorded
 
 # As with OSS's own URL, the Base64 ends in padding.
 SIGNER = CallbackSigner(url="http://127.0.0.1/callback_pub_key_test_1.pem")
 VERIFIER = CallbackVerifier(SIGNER.public_keys)
 KEY_URL = SIGNER.headers("/", b"")["x-oss-pub-key-url"]
 STRANGER = "aHR0cDovL2V2aWwuZXhhbXBsZS9rZXkucGVt"
-#: Ways in which the target cannot always be known: no raw one, or a proxy that writes it anew.
+#: Ways that may lose parts of the target: without a raw target, or with a proxy that rewrites it.
 LOSSY = {
     *("wsgiref", "django runserver", "gevent", "bjoern", "granian", "hypercorn", "daphne", "uvicorn asgiref"),
-    *("twisted", "tornado", "paste", "rocket3", "nginx proxy underscores"),  # these and the above give none
+    *(
+        "twisted",
+        "tornado",
+        "paste",
+        "rocket3",
+        "nginx proxy underscores",
+    ),  # these and the ones above pass no raw target
     *("eventlet", "uvicorn a2wsgi", "daphne a2wsgi", "werkzeug"),  # a lone '?' or a first '//' is lost
     *("nginx proxy uri", "nginx proxy prefix", "lighttpd proxy", "proxy_http", "proxy_ajp", "passenger"),
     *("caddy", "caddy fastcgi"),  # a '#' that should not be there is encoded
@@ -31,8 +37,8 @@ LOSSY = {
 CGI_STYLE = ("mod_wsgi daemon", "mod_wsgi embedded", "cgid", "fcgid flup", "fcgid flipflop", "proxy_fcgi", "proxy_scgi")
 
 
-def each(found: list[Recorded]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("recorded", found, ids=str)
+def each_recording(recordings: list[Recorded]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("recorded", recordings, ids=str)
 
 
 each_way = pytest.mark.parametrize(
@@ -43,7 +49,7 @@ each_way = pytest.mark.parametrize(
 
 
 @each_way
-def test_the_target_is_the_one_sent_or_what_is_known_of_it(recordings: list[Recorded]) -> None:
+def test_the_target_is_as_close_to_the_sent_one_as_can_be(recordings: list[Recorded]) -> None:
     for recorded in recordings:
         environ = recorded.environ()
         target = request_target(environ)
@@ -53,7 +59,7 @@ def test_the_target_is_the_one_sent_or_what_is_known_of_it(recordings: list[Reco
             assert target == recorded.seen.encode(), str(recorded)
 
 
-def test_what_is_not_known_of_the_target_is_what_the_survey_says() -> None:
+def test_only_the_listed_ways_lose_parts_of_the_target() -> None:
     approximated = {way for ways in FAMILIES.values() for way, data in ways.items() if "seen as" in data}
     assert approximated <= LOSSY
     # Nothing is lost of a callback but behind a front that takes a prefix away, which no environ shows.
@@ -62,7 +68,7 @@ def test_what_is_not_known_of_the_target_is_what_the_survey_says() -> None:
 
 
 def expected(recorded: Recorded) -> tuple[int, str]:
-    """Give the status and the reason that a request must come to, by what was sent and what became of the keys."""
+    """Return the status and the reason that a request must get, by what was sent and what arrived."""
     values, difference = recorded.values, recorded.difference
     length, chunked = values.get("CONTENT_LENGTH", ""), recorded.request in ("chunked", "broken chunk", "chunk cut off")
     if length in ("", "-1") or (chunked and length == "0"):
@@ -87,7 +93,7 @@ def expected(recorded: Recorded) -> tuple[int, str]:
 
 
 def answer(recorded: Recorded, caplog: pytest.LogCaptureFixture, **options: Any) -> tuple[int, str]:
-    """Call a guard with the recorded environ and true signatures; give the status and the logged line."""
+    """Call a guard with the recorded environ and valid signatures; return the status and the logged line."""
     statuses: list[str] = []
 
     def receive(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -111,21 +117,21 @@ def answer(recorded: Recorded, caplog: pytest.LogCaptureFixture, **options: Any)
 
 
 @each_way
-def test_the_guard_verifies_what_survived_and_refuses_the_rest(
+def test_the_guard_verifies_only_what_arrived_unchanged(
     recordings: list[Recorded], caplog: pytest.LogCaptureFixture
 ) -> None:
     for recorded in recordings:
         status, reason = expected(recorded)
-        found, logged = answer(recorded, caplog)
-        assert found == status, (str(recorded), logged)
+        actual, logged = answer(recorded, caplog)
+        assert actual == status, (str(recorded), logged)
         assert f"reason={reason} " in logged if reason else not logged, (str(recorded), logged)
 
 
-def test_each_kind_of_outcome_is_among_the_recorded() -> None:
-    found = {expected(recorded) for recorded in ALL}
+def test_the_recordings_cover_each_outcome() -> None:
+    outcomes = {expected(recorded) for recorded in ALL}
     reasons = {"authorization_missing", "authorization_malformed", "signature_wrong", "pub_key_url_missing"}
     reasons |= {"pub_key_url_malformed", "pub_key_url_untrusted"}
-    assert found == {
+    assert outcomes == {
         *((403, reason) for reason in reasons),
         (200, ""),
         (400, "content_length_malformed"),
@@ -134,7 +140,7 @@ def test_each_kind_of_outcome_is_among_the_recorded() -> None:
     }
 
 
-def test_a_callback_is_verified_on_every_way_that_keeps_the_header() -> None:
+def test_every_way_that_keeps_the_header_is_verified() -> None:
     refused = {recorded.way for recorded in CALLBACKS if expected(recorded)[0] != 200 and recorded.family != "recipes"}
     assert refused == {*CGI_STYLE, "nginx proxy prefix", "nginx proxy stripped", "nginx proxy xauth"}
     # Of the recipes those fail that A§3 says fail, and those that need a trusted key.
@@ -143,7 +149,7 @@ def test_a_callback_is_verified_on_every_way_that_keeps_the_header() -> None:
     assert refused == {*fails, "E REMOTE_USER", "RequestHeader expr", "RequestHeader null", "SetEnvIf X literal null"}
 
 
-def test_behind_a_stripped_prefix_the_public_url_makes_it_good(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_public_url_verifies_behind_a_stripped_prefix(caplog: pytest.LogCaptureFixture) -> None:
     url = f"https://app.example.com{TARGETS['callback']}"
     assert answer(Recorded("gateways", "nginx proxy prefix", "callback"), caplog, callback_urls=[url])[0] == 200
 
@@ -151,30 +157,31 @@ def test_behind_a_stripped_prefix_the_public_url_makes_it_good(caplog: pytest.Lo
 TWICE = [recorded for recorded in ALL if recorded.request in ("twice", "twice the same")]
 
 
-def test_two_headers_arrive_joined_in_four_ways_or_as_the_last_alone() -> None:
+def test_two_headers_arrive_joined_or_as_the_last() -> None:
     joined = {recorded.values.get("HTTP_AUTHORIZATION") for recorded in TWICE if recorded.request == "twice"}
     assert joined - {None} >= {"{A},{B}", "{A}, {B}", "{A}{B}", "{B}"}
 
 
-@each([recorded for recorded in ALL if recorded.request == "spoofed"])
-def test_nothing_that_a_client_sent_in_another_header_is_taken(recorded: Recorded) -> None:
+@each_recording([recorded for recorded in ALL if recorded.request == "spoofed"])
+def test_a_value_in_another_header_of_the_client_is_ignored(recorded: Recorded) -> None:
     assert any("{B}" in value for value in recorded.values.values() if isinstance(value, str)), "the spoofs arrived"
     environ = recorded.environ()
-    assert authorization(environ) is None
+    assert find_authorization(environ) is None
     seen: list[dict[str, Any]] = []
     AuthorizationPassthrough(lambda inner, start_response: seen.append(inner) or [])(environ, lambda *args: None)
     assert not seen[0].get("HTTP_AUTHORIZATION") or "%{" in seen[0]["HTTP_AUTHORIZATION"]
     assert "oss_wsgi.authorization_source" not in seen[0]
 
 
-@each([recorded for recorded in CALLBACKS if recorded.family == "recipes"])
-def test_a_recipes_value_is_found_under_the_key_that_it_sets(recorded: Recorded) -> None:
+@each_recording([recorded for recorded in CALLBACKS if recorded.family == "recipes"])
+def test_a_value_is_found_under_the_key_that_a_recipe_sets(recorded: Recorded) -> None:
     keys = [key for key, value in recorded.values.items() if value == "{A}"]
     trusted = [key for key in ("REMOTE_USER", "HTTP_X_AUTHORIZATION") if key in keys]
-    found = authorization(recorded.environ(), trusted)
-    assert found == (None if not keys else (min(keys, key=[*AUTHORIZATION_KEYS, *trusted].index), "A"))
+    assert find_authorization(recorded.environ(), trusted) == (
+        None if not keys else (min(keys, key=[*AUTHORIZATION_KEYS, *trusted].index), "A")
+    )
     if trusted:
-        assert authorization(recorded.environ()) is None
+        assert find_authorization(recorded.environ()) is None
 
 
 WSGI_PASS, CGI_PASS = "WSGIPassAuthorization On", "CGIPassAuth On"
@@ -222,20 +229,18 @@ NAMES = {
 
 
 def name_and_line(way: str) -> tuple[str, str]:
-    """Give what the diagnosis must say of a way; of a recipe's, that of its back end."""
+    """Return what the diagnosis must say about a way; a recipe's is that of its back end."""
     return NAMES[max((name for name in NAMES if way.rpartition(": ")[2].startswith(name)), key=len)]
 
 
-@each([recorded for recorded in ALL if recorded.request == "no authorization"])
-def test_where_the_header_is_missing_the_log_names_the_server_and_the_line(
-    recorded: Recorded, caplog: pytest.LogCaptureFixture
-) -> None:
+@each_recording([recorded for recorded in ALL if recorded.request == "no authorization"])
+def test_the_log_of_a_missing_header_names_server_and_fix(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
     if expected(recorded) == (403, "authorization_missing"):
         name, line = name_and_line(recorded.way)
         assert server_name(recorded.environ()) == name
-        said = missing_authorization(recorded.environ())
-        assert f"the server is {name}: " in said
-        assert line in said
+        text = missing_authorization(recorded.environ())
+        assert f"the server is {name}: " in text
+        assert line in text
         logged = answer(recorded, caplog)[1]
         assert name in logged
         assert line in logged
@@ -244,39 +249,39 @@ def test_where_the_header_is_missing_the_log_names_the_server_and_the_line(
 
 
 @pytest.mark.parametrize(
-    ("way", "said"),
+    ("way", "text"),
     [
         ("SetEnv literal: cgid", "HTTP_AUTHORIZATION holds an unexpanded %{...}: SetEnv does not expand it"),
         ("RequestHeader null: cgid", "HTTP_X_AUTHORIZATION holds `(null)`"),
         ("RequestHeader expr: cgid", 'trusted_keys=["HTTP_X_AUTHORIZATION"]'),
         ("unset early: cgid", "a rule sets HTTP_AUTHORIZATION, but it is empty"),
-        ("no inheritance: cgid", "not inherited by a <VirtualHost>"),
+        ("no inheritance: cgid", "a <VirtualHost> does not inherit"),
         ("E REMOTE_USER: cgid", 'trusted_keys=["REMOTE_USER"]'),
     ],
 )
-def test_a_recipe_that_did_not_help_is_told_why(way: str, said: str) -> None:
+def test_the_log_says_why_a_recipe_does_not_work(way: str, text: str) -> None:
     environ = Recorded("recipes", way, "callback").environ(a="A" * 86 + "==")
-    assert said in missing_authorization(environ)
+    assert text in missing_authorization(environ)
 
 
-def test_the_value_under_a_renamed_header_is_pointed_at() -> None:
-    said = missing_authorization(Recorded("gateways", "nginx proxy xauth", "callback").environ())
-    assert 'trusted_keys=["HTTP_X_AUTHORIZATION"]' in said
+def test_a_value_under_a_renamed_header_is_reported() -> None:
+    text = missing_authorization(Recorded("gateways", "nginx proxy xauth", "callback").environ())
+    assert 'trusted_keys=["HTTP_X_AUTHORIZATION"]' in text
 
 
 FLUP = {"nginx fastcgi", "proxy_fcgi", "proxy_scgi"}
 
 
-@each(CALLBACKS)
-def test_only_flups_path_info_does_not_fit_the_target(recorded: Recorded) -> None:
-    said = wrong_signature(recorded.environ())
-    mended = recorded.way.startswith("ProxyFCGISetEnvIf path")
-    broken = recorded.way.rpartition(": ")[2] in FLUP and not mended
-    assert ("routing by PATH_INFO is broken" in said) == broken, said
+@each_recording(CALLBACKS)
+def test_only_the_path_info_of_flup_does_not_fit_the_target(recorded: Recorded) -> None:
+    text = wrong_signature(recorded.environ())
+    fixed = recorded.way.startswith("ProxyFCGISetEnvIf path")
+    broken = recorded.way.rpartition(": ")[2] in FLUP and not fixed
+    assert ("routing by PATH_INFO is broken" in text) == broken, text
     if raw_target(recorded.environ())[0] is None:
-        assert "rebuilt from PATH_INFO" in said
+        assert "rebuilt from PATH_INFO" in text
 
 
-def test_the_recordings_hold_no_more_than_they_must() -> None:
+def test_the_recordings_hold_no_paths_and_no_secrets() -> None:
     text = json.dumps(FAMILIES)
     assert not [word for word in ("/tmp", "/home", "/usr", "PASSWORD", "SECRET", "LTAI") if word in text]

@@ -1,4 +1,4 @@
-"""Every answer of ours, refusals included, forbids browsers to guess, frame, keep or embed it."""
+"""Every response of ours, refusals included, forbids browsers to guess its type, frame, cache or embed it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oss_wsgi.exceptions import CredentialsError
 from oss_wsgi.site import upload_page
 from oss_wsgi.testing import CallbackSigner
 
-from .test_signature import RootClient
+from ..endpoints.test_signature import RootClient
 
 SETTINGS = Settings(
     bucket="examplebucket",
@@ -48,8 +48,8 @@ def application(**options: Any) -> webtest.TestApp:
     return webtest.TestApp(DirectUpload(ours, SETTINGS, **options))
 
 
-def held(response: Any, expected: dict[str, str]) -> bool:
-    """Tell whether each header is there, once."""
+def has_headers(response: Any, expected: dict[str, str]) -> bool:
+    """Return whether each header is there, once."""
     return all(response.headers.getall(name) == [value] for name, value in expected.items())
 
 
@@ -74,44 +74,44 @@ def allow(request: Any) -> Grant | None:
         ("GET", "/oss", 404),
     ],
 )
-def test_answers_that_are_data(method: str, path: str, status: int) -> None:
+def test_data_has_the_security_headers(method: str, path: str, status: int) -> None:
     app = application(authorize=allow)
     app.extra_environ["REMOTE_USER"] = "eric"
     response = app.request(path, method=method, expect_errors=True)
     assert response.status_int == status
-    assert held(response, DATA)
+    assert has_headers(response, DATA)
 
 
-def test_a_refusal_of_a_user_of_an_origin_and_by_a_limit() -> None:
+def test_refusals_have_the_security_headers() -> None:
     app = application(authorize=allow)
     endpoint = RootClient(rate_limit=lambda who: 5)
-    assert held(endpoint.get(), DATA)
-    assert held(app.get("/oss/signature", status=403), DATA)
-    assert held(app.get("/oss/signature", status=403, headers={"Sec-Fetch-Site": "cross-site"}), DATA)
+    assert has_headers(endpoint.get(), DATA)
+    assert has_headers(app.get("/oss/signature", status=403), DATA)
+    assert has_headers(app.get("/oss/signature", status=403, headers={"Sec-Fetch-Site": "cross-site"}), DATA)
 
 
-def test_a_preflight_of_a_listed_origin_has_them_beside_those_of_cors() -> None:
+def test_a_preflight_has_cors_and_security_headers() -> None:
     response = application(authorize=allow).options("/oss/signature", headers={"Origin": "https://pages.example.com"})
     assert response.headers["Access-Control-Allow-Origin"] == "https://pages.example.com"
     assert "Content-Type" not in response.headers
-    assert held(response, DATA)
+    assert has_headers(response, DATA)
 
 
-def test_a_verified_callback_is_answered_with_them() -> None:
-    heard: list[Upload] = []
+def test_the_response_to_a_callback_has_the_security_headers() -> None:
+    uploads: list[Upload] = []
     signer = CallbackSigner()
     body = b"bucket=examplebucket&object=a.txt&size=1"
-    app = application(authorize=allow, public_keys=signer.public_keys, on_upload=heard.append)
+    app = application(authorize=allow, public_keys=signer.public_keys, on_upload=uploads.append)
     response = app.post("/oss/callback", body, headers=signer.headers("/oss/callback", body), expect_errors=True)
-    assert held(response, DATA)
+    assert has_headers(response, DATA)
 
 
-def test_what_the_wrapped_application_answers_is_its_own() -> None:
+def test_the_wrapped_applications_response_is_unchanged() -> None:
     response = application(authorize=allow).get("/anything")
     assert set(response.headers) == {"Content-Type", "Content-Length"}
 
 
-def test_503_says_when_to_try_again_and_no_other_refusal_does() -> None:
+def test_only_503_has_a_retry_after() -> None:
     class Down:
         def get_credentials(self) -> Any:
             raise CredentialsError("the metadata server does not answer")
@@ -123,27 +123,27 @@ def test_503_says_when_to_try_again_and_no_other_refusal_does() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/upload.js", "/style.css", "/favicon.svg"])
-def test_the_page_and_its_parts(path: str) -> None:
+def test_the_page_and_its_parts_have_their_security_headers(path: str) -> None:
     app = webtest.TestApp(upload_page(SETTINGS))
     response = app.get(path)
     policy = {"Content-Security-Policy": response.headers["Content-Security-Policy"]}
     assert "frame-ancestors 'none'" in policy["Content-Security-Policy"]
-    assert held(response, PAGE)
+    assert has_headers(response, PAGE)
     unchanged = app.get(path, headers={"If-None-Match": response.headers["ETag"]}, status=304)
-    assert held(unchanged, {**PAGE, **policy})
-    assert held(app.post(path, status=405), DATA)
-    assert held(app.get(f"{path}/nothing", status=404), DATA)
+    assert has_headers(unchanged, {**PAGE, **policy})
+    assert has_headers(app.post(path, status=405), DATA)
+    assert has_headers(app.get(f"{path}/nothing", status=404), DATA)
 
 
-def test_a_site_of_your_own_may_be_framed_by_itself_alone(tmp_path: Path) -> None:
+def test_a_static_site_may_only_be_framed_by_itself(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("x")
     site = StaticSite(tmp_path)
     assert "frame-ancestors 'self'" in webtest.TestApp(site).get("/").headers["Content-Security-Policy"]
     moved = webtest.TestApp(lambda environ, start: site({**environ, "SCRIPT_NAME": "/a", "PATH_INFO": ""}, start))
-    assert held(moved.get("/", status=301), PAGE)
+    assert has_headers(moved.get("/", status=301), PAGE)
 
 
-def test_what_authorize_raises_has_them_too_but_where_it_says_otherwise() -> None:
+def test_a_raised_webob_exc_keeps_its_own_headers() -> None:
     def away(request: Any) -> Grant | None:
         raise webob.exc.HTTPFound(location="https://login.example.com/", headers={"Cache-Control": "private"})
 

@@ -1,0 +1,106 @@
+"""Applications say which requests they answer without waiting, and unknown ones count as blocking."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from oss_wsgi import (
+    AuthorizationPassthrough,
+    CallbackGuard,
+    CallbackVerifier,
+    MemoryLedger,
+    OncePerUpload,
+    SQLiteLedger,
+)
+from oss_wsgi.middleware.dispatcher import Dispatcher, PathRouter, blocking
+from oss_wsgi.testing import CallbackSigner, FrozenClock
+from oss_wsgi.wsgi.nonblocking import nonblocking_test
+
+SIGNER = CallbackSigner()
+KEY = {"X_OSS_PUB_KEY_URL": SIGNER.headers("/", b"")["x-oss-pub-key-url"]}
+
+
+def unknown(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"unknown"]
+
+
+class Quick:
+    """An application that answers GET and POST without waiting, and records the paths it is asked about."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"quick"]
+
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        self.paths.append(path)
+        return method in ("GET", "POST")
+
+
+def test_an_unknown_application_blocks() -> None:
+    assert not nonblocking_test(unknown)("GET", "/", {})
+    assert nonblocking_test(Quick())("GET", "/", {})
+
+
+def test_a_dispatcher_asks_the_application_at_the_path() -> None:
+    below, mounted, deeper = Quick(), Quick(), Quick()
+    app = Dispatcher(below, {"/oss": mounted, "/oss/deep": deeper, "/slow": unknown})
+    for path in ("/", "/ossified", "/oss", "/oss/x", "/oss/deep/er"):
+        assert app.is_nonblocking("GET", path, {})
+    assert (below.paths, mounted.paths, deeper.paths) == (["/", "/ossified"], ["", "/x"], ["/er"])
+    assert not app.is_nonblocking("GET", "/slow/x", {})
+    assert not app.is_nonblocking("PUT", "/oss", {})
+
+
+def test_a_router_asks_the_endpoint_at_the_path() -> None:
+    endpoint = Quick()
+    app = PathRouter({"/one": endpoint, "/two": unknown})
+    assert app.is_nonblocking("GET", "/one", {})
+    assert endpoint.paths == [""]
+    assert not app.is_nonblocking("GET", "/two", {})
+    assert not app.is_nonblocking("GET", "/three", {})
+
+
+def test_a_blocking_application_answers_as_before_and_blocks() -> None:
+    app = blocking(Quick())
+    assert list(app({}, lambda *arguments: lambda data: None)) == [b"quick"]
+    assert not nonblocking_test(app)("GET", "/", {})
+
+
+def test_the_passthrough_asks_the_application_behind_it() -> None:
+    assert nonblocking_test(AuthorizationPassthrough(Quick()))("GET", "/", {})
+    assert not nonblocking_test(AuthorizationPassthrough(unknown))("GET", "/", {})
+
+
+def test_once_is_nonblocking_only_with_a_ledger_in_memory(tmp_path: Any) -> None:
+    clock = FrozenClock()
+    assert OncePerUpload(Quick(), MemoryLedger(clock=clock)).is_nonblocking("POST", "", {})
+    assert not OncePerUpload(unknown, MemoryLedger(clock=clock)).is_nonblocking("POST", "", {})
+    with SQLiteLedger(tmp_path / "ledger.sqlite3", clock=clock) as ledger:
+        assert not OncePerUpload(Quick(), ledger).is_nonblocking("POST", "", {})
+
+
+def test_the_guard_is_nonblocking_only_for_a_pinned_key() -> None:
+    guard = CallbackGuard(Quick(), CallbackVerifier(SIGNER.public_keys))
+    assert guard.is_nonblocking("POST", "", KEY)
+    assert not guard.is_nonblocking("GET", "", KEY)
+    assert not guard.is_nonblocking("POST", "", {})
+    assert not CallbackGuard(Quick(), CallbackVerifier()).is_nonblocking("POST", "", KEY)
+    assert not CallbackGuard(unknown, CallbackVerifier(SIGNER.public_keys)).is_nonblocking("POST", "", KEY)
+
+
+def test_a_custom_verifier_blocks() -> None:
+    class Verifier(CallbackVerifier):
+        pass
+
+    assert not CallbackGuard(Quick(), Verifier(SIGNER.public_keys)).is_nonblocking("POST", "", KEY)
+
+
+def test_oss_own_keys_are_pinned() -> None:
+    urls = {f"{scheme}://gosspublic.alicdn.com/callback_pub_key_v1.pem" for scheme in ("http", "https")}
+    assert {base64.b64decode(url).decode() for url in CallbackVerifier().pinned_key_urls()} == urls

@@ -1,0 +1,185 @@
+"""JSON responses and refusals: the status of each error, what the client reads, and what the log has."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import (
+    CallbackGuard,
+    CallbackVerifier,
+    Confirmation,
+    Grant,
+    OncePerUpload,
+    PostPresigner,
+    SignatureEndpoint,
+    Upload,
+    exceptions,
+)
+from oss_wsgi.testing import CallbackSigner
+from oss_wsgi.wsgi.observers import context_of
+from oss_wsgi.wsgi.responses import STATUSES, refuse, refuse_error, refuse_unconfirmed, status_of
+
+from ..endpoints.test_signature import SETTINGS
+
+log = logging.getLogger("oss_wsgi.test")
+
+ERRORS: dict[type[Exception], int] = {
+    exceptions.CredentialsError: 503,
+    exceptions.GrantError: 403,
+    exceptions.MalformedRequestError: 400,
+    exceptions.OutsideGrantError: 403,
+    exceptions.MalformedCallbackError: 400,
+    exceptions.LengthRequiredError: 411,
+    exceptions.BodyTooLargeError: 413,
+    exceptions.UnverifiedError: 403,
+    exceptions.KeyUnavailableError: 503,
+    exceptions.TicketUsedError: 409,
+    exceptions.LedgerUnavailableError: 503,
+    exceptions.NotConfirmedError: 403,
+    exceptions.ConfirmationUnavailableError: 503,
+    exceptions.CallbackError: 403,
+    exceptions.VerificationError: 403,
+    exceptions.UploadRequestError: 403,
+    exceptions.PolicyError: 500,
+    exceptions.OSSWSGIError: 500,
+}
+REASONED = [error for error in ERRORS if issubclass(error, exceptions.ReasonedError)]
+
+
+def subclass(error: type[Exception]) -> Any:
+    """Make a class like one that a user derives from one of our errors."""
+    return type(f"Own{error.__name__}", (error,), {})
+
+
+def test_every_error_is_in_the_table_of_this_test() -> None:
+    ours = {
+        error for _, error in inspect.getmembers(exceptions, inspect.isclass) if error.__module__ == exceptions.__name__
+    }
+    elsewhere = {exceptions.SettingsError, exceptions.FetchError, exceptions.ReasonedError}
+    assert ours - elsewhere == set(ERRORS)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
+def test_an_error_and_its_subclasses_have_one_status(error: type[Exception]) -> None:
+    own = subclass(error)
+    for kind in (error, own, subclass(own)):
+        assert status_of(kind.__new__(kind)) == ERRORS[error]
+
+
+def test_an_error_that_is_not_ours_is_500() -> None:
+    assert status_of(ValueError("no")) == 500
+
+
+def test_changing_a_status_takes_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STATUSES, exceptions.UnverifiedError, 404)
+    assert status_of(subclass(exceptions.UnverifiedError)("x", "y")) == 404
+    assert status_of(exceptions.KeyUnavailableError("x", "y")) == 503
+
+
+def refusing(error: Exception, refuse_with: Any = refuse_error) -> webtest.TestResponse:
+    app = webtest.TestApp(lambda environ, start_response: refuse_with(log, environ, start_response, error))
+    return app.get("/", expect_errors=True)
+
+
+@pytest.mark.parametrize("error", REASONED, ids=lambda error: error.__name__)
+def test_a_refusal_logs_the_reason_and_tells_the_client_nothing(
+    error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    response = refusing(subclass(error)("own_reason", "own hint"))
+    assert response.status_int == ERRORS[error]
+    assert "own" not in response.text
+    (record,) = caplog.records
+    message = f"refused: status={ERRORS[error]} reason=own_reason hint='own hint' request_id=-"
+    assert record.getMessage() == message
+    assert (record.reason, record.status) == ("own_reason", ERRORS[error])  # type: ignore[attr-defined]
+
+
+def test_only_a_failed_confirm_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    for reason in ("confirm_failed", "oss_unreachable"):
+        error = exceptions.ConfirmationUnavailableError(reason, "no")
+        error.__cause__ = ValueError("why")
+        assert refusing(error, refuse_unconfirmed).status_int == 503
+    failed, unreachable = caplog.records
+    assert failed.exc_info is not None
+    assert unreachable.exc_info is None
+
+
+def test_a_refusal_notes_reason_and_status_in_the_context() -> None:
+    environ: dict[str, Any] = {"REQUEST_METHOD": "GET"}
+    refuse(log, environ, lambda *arguments: lambda data: None, 403, "some_reason", "hint")
+    assert (context_of(environ).reason, context_of(environ).refused) == ("some_reason", 403)
+
+
+# Every room that refuses with an error: a custom part may raise a subclass of ours.
+
+CALLBACK_ERRORS = [error for error in REASONED if issubclass(error, exceptions.CallbackError)]
+
+
+@pytest.mark.parametrize("error", CALLBACK_ERRORS, ids=lambda error: error.__name__)
+def test_a_custom_verifier_may_raise_a_subclass(error: type[Exception]) -> None:
+    class Verifier(CallbackVerifier):
+        def verify(self, **parts: Any) -> None:
+            raise subclass(error)("own_reason", "own hint")
+
+        def is_valid(self, **parts: Any) -> bool:
+            return False
+
+    guard = CallbackGuard(lambda environ, start_response: [], Verifier())
+    signer = CallbackSigner()
+    response = webtest.TestApp(guard).post("/c", b"x=1", headers=signer.headers("/c", b"x=1"), expect_errors=True)
+    assert response.status_int == ERRORS[error]
+
+
+@pytest.mark.parametrize("error", [exceptions.TicketUsedError, exceptions.LedgerUnavailableError])
+def test_a_custom_ledger_may_raise_a_subclass(error: type[Exception]) -> None:
+    class Ledger:
+        def run_once(self, identity: Any, handle: Any) -> Any:
+            raise subclass(error)("own_reason", "own hint")
+
+    app = webtest.TestApp(OncePerUpload(lambda environ, start_response: [], Ledger()))
+    upload = Upload(object="a", ticket_id="T", ticket_until=1)
+    response = app.post("/", b"", extra_environ={"oss_wsgi.upload": upload}, expect_errors=True)  # type: ignore[dict-item]
+    assert response.status_int == ERRORS[error]
+
+
+@pytest.mark.parametrize("error", [exceptions.NotConfirmedError, exceptions.ConfirmationUnavailableError])
+def test_a_custom_confirm_may_raise_a_subclass(error: type[Exception]) -> None:
+    def confirm(upload: Upload) -> bool:
+        raise subclass(error)("own_reason", "own hint")
+
+    app = webtest.TestApp(Confirmation(lambda environ, start_response: [], confirm))
+    response = app.post("/", b"", extra_environ={"oss_wsgi.upload": Upload(object="a")}, expect_errors=True)  # type: ignore[dict-item]
+    assert response.status_int == ERRORS[error]
+
+
+SIGNING_ERRORS = (
+    *(exceptions.MalformedRequestError, exceptions.OutsideGrantError, exceptions.UploadRequestError),
+    *(exceptions.GrantError, exceptions.CredentialsError, exceptions.PolicyError, exceptions.OSSWSGIError),
+)
+
+
+@pytest.mark.parametrize("error", SIGNING_ERRORS, ids=lambda error: error.__name__)
+def test_a_custom_presigner_may_raise_a_subclass(error: type[Exception]) -> None:
+    class Presigner(PostPresigner):
+        def presign(self, grant: Grant | None = None, **parameters: Any) -> Any:
+            raise subclass(error)(*(("own_reason", "own hint") if error in REASONED else ("own text",)))
+
+    endpoint = SignatureEndpoint(Presigner(SETTINGS, clock=lambda: 0.0), allow_anonymous=True)
+    app = webtest.TestApp(lambda environ, start: endpoint({**environ, "PATH_INFO": ""}, start))
+    response = app.get("/", expect_errors=True)
+    assert response.status_int == ERRORS[error]
+    assert response.json["error"]["code"] == (
+        "own_reason"
+        if error in REASONED
+        else {
+            403: "forbidden",
+            500: "internal_server_error",
+            503: "service_unavailable",
+        }[ERRORS[error]]
+    )
