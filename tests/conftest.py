@@ -1,9 +1,57 @@
-"""What all tests share: no network outside loopback."""
+"""What all tests share: no network outside loopback, and the set of fast tests."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 from pytest_socket import socket_allow_hosts
+
+HERE = Path(__file__).parent
+
+#: Folders whose tests need a browser, a server, another program, or much time.
+SLOW_FOLDERS = ("benchmarks", "browser", "examples", "integration", "local/sdks", "packaging", "security", "servers")
+
+#: Audit events of what a fast test does not do: it starts no process, listens on no port and does not sleep.
+SLOW_EVENTS = frozenset({"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "socket.bind", "subprocess.Popen"})
+
+MAX_SLEEP = 0.01
+
+_running_fast: str | None = None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the slow folders where only the fast tests are asked for."""
+    if config.option.markexpr == "fast" and collection_path.is_relative_to(HERE):
+        return collection_path.relative_to(HERE).as_posix() in SLOW_FOLDERS or None
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as fast what is not slow, by its folder or by its own mark."""
+    for item in items:
+        folder = item.path.parent.relative_to(HERE).as_posix() + "/"
+        if not folder.startswith(tuple(f"{slow}/" for slow in SLOW_FOLDERS)) and not item.get_closest_marker("slow"):
+            item.add_marker("fast")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    global _running_fast
+    _running_fast = item.nodeid if item.get_closest_marker("fast") else None
+    yield
+    _running_fast = None
+
+
+def _refuse_slow_events(event: str, arguments: tuple[Any, ...]) -> None:
+    if _running_fast is not None and (event in SLOW_EVENTS or (event == "time.sleep" and arguments[0] > MAX_SLEEP)):
+        raise AssertionError(f"{event} in {_running_fast}: mark it with pytest.mark.slow")
+
+
+#sys.addaudithook(_refuse_slow_events)
 
 
 @pytest.fixture(autouse=True)

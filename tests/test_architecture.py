@@ -1,181 +1,203 @@
-"""The house's rules: who may import whom, what the core may not know, and where a module may stand."""
+"""The rules of the house: who may import whom, what the core may not know, and where a file may stand."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "oss_wsgi"
-MODULES = {
-    ".".join(("oss_wsgi", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
-EDGE = ("oss_wsgi.middleware", "oss_wsgi.endpoints", "oss_wsgi.local")
-TESTING = {name for name in MODULES if name.startswith(("oss_wsgi.testing", "oss_wsgi.pytest_plugin"))}
-FACADE = {"oss_wsgi"}
-JOINTS = FACADE | TESTING
-#: The command line reads the environment, the clock and the network for the person who calls it.
-COMMANDS = {name for name in MODULES if name.startswith(("oss_wsgi.cli", "oss_wsgi.__main__"))}
-#: What makes of waitress the server that we start.
-WAITRESS = {name for name in MODULES if name.startswith("oss_wsgi.serving")}
-JOINTS |= {"oss_wsgi.application", "oss_wsgi.cli.options", "oss_wsgi.paste_deploy"} | WAITRESS | COMMANDS
-JOINTS |= {"oss_wsgi.site"}
-#: The two that start the local OSS, when asked or unconfigured.
-STARTS_LOCAL = {"oss_wsgi.cli.local"}
-#: Reads and answers WSGI for middleware and endpoints both, which may not import each other.
-WSGI = {"oss_wsgi.wsgi.environ", "oss_wsgi.wsgi.responses"}
-CORE = {name for name in MODULES if not name.startswith(EDGE)} - JOINTS
-LOCAL = {name for name in MODULES if name.startswith("oss_wsgi.local")}
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
-CLOCKS = {"time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "now", "utcnow", "today", "sleep"}
+TESTS = ROOT / "tests"
 
 
-def tree(name: str) -> ast.Module:
-    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+def module_name(path: Path) -> str:
+    return ".".join(("oss_wsgi", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
-def type_checking_only(module: ast.Module) -> set[ast.AST]:
-    """Give the nodes that never run."""
-    found: set[ast.AST] = set()
-    for node in ast.walk(module):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            found |= {inner for statement in node.body for inner in ast.walk(statement)}
-    return found
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+#: These make the whole: they may know the clock, the environment, webob and waitress.
+JOINTS = ("application", "site", "paste_deploy", "cli", "__main__", "serving", "sdk", "testing", "pytest_plugin")
+MAX_MODULES_AT_A_TOP = 16
 
 
-def imports(name: str) -> set[str]:
-    """Give the full names of the modules that a module imports when it runs, names imported from them included."""
-    module = tree(name)
-    skipped = type_checking_only(module)
+def room(*names: str) -> list[str]:
+    """Return the modules in some rooms, or of these names."""
+    prefixes = tuple(f"oss_wsgi.{name}" for name in names)
+    return [name for name in MODULES if name in prefixes or name.startswith(tuple(f"{p}." for p in prefixes))]
+
+
+CORE = sorted(set(MODULES) - set(room(*JOINTS, "middleware", "endpoints", "local")) - {"oss_wsgi"})
+
+
+def type_checking_nodes(tree: ast.Module) -> set[ast.AST]:
+    """Return the nodes that only type checkers read."""
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+
+
+def imports(name: str, *, type_checking: bool = False) -> set[str]:
+    """Return the full names of the modules that a module imports, and of what it imports from them."""
+    tree = TREES[name]
+    skipped = set() if type_checking else type_checking_nodes(tree)
     package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
-    found: set[str] = set()
-    for node in ast.walk(module):
+    imported: set[str] = set()
+    for node in ast.walk(tree):
         if node in skipped:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parts = package.split(".")
                 base = ".".join(filter(None, [".".join(parts[: len(parts) - node.level + 1]), base]))
-            found.add(base)
-            found |= {f"{base}.{alias.name}" for alias in node.names}
-    return found
+            imported |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return imported
 
 
-def imports_any(name: str, *forbidden: str) -> set[str]:
-    return {
-        imported
-        for imported in imports(name)
+def imported_from(name: str, *forbidden: str) -> list[str]:
+    """Return, as `importer -> imported`, what a module imports of some modules and of all in them."""
+    return [
+        f"{name} -> {imported}"
+        for imported in sorted(imports(name))
         if any(imported == module or imported.startswith(f"{module}.") for module in forbidden)
-    }
-
-
-@pytest.mark.parametrize("name", sorted(CORE))
-def test_the_core_knows_no_webob_no_waitress_and_no_room_above_it(name: str) -> None:
-    assert not imports_any(name, "webob", "waitress", *EDGE, "oss_wsgi.application", "oss_wsgi.testing")
-
-
-def reads_the_environment(name: str) -> bool:
-    if imports_any(name, "os.environ", "os.environb", "os.getenv", "os.getenvb"):
-        return True
-    attributes = [node for node in ast.walk(tree(name)) if isinstance(node, ast.Attribute)]
-    return any(
-        node.attr in {"getenv", "getenvb", "environb"} or (node.attr == "environ" and ast.unparse(node.value) == "os")
-        for node in attributes
-    )
-
-
-def test_only_what_reads_ini_files_or_a_command_line_reads_the_environment_too() -> None:
-    readers = {"oss_wsgi.paste_deploy", "oss_wsgi.cli.main"}
-    assert {name for name in MODULES if reads_the_environment(name)} == readers
-
-
-@pytest.mark.parametrize("name", sorted(CORE))
-def test_the_core_calls_no_clock(name: str) -> None:
-    attributes = {node.attr for node in ast.walk(tree(name)) if isinstance(node, ast.Attribute)}
-    assert not imports_any(name, "time")
-    assert not attributes & CLOCKS
-
-
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_nothing_needs_paste_deploy_to_be_read_by_it(name: str) -> None:
-    assert not imports_any(name, "paste")
-
-
-@pytest.mark.parametrize("name", sorted(CORE - {"oss_wsgi.callback.key_fetcher"}))
-def test_only_the_fetcher_opens_a_socket(name: str) -> None:
-    assert not imports_any(name, "socket", "http.client", "ssl", "urllib.request", "requests", "httpx")
-
-
-@pytest.mark.parametrize("name", sorted(n for n in MODULES if n.startswith("oss_wsgi.middleware")))
-def test_middleware_imports_no_endpoint_no_application_no_local(name: str) -> None:
-    assert not imports_any(name, "oss_wsgi.endpoints", "oss_wsgi.application", "oss_wsgi.local")
-
-
-@pytest.mark.parametrize("name", sorted(n for n in MODULES if n.startswith("oss_wsgi.endpoints")))
-def test_endpoints_import_no_middleware_no_application_no_local(name: str) -> None:
-    assert not imports_any(name, "oss_wsgi.middleware", "oss_wsgi.application", "oss_wsgi.local")
-
-
-@pytest.mark.parametrize("name", sorted(set(MODULES) - LOCAL - TESTING - STARTS_LOCAL))
-def test_nothing_in_production_imports_local_or_testing(name: str) -> None:
-    assert not imports_any(name, "oss_wsgi.local", "oss_wsgi.testing")
-
-
-@pytest.mark.parametrize("name", sorted(LOCAL))
-def test_local_shares_no_code_with_what_it_checks(name: str) -> None:
-    assert {i for i in imports_any(name, "oss_wsgi") if not i.startswith("oss_wsgi.local")} == set()
-
-
-@pytest.mark.parametrize("name", sorted(set(MODULES) - LOCAL - {"oss_wsgi.application"}))
-def test_only_the_application_knows_a_url_path(name: str) -> None:
-    paths = {"/oss", "/signature", "/callback", "/health", "/oss/signature", "/oss/callback", "/oss/health"}
-    module = tree(name)
-    docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(module) if isinstance(node, DOCUMENTED)}
-    constants = {node.value for node in ast.walk(module) if isinstance(node, ast.Constant)} - docstrings
-    assert not {value for value in constants if isinstance(value, str) and value.endswith(tuple(paths))}
-
-
-@pytest.mark.parametrize("name", sorted(set(MODULES) - {"oss_wsgi"}))
-def test_no_module_imports_from_the_facade(name: str) -> None:
-    package = name.count(".") if MODULES[name].name != "__init__.py" else name.count(".") + 1
-    facade = [
-        ast.unparse(node)
-        for node in ast.walk(tree(name))
-        if isinstance(node, ast.ImportFrom)
-        and ((node.level == 0 and node.module == "oss_wsgi") or (node.level == package and node.module is None))
     ]
-    assert facade == []
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_each_module_opens_with_one_plain_sentence(name: str) -> None:
-    docstring = ast.get_docstring(tree(name))
-    assert docstring, "a docstring first"
-    first = docstring.split("\n")[0]
-    assert first.endswith((".", ":"))
+def offences(names: list[str], *forbidden: str) -> list[str]:
+    return [offence for name in names for offence in imported_from(name, *forbidden)]
 
 
-def test_no_room_for_odds_and_ends_and_three_levels_at_the_most() -> None:
-    parts = {part for name in MODULES for part in name.split(".")}
-    assert not parts & {"utils", "util", "common", "helpers", "helper", "misc"}
-    assert max(name.count(".") for name in MODULES) <= 3
+def attributes(name: str) -> Iterator[ast.Attribute]:
+    return (node for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute))
+
+
+def test_the_core_imports_no_webob_no_waitress_and_no_room_above_it() -> None:
+    above = ("middleware", "endpoints", "application", "site", "serving", "cli", "testing", "local")
+    assert offences(CORE, "webob", "waitress", *(f"oss_wsgi.{name}" for name in above)) == []
+    assert offences(room("signing", "callback", "ledger"), "oss_wsgi.wsgi") == []
+
+
+def test_the_core_calls_no_clock() -> None:
+    clocks = {"time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "now", "utcnow", "today", "sleep"}
+    assert offences(CORE, "time") == []
+    assert [f"{name}: {node.attr}" for name in CORE for node in attributes(name) if node.attr in clocks] == []
+
+
+def test_only_the_command_line_and_paste_deploy_read_the_environment() -> None:
+    readers = {
+        name
+        for name in MODULES
+        if imported_from(name, "os.environ", "os.environb", "os.getenv", "os.getenvb")
+        or any(
+            node.attr in {"getenv", "getenvb", "environb"} or ast.unparse(node) == "os.environ"
+            for node in attributes(name)
+        )
+    }
+    assert readers == {"oss_wsgi.paste_deploy", "oss_wsgi.cli.main"}
+    assert offences(list(MODULES), "paste") == [], "PasteDeploy calls us; nothing needs it"
+
+
+def test_only_the_key_fetcher_opens_a_socket_in_the_core() -> None:
+    network = ("socket", "http.client", "ssl", "urllib.request", "requests", "httpx")
+    assert offences([name for name in CORE if name != "oss_wsgi.callback.key_fetcher"], *network) == []
+
+
+def test_middleware_and_endpoints_know_neither_each_other_nor_what_joins_them() -> None:
+    joints = ("oss_wsgi.application", "oss_wsgi.site", "oss_wsgi.local", "oss_wsgi.testing")
+    assert offences(room("middleware"), "oss_wsgi.endpoints", *joints) == []
+    assert offences(room("endpoints"), "oss_wsgi.middleware", *joints) == []
+
+
+def test_production_imports_neither_local_nor_testing() -> None:
+    production = sorted(set(MODULES) - set(room("local", "testing", "pytest_plugin")))
+    assert offences(production, "oss_wsgi.testing") == []
+    starters = {offence.partition(" ")[0] for offence in offences(production, "oss_wsgi.local")}
+    assert starters == {"oss_wsgi.cli.local"}
+    at_import = [node for node in TREES["oss_wsgi.cli.local"].body if isinstance(node, ast.ImportFrom)]
+    assert not [node for node in at_import if (node.module or "").startswith("local") and node.level == 2]
+
+
+def test_local_shares_no_code_with_what_it_checks() -> None:
+    ours = offences(room("local"), "oss_wsgi")
+    assert [offence for offence in ours if not offence.partition(" -> ")[2].startswith("oss_wsgi.local")] == []
+
+
+def test_only_the_application_knows_a_url_path() -> None:
+    paths = ("/oss", "/signature", "/callback", "/health")
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    for name in sorted(set(MODULES) - set(room("local")) - {"oss_wsgi.application"}):
+        nodes = list(ast.walk(TREES[name]))
+        docstrings = {ast.get_docstring(node, clean=False) for node in nodes if isinstance(node, documented)}
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant)} - docstrings
+        assert [text for text in texts if isinstance(text, str) and text.endswith(paths)] == [], name
+
+
+def test_no_module_imports_from_the_facade() -> None:
+    for name in sorted(set(MODULES) - {"oss_wsgi"}):
+        package_depth = name.count(".") + (MODULES[name].name == "__init__.py")
+        for node in ast.walk(TREES[name]):
+            if isinstance(node, ast.ImportFrom):
+                assert not (node.level == 0 and node.module == "oss_wsgi"), name
+                if node.level == package_depth and node.module is None:
+                    assert all(f"oss_wsgi.{alias.name}" in MODULES for alias in node.names), name
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """No circle, counted with what only type checkers import."""
+    graph = {
+        name: {imported for imported in imports(name, type_checking=True) if imported in MODULES} - {name}
+        for name in MODULES
+        if name != "oss_wsgi"  # the façade imports all rooms, and no room imports it
+    }
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for imported in sorted(graph.get(name, ())):
+                visit(imported, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_a_stranger_finds_the_rooms_at_a_glance() -> None:
+    for folder in (PACKAGE, PACKAGE / "local"):
+        assert len(list(folder.glob("*.py"))) <= MAX_MODULES_AT_A_TOP, folder.name
+    assert max(name.count(".") for name in MODULES) <= 3, "three levels at the most"
+    words = {word for name in MODULES for part in name.split(".") for word in part.split("_")}
+    assert not words & {"util", "utils", "common", "helper", "helpers", "misc"}
+    for name, tree in TREES.items():
+        docstring = ast.get_docstring(tree)
+        assert docstring, f"{name} says what it holds"
+        assert docstring.split("\n")[0].endswith((".", ":")), f"{name} begins with one sentence"
 
 
 def test_the_top_level_holds_what_the_design_lists() -> None:
-    listed = {"oss_wsgi", "static", "tests", "server.py", "setup.cfg", "README.md", "pyproject.toml", "CHANGES.md"}
-    listed |= {"LICENSE", "MANIFEST.in", "examples", "docs", "CONTRIBUTING.md", "SECURITY.md"}
-    built = {"build", "dist", "node_modules"}
-    found = {p.name for p in ROOT.iterdir() if not p.name.startswith((".", "__")) and p.suffix != ".egg-info"}
-    assert found - built <= listed
+    listed = {"oss_wsgi", "static", "tests", "docs", "examples", "server.py", "setup.cfg", "pyproject.toml"}
+    listed |= {"README.md", "CHANGES.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "MANIFEST.in"}
+    made_by_tools = {"build", "dist", "node_modules"}
+    names = {p.name for p in ROOT.iterdir() if not p.name.startswith((".", "__")) and p.suffix != ".egg-info"}
+    assert names - made_by_tools <= listed
 
 
-def test_every_test_file_tests_something() -> None:
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        functions = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.FunctionDef)]
-        assert any(function.name.startswith("test_") for function in functions), path.name
+def test_tests_mirror_the_package() -> None:
+    """A test file in a room of the package is named for a module there, or for a module and an aspect of it."""
+    for path in sorted(TESTS.rglob("test_*.py")):
+        functions = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef)]
+        assert any(function.name.startswith("test_") for function in functions), f"{path.name} tests nothing"
+        folder = PACKAGE / path.parent.relative_to(TESTS)
+        if path.parent != TESTS and folder.is_dir():
+            modules = {module.stem for module in folder.glob("*.py")} | {"init"}
+            subject = path.stem.removeprefix("test_")
+            assert any(subject == module or subject.startswith(f"{module}_") for module in modules), path.name

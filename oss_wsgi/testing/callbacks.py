@@ -19,6 +19,12 @@ from ..callback.verifier import string_to_sign
 
 KEY_URL = "http://127.0.0.1/callback_pub_key_test.pem"
 
+#: Where the application under test is served, as far as its settings know.
+APPLICATION_URL = "http://127.0.0.1:8080"
+
+#: Only for tests: anybody who reads this line can make tickets with it.
+TICKET_SECRET = "a ticket secret for tests and nothing else"  # noqa: S105
+
 _REQUEST_ID = "674EF4EC0000000000000001"
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..local import LocalOSS
-from .road import APPLICATION_URL, TICKET_SECRET
+from .callbacks import APPLICATION_URL, TICKET_SECRET
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -19,18 +19,13 @@ from ..exceptions import CallbackError
 from ..settings import Settings
 from ..signing.grant import Grant
 from ..wsgi.environ import request_target
+from .callbacks import APPLICATION_URL, TICKET_SECRET
 
 if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import WSGIApplication
 
     from .local_oss import InProcessOSS
-
-
-APPLICATION_URL = "http://127.0.0.1:8080"
-
-#: Only for tests: anybody who reads this line can make tickets with it.
-TICKET_SECRET = "a ticket secret for tests and nothing else"  # noqa: S105
 
 
 class Uploaded(NamedTuple):
