@@ -303,6 +303,23 @@ def test_trusted_keys_are_read_from_their_files(tmp_path: Path) -> None:
     assert app.post("/oss/callback", BODY, headers=SIGNER.headers("/oss/callback", BODY)).status_int == 200
 
 
+def test_a_newer_key_of_oss_is_fetched_over_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls: list[str] = []
+
+    class Fetcher:
+        def __call__(self, url: str) -> bytes:
+            urls.append(url)
+            return SIGNER.pem.encode()
+
+    monkeypatch.setattr("oss_wsgi.callback.key_fetcher.HTTPSFetcher", Fetcher)
+    newer = "http://gosspublic.alicdn.com/callback_pub_key_v2.pem"
+    headers = SIGNER.headers("/oss/callback", BODY)
+    headers["x-oss-pub-key-url"] = base64.b64encode(newer.encode()).decode()
+    app = webtest.TestApp(DirectUpload(legacy, Settings(**VALUES)))
+    assert app.post("/oss/callback", BODY, headers=headers).status_int == 200
+    assert urls == [newer.replace("http:", "https:")]
+
+
 def test_importing_the_package_loads_neither_waitress_nor_the_local_oss() -> None:
     unwanted = ("waitress", "oss_wsgi.local", "webob")
     code = f"import oss_wsgi, sys; print([name for name in sys.modules if name.startswith({unwanted!r})])"

@@ -192,7 +192,7 @@ def test_pserve_serves_the_example(tmp_path: Path) -> None:
             assert b"<h1>Guest book</h1>" in page.read()
     finally:
         process.send_signal(signal.SIGINT)
-        output += process.communicate(timeout=20)[0]
+        output += process.communicate(timeout=60)[0]
     assert SECRET not in output
 
 

@@ -48,6 +48,7 @@ class AuthorizationPassthrough:
                 raise ValueError(f"trusted_keys: {key!r} is a header's name; its environ key is {environ_key!r}.")
         self._app = app
         self._trusted_keys = tuple(trusted_keys)
+        #: The wrapped application's own: looking for the header never waits.
         self.is_nonblocking = nonblocking_test(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -42,3 +42,27 @@ def test_an_application_without_a_response_is_logged(caplog: pytest.LogCaptureFi
     (record,) = caplog.records
     assert record.getMessage() == "- GET '/' - 0 bytes 0.0 ms"
     assert not hasattr(record, "status")
+
+
+def test_the_response_is_closed_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    class Body:
+        closed = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"123"])
+
+        def close(self) -> None:
+            self.closed += 1
+            raise OSError("the file is gone")
+
+    body = Body()
+    response: Any = AccessLog(lambda environ, start_response: body, clock=lambda: 0.0)(
+        {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *arguments: lambda data: None
+    )
+    assert b"".join(response) == b"123"
+    with pytest.raises(OSError, match="gone"):
+        response.close()
+    assert body.closed == 1
+    assert len(caplog.records) == 1
