@@ -125,9 +125,9 @@ def plain_etag(text: str) -> str:
 
 
 _NUMBER = "1[0-7][0-9]{18}|[0-9]{0,19}"  # larger ones are rare, and left to the general way
-_NAME = "[0-9A-Za-z.-]*"  # a text that needs no escape
-_ESCAPED = ("filename", "mimeType", TICKET_MEMBER)
-_PATTERNS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _NAME) | {
+_PLAIN_TEXT = "[0-9A-Za-z._-]*"  # it needs no escape
+_ESCAPED = ("filename", "mimeType")
+_PATTERNS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _PLAIN_TEXT) | {
     **dict.fromkeys(_ESCAPED, "[^&]*"),
     **dict.fromkeys(("size", "height", "width", "crc64"), _NUMBER),
 }

@@ -49,6 +49,7 @@ def identity(
     etag: str = "5B3C",
     expires: int = NOW + 300,
 ) -> UploadIdentity:
+    """Return the identity of an upload; what a test does not name is always the same."""
     return UploadIdentity(ticket, object, etag, expires)
 
 

@@ -70,7 +70,7 @@ def stored_size(ledger: MemoryLedger) -> int:
     total = 0
     for ticket, uses in ledger._tickets.items():
         total += len(ticket) + len(uses.object)
-        total += sum(len(etag) + len(answer.body if answer else b"") for etag, answer in uses.answers.items())
+        total += sum(len(etag) + len(answer.body if answer else b"") for etag, answer in uses.responses.items())
     return total
 
 
