@@ -13,7 +13,7 @@ from .settings_check import fill_in_and_check, unknown_name
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
-# Other programs use these names, which begin as ours do (P§13.2).
+# Other programs use these names, which begin as ours do (protocol.md 13.2).
 _FOREIGN_VARIABLES = frozenset({"OSS_STS_ROLE_ARN"})
 
 

@@ -14,8 +14,8 @@ from .exceptions import PolicyError
 from .http import essence
 from .object_names import dir_problem
 
-MAX_FORM_BYTES = 5 * 1024**3  # P§2.6
-MAX_EXPIRES = 7 * 24 * 3600  # P§5.4
+MAX_FORM_BYTES = 5 * 1024**3  # protocol.md 2.6
+MAX_EXPIRES = 7 * 24 * 3600  # protocol.md 5.4
 MIN_TICKET_SECRET = 32
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")

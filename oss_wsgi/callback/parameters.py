@@ -1,4 +1,4 @@
-"""The parameters of an upload callback, as the form's ``callback`` field holds them (P§7)."""
+"""The parameters of an upload callback, as the form's ``callback`` field holds them (protocol.md 7)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def body_template(body_type: str = FORM, custom: Iterable[str] = ()) -> str:
     """Return a ``callbackBody`` of a type with all VARIABLES and the custom variables ``x:<name>``."""
     variables = {**VARIABLES, **{name: name for name in custom}}
     if body_type == JSON:
-        # OSS inserts JSON values, and quotes texts itself: no quotes around the variables (P§7.3).
+        # OSS inserts JSON values, and quotes texts itself: no quotes around the variables (protocol.md 7.3).
         return "{" + ",".join(f"{json.dumps(name)}:${{{variable}}}" for name, variable in variables.items()) + "}"
     return "&".join(f"{name}=${{{variable}}}" for name, variable in variables.items())
 

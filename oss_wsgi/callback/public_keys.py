@@ -19,7 +19,7 @@ PublicKey = RSAPublicKey | PlainKey
 
 log = logging.getLogger(__name__)
 
-#: OSS's callback key, unchanged since 2015 (P§8.4).
+#: OSS's callback key, unchanged since 2015 (protocol.md 8.4).
 OSS_PUBLIC_KEY = """\
 -----BEGIN PUBLIC KEY-----
 MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKs/JBGzwUB2aVht4crBx3oIPBLNsjGs
@@ -31,7 +31,7 @@ OSS_PUBLIC_KEY_URLS = (
     "https://gosspublic.alicdn.com/callback_pub_key_v1.pem",
 )
 
-# P§8.4's rule checks only the host. The whole name excludes ports and other files of that CDN.
+# The rule of protocol.md 8.4 checks only the host. The whole name excludes ports and other files of that CDN.
 _FETCHABLE = re.compile(r"https?://gosspublic\.alicdn\.com/callback_pub_key_v([0-9]{1,20})\.pem")
 
 _MIN_BITS, _MAX_BITS = 512, 8192

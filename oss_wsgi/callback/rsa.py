@@ -54,7 +54,7 @@ def verify_rsa_md5(key: RSAPublicKey | PlainKey, signature: bytes, message: byte
 
 
 def _verify_by_arithmetic(key: RSAPublicKey | PlainKey, signature: bytes, message: bytes) -> bool:
-    """Compare the whole block of P§8.3: what is not parsed cannot be misread."""
+    """Compare the whole block of protocol.md 8.3: what is not parsed cannot be misread."""
     numbers = key if isinstance(key, PlainKey) else key.public_numbers()
     size = (key.key_size + 7) // 8
     number = int.from_bytes(signature, "big")
@@ -65,7 +65,7 @@ def _verify_by_arithmetic(key: RSAPublicKey | PlainKey, signature: bytes, messag
 
 
 def signature_block(message: bytes, size: int) -> bytes:
-    """Return the PKCS #1 v1.5 block that a right signature decrypts to, for a modulus of ``size`` bytes (P§8.3).
+    """Return the PKCS #1 v1.5 block of a right signature, for a modulus of ``size`` bytes (protocol.md 8.3).
 
     That is ``00 01 FF...FF 00`` and the DigestInfo with the message's MD5 (RFC 8017 section 9.2).
     """

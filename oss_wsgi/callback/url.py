@@ -19,7 +19,7 @@ def split_urls(text: str) -> list[str]:
 
 
 def callback_url_problems(text: str) -> list[str]:
-    """Return a sentence for each part of a ``callbackUrl`` that OSS or its signature cannot handle (P§7.1)."""
+    """Return a sentence for each part of a ``callbackUrl`` that OSS cannot handle or sign (protocol.md 7.1)."""
     urls = split_urls(text)
     problems = [f"{without_password(url)!r} {problem}" for url in urls for problem in _url_problems(url)]
     if len(urls) > MAX_URLS:
@@ -33,7 +33,7 @@ def without_password(url: str) -> str:
 
 
 def target_of(url: str) -> str:
-    """Return the request target, path and query as written, that OSS sends and signs for a URL (P§8.2)."""
+    """Return the request target, path and query as written, that OSS sends and signs for a URL (protocol.md 8.2)."""
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 

@@ -1,4 +1,4 @@
-"""Verifies that OSS signed a callback: the string to sign, and RSA PKCS #1 v1.5 with MD5 (P§8)."""
+"""Verifies that OSS signed a callback: the string to sign, and RSA PKCS #1 v1.5 with MD5 (protocol.md 8)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_TEXT = 4096
 
 
 def string_to_sign(target: bytes, body: bytes) -> bytes:
-    """Return the text that OSS signs: ``percent_decode(path)[?raw query]`` LF ``raw body`` (P§8.2).
+    """Return the text that OSS signs: ``percent_decode(path)[?raw query]`` LF ``raw body`` (protocol.md 8.2).
 
     Only percent-encoding is decoded: a ``+`` stays. The query stays as it is; a bare ``?`` counts as no query.
     """

@@ -15,7 +15,7 @@ from ..callback.verifier import string_to_sign
 
 
 def md5(data: bytes) -> bytes:
-    """Return the digest that OSS signs (P§8.3)."""
+    """Return the digest that OSS signs (protocol.md 8.3)."""
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 

@@ -1,6 +1,7 @@
 """The table of error codes: what each means for this application, and what to do.
 
-Codes and EC numbers are those of OSS (P§3.6, P§5.4, P§10, P§12); reasons are those in this application's own log.
+Codes and EC numbers are OSS's (protocol.md 3.6, protocol.md 5.4, protocol.md 10, protocol.md 12); reasons are those in
+this application's own log.
 """
 
 from __future__ import annotations

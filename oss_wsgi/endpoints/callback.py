@@ -15,7 +15,7 @@ from ..wsgi.responses import json_bytes, method_not_allowed, not_found, refuse, 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-_MAX_RESPONSE_BYTES = 1024 * 1024  # P§8.9
+_MAX_RESPONSE_BYTES = 1024 * 1024  # protocol.md 8.9
 _OK = b'{"Status": "Ok"}'
 
 log = logging.getLogger(__name__)

@@ -63,12 +63,12 @@ class LocalOSS:
     :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
     :param callback_timeout: seconds that a callback URL has to reply over HTTP.
     :param strict: refuse every form field that the policy does not name, except the policy, the fields that sign it
-        and `success_action_status` (P§14.2). What passes is pinned.
-    :param exact_field_names: refuse form fields that are not spelled as documented (P§14.1).
-    :param space_as_plus: in callbacks of the form type, write a space in a value as `+`, not as `%20` (P§14.6).
+        and `success_action_status` (protocol.md 3.3.2). What passes is pinned.
+    :param exact_field_names: refuse form fields that are not spelled as documented (protocol.md 2.2).
+    :param space_as_plus: in callbacks of the form type, write a space in a value as `+`, not `%20` (protocol.md 7.3).
     :param test_mode: let a request ask for the faults of `fail_next` in the header `x-oss-local-fault`:
         `callback_status; status=404; times=2, slow_upload`.
-    :param allow_private_callback: call private addresses, such as this machine; OSS does not (P§14.13).
+    :param allow_private_callback: call private addresses, such as this machine; OSS does not (protocol.md 7.1).
     :param clock: returns Unix seconds.
     :raises ValueError: the bucket has a name that OSS does not allow.
     """

@@ -1,4 +1,4 @@
-"""The CORS rules of a bucket: evaluated as OSS does (P§12.2), kept with the bucket, read and written as XML."""
+"""The CORS rules of a bucket: evaluated as OSS does (protocol.md 12.2), stored, read and written as XML."""
 
 from __future__ import annotations
 

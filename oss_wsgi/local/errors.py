@@ -1,4 +1,4 @@
-"""What OSS answers: a status, headers and a body, and for every refusal an error as XML (P§10.1)."""
+"""What OSS answers: a status, headers and a body, and for every refusal an error as XML (protocol.md 10.1)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ..credentials import Credentials, RefreshingCredentialsProvider
 from ..exceptions import CredentialsError, SettingsError
 from ..settings import Settings
 
-#: All that an upload by form needs (P§13.1).
+#: All that an upload by form needs (protocol.md 13.1).
 PUT = "oss:PutObject"
 
 _MAX_POLICY_CHARACTERS = 1024

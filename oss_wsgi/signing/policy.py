@@ -1,4 +1,4 @@
-"""The PostObject policy: an expiry and conditions on the form, as compact JSON in Base64 (P§3)."""
+"""The PostObject policy: an expiry and conditions on the form, as compact JSON in Base64 (protocol.md 3)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_TIME = 253402300799  # 9999-12-31T23:59:59Z: four digits for the year
 
 
 def escape(value: str) -> str:
-    """Write a literal ``$`` as ``\\$``: a bare one marks a variable in a policy value (P§3.5)."""
+    """Write a literal ``$`` as ``\\$``: a bare one marks a variable in a policy value (protocol.md 3.5)."""
     return value.replace("$", "\\$")
 
 
@@ -58,7 +58,7 @@ def content_length_range(minimum: int, maximum: int) -> str:
 
 @functools.lru_cache(maxsize=8)  # many forms expire in one second
 def format_time(timestamp: int) -> str:
-    """Write a Unix time in seconds as ISO 8601 in GMT: ``2014-12-01T12:00:00.000Z`` (P§3.1)."""
+    """Write a Unix time in seconds as ISO 8601 in GMT: ``2014-12-01T12:00:00.000Z`` (protocol.md 3.1)."""
     return f"{datetime.fromtimestamp(timestamp, timezone.utc):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
@@ -81,7 +81,7 @@ class PostPolicy:
 
         PostPolicy(1733230800, [exactly("bucket", "examplebucket"), starts_with("key", "user/eric/")]).encode()
 
-    Raises PolicyError for a document that OSS would refuse (P§3.6).
+    Raises PolicyError for a document that OSS would refuse (protocol.md 3.6).
     """
 
     expiration: int | datetime

@@ -1,4 +1,4 @@
-"""Signature version 1 of a PostObject policy: HMAC-SHA1 (P§4)."""
+"""Signature version 1 of a PostObject policy: HMAC-SHA1 (protocol.md 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signature version 4 of a PostObject policy: OSS4-HMAC-SHA256 (P§5)."""
+"""Signature version 4 of a PostObject policy: OSS4-HMAC-SHA256 (protocol.md 5)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class CallbackSigner:
     def headers(
         self, target: str, body: bytes, content_type: str = "application/x-www-form-urlencoded"
     ) -> dict[str, str]:
-        """Return the headers of a callback with this body (P§8.1).
+        """Return the headers of a callback with this body (protocol.md 8.1).
 
         :param target: path and query, percent-encoded.
         """

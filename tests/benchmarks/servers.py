@@ -134,7 +134,7 @@ def can_run(server: Server) -> bool:
 
 
 def signer() -> rsa.RSAPrivateKey:
-    """Give the throwaway key of 512 bits, OSS's size (P§8.6)."""
+    """Give the throwaway key of 512 bits, OSS's size (protocol.md 8.6)."""
     numbers = json.loads(VECTORS.read_text(encoding="utf-8"))["throwaway_key"]
     n, e, d = (int(numbers[name], 16) for name in ("n", "e", "d"))
     p, q = rsa.rsa_recover_prime_factors(n, e, d)

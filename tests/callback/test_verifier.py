@@ -50,7 +50,7 @@ def callback(vector: dict[str, Any], url: str = OSS_PUBLIC_KEY_URLS[0]) -> dict[
 
 
 def padded(digest: bytes, prefix: bytes = DIGEST_INFO) -> bytes:
-    """Return the 64 bytes of P§8.3 for a digest, made independently of the package."""
+    """Return the 64 bytes of protocol.md 8.3 for a digest, made independently of the package."""
     end = b"\x00" + prefix + digest
     return b"\x00\x01" + b"\xff" * (62 - len(end)) + end
 

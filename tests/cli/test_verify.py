@@ -16,7 +16,7 @@ from oss_wsgi.testing import CallbackSigner
 from .command import oss_wsgi
 
 OSS_URL = "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ=="
-CAPTURE = {  # P§8.5 ii and iii, published by OSS and by a project
+CAPTURE = {  # protocol.md 8.5, captures ii and iii, published by OSS and by a project
     "ii": {
         "target": "/index.php?id=1&index=2",
         "headers": {

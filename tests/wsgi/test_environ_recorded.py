@@ -143,7 +143,7 @@ def test_the_recordings_cover_each_outcome() -> None:
 def test_every_way_that_keeps_the_header_is_verified() -> None:
     refused = {recorded.way for recorded in CALLBACKS if expected(recorded)[0] != 200 and recorded.family != "recipes"}
     assert refused == {*CGI_STYLE, "nginx proxy prefix", "nginx proxy stripped", "nginx proxy xauth"}
-    # Of the recipes those fail that A§3 says fail, and those that need a trusted key.
+    # Of the recipes those fail that hosting-facts.md 3.2 says fail, and those that need a trusted key.
     refused = {r.way.partition(":")[0] for r in CALLBACKS if expected(r)[0] != 200 and r.family == "recipes"}
     fails = {"SetEnv literal", "unset early", "no inheritance", "front controller"}
     assert refused == {*fails, "E REMOTE_USER", "RequestHeader expr", "RequestHeader null", "SetEnvIf X literal null"}

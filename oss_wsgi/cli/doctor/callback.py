@@ -256,7 +256,7 @@ def check_answer(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_response(url: str, response: Answer, status: int = 200) -> Iterator[Finding]:
-    """Check an answer as OSS does (P§8.9), but for another expected status; the answer to a forged callback is 403."""
+    """Check a response as OSS does (protocol.md 8.9), for another status: that of a forged callback is 403."""
     coding = compression(response)
     length = response.headers.get("Content-Length") or ""
     size, seconds = len(response.body), response.seconds

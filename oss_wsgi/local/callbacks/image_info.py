@@ -1,4 +1,4 @@
-"""The size and format of a picture, for ${imageInfo.*} in callbacks (P§7.2)."""
+"""The size and format of a picture, for ${imageInfo.*} in callbacks (protocol.md 7.2)."""
 
 from __future__ import annotations
 

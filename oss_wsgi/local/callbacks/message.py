@@ -1,4 +1,7 @@
-"""The signed request of a callback (P§8.1 to 8.3), the application's reply, and the ways it can fail."""
+"""The signed request of a callback, the application's reply, and the ways it can fail.
+
+protocol.md 8.1 says how the request looks, protocol.md 8.2 and protocol.md 8.3 how it is signed.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class CallbackReply:
 
 
 class CallbackError(Exception):
-    """The application did not accept the callback; `message` and `ec` are those of P§10.4."""
+    """The application did not accept the callback; `message` and `ec` are those of protocol.md 10.4."""
 
     def __init__(self, message: str, ec: str = "0007-00000203") -> None:
         super().__init__(message)

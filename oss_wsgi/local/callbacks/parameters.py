@@ -1,4 +1,7 @@
-"""The `callback` of an upload, its URLs included: read and checked before anything is stored (P§7.1, 10.3)."""
+"""The `callback` of an upload, its URLs included: read and checked before anything is stored.
+
+Its members are in protocol.md 7.1, its errors in protocol.md 10.3.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,11 @@ class CallbackURL:
 
     @property
     def target(self) -> str:
-        """The request target, not decoded; a `?` without a query is left out (P§14.9)."""
+        """The request target, not decoded; a `?` without a query is left out (protocol.md 8.2)."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
     def string_to_sign(self, body: bytes) -> bytes:
-        """Return what the callback signs: the path percent-decoded with `+` kept, query and body as sent (P§8.2)."""
+        """Return what is signed: the path percent-decoded with `+` kept, query and body as sent (protocol.md 8.2)."""
         query = f"?{self.query}" if self.query else ""
         return unquote_to_bytes(self.path) + query.encode() + b"\n" + body
 
@@ -65,7 +68,7 @@ class CallbackParameters:
 def parse_callback(text: str) -> CallbackParameters | None:
     """Return the parameters in a Base64 text, None for an empty one or an empty callbackUrl.
 
-    :raises OSSError: the text is not valid, with the EC of P§10.3.
+    :raises OSSError: the text is not valid, with the EC of protocol.md 10.3.
     """
     if not text:
         return None
@@ -99,7 +102,7 @@ def parse_callback(text: str) -> CallbackParameters | None:
 
 
 def check_given_once(name: str, *texts: str) -> None:
-    """Raise OSSError if a callback comes in two places, such as a form and a header (P§7.1)."""
+    """Raise OSSError if a callback comes in two places, such as a form and a header (protocol.md 7.1)."""
     if sum(map(bool, texts)) > 1:
         raise invalid_argument(f"The {name} is given in two places.", "0007-00000027", name=name)
 

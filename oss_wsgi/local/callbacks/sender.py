@@ -1,4 +1,4 @@
-"""Sends a callback to its URLs in order; the first acceptable response wins (P§7.1, 8.9)."""
+"""Sends a callback to its URLs in order; the first acceptable response wins (protocol.md 7.1, protocol.md 8.9)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .variables import Value
 
 Transport = Callable[[CallbackRequest], CallbackReply]
 
-#: Seconds that OSS waits; a simulated time-out names them, whatever time the transport allows (P§8.9).
+#: Seconds that OSS waits; a simulated time-out names them, whatever time the transport allows (protocol.md 8.9).
 OSS_TIMEOUT = 5.0
 #: The replies that faults put in the place of the application's.
 FAULT_REPLIES: dict[str, CallbackReply] = {

@@ -14,7 +14,7 @@ _SMALL_PRIMES = [n for n in range(3, 1000, 2) if all(n % d for d in range(3, mat
 
 
 class CallbackKey:
-    """An RSA key that signs with PKCS #1 v1.5 over MD5, as OSS does (P§8.3)."""
+    """An RSA key that signs with PKCS #1 v1.5 over MD5, as OSS does (protocol.md 8.3)."""
 
     def __init__(self, private_key: rsa.RSAPrivateKey) -> None:
         self._private_key = private_key
@@ -39,7 +39,7 @@ class CallbackKey:
 
 
 def _generate_small(bits: int) -> rsa.RSAPrivateKey:
-    """Return a key that may be as short as OSS's own 512 bits; `cryptography` loads those but makes none (P§8.7)."""
+    """Return a key, as short as OSS's 512 bits if asked: `cryptography` loads those but makes none (protocol.md 8.7)."""
     if bits < 512 or bits % 16:
         raise ValueError(f"a callback key needs at least 512 bits and a multiple of 16, not {bits}")
     p = q = _generate_prime(bits // 2)

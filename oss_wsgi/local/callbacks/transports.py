@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class HTTPTransport:
     """Sends a callback over a connection of its own and follows no redirect.
 
-    :param timeout: seconds for connecting, sending and reading together; OSS allows 5 (P§8.9).
+    :param timeout: seconds for connecting, sending and reading together; OSS allows 5 (protocol.md 8.9).
     :param tls: returns the context for https URLs.
     """
 

@@ -1,4 +1,4 @@
-"""The callback of an upload: read from a form, headers or a signed URL, and sent when the object is stored (P§7.1)."""
+"""The callback of an upload: read from a form, headers or a URL, sent when the object is stored (protocol.md 7.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ${variables} of a callback body: their names, their values, and their substitution (P§7.2, 7.3)."""
+"""The ${variables} of a callback body: names, values and substitution (protocol.md 7.2, protocol.md 7.3)."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Readable(Protocol):
 class Form:
     """The form in `environ`: the constructor reads the fields, `chunks` reads the file.
 
-    `fields` has lower-case names, since OSS accepts them in any case (P§2.2). `source` is a file that begins with the
+    `fields` has lower-case names, since OSS accepts any case (protocol.md 2.2). `source` is a file that begins with the
     content of the form's file and may become the object, or None.
 
     :param exact_names: refuse names that are spelled in another case than documented.
@@ -60,7 +60,7 @@ class Form:
     def __init__(self, environ: Mapping[str, Any], *, exact_names: bool = False) -> None:
         boundary = _boundary(environ)
         stream, length = _body(environ)
-        # Content-MD5 covers the whole body, not only the file (P§2.1).
+        # Content-MD5 covers the whole body, not only the file (protocol.md 2.1).
         self._content_md5 = content_md5(environ.get("HTTP_CONTENT_MD5", ""))
         self._body_md5 = hashlib.md5(usedforsecurity=False) if self._content_md5 else None
         self._exact_names = exact_names
@@ -70,7 +70,7 @@ class Form:
         self.source = stream.content if isinstance(stream, FormInput) and stream.at_content else None
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content of the file; then read the rest, which is ignored unless it is a second file (P§2.2)."""
+        """Yield the file's content; then read the rest, ignored unless it is a second file (protocol.md 2.2)."""
         for event in self._events:
             if event is None:
                 break
@@ -190,7 +190,7 @@ def _documented_spelling(name: str, lower: str) -> str:
 
 
 def _unquote(value: str) -> str:
-    """Return a file name as it was sent: a Windows path is not cut, and a browser's %22 stays (P§2.4)."""
+    """Return a file name as it was sent: a Windows path is not cut, and a browser's %22 stays (protocol.md 2.4)."""
     text = value[1:-1] if value[:1] == '"' else value
     return text.replace("\\\\", "\\").replace('\\"', '"') if '\\"' in text else text
 
@@ -213,5 +213,5 @@ def _boundary(environ: Mapping[str, Any]) -> str:
 
 
 def _field_too_long() -> OSSError:
-    # OSS has one text for names and for values (P§2.6, 10.2).
+    # OSS has one text for names and for values (protocol.md 2.6, protocol.md 10.2).
     return OSSError(400, "FieldItemTooLong", "Your name of form field is too long.", "0006-00000110")

@@ -1,4 +1,4 @@
-"""The policy of a form, from its Base64 text to conditions (P§3.1, 3.2, 3.5)."""
+"""The policy of a form, from its Base64 text to conditions (protocol.md 3.1, protocol.md 3.2, protocol.md 3.5)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Policy:
 
 
 def parse_policy(text: str) -> Policy:
-    """Return the policy; raise OSSError with the EC of P§3.6 if it is not valid."""
+    """Return the policy; raise OSSError with the EC of protocol.md 3.6 if it is not valid."""
     document = _decode(text)
     if not isinstance(document, dict):
         raise invalid_policy("Invalid JSON: { expected", _INVALID_JSON)

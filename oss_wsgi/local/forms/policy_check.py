@@ -1,4 +1,4 @@
-"""The check of a form against the conditions of its policy (P§3.2 to 3.4)."""
+"""The check of a form against the conditions of its policy (protocol.md 3.2, protocol.md 3.3, protocol.md 3.4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..signatures.v4 import V4
 from .policy import Condition, Policy, SizeRange
 
 MAX_OBJECT_SIZE = 5 * 1024**3
-#: Under V4 the policy must name those of these fields that the form has (P§3.3.3, P§14.2).
+#: Under V4 the policy must name those of these fields that the form has (protocol.md 3.3.3).
 COVERED_FIELDS = ("x-oss-signature-version", "x-oss-credential", "x-oss-date", "x-oss-security-token")
 #: The fields that a strict check accepts without a condition: they sign the policy, or store nothing.
 UNCOVERED_FIELDS = ("policy", "ossaccesskeyid", "signature", "x-oss-signature", "success_action_status")

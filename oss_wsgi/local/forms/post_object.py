@@ -1,4 +1,4 @@
-"""PostObject: store the file of a form as an object and call the application back (P§2)."""
+"""PostObject: store the file of a form as an object and call the application back (protocol.md 2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .policy_check import check_policy, size_range, too_large, too_small
 
 
 def post_object(request: Request) -> Response:
-    """Return the response to a form; raise OSSError for the first check that fails, in the order of P§2.7."""
+    """Return the response to a form; raise OSSError for the first check that fails, in the order of protocol.md 2.7."""
     environ, service, bucket = request.environ, request.service, request.storage
     form = Form(environ, exact_names=service.exact_field_names)
     fields = form.fields
@@ -35,7 +35,7 @@ def post_object(request: Request) -> Response:
     file_type = form.file.content_type
     check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=service.strict)
     callback = read_form_callback(request, fields)
-    # After the check of the policy, which is about the key as it was sent (P§2.4).
+    # After the check of the policy, which is about the key as it was sent (protocol.md 2.4).
     key = fields["key"].replace("${filename}", form.file.filename)
     check_key(key)
     stored_type = content_type(fields, file_type)
@@ -69,7 +69,7 @@ def _limited(chunks: Iterable[bytes], limit: SizeRange) -> Iterator[bytes]:
 
 
 def _response(request: Request, stored: StoredObject, status: str, redirect_url: str) -> Response:
-    """Return the response to an upload without a callback (P§2.5)."""
+    """Return the response to an upload without a callback (protocol.md 2.5)."""
     headers: Headers = stored.checksum_headers
     if redirect_url:
         return Response(303, [*headers, ("Location", header_value(redirect_url))])

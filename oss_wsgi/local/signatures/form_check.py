@@ -1,4 +1,4 @@
-"""The signature of a form: V1 (P§4) or V4 (P§5), over its policy."""
+"""The signature of a form: V1 (protocol.md 4) or V4 (protocol.md 5), over its policy."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _check_v4(fields: Mapping[str, str], account: Account, region: str, now: flo
     credential = _parse_credential(text)
     credential.check_region(region, name=_CREDENTIAL)
     moment = signed_at(date, credential, name=_CREDENTIAL, ec=_INVALID_DATE)
-    # OSS documents two windows; this takes the short one for clocks that are ahead and the long one as the end (P§5.4).
+    # OSS documents two windows (protocol.md 5.4): the short one is for clocks that are ahead, the long one is the end.
     if not now - LIFETIME <= moment <= now + SKEW:
         message = "The difference between the request time and the current time is too large."
         raise OSSError(403, "RequestTimeTooSkewed", message, _INVALID_DATE)

@@ -70,7 +70,7 @@ def check_request_signature(
 
 
 def _is_form(request: SignedRequest) -> bool:
-    """Return whether this is a form, which is signed in its fields: its header and URL are ignored (P§2.1).
+    """Return whether this is a form, which is signed in its fields: its header and URL are ignored (protocol.md 2.1).
 
     A POST to a bucket without a query is one whatever its type, so that a wrong type is what it is refused for.
     """

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from oss_wsgi.local.callbacks.parameters import parse_callback_url
 from oss_wsgi.local.callbacks.signing_key import CallbackKey, _is_prime
 
-# The throwaway key of P§8.6.
+# The throwaway key of protocol.md 8.6.
 N = int(
     "ae8e8d4e464b3cfafc8a0efdaaab558c8a0f6666b43d91b9df4a37237fde1443"
     "55e61f871c21546c8e548ddf99a71ecbfa6f39cb382d718e74ace1b78ad3da33",

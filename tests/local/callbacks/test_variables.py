@@ -25,7 +25,7 @@ VALUES = {
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
-        # As in the capture P§8.5 iii.
+        # As in capture iii of protocol.md 8.5.
         pytest.param("mimeType=${mimeType}&width=${imageInfo.width}", "mimeType=image%2Fjpeg&width=810", id="capture"),
         pytest.param(
             "object=${object}", "object=user%2Feric%2F%E4%B8%AD%20%2B~%22%5C%0A.txt", id="everything else is encoded"
@@ -47,7 +47,7 @@ def test_form_values_are_percent_encoded(template, expected):
         pytest.param('{"bucket":${bucket},"size":${size}}', '{"bucket":"examplebucket","size":6}', id="own quotes"),
         pytest.param('{"crc64":${crc64}}', '{"crc64":18446744073709551615}', id="all digits"),
         pytest.param('{"v":${vpcId},"i":${imageInfo},"x":${x:none}}', '{"v":null,"i":null,"x":null}', id="absent"),
-        # As in the capture P§8.5 i.
+        # As in capture i of protocol.md 8.5.
         pytest.param(
             '{"pic_info":"${imageInfo.width},${imageInfo.height}"}', '{"pic_info":"810,539"}', id="in a literal"
         ),

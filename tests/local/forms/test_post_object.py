@@ -117,7 +117,7 @@ def test_the_longest_key_is_accepted(app, oss):
     assert stored(oss) == {"中" * 341: b"hi oss"}
 
 
-# Statuses, P§2.5.
+# Statuses, protocol.md 2.5.
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_failure_does_not_redirect(app, sign):
     assert code(post(app, form({**fields, **sign(PREFIX)})))[0] == 403
 
 
-# Order, P§2.2 and 2.7.
+# Order, protocol.md 2.2, protocol.md 2.7.
 
 
 def test_a_key_after_the_file_does_not_count(app, oss, sign):
@@ -201,7 +201,7 @@ def test_the_signature_is_checked_before_the_policy_is_read(app, oss):
     assert code(post(app, form({"key": "a", **sign_v1(oss, "no policy at all")})))[1] == "InvalidPolicyDocument"
 
 
-# The policy, P§3. The operators have their tables in test_policy_check.
+# The policy, protocol.md 3. The operators have their tables in test_policy_check.
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_an_empty_file_is_an_object(app, oss, sign):
     assert stored(oss) == {"user/a": b""}
 
 
-# The callback, P§7 and 8.
+# The callback, protocol.md 7, protocol.md 8.
 
 
 def upload(app, sign, content=b"hi oss", *, content_type="text/plain", **members):

@@ -5,7 +5,7 @@ import pytest
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.signatures.form_check import Account, check_signature
 
-# P§6.2 to 6.4: published pairs, and pairs recomputed outside of this project.
+# protocol.md 6.2, protocol.md 6.3: published pairs, and pairs recomputed outside of this project.
 V1_PUBLISHED = {
     "java-sdk": (
         "B" * 30,

@@ -179,7 +179,7 @@ def query_refusal(environ, **options):
     return raised.value
 
 
-# The SDK's own tests publish these (P§0, PY2).
+# The SDK's own tests publish these (protocol.md 6.4).
 @pytest.mark.parametrize(
     ("key", "query", "headers", "token", "expires", "signature"),
     [

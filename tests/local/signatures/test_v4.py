@@ -107,7 +107,7 @@ def test_an_invalid_date_is_refused(date):
 KEY = "a/中 +~'.bin"
 PATH = "/examplebucket/a/%E4%B8%AD%20%2B~%27.bin"
 
-# The requests of the SDK's own tests (P§6.1): its signature is published for three moments of one request.
+# The requests of the SDK's own tests (protocol.md 6.1): its signature is published for three moments of one request.
 MOMENTS = [
     (1702743657, "", None, "e21d18daa82167720f9b1047ae7e7f1ce7cb77a31e8203a7d5f4624fa0284afe"),
     (1702784856, "", "token", "b94a3f999cf85bcdc00d332fbd3734ba03e48382c36fa4d5af5df817395bd9ea"),
