@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from pytest_socket import socket_allow_hosts
 
 HERE = Path(__file__).parent
 
+# By default the collector walks all tests collected so far again and again: a fifth of the time of the fast tests.
+gc.set_threshold(200_000, 20, 20)
+
 #: Folders whose tests need a browser, a server, another program, or much time.
 SLOW_FOLDERS = ("benchmarks", "browser", "examples", "integration", "local/sdks", "packaging", "security", "servers")
 
@@ -20,22 +25,34 @@ SLOW_EVENTS = frozenset({"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "
 
 MAX_SLEEP = 0.01
 
+#: How many cases of a table are fast tests.
+MAX_FAST_CASES = 3
+
+#: The line that makes all tests of a module slow.
+SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
+
 _running_fast: str | None = None
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import the slow folders where only the fast tests are asked for."""
-    if config.option.markexpr == "fast" and collection_path.is_relative_to(HERE):
+    """Do not even import what is slow as a whole where only the fast tests are asked for."""
+    if config.option.markexpr != "fast" or not collection_path.is_relative_to(HERE):
+        return None
+    if collection_path.is_dir():
         return collection_path.relative_to(HERE).as_posix() in SLOW_FOLDERS or None
-    return None
+    return SLOW_MODULE in collection_path.read_text(encoding="utf-8") or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as fast what is not slow, by its folder or by its own mark."""
+    """Mark as fast what is not slow, by its folder or by its own mark; of a long table the first cases."""
+    cases: Counter[str] = Counter()
     for item in items:
         folder = item.path.parent.relative_to(HERE).as_posix() + "/"
         if not folder.startswith(tuple(f"{slow}/" for slow in SLOW_FOLDERS)) and not item.get_closest_marker("slow"):
-            item.add_marker("fast")
+            function = item.nodeid.partition("[")[0]
+            cases[function] += 1
+            if cases[function] <= MAX_FAST_CASES:
+                item.add_marker("fast")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -51,7 +68,7 @@ def _refuse_slow_events(event: str, arguments: tuple[Any, ...]) -> None:
         raise AssertionError(f"{event} in {_running_fast}: mark it with pytest.mark.slow")
 
 
-#sys.addaudithook(_refuse_slow_events)
+sys.addaudithook(_refuse_slow_events)
 
 
 @pytest.fixture(autouse=True)

@@ -320,6 +320,7 @@ def test_a_newer_key_of_oss_is_fetched_over_https(monkeypatch: pytest.MonkeyPatc
     assert urls == [newer.replace("http:", "https:")]
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_neither_waitress_nor_the_local_oss() -> None:
     unwanted = ("waitress", "oss_wsgi.local", "webob")
     code = f"import oss_wsgi, sys; print([name for name in sys.modules if name.startswith({unwanted!r})])"

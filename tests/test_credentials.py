@@ -384,6 +384,7 @@ def test_a_refresh_lost_by_a_fork_is_started_again(
     wait_for_refresh(provider)
 
 
+@pytest.mark.slow
 def test_an_unused_provider_is_collected(source: Source, clock: FrozenClock) -> None:
     provider = refreshing(source, clock)
     provider.get_credentials()

@@ -171,6 +171,7 @@ def test_the_example_serves_both_side_by_side(ini: Ini) -> None:
     assert "<h1>Guest book</h1>" in client.get("/anything").text
 
 
+@pytest.mark.slow
 def test_pserve_serves_the_example(tmp_path: Path) -> None:
     copy = tmp_path / "paste.ini"
     copy.write_text(EXAMPLE.read_text().replace("127.0.0.1:8080", "127.0.0.1:0"))
@@ -238,6 +239,7 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
     assert loaded == [paste_deploy.Settings.from_environ({f"OSS_{key.upper()}": text for key, text in texts.items()})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

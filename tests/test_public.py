@@ -44,6 +44,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         exec("from oss_wsgi import nothing")
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_no_module_of_it() -> None:
     code = "import sys, oss_wsgi; print([name for name in sys.modules if name.startswith('oss_wsgi.')])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

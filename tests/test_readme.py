@@ -51,6 +51,7 @@ def test_the_wrapped_application_signs_and_forwards(namespace: dict[str, Any]) -
     assert form["fields"]["key"].startswith("users/eric/")
 
 
+@pytest.mark.slow
 def test_make_server_serves_your_own_application_as_shown(namespace: dict[str, Any]) -> None:
     (block,) = re.findall(r"^    from oss_wsgi.serving import make_server\n\n(?:    .*\n)+", README, re.MULTILINE)
     lines = textwrap.dedent(block).replace("8080", "0").rstrip().removesuffix(".run()")
@@ -83,16 +84,19 @@ def run(*command: str, cwd: Path) -> str:
     return process.stdout + process.stderr
 
 
+@pytest.mark.slow
 def test_the_pytest_example_passes(project: Path) -> None:
     (project / "test_uploads.py").write_text(BLOCKS[2], encoding="utf-8")
     assert "2 passed" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
 
 
+@pytest.mark.slow
 def test_the_unittest_example_passes(project: Path) -> None:
     (project / "test_uploads.py").write_text(BLOCKS[3], encoding="utf-8")
     assert "Ran 1 test" in run(sys.executable, "-m", "unittest", "test_uploads", cwd=project)
 
 
+@pytest.mark.slow
 def test_the_node_example_runs_against_the_command(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
@@ -118,6 +122,7 @@ def test_the_section_of_the_local_oss_lists_all_its_options() -> None:
     assert set(re.findall(r"\| `(\w+)=", section)) <= inspect.signature(LocalOSS).parameters.keys()
 
 
+@pytest.mark.slow
 def test_doctor_works_offline_as_shown(tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         skip_or_fail("curl")

@@ -23,6 +23,8 @@ from oss_wsgi.testing import multipart
 
 from .running_server import SERVER, clean_environ, running_server
 
+pytestmark = pytest.mark.slow
+
 REAL = {
     "OSS_BUCKET": "examplebucket",
     "OSS_REGION": "cn-hangzhou",

@@ -252,6 +252,7 @@ TEXTS = st.text(max_size=20) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(environ=st.dictionaries(NAMES, TEXTS | TEXTS.map(lambda text: f"https://{text}"), max_size=6))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_or_raises_a_settings_error(environ: dict[str, str]) -> None:

@@ -34,7 +34,7 @@ def check_key(key: str) -> None:
 
 
 def content_type(fields: Mapping[str, str], file_type: str) -> str:
-    """Return the type to store: x-oss-content-type, else the part's type, else the field Content-Type (protocol.md 2.3)."""
+    """Return the type: of x-oss-content-type, else of the part, else of the field Content-Type (protocol.md 2.3)."""
     value = fields.get("x-oss-content-type") or file_type or fields.get("content-type") or DEFAULT_CONTENT_TYPE
     return _header("Content-Type", value)
 

@@ -261,7 +261,7 @@ def _exact_form_fields(grant: Grant, content_type: str | None) -> dict[str, str]
         "x-oss-object-acl": grant.acl or "default",
     }
     if content_type is not None:
-        # x-oss-content-type wins over the part's type and Content-Type (protocol.md 2.3); $content-type reads the latter.
+        # x-oss-content-type wins over the part's type and Content-Type (protocol.md 2.3), which $content-type reads.
         fields |= {"x-oss-content-type": content_type, "Content-Type": content_type}
     if grant.storage_class is not None:
         fields["x-oss-storage-class"] = grant.storage_class

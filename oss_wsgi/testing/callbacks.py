@@ -40,7 +40,7 @@ class CallbackSigner:
     """
 
     def __init__(self, private_key: rsa.RSAPrivateKey | None = None, *, url: str = KEY_URL) -> None:
-        self._key = private_key or rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = private_key or rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - for tests
         self.url = url
         self.pem = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
         self.public_keys = PublicKeyStore({url: self.pem})

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from oss_wsgi.callback.key_fetcher import HTTPSFetcher
 from oss_wsgi.exceptions import FetchError
 
+pytestmark = pytest.mark.slow
+
 LONG = 60.0  # never reached
 SHORT = 0.3
 DEADLINE = 60.0

@@ -270,6 +270,7 @@ def test_a_new_key_is_found_soon_among_endless_forged_urls(digits: list[str], bo
     assert all(later - earlier >= COOLDOWN for earlier, later in itertools.pairwise(urls_fetched))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [PEM_BYTES, NOT_FOUND, FetchError("down")], ids=["success", "404", "down"])
 def test_ten_thousand_urls_leave_little_behind(answer: bytes | FetchError, clock: FrozenClock) -> None:
     store = PublicKeyStore(fetcher=Fetcher(answer), clock=clock)
@@ -282,6 +283,7 @@ def test_ten_thousand_urls_leave_little_behind(answer: bytes | FetchError, clock
     assert set(sizes) == {"_pinned", "in_use", "_fetched", "_not_found_until", "fetches"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [False, True], ids=["success", "failure"])
 def test_a_thousand_concurrent_urls_cause_one_fetch_and_no_waiting(failing: bool, clock: FrozenClock) -> None:
     inside = threading.Event()

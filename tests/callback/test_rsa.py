@@ -284,6 +284,7 @@ print(json.dumps(answers))
 """
 
 
+@pytest.mark.slow
 def test_the_captures_verify_where_openssl_refuses_md5(way: str, tmp_path: Path) -> None:
     """OpenSSL is configured to use only what is certified for FIPS, as on a FIPS host."""
     if way == "library":

@@ -26,6 +26,7 @@ def pem(der: bytes) -> bytes:
     return b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(der) + b"-----END PUBLIC KEY-----\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [1024, 2048, 3072])
 @pytest.mark.parametrize("exponent", [3, 65537])
 def test_the_numbers_are_those_of_the_library(bits: int, exponent: int) -> None:

@@ -197,6 +197,7 @@ def test_a_ticket_without_types_allows_any() -> None:
         ticket(content_types=()).check(Upload(**{**GOOD, "mime_type": mime_type}))
 
 
+@pytest.mark.slow
 @given(text=st.one_of(st.text(), st.from_regex(r"[A-Za-z0-9_-]{48,80}", fullmatch=True)))
 @examples(max_examples=300, deadline=None)
 def test_any_text_is_refused_with_a_reason(text: str) -> None:

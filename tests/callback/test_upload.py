@@ -301,6 +301,7 @@ JSON_VALUE = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(members=st.dictionaries(TEXT.map(lambda name: f"my-{name}"), JSON_VALUE, max_size=4), ascii_only=st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_json_members_are_returned_as_written(members: dict[str, Any], ascii_only: bool) -> None:
@@ -311,6 +312,7 @@ def test_json_members_are_returned_as_written(members: dict[str, Any], ascii_onl
 NAMES = st.sampled_from(["size", "bucket", "imageInfo", "width", "format", "x:a", "object", "crc64"])
 
 
+@pytest.mark.slow
 @given(
     body=st.binary(max_size=80)
     | st.dictionaries(NAMES, JSON_VALUE, max_size=5).map(lambda members: json.dumps(members).encode())
@@ -335,6 +337,7 @@ PLAIN = st.text("0123456789ABCxyz.-", max_size=6)
 NUMBER = st.just("") | st.sampled_from(["0", "007", "1" + "7" * 19, "18" + "0" * 18]) | st.integers(0, LARGEST).map(str)
 
 
+@pytest.mark.slow
 @given(
     values=st.fixed_dictionaries(
         {

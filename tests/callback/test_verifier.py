@@ -131,6 +131,7 @@ def test_a_capture_fails_when_any_bit_of_its_signature_changes(capture: dict[str
         assert not oss.is_valid(**{**callback(capture), "authorization": b64(changed)}), bit
 
 
+@pytest.mark.slow
 @each_capture
 def test_a_capture_fails_when_any_character_of_its_signature_changes(
     capture: dict[str, Any], oss: CallbackVerifier

@@ -25,6 +25,7 @@ ANYBODY_READS = Rule(("*",), ("GET", "HEAD"), ("range",), ("Content-Range",), 60
 HIDING = Rule(("https://*.example.com",), ("GET", "POST"), ("*",), (), 60)
 
 
+@pytest.mark.slow
 def test_print_shows_the_rule_as_xml_and_in_words() -> None:
     output = oss_wsgi("cors", "print", PAGE, "http://localhost:3000").stdout
     assert f"<AllowedOrigin>{PAGE}</AllowedOrigin>" in output
@@ -34,6 +35,7 @@ def test_print_shows_the_rule_as_xml_and_in_words() -> None:
     assert json.loads(oss_wsgi("cors", "print", "--json", OSS_ALLOWED_ORIGINS=PAGE).stdout)["origins"] == [PAGE]
 
 
+@pytest.mark.slow
 def test_diff_shows_the_change_and_apply_makes_it(deployment: Deployment) -> None:
     for _ in range(2):
         output = oss_wsgi("cors", "diff", PAGE, status=1, **deployment.environ).stdout
@@ -47,6 +49,7 @@ def test_diff_shows_the_change_and_apply_makes_it(deployment: Deployment) -> Non
     assert "Nothing to change" in oss_wsgi("cors", "apply", PAGE, **deployment.environ).stdout
 
 
+@pytest.mark.slow
 def test_a_bucket_without_rules_gets_one(tmp_path: Path) -> None:
     with deployed(tmp_path, oss={"cors_rules": []}) as deployment:
         assert preflight(deployment, ORIGIN) == 403
@@ -56,6 +59,7 @@ def test_a_bucket_without_rules_gets_one(tmp_path: Path) -> None:
         assert preflight(deployment, ORIGIN) == 200
 
 
+@pytest.mark.slow
 def test_other_rules_are_kept_as_they_were(tmp_path: Path) -> None:
     other = CORSRule(["https://b.example.com"], ("GET",), ("range",), (), None)
     with deployed(tmp_path, oss={"cors_rules": [other]}) as deployment:
@@ -70,6 +74,7 @@ def test_other_rules_are_kept_as_they_were(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize(("answer", "status", "after"), [("y\n", 0, 200), ("\n", 1, 403), ("no\n", 1, 403)])
 def test_on_a_terminal_apply_asks(
@@ -93,11 +98,13 @@ def test_on_a_terminal_apply_asks(
     assert preflight(deployment, PAGE) == after
 
 
+@pytest.mark.slow
 def test_without_a_terminal_apply_needs_yes(deployment: Deployment) -> None:
     assert "give --yes" in oss_wsgi("cors", "apply", PAGE, status=2, **deployment.environ).stderr
     assert preflight(deployment, PAGE) == 403
 
 
+@pytest.mark.slow
 def test_a_refusal_of_oss_is_a_finding_without_the_secret(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_ACCESS_KEY_SECRET": "another-secret-of-nobody"}
     ended = oss_wsgi("cors", "diff", PAGE, status=1, **environ)
@@ -110,6 +117,7 @@ def test_a_refusal_of_oss_is_a_finding_without_the_secret(deployment: Deployment
     assert error["message"] == "OSS could not be asked: Connection refused"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -123,6 +131,7 @@ def test_misuse_is_a_sentence(arguments: list[str], message: str) -> None:
     assert message in oss_wsgi("cors", *arguments, status=2).stderr
 
 
+@pytest.mark.slow
 def test_without_the_sdk_the_error_says_what_to_install(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "alibabacloud_oss_v2.py").write_text("raise ImportError")
     output = oss_wsgi("cors", "diff", PAGE, status=2, PYTHONPATH=str(tmp_path), **deployment.environ).stderr

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from oss_wsgi.cli.error_codes import TABLE
 
 from .command import oss_wsgi
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_ec_number_is_explained_with_a_fix_and_a_source() -> None:

@@ -47,15 +47,18 @@ def get(listener: socket.socket, answer: bytes) -> Answer:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_redirect_is_not_followed(listener: socket.socket) -> None:
     answer = get(listener, b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
     assert (answer.status, answer.headers["Location"]) == (302, "http://127.0.0.1:1/")
 
 
+@pytest.mark.slow
 def test_an_endless_response_is_cut(listener: socket.socket) -> None:
     assert len(get(listener, b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MAX_BYTES + 9)).body) == MAX_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n"])
 def test_a_response_that_is_not_http_is_an_error(answer: bytes, listener: socket.socket) -> None:
     with pytest.raises(UnreachableError, match="cannot be reached"):
@@ -70,6 +73,7 @@ def test_an_address_that_is_not_a_url_is_an_error(url: str) -> None:
         request("GET", url)
 
 
+@pytest.mark.slow
 def test_a_timeout_names_the_server_without_a_password(listener: socket.socket) -> None:
     url = f"http://me:swordfish@127.0.0.1:{listener.getsockname()[1]}/"
     with pytest.raises(UnreachableError, match=r"did not answer within 0\.05 s") as error:
@@ -77,6 +81,7 @@ def test_a_timeout_names_the_server_without_a_password(listener: socket.socket) 
     assert "swordfish" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_tls_failure_is_an_error(listener: socket.socket) -> None:
     def serve() -> None:
         connection, _ = listener.accept()
@@ -91,20 +96,24 @@ def test_a_tls_failure_is_an_error(listener: socket.socket) -> None:
     thread.join()
 
 
+@pytest.mark.slow
 def test_a_body_shorter_than_announced_is_incomplete(listener: socket.socket) -> None:
     answer = get(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
     assert (answer.body, answer.complete) == (b"{}", False)
 
 
+@pytest.mark.slow
 def test_chunks_that_break_off_are_incomplete(listener: socket.socket) -> None:
     answer = get(listener, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
     assert (answer.body, answer.complete) == (b"{}", False)
 
 
+@pytest.mark.slow
 def test_a_body_of_its_length_is_complete(listener: socket.socket) -> None:
     assert get(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").complete
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
 def test_the_deadline_ends_a_slow_response(close: bytes, listener: socket.socket) -> None:
     over = threading.Event()
@@ -125,6 +134,7 @@ def test_the_deadline_ends_a_slow_response(close: bytes, listener: socket.socket
     thread.join()
 
 
+@pytest.mark.slow
 def test_an_early_refusal_of_a_large_body_is_read(listener: socket.socket) -> None:
     def serve() -> None:
         connection, _ = listener.accept()

@@ -11,6 +11,8 @@ from oss_wsgi.local.command_line import parser
 
 from .command import oss_wsgi, running
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_local_oss_runs_and_prints_its_address() -> None:
     with running("local", "--listen", "127.0.0.1:0", "--bucket", "my-bucket") as (url, output):

@@ -18,6 +18,8 @@ from oss_wsgi.cli.main import command_parser
 from ..running_server import clean_environ
 from .command import COMMAND, oss_wsgi
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 NAMES = [
     name

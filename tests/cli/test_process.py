@@ -44,6 +44,7 @@ def test_an_error_is_printed_under_the_programs_name(error: Exception, capsys: p
     assert capsys.readouterr().err == "test: no disk\n"
 
 
+@pytest.mark.slow
 def test_a_taken_address_names_the_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -54,6 +55,7 @@ def test_a_taken_address_names_the_option() -> None:
                 pass
 
 
+@pytest.mark.slow
 def test_the_url_is_one_that_this_machine_reaches() -> None:
     with listening_socket(("0.0.0.0", 0), "--listen") as listener:
         assert local_url(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"

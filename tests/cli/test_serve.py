@@ -6,9 +6,13 @@ import json
 import signal
 import urllib.request
 
+import pytest
+
 from oss_wsgi.testing import multipart
 
 from .command import oss_wsgi, running
+
+pytestmark = pytest.mark.slow
 
 FREE_PORTS = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
 

@@ -18,6 +18,8 @@ from oss_wsgi.testing import multipart
 from .command import oss_wsgi
 from .deployment import Deployment
 
+pytestmark = pytest.mark.slow
+
 
 def post(url: str, fields: dict[str, str], name: str, data: bytes = b"hello") -> object:
     content_type, body = multipart(fields, name, data)

@@ -19,6 +19,8 @@ from ..running_server import clean_environ
 from .command import COMMAND, oss_wsgi
 from .deployment import Deployment, deployed
 
+pytestmark = pytest.mark.slow
+
 
 @contextlib.contextmanager
 def closed_port_url() -> Iterator[str]:

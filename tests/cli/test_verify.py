@@ -15,6 +15,8 @@ from oss_wsgi.testing import CallbackSigner
 
 from .command import oss_wsgi
 
+pytestmark = pytest.mark.slow
+
 OSS_URL = "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ=="
 CAPTURE = {  # protocol.md 8.5, captures ii and iii, published by OSS and by a project
     "ii": {

@@ -50,6 +50,7 @@ def test_a_refused_request_does_not_count() -> None:
     assert limit("a") is None
 
 
+@pytest.mark.slow
 @given(
     count=st.integers(1, 2000),
     seconds=st.floats(0.01, 1e6),
@@ -107,6 +108,7 @@ def test_a_flood_of_new_callers_keeps_memory_and_limits() -> None:
     assert limit("user:greedy") is not None
 
 
+@pytest.mark.slow
 def test_a_flood_gains_a_caller_less_than_one_request() -> None:
     clock = FrozenClock()
     limit = RateLimit(4, 40, clock=clock, max_callers=50)
@@ -147,6 +149,7 @@ class SlowName(str):
     __eq__ = str.__eq__
 
 
+@pytest.mark.slow
 def test_threads_share_one_limit() -> None:
     limit = RateLimit(200, 60, clock=FrozenClock(), max_callers=10)
     counts: list[int] = []

@@ -77,6 +77,7 @@ def test_two_instances_in_one_process_wait_for_each_other(path: Path, ledger: SQ
         assert other.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
 
+@pytest.mark.slow
 def test_concurrent_processes_handle_each_upload_once(path: Path) -> None:
     code = """
 sys.stdin.readline()
@@ -98,6 +99,7 @@ with SQLiteLedger(path, clock=clock, wait_timeout=60.0) as ledger:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used before the fork"])
 def test_an_instance_made_before_a_fork_works_in_all_children(path: Path, used: bool) -> None:
@@ -126,6 +128,7 @@ ledger.close()
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_dead_process_with_a_living_child_counts_as_dead(path: Path, ledger: SQLiteLedger) -> None:
     code = """
@@ -149,6 +152,7 @@ SQLiteLedger(path, clock=clock).run_once(UploadIdentity("t1", "user/猫 1.png", 
     process.communicate()
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("second", ["started", "running"])
 def test_a_process_killed_at_any_step_loses_and_repeats_nothing(tmp_path: Path, second: str) -> None:
@@ -300,6 +304,7 @@ def test_a_damaged_file_raises_our_error_and_not_sqlites(path: Path) -> None:
     path.unlink()
 
 
+@pytest.mark.slow
 def test_concurrent_responses_are_written_together(ledger: SQLiteLedger) -> None:
     statements: list[str] = []
     barrier = threading.Barrier(9)
@@ -364,6 +369,7 @@ def upload_cost(path: Path, ticket: str) -> int:
     return counted
 
 
+@pytest.mark.slow
 def test_an_upload_costs_the_same_among_a_hundred_thousand(path: Path) -> None:
     SQLiteLedger(path, clock=LedgerClock()).close()
     insert_responses(path, 1000, NOW - 1)

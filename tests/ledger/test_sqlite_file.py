@@ -84,6 +84,7 @@ def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
     assert "null" in refusal(f"{tmp_path}/a\0b")
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("read_only", ["folder", "file"])
 def test_a_read_only_folder_or_file_is_refused(read_only: str) -> None:

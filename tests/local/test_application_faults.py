@@ -313,6 +313,7 @@ def test_preflights_allow_the_header_in_test_mode(make_oss, test_mode, status):
 # Over a real connection.
 
 
+@pytest.mark.slow
 def test_a_server_hangs_up_without_a_response(make_oss):
     oss = make_oss(clock=time.time, transport=None, test_mode=True)
     server = LocalOSSServer(oss)

@@ -25,6 +25,7 @@ def test_other_names_are_an_attribute_error():
         local.Bucket  # noqa: B018
 
 
+@pytest.mark.slow
 def test_importing_the_package_imports_no_module():
     code = "import sys, oss_wsgi.local; print([name for name in sys.modules if name.startswith('oss_wsgi.local.')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -16,6 +16,8 @@ import pytest
 
 from .form_client import BOUNDARY, callback_field, form, policy, sign_v1
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "oss_wsgi.local"]
 
 

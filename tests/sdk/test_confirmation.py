@@ -30,6 +30,8 @@ from oss_wsgi.sdk.confirmation import SDKConfirmation
 from oss_wsgi.signing.grant import Grant
 from oss_wsgi.testing import multipart
 
+pytestmark = pytest.mark.slow
+
 KEY = "a/照 片+~.txt"
 HELLO = Upload(
     bucket="examplebucket", object=KEY, size=5, etag="5D41402ABC4B2A76B9719D911017C592", crc64=11177612005948864433

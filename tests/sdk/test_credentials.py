@@ -83,6 +83,7 @@ def set_key(environment: Any) -> None:
     environment.environment_access_key_secret = SECRETS["source-id"]
 
 
+@pytest.mark.slow
 def test_the_key_in_the_environment_comes_first(environment: Any) -> None:
     set_key(environment)
     environment.environment_security_token = "a-token"
@@ -100,6 +101,7 @@ def test_a_profile_is_read(environment: Any, tmp_path: Path) -> None:
     assert provider().get_credentials().access_key_id == "profile-id"
 
 
+@pytest.mark.slow
 def test_the_role_of_an_ecs_instance_is_read(environment: Any, metadata: Cloud) -> None:
     environment.environment_ecs_metadata_disabled = "false"
     credentials = provider().get_credentials()
@@ -109,6 +111,7 @@ def test_the_role_of_an_ecs_instance_is_read(environment: Any, metadata: Cloud) 
     assert metadata.requests[-1][2].endswith("/security-credentials/the-role")
 
 
+@pytest.mark.slow
 def test_a_profile_that_names_the_role_keeps_its_expiry(environment: Any, metadata: Cloud, tmp_path: Path) -> None:
     """The library's own provider of profiles forgets it."""
     environment.environment_ecs_metadata_disabled = "false"
@@ -119,6 +122,7 @@ def test_a_profile_that_names_the_role_keeps_its_expiry(environment: Any, metada
     assert metadata.requests[-1][2].endswith("/security-credentials/named-role")
 
 
+@pytest.mark.slow
 def test_oidc_uses_the_token_in_a_file(environment: Any, sts: Cloud, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("the-oidc-token")
     environment.enable_oidc_credential = True
@@ -131,6 +135,7 @@ def test_oidc_uses_the_token_in_a_file(environment: Any, sts: Cloud, tmp_path: P
     assert sts.requests[0]["RoleArn"] == ROLE
 
 
+@pytest.mark.slow
 def test_a_role_is_assumed_under_the_smallest_policy(environment: Any, sts: Cloud) -> None:
     set_key(environment)
     credentials = provider(role_arn=ROLE, sts_endpoint=sts.address, duration=900).get_credentials()
@@ -143,6 +148,7 @@ def test_a_role_is_assumed_under_the_smallest_policy(environment: Any, sts: Clou
     assert statement["Resource"] == ["acs:oss:*:*:examplebucket/user-dir-prefix/*"]
 
 
+@pytest.mark.slow
 def test_the_policy_of_a_role_names_the_given_dirs_and_actions(environment: Any, sts: Cloud) -> None:
     set_key(environment)
     actions = ["oss:PutObject", "oss:GetObject"]
@@ -150,6 +156,7 @@ def test_the_policy_of_a_role_names_the_given_dirs_and_actions(environment: Any,
     assert sts.requests[0]["Policy"] == session_policy(SETTINGS, ["users/"], actions)
 
 
+@pytest.mark.slow
 def test_an_ecs_role_assumes_another_role(environment: Any, metadata: Cloud, sts: Cloud) -> None:
     environment.environment_ecs_metadata_disabled = "false"
     credentials = provider(role_arn=ROLE, sts_endpoint=sts.address).get_credentials()
@@ -158,6 +165,7 @@ def test_an_ecs_role_assumes_another_role(environment: Any, metadata: Cloud, sts
     assert sts.requests[0]["SecurityToken"].startswith("token-")
 
 
+@pytest.mark.slow
 def test_a_hundred_signatures_call_sts_once_and_expire_with_the_key(environment: Any, sts: Cloud) -> None:
     set_key(environment)
     sts.lifetime = 1000
@@ -171,6 +179,7 @@ def test_a_hundred_signatures_call_sts_once_and_expire_with_the_key(environment:
     assert {answer["security_token"] for answer in answers} == {"token-1"}
 
 
+@pytest.mark.slow
 def test_a_refusal_of_sts_shows_its_code_and_not_its_text(
     environment: Any, sts: Cloud, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +195,7 @@ def test_a_refusal_of_sts_shows_its_code_and_not_its_text(
     assert webtest.TestApp(app).get("/oss/signature", status=503).json["error"]["code"] == "service_unavailable"
 
 
+@pytest.mark.slow
 def test_a_response_without_a_member_shows_no_secret(
     environment: Any, sts: Cloud, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +236,7 @@ def test_without_the_library_the_error_names_the_extra(monkeypatch: pytest.Monke
         provider()
 
 
+@pytest.mark.slow
 def test_a_process_finds_the_role_in_its_environment(metadata: Cloud, sts: Cloud, tmp_path: Path) -> None:
     code = """
 import time

@@ -22,6 +22,8 @@ from oss_wsgi.wsgi.responses import SECURITY_HEADERS
 
 from ..absent import skip_or_fail
 
+pytestmark = pytest.mark.slow
+
 STOCK = "stock"
 THREADS = "threads"
 LOOP = "loop"

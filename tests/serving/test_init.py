@@ -25,6 +25,7 @@ def test_the_version_of_waitress_is_the_installed_one(monkeypatch: pytest.Monkey
     assert serving.waitress_version() == installed
 
 
+@pytest.mark.slow
 def test_an_unknown_waitress_serves_without_our_parts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -142,6 +142,7 @@ TARGETS = st.text(st.sampled_from("/?#%4a:&=.;@[]*\"<é \t"), max_size=10)
 BREAKS = st.sampled_from(["\r\n", "\r\n", "\r\n", "\n", "\r", "\r\n "])
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "Get", "G T", ""]),

@@ -352,6 +352,7 @@ REQUESTS = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(requests=st.lists(REQUESTS, min_size=2, max_size=6))
 def test_cached_fields_never_leak_into_another_form(requests: list[Any]) -> None:
     now = [0]

@@ -10,6 +10,7 @@ import pytest
 from oss_wsgi import testing
 
 
+@pytest.mark.slow
 def test_the_storage_contract_is_imported_on_demand() -> None:
     code = """if True:
         import sys, oss_wsgi.testing
@@ -20,6 +21,7 @@ def test_the_storage_contract_is_imported_on_demand() -> None:
     assert run.stdout == "[]\nStorageContract\n"
 
 
+@pytest.mark.slow
 def test_the_ledger_contract_needs_pytest_and_not_the_local_oss() -> None:
     code = """if True:
         import sys, oss_wsgi.testing

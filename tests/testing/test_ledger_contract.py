@@ -12,6 +12,8 @@ import pytest
 
 from . import broken_ledgers
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 BROKEN = [
     value

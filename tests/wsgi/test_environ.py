@@ -195,6 +195,7 @@ def test_a_chunked_body_is_read_where_the_server_knows_its_end(length: dict[str,
         read_body({"wsgi.input": Drip(b"x" * 65), **extra}, 64)
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(["CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "RAW_URI", "REQUEST_URI", "PATH_INFO"]),

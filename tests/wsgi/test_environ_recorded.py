@@ -15,6 +15,8 @@ from oss_wsgi.wsgi.environ import AUTHORIZATION_KEYS, find_authorization, raw_ta
 
 from ..recorded.ways import ALL, BODY, CALLBACKS, FAMILIES, TARGETS, Recorded
 
+pytestmark = pytest.mark.slow
+
 # As with OSS's own URL, the Base64 ends in padding.
 SIGNER = CallbackSigner(url="http://127.0.0.1/callback_pub_key_test_1.pem")
 VERIFIER = CallbackVerifier(SIGNER.public_keys)

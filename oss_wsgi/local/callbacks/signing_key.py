@@ -39,7 +39,7 @@ class CallbackKey:
 
 
 def _generate_small(bits: int) -> rsa.RSAPrivateKey:
-    """Return a key, as short as OSS's 512 bits if asked: `cryptography` loads those but makes none (protocol.md 8.7)."""
+    """Return a key that may be as short as OSS's: `cryptography` makes none of 512 bits (protocol.md 8.7)."""
     if bits < 512 or bits % 16:
         raise ValueError(f"a callback key needs at least 512 bits and a multiple of 16, not {bits}")
     p = q = _generate_prime(bits // 2)

@@ -21,6 +21,8 @@ from oss_wsgi.local import CORSRule
 from ..deployment import ORIGIN, Deployment, deployed
 from .runs import finding_of, run_doctor
 
+pytestmark = pytest.mark.slow
+
 DENIED = "<Error><Code>AccessDenied</Code><Message>No.</Message>{}</Error>"
 
 

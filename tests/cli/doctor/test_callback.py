@@ -18,6 +18,8 @@ from oss_wsgi.cli.http_client import Answer, TooSlowError
 from ..deployment import Deployment, deployed
 from .runs import finding_of, run_doctor
 
+pytestmark = pytest.mark.slow
+
 Front = Callable[[Any], Any]
 
 

@@ -12,6 +12,8 @@ from ..command import oss_wsgi
 from ..deployment import Deployment
 from .runs import run_doctor
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_good_deployment_is_green_but_for_the_unmeasured_handler(deployment: Deployment) -> None:
     findings = run_doctor(deployment.environ)

@@ -13,6 +13,8 @@ from ...servers.starters import PASSING, Server
 from ...servers.test_apache import needs
 from .runs import run_doctor
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["require", "signer", "site"]  # fixtures
 
 SECRET = "servers-test-secret-of-many-letters"

@@ -9,6 +9,8 @@ import pytest
 from ..deployment import Deployment
 from .runs import finding_of, run_doctor
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_invalid_setting_stops_only_the_checks_that_need_it(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_CALLBACK_URL": "http://[::1]/oss/callback"}

@@ -50,6 +50,7 @@ def test_identity_is_no_compression() -> None:
     assert compression(response(200, b"")) == ""
 
 
+@pytest.mark.slow
 def test_a_call_with_the_secret_is_answered_with_a_report(deployment: Deployment) -> None:
     url, secret = f"{deployment.url}/oss/callback", deployment.environ["OSS_TICKET_SECRET"]
     probe = call_callback(url, secret, 60.0)

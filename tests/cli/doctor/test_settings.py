@@ -13,6 +13,8 @@ from ..deployment import Deployment, deployed
 from ..key_service import key_service
 from .runs import finding_of, run_doctor
 
+pytestmark = pytest.mark.slow
+
 
 def test_all_invalid_settings_are_reported_at_once(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_UPLOAD_DIR": "no-slash", "OSS_BUKET": "x"}

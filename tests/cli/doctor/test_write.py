@@ -15,6 +15,8 @@ from oss_wsgi.cli.doctor.write import check_write
 from ..deployment import Deployment, deployed
 from .runs import finding_of, run_doctor
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_object_is_stored_reported_and_deleted(deployment: Deployment) -> None:
     stored, deleted = run_doctor(deployment.environ, "--only", "write")

@@ -80,6 +80,7 @@ def send(port, *, timeout=30.0, **options):
     return HTTPTransport(timeout)(request(port, **options))
 
 
+@pytest.mark.slow
 def test_the_request_is_sent_as_it_was_signed(peer):
     server = peer(OK)
     send(server.port)
@@ -88,31 +89,37 @@ def test_the_request_is_sent_as_it_was_signed(peer):
     )
 
 
+@pytest.mark.slow
 def test_status_headers_and_body_are_returned(peer):
     reply = send(peer(OK).port)
     assert (reply.status, reply.body) == (200, b"{}")
     assert reply.headers == {"content-type": "application/json", "content-length": "2"}
 
 
+@pytest.mark.slow
 def test_nothing_is_read_beyond_the_content_length(peer):
     assert send(peer(OK + b"more", hang=True).port).body == b"{}"
 
 
+@pytest.mark.slow
 def test_a_redirect_is_not_followed(peer):
     answer = b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     assert send(peer(answer).port).status == 301
 
 
+@pytest.mark.slow
 def test_a_chunked_reply_has_no_length(peer):
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
     assert "content-length" not in send(peer(answer).port).headers
 
 
+@pytest.mark.slow
 def test_a_reply_without_a_length_is_not_waited_for(peer):
     reply = send(peer(b"HTTP/1.1 200 OK\r\n\r\n{}", hang=True).port)
     assert (reply.headers, reply.body) == ({}, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [
@@ -131,6 +138,7 @@ def test_a_silent_peer_times_out(peer, answer):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [
@@ -144,11 +152,13 @@ def test_a_reply_that_is_not_http_is_a_bad_gateway(peer, answer):
         send(peer(answer).port)
 
 
+@pytest.mark.slow
 def test_a_cut_body_is_a_bad_gateway(peer):
     with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
         send(peer(OK[:-1]).port)
 
 
+@pytest.mark.slow
 def test_the_timeout_is_for_the_whole_exchange(peer):
     server = peer(*(bytes([byte]) for byte in OK), pause=0.05)
     with pytest.raises(CallbackError, match="reply timeout"):
@@ -160,12 +170,14 @@ def test_connecting_counts_for_the_timeout():
         send(1, timeout=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [b"x", b"-1", b"0", b"9999999"])
 def test_a_body_with_a_refused_length_is_not_waited_for(peer, length):
     reply = send(peer(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n{", hang=True).port)
     assert (reply.headers["content-length"], reply.body) == (length.decode(), b"")
 
 
+@pytest.mark.slow
 def test_a_peer_without_tls_is_a_bad_gateway(peer):
     # A TLS handshake begins with the byte 16.
     server = peer(b"HTTP/1.1 400 Bad Request\r\n\r\n", until=b"\x16")
@@ -204,6 +216,7 @@ def named_peer(peer, certificate):
     return peer(OK, tls=context), sni_names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sni", "expected"), [(True, "localhost"), (False, None)])
 def test_sni_is_sent_only_if_the_callback_says_so(named_peer, certificate, sni, expected):
     server, sni_names = named_peer
@@ -213,6 +226,7 @@ def test_sni_is_sent_only_if_the_callback_says_so(named_peer, certificate, sni, 
     assert sni_names == [expected]
 
 
+@pytest.mark.slow
 def test_without_sni_the_certificate_is_still_checked(named_peer, certificate):
     server, _ = named_peer
     # Another spelling of 127.0.0.1, which the certificate does not have.
@@ -230,6 +244,7 @@ def secure_peer(peer, certificate):
     return lambda *answer: peer(*answer, tls=context)
 
 
+@pytest.mark.slow
 def test_https_works_with_a_valid_certificate(secure_peer, certificate):
     server = secure_peer(OK)
     transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
@@ -237,6 +252,7 @@ def test_https_works_with_a_valid_certificate(secure_peer, certificate):
     assert server.received.endswith(b"abc")
 
 
+@pytest.mark.slow
 def test_a_refused_connection_has_its_own_message():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -244,6 +260,7 @@ def test_a_refused_connection_has_its_own_message():
         send(port)
 
 
+@pytest.mark.slow
 def test_an_untrusted_certificate_is_a_bad_gateway(secure_peer):
     server = secure_peer(OK)
     with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):

@@ -34,6 +34,7 @@ def test_the_reply_to_the_callback_of_a_put_is_relayed(put, recorder):
     assert body_received.endswith("%3D%3D&u=%C3%A9")
 
 
+@pytest.mark.slow
 def test_a_picture_in_parts_has_its_size_in_the_callback(oss, recorder):
     ask = SignedClient(oss)
     upload = ask("POST", "examplebucket", "uploads", key="a").xml.findtext("UploadId")

@@ -267,6 +267,7 @@ def test_the_size_must_be_within_the_range(app, oss, sign, size, expected):
         assert stored(oss) == {}
 
 
+@pytest.mark.slow
 def test_too_large_a_file_is_not_read_to_its_end(oss):
     class Counting:
         def __init__(self, payload):
@@ -450,6 +451,7 @@ def test_a_callback_in_form_and_header_stores_nothing(app, oss, sign, recorder):
     post(app, form({"key": "user/a", "callback": "", **sign(PREFIX)}), headers=both, status=204)
 
 
+@pytest.mark.slow
 def test_a_private_callback_address_can_be_refused(make_oss):
     oss = make_oss(allow_private_callback=False)
     response = upload(
@@ -480,6 +482,7 @@ def test_space_as_plus_changes_the_callback_body(make_oss, recorder, space_as_pl
     assert recorder.body_received == body_sent
 
 
+@pytest.mark.slow
 def test_exact_field_names_refuses_another_spelling(make_oss):
     oss = make_oss(exact_field_names=True)
     signed = sign_v1(oss, policy())

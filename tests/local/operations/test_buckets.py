@@ -123,6 +123,7 @@ def test_only_an_empty_bucket_is_deleted(client, app, oss):
     assert code(client("DELETE", "newbucket", status=404)) == (404, "NoSuchBucket")
 
 
+@pytest.mark.slow
 def test_a_bucket_created_again_has_default_settings(client):
     client("PUT", "newbucket", headers={"x-oss-acl": "public-read"})
     client("DELETE", "newbucket", status=204)

@@ -87,6 +87,7 @@ def test_vary_comes_with_every_response_or_with_none(client, app, vary):
         assert response.headers.get("Vary") == ("Origin" if vary == "true" else None)
 
 
+@pytest.mark.slow
 def test_rules_and_their_deletion_outlive_the_process(make_oss, tmp_path):
     options = {"directory": tmp_path / "objects", "access_key_id": "ak", "access_key_secret": "sk"}
     with make_oss(**options) as oss:

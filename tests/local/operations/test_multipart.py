@@ -120,6 +120,7 @@ def test_an_aborted_upload_has_ended(ask, upload_id):
     assert code(ask("DELETE", f"uploadId={upload_id}", status=404)) == (404, "NoSuchUpload")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["deleted", "replaced"])
 def test_a_callback_has_no_image_of_another_upload(ask, upload_id, bucket, recorder, monkeypatch, change):
     tag = ask("PUT", f"partNumber=1&uploadId={upload_id}", png(3, 2)).headers["ETag"]

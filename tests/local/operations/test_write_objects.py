@@ -223,6 +223,7 @@ def post_form(local, key, fields, headers=None):
     post(TestApp(local), form({"key": key, **fields, **signed}), headers=headers, status=204)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "headers", "acl"),
     [
@@ -240,6 +241,7 @@ def test_the_acl_of_a_form_is_stored_and_returned(local, sdk_client, fields, hea
     assert response.owner.id == "1000000000000001"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acl", ["default", "private", "public-read", "public-read-write"])
 def test_changing_the_acl_changes_nothing_else(local, sdk_client, acl):
     post_form(local, "a/中", {"x-oss-object-acl": "private", "Cache-Control": "no-cache"})
@@ -251,6 +253,7 @@ def test_changing_the_acl_changes_nothing_else(local, sdk_client, acl):
     assert after.headers["Cache-Control"] == "no-cache"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "acl", "expected"),
     [("a", "secret", "InvalidArgument"), ("a", "", "InvalidArgument"), ("b", "private", "NoSuchKey")],
@@ -269,6 +272,7 @@ def test_changing_an_acl_needs_a_signature(local):
     assert code(response) == (403, "AccessDenied")
 
 
+@pytest.mark.slow
 def test_a_missing_object_has_no_acl(sdk_client):
     with pytest.raises(sdk.exceptions.OperationError, match="NoSuchKey"):
         sdk_client.get_object_acl(sdk.GetObjectAclRequest("examplebucket", "a"))

@@ -14,6 +14,8 @@ from oss_wsgi.local.serving import channel
 from ..form_client import BOUNDARY, form
 from ..socket_client import TIMEOUT, ask, connect, head, put, put_headers, read_to_end, signed_fields, wait_until
 
+pytestmark = pytest.mark.slow
+
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 GIB = 1024**3
 ORIGIN = "http://page.example"

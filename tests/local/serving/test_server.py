@@ -23,6 +23,8 @@ from oss_wsgi.local.storage.object_writer import ObjectWriter
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
 from ..socket_client import TIMEOUT, ask, put, signed_fields, wait_until
 
+pytestmark = pytest.mark.slow
+
 HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 

@@ -271,6 +271,7 @@ def test_a_missing_object_is_404_signed_or_not(app, oss):
         assert code(app.head("/examplebucket/none", headers=headers, status=404))[:2] == (404, "NoSuchKey")
 
 
+@pytest.mark.slow
 def test_the_sdk_reads_an_object_with_its_own_signature(make_oss):
     sdk = pytest.importorskip("alibabacloud_oss_v2")
     from oss_wsgi.local.serving.server import LocalOSSServer

@@ -57,6 +57,7 @@ def test_content_shorter_than_the_index_says_is_an_error(bucket, directory, file
         incoming.copy(stored, file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", ["started", "running"])
 def test_killed_at_any_step_it_leaves_whole_objects_and_no_garbage(tmp_path, others):
     command = [sys.executable, "-m", "tests.local.killed_while_storing", tmp_path, others]

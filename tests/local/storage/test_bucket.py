@@ -49,6 +49,7 @@ def test_a_failed_transaction_leaves_the_old_object(bucket, files, monkeypatch):
     assert len(files()) == 1
 
 
+@pytest.mark.slow
 def test_a_forked_child_opens_its_own_connections(bucket):
     inherited = [bucket._index._connection(purpose) for purpose in (WRITER, READER)]
     child = os.fork()

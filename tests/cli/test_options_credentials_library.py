@@ -14,6 +14,8 @@ from .command import oss_wsgi, running
 from .deployment import ORIGIN, Deployment, deployed
 from .key_service import key_service
 
+pytestmark = pytest.mark.slow
+
 KEY = {"AccessKeyId": "STS.Example", "AccessKeySecret": "the-temporary-secret", "SecurityToken": "token"}
 NO_KEY = {"OSS_ACCESS_KEY_ID": "", "OSS_ACCESS_KEY_SECRET": "", "OSS_SESSION_TOKEN": ""}
 SIGNING = [["sign", "a.txt"], ["cors", "diff", ORIGIN]]
