@@ -202,6 +202,6 @@ def test_tests_mirror_the_package() -> None:
         assert re.search(r"^ *def test_", path.read_text("utf-8"), re.MULTILINE), f"{path.name} tests nothing"
         folder = PACKAGE / path.parent.relative_to(TESTS)
         if path.parent != TESTS and folder.is_dir():
-            modules = {module.stem for module in folder.glob("*.py")} | {"init"}
+            modules = {module.stem.strip("_") for module in folder.glob("*.py")}
             subject = path.stem.removeprefix("test_")
             assert any(subject == module or subject.startswith(f"{module}_") for module in modules), path.name
