@@ -135,6 +135,11 @@ class DirectUpload:
             callback_urls=callback_urls,
         )
 
+        # The user's own code reads Authorization where every application finds it; the guard finds it anywhere.
+        if authorize is not None:
+            signature = AuthorizationPassthrough(signature)
+        if forward_callback:
+            callback = AuthorizationPassthrough(callback)
         if on_issued is not None or on_refused is not None:  # the user's observers may wait
             signature, callback = blocking(signature), blocking(callback)
         endpoints: dict[str, WSGIApplication] = {
@@ -147,10 +152,7 @@ class DirectUpload:
             metrics.watch(ledger, public_keys)
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
-        mounted: WSGIApplication = PathRouter(endpoints, observers)
-        if authorize is not None or forward_callback:  # the guard finds the header without it
-            mounted = AuthorizationPassthrough(mounted)
-        self._app = Dispatcher(app, {prefix: mounted})
+        self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers)})
         self._callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
         self._probe: Probe | None = None
         if settings.ticket_secret:

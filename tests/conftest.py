@@ -14,9 +14,6 @@ from pytest_socket import socket_allow_hosts
 
 HERE = Path(__file__).parent
 
-# By default the collector walks all tests collected so far again and again: a fifth of the time of the fast tests.
-gc.set_threshold(200_000, 20, 20)
-
 #: Folders whose tests need a browser, a server, another program, or much time.
 SLOW_FOLDERS = ("benchmarks", "browser", "examples", "integration", "local/sdks", "packaging", "security", "servers")
 
@@ -32,6 +29,12 @@ MAX_FAST_CASES = 3
 SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
 
 _running_fast: str | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "fast":
+        # By default the garbage collector walks all collected tests again and again: a fifth of the fast tests' time.
+        gc.set_threshold(200_000, 20, 20)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

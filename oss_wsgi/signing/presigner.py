@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
 from ..callback.ticket import TicketBook
-from ..credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
+from ..credentials import Credentials, CredentialsProvider
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
 from ..http import essence, runs_in_browsers
 from ..object_names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
@@ -44,7 +44,8 @@ class PostPresigner:
         self._bucket, self._url = settings.bucket_and_host()
         self._bucket_condition = exactly("bucket", self._bucket)
         self._settings = settings
-        self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
+        #: The provider, or the settings' own access key where there is none.
+        self._credentials = settings.credentials() if credentials is None else credentials
         #: Whether signing never waits: a credentials provider of the user's own may ask another host.
         self.is_nonblocking = credentials is None
         self._clock = clock
@@ -147,7 +148,9 @@ class PostPresigner:
         return prefix, key
 
     def _valid_credentials(self, now: int) -> Credentials:
-        credentials = self._credentials.get_credentials()
+        credentials = self._credentials
+        if not isinstance(credentials, Credentials):
+            credentials = credentials.get_credentials()
         if credentials.expiration is not None and credentials.expiration.timestamp() < now + 1:
             raise CredentialsError("The credentials have expired: the provider must return new ones.")
         return credentials

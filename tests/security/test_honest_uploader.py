@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -172,7 +171,8 @@ def test_only_reports_of_the_same_ticket_wait_for_a_handler() -> None:
             assert go_on.wait(60)
         return {"number": len(calls)}
 
-    site = Site(on_upload=save, ledger=MemoryLedger(clock=time.time, wait_timeout=60))
+    clock = FrozenClock()  # the tickets' clock: a later one would forget each answer at once
+    site = Site(on_upload=save, clock=clock, ledger=MemoryLedger(clock=clock, wait_timeout=60))
     slow, quick = (callback_body(site.sign(filename="a.txt"), size=6) for _ in range(2))
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(site.report, slow)
