@@ -1,1 +1,1 @@
-"""WSGI applications that serve their own root only."""
+"""WSGI applications that answer requests; each serves its own root only."""

@@ -1,1 +1,1 @@
-"""What every WSGI room needs: the environ, responses, observers, diagnosis, and the question what may block."""
+"""What every WSGI room needs: the environ, responses, observers, diagnosis, and what may block."""
