@@ -1,4 +1,4 @@
-"""The wheel as users install it, without the checkout."""
+"""The sdist and the wheel as users get them, built and installed without the checkout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import urllib.request
 import venv
 import zipfile
@@ -13,19 +14,44 @@ from pathlib import Path
 
 import pytest
 
-from ..running_server import clean_environ, running_server
+from ..running_server import FREE_PORTS, clean_environ, running_server, serving
 
 ROOT = Path(__file__).parents[2]
+PLUGIN_TEST = """
+from oss_wsgi import DirectUpload, Grant, Settings
+
+def test_an_upload(oss_upload, oss_environ):
+    uploads = []
+    application = DirectUpload(None, Settings.from_environ(oss_environ),
+                               authorize=lambda request: Grant(user="eric"), on_upload=uploads.append)
+    oss_upload(application, "cat.png", b"picture")
+    assert [upload.user for upload in uploads] == ["eric"]
+"""
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean_environ())
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of the checkout, which stays clean."""
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the sdist from a copy of the checkout, which stays clean."""
     source = tmp_path_factory.mktemp("source") / "checkout"
     unwanted = shutil.ignore_patterns(".venv*", ".git", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, source, ignore=unwanted)
+    target = tmp_path_factory.mktemp("sdist")
+    build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    run(sys.executable, "-c", build, target, cwd=source)
+    return next(target.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from the sdist."""
     target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(target), str(source)]
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(target), str(sdist)]
     build = subprocess.run(command, capture_output=True, text=True)
     if build.returncode and "No matching distribution" in build.stderr:
         pytest.skip("no package index is reachable for setuptools")
@@ -33,32 +59,57 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(target.glob("*.whl"))
 
 
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of an environment that has the wheel."""
+    folder = tmp_path_factory.mktemp("environment") / "venv"
+    venv.create(folder, with_pip=False)
+    site = next((folder / "lib").glob("python*/site-packages"))
+    zipfile.ZipFile(wheel).extractall(site)
+    # The dependencies come from this environment, which does not contain the package itself.
+    dependencies = next(Path(path) for path in sys.path if (Path(path) / "waitress").is_dir())
+    (site / "dependencies.pth").write_text(f"{dependencies}\n")
+    python = folder / "bin" / "python"
+    location = run(python, "-c", "import oss_wsgi; print(oss_wsgi.__file__)", cwd=folder)
+    assert Path(location.strip()).is_relative_to(site)
+    return python
+
+
+def test_the_sdist_has_everything_that_the_checkout_has(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    folders = ("oss_wsgi", "static", "tests", "docs", "examples")
+    files = {path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()}
+    kept = {path.as_posix() for path in files if "__pycache__" not in path.parts and path.suffix != ".sqlite3"}
+    top = {"README.md", "CHANGES.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "server.py", "setup.cfg", ".ci/run"}
+    assert (kept | top | {"pyproject.toml"}) - names == set()
+    assert not [name for name in names if "__pycache__" in name]
+
+
 def test_the_wheel_has_the_page_and_types_but_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"oss_wsgi/static/index.html", "oss_wsgi/static/upload.js", "oss_wsgi/py.typed"} <= set(names)
-    assert {"oss_wsgi/pytest_plugin.py", "oss_wsgi/testing/road.py", "oss_wsgi/local/__main__.py"} <= set(names)
-    assert {"oss_wsgi/__main__.py", "oss_wsgi/cli/doctor/command.py"} <= set(names)
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "oss_wsgi").rglob("*.py")}
+    assert modules - {"oss_wsgi/static/__init__.py"} - set(names) == set()
     (entry_points,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
     assert b"oss-wsgi = oss_wsgi.cli.main:main" in zipfile.ZipFile(wheel).read(entry_points)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"oss_wsgi"}
 
 
-def test_the_installed_wheel_serves_the_page_and_signs(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=False)
-    python = tmp_path / "venv" / "bin" / "python"
-    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    zipfile.ZipFile(wheel).extractall(site)
-    # The dependencies come from this environment, which does not contain the package itself.
-    dependencies = next(Path(path) for path in sys.path if (Path(path) / "waitress").is_dir())
-    (site / "dependencies.pth").write_text(f"{dependencies}\n")
+def test_the_installed_wheel_serves_the_page_and_signs(python: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "server.py", tmp_path / "server.py")
-    location = subprocess.run(
-        [str(python), "-c", "import oss_wsgi; print(oss_wsgi.__file__)"],
-        capture_output=True, text=True, cwd=tmp_path, env=clean_environ(), check=True,
-    )  # fmt: skip
-    assert Path(location.stdout.strip()).is_relative_to(site)
-    with running_server(python=str(python), server=tmp_path / "server.py", cwd=tmp_path) as server:
-        with urllib.request.urlopen(f"{server.url}/") as page:
-            assert b'data-server-url="oss/signature"' in page.read()
-        with urllib.request.urlopen(f"{server.url}/oss/signature?filename=a.txt") as response:
-            assert json.load(response)["method"] == "POST"
+    command = [str(python), "-m", "oss_wsgi", "serve", *FREE_PORTS]
+    for start in (
+        running_server(python=str(python), server=tmp_path / "server.py", cwd=tmp_path),
+        serving(command, clean_environ(), tmp_path),
+    ):
+        with start as server:
+            with urllib.request.urlopen(f"{server.url}/") as page:
+                assert b'data-server-url="oss/signature"' in page.read()
+            with urllib.request.urlopen(f"{server.url}/oss/signature?filename=a.txt") as response:
+                assert json.load(response)["method"] == "POST"
+
+
+def test_the_installed_wheel_brings_the_pytest_plugin(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_plugin.py").write_text(PLUGIN_TEST)
+    assert "1 passed" in run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_plugin.py", cwd=tmp_path)
