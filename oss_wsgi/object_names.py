@@ -54,7 +54,7 @@ def unique_name(filename: str, day: str, token: str) -> str:
 
 
 def original_name(filename: str) -> str:
-    """Return a file's name cleaned: last part of the path, NFC, no hidden or reserved characters, 255 bytes of UTF-8.
+    """Clean a file's name: the last part of its path, NFC, no hidden or reserved characters, 255 bytes of UTF-8.
 
     A name of which nothing is left becomes ``file``.
     """

@@ -120,7 +120,7 @@ class Upload:
 
 
 def plain_etag(text: str) -> str:
-    """Return an ETag in upper case without quotes: a ledger takes another spelling for another upload."""
+    """Return an ETag in upper case without quotes: a ledger would count another spelling as another upload."""
     return text.strip('"').upper()
 
 

@@ -1,4 +1,4 @@
-"""Finds which change of path, query or body on the way explains a callback's wrong signature."""
+"""Finds the change of path, query or body that explains a callback's wrong signature."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class Rule:
     max_age: int | None = _MAX_AGE
 
     def matches(self, origin: str) -> bool:
-        """Return whether the rule decides about forms that pages of this origin send."""
+        """Return whether this rule applies to forms from pages of an origin."""
         return METHOD in self.methods and any(_matches(origin, pattern) for pattern in self.origins)
 
     @property

@@ -147,7 +147,7 @@ def _explanation(digest: bytes | None, target: bytes, body: bytes) -> str:
 def _computed(
     environ: Mapping[str, Any], target: bytes, body: bytes, urls: list[str], digest: bytes | None
 ) -> dict[str, Any]:
-    """Return what the verification computes, over the target that fits the signature if one does."""
+    """Return what verification computes: over the target that fits the signature, or over the received one."""
     others = [other for other in map(target_of, urls) if other.encode() != target]
     candidates = [target, *(other.encode() for other in others)]
     fitting = next((each for each in candidates if md5(string_to_sign(each, body)) == digest), None)

@@ -112,5 +112,5 @@ class FrozenClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on by ``seconds``."""
+        """Advance the clock by ``seconds``."""
         self.now += seconds

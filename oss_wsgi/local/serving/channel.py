@@ -1,4 +1,4 @@
-"""waitress adapted to OSS: bodies go to where objects are stored, and headers are written as OSS writes them."""
+"""waitress adapted to OSS: bodies go straight into the storage, and headers are written as OSS writes them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def channel_class(spool: Spool) -> type[Any]:
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Reads requests; notes when one arrived, and leaves a body that is too large unread."""
+    """Reads requests: records when each arrived, and does not read a body that is too large."""
 
     arrived = 0.0
     unread = False
