@@ -130,7 +130,7 @@ class LedgerFile:
             self._process_locks.discard(process_lock)
 
     def before_fork(self) -> None:
-        """Close the connection, and let calls wait: SQLite does not allow a connection to pass into a child, even unused."""
+        """Close the connection, and let calls wait: SQLite allows no connection to pass into a child, even unused."""
         self._lock.acquire()
         self._disconnect()
 
