@@ -202,12 +202,7 @@ def _observers(on_issued: OnIssued | None, on_refused: OnRefused | None, metrics
 
 def _readiness_checks(ledger: Ledger, presigner: PostPresigner) -> dict[str, Callable[[], object]]:
     """Name what must work for the application to be ready."""
-    checks: dict[str, Callable[[], object]] = {}
-    check_ledger = getattr(ledger, "check", None)  # a ledger of the user's own may have no check
-    if check_ledger is not None:
-        checks["ledger"] = check_ledger
-    checks["credentials"] = presigner.check
-    return checks
+    return {"ledger": lambda: ledger.check(), "credentials": presigner.check}
 
 
 def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = None) -> PublicKeyStore:

@@ -10,12 +10,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PLACES = ("oss_wsgi", "static", "tests", "server.py", "examples", "README.md", "docs", "CONTRIBUTING.md")
-SUFFIXES = {".css", ".conf", ".go", ".html", ".ini", ".js", ".json", ".md", ".mjs", ".php", ".py", ".service", ".svg"}
+PLACES = (
+    *("oss_wsgi", "static", "tests", "examples", "docs", ".ci", "server.py", "setup.cfg"),
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGES.md"),
+)
+SUFFIXES = {
+    *("", ".cfg", ".conf", ".css", ".go", ".html", ".ini", ".js", ".json", ".md", ".mjs", ".php", ".py"),
+    *(".service", ".socket", ".svg"),
+}
 
 HEADING = re.compile(r"^#{2,4} ([0-9]+(?:\.[0-9]+)*)\.? ", re.MULTILINE)
 # A reference that a line end breaks is found too, in comments and in running text.
@@ -35,7 +39,7 @@ def texts() -> Iterator[tuple[Path, str]]:
 
 
 def problems(path: Path, text: str, sections: dict[str, set[str]]) -> Iterator[str]:
-    """Give a line for each reference that leads nowhere, with its file and line."""
+    """Yield a line for each reference that leads nowhere, with its file and line."""
 
     def at(match: re.Match[str]) -> str:
         return f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
@@ -52,13 +56,11 @@ def problems(path: Path, text: str, sections: dict[str, set[str]]) -> Iterator[s
         yield f"{at(match)}: {text[match.start() :].split(maxsplit=1)[0]!r} cites notes that are not here"
 
 
-@pytest.mark.slow
 def test_each_reference_names_a_section_that_exists() -> None:
     sections = {path.name: set(HEADING.findall(path.read_text(encoding="utf-8"))) for path in DOCS.glob("*.md")}
-    found = list(texts())
-    bad = [problem for path, text in found for problem in problems(path, text, sections)]
+    bad = [problem for path, text in texts() for problem in problems(path, text, sections)]
     assert not bad, "\n".join(["", *bad])
-    assert any(REFERENCE.search(text) for path, text in found if path.parts[0] == "oss_wsgi"), "none is found"
+    assert any(REFERENCE.search(text) for path, text in texts() if path.parts[0] == "oss_wsgi"), "none is found"
 
 
 def test_what_leads_nowhere_is_named_with_its_line() -> None:

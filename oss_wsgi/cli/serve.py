@@ -87,9 +87,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         credentials = _library_credentials(settings) if arguments.credentials_library else None
         uploads = site(settings, arguments.prefix, ledger=ledger, credentials=credentials, **options)
         greeting = _greeting(url, settings, arguments)
-    close = getattr(ledger, "close", None)  # a ledger in memory has none
-    if close is not None:
-        stack.callback(close)
+    stack.callback(ledger.close)
     server = make_server(
         AccessLog(uploads, clock=time.monotonic) if arguments.access_log else uploads,
         listener,

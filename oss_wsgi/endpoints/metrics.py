@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..callback.public_keys import PublicKeyStore
@@ -107,9 +107,7 @@ class Metrics:
 
 
 def _size(ledger: Ledger) -> int | None:
-    """Count the stored responses; None for a ledger that cannot be counted."""
-    if not isinstance(ledger, Sized):
-        return None
+    """Count the stored responses; None if the ledger cannot be reached now."""
     try:
         return len(ledger)
     except Exception as error:

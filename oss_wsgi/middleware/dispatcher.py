@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..wsgi.nonblocking import nonblocking_test
+from ..wsgi.nonblocking import NonBlockingTest, nonblocking_test
 from ..wsgi.observers import Observers, context_of
 from ..wsgi.responses import not_found
 
@@ -33,28 +33,33 @@ class Dispatcher:
             check_prefix(prefix)
         # PATH_INFO holds UTF-8 bytes read as latin-1 (PEP 3333).
         native = {prefix.encode().decode("latin-1"): mounted for prefix, mounted in mounts.items()}
-        self._app = app
         self._mounts = [
             (prefix, mounted, nonblocking_test(mounted))
             for prefix, mounted in sorted(native.items(), key=lambda item: len(item[0]), reverse=True)
         ]
-        self._app_is_nonblocking = nonblocking_test(app)
+        self._unmounted = "", app, nonblocking_test(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
-        for prefix, mounted, _ in self._mounts:
-            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
-                script_name = environ.get("SCRIPT_NAME") or ""
-                moved = {**environ, "SCRIPT_NAME": script_name + prefix, "PATH_INFO": path[len(prefix) :]}
-                return mounted(moved, start_response)
-        return self._app(environ, start_response)
+        prefix, app, _ = self._find(path)
+        if not prefix:
+            return app(environ, start_response)
+        script_name = environ.get("SCRIPT_NAME") or ""
+        moved = {**environ, "SCRIPT_NAME": script_name + prefix, "PATH_INFO": path[len(prefix) :]}
+        return app(moved, start_response)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether the application that a request is passed to answers it without waiting."""
-        for prefix, _, mounted_is_nonblocking in self._mounts:
+        prefix, _, is_nonblocking = self._find(path)
+        return is_nonblocking(method, path[len(prefix) :], headers)
+
+    def _find(self, path: str) -> tuple[str, WSGIApplication, NonBlockingTest]:
+        """Return the prefix of a path, the application below it, and that application's nonblocking test."""
+        for mount in self._mounts:
+            prefix = mount[0]
             if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
-                return mounted_is_nonblocking(method, path[len(prefix) :], headers)
-        return self._app_is_nonblocking(method, path, headers)
+                return mount
+        return self._unmounted
 
 
 def check_prefix(prefix: str) -> None:

@@ -35,7 +35,7 @@ class CallbackSigner:
         application = DirectUpload(app, settings, public_keys=signer.public_keys)
         headers = signer.headers("/oss/callback", body)
 
-    :param private_key: an RSA key; by default a new one of 2,048 bits.
+    :param private_key: an RSA key; by default a new one of 1,024 bits, which takes milliseconds to make.
     :param url: the URL of the public key, which the callbacks name.
     """
 

@@ -148,7 +148,9 @@ def refuse(
     if status == 503:
         headers = [*(headers or ()), _RETRY_LATER]
     log_refusal(log, environ, status, reason, hint, exc_info)
-    error = {"code": code or HTTPStatus(status).name.lower(), "message": message or _MESSAGES[status]}
+    generic = HTTPStatus(status)
+    message = message or _MESSAGES.get(status) or f"{generic.phrase}."
+    error = {"code": code or generic.name.lower(), "message": message}
     return json_response(environ, start_response, status, {"error": error}, headers)
 
 

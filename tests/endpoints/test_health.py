@@ -6,6 +6,7 @@ import json
 import logging
 import sqlite3
 import threading
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from typing import Any
 import pytest
 import webtest
 
-from oss_wsgi import Credentials, DirectUpload, HealthEndpoint, Settings, SQLiteLedger, StaticCredentialsProvider
+from oss_wsgi import (
+    Credentials,
+    DirectUpload,
+    HealthEndpoint,
+    MemoryLedger,
+    Settings,
+    SQLiteLedger,
+    StaticCredentialsProvider,
+)
 from oss_wsgi.endpoints.health import ReadinessEndpoint
 from oss_wsgi.exceptions import CredentialsError, LedgerUnavailableError
 from oss_wsgi.testing import FrozenClock
@@ -166,17 +175,18 @@ def test_a_read_only_ledger_is_opened_again(tmp_path: Path) -> None:
         assert ready(site(ledger=ledger)) is None, "after an error a new connection is made"
 
 
-def test_a_custom_ledger_is_checked_if_it_has_a_check() -> None:
-    class Own:
-        def run_once(self, identity: Any, handle: Any) -> Any:
-            return handle()
+def test_a_custom_ledger_is_checked() -> None:
+    class Custom(MemoryLedger):
+        broken = False
 
-    class Checked(Own):
         def check(self) -> None:
-            raise OSError("no")
+            if self.broken:
+                raise OSError("no")
 
-    assert ready(site(ledger=Own())) is None
-    assert ready(site(ledger=Checked())) == ["ledger"]
+    ledger = Custom(clock=time.time)
+    assert ready(site(ledger=ledger)) is None
+    ledger.broken = True
+    assert ready(site(ledger=ledger)) == ["ledger"]
 
 
 def test_health_answers_get_and_head_at_its_own_root_only() -> None:

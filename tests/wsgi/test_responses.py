@@ -183,3 +183,14 @@ def test_a_custom_presigner_may_raise_a_subclass(error: type[Exception]) -> None
             503: "service_unavailable",
         }[ERRORS[error]]
     )
+
+
+def test_changing_a_status_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STATUSES, exceptions.TicketUsedError, 410)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        error = exceptions.TicketUsedError("ticket_used", "the ticket was used")
+        return refuse_error(log, environ, start_response, error)
+
+    response = webtest.TestApp(application).get("/", status=410)
+    assert response.json == {"error": {"code": "gone", "message": "Gone."}}
