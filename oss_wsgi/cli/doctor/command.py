@@ -35,6 +35,7 @@ CHECKS: dict[str, Callable[[CheckContext], Iterator[Finding]]] = {
 
 
 def add(subparsers: Any) -> None:
+    """Add the command to the parser."""
     parser = subparsers.add_parser(
         "doctor",
         help="check a deployment piece by piece",
@@ -63,6 +64,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    """Run the checks and print their findings; return 1 if any of them is red, else 0."""
     names = list(dict.fromkeys(arguments.only or (name for name in CHECKS if name != "write")))
     if arguments.write and "write" not in names:
         names.append("write")

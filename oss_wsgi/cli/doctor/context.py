@@ -49,14 +49,17 @@ class Finding:
 
 
 def ok(message: str) -> Finding:
+    """Return a green finding."""
     return Finding("green", message)
 
 
 def warning(message: str, fix: str) -> Finding:
+    """Return a yellow finding: it works, but could be better."""
     return Finding("yellow", message, fix)
 
 
 def error(message: str, fix: str) -> Finding:
+    """Return a red finding: something does not work."""
     return Finding("red", message, fix)
 
 
