@@ -80,7 +80,7 @@ def delete_bucket(request: Request) -> Response:
 
 
 def head_bucket(request: Request) -> Response:
-    """HEAD: say whether the bucket exists."""
+    """HEAD: return the region and the storage class as headers."""
     region = f"oss-{request.service.region}"
     headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", storage_class(request.storage.settings))]
     return Response(200, headers)
