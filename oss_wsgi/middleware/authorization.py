@@ -52,8 +52,8 @@ class AuthorizationPassthrough:
         self.is_nonblocking = nonblocking_test(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        found = find_authorization(environ, self._trusted_keys)
-        if found is not None and found[0] != "HTTP_AUTHORIZATION":
-            key, value = found
+        key_and_value = find_authorization(environ, self._trusted_keys)
+        if key_and_value is not None and key_and_value[0] != "HTTP_AUTHORIZATION":
+            key, value = key_and_value
             environ = {**environ, "HTTP_AUTHORIZATION": value, SOURCE_KEY: key}
         return self._app(environ, start_response)

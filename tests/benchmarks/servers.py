@@ -203,14 +203,14 @@ def load(port: int, work: str, connections: int, seconds: float, script: Path) -
     url = f"http://127.0.0.1:{port}{'/page' if work == 'page' else SIGNATURE}"
     extra = ["-s", str(script)] if work == "callback" else []
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", *extra, url]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    count = int(re.search(r"(\d+) requests in", said)[1])  # type: ignore[index]
-    rate = float(re.search(r"Requests/sec: +([\d.]+)", said)[1])  # type: ignore[index]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    count = int(re.search(r"(\d+) requests in", output)[1])  # type: ignore[index]
+    rate = float(re.search(r"Requests/sec: +([\d.]+)", output)[1])  # type: ignore[index]
     p50, p99 = (
         float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
-        for value, unit in re.findall(r"(?:50|99)% +([\d.]+)(us|ms|s)", said)
+        for value, unit in re.findall(r"(?:50|99)% +([\d.]+)(us|ms|s)", output)
     )
-    return said, count, rate, p50, p99
+    return output, count, rate, p50, p99
 
 
 def family(pid: int) -> list[int]:
@@ -246,11 +246,11 @@ def measure(chosen: list[Server], works: list[tuple[str, int]], rounds: int, sec
                 for number, server in enumerate(each for each in chosen if work in each.works):
                     with running(server, 18_700 + number, environ) as pid:
                         before = cpu_seconds(pid)
-                        said, count, rate, p50, p99 = load(18_700 + number, work, connections, seconds, script)
+                        output, count, rate, p50, p99 = load(18_700 + number, work, connections, seconds, script)
                         cpu = (cpu_seconds(pid) - before) / count * 1e6
                         server.peak = max(server.peak, peak_mebibytes(pid))
                     server.figures[f"{work}, {connections} connections"].append(Figures(rate, p50, p99, cpu))
-                    if "Non-2xx" in said:
+                    if "Non-2xx" in output:
                         print(f"{server.name}: {work}: not every answer was a 2xx", file=sys.stderr)
             print(f"round {turn + 1} of {rounds} done", file=sys.stderr)
 
