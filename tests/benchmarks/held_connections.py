@@ -5,7 +5,7 @@
 idle says nothing; header sends a line of a header every 5 s, body a byte of a body; pipeline sends 50 requests and
 reads no answer; mixed is a quarter of each. large-header and large-body send all that is allowed but the end. What
 the server closes is opened again a second later. Prints what is held as JSON once all are open, or after 20 s, and
-again when its standard input ends, which ends it. Loopback only; with --addresses from that many addresses of it.
+for each line of its standard input, whose end ends it. Loopback only; with --addresses from that many addresses of it.
 """
 
 from __future__ import annotations
@@ -109,8 +109,9 @@ class _Holder:
             self._open_some()
             for descriptor, events in self._epoll.poll(self._pause()):
                 if descriptor == sys.stdin.fileno():
+                    if not os.read(descriptor, 100):
+                        return
                     self._print()
-                    return
                 if (connection := self._connections.get(descriptor)) is not None:
                     self._handle(connection, events)
             now = time.monotonic()
@@ -209,27 +210,33 @@ class _Holder:
         self._closed.append((time.monotonic() + _REOPEN_SECONDS, connection.behaviour, connection.address))
 
 
-@contextmanager
-def holding(port: int, count: int, kind: str = "idle", addresses: int = 1) -> Iterator[tuple[Held, list[Held]]]:
-    """Hold connections in a process of its own, and yield what is held.
+class Holding:
+    """Connections that a process of its own holds; ``at_start`` says how many there were once all had been opened."""
 
-    The list gets what was held at the end, once the block has ended.
-    """
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._questions, self._answers = process.stdin, process.stdout
+        self.at_start = self._read()
+
+    def now(self) -> Held:
+        """Return what is held now."""
+        self._questions.write("\n")
+        self._questions.flush()
+        return self._read()
+
+    def _read(self) -> Held:
+        return Held(**json.loads(self._answers.readline()))
+
+
+@contextmanager
+def holding(port: int, count: int, kind: str = "idle", addresses: int = 1) -> Iterator[Holding]:
+    """Hold connections to a port of loopback as long as the block runs."""
     command = [sys.executable, "-m", "tests.benchmarks.held_connections", str(port), str(count), kind]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--addresses", str(addresses)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    at_end: list[Held] = []
-    try:
-        yield Held(**json.loads(process.stdout.readline())), at_end
-    finally:
-        process.stdin.close()
-        with suppress(ValueError):
-            at_end.append(Held(**json.loads(process.stdout.readline())))
-        process.wait(60)
-        process.stdout.close()
+    ) as process:  # its end closes standard input and waits
+        yield Holding(process)
 
 
 def main() -> None:

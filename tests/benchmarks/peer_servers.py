@@ -10,7 +10,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -69,9 +68,8 @@ def peers() -> list[Server]:
 
 def go_command(name: str) -> list[str]:
     """Return the command that compiles a peer in Go and runs it."""
-    binary = str(Path(tempfile.gettempdir()) / f"oss-wsgi-benchmark-{name}")
     source = str(PEERS / f"{name}.go")
-    return ["sh", "-c", 'go build -o "$0" "$1" && exec "$0" "$2"', binary, source, "{port}"]
+    return ["sh", "-c", 'go build -o "$0" "$1" && exec "$0" "$2"', f"{{folder}}/{name}", source, "{port}"]
 
 
 def hosting() -> list[Server]:
@@ -112,23 +110,25 @@ def can_run(server: Server) -> bool:
     """Tell whether a server is installed, and print that it is not."""
     program = "go" if server.name.startswith("go") else server.command[0]
     module = server.command[2].partition(",")[0][7:] if server.command[2].startswith("import ") else ""
-    installed = shutil.which(program) and (not module or importlib.util.find_spec(module))
-    if installed and server.proxy:
-        installed = shutil.which("nginx")
+    programs = [program, *(["nginx"] if server.proxy else [])]
+    installed = all(map(shutil.which, programs)) and (not module or importlib.util.find_spec(module) is not None)
     if not installed:
         print(f"{server.name} is not installed and takes no part", file=sys.stderr)
-    return bool(installed)
+    return installed
 
 
 @contextmanager
-def running(server: Server, port: int, environ: dict[str, str]) -> Iterator[int]:
-    """Run a server, without what may stand in front of it, and yield its process ID once it answers."""
-    command = [word.replace("{port}", str(port)) for word in server.command]
+def running(server: Server, port: int, environ: dict[str, str], folder: Path) -> Iterator[int]:
+    """Run a server, without what may stand in front of it, and yield its process ID once it answers.
+
+    What it compiles goes into ``folder``.
+    """
+    command = [word.replace("{port}", str(port)).replace("{folder}", str(folder)) for word in server.command]
     process = subprocess.Popen(
         command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        for _ in range(600):  # some of them are compiled first
+        for _ in range(1800):  # some of them are compiled first
             time.sleep(0.1)
             if process.poll() is not None:
                 raise RuntimeError(f"{server.name} ended with status {process.returncode}: is port {port} free?")
@@ -138,6 +138,8 @@ def running(server: Server, port: int, environ: dict[str, str]) -> Iterator[int]
                 connection.getresponse().read()
                 connection.close()
                 break
+        else:
+            raise RuntimeError(f"{server.name} does not answer at port {port}")
         yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)

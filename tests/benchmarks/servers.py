@@ -80,7 +80,7 @@ class Benchmark:
     def _load(self, server: Server, work: str, connections: int) -> None:
         port = free_port()
         with ExitStack() as stack:
-            pids = [stack.enter_context(running(server, port, self._environ))]
+            pids = [stack.enter_context(running(server, port, self._environ, self._folder))]
             if server.proxy:
                 upstream, port = port, free_port()
                 pids.append(stack.enter_context(nginx_before(upstream, port, server.proxy, self._folder)))
@@ -92,7 +92,7 @@ class Benchmark:
                     print(f"{server.name}: {work}: it does not close, and takes no part", file=sys.stderr)
                     return
             if self._run.idle:
-                held = stack.enter_context(holding(port, self._run.idle))[0].held
+                held = stack.enter_context(holding(port, self._run.idle)).at_start.held
                 if held < self._run.idle:
                     print(f"{server.name}: {work}: {held} idle connections were taken", file=sys.stderr)
             before = cpu_seconds(*pids)
@@ -102,12 +102,12 @@ class Benchmark:
                 connections=connections,
                 seconds=self._run.seconds,
             )
-            cpu = (cpu_seconds(*pids) - before) / max(load.count, 1) * 1e6
+            cpu = (cpu_seconds(*pids) - before) / max(load.requests, 1) * 1e6
             server.peak = max(server.peak, peak_mebibytes(*pids))
         title = self._run.title(work, connections)
         server.figures[title].append(Figures(load.rate, load.p50, load.p99, cpu))
         if load.not_2xx:
-            print(f"{server.name}: {work}: {load.not_2xx} of {load.count} answers were no 2xx", file=sys.stderr)
+            print(f"{server.name}: {work}: {load.not_2xx} of {load.requests} answers were no 2xx", file=sys.stderr)
         if load.lost:
             print(f"{server.name}: {work}: {load.lost} errors of connections", file=sys.stderr)
 
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--closed", action="store_true", help="a new connection for each request")
     parser.add_argument("--idle", type=int, default=0, metavar="N", help="hold N idle connections beside the load")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--connections", default="16,64", help="comma-separated (default: %(default)s)")
     parser.add_argument("--only", default="", help="servers whose names hold this text")
     parser.add_argument("--work", default="signature,callback,page", help="comma-separated (default: %(default)s)")

@@ -25,7 +25,7 @@ _CLOSED = 'wrk.headers["Connection"] = "close"\n'
 class Load(NamedTuple):
     """What one run says: the requests answered, their rate a second, times in milliseconds, and bad answers."""
 
-    count: int
+    requests: int
     rate: float
     p50: float
     p99: float
@@ -56,7 +56,7 @@ class Wrk:
         p50, p99 = (_milliseconds(output, percent) for percent in (50, 99))
         errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
         return Load(
-            count=int(_number(r"(\d+) requests in", output)),
+            requests=int(_number(r"(\d+) requests in", output)),
             rate=_number(r"Requests/sec: +([\d.]+)", output),
             p50=p50,
             p99=p99,
