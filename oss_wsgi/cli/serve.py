@@ -104,7 +104,6 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         listener,
         uploads.is_nonblocking,
         threads=8,
-        connection_limit=1000,
         ident=None,
         max_request_body_size=MAX_BODY,
         max_request_header_size=MAX_HEADERS,
