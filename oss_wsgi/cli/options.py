@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
 def add_serving(made: Any) -> None:
     """Add the options of the server, its local OSS and the settings."""
     server = made.add_argument_group("server")
-    server.add_argument("--listen", type=address, default="127.0.0.1:8080", metavar="HOST:PORT", help="%(default)s")
+    server.add_argument(
+        "--listen", type=address, metavar="HOST:PORT", help="default: LISTEN_FDS' sockets, or 127.0.0.1:8080"
+    )
     server.add_argument(
         "--prefix", default=DEFAULT_PREFIX, help="where the endpoints are mounted; %(default)s"
     )
@@ -44,6 +46,7 @@ def add_serving(made: Any) -> None:
         "--metrics-listen", type=address, metavar="HOST:PORT", help="serve metrics for Prometheus there; off"
     )
     add_credentials_library(server)
+    _add_bounds(server)
     server.add_argument("--log-format", choices=FORMATS, default="text", help="lines of text or of JSON; %(default)s")
     local = made.add_argument_group("local OSS, without effect where a real bucket is configured")
     local.add_argument("--local", action="store_true", help="use the local OSS although a bucket is configured")
@@ -52,6 +55,52 @@ def add_serving(made: Any) -> None:
     )
     local.add_argument("--local-dir", metavar="DIR", help="keep the files here; default: a temporary folder")
     add_settings(made)
+
+
+def _add_bounds(made: Any) -> None:
+    """Add the options that bound connections, and the end."""
+    for name, default, meaning in (
+        ("header-timeout", 10, "for a whole header"),
+        ("body-timeout", 20, "for a body, a second longer for every 500 bytes received"),
+        ("idle-timeout", 60, "between two requests of a connection"),
+        ("write-timeout", 20, "for a client that does not read, a second longer for every 500 bytes taken"),
+        ("drain", 10, "to answer what has begun, after a signal to end"),
+        ("drain-delay", 0, "to serve on after a signal to end, while readiness answers 503"),
+    ):
+        kind = _duration if name.startswith("drain") else _positive
+        made.add_argument(f"--{name}", type=kind, default=default, metavar="SECONDS", help=f"{meaning}; %(default)s")
+    made.add_argument(
+        "--connections", type=_count, metavar="N", help="open at a time; default: as descriptors and memory allow"
+    )
+    made.add_argument(
+        "--connections-per-address", type=_count, metavar="N", help="off: behind a proxy all come from one address"
+    )
+
+
+def _duration(text: str) -> float:
+    """Read seconds, 0 or more."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, such as 10, not {text!r}")
+    return seconds
+
+
+def _positive(text: str) -> float:
+    """Read seconds, more than 0."""
+    seconds = _duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"must be more than 0, not {text!r}")
+    return seconds
+
+
+def _count(text: str) -> int:
+    """Read a number, 1 or more."""
+    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
+        raise argparse.ArgumentTypeError(f"must be a number such as 1000, not {text!r}")
+    return int(text[:9])
 
 
 def add_credentials_library(made: Any) -> None:

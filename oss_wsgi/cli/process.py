@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..exceptions import SettingsError
 
@@ -17,12 +18,12 @@ class CannotStartError(Exception):
 
 
 def until_stopped(program: str, work: Callable[[contextlib.ExitStack], None]) -> int:
-    """Do ``work`` until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start.
+    """Do ``work`` until SIGTERM, SIGHUP or Ctrl-C; exit status 0 then, 2 when it cannot start.
 
     What must be undone at the end goes onto the stack that ``work`` is given.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, _leave)
+    _on_signals(_leave)
     try:
         with contextlib.ExitStack() as stack:
             work(stack)
@@ -35,10 +36,30 @@ def until_stopped(program: str, work: Callable[[contextlib.ExitStack], None]) ->
     return 0
 
 
+def drain_on_signals(server: Any, seconds: float, delay: float) -> None:
+    """Let the next signal drain a server of `make_server`, and a second one end it at once."""
+
+    def end(number: int, frame: object) -> None:
+        server.drain(0)
+
+    def begin(number: int, frame: object) -> None:
+        _on_signals(end)
+        server.drain(seconds, delay)
+
+    _on_signals(begin)
+
+
 def end_quietly() -> None:
     """Let no second signal break into what is undone at the end."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    _on_signals(signal.SIG_IGN)
+
+
+def _on_signals(handler: Any) -> None:
+    """Handle the signals that end a server; one that is ignored, as `nohup` and shells do, stays so."""
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -63,6 +84,8 @@ def cannot_listen(option: str, host: str, port: int, error: OSError) -> CannotSt
 
 def web_address(listener: socket.socket) -> str:
     """Give the URL at which this machine reaches a listening socket."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

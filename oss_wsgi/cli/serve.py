@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,11 +24,21 @@ from ..middleware.callback_guard import MAX_BODY_BYTES
 from ..middleware.dispatcher import check_prefix
 from ..sdk.credentials import SDKCredentialsProvider
 from ..serving import make_server
+from ..serving.limits import raise_descriptor_limit
+from ..serving.socket_activation import inherited_sockets
 from ..settings import Settings
 from ..site import site
 from .local import is_set, ledger_beside, local_environ, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_serving, environ_of
-from .process import CannotStartError, bind, cannot_listen, end_quietly, until_stopped, web_address
+from .process import (
+    CannotStartError,
+    bind,
+    cannot_listen,
+    drain_on_signals,
+    end_quietly,
+    until_stopped,
+    web_address,
+)
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -56,6 +67,8 @@ MAX_BODY = MAX_BODY_BYTES + 1
 
 MAX_HEADERS = 32 * 1024
 
+DEFAULT_ADDRESS = "127.0.0.1", 8080
+
 
 def add(subparsers: Any) -> None:
     epilog = f"Example: oss-wsgi serve --listen 127.0.0.1:9000. {EPILOG}"
@@ -65,7 +78,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C; exit status 0 then, 2 when it cannot start."""
+    """Serve until SIGTERM, SIGHUP or Ctrl-C; exit status 0 then, 2 when it cannot start."""
     return until_stopped(arguments.program, lambda stack: serve(arguments, stack))
 
 
@@ -76,13 +89,16 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     local = arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
     settings = Settings.from_environ(local_environ(environ, arguments.local_dir) if local else environ)
     configure(arguments.log_format, settings.secrets())
-    listener = stack.enter_context(bind(arguments.listen, "--listen"))
-    metrics = serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+    raise_descriptor_limit()
+    listeners, metrics = listeners_and_metrics(arguments, stack)
+    listener = listeners[0]
     counted: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
     url = web_address(listener)
     ledger: Ledger
     if local:
         if settings.callback_url is None:
+            if listener.family not in (socket.AF_INET, socket.AF_INET6):
+                raise CannotStartError("LISTEN_FDS: OSS cannot call a Unix socket back: set OSS_CALLBACK_URL.")
             if listener.family == socket.AF_INET6:
                 raise CannotStartError("--listen: OSS calls no IPv6 address back: use IPv4, or set OSS_CALLBACK_URL.")
             settings = replace(settings, callback_url=f"{url}{quote(arguments.prefix)}{CALLBACK_PATH}")
@@ -101,19 +117,68 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         stack.callback(close)
     server = make_server(
         AccessLog(uploads, clock=time.monotonic) if arguments.access_log else uploads,
-        listener,
+        listeners,
         uploads.is_nonblocking,
         threads=8,
         ident=None,
         max_request_body_size=MAX_BODY,
         max_request_header_size=MAX_HEADERS,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
+        **_bounds(arguments),
     )
     stack.callback(server.close)
     for line in (local_greeting if local else greeting)(url, settings, arguments):
         print(line, flush=True)
-    server.run()
-    end_quietly()
+    drain_on_signals(server, arguments.drain, arguments.drain_delay)
+    try:
+        server.run()
+    finally:
+        end_quietly()
+
+
+def listeners_and_metrics(
+    arguments: Namespace, stack: contextlib.ExitStack
+) -> tuple[list[socket.socket], Metrics | None]:
+    """Return the sockets to serve the application on, and the metrics where an option or a socket asks for them."""
+    inherited = inherited_sockets(arguments.environ, os.getpid())
+    for _, listener in inherited:
+        stack.enter_context(listener)
+    own = [listener for name, listener in inherited if name != "metrics"]
+    for_metrics = [listener for name, listener in inherited if name == "metrics"]
+    if own and arguments.listen:
+        raise CannotStartError("--listen: LISTEN_FDS names the sockets already: leave --listen out.")
+    if for_metrics and arguments.metrics_listen:
+        raise CannotStartError("--metrics-listen: LISTEN_FDS names a socket for metrics: leave the option out.")
+    listeners = own or [stack.enter_context(bind(arguments.listen or DEFAULT_ADDRESS, "--listen"))]
+    if for_metrics:
+        return listeners, serve_metrics_on(for_metrics, stack)
+    return listeners, serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+
+
+def serve_metrics_on(listeners: list[socket.socket], stack: contextlib.ExitStack) -> Metrics:
+    """Start to serve new metrics on listening sockets until the stack ends; SettingsError without the extra."""
+    metrics = Metrics()
+    from prometheus_client import make_wsgi_app
+
+    server = make_server(make_wsgi_app(metrics.registry), listeners, threads=1, ident=None)
+    thread = threading.Thread(target=server.run, name="metrics")
+    stack.callback(thread.join)
+    stack.callback(server.drain, 0)
+    thread.start()
+    return metrics
+
+
+def _bounds(arguments: Namespace) -> dict[str, Any]:
+    """Return the options of `make_server` that bound connections; those not given are left out."""
+    bounds = {
+        "header_timeout": arguments.header_timeout,
+        "body_timeout": arguments.body_timeout,
+        "idle_timeout": arguments.idle_timeout,
+        "write_timeout": arguments.write_timeout,
+        "connection_limit": arguments.connections,
+        "connections_per_address": arguments.connections_per_address,
+    }
+    return {name: value for name, value in bounds.items() if value is not None}
 
 
 def _library(settings: Settings) -> CredentialsProvider:

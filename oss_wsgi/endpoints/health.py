@@ -31,6 +31,8 @@ class HealthEndpoint:
 class ReadinessEndpoint:
     """Application: GET or HEAD answers 200 ``{"status": "ok"}``, or 503 with the names of the parts that fail.
 
+    ``draining`` is among them once the server of `make_server` is told to end.
+
     However often it is asked, the parts are looked at once in ``keep`` seconds, by one request at a time: the others
     get what was found before. Why a part fails is in the log, once.
 
@@ -53,7 +55,8 @@ class ReadinessEndpoint:
             return not_found(log, environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return method_not_allowed(log, environ, start_response, "GET, HEAD")
-        failing = self._found()
+        # The server is about to end: see `oss_wsgi.serving`.
+        failing = ["draining"] if environ.get("oss_wsgi.draining") else self._found()
         if not failing:
             return json_response(environ, start_response, 200, {"status": "ok"})
         return json_response(environ, start_response, 503, {"status": "unavailable", "failing": failing})
