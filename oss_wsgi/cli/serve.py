@@ -127,9 +127,10 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         **_bounds(arguments),
     )
     stack.callback(server.close)
+    # Before anybody hears of the server: from here on a signal answers what the listener has taken.
+    drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in (local_greeting if local else greeting)(url, settings, arguments):
         print(line, flush=True)
-    drain_on_signals(server, arguments.drain, arguments.drain_delay)
     try:
         server.run()
     finally:

@@ -231,7 +231,7 @@ class Server:
     # The loop.
 
     def _turn(self) -> None:
-        timeout = 0.0 if self.pending else self._timeout()
+        timeout = 0.0 if self.pending or self._reports else self._timeout()
         events = self.poller.poll(timeout)
         self.now = now = self._clock()
         listening = []
@@ -466,11 +466,11 @@ class Server:
 
     def _read_wake(self) -> None:
         """Read what woke the loop; a byte that is not zero is a signal's number."""
-        self._is_woken = False
         with contextlib.suppress(BlockingIOError):
             while data := self._wake_reader.recv(4096):
                 if data.strip(b"\0"):
                     self._seen_signal = True
+        self._is_woken = False  # after the read: it may have taken the byte of a thread that has just reported
 
 
 def _effective_address(listening: socket.socket) -> tuple[str, Any]:
