@@ -230,7 +230,10 @@ def listens(host: str, port: int) -> bool:
 
 
 def test_listen_together_with_inherited_sockets_is_refused() -> None:
-    launch = "import sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.executable, sys.argv)"
+    launch = (
+        "import sys; os.environ['LISTEN_PID'] = str(os.getpid()); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Descriptor 3 of the child is the socket.
         code = f"import os; os.dup2({listener.fileno()}, 3); os.set_inheritable(3, True); {launch}"
