@@ -112,6 +112,8 @@ class Connection:
             self._continue_writing()
         elif phase == LINGERING:
             self._discard()
+        elif self.unread:
+            self.proceed()
         elif phase != CLOSED:
             self.receive()
 
@@ -143,6 +145,7 @@ class Connection:
                 self.sent_continue = False
                 if not request.empty:
                     self.unread = data
+                    self.phase = HANDLING
                     if self.held:
                         self.server.hold(self, 0)
                     self.server.dispatch(self)
@@ -190,12 +193,14 @@ class Connection:
 
     def proceed(self) -> None:
         """Read the next request out of what came with the one before."""
-        if self.phase == IDLE:
+        if self.phase == IDLE and self.unread:
             data, self.unread = self.unread, b""
             self.parse(data)
 
     def answer(self) -> None:
         """Answer the request in the loop; the response waits in ``pieces`` for `send_answer`."""
+        if self.phase == CLOSED:
+            return
         self.phase = HANDLING
         self.pieces = []
         request = self.request

@@ -254,6 +254,7 @@ class Server:
             self._each([self._reports.popleft()], Connection.attend)
         for listener in listening:
             self._accept(listener)
+        self._seen_signal = False  # handlers have run for what has come
         self._answer()
         if now >= self._next_sweep:
             self._sweep(now)
@@ -427,7 +428,7 @@ class Server:
         self._close_listeners()
         for connection in list(self.connections.values()):
             if connection.phase == IDLE:
-                self._each([connection], Connection.receive)
+                self._each([connection], Connection.proceed if connection.unread else Connection.receive)
                 if connection.phase == IDLE:
                     connection.close()
             elif connection.phase == NEW:

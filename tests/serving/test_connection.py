@@ -244,6 +244,18 @@ def test_pipelined_requests_are_answered_in_order(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [THREADS, LOOP])
+def test_more_pipelined_requests_than_a_buffer_holds_stay_in_order(kind: str) -> None:
+    with serve(Site(), kind) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as client:
+        client.sendall(b"".join(b"GET /?%d HTTP/1.1\r\nHost: a\r\n\r\n" % (number % 50 + 1) for number in range(1500)))
+        with client.makefile("rb") as answers:
+            for number in range(1500):
+                assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+                while answers.readline() != b"\r\n":
+                    pass
+                assert answers.read(number % 50 + 1) == b"x" * (number % 50 + 1)
+
+
+@pytest.mark.parametrize("kind", [THREADS, LOOP])
 def test_a_slow_reader_gets_everything_and_delays_nobody(kind: str) -> None:
     size = 8_000_000
     with serve(Site(), kind) as server, socket.create_connection(("127.0.0.1", server.effective_port), 60) as slow:
