@@ -1,4 +1,4 @@
-"""`make_server`: waitress's parser, tasks and threads under a loop of ours."""
+"""`make_server`: waitress's parser, tasks and threads under our own loop."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import struct
 import threading
 import traceback
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
@@ -23,9 +23,6 @@ from .output import Output
 from .parser import RequestParser
 from .poller import READ, WRITE
 from .task import ErrorTask, LoopTask, ThreadTask
-
-if TYPE_CHECKING:
-    from .server import Listener, Server
 
 #: What a connection waits for.
 NEW, HEADER, BODY, HANDLING, WRITING, IDLE, LINGERING, CLOSED = range(8)
@@ -61,9 +58,9 @@ class Connection:
         *("discarded",),
     )
 
-    def __init__(self, listener: Listener, client: socket.SocketType, fd: int, addr: Any, address: Any) -> None:
-        server = listener.server
-        self.server: Server = server
+    # ``listener`` is a `server.Listener`; that module imports this one.
+    def __init__(self, listener: Any, client: socket.SocketType, fd: int, addr: Any, address: Any) -> None:
+        self.server = server = listener.server
         self.listener = listener
         self.socket = client
         self.fd = fd

@@ -249,4 +249,4 @@ def test_listen_together_with_inherited_sockets_is_refused() -> None:
             timeout=60,
         )
     assert run.returncode == 2
-    assert "--listen: LISTEN_FDS names the sockets already" in run.stderr
+    assert "--listen: LISTEN_FDS has the sockets already" in run.stderr
