@@ -62,7 +62,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         plain = read_plain_request(header_plus)
         self.header_plus = b""
         if plain is None:
-            super().parse_header(header_plus)
+            try:
+                super().parse_header(header_plus)
+            except ValueError as error:  # of urlsplit, for a target such as http://a]/
+                raise ParsingError("Malformed target") from error
             if "CONTENT_LENGTH" in self.headers and _TRANSFER_ENCODING.search(header_plus):
                 # A proxy that believes the other one sees another request (RFC 9112 section 6.3).
                 raise ParsingError("Content-Length together with Transfer-Encoding")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import MD5
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from oss_wsgi import PostPresigner, Settings, TicketBook
-from oss_wsgi.callback.ticket import TICKET_MEMBER
+from oss_wsgi.callback.parameters import TICKET_MEMBER
 from oss_wsgi.ledger.base import UploadIdentity
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "callbacks.json"

@@ -266,7 +266,7 @@ def _compare(file: Path, identities: list[UploadIdentity]) -> tuple[int, int]:
 
     with SQLiteLedger(file, clock=time.time) as ledger:
         rows = len(ledger)
-        missing = [identity for identity in identities if not ledger.run_once(identity, handle).good]
+        missing = [identity for identity in identities if ledger.run_once(identity, handle).status[0] != "2"]
     return rows, len(missing)
 
 

@@ -18,6 +18,7 @@ from oss_wsgi.serving.parser import RequestParser, read_plain_request
 
 ADJUSTMENTS = Adjustments(max_request_header_size=4096, max_request_body_size=100)
 BOTH = "Content-Length together with Transfer-Encoding"
+MALFORMED = "Malformed target"
 PARTS = (
     *("command", "request_uri", "version", "path", "query", "fragment", "proxy_scheme", "proxy_netloc", "url_scheme"),
     *("headers", "connection_close", "content_length", "chunked", "expect_continue", "completed", "empty"),
@@ -44,7 +45,12 @@ def assert_same(data: bytes, piece: int = 1_000_000) -> None:
         assert b"content-length" in data.lower()
         assert b"transfer-encoding" in data.lower()
         return
-    assert ours == outcome(HTTPRequestParser, data, piece)
+    try:
+        theirs = outcome(HTTPRequestParser, data, piece)
+    except ValueError:  # urlsplit's, which waitress lets through for a malformed target in absolute form
+        assert ours.get("says") == MALFORMED
+        return
+    assert ours == theirs
 
 
 HEADER = (
@@ -155,6 +161,13 @@ def test_a_length_together_with_an_encoding_is_refused(lines: str, version: str)
         data = f"POST / HTTP/{version}\r\n{lines}\r\n\r\n5\r\nhello\r\n0\r\n\r\n".encode()
         ours = outcome(RequestParser, data, piece)
         assert (ours["error"], ours["says"]) == (BadRequest, BOTH)
+
+
+@pytest.mark.parametrize("target", ["http://a]/", "http://[a/", "http://a:80]b;c?d=e#f"])
+def test_a_malformed_target_is_refused(target: str) -> None:
+    head = f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    assert outcome(RequestParser, head)["says"] == MALFORMED
+    assert_same(head)
 
 
 @pytest.mark.parametrize("chunks", [b"1;" + b"x" * 10_000, b"0\r\n" + b"X: y\r\n" * 2_000])
