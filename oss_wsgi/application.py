@@ -135,9 +135,7 @@ class DirectUpload:
             callback_urls=callback_urls,
         )
 
-        # The user's own code reads Authorization where every application finds it; the guard finds it anywhere.
-        if authorize is not None:
-            signature = AuthorizationPassthrough(signature)
+        # The user's own view reads Authorization where every application finds it; the guard finds it anywhere.
         if forward_callback:
             callback = AuthorizationPassthrough(callback)
         if on_issued is not None or on_refused is not None:  # the user's observers may wait

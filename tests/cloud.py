@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -123,9 +123,9 @@ def _encoded(text: str) -> str:
     return quote(text, safe="~")
 
 
-def certificate(folder: Path) -> Path:
-    """Write a self-signed certificate for 127.0.0.1 and its key to one file, and return its path."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def certificate(folder: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None) -> Path:
+    """Write a self-signed certificate for 127.0.0.1 and its key (P-256 by default) to one file, and return its path."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
     now = datetime.datetime.now(datetime.timezone.utc)
     day = datetime.timedelta(days=1)

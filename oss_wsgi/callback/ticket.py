@@ -82,7 +82,8 @@ class Ticket(NamedTuple):
             raise _mismatch("etag's length")
         if upload.size is None or not self.min_size <= upload.size <= self.max_size:
             raise _mismatch("size")
-        if self.content_types and essence(upload.mime_type or "") not in self.content_types:
+        types, mime_type = self.content_types, upload.mime_type or ""
+        if types and mime_type not in types and essence(mime_type) not in types:
             raise _mismatch("mimeType")
 
 

@@ -145,7 +145,8 @@ def _own_form_members(body: bytes) -> dict[str, Any] | None:
             return None
         members: dict[str, Any] = match.groupdict()
         for name in _ESCAPED:
-            members[name] = urldecoded(members[name])
+            text = members[name].replace("%2F", "/")  # usually the only escape
+            members[name] = urldecoded(text) if "%" in text or "+" in text else text
     except ValueError:
         return None
     return members

@@ -25,13 +25,16 @@ def server_parser() -> argparse.ArgumentParser:
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the server, of its local OSS and of the settings."""
     server = parser.add_argument_group("server")
-    server.add_argument("--listen", type=address, default="127.0.0.1:8080", metavar="HOST:PORT", help="%(default)s")
+    server.add_argument(
+        "--listen", type=address, metavar="HOST:PORT", help="default: the sockets of LISTEN_FDS, or 127.0.0.1:8080"
+    )
     server.add_argument("--prefix", default=DEFAULT_PREFIX, help="the path of the endpoints; %(default)s")
     server.add_argument("--access-log", action="store_true", help="log a line for each request")
     server.add_argument(
         "--metrics-listen", type=address, metavar="HOST:PORT", help="serve metrics for Prometheus there; default: off"
     )
     add_credentials_library(server)
+    _add_bounds(server)
     server.add_argument("--log-format", choices=FORMATS, default="text", help="log lines as text or JSON; %(default)s")
     local = parser.add_argument_group("local OSS; without effect if a real bucket is configured")
     local.add_argument("--local", action="store_true", help="use the local OSS even if a bucket is configured")
@@ -40,6 +43,26 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     local.add_argument("--local-dir", metavar="DIR", help="keep the files here; default: a temporary folder")
     add_settings(parser)
+
+
+def _add_bounds(group: argparse._ActionsContainer) -> None:
+    """Add the options that bound how long a connection waits, how many there are, and how long the end takes."""
+    for name, default, meaning in (
+        ("header-timeout", 10, "for the whole header of a request"),
+        ("body-timeout", 20, "for a body; a second longer for every 500 bytes received"),
+        ("idle-timeout", 60, "between two requests of a connection"),
+        ("write-timeout", 20, "for a client that does not read; a second longer for every 500 bytes taken"),
+        ("drain", 10, "after a signal, to respond to what has begun"),
+        ("drain-delay", 0, "after a signal, to serve as before while readiness returns 503"),
+    ):
+        kind = _seconds if name.startswith("drain") else _positive_seconds
+        group.add_argument(f"--{name}", type=kind, default=default, metavar="SECONDS", help=f"{meaning}; %(default)s")
+    group.add_argument(
+        "--connections", type=_count, metavar="N", help="open at a time; default: as descriptors and memory allow"
+    )
+    group.add_argument(
+        "--connections-per-address", type=_count, metavar="N", help="default: off; behind a proxy all have one address"
+    )
 
 
 def add_credentials_library(parser: argparse._ActionsContainer) -> None:
@@ -77,3 +100,29 @@ def address(text: str) -> tuple[str, int]:
     if not (colon and port.isascii() and port.isdigit() and int(port[:6]) < 65536) or (":" in host and not bracketed):
         raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as 127.0.0.1:8080, not {text!r}")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _seconds(text: str) -> float:
+    """Read a number of seconds, 0 or more, up to a day."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, such as 10, not {text!r}")
+    return seconds
+
+
+def _positive_seconds(text: str) -> float:
+    """Read a number of seconds, more than 0."""
+    seconds = _seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"must be more than 0, not {text!r}")
+    return seconds
+
+
+def _count(text: str) -> int:
+    """Read a number, 1 or more."""
+    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
+        raise argparse.ArgumentTypeError(f"must be a number such as 1000, not {text!r}")
+    return int(text[:9])

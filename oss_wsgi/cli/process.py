@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..exceptions import SettingsError
 
@@ -17,12 +18,12 @@ class CannotStartError(Exception):
 
 
 def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None]) -> int:
-    """Call ``serve`` and return 0 after SIGTERM or Ctrl-C, or 2 if it cannot start.
+    """Call ``serve`` and return 0 after SIGTERM, SIGHUP or Ctrl-C, or 2 if it cannot start.
 
     What ``serve`` puts on the stack is undone at the end.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, _exit)
+    _handle_signals(_exit)
     try:
         with contextlib.ExitStack() as stack:
             serve(stack)
@@ -35,10 +36,30 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
     return 0
 
 
+def drain_on_signals(server: Any, seconds: float, delay: float) -> None:
+    """Make the next signal drain a server of `make_server`, and the one after it end the server at once."""
+
+    def end(number: int, frame: object) -> None:
+        server.drain(0)
+
+    def begin(number: int, frame: object) -> None:
+        _handle_signals(end)
+        server.drain(seconds, delay)
+
+    _handle_signals(begin)
+
+
 def ignore_signals() -> None:
-    """Ignore SIGTERM and Ctrl-C from now on, so that a second one does not interrupt the clean-up."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    """Ignore SIGTERM, SIGHUP and Ctrl-C from now on, so that a further one does not interrupt the clean-up."""
+    _handle_signals(signal.SIG_IGN)
+
+
+def _handle_signals(handler: Any) -> None:
+    """Set the handler of the signals that end a server; one that is ignored, as `nohup` and shells do, stays so."""
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -62,7 +83,9 @@ def cannot_listen_error(option: str, host: str, port: int, error: OSError) -> Ca
 
 
 def local_url(listener: socket.socket) -> str:
-    """Return the URL at which this machine reaches a listening socket."""
+    """Return the URL at which this machine reaches a listening socket; of a Unix socket ``unix:`` and its path."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

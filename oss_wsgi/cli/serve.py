@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,8 @@ from ..middleware.access_log import AccessLog
 from ..middleware.dispatcher import check_prefix
 from ..sdk.credentials import SDKCredentialsProvider
 from ..serving import make_server
+from ..serving.limits import raise_descriptor_limit
+from ..serving.socket_activation import inherited_sockets
 from ..settings import Settings
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
@@ -30,6 +33,7 @@ from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .process import (
     CannotStartError,
     cannot_listen_error,
+    drain_on_signals,
     ignore_signals,
     listening_socket,
     local_url,
@@ -44,6 +48,8 @@ MAX_BODY = MAX_BODY_BYTES + 1
 
 MAX_HEADERS = 32 * 1024
 
+DEFAULT_ADDRESS = "127.0.0.1", 8080
+
 
 def add(subparsers: Any) -> None:
     """Add the command to the command line."""
@@ -54,7 +60,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C and return 0, or return 2 if the server cannot start."""
+    """Serve until SIGTERM, SIGHUP or Ctrl-C and return 0, or return 2 if the server cannot start."""
     return run_until_stopped(arguments.program, lambda stack: serve(arguments, stack))
 
 
@@ -65,13 +71,16 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     local = arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
     settings = Settings.from_environ(local_environ(environ, arguments.local_dir) if local else environ)
     configure(arguments.log_format, settings.secrets())
-    listener = stack.enter_context(listening_socket(arguments.listen, "--listen"))
-    metrics = _serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+    raise_descriptor_limit()
+    listeners, metrics = _listeners_and_metrics(arguments, stack)
+    listener = listeners[0]
     options: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
     url = local_url(listener)
     ledger: Ledger
     if local:
         if settings.callback_url is None:
+            if listener.family not in (socket.AF_INET, socket.AF_INET6):
+                raise CannotStartError("LISTEN_FDS: OSS cannot call a Unix socket: set OSS_CALLBACK_URL.")
             if listener.family == socket.AF_INET6:
                 raise CannotStartError("--listen: OSS calls no IPv6 address: use IPv4, or set OSS_CALLBACK_URL.")
             settings = replace(settings, callback_url=f"{url}{quote(arguments.prefix)}{CALLBACK_PATH}")
@@ -90,20 +99,70 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     stack.callback(ledger.close)
     server = make_server(
         AccessLog(uploads, clock=time.monotonic) if arguments.access_log else uploads,
-        listener,
+        listeners,
         uploads.is_nonblocking,
         threads=8,
-        connection_limit=1000,
         ident=None,
         max_request_body_size=MAX_BODY,
         max_request_header_size=MAX_HEADERS,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
+        **_bounds(arguments),
     )
     stack.callback(server.close)
+    # Before the greeting: whoever reads it may send a signal, and what the listener has taken is then answered.
+    drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
         print(line, flush=True)
-    server.run()
-    ignore_signals()
+    try:
+        server.run()
+    finally:
+        ignore_signals()
+
+
+def _listeners_and_metrics(
+    arguments: Namespace, stack: contextlib.ExitStack
+) -> tuple[list[socket.socket], Metrics | None]:
+    """Return the application's sockets, and the metrics if an option or a socket is for them."""
+    inherited = inherited_sockets(arguments.environ, os.getpid())
+    for _, listener in inherited:
+        stack.enter_context(listener)
+    listeners = [listener for name, listener in inherited if name != "metrics"]
+    metrics_listeners = [listener for name, listener in inherited if name == "metrics"]
+    if listeners and arguments.listen:
+        raise CannotStartError("--listen: LISTEN_FDS has the sockets already: omit --listen.")
+    if metrics_listeners and arguments.metrics_listen:
+        raise CannotStartError("--metrics-listen: LISTEN_FDS has a socket for metrics: omit --metrics-listen.")
+    if not listeners:
+        listeners = [stack.enter_context(listening_socket(arguments.listen or DEFAULT_ADDRESS, "--listen"))]
+    if metrics_listeners:
+        return listeners, _serve_metrics_on(metrics_listeners, stack)
+    return listeners, _serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+
+
+def _serve_metrics_on(listeners: list[socket.socket], stack: contextlib.ExitStack) -> Metrics:
+    """Serve new metrics on listening sockets until the stack ends. Raises SettingsError without the extra."""
+    metrics = Metrics()
+    from prometheus_client import make_wsgi_app
+
+    server = make_server(make_wsgi_app(metrics.registry), listeners, threads=1, ident=None)
+    thread = threading.Thread(target=server.run, name="metrics")
+    stack.callback(thread.join)
+    stack.callback(server.drain, 0)
+    thread.start()
+    return metrics
+
+
+def _bounds(arguments: Namespace) -> dict[str, Any]:
+    """Return the options of `make_server` that bound its connections; an option that is not given is left out."""
+    bounds = {
+        "header_timeout": arguments.header_timeout,
+        "body_timeout": arguments.body_timeout,
+        "idle_timeout": arguments.idle_timeout,
+        "write_timeout": arguments.write_timeout,
+        "connection_limit": arguments.connections,
+        "connections_per_address": arguments.connections_per_address,
+    }
+    return {name: value for name, value in bounds.items() if value is not None}
 
 
 def _serve_metrics(address: tuple[str, int], stack: contextlib.ExitStack) -> Metrics:

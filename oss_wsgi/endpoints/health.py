@@ -36,6 +36,8 @@ class HealthEndpoint:
 class ReadinessEndpoint:
     """Application: GET or HEAD returns 200 ``{"status": "ok"}``, or 503 with the names of the parts that fail.
 
+    ``draining`` is one of the names as soon as the server of `make_server` is to end.
+
     However many requests arrive, the parts are checked once in ``keep`` seconds, by one request at a time; the others
     get the previous result. Why a part fails is logged, once.
 
@@ -58,7 +60,8 @@ class ReadinessEndpoint:
             return not_found(log, environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return method_not_allowed(log, environ, start_response, _ALLOWED)
-        failing = self._failing_parts()
+        # Set by the server of `make_server` that is about to end.
+        failing = ["draining"] if environ.get("oss_wsgi.draining") else self._failing_parts()
         if not failing:
             return json_response(environ, start_response, 200, {"status": "ok"})
         return json_response(environ, start_response, 503, {"status": "unavailable", "failing": failing})

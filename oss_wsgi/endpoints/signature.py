@@ -11,7 +11,7 @@ from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OS
 from ..http import urlencoded_pairs
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
-from ..wsgi.environ import header
+from ..wsgi.environ import header, with_authorization
 from ..wsgi.observers import CONTEXT_KEY, Observers, context_of
 from ..wsgi.responses import (
     SECURITY_HEADERS,
@@ -43,7 +43,8 @@ class SignatureEndpoint:
     """Application: ``GET ?filename=NAME&content_type=TYPE&size=N`` returns a signed form as JSON.
 
     ``authorize(request: webob.Request) -> Grant | None`` decides; None refuses with 403, and it may raise a
-    ``webob.exc`` of its own. Without it every request is refused, unless ``allow_anonymous`` is True.
+    ``webob.exc`` of its own. Without it every request is refused, unless ``allow_anonymous`` is True. It sees the
+    Authorization header also where the web server hid it from ``HTTP_AUTHORIZATION``.
 
     A malformed parameter is refused with 400, one that the grant does not cover with 403, both with a sentence; without
     credentials to sign with the status is 503. Other parameters are ignored.
@@ -188,7 +189,7 @@ class _Authorizer:
 
     def __call__(self, environ: WSGIEnvironment) -> Grant | WSGIApplication:
         try:
-            grant = self._authorize(self._request_class(environ))
+            grant = self._authorize(self._request_class(with_authorization(environ)))
         except self._exception_class as response:  # a webob.exc is a WSGI application
             status = response.wsgi_response.status_int
             log_refusal(log, environ, status, "not_authorized", f"authorize raised {type(response).__name__}")

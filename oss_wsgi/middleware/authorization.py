@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..wsgi.environ import AUTHORIZATION_KEYS, find_authorization
+from ..wsgi.environ import AUTHORIZATION_KEYS, with_authorization
 from ..wsgi.nonblocking import nonblocking_test
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-#: Environ key that names where the header was found.
-SOURCE_KEY = "oss_wsgi.authorization_source"
 
 
 class AuthorizationPassthrough:
@@ -52,8 +49,4 @@ class AuthorizationPassthrough:
         self.is_nonblocking = nonblocking_test(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        key_and_value = find_authorization(environ, self._trusted_keys)
-        if key_and_value is not None and key_and_value[0] != "HTTP_AUTHORIZATION":
-            key, value = key_and_value
-            environ = {**environ, "HTTP_AUTHORIZATION": value, SOURCE_KEY: key}
-        return self._app(environ, start_response)
+        return self._app(with_authorization(environ, self._trusted_keys), start_response)

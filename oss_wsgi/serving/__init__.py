@@ -1,52 +1,96 @@
-"""`make_server`: waitress, fast with more connections than threads."""
+"""`make_server`: waitress's parser, tasks and threads under our own loop."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import socket
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import waitress
+from waitress.adjustments import Adjustments
+from waitress.proxy_headers import proxy_headers_middleware
 from waitress.server import create_server
+from waitress.task import ThreadedTaskDispatcher
 
-from .channel import Channel, Loop, LoopTrigger, TaskRouter
+from .limits import Limits, default_connection_limit
+from .server import Server
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from .channel import NonBlockingTest
+    from ..wsgi.nonblocking import NonBlockingTest
 
 # The releases whose internals our parts fit.
 _KNOWN = ("3.0.",)
+
+_LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
 
 log = logging.getLogger(__name__)
 
 
 def make_server(
-    app: WSGIApplication, listener: socket.socket, is_nonblocking: NonBlockingTest | None = None, **options: Any
+    app: WSGIApplication,
+    listener: socket.socket | Sequence[socket.socket],
+    is_nonblocking: NonBlockingTest | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    **options: Any,
 ) -> Any:
-    """Return a waitress server for a listening socket; ``options`` are waitress's own.
+    """Return a server for one listening socket or several.
 
-    The server has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listener.
-    An unknown release of waitress serves without our parts, and the log says so.
+    It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. Beside it,
+    ``drain(seconds, delay=0)``, which a signal's handler may call, ends in order, and ``run()`` returns.
+
+    An unknown release of waitress serves without our parts, and the log says so: it has no bounds of ours, and
+    ``drain`` ends at once.
 
     :param is_nonblocking: ``(method, path, headers) -> bool``: which requests ``app`` answers without waiting for a
         disk, a lock or another host. The I/O loop answers these itself; threads answer all others. ``path`` is decoded
         as PATH_INFO is; header names have the form ``X_OSS_PUB_KEY_URL``. None: threads answer everything.
+    :param clock: gives seconds that never go back.
+    :param options: the fields of `limits.Limits` (``header_timeout``, ``body_timeout``, ``idle_timeout``,
+        ``write_timeout``, ``connections_per_address``, ``buffered_bytes``), and waitress's own. Without
+        ``connection_limit`` as many as the descriptors (RLIMIT_NOFILE, which is not raised here) and the memory allow;
+        ``channel_timeout`` means ``idle_timeout``.
     """
-    # select() fails with descriptors above 1,023; poll() does not.
-    server = create_server(app, sockets=[listener], asyncore_use_poll=True, **options)
+    listeners = [listener] if isinstance(listener, socket.socket) else list(listener)
+    own = {name: options.pop(name) for name in _LIMITS if name in options}
     version = waitress_version()
     if not version.startswith(_KNOWN):
         log.info("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
+        # select() fails with descriptors above 1,023; poll() does not.
+        server = create_server(app, sockets=listeners, asyncore_use_poll=True, **options)
+        server.drain = _end_at_once
         return server
-    server.channel_class = Channel
-    server.asyncore = Loop()
-    server.pull_trigger = LoopTrigger(server.trigger.pull_trigger)
-    if is_nonblocking is not None:
-        server.add_task = TaskRouter(server.task_dispatcher, is_nonblocking)
-    return server
+    if "channel_timeout" in options:
+        own.setdefault("idle_timeout", options["channel_timeout"])
+    limits = Limits(**own)
+    adj = Adjustments(sockets=listeners, **options)
+    if adj.trusted_proxy or adj.clear_untrusted_proxy_headers:
+        app = proxy_headers_middleware(
+            app,
+            trusted_proxy=adj.trusted_proxy,
+            trusted_proxy_count=adj.trusted_proxy_count,
+            trusted_proxy_headers=adj.trusted_proxy_headers,
+            clear_untrusted=adj.clear_untrusted_proxy_headers,
+            log_untrusted=adj.log_untrusted_proxy_headers,
+            logger=logging.getLogger("waitress"),
+        )
+    # A body or a response that is large goes to a temporary file.
+    spills = adj.max_request_body_size > adj.inbuf_overflow
+    limit = options["connection_limit"] if "connection_limit" in options else default_connection_limit(1 + spills)
+    dispatcher = ThreadedTaskDispatcher()
+    dispatcher.set_thread_count(adj.threads)
+    return Server(app, listeners, adj, limits, limit, dispatcher, is_nonblocking, clock)
+
+
+def _end_at_once(seconds: float, delay: float = 0.0) -> None:
+    """End a stock server: its ``run`` catches this."""
+    raise SystemExit(0)
 
 
 def waitress_version() -> str:

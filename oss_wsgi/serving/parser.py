@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from waitress.buffers import OverflowableBuffer
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import FixedStreamReceiver
+from waitress.utilities import BadRequest
 
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n")
 
@@ -23,6 +24,14 @@ _NOT_PLAIN = frozenset({"EXPECT", "TRANSFER_ENCODING"})
 _LENGTH = re.compile("[0-9]{1,18}")
 
 _MAX_CACHED_LINE_LENGTH = 100
+
+_TRANSFER_ENCODING = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE)
+
+# The line before a chunk, whose length waitress does not bound.
+_MAX_CHUNK_LINE = 4096
+
+# The objects of a request that is not complete, about.
+_OBJECTS_BYTES = 2048
 
 
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
@@ -39,6 +48,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             consumed: int = super().received(data)
             if self.completed:  # waitress would ask for a body that never comes
                 self.expect_continue = False
+            elif self.chunked:
+                self._check_chunks()
             return consumed
         self._use(plain)
         self.header_bytes_received = end
@@ -49,8 +60,15 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def parse_header(self, header_plus: bytes) -> None:
         plain = read_plain_request(header_plus)
+        self.header_plus = b""
         if plain is None:
-            super().parse_header(header_plus)
+            try:
+                super().parse_header(header_plus)
+            except ValueError as error:  # of urlsplit, for a target such as http://a]/
+                raise ParsingError("Malformed target") from error
+            if "CONTENT_LENGTH" in self.headers and _TRANSFER_ENCODING.search(header_plus):
+                # A proxy that believes the other one sees another request (RFC 9112 section 6.3).
+                raise ParsingError("Content-Length together with Transfer-Encoding")
             return
         self._use(plain)
         if plain.length:
@@ -61,6 +79,20 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         self.version, self.url_scheme = "1.1", self.adj.url_scheme
         self.proxy_scheme = self.proxy_netloc = self.fragment = ""
         self.connection_close = self.headers.get("CONNECTION", "").lower() == "close"
+
+    def _check_chunks(self) -> None:
+        chunks = self.body_rcv
+        if len(chunks.control_line) > _MAX_CHUNK_LINE or len(chunks.trailer) > self.adj.max_request_header_size:
+            self.error = BadRequest("the line before a chunk, or the trailer, is too long")
+            self.completed = True
+
+    def held_bytes(self) -> int:
+        """Return about how much memory a request takes that is not complete."""
+        held = _OBJECTS_BYTES + self.header_bytes_received
+        if self.body_rcv is not None:
+            body = self.body_rcv.getbuf()
+            held += 0 if body.overflowed else len(body)
+        return int(held)
 
     def get_body_stream(self) -> Any:
         return super().get_body_stream() if self._whole_body is None else io.BytesIO(self._whole_body)

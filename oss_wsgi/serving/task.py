@@ -19,11 +19,14 @@ _HEADERS_FOR_WAITRESS = frozenset(
     {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "via"}
 )
 
-# The keys of the environ that are the same for all requests of a connection.
-_CONNECTION_KEYS = (
-    *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "SERVER_PORT", "SERVER_NAME", "SERVER_SOFTWARE", "SCRIPT_NAME"),
-    *("wsgi.url_scheme", "wsgi.version", "wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once"),
-    *("wsgi.file_wrapper", "wsgi.input_terminated", "waitress.client_disconnected"),
+#: True in the environ of each request once the server is to end, so that readiness can say so.
+DRAINING_KEY = "oss_wsgi.draining"
+
+# The keys of the environ that are the same for all requests of a listener.
+_LISTENER_KEYS = (
+    *("SERVER_PORT", "SERVER_NAME", "SERVER_SOFTWARE", "SCRIPT_NAME", "wsgi.url_scheme", "wsgi.version"),
+    *("wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
+    "wsgi.input_terminated",
 )
 _MAX_CACHED_KEYS = 256
 _MAX_CACHED_NAME_LENGTH = 64
@@ -33,7 +36,16 @@ _MAX_JOINED_BYTES = 64 * 1024
 class ThreadTask(WSGITask):  # type: ignore[misc]
     """Answers in a thread; sends header and first piece of the body together, and formats the date once a second."""
 
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        environ["SERVER_PORT"] = str(self.channel.listener.port)
+        if self.channel.server.draining:
+            environ[DRAINING_KEY] = True
+        return environ
+
     def build_response_header(self) -> bytes:
+        if self.channel.server.is_stopping:
+            self.set_close_on_finish()
         if not any(name.lower() == "date" for name, _ in self.response_headers):
             self.response_headers.append(("Date", http_date(int(self.start_time))))
         header: bytes = super().build_response_header()
@@ -43,16 +55,16 @@ class ThreadTask(WSGITask):  # type: ignore[misc]
         if self.wrote_header or not 0 < len(data) <= _MAX_JOINED_BYTES:
             super().write(data)
             return
-        self.channel.joined = []
+        self.channel.pieces = []
         try:
             super().write(data)
         finally:
-            pieces, self.channel.joined = self.channel.joined, None
+            pieces, self.channel.pieces = self.channel.pieces, None
         self.channel.write_soon(b"".join(pieces))
 
 
 class ErrorTask(WaitressErrorTask):  # type: ignore[misc]
-    """Answers what waitress refuses, with the security headers of our own refusals."""
+    """Answers what the server refuses, with the security headers of our own refusals."""
 
     def execute(self) -> None:
         self.response_headers.extend(SECURITY_HEADERS)
@@ -60,10 +72,13 @@ class ErrorTask(WaitressErrorTask):  # type: ignore[misc]
 
 
 class LoopTask(WSGITask):  # type: ignore[misc]
-    """Answers in the loop: buffers the response and queues it in one piece; anything unusual is left to waitress."""
+    """Answers in the loop: makes the response in one piece; anything unusual is left to waitress."""
+
+    wrote_header = False
 
     def execute(self) -> None:
-        response = self.channel.server.application(self.get_environment(), self._start_response)
+        channel = self.channel
+        response = channel.server.application(self.get_environment(), self._start_response)
         try:
             body = b"".join(response)
         finally:
@@ -72,53 +87,62 @@ class LoopTask(WSGITask):  # type: ignore[misc]
                 close()
         length = "Content-Length", str(len(body))
         constant = None
-        if length in self.response_headers and self._stays_open():
+        if self.version == "1.1" and length in self.response_headers and not self.wrote_header:
+            closes = channel.server.is_stopping or self.request.headers.get("CONNECTION", "").lower() == "close"
             headers = tuple([pair for pair in self.response_headers if pair != length])
-            constant = _constant_part(self.status, headers, self.channel.server.adj.ident)
+            constant = _constant_part(self.status, headers, channel.server.adj.ident, closes)
         if constant is None:
             self._leave_to_waitress(body)
             return
+        self.close_on_finish = closes
         date = http_date(int(self.start_time)).encode()
         self.wrote_header = True
-        self.channel.queue_response(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), date, body))
+        channel.write_soon(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), date, body))
 
     def _leave_to_waitress(self, body: bytes) -> None:
         _check_headers(self.response_headers)
         for name, value in self.response_headers:
             if name.lower() == "content-length":
                 self.content_length = int(value)
+        if self.channel.server.is_stopping:
+            self.set_close_on_finish()
         self.write(body)
         if self.content_length not in (None, len(body)) and self.request.command != "HEAD":
             self.close_on_finish = True  # or the client would take the next response for the rest of this one
 
     def get_environment(self) -> dict[str, Any]:
-        """Return waitress's environ; what all requests of a connection share is copied from the first."""
+        """Return waitress's environ; what all requests of a listener share is copied from the first."""
         channel, request = self.channel, self.request
-        if channel.connection_environ is None or channel.server.adj.url_prefix:
+        listener, server = channel.listener, channel.server
+        if listener.environ is None or server.adj.url_prefix:
             environ: dict[str, Any] = super().get_environment()
-            channel.connection_environ = {key: environ[key] for key in _CONNECTION_KEYS}
-            return environ
-        path = request.path
-        environ = {
-            **channel.connection_environ,
-            "REQUEST_METHOD": request.command,
-            "SERVER_PROTOCOL": f"HTTP/{self.version}",
-            "PATH_INFO": "/" + path.lstrip("/") if path.startswith("//") else path,
-            "REQUEST_URI": request.request_uri,
-            "QUERY_STRING": request.query,
-            "wsgi.input": request.get_body_stream(),
-        }
-        for name, value in request.headers.items():
-            environ[_KEYS[name]] = value
+            environ["SERVER_PORT"] = str(listener.port)
+            listener.environ = {key: environ[key] for key in _LISTENER_KEYS}
+        else:
+            path: str = request.path
+            host, port = channel.addr[:2]
+            environ = {
+                **listener.environ,
+                "REMOTE_ADDR": host,
+                "REMOTE_HOST": host,
+                "REMOTE_PORT": str(port),
+                "REQUEST_METHOD": request.command,
+                "SERVER_PROTOCOL": f"HTTP/{self.version}",
+                "PATH_INFO": "/" + path.lstrip("/") if path.startswith("//") else path,
+                "REQUEST_URI": request.request_uri,
+                "QUERY_STRING": request.query,
+                "wsgi.input": request.get_body_stream(),
+                "waitress.client_disconnected": channel.check_client_disconnected,
+            }
+            for name, value in request.headers.items():
+                environ[_KEYS[name]] = value
+        if server.draining:
+            environ[DRAINING_KEY] = True
         return environ
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         self.complete, self.status, self.response_headers = True, status, list(headers)
         return self.write
-
-    def _stays_open(self) -> bool:
-        closes: bool = self.request.headers.get("CONNECTION", "").lower() == "close"
-        return self.version == "1.1" and not closes
 
 
 @functools.lru_cache(maxsize=2)
@@ -129,13 +153,13 @@ def http_date(second: int) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _constant_part(status: str, headers: Headers, ident: str | None) -> bytes | None:
+def _constant_part(status: str, headers: Headers, ident: str | None, closes: bool) -> bytes | None:
     """Return the start of a response that recurs; None where a header makes waitress decide something."""
     _check_headers(headers)
     if status.startswith(("1", "204", "304")) or any(name.lower() in _HEADERS_FOR_WAITRESS for name, _ in headers):
         return None
-    server = (("Server", ident),) if ident else ()
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *server))]
+    own = (*((("Connection", "close"),) if closes else ()), *((("Server", ident),) if ident else ()))
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *own))]
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 

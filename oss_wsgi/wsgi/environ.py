@@ -25,6 +25,9 @@ AUTHORIZATION_KEYS = (
     "X_HTTP_AUTHORIZATION",
 )
 
+#: Environ key that names the key where `with_authorization` found the header.
+AUTHORIZATION_SOURCE_KEY = "oss_wsgi.authorization_source"
+
 _BLANKS = " \t\r\n"
 _UNEXPANDED = re.compile(r"\(null\)|\$[0-9]")
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -84,6 +87,15 @@ def find_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] =
             if is_usable(value):
                 return key, value
     return None
+
+
+def with_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> WSGIEnvironment:
+    """Return an environ with the usable Authorization under ``HTTP_AUTHORIZATION``: a copy if it is elsewhere."""
+    found = find_authorization(environ, trusted_keys)
+    if found is None or found[0] == "HTTP_AUTHORIZATION":
+        return environ
+    key, value = found
+    return {**environ, "HTTP_AUTHORIZATION": value, AUTHORIZATION_SOURCE_KEY: key}
 
 
 def is_usable(value: str) -> bool:

@@ -55,6 +55,15 @@ def test_readiness_answers_get_and_head_at_its_own_root_only() -> None:
     assert webtest.TestApp(endpoint).get("/x", expect_errors=True).status_int == 404
 
 
+def test_a_server_that_is_to_end_is_not_ready() -> None:
+    part = Part()
+    app = client(ReadinessEndpoint({"ledger": part}, clock=FrozenClock()))
+    response = app.get("/", extra_environ={"oss_wsgi.draining": True}, expect_errors=True)
+    assert (response.status_int, response.json["failing"]) == (503, ["draining"])
+    assert part.looks == 0
+    assert app.get("/").json == {"status": "ok"}
+
+
 def test_failing_parts_are_named_and_their_causes_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = FrozenClock()

@@ -55,6 +55,18 @@ class RootClient:
         return self.app.get(f"/sign{query}", expect_errors=True, **more)
 
 
+def test_authorize_sees_a_header_that_the_web_server_hid() -> None:
+    seen = []
+
+    def authorize(request: webob.Request) -> Grant:
+        seen.append((request.headers["Authorization"], request.environ["oss_wsgi.authorization_source"]))
+        return Grant()
+
+    hidden = {"REDIRECT_HTTP_AUTHORIZATION": "Basic dXNlcjpwYXNz"}
+    assert RootClient(authorize=authorize).get("?filename=a.png", extra_environ=hidden).status_int == 200
+    assert seen == [("Basic dXNlcjpwYXNz", "REDIRECT_HTTP_AUTHORIZATION")]
+
+
 def test_v4_has_the_keys_of_all_its_clients() -> None:
     answer = RootClient().get("?filename=a.png&content_type=image/png&size=5").json
     assert list(answer) == [

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import oss_wsgi
-from oss_wsgi import DirectUpload, Settings
+from oss_wsgi import DirectUpload, Grant, Settings
 from oss_wsgi.serving import make_server
 from oss_wsgi.testing import CallbackSigner, callback_body
 
@@ -61,10 +61,7 @@ def traced_server(**options: Any) -> Iterator[tuple[Trace, socket.socket]]:
         with socket.create_connection(listener.getsockname(), timeout=60) as connection:
             yield trace, connection
     finally:
-        server.task_dispatcher.shutdown()
-        with server.trigger.lock:
-            server.trigger.thunks.append(lambda: server.asyncore.close_all(server._map, ignore_all=True))
-            server.trigger._physical_pull()
+        server.drain(0)
         loop.join(60)
     assert not loop.is_alive()
 
@@ -94,9 +91,10 @@ def callback_request() -> bytes:
     return "\r\n".join(["POST /oss/callback HTTP/1.1", *lines, "", ""]).encode() + body
 
 
-def test_a_signature_request_passes_at_most_18_files() -> None:
+@pytest.mark.parametrize("authorize", [None, lambda request: Grant()], ids=["in the loop", "in a thread"])
+def test_a_signature_request_passes_at_most_18_files(authorize: Any) -> None:
     request = f"GET {SIGNATURE} HTTP/1.1\r\nHost: app.example.com\r\n\r\n".encode()
-    with traced_server() as (trace, connection):
+    with traced_server(authorize=authorize) as (trace, connection):
         exchange(connection, request)
         trace.files.clear()
         exchange(connection, request)

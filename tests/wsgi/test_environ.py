@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oss_wsgi.exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
-from oss_wsgi.wsgi.environ import MAX_BODY_BYTES, ReceivedCallback, read_body, request_id, request_target
+from oss_wsgi.wsgi.environ import (
+    MAX_BODY_BYTES,
+    ReceivedCallback,
+    read_body,
+    request_id,
+    request_target,
+    with_authorization,
+)
 
 LATIN = "/a b/中+c/callback".encode().decode("latin-1")
 QUERY = "x=1&y=%2F%20z&empty="
@@ -262,3 +269,11 @@ def test_a_received_callback_over_the_limit_is_not_read() -> None:
     received = ReceivedCallback.from_environ({"wsgi.input": stream, "CONTENT_LENGTH": str(MAX_BODY_BYTES + 1)})
     assert isinstance(received.body_error, BodyTooLargeError)
     assert stream.tell() == 0
+
+
+def test_only_an_environ_with_a_hidden_authorization_is_copied() -> None:
+    for environ in ({}, {"HTTP_AUTHORIZATION": "Basic x", "Authorization": "Basic y"}):
+        assert with_authorization(environ) is environ
+    hidden = {"X_HTTP_AUTHORIZATION": "Basic x"}
+    assert with_authorization(hidden)["HTTP_AUTHORIZATION"] == "Basic x"
+    assert hidden == {"X_HTTP_AUTHORIZATION": "Basic x"}

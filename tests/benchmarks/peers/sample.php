@@ -50,5 +50,7 @@ function callback(): array
     return ['Status' => 'Ok'];
 }
 
+$body = json_encode($_SERVER['REQUEST_METHOD'] === 'POST' ? callback() : signature(), JSON_UNESCAPED_SLASHES);
 header('Content-Type: application/json');
-echo json_encode($_SERVER['REQUEST_METHOD'] === 'POST' ? callback() : signature(), JSON_UNESCAPED_SLASHES);
+header('Content-Length: ' . strlen($body));
+echo $body;

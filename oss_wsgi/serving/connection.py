@@ -1,0 +1,530 @@
+"""A connection: it reads requests, has each one answered, and sends the response before it reads the next.
+
+The loop owns a connection, and calls all methods but those that a task calls. While a thread answers a request, the
+thread may write too; ``lock`` guards what both touch. Nothing is registered, locked or buffered before it must be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import struct
+import threading
+import traceback
+from math import inf
+from typing import Any
+
+from waitress.buffers import ReadOnlyFileBasedBuffer
+from waitress.channel import ClientDisconnected
+from waitress.utilities import Error, InternalServerError
+
+from .output import Output
+from .parser import RequestParser
+from .poller import READ, WRITE
+from .task import ErrorTask, LoopTask, ThreadTask
+
+#: What a connection waits for.
+NEW, HEADER, BODY, HANDLING, WRITING, IDLE, LINGERING, CLOSED = range(8)
+
+# A peer that sends or takes this many bytes earns a second.
+BYTES_FOR_A_SECOND = 500
+
+# After the response, what the peer still sends is read for so long and so far: a close before would reset the
+# connection, and a reset can destroy the response on its way.
+LINGER_SECONDS = 2.0
+_LINGER_BYTES = 1 << 20
+
+# What a client may send ahead while its request is handled, where the server looks out for a disconnect.
+_MAX_READ_AHEAD = 64 * 1024
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+log = logging.getLogger("waitress")
+
+
+class RequestTimeoutError(Error):  # type: ignore[misc]
+    code = 408
+    reason = "Request Timeout"
+
+
+class Connection:
+    """One client, with the attributes and methods that waitress's tasks expect of a channel."""
+
+    __slots__ = (
+        *("server", "listener", "socket", "fd", "addr", "address", "phase", "since", "deadline", "interest", "request"),
+        *("unread", "pieces", "output", "held", "lock", "is_done", "is_closing", "may_have_more", "sent_continue"),
+        *("discarded",),
+    )
+
+    # ``listener`` is a `server.Listener`; that module imports this one.
+    def __init__(self, listener: Any, client: socket.SocketType, fd: int, addr: Any, address: Any) -> None:
+        self.server = server = listener.server
+        self.listener = listener
+        self.socket = client
+        self.fd = fd
+        self.addr = addr
+        #: Who counts as one peer: an IPv4 address, or a network of 64 bits of IPv6.
+        self.address = address
+        self.phase = NEW
+        #: When the phase, or the request that it belongs to, began.
+        self.since = server.now
+        #: When the loop gives up; checked once a second.
+        self.deadline: float = server.now + server.limits.header_timeout
+        #: What the poller is asked for.
+        self.interest = 0
+        self.request: Any = None
+        #: What came after the request in work.
+        self.unread = b""
+        #: Collects what a task writes, where it leaves in one piece.
+        self.pieces: list[bytes] | None = None
+        self.output: Output | None = None
+        #: Bytes of memory that the server counts for this connection.
+        self.held = 0
+        #: None unless a thread works on this connection.
+        self.lock: threading.Condition | None = None
+        self.is_done = False
+        self.is_closing = False
+        self.may_have_more = False
+        self.sent_continue = False
+        self.discarded = 0
+
+    @property
+    def adj(self) -> Any:
+        return self.server.adj
+
+    # What the loop calls.
+
+    def handle_event(self, event: int) -> None:
+        """Do what the poller says is possible."""
+        phase = self.phase
+        if phase == HANDLING:
+            self._handle_event_beside_thread(event)
+        elif phase == WRITING:
+            self._continue_writing()
+        elif phase == LINGERING:
+            self._discard()
+        elif self.unread:
+            self.proceed()
+        elif phase != CLOSED:
+            self.receive()
+
+    def receive(self) -> None:
+        """Read what is there; wait for more where the request is not complete."""
+        size = self.server.adj.recv_bytes
+        try:
+            data = self.socket.recv(size, _DONTWAIT)
+        except BlockingIOError:
+            self.wait_for(READ)
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self.close()
+            return
+        self.may_have_more = len(data) == size
+        self.parse(data)
+
+    def parse(self, data: bytes) -> None:
+        """Feed the parser; a complete request goes to the server, what follows it waits."""
+        request = self.request
+        if request is None:
+            request = self._begin_request()
+        while data:
+            data = data[request.received(data) :]
+            if request.completed:
+                self.sent_continue = False
+                if not request.empty:
+                    self.unread = data
+                    self.phase = HANDLING
+                    if self.held:
+                        self.server.hold(self, 0)
+                    self.server.dispatch(self)
+                    return
+                self.request = None
+                if not data:
+                    break
+                request = self._begin_request()
+            elif request.expect_continue and request.headers_finished and not self.sent_continue:
+                self._send_continue(request)
+        self._wait_for_more()
+
+    def _begin_request(self) -> RequestParser:
+        server = self.server
+        self.request = request = RequestParser(server.adj)
+        if self.phase != NEW:  # the first header counts from the accept
+            self.since = server.now
+            self.deadline = server.now + server.limits.header_timeout
+        self.phase = HEADER
+        return request
+
+    def _wait_for_more(self) -> None:
+        request, server = self.request, self.server
+        if self.phase == CLOSED:
+            return
+        if request is None:  # nothing but empty lines
+            self.become_idle()
+            return
+        if request.headers_finished:
+            if self.phase != BODY:
+                self.phase = BODY
+                self.since = server.now
+            earned = request.body_bytes_received / BYTES_FOR_A_SECOND
+            self.deadline = self.since + server.limits.body_timeout + earned
+        self.wait_for(READ)
+        server.hold(self, request.held_bytes())
+
+    def _send_continue(self, request: RequestParser) -> None:
+        self.sent_continue = True
+        request.expect_continue = False
+        try:
+            self.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n", _DONTWAIT)
+        except OSError:  # a socket without room for this takes no response either
+            self.close()
+
+    def proceed(self) -> None:
+        """Read the next request out of what came with the one before."""
+        if self.phase == IDLE and self.unread:
+            data, self.unread = self.unread, b""
+            self.parse(data)
+
+    def answer(self) -> None:
+        """Answer the request in the loop; the response waits in ``pieces`` for `send_answer`."""
+        if self.phase == CLOSED:
+            return
+        self.phase = HANDLING
+        self.pieces = []
+        request = self.request
+        if request.error:
+            self.may_have_more = True  # of what was refused
+        task = (ErrorTask if request.error else LoopTask)(self, request)
+        self.is_closing = self._run(task)
+        request.close()
+
+    def send_answer(self) -> None:
+        """Send what `answer` made; keep what the socket does not take."""
+        pieces, self.pieces = self.pieces, None
+        self.request = None
+        if self.phase == CLOSED or pieces is None:
+            return
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        try:
+            sent = self.socket.send(data, _DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent < len(data):
+            output = self.output = Output(self.server.adj)
+            output.append(data[sent:])
+            self._begin_writing(output)
+        else:
+            self._answered()
+
+    def hand_to_thread(self) -> None:
+        """Let a thread answer the request; it calls `service`."""
+        self.phase = HANDLING
+        self.deadline = inf
+        self.is_done = False
+        self.lock = threading.Condition()
+        if self.server.adj.channel_request_lookahead:
+            self.wait_for(READ)
+        self.server.task_dispatcher.add_task(self)
+
+    def attend(self) -> None:
+        """Take over what a thread left: a finished request, or output that the socket did not take."""
+        lock = self.lock
+        if lock is None:
+            return
+        with lock:
+            if self.is_done:
+                self.lock = None
+                self.request = None
+            if self.phase == CLOSED:
+                return
+            if self.output:
+                if self.phase != WRITING and self.deadline == inf:
+                    self._begin_writing(self.output)
+                elif self.is_done:
+                    self.phase = WRITING
+                    self.wait_for(WRITE)
+            elif self.is_done:
+                self._answered()
+
+    def expire(self) -> None:
+        """End what took too long: 408 where a request has begun."""
+        if self.phase in (HEADER, BODY):
+            request = RequestParser(self.server.adj)
+            request.version = "1.1"
+            request.error = RequestTimeoutError("the request took too long to arrive")
+            if self.request is not None:
+                self.request.close()
+            self.request = request
+            self.server.hold(self, 0)
+            self.answer()
+            self.may_have_more = True
+            self.send_answer()
+        elif self.phase in (WRITING, HANDLING):
+            self.abort()
+        else:
+            self.close()
+
+    def become_idle(self) -> None:
+        server = self.server
+        self.phase = IDLE
+        self.since = now = server.now
+        self.deadline = now + server.limits.idle_timeout
+        if self.held:
+            server.hold(self, 0)
+        if self.interest != READ:
+            self.wait_for(READ)
+
+    def wait_for(self, interest: int) -> None:
+        """Tell the poller what this connection waits for, where that changes."""
+        before = self.interest
+        if interest == before:
+            return
+        poller = self.server.poller
+        if not before:
+            poller.register(self.fd, interest)
+        elif not interest:
+            poller.unregister(self.fd)
+        else:
+            poller.modify(self.fd, interest)
+        self.interest = interest
+
+    def close(self) -> None:
+        """Close now. What is unread in the kernel, or unsent here, is lost."""
+        if self.lock is None:
+            self._close()
+            return
+        with self.lock:
+            self._close()
+            self.lock.notify_all()
+
+    def abort(self) -> None:
+        """Close with a reset, so that the kernel keeps nothing for a peer that does not read."""
+        if self.phase != CLOSED:
+            with contextlib.suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self.close()
+
+    def _close(self) -> None:
+        if self.phase == CLOSED:
+            return
+        if self.interest:
+            self.wait_for(0)
+        self.phase = CLOSED
+        self.deadline = inf
+        self.server.forget(self)
+        self.socket.close()
+        self.unread = b""
+        if self.output is not None:
+            self.output.close()
+            self.output = None
+        if self.lock is None and self.request is not None:
+            self.request.close()
+            self.request = None
+
+    def _answered(self) -> None:
+        """Go on after a response has left: close, read what came with the request, or wait for the next."""
+        if self.is_closing or self.server.is_stopping:
+            self._end()
+        elif self.unread:
+            self.become_idle()
+            self.server.pending.append(self)
+        else:
+            self.become_idle()
+
+    def _end(self) -> None:
+        """Close so that the peer gets the whole response."""
+        if not self.unread and not self.may_have_more:
+            self.close()
+            return
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self.phase = LINGERING
+        self.unread = b""
+        self.since = self.server.now
+        self.deadline = self.since + LINGER_SECONDS
+        self._discard()
+
+    def _discard(self) -> None:
+        try:
+            while data := self.socket.recv(65536, _DONTWAIT):
+                self.discarded += len(data)
+                if self.discarded > _LINGER_BYTES:
+                    break
+        except BlockingIOError:
+            self.wait_for(READ)
+            return
+        except OSError:
+            pass
+        self.close()
+
+    def _begin_writing(self, output: Output) -> None:
+        """Wait until the peer reads."""
+        server = self.server
+        if self.lock is None:
+            self.phase = WRITING
+        self.since = server.now
+        output.taken = 0
+        self.deadline = server.now + server.limits.write_timeout
+        self.wait_for(WRITE)
+        server.hold(self, output.memory + len(self.unread))
+
+    def _continue_writing(self) -> None:
+        output = self.output
+        if output is None:
+            return
+        try:
+            output.flush(self.socket)
+        except OSError:
+            self.close()
+            return
+        if not output:
+            output.close()
+            self.output = None
+            if self.held:
+                self.server.hold(self, 0)
+            if self.lock is None:
+                self._answered()
+            else:
+                self.deadline = inf
+                self.wait_for(0)
+        else:
+            earned = output.taken / BYTES_FOR_A_SECOND
+            self.deadline = self.since + self.server.limits.write_timeout + earned
+            self.server.hold(self, output.memory + len(self.unread))
+
+    def _handle_event_beside_thread(self, event: int) -> None:
+        lock = self.lock
+        if lock is None:
+            return
+        if self.output:
+            with lock:
+                self._continue_writing()
+                lock.notify_all()
+        elif event & READ and self.server.adj.channel_request_lookahead:
+            self._read_ahead()
+        else:
+            self.wait_for(0)  # the thread answers first
+
+    def _read_ahead(self) -> None:
+        try:
+            data = self.socket.recv(self.server.adj.recv_bytes, _DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self.unread += data
+        if len(self.unread) > _MAX_READ_AHEAD:
+            self.wait_for(0)
+
+    # What tasks and the threads of waitress's dispatcher call.
+
+    def service(self) -> None:
+        """Answer the request in a thread."""
+        try:
+            request = self.request
+            self.is_closing = self.phase == CLOSED or self._run(ThreadTask(self, request))
+            request.close()
+        finally:
+            self.is_done = True
+            self.server.report(self)
+
+    def cancel(self) -> None:
+        """Give up a request that no thread took before the end."""
+        self.request.close()
+        self.is_closing = self.is_done = True
+        self.server.report(self)
+
+    def check_client_disconnected(self) -> bool:
+        return self.phase == CLOSED
+
+    def write_soon(self, data: Any) -> int:
+        """Send, or keep what the socket does not take; wait while too much is kept."""
+        count = len(data)
+        if not count:
+            return 0
+        if self.pieces is not None:
+            self.pieces.append(data)
+            return count
+        lock = self.lock
+        if lock is None:
+            raise ClientDisconnected
+        with lock:
+            watermark = self.server.adj.outbuf_high_watermark
+            while self.phase != CLOSED and self.output and self.output.length > watermark:
+                lock.wait()
+            if self.phase == CLOSED:
+                raise ClientDisconnected
+            self._write(data)
+        return count
+
+    def _write(self, data: Any) -> None:
+        output = self.output
+        if not output and not isinstance(data, ReadOnlyFileBasedBuffer):
+            try:
+                sent = self.socket.send(data, _DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                raise ClientDisconnected from error
+            if sent == len(data):
+                return
+            data = data[sent:]
+        if output is None:
+            output = self.output = Output(self.server.adj)
+        was_empty = not output
+        output.append(data)
+        if was_empty:
+            try:
+                output.flush(self.socket)
+            except OSError as error:
+                raise ClientDisconnected from error
+            if output:
+                self.server.report(self)
+
+    def _run(self, task: Any) -> bool:
+        """Run a task; return whether the connection ends after it. Whatever the application raises ends here.
+
+        Only what a signal's handler raised in the loop goes on.
+        """
+        request = self.request
+        try:
+            task.service()
+        except ClientDisconnected:
+            log.info("Client disconnected while serving %s", request.path)
+            return True
+        except BaseException as error:
+            if not isinstance(error, Exception) and self.lock is None and self.server.is_signal():
+                raise
+            log.exception("Exception while serving %s", getattr(request, "path", ""))
+            if self.lock is None:
+                self.pieces = []  # nothing has left yet
+            elif task.wrote_header:
+                return True
+            self._answer_internal_error(request)
+            return True
+        close: bool = task.close_on_finish
+        return close
+
+    def _answer_internal_error(self, request: Any) -> None:
+        text = "The server encountered an unexpected internal server error"
+        failed = RequestParser(self.server.adj)
+        failed.error = InternalServerError(traceback.format_exc() if self.server.adj.expose_tracebacks else text)
+        failed.version = request.version
+        if "CONNECTION" in request.headers:
+            failed.headers["CONNECTION"] = request.headers["CONNECTION"]
+        with contextlib.suppress(ClientDisconnected, OSError):
+            ErrorTask(self, failed).service()

@@ -1,0 +1,41 @@
+"""Chooses the connections that make room for others."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .connection import BODY, CLOSED, HANDLING, HEADER, IDLE, LINGERING, NEW, WRITING
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+# Which goes first: what has been answered, what waits between requests, what has not finished a request.
+_ORDER = {LINGERING: 0, IDLE: 1, NEW: 2, HEADER: 2, BODY: 2, WRITING: 3}
+
+
+def evictable(connections: Iterable[Connection], counts: Mapping[Any, int], number: int) -> list[Connection]:
+    """Return up to ``number`` connections, the first to go last in the list.
+
+    The address that holds most goes first: its longest idle connection, then its oldest unfinished request. A
+    connection whose request is being handled never goes.
+
+    :param counts: address -> number of its connections.
+    """
+    candidates = [
+        (-counts[connection.address], _ORDER[connection.phase], connection.since, connection.fd, connection)
+        for connection in connections
+        if connection.phase not in (HANDLING, CLOSED)
+    ]
+    return [each[-1] for each in reversed(heapq.nsmallest(number, candidates))]
+
+
+def heaviest(connections: Iterable[Connection], counts: Mapping[Any, int], number: int) -> list[Connection]:
+    """Return up to ``number`` connections that hold memory, the first to go last: the address with most, its oldest."""
+    candidates = [
+        (-counts[connection.address], connection.since, connection.fd, connection)
+        for connection in connections
+        if connection.held and connection.phase not in (HANDLING, CLOSED)
+    ]
+    return [each[-1] for each in reversed(heapq.nsmallest(number, candidates))]

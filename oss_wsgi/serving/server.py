@@ -1,0 +1,488 @@
+"""The server: it accepts connections, runs the loop that serves them, bounds them, and ends in order."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .connection import CLOSED, IDLE, NEW, Connection
+from .eviction import evictable, heaviest
+from .poller import EXCLUSIVE, READ, make_poller
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from ..wsgi.nonblocking import NonBlockingTest
+    from .limits import Limits
+
+#: How many connections the loop answers before it sends to them, and accepts in a turn.
+BATCH_SIZE = 64
+
+_SWEEP_SECONDS = 1.0
+_DRAINING_TURN_SECONDS = 0.1
+
+# On a connection that has sent nothing when the listener closes, a request may be on its way.
+FIRST_REQUEST_SECONDS = 2.0
+
+# After an accept failed for want of descriptors or memory.
+_PAUSE_SECONDS = 0.5
+_LOG_SECONDS = 60.0
+
+# Errors that accept() passes on from one connection, which is gone then.
+_OF_ONE_CONNECTION = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ECONNABORTED", "EINTR", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH"),
+        *("EOPNOTSUPP", "ENETUNREACH", "EPERM", "ETIMEDOUT"),
+    )
+    if hasattr(errno, name)
+)
+
+# Connections to replace, or memory to free, that one search of all connections finds.
+_SHARE_OF_A_SEARCH = 50
+
+log = logging.getLogger(__name__)
+
+
+class Listener:
+    """A listening socket of the server."""
+
+    def __init__(self, server: Server, listening: socket.socket) -> None:
+        self.server = server
+        self.socket = listening
+        self.fd = listening.fileno()
+        #: The part of the environ that all its requests share; the first request fills it.
+        self.environ: dict[str, Any] | None = None
+        self.is_registered = False
+        self.host, self.port = _effective_address(listening)
+        # A connection inherits these, which saves a system call for each.
+        if listening.family in (socket.AF_INET, socket.AF_INET6):
+            for level, option, value in server.adj.socket_options:
+                listening.setsockopt(level, option, value)
+        listening.setblocking(False)
+
+
+class Server:
+    """Serves an application on listening sockets; `make_server` makes it.
+
+    It has waitress's interface (``run``, ``close``, ``effective_host``, ``effective_port``, ``task_dispatcher``,
+    ``adj``, ``print_listen``), and `drain`.
+    """
+
+    def __init__(
+        self,
+        application: WSGIApplication,
+        listeners: Sequence[socket.socket],
+        adj: Any,
+        limits: Limits,
+        connection_limit: int,
+        dispatcher: Any,
+        is_nonblocking: NonBlockingTest | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.application = application
+        self.adj = adj
+        self.limits = limits
+        self.connection_limit = connection_limit
+        self.task_dispatcher = dispatcher
+        self.server_name = adj.server_name
+        self._is_nonblocking = is_nonblocking
+        self._clock = clock
+        #: The time of this turn of the loop.
+        self.now = clock()
+        self.poller = make_poller()
+        self.listeners = [Listener(self, each) for each in listeners]
+        self.effective_listen = [(each.host, each.port) for each in self.listeners]
+        self.effective_host, self.effective_port = self.effective_listen[0]
+        self._listener_of = {each.fd: each for each in self.listeners}
+        #: All connections, by descriptor.
+        self.connections: dict[int, Connection] = {}
+        #: The number of connections of each address.
+        self.counts: dict[Any, int] = {}
+        #: Connections whose next request may have come with the one before.
+        self.pending: list[Connection] = []
+        #: The memory of requests that are not complete and of responses that are not read.
+        self.held = 0
+        self._ready: list[Connection] = []
+        self._reports: deque[Connection] = deque()
+        self._replaceable: list[tuple[Connection, int, float]] = []
+        self._next_sweep = self.now
+        self._accept_again: float | None = None
+        self._logged_at: dict[str, float] = {}
+        #: True from the call of `drain` on.
+        self.draining = False
+        #: True once the listeners are closed: responses end their connections.
+        self.is_stopping = False
+        self._drain_times: tuple[float, float] | None = None
+        self._has_ended = False
+        self._is_closed = False
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._is_woken = False
+        self._seen_signal = False
+        self.poller.register(self._wake_reader.fileno(), READ)
+        self._resume_accepting()
+
+    # The interface.
+
+    def run(self) -> None:
+        """Serve until `drain` has ended, or a signal's handler raises SystemExit or KeyboardInterrupt."""
+        try:
+            with self._signals_wake():
+                while not self._has_ended:
+                    self._turn()
+        except (SystemExit, KeyboardInterrupt):
+            pass
+        finally:
+            self._stop()
+
+    def drain(self, seconds: float, delay: float = 0.0) -> None:
+        """End in order: `run` returns at the latest after ``delay + seconds``. A signal's handler may call this.
+
+        From now on each environ has ``oss_wsgi.draining``. After ``delay`` seconds the server takes what waits in the
+        listeners' backlogs, closes the listeners, answers what has begun and closes each connection after its
+        response. Idle ones are closed; one that has sent nothing yet has 2 seconds. Called again, the earlier end
+        holds.
+        """
+        now = self._clock()
+        start, end = now + delay, now + delay + seconds
+        if self._drain_times is not None:
+            start, end = min(start, self._drain_times[0]), min(end, self._drain_times[1])
+        self._drain_times = start, end
+        self.draining = True
+        self.pull_trigger()
+
+    def close(self) -> None:
+        """Close the listeners and what the loop needs; connections too, where `run` has not."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._close_listeners()
+        for connection in list(self.connections.values()):
+            connection.close()
+        with contextlib.suppress(OSError):
+            self.poller.unregister(self._wake_reader.fileno())
+        self.poller.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+    def print_listen(self, format_str: str) -> None:
+        for host, port in self.effective_listen:
+            log.info("%s", format_str.format(f"[{host}]" if ":" in str(host) else host, port))
+
+    def add_task(self, task: Any) -> None:
+        self.task_dispatcher.add_task(task)
+
+    def pull_trigger(self) -> None:
+        """Wake the loop; any thread and any signal's handler may call this."""
+        if not self._is_woken:
+            self._is_woken = True
+            with contextlib.suppress(OSError):  # full, so that the loop wakes anyway; or closed
+                self._wake_writer.send(b"\0")
+
+    # What connections call.
+
+    def dispatch(self, connection: Connection) -> None:
+        """Route a connection whose request is complete: to the loop, or to a thread."""
+        request = connection.request
+        if request.error or self._answers_in_loop(request):
+            self._ready.append(connection)
+        else:
+            connection.hand_to_thread()
+
+    def report(self, connection: Connection) -> None:
+        """Have the loop attend to a connection; called from threads."""
+        self._reports.append(connection)
+        self.pull_trigger()
+
+    def forget(self, connection: Connection) -> None:
+        """Remove a connection that closes; its descriptor is still its own."""
+        del self.connections[connection.fd]
+        address = connection.address
+        left = self.counts[address] - 1
+        if left:
+            self.counts[address] = left
+        else:
+            del self.counts[address]
+        self.held -= connection.held
+        connection.held = 0
+
+    def hold(self, connection: Connection, count: int) -> None:
+        """Count a connection's memory; where all hold too much, close some."""
+        self.held += count - connection.held
+        connection.held = count
+        if count and self.held > self.limits.buffered_bytes:
+            self._free_memory()
+
+    def is_signal(self) -> bool:
+        """Tell whether a signal has come: then what was raised in the loop may be its handler's."""
+        self._read_wake()
+        return self._seen_signal
+
+    # The loop.
+
+    def _turn(self) -> None:
+        timeout = 0.0 if self.pending or self._reports else self._timeout()
+        events = self.poller.poll(timeout)
+        self.now = now = self._clock()
+        listening = []
+        find = self.connections.get
+        for fd, event in events:
+            connection = find(fd)
+            if connection is not None:
+                try:
+                    connection.handle_event(event)
+                except Exception:
+                    self._fail(connection)
+            elif fd in self._listener_of:
+                listening.append(self._listener_of[fd])
+            else:
+                self._read_wake()
+        if self.pending:
+            pending, self.pending = self.pending, []
+            self._each(pending, Connection.proceed)
+        while self._reports:
+            self._each([self._reports.popleft()], Connection.attend)
+        for listener in listening:
+            self._accept(listener)
+        self._seen_signal = False  # handlers have run for what has come
+        self._answer()
+        if now >= self._next_sweep:
+            self._sweep(now)
+        if self.draining:
+            self._continue_drain(now)
+
+    def _timeout(self) -> float:
+        wait = max(self._next_sweep - self._clock(), 0.0)
+        return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
+
+    def _answer(self) -> None:
+        """Make a batch of responses, then send them; what is made is sent even when a signal raises in between.
+
+        Batching each phase across connections is about twice as fast as interleaving them: caches stay warm, and a
+        client on another processor wakes up once for many responses.
+        """
+        while self._ready:
+            batch, self._ready = self._ready[:BATCH_SIZE], self._ready[BATCH_SIZE:]
+            unsent = iter(batch)
+            try:
+                self._each(batch, Connection.answer)
+                self._each(unsent, Connection.send_answer)
+            finally:
+                self._each(unsent, Connection.send_answer)
+
+    def _each(self, connections: Iterable[Connection], work: Callable[[Connection], None]) -> None:
+        """Do the same for several connections; an error ends its connection only."""
+        for connection in connections:
+            try:
+                work(connection)
+            except Exception:
+                self._fail(connection)
+
+    def _fail(self, connection: Connection) -> None:
+        log.exception("a connection ends for an error of the server")
+        connection.abort()
+
+    def _answers_in_loop(self, request: Any) -> bool:
+        if self._is_nonblocking is None:
+            return False
+        try:
+            return self._is_nonblocking(request.command, request.path, request.headers)
+        except Exception:
+            log.exception("is_nonblocking failed, and a thread answers the request")
+            return False
+
+    def _sweep(self, now: float) -> None:
+        self._next_sweep = now + (_DRAINING_TURN_SECONDS if self.is_stopping else _SWEEP_SECONDS)
+        late = [each for each in self.connections.values() if each.deadline <= now]
+        self._each(late, Connection.expire)
+        if self._accept_again is not None and now >= self._accept_again:
+            self._resume_accepting()
+
+    # Accepting.
+
+    def _accept(self, listener: Listener, count: int = BATCH_SIZE) -> int:
+        """Accept what is there, ``count`` at the most, and read from it; return how many were accepted."""
+        accept = listener.socket._accept  # type: ignore[attr-defined]
+        family, kind, proto = listener.socket.family, listener.socket.type, listener.socket.proto
+        is_inet6, is_inet = family == socket.AF_INET6, family == socket.AF_INET
+        accepted = []
+        for _ in range(count):
+            try:
+                fd, addr = accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _OF_ONE_CONNECTION:
+                    continue
+                self._pause_accepting(error)
+                break
+            client = socket.SocketType(family, kind, proto, fd)
+            address: Any
+            if is_inet:
+                address = addr[0]
+            elif is_inet6:
+                address = _network(addr[0])
+            else:
+                addr, address = ("localhost", None), None
+            connection = Connection(listener, client, fd, addr, address)
+            self.connections[fd] = connection
+            self.counts[address] = self.counts.get(address, 0) + 1
+            accepted.append(connection)
+        bound = self.limits.connections_per_address
+        if bound is not None:
+            for connection in accepted:
+                if self.counts[connection.address] > bound:
+                    self._log_now_and_then("per address", "connections were refused: one address has %d already", bound)
+                    connection.abort()
+        excess = len(self.connections) - self.connection_limit
+        if excess > 0:
+            self._replace(excess)
+        for connection in accepted:
+            if connection.phase != CLOSED:
+                try:
+                    connection.receive()
+                except Exception:
+                    self._fail(connection)
+        return len(accepted)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        """Accept nothing for a moment: the descriptors, or the memory, are used up."""
+        self._log_now_and_then("accept", "no connection can be accepted for the moment: %s", error.strerror or error)
+        for listener in self.listeners:
+            if listener.is_registered:
+                self.poller.unregister(listener.fd)
+                listener.is_registered = False
+        self._accept_again = self.now + _PAUSE_SECONDS
+        self._next_sweep = min(self._next_sweep, self._accept_again)
+
+    def _resume_accepting(self) -> None:
+        self._accept_again = None
+        for listener in self.listeners:
+            if not listener.is_registered:
+                self.poller.register(listener.fd, READ | EXCLUSIVE)
+                listener.is_registered = True
+
+    def _log_now_and_then(self, subject: str, message: str, *values: object) -> None:
+        """Log a warning, once a minute at the most for each subject."""
+        if self.now >= self._logged_at.get(subject, self.now):
+            self._logged_at[subject] = self.now + _LOG_SECONDS
+            log.warning(message, *values)
+
+    # Bounds.
+
+    def _replace(self, number: int) -> None:
+        """Close connections that others need more."""
+        limit = self.connection_limit
+        self._log_now_and_then("full", "%d connections are open, which is the limit: idle ones go", limit)
+        while number > 0:
+            if not self._replaceable:
+                batch = max(number, limit // _SHARE_OF_A_SEARCH)
+                found = evictable(self.connections.values(), self.counts, batch)
+                if not found:
+                    return  # all are being handled
+                self._replaceable = [(each, each.phase, each.since) for each in found]
+            connection, phase, since = self._replaceable.pop()
+            if (connection.phase, connection.since) == (phase, since):
+                connection.abort()
+                number -= 1
+
+    def _free_memory(self) -> None:
+        self._log_now_and_then("memory", "requests and responses hold %d bytes: the oldest go", self.held)
+        goal = self.limits.buffered_bytes * (_SHARE_OF_A_SEARCH - 1) // _SHARE_OF_A_SEARCH
+        number = max(1, len(self.connections) // _SHARE_OF_A_SEARCH)
+        while self.held > goal:
+            found = heaviest(self.connections.values(), self.counts, number)
+            if not found:
+                return
+            while found and self.held > goal:
+                found.pop().abort()
+
+    # Ending.
+
+    def _continue_drain(self, now: float) -> None:
+        start, end = self._drain_times or (now, now)
+        if not self.is_stopping and now >= start:
+            self._stop_accepting()
+            self._answer()
+        if self.is_stopping and (now >= end or not self.connections):
+            self._has_ended = True
+
+    def _stop_accepting(self) -> None:
+        """Take what waits in the backlogs, close the listeners and the idle connections."""
+        self.is_stopping = True
+        for listener in self.listeners:
+            left = max(self.adj.backlog, socket.SOMAXCONN) + BATCH_SIZE  # more come while these are taken
+            while left > 0 and (count := self._accept(listener)):
+                left -= count
+                self._answer()
+        self._close_listeners()
+        for connection in list(self.connections.values()):
+            if connection.phase == IDLE:
+                self._each([connection], Connection.proceed if connection.unread else Connection.receive)
+                if connection.phase == IDLE:
+                    connection.close()
+            elif connection.phase == NEW:
+                connection.deadline = min(connection.deadline, self.now + FIRST_REQUEST_SECONDS)
+        self._next_sweep = self.now
+
+    def _close_listeners(self) -> None:
+        for listener in self.listeners:
+            if listener.is_registered:
+                self.poller.unregister(listener.fd)
+                listener.is_registered = False
+            listener.socket.close()
+        self.listeners = []
+        self._listener_of = {}
+
+    def _stop(self) -> None:
+        """Close everything, and wait for the threads as long as `drain` allows."""
+        self._close_listeners()
+        for connection in list(self.connections.values()):
+            connection.close()
+        left = self._drain_times[1] - self._clock() if self._drain_times else 5.0
+        self.task_dispatcher.shutdown(timeout=min(max(left, 0.5), 5.0))
+        self.close()
+
+    @contextlib.contextmanager
+    def _signals_wake(self) -> Iterator[None]:
+        """Let each signal wake the loop, where it runs in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+
+    def _read_wake(self) -> None:
+        """Read what woke the loop; a byte that is not zero is a signal's number."""
+        with contextlib.suppress(BlockingIOError):
+            while data := self._wake_reader.recv(4096):
+                if data.strip(b"\0"):
+                    self._seen_signal = True
+        self._is_woken = False  # after the read: it may have taken the byte of a thread that has just reported
+
+
+def _effective_address(listening: socket.socket) -> tuple[str, Any]:
+    """Return host and port as text, or ``unix`` and the path, as waitress does."""
+    address = listening.getsockname()
+    if listening.family in (socket.AF_INET, socket.AF_INET6):
+        return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    return "unix", os.fsdecode(address)
+
+
+def _network(host: str) -> Any:
+    """Return the first 64 bits of an IPv6 address, which one peer has to itself; all of a mapped IPv4 address."""
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    return packed if packed.startswith(b"\0" * 10 + b"\xff\xff") else packed[:8]

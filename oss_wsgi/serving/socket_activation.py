@@ -1,0 +1,40 @@
+"""Takes over listening sockets from the service manager (systemd's socket activation, sd_listen_fds(3))."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+_FIRST_DESCRIPTOR = 3
+
+
+def inherited_sockets(environ: Mapping[str, str], pid: int) -> list[tuple[str, socket.socket]]:
+    """Return the sockets that the environment hands to this process, each with its name in LISTEN_FDNAMES or ``""``.
+
+    They are listening already, and stay open where they came from after this process. Variables for another process
+    (LISTEN_PID) count for nothing. ValueError for variables that make no sense and descriptors that do not listen.
+    """
+    if environ.get("LISTEN_PID", "").strip() != str(pid):
+        return []
+    text = environ.get("LISTEN_FDS", "")
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"LISTEN_FDS must be the number of sockets, not {text!r}.")
+    count = int(text[:4])
+    names = environ.get("LISTEN_FDNAMES", "").split(":") if environ.get("LISTEN_FDNAMES") else []
+    return [
+        (names[number] if number < len(names) else "", _listening(_FIRST_DESCRIPTOR + number))
+        for number in range(count)
+    ]
+
+
+def _listening(fd: int) -> socket.socket:
+    try:
+        os.set_inheritable(fd, False)
+        listener = socket.socket(fileno=fd)
+    except OSError as error:
+        raise ValueError(f"LISTEN_FDS: descriptor {fd} is no socket: {error.strerror}.") from error
+    if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener.detach()
+        raise ValueError(f"LISTEN_FDS: descriptor {fd} is no listening stream socket (ListenStream=, Accept=no).")
+    return listener

@@ -1,0 +1,209 @@
+"""Ours beside many slow clients: does a client with a new connection 20 times a second get its answers in time?
+
+    python -m tests.benchmarks.slow_clients                                  5,000 clients of each kind, 30 s each
+    python -m tests.benchmarks.slow_clients --clients 1000 --kind body --seconds 10
+    python -m tests.benchmarks.slow_clients --kind large-header              memory: all that is allowed but the end
+
+Kinds: idle; header (a line every 5 s); body (a byte every 5 s); pipeline (50 requests whose answers are not read);
+mixed (a quarter of each). What the server closes comes back a second later, so the clients are as many all the time.
+Starts server.py, holds the clients in a process of their own, and prints for each kind: the share of 200s within a
+second, p50 and p99 of them in milliseconds, how many connections were held and came back, and the server's memory and
+descriptors before, at most during, and after. Exit status 1 if less than 99 % were in time, or descriptors are left.
+Further arguments after ``--`` are server.py's. Loopback only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..running_server import clean_environ, serving
+from .callbacks import SIGNATURE, Reporter
+from .held_connections import KINDS, SLOW_KINDS, Held, holding
+from .processes import descriptor_count, raise_descriptor_limit, resident_mebibytes
+
+ROOT = Path(__file__).parents[2]
+IN_TIME = 1.0
+
+_RATE = 20
+_GIVE_UP_SECONDS = 10.0
+_SETTLE_SECONDS = 30.0
+_WARM_UP_SECONDS = 1.0
+_REQUEST = f"GET {SIGNATURE} HTTP/1.1\r\nHost: app.example.com\r\nConnection: close\r\n\r\n".encode()
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the server holds: memory in MiB, and descriptors."""
+
+    memory: float
+    descriptors: int
+
+    @classmethod
+    def of(cls, pid: int) -> Size:
+        return cls(resident_mebibytes(pid), descriptor_count(pid))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one kind of slow clients does to the server; ``answers`` are status and seconds, status 0 for none."""
+
+    kind: str
+    answers: list[tuple[int, float]]
+    held: int
+    at_end: Held
+    before: Size
+    most: Size
+    after: Size
+
+    def share(self, seconds: float = IN_TIME) -> float:
+        """Return the share of requests that got 200 within so many seconds."""
+        return sum(status == 200 and took <= seconds for status, took in self.answers) / len(self.answers)
+
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether the server has let go of every descriptor."""
+        return self.after.descriptors <= self.before.descriptors
+
+
+def measure(
+    clients: int,
+    kind: str,
+    seconds: float,
+    *,
+    addresses: int = 1,
+    arguments: Sequence[str] = (),
+    give_up: float = _GIVE_UP_SECONDS,
+) -> Outcome:
+    """Start server.py with further arguments, hold slow clients, and ask it for signatures beside them.
+
+    ``give_up`` is how many seconds an answer is waited for.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        environ = clean_environ(**Reporter().environ(Path(folder)))
+        command = [sys.executable, str(ROOT / "server.py"), "--listen", "127.0.0.1:0", *arguments]
+        with serving(command, environ) as server:
+            port, pid = urlsplit(server.url).port or 0, server.process.pid
+            asyncio.run(_ask(port, _WARM_UP_SECONDS, pid, give_up))
+            before = _settled(pid)
+            with holding(port, clients, kind, addresses) as slow:
+                answers, most = asyncio.run(_ask(port, seconds, pid, give_up))
+                at_end = slow.now()
+            after = _settled(pid, before.descriptors)
+    return Outcome(kind, answers, slow.at_start.held, at_end, before, most, after)
+
+
+async def _ask(port: int, seconds: float, pid: int, give_up: float) -> tuple[list[tuple[int, float]], Size]:
+    """Ask 20 times a second, whatever has been answered; return the answers, and the server's size at its largest."""
+    start = time.monotonic()
+    requests, sizes = [], []
+    for number in range(max(1, round(seconds * _RATE))):
+        await asyncio.sleep(start + number / _RATE - time.monotonic())
+        requests.append(asyncio.create_task(_request(port, give_up)))
+        if number % (_RATE // 4) == 0:
+            sizes.append(Size.of(pid))
+    answers = list(await asyncio.gather(*requests))
+    sizes.append(Size.of(pid))
+    return answers, Size(max(size.memory for size in sizes), max(size.descriptors for size in sizes))
+
+
+async def _request(port: int, give_up: float) -> tuple[int, float]:
+    """Ask for a signature on a new connection; return status and seconds."""
+    start = time.monotonic()
+    try:
+        status = await asyncio.wait_for(_status(port), give_up)
+    except (OSError, asyncio.TimeoutError, ValueError):
+        status = 0
+    return status, time.monotonic() - start
+
+
+async def _status(port: int) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(_REQUEST)
+        head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+        status = int(head[9:12])
+        if status == 200:
+            json.loads(body)  # whole
+        return status
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def _settled(pid: int, descriptors: int = -1) -> Size:
+    """Return the server's size once it has no more descriptors than so many, or after 30 s."""
+    end = time.monotonic() + _SETTLE_SECONDS
+    last = Size.of(pid)
+    while time.monotonic() < end:
+        time.sleep(0.2)
+        size = Size.of(pid)
+        if size.descriptors <= descriptors or (descriptors < 0 and size == last):
+            return size
+        last = size
+    return last
+
+
+def report(outcomes: Iterable[Outcome]) -> None:
+    """Print a line for each kind."""
+    columns = f"{'in 1 s':>8}{'p50':>7}{'p99':>8}{'held':>7}{'again':>7}"
+    print(f"{'':14}{columns}   MiB and descriptors, each before, at most, after")
+    for outcome in outcomes:
+        times = [took * 1000 for status, took in outcome.answers if status == 200]
+        quantiles = statistics.quantiles(times, n=100) if len(times) > 1 else [float("nan")] * 99
+        sizes = outcome.before, outcome.most, outcome.after
+        memory = " ".join(f"{size.memory:6.1f}" for size in sizes)
+        descriptors = " ".join(f"{size.descriptors:5}" for size in sizes)
+        print(
+            f"{outcome.kind:14}{outcome.share():8.2%}{quantiles[49]:7.1f}{quantiles[98]:8.1f}"
+            f"{outcome.held:7}{outcome.at_end.reopened:7}   {memory}  {descriptors}"
+        )
+        others = Counter(status for status, _ in outcome.answers if status != 200)
+        if others:
+            counts = _counts({str(status or "none"): count for status, count in others.items()})
+            print(f"{'':14}not 200: {counts}")
+        if outcome.at_end.answers:
+            print(f"{'':14}the slow ones were answered: {_counts(outcome.at_end.answers)}")
+
+
+def _counts(statuses: dict[str, int]) -> str:
+    return ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=5000, help="default: %(default)s")
+    parser.add_argument("--kind", choices=KINDS, help="default: the five of them in turn")
+    parser.add_argument("--seconds", type=float, default=30, help="for each kind (default: %(default)s)")
+    parser.add_argument("--addresses", type=int, default=1, help="of the slow clients (default: %(default)s)")
+    parser.add_argument("server", nargs="*", help="further arguments of server.py, after --")
+    arguments = parser.parse_args()
+    limit = raise_descriptor_limit()
+    if not 0 < arguments.clients <= min(20_000, limit - 1000):
+        parser.error(f"--clients is at most 20000, and here {limit - 1000}: descriptors are short")
+    kinds = [arguments.kind] if arguments.kind else [*SLOW_KINDS, "mixed"]
+    outcomes = []
+    for kind in kinds:
+        print(f"{arguments.clients} clients: {kind}", file=sys.stderr)
+        addresses = max(arguments.addresses, -(-arguments.clients // 10_000))
+        outcomes.append(
+            measure(arguments.clients, kind, arguments.seconds, addresses=addresses, arguments=arguments.server)
+        )
+    report(outcomes)
+    return int(any(outcome.share() < 0.99 or not outcome.is_clean for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+"""server.py restarted while callbacks come, in short: `tests/benchmarks/restarts.py` does it fifty times."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..benchmarks.restarts import measure
+
+
+@pytest.mark.parametrize("systemd", [False, True], ids=["own socket", "inherited socket"])
+def test_a_restart_loses_no_report(systemd: bool) -> None:
+    outcome = measure(3, 8, systemd=systemd)
+    assert outcome.failures == {}
+    assert outcome.sent >= 4 * 8
+    assert (outcome.rows, outcome.missing) == (outcome.sent, 0)
+    assert not (systemd and outcome.refused)

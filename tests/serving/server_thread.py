@@ -1,0 +1,92 @@
+"""A server in a thread of the test, with a clock that the test sets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from oss_wsgi.serving import make_server
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class SetClock:
+    """A clock that stands until the test sets it; the loop of ``server`` hears of it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.server: Any = None
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.server.pull_trigger()
+
+
+def small(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Application: 200 and ``ok``, or as many bytes as the query says."""
+    body = b"x" * int(environ["QUERY_STRING"] or 0) or b"ok"
+    environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+@contextmanager
+def running(application: Any = small, *, in_loop: bool = True, clock: Any = None, **options: Any) -> Iterator[Any]:
+    """Run a server until the block ends."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    if clock is not None:
+        options["clock"] = clock
+    server = make_server(
+        application, listener, (lambda method, path, headers: in_loop), **{"threads": 2, "ident": None, **options}
+    )
+    if clock is not None:
+        clock.server = server
+    thread = threading.Thread(target=server.run, name="loop")
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.drain(0)
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def connect(server: Any) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.effective_port), 60)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Read to the end of the connection."""
+    data = b""
+    while piece := client.recv(65536):
+        data += piece
+    return data
+
+
+def read_response(client: socket.socket) -> bytes:
+    """Read one response with the body ``ok``."""
+    data = b""
+    while not data.endswith(b"\r\n\r\nok"):
+        piece = client.recv(65536)
+        assert piece, data
+        data += piece
+    return data
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for a condition; fail after a minute."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def phases(server: Any) -> list[int]:
+    return sorted(connection.phase for connection in list(server.connections.values()))

@@ -1,0 +1,239 @@
+"""How many connections, how much memory, and what an application or a client may not do to the others."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from oss_wsgi.serving.connection import BODY, CLOSED, HANDLING, HEADER, IDLE, NEW, WRITING
+from oss_wsgi.serving.eviction import evictable
+from oss_wsgi.serving.limits import default_connection_limit
+
+from .server_thread import REQUEST, SetClock, connect, phases, read_all, read_response, running, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def is_closed(client: socket.socket) -> bool:
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_full_server_lets_the_longest_idle_connection_go_first() -> None:
+    clock = SetClock()
+    with running(clock=clock, connection_limit=3) as server:
+        clients = [connect(server) for _ in range(3)]
+        wait_until(lambda: phases(server) == [NEW] * 3)
+        clients[0].sendall(b"GET")  # the oldest, whose request is not complete
+        wait_until(lambda: HEADER in phases(server))
+        for client in (clients[2], clients[1]):
+            clock.advance(1)
+            client.sendall(REQUEST)
+            read_response(client)
+        wait_until(lambda: phases(server) == sorted([HEADER, IDLE, IDLE]))
+        for gone in (clients[2], clients[1]):
+            clock.advance(1)
+            clients.append(connect(server))
+            clients[-1].sendall(REQUEST)
+            read_response(clients[-1])
+            assert is_closed(gone)
+        clients[0].sendall(REQUEST[3:])  # idle ones went before it
+        read_response(clients[0])
+        for client in clients:
+            client.close()
+
+
+def test_the_address_that_holds_most_gives_way_and_what_is_handled_stays() -> None:
+    class Stub:
+        def __init__(self, name: str, address: str, phase: int, since: float) -> None:
+            self.name, self.address, self.phase, self.since, self.fd = name, address, phase, since, 0
+
+    stubs: Any = [
+        Stub("handled", "a", HANDLING, 0),
+        Stub("idle", "a", IDLE, 9),
+        Stub("longest idle", "a", IDLE, 8),
+        Stub("oldest body", "a", BODY, 1),
+        Stub("header", "a", HEADER, 2),
+        Stub("reads nothing", "a", WRITING, 1),
+        Stub("other idle", "b", IDLE, 0),
+        Stub("closed", "b", CLOSED, 0),
+    ]
+    order = [each.name for each in reversed(evictable(stubs, {"a": 6, "b": 1}, 100))]  # type: ignore[attr-defined]
+    assert order == ["longest idle", "idle", "oldest body", "header", "reads nothing", "other idle"]
+
+
+def test_an_address_may_hold_a_number_of_connections() -> None:
+    with running(connections_per_address=2) as server:
+        held = [connect(server) for _ in range(2)]
+        wait_until(lambda: len(server.connections) == 2)
+        with contextlib.suppress(ConnectionResetError), connect(server) as another:
+            assert is_closed(another)
+        held[0].close()
+        wait_until(lambda: len(server.connections) == 1)
+        with connect(server) as another:
+            another.sendall(REQUEST)
+            read_response(another)
+        held[1].close()
+        wait_until(lambda: server.counts == {})
+
+
+def test_the_default_limit_leaves_descriptors_to_the_application() -> None:
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert 16 <= default_connection_limit() <= max(16, soft - 64)
+
+
+def test_without_descriptors_accepting_pauses_and_others_are_served(caplog: pytest.LogCaptureFixture) -> None:
+    clock = SetClock()
+    failing = True
+    attempts = 0
+
+    class Exhausted:
+        """A listening socket whose process has no descriptor left."""
+
+        def __init__(self, wrapped: socket.socket) -> None:
+            self.wrapped = wrapped
+
+        def _accept(self) -> Any:
+            nonlocal attempts
+            if failing:
+                attempts += 1
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return self.wrapped._accept()  # type: ignore[attr-defined]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.wrapped, name)
+
+    with running(clock=clock) as server, connect(server) as client:
+        client.sendall(REQUEST)
+        read_response(client)
+        (listener,) = server.listeners
+        listener.socket = Exhausted(listener.socket)
+        with connect(server) as waiting:
+            waiting.sendall(REQUEST)
+            wait_until(lambda: attempts == 1)
+            for _ in range(10):
+                client.sendall(REQUEST)
+                read_response(client)
+            assert attempts == 1, "the loop does not try again and again"
+            clock.advance(1)
+            wait_until(lambda: attempts == 2)
+            failing = False
+            clock.advance(1)
+            read_response(waiting)
+    assert len([record for record in caplog.records if "no connection can be accepted" in record.message]) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException, ValueError])
+@pytest.mark.parametrize("in_loop", [True, False])
+def test_an_application_may_raise_anything(
+    in_loop: bool, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/raise":
+            raise error("broken")
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    with running(application, in_loop=in_loop, threads=1) as server:
+        for _ in range(2):
+            with connect(server) as client:
+                client.sendall(REQUEST.replace(b"/", b"/raise", 1))
+                assert read_all(client).startswith(b"HTTP/1.1 500 ")
+        with connect(server) as client:
+            client.sendall(REQUEST)
+            read_response(client)
+        wait_until(lambda: not server.connections)
+    assert len([record for record in caplog.records if "/raise" in record.message and record.exc_info]) == 2
+
+
+@pytest.mark.parametrize("in_loop", [True, False])
+def test_a_client_that_sends_too_much_reads_the_whole_answer(in_loop: bool) -> None:
+    """A close with unread bytes would reset the connection, and the reset destroy the answer."""
+    with running(in_loop=in_loop, max_request_body_size=1000) as server:
+        for head in (
+            b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n",
+            b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        ):
+            with connect(server) as client:
+                client.sendall(head + b"x" * 500_000)
+                answer = read_all(client)
+                assert answer.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 200 "))
+                assert answer.endswith((b"(generated by server)", b"\r\n\r\nok"))
+
+
+def test_memory_of_unfinished_requests_is_bounded() -> None:
+    with running(buffered_bytes=300_000, max_request_header_size=30_000) as server:
+        clients = [connect(server) for _ in range(30)]
+        for client in clients:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000)
+        wait_until(lambda: len(server.connections) < 15)
+        with connect(server) as client:
+            client.sendall(REQUEST)
+            read_response(client)
+        assert server.held <= 300_000
+        for client in clients:
+            client.close()
+        wait_until(lambda: not server.connections)
+        assert server.held == 0
+
+
+@pytest.mark.parametrize("has_answered", [False, True])
+def test_an_idle_connection_holds_less_than_four_kibibytes(has_answered: bool) -> None:
+    number = 200
+    with running() as server:
+        with connect(server) as client:
+            client.sendall(REQUEST)
+            read_response(client)
+        wait_until(lambda: not server.connections)
+        clients = [socket.socket() for _ in range(number)]
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for client in clients:
+                client.connect(("127.0.0.1", int(server.effective_port)))
+                if has_answered:
+                    client.sendall(REQUEST)
+                    while not client.recv(100).endswith(b"ok"):
+                        pass
+            wait_until(lambda: len(server.connections) == number)
+            held = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        for client in clients:
+            client.close()
+    assert held / number < 4096
+
+
+@pytest.fixture
+def polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    from oss_wsgi.serving import server
+    from oss_wsgi.serving.poller import SelectorPoller
+
+    monkeypatch.setattr(server, "make_poller", SelectorPoller)
+    monkeypatch.setattr(server, "EXCLUSIVE", 0)
+
+
+@pytest.mark.usefixtures("polled")
+@pytest.mark.parametrize("in_loop", [True, False])
+def test_a_system_without_epoll_is_served_too(in_loop: bool) -> None:
+    with running(in_loop=in_loop) as server, connect(server) as slow:
+        slow.sendall(REQUEST.replace(b"/", b"/?8000000", 1))
+        for _ in range(3):
+            with connect(server) as client:
+                for _ in range(3):
+                    client.sendall(REQUEST)
+                    read_response(client)
+        count = 0
+        while count < 8_000_000:
+            count += len(slow.recv(1 << 20))

@@ -1,0 +1,252 @@
+"""The end in order: what has begun is answered, idle connections end, and nothing waits longer than it may."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.endpoints.health import ReadinessEndpoint
+from oss_wsgi.serving import make_server
+from oss_wsgi.serving.connection import HANDLING, HEADER, IDLE, NEW
+
+from ..running_server import SERVER, clean_environ, running_server
+from .server_thread import (
+    REQUEST,
+    SetClock,
+    connect,
+    phases,
+    read_all,
+    read_response,
+    running,
+    small,
+    wait_until,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("in_loop", [True, False])
+def test_what_has_begun_is_answered_and_ends_its_connection(in_loop: bool) -> None:
+    with running(in_loop=in_loop) as server, connect(server) as begun, connect(server) as idle:
+        begun.sendall(REQUEST[:-2])
+        idle.sendall(REQUEST)
+        read_response(idle)
+        wait_until(lambda: phases(server) == sorted([HEADER, IDLE]))
+        server.drain(60)
+        assert read_all(idle) == b""
+        with pytest.raises(ConnectionRefusedError):
+            connect(server)
+        begun.sendall(REQUEST[-2:])
+        answer = read_all(begun)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nConnection: close\r\n" in answer
+        wait_until(lambda: server._is_closed)
+
+
+def test_a_request_in_a_thread_is_answered() -> None:
+    release = threading.Event()
+
+    def slow(environ: dict[str, Any], start_response: Any) -> Any:
+        release.wait(60)
+        return small(environ, start_response)
+
+    with running(slow, in_loop=False) as server, connect(server) as client:
+        client.sendall(REQUEST)
+        wait_until(lambda: phases(server) == [HANDLING])
+        server.drain(60)
+        wait_until(lambda: server.is_stopping)
+        release.set()
+        answer = read_all(client)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_what_stands_in_the_backlog_is_answered() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        server = make_server(small, listener, lambda method, path, headers: True, threads=1, ident=None)
+        clients = [connect(server) for _ in range(100)]
+        for client in clients:
+            client.sendall(REQUEST)
+        server.drain(60)
+        server.run()
+    for client in clients:
+        with client:
+            assert read_all(client).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_connection_that_sent_nothing_has_two_seconds_for_its_request() -> None:
+    clock = SetClock()
+    with running(clock=clock) as server, connect(server) as late, connect(server) as silent:
+        wait_until(lambda: phases(server) == [NEW, NEW])
+        server.drain(60)
+        wait_until(lambda: server.is_stopping)
+        clock.advance(1.9)
+        late.sendall(REQUEST)
+        assert read_all(late).startswith(b"HTTP/1.1 200 OK\r\n")
+        clock.advance(0.2)
+        assert read_all(silent) == b""
+
+
+def test_the_end_comes_after_the_seconds_at_the_latest() -> None:
+    clock = SetClock()
+    release = threading.Event()
+
+    def stuck(environ: dict[str, Any], start_response: Any) -> Any:
+        release.wait(60)
+        return small(environ, start_response)
+
+    with running(stuck, in_loop=False, clock=clock) as server, connect(server) as client:
+        client.sendall(REQUEST)
+        wait_until(lambda: phases(server) == [HANDLING])
+        server.drain(10, delay=5)
+        clock.advance(14.9)
+        wait_until(lambda: server.is_stopping)
+        assert not server._has_ended
+        clock.advance(0.2)
+        wait_until(lambda: server._is_closed)
+        release.set()
+
+
+def test_a_second_call_ends_at_once() -> None:
+    with running() as server, connect(server) as client:
+        client.sendall(b"GET")
+        wait_until(lambda: phases(server) == [HEADER])
+        server.drain(3600, delay=3600)
+        server.drain(0)
+        wait_until(lambda: server._is_closed)
+
+
+@pytest.mark.parametrize("in_loop", [True, False])
+def test_readiness_says_draining_while_the_listener_is_open(in_loop: bool) -> None:
+    clock = SetClock()
+    readiness = ReadinessEndpoint({}, clock=clock)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        return readiness({**environ, "PATH_INFO": ""}, start_response)
+
+    def ask() -> bytes:
+        with connect(server) as client:
+            client.sendall(REQUEST.replace(b"Host", b"Connection: close\r\nHost"))
+            return read_all(client)
+
+    with running(application, in_loop=in_loop, clock=clock) as server:
+        assert ask().startswith(b"HTTP/1.1 200 OK\r\n")
+        server.drain(10, delay=5)
+        answer = ask()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert answer.endswith(b'{"status": "unavailable", "failing": ["draining"]}')
+        clock.advance(6)
+        wait_until(lambda: server._is_closed)
+
+
+def test_a_wake_up_is_not_lost_when_a_thread_reports_while_the_loop_reads() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = make_server(small, listener, threads=1)
+        reader = server._wake_reader
+        first, second = object(), object()
+
+        class Reader:
+            def recv(self, size: int) -> bytes:
+                if not server._reports:
+                    server.report(first)
+                return bytes(reader.recv(size))
+
+        server._wake_reader = Reader()
+        server._read_wake()
+        server._wake_reader = reader
+        server.report(second)
+        assert reader.recv(10) == b"\0"
+        assert list(server._reports) == [first, second]
+        server._reports.clear()
+        server.task_dispatcher.shutdown()
+        server.close()
+
+
+PROGRAM = """
+import signal, socket
+from oss_wsgi.serving import make_server
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+
+listener = socket.create_server(("127.0.0.1", 0))
+server = make_server(application, listener, lambda method, path, headers: True)
+if {handles}:
+    signal.signal(signal.SIGTERM, lambda number, frame: server.drain(60))
+print(server.effective_port, flush=True)
+server.run()
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("handles", "number"), [(True, signal.SIGTERM), (False, signal.SIGINT)])
+def test_a_signal_ends_anybody_s_application(handles: bool, number: int) -> None:
+    """A handler that drains, or Python's own of Ctrl-C, which raises."""
+    command = [sys.executable, "-c", PROGRAM.format(handles=handles)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port), 60) as client:
+            client.sendall(REQUEST)
+            read_response(client)
+            process.send_signal(number)
+            assert process.communicate(timeout=60)[0] == "ended\n"
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("numbers", [["SIGTERM"], ["SIGHUP"], ["SIGINT"], ["SIGTERM", "SIGTERM"], ["SIGINT", "SIGHUP"]])
+def test_server_py_cleans_up_whatever_ends_it(tmp_path: Path, numbers: list[str]) -> None:
+    """A request that never ends holds the first signal; the second one ends at once."""
+    with running_server("--drain", "3600" if numbers[1:] else "10", TMPDIR=str(tmp_path)) as server:
+        assert list(tmp_path.iterdir())
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), 60) as client:
+            if numbers[1:]:
+                client.sendall(b"GET / HTTP/1.1\r\n")
+            else:
+                client.sendall(b"GET /oss/health HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            for count, name in enumerate(numbers):
+                if count:  # the first has been handled
+                    wait_until(lambda: not listens(host, int(port)))
+                os.kill(server.process.pid, getattr(signal, name))
+            assert server.process.wait(60) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 60).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_listen_together_with_inherited_sockets_is_refused() -> None:
+    launch = (
+        "import sys; os.environ['LISTEN_PID'] = str(os.getpid()); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Descriptor 3 of the child is the socket.
+        code = f"import os; os.dup2({listener.fileno()}, 3); os.set_inheritable(3, True); {launch}"
+        command = [sys.executable, "-c", code, str(SERVER), "--listen", "127.0.0.1:0"]
+        run = subprocess.run(
+            command,
+            env=clean_environ(LISTEN_FDS="1"),
+            pass_fds=[listener.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert run.returncode == 2
+    assert "--listen: LISTEN_FDS has the sockets already" in run.stderr
