@@ -112,7 +112,7 @@ def _size(ledger: Ledger) -> int | None:
         return None
     try:
         return len(ledger)
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: `endpoints.callback` says why
         log.warning("the ledger could not be counted: %s", type(error).__name__)
         return None
 

@@ -194,7 +194,7 @@ class _Authorizer:
             return _with_security_headers(response)
         except GrantError:
             raise
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: `endpoints.callback` says why
             return _refusal(500, "authorize_failed", f"authorize raised {type(error).__name__}", error)
         if grant is None:
             return _refusal(403, "not_authorized", "authorize returned None")
@@ -230,7 +230,7 @@ def _rate_limit_refusal(
         if isinstance(wait, bool) or not wait > 0:
             raise ValueError(f"rate_limit must return None or seconds over 0, not {wait!r}")
         seconds = math.ceil(wait)
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: `endpoints.callback` says why
         hint = f"rate_limit raised {type(error).__name__}, or returned neither None nor seconds over 0"
         return _refusal(500, "rate_limit_failed", hint, error)
     message = f"Too many requests: try again in {seconds} s."
@@ -242,7 +242,7 @@ def _refusal(
     status: int,
     reason: str,
     hint: str,
-    error: Exception | None = None,
+    error: BaseException | None = None,
     *,
     message: str | None = None,
     headers: Headers | None = None,
