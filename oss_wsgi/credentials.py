@@ -168,7 +168,7 @@ class RefreshingCredentialsProvider:
             now = self._clock()
             if not _is_valid(credentials, now):
                 raise CredentialsError("The provider returned credentials that have expired.")
-        except Exception as error:
+        except BaseException as error:  # a thread that SystemExit ends says nothing, and the next attempt comes at once
             self._record_failure(error)
         else:
             refresh_at = now + self._recheck
@@ -180,7 +180,7 @@ class RefreshingCredentialsProvider:
         finally:
             self._finish(refresh)
 
-    def _record_failure(self, error: Exception) -> None:
+    def _record_failure(self, error: BaseException) -> None:
         # The text of any other exception may quote the provider's response, secrets included.
         message = str(error) if isinstance(error, CredentialsError) else f"The provider raised {type(error).__name__}."
         now = self._clock()

@@ -17,7 +17,7 @@
                 VerificationError                   its signature was not verified
                     UnverifiedError                     the signature is missing or wrong
                     KeyUnavailableError                 undecided: the key could not be fetched
-                TicketUsedError                     its ticket was used for another object
+                TicketUsedError                     its ticket was used for another object or ETag
                 LedgerUnavailableError              undecided: the ledger cannot be used now
                 NotConfirmedError                   OSS holds another object, or none
                 ConfirmationUnavailableError        undecided: OSS could not be asked
@@ -114,11 +114,11 @@ class KeyUnavailableError(VerificationError):
 
 
 class TicketUsedError(CallbackError):
-    """Raised when the ticket of a callback was already used for another object."""
+    """Raised when the ticket of a callback was already used for another object, or another ETag of the only one."""
 
 
 class LedgerUnavailableError(CallbackError):
-    """Raised when the ledger cannot say now whether an upload was handled, or another thread is still handling it."""
+    """Raised when the ledger cannot say now whether an upload was handled, or other threads handle or await it."""
 
 
 class NotConfirmedError(CallbackError):

@@ -6,7 +6,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -31,8 +32,17 @@ FIELDS = (
 #: What a line shows instead of a secret.
 MASK = "***"
 
+#: The most characters of a path, and of another text among the fields, that a line shows.
+MAX_FIELD = 1024
+
+#: The most characters of a message, and of an exception's text, that a line shows.
+MAX_MESSAGE = 8 * 1024
+
 # A line of text shows these fields; the others are in its message, or in a line of the access log.
 _TEXT_FIELDS = (("id", "request_id"), ("user", "user"), ("object", "object"))
+
+# What Python writes of each frame of a traceback, within groups of exceptions too: file, line, source.
+_FRAME = re.compile(r"[ |]*File \"")
 
 # Values that applications and users choose: they may look like a signature and be none.
 _CHOSEN_FIELDS = frozenset({"user", "object"})
@@ -48,10 +58,16 @@ def configure(log_format: str, secrets: Iterable[str | None] = (), *, stream: Te
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
+def cut(text: str, limit: int = MAX_FIELD) -> str:
+    """Return at most ``limit`` characters of a text, and say so where some are left out."""
+    return text if len(text) <= limit else f"{text[:limit]}... (cut: {len(text)} characters)"
+
+
 class TextFormatter(logging.Formatter):
     """One line for people: time, level, logger, message, then ``id=``, ``user=`` and ``object=``.
 
-    A name with line breaks in it cannot begin a line of its own.
+    The lines of a traceback follow it, indented. Neither a name nor the text of an exception can begin a line of its
+    own, so no client can forge one.
     """
 
     def __init__(self, mask: Masker) -> None:
@@ -69,13 +85,13 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         fields = _fields(record, self._mask)
         shown = [f" {label}={_quoted(fields[name])}" for label, name in _TEXT_FIELDS if name in fields]
-        return _on_one_line(self._mask(super().formatMessage(record))) + "".join(shown)
+        return cut(_on_one_line(self._mask(super().formatMessage(record))), MAX_MESSAGE) + "".join(shown)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        return self._mask(super().formatException(ei))
+        return "\n".join(f"  {line}" for line in _traceback_lines(ei, self._mask))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
-        return self._mask(super().formatStack(stack_info))
+        return "\n".join(f"  {line}" for line in _escaped_lines(self._mask(stack_info)))
 
 
 class JSONFormatter(logging.Formatter):
@@ -91,14 +107,17 @@ class JSONFormatter(logging.Formatter):
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
-            "message": self._mask(record.getMessage()),
+            "message": cut(self._mask(record.getMessage()), MAX_MESSAGE),
             **_fields(record, self._mask),
         }
         if record.exc_info:
-            members["exception"] = self._mask(self.formatException(record.exc_info))
+            members["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
-            members["stack"] = self._mask(record.stack_info)
+            members["stack"] = "\n".join(_escaped_lines(self._mask(record.stack_info)))
         return json.dumps(members)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return "\n".join(_traceback_lines(ei, self._mask))
 
 
 def _fields(record: logging.LogRecord, mask: Masker) -> dict[str, Any]:
@@ -109,7 +128,21 @@ def _fields(record: logging.LogRecord, mask: Masker) -> dict[str, Any]:
 def _masked(name: str, value: Any, mask: Masker) -> Any:
     if isinstance(value, (int, float)):
         return value
-    return mask.mask_literals(str(value)) if name in _CHOSEN_FIELDS else mask(str(value))
+    return cut(mask.mask_literals(str(value)) if name in _CHOSEN_FIELDS else mask(str(value)))
+
+
+def _traceback_lines(exc_info: Any, mask: Masker) -> Iterator[str]:
+    """Yield the lines of a traceback; the text of an exception stays on one line."""
+    for part in traceback.format_exception(*exc_info):
+        masked = mask(part.removesuffix("\n"))
+        if _FRAME.match(part):
+            yield from _escaped_lines(masked)
+        else:
+            yield cut(_on_one_line(masked), MAX_MESSAGE)
+
+
+def _escaped_lines(text: str) -> list[str]:
+    return [cut(_on_one_line(line), MAX_MESSAGE) for line in text.split("\n")]
 
 
 def _on_one_line(text: str) -> str:
@@ -153,14 +186,22 @@ _COOKIE = re.compile(r"""(?i)(cookie["']*\s*[:=]\s*["']*)[^\r\n"']+""")
 # A V4 signature; the fingerprint of a key is public.
 _HEX_SIGNATURE = re.compile(r"(?<![0-9a-fA-F])(?<!SHA-256 )[0-9a-f]{64}(?![0-9a-fA-F])")
 
-# Values without a name: tickets, policies and RSA signatures are Base64, longer than any word or name.
-_LONG_BASE64 = re.compile(
-    r"(?<![A-Za-z0-9+/_-])(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[A-Za-z0-9+/_%-]{80,}={0,2}"
-)
+# Values without a name: tickets, policies and RSA signatures are Base64, longer than any word or name. Which characters
+# a run has is looked at afterwards: a look ahead for them would read the rest of the text once for each position.
+_LONG_RUN = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_%-]{80,}={0,2}")
+_KINDS = re.compile("[a-z]"), re.compile("[A-Z]"), re.compile("[0-9]")
+
+
+def _masked_if_base64(run: re.Match[str]) -> str:
+    """Return the mask for a run that has small letters, capitals and digits, and any other run as it is."""
+    return MASK if all(kind.search(run[0]) for kind in _KINDS) else run[0]
 
 
 class Masker:
-    """A function of a text that masks the literal ``secrets``, and everything that looks like a secret."""
+    """A function of a text that masks the literal ``secrets``, and everything that looks like a secret.
+
+    It takes time in proportion to the text, whatever a client writes into it: it runs in the loop of the server.
+    """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
         # A shorter text is part of many words, and not a secret.
@@ -174,7 +215,7 @@ class Masker:
         text = self.mask_literals(text)
         for pattern in (*_NAMED_VALUES, _COOKIE):
             text = pattern.sub(rf"\g<1>{MASK}", text)
-        return _HEX_SIGNATURE.sub(MASK, _LONG_BASE64.sub(MASK, text))
+        return _HEX_SIGNATURE.sub(MASK, _LONG_RUN.sub(_masked_if_base64, text))
 
     def mask_literals(self, text: str) -> str:
         """Mask the literal secrets only: a name may be long and look like anything."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import builtins
 import io
 import json
 import logging
@@ -13,7 +14,9 @@ from urllib.parse import quote
 
 import pytest
 
-from oss_wsgi.log_format import MASK, JSONFormatter, Masker, TextFormatter, configure
+from oss_wsgi.log_format import MASK, JSONFormatter, Masker, TextFormatter, configure, cut
+
+from .linear import MARGIN, slowdown
 
 SECRET = "ExampleSecret0000000000000000A"
 MASKER = Masker([SECRET])
@@ -83,6 +86,88 @@ def test_a_long_object_name_stays_readable() -> None:
     name = "Users/" + "Ab3" * 40
     assert json.loads(JSONFormatter(MASKER).format(record("x", object=name)))["object"] == name
     assert TextFormatter(MASKER).format(record("x", object=name)).endswith(f"object={name}")
+
+
+# Lengths
+
+
+def test_a_text_is_cut_and_says_so() -> None:
+    assert cut("a" * 1024) == "a" * 1024
+    assert cut("a" * 1025) == "a" * 1024 + "... (cut: 1025 characters)"
+    assert cut("abc", 2) == "ab... (cut: 3 characters)"
+
+
+@pytest.mark.parametrize("character", ["a", '"', "\n", "\x00", "\U000e0001", "猫"])
+def test_a_long_message_is_cut_at_8_kib(character: str) -> None:
+    long = record("%s", character * 100_000)
+    text = TextFormatter(MASKER).format(long)
+    assert 8192 < len(text) < 8192 + 50
+    assert text.endswith(" characters)")
+    message = json.loads(JSONFormatter(MASKER).format(long))["message"]
+    assert message == character * 8192 + "... (cut: 100000 characters)"
+
+
+def test_a_long_path_is_cut_at_1_kib() -> None:
+    line = JSONFormatter(MASKER).format(record("x", path="/" + "a" * 30_000, object="b" * 1023))
+    assert json.loads(line)["path"] == "/" + "a" * 1023 + "... (cut: 30001 characters)"
+    assert json.loads(line)["object"] == "b" * 1023
+    assert len(TextFormatter(MASKER).format(record("x", user='"' * 100_000))) < 3000
+
+
+@pytest.mark.parametrize("form", [TextFormatter, JSONFormatter])
+def test_a_secret_at_the_cut_is_masked_whole(form: type[Any]) -> None:
+    assert SECRET[:8] not in form(MASKER).format(record("a" * 8180 + SECRET, path="a" * 1010 + SECRET))
+
+
+# Tracebacks
+
+FORGED = "2027-01-15 08:00:00,250 INFO oss_wsgi.x: forged"
+
+
+def errors_that_forge() -> Iterator[BaseException]:
+    yield ValueError(f"no\n{FORGED}")
+    yield ValueError(f"no\r{FORGED}\u2028{FORGED}\x1b[31m")
+    yield OSError(f'no\n  File "x"\n{FORGED}')
+    yield SyntaxError(f"no\n{FORGED}", (f"a\n{FORGED}", 1, 1, f"b\n{FORGED}"))
+    try:
+        raise KeyError(f"inner\n{FORGED}") from ValueError(f"cause\n{FORGED}")
+    except KeyError as error:
+        yield error
+    if sys.version_info >= (3, 11):
+        noted = ValueError("no")
+        noted.add_note(f'{FORGED}\n  File "a\r{FORGED}')
+        yield noted
+        yield builtins.ExceptionGroup(f"group\n{FORGED}", [ValueError(f"no\n{FORGED}")])
+
+
+@pytest.mark.parametrize("error", list(errors_that_forge()), ids=lambda error: type(error).__name__)
+def test_the_text_of_an_exception_cannot_forge_a_line(error: Exception) -> None:
+    failed = record("failed")
+    failed.exc_info, failed.stack_info = raised(error), f"Stack:\n{FORGED}"
+    first, *others = TextFormatter(MASKER).format(failed).splitlines()
+    assert first.endswith("oss_wsgi.x: failed")
+    assert all(line.startswith("  ") and line.isprintable() for line in others)
+    line = JSONFormatter(MASKER).format(failed)
+    assert len(line.splitlines()) == 1
+    assert all(line.isprintable() for line in json.loads(line)["exception"].split("\n"))
+
+
+@pytest.mark.parametrize("form", [TextFormatter, JSONFormatter])
+def test_the_text_of_an_exception_takes_one_line(form: type[Any]) -> None:
+    failed = record("failed")
+    failed.exc_info = raised(ValueError(f"no\n{FORGED}"))
+    line = form(MASKER).format(failed)
+    lines = line.split("\n") if form is TextFormatter else json.loads(line)["exception"].split("\n")
+    assert lines[-1].lstrip() == rf"ValueError: no\n{FORGED}"
+    assert any(line.lstrip().startswith('File "') for line in lines), "the frames stay lines"
+    assert not any(line.startswith(FORGED) for line in lines)
+
+
+@pytest.mark.parametrize("form", [TextFormatter, JSONFormatter])
+def test_the_text_of_an_exception_is_cut_at_8_kib(form: type[Any]) -> None:
+    failed = record("failed")
+    failed.exc_info = raised(ValueError("a" * 100_000))
+    assert 8192 < len(form(MASKER).format(failed)) < 8192 + 2000
 
 
 @pytest.fixture
@@ -209,3 +294,46 @@ def test_headers_and_paths_are_masked_and_fingerprints_are_not(text: str, masked
 @pytest.mark.parametrize("write", [repr, json.dumps, lambda text: quote(text, safe="").lower(), str])
 def test_a_literal_secret_is_masked_however_it_is_quoted(secret: str, write: Callable[[str], str]) -> None:
     assert Masker([secret])(f"x{write(secret)}x").replace('"', "").replace("'", "") == f"x{MASK}x"
+
+
+HOSTILE = {
+    "quotes": ("GET /ticket", '"'),
+    "quotes of a cookie": ("cookie", '"'),
+    "blanks": ("ticket", " "),
+    "blanks after a name": ("ticket=", " "),
+    "blanks after a scheme": ("ticket=Basic", " "),
+    "blanks after OSS": ("ticket=OSS", " "),
+    "line feeds of a cookie": ("cookie=", "\n"),
+    "names": ("", "ticket"),
+    "names and signs": ("", "ticket="),
+    "names and quotes": ("", "ticket'\\\""),
+    "names and OSS": ("", "ticket=OSS "),
+    "names, OSS and colons": ("", "ticket:OSS a.b:"),
+    "cookies": ("", "cookie"),
+    "cookies and lines": ("", "cookie=\n"),
+    "escapes": ("", "%"),
+    "escaped signs": ("ticket", "%22%3A%22"),
+    "capitals": ("", "A"),
+    "capitals apart": ("", "A "),
+    "capitals and escapes": ("", "A" * 79 + "%"),
+    "digits": ("", "0"),
+    "hex": ("", "0a"),
+    "a secret begun": ("", SECRET[:-1]),
+    "control characters": ("", "\x00"),
+    "fields of a form": ("", 'name="ticket"\r\n'),
+}
+
+
+@pytest.mark.parametrize(("before", "repeated"), HOSTILE.values(), ids=HOSTILE)
+def test_masking_takes_time_in_proportion_to_the_text(before: str, repeated: str) -> None:
+    formatter = TextFormatter(MASKER)
+
+    def write(text: str) -> str:
+        return formatter.format(record("%s %r", text, text, path=text, object=text))
+
+    assert slowdown(write, lambda length: before + repeated * (length // len(repeated))) < MARGIN
+
+
+def test_a_long_run_of_one_kind_is_not_masked_for_what_follows_it() -> None:
+    text = "A" * 100 + " and lower case, and 1"
+    assert Masker()(text) == text

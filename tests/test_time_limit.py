@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -22,6 +23,11 @@ def test_an_exception_of_the_function_is_raised() -> None:
 
     with pytest.raises(TimeoutError, match="of a socket"):
         call_within(30, fail, thread_name="test")
+
+
+def test_a_function_that_exits_is_heard_of_at_once() -> None:
+    with pytest.raises(SystemExit):
+        call_within(threading.TIMEOUT_MAX, sys.exit, thread_name="test")
 
 
 def test_a_call_that_takes_longer_is_not_waited_for() -> None:

@@ -8,8 +8,8 @@ A ``confirm`` is a callable ``(Upload) -> bool``:
 - ``ConfirmationUnavailableError``: nothing is known now, and the report is refused, 503. With ``accept=True`` it is
   accepted all the same, and the application gets the upload with ``confirmed=False``.
 
-Everything else refuses the report with 503: any other exception, and a result that is not a bool, such as the None of
-a function that forgot to return. ``SDKConfirmation`` is one that is ready to use.
+Everything else refuses the report with 503: any other exception, SystemExit included, and a result that is not a bool,
+such as the None of a function that forgot to return. ``SDKConfirmation`` is one that is ready to use.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def confirmed(confirm: Confirm, upload: Upload) -> Upload:
         message = "accepted unconfirmed: reason=%s hint=%r request_id=%r"
         log.warning(message, error.reason, error.hint, upload.request_id or "-")
         return replace(upload, confirmed=False)
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: `endpoints.callback` says why
         raise ConfirmationUnavailableError("confirm_failed", f"confirm raised {type(error).__name__}") from error
     if result is True:
         return replace(upload, confirmed=True)

@@ -52,7 +52,8 @@ class Ticket(NamedTuple):
 
     ``id`` is random. The object's name is ``key`` or, where that is None, begins with ``prefix``. Sizes are in bytes;
     ``content_types`` lists the allowed types, empty for any; ``accepted_until`` is in Unix seconds; ``user`` and
-    ``data`` are the grant's.
+    ``data`` are the grant's. ``forbid_overwrite`` says that the form pins ``x-oss-forbid-overwrite`` for its one
+    object, which can then have one ETag only.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Ticket(NamedTuple):
     accepted_until: int
     user: str | None
     data: Mapping[str, Any]
+    forbid_overwrite: bool = False
 
     def check(self, upload: ReportedObject) -> None:
         """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type.
@@ -121,6 +123,7 @@ class TicketBook:
         expires: int,
         user: str | None = None,
         data: Mapping[str, Any] | None = None,
+        forbid_overwrite: bool = False,
     ) -> str:
         """Return a new ticket, sealed; the text consists of letters, digits, ``-`` and ``_``.
 
@@ -131,7 +134,7 @@ class TicketBook:
         types = ",".join(map(_quoted, content_types))
         plain = (
             f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires},"
-            f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'}]"
+            f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'}{',1' if forbid_overwrite else ''}]"
         ).encode()
         day = int(self._clock()) // _DAY
         secret = self._secrets[0]
@@ -160,13 +163,16 @@ class TicketBook:
             plain = secret.cipher(int.from_bytes(header[4:], "big")).decrypt(nonce, sealed[20:], header)
         except InvalidTag:
             raise _altered() from None
-        bucket, key, prefix, min_size, max_size, types, expires, user, data = _JSON.raw_decode(plain.decode())[0]
+        # A ticket without the mark at its end allows overwriting, or is older than the mark.
+        bucket, key, prefix, min_size, max_size, types, expires, user, data, *mark = _JSON.raw_decode(plain.decode())[0]
         accepted_until = expires + self._upload_seconds
         if self._clock() > accepted_until:
             raise UnverifiedError(
                 "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
             )
-        return Ticket(nonce.hex(), bucket, key, prefix, min_size, max_size, types, accepted_until, user, data)
+        return Ticket(
+            nonce.hex(), bucket, key, prefix, min_size, max_size, types, accepted_until, user, data, mark == [1]
+        )
 
 
 class _Secret:

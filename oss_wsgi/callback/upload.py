@@ -38,7 +38,8 @@ class Upload:
     name), ``target`` (the request target that was signed), ``body`` (the raw bytes that were signed).
 
     From our own ticket, not from the report: ``user`` and ``data`` (those of the ``Grant``), ``ticket_id``, and
-    ``ticket_until`` (Unix seconds after which the same report is refused).
+    ``ticket_until`` (Unix seconds after which the same report is refused), ``forbid_overwrite`` (True where the form
+    named this one object and forbade OSS to overwrite it).
 
     ``confirmed``: True when OSS was asked and holds exactly this object, False when it could not be asked and the
     report was accepted all the same, None when nobody asked.
@@ -63,6 +64,7 @@ class Upload:
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     ticket_id: str | None = None
     ticket_until: int | None = None
+    forbid_overwrite: bool = False
     confirmed: bool | None = None
 
     @classmethod
@@ -109,13 +111,14 @@ class Upload:
         return upload
 
     def with_ticket(self, ticket: Ticket) -> Upload:
-        """Return a copy with the user, the data, the ID and the time of a ticket."""
+        """Return a copy with what a ticket says: user, data, ID, time, and whether overwriting is forbidden."""
         upload = object.__new__(type(self))
         # As in `parse`; dataclasses.replace would call the constructor.
         attributes = vars(upload)
         attributes.update(vars(self))
         attributes["user"], attributes["data"] = ticket.user, ticket.data
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.accepted_until
+        attributes["forbid_overwrite"] = ticket.forbid_overwrite
         return upload
 
 

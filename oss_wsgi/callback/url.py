@@ -9,7 +9,6 @@ MAX_URLS = 5
 
 _CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
-_USER_INFO = re.compile(r"//.*@", re.DOTALL)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -29,7 +28,9 @@ def callback_url_problems(text: str) -> list[str]:
 
 def without_password(url: str) -> str:
     """Return a URL that may be shown: without what stands before an ``@`` in it."""
-    return _USER_INFO.sub("//...@", url)
+    scheme, slashes, rest = url.partition("//")
+    _, at, host = rest.rpartition("@")
+    return f"{scheme}{slashes}...{at}{host}" if at else url
 
 
 def target_of(url: str) -> str:

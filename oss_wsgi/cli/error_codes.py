@@ -595,7 +595,7 @@ TABLE = (
     ),
     _row(
         "ledger_busy",
-        "Another request still handles the same callback.",
+        "Another request still handles the same callback, or one that waits for it already is there.",
         "Find out in the log why that one takes so long; OSS does not repeat callbacks.",
         "ledger.base",
     ),
@@ -761,7 +761,7 @@ TABLE = (
     ),
     _row(
         "ticket_used",
-        "The ticket was already used for another object.",
+        "The ticket was already used for another object, or for another content of one that cannot be overwritten.",
         "Request one signature for each file.",
         "ledger.base",
     ),

@@ -58,7 +58,11 @@ class CallbackEndpoint:
             return refuse_unconfirmed(log, environ, start_response, error)
         try:
             body = self._response_body(upload)
-        except Exception as error:
+        except BaseException as error:
+            # SystemExit, KeyboardInterrupt and GeneratorExit too: a handler must end neither the server's thread nor
+            # the process, and leave no connection without a response. Signals do not come this way: server.py handles
+            # them without raising. Python itself raises only KeyboardInterrupt, in the main thread of a server that
+            # handles no SIGINT; there the request fails and the next Ctrl-C ends the server.
             hint = f"on_upload raised {type(error).__name__}: the upload does not count as handled"
             return refuse(log, environ, start_response, 500, "handler_failed", hint, exc_info=error)
         return json_bytes(environ, start_response, 200, body)

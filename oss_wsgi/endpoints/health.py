@@ -85,7 +85,7 @@ class ReadinessEndpoint:
         for name, check in self._checks.items():
             try:
                 check()
-            except Exception as error:
+            except BaseException as error:  # SystemExit too: `endpoints.callback` says why
                 failing.append(name)
                 if name not in previous:
                     # The text of any other exception may hold a secret.

@@ -110,7 +110,7 @@ def _size(ledger: Ledger) -> int | None:
     """Count the stored responses; None if the ledger cannot be reached now."""
     try:
         return len(ledger)
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: `endpoints.callback` says why
         log.warning("the ledger could not be counted: %s", type(error).__name__)
         return None
 

@@ -196,7 +196,7 @@ class _Authorizer:
             return _with_security_headers(response)
         except GrantError:
             raise
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: `endpoints.callback` says why
             return _refusal(500, "authorize_failed", f"authorize raised {type(error).__name__}", error)
         if grant is None:
             return _refusal(403, "not_authorized", "authorize returned None")
@@ -232,7 +232,7 @@ def _rate_limit_refusal(
         if isinstance(wait, bool) or not wait > 0:
             raise ValueError(f"rate_limit must return None or seconds over 0, not {wait!r}")
         seconds = math.ceil(wait)
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: `endpoints.callback` says why
         hint = f"rate_limit raised {type(error).__name__}, or returned neither None nor seconds over 0"
         return _refusal(500, "rate_limit_failed", hint, error)
     message = f"Too many requests: try again in {seconds} s."
@@ -244,7 +244,7 @@ def _refusal(
     status: int,
     reason: str,
     hint: str,
-    error: Exception | None = None,
+    error: BaseException | None = None,
     *,
     message: str | None = None,
     headers: Headers | None = None,

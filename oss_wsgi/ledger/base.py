@@ -15,13 +15,15 @@ class UploadIdentity(NamedTuple):
     """What makes two callbacks reports of one upload: ticket, object and ETag.
 
     ``ticket`` is the ticket's ID. ``expires`` is not part of the identity: these are the Unix seconds after which the
-    ticket is refused, so the upload need not be remembered any longer.
+    ticket is refused, so the upload need not be remembered any longer. With ``forbid_overwrite``, which all uploads of
+    a ticket have or none, OSS does not replace the object, so that another ETag of it is not an upload of the ticket.
     """
 
     ticket: str
     object: str
     etag: str
     expires: int
+    forbid_overwrite: bool = False
 
 
 class StoredResponse(NamedTuple):
@@ -40,10 +42,12 @@ class Ledger(Protocol):
 
         A 2xx response is stored until ``identity.expires``. After any other response, and after an exception, the
         upload counts as not handled, and the next call handles it again. Of concurrent calls for one upload, one calls
-        ``handle`` and the others wait for its response.
+        ``handle`` and one other waits for its response. A third is refused at once: a ticket may hold one waiting
+        thread of a process at the most, or its owner could hold them all.
 
-        Raises TicketUsedError when the ticket was used for another object, LedgerUnavailableError when the ledger
-        cannot tell or another call takes too long (``ledger_busy``), and whatever ``handle`` raises.
+        Raises TicketUsedError when the ticket was used for another object, or for another ETag of one with
+        ``forbid_overwrite``; LedgerUnavailableError when the ledger cannot tell, another call takes too long or one
+        waits already (both ``ledger_busy``); and whatever ``handle`` raises, SystemExit and its like included.
         """
         ...
 
@@ -61,11 +65,18 @@ class Ledger(Protocol):
 
 
 def ticket_used_error() -> TicketUsedError:
-    """Return the error for a ticket that was used for another object."""
-    return TicketUsedError("ticket_used", "the ticket was already used for another object")
+    """Return the error for a ticket that was used for another object, or for another ETag of the only possible one."""
+    hint = "the ticket was already used for another object, or for another ETag of one that cannot be overwritten"
+    return TicketUsedError("ticket_used", hint)
 
 
 def ledger_busy_error(wait_timeout: float) -> LedgerUnavailableError:
     """Return the error for an upload that another call still handles after ``wait_timeout`` seconds."""
     hint = f"another call still handles this ticket's upload after {wait_timeout} s"
+    return LedgerUnavailableError("ledger_busy", hint)
+
+
+def already_waiting_error() -> LedgerUnavailableError:
+    """Return the error for an upload that another call handles while one more call waits for its ticket already."""
+    hint = "another call handles this ticket's upload, and one more waits for it already"
     return LedgerUnavailableError("ledger_busy", hint)

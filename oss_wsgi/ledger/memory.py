@@ -8,7 +8,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .base import DEFAULT_WAIT_TIMEOUT, StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
+from .base import (
+    DEFAULT_WAIT_TIMEOUT,
+    StoredResponse,
+    UploadIdentity,
+    already_waiting_error,
+    ledger_busy_error,
+    ticket_used_error,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +38,8 @@ class MemoryLedger:
 
     :param clock: returns Unix seconds.
     :param wait_timeout: seconds for which a call waits for another one that handles the same upload, or another object
-        of the same ticket: its outcome decides whether the ticket counts as used.
+        of the same ticket: its outcome decides whether the ticket counts as used. One call waits for a ticket; others
+        are refused at once.
     """
 
     def __init__(
@@ -54,7 +62,7 @@ class MemoryLedger:
         self._overflow_logged = False
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._waiting = 0
+        self._waiting: set[str] = set()  # tickets
 
     def __len__(self) -> int:
         """Return the number of stored responses."""
@@ -75,11 +83,13 @@ class MemoryLedger:
             self._remove_expired()
             outcome = self._response_or_claim(identity)
             if outcome is None:
-                self._waiting += 1
+                if identity.ticket in self._waiting:
+                    raise already_waiting_error()
+                self._waiting.add(identity.ticket)
                 try:
                     outcome = self._changed.wait_for(lambda: self._response_or_claim(identity), self._wait_timeout)
                 finally:
-                    self._waiting -= 1
+                    self._waiting.remove(identity.ticket)
         if outcome is None:
             raise ledger_busy_error(self._wait_timeout)
         if isinstance(outcome, StoredResponse):
@@ -106,6 +116,10 @@ class MemoryLedger:
             return None
         if identity.etag in use.responses:
             return use.responses[identity.etag]
+        if identity.forbid_overwrite:
+            if use.stored_count:
+                raise ticket_used_error()
+            return None
         use.responses[identity.etag] = None
         return True
 

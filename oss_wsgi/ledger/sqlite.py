@@ -15,7 +15,14 @@ from contextlib import suppress
 from types import TracebackType
 
 from ..exceptions import LedgerUnavailableError, SettingsError
-from .base import DEFAULT_WAIT_TIMEOUT, StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
+from .base import (
+    DEFAULT_WAIT_TIMEOUT,
+    StoredResponse,
+    UploadIdentity,
+    already_waiting_error,
+    ledger_busy_error,
+    ticket_used_error,
+)
 from .process_lock import ProcessLock
 from .sqlite_file import LedgerFile, begin
 
@@ -28,7 +35,9 @@ _OTHER_OBJECT_EXISTS = """
 SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object < ?)
     OR EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object > ?)
 """
+_OTHER_ETAG_EXISTS = "SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object = ? AND etag <> ?)"
 _SELECT_CLAIM = "SELECT owner FROM claims WHERE ticket = ? AND (object <> ? OR etag = ?) LIMIT 1"
+_SELECT_CLAIM_OF_TICKET = "SELECT owner FROM claims WHERE ticket = ? LIMIT 1"
 _INSERT_CLAIM = "INSERT INTO claims VALUES (?, ?, ?, ?)"
 _DELETE_CLAIM = "DELETE FROM claims WHERE ticket = ? AND object = ? AND etag = ? AND owner = ?"
 _INSERT_RESPONSE = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -51,7 +60,8 @@ class SQLiteLedger:
     Raises SettingsError when the file cannot be used.
 
     :param clock: returns Unix seconds.
-    :param wait_timeout: seconds for which a call waits for another one, as in MemoryLedger.
+    :param wait_timeout: seconds for which a call waits for another one, as in MemoryLedger. Each process has one
+        waiting call for a ticket at the most.
     """
 
     def __init__(
@@ -64,6 +74,9 @@ class SQLiteLedger:
         self._clock = clock
         self._wait_timeout = wait_timeout
         self._outcomes: deque[_Outcome] = deque()
+        # Process and ticket -> the call that waits. A fork copies the entry but not the thread, so the process is part
+        # of it; and no lock guards it, because a fork could copy that locked.
+        self._waiting: dict[tuple[int, str], object] = {}
         try:
             self._file = LedgerFile(path)
         except (OSError, ValueError, sqlite3.Error) as error:
@@ -127,18 +140,25 @@ class SQLiteLedger:
     def _wait_for_claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock:
         """Return the stored response, or the lock under whose name the upload is now claimed."""
         waited = 0.0
-        while True:
-            claim = self._claim(identity)
-            if isinstance(claim, (StoredResponse, ProcessLock)):
-                return claim
-            with self._file.opened() as connection:
-                if self._file.delete_claims_if_dead(connection, claim):
-                    continue
-            if waited >= self._wait_timeout:
-                raise ledger_busy_error(self._wait_timeout)
-            pause = min(_POLL_SECONDS, self._wait_timeout - waited)
-            threading.Event().wait(pause)
-            waited += pause
+        this_call, place = object(), (os.getpid(), identity.ticket)
+        try:
+            while True:
+                claim = self._claim(identity)
+                if isinstance(claim, (StoredResponse, ProcessLock)):
+                    return claim
+                with self._file.opened() as connection:
+                    if self._file.delete_claims_if_dead(connection, claim):
+                        continue
+                if self._waiting.setdefault(place, this_call) is not this_call:
+                    raise already_waiting_error()
+                if waited >= self._wait_timeout:
+                    raise ledger_busy_error(self._wait_timeout)
+                pause = min(_POLL_SECONDS, self._wait_timeout - waited)
+                threading.Event().wait(pause)
+                waited += pause
+        finally:
+            if self._waiting.get(place) is this_call:
+                del self._waiting[place]
 
     def _claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock | str:
         """Return what ``_wait_for_claim`` returns, or the name of the process to wait for."""
@@ -147,14 +167,14 @@ class SQLiteLedger:
         is_ticket_used = False
         claim: StoredResponse | ProcessLock | str | None
         with self._file.opened() as connection:
-            claim = _response_or_claimant(connection, key)
+            claim = _response_or_claimant(connection, identity)
             if claim is None:
                 process_lock = self._file.process_lock(connection)
                 # A power cut that loses a claim has ended its process too, so the claim need not reach the disk.
                 begin(connection, durable=False)
-                claim = _response_or_claimant(connection, key)
+                claim = _response_or_claimant(connection, identity)
                 if claim is None:
-                    is_ticket_used = bool(connection.execute(_OTHER_OBJECT_EXISTS, key[:2] * 2).fetchone()[0])
+                    is_ticket_used = _is_ticket_used(connection, identity)
                 if claim is None and not is_ticket_used:
                     connection.execute(_INSERT_CLAIM, (*key, process_lock.name))
                     connection.execute(_DELETE_EXPIRED, (now,))
@@ -221,10 +241,22 @@ class _Outcome:
         self.error: Exception | None = None
 
 
-def _response_or_claimant(connection: sqlite3.Connection, key: tuple[str, str, str]) -> StoredResponse | str | None:
+def _response_or_claimant(connection: sqlite3.Connection, identity: UploadIdentity) -> StoredResponse | str | None:
     """Return the stored response, the name of the process whose handling decides, or None."""
+    key = identity.ticket, identity.object, identity.etag
     row = connection.execute(_SELECT_RESPONSE, key).fetchone()
     if row is not None:
         return StoredResponse(*row)
-    row = connection.execute(_SELECT_CLAIM, key).fetchone()
+    if identity.forbid_overwrite:
+        row = connection.execute(_SELECT_CLAIM_OF_TICKET, key[:1]).fetchone()
+    else:
+        row = connection.execute(_SELECT_CLAIM, key).fetchone()
     return None if row is None else str(row[0])
+
+
+def _is_ticket_used(connection: sqlite3.Connection, identity: UploadIdentity) -> bool:
+    """Return whether another upload of the ticket was handled that rules this one out."""
+    key = identity.ticket, identity.object, identity.etag
+    if connection.execute(_OTHER_OBJECT_EXISTS, key[:2] * 2).fetchone()[0]:
+        return True
+    return identity.forbid_overwrite and bool(connection.execute(_OTHER_ETAG_EXISTS, key).fetchone()[0])

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..log_format import cut
 from ..wsgi.observers import context_of
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 class AccessLog:
     """Middleware that logs address, method, path without its query, status, bytes and milliseconds.
+
+    Of a longer path the line shows the first 1,024 characters.
 
     The record also has, as ``logging``'s ``extra``, the request's ID and what our endpoints learn about the request:
     user, object, the reason of a refusal, OSS's own request ID.
@@ -59,7 +62,7 @@ class _Entry:
         if self.status.isdigit():
             fields["status"] = int(self.status)
         line = "%s %s %r %s %d bytes %.1f ms"
-        values = self._address, self._method, self._path, self.status, self.sent, seconds * 1000
+        values = self._address, self._method, cut(self._path), self.status, self.sent, seconds * 1000
         log.info(line, *values, extra=fields)
 
 

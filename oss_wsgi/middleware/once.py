@@ -29,8 +29,9 @@ class OncePerUpload:
 
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
-    Refusals: 409 when the ticket was used for another object; 503 when the ledger cannot be used now, or another
-    thread handles the same upload for too long.
+    Refusals: 409 when the ticket was used for another object, or for another ETag of one that its form forbade to
+    overwrite; 503 when the ledger cannot be used now, another thread handles the same upload for too long, or one
+    waits for that already.
     """
 
     def __init__(self, app: WSGIApplication, ledger: Ledger) -> None:
@@ -44,7 +45,9 @@ class OncePerUpload:
         if not isinstance(upload, Upload) or upload.ticket_id is None or upload.ticket_until is None:
             hint = "put CallbackGuard with tickets around OncePerUpload: the ticket identifies the upload"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
-        identity = UploadIdentity(upload.ticket_id, upload.object or "", upload.etag or "", upload.ticket_until)
+        identity = UploadIdentity(
+            upload.ticket_id, upload.object or "", upload.etag or "", upload.ticket_until, upload.forbid_overwrite
+        )
         call = _Call(self._app, environ)
         try:
             response = self._ledger.run_once(identity, call)

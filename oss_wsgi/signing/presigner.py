@@ -183,6 +183,7 @@ class PostPresigner:
             expires=expire,
             user=grant.user,
             data=grant.data,
+            forbid_overwrite=key is not None and grant.forbid_overwrite,  # pinned by `_exact_form_fields`
         )
         try:
             return ticketed.encode(ticket)

@@ -11,6 +11,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import count
 from typing import ClassVar
 
 import pytest
@@ -29,6 +30,7 @@ __all__ = [
     "Handler",
     "LedgerClock",
     "LedgerContract",
+    "first_ended",
     "handling",
     "identity",
     "wait_until_called",
@@ -48,9 +50,10 @@ def identity(
     object: str = "user/猫 1.png",  # noqa: A002
     etag: str = "5B3C",
     expires: int = NOW + 300,
+    forbid_overwrite: bool = False,
 ) -> UploadIdentity:
     """Return the identity of an upload; what a test does not name is always the same."""
-    return UploadIdentity(ticket, object, etag, expires)
+    return UploadIdentity(ticket, object, etag, expires, forbid_overwrite)
 
 
 class LedgerClock(FrozenClock):
@@ -68,13 +71,13 @@ class LedgerClock(FrozenClock):
 class Handler:
     """A handler that counts its calls, and returns a response or raises an error."""
 
-    def __init__(self, result: StoredResponse | Exception = SUCCESS) -> None:
+    def __init__(self, result: StoredResponse | BaseException = SUCCESS) -> None:
         self.calls = 0
         self.result = result
 
     def __call__(self) -> StoredResponse:
         self.calls += 1
-        if isinstance(self.result, Exception):
+        if isinstance(self.result, BaseException):
             raise self.result
         return self.result
 
@@ -82,7 +85,7 @@ class Handler:
 class BlockingHandler(Handler):
     """A handler that does not return before ``release`` is set."""
 
-    def __init__(self, result: StoredResponse | Exception = SUCCESS) -> None:
+    def __init__(self, result: StoredResponse | BaseException = SUCCESS) -> None:
         super().__init__(result)
         self.started, self.release = threading.Event(), threading.Event()
 
@@ -98,16 +101,16 @@ class Call(threading.Thread):
     def __init__(self, ledger: Ledger, upload: UploadIdentity, handle: Callable[[], StoredResponse]) -> None:
         super().__init__(daemon=True)
         self._ledger, self._upload, self._handle = ledger, upload, handle
-        self._outcome: StoredResponse | Exception | None = None
+        self._outcome: StoredResponse | BaseException | None = None
         self.start()
 
     def run(self) -> None:
         try:
             self._outcome = self._ledger.run_once(self._upload, self._handle)
-        except Exception as error:
+        except BaseException as error:
             self._outcome = error
 
-    def outcome(self) -> StoredResponse | Exception | None:
+    def outcome(self) -> StoredResponse | BaseException | None:
         """Wait for the end of the call, and return its response or its error."""
         self.join(DEADLINE)
         assert not self.is_alive()
@@ -143,6 +146,16 @@ def wait_until_called(calls: list[Call], clock: LedgerClock) -> None:
         if not waiting:
             break
         waiting[0].join(0.01)
+
+
+def first_ended(calls: list[Call], number: int) -> list[Call]:
+    """Wait until ``number`` of the calls have ended, and return those that have."""
+    for attempt in count():
+        ended = [call for call in calls if not call.is_alive()]
+        if len(ended) >= number or attempt * 0.01 > DEADLINE / 2:
+            break
+        calls[attempt % len(calls)].join(0.01)
+    return ended
 
 
 class LedgerContract:
@@ -202,9 +215,10 @@ class LedgerContract:
         assert ledger.run_once(identity(), failing) == failing.result
         assert failing.calls == 2
 
-    def test_an_exception_propagates_and_leaves_nothing(self, ledger: Ledger) -> None:
-        with pytest.raises(KeyError, match="its own"):
-            ledger.run_once(identity(), Handler(KeyError("its own")))
+    @pytest.mark.parametrize("kind", [KeyError, SystemExit, KeyboardInterrupt, GeneratorExit])
+    def test_an_exception_propagates_and_leaves_nothing(self, ledger: Ledger, kind: type[BaseException]) -> None:
+        with pytest.raises(kind, match="its own"):
+            ledger.run_once(identity(), Handler(kind("its own")))
         handler = Handler()
         assert ledger.run_once(identity(), handler) == SUCCESS
         assert handler.calls == 1
@@ -217,6 +231,17 @@ class LedgerContract:
         assert ledger.run_once(identity(etag="2"), second) == second.result
         assert ledger.run_once(identity(etag="1"), Handler(FAILURE)) == first.result
         assert ledger.run_once(identity(etag="2"), Handler(FAILURE)) == second.result
+
+    def test_a_ticket_that_forbids_overwriting_refuses_another_etag(self, ledger: Ledger) -> None:
+        first, second = (identity(etag=etag, forbid_overwrite=True) for etag in ("1", "2"))
+        ledger.run_once(first, Handler(FAILURE))
+        ledger.run_once(second, Handler())
+        handler = Handler()
+        with pytest.raises(TicketUsedError) as raised:
+            ledger.run_once(first, handler)
+        assert raised.value.reason == "ticket_used"
+        assert handler.calls == 0
+        assert ledger.run_once(second, Handler(FAILURE)) == SUCCESS
 
     @pytest.mark.parametrize("other", ["a", "z", "user/猫", "user/猫 1.png "])
     def test_a_used_ticket_refuses_another_object(self, ledger: Ledger, other: str) -> None:
@@ -245,8 +270,34 @@ class LedgerContract:
         wait_until_called(calls, clock)
         for handler in handlers:
             handler.release.set()
-        assert {call.outcome() for call in calls} == {handler.result for handler in handlers if handler.calls}
+        outcomes = [call.outcome() for call in calls]
+        responses = {outcome for outcome in outcomes if isinstance(outcome, StoredResponse)}
+        assert responses == {handler.result for handler in handlers if handler.calls}
         assert sum(handler.calls for handler in handlers) == 1
+        assert all(isinstance(outcome, (StoredResponse, LedgerUnavailableError)) for outcome in outcomes)
+
+    def test_one_call_waits_for_a_ticket_and_others_are_refused_at_once(self, ledger: Ledger) -> None:
+        first = BlockingHandler()
+        others = [Handler(FAILURE) for _ in range(4)]
+        with handling(ledger, identity(), first) as call:
+            uploads = [identity(), identity(), identity(object="another"), identity()]
+            calls = [Call(ledger, upload, other) for upload, other in zip(uploads, others, strict=True)]
+            refused = first_ended(calls, 3)
+            assert len(refused) == 3
+            errors = [call.outcome() for call in refused]
+            assert all(isinstance(error, LedgerUnavailableError) for error in errors)
+            assert {getattr(error, "reason", None) for error in errors} == {"ledger_busy"}
+        (waiting,) = (call for call in calls if call not in refused)
+        assert call.outcome() == SUCCESS
+        assert waiting.outcome() == SUCCESS or isinstance(waiting.outcome(), TicketUsedError)
+        assert [other.calls for other in others] == [0] * 4
+        assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+    def test_a_ticket_may_wait_again_after_its_waiting_call(self, ledger: Ledger, clock: LedgerClock) -> None:
+        for etag in ("1", "2"):
+            with handling(ledger, identity(etag=etag), BlockingHandler()):
+                waiting = waiting_call(ledger, clock, identity(etag=etag), Handler(FAILURE))
+            assert waiting.outcome() == SUCCESS
 
     def test_a_concurrent_call_waits_for_the_response(self, ledger: Ledger, clock: LedgerClock) -> None:
         first, second = BlockingHandler(), Handler(FAILURE)
@@ -278,6 +329,15 @@ class LedgerContract:
             waiting = waiting_call(ledger, clock, identity(object="two"), second)
         assert waiting.outcome() == SUCCESS
         assert second.calls == 1
+
+    def test_another_etag_waits_and_is_refused_where_overwriting_is_forbidden(
+        self, ledger: Ledger, clock: LedgerClock
+    ) -> None:
+        first, second = BlockingHandler(), Handler()
+        with handling(ledger, identity(etag="1", forbid_overwrite=True), first):
+            waiting = waiting_call(ledger, clock, identity(etag="2", forbid_overwrite=True), second)
+        assert isinstance(waiting.outcome(), TicketUsedError)
+        assert second.calls == 0
 
     @pytest.mark.parametrize("object", ["user/猫 1.png", "another"], ids=["same-object", "another-object"])
     def test_a_waiting_call_ends_with_ledger_busy(self, impatient_ledger: Ledger, object: str) -> None:  # noqa: A002

@@ -71,7 +71,7 @@ class Observers:
 def _call(name: str, observer: Callable[..., object], *arguments: Any) -> None:
     try:
         observer(*arguments)
-    except Exception:
+    except BaseException:  # SystemExit too: `endpoints.callback` says why
         log.exception("%s raised; the response is unchanged", name)
 
 

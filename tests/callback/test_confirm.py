@@ -16,7 +16,7 @@ from oss_wsgi.exceptions import ConfirmationUnavailableError, NotConfirmedError
 REPORT = Upload(object="a.txt")
 
 
-def raising(error: Exception) -> Callable[[Upload], bool]:
+def raising(error: BaseException) -> Callable[[Upload], bool]:
     def confirm(upload: Upload) -> bool:
         raise error
 
@@ -41,11 +41,12 @@ def test_a_result_that_is_not_a_bool_confirms_nothing(result: Any) -> None:
         confirmed(lambda upload: result, REPORT)
 
 
-def test_any_other_exception_confirms_nothing() -> None:
-    with pytest.raises(ConfirmationUnavailableError, match="confirm raised ZeroDivisionError") as raised:
-        confirmed(raising(ZeroDivisionError()), REPORT)
+@pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_any_other_exception_confirms_nothing(kind: type[BaseException]) -> None:
+    with pytest.raises(ConfirmationUnavailableError, match=f"confirm raised {kind.__name__}") as raised:
+        confirmed(raising(kind()), REPORT)
     assert raised.value.reason == "confirm_failed"
-    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    assert isinstance(raised.value.__cause__, kind)
 
 
 def test_the_callable_chooses_what_happens_when_nothing_is_known(caplog: pytest.LogCaptureFixture) -> None:

@@ -46,10 +46,20 @@ def fail(upload: Upload) -> None:
     raise RuntimeError("database password is swordfish")
 
 
+def raising(error: BaseException) -> Any:
+    def call(upload: Upload) -> Any:
+        raise error
+
+    return call
+
+
 @pytest.mark.parametrize(
     "handler",
     [
         pytest.param(fail, id="it raises"),
+        pytest.param(raising(SystemExit("swordfish")), id="it exits"),
+        pytest.param(raising(KeyboardInterrupt()), id="it interrupts"),
+        pytest.param(raising(GeneratorExit()), id="it ends a generator"),
         pytest.param(lambda upload: "done", id="it returns a text"),
         pytest.param(lambda upload: {"when": object()}, id="what it returns is no JSON"),
         pytest.param(lambda upload: {"ratio": float("nan")}, id="NaN is no JSON"),
@@ -83,13 +93,6 @@ def post_confirmed(confirm: Any) -> tuple[Any, list[Upload]]:
     return post(uploads.append, confirm=confirm), uploads
 
 
-def raising(error: Exception) -> Any:
-    def confirm(upload: Upload) -> bool:
-        raise error
-
-    return confirm
-
-
 def test_the_handler_gets_a_confirmed_upload() -> None:
     response, uploads = post_confirmed(lambda upload: upload == UPLOAD)
     assert response.json == {"Status": "Ok"}
@@ -117,6 +120,7 @@ def test_an_accepted_upload_is_marked_as_unconfirmed() -> None:
         ),
         pytest.param(raising(ConfirmationUnavailableError("down", "secret hint")), 503, "down", id="unavailable"),
         pytest.param(raising(ZeroDivisionError("secret hint")), 503, "confirm_failed", id="it raises"),
+        pytest.param(raising(SystemExit("secret hint")), 503, "confirm_failed", id="it exits"),
         pytest.param(lambda upload: None, 503, "confirm_failed", id="it forgets to return"),
     ],
 )

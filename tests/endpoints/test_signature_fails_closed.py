@@ -70,12 +70,22 @@ def test_an_uncallable_authorize_signs_nothing(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_an_exception_that_ends_the_process_passes_through(kind: type[BaseException]) -> None:
+def test_an_exception_that_would_end_the_process_signs_nothing(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
     def authorize(request: webob.Request) -> Grant:
         raise kind
 
-    with pytest.raises(kind):
-        RootClient(authorize=authorize).get()
+    def limit(who: str) -> float:
+        raise kind
+
+    for options in ({"authorize": authorize}, {"rate_limit": limit, "allow_anonymous": True}):
+        response = RootClient(**options).get("?filename=a")
+        assert response.status_int == 500
+        assert b"policy" not in response.body
+    hints = [record.getMessage() for record in caplog.records]
+    assert len(hints) == 2
+    assert all(f"raised {kind.__name__}" in hint for hint in hints)
 
 
 @pytest.mark.parametrize("error", [Exception(), LookupError(), RecursionError(), StopIteration(), AssertionError()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,32 @@ def test_a_ticket_used_for_another_object_is_409() -> None:
     assert other.status_int == 409
     assert other.json["error"]["code"] == "conflict"
     assert len(view.uploads) == 1
+
+
+def test_another_etag_of_an_object_that_cannot_be_overwritten_is_409() -> None:
+    view = View()
+    app = client(view)
+    first = replace(UPLOAD, forbid_overwrite=True)
+    assert post(app, first).status_int == 200
+    assert post(app, replace(first, etag="OTHER")).status_int == 409
+    assert post(app, first).status_int == 200
+    assert view.uploads == [first]
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_an_application_that_exits_leaves_the_upload_unhandled(kind: type[BaseException]) -> None:
+    view = View()
+
+    def exiting(environ: dict[str, Any], start_response: Any) -> Any:
+        if not view.uploads:
+            view.uploads.append(environ["oss_wsgi.upload"])
+            raise kind
+        return view(environ, start_response)
+
+    app = client(exiting)
+    with pytest.raises(kind):
+        post(app)
+    assert post(app).headers["X-Call"] == "2"
 
 
 def test_an_application_that_raises_leaves_the_upload_unhandled() -> None:

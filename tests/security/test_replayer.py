@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from oss_wsgi import Grant
 from oss_wsgi.testing import callback_body
 
 from ..running_server import running_server
@@ -57,9 +60,79 @@ def test_simultaneous_repeats_are_handled_once(file: bool, tmp_path: Path) -> No
     site = Site(values)
     body = callback_body(site.sign(filename="a.txt", size=6), size=6)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(lambda _: site.report(body).text, range(AT_ONCE * 4)))
-    assert set(answers) == {'{"Status": "Ok"}'}
+        answers = list(pool.map(lambda _: site.report(body), range(AT_ONCE * 4)))
+    assert {answer.text for answer in answers if answer.status_int == 200} == {'{"Status": "Ok"}'}
+    # While one is handled and one waits, the others are sent away.
+    assert {answer.headers.get("Retry-After") for answer in answers if answer.status_int != 200} <= {"10"}
+    assert {answer.status_int for answer in answers} <= {200, 503}
+    assert site.report(body).json == {"Status": "Ok"}
     assert len(site.uploads) == 1
+
+
+@pytest.mark.parametrize("file", [False, True], ids=["memory", "file"])
+def test_repeats_of_a_slow_report_hold_two_threads(file: bool, tmp_path: Path) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    def save(upload: object) -> None:
+        started.set()
+        assert release.wait(60)
+
+    values = {"ledger": str(tmp_path / "ledger.db")} if file else {}
+    site = Site(values, on_upload=save)
+    body = callback_body(site.sign(filename="a.txt", size=6), size=6)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        first = pool.submit(site.report, body)
+        assert started.wait(60)
+        repeats = [pool.submit(site.report, body) for _ in range(AT_ONCE - 1)]
+        sent_away = []
+        for repeat in as_completed(repeats, timeout=60):
+            sent_away.append(repeat.result())
+            if len(sent_away) == AT_ONCE - 2:
+                break
+        release.set()
+        assert first.result().status_int == 200
+    assert {answer.status_int for answer in sent_away} == {503}
+    assert {answer.headers["Retry-After"] for answer in sent_away} == {"10"}
+    # The one that waited has the response, or was refused after the ledger's 4 s on a busy machine.
+    assert sorted(repeat.result().status_int for repeat in repeats)[1:] == [503] * (AT_ONCE - 2)
+
+
+@pytest.mark.parametrize("file", [False, True], ids=["memory", "file"])
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_handler_that_exits_is_500_and_the_next_report_is_handled(
+    kind: type[BaseException], file: bool, tmp_path: Path
+) -> None:
+    errors: list[BaseException | None] = [kind("its own"), None]
+
+    def save(upload: object) -> None:
+        error = errors.pop(0)
+        if error is not None:
+            raise error
+
+    site = Site({"ledger": str(tmp_path / "ledger.db")} if file else {}, on_upload=save)
+    body = callback_body(site.sign(filename="a.txt", size=6), size=6)
+    assert [site.report(body).status_int for _ in range(3)] == [500, 200, 200]
+    assert errors == []
+
+
+@pytest.mark.parametrize("file", [False, True], ids=["memory", "file"])
+def test_a_second_etag_of_an_object_that_cannot_be_overwritten_is_409(file: bool, tmp_path: Path) -> None:
+    site = Site({"ledger": str(tmp_path / "ledger.db")} if file else {})
+    body = callback_body(site.sign(filename="a.txt", size=6), size=6)
+    assert site.report(body).status_int == 200
+    refusal = site.report(changed(body, etag="F" * 32))
+    assert (refusal.status_int, set(refusal.json)) == (409, {"error"})
+    assert site.report(body).json == {"Status": "Ok"}
+    assert len(site.uploads) == 1
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["overwriting allowed", "prefix"])
+def test_a_second_etag_is_handled_where_the_object_may_be_overwritten(exact: bool) -> None:
+    site = Site(authorize=lambda request: Grant(forbid_overwrite=not exact))
+    signed = site.sign(filename="a.txt", size=6) if exact else site.sign()
+    body = callback_body(signed, size=6, filename="a.txt")
+    assert [site.report(changed(body, etag=letter * 32)).status_int for letter in "EFE"] == [200] * 3
+    assert len(site.uploads) == 2
 
 
 @contextmanager
@@ -115,9 +188,14 @@ def test_after_a_kill_in_the_handler_the_next_report_is_handled(place: str, runs
         with pytest.raises(OSError):
             report(site.port, body)
         assert site.wait() == -signal.SIGKILL
+    def report_until_answered(number: int) -> tuple[int, dict[str, Any]]:
+        while (answer := report(site.port, body))[0] == 503:  # one is handled and one waits
+            pass
+        return answer
+
     with RecordingSite(tmp_path) as site:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = list(pool.map(lambda _: report(site.port, body), range(AT_ONCE)))
+            answers = list(pool.map(report_until_answered, range(AT_ONCE)))
         assert {status for status, _ in answers} == {200}
         assert len({answer["run"] for _, answer in answers}) == 1
         assert len(site.runs()) == runs

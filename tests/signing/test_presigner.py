@@ -292,6 +292,19 @@ def test_a_prefix_form_has_a_ticket_for_the_prefix_and_types() -> None:
     assert list(ticket.content_types) == ["image/png", "image/jpeg"]
 
 
+@pytest.mark.parametrize("forbid", [True, False])
+def test_the_ticket_of_an_exact_form_says_what_it_pins(forbid: bool) -> None:
+    signer, tickets = with_tickets()
+    for parameters in ({"filename": "cat.png"}, {"grant": Grant(key="a/b.png", forbid_overwrite=forbid)}):
+        parameters.setdefault("grant", Grant(forbid_overwrite=forbid))
+        form = signer.presign(**parameters)
+        assert form.fields["x-oss-forbid-overwrite"] == str(forbid).lower()
+        assert ticket_of(form, tickets).forbid_overwrite is forbid
+    prefix_form = signer.presign(Grant(forbid_overwrite=forbid))
+    assert "x-oss-forbid-overwrite" not in prefix_form.fields
+    assert ticket_of(prefix_form, tickets).forbid_overwrite is False
+
+
 def test_each_form_has_its_own_ticket() -> None:
     signer, tickets = with_tickets()
     assert len({ticket_of(signer.presign(), tickets).id for _ in range(10)}) == 10

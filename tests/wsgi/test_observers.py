@@ -113,8 +113,8 @@ def test_observers_get_no_secrets() -> None:
     assert all(secret and secret not in reported for secret in secrets)
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), KeyError("x")])
-def test_an_observer_that_raises_changes_no_response(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+def test_an_observer_that_raises_changes_no_response(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Recorder):
         def on_issued(self, grant: Grant, facts: Any) -> None:
             facts.clear()
