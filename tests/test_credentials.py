@@ -396,3 +396,13 @@ def test_an_unused_provider_is_collected(source: Source, clock: FrozenClock) -> 
             thread.join(TIMEOUT)
     gc.collect()
     assert reference() is None
+
+
+def test_a_provider_that_exits_is_heard_of_at_once() -> None:
+    class Exiting:
+        def get_credentials(self) -> Credentials:
+            raise SystemExit
+
+    provider = RefreshingCredentialsProvider(Exiting(), clock=lambda: 0.0, wait_timeout=60.0)
+    with pytest.raises(CredentialsError, match="raised SystemExit"):
+        provider.get_credentials()

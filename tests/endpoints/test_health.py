@@ -205,3 +205,12 @@ def test_health_answers_get_and_head_at_its_own_root_only() -> None:
     assert app.head("/").body == b""
     assert app.post("/", expect_errors=True).headers["Allow"] == "GET, HEAD"
     assert webtest.TestApp(endpoint).get("/x", expect_errors=True).status_int == 404
+
+
+@pytest.mark.parametrize("kind", [OSError, SystemExit, KeyboardInterrupt])
+def test_a_check_that_exits_fails_its_part(kind: type[BaseException]) -> None:
+    def check() -> None:
+        raise kind
+
+    app = client(ReadinessEndpoint({"ledger": check}, clock=lambda: 0.0))
+    assert app.get("/", status=503).json["failing"] == ["ledger"]
