@@ -35,7 +35,7 @@ class Credentials:
 
     def __post_init__(self) -> None:
         if not self.access_key_id or not self.access_key_secret:
-            raise CredentialsError("An access key needs both its ID and its secret.")
+            raise CredentialsError("An access key needs both its ID and its secret: set both.")
         if self.expiration is not None and self.expiration.tzinfo is None:
             raise CredentialsError("The expiration of credentials must be an aware datetime (in UTC, say).")
 

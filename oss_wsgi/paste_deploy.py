@@ -29,7 +29,7 @@ THE_REST = "/"
 
 _KEY_OF_VARIABLE = {row.variable: row.name for row in TABLE}
 _SECRETS = {row.name for row in TABLE if row.secret}
-# Also matches quoted texts, so that a variable in one stays. An apostrophe inside a word opens no quote.
+# Also matches quoted text, so that a variable inside quotes is left alone. An apostrophe inside a word opens no quote.
 _QUOTED_OR_VARIABLE = re.compile(r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|OSS_[A-Z_]+)""")
 
 log = logging.getLogger(__name__)

@@ -144,7 +144,7 @@ class Settings:
     ticket_secret: tuple[str, ...] = _row(
         "OSS_TICKET_SECRET",
         (),
-        "secret of the upload tickets, at least 32 characters; to rotate it, set NEW,OLD",
+        "secret of the upload tickets, at least 32 characters; to rotate it, set OLD,NEW everywhere, then NEW,OLD",
         items,
         secret=True,
         shown="made at start",

@@ -17,8 +17,8 @@ class TimeLimitError(Exception):
 def call_within(seconds: float, function: Callable[[], T], *, thread_name: str) -> T:
     """Return what ``function`` returns, or raise what it raises. Raises TimeLimitError after ``seconds``.
 
-    The timeouts of sockets and of the SDK count from step to step. So a daemon thread runs the function, and after the
-    time limit nobody waits for it: it ends when the function does.
+    Socket and SDK timeouts limit each step, not the call. So a daemon thread runs the function, and after the limit the
+    caller stops waiting.
     """
     future: Future[T] = Future()
 

@@ -206,11 +206,11 @@ function announceNews() {
   for (const [state, items] of Object.entries(news)) {
     if (items.length === 0) continue;
     const [{ file, error }] = items;
-    sentences.push(words.said[state](items.length, file.name, error ? explain(error, words) : ""));
+    sentences.push(words.news[state](items.length, file.name, error ? explain(error, words) : ""));
     items.length = 0;
   }
   const totals = uploader.totals;
-  if (newsIdle && totals.running === 0 && totals.files > 1) sentences.push(words.said.idle(words.result(totals)));
+  if (newsIdle && totals.running === 0 && totals.files > 1) sentences.push(words.news.idle(words.result(totals)));
   newsIdle = false;
   if (sentences.length > 0) announce(...sentences);
 }
@@ -275,8 +275,8 @@ function add(files, unreadable = 0) {
   const added = uploader.add(files);
   updateBar();
   const sentences = [];
-  if (added.length > 0) sentences.push(words.said.added(added.length));
-  if (unreadable > 0) sentences.push(words.said.unreadable(unreadable));
+  if (added.length > 0) sentences.push(words.news.added(added.length));
+  if (unreadable > 0) sentences.push(words.news.unreadable(unreadable));
   if (sentences.length > 0) announce(...sentences);
 }
 
@@ -287,7 +287,7 @@ $("file").addEventListener("change", ({ target }) => {
 
 $("upload").addEventListener("click", () => {
   const started = uploader.start();
-  announce(started.length > 0 ? words.said.started(started.length) : words.nothingToSend);
+  announce(started.length > 0 ? words.news.started(started.length) : words.nothingToSend);
   if (uploader.items.length === 0) $("file").focus();
 });
 

@@ -56,7 +56,7 @@ const english = {
     return `${Math.floor(minutes / 60)} h ${minutes % 60} min left`;
   },
 
-  said: {
+  news: {
     added: (n) => count(n, "1 file added.", "# files added."),
     unreadable: (n) => count(n, "1 item could not be read.", "# items could not be read."),
     started: (n) => count(n, "Sending 1 file.", "Sending # files."),
@@ -178,7 +178,7 @@ const chinese = {
     return `剩余 ${Math.floor(minutes / 60)} 小时 ${minutes % 60} 分钟`;
   },
 
-  said: {
+  news: {
     added: (n) => `已添加 ${n} 个文件。`,
     unreadable: (n) => `有 ${n} 项无法读取。`,
     started: (n) => `开始发送 ${n} 个文件。`,
@@ -260,10 +260,10 @@ export function explain(error, words) {
     return error.stage === "server" ? errors.serverUnreachable : errors.storageUnreachable;
   }
   if (error.kind === "refused") {
-    const said = errors[error.stage];
-    const family = said[Math.floor(error.status / 100)];
+    const texts = errors[error.stage];
+    const family = texts[Math.floor(error.status / 100)];
     const word = error.stage === "server" ? error.status : storageWord(error);
-    return (Object.hasOwn(said, word) && said[word]) || family || said[4];
+    return (Object.hasOwn(texts, word) && texts[word]) || family || texts[4];
   }
   return error.stage === "server" ? errors.serverUnexpected : errors.unknown;
 }

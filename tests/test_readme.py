@@ -135,9 +135,9 @@ def test_doctor_works_offline_as_shown(tmp_path: Path) -> None:
     script = script.replace("oss-wsgi local", f"oss-wsgi local --listen {local}")
     script = script.replace("oss-wsgi ", f"{sys.executable} -m oss_wsgi ")
     trap = "set -e; trap 'kill $(jobs -p)' EXIT\n"
-    said = run("bash", "-c", trap + script, cwd=tmp_path)
-    assert "green  write" in said
-    assert not re.search("^red", said, re.MULTILINE)
+    output = run("bash", "-c", trap + script, cwd=tmp_path)
+    assert "green  write" in output
+    assert not re.search("^red", output, re.MULTILINE)
 
 
 def test_the_ini_file_makes_the_same_application(

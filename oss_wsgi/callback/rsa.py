@@ -1,8 +1,8 @@
 """RSA PKCS #1 v1.5 with MD5, as OSS signs, even where the cryptographic library refuses to verify it.
 
 A FIPS build computes no MD5 and does not verify with a key as short as OSS's 512 bits (seen with OpenSSL's FIPS
-provider, which loads the key; for a library that refuses even that, there is PlainKey). Only then is it computed here.
-Verifying involves no secret, so plain arithmetic leaks nothing.
+provider, which loads the key; for a library that refuses even that, there is PlainKey). Only in that case this module
+computes the check itself. Verifying involves no secret, so plain arithmetic leaks nothing.
 """
 
 from __future__ import annotations

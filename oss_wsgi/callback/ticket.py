@@ -91,8 +91,9 @@ class TicketBook:
     """Issues tickets and opens them.
 
     A ticket is encrypted and authenticated (AES-256-GCM) under a key of its day, derived from the first secret. Tickets
-    of the other secrets still open, so a secret is rotated by putting a new one before it. (Fernet takes 9.5 us to seal
-    a ticket and 12 us to open it, a fifth of a signature request of 50 us; AES-GCM of the same library takes 2 us.)
+    of the other secrets still open. To rotate a secret, set OLD,NEW everywhere, then NEW,OLD everywhere, and then NEW
+    alone after ``upload_seconds`` plus the longest expiry. (Fernet takes 9.5 us to seal a ticket and 12 us to open it,
+    a fifth of a signature request of 50 us; AES-GCM of the same library takes 2 us.)
 
     :param secrets: texts of at least 32 characters each.
     :param clock: returns Unix seconds.
@@ -162,7 +163,9 @@ class TicketBook:
         bucket, key, prefix, min_size, max_size, types, expires, user, data = _JSON.raw_decode(plain.decode())[0]
         accepted_until = expires + self._upload_seconds
         if self._clock() > accepted_until:
-            raise UnverifiedError("ticket_expired", "the ticket has expired")
+            raise UnverifiedError(
+                "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
+            )
         return Ticket(nonce.hex(), bucket, key, prefix, min_size, max_size, types, accepted_until, user, data)
 
 

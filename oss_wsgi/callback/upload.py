@@ -137,7 +137,7 @@ _OWN_FORM = re.compile("&".join(f"{name}=(?P<{name}>{pattern})" for name, patter
 def _own_form_members(body: bytes) -> dict[str, Any] | None:
     """Read the body that our own forms ask for, all its members in their order; return None for any other body.
 
-    It gives what `_form_members` gives, in a third of the time.
+    Returns the same as `_form_members`, three times as fast.
     """
     try:
         match = _OWN_FORM.fullmatch(body.decode())

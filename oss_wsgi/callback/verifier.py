@@ -45,7 +45,8 @@ class CallbackVerifier:
         url = _decode_url(pub_key_url)
         key = self._public_keys.in_use.get(url) or self._public_keys.get(url)
         if len(signature) != (key.key_size + 7) // 8:
-            raise UnverifiedError("signature_wrong", "the signature has another length than the key")
+            hint = "the signature has another length than the key: check OSS_TRUSTED_KEYS, or what cuts Authorization"
+            raise UnverifiedError("signature_wrong", hint)
         if not verify_rsa_md5(key, signature, string_to_sign(target, body)):
             raise UnverifiedError(
                 "signature_wrong", "the signature does not fit the path, the query and the body as they arrived"

@@ -62,7 +62,7 @@ _CALLBACK_URL = "Check OSS_CALLBACK_URL: `oss-wsgi doctor --only callback-url`."
 _CALLBACK = "Run `oss-wsgi doctor --only callback` from outside your network."
 _NO_CALLBACK_VAR = "Remove `callback-var` from the form, and send custom values as x: fields."
 _BUCKET = "Check OSS_BUCKET and OSS_REGION: `oss-wsgi doctor --only bucket`."
-_CORS = "Add the rule: `oss-wsgi cors apply --allowed-origins https://YOUR-PAGE`."
+_CORS = "Add the rule: `oss-wsgi cors apply https://YOUR-PAGE`."
 _PREFLIGHT = "Look for a proxy in front of OSS that removes the header."
 _TOO_LARGE = (
     "Raise OSS_UPLOAD_MAX_SIZE or the grant's max_size, or tell the user the limit. A `size` in the request for the "
@@ -651,7 +651,7 @@ TABLE = (
     _row(
         "not_guarded",
         "The request carries no upload that CallbackGuard verified, or no ticket where one is needed.",
-        "Put CallbackGuard, with tickets if the hint in the log asks for them, in front of what the hint names.",
+        "Wrap the application that the hint names in CallbackGuard, with `tickets=` if the hint says so.",
         "endpoints.callback",
         "middleware.confirmation",
         "middleware.once",
@@ -744,13 +744,13 @@ TABLE = (
     _row(
         "ticket_foreign",
         "The ticket was sealed with another secret.",
-        "Set the same OSS_TICKET_SECRET in all processes. To change it, keep the old one after a comma.",
+        "Set the same OSS_TICKET_SECRET in all processes. To rotate it, set OLD,NEW everywhere, then NEW,OLD.",
         "callback.ticket",
     ),
     _row(
         "ticket_mismatch",
         "The ticket does not allow the reported bucket, object, size or type.",
-        "Check whether the page changes the type with x-oss-content-type. If not, somebody tries to misuse a ticket.",
+        "Check whether the page sends another x-oss-content-type. Otherwise somebody is trying to misuse a ticket.",
         "callback.ticket",
     ),
     _row(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def add(subparsers: Any) -> None:
+    """Add the command to the parser."""
     parser = subparsers.add_parser(
         "explain",
         help="explain an error code, and say what to do",
@@ -28,6 +29,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    """Explain one code, or list all; return 0, or 1 for an unknown code."""
     if arguments.code is None:
         if arguments.json:
             print(json.dumps([_members(row) for row in TABLE], indent=1))

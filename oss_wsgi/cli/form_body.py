@@ -54,13 +54,13 @@ class FormBody:
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._head
-        left = self._size
-        while left and (chunk := self._file.read(min(_CHUNK, left))):
-            left -= len(chunk)
+        remaining = self._size
+        while remaining and (chunk := self._file.read(min(_CHUNK, remaining))):
+            remaining -= len(chunk)
             yield chunk
-            self._progress(self._size - left)
-        if left:
-            raise FileChangedError(f"the file became shorter by {left} bytes while it was read")
+            self._progress(self._size - remaining)
+        if remaining:
+            raise FileChangedError(f"the file became shorter by {remaining} bytes while it was read")
         if not self._size:
             self._progress(0)
         yield self._tail

@@ -33,7 +33,7 @@ class TooSlowError(UnreachableError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """The response of a server.
 
     :ivar seconds: how long the whole request took.
@@ -57,7 +57,7 @@ def request(
     *,
     timeout: float = 10.0,
     deadline: float | None = None,
-) -> Answer:
+) -> Response:
     """Send one request, and return the response whatever its status. Raises UnreachableError without one.
 
     :param timeout: seconds for each wait.
@@ -78,13 +78,13 @@ def request(
         connection = _connection(parts.scheme, parts.hostname, parts.port, limit)
         connection.connect()
         connected = True
-        left = None if deadline is None else deadline - (time.monotonic() - start)
-        with _shut_down_after(left, connection.sock, expired):
+        remaining = None if deadline is None else deadline - (time.monotonic() - start)
+        with _shut_down_after(remaining, connection.sock, expired):
             _send(connection, method, target, body, {"User-Agent": AGENT, **(headers or {})})
-            answer = _receive(connection, start)
+            response = _receive(connection, start)
         if expired.is_set():  # a response that is cut can look like one that ended
             raise TimeoutError
-        return answer
+        return response
     except (OSError, ValueError, http.client.HTTPException) as error:
         if expired.is_set() or isinstance(error, TimeoutError):
             seconds = f"{deadline if expired.is_set() else limit:g} s"
@@ -120,7 +120,7 @@ def _send(
         connection.request(method, target, body, headers)
 
 
-def _receive(connection: http.client.HTTPConnection, start: float) -> Answer:
+def _receive(connection: http.client.HTTPConnection, start: float) -> Response:
     with connection.getresponse() as response:
         moment = time.time()
         try:
@@ -129,7 +129,7 @@ def _receive(connection: http.client.HTTPConnection, start: float) -> Answer:
             content, complete = error.partial, False
         if response.length and len(content) < MAX_BYTES:
             complete = False
-        return Answer(response.status, response.headers, content, time.monotonic() - start, moment, complete)
+        return Response(response.status, response.headers, content, time.monotonic() - start, moment, complete)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ COMMANDS = (serve, local, sign, upload, verify, explain, cors, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 good, 1 a finding, 2 misuse."""
+    """Run one command and return its exit status: 0 success, 1 a finding, 2 misuse."""
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # the terminal's encoding may lack a character
@@ -44,8 +44,8 @@ def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Browser uploads to Alibaba Cloud OSS: serve them, try them, and find out why they fail.",
-        epilog="Exit status: 0 good, 1 a finding, 2 misuse. NO_COLOR is respected. Secrets come only from environment "
-        f"variables. Example: {PROGRAM} serve",
+        epilog="Exit status: 0 success, 1 a finding, 2 misuse. NO_COLOR is respected. Secrets come only from "
+        f"environment variables. Example: {PROGRAM} serve",
     )
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from .error_codes import see_also
 from .form_body import FileChangedError, FormBody
-from .http_client import Answer, UnreachableError, parsed, read_refusal, request
+from .http_client import Response, UnreachableError, parsed, read_refusal, request
 from .terminal import MisuseError, Progress, coloured, plain, waiting
 
 if TYPE_CHECKING:
@@ -171,13 +171,13 @@ def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
     progress = Progress(name, size)
     body = FormBody(fields, name, file, size, content_type, progress)
     try:
-        answer = request("POST", target, body.headers, body, timeout=arguments.timeout)
+        response = request("POST", target, body.headers, body, timeout=arguments.timeout)
     finally:
         progress.end()
-    return _outcome(answer, fields)
+    return _outcome(response, fields)
 
 
-def _read_form(signed: Answer) -> tuple[str, dict[str, str]] | Outcome:
+def _read_form(signed: Response) -> tuple[str, dict[str, str]] | Outcome:
     """Return URL and fields of a signed form, or the outcome that says why there is none."""
     try:
         members = parsed(signed.body)
@@ -199,20 +199,20 @@ def _read_form(signed: Answer) -> tuple[str, dict[str, str]] | Outcome:
     return url, fields
 
 
-def _outcome(answer: Answer, fields: Mapping[str, str]) -> Outcome:
+def _outcome(response: Response, fields: Mapping[str, str]) -> Outcome:
     key = fields.get("key", "")
-    members: dict[str, Any] = {"status": answer.status, "key": key}
-    if answer.status in (200, 201, 204):
+    members: dict[str, Any] = {"status": response.status, "key": key}
+    if response.status in (200, 201, 204):
         if "callback" not in fields:
             return Outcome(True, f"stored as {plain(key)}; no callback is configured", members)
         try:
-            members["answer"] = parsed(answer.body)
+            members["answer"] = parsed(response.body)
         except ValueError:
             message = "stored, but the response is not that of a callback: is a proxy in front of OSS?"
             return Outcome(False, message, {**members, "error": {"message": message}})
-        message = f"stored as {plain(key)} in {answer.seconds:.1f} s\n{json.dumps(members['answer'])}"
+        message = f"stored as {plain(key)} in {response.seconds:.1f} s\n{json.dumps(members['answer'])}"
         return Outcome(True, message, members)
-    refusal = read_refusal(answer.body)
-    stored = "stored, but the application was not told" if answer.status == 203 else "refused"
-    message = f"{stored}: {answer.status} {refusal}. {see_also(refusal)}".rstrip()
+    refusal = read_refusal(response.body)
+    stored = "stored, but the application was not told" if response.status == 203 else "refused"
+    message = f"{stored}: {response.status} {refusal}. {see_also(refusal)}".rstrip()
     return Outcome(False, message, {**members, "error": refusal.members()})

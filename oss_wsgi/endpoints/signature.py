@@ -57,8 +57,9 @@ class SignatureEndpoint:
         seconds to wait and gives 429 with ``Retry-After``. It is called after ``authorize`` has granted something, so
         requests refused before do not count, with ``user:NAME`` of the grant or else ``address:REMOTE_ADDR``.
         Behind a proxy that is the proxy's address, the same for all: have the server take it from the proxy's header
-        (``trusted_proxy`` of waitress, mod_remoteip), or give each grant a user. One IPv6 subscriber has 2**64.
-    :param observers: hear of each signed form.
+        (``trusted_proxy`` of waitress, mod_remoteip), or give each grant a user. One IPv6 subscriber has 2**64
+        addresses.
+    :param observers: are called for each signed form.
     """
 
     def __init__(

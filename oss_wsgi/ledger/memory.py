@@ -61,10 +61,10 @@ class MemoryLedger:
         return self._count
 
     def check(self) -> None:
-        """Return: memory is always available."""
+        """Do nothing: memory is always available."""
 
     def close(self) -> None:
-        """Return: there is nothing to release, and the responses stay."""
+        """Do nothing: there is nothing to release, and the responses stay."""
 
     def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
         """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes.

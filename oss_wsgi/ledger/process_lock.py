@@ -38,7 +38,7 @@ _NAME = re.compile("[0-9a-f]{16}")
 
 
 class ProcessLock:
-    """A new name, and a lock on the file ``stem + name`` until ``release`` or the end of this process.
+    """Locks a new file ``stem + name`` until ``release`` or the end of this process.
 
     The descriptor is closed on exec, so that a program started by this process does not keep the lock. After a fork
     both processes hold it: the child calls ``detach_after_fork``.

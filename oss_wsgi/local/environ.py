@@ -88,7 +88,7 @@ class BucketResolver:
         return label if below_endpoint or self.is_bucket(label) else None
 
     def path_as_key(self, environ: Mapping[str, Any], bucket: str) -> Address:
-        """Return the address whose key in `bucket` is the whole path."""
+        """Return the address in `bucket` with the whole path as its key."""
         return Address(bucket, _path(environ))
 
     def _split_host(self, host: str) -> tuple[str, str]:

@@ -45,8 +45,8 @@ class Request:
 
     :param now: Unix seconds when the request began.
     :param url: the base URL of this OSS.
-    :param signed: False for an anonymous request, which may do little.
-    :param faults: the faults that may strike it.
+    :param signed: False for an anonymous request, which has few rights.
+    :param faults: the faults that this request can trigger.
     """
 
     environ: WSGIEnvironment

@@ -113,7 +113,8 @@ class CallbackGuard:
         target = self._verified_target(received)
         upload = Upload.parse(received.body, received.content_type, target.decode("utf-8", "replace"))
         if self._bucket is not None and upload.bucket != self._bucket:
-            raise UnverifiedError("bucket_foreign", "the report names another bucket than ours, or none")
+            hint = "the report names another bucket than ours, or none: check OSS_BUCKET and the callback's body"
+            raise UnverifiedError("bucket_foreign", hint)
         if self._tickets is not None:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
             try:

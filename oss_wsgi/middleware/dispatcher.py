@@ -74,7 +74,7 @@ class PathRouter:
     It must be mounted by a ``Dispatcher``, because it changes the environ that it gets.
 
     :param endpoints: path -> application, which sees the path in SCRIPT_NAME and an empty PATH_INFO.
-    :param observers: hear of each refusal and of each endpoint's response.
+    :param observers: called for each refusal and each response of an endpoint.
     """
 
     def __init__(self, endpoints: Mapping[str, WSGIApplication], observers: Observers | None = None) -> None:

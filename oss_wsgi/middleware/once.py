@@ -50,7 +50,7 @@ class OncePerUpload:
             response = self._ledger.run_once(identity, call)
         except (TicketUsedError, LedgerUnavailableError) as error:
             return refuse_error(log, environ, start_response, error)
-        if not call.made and CONTEXT_KEY in environ:
+        if not call.called and CONTEXT_KEY in environ:
             context_of(environ).reason = "repeated"
         start_response(response.status, call.headers or _headers(response))
         return [response.body]
@@ -62,13 +62,13 @@ class _Call:
     def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
         self._app = app
         self._environ = environ
-        self.made = False
+        self.called = False
         self._status = ""
         self._pieces: list[bytes] = []
         self.headers: Headers = []
 
     def __call__(self) -> StoredResponse:
-        self.made = True
+        self.called = True
         body = self._app(self._environ, self._start)
         try:
             for piece in body:

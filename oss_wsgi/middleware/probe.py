@@ -46,8 +46,8 @@ class Probe:
     A proof that is made without the secret, too late or used already proves nothing, and ``app`` answers the request as
     any other.
 
-    Each process remembers only the proofs that it got itself. Whoever intercepts a probe, and sends it to another
-    process within the window, learns the server's name and what they sent themselves.
+    Each process remembers only the proofs that it got itself. An attacker who intercepts a probe and sends it to
+    another process in time learns only the server's name and their own request.
 
     :param path: PATH_INFO of the callback, at which a probe should arrive.
     :param callback_urls: those whose targets are tried beside the received one when a callback is verified.
@@ -60,16 +60,17 @@ class Probe:
         self._targets = [target_digest(target_of(url).encode()) for url in callback_urls]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._gate.takes(header(environ, PROBE_KEY)):
+        if not self._gate.accepts(header(environ, PROBE_KEY)):
             return self._app(environ, start_response)
         log.info("a probe of oss-wsgi doctor arrived")
         return json_response(environ, start_response, 200, {PROBE_MEMBER: self._arrived(environ)})
 
     def _arrived(self, environ: WSGIEnvironment) -> dict[str, Any]:
-        """Return what arrived; the names are those that `oss-wsgi doctor` reads."""
+        """Return what arrived."""
         received = ReceivedCallback.from_environ(environ)
         reaches_callback = header(environ, "PATH_INFO") == self._path
         has_authorization = received.authorization_key is not None
+        # `oss-wsgi doctor` of other versions reads these keys, `path_cure` and `cure` too: they stay as they are.
         arrived: dict[str, Any] = {
             "method": environ["REQUEST_METHOD"],
             "server": server_name(environ),
@@ -113,7 +114,7 @@ class ProbeGate:
         self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def takes(self, text: str) -> bool:
+    def accepts(self, text: str) -> bool:
         """Return whether a header's text proves a probe; it does so once."""
         match = _PROOF.fullmatch(text)
         if match is None:

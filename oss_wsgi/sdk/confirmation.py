@@ -31,7 +31,7 @@ class SDKConfirmation:
         callback, and the application's own work needs part of them.
     :param when_unreachable: ``"refuse"`` or ``"accept"`` a report when OSS does not answer in time, cannot be
         connected to, or answers 5xx; an accepted one has ``Upload.confirmed = False``. A refused access key does not
-        pass by itself, so the report is always refused.
+        recover by itself, so the report is always refused.
     """
 
     def __init__(
@@ -75,7 +75,8 @@ class SDKConfirmation:
             hint = "the report names no object, or none of etag, size and crc64: the callback's body must have them"
             raise NotConfirmedError("not_confirmed", hint)
         if upload.etag is None and upload.ticket_id is not None:
-            raise NotConfirmedError("not_confirmed", "the report names no etag, by which uploads are told apart")
+            hint = "the report names no etag, by which uploads are told apart: add etag to the callback's body"
+            raise NotConfirmedError("not_confirmed", hint)
         stored = self._head(upload.object)
         for name, reported_value, stored_value in _comparisons(upload, stored):
             if reported_value != stored_value:

@@ -170,7 +170,7 @@ def _chain_providers(library: Any, sts_endpoint: str | None) -> Iterator[Any]:
 
 
 class _LibraryProvider:
-    """A provider of the library in the shape of ours."""
+    """Adapts a provider of the library to ``CredentialsProvider``."""
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider

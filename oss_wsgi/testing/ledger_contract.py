@@ -116,7 +116,7 @@ class Call(threading.Thread):
 
 @contextmanager
 def handling(ledger: Ledger, upload: UploadIdentity, handler: BlockingHandler) -> Iterator[Call]:
-    """Handle an upload in another thread during the block, and wait for its end after it."""
+    """Handle an upload in another thread while the with block runs, then wait for it."""
     call = Call(ledger, upload, handler)
     assert handler.started.wait(DEADLINE)
     try:

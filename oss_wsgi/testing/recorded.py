@@ -69,8 +69,8 @@ class CallbackRecorder:
 
     Put it around everything else, and remove it when it has recorded what you need. It records each request that names
     a public key as callbacks do, whatever the response is, and stops at ``limit`` files. Only their owner can read the
-    files: the signature in them is not a secret, but until the ticket in the body expires, it is worth the report of
-    one upload. Judge for yourself how private the names of files and users are.
+    files: the signature is no secret, but until its ticket expires, anybody who reads the file can replay that report.
+    Judge for yourself how private the names of files and users are.
 
     :param limit: the number of files after which nothing more is recorded.
     """

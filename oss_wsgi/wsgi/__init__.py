@@ -1,1 +1,1 @@
-"""What every WSGI room needs: the environ, responses, observers, diagnosis, and what may block."""
+"""What every WSGI room needs: the environ, responses, observers, diagnosis, and which applications may block."""

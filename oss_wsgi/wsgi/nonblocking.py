@@ -1,4 +1,4 @@
-"""The question to a WSGI application whether it answers a request without waiting.
+"""Asks a WSGI application whether it can answer a request without waiting.
 
 An application that can tell has a method ``is_nonblocking(method, path, headers) -> bool``, where ``path`` is the
 PATH_INFO that it would get, and ``headers`` has names such as ``X_OSS_PUB_KEY_URL``. True means that the answer calls

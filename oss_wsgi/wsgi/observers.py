@@ -1,4 +1,4 @@
-"""Observers, which hear what happens to requests, and the facts about a request that they and the log get."""
+"""Observers, which are called for signed forms, refusals and responses, and the facts that they and the log get."""
 
 from __future__ import annotations
 

@@ -74,8 +74,8 @@ def environ(request: bytes) -> dict[str, Any]:
 def test_signature(benchmark: Any, version: str) -> None:
     benchmark.group = f"signature {version}"
     app = application(version)
-    asked = environ(f"GET {SIGNATURE} HTTP/1.1\r\nHost: app.example.com\r\n\r\n".encode())
-    status, body = benchmark(lambda: call(app, dict(asked)))
+    request = environ(f"GET {SIGNATURE} HTTP/1.1\r\nHost: app.example.com\r\n\r\n".encode())
+    status, body = benchmark(lambda: call(app, dict(request)))
     assert status == "200 OK"
     assert b'"signature"' in body
 
@@ -119,7 +119,7 @@ def test_callback(benchmark: Any, requests: list[bytes]) -> None:
         return (environ(next(coming)),), {}
 
     rounds = CALLBACKS if benchmark.enabled else 1
-    status, body = benchmark.pedantic(lambda asked: call(app, asked), setup=one, rounds=rounds)
+    status, body = benchmark.pedantic(lambda request: call(app, request), setup=one, rounds=rounds)
     assert (status, body) == ("200 OK", b'{"Status": "Ok"}')
 
 
@@ -135,8 +135,8 @@ def test_callback_bare(benchmark: Any, requests: list[bytes], reading: bool) -> 
     coming = itertools.cycle(requests)
 
     def one() -> tuple[tuple[str, bytes], dict[str, Any]]:
-        asked = environ(next(coming))
-        return (asked["HTTP_AUTHORIZATION"], asked["wsgi.input"].read()), {}
+        request = environ(next(coming))
+        return (request["HTTP_AUTHORIZATION"], request["wsgi.input"].read()), {}
 
     def bare(authorization: str, body: bytes) -> None:
         key.verify(base64.b64decode(authorization), f"{CALLBACK}\n".encode() + body, padding, digest)

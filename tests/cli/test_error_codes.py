@@ -151,10 +151,10 @@ REASON_ROWS = {row.code: row for row in TABLE if not set(row.origins) & PAGES.ke
 
 def emitting_modules(code: str, *, computed: bool) -> set[str]:
     """Return the modules that emit a reason as it is written, with ``computed`` those too that put it together."""
-    found = [
+    modules = [
         names for pattern, names in EMITTERS.items() if pattern == code or (computed and re.fullmatch(pattern, code))
     ]
-    return set().union(*found)
+    return set().union(*modules)
 
 
 def test_every_reason_in_the_log_has_a_row() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from oss_wsgi.cli.http_client import (
     MAX_BYTES,
-    Answer,
     OSSRefusal,
+    Response,
     TooSlowError,
     UnreachableError,
     is_json,
@@ -29,7 +29,7 @@ def listener() -> Iterator[socket.socket]:
         yield bound
 
 
-def get(listener: socket.socket, answer: bytes) -> Answer:
+def get(listener: socket.socket, response: bytes) -> Response:
     """Answer one request with these bytes, and return what the client makes of them."""
 
     def serve() -> None:
@@ -37,7 +37,7 @@ def get(listener: socket.socket, answer: bytes) -> Answer:
         with connection:
             connection.recv(65536)
             with contextlib.suppress(OSError):  # the client hangs up after its limit
-                connection.sendall(answer)
+                connection.sendall(response)
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -49,8 +49,8 @@ def get(listener: socket.socket, answer: bytes) -> Answer:
 
 @pytest.mark.slow
 def test_a_redirect_is_not_followed(listener: socket.socket) -> None:
-    answer = get(listener, b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
-    assert (answer.status, answer.headers["Location"]) == (302, "http://127.0.0.1:1/")
+    response = get(listener, b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+    assert (response.status, response.headers["Location"]) == (302, "http://127.0.0.1:1/")
 
 
 @pytest.mark.slow
@@ -59,10 +59,10 @@ def test_an_endless_response_is_cut(listener: socket.socket) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n"])
-def test_a_response_that_is_not_http_is_an_error(answer: bytes, listener: socket.socket) -> None:
+@pytest.mark.parametrize("response", [b"", b"nonsense\r\n\r\n"])
+def test_a_response_that_is_not_http_is_an_error(response: bytes, listener: socket.socket) -> None:
     with pytest.raises(UnreachableError, match="cannot be reached"):
-        get(listener, answer)
+        get(listener, response)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_a_tls_failure_is_an_error(listener: socket.socket) -> None:
 
 @pytest.mark.slow
 def test_a_body_shorter_than_announced_is_incomplete(listener: socket.socket) -> None:
-    answer = get(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
-    assert (answer.body, answer.complete) == (b"{}", False)
+    response = get(listener, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
+    assert (response.body, response.complete) == (b"{}", False)
 
 
 @pytest.mark.slow
 def test_chunks_that_break_off_are_incomplete(listener: socket.socket) -> None:
-    answer = get(listener, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
-    assert (answer.body, answer.complete) == (b"{}", False)
+    response = get(listener, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
+    assert (response.body, response.complete) == (b"{}", False)
 
 
 @pytest.mark.slow
@@ -152,8 +152,8 @@ def test_an_early_refusal_of_a_large_body_is_read(listener: socket.socket) -> No
     thread = threading.Thread(target=serve)
     thread.start()
     headers = {"Content-Length": str(200 * 65536 + 1)}
-    answer = request("POST", f"http://127.0.0.1:{listener.getsockname()[1]}/", headers, body())
-    assert (answer.status, answer.body) == (400, b"no")
+    response = request("POST", f"http://127.0.0.1:{listener.getsockname()[1]}/", headers, body())
+    assert (response.status, response.body) == (400, b"no")
 
 
 DOCUMENT = (

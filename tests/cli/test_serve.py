@@ -23,8 +23,8 @@ def test_without_a_bucket_uploads_go_to_a_local_oss() -> None:
             form = json.load(response)
         content_type, body = multipart(form["fields"], "a.txt", b"hello")
         request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
-        with urllib.request.urlopen(request) as answer:
-            assert json.load(answer) == {"Status": "Ok"}
+        with urllib.request.urlopen(request) as response:
+            assert json.load(response) == {"Status": "Ok"}
 
 
 def test_ctrl_c_ends_the_server_with_status_0() -> None:

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.slow
 
 def post(url: str, fields: dict[str, str], name: str, data: bytes = b"hello") -> object:
     content_type, body = multipart(fields, name, data)
-    with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": content_type})) as answer:
-        assert answer.status == 200
-        return json.load(answer)
+    with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": content_type})) as response:
+        assert response.status == 200
+        return json.load(response)
 
 
 def test_json_is_what_the_endpoint_returns(deployment: Deployment) -> None:

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import webtest
 
-from oss_wsgi.testing import CallbackSigner, Road, callback_body
+from oss_wsgi.testing import CallbackSigner, UploadClient, callback_body
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -54,10 +54,10 @@ def test_the_legacy_application_signs_for_users_and_gets_uploads(legacy: ModuleT
 
 
 def test_the_legacy_application_handles_a_whole_upload(legacy: ModuleType) -> None:
-    with Road(legacy.guestbook, authorize=legacy.authorize, on_upload=legacy.save) as road:
-        assert road.upload("a.png", b"x").status_int == 403
-        road.application = with_user(road.application, "eric")
-        assert road.upload("a.png", b"x").json == {"Status": "Ok", "entries": 1}
+    with UploadClient(legacy.guestbook, authorize=legacy.authorize, on_upload=legacy.save) as client:
+        assert client.upload("a.png", b"x").status_int == 403
+        client.application = with_user(client.application, "eric")
+        assert client.upload("a.png", b"x").json == {"Status": "Ok", "entries": 1}
 
 
 def with_user(app, user):  # type: ignore[no-untyped-def]

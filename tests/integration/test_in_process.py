@@ -14,7 +14,7 @@ from oss_wsgi import Grant, Upload
 from oss_wsgi.local.storage.bucket import IndexedBucket
 from oss_wsgi.testing import FrozenClock, multipart
 
-from .linted_road import LintedRoad
+from .linted_client import LintedClient
 
 MOUNTS = ["", "/site", "/a b/中"]
 
@@ -50,8 +50,8 @@ def test_the_application_gets_each_upload(version: str, mount: str, exact: bool)
         return {"object": upload.object}
 
     data = png(7, 5)
-    with LintedRoad(legacy, {"signature_version": version}, mount=mount, on_upload=on_upload) as road:
-        answer = road.upload("图 片.png", data, content_type="image/png", exact=exact)
+    with LintedClient(legacy, {"signature_version": version}, mount=mount, on_upload=on_upload) as client:
+        answer = client.upload("图 片.png", data, content_type="image/png", exact=exact)
         (upload,) = uploads
         assert answer.status_int == 200
         assert answer.json == {"Status": "Ok", "object": upload.object}
@@ -59,7 +59,7 @@ def test_the_application_gets_each_upload(version: str, mount: str, exact: bool)
         assert (upload.image_width, upload.image_height) == (7, 5)
         assert upload.bucket == "examplebucket"
         assert upload.operation == "PostObject"
-        stored = webtest.TestApp(road.local_oss).get(f"/examplebucket/{quote(upload.object or '')}")
+        stored = webtest.TestApp(client.local_oss).get(f"/examplebucket/{quote(upload.object or '')}")
         assert stored.body == data
         assert stored.headers["ETag"] == f'"{upload.etag}"'
         assert stored.headers["x-oss-hash-crc64ecma"] == str(upload.crc64)
@@ -69,8 +69,8 @@ def test_object_names_are_unique_or_the_files_own(version: str) -> None:
     for names, expected in (("unique", 32 + len("user-dir-prefix/20241203/.png")), ("original", None)):
         uploads: list[Upload] = []
         values = {"signature_version": version, "upload_names": names}
-        with LintedRoad(legacy, values, on_upload=uploads.append, clock=FrozenClock()) as road:
-            assert road.upload("C:\\dir\\图:片?.PNG", b"x").status_int == 200
+        with LintedClient(legacy, values, on_upload=uploads.append, clock=FrozenClock()) as client:
+            assert client.upload("C:\\dir\\图:片?.PNG", b"x").status_int == 200
         name = uploads[0].object or ""
         if expected is None:
             assert name == "user-dir-prefix/图_片_.PNG"
@@ -80,9 +80,9 @@ def test_object_names_are_unique_or_the_files_own(version: str) -> None:
 
 
 def test_an_existing_name_is_not_overwritten(version: str) -> None:
-    with LintedRoad(legacy, {"signature_version": version, "upload_names": "original"}) as road:
-        assert road.upload("a.txt", b"first").status_int == 200
-        again = road.upload("a.txt", b"second")
+    with LintedClient(legacy, {"signature_version": version, "upload_names": "original"}) as client:
+        assert client.upload("a.txt", b"first").status_int == 200
+        again = client.upload("a.txt", b"second")
         assert again.status_int == 409
         assert b"FileAlreadyExists" in again.body
 
@@ -99,21 +99,21 @@ def test_fields_of_a_grant_are_pinned_stored_and_reported(version: str) -> None:
         custom={"order_id": "A$1"},
     )
     values = {"signature_version": version}
-    with LintedRoad(legacy, values, authorize=lambda request: grant, on_upload=uploads.append) as road:
-        assert road.upload("a.txt", b"hello", content_type="text/plain").status_int == 200
+    with LintedClient(legacy, values, authorize=lambda request: grant, on_upload=uploads.append) as client:
+        assert client.upload("a.txt", b"hello", content_type="text/plain").status_int == 200
         assert uploads[0].custom == {"order_id": "A$1"}
-        stored = webtest.TestApp(road.local_oss).get(f"/examplebucket/{uploads[0].object}")
+        stored = webtest.TestApp(client.local_oss).get(f"/examplebucket/{uploads[0].object}")
         assert stored.headers["x-oss-meta-owner"] == "eric"
         assert stored.headers["Content-Disposition"] == 'attachment; filename="a.txt"'
-        assert road.upload("a.html", b"<p>", content_type="text/html").status_int == 403
-        assert road.upload("a.txt", b"hello", content_type="text/plain", exact=False).status_int == 400
+        assert client.upload("a.html", b"<p>", content_type="text/html").status_int == 403
+        assert client.upload("a.txt", b"hello", content_type="text/plain", exact=False).status_int == 400
 
 
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
 def test_no_issued_field_can_be_dropped_or_changed(version: str, exact: bool) -> None:
     grant = Grant(metadata={"owner": "eric"}, custom={"order": "1"}, acl="private") if exact else Grant()
-    with LintedRoad(legacy, {"signature_version": version}, authorize=lambda request: grant) as road:
-        fields = road.sign("a.txt" if exact else None, content_type="text/plain" if exact else None).json["fields"]
+    with LintedClient(legacy, {"signature_version": version}, authorize=lambda request: grant) as client:
+        fields = client.sign("a.txt" if exact else None, content_type="text/plain" if exact else None).json["fields"]
         for name in fields:
             if name == "success_action_status":
                 continue
@@ -125,7 +125,7 @@ def test_no_issued_field_can_be_dropped_or_changed(version: str, exact: bool) ->
                         form[name] = value
 
                 type_sent = "text/plain" if exact else None
-                answer = road.upload("a.txt", b"hello", content_type=type_sent, exact=exact, change=change)
+                answer = client.upload("a.txt", b"hello", content_type=type_sent, exact=exact, change=change)
                 if (name, value) == ("Content-Type", None):
                     # The type of the file's part replaces it, and OSS stores x-oss-content-type in any case.
                     assert answer.status_int == 200
@@ -143,52 +143,52 @@ def test_no_issued_field_can_be_dropped_or_changed(version: str, exact: bool) ->
     ],
 )
 def test_oss_refuses_changed_fields(change: dict[str, str]) -> None:
-    with LintedRoad(legacy) as road:
-        answer = road.upload("a.txt", b"hello", content_type="text/plain", change=lambda form: form.update(change))
+    with LintedClient(legacy) as client:
+        answer = client.upload("a.txt", b"hello", content_type="text/plain", change=lambda form: form.update(change))
         assert answer.status_int == 403
         assert b"<Code>AccessDenied</Code>" in answer.body
 
 
 def test_the_pinned_type_overrides_the_parts_type() -> None:
     uploads: list[Upload] = []
-    with LintedRoad(legacy, on_upload=uploads.append) as road:
-        fields = road.sign("a.txt", content_type="text/plain").json["fields"]
+    with LintedClient(legacy, on_upload=uploads.append) as client:
+        fields = client.sign("a.txt", content_type="text/plain").json["fields"]
         content_type, body = multipart(fields, "a.html", b"<script>", "text/html")
-        client = webtest.TestApp(road.local_oss)
-        assert client.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
-        assert client.get(f"/examplebucket/{uploads[0].object}").content_type == "text/plain"
+        oss = webtest.TestApp(client.local_oss)
+        assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
+        assert oss.get(f"/examplebucket/{uploads[0].object}").content_type == "text/plain"
         assert uploads[0].mime_type == "text/plain"
 
 
 def test_a_file_of_another_size_is_refused(version: str) -> None:
-    with LintedRoad(legacy, {"signature_version": version}) as road:
-        fields = road.sign("a.txt", size=5).json["fields"]
-        client = webtest.TestApp(road.local_oss)
+    with LintedClient(legacy, {"signature_version": version}) as client:
+        fields = client.sign("a.txt", size=5).json["fields"]
+        oss = webtest.TestApp(client.local_oss)
         for data, code in ((b"hello!", "EntityTooLarge"), (b"hell", "EntityTooSmall")):
             content_type, body = multipart(fields, "a.txt", data)
-            answer = client.post("/examplebucket", body, headers={"Content-Type": content_type}, expect_errors=True)
+            answer = oss.post("/examplebucket", body, headers={"Content-Type": content_type}, expect_errors=True)
             assert answer.status_int == 400
             assert f"<Code>{code}</Code>" in answer.text
 
 
 def test_a_signature_is_valid_until_it_expires(version: str) -> None:
     clock = FrozenClock()
-    with LintedRoad(legacy, {"signature_version": version}, clock=clock) as road:
-        fields = road.sign("a.txt").json["fields"]
+    with LintedClient(legacy, {"signature_version": version}, clock=clock) as client:
+        fields = client.sign("a.txt").json["fields"]
         content_type, body = multipart(fields, "a.txt", b"hello")
-        client = webtest.TestApp(road.local_oss)
+        oss = webtest.TestApp(client.local_oss)
         clock.advance(301)
-        late = client.post("/examplebucket", body, headers={"Content-Type": content_type}, expect_errors=True)
+        late = oss.post("/examplebucket", body, headers={"Content-Type": content_type}, expect_errors=True)
         assert "Policy expired" in late.text
         clock.advance(-2)
-        assert client.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
+        assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}).status_int == 200
 
 
 def test_temporary_credentials_need_their_token_in_the_form(version: str) -> None:
     values = {"signature_version": version, "session_token": "CAISexample+Token/With=Padding=="}
-    with LintedRoad(legacy, values) as road:
-        assert road.upload("a.txt", b"hello").status_int == 200
-        dropped = road.upload("a.txt", b"hello", change=lambda form: form.pop("x-oss-security-token") and None)
+    with LintedClient(legacy, values) as client:
+        assert client.upload("a.txt", b"hello").status_int == 200
+        dropped = client.upload("a.txt", b"hello", change=lambda form: form.pop("x-oss-security-token") and None)
         assert dropped.status_int == 403
 
 
@@ -196,11 +196,12 @@ def test_a_failing_handler_returns_203_and_keeps_the_object(version: str) -> Non
     def on_upload(upload: Upload) -> None:
         raise RuntimeError("disk full")
 
-    with LintedRoad(legacy, {"signature_version": version, "upload_names": "original"}, on_upload=on_upload) as road:
-        answer = road.upload("a.txt", b"hello")
+    values = {"signature_version": version, "upload_names": "original"}
+    with LintedClient(legacy, values, on_upload=on_upload) as client:
+        answer = client.upload("a.txt", b"hello")
         assert answer.status_int == 203
         assert b"CallbackFailed" in answer.body
-        assert webtest.TestApp(road.local_oss).get("/examplebucket/user-dir-prefix/a.txt").body == b"hello"
+        assert webtest.TestApp(client.local_oss).get("/examplebucket/user-dir-prefix/a.txt").body == b"hello"
 
 
 def test_the_applications_own_view_can_answer_the_callback(version: str) -> None:
@@ -210,30 +211,31 @@ def test_the_applications_own_view_can_answer_the_callback(version: str) -> None
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
 
-    with LintedRoad(view, {"signature_version": version, "upload_names": "original"}, forward_callback=True) as road:
-        assert road.upload("a.txt", b"hello").json == {"saved": "user-dir-prefix/a.txt"}
+    values = {"signature_version": version, "upload_names": "original"}
+    with LintedClient(view, values, forward_callback=True) as client:
+        assert client.upload("a.txt", b"hello").json == {"saved": "user-dir-prefix/a.txt"}
 
 
 def test_without_a_callback_url_uploads_are_not_reported(version: str) -> None:
     uploads: list[Upload] = []
-    with LintedRoad(legacy, {"signature_version": version, "callback_url": None}, on_upload=uploads.append) as road:
-        assert road.sign("a.txt").json["callback"] == ""
-        answer = road.upload("a.txt", b"hello")
+    with LintedClient(legacy, {"signature_version": version, "callback_url": None}, on_upload=uploads.append) as client:
+        assert client.sign("a.txt").json["callback"] == ""
+        answer = client.upload("a.txt", b"hello")
         assert (answer.status_int, answer.body, uploads) == (200, b"", [])
 
 
 def test_a_callback_that_is_not_required_can_be_dropped(version: str) -> None:
     uploads: list[Upload] = []
     values = {"signature_version": version, "callback_required": False}
-    with LintedRoad(legacy, values, on_upload=uploads.append) as road:
-        assert road.upload("a.txt", b"hello", change=lambda form: form.pop("callback") and None).status_int == 200
+    with LintedClient(legacy, values, on_upload=uploads.append) as client:
+        assert client.upload("a.txt", b"hello", change=lambda form: form.pop("callback") and None).status_int == 200
         assert uploads == []
-        assert road.upload("a.txt", b"hello").json == {"Status": "Ok"}
+        assert client.upload("a.txt", b"hello").json == {"Status": "Ok"}
 
 
 def test_every_request_follows_pep_3333(version: str) -> None:
-    with LintedRoad(legacy, {"signature_version": version}) as road:
-        app, oss = webtest.TestApp(road.application), webtest.TestApp(road.local_oss)
+    with LintedClient(legacy, {"signature_version": version}) as client:
+        app, oss = webtest.TestApp(client.application), webtest.TestApp(client.local_oss)
         assert app.get("/").text == "legacy"
         fields = app.get("/oss/signature?filename=a.txt").json["fields"]
         content_type, body = multipart(fields, "a.txt", b"hello")
@@ -242,14 +244,14 @@ def test_every_request_follows_pep_3333(version: str) -> None:
 
 def test_a_replaced_object_is_reported_as_it_was_uploaded(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads: list[Upload] = []
-    with LintedRoad(legacy, {"signature_version": version}, on_upload=uploads.append) as road:
+    with LintedClient(legacy, {"signature_version": version}, on_upload=uploads.append) as client:
         add = IndexedBucket.add
 
         def add_and_be_replaced(*stored: Any, **options: Any) -> None:
             monkeypatch.setattr(IndexedBucket, "add", add)
             add(*stored, **options)
-            assert road.upload("same.png", png(3, 2), exact=False).status_int == 200
+            assert client.upload("same.png", png(3, 2), exact=False).status_int == 200
 
         monkeypatch.setattr(IndexedBucket, "add", add_and_be_replaced)
-        assert road.upload("same.png", png(7, 5), exact=False).status_int == 200
+        assert client.upload("same.png", png(7, 5), exact=False).status_int == 200
         assert [(upload.image_width, upload.image_height) for upload in uploads] == [(3, 2), (7, 5)]

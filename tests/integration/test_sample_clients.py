@@ -10,7 +10,7 @@ import webtest
 from oss_wsgi import Upload
 from oss_wsgi.testing import multipart
 
-from .linted_road import LintedRoad
+from .linted_client import LintedClient
 
 
 def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -77,28 +77,28 @@ def sample_v4(answer: dict[str, Any], name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("token", [None, "CAISexample+Token=="], ids=["permanent key", "temporary key"])
 @pytest.mark.parametrize(
-    ("version", "client"),
+    ("version", "sample"),
     [("v1", sample_v1), ("v1", random_name_v1), ("v1", antd_v1), ("v1", element_v1), ("v4", sample_v4)],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_the_samples_clients_upload_unchanged(version: str, client: Any, token: str | None) -> None:
+def test_the_samples_clients_upload_unchanged(version: str, sample: Any, token: str | None) -> None:
     uploads: list[Upload] = []
     values = {"signature_version": version, "session_token": token}
-    with LintedRoad(legacy, values, on_upload=uploads.append) as road:
-        answer = road.sign().json
-        fields = client(answer, "图片 1.png")
+    with LintedClient(legacy, values, on_upload=uploads.append) as client:
+        answer = client.sign().json
+        fields = sample(answer, "图片 1.png")
         if token and version == "v1":
             fields["x-oss-security-token"] = token
         content_type, body = multipart(fields, "图片 1.png", b"\x89PNG", "image/png")
-        oss = webtest.TestApp(road.local_oss)
+        oss = webtest.TestApp(client.local_oss)
         stored = oss.post("/examplebucket", body, headers={"Content-Type": content_type})
         assert stored.json == {"Status": "Ok"}
         assert (uploads[0].object or "").startswith("user-dir-prefix/")
 
 
 def test_a_form_of_the_other_version_is_refused() -> None:
-    with LintedRoad(legacy, {"signature_version": "v4"}) as road:
-        fields = sample_v1(road.sign().json, "a.png")
+    with LintedClient(legacy, {"signature_version": "v4"}) as client:
+        fields = sample_v1(client.sign().json, "a.png")
         content_type, body = multipart(fields, "a.png", b"x")
-        oss = webtest.TestApp(road.local_oss)
+        oss = webtest.TestApp(client.local_oss)
         assert oss.post("/examplebucket", body, headers={"Content-Type": content_type}, status=403)

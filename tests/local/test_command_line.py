@@ -65,8 +65,9 @@ def test_the_greeting_shows_a_made_secret_but_not_a_given_one(oss):
     assert lines[0].startswith(f"Local OSS at {oss.url}, region cn-hangzhou, holding examplebucket. ")
     assert oss.access_key_secret in "\n".join(lines)
     assert lines[-1] == "Ctrl-C ends it."
-    given = parser().parse_args(["--access-key-id", oss.access_key_id, "--access-key-secret", oss.access_key_secret])
-    assert oss.access_key_secret not in "\n".join(greeting(oss, given))
+    options = ["--access-key-id", oss.access_key_id, "--access-key-secret", oss.access_key_secret]
+    arguments = parser().parse_args(options)
+    assert oss.access_key_secret not in "\n".join(greeting(oss, arguments))
 
 
 def test_the_greeting_warns_beyond_this_machine(oss):

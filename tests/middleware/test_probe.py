@@ -150,8 +150,8 @@ def gate(clock: FrozenClock) -> ProbeGate:
 def test_each_secret_makes_proofs_that_are_valid_once(gate: ProbeGate, clock: FrozenClock) -> None:
     for secret in (SECRET, "o" * 32):
         proof = prove(secret, clock.now)
-        assert gate.takes(proof)
-        assert not gate.takes(proof), "a replay"
+        assert gate.accepts(proof)
+        assert not gate.accepts(proof), "a replay"
 
 
 def test_a_proof_is_unique_and_hides_the_secret(clock: FrozenClock) -> None:
@@ -162,16 +162,16 @@ def test_a_proof_is_unique_and_hides_the_secret(clock: FrozenClock) -> None:
 
 @pytest.mark.parametrize("apart", [-WINDOW - 1, WINDOW + 1])
 def test_a_proof_outside_the_window_is_invalid(apart: int, gate: ProbeGate, clock: FrozenClock) -> None:
-    assert not gate.takes(prove(SECRET, clock.now + apart))
+    assert not gate.accepts(prove(SECRET, clock.now + apart))
 
 
 @pytest.mark.parametrize("apart", [-WINDOW, 0, WINDOW])
 def test_a_proof_inside_the_window_is_valid_once(apart: int, gate: ProbeGate, clock: FrozenClock) -> None:
     proof = prove(SECRET, clock.now + apart)
-    assert gate.takes(proof)
+    assert gate.accepts(proof)
     for _ in range(3 * WINDOW):
         clock.advance(1)
-        assert not gate.takes(proof)
+        assert not gate.accepts(proof)
 
 
 @pytest.mark.parametrize(
@@ -188,24 +188,24 @@ def test_a_proof_inside_the_window_is_valid_once(apart: int, gate: ProbeGate, cl
     ],
 )
 def test_a_changed_proof_is_invalid(change: object, gate: ProbeGate, clock: FrozenClock) -> None:
-    assert not gate.takes(change(prove(SECRET, clock.now)))  # type: ignore[operator]
+    assert not gate.accepts(change(prove(SECRET, clock.now)))  # type: ignore[operator]
 
 
 def test_a_proof_with_another_secret_is_invalid(gate: ProbeGate, clock: FrozenClock) -> None:
-    assert not gate.takes(prove("x" * 32, clock.now))
+    assert not gate.accepts(prove("x" * 32, clock.now))
 
 
 def test_a_flood_of_proofs_is_refused(gate: ProbeGate, clock: FrozenClock) -> None:
-    taken = [gate.takes(prove(SECRET, clock.now)) for _ in range(1100)]
+    taken = [gate.accepts(prove(SECRET, clock.now)) for _ in range(1100)]
     assert taken.count(True) == 1000
     clock.advance(WINDOW + 1)
-    assert gate.takes(prove(SECRET, clock.now)), "what is past its window is forgotten"
+    assert gate.accepts(prove(SECRET, clock.now)), "what is past its window is forgotten"
 
 
 def test_one_of_many_simultaneous_uses_is_valid(gate: ProbeGate, clock: FrozenClock) -> None:
     proof = prove(SECRET, clock.now)
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(gate.takes, [proof] * 100)).count(True) == 1
+        assert list(pool.map(gate.accepts, [proof] * 100)).count(True) == 1
 
 
 def test_targets_that_sign_alike_have_one_digest() -> None:

@@ -11,13 +11,13 @@ from urllib.parse import parse_qsl, quote, urlencode
 import webtest
 
 from oss_wsgi import DirectUpload, Settings, Upload
-from oss_wsgi.testing import CallbackSigner, FrozenClock, Road, multipart
+from oss_wsgi.testing import CallbackSigner, FrozenClock, UploadClient, multipart
 
 #: In place of OSS's own key. It signs any body, as OSS does for its customers.
 OSS = CallbackSigner()
 CALLBACK = "/oss/callback"
 VALUES: dict[str, Any] = {
-    **Road.DEFAULTS,
+    **UploadClient.DEFAULTS,
     "callback_url": f"https://app.example.com{CALLBACK}",
     "ticket_secret": ("t" * 32,),
 }
@@ -97,7 +97,7 @@ class _Fields:
 
 
 def post_form(
-    road: Road,
+    client: UploadClient,
     pairs: Iterable[tuple[str, str]],
     data: bytes = b"hello",
     *,
@@ -109,14 +109,14 @@ def post_form(
     fields: Any = _Fields(pairs)
     content_type, body = multipart(fields, filename, data, part_type)
     merged = {"Content-Type": content_type, **(headers or {})}
-    return webtest.TestApp(road.local_oss).post("/examplebucket", body, headers=merged, expect_errors=True)
+    return webtest.TestApp(client.local_oss).post("/examplebucket", body, headers=merged, expect_errors=True)
 
 
-def stored(road: Road) -> list[str]:
+def stored(client: UploadClient) -> list[str]:
     """Return the keys of all objects in the local OSS."""
-    return [entry.key for entry in road.local_oss.storage.bucket(road.local_oss.bucket).page()[0]]
+    return [entry.key for entry in client.local_oss.storage.bucket(client.local_oss.bucket).page()[0]]
 
 
-def headers_of(road: Road, key: str) -> dict[str, str]:
+def headers_of(client: UploadClient, key: str) -> dict[str, str]:
     """Return the headers of an object in the local OSS."""
-    return dict(webtest.TestApp(road.local_oss).head(f"/examplebucket/{quote(key)}").headers)
+    return dict(webtest.TestApp(client.local_oss).head(f"/examplebucket/{quote(key)}").headers)

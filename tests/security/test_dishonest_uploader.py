@@ -17,7 +17,7 @@ from oss_wsgi import Grant, Upload
 from oss_wsgi.exceptions import NotConfirmedError
 from oss_wsgi.testing import callback_body
 
-from ..integration.linted_road import LintedRoad
+from ..integration.linted_client import LintedClient
 from .attacks import Pairs, Site, changed, headers_of, legacy, post_form, refused, stored
 
 DATA = b"hello"
@@ -45,23 +45,23 @@ class Attack:
         self.exact = form == "exact"
         grant = grant or (RICH if self.exact else GRANT)
         values = {"signature_version": version, "session_token": TOKEN, **values}
-        self.road = LintedRoad(legacy, values, authorize=lambda request: grant, on_upload=self.uploads.append)
+        self.client = LintedClient(legacy, values, authorize=lambda request: grant, on_upload=self.uploads.append)
         parameters = {"content_type": content_type, "size": len(DATA)} if self.exact else {}
-        self.signed = self.road.sign("a.txt" if self.exact else None, **parameters).json
+        self.signed = self.client.sign("a.txt" if self.exact else None, **parameters).json
         self.fields: dict[str, str] = self.signed["fields"]
 
     def post(self, pairs: Pairs | None = None, data: bytes = DATA, **more: Any) -> webtest.TestResponse:
-        return post_form(self.road, self.fields.items() if pairs is None else pairs, data, **more)
+        return post_form(self.client, self.fields.items() if pairs is None else pairs, data, **more)
 
     def refused(self, answer: webtest.TestResponse) -> bool:
         """Return whether OSS refused the form, stored nothing and called nobody."""
-        return answer.status_int in (400, 403) and b"<Error>" in answer.body and not stored(self.road) + self.uploads
+        return answer.status_int in (400, 403) and b"<Error>" in answer.body and not stored(self.client) + self.uploads
 
     def accepted(self, answer: webtest.TestResponse) -> Upload:
         """Return the one upload, which is stored and reported exactly as granted."""
         assert answer.status_int == 200, answer.text
         (upload,) = self.uploads
-        assert stored(self.road) == [upload.object]
+        assert stored(self.client) == [upload.object]
         assert upload.user == "eric"
         assert str(upload.object).startswith("users/eric/")
         return upload
@@ -75,7 +75,7 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def attack(version: str, form: str) -> Iterator[Attack]:
     attack = Attack(version, form)
-    with attack.road:
+    with attack.client:
         yield attack
 
 
@@ -89,7 +89,7 @@ def field_names() -> list[tuple[str, str, str]]:
         for form in FORMS:
             attack = Attack(version, form)
             names += [(version, form, name) for name in attack.fields]
-            attack.road.close()
+            attack.client.close()
     return names
 
 
@@ -117,7 +117,7 @@ def test_a_form_without_a_field_is_refused_or_harmless(attack: Attack, name: str
         attack.accepted(answer)  # the callback's response counts in any case
     elif name == "Content-Type":
         # The part's own type replaces it in the policy; OSS stores x-oss-content-type, which is pinned.
-        assert headers_of(attack.road, str(attack.accepted(answer).object))["Content-Type"] == "text/plain"
+        assert headers_of(attack.client, str(attack.accepted(answer).object))["Content-Type"] == "text/plain"
     else:
         assert attack.refused(answer)
 
@@ -167,7 +167,7 @@ def test_a_field_after_the_file_is_ignored(attack: Attack, name: str) -> None:
     parts = [f'--X\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n' for field, value in fields]
     head = '--X\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n'
     body = "".join([*parts, head, DATA.decode(), tail]).encode()
-    answer = webtest.TestApp(attack.road.local_oss).post(
+    answer = webtest.TestApp(attack.client.local_oss).post(
         "/examplebucket", body, headers={"Content-Type": "multipart/form-data; boundary=X"}, expect_errors=True
     )
     if name in ("success_action_status", "Content-Type"):
@@ -192,12 +192,11 @@ def test_a_key_outside_the_grant_is_refused(attack: Attack) -> None:
 def test_a_climbing_file_name_stays_below_the_prefix(version: str, name: str) -> None:
     """Names are flat texts to OSS. The README says that an open ``upload.object`` is text from a stranger."""
     attack = Attack(version, "prefix")
-    with attack.road:
+    with attack.client:
         assert attack.accepted(attack.post(filename=name)).object == f"users/eric/{name}"
-        (content,) = (
-            path for path in attack.road.local_oss.directory.rglob("*") if path.is_file() and path.read_bytes() == DATA
-        )
-        assert content.parent == attack.road.local_oss.directory / "examplebucket"
+        directory = attack.client.local_oss.directory
+        (content,) = (path for path in directory.rglob("*") if path.is_file() and path.read_bytes() == DATA)
+        assert content.parent == directory / "examplebucket"
 
 
 ADDED: dict[str, tuple[str, str]] = {
@@ -218,7 +217,7 @@ ADDED: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("what", ADDED)
 def test_a_form_for_an_exact_name_takes_no_other_fields(version: str, what: str) -> None:
     attack = Attack(version, "exact")
-    with attack.road:
+    with attack.client:
         assert attack.refused(attack.post([*attack.fields.items(), ADDED[what]]))
 
 
@@ -239,7 +238,7 @@ def test_another_callback_is_refused_even_with_our_ticket(attack: Attack) -> Non
 @both_forms
 def test_a_file_outside_the_granted_sizes_is_refused(version: str, form: str) -> None:
     attack = Attack(version, form, Grant(user="eric", dir="users/eric", min_size=3, max_size=5))
-    with attack.road:
+    with attack.client:
         for data in (b"hello!", b"hell" if attack.exact else b"he", b"", b"x" * 300_000):
             assert attack.refused(attack.post(data=data))
         assert attack.accepted(attack.post()).size == 5
@@ -249,12 +248,12 @@ def test_a_file_outside_the_granted_sizes_is_refused(version: str, form: str) ->
 @pytest.mark.parametrize("part_type", ["text/html", "image/svg+xml", "image/png,text/html", None])
 def test_under_a_grant_of_images_html_never_stays_html(version: str, form: str, part_type: str | None) -> None:
     attack = Attack(version, form, IMAGES, content_type="image/png")
-    with attack.road:
+    with attack.client:
         answer = attack.post(data=b"<b/>.", filename="a.html", part_type=part_type)
         if attack.exact:
             upload = attack.accepted(answer)
             assert upload.mime_type == "image/png"
-            assert headers_of(attack.road, str(upload.object))["Content-Type"] == "image/png"
+            assert headers_of(attack.client, str(upload.object))["Content-Type"] == "image/png"
         else:
             assert attack.refused(answer)
 
@@ -271,12 +270,12 @@ def test_not_pinned_another_type_is_refused_but_the_object_stays(
     version: str, added: tuple[str, str], part_type: str, requested_type: str | None
 ) -> None:
     attack = Attack(version, "prefix", IMAGES)
-    with attack.road:
-        fields = attack.road.sign(content_type=requested_type).json["fields"]
-        answer = post_form(attack.road, [*fields.items(), added], b"<script>", filename="a.html", part_type=part_type)
+    with attack.client:
+        fields = attack.client.sign(content_type=requested_type).json["fields"]
+        answer = post_form(attack.client, [*fields.items(), added], b"<script>", filename="a.html", part_type=part_type)
         assert answer.status_int == 203
         assert attack.uploads == []
-        assert headers_of(attack.road, "users/eric/a.html")["Content-Type"] == "text/html"
+        assert headers_of(attack.client, "users/eric/a.html")["Content-Type"] == "text/html"
 
 
 @pytest.mark.parametrize("what", ["public", "overwriting", "storage class", "disposition", "metadata"])
@@ -284,7 +283,7 @@ def test_not_pinned_a_form_for_a_prefix_takes_some_fields(version: str, what: st
     """The README's table says so: the bucket's own rules must forbid what matters. The report stays true."""
     attack = Attack(version, "prefix")
     name, value = ADDED[what]
-    with attack.road:
+    with attack.client:
         upload = attack.accepted(attack.post([*attack.fields.items(), (name, value)]))
         assert (upload.size, upload.user, upload.custom) == (len(DATA), "eric", {})
 
@@ -313,13 +312,13 @@ def test_not_pinned_other_added_fields_change_no_report(attack: Attack, name: st
     assert (upload.size, upload.user, upload.data) == (len(DATA), "eric", {})
     assert upload.custom == ({"order": "1"} if attack.exact else {})
     if attack.exact:
-        headers = headers_of(attack.road, str(upload.object))
+        headers = headers_of(attack.client, str(upload.object))
         assert (headers["Content-Type"], headers["Content-Disposition"]) == ("text/plain", "attachment")
 
 
 def test_a_request_header_does_not_change_a_pinned_acl(version: str) -> None:
     attack = Attack(version, "exact")
-    with attack.road:
+    with attack.client:
         assert attack.fields["x-oss-object-acl"] == "default"
         attack.accepted(attack.post(headers={"x-oss-object-acl": "public-read-write"}))
 
@@ -328,19 +327,19 @@ def test_active_types_are_attachments_only_under_exact_names() -> None:
     anything = Grant(user="eric", dir="users/eric")
     for form, disposition in (("exact", "attachment"), ("prefix", None)):
         attack = Attack("v4", form, anything)
-        with attack.road:
+        with attack.client:
             parameters = {"content_type": "text/html"} if attack.exact else {}
-            fields = attack.road.sign("a.html" if attack.exact else None, **parameters).json["fields"]
-            assert post_form(attack.road, fields.items(), b"<script>", part_type="text/html").status_int == 200
-            assert headers_of(attack.road, str(attack.uploads[0].object)).get("Content-Disposition") == disposition
+            fields = attack.client.sign("a.html" if attack.exact else None, **parameters).json["fields"]
+            assert post_form(attack.client, fields.items(), b"<script>", part_type="text/html").status_int == 200
+            assert headers_of(attack.client, str(attack.uploads[0].object)).get("Content-Disposition") == disposition
 
 
 def test_an_optional_callback_can_be_dropped(version: str) -> None:
     attack = Attack(version, "exact", callback_required=False)
-    with attack.road:
+    with attack.client:
         answer = attack.post([pair for pair in attack.fields.items() if pair[0] != "callback"])
         assert answer.status_int == 200
-        assert (len(stored(attack.road)), attack.uploads) == (1, [])
+        assert (len(stored(attack.client)), attack.uploads) == (1, [])
 
 
 # With a bucket of their own, users can have OSS sign any report of their granted upload.

@@ -16,7 +16,7 @@ from oss_wsgi import Grant, Upload
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.testing import FrozenClock, callback_body, multipart
 
-from ..integration.linted_road import LintedRoad
+from ..integration.linted_client import LintedClient
 from .attacks import Site, legacy, post_form, stored
 
 NAMES = [
@@ -48,41 +48,41 @@ class Honest:
 
         grant = grant or Grant(user="eric", dir="users/eric")
         values = {"signature_version": version, "upload_names": "original"}
-        self.road = LintedRoad(legacy, values, authorize=lambda request: grant, **{"on_upload": save, **options})
+        self.client = LintedClient(legacy, values, authorize=lambda request: grant, **{"on_upload": save, **options})
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "prefix"])
 def test_any_file_name_is_reported_as_it_is_stored(version: str, name: str, exact: bool) -> None:
     honest = Honest(version)
-    with honest.road as road:
-        assert road.upload(name, b"hello", content_type="text/plain", exact=exact).json["Status"] == "Ok"
-        assert [upload.object for upload in honest.uploads] == stored(road)
+    with honest.client as client:
+        assert client.upload(name, b"hello", content_type="text/plain", exact=exact).json["Status"] == "Ok"
+        assert [upload.object for upload in honest.uploads] == stored(client)
 
 
 def test_a_double_click_stores_one_object(version: str) -> None:
     honest = Honest(version)
-    with honest.road as road:
+    with honest.client as client:
         with ThreadPoolExecutor(4) as pool:
-            statuses = list(pool.map(lambda _: road.upload("a.txt", b"hello").status_int, range(4)))
+            statuses = list(pool.map(lambda _: client.upload("a.txt", b"hello").status_int, range(4)))
         assert sorted(statuses) == [200, 409, 409, 409]
-        assert len(honest.uploads) == len(stored(road)) == 1
+        assert len(honest.uploads) == len(stored(client)) == 1
 
 
 def test_a_form_posted_twice_is_handled_once(version: str) -> None:
     honest = Honest(version)
-    with honest.road as road:
-        fields = road.sign().json["fields"]
-        answers = [post_form(road, fields.items()).json for _ in range(3)]
+    with honest.client as client:
+        fields = client.sign().json["fields"]
+        answers = [post_form(client, fields.items()).json for _ in range(3)]
         assert answers == [{"Status": "Ok", "number": 1}] * 3
-        assert post_form(road, fields.items(), b"edited").json == {"Status": "Ok", "number": 2}
+        assert post_form(client, fields.items(), b"edited").json == {"Status": "Ok", "number": 2}
 
 
 def test_a_retry_with_overwriting_gets_the_same_response(version: str) -> None:
     honest = Honest(version, Grant(user="eric", dir="users/eric", forbid_overwrite=False))
-    with honest.road as road:
-        fields = road.sign("a.txt").json["fields"]
-        assert [post_form(road, fields.items()).json["number"] for _ in range(3)] == [1, 1, 1]
+    with honest.client as client:
+        fields = client.sign("a.txt").json["fields"]
+        assert [post_form(client, fields.items()).json["number"] for _ in range(3)] == [1, 1, 1]
 
 
 def test_a_failed_handler_runs_again_at_the_next_upload(version: str) -> None:
@@ -94,9 +94,9 @@ def test_a_failed_handler_runs_again_at_the_next_upload(version: str) -> None:
             raise OSError("the database is away")
 
     honest = Honest(version, on_upload=save)
-    with honest.road as road:
-        fields = road.sign().json["fields"]
-        assert [post_form(road, fields.items()).status_int for _ in range(3)] == [203, 200, 200]
+    with honest.client as client:
+        fields = client.sign().json["fields"]
+        assert [post_form(client, fields.items()).status_int for _ in range(3)] == [203, 200, 200]
         assert len(calls) == 2
 
 
@@ -118,9 +118,9 @@ class Slow(io.BytesIO):
 def test_an_upload_of_eleven_hours_is_reported(version: str) -> None:
     clock = FrozenClock()
     honest = Honest(version, clock=clock)
-    with honest.road as road:
+    with honest.client as client:
         data = b"x" * 3_000_000
-        content_type, body = multipart(road.sign("a.bin", size=len(data)).json["fields"], "a.bin", data)
+        content_type, body = multipart(client.sign("a.bin", size=len(data)).json["fields"], "a.bin", data)
         environ = {
             "REQUEST_METHOD": "POST",
             "PATH_INFO": "/examplebucket",
@@ -132,29 +132,29 @@ def test_an_upload_of_eleven_hours_is_reported(version: str) -> None:
             "wsgi.input": Slow(body, clock),
         }
         statuses: list[str] = []
-        response = b"".join(road.local_oss(environ, lambda status, headers, exc_info=None: statuses.append(status)))
+        response = b"".join(client.local_oss(environ, lambda status, headers, exc_info=None: statuses.append(status)))
         assert (statuses, response) == (["200 OK"], b'{"Status": "Ok", "number": 1}')
         assert clock() == FrozenClock()() + 11 * 3600
 
 
 def test_simultaneous_files_with_their_own_signatures_succeed(version: str) -> None:
     honest = Honest(version)
-    with honest.road as road:
+    with honest.client as client:
         with ThreadPoolExecutor(8) as pool:
             names = [f"{number}.txt" for number in range(24)]
             statuses = set(
-                pool.map(lambda name: road.upload(name, name.encode(), exact=len(name) < 6).status_int, names)
+                pool.map(lambda name: client.upload(name, name.encode(), exact=len(name) < 6).status_int, names)
             )
         assert statuses == {200}
-        assert sorted(str(upload.object) for upload in honest.uploads) == stored(road)
+        assert sorted(str(upload.object) for upload in honest.uploads) == stored(client)
 
 
 def test_of_several_files_with_one_signature_the_first_is_reported(version: str) -> None:
     """The samples' pages reuse a form: the second file gets 203, because its ticket is already used (409)."""
     honest = Honest(version)
-    with honest.road as road:
-        fields = road.sign().json["fields"]
-        answers = [post_form(road, fields.items(), filename=name) for name in ("a.txt", "b.txt", "a.txt")]
+    with honest.client as client:
+        fields = client.sign().json["fields"]
+        answers = [post_form(client, fields.items(), filename=name) for name in ("a.txt", "b.txt", "a.txt")]
         assert [answer.status_int for answer in answers] == [200, 203, 200]
         assert "Error status : 409." in answers[1].text
         assert [upload.object for upload in honest.uploads] == ["users/eric/a.txt"]

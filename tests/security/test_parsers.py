@@ -29,7 +29,7 @@ from oss_wsgi.object_names import MAX_KEY_BYTES
 from oss_wsgi.signing.v1 import signature
 from oss_wsgi.testing import callback_body, multipart
 
-from ..integration.linted_road import LintedRoad
+from ..integration.linted_client import LintedClient
 from .attacks import CALLBACK, OSS, VALUES, Site, legacy, ticket_of
 
 SITE = Site({"upload_names": "original"}, authorize=lambda request: Grant(user="eric", dir="users/eric"))
@@ -39,9 +39,9 @@ HEADER_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude
 
 
 @pytest.fixture(scope="module")
-def road() -> Iterator[LintedRoad]:
-    with LintedRoad(legacy, {"signature_version": "v1"}) as client:
-        yield client
+def client() -> Iterator[LintedClient]:
+    with LintedClient(legacy, {"signature_version": "v1"}) as linted_client:
+        yield linted_client
 
 
 def call(application: Any, path: bytes, body: bytes = b"", **environ: Any) -> tuple[int, bytes]:
@@ -250,11 +250,11 @@ POLICIES = st.one_of(
 @example(policy=b'{"expiration": "0000-00-00T00:00:00Z", "conditions": [1]}')
 @example(policy=b'{"expiration": "9999-12-31T23:59:60Z", "conditions": [["eq", "$a", "\\ud800"]]}')
 @FEW
-def test_any_signed_policy_is_no_500_of_the_local_oss(policy: bytes, road: LintedRoad) -> None:
+def test_any_signed_policy_is_no_500_of_the_local_oss(policy: bytes, client: LintedClient) -> None:
     text = base64.b64encode(policy).decode()
     with suppress(OSSError):
         parse_policy(text)
-    key = road.settings.credentials()
+    key = client.settings.credentials()
     fields = {
         "key": "a.txt",
         "OSSAccessKeyId": key.access_key_id,
@@ -262,7 +262,7 @@ def test_any_signed_policy_is_no_500_of_the_local_oss(policy: bytes, road: Linte
         "Signature": signature(key.access_key_secret, text),
     }
     kind, body = multipart(fields, "a.txt", b"hello")
-    assert call(road.local_oss, b"/examplebucket", body, CONTENT_TYPE=kind)[0] < 500
+    assert call(client.local_oss, b"/examplebucket", body, CONTENT_TYPE=kind)[0] < 500
 
 
 FIELDS_OF_OSS = (
@@ -288,12 +288,12 @@ FIELD_VALUES = st.one_of(
 @given(added=st.dictionaries(FIELD_NAMES, FIELD_VALUES, max_size=4), filename=st.text(max_size=40), first=st.booleans())
 @FEW
 def test_any_added_form_field_is_no_500_of_the_local_oss(
-    added: dict[str, str], filename: str, first: bool, road: LintedRoad
+    added: dict[str, str], filename: str, first: bool, client: LintedClient
 ) -> None:
-    signed = road.sign().json["fields"]
+    signed = client.sign().json["fields"]
     fields = {**added, **signed} if first else {**signed, **added}
     kind, body = multipart(fields, filename.encode("utf-8", "replace").decode(), b"hello")
-    status, text = call(road.local_oss, b"/examplebucket", body, CONTENT_TYPE=kind)
+    status, text = call(client.local_oss, b"/examplebucket", body, CONTENT_TYPE=kind)
     assert status < 500, text
 
 
@@ -312,15 +312,15 @@ Content-Type: text/plain|a|Content-Disposition: form-data; name=|filename*=UTF-8
     md5=st.one_of(st.just(""), HEADER_TEXT),
 )
 @FEW
-def test_any_form_body_is_refused_by_the_local_oss(body: bytes, kind: str, md5: str, road: LintedRoad) -> None:
+def test_any_form_body_is_refused_by_the_local_oss(body: bytes, kind: str, md5: str, client: LintedClient) -> None:
     status, text = call(
-        road.local_oss, b"/examplebucket", body, CONTENT_TYPE=f"multipart/form-data{kind}", HTTP_CONTENT_MD5=md5
+        client.local_oss, b"/examplebucket", body, CONTENT_TYPE=f"multipart/form-data{kind}", HTTP_CONTENT_MD5=md5
     )
     assert 400 <= status < 500, text
 
 
 @given(path=st.binary(max_size=60), method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]))
 @FEW
-def test_any_path_is_no_500_of_the_local_oss(path: bytes, method: str, road: LintedRoad) -> None:
-    status, text = call(road.local_oss, b"/" + path, REQUEST_METHOD=method, CONTENT_LENGTH="0")
+def test_any_path_is_no_500_of_the_local_oss(path: bytes, method: str, client: LintedClient) -> None:
+    status, text = call(client.local_oss, b"/" + path, REQUEST_METHOD=method, CONTENT_LENGTH="0")
     assert status < 500, text

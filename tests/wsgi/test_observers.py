@@ -11,7 +11,7 @@ import pytest
 import webtest
 
 from oss_wsgi import AccessLog, DirectUpload, Grant, Settings, Upload
-from oss_wsgi.testing import CallbackSigner, Road, callback_body
+from oss_wsgi.testing import CallbackSigner, UploadClient, callback_body
 from oss_wsgi.wsgi.observers import CONTEXT_KEY, Observers, RequestContext, context_of
 
 SIGNER = CallbackSigner()
@@ -149,8 +149,8 @@ def test_the_next_observer_is_called_after_one_that_raises() -> None:
 def test_a_whole_upload_works_with_observers() -> None:
     observers = Recorder()
     options: dict[str, Any] = {"on_issued": observers.on_issued, "on_refused": observers.on_refused}
-    with Road(lambda environ, start: [], authorize=lambda request: GRANT, **options) as road:
-        assert road.upload("cat.png", b"123456", content_type="image/png").json == {"Status": "Ok"}
+    with UploadClient(lambda environ, start: [], authorize=lambda request: GRANT, **options) as upload_client:
+        assert upload_client.upload("cat.png", b"123456", content_type="image/png").json == {"Status": "Ok"}
     assert [facts["user"] for _, facts in observers.issued] == ["eric"]
     assert observers.refused == []
 

@@ -33,7 +33,8 @@ def check_clock(context: CheckContext) -> Iterator[Finding]:
     try:
         skew = response.moment - parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
     except (TypeError, ValueError):
-        yield warning("the bucket's answer has no Date header", "Find out what stands between this machine and OSS.")
+        fix = "Check for a proxy or firewall between this machine and OSS."
+        yield warning("the bucket's answer has no Date header", fix)
         return
     message = f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} OSS's"
     fix = "Synchronize the clock by NTP."
@@ -154,17 +155,18 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}"
 
 
-def _check_preflight(host: str, origin: str, shown: str, *, needed: bool) -> Finding:
-    sent = "https://any.example.com" if origin == "*" else origin
+def _check_preflight(host: str, listed_origin: str, shown: str, *, needed: bool) -> Finding:
+    origin = "https://any.example.com" if listed_origin == "*" else listed_origin
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     try:
-        response = request("OPTIONS", host, {"Origin": sent, "Access-Control-Request-Method": "POST"}, deadline=TIMEOUT)
+        response = request("OPTIONS", host, headers, deadline=TIMEOUT)
     except UnreachableError as cause:
         raise NotCheckedError(error(str(cause), "Check OSS_HOST and the firewall.")) from cause
     allowed = response.headers.get("Access-Control-Allow-Origin")
     methods = response.headers.get("Access-Control-Allow-Methods", "")
     exposed = {name.strip().lower() for name in response.headers.get("Access-Control-Expose-Headers", "").split(",")}
-    fix = f"Add the rule: `oss-wsgi cors apply '{origin}'`."
-    if response.status != 200 or allowed not in (sent, "*") or "POST" not in methods:
+    fix = f"Add the rule: `oss-wsgi cors apply '{listed_origin}'`."
+    if response.status != 200 or allowed not in (origin, "*") or "POST" not in methods:
         refusal = read_refusal(response.body)
         message = f"pages of {shown} cannot read OSS's answers: {response.status} {refusal}"
         # With other origins listed, the application may have no pages of its own.

@@ -13,7 +13,7 @@ from ...callback.parameters import FORM
 from ...callback.url import callback_url_problems, split_urls, target_of, without_password
 from ...http import essence
 from ...middleware.probe import PROBE_HEADER, WINDOW, target_digest
-from ..http_client import Answer, TooSlowError, UnreachableError, is_json
+from ..http_client import Response, TooSlowError, UnreachableError, is_json
 from ..terminal import plain
 from .context import CheckContext, Finding, error, is_private, ok, warning
 from .probe import BODY, ProbeCall, compression, is_refusal, json_members, probe_report
@@ -130,7 +130,7 @@ def _unreachable(cause: UnreachableError) -> Finding:
     return error(str(cause), "Make the server reachable from outside: check DNS, firewall and certificate.")
 
 
-def check_unauthenticated(url: str, response: Answer) -> Finding:
+def check_unauthenticated(url: str, response: Response) -> Finding:
     """Check that the application itself refuses a callback with a wrong signature."""
     if is_refusal(response):
         return warning(
@@ -142,7 +142,7 @@ def check_unauthenticated(url: str, response: Answer) -> Finding:
     return _unexpected_response(message, response)
 
 
-def _no_report(url: str, response: Answer) -> Finding:
+def _no_report(url: str, response: Response) -> Finding:
     message = f"{without_password(url)} answers {response.status}, without the report of a probe"
     if response.status == 403 and json_members(response):
         fix = (
@@ -153,7 +153,7 @@ def _no_report(url: str, response: Answer) -> Finding:
     return _unexpected_response(message, response)
 
 
-def _unexpected_response(message: str, response: Answer) -> Finding:
+def _unexpected_response(message: str, response: Response) -> Finding:
     if coding := compression(response):
         return error(f"{message}: the answer is compressed ({coding})", _FIX_COMPRESSION)
     if 300 <= response.status < 400:
@@ -255,7 +255,7 @@ def check_answer(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-def check_response(url: str, response: Answer, status: int = 200) -> Iterator[Finding]:
+def check_response(url: str, response: Response, status: int = 200) -> Iterator[Finding]:
     """Check a response as OSS does (protocol.md 8.9), for another status: that of a forged callback is 403."""
     coding = compression(response)
     length = response.headers.get("Content-Length") or ""

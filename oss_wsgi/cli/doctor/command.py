@@ -35,6 +35,7 @@ CHECKS: dict[str, Callable[[CheckContext], Iterator[Finding]]] = {
 
 
 def add(subparsers: Any) -> None:
+    """Add the command to the parser."""
     parser = subparsers.add_parser(
         "doctor",
         help="check a deployment piece by piece",
@@ -54,7 +55,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--write",
         action="store_true",
-        help="also upload a test object, of which the application is told as of any other, and delete it",
+        help="also upload a test object, report it to the application like any upload, and delete it",
     )
     add_credentials_library(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON array")
@@ -63,21 +64,22 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    """Run the checks and print their findings; return 1 if any of them is red, else 0."""
     names = list(dict.fromkeys(arguments.only or (name for name in CHECKS if name != "write")))
     if arguments.write and "write" not in names:
         names.append("write")
     context = CheckContext(environ_of(arguments), library=arguments.credentials_library, writes="write" in names)
-    findings: list[tuple[str, Finding]] = []
+    named_findings: list[tuple[str, Finding]] = []
     for name in names:
         with waiting(f"Checking {name}"):
-            new = _findings(name, context)
-        findings += ((name, finding) for finding in new)
+            findings = _findings(name, context)
+        named_findings += ((name, finding) for finding in findings)
         if not arguments.json:
-            for finding in new:
+            for finding in findings:
                 _print(name, finding, arguments)
     if arguments.json:
-        print(json.dumps([_members(name, finding) for name, finding in findings], indent=1))
-    return 1 if any(finding.colour == "red" for _, finding in findings) else 0
+        print(json.dumps([_members(name, finding) for name, finding in named_findings], indent=1))
+    return 1 if any(finding.colour == "red" for _, finding in named_findings) else 0
 
 
 def _findings(name: str, context: CheckContext) -> list[Finding]:

@@ -19,7 +19,7 @@ from ...settings import TABLE, Settings
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
 from ..form_body import FormBody
-from ..http_client import Answer, UnreachableError, request
+from ..http_client import Response, UnreachableError, request
 from .probe import ProbeCall, call_callback
 
 #: Seconds for one request: OSS waits 5 s for a callback's answer.
@@ -49,14 +49,17 @@ class Finding:
 
 
 def ok(message: str) -> Finding:
+    """Return a green finding."""
     return Finding("green", message)
 
 
 def warning(message: str, fix: str) -> Finding:
+    """Return a yellow finding: it works, but could be better."""
     return Finding("yellow", message, fix)
 
 
 def error(message: str, fix: str) -> Finding:
+    """Return a red finding: something does not work."""
     return Finding("red", message, fix)
 
 
@@ -131,7 +134,7 @@ class CheckContext:
         return is_private(urlsplit(self.host).hostname or "")
 
     @functools.cached_property
-    def unsigned_response(self) -> Answer:
+    def unsigned_response(self) -> Response:
         """Return OSS's response to an unsigned request for the bucket."""
         try:
             return request("GET", self.host, deadline=TIMEOUT)
@@ -139,7 +142,7 @@ class CheckContext:
             raise NotCheckedError(error(str(cause), _FIX_HOST)) from cause
 
     @functools.cached_property
-    def dry_run_response(self) -> Answer:
+    def dry_run_response(self) -> Response:
         """Return OSS's response to a signed form whose file is too small for its policy: OSS stores nothing."""
         self.require(*_BUCKET_VARIABLES, "OSS_SIGNATURE_VERSION")
         settings = self.settings

@@ -12,7 +12,7 @@ from typing import Any
 from ...callback.parameters import FORM
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...middleware.probe import PROBE_HEADER, PROBE_MEMBER, prove
-from ..http_client import Answer, UnreachableError, parsed, request
+from ..http_client import Response, UnreachableError, parsed, request
 from ..terminal import plain
 
 #: A body that shows whether it is decoded, joined or rewritten on its way.
@@ -33,7 +33,7 @@ class ProbeCall:
     authorization: str
     key_url: str
     authenticated: bool
-    response: Answer | UnreachableError
+    response: Response | UnreachableError
 
 
 def call_callback(url: str, secret: str | None, timeout: float) -> ProbeCall:
@@ -51,7 +51,7 @@ def call_callback(url: str, secret: str | None, timeout: float) -> ProbeCall:
     }
     if secret is not None:
         headers[PROBE_HEADER] = prove(secret, time.time())
-    response: Answer | UnreachableError
+    response: Response | UnreachableError
     try:
         response = request("POST", url, headers, BODY, deadline=timeout)
     except UnreachableError as error:
@@ -59,18 +59,18 @@ def call_callback(url: str, secret: str | None, timeout: float) -> ProbeCall:
     return ProbeCall(url, authorization, key_url, secret is not None, response)
 
 
-def probe_report(response: Answer) -> dict[str, Any] | None:
+def probe_report(response: Response) -> dict[str, Any] | None:
     """Return the application's report of what arrived; None if the response is not one to a probe."""
     report = json_members(response).get(PROBE_MEMBER)
     return report if response.status == 200 and isinstance(report, dict) else None
 
 
-def is_refusal(response: Answer) -> bool:
+def is_refusal(response: Response) -> bool:
     """Return whether a response looks like the application's refusal of a wrong signature."""
     return response.status == 403 and isinstance(json_members(response).get("error"), dict)
 
 
-def json_members(response: Answer) -> dict[str, Any]:
+def json_members(response: Response) -> dict[str, Any]:
     """Return the members of a JSON object; none if the body is anything else."""
     try:
         members = parsed(response.body)
@@ -79,7 +79,7 @@ def json_members(response: Answer) -> dict[str, Any]:
     return members if isinstance(members, dict) else {}
 
 
-def compression(response: Answer) -> str:
+def compression(response: Response) -> str:
     """Return the name of the response's compression; "" if it has none."""
     coding = plain((response.headers.get("Content-Encoding") or "").strip().lower())
     return "" if coding == "identity" else coding

@@ -15,7 +15,7 @@ from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
 from ..error_codes import see_also
 from ..form_body import FormBody
-from ..http_client import Answer, OSSRefusal, UnreachableError, is_json, read_refusal, request
+from ..http_client import OSSRefusal, Response, UnreachableError, is_json, read_refusal, request
 from ..sdk_client import SDKRefusedError, sdk_client
 from ..terminal import MisuseError
 from .callback import SLOW
@@ -71,7 +71,7 @@ def check_write(context: CheckContext) -> Iterator[Finding]:
         yield _delete(key, context)
 
 
-def _check_upload(key: str, response: Answer, settings: Settings) -> Finding:
+def _check_upload(key: str, response: Response, settings: Settings) -> Finding:
     refusal = read_refusal(response.body)
     if response.status == 203:
         fix = f"{_fix_callback(refusal, settings)} {see_also(refusal)}".strip()

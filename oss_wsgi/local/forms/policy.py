@@ -87,7 +87,7 @@ def _decode(text: str) -> Any:
 
 
 def parse_policy_json(source: bytes) -> Any:
-    """Return the JSON; raise OSSError if it is none. A raw `\\$`, which JSON does not allow, is read as `\\\\$`."""
+    """Return the JSON; raise OSSError if it is not JSON. A raw `\\$`, which JSON does not allow, is read as `\\\\$`."""
     try:
         # Older SDKs write `\$`, newer ones `\\$`.
         text = re.sub(r"\\(.)", lambda pair: r"\\$" if pair[1] == "$" else pair[0], source.decode())

@@ -1,4 +1,4 @@
-"""Reading of request bodies: large ones into new content, small ones into memory."""
+"""Reads request bodies: large ones into storage, small ones into memory."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ REDUNDANCIES = ("LRS", "ZRS")
 
 
 def list_buckets(request: Request) -> Response:
+    """GET Service: list the buckets."""
     query = request.query
     prefix, marker, limit = query.get("prefix", ""), query.get("marker", ""), query.get("max-keys") or "100"
     if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= MAX_KEYS:
@@ -73,17 +74,20 @@ def put_bucket(request: Request) -> Response:
 
 
 def delete_bucket(request: Request) -> Response:
+    """DELETE: delete an empty bucket."""
     request.service.storage.delete_bucket(request.bucket)
     return Response(204)
 
 
 def head_bucket(request: Request) -> Response:
+    """HEAD: return the region and the storage class as headers."""
     region = f"oss-{request.service.region}"
     headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", storage_class(request.storage.settings))]
     return Response(200, headers)
 
 
 def get_bucket_info(request: Request) -> Response:
+    """GET `?bucketInfo`: return what is known about the bucket."""
     bucket = request.storage
     nodes: list[Node] = [
         *_bucket_nodes(bucket, request),
@@ -99,15 +103,18 @@ def get_bucket_info(request: Request) -> Response:
 
 
 def get_bucket_location(request: Request) -> Response:
+    """GET `?location`: return the region."""
     _ = request.storage  # raises OSSError for a bucket that does not exist
     return xml_response("LocationConstraint", f"oss-{request.service.region}")
 
 
 def get_bucket_acl(request: Request) -> Response:
+    """GET `?acl`: return the ACL."""
     return acl_response(acl(request.storage.settings))
 
 
 def put_bucket_acl(request: Request) -> Response:
+    """PUT `?acl`: set the ACL from `x-oss-acl`."""
     if "x-oss-acl" not in request.headers:
         raise invalid_argument("The x-oss-acl header is missing.", name="x-oss-acl")
     request.storage.change({"acl": one_of(ACLS, "x-oss-acl", request.headers["x-oss-acl"])})
@@ -115,12 +122,14 @@ def put_bucket_acl(request: Request) -> Response:
 
 
 def put_bucket_cors(request: Request) -> Response:
+    """PUT `?cors`: replace all CORS rules."""
     body = read_small_body(request.environ, MAX_BODY_SIZE)
     save_rules(request.storage, *read_rules(body, request.service.rules.max_rules))
     return Response(200)
 
 
 def get_bucket_cors(request: Request) -> Response:
+    """GET `?cors`: return the CORS rules."""
     rules, vary = request.service.rules.of(request.storage.name)
     if not rules:
         message = "The CORS Configuration does not exist."
@@ -129,19 +138,23 @@ def get_bucket_cors(request: Request) -> Response:
 
 
 def delete_bucket_cors(request: Request) -> Response:
+    """DELETE `?cors`: delete all CORS rules."""
     save_rules(request.storage, (), vary=False)
     return Response(204)
 
 
 def acl(settings: Mapping[str, str]) -> str:
+    """Return a bucket's ACL from its settings; `private` by default."""
     return settings.get("acl", "private")
 
 
 def storage_class(settings: Mapping[str, str]) -> str:
+    """Return a bucket's storage class from its settings; `Standard` by default."""
     return settings.get("storage-class", "Standard")
 
 
 def redundancy(settings: Mapping[str, str]) -> str:
+    """Return a bucket's redundancy from its settings; `LRS` by default."""
     return settings.get("redundancy", "LRS")
 
 

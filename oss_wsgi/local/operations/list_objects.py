@@ -17,6 +17,7 @@ MAX_PARAMETER_SIZE = 1023
 
 
 def list_objects(request: Request) -> Response:
+    """GET Bucket: list objects, version 1."""
     query = request.query
     encoding = EncodingType(request)
     marker = query.get("marker", "")
@@ -36,6 +37,7 @@ def list_objects(request: Request) -> Response:
 
 
 def list_objects_v2(request: Request) -> Response:
+    """GET `?list-type=2`: list objects, version 2."""
     query = request.query
     if query["list-type"] != "2":
         raise invalid_argument("The list-type must be 2.", name="list-type", value=query["list-type"])
@@ -54,7 +56,7 @@ def list_objects_v2(request: Request) -> Response:
 
 
 def _page(request: Request, after: str) -> tuple[list[StoredObject | CommonPrefix], int, bool]:
-    """Return the entries after a key, their highest number, and whether more follow."""
+    """Return the entries after a key, the limit that was used, and whether more follow."""
     query = request.query
     for name in ("prefix", "delimiter", "marker", "start-after"):
         if len(query.get(name, "").encode()) > MAX_PARAMETER_SIZE:

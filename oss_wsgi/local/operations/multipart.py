@@ -1,4 +1,4 @@
-"""Uploads in parts: initiated, filled part by part, then completed or aborted; and their lists."""
+"""Multipart uploads: start, add parts, complete, abort and list."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ MAX_LISTED_PARTS = 1000
 
 
 def initiate_multipart_upload(request: Request) -> Response:
+    """POST `?uploads`: start an upload and return its ID."""
     check_key(request.key)
     encoding = EncodingType(request)
     content_type = request_content_type(request)
@@ -44,6 +45,7 @@ def initiate_multipart_upload(request: Request) -> Response:
 
 
 def upload_part(request: Request) -> Response:
+    """PUT `?partNumber&uploadId`: store a part."""
     number, upload = _part_number(request), _upload(request)
     faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
@@ -56,6 +58,7 @@ def upload_part(request: Request) -> Response:
 
 
 def upload_part_copy(request: Request) -> Response:
+    """PUT `?partNumber&uploadId` with a copy source: store a part of another object."""
     number, upload = _part_number(request), _upload(request)
     with open_source(request) as (source, content), request.storage.incoming() as incoming:
         start, length = _source_range(request.headers.get("x-oss-copy-source-range", ""), source.size)
@@ -69,6 +72,7 @@ def upload_part_copy(request: Request) -> Response:
 
 
 def complete_multipart_upload(request: Request) -> Response:
+    """POST `?uploadId`: make the object from its parts."""
     encoding = EncodingType(request)
     callback = read_callback(request)
     forbid_overwrite = forbids_overwrite(request.headers)
@@ -98,11 +102,13 @@ def complete_multipart_upload(request: Request) -> Response:
 
 
 def abort_multipart_upload(request: Request) -> Response:
+    """DELETE `?uploadId`: delete the upload and its parts."""
     request.storage.abort(_upload(request))
     return Response(204)
 
 
 def list_multipart_uploads(request: Request) -> Response:
+    """GET `?uploads`: list the unfinished uploads."""
     query = request.query
     encoding = EncodingType(request)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
@@ -145,6 +151,7 @@ def list_multipart_uploads(request: Request) -> Response:
 
 
 def list_parts(request: Request) -> Response:
+    """GET `?uploadId`: list the parts of an upload."""
     encoding = EncodingType(request)
     limit = whole_number(request, "max-parts", MAX_LISTED_PARTS, 1, MAX_LISTED_PARTS)
     marker = whole_number(request, "part-number-marker", 0, 0, MAX_PARTS)

@@ -77,6 +77,7 @@ class FileRange:
 
 
 def no_such_key(key: str) -> OSSError:
+    """Return the error for an object that does not exist."""
     return OSSError(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=key)
 
 

@@ -140,6 +140,7 @@ def find_operation(request: Request) -> Operation:
 
 
 def resource_type(request: Request) -> str:
+    """Return what a request addresses, in OSS's words."""
     return "Object" if request.key else "Bucket" if request.bucket else "Service"
 
 

@@ -32,6 +32,7 @@ MAX_BODY_SIZE = 2 * 1024 * 1024
 
 
 def put_object(request: Request) -> Response:
+    """PUT Object: store the body, and send the callback if there is one."""
     check_key(request.key)
     callback = read_callback(request)
     media_type = request_content_type(request)
@@ -52,6 +53,7 @@ def put_object(request: Request) -> Response:
 
 
 def copy_object(request: Request) -> Response:
+    """PUT with a copy source: copy an object."""
     check_key(request.key)
     directive = request.headers.get("x-oss-metadata-directive", "COPY").upper()
     if directive not in ("COPY", "REPLACE"):
@@ -75,12 +77,14 @@ def copy_object(request: Request) -> Response:
 
 
 def delete_object(request: Request) -> Response:
+    """DELETE: delete an object; 204 even if there is none."""
     check_key(request.key)
     request.storage.delete(request.key)
     return Response(204)
 
 
 def delete_multiple_objects(request: Request) -> Response:
+    """POST `?delete`: delete the objects that the body lists."""
     encoding = EncodingType(request)
     document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "Delete")
     quiet = document.findtext("Quiet", "false").strip().lower()
@@ -96,6 +100,7 @@ def delete_multiple_objects(request: Request) -> Response:
 
 
 def get_object_acl(request: Request) -> Response:
+    """GET `?acl`: return the ACL of an object."""
     stored = request.storage.get(request.key)
     if stored is None:
         raise no_such_key(request.key)
@@ -103,6 +108,7 @@ def get_object_acl(request: Request) -> Response:
 
 
 def put_object_acl(request: Request) -> Response:
+    """PUT `?acl`: set the ACL of an object."""
     if not request.headers.get(OBJECT_ACL):
         raise invalid_argument(f"The {OBJECT_ACL} header is missing.", name=OBJECT_ACL)
     acl = object_headers(request.headers).get(OBJECT_ACL)

@@ -58,7 +58,7 @@ def _check_v4(fields: Mapping[str, str], account: Account, region: str, now: flo
     credential = _parse_credential(text)
     credential.check_region(region, name=_CREDENTIAL)
     moment = signed_at(date, credential, name=_CREDENTIAL, ec=_INVALID_DATE)
-    # OSS documents two windows (protocol.md 5.4): the short one is for clocks that are ahead, the long one is the end.
+    # OSS documents two limits (protocol.md 5.4): 15 minutes for clocks that run ahead, and 7 days of life.
     if not now - LIFETIME <= moment <= now + SKEW:
         message = "The difference between the request time and the current time is too large."
         raise OSSError(403, "RequestTimeTooSkewed", message, _INVALID_DATE)

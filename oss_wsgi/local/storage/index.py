@@ -1,4 +1,4 @@
-"""The index of a storage: an SQLite database, in whose transactions objects come and go."""
+"""The index of a storage: an SQLite database. Adding or deleting an object is one transaction."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import pytest
 
 from oss_wsgi.cli.doctor import bucket
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
-from oss_wsgi.cli.http_client import Answer
+from oss_wsgi.cli.http_client import Response
 from oss_wsgi.local import CORSRule
 
 from ..deployment import ORIGIN, Deployment, deployed
@@ -109,7 +109,7 @@ def context_with_response(body: str, host: str, **headers: str) -> CheckContext:
     message = Message()
     for name, value in headers.items():
         message[name] = value
-    context.unsigned_response = Answer(403, message, body.encode(), 0.1, 1000.0)
+    context.unsigned_response = Response(403, message, body.encode(), 0.1, 1000.0)
     return context
 
 

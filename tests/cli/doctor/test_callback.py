@@ -13,7 +13,7 @@ import pytest
 
 from oss_wsgi.cli.doctor.callback import check_arrival, check_response
 from oss_wsgi.cli.doctor.probe import ProbeCall
-from oss_wsgi.cli.http_client import Answer, TooSlowError
+from oss_wsgi.cli.http_client import Response, TooSlowError
 
 from ..deployment import Deployment, deployed
 from .runs import finding_of, run_doctor
@@ -299,15 +299,15 @@ def test_an_answer_that_oss_would_refuse_is_red(front: Front, message: str, tmp_
         assert message in finding_of("answer", deployment.environ)["said"]
 
 
-def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}", complete: bool = True) -> Answer:
+def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}", complete: bool = True) -> Response:
     headers = Message()
     if length:
         headers["Content-Length"] = str(len(body))
-    return Answer(200, headers, body, seconds, 0.0, complete)
+    return Response(200, headers, body, seconds, 0.0, complete)
 
 
 @pytest.mark.parametrize(
-    ("answer", "colour", "message"),
+    ("response", "colour", "message"),
     [
         pytest.param(answered(), "green", "200, JSON with a length", id="good"),
         pytest.param(answered(3.0), "yellow", "took 3.0 s of the 5 s", id="slow"),
@@ -319,8 +319,8 @@ def answered(seconds: float = 0.1, length: bool = True, body: bytes = b"{}", com
         pytest.param(answered(body=b'"' + b"x" * 2**20 + b'"'), "red", "over 1 MB", id="too long"),
     ],
 )
-def test_an_answer_is_checked_by_the_rules_of_oss(answer: Answer, colour: str, message: str) -> None:
-    (finding,) = check_response("http://x", answer)
+def test_an_answer_is_checked_by_the_rules_of_oss(response: Response, colour: str, message: str) -> None:
+    (finding,) = check_response("http://x", response)
     assert finding.colour == colour
     assert message in finding.message
 
@@ -334,7 +334,7 @@ def test_an_answer_that_comes_too_late_has_a_fix_of_its_own() -> None:
 def test_routing_that_loses_the_prefix_is_red_with_the_diagnosis() -> None:
     report = {"server": "nginx", "target": "/oss/callback", "path_cure": "routing by PATH_INFO is broken here"}
     problems = {"method": "POST", "authorization": None, "body": "", **report}
-    response = Answer(200, Message(), json.dumps({"oss_wsgi_probe": problems}).encode(), 0.1)
+    response = Response(200, Message(), json.dumps({"oss_wsgi_probe": problems}).encode(), 0.1)
     *_, finding = check_arrival(ProbeCall("https://app.example.com/oss/callback", "", "", True, response))
     assert finding.message.endswith("but not its callback: it arrives as /oss/callback")
     assert finding.fix == (

@@ -7,20 +7,20 @@ from email.message import Message
 import pytest
 
 from oss_wsgi.cli.doctor.probe import call_callback, compression, is_refusal, json_members, probe_report
-from oss_wsgi.cli.http_client import Answer, UnreachableError
+from oss_wsgi.cli.http_client import Response, UnreachableError
 
 from ..deployment import Deployment
 
 
-def response(status: int, body: bytes, **headers: str) -> Answer:
+def response(status: int, body: bytes, **headers: str) -> Response:
     message = Message()
     for name, value in headers.items():
         message[name.replace("_", "-")] = value
-    return Answer(status, message, body, 0.1)
+    return Response(status, message, body, 0.1)
 
 
 @pytest.mark.parametrize(
-    ("answer", "report"),
+    ("response", "report"),
     [
         pytest.param(response(200, b'{"oss_wsgi_probe": {"method": "POST"}}'), {"method": "POST"}, id="a report"),
         pytest.param(response(403, b'{"oss_wsgi_probe": {"method": "POST"}}'), None, id="another status"),
@@ -30,8 +30,8 @@ def response(status: int, body: bytes, **headers: str) -> Answer:
         pytest.param(response(200, b"<html>"), None, id="a page"),
     ],
 )
-def test_a_report_is_an_object_under_the_probes_member(answer: Answer, report: dict[str, str] | None) -> None:
-    assert probe_report(answer) == report
+def test_a_report_is_an_object_under_the_probes_member(response: Response, report: dict[str, str] | None) -> None:
+    assert probe_report(response) == report
 
 
 def test_a_refusal_is_a_403_with_an_error_object() -> None:
@@ -54,11 +54,11 @@ def test_identity_is_no_compression() -> None:
 def test_a_call_with_the_secret_is_answered_with_a_report(deployment: Deployment) -> None:
     url, secret = f"{deployment.url}/oss/callback", deployment.environ["OSS_TICKET_SECRET"]
     probe = call_callback(url, secret, 60.0)
-    assert isinstance(probe.response, Answer)
+    assert isinstance(probe.response, Response)
     assert probe.authenticated
     assert probe_report(probe.response)
     forged = call_callback(url, None, 60.0)
-    assert isinstance(forged.response, Answer)
+    assert isinstance(forged.response, Response)
     assert not forged.authenticated
     assert is_refusal(forged.response)
 

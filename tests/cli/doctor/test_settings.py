@@ -18,10 +18,10 @@ pytestmark = pytest.mark.slow
 
 def test_all_invalid_settings_are_reported_at_once(deployment: Deployment) -> None:
     environ = deployment.environ | {"OSS_UPLOAD_DIR": "no-slash", "OSS_BUKET": "x"}
-    found = run_doctor(environ, status=1)
-    message = [finding["said"] for finding in found if finding["check"] == "settings"]
+    findings = run_doctor(environ, status=1)
+    message = [finding["said"] for finding in findings if finding["check"] == "settings"]
     assert len(message) == 2
-    assert {finding["colour"] for finding in found if finding["check"] == "v4"} == {"green"}, "it needs neither"
+    assert {finding["colour"] for finding in findings if finding["check"] == "v4"} == {"green"}, "it needs neither"
 
 
 @pytest.mark.parametrize(

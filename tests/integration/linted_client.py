@@ -6,6 +6,6 @@ from functools import partial
 
 from webtest.lint import middleware
 
-from oss_wsgi.testing import Road
+from oss_wsgi.testing import UploadClient
 
-LintedRoad = partial(Road, wrap=middleware)
+LintedClient = partial(UploadClient, wrap=middleware)
