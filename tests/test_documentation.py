@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from oss_wsgi.cli.options import server_parser
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "oss_wsgi"
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -39,3 +41,12 @@ def test_the_files_that_a_document_names_exist(text: str) -> None:
 def test_contributing_has_a_place_for_each_room() -> None:
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"static"}
     assert {room for room in rooms if f"`{room}/`" not in CONTRIBUTING} == set()
+
+
+def test_the_options_of_the_server_are_those_of_its_help() -> None:
+    serving = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    defaults = {action.option_strings[0]: action.default for action in server_parser()._actions}
+    assert set(re.findall(r"`(--[a-z-]+)`", serving)) <= defaults.keys()
+    rows = re.findall(r"^\| `(--[a-z-]+)` \| .*? \| ([0-9]+) s \|", serving, re.MULTILINE)
+    assert [(option, defaults[option]) for option, _ in rows] == [(option, int(seconds)) for option, seconds in rows]
+    assert len(rows) == 4

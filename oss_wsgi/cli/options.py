@@ -58,10 +58,16 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
         kind = _seconds if name.startswith("drain") else _positive_seconds
         group.add_argument(f"--{name}", type=kind, default=default, metavar="SECONDS", help=f"{meaning}; %(default)s")
     group.add_argument(
-        "--connections", type=_count, metavar="N", help="open at a time; default: as descriptors and memory allow"
+        "--connections",
+        type=_count,
+        metavar="N",
+        help="how many may be open; default: as descriptors and memory allow",
     )
     group.add_argument(
-        "--connections-per-address", type=_count, metavar="N", help="default: off; behind a proxy all have one address"
+        "--connections-per-address",
+        type=_count,
+        metavar="N",
+        help="default: any number; behind a proxy all have one address",
     )
 
 

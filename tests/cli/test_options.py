@@ -38,3 +38,24 @@ def test_an_option_overrides_its_variable() -> None:
     arguments = server_parser().parse_args(["--bucket", "mine", "--upload-dir", ""])
     arguments.environ = {"OSS_BUCKET": "other", "OSS_REGION": "cn-hangzhou", "OSS_UPLOAD_DIR": "a/"}
     assert environ_of(arguments) == {"OSS_BUCKET": "mine", "OSS_REGION": "cn-hangzhou", "OSS_UPLOAD_DIR": ""}
+
+
+def test_bounds_have_defaults_and_are_read_as_numbers() -> None:
+    arguments = server_parser().parse_args([])
+    assert (arguments.header_timeout, arguments.drain, arguments.connections) == (10, 10, None)
+    arguments = server_parser().parse_args(["--idle-timeout", "0.5", "--drain", "0", "--connections", "20"])
+    assert (arguments.idle_timeout, arguments.drain, arguments.connections) == (0.5, 0, 20)
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        *(("--header-timeout", text) for text in ("0", "-1", "x", "nan", "inf", "86401")),
+        *(("--drain", text) for text in ("-1", "x", "")),
+        *(("--connections", text) for text in ("0", "-1", "1.5", "\u0661", "")),
+    ],
+)
+def test_another_bound_is_refused(option: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        server_parser().parse_args([f"{option}={text}"])
+    assert f"argument {option}: must be" in capsys.readouterr().err

@@ -7,17 +7,18 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli.process import CannotStartError, listening_socket, local_url, run_until_stopped
+from oss_wsgi.cli.process import CannotStartError, drain_on_signals, listening_socket, local_url, run_until_stopped
 from oss_wsgi.exceptions import SettingsError
 
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
     """Restore the handlers that the server replaces."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -59,3 +60,36 @@ def test_a_taken_address_names_the_option() -> None:
 def test_the_url_is_one_that_this_machine_reaches() -> None:
     with listening_socket(("0.0.0.0", 0), "--listen") as listener:
         assert local_url(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.slow
+def test_a_unix_socket_is_shown_by_its_path(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        assert local_url(listener) == f"unix:{tmp_path / 's'}"
+
+
+class DrainedServer:
+    def __init__(self) -> None:
+        self.drains: list[tuple[float, ...]] = []
+
+    def drain(self, *seconds: float) -> None:
+        self.drains.append(seconds)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_drains_and_a_second_one_ends_at_once(number: int) -> None:
+    server = DrainedServer()
+    drain_on_signals(server, 10, 3)
+    os.kill(os.getpid(), number)
+    assert server.drains == [(10, 3)]
+    os.kill(os.getpid(), number)
+    assert server.drains == [(10, 3), (0,)]
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    server = DrainedServer()
+    drain_on_signals(server, 10, 0)
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert server.drains == []

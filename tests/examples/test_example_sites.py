@@ -93,14 +93,15 @@ def test_apache_accepts_its_site(tmp_path: Path, certificate: dict[str, str]) ->
     assert output.strip() == "Syntax OK"
 
 
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     analyze = program("systemd-analyze")
     # systemd-analyze looks for the program that the unit starts.
     instead = {"/usr/local/bin/oss-wsgi": "/bin/true"}
-    unit = tmp_path / "oss-wsgi.service"
-    unit.write_text(example("oss-wsgi.service", instead))
-    output = run(analyze, "verify", "--man=no", "--recursive-errors=no", str(unit))
-    assert str(unit.name) not in output
+    service, socket = tmp_path / "oss-wsgi.service", tmp_path / "oss-wsgi.socket"
+    service.write_text(example(service.name, instead))
+    socket.write_text(example(socket.name, {}))
+    output = run(analyze, "verify", "--man=no", "--recursive-errors=no", str(service), str(socket))
+    assert "oss-wsgi" not in output
 
 
 def test_the_unit_uses_only_existing_options(tmp_path: Path) -> None:
