@@ -91,10 +91,10 @@ def find_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] =
 
 def with_authorization(environ: WSGIEnvironment, trusted_keys: Collection[str] = ()) -> WSGIEnvironment:
     """Return an environ with the usable Authorization under ``HTTP_AUTHORIZATION``: a copy if it is elsewhere."""
-    found = find_authorization(environ, trusted_keys)
-    if found is None or found[0] == "HTTP_AUTHORIZATION":
+    key_and_value = find_authorization(environ, trusted_keys)
+    if key_and_value is None or key_and_value[0] == "HTTP_AUTHORIZATION":
         return environ
-    key, value = found
+    key, value = key_and_value
     return {**environ, "HTTP_AUTHORIZATION": value, AUTHORIZATION_SOURCE_KEY: key}
 
 
