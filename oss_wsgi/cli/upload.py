@@ -178,7 +178,7 @@ def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
 
 
 def _read_form(signed: Response) -> tuple[str, dict[str, str]] | Outcome:
-    """Return URL and fields of a signed form, or the outcome that says why there is none."""
+    """Return URL and fields of a signed form, or the outcome that says why it could not be had."""
     try:
         members = parsed(signed.body)
     except ValueError:

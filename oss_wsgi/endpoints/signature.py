@@ -277,7 +277,7 @@ def _size(text: str) -> int:
 
 
 def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | None:
-    """Describe the page of another origin that sent a request; None where there is none, or it is allowed.
+    """Describe the page of another origin that sent a request; None for our own page, an allowed one, or no page.
 
     Browsers send ``Sec-Fetch-Site`` over https and to loopback, and no script can change it. Where it is missing (old
     browsers, plain http, programs other than browsers), an ``Origin`` must be allowed or name the requested host.

@@ -74,7 +74,7 @@ class Request:
 
     @cached_property
     def storage(self) -> Bucket:
-        """The bucket in the storage; raises OSSError if there is none."""
+        """The bucket in the storage; raises OSSError if it does not exist."""
         return self.service.storage.bucket(self.bucket)
 
     @property

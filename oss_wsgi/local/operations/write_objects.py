@@ -77,7 +77,7 @@ def copy_object(request: Request) -> Response:
 
 
 def delete_object(request: Request) -> Response:
-    """DELETE: delete an object; 204 even if there is none."""
+    """DELETE: delete an object; 204 even if it does not exist."""
     check_key(request.key)
     request.storage.delete(request.key)
     return Response(204)
