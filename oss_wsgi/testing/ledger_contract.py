@@ -100,13 +100,13 @@ class Call(threading.Thread):
 
     def __init__(self, ledger: Ledger, upload: UploadIdentity, handle: Callable[[], StoredResponse]) -> None:
         super().__init__(daemon=True)
-        self._ledger, self._upload, self._handle = ledger, upload, handle
+        self._ledger, self._upload, self._handler = ledger, upload, handle
         self._outcome: StoredResponse | BaseException | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self._outcome = self._ledger.run_once(self._upload, self._handle)
+            self._outcome = self._ledger.run_once(self._upload, self._handler)
         except BaseException as error:
             self._outcome = error
 

@@ -252,21 +252,26 @@ def test_a_server_that_sends_byte_by_byte_is_cut_off(
 def test_a_connection_that_opens_too_late_is_not_used(
     serve: Callable[[Answer], Server], trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = http.client.HTTPSConnection.connect
-    too_late = threading.Event()
+    connect, close = http.client.HTTPSConnection.connect, http.client.HTTPSConnection.close
+    too_late, closed = threading.Event(), threading.Event()
 
     def connect_late(connection: http.client.HTTPSConnection) -> None:
         connect(connection)
         assert too_late.wait(DEADLINE)
 
+    def record_close(connection: http.client.HTTPSConnection) -> None:
+        close(connection)
+        closed.set()
+
     monkeypatch.setattr(http.client.HTTPSConnection, "connect", connect_late)
-    answered = threading.Event()
-    server = serve(lambda server, secure: answered.set())
+    monkeypatch.setattr(http.client.HTTPSConnection, "close", record_close)
+    server = serve(lambda server, secure: None)
     with pytest.raises(FetchError, match="did not answer within"):
         HTTPSFetcher(context=trusting, timeout=SHORT)(server.url)
+    assert not closed.is_set()
     too_late.set()
-    assert answered.wait(DEADLINE)
-    assert server.requests == [b"\r\n\r\n"], "the connection is closed without a request"
+    assert closed.wait(DEADLINE), "the thread still uses the connection"
+    assert not any(b"GET" in request for request in server.requests)
 
 
 def test_a_server_that_never_answers_the_handshake_is_an_error() -> None:

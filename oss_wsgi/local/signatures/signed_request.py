@@ -35,7 +35,7 @@ class SignedRequest:
         return f"/{self.address.bucket}/{self.address.key}" if self.address.bucket else "/"
 
     def parameter(self, name: str) -> str | None:
-        """Return the first parameter of this name, "" if it has no value, None if there is none."""
+        """Return the first parameter of this name, "" if it has no value, None if it is missing."""
         values = (value for parameter, value in self.query if parameter == name.encode())
         value = next(values, None)
         return None if value is None else value.decode(errors="replace")

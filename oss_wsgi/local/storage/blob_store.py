@@ -25,7 +25,7 @@ class BlobStore(Protocol):
         """Rename a file that is not published."""
 
     def open(self, folder: str, name: str, /) -> BinaryIO | None:
-        """Open a file for reading, published or not; None when there is none."""
+        """Open a file for reading, published or not; None if it does not exist."""
 
     def copy(self, source: BinaryIO, target: BinaryIO, size: int, /) -> None:
         """Append `size` bytes of one file to another.

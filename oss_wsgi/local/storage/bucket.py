@@ -194,7 +194,7 @@ class IndexedBucket:
     def _quarantine(
         self, connection: sqlite3.Connection, key: str, *, forbid_overwrite: bool = False
     ) -> StoredObject | None:
-        """Move the content of an object into quarantine; return the object, or None when there is none."""
+        """Move the content of an object into quarantine; return the object, or None if it does not exist."""
         statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key = ?"  # noqa: S608
         row = connection.execute(statement, (self.name, key.encode())).fetchone()
         if row is None:

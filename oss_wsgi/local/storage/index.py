@@ -217,7 +217,7 @@ def list_page(
 
 
 def _common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
-    """Return the beginning of a key up to the first delimiter after the prefix; empty when there is none."""
+    """Return the beginning of a key up to the first delimiter after the prefix; empty without a delimiter."""
     if not delimiter or not key.startswith(prefix):
         return b""
     position = key.find(delimiter, len(prefix))

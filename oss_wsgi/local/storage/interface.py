@@ -63,7 +63,7 @@ class Bucket(Protocol):
         """Return a writer for new content."""
 
     def get(self, key: str, /) -> StoredObject | None:
-        """Return what is known of an object; None when there is none."""
+        """Return what is known of an object; None if it does not exist."""
 
     def open(self, key: str, /) -> tuple[StoredObject, BinaryIO] | None:
         """Return an object and its content, which stays readable when the object is replaced or deleted."""
