@@ -18,7 +18,7 @@ from oss_wsgi.site import application_for
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until SIGTERM or Ctrl-C and return 0, or return 2 if the server cannot start."""
+    """Serve until SIGTERM, SIGHUP or Ctrl-C and return 0, or return 2 if the server cannot start."""
     arguments = server_parser().parse_args(argv)
     arguments.program = "server.py"
     arguments.environ = dict(os.environ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +33,11 @@ _running_fast: str | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Servers leave alone what is ignored where they start, and a test run in the background ignores these. A handler
+    # in its place does not go to a server that a test starts, and the run still survives them.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
     if config.option.markexpr == "fast":
         # By default the garbage collector walks all collected tests again and again: a fifth of the fast tests' time.
         gc.set_threshold(200_000, 20, 20)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..credentials import access_key_from
 from ..settings import Settings
 from ..settings_check import MIN_TICKET_SECRET
-from .process import CannotStartError, cannot_listen_error, ignore_signals, run_until_stopped
+from .process import CannotStartError, cannot_listen_error, is_urgent, run_until_stopped, wait_for_signal
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -43,7 +42,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Run until SIGTERM or Ctrl-C and return 0, or return 2 if the local OSS cannot start."""
+    """Run until SIGTERM, SIGHUP or Ctrl-C and return 0, or return 2 if the local OSS cannot start."""
     return run_until_stopped(arguments.program, lambda stack: _serve(arguments, stack))
 
 
@@ -52,15 +51,12 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     from ..local.command_line import greeting
 
     try:
-        oss = program.start(arguments, stack)
+        oss = program.start(arguments, stack, is_urgent)
     except program.CannotStartError as error:
         raise CannotStartError(str(error)) from error
     for line in greeting(oss, arguments):
         print(line, flush=True)
-    try:
-        threading.Event().wait()
-    finally:
-        ignore_signals()
+    wait_for_signal()
 
 
 def is_set(environ: Mapping[str, str], name: str) -> bool:
@@ -106,9 +102,10 @@ def _open_private(path: str, flags: int) -> int:
 
 
 def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: contextlib.ExitStack) -> LocalOSS:
-    """Start the local OSS for ``serve``; it stops with the stack. Raises CannotStartError.
+    """Start the local OSS for ``serve``; it stops with the stack.
 
     :param page: the URL of the upload page, whose origin may send forms.
+    :raises CannotStartError: the extra is missing, or the folder or the port cannot be used.
     """
     try:
         from ..local import CORSRule, LocalOSS, LocalOSSServer
@@ -139,7 +136,7 @@ def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: 
         server = LocalOSSServer(oss, host, port)
     except OSError as error:
         raise cannot_listen_error("--local-listen", host, port, error) from error
-    stack.callback(server.stop)
+    stack.callback(server.stop, is_urgent)
     server.start()
     return oss
 

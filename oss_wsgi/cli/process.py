@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,13 +23,17 @@ class CannotStartError(Exception):
 def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None]) -> int:
     """Call ``serve`` and return 0 after SIGTERM, SIGHUP or Ctrl-C, or 2 if it cannot start.
 
-    What ``serve`` puts on the stack is undone at the end.
+    What ``serve`` puts on the stack is undone at the end; signals do not interrupt that, and `is_urgent` reports them.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _ending.reset()
     _handle_signals(_exit)
     try:
         with contextlib.ExitStack() as stack:
-            serve(stack)
+            try:
+                serve(stack)
+            finally:
+                _handle_signals(_hurry)
     except (CannotStartError, SettingsError, ValueError) as error:
         for problem in getattr(error, "problems", [str(error)]):
             print(f"{program}: {problem}", file=sys.stderr)
@@ -37,28 +44,73 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
 
 
 def drain_on_signals(server: Any, seconds: float, delay: float) -> None:
-    """Make the next signal drain a server of `make_server`, and the one after it end the server at once."""
+    """Make the next signal drain a server of `make_server`, and the one after it end the server at once.
 
-    def end(number: int, frame: object) -> None:
+    Nothing is raised for a signal from now on: code that catches everything cannot swallow it.
+    """
+    count = 0
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            _ending.time = time.monotonic() + delay + seconds
+            server.drain(seconds, delay)
+        else:
+            _ending.time = -math.inf
+            server.drain(0)
+
+    _handle_signals(stop)
+    if _ending.was_raised:  # but something caught it while the server started
         server.drain(0)
 
-    def begin(number: int, frame: object) -> None:
-        _handle_signals(end)
-        server.drain(seconds, delay)
 
-    _handle_signals(begin)
-
-
-def ignore_signals() -> None:
-    """Ignore SIGTERM, SIGHUP and Ctrl-C from now on, so that a further one does not interrupt the clean-up."""
-    _handle_signals(signal.SIG_IGN)
+def wait_for_signal() -> None:
+    """Wait until a signal ends the process, by SystemExit; return if one came before and something caught it."""
+    if not _ending.was_raised:
+        threading.Event().wait()
 
 
-def _handle_signals(handler: Any) -> None:
-    """Set the handler of the signals that end a server; one that is ignored, as `nohup` and shells do, stays so."""
+def is_urgent() -> bool:
+    """Return whether the clean-up must wait for nothing more: time is up, or a second signal came."""
+    return time.monotonic() >= _ending.time
+
+
+class _Ending:
+    """What signals have said so far; they are the process's, and so is this."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        #: Whether `_exit` has raised.
+        self.was_raised = False
+        #: When the process must have ended, on the monotonic clock.
+        self.time = math.inf
+
+
+_ending = _Ending()
+
+
+def _exit(number: int, frame: object) -> None:
+    """End what starts or waits."""
+    _ending.was_raised = True
+    raise SystemExit(0)
+
+
+def _hurry(number: int, frame: object) -> None:
+    """End the clean-up soon."""
+    _ending.time = -math.inf
+
+
+def _handle_signals(handler: Callable[[int, object], None]) -> None:
+    """Set the handler of the signals that end a server.
+
+    SIGHUP and SIGINT stay ignored where they are, by `nohup` and by shells for what runs in the background.
+    """
     for name in ("SIGTERM", "SIGHUP", "SIGINT"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        if number is not None and (name == "SIGTERM" or signal.getsignal(number) is not signal.SIG_IGN):
             signal.signal(number, handler)
 
 
@@ -89,7 +141,3 @@ def local_url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _exit(number: int, frame: object) -> None:
-    raise SystemExit(0)

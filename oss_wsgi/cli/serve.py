@@ -34,7 +34,6 @@ from .process import (
     CannotStartError,
     cannot_listen_error,
     drain_on_signals,
-    ignore_signals,
     listening_socket,
     local_url,
     run_until_stopped,
@@ -72,7 +71,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     settings = Settings.from_environ(local_environ(environ, arguments.local_dir) if local else environ)
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
-    listeners, metrics = _listeners_and_metrics(arguments, stack)
+    listeners, metrics, are_inherited = _listeners_and_metrics(arguments, stack)
     listener = listeners[0]
     options: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
     url = local_url(listener)
@@ -106,6 +105,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         max_request_body_size=MAX_BODY,
         max_request_header_size=MAX_HEADERS,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
+        owns_listeners=not are_inherited,
         **_bounds(arguments),
     )
     stack.callback(server.close)
@@ -113,16 +113,16 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
         print(line, flush=True)
-    try:
-        server.run()
-    finally:
-        ignore_signals()
+    server.run()
 
 
 def _listeners_and_metrics(
     arguments: Namespace, stack: contextlib.ExitStack
-) -> tuple[list[socket.socket], Metrics | None]:
-    """Return the application's sockets, and the metrics if an option or a socket is for them."""
+) -> tuple[list[socket.socket], Metrics | None, bool]:
+    """Return the application's sockets, the metrics if an option or a socket is for them, and whose the sockets are.
+
+    The last is true where they outlive this process.
+    """
     inherited = inherited_sockets(arguments.environ, os.getpid())
     for _, listener in inherited:
         stack.enter_context(listener)
@@ -132,11 +132,13 @@ def _listeners_and_metrics(
         raise CannotStartError("--listen: LISTEN_FDS has the sockets already: omit --listen.")
     if metrics_listeners and arguments.metrics_listen:
         raise CannotStartError("--metrics-listen: LISTEN_FDS has a socket for metrics: omit --metrics-listen.")
-    if not listeners:
+    are_inherited = bool(listeners)
+    if not are_inherited:
         listeners = [stack.enter_context(listening_socket(arguments.listen or DEFAULT_ADDRESS, "--listen"))]
     if metrics_listeners:
-        return listeners, _serve_metrics_on(metrics_listeners, stack)
-    return listeners, _serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+        return listeners, _serve_metrics_on(metrics_listeners, stack), are_inherited
+    metrics = _serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+    return listeners, metrics, are_inherited
 
 
 def _serve_metrics_on(listeners: list[socket.socket], stack: contextlib.ExitStack) -> Metrics:
@@ -145,10 +147,10 @@ def _serve_metrics_on(listeners: list[socket.socket], stack: contextlib.ExitStac
     from prometheus_client import make_wsgi_app
 
     server = make_server(make_wsgi_app(metrics.registry), listeners, threads=1, ident=None)
-    thread = threading.Thread(target=server.run, name="metrics")
+    thread = threading.Thread(target=server.run, name="metrics", daemon=True)
+    thread.start()
     stack.callback(thread.join)
     stack.callback(server.drain, 0)
-    thread.start()
     return metrics
 
 

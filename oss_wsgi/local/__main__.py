@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .command_line import PROGRAM, greeting, parser
@@ -22,32 +22,28 @@ BUCKET = "local-bucket"
 #: The methods that `--cors` allows: an SDK in a page uses them all.
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
-# SIGHUP comes when a terminal is closed; Windows has no such signal.
-_STOP_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-
 
 class CannotStartError(Exception):
     """The server cannot start; the message tells the person who started it why."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM or Ctrl-C; return exit status 0 then, 2 if it cannot start."""
+    """Run until SIGTERM, SIGHUP or Ctrl-C; return exit status 0 then, 2 if it cannot start."""
     arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # waitress warns of every request that waits for a thread, which on a busy machine is most of them.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    for number in _STOP_SIGNALS:
-        signal.signal(number, _exit)
+    signals = _Signals()
     try:
         with contextlib.ExitStack() as stack:
-            oss = start(arguments, stack)
-            for line in greeting(oss, arguments):
-                print(line, flush=True)
             try:
-                threading.Event().wait()
+                oss = start(arguments, stack, lambda: signals.count > 1)
+                for line in greeting(oss, arguments):
+                    print(line, flush=True)
+                if not signals.count:  # or something caught what it raised
+                    threading.Event().wait()
             finally:
-                for number in (*_STOP_SIGNALS, signal.SIGINT):
-                    signal.signal(number, signal.SIG_IGN)
+                signals.is_ending = True
     except CannotStartError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
@@ -56,9 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
+def start(arguments: Namespace, stack: contextlib.ExitStack, is_urgent: Callable[[], bool]) -> LocalOSS:
     """Start serving in a thread of its own and return; closing the stack ends it.
 
+    :param is_urgent: tells the end to wait for no request in progress.
     :raises CannotStartError: an argument is wrong, the extra is missing, or the port is taken.
     """
     try:
@@ -110,13 +107,29 @@ def start(arguments: Namespace, stack: contextlib.ExitStack) -> LocalOSS:
         raise CannotStartError(
             f"cannot listen on {host}:{port}: {reason}. Choose another with --listen HOST:PORT."
         ) from error
-    stack.callback(server.stop)
+    stack.callback(server.stop, is_urgent)
     server.start()
     return oss
 
 
-def _exit(number: int, frame: object) -> None:
-    raise SystemExit(0)
+class _Signals:
+    """Raises SystemExit for signals, until the clean-up begins, and counts them.
+
+    SIGHUP and SIGINT stay ignored where they are, by `nohup` and by shells for what runs in the background.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.is_ending = False
+        for name in ("SIGTERM", "SIGHUP", "SIGINT"):  # Windows has no SIGHUP
+            number = getattr(signal, name, None)
+            if number is not None and (name == "SIGTERM" or signal.getsignal(number) is not signal.SIG_IGN):
+                signal.signal(number, self._count)
+
+    def _count(self, number: int, frame: object) -> None:
+        self.count += 1
+        if not self.is_ending:
+            raise SystemExit(0)
 
 
 if __name__ == "__main__":

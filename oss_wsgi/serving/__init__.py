@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import waitress
 from waitress.adjustments import Adjustments
 from waitress.proxy_headers import proxy_headers_middleware
-from waitress.server import create_server
 from waitress.task import ThreadedTaskDispatcher
 
 from .limits import Limits, default_connection_limit
 from .server import Server
+from .stock import make_stock_server
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -38,6 +38,7 @@ def make_server(
     is_nonblocking: NonBlockingTest | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
+    owns_listeners: bool = False,
     **options: Any,
 ) -> Any:
     """Return a server for one listening socket or several.
@@ -52,20 +53,21 @@ def make_server(
         disk, a lock or another host. The I/O loop answers these itself; threads answer all others. ``path`` is decoded
         as PATH_INFO is; header names have the form ``X_OSS_PUB_KEY_URL``. None: threads answer everything.
     :param clock: gives seconds that never go back.
+    :param owns_listeners: no other process has these sockets. Then ``drain`` refuses new connections a moment before
+        it closes the sockets, so that no handshake ends between the last accept and the close and is reset (Linux).
     :param options: the fields of `limits.Limits` (``header_timeout``, ``body_timeout``, ``idle_timeout``,
         ``write_timeout``, ``connections_per_address``, ``buffered_bytes``), and waitress's own. Without
         ``connection_limit`` as many as the descriptors (RLIMIT_NOFILE, which is not raised here) and the memory allow;
         ``channel_timeout`` means ``idle_timeout``.
     """
     listeners = [listener] if isinstance(listener, socket.socket) else list(listener)
+    if not listeners:
+        raise ValueError("listener must be a listening socket, or several; there is none.")
     own = {name: options.pop(name) for name in _LIMITS if name in options}
     version = waitress_version()
     if not version.startswith(_KNOWN):
         log.info("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
-        # select() fails with descriptors above 1,023; poll() does not.
-        server = create_server(app, sockets=listeners, asyncore_use_poll=True, **options)
-        server.drain = _end_at_once
-        return server
+        return make_stock_server(app, listeners, options)
     if "channel_timeout" in options:
         own.setdefault("idle_timeout", options["channel_timeout"])
     limits = Limits(**own)
@@ -85,12 +87,7 @@ def make_server(
     limit = options["connection_limit"] if "connection_limit" in options else default_connection_limit(1 + spills)
     dispatcher = ThreadedTaskDispatcher()
     dispatcher.set_thread_count(adj.threads)
-    return Server(app, listeners, adj, limits, limit, dispatcher, is_nonblocking, clock)
-
-
-def _end_at_once(seconds: float, delay: float = 0.0) -> None:
-    """End a stock server: its ``run`` catches this."""
-    raise SystemExit(0)
+    return Server(app, listeners, adj, limits, limit, dispatcher, is_nonblocking, clock, owns_listeners)
 
 
 def waitress_version() -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .connection import CLOSED, IDLE, NEW, Connection
 from .eviction import evictable, heaviest
+from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .poller import EXCLUSIVE, READ, make_poller
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Server:
         dispatcher: Any,
         is_nonblocking: NonBlockingTest | None,
         clock: Callable[[], float],
+        owns_listeners: bool,
     ) -> None:
         self.application = application
         self.adj = adj
@@ -96,6 +98,7 @@ class Server:
         self.server_name = adj.server_name
         self._is_nonblocking = is_nonblocking
         self._clock = clock
+        self._owns_listeners = owns_listeners
         #: The time of this turn of the loop.
         self.now = clock()
         self.poller = make_poller()
@@ -119,9 +122,11 @@ class Server:
         self._logged_at: dict[str, float] = {}
         #: True from the call of `drain` on.
         self.draining = False
-        #: True once the listeners are closed: responses end their connections.
+        #: True once the listeners close: responses end their connections.
         self.is_stopping = False
         self._drain_times: tuple[float, float] | None = None
+        # When the handshakes under way have ended; None until new ones are refused.
+        self._handshakes_end: float | None = None
         self._has_ended = False
         self._is_closed = False
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -151,8 +156,11 @@ class Server:
         From now on each environ has ``oss_wsgi.draining``. After ``delay`` seconds the server takes what waits in the
         listeners' backlogs, closes the listeners, answers what has begun and closes each connection after its
         response. Idle ones are closed; one that has sent nothing yet has 2 seconds. Called again, the earlier end
-        holds.
+        holds. ValueError for a negative number and for NaN.
         """
+        for name, value in (("seconds", seconds), ("delay", delay)):
+            if not value >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {value!r}.")
         now = self._clock()
         start, end = now + delay, now + delay + seconds
         if self._drain_times is not None:
@@ -411,27 +419,43 @@ class Server:
 
     def _continue_drain(self, now: float) -> None:
         start, end = self._drain_times or (now, now)
-        if not self.is_stopping and now >= start:
-            self._stop_accepting()
-            self._answer()
-        if self.is_stopping and (now >= end or not self.connections):
+        if self.listeners and now >= start:
+            if self._handshakes_end is None:
+                self._handshakes_end = now + self._refuse_handshakes()
+            if now >= min(self._handshakes_end, end):
+                self._stop_accepting(end)
+                self._answer()
+        if self.is_stopping and (now >= end or not (self.connections or self.listeners)):
             self._has_ended = True
 
-    def _stop_accepting(self) -> None:
-        """Take what waits in the backlogs, close the listeners and the idle connections."""
+    def _refuse_handshakes(self) -> float:
+        """Refuse new connections where other processes do not lose them; return how long those under way take."""
+        if not self._owns_listeners:
+            return 0.0
+        are_refused = [refuse_handshakes(each.socket) for each in self.listeners]
+        return HANDSHAKE_SECONDS if any(are_refused) else 0.0
+
+    def _stop_accepting(self, end: float) -> None:
+        """Close the idle connections, take what waits in the backlogs, and close the listeners.
+
+        Where descriptors or memory are short the listeners stay open, and the next turn goes on, until ``end``.
+        """
         self.is_stopping = True
+        for connection in list(self.connections.values()):  # first, for their descriptors
+            if connection.phase == IDLE:
+                self._each([connection], Connection.proceed if connection.unread else Connection.receive)
+                if connection.phase == IDLE:
+                    connection.close()
+        self._accept_again = None
         for listener in self.listeners:
             left = max(self.adj.backlog, socket.SOMAXCONN) + BATCH_SIZE  # more come while these are taken
             while left > 0 and (count := self._accept(listener)):
                 left -= count
                 self._answer()
-        self._close_listeners()
-        for connection in list(self.connections.values()):
-            if connection.phase == IDLE:
-                self._each([connection], Connection.proceed if connection.unread else Connection.receive)
-                if connection.phase == IDLE:
-                    connection.close()
-            elif connection.phase == NEW:
+        if self._accept_again is None or self.now >= end:
+            self._close_listeners()
+        for connection in self.connections.values():
+            if connection.phase == NEW:
                 connection.deadline = min(connection.deadline, self.now + FIRST_REQUEST_SECONDS)
         self._next_sweep = self.now
 
@@ -471,6 +495,9 @@ class Server:
             while data := self._wake_reader.recv(4096):
                 if data.strip(b"\0"):
                     self._seen_signal = True
+                # Python's own handler raises, and an application in the loop may have caught that.
+                if signal.SIGINT in data and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                    self._has_ended = True
         self._is_woken = False  # after the read: it may have taken the byte of a thread that has just reported
 
 

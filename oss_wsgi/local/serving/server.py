@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
@@ -63,9 +64,9 @@ class LocalOSSServer:
         self._thread = threading.Thread(target=self._server.run, name="local-oss", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Wait a few seconds for requests in progress, then close every socket."""
-        self._server.task_dispatcher.shutdown()
+    def stop(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
+        """Wait for requests in progress, 5 seconds at the most and until ``is_urgent``; then close every socket."""
+        self._server.task_dispatcher.shutdown(is_urgent=is_urgent)
         if self._thread:
             trigger = self._server.trigger
             with trigger.lock:  # or the loop, awake for another reason, closes the trigger before it is pulled
@@ -124,9 +125,16 @@ class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]
         if all_busy and not self._stopped:
             self.set_thread_count(running + 1)
 
-    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
+    def shutdown(
+        self, cancel_pending: bool = True, timeout: float = 5, is_urgent: Callable[[], bool] = lambda: False
+    ) -> bool:
         self._stopped = True
-        cancelled: bool = super().shutdown(cancel_pending, timeout)
+        self.set_thread_count(0)
+        end = time.monotonic() + timeout
+        with self.lock:
+            while self.threads and time.monotonic() < end and not is_urgent():
+                self.thread_exit_cv.wait(0.1)
+        cancelled: bool = super().shutdown(cancel_pending, 0)
         return cancelled
 
 
