@@ -436,28 +436,39 @@ class Server:
         return HANDSHAKE_SECONDS if any(are_refused) else 0.0
 
     def _stop_accepting(self, end: float) -> None:
-        """Close the idle connections, take what waits in the backlogs, and close the listeners.
+        """Take what waits in the backlogs, close the listeners and the idle connections.
 
         Where descriptors or memory are short the listeners stay open, and the next turn goes on, until ``end``.
         """
         self.is_stopping = True
-        for connection in list(self.connections.values()):  # first, for their descriptors
-            if connection.phase == IDLE:
-                self._each([connection], Connection.proceed if connection.unread else Connection.receive)
-                if connection.phase == IDLE:
-                    connection.close()
+        is_taken = self._take_backlogs()
+        if not is_taken:
+            self._close_idle_connections()  # for their descriptors
+            is_taken = self._take_backlogs()
+        if is_taken or self.now >= end:
+            self._close_listeners()
+        self._close_idle_connections()
+        for connection in self.connections.values():
+            if connection.phase == NEW:
+                connection.deadline = min(connection.deadline, self.now + FIRST_REQUEST_SECONDS)
+        self._next_sweep = self.now
+
+    def _take_backlogs(self) -> bool:
+        """Accept and answer what waits; return False where descriptors or memory are short."""
         self._accept_again = None
         for listener in self.listeners:
             left = max(self.adj.backlog, socket.SOMAXCONN) + BATCH_SIZE  # more come while these are taken
             while left > 0 and (count := self._accept(listener)):
                 left -= count
                 self._answer()
-        if self._accept_again is None or self.now >= end:
-            self._close_listeners()
-        for connection in self.connections.values():
-            if connection.phase == NEW:
-                connection.deadline = min(connection.deadline, self.now + FIRST_REQUEST_SECONDS)
-        self._next_sweep = self.now
+        return self._accept_again is None
+
+    def _close_idle_connections(self) -> None:
+        for connection in list(self.connections.values()):
+            if connection.phase == IDLE:
+                self._each([connection], Connection.proceed if connection.unread else Connection.receive)
+                if connection.phase == IDLE:
+                    connection.close()
 
     def _close_listeners(self) -> None:
         for listener in self.listeners:
