@@ -38,9 +38,16 @@ def small(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 @contextmanager
-def running(application: Any = small, *, in_loop: bool = True, clock: Any = None, **options: Any) -> Iterator[Any]:
-    """Run a server until the block ends."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+def running(
+    application: Any = small,
+    *,
+    in_loop: bool = True,
+    clock: Any = None,
+    listener: socket.socket | None = None,
+    **options: Any,
+) -> Iterator[Any]:
+    """Run a server until the block ends; without a listener, on a port of its own."""
+    listener = listener or socket.create_server(("127.0.0.1", 0), backlog=1024)
     if clock is not None:
         options["clock"] = clock
     server = make_server(
