@@ -305,7 +305,9 @@ class Server:
             return False
         try:
             return self._is_nonblocking(request.command, request.path, request.headers)
-        except Exception:
+        except BaseException as error:
+            if not isinstance(error, Exception) and self.is_signal():
+                raise
             log.exception("is_nonblocking failed, and a thread answers the request")
             return False
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from waitress.task import ErrorTask as WaitressErrorTask
-from waitress.task import WSGITask, rename_headers
+from waitress.task import WSGITask, hop_by_hop, rename_headers
 from waitress.utilities import build_http_date
 
 from ..wsgi.responses import SECURITY_HEADERS
@@ -55,12 +55,16 @@ class ThreadTask(WSGITask):  # type: ignore[misc]
         if self.wrote_header or not 0 < len(data) <= _MAX_JOINED_BYTES:
             super().write(data)
             return
-        self.channel.pieces = []
+        pieces = self.channel.pieces = []
         try:
             super().write(data)
+            joined = b"".join(pieces)
+        except BaseException:
+            self.wrote_header = False  # nothing has left, so that the error can be answered
+            raise
         finally:
-            pieces, self.channel.pieces = self.channel.pieces, None
-        self.channel.write_soon(b"".join(pieces))
+            self.channel.pieces = None
+        self.channel.write_soon(joined)
 
 
 class ErrorTask(WaitressErrorTask):  # type: ignore[misc]
@@ -100,15 +104,19 @@ class LoopTask(WSGITask):  # type: ignore[misc]
         channel.write_soon(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), date, body))
 
     def _leave_to_waitress(self, body: bytes) -> None:
-        _check_headers(self.response_headers)
+        self.write(body)
+        if self.content_length not in (None, self.content_bytes_written) and self.request.command != "HEAD":
+            self.close_on_finish = True  # or the client would take the next response for the rest of this one
+
+    def build_response_header(self) -> bytes:
+        _check_head(self.status, self.response_headers)
         for name, value in self.response_headers:
             if name.lower() == "content-length":
                 self.content_length = int(value)
         if self.channel.server.is_stopping:
             self.set_close_on_finish()
-        self.write(body)
-        if self.content_length not in (None, len(body)) and self.request.command != "HEAD":
-            self.close_on_finish = True  # or the client would take the next response for the rest of this one
+        header: bytes = super().build_response_header()
+        return header
 
     def get_environment(self) -> dict[str, Any]:
         """Return waitress's environ; what all requests of a listener share is copied from the first."""
@@ -141,6 +149,11 @@ class LoopTask(WSGITask):  # type: ignore[misc]
         return environ
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        if self.complete:
+            if not exc_info:
+                raise AssertionError("start_response was called a second time without exc_info.")
+            if self.wrote_header:
+                raise exc_info[1]
         self.complete, self.status, self.response_headers = True, status, list(headers)
         return self.write
 
@@ -155,7 +168,7 @@ def http_date(second: int) -> str:
 @functools.lru_cache(maxsize=64)
 def _constant_part(status: str, headers: Headers, ident: str | None, closes: bool) -> bytes | None:
     """Return the start of a response that recurs; None where a header makes waitress decide something."""
-    _check_headers(headers)
+    _check_head(status, headers)
     if status.startswith(("1", "204", "304")) or any(name.lower() in _HEADERS_FOR_WAITRESS for name, _ in headers):
         return None
     own = (*((("Connection", "close"),) if closes else ()), *((("Server", ident),) if ident else ()))
@@ -163,10 +176,15 @@ def _constant_part(status: str, headers: Headers, ident: str | None, closes: boo
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
-def _check_headers(headers: Iterable[tuple[str, str]]) -> None:
+def _check_head(status: str, headers: Iterable[tuple[str, str]]) -> None:
+    """Raise what waitress's own tasks raise for a status or a header that an application must not give."""
+    if "\n" in status or "\r" in status:
+        raise ValueError("a line break in the status")
     for name, value in headers:
-        if "\n" in value or "\r" in value:
-            raise ValueError(f"a line break in the header {name}")
+        if "\n" in value or "\r" in value or "\n" in name or "\r" in name:
+            raise ValueError(f"a line break in the header {name!r}")
+        if name.lower() in hop_by_hop:
+            raise AssertionError(f"{name} is a hop-by-hop header, which an application must not give (PEP 3333)")
 
 
 class _Keys(dict[str, str]):

@@ -1,0 +1,180 @@
+"""Applications that break off or break the rules: 500 or a close, a log line, and the server goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from .server_thread import REQUEST, connect, read_all, read_response, running, small, wait_until
+
+pytestmark = pytest.mark.slow
+
+OK = "200 OK", [("Content-Length", "2")]
+
+
+class Body:
+    """Yields ``count`` letters, then raises; its close may raise too."""
+
+    def __init__(self, count: int, error: BaseException, close_error: BaseException | None = None) -> None:
+        self.count, self.error, self.close_error = count, error, close_error
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self.count:
+            raise self.error
+        self.count -= 1
+        return b"x"
+
+    def close(self) -> None:
+        if self.close_error:
+            raise self.close_error
+
+
+class UnprintableError(BaseException):
+    def __str__(self) -> str:
+        raise SystemExit
+
+    __repr__ = __str__
+
+
+def raises(error: BaseException) -> Callable[[Any], Any]:
+    def application(start_response: Any) -> Any:
+        raise error
+
+    return application
+
+
+def raises_after_start(start_response: Any) -> Any:
+    start_response(*OK)
+    raise SystemExit
+
+
+def starts(status: Any, *headers: tuple[Any, Any]) -> Callable[[Any], Any]:
+    def application(start_response: Any) -> Any:
+        start_response(status, [("Content-Length", "2"), *headers])
+        return [b"ok"]
+
+    return application
+
+
+def answers(body: Any) -> Callable[[Any], Any]:
+    def application(start_response: Any) -> Any:
+        start_response(*OK)
+        return body
+
+    return application
+
+
+def starts_twice(start_response: Any) -> Any:
+    start_response(*OK)
+    start_response(*OK)
+    return [b"ok"]
+
+
+ANSWERED_500: dict[str, Callable[[Any], Any]] = {
+    **{
+        type(error).__name__: raises(error)
+        for error in (SystemExit(0), KeyboardInterrupt(), GeneratorExit(), MemoryError(), OSError("x"))
+    },
+    "an error that cannot be printed": raises(UnprintableError()),
+    "after start_response": raises_after_start,
+    "start_response twice": starts_twice,
+    "no start_response": lambda start_response: [b"ok"],
+    "no body": answers(None),
+    "a body of text": answers(["ok"]),
+    "while iterating": answers(Body(0, SystemExit())),
+    "while iterating and closing": answers(Body(0, KeyboardInterrupt(), SystemExit())),
+    "a status that is a number": starts(200),
+    "a line break in the status": starts("200 OK\r\nX: y"),
+    "a line break in a name": starts("200 OK", ("X\r\nY", "1")),
+    "a line break in a value": starts("200 OK", ("X", "1\r\nY: 1")),
+    "a value that is a number": starts("200 OK", ("X", 1)),
+    "a header that HTTP lacks letters for": starts("200 OK", ("X", "\u4e00")),
+    "a hop-by-hop header": starts("200 OK", ("Connection", "keep-alive")),
+    "a transfer coding": starts("200 OK", ("Transfer-Encoding", "chunked")),
+    "a length that is no number": starts("200 OK", ("Content-Length", "x")),
+}
+
+
+def answer_of(application: Callable[[Any], Any], in_loop: bool) -> bytes:
+    """Return what a client reads to the end; then the only thread, and the loop, must serve another."""
+    chosen = [application]
+
+    def choose(environ: dict[str, Any], start_response: Any) -> Any:
+        return chosen.pop()(start_response) if chosen else small(environ, start_response)
+
+    with running(choose, in_loop=in_loop, threads=1) as server:
+        with connect(server) as client:
+            client.sendall(REQUEST)
+            answer = read_all(client)
+        wait_until(lambda: not server.connections)
+        with connect(server) as client:
+            client.sendall(REQUEST)
+            read_response(client)
+    return answer
+
+
+@pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])
+@pytest.mark.parametrize("kind", ANSWERED_500)
+def test_what_breaks_before_the_response_is_answered_500(
+    kind: str, in_loop: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = answer_of(ANSWERED_500[kind], in_loop)
+    assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert "Exception while serving /" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [Body(1, SystemExit()), Body(1, GeneratorExit(), KeyboardInterrupt()), Body(2, StopIteration(), SystemExit())],
+    ids=["iterating", "both", "closing"],
+)
+def test_what_breaks_within_the_response_of_a_thread_ends_the_connection(
+    body: Body, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = body.count
+    answer = answer_of(answers(body), in_loop=False)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n" + count * b"x")
+    assert "Exception while serving /" in caplog.text
+
+
+@pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])
+def test_exc_info_replaces_what_was_not_sent_and_ends_what_was(in_loop: bool) -> None:
+    def application(start_response: Any, *, writes: bool) -> Any:
+        write = start_response("200 OK", [("X-First", "1")])
+        if writes:
+            write(b"begun")
+        try:
+            raise ValueError
+        except ValueError:
+            start_response("400 Bad Request", [("Content-Length", "4"), ("X-Second", "1")], sys.exc_info())
+        return Body(4, StopIteration())
+
+    answer = answer_of(lambda start_response: closing(application, start_response, writes=False), in_loop)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"X-Second" in answer
+    assert b"X-First" not in answer
+    assert b"xxxx" not in answer_of(lambda start_response: application(start_response, writes=True), in_loop)
+
+
+def closing(application: Any, start_response: Any, **options: Any) -> Any:
+    """Call an application, and make its response end the connection by one byte that is missing."""
+    body = application(start_response, **options)
+    body.count -= 1
+    return body
+
+
+def test_is_nonblocking_that_exits_leaves_the_request_to_a_thread(caplog: pytest.LogCaptureFixture) -> None:
+    with running(small) as server:
+        server._is_nonblocking = lambda method, path, headers: sys.exit(3)
+        with connect(server) as client:
+            client.sendall(REQUEST)
+            read_response(client)
+    assert "is_nonblocking failed" in caplog.text
