@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from ..credentials import access_key_from
 from ..settings import Settings
 from ..settings_check import MIN_TICKET_SECRET
-from .process import CannotStartError, cannot_listen_error, is_urgent, run_until_stopped, wait_for_signal
+from .process import (
+    CannotStartError,
+    cannot_listen_error,
+    is_urgent,
+    run_until_stopped,
+    signals_deferred,
+    wait_for_signal,
+)
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -51,7 +58,8 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     from ..local.command_line import greeting
 
     try:
-        oss = program.start(arguments, stack, is_urgent)
+        with signals_deferred():
+            oss = program.start(arguments, stack, is_urgent)
     except program.CannotStartError as error:
         raise CannotStartError(str(error)) from error
     for line in greeting(oss, arguments):

@@ -8,7 +8,6 @@ import math
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -67,8 +66,23 @@ def drain_on_signals(server: Any, seconds: float, delay: float) -> None:
 
 def wait_for_signal() -> None:
     """Wait until a signal ends the process, by SystemExit; return if one came before and something caught it."""
-    if not _ending.was_raised:
-        threading.Event().wait()
+    while not _ending.was_raised:
+        time.sleep(1)  # a longer one can miss a signal that comes just before it
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Let signals end the process only after the block, which must be short.
+
+    It is for what is made in one step and undone by the stack in another, such as a temporary folder.
+    """
+    _ending.is_deferred = True
+    try:
+        yield
+    finally:
+        _ending.is_deferred = False
+        if _ending.was_raised:
+            raise _StoppedError(0)
 
 
 def is_urgent() -> bool:
@@ -83,8 +97,9 @@ class _Ending:
         self.reset()
 
     def reset(self) -> None:
-        #: Whether `_exit` has raised.
+        #: Whether `_exit` has raised, or would have.
         self.was_raised = False
+        self.is_deferred = False
         #: When the process must have ended, on the monotonic clock.
         self.time = math.inf
 
@@ -92,10 +107,21 @@ class _Ending:
 _ending = _Ending()
 
 
+class _StoppedError(SystemExit):
+    """Raised by a signal."""
+
+
 def _exit(number: int, frame: object) -> None:
-    """End what starts or waits."""
+    """End what starts or waits; a clean-up that has begun goes on."""
+    error = sys.exc_info()[1]  # what the interrupted code handles
+    while error is not None and not isinstance(error, _StoppedError):
+        error = error.__context__
+    if error is not None:
+        _hurry(number, frame)
+        return
     _ending.was_raised = True
-    raise SystemExit(0)
+    if not _ending.is_deferred:
+        raise _StoppedError(0)
 
 
 def _hurry(number: int, frame: object) -> None:

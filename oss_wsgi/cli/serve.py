@@ -37,6 +37,7 @@ from .process import (
     listening_socket,
     local_url,
     run_until_stopped,
+    signals_deferred,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
             if listener.family == socket.AF_INET6:
                 raise CannotStartError("--listen: OSS calls no IPv6 address: use IPv4, or set OSS_CALLBACK_URL.")
             settings = replace(settings, callback_url=f"{url}{quote(arguments.prefix)}{CALLBACK_PATH}")
-        oss = start_local_oss(settings, arguments, url, stack)
+        with signals_deferred():
+            oss = start_local_oss(settings, arguments, url, stack)
         settings = replace(settings, host=oss.host, ledger=settings.ledger or ledger_beside(arguments.local_dir))
         keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
         # Without a folder nothing outlives this process, so a ledger in memory is enough.

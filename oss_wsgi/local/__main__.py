@@ -7,8 +7,8 @@ import logging
 import signal
 import sqlite3
 import sys
-import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .command_line import PROGRAM, greeting, parser
@@ -37,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with contextlib.ExitStack() as stack:
             try:
-                oss = start(arguments, stack, lambda: signals.count > 1)
+                with signals.deferred():  # or a folder stays that is made and not yet on the stack
+                    oss = start(arguments, stack, lambda: signals.count > 1)
                 for line in greeting(oss, arguments):
                     print(line, flush=True)
-                if not signals.count:  # or something caught what it raised
-                    threading.Event().wait()
+                while not signals.count:  # which is not 0 where something caught what it raised
+                    time.sleep(1)  # a longer one can miss a signal that comes just before it
             finally:
                 signals.is_ending = True
     except CannotStartError as error:
@@ -112,8 +113,12 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, is_urgent: Callable
     return oss
 
 
+class _StoppedError(SystemExit):
+    """Raised by a signal."""
+
+
 class _Signals:
-    """Raises SystemExit for signals, until the clean-up begins, and counts them.
+    """Counts signals, and raises for each until the clean-up begins.
 
     SIGHUP and SIGINT stay ignored where they are, by `nohup` and by shells for what runs in the background.
     """
@@ -121,6 +126,7 @@ class _Signals:
     def __init__(self) -> None:
         self.count = 0
         self.is_ending = False
+        self._is_deferred = False
         for name in ("SIGTERM", "SIGHUP", "SIGINT"):  # Windows has no SIGHUP
             number = getattr(signal, name, None)
             if number is not None and (name == "SIGTERM" or signal.getsignal(number) is not signal.SIG_IGN):
@@ -128,8 +134,22 @@ class _Signals:
 
     def _count(self, number: int, frame: object) -> None:
         self.count += 1
-        if not self.is_ending:
-            raise SystemExit(0)
+        error = sys.exc_info()[1]  # what the interrupted code handles
+        while error is not None and not isinstance(error, _StoppedError):
+            error = error.__context__
+        if error is None and not (self.is_ending or self._is_deferred):
+            raise _StoppedError(0)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Raise for a signal only after the block."""
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+            if self.count:
+                raise _StoppedError(0)
 
 
 if __name__ == "__main__":
