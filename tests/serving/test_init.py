@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,30 @@ def test_an_unknown_waitress_serves_without_our_parts(
         server.task_dispatcher.shutdown()
         server.close()
     assert "4.0.0" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
+def test_drain_of_an_unknown_waitress_ends_it_from_another_thread(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(serving, "waitress_version", lambda: "4.0.0")
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [listener.getsockname() for listener in listeners]
+    server = serving.make_server(application, listeners)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    for address in addresses:
+        with socket.create_connection(address, 60) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+    server.drain(10)
+    thread.join(60)
+    assert not thread.is_alive()
+    for address in addresses:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, 60)
+    server.task_dispatcher.shutdown()
+
+
+def test_no_listener_is_refused() -> None:
+    with pytest.raises(ValueError, match="listener must be a listening socket, or several; there is none"):
+        serving.make_server(application, [])

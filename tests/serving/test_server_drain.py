@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,41 @@ def test_the_end_comes_after_the_seconds_at_the_latest() -> None:
         release.set()
 
 
+@pytest.mark.parametrize("times", [(-1, 0), (1, -0.1), (nan, 0), (1, nan)])
+def test_times_that_are_none_are_refused(times: tuple[float, float]) -> None:
+    with running() as server:
+        with pytest.raises(ValueError, match="must be 0 or more, not"):
+            server.drain(*times)
+        assert not server.draining
+
+
+def test_a_backlog_that_meets_a_lack_of_descriptors_is_taken_later() -> None:
+    """The listener stays open until what waits there has been accepted."""
+    with running() as server, connect(server) as idle:
+        idle.sendall(REQUEST)
+        read_response(idle)
+        listener = server.listeners[0].socket
+        refusals = [OSError(errno.EMFILE, "Too many open files")] * 5
+
+        class Refusing:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(listener, name)
+
+            def _accept(self) -> Any:
+                if refusals:
+                    raise refusals.pop()
+                return listener._accept()
+
+        server.listeners[0].socket = Refusing()
+        with connect(server) as client:
+            server.drain(60)
+            client.sendall(REQUEST)
+            assert read_all(client).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert read_all(idle) == b""
+        wait_until(lambda: server._is_closed)
+        assert refusals == []
+
+
 def test_a_second_call_ends_at_once() -> None:
     with running() as server, connect(server) as client:
         client.sendall(b"GET")
@@ -200,6 +237,38 @@ def test_a_signal_ends_anybody_s_application(handles: bool, number: int) -> None
             read_response(client)
             process.send_signal(number)
             assert process.communicate(timeout=60)[0] == "ended\n"
+    assert process.returncode == 0
+
+
+SWALLOWING = """
+import os, signal, socket
+from oss_wsgi.serving import make_server
+
+def application(environ, start_response):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+    except BaseException as error:
+        print(type(error).__name__, flush=True)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+listener = socket.create_server(("127.0.0.1", 0))
+server = make_server(application, listener, lambda method, path, headers: True)
+print(server.effective_port, flush=True)
+server.run()
+print("ended", flush=True)
+"""
+
+
+def test_ctrl_c_that_the_application_swallows_ends_the_server() -> None:
+    with subprocess.Popen([sys.executable, "-c", SWALLOWING], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        with socket.create_connection(("127.0.0.1", int(process.stdout.readline())), 60) as client:
+            client.sendall(REQUEST)
+            assert process.communicate(timeout=60)[0] == "KeyboardInterrupt\nended\n"
     assert process.returncode == 0
 
 
