@@ -332,3 +332,25 @@ def test_no_thread_starts_after_a_shutdown():
     threads.shutdown()
     threads.add_task(Meeting(threading.Barrier(1)))
     assert not threads.threads
+
+
+def test_stop_that_is_urgent_waits_for_no_request(oss):
+    entered, release = threading.Event(), threading.Event()
+    server = LocalOSSServer(oss)
+
+    def hang(environ, start_response):
+        entered.set()
+        release.wait(60)
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    server.oss = hang
+    server.start()
+    asked = []
+    with socket.create_connection(("127.0.0.1", server.port), TIMEOUT) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert entered.wait(60)
+        server.stop(lambda: bool(asked.append(None) or len(asked) > 1))
+        assert len(asked) == 2  # it waited while that was False, and no longer
+        assert not release.is_set()
+        release.set()
