@@ -36,6 +36,8 @@ _MAX_JOINED_BYTES = 64 * 1024
 class ThreadTask(WSGITask):  # type: ignore[misc]
     """Answers in a thread; sends header and first piece of the body together, and formats the date once a second."""
 
+    wrote_header = False
+
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["SERVER_PORT"] = str(self.channel.listener.port)
@@ -78,7 +80,12 @@ class ErrorTask(WaitressErrorTask):  # type: ignore[misc]
 class LoopTask(WSGITask):  # type: ignore[misc]
     """Answers in the loop: makes the response in one piece; anything unusual is left to waitress."""
 
+    complete = False
     wrote_header = False
+    status: str
+    response_headers: list[tuple[str, str]]
+    content_length: int | None
+    content_bytes_written: int
 
     def execute(self) -> None:
         channel = self.channel
