@@ -184,8 +184,8 @@ def report(outcomes: Iterable[Outcome]) -> None:
         memory = " ".join(f"{size.memory:6.1f}" for size in sizes)
         descriptors = " ".join(f"{size.descriptors:5}" for size in sizes)
         print(
-            f"{outcome.kind:14}{outcome.share():8.2%}{quantiles[49]:7.1f}{quantiles[98]:8.1f}{max(times, default=0):8.1f}"
-            f"{outcome.held:7}{outcome.at_end.reopened:7}   {memory}  {descriptors}"
+            f"{outcome.kind:14}{outcome.share():8.2%}{quantiles[49]:7.1f}{quantiles[98]:8.1f}"
+            f"{max(times, default=0):8.1f}{outcome.held:7}{outcome.at_end.reopened:7}   {memory}  {descriptors}"
         )
         others = Counter(status for status, _ in outcome.answers if status != 200)
         if others:
