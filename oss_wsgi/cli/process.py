@@ -146,7 +146,7 @@ def listening_socket(address: tuple[str, int], option: str) -> Iterator[socket.s
     host, port = address
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=1024)
+        listener = socket.create_server((host, port), family=family, backlog=4096)
     except OSError as error:
         raise cannot_listen_error(option, host, port, error) from error
     with listener:

@@ -38,6 +38,9 @@ _LINGER_BYTES = 1 << 20
 # What a client may send ahead while its request is handled, where the server looks out for a disconnect.
 _MAX_READ_AHEAD = 64 * 1024
 
+# What a request that does not come whole is read in.
+_MANY_BYTES = 64 * 1024
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -105,14 +108,12 @@ class Connection:
             self._continue_writing()
         elif phase == LINGERING:
             self._discard()
-        elif self.unread:
-            self.proceed()
         elif phase != CLOSED:
             self.receive()
 
     def receive(self) -> None:
         """Read what is there; wait for more where the request is not complete."""
-        size = self.server.adj.recv_bytes
+        size = _MANY_BYTES if self.phase in (HEADER, BODY) else self.server.adj.recv_bytes
         try:
             data = self.socket.recv(size, _DONTWAIT)
         except BlockingIOError:
@@ -277,10 +278,14 @@ class Connection:
         self.phase = IDLE
         self.since = now = server.now
         self.deadline = now + server.limits.idle_timeout
-        if self.held:
-            server.hold(self, 0)
-        if self.interest != READ:
-            self.wait_for(READ)
+        interest = READ
+        if self.unread:  # its turn comes without an event
+            server.pending.append(self)
+            interest = 0
+        if self.interest != interest:
+            self.wait_for(interest)
+        if self.unread or self.held:
+            server.hold(self, len(self.unread))
 
     def wait_for(self, interest: int) -> None:
         """Tell the poller what this connection waits for, where that changes."""
@@ -333,9 +338,6 @@ class Connection:
         """Go on after a response has left: close, read what came with the request, or wait for the next."""
         if self.is_closing or self.server.is_stopping:
             self._end()
-        elif self.unread:
-            self.become_idle()
-            self.server.pending.append(self)
         else:
             self.become_idle()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .connection import CLOSED, IDLE, NEW, Connection
 from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
+from .memory import give_back
 from .poller import EXCLUSIVE, READ, make_poller
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 BATCH_SIZE = 64
 
 _SWEEP_SECONDS = 1.0
+# In a turn: connections whose deadlines are looked at, and those that are ended.
+_SWEEP_SIZE = 512
+_EXPIRE_SIZE = 32
+
+# So much held memory is worth giving back once three quarters of it are free.
+_PEAK_BYTES = 8 * 1024 * 1024
 _DRAINING_TURN_SECONDS = 0.1
 
 # On a connection that has sent nothing when the listener closes, a request may be on its way.
@@ -110,14 +117,18 @@ class Server:
         self.connections: dict[int, Connection] = {}
         #: The number of connections of each address.
         self.counts: dict[Any, int] = {}
-        #: Connections whose next request may have come with the one before.
-        self.pending: list[Connection] = []
+        #: Connections whose next request came with the one before; they wait for a turn, and for nothing else.
+        self.pending: deque[Connection] = deque()
         #: The memory of requests that are not complete and of responses that are not read.
         self.held = 0
+        self._peak = 0
         self._ready: list[Connection] = []
         self._reports: deque[Connection] = deque()
         self._replaceable: list[tuple[Connection, int, float]] = []
         self._next_sweep = self.now
+        self._is_sweeping = False
+        self._unswept: list[Connection] = []
+        self._late: list[Connection] = []
         self._accept_again: float | None = None
         self._logged_at: dict[str, float] = {}
         #: True from the call of `drain` on.
@@ -228,6 +239,7 @@ class Server:
         """Count a connection's memory; where all hold too much, close some."""
         self.held += count - connection.held
         connection.held = count
+        self._peak = max(self._peak, self.held)
         if count and self.held > self.limits.buffered_bytes:
             self._free_memory()
 
@@ -239,7 +251,7 @@ class Server:
     # The loop.
 
     def _turn(self) -> None:
-        timeout = 0.0 if self.pending or self._reports else self._timeout()
+        timeout = 0.0 if self.pending or self._reports or self._is_sweeping else self._timeout()
         events = self.poller.poll(timeout)
         self.now = now = self._clock()
         listening = []
@@ -256,15 +268,15 @@ class Server:
             else:
                 self._read_wake()
         if self.pending:
-            pending, self.pending = self.pending, []
-            self._each(pending, Connection.proceed)
+            pending = self.pending
+            self._each([pending.popleft() for _ in range(min(len(pending), BATCH_SIZE))], Connection.proceed)
         while self._reports:
             self._each([self._reports.popleft()], Connection.attend)
         for listener in listening:
-            self._accept(listener)
+            self._accept(listener, max(BATCH_SIZE, len(events)))  # as many new ones as old ones, or they pile up
         self._seen_signal = False  # handlers have run for what has come
         self._answer()
-        if now >= self._next_sweep:
+        if now >= self._next_sweep or self._is_sweeping:
             self._sweep(now)
         if self.draining:
             self._continue_drain(now)
@@ -312,11 +324,23 @@ class Server:
             return False
 
     def _sweep(self, now: float) -> None:
-        self._next_sweep = now + (_DRAINING_TURN_SECONDS if self.is_stopping else _SWEEP_SECONDS)
-        late = [each for each in self.connections.values() if each.deadline <= now]
-        self._each(late, Connection.expire)
-        if self._accept_again is not None and now >= self._accept_again:
-            self._resume_accepting()
+        """Look for deadlines that have passed: at all connections once a second, at some of them in a turn."""
+        if now >= self._next_sweep:
+            self._next_sweep = now + (_DRAINING_TURN_SECONDS if self.is_stopping else _SWEEP_SECONDS)
+            if not self._is_sweeping:
+                self._unswept = list(self.connections.values())
+            if self._accept_again is not None and now >= self._accept_again:
+                self._resume_accepting()
+            if self._peak > _PEAK_BYTES and self.held < self._peak // 4:
+                self._peak = self.held
+                give_back()
+        if not self._late:
+            part = self._unswept[-_SWEEP_SIZE:]
+            del self._unswept[-_SWEEP_SIZE:]
+            self._late = [each for each in part if each.deadline <= now]
+        some, self._late = self._late[:_EXPIRE_SIZE], self._late[_EXPIRE_SIZE:]
+        self._each([each for each in some if each.deadline <= now], Connection.expire)
+        self._is_sweeping = bool(self._late or self._unswept)
 
     # Accepting.
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from ..benchmarks.held_connections import KINDS, holding
-from ..benchmarks.slow_clients import measure
+from ..benchmarks.slow_clients import MOST_MEMORY, measure
 from ..running_server import running_server
 
 
@@ -19,6 +19,14 @@ def test_slow_clients_keep_nobody_waiting_and_leave_nothing(kind: str) -> None:
     assert {status for status, _ in outcome.answers} == {200}
     assert len(outcome.answers) == 20
     assert outcome.most.descriptors > outcome.before.descriptors
+    assert outcome.is_clean, (outcome.before, outcome.after)
+
+
+@pytest.mark.parametrize("kind", ["large-header", "large-body", "pipeline"])
+def test_memory_is_bounded_and_comes_back(kind: str) -> None:
+    """1,000 bodies of 64 KiB are more than the server buffers."""
+    outcome = measure(1000, kind, 1, give_up=60)
+    assert outcome.most.memory <= MOST_MEMORY
     assert outcome.is_clean, (outcome.before, outcome.after)
 
 

@@ -1,0 +1,106 @@
+"""A turn of the loop is bounded: many connections that need something at once do not keep the others waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from oss_wsgi.serving import server as server_module
+from oss_wsgi.serving.connection import HEADER, NEW
+
+from .server_thread import REQUEST, SetClock, connect, phases, read_response, running, small, wait_until
+
+pytestmark = pytest.mark.slow
+
+NUMBER = 40
+
+
+class CountingPoller:
+    """A poller that keeps, for each turn, a count that grew in it and the number of events it began with."""
+
+    def __init__(self, poller: Any, count: Callable[[], int]) -> None:
+        self.poller, self.count = poller, count
+        self.turns: list[tuple[int, int]] = []
+        self.before, self.events = 0, 0
+
+    def poll(self, timeout: float) -> Any:
+        now = self.count()
+        self.turns.append((now - self.before, self.events))
+        events = self.poller.poll(timeout)
+        self.before, self.events = now, len(events)
+        return events
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.poller, name)
+
+
+@contextmanager
+def connected(server: Any, number: int) -> Iterator[list[Any]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(connect(server)) for _ in range(number)]
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\n"])
+def test_connections_whose_time_is_over_end_a_few_in_a_turn(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_SWEEP_SIZE", 12)
+    monkeypatch.setattr(server_module, "_EXPIRE_SIZE", 5)
+    clock = SetClock()
+    with running(clock=clock) as server, connected(server, NUMBER) as clients:
+        for client in clients:
+            client.sendall(begin)
+        wait_until(lambda: phases(server) == [HEADER if begin else NEW] * NUMBER)
+        ended: list[int] = []
+        expire = server_module.Connection.expire
+
+        def counted(connection: Any) -> None:
+            ended.append(connection.fd)
+            expire(connection)
+
+        monkeypatch.setattr(server_module.Connection, "expire", counted)
+        server.poller = poller = CountingPoller(server.poller, lambda: len(ended))
+        clock.advance(11)  # once: no turn after it waits for another second
+        wait_until(lambda: len(ended) == NUMBER)
+        for client in clients:
+            while client.recv(4096):
+                pass
+        server.pull_trigger()
+        wait_until(lambda: sum(count for count, _ in poller.turns) == NUMBER)
+        assert max(count for count, _ in poller.turns) == 5
+
+
+def test_pipelined_requests_are_answered_a_few_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "BATCH_SIZE", 5)
+    answered: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        answered.append(environ["PATH_INFO"])
+        return small(environ, start_response)
+
+    with running(application) as server, connected(server, NUMBER) as clients:
+        wait_until(lambda: phases(server) == [NEW] * NUMBER)
+        server.poller = poller = CountingPoller(server.poller, lambda: len(answered))
+        for client in clients:
+            client.sendall(REQUEST * 20)
+        for client in clients:
+            data = b""
+            while data.count(b"\r\n\r\nok") < 20:
+                data += client.recv(65536)
+        assert len(answered) == NUMBER * 20
+        assert all(count <= 5 + events for count, events in poller.turns)
+        wait_until(lambda: server.held == 0)
+        clients[0].sendall(REQUEST)  # it is read again
+        read_response(clients[0])
+
+
+def test_what_waits_for_its_turn_counts_as_memory() -> None:
+    with running(buffered_bytes=20_000, recv_bytes=8192) as server, connected(server, NUMBER) as clients:
+        for client in clients:
+            client.sendall(REQUEST * 200)
+        wait_until(lambda: len(server.connections) < 10 or not server.pending)
+        assert server.held <= 20_000
+        with connect(server) as client:
+            client.sendall(REQUEST)
+            read_response(client)
