@@ -52,6 +52,11 @@ class RequestTimeoutError(Error):  # type: ignore[misc]
     reason = "Request Timeout"
 
 
+class OverloadedError(Error):  # type: ignore[misc]
+    code = 503
+    reason = "Service Unavailable"
+
+
 class Connection:
     """One client, with the attributes and methods that waitress's tasks expect of a channel."""
 

@@ -27,8 +27,8 @@ class Limits:
     :param idle_timeout: between two requests.
     :param write_timeout: for a peer that does not read; a second longer for every 500 bytes taken.
     :param connections_per_address: None for any number; networks of 64 bits count as one address of IPv6.
-    :param buffered_bytes: memory for requests that are not complete and responses that are not read, of all
-        connections together.
+    :param buffered_bytes: memory for requests that are not complete or wait for a thread, and for responses that are
+        not read, of all connections together.
     """
 
     header_timeout: float = 10.0

@@ -87,9 +87,11 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             self.completed = True
 
     def held_bytes(self) -> int:
-        """Return about how much memory a request takes that is not complete."""
+        """Return about how much memory a request takes that is not complete, or waits for a thread."""
         held = _OBJECTS_BYTES + self.header_bytes_received
-        if self.body_rcv is not None:
+        if self._whole_body is not None:
+            held += len(self._whole_body)
+        elif self.body_rcv is not None:
             body = self.body_rcv.getbuf()
             held += 0 if body.overflowed else len(body)
         return int(held)

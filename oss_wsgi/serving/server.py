@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .connection import CLOSED, IDLE, NEW, Connection
+from .connection import CLOSED, IDLE, NEW, Connection, OverloadedError
 from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .memory import give_back
@@ -119,7 +119,7 @@ class Server:
         self.counts: dict[Any, int] = {}
         #: Connections whose next request came with the one before; they wait for a turn, and for nothing else.
         self.pending: deque[Connection] = deque()
-        #: The memory of requests that are not complete and of responses that are not read.
+        #: The memory of requests that are not complete or wait for a thread, and of responses that are not read.
         self.held = 0
         self._peak = 0
         self._ready: list[Connection] = []
@@ -211,12 +211,18 @@ class Server:
     # What connections call.
 
     def dispatch(self, connection: Connection) -> None:
-        """Route a connection whose request is complete: to the loop, or to a thread."""
+        """Route a connection whose request is complete: to the loop, or to a thread; 503 without memory to wait in."""
         request = connection.request
         if request.error or self._answers_in_loop(request):
             self._ready.append(connection)
-        else:
+            return
+        self.hold(connection, request.held_bytes())
+        if self.held <= self.limits.buffered_bytes:
             connection.hand_to_thread()
+            return
+        request.error = OverloadedError("too many requests wait for a thread: try again later")
+        self.hold(connection, 0)
+        self._ready.append(connection)
 
     def report(self, connection: Connection) -> None:
         """Have the loop attend to a connection; called from threads."""

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket
+import threading
 import tracemalloc
 from typing import Any
 
@@ -15,7 +16,7 @@ from oss_wsgi.serving.connection import BODY, CLOSED, HANDLING, HEADER, IDLE, NE
 from oss_wsgi.serving.eviction import evictable
 from oss_wsgi.serving.limits import default_connection_limit
 
-from .server_thread import REQUEST, SetClock, connect, phases, read_all, read_response, running, wait_until
+from .server_thread import REQUEST, SetClock, connect, phases, read_all, read_response, running, small, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -182,6 +183,30 @@ def test_memory_of_unfinished_requests_is_bounded() -> None:
             client.sendall(REQUEST)
             read_response(client)
         assert server.held <= 300_000
+        for client in clients:
+            client.close()
+        wait_until(lambda: not server.connections)
+        assert server.held == 0
+
+
+def test_memory_of_requests_that_wait_for_a_thread_is_bounded() -> None:
+    may_end = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        may_end.wait(60)
+        return small(environ, start_response)
+
+    with running(application, in_loop=False, buffered_bytes=60_000) as server:
+        clients = [connect(server) for _ in range(12)]
+        try:
+            for client in clients:
+                client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5000\r\nConnection: close\r\n\r\n" + b"x" * 5000)
+            wait_until(lambda: len(server.connections) == 8)
+            assert 8 * 7000 < server.held <= 60_000
+        finally:
+            may_end.set()
+        statuses = [read_all(client)[9:12] for client in clients]
+        assert sorted(statuses) == [b"200"] * 8 + [b"503"] * 4
         for client in clients:
             client.close()
         wait_until(lambda: not server.connections)
