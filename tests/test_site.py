@@ -42,7 +42,7 @@ def test_without_a_bucket_every_request_is_503(caplog: pytest.LogCaptureFixture)
 
 
 def test_the_page_is_public_and_redirects_to_the_endpoints_above_its_mount() -> None:
-    settings = Settings(**VALUES, allow_anonymous=True)
+    settings = Settings(**VALUES)
     mounts = {"/files": UploadPage(settings)}
     app = webtest.TestApp(DirectUpload(Dispatcher(legacy, mounts), settings))
     assert app.get("/files", status=301).location.endswith("/files/")
@@ -59,7 +59,7 @@ def test_below_a_longer_mount_the_page_says_where_the_endpoints_are() -> None:
 
 
 def test_a_direct_upload_right_around_the_page_takes_its_paths_below_a_mount() -> None:
-    settings = Settings(**VALUES, allow_anonymous=True)
+    settings = Settings(**VALUES)
     app = webtest.TestApp(Dispatcher(legacy, {"/files": DirectUpload(UploadPage(settings), settings)}))
     assert app.get("/files/oss/signature?filename=a").json["method"] == "POST"
 
