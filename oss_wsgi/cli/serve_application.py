@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -115,6 +116,8 @@ def _run_application(
         else:
             servers[0].drain(seconds, delay)
 
+    # waitress warns of one waiting request while its threads start.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     if follows:
         follow_parent(inherited, end, seconds + delay)
     for stream in (sys.stdout, sys.stderr):

@@ -157,6 +157,33 @@ def test_a_real_bucket_starts_no_local_oss(folder: Path) -> None:
         assert "OSS_CALLBACK_URL=https://YOUR-HOST/oss/callback" in running.log("YOUR-HOST")
 
 
+def test_settings_of_the_applications_own_are_spoken_of(folder: Path) -> None:
+    own = "Settings(bucket='theirs', region='cn-hangzhou', access_key_id='id', access_key_secret='secret')"
+    (folder / "shop.py").write_text(SHOP.replace("Settings.from_environ(os.environ)", own))
+    with served(folder, "--app", "shop:application") as running:
+        host = "https://theirs.oss-cn-hangzhou.aliyuncs.com"
+        assert f"its uploads go to {host}, not to the local OSS" in running.log("not to the local OSS")
+
+
+def test_a_file_elsewhere_that_the_application_loads_restarts_it_too(folder: Path, tmp_path_factory: Any) -> None:
+    library = tmp_path_factory.mktemp("library")
+    (library / "prices.py").write_text("PRICE = b'1'")
+    source = SHOP.replace('b"ONE"', "PRICE").replace("import os", "import os\nfrom prices import PRICE")
+    (folder / "shop.py").write_text(source)
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
+    environ = clean_environ(PYTHONPATH=f"{ROOT}{os.pathsep}{library}")
+    with serving(command, environ, folder) as running:
+        assert fetch(f"{running.url}/") == b"1"
+
+        def has_restarted() -> bool:
+            with (library / "prices.py").open("a") as file:
+                file.write("\nPRICE = b'2'")  # again, until the parent has heard of the file
+            time.sleep(1)
+            return fetch(f"{running.url}/") == b"2"
+
+        assert becomes_true(has_restarted)
+
+
 def test_an_env_file_is_spoken_of_where_settings_are_missing(folder: Path) -> None:
     (folder / ".env").write_text("OSS_BUCKET=examplebucket")
     with served(folder, "--app", "shop:application") as running:
