@@ -89,7 +89,7 @@ class SignatureEndpoint:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._allowed_origins:
-            start_response = self._with_cors(environ, start_response)
+            start_response = with_cors(environ, start_response, self._allowed_origins, _ALLOWED)
         if environ.get("PATH_INFO"):
             return not_found(log, environ, start_response)
         method = environ["REQUEST_METHOD"]
@@ -100,11 +100,7 @@ class SignatureEndpoint:
             return method_not_allowed(log, environ, start_response, _ALLOWED)
         source = foreign_origin(environ, self._allowed_origins)
         if source is not None:
-            hint = f"the request comes from another site, {source}; to allow it, list its origin in OSS_ALLOWED_ORIGINS"
-            message = "A page of this origin may not ask here."
-            return refuse(
-                log, environ, start_response, 403, "origin_foreign", hint, code="origin_foreign", message=message
-            )
+            return refuse_foreign_origin(log, environ, start_response, source)
         try:
             return self._sign(environ, start_response)
         except UploadRequestError as error:
@@ -133,7 +129,7 @@ class SignatureEndpoint:
             hint = "nobody may upload yet: give DirectUpload an authorize callable, or set OSS_ALLOW_ANONYMOUS=on"
             return refuse(log, environ, start_response, 403, "anonymous", hint)
         if self._rate_limit is not None:
-            refusal = _rate_limit_refusal(self._rate_limit, grant, environ)
+            refusal = rate_limit_refusal(self._rate_limit, grant.user, environ)
             if refusal is not None:
                 return refusal(environ, start_response)
         size = parameters.get("size")
@@ -154,25 +150,6 @@ class SignatureEndpoint:
                 facts = {**context.fields(environ), "expires": form.expire, "url": form.url}
                 self._observers.issued(grant, facts)
         return json_bytes(environ, start_response, 200, form.json())
-
-    def _with_cors(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
-        """Add the CORS headers to any response, refusals included (Fetch standard, CORS protocol)."""
-        origin = environ.get("HTTP_ORIGIN") or ""
-        anybody = "*" in self._allowed_origins
-        listed = origin.lower() in self._allowed_origins
-        cors: Headers = [("Access-Control-Allow-Origin", "*")] if anybody else [("Vary", "Origin")]
-        if listed and not anybody:
-            cors += [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
-        if environ["REQUEST_METHOD"] == "OPTIONS" and (anybody or listed):
-            cors += [("Access-Control-Allow-Methods", _ALLOWED), ("Access-Control-Max-Age", _PREFLIGHT_SECONDS)]
-            requested = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS")
-            if requested:
-                cors.append(("Access-Control-Allow-Headers", requested))
-
-        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            return start_response(status, [*headers, *cors], exc_info)
-
-        return start
 
 
 class _Authorizer:
@@ -220,11 +197,11 @@ def _with_security_headers(app: WSGIApplication) -> WSGIApplication:
     return application
 
 
-def _rate_limit_refusal(
-    rate_limit: Callable[[str], float | None], grant: Grant, environ: WSGIEnvironment
+def rate_limit_refusal(
+    rate_limit: Callable[[str], float | None], user: str | None, environ: WSGIEnvironment
 ) -> WSGIApplication | None:
     """Call the rate limit; return a WSGI application that refuses, or None to let the request pass."""
-    who = f"user:{grant.user}" if grant.user else f"address:{environ.get('REMOTE_ADDR') or ''}"
+    who = f"user:{user}" if user else f"address:{environ.get('REMOTE_ADDR') or ''}"
     try:
         wait = rate_limit(who)
         if wait is None:
@@ -274,6 +251,43 @@ def _size(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise MalformedRequestError("size_malformed", "The size must be a number of bytes, in digits.")
     return int(text)
+
+
+def with_cors(
+    environ: WSGIEnvironment, start_response: StartResponse, origins: Collection[str], methods: str
+) -> StartResponse:
+    """Return a ``start_response`` that adds the CORS headers, to refusals too (Fetch standard, CORS protocol).
+
+    :param origins: the allowed ones, in lower case.
+    :param methods: what a preflight allows, such as ``GET, HEAD, OPTIONS``.
+    """
+    origin = environ.get("HTTP_ORIGIN") or ""
+    anybody = "*" in origins
+    listed = origin.lower() in origins
+    cors: Headers = [("Access-Control-Allow-Origin", "*")] if anybody else [("Vary", "Origin")]
+    if listed and not anybody:
+        cors += [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
+    if environ["REQUEST_METHOD"] == "OPTIONS" and (anybody or listed):
+        cors += [("Access-Control-Allow-Methods", methods), ("Access-Control-Max-Age", _PREFLIGHT_SECONDS)]
+        requested = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS")
+        if requested:
+            cors.append(("Access-Control-Allow-Headers", requested))
+
+    def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+        return start_response(status, [*headers, *cors], exc_info)
+
+    return start
+
+
+def refuse_foreign_origin(
+    logger: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, source: str
+) -> Iterable[bytes]:
+    """Refuse a request of a page that ``foreign_origin`` describes as ``source``, 403."""
+    hint = f"the request comes from another site, {source}; to allow it, list its origin in OSS_ALLOWED_ORIGINS"
+    message = "A page of this origin may not ask here."
+    return refuse(
+        logger, environ, start_response, 403, "origin_foreign", hint, code="origin_foreign", message=message
+    )
 
 
 def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | None:
