@@ -168,9 +168,8 @@ class Settings:
     ledger_keep: int = _row(
         "OSS_LEDGER_KEEP",
         7 * 24 * 3600,
-        "how long a handled upload is remembered at least: as far as recover and reconcile look back",
+        "how long a handled upload is remembered, and how far recover and reconcile look back: seconds, or 7d",
         duration,
-        shown="7d",
     )
     receipts: bool = _row(
         "OSS_RECEIPTS", True, "uploaded objects carry a sealed receipt, by which a lost report is found", switch

@@ -82,7 +82,7 @@ class Recovery:
             hint = "the ticket is a prefix form's: its objects have no receipt, so a lost report cannot be recovered"
             raise NotYoursError("not_yours", hint)
         if key != ticket.key:
-            raise UnverifiedError("ticket_mismatch", "the ticket does not allow the report's object")
+            raise UnverifiedError("recover_mismatch", "the ticket is for another object than the page asks for")
         return ticket
 
     def find(self, ticket: Ticket, key: str) -> FoundUpload:

@@ -83,8 +83,11 @@ class SDKConfirmation:
         try:
             return self._client.head(key)
         except BucketRefusedError as error:
-            reason = {"bucket_refused": "confirmation_refused", "bucket_failed": "confirm_failed"}
-            raise ConfirmationUnavailableError(reason.get(error.reason, error.reason), error.hint) from error
+            if error.reason == "credentials_unavailable":
+                raise ConfirmationUnavailableError("credentials_unavailable", error.hint) from error
+            if error.reason == "bucket_failed":
+                raise ConfirmationUnavailableError("confirm_failed", error.hint) from error
+            raise ConfirmationUnavailableError("confirmation_refused", error.hint) from error
         except BucketError as error:
             raise ConfirmationUnavailableError("oss_unreachable", error.hint, accept=self._accept) from error
 
