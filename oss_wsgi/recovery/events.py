@@ -56,9 +56,9 @@ def read_events(body: bytes | str) -> list[UploadEvent]:
     try:
         text = body.decode() if isinstance(body, (bytes, bytearray)) else body
         document = _document(text.strip().lstrip("\ufeff"))
+        return [_event(member) for member in _members(document)]
     except (ValueError, RecursionError):
         raise _malformed("it is neither JSON nor the Base64 of JSON, in UTF-8") from None
-    return [_event(member) for member in _members(document)]
 
 
 def _document(text: str) -> Any:

@@ -329,7 +329,7 @@ def test_an_object_that_the_ticket_does_not_allow_is_refused(
     ("error", "logged"),
     [
         (BucketUnreachableError("bucket_unreachable", "no route"), "bucket_unreachable"),
-        (BucketRefusedError("bucket_refused", "no right", code="AccessDenied", right="oss:GetObject"), "bucket_refused"),
+        (BucketRefusedError("bucket_refused", "no right", right="oss:GetObject"), "bucket_refused"),
     ],
 )
 def test_a_bucket_that_cannot_be_asked_is_a_503_and_the_page_asks_again(
