@@ -26,7 +26,12 @@ CAPTURED = {
                     "ownerIdentity": "1041208914252405",
                     "virtualBucket": "",
                 },
-                "object": {"deltaSize": 0, "eTag": "137138904F2E18D307D04EB38EA44CDA", "key": "timg.jpg", "size": 12990},
+                "object": {
+                    "deltaSize": 0,
+                    "eTag": "137138904F2E18D307D04EB38EA44CDA",
+                    "key": "timg.jpg",
+                    "size": 12990,
+                },
                 "ossSchemaVersion": "1.0",
                 "ruleId": "demo-i****",
             },

@@ -74,7 +74,12 @@ def test_an_event_without_the_right_etag_is_still_decided_by_head(site: Site, et
 
 @pytest.mark.parametrize(
     "name",
-    ["ObjectCreated:UploadPart", "ObjectRemoved:DeleteObject", "ObjectDownloaded:GetObject", "ObjectCreated:CopyObject"],
+    [
+        "ObjectCreated:UploadPart",
+        "ObjectRemoved:DeleteObject",
+        "ObjectDownloaded:GetObject",
+        "ObjectCreated:CopyObject",
+    ],
 )
 def test_other_events_are_ignored(site: Site, name: str) -> None:
     key = site.upload()

@@ -229,7 +229,9 @@ def test_a_ledger_that_forgot_hands_over_again_without_known(make: Callable[...,
 
 def test_a_sweep_that_looks_further_back_than_the_ledger_is_refused(make: Callable[..., Site]) -> None:
     site = make({"ledger_keep": 3600})
-    with pytest.raises(SettingsError, match=r"look back 26\.0 h, but the ledger remembers only 1\.0 h.*OSS_LEDGER_KEEP"):
+    with pytest.raises(
+        SettingsError, match=r"look back 26\.0 h, but the ledger remembers only 1\.0 h.*OSS_LEDGER_KEEP"
+    ):
         site.reconcile()
     assert site.reconcile(dry_run=True).listed == 0
     assert site.reconcile(since="1h").listed == 0

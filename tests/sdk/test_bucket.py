@@ -161,9 +161,7 @@ def test_a_refused_key_names_oss_code_and_the_missing_right(server: LocalOSSServ
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("down", [silent, dripping, refusing])
-def test_each_call_ends_within_its_time(
-    down: Any, make: Make, call: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_call_ends_within_its_time(down: Any, make: Make, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oss_wsgi.sdk.bucket._LONG_TIMEOUT", 0.3)
     with down() as url, pytest.raises(BucketUnreachableError) as raised:
         CALLS[call][0](make(settings_for(url), timeout=0.3))
@@ -264,7 +262,12 @@ def test_without_the_sdk_the_error_names_the_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "alibabacloud_oss_v2", None)
     with pytest.raises(SettingsError, match=r"SDKBucket needs the official SDK: pip install 'oss-wsgi\[sdk\]'"):
         SDKBucket(settings_for("http://127.0.0.1"), clock=time.time)
-    settings = {"bucket": "examplebucket", "region": "cn-hangzhou", "access_key_id": "id", "access_key_secret": "secret"}
+    settings = {
+        "bucket": "examplebucket",
+        "region": "cn-hangzhou",
+        "access_key_id": "id",
+        "access_key_secret": "secret",
+    }
     with pytest.raises(SettingsError, match=r"oss-wsgi\[sdk\]"):
         DirectUpload(lambda environ, start_response: [], Settings(recover=True, **settings))
     assert DirectUpload(lambda environ, start_response: [], Settings(**settings))
