@@ -287,10 +287,13 @@ export class Uploader extends EventTarget {
     } catch (error) {
       if (signal.aborted) return;
       item.error = error instanceof UploadError ? error : new UploadError("unexpected", "page", { message: String(error) });
-      const lost = item.error.kind === "unreachable" && item.error.complete && item.proof !== null;
-      if (lost && (await this.#ask(item, signal))) return;
+      const { kind, complete, code, requestId } = item.error;
+      const lost = kind === "unreachable" && complete;
+      // A browser sends a form again by itself when the connection dies, and finds its own file there.
+      const mayBeOurs = code === "FileAlreadyExists" && requestId !== "";
+      if (item.proof !== null && (lost || mayBeOurs) && (await this.#ask(item, signal))) return;
       if (signal.aborted) return;
-      if (!lost) this.#unanswered.remove(item.proof);
+      this.#unanswered.remove(item.proof);
       this.#fail(item);
     } finally {
       if (this.#attempts.get(item) === attempt) this.#attempts.delete(item);
