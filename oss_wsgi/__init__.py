@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .application import DirectUpload as DirectUpload
+    from .bucket import BucketClient as BucketClient
     from .callback.parameters import CallbackParameters as CallbackParameters
     from .callback.public_keys import PublicKeyStore as PublicKeyStore
     from .callback.ticket import TicketBook as TicketBook
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .middleware.confirmation import Confirmation as Confirmation
     from .middleware.dispatcher import Dispatcher as Dispatcher
     from .middleware.once import OncePerUpload as OncePerUpload
+    from .sdk.bucket import SDKBucket as SDKBucket
     from .sdk.confirmation import SDKConfirmation as SDKConfirmation
     from .sdk.credentials import SDKCredentialsProvider as SDKCredentialsProvider
     from .settings import Settings as Settings
@@ -48,6 +50,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "AccessLog": ".middleware.access_log",
     "AuthorizationPassthrough": ".middleware.authorization",
+    "BucketClient": ".bucket",
     "CallbackEndpoint": ".endpoints.callback",
     "CallbackGuard": ".middleware.callback_guard",
     "CallbackParameters": ".callback.parameters",
@@ -72,6 +75,7 @@ _MODULES = {
     "RateLimit": ".endpoints.rate_limit",
     "ReadinessEndpoint": ".endpoints.health",
     "RefreshingCredentialsProvider": ".credentials",
+    "SDKBucket": ".sdk.bucket",
     "SDKConfirmation": ".sdk.confirmation",
     "SDKCredentialsProvider": ".sdk.credentials",
     "SQLiteLedger": ".ledger.sqlite",

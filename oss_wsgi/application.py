@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
+from .bucket import BucketClient, ListedObject
 from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
+from .callback.receipt import ReceiptBook
 from .callback.ticket import TicketBook
 from .callback.upload import Upload
 from .callback.url import split_urls, target_of, without_password
@@ -24,9 +28,10 @@ from .endpoints.gate import Gate
 from .endpoints.health import HealthEndpoint, ReadinessEndpoint
 from .endpoints.limits import LimitsEndpoint
 from .endpoints.metrics import Metrics, MetricsEndpoint
+from .endpoints.recover import RecoverEndpoint
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
-from .exceptions import SettingsError
+from .exceptions import BucketError, NotDeliveredError, RecoveryError, SettingsError
 from .ledger.base import Ledger
 from .ledger.memory import MemoryLedger
 from .middleware.authorization import AuthorizationPassthrough
@@ -35,8 +40,13 @@ from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher, PathRouter, at_original_path, blocking
 from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
+from .recovery.checkpoint import Checkpoint, FileCheckpoint, MemoryCheckpoint
+from .recovery.events import UPLOAD_EVENTS, EventOutcome, UploadEvent, read_events
+from .recovery.recovery import Recovery
+from .recovery.sweep import Known, OnOrphan, Reconciliation, Sweep, last_report, moments
 from .settings import Settings
 from .signing.presigner import PostPresigner
+from .wsgi.delivery import Delivery
 from .wsgi.diagnosis import wrong_path
 from .wsgi.environ import header, request_target
 from .wsgi.observers import Observers
@@ -51,6 +61,7 @@ if TYPE_CHECKING:
 DEFAULT_PREFIX = "/oss"
 SIGNATURE_PATH = "/signature"
 CALLBACK_PATH = "/callback"
+RECOVER_PATH = "/recover"
 HEALTH_PATH = "/health"
 READINESS_PATH = "/health/ready"
 LIMITS_PATH = "/limits"
@@ -91,7 +102,10 @@ class DirectUpload:
     ``GET {prefix}/signature`` signs a form, ``POST {prefix}/callback`` receives OSS's verified report,
     ``GET {prefix}/limits`` tells what may be uploaded, ``GET {prefix}/upload.js`` is a module that uploads from any
     page, ``GET {prefix}/health`` says that the process responds, ``GET {prefix}/health/ready`` that there are
-    credentials and a ledger that can be written to (503 without). Every other path goes to ``app`` unchanged.
+    credentials and a ledger that can be written to (503 without). With ``OSS_RECOVER=on``, ``POST {prefix}/recover``
+    answers a page whose callback was lost. Every other path goes to ``app`` unchanged.
+
+    ``reconcile`` and ``handle_event`` find uploads of which no report came at all.
 
         application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
 
@@ -112,6 +126,11 @@ class DirectUpload:
         is False and you serve them elsewhere.
     :param ledger: remembers which uploads were handled; by default the settings' file, or this process's memory.
     :param public_keys: the keys that are trusted; by default OSS's own and the settings' ``trusted_keys``.
+    :param bucket_client: asks the bucket for what was stored, as ``SDKBucket`` does; by default one is made where it is
+        needed.
+    :param known: ``(pairs of object and ETag) -> those that the application has handled``: asked by a sweep about what
+        the ledger does not know, such as uploads from before its retention.
+    :param on_orphan: ``(Upload)``: called by a sweep with each stored upload that the checks refuse; none is deleted.
     :param clock: returns Unix seconds.
 
     Raises SettingsError for insufficient settings.
@@ -135,6 +154,9 @@ class DirectUpload:
         serve_metrics: bool = True,
         ledger: Ledger | None = None,
         public_keys: PublicKeyStore | None = None,
+        bucket_client: BucketClient | None = None,
+        known: Known | None = None,
+        on_orphan: OnOrphan | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if forward_callback and on_upload is not None:
@@ -148,11 +170,15 @@ class DirectUpload:
         bucket, _ = settings.bucket_and_host()
         ledger = ledger_of(settings, clock) if ledger is None else ledger
         public_keys = public_keys or public_key_store(settings)
-        tickets = ticket_book(settings, clock)
+        ticket_secrets = _ticket_secrets(settings)
+        tickets = TicketBook(ticket_secrets, clock=clock)
+        receipts = ReceiptBook(ticket_secrets, clock=clock, keep_seconds=settings.ledger_keep)
         callback_urls = split_urls(settings.callback_url) if settings.callback_url else []
         observers = _observers(on_issued, on_refused, metrics)
 
-        presigner = PostPresigner(settings, credentials, clock=clock, tickets=tickets)
+        presigner = PostPresigner(
+            settings, credentials, clock=clock, tickets=tickets, receipts=receipts if settings.receipts else None
+        )
         gate_options: dict[str, Any] = {
             "authorize": authorize,
             "allow_anonymous": settings.allow_anonymous,
@@ -160,14 +186,15 @@ class DirectUpload:
             "rate_limit": rate_limit,
         }
         signature: WSGIApplication = SignatureEndpoint(presigner, **gate_options, observers=observers)
-        limits: WSGIApplication = LimitsEndpoint(presigner, Gate(**gate_options))
+        limits: WSGIApplication = LimitsEndpoint(presigner, Gate(**gate_options), recover=settings.recover)
 
         if forward_callback:
             receiver = _forward(app, prefix, confirm)
         else:
             receiver = CallbackEndpoint(on_upload, confirm=confirm)
+        once = OncePerUpload(receiver, ledger, keep_seconds=settings.ledger_keep)
         callback: WSGIApplication = CallbackGuard(
-            OncePerUpload(receiver, ledger),
+            once,
             CallbackVerifier(public_keys),
             tickets=tickets,
             bucket=bucket,
@@ -187,13 +214,31 @@ class DirectUpload:
             HEALTH_PATH: HealthEndpoint(),
             READINESS_PATH: ReadinessEndpoint(_readiness_checks(ledger, presigner), clock=time.monotonic),
         }
+        #: The ledger, for those who ask which uploads were handled.
+        self.ledger = ledger
+        self.settings = settings
+        self._clock = clock
+        self._credentials = credentials
+        self._bucket_client = bucket_client
+        self._known = known
+        self._on_orphan = on_orphan
+        self._metrics = metrics
+        self._tickets, self._receipts = tickets, receipts
+        self._checkpoint = _checkpoint_of(ledger)
+        self._prefixes = [settings.upload_dir] if authorize is None else [""]
+        callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
+        self._delivery = Delivery(once, callback_path, callback_urls[0] if callback_urls else None)
+        if settings.recover:
+            endpoints[RECOVER_PATH] = RecoverEndpoint(
+                self._recovery(), self._delivery, allowed_origins=settings.allowed_origins, rate_limit=rate_limit
+            )
         if metrics is not None:
-            metrics.watch(ledger, public_keys)
+            metrics.watch(ledger, public_keys, self.oldest_untold_seconds)
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
         self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers)})
-        self._callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
+        self._callback_path = callback_path
         self._probe: Probe | None = None
         if settings.ticket_secret:
             gate = ProbeGate(settings.ticket_secret, clock=clock)
@@ -213,6 +258,131 @@ class DirectUpload:
         ``X_OSS_PUB_KEY_URL``.
         """
         return self._app.is_nonblocking(method, path, headers)
+
+    def reconcile(
+        self,
+        *,
+        since: float | str | timedelta | datetime = "26h",
+        until: float | str | timedelta | datetime = "15m",
+        dry_run: bool = False,
+        progress: Callable[[Reconciliation], object] | None = None,
+        prefixes: Sequence[str] | None = None,
+        known: Known | None = None,
+        on_orphan: OnOrphan | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Reconciliation:
+        """Sweep the bucket: handle each upload that was stored between ``since`` and ``until`` and is not known yet.
+
+        Each end is a duration before now (seconds, ``"26h"``, a timedelta) or a moment (a datetime with a time zone,
+        or Unix seconds). ``until`` leaves callbacks their time. Nothing is ever deleted.
+
+        Only objects with a receipt are handled. One sweep runs at a time. Where a sweep is killed, the next one with
+        the same prefixes goes on.
+
+        :param dry_run: handle nothing, count what would be handled as ``untold``.
+        :param progress: called with the report after each page and each object that needed a HEAD.
+        :param prefixes: of the object names; by default OSS_UPLOAD_DIR, or with an ``authorize``, which may grant any
+            name, the whole bucket.
+        :param known: replaces that of the constructor, as does ``on_orphan``.
+        :param checkpoint: file that says where the sweep stands; by default beside a SQLite ledger, else in memory.
+
+        Raises SettingsError if ``since`` is before all that the ledger remembers (OSS_LEDGER_KEEP) and there is no
+        ``known``; ValueError for a malformed window; SweepRunningError; BucketError and LedgerUnavailableError, after
+        which the next sweep goes on where this one stopped.
+        """
+        if isinstance(prefixes, str):
+            raise TypeError(f"prefixes must be a list of prefixes, not the text {prefixes!r}.")
+        known = self._known if known is None else known
+        now = self._clock()
+        window = moments(since, until, now)
+        keep = self.settings.ledger_keep
+        if now - window[0] > keep + 1 and known is None and not dry_run:
+            raise SettingsError(
+                f"The sweep would look back {(now - window[0]) / 3600:.1f} h, but the ledger remembers only "
+                f"{keep / 3600:.1f} h, so that older uploads could be handled twice: raise OSS_LEDGER_KEEP, look back "
+                "less, or give known=."
+            )
+        sweep = Sweep(
+            self._recovery(),
+            self._delivery,
+            self.ledger,
+            self._checkpoint if checkpoint is None else FileCheckpoint(checkpoint),
+            clock=self._clock,
+            known=known,
+            on_orphan=self._on_orphan if on_orphan is None else on_orphan,
+            skip_old_days=self.settings.upload_names == "unique",
+        )
+        prefixes = self._prefixes if prefixes is None else prefixes
+        report = sweep.run(prefixes, *window, dry_run=dry_run, progress=progress)
+        log.info("reconcile: %s", " ".join(f"{name}={count}" for name, count in report.counts.items()))
+        if self._metrics is not None and not dry_run:
+            self._metrics.on_reconciled(report.counts)
+        return report
+
+    @property
+    def has_known(self) -> bool:
+        """Whether the application itself tells a sweep which uploads it has handled."""
+        return self._known is not None
+
+    def handle_event(self, body: bytes | str) -> list[EventOutcome]:
+        """Handle the uploads that a message of OSS names, unless they were handled before.
+
+        ``body`` is a message of an SMQ queue (JSON or its Base64), or a CloudEvent of EventBridge. Only the object's
+        name in it counts: the ledger, HEAD and the object's receipt decide. Events may come late, twice or forged.
+
+        Returns what was done with each event, after which the message may be deleted. When it must come again, raises
+        NotDeliveredError (the application did not accept an upload), BucketError or LedgerUnavailableError.
+        MalformedRecoveryError says that the body is no event, and coming again would not help.
+        """
+        outcomes: list[EventOutcome] = []
+        postponed: RecoveryError | None = None
+        for event in read_events(body):
+            try:
+                outcome = self._handle_event(event)
+            except (BucketError, NotDeliveredError) as error:
+                postponed = postponed or error
+                continue
+            outcomes.append(outcome)
+            if self._metrics is not None:
+                self._metrics.on_event(outcome.outcome)
+        if postponed is not None:
+            raise postponed
+        return outcomes
+
+    def oldest_untold_seconds(self) -> float | None:
+        """Return the age of the oldest upload that the last sweep had to leave; 0 if none, None without a sweep."""
+        report = last_report(self._checkpoint)
+        if report is None:
+            return None
+        return 0.0 if report.oldest_untold is None else max(0.0, self._clock() - report.oldest_untold)
+
+    def _handle_event(self, event: UploadEvent) -> EventOutcome:
+        bucket, _ = self.settings.bucket_and_host()
+        if event.bucket != bucket or event.name not in UPLOAD_EVENTS:
+            return EventOutcome("ignored", event.key)
+        recovery = self._recovery()
+        sweep = Sweep(recovery, self._delivery, self.ledger, self._checkpoint, clock=self._clock, known=self._known)
+        listed = ListedObject(event.key, 0, event.etag, self._clock())
+        if event.etag and not sweep.unknown([listed]):
+            return EventOutcome("known", event.key)
+        outcome, reason = sweep.outcome_of(listed, dry_run=False)
+        decoded = unquote(event.key)
+        if outcome == "gone" and decoded != event.key:  # OSS does not say whether it encodes the name
+            listed = listed._replace(key=decoded)
+            outcome, reason = sweep.outcome_of(listed, dry_run=False)
+        if outcome in ("failed", "unavailable"):
+            hint = f"{listed.key!r} was not accepted ({reason or 'no 2xx'}): let the message come again"
+            raise NotDeliveredError("not_delivered", hint)
+        return EventOutcome(outcome, listed.key, reason)
+
+    def _recovery(self) -> Recovery:
+        """Return what finds uploads in the bucket; make a client of the bucket if there is none yet."""
+        if self._bucket_client is None:
+            from .sdk.bucket import SDKBucket  # imported here because only recovery needs it
+
+            self._bucket_client = SDKBucket(self.settings, credentials=self._credentials, clock=self._clock)
+        bucket, _ = self.settings.bucket_and_host()
+        return Recovery(self._bucket_client, bucket, self._tickets, self._receipts, clock=self._clock)
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:
         """Log why a callback that was sent to our path goes to the application instead."""
@@ -308,14 +478,22 @@ def _fetch(url: str) -> bytes:
     return HTTPSFetcher()(url)
 
 
-def ticket_book(settings: Settings, clock: Callable[[], float] = time.time) -> TicketBook:
-    """Make the book of tickets, with the settings' secrets or a random one."""
+def _ticket_secrets(settings: Settings) -> Sequence[str]:
+    """Return the settings' secrets of tickets, or a random one."""
     if not settings.ticket_secret:
         log.warning(
             "OSS_TICKET_SECRET is not set: this process made its own, so it refuses reports of uploads that began "
             "before a restart or were signed by another process; set it where there is more than one process"
         )
-    return TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=clock)
+    if settings.recover and not settings.receipts:
+        log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
+    return settings.ticket_secret or [secrets.token_hex(32)]
+
+
+def _checkpoint_of(ledger: Ledger) -> Checkpoint:
+    """Return where sweeps note how far they are: beside a SQLite ledger, else in memory."""
+    path = getattr(ledger, "path", None)
+    return FileCheckpoint(f"{path}.reconcile.json") if isinstance(path, str) else MemoryCheckpoint()
 
 
 def ledger_of(settings: Settings, clock: Callable[[], float] = time.time) -> Ledger:

@@ -21,6 +21,15 @@
                 LedgerUnavailableError              undecided: the ledger cannot be used now
                 NotConfirmedError                   OSS holds another object, or none
                 ConfirmationUnavailableError        undecided: OSS could not be asked
+            RecoveryError                       an upload whose callback did not arrive is not recovered
+                MalformedRecoveryError              the request or the event cannot be read
+                NotStoredError                      OSS holds no such object
+                NotYoursError                       the object has no receipt of this ticket
+                BucketError                         undecided: the bucket did not answer what was asked
+                    BucketUnreachableError              it did not answer in time, or with 5xx
+                    BucketRefusedError                  it refused the access key, or a right is missing
+                NotDeliveredError                   the application did not accept the upload now
+                SweepRunningError                   another process sweeps already
 """
 
 from __future__ import annotations
@@ -106,7 +115,12 @@ class VerificationError(CallbackError):
 
 
 class UnverifiedError(VerificationError):
-    """Raised when the signature is missing, malformed, by an untrusted key, or wrong."""
+    """Raised when the signature is missing, malformed, by an untrusted key, or wrong.
+
+    ``upload`` is the upload that a ticket or a receipt does not allow, where that was found in the bucket; else None.
+    """
+
+    upload: object = None
 
 
 class KeyUnavailableError(VerificationError):
@@ -134,3 +148,47 @@ class ConfirmationUnavailableError(CallbackError):
     def __init__(self, reason: str, hint: str, *, accept: bool = False) -> None:
         super().__init__(reason, hint)
         self.accept = accept
+
+
+class RecoveryError(ReasonedError):
+    """Raised when an upload whose callback did not arrive is not recovered."""
+
+
+class MalformedRecoveryError(RecoveryError):
+    """Raised when a request to recover an upload, or the event of an upload, cannot be read."""
+
+
+class NotStoredError(RecoveryError):
+    """Raised when OSS was asked, and holds no object of this name."""
+
+
+class NotYoursError(RecoveryError):
+    """Raised when the object has no receipt, or one of another upload."""
+
+
+class BucketError(RecoveryError):
+    """Raised when the bucket did not answer what it was asked."""
+
+
+class BucketUnreachableError(BucketError):
+    """Raised when OSS cannot be connected to, does not answer in time, or answers 5xx: asking again may help."""
+
+
+class BucketRefusedError(BucketError):
+    """Raised when OSS refuses what the bucket is asked.
+
+    ``code`` is OSS's error code, ``right`` what the access key needs for the request, such as ``oss:GetObject``.
+    """
+
+    def __init__(self, reason: str, hint: str, *, code: str = "", right: str = "") -> None:
+        super().__init__(reason, hint)
+        self.code = code
+        self.right = right
+
+
+class NotDeliveredError(RecoveryError):
+    """Raised when the application did not accept an upload that was found: the same event must come again."""
+
+
+class SweepRunningError(RecoveryError):
+    """Raised when another thread or process sweeps already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -11,7 +12,11 @@ from .exceptions import SettingsError
 from .settings_check import fill_in_and_check, unknown_name
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
+#: The words that turn a switch off.
+OFF = frozenset({"0", "false", "no", "off"})
+
+_DURATION = re.compile(r"([0-9]{1,9}) ?(s|m|h|d|seconds?|minutes?|hours?|days?)?")
+_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 # Other programs use these names, which begin as ours do (protocol.md 13.2).
 _FOREIGN_VARIABLES = frozenset({"OSS_STS_ROLE_ARN"})
@@ -49,7 +54,7 @@ def switch(value: str) -> bool:
     word = value.strip().lower()
     if word in _TRUE:
         return True
-    if word in _FALSE:
+    if word in OFF:
         return False
     raise ValueError("must be 'on' or 'off'")
 
@@ -60,6 +65,14 @@ def whole_number(value: str) -> int:
     if not (word.isascii() and word.isdigit() and len(word) < 20):
         raise ValueError("must be a whole number, written in digits")
     return int(word)
+
+
+def duration(value: str) -> int:
+    """Read a duration such as ``90``, ``15m``, ``26h`` or ``7 days``; return seconds."""
+    match = _DURATION.fullmatch(value.strip().lower())
+    if match is None:
+        raise ValueError("must be a duration such as 15m, 26h or 7d")
+    return int(match[1]) * _UNIT_SECONDS[(match[2] or "")[:1]]
 
 
 def items(value: str) -> tuple[str, ...]:
@@ -151,6 +164,18 @@ class Settings:
     )
     ledger: str | None = _row(
         "OSS_LEDGER", None, "SQLite file that records which uploads were handled", shown="in memory"
+    )
+    ledger_keep: int = _row(
+        "OSS_LEDGER_KEEP",
+        7 * 24 * 3600,
+        "how long a handled upload is remembered, and how far recover and reconcile look back: seconds, or 7d",
+        duration,
+    )
+    receipts: bool = _row(
+        "OSS_RECEIPTS", True, "uploaded objects carry a sealed receipt, by which a lost report is found", switch
+    )
+    recover: bool = _row(
+        "OSS_RECOVER", False, "pages may ask for an upload whose report was lost (needs oss-wsgi[sdk])", switch
     )
     allow_anonymous: bool = _row(
         "OSS_ALLOW_ANONYMOUS", False, "sign for everybody if the application has no authorize", switch

@@ -17,6 +17,7 @@ from .object_names import dir_problem
 MAX_FORM_BYTES = 5 * 1024**3  # protocol.md 2.6
 MAX_EXPIRES = 7 * 24 * 3600  # protocol.md 5.4
 MIN_TICKET_SECRET = 32
+MAX_LEDGER_KEEP = 3660 * 24 * 3600
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
@@ -150,6 +151,8 @@ def _limit_problems(values: dict[str, Any]) -> Iterator[str]:
         yield f"OSS_UPLOAD_EXPIRES must be 1 to {MAX_EXPIRES} seconds (7 days), not {values['upload_expires']}."
     if not 0 < values["upload_max_size"] <= MAX_FORM_BYTES:
         yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {MAX_FORM_BYTES} bytes (5 GB), not {values['upload_max_size']}."
+    if not 0 < values["ledger_keep"] <= MAX_LEDGER_KEEP:
+        yield f"OSS_LEDGER_KEEP must be 1 second to 10 years, not {values['ledger_keep']} s."
     problem = dir_problem(values["upload_dir"])
     if problem:
         yield f"OSS_UPLOAD_DIR: {problem}"

@@ -111,8 +111,7 @@ class Row {
 
     const failed = state === "failed";
     const untold = state === "untold";
-    const late = (failed && error.complete && words.completeHint) || (state === "cancelled" && item.complete && words.cancelledLate);
-    show(parts.message, [failed && explain(error, words), untold && words.untoldHint, late].filter(Boolean).join(words.sentences));
+    show(parts.message, explainState(item));
     show(parts.detail, error ? technical(error) : "");
     const stored = state === "stored" || untold;
     show(parts.key, stored ? item.key : "");
@@ -121,7 +120,8 @@ class Row {
     else parts.link.removeAttribute("href");
     show(parts.text, item.answer);
     parts.answer.hidden = item.answer === "";
-    parts.retry.hidden = !failed && state !== "cancelled";
+    show(parts.retry, item.notStored ? words.sendAgain : words.retry);
+    parts.retry.hidden = !failed && state !== "cancelled" && !item.canAsk;
     parts.more.hidden = [...parts.more.children].every((child) => child.hidden);
     if (parts.text.scrollHeight > parts.text.clientHeight) parts.text.tabIndex = 0;
     if (file.size === 0) parts.progress.value = state === "answering" ? 1 : 0;
@@ -143,11 +143,22 @@ class Row {
   }
 }
 
+/** Returns the sentence under a file that did not simply succeed: what happened, and what to do. */
+function explainState({ state, error, complete, notStored, canAsk }) {
+  if (state === "untold") return canAsk ? words.untoldAskHint : words.untoldHint;
+  if (state === "unsure") return words.unsureHint;
+  if (state === "cancelled") return complete ? words.cancelledLate : "";
+  if (state !== "failed") return "";
+  if (notStored) return words.notStoredHint;
+  return [explain(error, words), error.complete && words.completeHint].filter(Boolean).join(words.sentences);
+}
+
 // ---------------------------------------------------------------- all files
 
 function updateBar() {
   const totals = uploader.totals;
   const { files, queued, running, stored, untold, failed, cancelled } = totals;
+  const askable = uploader.items.filter((item) => item.canAsk).length;
   const done = stored + untold;
   const progress = totals.bytes > 0 ? totals.sent / totals.bytes : files > 0 ? done / files : 0;
 
@@ -164,7 +175,7 @@ function updateBar() {
   $("total").hidden = running === 0;
   $("total").value = progress;
   $("stop").hidden = running === 0;
-  $("again").hidden = running > 0 || failed + cancelled < 2;
+  $("again").hidden = running > 0 || failed + cancelled + askable < 2;
   $("clear").hidden = running > 0 || stored + untold + cancelled < 2;
   $("upload").setAttribute("aria-disabled", String(queued === 0));
   $("rows").hidden = rows.size === 0;
@@ -183,7 +194,7 @@ function remove(item) {
 // ---------------------------------------------------------------- screen readers
 
 /** Events of the last moment, announced together: 100 files must not make 100 announcements. */
-const news = { stored: [], untold: [], failed: [], cancelled: [] };
+const news = { stored: [], untold: [], unsure: [], failed: [], cancelled: [] };
 let newsTimer = 0;
 let newsIdle = false;
 

@@ -26,7 +26,21 @@ const RATE_WINDOW = 5;
 /** A signature that expires within this many seconds is replaced before the file is sent. */
 const EXPIRY_MARGIN = 3;
 
-const RUNNING = new Set(["waiting", "signing", "sending", "answering"]);
+/** Seconds before each question to the server about a file of which no report came. */
+const RECOVERY_DELAYS = [1, 2, 4, 8, 16];
+
+/** After a network error OSS may still be storing the file: "not stored" counts when it is said twice, seconds apart. */
+const NOT_STORED_TWICE = 2;
+
+/** Seconds that a ticket outlives its form (the server's rule). */
+const TICKET_SECONDS = 12 * 3600;
+
+/** In bytes. Of larger files not the content is compared after a reload, but the time of their last change. */
+const LARGEST_COMPARED = 2 ** 20;
+
+const PENDING = "oss-wsgi-unanswered";
+
+const RUNNING = new Set(["waiting", "signing", "sending", "answering", "asking"]);
 
 /**
  * The reason why a file was not uploaded.
@@ -54,8 +68,12 @@ export class UploadError extends Error {
  * `state` goes queued -> waiting -> signing -> sending -> answering, and ends as
  *   `stored`     OSS stored it; `answer` is the text that the application returned ("" without a callback)
  *   `untold`     OSS stored it, but the callback failed (203); `error` says why. Sending it again would store it twice
- *   `failed`     `error` says why
+ *   `unsure`     every byte was sent, and nobody could say yet whether it is stored; `error` says why
+ *   `failed`     `error` says why; with `notStored` the server has looked, and it is not stored
  *   `cancelled`  by `cancel()`; with `complete`, every byte was sent before
+ *
+ * Before a file ends as `untold` or `unsure`, it is `asking`: the server is asked up to five times whether it has the
+ * file, and tells the application where it was not told. `canAsk` says that `retry()` asks again instead of sending.
  */
 export class UploadItem {
   #samples = [];
@@ -76,7 +94,14 @@ export class UploadItem {
     this.status = 0;
     this.answer = "";
     this.error = null;
+    this.proof = null;
+    this.notStored = false;
     this.#samples = [];
+  }
+
+  /** Whether the server can be asked for this file, instead of sending it again. */
+  get canAsk() {
+    return this.proof !== null && (this.state === "untold" || this.state === "unsure");
   }
 
   get running() {
@@ -108,8 +133,11 @@ export class UploadItem {
  * A queue of files that uploads a few of them at a time.
  *
  * Options: `serverUrl`, the signature endpoint, relative to the page or absolute (default: beside this module where the
- * server serves it at `{prefix}/upload.js`, else `oss/signature`); `parallel`, the number of files at a
- * time; `fetch` and `XMLHttpRequest`, for tests and for servers that need credentials or extra headers.
+ * server serves it at `{prefix}/upload.js`, else `oss/signature`); `recoverUrl`, the endpoint that finds
+ * files of which no report came (by default `recover` beside the signature, null for none; a server without it is
+ * noticed); `parallel`, the number of files at a time; `fetch` and `XMLHttpRequest`, for tests and for servers that need
+ * credentials or extra headers; `storage`, where files without an answer are noted for the time after a reload (by
+ * default sessionStorage, null for nowhere).
  *
  * Added files wait until `start()`, also while others run. Each file gets its own signature when its turn comes, and a
  * new one at every retry.
@@ -119,7 +147,8 @@ export class UploadItem {
  *   `state`            `detail.previous` is the former state
  *   `progress`         `item.sent`, `item.progress` (0 to 1), `item.rate()`
  *   `done`             OSS stored the file: `stored` or `untold`
- *   `fail`, `cancel`   the file was not stored
+ *   `fail`             the file was not stored, or may be: `failed` or `unsure`
+ *   `cancel`           the file was cancelled
  *   `idle`             without item: no file is running
  */
 export class Uploader extends EventTarget {
@@ -128,15 +157,20 @@ export class Uploader extends EventTarget {
   #attempts = new Map();
   #active = 0;
   #nextId = 1;
+  #unanswered;
 
   constructor({
     serverUrl = SERVER_URL,
+    recoverUrl,
     parallel = 3,
+    storage,
     fetch = (...request) => globalThis.fetch(...request),
     XMLHttpRequest = globalThis.XMLHttpRequest,
   } = {}) {
     super();
     this.serverUrl = serverUrl;
+    this.recoverUrl = recoverUrl;
+    this.#unanswered = new Unanswered(storage);
     this.parallel = Math.max(1, parallel);
     this.fetch = fetch;
     this.XMLHttpRequest = XMLHttpRequest;
@@ -153,7 +187,7 @@ export class Uploader extends EventTarget {
   /** Returns the number of files by state, and the bytes of all files that are neither queued nor cancelled. */
   get totals() {
     const totals = { files: 0, bytes: 0, sent: 0, rate: 0, queued: 0, queuedBytes: 0 };
-    Object.assign(totals, { running: 0, stored: 0, untold: 0, failed: 0, cancelled: 0 });
+    Object.assign(totals, { running: 0, stored: 0, untold: 0, unsure: 0, failed: 0, cancelled: 0 });
     for (const item of this.#items) {
       totals[item.running ? "running" : item.state] += 1;
       if (item.state === "queued") totals.queuedBytes += item.file.size;
@@ -190,7 +224,7 @@ export class Uploader extends EventTarget {
     const attempt = this.#attempts.get(item);
     this.#attempts.delete(item);
     this.#waiting = this.#waiting.filter((other) => other !== item);
-    item.complete = item.state === "answering";
+    item.complete = item.state === "answering" || item.state === "asking";
     item.sent = item.progress = 0;
     this.#setState(item, "cancelled");
     this.#emit("cancel", { item });
@@ -199,10 +233,13 @@ export class Uploader extends EventTarget {
     return true;
   }
 
-  /** Sends a failed or cancelled file again, with a new signature. A stored one is never sent twice. */
+  /**
+   * Sends a failed or cancelled file again, with a new signature. A stored one is never sent twice: for one that is
+   * `untold` or `unsure` the server is asked again.
+   */
   retry(item) {
-    if (item.state !== "failed" && item.state !== "cancelled") return false;
-    item.reset();
+    if (item.state !== "failed" && item.state !== "cancelled" && !item.canAsk) return false;
+    if (!item.canAsk) item.reset();
     this.#enqueue(item);
     this.#pump();
     return true;
@@ -237,21 +274,37 @@ export class Uploader extends EventTarget {
     const { signal } = attempt;
     this.#attempts.set(item, attempt);
     try {
+      if (item.proof !== null) return await this.#askAgain(item, signal);
+      if (!this.#unanswered.isEmpty) {
+        // It may be the file that was being answered when the page was left.
+        item.proof = await this.#unanswered.find(item.file);
+        signal.throwIfAborted();
+        if (item.proof !== null && (await this.#ask(item, signal))) return;
+        signal.throwIfAborted();
+        item.reset();
+      }
       this.#setState(item, "signing");
       const form = await this.#sign(item.file, signal);
       signal.throwIfAborted();
       item.key = objectKey(form, item.file);
       item.url = objectUrl(form.host, item.key);
+      item.proof = await this.#proofOf(form, item);
+      signal.throwIfAborted();
       this.#setState(item, "sending");
       const answer = await this.#post(item, form, signal);
       signal.throwIfAborted();
-      this.#finish(item, answer);
+      await this.#finish(item, answer, signal);
     } catch (error) {
       if (signal.aborted) return;
       item.error = error instanceof UploadError ? error : new UploadError("unexpected", "page", { message: String(error) });
-      item.sent = item.progress = 0;
-      this.#setState(item, "failed");
-      this.#emit("fail", { item });
+      const { kind, complete, code, requestId } = item.error;
+      const lost = kind === "unreachable" && complete;
+      // A browser sends a form again by itself when the connection dies, and finds its own file there.
+      const mayBeOurs = code === "FileAlreadyExists" && requestId !== "";
+      if (item.proof !== null && (lost || mayBeOurs) && (await this.#ask(item, signal))) return;
+      if (signal.aborted) return;
+      this.#unanswered.remove(item.proof);
+      this.#fail(item);
     } finally {
       if (this.#attempts.get(item) === attempt) this.#attempts.delete(item);
       if (!signal.aborted) this.#emitIdle();
@@ -301,6 +354,7 @@ export class Uploader extends EventTarget {
         if (signal.aborted) return;
         complete = true;
         item.note(1, 1, performance.now() / 1000);
+        this.#unanswered.add(item.proof);
         this.#emit("progress", { item });
         this.#setState(item, "answering");
       });
@@ -324,15 +378,120 @@ export class Uploader extends EventTarget {
     });
   }
 
-  #finish(item, { status, text }) {
+  async #finish(item, { status, text }, signal) {
     item.status = status;
     if (status < 200 || status > 299) throw new UploadError("refused", "storage", { status, ...storageReason(text) });
     item.sent = item.file.size;
     item.progress = 1;
-    if (status === 203) item.error = new UploadError("refused", "storage", { status, ...storageReason(text) });
-    else if (status === 200) item.answer = text;
-    this.#setState(item, status === 203 ? "untold" : "stored");
+    if (status === 203) {
+      item.error = new UploadError("refused", "storage", { status, ...storageReason(text) });
+      if (item.proof !== null && (await this.#ask(item, signal))) return;
+      signal.throwIfAborted();
+      return item.notStored ? this.#fail(item) : this.#end(item, "untold");
+    }
+    if (status === 200) item.answer = text;
+    this.#unanswered.remove(item.proof);
+    this.#end(item, "stored");
+  }
+
+  #end(item, state) {
+    this.#setState(item, state);
     this.#emit("done", { item });
+  }
+
+  #fail(item) {
+    item.sent = item.progress = 0;
+    this.#setState(item, "failed");
+    this.#emit("fail", { item });
+  }
+
+  /** Returns what proves that a file was allowed, or null where the server cannot be asked with it. */
+  async #proofOf(form, { key, url, file }) {
+    const ticket = form.fields.callback;
+    if (!ticket || this.recoverUrl === null || form.fields.key.includes("${filename}")) return null;
+    return { ticket, key, url, until: Number(form.expire) + TICKET_SECONDS, file: await fingerprint(file) };
+  }
+
+  /** Asks again for a file that is `untold` or `unsure`; it is never sent without the person's wish. */
+  async #askAgain(item, signal) {
+    if ((await this.#ask(item, signal)) || signal.aborted) return;
+    if (item.status === 203 && !item.notStored) this.#end(item, "untold");
+    else this.#fail(item);
+  }
+
+  /**
+   * Asks the server for a file that was sent, after 1, 2, 4, 8 and 16 seconds, and returns whether the file has ended:
+   * as `stored`, or without an answer as `untold` or `unsure`. False means that asking again is useless: the file is not
+   * stored (`item.notStored`), the server does not answer such questions, or the attempt was cancelled.
+   *
+   * Meanwhile another file may be sent.
+   */
+  async #ask(item, signal) {
+    this.#active -= 1;
+    this.#pump();
+    try {
+      return await this.#askRepeatedly(item, signal);
+    } finally {
+      this.#active += 1;
+    }
+  }
+
+  async #askRepeatedly(item, signal) {
+    const { proof } = item;
+    const isStored = item.status === 203;
+    item.key = proof.key;
+    item.url = proof.url;
+    this.#setState(item, "asking");
+    let absences = 0;
+    for (const delay of RECOVERY_DELAYS) {
+      await pause(delay, signal);
+      if (signal.aborted) return false;
+      const answer = await this.#recover(proof, signal);
+      if (signal.aborted) return false;
+      if (answer.stored) {
+        this.#unanswered.remove(proof);
+        Object.assign(item, { answer: answer.text, error: null, sent: item.file.size, progress: 1 });
+        this.#end(item, "stored");
+        return true;
+      }
+      absences = answer.absent ? absences + 1 : 0;
+      item.notStored = absences >= (isStored ? 1 : NOT_STORED_TWICE);
+      if (item.notStored || answer.useless) {
+        this.#unanswered.remove(proof);
+        item.proof = null;
+        return false;
+      }
+    }
+    item.error ??= new UploadError("unreachable", "server", { complete: true });
+    if (isStored) {
+      this.#end(item, "untold");
+    } else {
+      this.#setState(item, "unsure");
+      this.#emit("fail", { item });
+    }
+    return true;
+  }
+
+  /** Asks once: `stored` with the application's `text`; `absent`; `useless`, when asking again changes nothing; or {}. */
+  async #recover({ ticket, key }, signal) {
+    const base = new URL(this.serverUrl, globalThis.document?.baseURI ?? globalThis.location?.href);
+    const url = new URL(this.recoverUrl ?? "recover", base);
+    try {
+      const response = await this.fetch(url.href, {
+        method: "POST",
+        headers: { Accept: "application/json", "Content-Type": "application/json" },
+        body: JSON.stringify({ ticket, object: key }),
+        cache: "no-store",
+        signal,
+      });
+      const text = await response.text();
+      const answer = parseJson(text);
+      if (response.ok) return answer === null ? { useless: true } : { stored: true, text };
+      if (response.status === 404 && serverReason(answer).code === "not_stored") return { absent: true };
+      return { useless: response.status < 500 && response.status !== 408 && response.status !== 429 };
+    } catch {
+      return {};
+    }
   }
 
   #setState(item, state) {
@@ -375,6 +534,88 @@ function countdown(expire, date) {
   const now = Date.parse(date ?? "") || Date.now();
   const life = Number(expire) - now / 1000;
   return () => (Number.isFinite(life) ? life - (performance.now() - received) / 1000 : Infinity);
+}
+
+/** The files that were sent and have no answer yet, noted in a storage that outlives a reload of the page. */
+class Unanswered {
+  #storage;
+
+  constructor(storage) {
+    try {
+      this.#storage = storage === undefined ? globalThis.sessionStorage : storage; // it throws in a sandboxed frame
+    } catch {
+      this.#storage = null;
+    }
+  }
+
+  get isEmpty() {
+    return this.#read().length === 0;
+  }
+
+  /** Returns the proof of the same file as was sent before, or null. */
+  async find(file) {
+    const wanted = await fingerprint(file);
+    return this.#read().find((proof) => proof.file === wanted) ?? null;
+  }
+
+  add(proof) {
+    if (proof) this.#write([...this.#read().filter(({ key }) => key !== proof.key), proof]);
+  }
+
+  remove(proof) {
+    if (proof) this.#write(this.#read().filter(({ key }) => key !== proof.key));
+  }
+
+  #read() {
+    try {
+      const proofs = JSON.parse(this.#storage?.getItem(PENDING) ?? "[]");
+      return proofs.filter(({ key, ticket, file, until }) => key && ticket && file && until > Date.now() / 1000);
+    } catch {
+      return [];
+    }
+  }
+
+  #write(proofs) {
+    try {
+      if (proofs.length > 0) this.#storage?.setItem(PENDING, JSON.stringify(proofs));
+      else this.#storage?.removeItem(PENDING);
+    } catch {
+      // A full storage forgets: then the file is sent again after a reload.
+    }
+  }
+}
+
+/** Returns a text that is the same for the same file chosen again: by its content, or for a large file by its time. */
+async function fingerprint(file) {
+  let content = file.lastModified;
+  if (file.size <= LARGEST_COMPARED) {
+    try {
+      content = hash(new Uint8Array(await file.arrayBuffer()));
+    } catch {
+      // An unreadable file fails when it is sent.
+    }
+  }
+  return JSON.stringify([file.name, file.size, file.type, content]);
+}
+
+/** FNV-1a with two primes, 64 bits in hex: crypto.subtle exists on https only. */
+function hash(bytes) {
+  let [a, b] = [0x811c9dc5, 0x01234567];
+  for (const byte of bytes) {
+    a = Math.imul(a ^ byte, 0x01000193);
+    b = Math.imul(b ^ byte, 0x85ebca6b) ^ (b >>> 15);
+  }
+  return [a, b].map((half) => (half >>> 0).toString(16).padStart(8, "0")).join("");
+}
+
+function pause(seconds, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 }
 
 function parseJson(text) {

@@ -38,6 +38,9 @@ ROWS: dict[str, tuple[str, str, Any, Any]] = {
     "upload_names": ("OSS_UPLOAD_NAMES", "Original", "original", "unique"),
     "ticket_secret": ("OSS_TICKET_SECRET", f"{SECRET}, {SECRET}2", (SECRET, f"{SECRET}2"), ()),
     "ledger": ("OSS_LEDGER", "handled.sqlite3", "handled.sqlite3", None),
+    "ledger_keep": ("OSS_LEDGER_KEEP", "2 days", 172800, 604800),
+    "receipts": ("OSS_RECEIPTS", "off", False, True),
+    "recover": ("OSS_RECOVER", "on", True, False),
     "allow_anonymous": ("OSS_ALLOW_ANONYMOUS", "yes", True, False),
     "allowed_origins": (
         "OSS_ALLOWED_ORIGINS",

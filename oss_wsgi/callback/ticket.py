@@ -23,6 +23,7 @@ from ..object_names import MAX_KEY_BYTES
 UPLOAD_SECONDS = 12 * 3600
 
 _DAY = 24 * 3600
+_LABEL = b"oss_wsgi upload ticket"
 _JSON = json.JSONDecoder()
 # Header of key ID and day (8 bytes), nonce (12), sealed text, tag (16). The sealed text is padded so that the whole is
 # a multiple of three bytes: Base64 then has no spare bits, and a ticket only one spelling.
@@ -100,14 +101,20 @@ class TicketBook:
     :param secrets: texts of at least 32 characters each.
     :param clock: returns Unix seconds.
     :param upload_seconds: how long a ticket opens after its signature has expired, which is the time for the upload.
+    :param label: what the keys are derived for. A book opens nothing that was sealed under another label.
     """
 
     def __init__(
-        self, secrets: Sequence[str], *, clock: Callable[[], float], upload_seconds: int = UPLOAD_SECONDS
+        self,
+        secrets: Sequence[str],
+        *,
+        clock: Callable[[], float],
+        upload_seconds: int = UPLOAD_SECONDS,
+        label: bytes = _LABEL,
     ) -> None:
         if isinstance(secrets, str) or not secrets:
             raise ValueError("TicketBook needs a sequence of one or more secrets.")
-        self._secrets = [_Secret(secret) for secret in secrets]
+        self._secrets = [_Secret(secret, label) for secret in secrets]
         self._by_id = {secret.id: secret for secret in reversed(self._secrets)}
         self._clock = clock
         self._upload_seconds = upload_seconds
@@ -136,13 +143,9 @@ class TicketBook:
             f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires},"
             f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'}{',1' if forbid_overwrite else ''}]"
         ).encode()
-        day = int(self._clock()) // _DAY
-        secret = self._secrets[0]
-        header = secret.id + day.to_bytes(4, "big")
         # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that
         # is 50,000 tickets a second.
-        nonce = token_bytes(12)
-        return _encode(header + nonce + secret.cipher(day).encrypt(nonce, plain + b" " * (-len(plain) % 3), header))
+        return self.seal(token_bytes(12), plain)
 
     def open(self, text: object) -> Ticket:
         """Return the ticket that was sealed as ``text``.
@@ -150,6 +153,24 @@ class TicketBook:
         Raises UnverifiedError: ``ticket_missing``, ``ticket_foreign`` (sealed with another secret), ``ticket_altered``
         or ``ticket_expired``.
         """
+        nonce, plain = self.unseal(text)
+        return self.read(nonce, _JSON.raw_decode(plain)[0])
+
+    def read(self, nonce: bytes, members: list[Any]) -> Ticket:
+        """Return the ticket of unsealed members; UnverifiedError ``ticket_expired``."""
+        # A ticket without the mark at its end allows overwriting, or is older than the mark.
+        bucket, key, prefix, min_size, max_size, types, expires, user, data, *mark = members
+        accepted_until = expires + self._upload_seconds
+        if self._clock() > accepted_until:
+            raise UnverifiedError(
+                "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
+            )
+        return Ticket(
+            nonce.hex(), bucket, key, prefix, min_size, max_size, types, accepted_until, user, data, mark == [1]
+        )
+
+    def unseal(self, text: object) -> tuple[bytes, str]:
+        """Return the nonce and the JSON of a sealed text; UnverifiedError for any other text."""
         if text in (None, ""):
             raise UnverifiedError("ticket_missing", "the report has no ticket: this server did not sign the upload")
         sealed = _decode(text)
@@ -163,23 +184,21 @@ class TicketBook:
             plain = secret.cipher(int.from_bytes(header[4:], "big")).decrypt(nonce, sealed[20:], header)
         except InvalidTag:
             raise _altered() from None
-        # A ticket without the mark at its end allows overwriting, or is older than the mark.
-        bucket, key, prefix, min_size, max_size, types, expires, user, data, *mark = _JSON.raw_decode(plain.decode())[0]
-        accepted_until = expires + self._upload_seconds
-        if self._clock() > accepted_until:
-            raise UnverifiedError(
-                "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
-            )
-        return Ticket(
-            nonce.hex(), bucket, key, prefix, min_size, max_size, types, accepted_until, user, data, mark == [1]
-        )
+        return nonce, plain.decode()
+
+    def seal(self, nonce: bytes, plain: bytes) -> str:
+        """Return a text sealed under the first secret and today's key; a nonce may come only once under a label."""
+        day = int(self._clock()) // _DAY
+        secret = self._secrets[0]
+        header = secret.id + day.to_bytes(4, "big")
+        return _encode(header + nonce + secret.cipher(day).encrypt(nonce, plain + b" " * (-len(plain) % 3), header))
 
 
 class _Secret:
     """One secret: its ID, and the keys of the days, which are derived from it."""
 
-    def __init__(self, text: str) -> None:
-        derived = HKDF(SHA256(), 36, salt=None, info=b"oss_wsgi upload ticket").derive(text.encode())
+    def __init__(self, text: str, label: bytes) -> None:
+        derived = HKDF(SHA256(), 36, salt=None, info=label).derive(text.encode())
         self.id, self._root = derived[:4], derived[4:]
         self._ciphers: dict[int, AESGCM] = {}
 

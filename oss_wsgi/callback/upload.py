@@ -43,6 +43,11 @@ class Upload:
 
     ``confirmed``: True when OSS was asked and holds exactly this object, False when it could not be asked and the
     report was accepted all the same, None when nobody asked.
+
+    ``recovered``: True when OSS's callback did not bring it: it was found in the bucket, by its page, a sweep or an
+    event. Then ``size``, ``etag``, ``mime_type`` and ``crc64`` are the stored object's, ``custom`` is the grant's,
+    ``confirmed`` is True, and what only a callback knows is None or empty: the image's attributes, ``request_id``,
+    ``target`` and ``body``. It may come days later, and the user may have sent the file again meanwhile.
     """
 
     bucket: str | None = None
@@ -66,6 +71,7 @@ class Upload:
     ticket_until: int | None = None
     forbid_overwrite: bool = False
     confirmed: bool | None = None
+    recovered: bool = False
 
     @classmethod
     def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:

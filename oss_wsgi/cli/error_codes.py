@@ -521,10 +521,28 @@ TABLE = (
         "wsgi.environ",
     ),
     _row(
+        "bucket_failed",
+        "The SDK that asks the bucket failed in an unexpected way.",
+        "Read the hint in the log, and check the version of alibabacloud-oss-v2.",
+        "sdk.bucket",
+    ),
+    _row(
         "bucket_foreign",
         "The callback names another bucket, or none.",
         "Check OSS_BUCKET. If it is right, somebody else sent the callback.",
         "middleware.callback_guard",
+    ),
+    _row(
+        "bucket_refused",
+        "OSS refused what the bucket was asked, so nobody knows now what it holds.",
+        "Grant the access key the right that the hint names: oss:GetObject to recover, oss:ListObjects too to sweep.",
+        "sdk.bucket",
+    ),
+    _row(
+        "bucket_unreachable",
+        "OSS did not answer what the bucket was asked, or answered 5xx.",
+        "Allow the server to reach OSS; page, sweep and event consumer ask again.",
+        "sdk.bucket",
     ),
     _row(
         "confirm_failed",
@@ -560,7 +578,14 @@ TABLE = (
         "No access key is available now.",
         "Check the credentials provider: `oss-wsgi doctor --only credentials`.",
         "endpoints.signature",
+        "sdk.bucket",
         "sdk.confirmation",
+    ),
+    _row(
+        "event_malformed",
+        "The message is no event of OSS, or does not name event, bucket and object.",
+        "Check the queue's rule, or the target's format: the whole event must arrive, as JSON or its Base64.",
+        "recovery.events",
     ),
     _row(
         "filename_malformed",
@@ -644,6 +669,12 @@ TABLE = (
         "sdk.confirmation",
     ),
     _row(
+        "not_delivered",
+        "An event named an upload that the application did not accept now.",
+        "Let the message come again: do not delete it. The log before tells the cause.",
+        "application",
+    ),
+    _row(
         "not_found",
         "Nothing is served at this path.",
         "Check the path and the prefix of the endpoints.",
@@ -662,6 +693,19 @@ TABLE = (
         "The form could not be signed, and the browser is not the cause.",
         "Read the cause in the log's hint.",
         "endpoints.signature",
+    ),
+    _row(
+        "not_stored",
+        "OSS holds no object of this name, or no such upload in parts.",
+        "Nothing to do: the file may be sent again.",
+        "recovery.recovery",
+        "sdk.bucket",
+    ),
+    _row(
+        "not_yours",
+        "The object has no receipt of the ticket that asks for it.",
+        "Check whether OSS_RECEIPTS was off, or a prefix form stored it. Otherwise somebody asks for another object.",
+        "recovery.recovery",
     ),
     _row(
         "origin_foreign",
@@ -707,6 +751,42 @@ TABLE = (
         "endpoints.gate",
     ),
     _row(
+        "receipt_altered",
+        "The object's receipt was changed, or is not a receipt.",
+        "Check who else may write into the bucket.",
+        "callback.receipt",
+    ),
+    _row(
+        "receipt_expired",
+        "The object's receipt is older than OSS_LEDGER_KEEP.",
+        "Look at the object yourself: nobody knows whether it was handled. Raise OSS_LEDGER_KEEP to look back further.",
+        "callback.receipt",
+    ),
+    _row(
+        "receipt_foreign",
+        "The object's receipt was sealed with another secret.",
+        "Keep former secrets in OSS_TICKET_SECRET for as long as sweeps look back.",
+        "callback.receipt",
+    ),
+    _row(
+        "receipt_missing",
+        "The object has no receipt, so nobody knows whose it is.",
+        "Request a signature for each file name, with OSS_RECEIPTS=on. Objects that are no uploads have none.",
+        "callback.receipt",
+    ),
+    _row(
+        "recover_malformed",
+        "The body of a request to recover an upload is not the JSON that it must be.",
+        "Send the members ticket (the ticket, or the form's callback field) and object (the key), as JSON.",
+        "endpoints.recover",
+    ),
+    _row(
+        "recover_mismatch",
+        "A page asked for another object than its ticket is for.",
+        "Send the key of the form that the ticket came with; if the page does, somebody tries tickets.",
+        "recovery.recovery",
+    ),
+    _row(
         "repeated",
         "The same callback came again; it got the stored answer and was not handled again.",
         "Nothing to do.",
@@ -729,6 +809,12 @@ TABLE = (
         "The grant does not allow the requested size.",
         "Tell the user the limit, or change OSS_UPLOAD_MAX_SIZE or the grant's sizes.",
         "signing.presigner",
+    ),
+    _row(
+        "sweep_running",
+        "Another process sweeps already.",
+        "Wait for its end; if it hangs, end it, and the next sweep goes on.",
+        "recovery.checkpoint",
     ),
     _row(
         "ticket_altered",

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..credentials import access_key_from
-from ..settings import Settings
+from ..sdk.bucket import has_sdk
+from ..settings import OFF, Settings
 from ..settings_check import MIN_TICKET_SECRET
 from .process import (
     CannotStartError,
@@ -75,6 +76,8 @@ def is_set(environ: Mapping[str, str], name: str) -> bool:
 def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str, str]:
     """Return the environment with what the local OSS needs filled in; a variable that is set keeps its value."""
     defaults = {"OSS_BUCKET": LOCAL_BUCKET, "OSS_REGION": LOCAL_REGION, "OSS_ALLOW_ANONYMOUS": "on"}
+    if has_sdk() and environ.get("OSS_RECEIPTS", "").strip().lower() not in OFF:
+        defaults["OSS_RECOVER"] = "on"
     if not is_set(environ, "OSS_TICKET_SECRET"):
         lasting = environ.get("OSS_LEDGER", "").strip() or local_dir
         defaults["OSS_TICKET_SECRET"] = _stored_secret(lasting) if lasting else secrets.token_hex(32)

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 
 from ..exceptions import OSSWSGIError
-from . import cors, doctor, explain, local, serve, sign, upload, verify
+from . import cors, doctor, explain, local, reconcile, serve, sign, upload, verify
 from .terminal import MisuseError, end_output, note, open_closed_streams
 
 PROGRAM = "oss-wsgi"
 
 #: Modules with ``add(subparsers)``, in the order of the help.
-COMMANDS = (serve, local, sign, upload, verify, explain, cors, doctor)
+COMMANDS = (serve, local, sign, upload, verify, reconcile, explain, cors, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

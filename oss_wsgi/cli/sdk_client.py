@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..credentials import Credentials
-from ..sdk.confirmation import sdk_address
+from ..sdk.bucket import sdk_address
 from ..settings import Settings
 from .terminal import MisuseError, plain
 

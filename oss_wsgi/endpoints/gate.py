@@ -61,7 +61,7 @@ class Gate:
             hint = "nobody may upload yet: give DirectUpload an authorize callable, or set OSS_ALLOW_ANONYMOUS=on"
             return _refusal(403, "anonymous", hint)
         if self._rate_limit is not None:
-            refusal = _rate_limit_refusal(self._rate_limit, grant, environ)
+            refusal = rate_limit_refusal(self._rate_limit, grant.user, environ)
             if refusal is not None:
                 return refusal
         return grant
@@ -112,11 +112,11 @@ def _with_security_headers(app: WSGIApplication) -> WSGIApplication:
     return application
 
 
-def _rate_limit_refusal(
-    rate_limit: Callable[[str], float | None], grant: Grant, environ: WSGIEnvironment
+def rate_limit_refusal(
+    rate_limit: Callable[[str], float | None], user: str | None, environ: WSGIEnvironment
 ) -> WSGIApplication | None:
     """Call the rate limit; return a WSGI application that refuses, or None to let the request pass."""
-    who = f"user:{grant.user}" if grant.user else f"address:{environ.get('REMOTE_ADDR') or ''}"
+    who = f"user:{user}" if user else f"address:{environ.get('REMOTE_ADDR') or ''}"
     try:
         wait = rate_limit(who)
         if wait is None:

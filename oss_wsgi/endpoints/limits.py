@@ -30,11 +30,14 @@ class LimitsEndpoint:
 
     It asks the gate as ``SignatureEndpoint`` does, and refuses as that does. A grant's own limits win over the
     settings'. It signs nothing, so that it needs no credentials.
+
+    :param recover: whether a lost report can be handed in.
     """
 
-    def __init__(self, presigner: PostPresigner, gate: Gate) -> None:
+    def __init__(self, presigner: PostPresigner, gate: Gate, *, recover: bool = False) -> None:
         self._presigner = presigner
         self._gate = gate
+        self._recover = recover
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._gate.allowed_origins:
@@ -67,7 +70,7 @@ class LimitsEndpoint:
             "methods": ["post"],
             "multipart_from": None,
             "part_size": None,
-            "recover": False,
+            "recover": self._recover,
         }
         return json_response(environ, start_response, 200, payload)
 

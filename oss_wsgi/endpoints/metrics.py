@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..callback.public_keys import PublicKeyStore
@@ -33,6 +33,11 @@ class Metrics:
     oss_wsgi_request_seconds              endpoint   histogram of the time until the response
     oss_wsgi_key_fetches_total            outcome    fetched, failed
     oss_wsgi_ledger_uploads                          stored responses
+    oss_wsgi_recovered_total              outcome    pages that asked for a lost report: recovered, repeated, a reason
+    oss_wsgi_reconciled_total             outcome    objects of this process's sweeps, by ``Reconciliation.counts``
+    oss_wsgi_events_total                 outcome    uploads that events named, as ``handle_event`` returns it
+    oss_wsgi_oldest_untold_seconds                   age of the oldest upload that the last sweep could not hand over;
+                                                     0 if none
     ====================================  =========  ==================================================================
 
     Each process counts separately; labels never name users or objects.
@@ -47,6 +52,7 @@ class Metrics:
             raise SettingsError("Metrics needs prometheus_client: pip install 'oss-wsgi[metrics]'.") from error
         self._prometheus = prometheus
         self._watched: list[tuple[Ledger, PublicKeyStore]] = []
+        self._untold_ages: list[Callable[[], float | None]] = []
         self.registry: Any = prometheus.CollectorRegistry() if registry is None else registry
 
         def counter(name: str, meaning: str, *labels: str) -> prometheus.Counter:
@@ -55,6 +61,9 @@ class Metrics:
         self._issued = counter("signatures_issued", "Signed forms sent.")
         self._refused = counter("signatures_refused", "Refused requests for a signature.", "reason")
         self._callbacks = counter("callbacks", "Callbacks by their outcome.", "outcome")
+        self._recovered = counter("recovered", "Requests for uploads whose report was lost.", "outcome")
+        self._reconciled = counter("reconciled", "Objects that sweeps found.", "outcome")
+        self._events = counter("events", "Uploads that events named.", "outcome")
         self._seconds = prometheus.Histogram(
             "oss_wsgi_request_seconds",
             "Seconds until the response.",
@@ -76,8 +85,28 @@ class Metrics:
         elif endpoint == "signature" and reason is not None:
             self._refused.labels(reason).inc()
 
-    def watch(self, ledger: Ledger, public_keys: PublicKeyStore) -> None:
-        """Include from now on a ledger's size and a key store's fetches."""
+        elif endpoint == "recover" and status != 204:  # no preflight
+            outcome = "recovered" if 200 <= status < 300 else "application"
+            self._recovered.labels(reason or outcome).inc()
+
+    def on_reconciled(self, counts: Mapping[str, int]) -> None:
+        """Count the objects of a sweep by their outcome."""
+        for outcome, count in counts.items():
+            self._reconciled.labels(outcome).inc(count)
+
+    def on_event(self, outcome: str) -> None:
+        """Count an upload that an event named."""
+        self._events.labels(outcome).inc()
+
+    def watch(
+        self,
+        ledger: Ledger,
+        public_keys: PublicKeyStore,
+        oldest_untold_seconds: Callable[[], float | None] | None = None,
+    ) -> None:
+        """Include from now on a ledger's size, a key store's fetches and what the last sweep left."""
+        if oldest_untold_seconds is not None:
+            self._untold_ages.append(oldest_untold_seconds)
         if not self._watched:
             self.registry.register(self)
         if not any(ledger is other and public_keys is store for other, store in self._watched):
@@ -96,6 +125,12 @@ class Metrics:
         sizes = [size for size in map(_size, ledgers.values()) if size is not None]
         if sizes:
             yield GaugeMetricFamily("oss_wsgi_ledger_uploads", "Responses that the ledger stores.", sum(sizes))
+
+        ages = [age for age in (function() for function in self._untold_ages) if age is not None]
+        if ages:
+            yield GaugeMetricFamily(
+                "oss_wsgi_oldest_untold_seconds", "Age of the oldest upload that the last sweep left.", max(ages)
+            )
 
     def describe(self) -> list[Any]:
         """Return nothing, so that registering does not need a ledger that can be counted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from ..exceptions import LedgerUnavailableError, TicketUsedError
@@ -48,6 +48,13 @@ class Ledger(Protocol):
         Raises TicketUsedError when the ticket was used for another object, or for another ETag of one with
         ``forbid_overwrite``; LedgerUnavailableError when the ledger cannot tell, another call takes too long or one
         waits already (both ``ledger_busy``); and whatever ``handle`` raises, SystemExit and its like included.
+        """
+        ...
+
+    def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return those of up to 1,000 pairs of object and ETag for which a response is stored, whatever the ticket.
+
+        An upload that is being handled is not known yet. Raises LedgerUnavailableError when the ledger cannot tell.
         """
         ...
 

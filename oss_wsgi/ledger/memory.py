@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .base import (
@@ -67,6 +67,18 @@ class MemoryLedger:
     def __len__(self) -> int:
         """Return the number of stored responses."""
         return self._count
+
+    def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes."""
+        # A sweep asks once for 1,000 objects; an index would cost each callback.
+        with self._lock:
+            stored = {
+                (use.object, etag)
+                for use in self._tickets.values()
+                for etag, response in use.responses.items()
+                if response is not None
+            }
+        return stored.intersection(pairs)
 
     def check(self) -> None:
         """Do nothing: memory is always available."""

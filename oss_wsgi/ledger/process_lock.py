@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file until it is closed; return False if another descriptor has it locked."""
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -25,7 +26,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file until it is closed; return False if another descriptor has it locked."""
         # Not lockf: its locks are lost when the process closes any other descriptor of the same file.
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,7 +57,7 @@ class ProcessLock:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 # Before it was locked, another process may have taken it for a dead one's file and removed it.
-                if _try_lock(self._descriptor) and self.is_valid():
+                if try_lock(self._descriptor) and self.is_valid():
                     return
             except BaseException:
                 self.release()
@@ -110,7 +112,7 @@ def is_dead(stem: str, name: str) -> Iterator[bool]:
         yield True
         return
     try:
-        locked = _try_lock(descriptor)
+        locked = try_lock(descriptor)
         yield locked
         if locked:
             with suppress(OSError):  # Windows removes no open file; the lock of a dead process stays free

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 
@@ -45,6 +45,9 @@ _INSERT_RESPONSE = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)"
 _DELETE_EXPIRED = """
 DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE expires < ? ORDER BY expires LIMIT 4)
 """
+# By the index of object and ETag; SQLite before 3.32 takes 999 values in a statement.
+_KNOWN_PAIRS = 400
+_SELECT_KNOWN = "SELECT DISTINCT object, etag FROM answers WHERE (object, etag) IN (VALUES {})"
 _POLL_SECONDS = 0.05
 
 
@@ -98,6 +101,25 @@ class SQLiteLedger:
                 return int(connection.execute("SELECT count(*) FROM answers").fetchone()[0])
         except (OSError, ValueError, sqlite3.Error) as error:
             raise self._unavailable(error) from error
+
+    @property
+    def path(self) -> str:
+        """The absolute path of the file."""
+        return str(self._file.path)
+
+    def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes."""
+        asked = list(dict.fromkeys(pairs))
+        stored: set[tuple[str, str]] = set()
+        try:
+            with self._file.opened() as connection:
+                for first in range(0, len(asked), _KNOWN_PAIRS):
+                    some = asked[first : first + _KNOWN_PAIRS]
+                    statement = _SELECT_KNOWN.format(",".join(["(?, ?)"] * len(some)))
+                    stored.update(connection.execute(statement, [text for pair in some for text in pair]))
+        except (OSError, ValueError, sqlite3.Error) as error:
+            raise self._unavailable(error) from error
+        return stored
 
     def check(self) -> None:
         """Write a claim and delete it again; LedgerUnavailableError when that fails."""

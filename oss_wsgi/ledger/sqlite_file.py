@@ -13,6 +13,8 @@ from pathlib import Path
 from .process_lock import ProcessLock, is_dead, lock_names
 
 _APPLICATION_ID = 0x6F737377  # "ossw"
+#: 1 has the index of object and ETag, by which a sweep finds what was handled; 0 is moved over when it is opened.
+_VERSION = 1
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS claims (ticket TEXT, object TEXT, etag TEXT, owner TEXT NOT NULL,
@@ -20,13 +22,16 @@ CREATE TABLE IF NOT EXISTS claims (ticket TEXT, object TEXT, etag TEXT, owner TE
 CREATE TABLE IF NOT EXISTS answers (ticket TEXT, object TEXT, etag TEXT, expires INTEGER NOT NULL,
     status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (ticket, object, etag));
 CREATE INDEX IF NOT EXISTS answers_expires ON answers (expires);
+CREATE INDEX IF NOT EXISTS answers_object ON answers (object, etag);
 PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_VERSION};
 COMMIT;
 """
 # In a large table each upload changes other pages. With a checkpoint every 1,000 pages, SQLite's default, an upload
 # costs a third more at a million rows than at a thousand; with 64 MB in the log it costs the same.
 _WAL_PAGES = 16_000
 _BUSY_SECONDS = 2.0
+_MOVE_SECONDS = 60.0
 _BUSY_TRIES, _BUSY_TRY_SECONDS = 400, 0.005
 
 
@@ -175,6 +180,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("BEGIN")
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
         is_empty = connection.execute("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
         connection.execute("COMMIT")
         if application_id != _APPLICATION_ID and not is_empty:
@@ -184,8 +190,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         if mode != "wal":
             raise ValueError("SQLite cannot keep a write-ahead log there")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-        if application_id != _APPLICATION_ID:
+        if application_id != _APPLICATION_ID or version < _VERSION:
+            # Other processes may be making the index of a large old file meanwhile.
+            connection.execute(f"PRAGMA busy_timeout = {_MOVE_SECONDS * 1000:.0f}")
             connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
     except BaseException:
         connection.close()
         raise

@@ -32,11 +32,15 @@ class OncePerUpload:
     Refusals: 409 when the ticket was used for another object, or for another ETag of one that its form forbade to
     overwrite; 503 when the ledger cannot be used now, another thread handles the same upload for too long, or one
     waits for that already.
+
+    :param keep_seconds: how long a response is remembered after the ticket has expired: as far as uploads whose report
+        was lost are looked for.
     """
 
-    def __init__(self, app: WSGIApplication, ledger: Ledger) -> None:
+    def __init__(self, app: WSGIApplication, ledger: Ledger, *, keep_seconds: int = 0) -> None:
         self._app = app
         self._ledger = ledger
+        self._keep_seconds = keep_seconds
         # Only a ledger in memory never waits for a disk or another host.
         self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, MemoryLedger) else always_blocks
 
@@ -45,8 +49,9 @@ class OncePerUpload:
         if not isinstance(upload, Upload) or upload.ticket_id is None or upload.ticket_until is None:
             hint = "put CallbackGuard with tickets around OncePerUpload: the ticket identifies the upload"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
+        expires = upload.ticket_until + self._keep_seconds
         identity = UploadIdentity(
-            upload.ticket_id, upload.object or "", upload.etag or "", upload.ticket_until, upload.forbid_overwrite
+            upload.ticket_id, upload.object or "", upload.etag or "", expires, upload.forbid_overwrite
         )
         call = _Call(self._app, environ)
         try:

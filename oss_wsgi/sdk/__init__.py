@@ -1,1 +1,1 @@
-"""Credentials and confirmation on Alibaba Cloud's own libraries."""
+"""Bucket, credentials and confirmation on Alibaba Cloud's own libraries."""

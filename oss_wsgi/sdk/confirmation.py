@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, Literal
 
+from ..bucket import StoredObject
 from ..callback.upload import Upload, plain_etag
-from ..credentials import CredentialsProvider, StaticCredentialsProvider
-from ..exceptions import ConfirmationUnavailableError, CredentialsError, NotConfirmedError, SettingsError
+from ..credentials import CredentialsProvider
+from ..exceptions import BucketError, BucketRefusedError, ConfirmationUnavailableError, NotConfirmedError
 from ..http import essence
 from ..settings import Settings
-from ..time_limit import TimeLimitError, call_within
+from .bucket import SDKBucket, require_sdk
 
 OSS_CALLBACK_TIMEOUT = 5.0
 
@@ -41,32 +44,17 @@ class SDKConfirmation:
         *,
         timeout: float = 3.0,
         when_unreachable: Literal["refuse", "accept"] = "refuse",
+        clock: Callable[[], float] = time.time,
     ) -> None:
         if not 0 < timeout < OSS_CALLBACK_TIMEOUT:
             raise ValueError(f"timeout must be more than 0 and less than {OSS_CALLBACK_TIMEOUT} s, not {timeout!r}.")
         if when_unreachable not in ("refuse", "accept"):
             raise ValueError(f"when_unreachable must be 'refuse' or 'accept', not {when_unreachable!r}.")
-        try:
-            import alibabacloud_oss_v2 as sdk
-        except ImportError as error:
-            raise SettingsError("SDKConfirmation needs the official SDK: pip install 'oss-wsgi[sdk]'.") from error
-        self._sdk = sdk
-        self._timeout = timeout
+        require_sdk("SDKConfirmation")
         self._accept = when_unreachable == "accept"
         self._bucket, _ = settings.bucket_and_host()
-        self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
-        self._transport = sdk.transport.RequestsHttpClient(connect_timeout=timeout, readwrite_timeout=timeout)
-        self._client = sdk.Client(
-            sdk.Config(
-                region=settings.region,
-                # OSS accepts V4 from every account; without a region only V1 can be signed.
-                signature_version="v4" if settings.region else "v1",
-                credentials_provider=_CredentialsForSDK(sdk, self._credentials),
-                http_client=self._transport,
-                retry_max_attempts=1,
-                **sdk_address(settings),
-            )
-        )
+        self._client = SDKBucket(settings, credentials=credentials, clock=clock, timeout=timeout)
+        self._client.connect()  # importing the SDK takes half a second, which no callback should wait for
 
     def __call__(self, upload: Upload) -> bool:
         if upload.bucket not in (None, self._bucket):
@@ -78,6 +66,8 @@ class SDKConfirmation:
             hint = "the report names no etag, by which uploads are told apart: add etag to the callback's body"
             raise NotConfirmedError("not_confirmed", hint)
         stored = self._head(upload.object)
+        if stored is None:
+            raise NotConfirmedError("not_confirmed", "OSS does not hold the object: OSS answered 404 NoSuchKey")
         for name, reported_value, stored_value in _comparisons(upload, stored):
             if reported_value != stored_value:
                 hint = f"{name} is {stored_value!r}, and the report says {reported_value!r}"
@@ -86,78 +76,31 @@ class SDKConfirmation:
 
     def close(self) -> None:
         """Close the open connections."""
-        self._transport.close()
+        self._client.close()
 
-    def _head(self, key: str) -> Any:
-        """Return the result of a HEAD request that ends within the time limit."""
-
-        def head() -> Any:
-            return self._client.head_object(self._sdk.HeadObjectRequest(self._bucket, key))
-
+    def _head(self, key: str) -> StoredObject | None:
+        """Return what OSS holds; ConfirmationUnavailableError when it cannot be asked."""
         try:
-            return call_within(self._timeout, head, thread_name="oss_wsgi-confirm")
-        except TimeLimitError:
-            raise self._unreachable(f"OSS did not answer within {self._timeout} s") from None
-        except Exception as error:
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: Exception) -> NotConfirmedError | ConfirmationUnavailableError:
-        """Return what an exception of the SDK means for the report."""
-        errors = self._sdk.exceptions
-        cause = error.unwrap() if isinstance(error, errors.OperationError) else error
-        if isinstance(cause, errors.ServiceError):
-            hint = f"OSS answered {cause.status_code} {cause.code} ({cause.ec or 'no EC'})"
-            if cause.status_code == 404 and cause.code != "NoSuchBucket":
-                return NotConfirmedError("not_confirmed", f"OSS does not hold the object: {hint}")
-            if cause.status_code >= 500:
-                return self._unreachable(hint)
-            hint = f"{hint}: check the access key and its permissions"
-            return ConfirmationUnavailableError("confirmation_refused", hint)
-        if isinstance(cause, errors.RequestError | errors.ResponseError):
-            inner = cause.unwrap()
-            return self._unreachable(f"OSS could not be reached: {type(inner).__name__}")
-        if isinstance(cause, errors.CredentialsBaseError):
-            inner = cause.kwargs.get("error")
-            problem = f"{inner}" if isinstance(inner, CredentialsError) else type(inner or cause).__name__
-            return ConfirmationUnavailableError("credentials_unavailable", f"no access key to ask with: {problem}")
-        return ConfirmationUnavailableError("confirm_failed", f"the SDK raised {type(cause).__name__}")
-
-    def _unreachable(self, hint: str) -> ConfirmationUnavailableError:
-        return ConfirmationUnavailableError("oss_unreachable", hint, accept=self._accept)
+            return self._client.head(key)
+        except BucketRefusedError as error:
+            if error.reason == "credentials_unavailable":
+                raise ConfirmationUnavailableError("credentials_unavailable", error.hint) from error
+            if error.reason == "bucket_failed":
+                raise ConfirmationUnavailableError("confirm_failed", error.hint) from error
+            raise ConfirmationUnavailableError("confirmation_refused", error.hint) from error
+        except BucketError as error:
+            raise ConfirmationUnavailableError("oss_unreachable", error.hint, accept=self._accept) from error
 
 
-class _CredentialsForSDK:
-    """Our credentials provider in the shape of the SDK's."""
-
-    def __init__(self, sdk: Any, provider: CredentialsProvider) -> None:
-        self._sdk = sdk
-        self._provider = provider
-
-    def get_credentials(self) -> Any:
-        key = self._provider.get_credentials()
-        return self._sdk.credentials.Credentials(key.access_key_id, key.access_key_secret, key.security_token)
-
-
-def sdk_address(settings: Settings) -> dict[str, Any]:
-    """Return the address as options of the SDK's Config; a host that ends in the bucket's name means path style."""
-    bucket, host = settings.bucket_and_host()
-    base = host.removesuffix(f"/{bucket}")
-    if base != host:
-        return {"endpoint": base, "use_path_style": True}
-    if settings.endpoint:
-        return {"endpoint": settings.endpoint}
-    return {"endpoint": host, "use_cname": True}
-
-
-def _comparisons(upload: Upload, stored: Any) -> list[tuple[str, Any, Any]]:
+def _comparisons(upload: Upload, stored: StoredObject) -> list[tuple[str, Any, Any]]:
     """Return name, reported value and stored value of what the report names."""
     comparisons: list[tuple[str, Any, Any]] = []
     if upload.size is not None:
-        comparisons.append(("size", upload.size, stored.content_length))
+        comparisons.append(("size", upload.size, stored.size))
     if upload.etag is not None:
-        comparisons.append(("etag", plain_etag(upload.etag), plain_etag(stored.etag or "")))
+        comparisons.append(("etag", plain_etag(upload.etag), stored.etag))
     if upload.crc64 is not None:
-        comparisons.append(("crc64", str(upload.crc64), stored.hash_crc64))
+        comparisons.append(("crc64", str(upload.crc64), str(stored.crc64)))
     if upload.mime_type is not None:
         comparisons.append(("type", essence(upload.mime_type), essence(stored.content_type or "")))
     return comparisons

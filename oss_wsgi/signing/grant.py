@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..callback.receipt import RECEIPT_NAME
 from ..exceptions import GrantError
 from ..http import essence
 from ..object_names import dir_problem, is_hidden, path_problem
@@ -33,8 +34,8 @@ class Grant:
     The next six add form fields. All are pinned, and all need an exact object name: a ``key``, or a ``filename`` in
     the request. ``acl`` and ``storage_class``: None means the bucket's. ``forbid_overwrite``: the upload fails if the
     object exists. ``content_disposition``: None means ``attachment``, unless the type is known and browsers run nothing
-    in it; "" sends none. ``metadata``: ``x-oss-meta-*`` headers by name. ``custom``: ``x:`` callback variables by name,
-    which the browser sees.
+    in it; "" sends none. ``metadata``: ``x-oss-meta-*`` headers by name; ``oss-wsgi`` is taken. ``custom``: ``x:``
+    callback variables by name, which the browser sees.
 
     ``data``: a small mapping of the application's own, at most 1,024 bytes as JSON. ``Upload.data`` returns it. It
     travels sealed: the browser can neither read nor change it.
@@ -118,6 +119,8 @@ class Grant:
         for name in self.metadata:
             if not _METADATA_NAME.fullmatch(name):
                 yield f"metadata: {name!r} must be lower-case letters, digits and hyphens."
+            if name == RECEIPT_NAME:
+                yield f"metadata: {RECEIPT_NAME!r} is the name of this server's own receipt: use another."
         for name in self.custom:
             if not _CUSTOM_NAME.fullmatch(name):
                 yield f"custom: {name!r} must be lower-case letters, digits and '_', without 'x:'."

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
+from ..callback.receipt import RECEIPT_FIELD, ReceiptBook
 from ..callback.ticket import TicketBook
 from ..credentials import Credentials, CredentialsProvider
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
@@ -19,6 +20,8 @@ from .policy import content_length_range, encode_policy, eq, exactly, one_of, st
 from .presigned_post import PresignedPost
 
 _MAX_FILENAME = 4096
+_METADATA = "x-oss-meta-"
+_MAX_METADATA_BYTES = 8192  # protocol.md 2.2
 
 
 class UploadLimits(NamedTuple):
@@ -36,7 +39,7 @@ class PostPresigner:
     ``credentials`` provides the access key, once for each signature; without it the settings' own key signs. ``clock``
     returns Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` the
     callback of each form carries a ticket of its own; without, a callback does not prove that this server allowed the
-    upload.
+    upload. With ``receipts`` the object of an exact form carries its ticket's receipt.
 
     Raises SettingsError when there is no bucket, or no access key.
     """
@@ -49,6 +52,7 @@ class PostPresigner:
         clock: Callable[[], float],
         token: Callable[[], str] = lambda: secrets.token_hex(16),
         tickets: TicketBook | None = None,
+        receipts: ReceiptBook | None = None,
     ) -> None:
         self._bucket, self._url = settings.bucket_and_host()
         self._bucket_condition = exactly("bucket", self._bucket)
@@ -60,6 +64,7 @@ class PostPresigner:
         self._clock = clock
         self._token = token
         self._tickets = tickets
+        self._receipts = receipts
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
         self._pinned_fields = _PinnedFieldsCache(settings.signature_version, settings.region or "")
@@ -96,7 +101,7 @@ class PostPresigner:
         if credentials.expiration is not None:
             expire = min(expire, int(credentials.expiration.timestamp()))
         ticket_types = types if requested_type is None else [requested_type]
-        callback = self._callback_text(grant, key, prefix, sizes, ticket_types, expire)
+        callback, ticket = self._callback_and_ticket(grant, key, prefix, sizes, ticket_types, expire)
         pinned = self._pinned_fields.get(credentials, date, None if key is None else grant, content_type)
 
         conditions = [self._bucket_condition, starts_with("key", prefix) if key is None else eq("key", key)]
@@ -106,6 +111,13 @@ class PostPresigner:
             conditions.append(eq("content-type", content_type))
         if callback is not None and settings.callback_required:
             conditions.append(f'{{"callback":"{callback}"}}')  # Base64 needs no escape
+        receipt = None
+        if key is not None:
+            if ticket is not None and self._receipts is not None:
+                receipt = self._receipts.issue(ticket, custom=grant.custom)
+                conditions.append(f'{{"{RECEIPT_FIELD}":"{receipt}"}}')  # Base64 needs no escape
+            if grant.metadata or receipt is not None:
+                _check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
         conditions += [pinned.conditions, content_length_range(*sizes)]
         policy = encode_policy(expire, conditions)
 
@@ -113,6 +125,8 @@ class PostPresigner:
         if callback is not None:
             fields["callback"] = callback
         fields.update(pinned.fields)
+        if receipt is not None:
+            fields[RECEIPT_FIELD] = receipt
         name, signature = self._signature(credentials, date[:8], policy)
         fields[name] = signature
         fields["success_action_status"] = "200"
@@ -171,7 +185,7 @@ class PostPresigner:
             raise CredentialsError("The credentials have expired: the provider must return new ones.")
         return credentials
 
-    def _callback_text(
+    def _callback_and_ticket(
         self,
         grant: Grant,
         key: str | None,
@@ -179,17 +193,17 @@ class PostPresigner:
         sizes: tuple[int, int],
         content_types: Sequence[str],
         expire: int,
-    ) -> str | None:
-        """Return the text of the ``callback`` field, or None if no callback is configured."""
+    ) -> tuple[str | None, str | None]:
+        """Return the text of the ``callback`` field, and the ticket in it; None for what is not configured."""
         parameters, ticketed = self._callback, self._ticketed
         if parameters is None or ticketed is None:
-            return None
+            return None, None
         if grant.custom:
             body = body_template(custom=[f"x:{name}" for name in grant.custom])
             parameters = CallbackParameters(parameters.url, body)
             ticketed = TicketedCallback(parameters)
         if self._tickets is None:
-            return parameters.encode()
+            return parameters.encode(), None
         ticket = self._tickets.issue(
             bucket=self._bucket,
             key=key,
@@ -202,7 +216,7 @@ class PostPresigner:
             forbid_overwrite=key is not None and grant.forbid_overwrite,  # pinned by `_exact_form_fields`
         )
         try:
-            return ticketed.encode(ticket)
+            return ticketed.encode(ticket), ticket
         except PolicyError as error:
             raise GrantError(str(error)) from error
 
@@ -215,6 +229,18 @@ class PostPresigner:
         if cached is None or cached[0] != parts:
             cached = self._v4_key = parts, v4.signing_key(*parts)
         return "x-oss-signature", v4.signature(cached[1], policy)
+
+
+def _check_metadata_size(fields: Mapping[str, str], receipt: str | None) -> None:
+    """Raise GrantError if OSS would refuse the user metadata of a form, the receipt included, for its size."""
+    own = sum(len(name) + len(value.encode()) for name, value in fields.items() if name.startswith(_METADATA))
+    sealed = 0 if receipt is None else len(RECEIPT_FIELD) + len(receipt)
+    if own + sealed > _MAX_METADATA_BYTES:
+        raise GrantError(
+            f"The grant's metadata is {own} bytes and the receipt of user and data {sealed}: together {own + sealed}, "
+            f"and OSS takes {_MAX_METADATA_BYTES} (8 KB): shorten metadata, user, data or custom, or set "
+            "OSS_RECEIPTS=off."
+        )
 
 
 def _check_type(content_type: str | None, types: Sequence[str]) -> str | None:

@@ -28,6 +28,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "InProcessBucket":
+        return import_module(".bucket", __name__).InProcessBucket
     # They need pytest, and storage_contract the extra `local`, which the rest does not.
     if name in ("ledger_contract", "storage_contract"):
         return import_module(f".{name}", __name__)

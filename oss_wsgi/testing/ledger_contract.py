@@ -388,6 +388,18 @@ class LedgerContract:
         ledger.run_once(identity("failed"), Handler(FAILURE))
         assert len(ledger) == 2
 
+    def test_known_returns_the_pairs_that_were_handled(self, ledger: Ledger) -> None:
+        ledger.run_once(identity(), Handler())
+        ledger.run_once(identity("t2", etag="another"), Handler())
+        ledger.run_once(identity("failed", object="failed"), Handler(FAILURE))
+        handled = {("user/猫 1.png", "5B3C"), ("user/猫 1.png", "another")}
+        asked = [("user/猫 1.png", "5B3D"), ("user/猫", "5B3C"), ("failed", "5B3C"), *handled]
+        asked += [(f"user/{number}", "5B3C") for number in range(995)]
+        with handling(ledger, identity("t3", object="user/7"), BlockingHandler()):
+            assert set(ledger.known(asked)) == handled
+        assert set(ledger.known(asked)) == {*handled, ("user/7", "5B3C")}
+        assert set(ledger.known([])) == set()
+
     def test_check_succeeds_and_stores_nothing(self, ledger: Ledger) -> None:
         ledger.run_once(identity(), Handler())
         ledger.check()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import mimetypes
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import quote, urlencode
 
-from ..application import CALLBACK_PATH, DEFAULT_PREFIX, HEALTH_PATH, SIGNATURE_PATH, DirectUpload
+from ..application import CALLBACK_PATH, DEFAULT_PREFIX, HEALTH_PATH, RECOVER_PATH, SIGNATURE_PATH, DirectUpload
+from ..bucket import BucketClient
 from ..callback.parameters import TICKET_MEMBER
 from ..callback.public_keys import PublicKeyStore
 from ..callback.ticket import TicketBook
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import WSGIApplication
 
+    from .bucket import InProcessBucket
     from .local_oss import InProcessOSS
 
 
@@ -183,6 +186,18 @@ class ExistingAppClient:
         request.content_type, request.body = multipart(fields, filename, data, content_type)
         return get_response(request, self._oss_application)
 
+    def recover(self, proof: str, key: str, *, headers: dict[str, str] | None = None) -> webob.Response:
+        """Ask the application for an upload whose report was lost, as its page does, and return the response.
+
+        :param proof: the form's field ``callback``, or the ticket in it.
+        """
+        import webob
+
+        path = f"{quote(self._prefix)}{RECOVER_PATH}"
+        request = webob.Request.blank(path, {}, f"{APPLICATION_URL}{quote(self._mount)}", headers or {}, method="POST")
+        request.content_type, request.body = "application/json", json.dumps({"ticket": proof, "object": key}).encode()
+        return get_response(request, self.application)
+
     def _receive_callback(self, environ: Any, start_response: Any) -> Any:
         """Pass a callback of OSS to the application, as a server that mounts it does."""
         mount = self._mount.encode().decode("latin-1")
@@ -222,6 +237,8 @@ class UploadClient(ExistingAppClient):
     :param mount: SCRIPT_NAME under which the application is called.
     :param wrap: middleware put around DirectUpload and around the local OSS, such as ``webtest.lint.middleware``.
     :param options: the arguments of DirectUpload: ``authorize``, ``on_upload``, ``prefix``, ``forward_callback``, ...
+    :ivar bucket: the ``bucket_client``; by default an InProcessBucket of the local OSS.
+    :ivar direct_upload: the DirectUpload, for its ``reconcile`` and ``handle_event``.
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
@@ -265,7 +282,11 @@ class UploadClient(ExistingAppClient):
             clock=clock,
         )
         public_keys = PublicKeyStore({oss.public_key_url: oss.public_key_pem})
-        application = DirectUpload(app, self.settings, **{"public_keys": public_keys, **options})
+        bucket: BucketClient = options.get("bucket_client") or _bucket_of(oss)
+        self.bucket = bucket
+        options = {"public_keys": public_keys, "bucket_client": bucket, **options}
+        self.direct_upload = DirectUpload(app, self.settings, **options)
+        application: WSGIApplication = self.direct_upload
         secret = self.settings.ticket_secret
         super().__init__(application, oss, prefix=prefix, mount=mount, wrap=wrap, ticket_secret=secret, clock=clock)
 
@@ -278,6 +299,12 @@ class UploadClient(ExistingAppClient):
     def close(self) -> None:
         """Remove what the local OSS stored."""
         self.local_oss.close()
+
+
+def _bucket_of(oss: InProcessOSS) -> InProcessBucket:
+    from .bucket import InProcessBucket
+
+    return InProcessBucket(oss)
 
 
 def _settings_of(oss: InProcessOSS) -> dict[str, Any]:

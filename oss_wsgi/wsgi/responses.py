@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import (
     BodyTooLargeError,
+    BucketError,
     CallbackError,
     ConfirmationUnavailableError,
     CredentialsError,
@@ -18,10 +19,16 @@ from ..exceptions import (
     LedgerUnavailableError,
     LengthRequiredError,
     MalformedCallbackError,
+    MalformedRecoveryError,
     MalformedRequestError,
     NotConfirmedError,
+    NotDeliveredError,
+    NotStoredError,
+    NotYoursError,
     OSSWSGIError,
     OutsideGrantError,
+    RecoveryError,
+    SweepRunningError,
     TicketUsedError,
     UnverifiedError,
     UploadRequestError,
@@ -56,6 +63,13 @@ STATUSES: dict[type[BaseException], int] = {
     LedgerUnavailableError: 503,
     NotConfirmedError: 403,
     ConfirmationUnavailableError: 503,
+    RecoveryError: 500,
+    MalformedRecoveryError: 400,
+    NotStoredError: 404,
+    NotYoursError: 409,
+    BucketError: 503,
+    NotDeliveredError: 503,
+    SweepRunningError: 503,
 }
 
 _MESSAGES = {

@@ -138,7 +138,7 @@ def test_the_text_of_a_refusal_is_shown_as_text(page: UploadPage) -> None:
 
 
 def test_stored_but_unreported_is_neither_success_nor_failure(open_page: OpenPage) -> None:
-    with running_server(OSS_CALLBACK_URL=f"http://127.0.0.1:{closed_port()}/gone") as server:
+    with running_server(OSS_CALLBACK_URL=f"http://127.0.0.1:{closed_port()}/gone", OSS_RECOVER="off") as server:
         page = open_page(server)
         page.upload(file("photo.png", PNG, "image/png"))
         row = page.row("photo.png")

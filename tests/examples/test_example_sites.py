@@ -100,7 +100,11 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     service, socket = tmp_path / "oss-wsgi.service", tmp_path / "oss-wsgi.socket"
     service.write_text(example(service.name, instead))
     socket.write_text(example(socket.name, {}))
-    output = run(analyze, "verify", "--man=no", "--recursive-errors=no", str(service), str(socket))
+    sweep, timer = tmp_path / "oss-wsgi-reconcile.service", tmp_path / "oss-wsgi-reconcile.timer"
+    sweep.write_text(example(sweep.name, instead))
+    timer.write_text(example(timer.name, {}))
+    units = [str(unit) for unit in (service, socket, sweep, timer)]
+    output = run(analyze, "verify", "--man=no", "--recursive-errors=no", *units)
     assert "oss-wsgi" not in output
 
 
@@ -111,3 +115,16 @@ def test_the_unit_uses_only_existing_options(tmp_path: Path) -> None:
     arguments = command_parser().parse_args(line.split()[1:])
     assert arguments.command == "serve"
     assert arguments.OSS_LEDGER == "${STATE_DIRECTORY}/ledger.sqlite3"
+
+
+def test_the_timer_and_the_cron_line_sweep_with_existing_options() -> None:
+    from oss_wsgi.cli.main import command_parser
+
+    (line,) = [row for row in example("oss-wsgi-reconcile.service", {}).splitlines() if row.startswith("ExecStart=")]
+    arguments = command_parser().parse_args(line.split()[1:])
+    assert (arguments.command, arguments.since, arguments.until) == ("reconcile", 26 * 3600, 15 * 60)
+    assert arguments.OSS_LEDGER == "${STATE_DIRECTORY}/ledger.sqlite3"
+    (line,) = [row for row in example("reconcile.cron", {}).splitlines() if not row.startswith("#")]
+    command = line.partition("oss-wsgi ")[2].partition(" 2>&1")[0]
+    arguments = command_parser().parse_args(command.split())
+    assert (arguments.application, arguments.since) == ("yourapp:application", 26 * 3600)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.ledger import sqlite_file
+from oss_wsgi.ledger import sqlite, sqlite_file
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing.ledger_contract import Handler, LedgerClock, identity
 
@@ -125,3 +125,37 @@ def test_a_statement_is_repeated_while_the_file_is_locked() -> None:
     for error, failures in (("database is locked", 10_000), ("disk I/O error", 1)):
         with pytest.raises(sqlite3.OperationalError, match=error):
             execute(LockedConnection(error, failures), statement)
+
+
+OLD_SCHEMA = """
+CREATE TABLE claims (ticket TEXT, object TEXT, etag TEXT, owner TEXT NOT NULL,
+    PRIMARY KEY (ticket, object, etag)) WITHOUT ROWID;
+CREATE TABLE answers (ticket TEXT, object TEXT, etag TEXT, expires INTEGER NOT NULL,
+    status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (ticket, object, etag));
+CREATE INDEX answers_expires ON answers (expires);
+PRAGMA application_id = 1869837175;
+"""
+
+
+def test_a_file_of_the_first_version_is_moved_over_and_keeps_what_it_stores(path: Path) -> None:
+    upload = identity()
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(OLD_SCHEMA)
+        old.execute("INSERT INTO answers VALUES (?, ?, ?, ?, '200 OK', 'text/plain', x'6f6c64')", upload[:4])
+        old.commit()
+    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
+        assert ledger.run_once(upload, Handler()).body == b"old"
+        assert ledger.known([upload[1:3], ("other", "5B3C")]) == {upload[1:3]}
+    with closing(sqlite3.connect(path)) as moved:
+        assert moved.execute("PRAGMA user_version").fetchone() == (1,)
+        names = {name for (name,) in moved.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    assert "answers_object" in names
+
+
+def test_known_pairs_are_found_by_their_index(path: Path) -> None:
+    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
+        ledger.run_once(identity(), Handler())
+    statement = sqlite._SELECT_KNOWN.format("(?, ?), (?, ?)")
+    with closing(sqlite3.connect(path)) as connection:
+        plan = str(connection.execute(f"EXPLAIN QUERY PLAN {statement}", ["a", "b", "c", "d"]).fetchall())
+    assert "answers_object (object=? AND etag=?)" in plan

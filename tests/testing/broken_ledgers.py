@@ -6,7 +6,7 @@ That test runs the contract on each class here in a process of its own; pytest d
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import pytest
@@ -475,3 +475,25 @@ class ForgetsWhenClosed(MemoryLedger):
 class TestForgetsWhenClosed(Broken):
     ledger_class = ForgetsWhenClosed
     failing: ClassVar = {"test_a_closed_ledger_opens_again_with_its_responses"}
+
+
+class KnowsWhatIsBeingHandled(MemoryLedger):
+    def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        claimed = {(use.object, etag) for use in self._tickets.values() for etag in use.responses}
+        return claimed.intersection(pairs)
+
+
+class TestKnowsWhatIsBeingHandled(Broken):
+    ledger_class = KnowsWhatIsBeingHandled
+    failing: ClassVar = {"test_known_returns_the_pairs_that_were_handled"}
+
+
+class KnowsByTheObjectAlone(MemoryLedger):
+    def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        objects = {use.object for use in self._tickets.values() if use.stored_count}
+        return {pair for pair in pairs if pair[0] in objects}
+
+
+class TestKnowsByTheObjectAlone(Broken):
+    ledger_class = KnowsByTheObjectAlone
+    failing: ClassVar = {"test_known_returns_the_pairs_that_were_handled"}

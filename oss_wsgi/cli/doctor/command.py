@@ -12,6 +12,7 @@ from ..terminal import coloured, plain, waiting
 from .bucket import check_bucket, check_clock, check_cors, check_region, check_v4
 from .callback import check_answer, check_callback, check_callback_url
 from .context import FIX_SETTINGS, CheckContext, Finding, NotCheckedError, error
+from .recovery import check_recovery
 from .settings import check_credentials, check_keys, check_settings
 from .write import check_write
 
@@ -30,6 +31,7 @@ CHECKS: dict[str, Callable[[CheckContext], Iterator[Finding]]] = {
     "callback-url": check_callback_url,
     "callback": check_callback,
     "answer": check_answer,
+    "recovery": check_recovery,
     "write": check_write,
 }
 

@@ -1,0 +1,90 @@
+"""The bucket as this server asks it: what a client of it must be able to do, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class ListedObject(NamedTuple):
+    """An object of a listing: ``etag`` is in upper case without quotes, ``last_modified`` in Unix seconds."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: float
+
+
+class StoredObject(NamedTuple):
+    """What HEAD tells of an object (never-lost.md 7.1).
+
+    ``etag`` is in upper case without quotes, ``crc64`` a whole number or None, ``last_modified`` in Unix seconds.
+    ``metadata`` has the user metadata by name, in lower case and without ``x-oss-meta-``. ``request_id`` is OSS's, of
+    the HEAD.
+    """
+
+    key: str
+    size: int
+    etag: str
+    last_modified: float
+    content_type: str | None = None
+    crc64: int | None = None
+    metadata: Mapping[str, str] = {}
+    request_id: str | None = None
+
+
+class StoredPart(NamedTuple):
+    """A part of an upload in parts: its number from 1, its size in bytes, its ETag as OSS returns it."""
+
+    number: int
+    size: int
+    etag: str
+
+
+class BucketClient(Protocol):
+    """Asks one bucket. ``SDKBucket`` does it with the official SDK; anything with these methods will do.
+
+    Each call ends within a time limit of its own. Threads may share a client. Each method raises BucketUnreachableError
+    when OSS does not answer in time, and BucketRefusedError when it refuses; that error names the right which the
+    access key lacks. (A client with ``head`` and ``list`` alone is enough for recover, reconcile and events.)
+    """
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return what is stored under a name, or None if nothing is. Needs ``oss:GetObject``."""
+        ...
+
+    def list(self, prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
+        """Return the first objects whose names begin with ``prefix`` and come after ``start_after``, in UTF-8 order.
+
+        Returns up to ``limit`` (1 to 1,000) objects; none only if there are no more. Needs ``oss:ListObjects``.
+        """
+        ...
+
+    def begin(self, key: str, headers: Mapping[str, str]) -> str:
+        """Begin an upload in parts, and return its ID. Needs ``oss:PutObject``.
+
+        :param headers: of the object, such as Content-Type and ``x-oss-meta-*``.
+        """
+        ...
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[StoredPart]:
+        """Return all parts that are stored, in the order of their numbers. Needs ``oss:ListParts``.
+
+        Raises NotStoredError if there is no such upload.
+        """
+        ...
+
+    def complete(
+        self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
+    ) -> StoredObject:
+        """Join parts, (number, ETag) in order, and return the object. Needs ``oss:PutObject``.
+
+        :param headers: of the request, such as ``x-oss-forbid-overwrite``.
+
+        Raises NotStoredError if there is no such upload.
+        """
+        ...
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Remove an upload and its parts; do nothing if there is none. Needs ``oss:AbortMultipartUpload``."""
+        ...

@@ -1,0 +1,132 @@
+"""Endpoint at which a page asks for an upload whose report was lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import CallbackError, MalformedRecoveryError, NotStoredError, RecoveryError
+from ..recovery.recovery import Recovery
+from ..wsgi.delivery import Delivery
+from ..wsgi.environ import read_body
+from ..wsgi.observers import context_of
+from ..wsgi.responses import SECURITY_HEADERS, method_not_allowed, not_found, refuse, refuse_error, status_of
+from .gate import foreign_origin, rate_limit_refusal, refuse_foreign, with_cors
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+MAX_BODY_BYTES = 16 * 1024
+_ALLOWED = "POST, OPTIONS"
+
+log = logging.getLogger(__name__)
+
+
+class RecoverEndpoint:
+    """Application: ``POST {"ticket": TEXT, "object": KEY}`` returns what answers the upload's callback.
+
+    The page of an upload hands in its proof: the ticket, or the form's whole ``callback`` field. OSS is asked for the
+    object, and if its receipt is the ticket's, the upload goes through the ledger to the application, as its callback
+    does. An upload that was handled gets the stored answer, one that is being handled is waited for.
+
+    Refusals: 400 malformed, 403 for the ticket, 404 ``not_stored`` (the file may be sent again), 409 when the object is
+    not of this ticket, 411 no length, 413 over 16 KiB, 503 with Retry-After when OSS or the ledger cannot tell now.
+
+    It waits for OSS and for the application's handler, so it never runs in a server's loop.
+
+    :param allowed_origins: as of ``SignatureEndpoint``.
+    :param rate_limit: as of ``SignatureEndpoint``, with the user of the ticket; it counts only requests with a ticket.
+    """
+
+    def __init__(
+        self,
+        recovery: Recovery,
+        delivery: Delivery,
+        *,
+        allowed_origins: Sequence[str] = (),
+        rate_limit: Callable[[str], float | None] | None = None,
+    ) -> None:
+        self._recovery = recovery
+        self._delivery = delivery
+        self._allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
+        self._rate_limit = rate_limit
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._allowed_origins:
+            start_response = with_cors(environ, start_response, self._allowed_origins, _ALLOWED)
+        if environ.get("PATH_INFO"):
+            return not_found(log, environ, start_response)
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS":
+            start_response("204 No Content", [("Allow", _ALLOWED), *SECURITY_HEADERS])
+            return []
+        if method != "POST":
+            return method_not_allowed(log, environ, start_response, _ALLOWED)
+        source = foreign_origin(environ, self._allowed_origins)
+        if source is not None:
+            return refuse_foreign(source, environ, start_response)
+        try:
+            proof, key = _proof_and_key(environ)
+            ticket = self._recovery.open(proof, key)
+            context = context_of(environ)
+            context.user, context.object = ticket.user, key
+            if self._rate_limit is not None:
+                refusal = rate_limit_refusal(self._rate_limit, ticket.user, environ)
+                if refusal is not None:
+                    return refusal(environ, start_response)
+            upload, oss_request_id = self._recovery.find(ticket, key)
+        except NotStoredError as error:
+            message = "The file is not stored: it may be sent again."
+            return refuse(
+                log, environ, start_response, status_of(error), error.reason, error.hint, code=error.reason,
+                message=message,
+            )  # fmt: skip
+        except (CallbackError, RecoveryError) as error:
+            return refuse_error(log, environ, start_response, error)
+        return self._respond(upload, oss_request_id, environ, start_response)
+
+    def _respond(
+        self, upload: Any, oss_request_id: str | None, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        status = 0
+
+        def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = int(text[:3])
+            return start_response(text, headers, exc_info) if exc_info else start_response(text, headers)
+
+        body = self._delivery.respond(upload, environ, start)
+        context = context_of(environ)
+        if 200 <= status < 300:
+            line = "recovered: outcome=%s request_id=%s head_request_id=%s"
+            extra = {**context.fields(environ), "oss_request_id": oss_request_id, "status": status}
+            outcome = "repeated" if context.reason == "repeated" else "handled"
+            log.info(line, outcome, context.id(environ), oss_request_id or "-", extra=extra)
+        return body
+
+
+def _proof_and_key(environ: WSGIEnvironment) -> tuple[str, str]:
+    """Return the proof and the key in the body.
+
+    Raises MalformedRecoveryError; LengthRequiredError, BodyTooLargeError, MalformedCallbackError for the body itself.
+    """
+    body = read_body(environ, MAX_BODY_BYTES)
+    try:
+        members = json.loads(body)
+    except (ValueError, RecursionError):
+        members = None
+    if not isinstance(members, dict):
+        hint = 'the body must be a JSON object: {"ticket": the ticket or the callback field, "object": the key}'
+        raise MalformedRecoveryError("recover_malformed", hint)
+    proof, key = members.get("ticket"), members.get("object")
+    if not (isinstance(proof, str) and isinstance(key, str) and proof and key) or not _is_encodable(proof + key):
+        hint = "ticket and object must both be there, and be texts that are not empty"
+        raise MalformedRecoveryError("recover_malformed", hint)
+    return proof, key
+
+
+def _is_encodable(text: str) -> bool:
+    """Return whether a text has no lone surrogate, which JSON can express and UTF-8 cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

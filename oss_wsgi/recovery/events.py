@@ -1,0 +1,122 @@
+"""Reads the events in which OSS names a stored object: messages of SMQ, and CloudEvents of EventBridge.
+
+Nothing in an event is trusted but the object's name: HEAD and receipt decide (never-lost.md 7.4).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..exceptions import MalformedRecoveryError
+
+#: The events that a finished upload causes. ``UploadPart`` comes once for each part, and names no finished object.
+UPLOAD_EVENTS = frozenset(
+    {"ObjectCreated:PostObject", "ObjectCreated:PutObject", "ObjectCreated:CompleteMultipartUpload"}
+)
+
+MAX_BODY_BYTES = 1024 * 1024
+_MAX_WRAPPERS = 3  # such as a push of SMQ around the Base64 of the message
+
+
+class UploadEvent(NamedTuple):
+    """One event: its name without ``oss:``, the bucket and the object's name; ``etag`` is in upper case, or ""."""
+
+    name: str
+    bucket: str
+    key: str
+    etag: str
+
+
+class EventOutcome(NamedTuple):
+    """What ``handle_event`` did with one event.
+
+    ``outcome`` is ``recovered`` (the application handled the upload now), ``known`` (it had handled it before),
+    ``ignored`` (the event is of another bucket or another kind), or why it is not handled, which the same event would
+    not change: ``refused``, ``no_receipt``, ``foreign``, ``gone``.
+    """
+
+    outcome: str
+    key: str
+    reason: str | None = None
+
+
+def read_events(body: bytes | str) -> list[UploadEvent]:
+    """Return the events in a message's body: JSON or its Base64, in the layouts of SMQ and of EventBridge.
+
+    A member that OSS's documentation nests inside ``oss`` may also stand beside it, as in captures.
+
+    Raises MalformedRecoveryError, reason ``event_malformed``.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise _malformed(f"it is over {MAX_BODY_BYTES} bytes")
+    try:
+        text = body.decode() if isinstance(body, (bytes, bytearray)) else body
+        document = _document(text.strip().lstrip("\ufeff"))
+        return [_event(member) for member in _members(document)]
+    except (ValueError, RecursionError):
+        raise _malformed("it is neither JSON nor the Base64 of JSON, in UTF-8") from None
+
+
+def _document(text: str) -> Any:
+    """Return the JSON of a text, which may be Base64, or wrapped in the envelope of a push."""
+    for _ in range(_MAX_WRAPPERS):
+        try:
+            document = json.loads(text)
+        except ValueError:
+            text = base64.b64decode("".join(text.split()), validate=True).decode()
+            continue
+        envelope = document if isinstance(document, dict) else {}
+        inner = next((envelope[name] for name in ("Message", "MessageBody") if name in envelope), document)
+        if not isinstance(inner, str):
+            return document
+        text = inner
+    raise binascii.Error
+
+
+def _members(document: Any) -> Iterator[dict[str, Any]]:
+    """Yield each event of a document: one or several, in ``events``, in a CloudEvent's ``data``, or bare."""
+    for item in document if isinstance(document, list) else [document]:
+        if not isinstance(item, dict):
+            raise _malformed("its JSON is not an object")
+        if isinstance(item.get("events"), list):
+            yield from _members(item["events"])
+        elif isinstance(item.get("data"), dict):
+            yield from _members({"eventName": item.get("type"), **item["data"]})
+        elif isinstance(item.get("data"), str):  # a CloudEvent whose data is a text of JSON
+            yield from _members({"eventName": item.get("type"), **_object(item["data"])})
+        elif isinstance(item.get("data_base64"), str):
+            yield from _members({"eventName": item.get("type"), **_object(item["data_base64"])})
+        else:
+            yield item
+
+
+def _object(text: str) -> dict[str, Any]:
+    document = _document(text)
+    if not isinstance(document, dict):
+        raise _malformed("its data is not an object")
+    return document
+
+
+def _event(members: dict[str, Any]) -> UploadEvent:
+    oss = members.get("oss")
+    if not isinstance(oss, dict):
+        raise _malformed("it has no member oss")
+    name = members.get("eventName") or oss.get("eventName") or ""
+    bucket, stored = oss.get("bucket"), oss.get("object")
+    key = stored.get("key") if isinstance(stored, dict) else None
+    bucket_name = bucket.get("name") if isinstance(bucket, dict) else None
+    etag = stored.get("eTag") if isinstance(stored, dict) else None
+    if not (isinstance(name, str) and name and isinstance(bucket_name, str) and isinstance(key, str) and key):
+        raise _malformed("it does not name the event, the bucket and the object")
+    if any("\ud800" <= character <= "\udfff" for character in key):
+        raise _malformed("the object's name is not text")
+    etag = etag.strip('"').upper() if isinstance(etag, str) else ""
+    return UploadEvent(name.removeprefix("oss:"), bucket_name, key, etag)
+
+
+def _malformed(problem: str) -> MalformedRecoveryError:
+    return MalformedRecoveryError("event_malformed", f"this is no event of OSS: {problem}")

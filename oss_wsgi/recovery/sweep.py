@@ -1,0 +1,405 @@
+"""The sweep: lists the bucket, and handles each stored upload that the ledger does not know."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+from ..bucket import ListedObject
+from ..callback.ticket import UPLOAD_SECONDS
+from ..callback.upload import Upload
+from ..exceptions import BucketUnreachableError, NotStoredError, UnverifiedError
+from ..ledger.base import Ledger
+from ..settings import duration
+from ..settings_check import MAX_EXPIRES
+from .checkpoint import Checkpoint, State
+from .recovery import Deliver, Delivered, Recovery
+
+PAGE = 1000
+SAMPLES = 10
+#: HEAD requests that may fail one after the other before the sweep gives up.
+_MAX_UNREACHABLE = 3
+
+# A unique name of ours in the folder of its day, as `object_names.unique_name` makes it.
+_UNIQUE = re.compile(r"((?s:.*/)?)([0-9]{8})/[0-9a-f]{32}(?:\.[^/]*)?")
+_BEHIND_UNIQUE = "f" * 32 + "~"
+
+Pair = tuple[str, str]
+Known = Callable[[Sequence[Pair]], Iterable[Pair]]
+OnOrphan = Callable[[Upload], object]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Reconciliation:
+    """What a sweep found: one count for each outcome of an object that was stored in the window.
+
+    ``known``: handled before. ``recovered``: handled now. ``untold``: would be handled (dry run only). ``failed``: the
+    application did not accept it; the next sweep tries again. ``unavailable``: OSS or the ledger could not be asked.
+    ``refused``: ticket, ledger or ``confirm`` does not allow it. ``no_receipt``: it carries none, such as an object of
+    a prefix form, or one that is not an upload. ``foreign``: its receipt was altered, has expired, or was sealed with
+    another secret. ``gone``: deleted meanwhile.
+
+    ``since`` and ``until`` bound the window, in Unix seconds. ``listed`` counts its objects, ``samples`` names up to 10
+    for each outcome but the good ones, ``reasons`` counts the reason codes of what was not handled. ``oldest_untold``
+    is when the oldest failed or unavailable object was stored, in Unix seconds. ``resumed`` says that the sweep goes on
+    for one that was stopped, and its counts are included. ``progress`` is the part that is done, 0 to 1, by prefixes.
+    """
+
+    since: float
+    until: float
+    dry_run: bool = False
+    listed: int = 0
+    known: int = 0
+    recovered: int = 0
+    untold: int = 0
+    failed: int = 0
+    unavailable: int = 0
+    refused: int = 0
+    no_receipt: int = 0
+    foreign: int = 0
+    gone: int = 0
+    samples: dict[str, list[str]] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    oldest_untold: float | None = None
+    resumed: bool = False
+    progress: float = 0.0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The count for each outcome."""
+        return {name: getattr(self, name) for name in OUTCOMES}
+
+    @property
+    def left(self) -> dict[str, int]:
+        """The outcomes that leave something to do, with their counts; empty if every upload is handled."""
+        return {name: count for name, count in self.counts.items() if count and name in _LEFT}
+
+    def add(self, outcome: str, listed: ListedObject, reason: str | None = None) -> None:
+        """Count one object."""
+        setattr(self, outcome, getattr(self, outcome) + 1)
+        if outcome in ("known", "recovered", "gone"):
+            return
+        names = self.samples.setdefault(outcome, [])
+        if len(names) < SAMPLES:
+            names.append(listed.key)
+        if reason is not None:
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        if outcome in ("failed", "unavailable"):
+            self.oldest_untold = min(listed.last_modified, self.oldest_untold or listed.last_modified)
+
+
+OUTCOMES = ("known", "recovered", "untold", "failed", "unavailable", "refused", "no_receipt", "foreign", "gone")
+_LEFT = frozenset({"untold", "failed", "unavailable", "refused", "no_receipt", "foreign"})
+
+
+class Position(NamedTuple):
+    """Where a listing stands: the number of the prefix, and the name after which it goes on."""
+
+    prefix: int
+    after: str
+
+
+class Segment(NamedTuple):
+    """A part of the listing that is still to do, from a position to the end, with its window in Unix seconds."""
+
+    position: Position
+    since: float
+    until: float
+
+
+class Sweep:
+    """Handles what the bucket holds and the ledger does not know.
+
+    Each page of 1,000 names costs one request of the bucket and one look-up in the ledger; only unknown objects cost a
+    HEAD. A killed sweep is resumed by the next one with the same prefixes, from the last object that it had finished;
+    what it had handled the ledger knows.
+
+    :param deliver: passes an upload through the ledger to the application.
+    :param clock: returns Unix seconds.
+    :param known: ``(pairs of object and ETag) -> those that the application has handled``, asked for what the ledger
+        does not know.
+    :param on_orphan: called with each upload that the checks refuse. Its exceptions are logged.
+    :param skip_old_days: leave out folders of unique names whose day is so old that no form of it can be in the window.
+    """
+
+    def __init__(
+        self,
+        recovery: Recovery,
+        deliver: Deliver,
+        ledger: Ledger,
+        checkpoint: Checkpoint,
+        *,
+        clock: Callable[[], float],
+        known: Known | None = None,
+        on_orphan: OnOrphan | None = None,
+        skip_old_days: bool = True,
+    ) -> None:
+        self._recovery = recovery
+        self._deliver = deliver
+        self._ledger = ledger
+        self._checkpoint = checkpoint
+        self._clock = clock
+        self._known = known
+        self._on_orphan = on_orphan
+        self._skip_old_days = skip_old_days
+
+    def run(
+        self,
+        prefixes: Sequence[str],
+        since: float,
+        until: float,
+        *,
+        dry_run: bool = False,
+        progress: Callable[[Reconciliation], object] | None = None,
+    ) -> Reconciliation:
+        """Sweep the objects below ``prefixes`` that were stored from ``since`` to ``until``, in Unix seconds.
+
+        A dry run handles nothing, keeps no checkpoint, and may run beside another sweep.
+
+        Raises SweepRunningError, BucketError and LedgerUnavailableError (then the next sweep goes on from there).
+        """
+        prefixes = _distinct(prefixes)
+        with nullcontext() if dry_run else self._checkpoint.hold():
+            run = _Run(self, prefixes, since, until, dry_run=dry_run, progress=progress)
+            run.to_the_end()
+        return run.report
+
+    def outcome_of(self, listed: ListedObject, *, dry_run: bool) -> tuple[str, str | None]:
+        """Handle one object that the ledger does not know; return its outcome and the reason. Raises BucketError."""
+        try:
+            upload, head_request_id = self._recovery.find_by_receipt(listed.key)
+        except NotStoredError:
+            return "gone", None
+        except UnverifiedError as error:
+            if error.reason == "receipt_missing":
+                return "no_receipt", error.reason
+            if error.reason.startswith("receipt_"):
+                return "foreign", error.reason
+            log.warning("reconcile refused %r: reason=%s hint=%r", listed.key, error.reason, error.hint)
+            if isinstance(error.upload, Upload) and not dry_run:
+                self._report_orphan(error.upload)
+            return "refused", error.reason
+        if dry_run:
+            return "untold", None
+        delivered = self._deliver(upload)
+        outcome = outcome_of(delivered)
+        line = "reconcile: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
+        log.info(line, outcome, upload.object, upload.user, delivered.reason, head_request_id or "-")
+        if outcome == "refused":
+            self._report_orphan(upload)
+        return outcome, delivered.reason
+
+    def unknown(self, page: Sequence[ListedObject]) -> list[ListedObject]:
+        """Return the objects of a page that neither the ledger nor the application knows."""
+        pairs = [(listed.key, listed.etag) for listed in page]
+        known = self._ledger.known(pairs) if pairs else set()
+        rest = [pair for pair in pairs if pair not in known]
+        if rest and self._known is not None:
+            known = known.union(self._known(rest))
+        return [listed for listed, pair in zip(page, pairs, strict=True) if pair not in known]
+
+    def _report_orphan(self, upload: Upload) -> None:
+        if self._on_orphan is None:
+            return
+        try:
+            self._on_orphan(upload)
+        except Exception:
+            log.exception("on_orphan raised for %r; the sweep goes on", upload.object)
+
+
+class _Run:
+    """One run of a sweep: its segments, its report, and the state that a checkpoint keeps of both."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        prefixes: Sequence[str],
+        since: float,
+        until: float,
+        *,
+        dry_run: bool,
+        progress: Callable[[Reconciliation], object] | None,
+    ) -> None:
+        self._sweep = sweep
+        self._prefixes = prefixes
+        self._progress = progress
+        self._dry_run = dry_run
+        self._name = json.dumps(prefixes)
+        self._states: State = {} if dry_run else sweep._checkpoint.load()
+        self.report = Reconciliation(since, until, dry_run)
+        self._segments = [Segment(Position(0, ""), since, until)]
+        self._unreachable = 0
+        self._before_unreachable = self._segments[0], self.report
+        state = self._states.get(self._name)
+        if isinstance(state, dict):
+            self._take_up(state, since, until)
+
+    def _take_up(self, state: State, since: float, until: float) -> None:
+        """Go on where a stopped sweep stood; warn if nobody looked at the time since the last one."""
+        try:
+            report = Reconciliation(**state["report"])
+            segments = [
+                Segment(Position(*place), float(first), float(last)) for place, first, last in state["segments"]
+            ]
+        except (KeyError, TypeError, ValueError):
+            log.warning("the checkpoint of the last sweep cannot be read: the sweep begins anew")
+            return
+        if not segments:
+            if report.until < since:
+                line = "no sweep has looked at the %.1f hours before this one's window: sweep once from there"
+                log.warning(line, (since - report.until) / 3600)
+            return
+        covered = min(segment.until for segment in segments)
+        last = max(until, report.until)
+        self._segments = [Segment(segment.position, min(segment.since, since), last) for segment in segments]
+        if last > covered:
+            # What the stopped sweep had listed already may have new objects by now.
+            self._segments.append(Segment(Position(0, ""), covered, last))
+        report.since, report.until, report.resumed = min(report.since, since), last, True
+        self.report = report
+
+    def to_the_end(self) -> None:
+        """Work through all segments. The state is saved after each object that needed a HEAD, and after each page."""
+        while self._segments:
+            position, since, until = self._segments[0]
+            if position.prefix >= len(self._prefixes):
+                self._segments.pop(0)
+                continue
+            page = self._sweep._recovery.bucket.list(self._prefixes[position.prefix], position.after, PAGE)
+            if page:
+                self._handle_page(page, position.prefix, since, until)
+                self._move(Position(position.prefix, self._next_name(page[-1].key, since)))
+            else:
+                self._move(Position(position.prefix + 1, ""))
+            self._save()
+        self.report.progress = 1.0
+        self._save()
+
+    def _handle_page(self, page: Sequence[ListedObject], prefix: int, since: float, until: float) -> None:
+        inside = [listed for listed in page if since <= listed.last_modified <= until]
+        unknown = {listed.key for listed in self._sweep.unknown(inside)}
+        for listed in inside:
+            if listed.key in unknown:
+                self._handle(listed)
+                self.report.listed += 1
+                self._move(Position(prefix, listed.key))
+                self._save()
+            else:
+                self.report.listed += 1
+                self.report.known += 1
+
+    def _handle(self, listed: ListedObject) -> None:
+        """Handle one object, and count it; raise BucketError if OSS is not to be asked further."""
+        try:
+            outcome, reason = self._sweep.outcome_of(listed, dry_run=self._dry_run)
+        except BucketUnreachableError as error:
+            if not self._unreachable:
+                self._before_unreachable = self._segments[0], deepcopy(self.report)
+            self._unreachable += 1
+            if self._unreachable >= _MAX_UNREACHABLE:
+                # The next sweep asks for all of these again.
+                self._segments[0], self.report = self._before_unreachable
+                self._save()
+                raise
+            outcome, reason = "unavailable", error.reason
+        else:
+            self._unreachable = 0
+        self.report.add(outcome, listed, reason)
+
+    def _next_name(self, name: str, since: float) -> str:
+        """Return the name after which to go on: behind the folder of a day that is too old, or behind this name."""
+        match = _UNIQUE.fullmatch(name) if self._sweep._skip_old_days else None
+        if match is None or match[2] >= _first_day(since):
+            return name
+        return f"{match[1]}{match[2]}/{_BEHIND_UNIQUE}"
+
+    def _move(self, position: Position) -> None:
+        self._segments[0] = self._segments[0]._replace(position=position)
+        self.report.progress = min(1.0, position.prefix / len(self._prefixes))
+        self._show()
+
+    def _show(self) -> None:
+        if self._progress is not None:
+            self._progress(self.report)
+
+    def _save(self) -> None:
+        if not self._dry_run:
+            self._states[self._name] = {"report": asdict(self.report), "segments": self._segments}
+            self._states["last"] = self._name
+            self._sweep._checkpoint.save(self._states)
+
+
+def outcome_of(delivered: Delivered) -> str:
+    """Return the outcome of an upload that was delivered: recovered, known, refused, unavailable or failed."""
+    if 200 <= delivered.status < 300:
+        return "known" if delivered.reason == "repeated" else "recovered"
+    if delivered.reason in ("ticket_used", "not_confirmed"):
+        return "refused"
+    return "unavailable" if delivered.status == 503 else "failed"
+
+
+def last_report(checkpoint: Checkpoint) -> Reconciliation | None:
+    """Return the report of the last sweep, also one that was stopped or still runs; None if there was none."""
+    states = checkpoint.load()
+    state = states.get(str(states.get("last")))
+    try:
+        return Reconciliation(**state["report"]) if isinstance(state, Mapping) else None
+    except (KeyError, TypeError):
+        return None
+
+
+def _first_day(since: float) -> str:
+    """Return the first day, YYYYMMDD, whose forms may have stored something after ``since``.
+
+    A name has the day of its signature. A form lives for up to 7 days, and its upload may take long.
+    """
+    first = datetime.fromtimestamp(max(since, 0), timezone.utc) - timedelta(seconds=MAX_EXPIRES + UPLOAD_SECONDS)
+    return first.strftime("%Y%m%d")
+
+
+def _distinct(prefixes: Sequence[str]) -> list[str]:
+    """Return prefixes in order, without those that another one covers."""
+    kept: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not any(prefix.startswith(other) for other in kept):
+            kept.append(prefix)
+    return kept
+
+
+def moments(since: Any, until: Any, now: float) -> tuple[float, float]:
+    """Return a window in Unix seconds.
+
+    Each end is a duration before ``now`` (seconds, timedelta, or a text such as ``26h``) or a moment (a datetime with a
+    time zone, or Unix seconds, which are numbers over 10**9). Raises ValueError.
+    """
+    window = _moment("since", since, now), _moment("until", until, now)
+    if window[0] > window[1]:
+        raise ValueError("since must be before until: since='26h', until='15m' looks at the time between the two.")
+    return window
+
+
+def _moment(name: str, value: Any, now: float) -> float:
+    if isinstance(value, str):
+        try:
+            return now - duration(value)
+        except ValueError as error:
+            raise ValueError(f"{name} {error}, not {value!r}.") from None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{name} must have a time zone: datetime.now(timezone.utc), for example.")
+        return value.timestamp()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"{name} must be seconds, a timedelta, a text such as '26h' or a datetime, not {value!r}.")
+    return float(value) if value > 1e9 else now - value
+

@@ -1,0 +1,262 @@
+"""The bucket through Alibaba Cloud's official SDK, with a time limit for each call and errors that name the fix."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from ..bucket import ListedObject, StoredObject, StoredPart
+from ..callback.upload import plain_etag
+from ..credentials import Credentials, CredentialsProvider, StaticCredentialsProvider
+from ..exceptions import BucketRefusedError, BucketUnreachableError, CredentialsError, NotStoredError, SettingsError
+from ..settings import Settings
+from ..time_limit import TimeLimitError, call_within
+
+T = TypeVar("T")
+
+_SDK = "alibabacloud_oss_v2"
+#: Listing, and joining up to 10,000 parts, take OSS longer than a HEAD.
+_LONG_TIMEOUT = 30.0
+
+
+class SDKBucket:
+    """A ``BucketClient`` on ``alibabacloud-oss-v2``, for the bucket of the settings.
+
+        DirectUpload(app, settings, bucket_client=SDKBucket(settings, credentials=provider, clock=time.time))
+
+    The SDK is imported at the first call. Its own retries are off: who asks decides whether to ask again.
+
+    Needs ``pip install oss-wsgi[sdk]``; SettingsError without it, and for settings without a bucket or a key.
+
+    :param credentials: provider of the access key, called for each request; without it the settings' own key.
+    :param clock: returns Unix seconds: an access key that has expired by it is not used.
+    :param timeout: seconds for a whole call, including the name look-up; listing and completing may take 30.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        credentials: CredentialsProvider | None = None,
+        clock: Callable[[], float],
+        timeout: float = 3.0,
+    ) -> None:
+        if timeout <= 0:
+            raise ValueError(f"timeout must be more than 0 s, not {timeout!r}.")
+        require_sdk("SDKBucket")
+        self._settings = settings
+        self._bucket, _ = settings.bucket_and_host()
+        self._credentials = credentials or StaticCredentialsProvider(settings.credentials())
+        self._clock = clock
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._sdk: Any = None
+        self._transport: Any = None
+        self._client: Any = None
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return what is stored under a name, or None, as ``BucketClient.head`` describes."""
+
+        def head() -> StoredObject:
+            result = self._client.head_object(self._sdk.HeadObjectRequest(self._bucket, key))
+            return StoredObject(
+                key,
+                result.content_length or 0,
+                plain_etag(result.etag or ""),
+                result.last_modified.timestamp() if result.last_modified else 0.0,
+                result.content_type,
+                int(result.hash_crc64) if result.hash_crc64 else None,
+                {name.lower(): value for name, value in (result.metadata or {}).items()},
+                result.headers.get("x-oss-request-id"),
+            )
+
+        try:
+            return self._call(head, "HEAD of the object", "oss:GetObject", self._timeout)
+        except NotStoredError:
+            return None
+
+    def list(self, prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
+        """Return objects in order, as ``BucketClient.list`` describes."""
+
+        def page() -> Sequence[ListedObject]:
+            request = self._sdk.ListObjectsV2Request(
+                self._bucket, prefix=prefix, start_after=start_after or None, max_keys=limit, encoding_type="url"
+            )
+            return [
+                ListedObject(
+                    entry.key,
+                    entry.size or 0,
+                    plain_etag(entry.etag or ""),
+                    entry.last_modified.timestamp() if entry.last_modified else 0.0,
+                )
+                for entry in self._client.list_objects_v2(request).contents or ()
+            ]
+
+        return self._call(page, "listing the bucket", "oss:ListObjects", _LONG_TIMEOUT)
+
+    def begin(self, key: str, headers: Mapping[str, str]) -> str:
+        """Begin an upload in parts, and return its ID, as ``BucketClient.begin`` describes."""
+
+        def begin() -> str:
+            request = self._sdk.InitiateMultipartUploadRequest(
+                self._bucket, key, headers=dict(headers), disable_auto_detect_mime_type=True
+            )
+            return str(self._client.initiate_multipart_upload(request).upload_id)
+
+        return self._call(begin, "beginning an upload in parts", "oss:PutObject", self._timeout)
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[StoredPart]:
+        """Return the stored parts, as ``BucketClient.list_parts`` describes."""
+
+        def parts() -> Sequence[StoredPart]:
+            stored: list[StoredPart] = []
+            while True:
+                marker = stored[-1].number if stored else None
+                request = self._sdk.ListPartsRequest(
+                    self._bucket, key, upload_id, max_parts=1000, part_number_marker=marker
+                )
+                result = self._client.list_parts(request)
+                stored += [StoredPart(part.part_number, part.size, part.etag) for part in result.parts or ()]
+                if not (result.is_truncated and result.parts):
+                    return stored
+
+        return self._call(parts, "listing the parts of an upload", "oss:ListParts", _LONG_TIMEOUT)
+
+    def complete(
+        self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
+    ) -> StoredObject:
+        """Join parts to the object, and return it, as ``BucketClient.complete`` describes."""
+
+        def complete() -> str | None:
+            joined = self._sdk.CompleteMultipartUpload(
+                parts=[self._sdk.UploadPart(part_number=number, etag=etag) for number, etag in parts]
+            )
+            request = self._sdk.CompleteMultipartUploadRequest(
+                self._bucket, key, upload_id, complete_multipart_upload=joined, headers=dict(headers)
+            )
+            identifier: str | None = self._client.complete_multipart_upload(request).headers.get("x-oss-request-id")
+            return identifier
+
+        request_id = self._call(complete, "completing an upload in parts", "oss:PutObject", _LONG_TIMEOUT)
+        stored = self.head(key)
+        if stored is None:
+            raise NotStoredError("not_stored", "OSS completed the upload, but holds no object now: was it deleted?")
+        return stored._replace(request_id=request_id)
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Remove an upload and its parts, as ``BucketClient.abort`` describes."""
+
+        def abort() -> None:
+            self._client.abort_multipart_upload(self._sdk.AbortMultipartUploadRequest(self._bucket, key, upload_id))
+
+        try:
+            self._call(abort, "aborting an upload in parts", "oss:AbortMultipartUpload", self._timeout)
+        except NotStoredError:
+            return
+
+    def close(self) -> None:
+        """Close the open connections; the next call opens new ones."""
+        with self._lock:
+            transport, self._transport, self._client = self._transport, None, None
+        if transport is not None:
+            transport.close()
+
+    def _call(self, function: Callable[[], T], action: str, right: str, timeout: float) -> T:
+        """Return the result of a call of the SDK that ends within ``timeout``, or raise an error of ours."""
+        try:
+            self.connect()
+            return call_within(timeout, function, thread_name="oss_wsgi-bucket")
+        except TimeLimitError:
+            hint = f"{action}: OSS did not answer within {timeout:g} s"
+            raise BucketUnreachableError("bucket_unreachable", hint) from None
+        except Exception as error:
+            raise self._error(error, action, right) from error
+
+    def connect(self) -> None:
+        """Import the SDK and make its client, as the first call does; this sends nothing."""
+        with self._lock:
+            if self._client is not None:
+                return
+            sdk = self._sdk = importlib.import_module(_SDK)
+            limit = self._timeout
+            self._transport = sdk.transport.RequestsHttpClient(connect_timeout=limit, readwrite_timeout=_LONG_TIMEOUT)
+            self._client = sdk.Client(
+                sdk.Config(
+                    region=self._settings.region,
+                    # OSS accepts V4 from every account; without a region only V1 can be signed.
+                    signature_version="v4" if self._settings.region else "v1",
+                    credentials_provider=_CredentialsForSDK(sdk, self._credentials, self._clock),
+                    http_client=self._transport,
+                    retry_max_attempts=1,
+                    **sdk_address(self._settings),
+                )
+            )
+
+    def _error(
+        self, error: Exception, action: str, right: str
+    ) -> BucketUnreachableError | BucketRefusedError | NotStoredError:
+        """Return what an exception of the SDK means."""
+        errors = self._sdk.exceptions
+        cause = error.unwrap() if isinstance(error, errors.OperationError) else error
+        if isinstance(cause, errors.ServiceError):
+            code = cause.code or ""
+            hint = f"OSS answered {cause.status_code} {code} ({cause.ec or 'no EC'})"
+            if cause.status_code == 404 and code != "NoSuchBucket":
+                return NotStoredError("not_stored", f"OSS does not hold the object: {hint}")
+            if cause.status_code >= 500:
+                return BucketUnreachableError("bucket_unreachable", f"{action}: {hint}")
+            needed = f", and that it has {right}" if cause.status_code == 403 else ""
+            hint = f"{action}: {hint}: check the access key, bucket and region{needed}"
+            return BucketRefusedError("bucket_refused", hint, code=code, right=right)
+        if isinstance(cause, errors.RequestError | errors.ResponseError):
+            inner = type(cause.unwrap()).__name__
+            return BucketUnreachableError("bucket_unreachable", f"{action}: OSS could not be reached: {inner}")
+        if isinstance(cause, errors.CredentialsBaseError):
+            inner_error = cause.kwargs.get("error")
+            known = isinstance(inner_error, CredentialsError)
+            problem = f"{inner_error}" if known else type(inner_error or cause).__name__
+            return BucketRefusedError("credentials_unavailable", f"no access key to ask with: {problem}", right=right)
+        return BucketRefusedError("bucket_failed", f"{action}: the SDK raised {type(cause).__name__}", right=right)
+
+
+class _CredentialsForSDK:
+    """Our credentials provider in the shape of the SDK's."""
+
+    def __init__(self, sdk: Any, provider: CredentialsProvider, clock: Callable[[], float]) -> None:
+        self._sdk = sdk
+        self._provider = provider
+        self._clock = clock
+
+    def get_credentials(self) -> Any:
+        key: Credentials = self._provider.get_credentials()
+        if key.expiration is not None and key.expiration.timestamp() <= self._clock():
+            raise CredentialsError("The credentials have expired: the provider must return new ones.")
+        return self._sdk.credentials.Credentials(key.access_key_id, key.access_key_secret, key.security_token)
+
+
+def has_sdk() -> bool:
+    """Return whether the official SDK is installed, without importing it."""
+    if _SDK in sys.modules:
+        return sys.modules[_SDK] is not None
+    return importlib.util.find_spec(_SDK) is not None
+
+
+def require_sdk(who: str) -> None:
+    """Raise SettingsError if the official SDK is not installed."""
+    if not has_sdk():
+        raise SettingsError(f"{who} needs the official SDK: pip install 'oss-wsgi[sdk]'.")
+
+
+def sdk_address(settings: Settings) -> dict[str, Any]:
+    """Return the address as options of the SDK's Config; a host that ends in the bucket's name means path style."""
+    bucket, host = settings.bucket_and_host()
+    base = host.removesuffix(f"/{bucket}")
+    if base != host:
+        return {"endpoint": base, "use_path_style": True}
+    if settings.endpoint:
+        return {"endpoint": settings.endpoint}
+    return {"endpoint": host, "use_cname": True}

@@ -1,0 +1,109 @@
+"""A bucket client for tests, which asks a local OSS in the same process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..bucket import ListedObject, StoredObject, StoredPart
+from ..exceptions import BucketError, NotStoredError
+from ..local import LocalOSS
+from ..local.errors import OSSError
+from ..local.storage.interface import Bucket, Part
+from ..local.storage.interface import StoredObject as LocalObject
+
+_METADATA = "x-oss-meta-"
+
+
+class InProcessBucket:
+    """A ``BucketClient`` that reads a local OSS's storage, without a socket and without the SDK.
+
+    :ivar requests: what was asked, as method and name or prefix, in order.
+    """
+
+    def __init__(self, oss: LocalOSS, bucket: str | None = None) -> None:
+        self.requests: list[tuple[str, str]] = []
+        self._oss = oss
+        self._name = bucket or oss.bucket
+        self._failures: list[BucketError] = []
+
+    def fail_next(self, error: BucketError, times: int = 1) -> None:
+        """Let the next requests raise an error, such as ``BucketUnreachableError("bucket_unreachable", "test")``."""
+        self._failures += [error] * times
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return what is stored under a name, or None."""
+        self._ask("head", key)
+        stored = self._bucket.get(key)
+        return None if stored is None else _stored(stored)
+
+    def list(self, prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
+        """Return objects in order."""
+        self._ask("list", prefix)
+        entries, _ = self._bucket.page(prefix=prefix, after=start_after, limit=limit)
+        return [
+            ListedObject(entry.key, entry.size, entry.etag.strip('"').upper(), entry.last_modified)
+            for entry in entries
+            if isinstance(entry, LocalObject)
+        ]
+
+    def begin(self, key: str, headers: Mapping[str, str]) -> str:
+        """Begin an upload in parts, and return its ID."""
+        self._ask("begin", key)
+        lower = {name.lower(): value for name, value in headers.items()}
+        content_type = lower.pop("content-type", "application/octet-stream")
+        return self._bucket.begin(key, content_type, lower, now=self._oss._clock()).id
+
+    def list_parts(self, key: str, upload_id: str) -> Sequence[StoredPart]:
+        """Return the stored parts; NotStoredError if there is no such upload."""
+        self._ask("list_parts", key)
+        return [StoredPart(part.number, part.size, part.etag) for part in self._parts(key, upload_id)]
+
+    def complete(
+        self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
+    ) -> StoredObject:
+        """Join parts to the object, and return it; NotStoredError if there is no such upload."""
+        self._ask("complete", key)
+        numbers = {number for number, _ in parts}
+        chosen = [part for part in self._parts(key, upload_id) if part.number in numbers]
+        forbid = {name.lower(): value for name, value in headers.items()}.get("x-oss-forbid-overwrite") == "true"
+        upload = self._bucket.upload(key, upload_id)
+        return _stored(self._bucket.complete(upload, chosen, now=self._oss._clock(), forbid_overwrite=forbid))
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Remove an upload and its parts; do nothing if there is none."""
+        self._ask("abort", key)
+        try:
+            self._bucket.abort(self._bucket.upload(key, upload_id))
+        except OSSError:
+            return
+
+    @property
+    def _bucket(self) -> Bucket:
+        return self._oss.storage.bucket(self._name)
+
+    def _parts(self, key: str, upload_id: str) -> Sequence[Part]:
+        try:
+            parts, _ = self._bucket.parts(self._bucket.upload(key, upload_id))
+        except OSSError as error:
+            raise NotStoredError("not_stored", f"there is no such upload: {error.code}") from error
+        return parts
+
+    def _ask(self, method: str, name: str) -> None:
+        self.requests.append((method, name))
+        if self._failures:
+            raise self._failures.pop(0)
+
+
+def _stored(stored: LocalObject) -> StoredObject:
+    metadata = {
+        name[len(_METADATA) :]: value for name, value in stored.headers.items() if name.startswith(_METADATA)
+    }
+    return StoredObject(
+        stored.key,
+        stored.size,
+        stored.etag.strip('"').upper(),
+        stored.last_modified,
+        stored.content_type,
+        stored.crc64,
+        metadata,
+    )

@@ -1,0 +1,109 @@
+"""Delivers a recovered upload to the application that receives callbacks, as if OSS had reported it."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+from ..callback.parameters import FORM
+from ..callback.upload import UPLOAD_KEY, Upload
+from ..recovery.recovery import Delivered
+from .observers import CONTEXT_KEY, context_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+#: Headers of a request for a recovery that a callback's request would have too.
+_PASSED_HEADERS = frozenset({"HTTP_HOST", "HTTP_X_REQUEST_ID"})
+#: The person's login, and what names the path that was requested.
+_NOT_PASSED = frozenset({"REMOTE_USER", "AUTH_TYPE", "RAW_URI", "REQUEST_URI", "RAW_PATH_INFO", "asgi.scope"})
+
+
+class Delivery:
+    """Calls ``app``, which stands behind ``CallbackGuard`` and has the ledger in front, with a recovered upload.
+
+    ``app`` sees what a verified callback brings: POST to the callback's path, the upload in the environ, and a body in
+    the usual form. It sees neither cookies nor the login of the person whose page asks, as with a callback.
+
+    :param path: PATH_INFO of the callback endpoint, prefix included, as WSGI has it (UTF-8 read as latin-1).
+    :param url: the callback's public URL, for requests that no browser sends; None means localhost.
+    """
+
+    def __init__(self, app: WSGIApplication, path: str, url: str | None) -> None:
+        self._app = app
+        self._path = path
+        self._url = urlsplit(url or f"http://localhost{quote(path.encode('latin-1'))}")
+
+    def __call__(self, upload: Upload) -> Delivered:
+        """Deliver an upload that nobody waits for, and return how it was answered."""
+        environ = self._environ(upload, self._own_environ())
+        status = 0
+
+        def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = int(text[:3])
+            return written.append
+
+        written: list[bytes] = []
+        body = self._app(environ, start)
+        try:
+            pieces = list(body)
+        finally:
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+        return Delivered(status, context_of(environ).reason, b"".join([*written, *pieces]))
+
+    def respond(self, upload: Upload, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Deliver an upload for a request at a path beside the callback's, and respond with the answer.
+
+        The reason of a refusal, or ``repeated``, is in the context of ``environ``.
+        """
+        kept = {
+            name: value
+            for name, value in environ.items()
+            if name not in _NOT_PASSED and (not name.startswith("HTTP_") or name in _PASSED_HEADERS)
+        }
+        parent = environ["SCRIPT_NAME"].rpartition("/")[0]
+        kept["SCRIPT_NAME"] = f"{parent}/{self._path.rpartition('/')[2]}"
+        kept[CONTEXT_KEY] = context_of(environ)
+        return self._app(self._environ(upload, kept), start_response)
+
+    def _environ(self, upload: Upload, base: WSGIEnvironment) -> WSGIEnvironment:
+        members = [(name, value) for name, value in upload.members.items() if isinstance(value, str)]
+        body = "&".join(f"{quote(name, safe=':')}={quote(value, safe='')}" for name, value in members).encode()
+        environ = {
+            **base,
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "",
+            "QUERY_STRING": "",
+            "CONTENT_TYPE": FORM,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            UPLOAD_KEY: upload,
+        }
+        context = context_of(environ)
+        context.user, context.object = upload.user, upload.object
+        return environ
+
+    def _own_environ(self) -> WSGIEnvironment:
+        url = self._url
+        path = unquote_to_bytes(url.path).decode("latin-1")
+        port = str(url.port or _DEFAULT_PORTS.get(url.scheme, "80"))
+        return {
+            "SCRIPT_NAME": path if path.endswith(self._path) else self._path,
+            "SERVER_NAME": url.hostname or "localhost",
+            "SERVER_PORT": port,
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": url.netloc.rpartition("@")[2] or "localhost",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": url.scheme if url.scheme in _DEFAULT_PORTS else "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+        }

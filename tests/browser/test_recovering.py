@@ -1,0 +1,336 @@
+"""A report that is lost, in each way in which it can be: the page asks for it, and the person sees one plain state."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from oss_wsgi import PublicKeyStore, Settings, Upload
+from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
+from oss_wsgi.serving import make_server
+from oss_wsgi.site import site
+
+from .upload_page import PNG, UploadPage, expect, file
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
+
+    from .conftest import OpenPage
+
+STORAGE = "**/examplebucket"
+NETWORK_ERROR = "net::ERR_"
+
+
+@dataclass
+class Stand:
+    """The page's server and the local OSS, in threads of this process, so that a test can let either fail."""
+
+    url: str
+    oss: LocalOSS
+    uploads: list[Upload] = field(default_factory=list)
+    failing: bool = False
+    release: threading.Event = field(default_factory=threading.Event)
+
+    def save(self, upload: Upload) -> dict[str, Any]:
+        if self.failing:
+            raise RuntimeError("the database is down")
+        assert self.release.wait(60)
+        self.uploads.append(upload)
+        return {"number": len(self.uploads)}
+
+    @property
+    def objects(self) -> list[Any]:
+        return self.oss.storage.bucket(self.oss.bucket).newest(100)[0]
+
+
+@contextlib.contextmanager
+def stand(folder: Path, **settings: Any) -> Iterator[Stand]:
+    with contextlib.ExitStack() as stack:
+        oss = stack.enter_context(
+            LocalOSS(directory=folder / "objects", cors_rules=[CORSRule(["http://127.0.0.1:*"])], key_bits=1024)
+        )
+        storage = LocalOSSServer(oss)
+        storage.start()
+        stack.callback(storage.stop)
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        running = Stand(url, oss)
+        running.release.set()
+        values: dict[str, Any] = {
+            "bucket": oss.bucket,
+            "region": oss.region,
+            "host": oss.host,
+            "access_key_id": oss.access_key_id,
+            "access_key_secret": oss.access_key_secret,
+            "callback_url": f"{url}/oss/callback",
+            "ticket_secret": ("a secret of at least 32 characters",),
+            "allow_anonymous": True,
+            "recover": True,
+        }
+        keys = PublicKeyStore({oss.public_key_url: oss.public_key_pem})
+        application = site(Settings(**{**values, **settings}), public_keys=keys, on_upload=running.save)
+        server = make_server(application, [listener], application.is_nonblocking)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(server.drain, 0)
+        yield running
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Stand]:
+    with stand(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def page(open_page: OpenPage, running: Stand) -> UploadPage:
+    return open_page(running)  # type: ignore[arg-type]
+
+
+def expect_done(page: UploadPage, name: str = "photo.png", number: int = 1) -> None:
+    expect(page.row(name)).to_contain_text("Done")
+    assert page.answer(name) == {"Status": "Ok", "number": number}
+    assert page.row(name).locator(".message").is_hidden()
+    assert page.button("Retry", of=name).is_hidden()
+
+
+@pytest.mark.parametrize(
+    ("fault", "details"),
+    [
+        ("callback_refused", {}),
+        ("callback_status", {"status": 502}),
+        ("callback_timeout", {}),
+        ("callback_not_json", {}),
+        ("callback_no_length", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_upload_of_which_the_application_was_not_told_is_done_a_moment_later(
+    page: UploadPage, running: Stand, fault: str, details: dict[str, Any]
+) -> None:
+    running.oss.fail_next(fault, **details)
+    page.upload(file("photo.png", PNG, "image/png"))
+    expect(page.row("photo.png")).to_contain_text("making sure that it arrived")
+    expect_done(page)
+    expect(page.summary).to_have_text("1 file done")
+    expect(page.spoken).to_contain_text("photo.png: done.")
+    assert [upload.recovered for upload in running.uploads] == [True]
+    assert len(running.objects) == len(page.signatures) == 1
+
+
+@pytest.mark.parametrize("fault", ["callback_status", "callback_timeout", "callback_too_long"])
+def test_an_answer_that_was_lost_is_fetched_and_the_handler_does_not_run_again(
+    page: UploadPage, running: Stand, fault: str
+) -> None:
+    running.oss.fail_next(fault, delivered=True)
+    page.upload(file("photo.png", PNG, "image/png"))
+    expect_done(page)
+    assert [upload.recovered for upload in running.uploads] == [False]
+
+
+def test_a_handler_that_fails_for_long_leaves_a_plain_sentence_and_retry_tells_it(
+    page: UploadPage, running: Stand
+) -> None:
+    page.expects("status of 500")
+    page.page.clock.install()
+    running.failing = True
+    page.upload(file("photo.png", PNG, "image/png"))
+    row = page.row("photo.png")
+    for seconds in (1, 2, 4, 8, 16):
+        expect(row).to_contain_text("making sure that it arrived")
+        with page.page.expect_response("**/oss/recover"):
+            page.page.clock.run_for(seconds * 1000)
+    expect(row).to_contain_text("Stored, but the application was not told")
+    expect(row.locator(".message")).to_have_text(
+        "The file is in storage, so there is no need to send it again; Retry tells the application."
+    )
+    expect(page.summary).to_have_text("1 file stored but not reported")
+    running.failing = False
+    page.button("Retry", of="photo.png").click()
+    expect(row).to_contain_text("making sure that it arrived")
+    page.page.clock.run_for(1000)
+    expect_done(page)
+    assert len(running.objects) == len(page.signatures) == 1
+
+
+def test_a_connection_that_dies_after_the_last_byte_does_not_send_the_file_twice(
+    page: UploadPage, running: Stand
+) -> None:
+    """Chromium sends the form again by itself where the connection was used before, and then the file is there."""
+    page.expects(NETWORK_ERROR, "status of 409")
+    running.oss.fail_next("dropped_connection", stored=True)
+    page.upload(file("photo.png", PNG, "image/png"))
+    expect_done(page)
+    assert [upload.recovered for upload in running.uploads] == [False], "its callback went out"
+    assert len(running.objects) == len(page.signatures) == 1
+
+
+def test_send_it_again_is_offered_only_when_it_is_known_not_to_be_stored(page: UploadPage, running: Stand) -> None:
+    page.expects(NETWORK_ERROR, "status of 404")
+    running.oss.fail_next("dropped_connection", times=None)
+    page.upload(file("photo.png", PNG, "image/png"))
+    row = page.row("photo.png")
+    expect(row.locator(".message")).to_have_text("The file did not arrive in storage.")
+    running.oss.clear_faults()
+    assert page.button("Retry", of="photo.png").count() == 0
+    page.button("Send it again", of="photo.png").click()
+    expect_done(page)
+    assert len(running.objects) == 1
+    assert len(page.signatures) == 2
+
+
+def test_an_answer_that_the_page_may_not_read_is_asked_for(page: UploadPage, running: Stand) -> None:
+    page.expects(NETWORK_ERROR, "CORS policy")
+
+    def without_cors(route: Route) -> None:
+        response = route.fetch()
+        headers = {name: value for name, value in response.headers.items() if "access-control" not in name}
+        route.fulfill(response=response, headers=headers)
+
+    page.page.route(STORAGE, without_cors, times=1)
+    page.upload(file("photo.png", PNG, "image/png"))
+    expect_done(page)
+    assert len(running.objects) == len(running.uploads) == 1
+
+
+def test_a_server_that_stays_away_leaves_one_plain_sentence_and_retry_asks_again(
+    page: UploadPage, running: Stand
+) -> None:
+    page.expects(NETWORK_ERROR, "status of 409")
+    page.page.clock.install()
+    running.oss.fail_next("dropped_connection", stored=True)
+    page.page.route("**/oss/recover", lambda route: route.abort())
+    page.upload(file("photo.png", PNG, "image/png"))
+    row = page.row("photo.png")
+    for seconds in (1, 2, 4, 8, 16):
+        expect(row).to_contain_text("making sure that it arrived")
+        with page.page.expect_event("requestfailed", lambda request: "/oss/recover" in request.url):
+            page.page.clock.run_for(seconds * 1000)
+    expect(row).to_contain_text("Sent, but without an answer")
+    expect(row.locator(".message")).to_have_text(
+        "Everything was sent; Retry asks again whether it arrived, and does not send it twice."
+    )
+    expect(page.summary).to_have_text("1 file without an answer")
+    assert page.button("Send it again", of="photo.png").count() == 0
+    page.page.unroute("**/oss/recover")
+    page.button("Retry", of="photo.png").click()
+    expect(row).to_contain_text("making sure that it arrived")
+    page.page.clock.run_for(1000)
+    expect_done(page)
+    assert len(running.objects) == len(page.signatures) == 1
+
+
+def leave_while_answering(page: UploadPage, running: Stand, payload: Any) -> None:
+    """Reload the page while OSS waits for the application's answer."""
+    running.release.clear()
+    page.upload(payload)
+    expect(page.row(payload["name"])).to_contain_text("waiting for the answer")
+    page.page.on("dialog", lambda dialog: dialog.accept())
+    page.page.reload()
+    running.release.set()
+
+
+def test_a_file_that_was_being_answered_is_asked_for_after_a_reload_and_not_sent_again(
+    page: UploadPage, running: Stand
+) -> None:
+    page.expects("status of 503")
+    payload = file("photo.png", PNG, "image/png")
+    leave_while_answering(page, running, payload)
+    page.upload(payload)
+    expect_done(page)
+    assert len(running.objects) == len(running.uploads) == len(page.signatures) == 1
+    page.upload(payload)
+    expect(page.summary).to_have_text("2 files done")
+    assert len(running.objects) == 2, "once it is answered, the same file is another upload"
+
+
+def test_another_file_of_the_same_name_and_size_is_sent_after_a_reload(page: UploadPage, running: Stand) -> None:
+    leave_while_answering(page, running, file("a.txt", b"first"))
+    page.upload(file("a.txt", b"other"))
+    expect(page.row("a.txt")).to_contain_text("Done")
+    assert len(page.signatures) == 2
+    assert page.stored("a.txt") == b"other"
+
+
+def test_a_file_that_did_not_arrive_before_the_reload_is_sent(page: UploadPage, running: Stand) -> None:
+    page.expects("status of 404")
+    payload = file("photo.png", PNG, "image/png")
+    leave_while_answering(page, running, payload)
+    for stored in running.objects:
+        running.oss.storage.bucket(running.oss.bucket).delete(stored.key)
+    page.upload(payload)
+    expect(page.row("photo.png")).to_contain_text("Done")
+    assert len(page.signatures) == 2
+    assert len(running.objects) == 1
+
+
+def test_files_that_are_asked_for_do_not_hold_up_the_others(page: UploadPage, running: Stand) -> None:
+    page.expects("status of 500")
+    page.page.clock.install()
+    running.failing = True
+    page.upload(*(file(f"{number}.txt") for number in range(5)))
+    expect(page.rows.filter(has_text="making sure that it arrived")).to_have_count(5)
+    running.failing = False
+    page.page.clock.run_for(3000)
+    expect(page.summary).to_have_text("5 files done")
+
+
+def test_a_cancelled_question_ends_it_and_retry_asks_before_it_sends(page: UploadPage, running: Stand) -> None:
+    page.page.clock.install()
+    running.oss.fail_next("callback_refused")
+    page.upload(file("photo.png", PNG, "image/png"))
+    row = page.row("photo.png")
+    expect(row).to_contain_text("making sure that it arrived")
+    page.button("Cancel", of="photo.png").click()
+    expect(row).to_contain_text("Cancelled")
+    expect(row.locator(".message")).to_contain_text("may be stored all the same")
+    page.button("Retry", of="photo.png").click()
+    expect(row).to_contain_text("making sure that it arrived")
+    page.page.clock.run_for(1000)
+    expect_done(page)
+    assert len(running.objects) == len(page.signatures) == 1
+
+
+def test_a_server_without_recovery_is_noticed_and_the_page_is_as_before(open_page: OpenPage, tmp_path: Path) -> None:
+    with stand(tmp_path, recover=False) as running:
+        page = open_page(running)  # type: ignore[arg-type]
+        page.expects("status of 404")
+        running.oss.fail_next("callback_refused")
+        page.upload(file("photo.png", PNG, "image/png"))
+        row = page.row("photo.png")
+        expect(row).to_contain_text("Stored, but the application was not told")
+        expect(row.locator(".message")).to_have_text("The file is in storage, so there is no need to send it again.")
+        assert page.button("Retry", of="photo.png").is_hidden()
+
+
+@pytest.mark.parametrize("shot", ["untold", "unsure", "not stored"])
+def test_the_states_fit_a_small_screen(
+    open_page: Callable[..., UploadPage], running: Stand, shot: str, tmp_path: Path
+) -> None:
+    page = open_page(running, viewport={"width": 360, "height": 640})
+    page.expects(NETWORK_ERROR, "status of")
+    page.page.clock.install()
+    if shot == "untold":
+        running.failing = True
+    else:
+        running.oss.fail_next("dropped_connection", times=None, stored=shot == "unsure")
+    if shot == "unsure":
+        page.page.route("**/oss/recover", lambda route: route.abort())
+    page.upload(file("a long name of a photo from the holidays in the mountains.png", PNG, "image/png"))
+    row = page.rows.first
+    expect(row).to_contain_text("making sure that it arrived")
+    for seconds in (1, 2, 4, 8, 16) if shot != "not stored" else (1, 2):
+        with page.page.expect_request("**/oss/recover"):
+            page.page.clock.run_for(seconds * 1000)
+        page.page.wait_for_load_state("networkidle")
+    expect(row.locator(".message")).to_be_visible()
+    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.page.screenshot(path=tmp_path / f"{shot}.png")

@@ -1,0 +1,128 @@
+"""Receipts: sealed under another key than tickets, with the same ID, and only the bucket's owner reads them."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import pytest
+
+from oss_wsgi.callback.receipt import ReceiptBook
+from oss_wsgi.callback.ticket import UPLOAD_SECONDS, TicketBook
+from oss_wsgi.exceptions import UnverifiedError
+from oss_wsgi.testing import FrozenClock
+
+NOW = 1733227932
+SECRET = "a secret of at least 32 characters"
+WEEK = 7 * 24 * 3600
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock(NOW)
+
+
+@pytest.fixture
+def tickets(clock: FrozenClock) -> TicketBook:
+    return TicketBook([SECRET], clock=clock)
+
+
+@pytest.fixture
+def receipts(clock: FrozenClock) -> ReceiptBook:
+    return ReceiptBook([SECRET], clock=clock, keep_seconds=WEEK)
+
+
+def issue(tickets: TicketBook, **changes: object) -> str:
+    values: dict[str, object] = {
+        "bucket": "examplebucket",
+        "key": "users/猫/1.png",
+        "prefix": "users/猫/",
+        "sizes": (0, 10),
+        "content_types": ["image/png"],
+        "expires": NOW + 300,
+        "user": "eric",
+        "data": {"album": 7},
+        "forbid_overwrite": True,
+    }
+    return tickets.issue(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def reason(book: ReceiptBook | TicketBook, text: str | None) -> str:
+    with pytest.raises(UnverifiedError) as raised:
+        book.open(text)
+    return raised.value.reason
+
+
+def test_a_receipt_says_what_its_ticket_says(tickets: TicketBook, receipts: ReceiptBook) -> None:
+    text = issue(tickets)
+    receipt = receipts.open(receipts.issue(text))
+    assert receipt.ticket == tickets.open(text)
+    assert (receipt.operation, receipt.custom) == ("PostObject", {})
+
+
+def test_a_receipt_can_name_the_operation_and_the_custom_variables(tickets: TicketBook, receipts: ReceiptBook) -> None:
+    text = receipts.issue(issue(tickets), operation="PutObject", custom={"album": 'a "b" 猫'})
+    receipt = receipts.open(text)
+    assert (receipt.operation, receipt.custom) == ("PutObject", {"album": 'a "b" 猫'})
+    assert receipt.ticket.user == "eric"
+
+
+def test_neither_opens_as_the_other(tickets: TicketBook, receipts: ReceiptBook) -> None:
+    ticket = issue(tickets)
+    assert reason(tickets, receipts.issue(ticket)) == "ticket_foreign"
+    assert reason(receipts, ticket) == "receipt_foreign"
+
+
+def test_the_key_id_of_one_does_not_make_it_the_other(tickets: TicketBook, receipts: ReceiptBook) -> None:
+    """Even with the other's ID in front, the keys differ."""
+    ticket = base64.urlsafe_b64decode(issue(tickets))
+    receipt = base64.urlsafe_b64decode(receipts.issue(issue(tickets)))
+    assert reason(tickets, base64.urlsafe_b64encode(ticket[:4] + receipt[4:]).decode()) == "ticket_altered"
+    assert reason(receipts, base64.urlsafe_b64encode(receipt[:4] + ticket[4:]).decode()) == "receipt_altered"
+
+
+def test_a_receipt_shows_nobody_user_or_data(tickets: TicketBook, receipts: ReceiptBook) -> None:
+    text = receipts.issue(issue(tickets), custom={"album": "holiday"})
+    assert re.fullmatch(r"[A-Za-z0-9_-]{100,500}", text)
+    plain = base64.urlsafe_b64decode(text)
+    assert not any(secret in plain for secret in (b"eric", b"album", b"holiday", b"examplebucket"))
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_an_object_without_a_receipt_has_a_reason_of_its_own(receipts: ReceiptBook, text: str | None) -> None:
+    assert reason(receipts, text) == "receipt_missing"
+
+
+def test_a_changed_receipt_does_not_open(tickets: TicketBook, receipts: ReceiptBook) -> None:
+    text = receipts.issue(issue(tickets))
+    for changed in (text[:-4], text[:-1] + ("A" if text[-1] != "A" else "B"), text + "AAAA", "garbage", "é" * 100):
+        assert reason(receipts, changed) == "receipt_altered"
+
+
+def test_a_receipt_opens_after_its_ticket_has_expired_for_as_long_as_the_ledger_remembers(
+    clock: FrozenClock, tickets: TicketBook, receipts: ReceiptBook
+) -> None:
+    ticket = issue(tickets)
+    receipt = receipts.issue(ticket)
+    clock.advance(300 + UPLOAD_SECONDS + 1)
+    assert reason(tickets, ticket) == "ticket_expired"
+    assert receipts.open(receipt).ticket.accepted_until == NOW + 300 + UPLOAD_SECONDS
+    clock.advance(WEEK - UPLOAD_SECONDS - 1)
+    assert receipts.open(receipt).ticket.user == "eric"
+    clock.advance(1)
+    assert reason(receipts, receipt) == "receipt_expired"
+
+
+def test_a_short_keeping_never_ends_before_the_ticket(clock: FrozenClock, tickets: TicketBook) -> None:
+    receipts = ReceiptBook([SECRET], clock=clock, keep_seconds=1)
+    receipt = receipts.issue(issue(tickets))
+    clock.advance(300 + UPLOAD_SECONDS)
+    assert receipts.open(receipt).ticket.accepted_until == NOW + 300 + UPLOAD_SECONDS
+
+
+def test_a_former_secret_still_opens_receipts(clock: FrozenClock, tickets: TicketBook, receipts: ReceiptBook) -> None:
+    receipt = receipts.issue(issue(tickets))
+    rotated = ReceiptBook(["another secret of 32 characters or more", SECRET], clock=clock, keep_seconds=WEEK)
+    assert rotated.open(receipt).ticket.user == "eric"
+    alone = ReceiptBook(["another secret of 32 characters or more"], clock=clock, keep_seconds=WEEK)
+    assert reason(alone, receipt) == "receipt_foreign"

@@ -1,0 +1,81 @@
+"""The check of `doctor` on recovery: it tries the rights, and reads the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.cli.doctor import recovery
+from oss_wsgi.cli.doctor.context import CheckContext, Finding, NotCheckedError
+from oss_wsgi.exceptions import BucketRefusedError
+
+from ..deployment import Deployment, deployed
+
+pytestmark = pytest.mark.slow
+
+
+def findings(deployment: Deployment, **environ: str) -> list[Finding]:
+    return list(recovery.check_recovery(CheckContext({**deployment.environ, **environ})))
+
+
+def test_rights_that_are_there_are_green(deployment: Deployment) -> None:
+    assert [(finding.colour, finding.message) for finding in findings(deployment)] == [
+        ("green", "the key may HEAD objects (oss:GetObject)"),
+        ("green", "the key may list objects (oss:ListObjects)"),
+        (
+            "green",
+            "receipts are on, and handled uploads are remembered for 7.0 days; OSS_RECOVER is off, so pages do not ask",
+        ),
+    ]
+    assert "pages ask for lost reports" in findings(deployment, OSS_RECOVER="on")[-1].message
+
+
+@pytest.mark.parametrize(("recover", "colour"), [("on", "red"), ("off", "yellow")])
+def test_a_missing_right_is_named(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, recover: str, colour: str
+) -> None:
+    def refuse(self: Any, *arguments: Any) -> Any:
+        raise BucketRefusedError("bucket_refused", "OSS answered 403 AccessDenied", code="AccessDenied")
+
+    monkeypatch.setattr(recovery.SDKBucket, "list", refuse)
+    head, listing, _ = findings(deployment, OSS_RECOVER=recover)
+    assert head.colour == "green"
+    assert (listing.colour, listing.message) == (colour, "the key may not list: OSS answered 403 AccessDenied")
+    assert "Grant the access key oss:ListObjects" in listing.fix
+
+
+def test_a_wrong_key_is_told_by_both(deployment: Deployment) -> None:
+    head, listing, _ = findings(deployment, OSS_ACCESS_KEY_ID="unknown", OSS_RECOVER="on")
+    assert (head.colour, listing.colour) == ("red", "red")
+    assert "InvalidAccessKeyId" in head.message
+
+
+def test_a_bucket_that_does_not_answer_is_red(tmp_path: Path) -> None:
+    with deployed(tmp_path) as deployment:
+        pass
+    head, listing, _ = findings(deployment)
+    assert (head.colour, listing.colour) == ("red", "red")
+    assert "firewall" in head.fix
+
+
+def test_receipts_that_are_off_and_a_short_memory_are_yellow(deployment: Deployment) -> None:
+    found = findings(deployment, OSS_RECEIPTS="off", OSS_LEDGER_KEEP="2h")
+    assert [finding.colour for finding in found] == ["yellow", "yellow", "green", "green"]
+    assert "stays lost" in found[0].message
+    assert "2.0 h, less than the 26 h that a sweep looks back" in found[1].message
+
+
+@pytest.mark.parametrize(("recover", "colour"), [("on", "red"), ("off", "yellow")])
+def test_a_missing_sdk_is_named(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, recover: str, colour: str
+) -> None:
+    monkeypatch.setattr(recovery, "has_sdk", lambda: False)
+    (finding,) = findings(deployment, OSS_RECOVER=recover)
+    assert (finding.colour, finding.fix) == (colour, "Install it: pip install 'oss-wsgi[sdk]'.")
+
+
+def test_an_invalid_setting_is_not_checked(deployment: Deployment) -> None:
+    with pytest.raises(NotCheckedError, match="OSS_LEDGER_KEEP is missing or invalid"):
+        findings(deployment, OSS_LEDGER_KEEP="soon")

@@ -1,0 +1,258 @@
+"""The `reconcile` command: with a named application, with server.py's settings, killed at any point, twice at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webob
+
+from oss_wsgi.local import LocalOSS, LocalOSSServer
+from oss_wsgi.testing import multipart
+from oss_wsgi.testing.local_oss import InProcessOSS, environ_for
+
+from ..running_server import clean_environ
+from .command import COMMAND, oss_wsgi
+
+pytestmark = pytest.mark.slow
+
+#: An application that writes each upload into a table of its own, twice if it is told twice.
+APPLICATION = """
+import os, sqlite3, time
+from oss_wsgi import DirectUpload, Grant, Settings
+
+table = os.environ["TABLE"]
+
+def save(upload):
+    time.sleep(float(os.environ.get("PAUSE", "0")))
+    with sqlite3.connect(table, timeout=60) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS uploads (object TEXT, recovered INTEGER)")
+        connection.execute("INSERT INTO uploads VALUES (?, ?)", (upload.object, upload.recovered))
+    if os.path.exists(table + ".failing"):
+        raise RuntimeError("not now")
+
+def view(environ, start_response):
+    start_response("404 Not Found", [("Content-Length", "0")])
+    return []
+
+settings = Settings.from_environ({name: value for name, value in os.environ.items() if name.startswith("OSS_")})
+application = DirectUpload(view, settings, authorize=lambda request: Grant(user="eric", dir="u/"), on_upload=save)
+wrapped = lambda environ, start_response: application(environ, start_response)
+"""
+
+
+class Project:
+    """A folder with an application, and a local OSS that holds uploads of it of which nobody was told."""
+
+    def __init__(self, folder: Path, oss: LocalOSS) -> None:
+        self.folder = folder
+        self.oss = oss
+        self.environ = {
+            **environ_for(oss, folder),
+            "OSS_LEDGER": str(folder / "ledger.db"),
+            "TABLE": str(folder / "table.db"),
+            "PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parents[2])]),
+        }
+        (folder / "shop.py").write_text(APPLICATION)
+
+    def lose(self, count: int) -> list[str]:
+        """Store uploads through forms of the application, without a callback, and return their names."""
+        script = textwrap.dedent("""
+            import json, sys, webob, shop
+            forms = []
+            for number in range(int(sys.argv[1])):
+                request = webob.Request.blank(f"/oss/signature?filename={number}.txt&size=5&content_type=text/plain")
+                forms.append(request.get_response(shop.application).json["fields"])
+            print(json.dumps(forms))
+        """)
+        command = [sys.executable, "-c", script, str(count)]
+        run = subprocess.run(
+            command, capture_output=True, env=clean_environ(**self.environ), check=True, cwd=self.folder
+        )
+        names = []
+        for fields in json.loads(run.stdout):
+            self.oss.fail_next("callback_refused")
+            request = webob.Request.blank(self.oss.host, method="POST")
+            request.content_type, request.body = multipart(fields, "a.txt", b"hello", "text/plain")
+            assert request.get_response(self.oss).status_int == 203
+            names.append(fields["key"])
+        return sorted(names)
+
+    def told(self) -> list[str]:
+        """Return the names in the application's own table, each as often as it was told."""
+        if not (self.folder / "table.db").exists():
+            return []
+        with sqlite3.connect(self.folder / "table.db", timeout=60) as connection:
+            return sorted(name for (name,) in connection.execute("SELECT object FROM uploads"))
+
+    def handled(self) -> int:
+        """Return how many uploads the ledger knows."""
+        if not (self.folder / "ledger.db").exists():
+            return 0
+        with contextlib.closing(sqlite3.connect(self.folder / "ledger.db", timeout=60)) as connection:
+            return int(connection.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+    def run(self, *arguments: str, status: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Sweep to the end. A handler that fails has its traceback in the log, on standard error."""
+        command = [*COMMAND, "reconcile", "shop:application", "--until", "0", *arguments]
+        env = clean_environ(**{**self.environ, **environ})
+        run = subprocess.run(command, capture_output=True, text=True, env=env, cwd=self.folder, timeout=120)
+        assert run.returncode == status, run.stdout + run.stderr
+        return run
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        command = [*COMMAND, "reconcile", "shop:application", "--until", "0", "--json", *arguments]
+        env = clean_environ(**{**self.environ, **environ})
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=self.folder
+        )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    server = LocalOSSServer(InProcessOSS(directory=tmp_path / "objects", key_bits=512))
+    server.start()
+    yield Project(tmp_path, server.oss)
+    server.stop()
+
+
+def test_lost_uploads_reach_the_named_application_and_nothing_is_left(project: Project) -> None:
+    lost = project.lose(3)
+    dry = project.run("--dry-run", status=1)
+    assert "3 untold: would be handled" in dry.stdout
+    assert project.told() == []
+    run = project.run()
+    assert "3 recovered: handled now" in run.stdout
+    assert run.stdout.endswith("Nothing is left.\n")
+    assert run.stderr == "", "no progress bar and no log where there is no terminal"
+    assert project.told() == lost
+    assert "3 known: handled before" in project.run().stdout
+    assert project.told() == lost
+
+
+def test_what_is_left_is_told_with_status_1(project: Project) -> None:
+    (name,) = project.lose(1)
+    (project.folder / "table.db.failing").touch()
+    with project.oss.storage.bucket(project.oss.bucket).incoming() as incoming:
+        incoming.write(b"x")
+        incoming.commit("u/stranger.txt", "text/plain", {}, now=time.time())
+    run = project.run(status=1)
+    assert f"1 failed: not accepted by the application\n          {name}\n" in run.stdout
+    assert "1 no_receipt: without a receipt\n          u/stranger.txt\n" in run.stdout
+    assert "Reasons: handler_failed (1), receipt_missing (1)" in run.stdout
+    report = json.loads(project.run("--json", status=1).stdout)
+    assert report["left"] == {"failed": 1, "no_receipt": 1}
+    assert (report["counts"]["known"], report["samples"]["failed"]) == (0, [name])
+    assert "failed: not" not in project.run("--prefix", "other/").stdout
+    assert "0 objects" in project.run("--prefix", "other/", "--prefix", "elsewhere/").stdout
+
+
+def test_a_sweep_that_is_killed_again_and_again_goes_on_and_handles_nothing_twice(project: Project) -> None:
+    lost = project.lose(12)
+    for count in (1, 4, 8):
+        process = project.start(PAUSE="0.2")
+        end = time.monotonic() + 60
+        # Killed while the next handler still waits: what the ledger has not stored, the application has not done.
+        while project.handled() < count and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+    report = json.loads(project.run("--json").stdout)
+    assert project.told() == lost
+    assert report["resumed"]
+    assert (report["left"], report["progress"]) == ({}, 1.0)
+    assert report["counts"]["recovered"] + report["counts"]["known"] >= 12
+    again = json.loads(project.run("--json").stdout)
+    assert (again["counts"]["known"], again["counts"]["recovered"], again["resumed"]) == (12, 0, False)
+
+
+def test_two_sweeps_at_once_handle_each_upload_once(project: Project) -> None:
+    lost = project.lose(6)
+    processes = [project.start(PAUSE="0.2") for _ in range(2)]
+    outputs = [(process.communicate(timeout=120), process.returncode) for process in processes]
+    statuses = sorted(status for _, status in outputs)
+    assert statuses in ([0, 0], [0, 1])
+    if statuses == [0, 1]:
+        (refused,) = (output for output, status in outputs if status == 1)
+        assert json.loads(refused[0])["error"]["code"] == "sweep_running"
+    assert project.told() == lost
+
+
+def test_without_an_application_the_settings_of_the_server_are_used(project: Project, tmp_path: Path) -> None:
+    project.lose(2)
+    environ = {name: value for name, value in project.environ.items() if name.startswith("OSS_")}
+    arguments = ["reconcile", "--until", "0", "--upload-dir", "u/"]
+    run = oss_wsgi(*arguments, cwd=tmp_path, **environ)
+    assert "2 recovered" in run.stdout
+    assert "2 known" in oss_wsgi(*arguments, cwd=tmp_path, **environ).stdout
+    assert "no bucket is set: name your application" in oss_wsgi(*arguments, status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["shop"], "must be MODULE:NAME, such as yourapp:application, not 'shop'"),
+        (["shop:"], "must be MODULE:NAME"),
+        (["none:application"], "there is no module none: run this in the folder that holds it"),
+        (["shop:none"], "shop has no none"),
+        (["shop:wrapped"], "shop:wrapped is a function, not a DirectUpload"),
+        (["shop:application", "--bucket", "b"], "shop:application has settings of its own: leave out OSS_BUCKET"),
+        (["shop:application", "--since", "soon"], "must be a duration such as 15m, 26h or 7d, not 'soon'"),
+        (["shop:application", "--since", "1m", "--until", "1h"], "since must be before until"),
+        (["shop:application", "--since", "30d"], "look back 720.0 h, but the ledger remembers only 168.0 h"),
+    ],
+)
+def test_misuse_is_said_in_words(project: Project, arguments: list[str], problem: str) -> None:
+    run = oss_wsgi("reconcile", *arguments, status=2, cwd=project.folder, **project.environ)
+    assert problem in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [("OSS_LEDGER", "every upload would be handled again"), ("OSS_TICKET_SECRET", "receipts cannot be opened here")],
+)
+def test_a_process_that_remembers_nothing_does_not_sweep(project: Project, variable: str, problem: str) -> None:
+    project.lose(1)
+    assert problem in project.run(status=2, **{variable: ""}).stderr
+    assert project.told() == []
+
+
+def test_a_bucket_that_cannot_be_asked_is_status_1_with_the_reason(project: Project) -> None:
+    project.lose(1)
+    run = project.run(status=1, OSS_ACCESS_KEY_ID="unknown")
+    assert "oss:ListObjects" in run.stderr
+    assert "(bucket_refused)" in run.stderr
+    document: Any = json.loads(project.run("--json", status=1, OSS_ACCESS_KEY_ID="unknown").stdout)
+    assert document["error"]["code"] == "bucket_refused"
+    assert "1 recovered" in project.run().stdout
+
+
+def test_a_progress_bar_is_shown_on_a_terminal(project: Project) -> None:
+    project.lose(3)
+    command = [*COMMAND, "reconcile", "shop:application", "--until", "0"]
+    master, slave = pty.openpty()
+    env = clean_environ(**project.environ, PAUSE="0.15")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=env, cwd=project.folder)
+    os.close(slave)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux ends a terminal whose other side is closed with EIO
+        while piece := os.read(master, 4096):
+            shown += piece
+    output, _ = process.communicate(timeout=60)
+    os.close(master)
+    assert process.returncode == 0
+    assert b"Sweeping [" in shown and b"recovered" in shown
+    assert b"Sweeping" not in output

@@ -1,0 +1,529 @@
+"""POST {prefix}/recover: the page of an upload whose report was lost hands in its proof."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webob
+
+from oss_wsgi import Grant, MemoryLedger, RateLimit, SQLiteLedger, Upload
+from oss_wsgi.callback.receipt import RECEIPT_FIELD
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError
+from oss_wsgi.ledger.base import Ledger
+from oss_wsgi.testing import FrozenClock, UploadClient
+
+NOW = 1733227932.5
+ORIGIN = "https://pages.example.com"
+
+
+def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"legacy"]
+
+
+class Site:
+    """An application with recovery, its handler's calls, and the last form."""
+
+    def __init__(self, settings: dict[str, Any] | None = None, *, app: Any = legacy, **options: Any) -> None:
+        self.clock = FrozenClock(NOW)
+        self.uploads: list[Upload] = []
+        self.errors: list[Exception] = []
+        self.fields: dict[str, str] = {}
+        options = {"on_upload": self.save, "authorize": lambda request: Grant(user="eric", dir="u/"), **options}
+        self.client = UploadClient(app, {"recover": True, **(settings or {})}, clock=self.clock, **options)
+
+    def save(self, upload: Upload) -> dict[str, Any]:
+        if self.errors:
+            raise self.errors.pop()
+        self.uploads.append(upload)
+        return {"saved": upload.object, "number": len(self.uploads)}
+
+    def upload(self, name: str = "猫.png", data: bytes = b"hello", **options: Any) -> webob.Response:
+        self.fields.clear()
+        return self.client.upload(name, data, content_type="image/png", change=self.fields.update, **options)
+
+    def lose(self, name: str = "猫.png", **options: Any) -> None:
+        """Upload a file whose callback never arrives."""
+        self.client.local_oss.fail_next("callback_refused")
+        assert self.upload(name, **options).status_int == 203
+
+    def recover(self, proof: str | None = None, key: str | None = None, **headers: str) -> webob.Response:
+        key = self.fields["key"] if key is None else key
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.recover(self.fields["callback"] if proof is None else proof, key, headers=named)
+
+    @property
+    def ticket(self) -> str:
+        body: str = json.loads(base64.b64decode(self.fields["callback"]))["callbackBody"]
+        return body.rpartition("ticket=")[2]
+
+    def close(self) -> None:
+        self.client.close()
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Site]]:
+    sites: list[Site] = []
+
+    def make(*arguments: Any, **options: Any) -> Site:
+        sites.append(Site(*arguments, **options))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.close()
+
+
+@pytest.fixture
+def site(make: Callable[..., Site]) -> Site:
+    return make()
+
+
+def reason(caplog: pytest.LogCaptureFixture) -> str:
+    """Return the reason of the last refusal in the log."""
+    refusals = [record for record in caplog.records if record.getMessage().startswith("refused:")]
+    return str(refusals[-1].args[1]) if isinstance(refusals[-1].args, tuple) else ""
+
+
+# A lost report is found.
+
+
+@pytest.mark.parametrize("proof", ["callback field", "ticket"])
+def test_a_lost_upload_is_handled_and_answered_as_its_callback_would_be(site: Site, proof: str) -> None:
+    site.lose()
+    answer = site.recover(site.ticket if proof == "ticket" else None)
+    (upload,) = site.uploads
+    assert (answer.status_int, answer.content_type) == (200, "application/json")
+    assert answer.json == {"Status": "Ok", "saved": site.fields["key"], "number": 1}
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert (upload.user, upload.object, upload.size) == ("eric", site.fields["key"], 5)
+    assert (upload.etag, upload.crc64) == ("5D41402ABC4B2A76B9719D911017C592", 11177612005948864433)
+    assert (upload.bucket, upload.mime_type, upload.operation) == ("examplebucket", "image/png", "PostObject")
+    assert (upload.recovered, upload.confirmed, upload.image_width, upload.request_id) == (True, True, None, None)
+
+
+def test_the_recovered_upload_is_the_callbacks_but_for_what_only_a_callback_knows(make: Callable[..., Site]) -> None:
+    grant = Grant(user="eric", dir="u/", data={"album": 7}, custom={"mood": "a b&c"})
+    site = make(authorize=lambda request: grant)
+    assert site.upload().status_int == 200
+    site.lose()
+    assert site.recover().status_int == 200
+    told, recovered = site.uploads
+    for name in ("bucket", "etag", "size", "mime_type", "crc64", "operation", "custom", "user", "data"):
+        assert getattr(told, name) == getattr(recovered, name), name
+    assert told.forbid_overwrite and recovered.forbid_overwrite
+    assert (told.recovered, told.confirmed) == (False, None)
+    assert recovered.members["filename"] == recovered.object
+    assert recovered.members["x:mood"] == "a b&c"
+
+
+@pytest.mark.parametrize("fault", [("callback_status", {"delivered": True}), ("callback_timeout", {"delivered": True})])
+def test_an_upload_whose_answer_was_lost_gets_the_kept_answer(site: Site, fault: tuple[str, dict[str, Any]]) -> None:
+    site.client.local_oss.fail_next(fault[0], **fault[1])
+    assert site.upload().status_int == 203
+    assert len(site.uploads) == 1
+    for _ in range(2):
+        assert site.recover().json == {"Status": "Ok", "saved": site.fields["key"], "number": 1}
+    assert len(site.uploads) == 1
+
+
+def test_a_handler_that_failed_runs_again_and_may_fail_again(site: Site) -> None:
+    site.errors += [RuntimeError("database down")] * 2
+    assert site.upload().status_int == 203
+    refusal = site.recover()
+    assert refusal.status_int == 500
+    assert refusal.json["error"]["code"] == "internal_server_error"
+    assert site.recover().json["number"] == 1
+    assert len(site.uploads) == 1
+
+
+def test_a_late_callback_gets_the_answer_of_the_recovery(site: Site) -> None:
+    callbacks: list[Callable[[], bytes]] = []
+    deliver = site.client.local_oss.application
+    assert deliver is not None
+
+    def late(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+
+        def call() -> bytes:
+            return webob.Request({**environ, "wsgi.input": io.BytesIO(body)}).get_response(deliver).body
+
+        callbacks.append(call)
+        start_response("504 Gateway Timeout", [("Content-Length", "0")])
+        return []
+
+    site.client.local_oss.application = late
+    assert site.upload().status_int == 203
+    recovered = site.recover().body
+    assert callbacks[0]() == recovered
+    assert len(site.uploads) == 1
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    clock = FrozenClock(NOW)
+    ledger: Ledger = MemoryLedger(clock=clock)
+    if request.param == "sqlite":
+        ledger = SQLiteLedger(tmp_path / "ledger.db", clock=clock)
+    yield ledger
+    ledger.close()
+
+
+@pytest.mark.parametrize("first", ["callback", "recover"])
+def test_callback_and_recovery_race_and_the_handler_runs_once(
+    make: Callable[..., Site], ledger: Ledger, first: str
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+    calls: list[Upload] = []
+
+    def slow(upload: Upload) -> dict[str, Any]:
+        calls.append(upload)
+        entered.set()
+        assert release.wait(60)
+        return {"number": len(calls)}
+
+    site = make(ledger=ledger, on_upload=slow)
+    local_oss = site.client.local_oss
+    deliver = local_oss.application
+    assert deliver is not None
+    held: list[dict[str, Any]] = []
+
+    def hold(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        held.append({**environ, "body": body})
+        start_response("504 Gateway Timeout", [("Content-Length", "0")])
+        return []
+
+    local_oss.application = hold
+    assert site.upload().status_int == 203
+    environ = held.pop()
+    request = webob.Request({**environ, "wsgi.input": io.BytesIO(environ.pop("body"))})
+    answers: dict[str, bytes] = {}
+
+    def call_back() -> None:
+        answers["callback"] = request.get_response(deliver).body
+
+    def recover() -> None:
+        answers["recover"] = site.recover().body
+
+    order = [call_back, recover] if first == "callback" else [recover, call_back]
+    threads = [threading.Thread(target=function) for function in order]
+    threads[0].start()
+    assert entered.wait(60)
+    threads[1].start()
+    release.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(calls) == 1
+    assert calls[0].recovered is (first == "recover")
+    assert answers["callback"] == answers["recover"] == b'{"Status": "Ok", "number": 1}'
+
+
+# Refusals.
+
+
+def test_an_object_that_is_not_stored_may_be_sent_again(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "oss_wsgi")
+    site.fields = site.client.sign("a.png", content_type="image/png").json["fields"]
+    answer = site.recover()
+    assert answer.status_int == 404
+    assert answer.json == {"error": {"code": "not_stored", "message": "The file is not stored: it may be sent again."}}
+    assert reason(caplog) == "not_stored"
+
+
+@pytest.mark.parametrize(
+    ("damage", "logged"),
+    [
+        (lambda site, other: site.ticket[:-4] + "AAAA", "ticket_altered"),
+        (lambda site, other: "garbage", "ticket_altered"),
+        (lambda site, other: site.fields[RECEIPT_FIELD], "ticket_foreign"),
+        (lambda site, other: other["callback"], "recover_mismatch"),
+    ],
+    ids=["altered", "garbage", "receipt", "of another object"],
+)
+def test_a_ticket_that_does_not_count_is_refused_and_nothing_is_asked(
+    site: Site, damage: Callable[[Site, dict[str, str]], str], logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = site.client.sign("other.png").json["fields"]
+    site.lose()
+    asked = len(site.client.bucket.requests)  # type: ignore[attr-defined]
+    answer = site.recover(damage(site, other))
+    assert answer.status_int == 403
+    assert answer.json == {"error": {"code": "forbidden", "message": "Not allowed."}}
+    assert reason(caplog) == logged
+    assert len(site.client.bucket.requests) == asked  # type: ignore[attr-defined]
+    assert site.uploads == []
+
+
+def test_an_expired_ticket_is_refused(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.lose()
+    site.clock.advance(300 + 12 * 3600 + 1)
+    assert site.recover().status_int == 403
+    assert reason(caplog) == "ticket_expired"
+
+
+def test_the_ticket_of_a_prefix_form_learns_of_no_object(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.lose()
+    key = site.fields["key"]
+    site.client.local_oss.fail_next("callback_refused")
+    assert site.upload("mine.png", exact=False).status_int == 203
+    bodies = {site.recover(key=name).body for name in (key, "u/mine.png", "u/none.png")}
+    assert len(bodies) == 1
+    assert (site.recover().status_int, reason(caplog)) == (409, "not_yours")
+    assert site.uploads == []
+    assert site.client.bucket.requests == []  # type: ignore[attr-defined]
+
+
+def test_a_receipt_that_was_copied_to_another_object_gains_nothing(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever writes with own keys may copy metadata; the ticket's object must still be the receipt's."""
+    site.lose()
+    bucket = site.client.local_oss.storage.bucket("examplebucket")
+    stored = bucket.get(site.fields["key"])
+    assert stored is not None
+    other = site.client.sign("other.png", content_type="image/png").json["fields"]
+    with bucket.incoming() as incoming:
+        incoming.write(b"hello")
+        incoming.commit(other["key"], "image/png", stored.headers, now=NOW)
+    assert site.recover(other["callback"], other["key"]).status_int == 409
+    assert reason(caplog) == "not_yours"
+    assert site.client.direct_upload.reconcile(until=0, prefixes=[other["key"]]).refused == 1
+    assert site.uploads == []
+
+
+def test_an_object_without_a_receipt_is_not_the_tickets(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.fields = site.client.sign("a.png", content_type="image/png").json["fields"]
+    with site.client.local_oss.storage.bucket("examplebucket").incoming() as incoming:
+        incoming.write(b"hello")
+        incoming.commit(site.fields["key"], "image/png", {}, now=NOW)
+    assert site.recover().status_int == 409
+    assert reason(caplog) == "not_yours"
+
+
+@pytest.mark.parametrize("data", [b"", b"too long for it"])
+def test_an_object_that_the_ticket_does_not_allow_is_refused(
+    site: Site, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.lose()
+    bucket = site.client.local_oss.storage.bucket("examplebucket")
+    stored = bucket.get(site.fields["key"])
+    assert stored is not None
+    with bucket.incoming() as incoming:
+        incoming.write(data)
+        incoming.commit(site.fields["key"], "image/png", stored.headers, now=NOW)
+    assert site.recover().status_int == 403
+    assert reason(caplog) == "ticket_mismatch"
+    assert site.uploads == []
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (BucketUnreachableError("bucket_unreachable", "no route"), "bucket_unreachable"),
+        (BucketRefusedError("bucket_refused", "no right", right="oss:GetObject"), "bucket_refused"),
+    ],
+)
+def test_a_bucket_that_cannot_be_asked_is_a_503_and_the_page_asks_again(
+    site: Site, error: Any, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.lose()
+    site.client.bucket.fail_next(error)  # type: ignore[attr-defined]
+    answer = site.recover()
+    assert (answer.status_int, answer.headers["Retry-After"]) == (503, "10")
+    assert reason(caplog) == logged
+    assert site.recover().status_int == 200
+
+
+def post(site: Site, body: bytes, **headers: str) -> webob.Response:
+    request = webob.Request.blank("/oss/recover", method="POST", body=body, headers=headers)
+    return request.get_response(site.client.application)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"text"',
+        b"null",
+        b"{}",
+        b'{"ticket": "t"}',
+        b'{"object": "o"}',
+        b'{"ticket": "", "object": "o"}',
+        b'{"ticket": "t", "object": ""}',
+        b'{"ticket": 1, "object": "o"}',
+        b'{"ticket": "t", "object": ["o"]}',
+        b'{"ticket": "t", "object": "\\ud800"}',
+        b"ticket=t&object=o",
+        b"[" * 10_000,
+        b"\xff\xfe",
+    ],
+)
+def test_anything_but_the_two_texts_is_malformed(site: Site, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    answer = post(site, body)
+    assert (answer.status_int, answer.content_type) == (400, "application/json")
+    assert reason(caplog) == "recover_malformed"
+
+
+def test_a_body_over_16_kib_is_not_read(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    body = json.dumps({"ticket": "t", "object": "o"}).encode()
+    assert post(site, body.ljust(16 * 1024)).status_int == 403
+    assert post(site, body.ljust(16 * 1024 + 1)).status_int == 413
+    assert reason(caplog) == "body_too_large"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_only_post_is_allowed(site: Site, method: str) -> None:
+    answer = webob.Request.blank("/oss/recover", method=method).get_response(site.client.application)
+    assert (answer.status_int, answer.headers["Allow"]) == (405, "POST, OPTIONS")
+
+
+def test_without_the_setting_there_is_no_such_path(make: Callable[..., Site]) -> None:
+    site = make({"recover": False})
+    site.lose()
+    assert site.recover().status_int == 404
+    assert site.recover().json["error"]["code"] == "not_found"
+
+
+# Who may ask.
+
+
+@pytest.mark.parametrize("headers", [{"Origin": ORIGIN}, {"Sec_Fetch_Site": "cross-site"}])
+def test_a_page_of_a_foreign_origin_is_refused(
+    site: Site, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    site.lose()
+    answer = site.recover(**headers)
+    assert (answer.status_int, answer.json["error"]["code"]) == (403, "origin_foreign")
+    assert reason(caplog) == "origin_foreign"
+    assert site.uploads == []
+
+
+def test_a_page_of_a_listed_origin_sends_a_preflight_and_reads_each_answer(make: Callable[..., Site]) -> None:
+    site = make({"allowed_origins": (ORIGIN,)})
+    site.lose()
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    headers["Access-Control-Request-Headers"] = "content-type"
+    request = webob.Request.blank("/oss/recover", method="OPTIONS", headers=headers)
+    preflight = request.get_response(site.client.application)
+    assert preflight.status_int == 204
+    assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+    assert preflight.headers["Access-Control-Allow-Headers"] == "content-type"
+    for answer in (site.recover(Origin=ORIGIN), site.recover("garbage", Origin=ORIGIN)):
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+    assert len(site.uploads) == 1
+
+
+def test_it_counts_in_the_rate_limit_of_the_signature_with_the_tickets_user(make: Callable[..., Site]) -> None:
+    seen: list[str] = []
+
+    def rate_limit(who: str) -> float | None:
+        seen.append(who)
+        return 7.0 if len(seen) > 2 else None
+
+    site = make(rate_limit=rate_limit)
+    site.lose()
+    assert site.recover("garbage").status_int == 403
+    assert site.recover().status_int == 200
+    answer = site.recover()
+    assert (answer.status_int, answer.headers["Retry-After"]) == (429, "7")
+    assert seen == ["user:eric"] * 3
+
+
+def test_a_rate_limit_of_ours_serves_both(make: Callable[..., Site]) -> None:
+    site = make(rate_limit=RateLimit(2, 60, clock=lambda: NOW))
+    site.lose()
+    assert site.recover().status_int == 200
+    assert site.recover().status_int == 429
+
+
+# In the application.
+
+
+def test_a_forwarded_upload_reaches_the_applications_own_view_without_the_persons_login(
+    make: Callable[..., Site],
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        seen.append({**environ, "body": body})
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
+        return [b"{}"]
+
+    site = make(app=view, on_upload=None, forward_callback=True, mount="/site", prefix="/up")
+    site.lose()
+    assert site.recover(Cookie="session=1", Authorization="Basic x").body == b"{}"
+    assert site.client.direct_upload.reconcile(until=0).known == 1
+    site.lose()
+    assert site.client.direct_upload.reconcile(until=0).recovered == 1
+    for environ in seen:
+        assert environ["oss_wsgi.upload"].recovered
+        assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/site", "/up/callback")
+        assert (environ["REQUEST_METHOD"], environ["QUERY_STRING"]) == ("POST", "")
+        assert not {"HTTP_COOKIE", "HTTP_AUTHORIZATION", "REMOTE_USER"} & environ.keys()
+        assert dict(pair.split(b"=") for pair in environ["body"].split(b"&"))[b"size"] == b"5"
+    assert len(seen) == 2
+
+
+def test_it_never_runs_in_the_loop_of_a_server(site: Site) -> None:
+    assert not site.client.direct_upload.is_nonblocking("POST", "/oss/recover", {})
+    assert not site.client.direct_upload.is_nonblocking("OPTIONS", "/oss/recover", {})
+
+
+def test_a_recovery_is_logged_with_both_request_ids(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "oss_wsgi")
+    site.lose()
+    site.recover(X_Request_ID="page-7")
+    site.recover(X_Request_ID="page-8")
+    lines = [record.getMessage() for record in caplog.records if record.name == "oss_wsgi.endpoints.recover"]
+    assert lines == [
+        "recovered: outcome=handled request_id=page-7 head_request_id=-",
+        "recovered: outcome=repeated request_id=page-8 head_request_id=-",
+    ]
+
+
+def test_observers_and_metrics_count_it(make: Callable[..., Site]) -> None:
+    from oss_wsgi import Metrics
+
+    metrics = Metrics()
+    refusals: list[tuple[str, int]] = []
+    site = make(metrics=metrics, on_refused=lambda reason, status, facts: refusals.append((reason, status)))
+    site.lose()
+    site.recover("garbage")
+    site.recover()
+    site.recover()
+    text = metrics.text()[1].decode()
+    for line in ('outcome="ticket_altered"} 1.0', 'outcome="recovered"} 1.0', 'outcome="repeated"} 1.0'):
+        assert f"oss_wsgi_recovered_total{{{line}" in text
+    assert refusals == [("ticket_altered", 403)]
+
+
+def test_a_confirm_of_the_applications_own_still_decides(make: Callable[..., Site]) -> None:
+    asked: list[Upload] = []
+    verdicts = [False, True]
+    site = make(confirm=lambda upload: asked.append(upload) or verdicts.pop(0))
+    site.lose()
+    assert site.recover().status_int == 403
+    assert site.recover().status_int == 200
+    assert [upload.recovered for upload in asked] == [True, True]
+
+
+def test_no_secret_is_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "oss_wsgi")
+    site.lose()
+    site.recover()
+    site.recover(site.ticket[:-4] + "AAAA")
+    for text in (site.ticket, site.fields[RECEIPT_FIELD], site.fields["callback"]):
+        assert text[:40] not in caplog.text

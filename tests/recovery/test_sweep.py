@@ -1,0 +1,572 @@
+"""The sweep finds exactly the uploads that nobody was told of, hands each over once, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi import Grant, MemoryLedger, Metrics, SQLiteLedger, Upload
+from oss_wsgi.bucket import ListedObject
+from oss_wsgi.exceptions import (
+    BucketRefusedError,
+    BucketUnreachableError,
+    LedgerUnavailableError,
+    SettingsError,
+    SweepRunningError,
+)
+from oss_wsgi.recovery import sweep
+from oss_wsgi.recovery.sweep import Reconciliation, moments
+from oss_wsgi.testing import FrozenClock, UploadClient
+from oss_wsgi.testing.bucket import InProcessBucket
+
+NOW = 1733227932.5
+HOUR = 3600
+UNREACHABLE = BucketUnreachableError("bucket_unreachable", "no route")
+
+
+def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"legacy"]
+
+
+class Site:
+    """An application whose uploads are told or lost, at times that the test chooses."""
+
+    def __init__(self, settings: dict[str, Any] | None = None, **options: Any) -> None:
+        self.clock = FrozenClock(NOW)
+        self.uploads: list[Upload] = []
+        self.failing: set[str | None] = set()
+        options = {"on_upload": self.save, **options}
+        self.client = UploadClient(legacy, settings, clock=self.clock, **options)
+        self.application = self.client.direct_upload
+        assert isinstance(self.client.bucket, InProcessBucket)
+        self.bucket = self.client.bucket
+
+    def save(self, upload: Upload) -> None:
+        if upload.object in self.failing:
+            raise RuntimeError("not now")
+        self.uploads.append(upload)
+
+    def upload(self, *, lost: bool = True, exact: bool = True, name: str = "a.png", data: bytes = b"hello") -> str:
+        """Upload a file now, with its report lost or not, and return the object's name."""
+        fields: dict[str, str] = {}
+        if lost:
+            self.client.local_oss.fail_next("callback_refused")
+        answer = self.client.upload(name, data, content_type="image/png", exact=exact, change=fields.update)
+        assert answer.status_int == (203 if lost else 200)
+        return fields["key"].replace("${filename}", name)
+
+    def put(self, key: str, data: bytes = b"x", headers: dict[str, str] | None = None) -> None:
+        """Store an object as somebody else with own keys."""
+        with self.client.local_oss.storage.bucket("examplebucket").incoming() as incoming:
+            incoming.write(data)
+            incoming.commit(key, "image/png", headers or {}, now=self.clock())
+
+    def reconcile(self, **options: Any) -> Reconciliation:
+        return self.application.reconcile(**{"until": 0, **options})
+
+    def heads(self) -> list[str]:
+        return [name for method, name in self.bucket.requests if method == "head"]
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Site]]:
+    sites: list[Site] = []
+
+    def make(*arguments: Any, **options: Any) -> Site:
+        sites.append(Site(*arguments, **options))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.client.close()
+
+
+@pytest.fixture
+def site(make: Callable[..., Site]) -> Site:
+    return make()
+
+
+def test_it_finds_exactly_the_lost_uploads_and_hands_each_over_once(site: Site) -> None:
+    keys = [site.upload(lost=number % 3 == 0, name=f"{number}.png") for number in range(10)]
+    lost = sorted(key for number, key in enumerate(keys) if number % 3 == 0)
+    told = len(site.uploads)
+    report = site.reconcile()
+    assert {name: count for name, count in report.counts.items() if count} == {"known": 6, "recovered": 4}
+    assert (report.listed, report.left, report.progress) == (10, {}, 1.0)
+    assert sorted(str(upload.object) for upload in site.uploads[told:]) == lost
+    assert all(upload.recovered and upload.confirmed for upload in site.uploads[told:])
+    assert sorted(site.heads()) == lost, "only unknown objects cost a HEAD"
+    again = site.reconcile()
+    assert (again.known, again.recovered) == (10, 0)
+    assert len(site.uploads) == 10
+
+
+def test_a_dry_run_counts_and_handles_nothing(site: Site) -> None:
+    key = site.upload()
+    report = site.reconcile(dry_run=True)
+    assert (report.untold, report.left, report.samples) == (1, {"untold": 1}, {"untold": [key]})
+    assert site.uploads == []
+    assert site.reconcile().recovered == 1
+
+
+def test_only_the_window_is_looked_at(site: Site) -> None:
+    old = site.upload()
+    site.clock.advance(30 * HOUR)
+    middle = site.upload()
+    site.clock.advance(10 * 60)
+    fresh = site.upload()
+    site.clock.advance(10 * 60)
+    report = site.application.reconcile(since="26h", until="15m")
+    assert [upload.object for upload in site.uploads] == [middle]
+    assert (report.listed, report.since, report.until) == (1, site.clock() - 26 * HOUR, site.clock() - 15 * 60)
+    assert site.application.reconcile(since="40h", until=0).recovered == 2
+    assert {upload.object for upload in site.uploads} == {old, middle, fresh}
+
+
+def test_a_handler_that_fails_is_left_for_the_next_sweep(site: Site) -> None:
+    key = site.upload()
+    site.failing.add(key)
+    report = site.reconcile()
+    assert (report.failed, report.left, report.samples) == (1, {"failed": 1}, {"failed": [key]})
+    assert (report.reasons, report.oldest_untold) == ({"handler_failed": 1}, NOW)
+    site.clock.advance(60)
+    assert site.application.oldest_untold_seconds() == 60
+    site.failing.clear()
+    assert site.reconcile().recovered == 1
+    assert site.application.oldest_untold_seconds() == 0
+
+
+def test_prefix_forms_are_reported_with_a_sample_and_never_handled(site: Site) -> None:
+    keys = [site.upload(exact=False, name=f"{number:02}.png") for number in range(12)]
+    site.upload(lost=False, exact=False, name="told.png")
+    report = site.reconcile()
+    assert (report.no_receipt, report.known) == (12, 1)
+    assert report.samples["no_receipt"] == keys[:10]
+    assert report.left == {"no_receipt": 12}
+    assert len(site.uploads) == 1
+
+
+def test_without_receipts_nothing_can_be_handled(make: Callable[..., Site]) -> None:
+    site = make({"receipts": False})
+    site.upload()
+    assert site.reconcile().counts["no_receipt"] == 1
+    assert site.uploads == []
+
+
+def test_a_receipt_of_another_secret_is_foreign(make: Callable[..., Site]) -> None:
+    site = make()
+    site.upload()
+    other = make({"ticket_secret": ("another secret of 32 characters or more",)}, bucket_client=site.bucket)
+    report = other.application.reconcile(until=0)
+    assert (report.foreign, report.reasons) == (1, {"receipt_foreign": 1})
+
+
+def test_what_the_checks_refuse_goes_to_on_orphan_and_is_never_deleted(make: Callable[..., Site]) -> None:
+    orphans: list[Upload] = []
+
+    def on_orphan(upload: Upload) -> None:
+        orphans.append(upload)
+        raise RuntimeError("its own problem")
+
+    site = make(on_orphan=on_orphan)
+    key = site.upload()
+    stored = site.client.local_oss.storage.bucket("examplebucket").get(key)
+    assert stored is not None
+    site.put(key, b"another size", stored.headers)
+    assert site.reconcile(dry_run=True).refused == 1
+    assert orphans == []
+    report = site.reconcile()
+    assert (report.refused, report.reasons) == (1, {"ticket_mismatch": 1})
+    assert [(upload.object, upload.size, upload.ticket_id is not None) for upload in orphans] == [(key, 12, True)]
+    assert site.client.local_oss.storage.bucket("examplebucket").get(key) is not None
+    assert site.uploads == []
+
+
+def test_another_content_of_an_object_that_forbids_overwriting_is_refused_by_the_ledger(
+    make: Callable[..., Site],
+) -> None:
+    orphans: list[Upload] = []
+    site = make(on_orphan=orphans.append)
+    key = site.upload(lost=False)
+    stored = site.client.local_oss.storage.bucket("examplebucket").get(key)
+    assert stored is not None
+    site.put(key, b"HELLO", stored.headers)
+    assert site.reconcile().reasons == {"ticket_used": 1}
+    assert [upload.object for upload in orphans] == [key]
+
+
+@pytest.mark.parametrize("where", ["constructor", "call"])
+def test_what_a_ledger_forgot_the_application_knows(make: Callable[..., Site], where: str) -> None:
+    site = make()
+    handled, lost = site.upload(lost=False), site.upload()
+    asked: list[Sequence[tuple[str, str]]] = []
+
+    def known(pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        asked.append(pairs)
+        return {pair for pair in pairs if pair[0] == handled}
+
+    options = {"known": known} if where == "constructor" else {}
+    forgetful = make(bucket_client=site.bucket, ledger=MemoryLedger(clock=site.clock), **options)
+    report = forgetful.application.reconcile(until=0, **({} if options else {"known": known}))
+    assert (report.known, report.recovered) == (1, 1)
+    assert [upload.object for upload in forgetful.uploads] == [lost]
+    assert {pair[0] for pair in asked[0]} == {handled, lost}
+
+
+def test_a_ledger_that_forgot_hands_over_again_without_known(make: Callable[..., Site]) -> None:
+    """This is what OSS_LEDGER_KEEP and known= are for."""
+    site = make()
+    site.upload(lost=False)
+    forgetful = make(bucket_client=site.bucket, ledger=MemoryLedger(clock=site.clock))
+    assert forgetful.application.reconcile(until=0).recovered == 1
+
+
+def test_a_sweep_that_looks_further_back_than_the_ledger_is_refused(make: Callable[..., Site]) -> None:
+    site = make({"ledger_keep": 3600})
+    with pytest.raises(
+        SettingsError, match=r"look back 26\.0 h, but the ledger remembers only 1\.0 h.*OSS_LEDGER_KEEP"
+    ):
+        site.reconcile()
+    assert site.reconcile(dry_run=True).listed == 0
+    assert site.reconcile(since="1h").listed == 0
+    assert site.reconcile(known=lambda pairs: set()).listed == 0
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_the_ledger_remembers_for_as_long_as_a_sweep_looks_back(
+    make: Callable[..., Site], tmp_path: Path, kind: str
+) -> None:
+    clock = FrozenClock(NOW)
+    ledger: Any = MemoryLedger(clock=clock)
+    if kind == "sqlite":
+        ledger = SQLiteLedger(tmp_path / "ledger.db", clock=clock)
+    site = make(ledger=ledger)
+    site.upload(lost=False)
+    lost = site.upload()
+    site.clock.advance(6 * 24 * HOUR)
+    clock.advance(6 * 24 * HOUR)
+    for number in range(10):
+        site.upload(lost=False, name=f"{number}.png")
+    report = site.reconcile(since="7d")
+    assert (report.known, report.recovered) == (11, 1)
+    site.clock.advance(20 * HOUR)
+    clock.advance(20 * HOUR)
+    site.upload(lost=False)
+    assert site.reconcile(since="7d").recovered == 0
+    assert [str(upload.object) for upload in site.uploads].count(lost) == 1
+    ledger.close()
+
+
+def test_without_an_authorize_the_upload_dir_is_swept_and_with_one_the_whole_bucket(
+    make: Callable[..., Site],
+) -> None:
+    site = make()
+    site.put("elsewhere/a.png")
+    assert site.reconcile().listed == 0
+    assert [name for method, name in site.bucket.requests if method == "list"] == ["user-dir-prefix/"]
+    free = make(authorize=lambda request: Grant(dir="users/eric"))
+    free.upload()
+    free.put("elsewhere/a.png")
+    report = free.reconcile()
+    assert (report.recovered, report.no_receipt) == (1, 1)
+    assert free.reconcile(prefixes=["users/"]).no_receipt == 0
+
+
+def test_prefixes_that_cover_each_other_are_listed_once(site: Site) -> None:
+    for key in ("a/1", "a/b/2", "b/3", "c/4"):
+        site.put(key)
+    report = site.reconcile(prefixes=["b/", "a/b/", "a/", "b/"])
+    assert report.listed == 3
+    with pytest.raises(TypeError, match="not the text 'a/'"):
+        site.reconcile(prefixes="a/")
+
+
+def test_many_pages_are_listed_in_order(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PAGE", 3)
+    keys = {site.upload(name=f"{number}.png") for number in range(10)}
+    assert site.reconcile().recovered == 10
+    assert {upload.object for upload in site.uploads} == keys
+
+
+def test_folders_of_old_days_are_passed_over_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PAGE", 5)
+    for day in ("20200101", "20200102"):
+        for number in range(100):
+            site.put(f"user-dir-prefix/{day}/{number:032x}.png")
+        site.put(f"user-dir-prefix/{day}/own name.png")
+    site.put("user-dir-prefix/notes.txt")
+    lost = site.upload()
+    site.clock.advance(20 * HOUR)
+    site.bucket.requests.clear()
+    report = site.reconcile(since="10h")
+    assert report.listed == 0
+    assert len(site.bucket.requests) < 10, "not a page for each five objects"
+    report = site.reconcile()
+    assert report.recovered == 1
+    assert site.uploads[0].object == lost
+
+
+def test_an_object_is_found_whose_form_was_signed_days_before(make: Callable[..., Site]) -> None:
+    """A form lives for up to 7 days, and the day in the name is that of the signature."""
+    site = make(authorize=lambda request: Grant(expires=7 * 24 * HOUR))
+    fields = site.client.sign("a.png", content_type="image/png", size=5).json["fields"]
+    site.clock.advance(6 * 24 * HOUR)
+    site.put(fields["key"], b"hello", {"x-oss-meta-oss-wsgi": fields["x-oss-meta-oss-wsgi"]})
+    assert site.reconcile(since="1h").recovered == 1
+
+
+# Stopped and resumed.
+
+
+class KilledError(BaseException):
+    pass
+
+
+def killing_at(site: Site, number: int) -> Callable[[Reconciliation], None]:
+    """Return a progress callable that ends the sweep as a kill does, at its nth call."""
+    calls = iter(range(number))
+
+    def progress(report: Reconciliation) -> None:
+        if next(calls, None) is None:
+            raise KilledError
+
+    return progress
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_a_sweep_that_is_stopped_anywhere_goes_on_and_handles_nothing_twice(
+    make: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(sweep, "PAGE", 4)
+    ledger = SQLiteLedger(tmp_path / "ledger.db", clock=lambda: NOW) if kind == "file" else None
+    site = make(ledger=ledger)
+    keys = [site.upload(lost=number % 2 == 0, name=f"{number}.png") for number in range(20)]
+    reports: list[Reconciliation] = []
+    for number in range(1, 100):
+        try:
+            reports.append(site.reconcile(progress=killing_at(site, number)))
+        except KilledError:
+            continue
+        break
+    assert reports[0].resumed
+    assert sorted(str(upload.object) for upload in site.uploads) == sorted(keys)
+    assert reports[0].listed == 20
+    assert reports[0].left == {}
+    if ledger is not None:
+        ledger.close()
+
+
+def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is_new(site: Site) -> None:
+    names = sorted(site.upload(name=f"{number}.png") for number in range(4))
+    calls = 0
+
+    def progress(report: Reconciliation) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        site.reconcile(progress=progress)
+    done = len(site.uploads)
+    assert 0 < done < 4
+    site.clock.advance(60)
+    site.put("user-dir-prefix/20000101/early.txt")
+    site.bucket.requests.clear()
+    report = site.reconcile()
+    assert report.resumed
+    assert sorted(str(upload.object) for upload in site.uploads) == names
+    assert report.no_receipt == 1, "it was stored behind the resumed sweep's back"
+    assert not set(site.heads()) & {str(upload.object) for upload in site.uploads[: done - 1]}
+
+
+def test_a_bucket_that_stays_unreachable_ends_the_sweep_which_asks_again_for_all_of_it(site: Site) -> None:
+    for number in range(6):
+        site.upload(name=f"{number}.png")
+    original = site.bucket.head
+    asked: list[str] = []
+
+    def head(key: str) -> Any:
+        asked.append(key)
+        if len(asked) > 2:
+            raise UNREACHABLE
+        return original(key)
+
+    site.bucket.head = head  # type: ignore[method-assign]
+    with pytest.raises(BucketUnreachableError):
+        site.reconcile()
+    assert len(site.uploads) == 2
+    site.bucket.head = original  # type: ignore[method-assign]
+    report = site.reconcile()
+    assert (report.recovered, report.unavailable, report.left) == (6, 0, {})
+    assert len({upload.object for upload in site.uploads}) == len(site.uploads) == 6
+
+
+def test_one_unreachable_moment_is_counted_and_the_sweep_goes_on(site: Site) -> None:
+    for number in range(3):
+        site.upload(name=f"{number}.png")
+    original = site.bucket.head
+    failures = [UNREACHABLE]
+
+    def head(key: str) -> Any:
+        if failures:
+            raise failures.pop()
+        return original(key)
+
+    site.bucket.head = head  # type: ignore[method-assign]
+    report = site.reconcile()
+    assert (report.recovered, report.unavailable, report.left) == (2, 1, {"unavailable": 1})
+    assert site.reconcile().recovered == 1
+
+
+@pytest.mark.parametrize("error", [BucketRefusedError("bucket_refused", "no right"), UNREACHABLE])
+def test_a_listing_that_fails_raises(site: Site, error: Any) -> None:
+    site.upload()
+    site.bucket.fail_next(error)
+    with pytest.raises(type(error)):
+        site.reconcile()
+    assert site.reconcile().recovered == 1
+
+
+def test_a_head_that_is_refused_ends_the_sweep_at_once(site: Site) -> None:
+    for number in range(3):
+        site.upload(name=f"{number}.png")
+
+    def head(key: str) -> Any:
+        raise BucketRefusedError("bucket_refused", "no right", right="oss:GetObject")
+
+    original = site.bucket.head
+    site.bucket.head = head  # type: ignore[method-assign]
+    with pytest.raises(BucketRefusedError):
+        site.reconcile()
+    site.bucket.head = original  # type: ignore[method-assign]
+    assert site.reconcile().recovered == 3
+
+
+def test_a_ledger_that_cannot_tell_ends_the_sweep(make: Callable[..., Site]) -> None:
+    class Silent(MemoryLedger):
+        def known(self, pairs: Any) -> Any:
+            raise LedgerUnavailableError("ledger_unavailable", "no disk")
+
+    site = make(ledger=Silent(clock=lambda: NOW))
+    site.upload()
+    with pytest.raises(LedgerUnavailableError):
+        site.reconcile()
+
+
+# One at a time.
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_one_sweep_runs_at_a_time(make: Callable[..., Site], tmp_path: Path, kind: str) -> None:
+    ledger = SQLiteLedger(tmp_path / "ledger.db", clock=lambda: NOW) if kind == "file" else None
+    entered, release = threading.Event(), threading.Event()
+
+    def slow(upload: Upload) -> None:
+        entered.set()
+        assert release.wait(60)
+
+    site = make(ledger=ledger, on_upload=slow)
+    site.upload()
+    reports: list[Reconciliation] = []
+    thread = threading.Thread(target=lambda: reports.append(site.reconcile()))
+    thread.start()
+    assert entered.wait(60)
+    with pytest.raises(SweepRunningError) as raised:
+        site.reconcile()
+    assert raised.value.reason == "sweep_running"
+    assert site.reconcile(dry_run=True).listed == 1, "a dry run disturbs nobody"
+    release.set()
+    thread.join(60)
+    assert reports[0].recovered == 1
+    assert site.reconcile().known == 1
+    if ledger is not None:
+        ledger.close()
+
+
+# What it says.
+
+
+def test_progress_is_told_after_each_object_and_page(site: Site) -> None:
+    for number in range(3):
+        site.upload(name=f"{number}.png")
+    seen: list[tuple[int, float]] = []
+    site.reconcile(progress=lambda report: seen.append((report.recovered, report.progress)))
+    assert [recovered for recovered, _ in seen][:3] == [1, 2, 3]
+    assert [progress for _, progress in seen] == sorted(progress for _, progress in seen)
+    assert seen[-1] == (3, 1.0)
+
+
+def test_metrics_count_the_outcomes_and_show_the_age_of_what_was_left(make: Callable[..., Site]) -> None:
+    metrics = Metrics()
+    site = make(metrics=metrics)
+    assert b"oss_wsgi_oldest_untold_seconds" not in metrics.text()[1]
+    site.upload()
+    site.failing.add(site.upload())
+    site.reconcile()
+    site.clock.advance(90)
+    text = metrics.text()[1].decode()
+    for line in ('total{outcome="recovered"} 1.0', 'total{outcome="failed"} 1.0', 'total{outcome="known"} 0.0'):
+        assert f"oss_wsgi_reconciled_{line}" in text
+    assert "oss_wsgi_oldest_untold_seconds 90.0" in text
+
+
+def test_a_gap_between_two_sweeps_is_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.reconcile()
+    site.clock.advance(36 * HOUR)
+    site.reconcile()
+    assert "no sweep has looked at the 10.0 hours before this one's window" in caplog.text
+
+
+# The window.
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "window"),
+    [
+        ("26h", "15m", (NOW - 26 * HOUR, NOW - 900)),
+        (3600, 0, (NOW - 3600, NOW)),
+        ("7 days", "0", (NOW - 7 * 24 * HOUR, NOW)),
+        (timedelta(hours=2), timedelta(minutes=1), (NOW - 7200, NOW - 60)),
+        (datetime(2024, 12, 3, tzinfo=timezone.utc), NOW, (1733184000.0, NOW)),
+    ],
+)
+def test_a_window_is_written_as_durations_or_moments(since: Any, until: Any, window: tuple[float, float]) -> None:
+    assert moments(since, until, NOW) == window
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "message"),
+    [
+        ("15m", "26h", "since must be before until"),
+        ("soon", "15m", "since must be a duration such as 15m, 26h or 7d, not 'soon'"),
+        (-1, 0, "since must be seconds, a timedelta"),
+        (True, 0, "since must be seconds"),
+        ("1h", None, "until must be seconds"),
+        (float("nan"), 0, "since must be seconds"),
+        (datetime(2024, 12, 3), 0, "since must have a time zone"),
+    ],
+)
+def test_a_window_that_is_none_is_refused(since: Any, until: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        moments(since, until, NOW)
+
+
+def test_an_object_that_vanishes_between_listing_and_head_is_gone(site: Site) -> None:
+    original = site.bucket.list
+
+    def listing(prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
+        if start_after:
+            return []
+        return [ListedObject("user-dir-prefix/gone.png", 5, "E", NOW)]
+
+    site.bucket.list = listing  # type: ignore[method-assign]
+    report = site.reconcile()
+    site.bucket.list = original  # type: ignore[method-assign]
+    assert (report.gone, report.left) == (1, {})

@@ -1,0 +1,95 @@
+"""The receipt in a form: issued and pinned in exact forms only, and within OSS's 8 KB of metadata."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from oss_wsgi.callback.receipt import RECEIPT_FIELD, ReceiptBook
+from oss_wsgi.callback.ticket import TicketBook
+from oss_wsgi.exceptions import GrantError
+from oss_wsgi.settings import Settings
+from oss_wsgi.signing.grant import Grant
+from oss_wsgi.signing.presigned_post import PresignedPost
+from oss_wsgi.signing.presigner import PostPresigner
+
+NOW = 1733227932
+SECRETS = ["a secret of at least 32 characters"]
+RECEIPTS = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=3600)
+
+
+def presigner(*, receipts: ReceiptBook | None = RECEIPTS, **changes: Any) -> PostPresigner:
+    values: dict[str, Any] = {
+        "bucket": "examplebucket",
+        "region": "cn-hangzhou",
+        "access_key_id": "id",
+        "access_key_secret": "secret",
+        "callback_url": "https://app.example.com/oss/callback",
+    }
+    tickets = TicketBook(SECRETS, clock=lambda: NOW)
+    return PostPresigner(Settings(**{**values, **changes}), clock=lambda: NOW, tickets=tickets, receipts=receipts)
+
+
+def pinned(form: PresignedPost) -> dict[str, str]:
+    conditions = json.loads(base64.b64decode(form.fields["policy"]))["conditions"]
+    return {name: value for condition in conditions if isinstance(condition, dict) for name, value in condition.items()}
+
+
+@pytest.mark.parametrize("version", ["v1", "v4"])
+@pytest.mark.parametrize("request_", [{"filename": "a.png"}, {"grant": Grant(key="a/b.png")}], ids=["name", "key"])
+def test_an_exact_form_carries_its_receipt_and_pins_it(version: str, request_: dict[str, Any]) -> None:
+    form = presigner(signature_version=version).presign(**request_)
+    text = form.fields[RECEIPT_FIELD]
+    assert pinned(form)[RECEIPT_FIELD] == text
+    assert RECEIPTS.open(text).ticket.key == form.fields["key"]
+    assert json.loads(form.json()) == form.payload()
+
+
+@pytest.mark.parametrize("version", ["v1", "v4"])
+def test_a_prefix_form_carries_none(version: str) -> None:
+    form = presigner(signature_version=version).presign()
+    assert RECEIPT_FIELD not in form.fields
+    assert RECEIPT_FIELD not in pinned(form)
+
+
+def test_without_receipts_or_a_callback_a_form_carries_none() -> None:
+    assert RECEIPT_FIELD not in presigner(receipts=None).presign(filename="a.png").fields
+    assert RECEIPT_FIELD not in presigner(callback_url=None).presign(filename="a.png").fields
+
+
+def test_the_receipt_remembers_the_custom_variables() -> None:
+    form = presigner().presign(Grant(user="eric", custom={"album": "summer"}), filename="a.png")
+    receipt = RECEIPTS.open(form.fields[RECEIPT_FIELD])
+    assert (receipt.custom, receipt.ticket.user) == ({"album": "summer"}, "eric")
+
+
+def test_a_grant_cannot_use_the_name() -> None:
+    with pytest.raises(GrantError, match="metadata: 'oss-wsgi' is the name of this server's own receipt: use another"):
+        Grant(metadata={"oss-wsgi": "mine"})
+
+
+def test_the_longest_user_and_data_fit_with_the_receipt() -> None:
+    grant = Grant(user="u" * 256, data={"text": "d" * 1000}, dir="d" * 200)
+    form = presigner().presign(grant, filename="a.png")
+    assert 2000 < len(form.fields[RECEIPT_FIELD]) < 4000
+
+
+def test_metadata_over_8_kb_with_the_receipt_is_refused_with_the_numbers() -> None:
+    form = presigner().presign(Grant(metadata={"m": "x"}), filename="a.png")
+    sealed = len(RECEIPT_FIELD) + len(form.fields[RECEIPT_FIELD])
+    free = 8192 - sealed - len("x-oss-meta-m")
+    assert presigner().presign(Grant(metadata={"m": "x" * free}), filename="a.png")
+    with pytest.raises(GrantError) as raised:
+        presigner().presign(Grant(metadata={"m": "x" * (free + 1)}), filename="a.png")
+    numbers = f"metadata is {8193 - sealed} bytes and the receipt of user and data {sealed}: together 8193"
+    assert numbers in str(raised.value)
+    assert "8192 (8 KB)" in str(raised.value)
+
+
+def test_metadata_over_8_kb_is_refused_without_a_receipt_too() -> None:
+    with pytest.raises(GrantError, match="metadata is 8193 bytes"):
+        presigner(receipts=None).presign(Grant(metadata={"m": "x" * 8181}), filename="a.png")
+    assert presigner(receipts=None).presign(Grant(metadata={"m": "x" * 8180}), filename="a.png")

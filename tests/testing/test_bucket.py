@@ -1,0 +1,74 @@
+"""InProcessBucket: a bucket client on a local OSS's storage, the same as SDKBucket shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from oss_wsgi.bucket import BucketClient, StoredPart
+from oss_wsgi.exceptions import BucketUnreachableError, NotStoredError
+from oss_wsgi.local import LocalOSS
+from oss_wsgi.testing import InProcessBucket
+
+NOW = 1733227932.0
+ETAG = "5D41402ABC4B2A76B9719D911017C592"
+
+
+@pytest.fixture
+def oss() -> Iterator[LocalOSS]:
+    with LocalOSS(key_bits=512, clock=lambda: NOW) as oss:
+        yield oss
+
+
+@pytest.fixture
+def bucket(oss: LocalOSS) -> InProcessBucket:
+    client: BucketClient = InProcessBucket(oss)
+    assert isinstance(client, InProcessBucket)
+    for key in ("b", "a/2", "a/1"):
+        with oss.storage.bucket(oss.bucket).incoming() as incoming:
+            incoming.write(b"hello")
+            incoming.commit(key, "text/plain", {"x-oss-meta-who": "me", "cache-control": "no-store"}, now=NOW)
+    return client
+
+
+def test_head_shows_what_is_stored(bucket: InProcessBucket) -> None:
+    stored = bucket.head("a/1")
+    assert stored is not None
+    assert (stored.key, stored.size, stored.etag, stored.last_modified) == ("a/1", 5, ETAG, NOW)
+    assert (stored.content_type, stored.crc64, stored.metadata) == ("text/plain", 11177612005948864433, {"who": "me"})
+    assert bucket.head("none") is None
+
+
+def test_listing_is_in_order_and_goes_on_after_a_name(bucket: InProcessBucket) -> None:
+    assert [listed.key for listed in bucket.list("", "", 2)] == ["a/1", "a/2"]
+    assert [listed.key for listed in bucket.list("", "a/2", 2)] == ["b"]
+    assert [listed.key for listed in bucket.list("a/", "a/1", 10)] == ["a/2"]
+    assert list(bucket.list("", "b", 10)) == []
+    assert bucket.list("b", "", 1)[0].etag == ETAG
+
+
+def test_an_upload_in_parts_begins_and_ends(oss: LocalOSS, bucket: InProcessBucket) -> None:
+    upload_id = bucket.begin("big", {"Content-Type": "image/png", "x-oss-meta-a": "1"})
+    upload = oss.storage.bucket(oss.bucket).upload("big", upload_id)
+    with oss.storage.bucket(oss.bucket).incoming() as incoming:
+        incoming.write(b"hello")
+        incoming.commit_part(upload, 1, now=NOW)
+    assert bucket.list_parts("big", upload_id) == [StoredPart(1, 5, ETAG)]
+    stored = bucket.complete("big", upload_id, [(1, ETAG)], {})
+    assert (stored.size, stored.metadata, stored.content_type) == (5, {"a": "1"}, "image/png")
+    with pytest.raises(NotStoredError):
+        bucket.list_parts("big", upload_id)
+    bucket.abort("big", upload_id)
+    other = bucket.begin("big", {})
+    bucket.abort("big", other)
+    with pytest.raises(NotStoredError):
+        bucket.list_parts("big", other)
+
+
+def test_a_request_can_be_made_to_fail_and_all_are_recorded(bucket: InProcessBucket) -> None:
+    bucket.fail_next(BucketUnreachableError("bucket_unreachable", "test"))
+    with pytest.raises(BucketUnreachableError):
+        bucket.head("b")
+    assert bucket.head("b") is not None
+    assert bucket.requests == [("head", "b"), ("head", "b")]
