@@ -1,0 +1,43 @@
+"""The application of the soak: it writes each upload into its own table, and each call of its handler into another.
+
+A call that a SIGKILL cut short may come again: the handler's table is not the ledger's. So the uploads have a key of
+their own, as docs/never-lost.md tells applications, and the calls have none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import oss_wsgi.application
+from oss_wsgi import DirectUpload, Settings, Upload
+from oss_wsgi.endpoints.callback import CallbackEndpoint
+from oss_wsgi.wsgi.delivery import Delivery
+
+from .tables import BREAK, DATABASE, connect
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+def save(upload: Upload) -> dict[str, Any]:
+    identity = upload.object, upload.etag
+    with closing(connect(os.environ[DATABASE])) as connection, connection:
+        connection.execute("INSERT INTO calls VALUES (?, ?, ?)", (*identity, os.getpid()))
+        connection.execute("INSERT OR IGNORE INTO uploads VALUES (?, ?, ?)", (*identity, upload.size))
+    return {"saved": upload.object}
+
+
+def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"a shop"]
+
+
+if os.environ.get(BREAK):
+    oss_wsgi.application.Delivery = (  # type: ignore[misc, assignment]
+        lambda once, *rest: Delivery(CallbackEndpoint(save), *rest)
+    )
+
+application = DirectUpload(page, Settings.from_environ(os.environ), on_upload=save)
