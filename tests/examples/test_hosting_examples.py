@@ -21,7 +21,18 @@ from oss_wsgi.testing import CallbackSigner
 from ..absent import skip_or_fail
 from ..servers.site import Site, free_port
 from ..servers.starters import missing
-from .hosted import BACK_ENDS, HOSTING, MOD_WSGI, YOURAPP, BackEnd, Hosted, start_gunicorn, start_mod_wsgi, start_nginx
+from .hosted import (
+    BACK_ENDS,
+    EXAMPLES,
+    HOSTING,
+    MOD_WSGI,
+    YOURAPP,
+    BackEnd,
+    Hosted,
+    start_gunicorn,
+    start_mod_wsgi,
+    start_nginx,
+)
 
 
 def require(*needs: str) -> None:
@@ -140,3 +151,13 @@ def test_gunicorn_alone_brings_a_verified_callback(hosted: Hosted, monkeypatch: 
 def test_each_file_of_the_folder_is_hosted_here() -> None:
     tested = {"mod_wsgi.conf", "app.wsgi", "gunicorn.conf.py", "uwsgi.ini", "nginx-proxy.conf", "nginx-uwsgi.conf"}
     assert {path.name for path in HOSTING.iterdir() if path.is_file()} == tested
+
+
+@pytest.mark.parametrize("name", ["gunicorn.conf.py"])
+def test_a_page_shows_the_whole_file(name: str) -> None:
+    """The other pages say so to the runner of the documentation, which compares them."""
+    page = (EXAMPLES.parent / "docs" / "how-to" / "hosting" / f"{name.partition('.')[0]}.md").read_text(
+        encoding="utf-8"
+    )
+    _, _, settings = (HOSTING / name).read_text(encoding="utf-8").partition("\n\n")
+    assert settings in page
