@@ -20,7 +20,9 @@ RUNNABLE = frozenset({"sh", "console", "python", "js", "apache", "nginx"})
 #: Markup of Sphinx, no code: ```{toctree} and the like.
 DIRECTIVE = re.compile(r"\{[\w:-]+\}")
 #: MyST's directives that hold code, which the runner would not see.
-HIDING = frozenset({"{code-block}", "{code}", "{literalinclude}", "{sourcecode}", "{code-cell}", "{eval-rst}"})
+HIDING = frozenset({"{code-block}", "{code}", "{sourcecode}", "{code-cell}"})
+#: In reStructuredText only what autodoc reads is allowed.
+AUTODOC = re.compile(r"(\.\. auto\w+:: [\w.]+| +:[\w-]+:.*|)")
 
 
 @dataclass
@@ -78,12 +80,21 @@ def steps(page: Path, text: str | None = None) -> list[Step]:
             raise PageError(f"{place}: an indented block has no language; write a fence")
         if token.type == "html_block":
             for comment in COMMENT.findall(token.content):
+                if comment.startswith("after: "):
+                    result += steps(page.parent / comment[len("after: ") :])
+                    continue
                 step = _comment(page, line, comment, marks)
                 if step is not None:
                     result.append(step)
         elif token.type == "fence":
             language = token.info.split(" ")[0]
-            if language in HIDING:
+            hides = language in HIDING
+            if language == "{eval-rst}":
+                hides = not all(AUTODOC.fullmatch(line) for line in token.content.splitlines())
+            elif language == "{literalinclude}":
+                included = (page.parent / token.info.split(" ")[1]).resolve()
+                hides = not (included.is_file() and included.is_relative_to(ROOT / "examples"))
+            if hides:
                 raise PageError(f"{place}: {language} hides code from the runner; write a plain fence")
             if language in TEXTS or DIRECTIVE.fullmatch(language):
                 if marks.keys() - {"file"}:

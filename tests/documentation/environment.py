@@ -54,7 +54,7 @@ def environment(page: list[Step]) -> Iterator[dict[str, str]]:
         commands = folder / "bin"
         commands.mkdir()
         _make_commands(commands)
-        kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "NODE_PATH", "CI")
+        kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "NODE_PATH", "CI", "PICTURES")
         environ = {name: os.environ[name] for name in kept if name in os.environ}
         environ["PATH"] = os.pathsep.join([str(commands), environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
         environ |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
