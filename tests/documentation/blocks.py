@@ -138,9 +138,11 @@ def without_way(page_steps: list[Step]) -> list[str]:
             problems.append(f"{step.place}: nothing runs a block of {step.language or 'no language'}")
         elif way == "file":
             name = step.marks["file"]
-            later = "\n".join(after.text for after in page_steps[number + 1 :])
-            stem = re.escape(Path(name).stem)
-            if not re.search(rf"(?<![\w-]){stem}(?![\w-])", later):
+            # A page or a template is named by the program that reads it, which may stand before.
+            code = step.language in RUNNABLE or step.language == "ini"
+            others = page_steps[number + 1 :] if code else [other for other in page_steps if other is not step]
+            text = "\n".join(other.text for other in others)
+            if not re.search(rf"(?<![\w-]){re.escape(Path(name).stem)}(?![\w-])", text):
                 problems.append(f"{step.place}: no later step names {name}")
         elif way in ("example", "run-by"):
             file = ROOT / step.marks[way]
