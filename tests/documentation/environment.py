@@ -59,6 +59,7 @@ def environment(page: list[Step]) -> Iterator[dict[str, str]]:
         environ = {name: os.environ[name] for name in kept if name in os.environ}
         environ["PATH"] = os.pathsep.join([str(commands), environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
         environ |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environ["STAND_INS"] = str(Path(__file__).parent / "stand_ins")
         environ |= {
             "PIP_NO_INDEX": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",

@@ -57,7 +57,7 @@ def do(page: Any, name: str, value: str) -> None:
     elif name == "click":
         page.get_by_role("button", name=value, exact=True).or_(page.get_by_role("link", name=value, exact=True)).click()
     elif name == "upload":
-        page.locator("input[type=file]").first.set_input_files(value)
+        page.locator("input[type=file]").first.set_input_files(value.split(","))
     elif name == "see":
         page.get_by_text(value).first.wait_for()
     elif name == "script":
