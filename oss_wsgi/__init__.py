@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .signing.policy import PostPolicy as PostPolicy
     from .signing.presigned_post import PresignedPost as PresignedPost
     from .signing.presigner import PostPresigner as PostPresigner
+    from .site import UploadPage as UploadPage
 
 __version__ = "0.1.0"
 
@@ -80,6 +81,7 @@ _MODULES = {
     "StaticSite": ".endpoints.static",
     "TicketBook": ".callback.ticket",
     "Upload": ".callback.upload",
+    "UploadPage": ".site",
 }
 
 __all__ = list(_MODULES)

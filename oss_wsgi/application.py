@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
 from .callback.ticket import TicketBook
 from .callback.upload import Upload
-from .callback.url import split_urls
+from .callback.url import split_urls, target_of, without_password
 from .callback.verifier import CallbackVerifier
 from .credentials import CredentialsProvider
 from .endpoints.callback import CallbackEndpoint
+from .endpoints.gate import Gate
 from .endpoints.health import HealthEndpoint, ReadinessEndpoint
+from .endpoints.limits import LimitsEndpoint
 from .endpoints.metrics import Metrics, MetricsEndpoint
 from .endpoints.signature import SignatureEndpoint
+from .endpoints.static import StaticFile, modules_of, shipped_folder
 from .exceptions import SettingsError
 from .ledger.base import Ledger
 from .ledger.memory import MemoryLedger
@@ -48,17 +53,45 @@ SIGNATURE_PATH = "/signature"
 CALLBACK_PATH = "/callback"
 HEALTH_PATH = "/health"
 READINESS_PATH = "/health/ready"
+LIMITS_PATH = "/limits"
 METRICS_PATH = "/metrics"
+MODULE_NAME = "upload.js"
+
+_SHIPPED_SERVER_URL = f'const SERVER_URL = "{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}";'
+_SERVER_URL = f'const SERVER_URL = new URL("{SIGNATURE_PATH[1:]}", import.meta.url).href;'
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a program that serves somebody's application lends to each DirectUpload made in it.
+
+    ``adapt_settings(settings, prefix)`` returns the settings to use. ``metrics`` and ``credentials`` are used where the
+    application names none.
+    """
+
+    adapt_settings: Callable[[Settings, str], Settings]
+    metrics: Metrics | None = None
+    credentials: Callable[[Settings], CredentialsProvider] | None = None
+
+
+_host: Host | None = None
+
+
+def lend(host: Host | None) -> None:
+    """Lend to every DirectUpload that is made from now on, in this process; None ends it."""
+    global _host
+    _host = host
 
 
 class DirectUpload:
     """Direct uploads to OSS for any WSGI application.
 
     ``GET {prefix}/signature`` signs a form, ``POST {prefix}/callback`` receives OSS's verified report,
-    ``GET {prefix}/health`` says that the process responds, ``GET {prefix}/health/ready`` that there are credentials and
-    a ledger that can be written to (503 without). Every other path goes to ``app`` unchanged.
+    ``GET {prefix}/limits`` tells what may be uploaded, ``GET {prefix}/upload.js`` is a module that uploads from any
+    page, ``GET {prefix}/health`` says that the process responds, ``GET {prefix}/health/ready`` that there are
+    credentials and a ledger that can be written to (503 without). Every other path goes to ``app`` unchanged.
 
         application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
 
@@ -106,6 +139,12 @@ class DirectUpload:
     ) -> None:
         if forward_callback and on_upload is not None:
             raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
+        if _host is not None:
+            settings = _host.adapt_settings(settings, prefix)
+            if metrics is None and _host.metrics is not None:
+                metrics, serve_metrics = _host.metrics, False
+            if credentials is None and _host.credentials is not None:
+                credentials = _host.credentials(settings)
         bucket, _ = settings.bucket_and_host()
         ledger = ledger_of(settings, clock) if ledger is None else ledger
         public_keys = public_keys or public_key_store(settings)
@@ -114,14 +153,14 @@ class DirectUpload:
         observers = _observers(on_issued, on_refused, metrics)
 
         presigner = PostPresigner(settings, credentials, clock=clock, tickets=tickets)
-        signature: WSGIApplication = SignatureEndpoint(
-            presigner,
-            authorize=authorize,
-            allow_anonymous=settings.allow_anonymous,
-            allowed_origins=settings.allowed_origins,
-            rate_limit=rate_limit,
-            observers=observers,
-        )
+        gate_options: dict[str, Any] = {
+            "authorize": authorize,
+            "allow_anonymous": settings.allow_anonymous,
+            "allowed_origins": settings.allowed_origins,
+            "rate_limit": rate_limit,
+        }
+        signature: WSGIApplication = SignatureEndpoint(presigner, **gate_options, observers=observers)
+        limits: WSGIApplication = LimitsEndpoint(presigner, Gate(**gate_options))
 
         if forward_callback:
             receiver = _forward(app, prefix, confirm)
@@ -139,10 +178,12 @@ class DirectUpload:
         if forward_callback:
             callback = AuthorizationPassthrough(callback)
         if on_issued is not None or on_refused is not None:  # the user's observers may wait
-            signature, callback = blocking(signature), blocking(callback)
+            signature, limits, callback = blocking(signature), blocking(limits), blocking(callback)
         endpoints: dict[str, WSGIApplication] = {
             SIGNATURE_PATH: signature,
             CALLBACK_PATH: callback,
+            LIMITS_PATH: limits,
+            **_browser_modules(settings),
             HEALTH_PATH: HealthEndpoint(),
             READINESS_PATH: ReadinessEndpoint(_readiness_checks(ledger, presigner), clock=time.monotonic),
         }
@@ -150,6 +191,7 @@ class DirectUpload:
             metrics.watch(ledger, public_keys)
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
+        _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
         self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers)})
         self._callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
         self._probe: Probe | None = None
@@ -177,6 +219,48 @@ class DirectUpload:
         target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
         if target.endswith(self._callback_path.encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
+
+
+def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool) -> None:
+    """Log why the application would not hear of uploads: no callback URL, or one that leads to another path."""
+    own_path = quote(prefix + CALLBACK_PATH)
+    if not settings.callback_url:
+        if has_handler:
+            log.warning(
+                "OSS_CALLBACK_URL is not set, so OSS reports no upload, and the application's handler at %s is never "
+                "called; set the public URL of that path: OSS_CALLBACK_URL=https://YOUR-HOST%s",
+                own_path,
+                own_path,
+            )
+        return
+    for url in split_urls(settings.callback_url):
+        path = target_of(url).partition("?")[0]
+        if unquote(path).endswith(prefix + CALLBACK_PATH):  # below a mount, or as it is
+            continue
+        parts = urlsplit(url)
+        cure = f"OSS_CALLBACK_URL={parts.scheme}://{parts.netloc}{own_path}"
+        other_prefix = unquote(path.removesuffix(CALLBACK_PATH))
+        if path.endswith(CALLBACK_PATH) and len(other_prefix) > 1:
+            cure += f", or DirectUpload(..., prefix={other_prefix!r})"
+        log.warning(
+            "OSS_CALLBACK_URL is %s, but DirectUpload receives reports at %s: nobody here hears of an upload, unless a "
+            "server in front turns %s into %s; set %s",
+            without_password(url), own_path, path, own_path, cure,
+        )  # fmt: skip
+
+
+@functools.cache
+def _module_texts() -> dict[str, bytes]:
+    """Return the page's module and what it imports; it finds the signature beside itself."""
+    texts = modules_of(shipped_folder(), MODULE_NAME)
+    texts[MODULE_NAME] = texts[MODULE_NAME].replace(_SHIPPED_SERVER_URL.encode(), _SERVER_URL.encode())
+    return texts
+
+
+def _browser_modules(settings: Settings) -> dict[str, StaticFile]:
+    """Return the endpoints of the page's module, by their paths."""
+    origins = settings.allowed_origins
+    return {f"/{name}": StaticFile(name, text, allowed_origins=origins) for name, text in _module_texts().items()}
 
 
 def _forward(app: WSGIApplication, prefix: str, confirm: Confirm | None) -> WSGIApplication:

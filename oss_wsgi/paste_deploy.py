@@ -19,7 +19,7 @@ from .middleware.callback_guard import CallbackGuard
 from .middleware.dispatcher import Dispatcher, check_prefix
 from .settings import TABLE, Settings, items, switch, text
 from .settings_check import unknown_name
-from .site import upload_page
+from .site import UploadPage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -45,8 +45,7 @@ def page(global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplicatio
     with _naming("application egg:oss_wsgi") as name:
         casts = {key: cast for key, cast in _OPTIONS.items() if key != "forward_callback"}
         settings, options = _read(name, local_conf, _KEY_OF_VARIABLE.values(), casts)
-        upload_site = upload_page(settings, prefix=options.get("prefix", DEFAULT_PREFIX))
-        return DirectUpload(upload_site, settings, **options)
+        return DirectUpload(UploadPage(settings, options.get("prefix", DEFAULT_PREFIX)), settings, **options)
 
 
 def direct_upload(app: WSGIApplication, global_conf: Mapping[str, str], /, **local_conf: str) -> WSGIApplication:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import html
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from .application import DEFAULT_PREFIX, SIGNATURE_PATH, DirectUpload
-from .endpoints.static import StaticSite
+from .endpoints.static import StaticSite, shipped_folder
+from .middleware.dispatcher import check_prefix
 from .settings import Settings
-from .wsgi.responses import refuse
+from .wsgi.responses import SECURITY_HEADERS, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,8 +22,7 @@ log = logging.getLogger("oss_wsgi.server")
 
 def site(settings: Settings, prefix: str = DEFAULT_PREFIX, **options: Any) -> DirectUpload:
     """Return the upload page with DirectUpload over it; ``options`` are those of ``DirectUpload``."""
-    page = upload_page(settings, prefix=prefix)
-    return DirectUpload(page, settings, prefix=prefix, **options)
+    return DirectUpload(UploadPage(settings, prefix), settings, prefix=prefix, **options)
 
 
 def application_for(environ: Mapping[str, str]) -> WSGIApplication:
@@ -40,19 +39,53 @@ def _refuse_unconfigured(environ: WSGIEnvironment, start_response: StartResponse
     return refuse(log, environ, start_response, 503, "not_configured", hint, message="Not configured.")
 
 
-def upload_page(settings: Settings, *, prefix: str = DEFAULT_PREFIX) -> StaticSite:
-    """Return the site of the shipped page, which may reach only its own server, below ``prefix``, and the OSS host."""
-    _, host = settings.bucket_and_host()
-    parts = urlsplit(host)
-    root = _static_folder()
-    shipped = f'data-server-url="{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}"'
-    replacement = f'data-server-url="{html.escape(quote(prefix[1:]))}{SIGNATURE_PATH}"'
-    index = (root / "index.html").read_bytes().replace(shipped.encode(), replacement.encode())
-    return StaticSite(
-        root,
-        content_security_policy=_page_policy(f"{parts.scheme}://{parts.netloc}"),
-        overrides={"/index.html": index},
-    )
+class UploadPage(StaticSite):
+    """The upload page as an application. It may reach only its own server and the OSS host.
+
+        application = DirectUpload(Dispatcher(legacy_app, {"/files": UploadPage(settings)}), settings, authorize=allow)
+
+    It may be the application of a DirectUpload, or be mounted below one; then the endpoints are one segment above it.
+    ``Dispatcher`` and other dispatchers do; for a longer mount such as ``/admin/files`` say so with ``mount``.
+
+    :param prefix: the prefix of the DirectUpload.
+    :param mount: where a dispatcher below the DirectUpload mounts the page.
+
+    Raises SettingsError without a bucket, ValueError for a prefix or mount that is not like ``/files``.
+    """
+
+    def __init__(self, settings: Settings, prefix: str = DEFAULT_PREFIX, *, mount: str = "") -> None:
+        check_prefix(prefix)
+        if mount:
+            check_prefix(mount)
+        _, host = settings.bucket_and_host()
+        parts = urlsplit(host)
+        root = shipped_folder()
+        shipped = f'data-server-url="{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}"'
+        place = "../" * mount.count("/") + quote(prefix[1:])
+        replacement = f'data-server-url="{html.escape(place)}{SIGNATURE_PATH}"'
+        index = (root / "index.html").read_bytes().replace(shipped.encode(), replacement.encode())
+        super().__init__(
+            root,
+            content_security_policy=_page_policy(f"{parts.scheme}://{parts.netloc}"),
+            overrides={"/index.html": index},
+        )
+        self._endpoints = prefix.encode().decode("latin-1") + "/"
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO") or ""
+        if path.startswith(self._endpoints) and environ.get("SCRIPT_NAME"):
+            # A DirectUpload right around the page takes these paths, so it is above the page's mount.
+            return _redirect_above(environ, start_response, path)
+        return super().__call__(environ, start_response)
+
+
+def _redirect_above(environ: WSGIEnvironment, start_response: StartResponse, path: str) -> Iterable[bytes]:
+    """Redirect to the same path, method and query one segment above the mount."""
+    query = environ.get("QUERY_STRING") or ""
+    location = "../" * path.count("/") + quote(path[1:].encode("latin-1")) + (f"?{query}" if query else "")
+    headers = [("Location", location), ("Content-Length", "0"), *SECURITY_HEADERS]
+    start_response("307 Temporary Redirect", headers)
+    return []
 
 
 def _page_policy(oss: str) -> str:
@@ -61,10 +94,3 @@ def _page_policy(oss: str) -> str:
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: {oss}; "
         f"connect-src 'self' {oss}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-
-
-def _static_folder() -> Path:
-    """Return the folder of the page: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).parent
-    installed = here / "static"
-    return installed if (installed / "index.html").is_file() else here.parent / "static"

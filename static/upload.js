@@ -7,9 +7,18 @@
  *     uploader.add(input.files);
  *     uploader.start();
  *
- * The import has no side effects and touches no document. The module contains no texts for readers: a failed item has an
- * `error` with codes, and the page turns them into words.
+ * A page needs no script of its own, also under a Content-Security-Policy that forbids inline scripts:
+ *
+ *     <input type="file" id="file" data-oss-upload>
+ *     <output for="file"></output>
+ *     <script type="module" src="/oss/upload.js"></script>
+ *
+ * The import changes nothing in the document; it waits for choices in inputs with `data-oss-upload`. The module contains
+ * no texts for readers: a failed item has an `error` with codes, and the page turns them into words.
  */
+
+/** The signature endpoint, relative to the page. The server replaces this line where it serves the module beside it. */
+const SERVER_URL = "oss/signature";
 
 /** Speed is averaged over this many seconds. */
 const RATE_WINDOW = 5;
@@ -98,7 +107,8 @@ export class UploadItem {
 /**
  * A queue of files that uploads a few of them at a time.
  *
- * Options: `serverUrl`, the signature endpoint, relative to the page or absolute; `parallel`, the number of files at a
+ * Options: `serverUrl`, the signature endpoint, relative to the page or absolute (default: beside this module where the
+ * server serves it at `{prefix}/upload.js`, else `oss/signature`); `parallel`, the number of files at a
  * time; `fetch` and `XMLHttpRequest`, for tests and for servers that need credentials or extra headers.
  *
  * Added files wait until `start()`, also while others run. Each file gets its own signature when its turn comes, and a
@@ -120,7 +130,7 @@ export class Uploader extends EventTarget {
   #nextId = 1;
 
   constructor({
-    serverUrl = "oss/signature",
+    serverUrl = SERVER_URL,
     parallel = 3,
     fetch = (...request) => globalThis.fetch(...request),
     XMLHttpRequest = globalThis.XMLHttpRequest,
@@ -403,3 +413,9 @@ async function isReadable(file) {
     return false;
   }
 }
+
+globalThis.document?.addEventListener("change", async ({ target }) => {
+  if (!target.matches?.("input[type=file][data-oss-upload]") || target.files.length === 0) return;
+  const { uploadChosen } = await import("./input.js");
+  uploadChosen(target, Uploader, SERVER_URL);
+});

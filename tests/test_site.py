@@ -6,13 +6,13 @@ import pytest
 import webtest
 
 from oss_wsgi import Settings
-from oss_wsgi.site import application_for, site, upload_page
+from oss_wsgi.site import UploadPage, application_for, site
 
 from .test_application import VALUES
 
 
 def test_the_pages_policy_allows_only_its_own_host() -> None:
-    page = webtest.TestApp(upload_page(Settings(**VALUES)))
+    page = webtest.TestApp(UploadPage(Settings(**VALUES)))
     response = page.get("/")
     policy = response.headers["Content-Security-Policy"]
     assert "connect-src 'self' https://examplebucket.oss-cn-hangzhou.aliyuncs.com;" in policy
@@ -23,7 +23,7 @@ def test_the_pages_policy_allows_only_its_own_host() -> None:
 
 
 def test_the_page_finds_the_signature_under_another_prefix() -> None:
-    page = webtest.TestApp(upload_page(Settings(**VALUES), prefix='/up"load'))
+    page = webtest.TestApp(UploadPage(Settings(**VALUES), prefix='/up"load'))
     assert page.get("/").text.count('data-server-url="up%22load/signature"') == 1
 
 

@@ -60,6 +60,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return stop.code if isinstance(stop.code, int) else 0
     arguments.program = f"{PROGRAM} {arguments.command}"
     arguments.environ = dict(os.environ)
+    arguments.process_environ = os.environ  # `serve --app` fills in what the application reads
     try:
         status: int = arguments.run(arguments)
     except (MisuseError, OSSWSGIError) as error:

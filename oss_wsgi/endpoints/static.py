@@ -6,12 +6,14 @@ import hashlib
 import logging
 import mimetypes
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from ..wsgi.responses import Headers, method_not_allowed, not_found
+from .gate import with_cors
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -37,6 +39,13 @@ _SECURITY_HEADERS = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
 
+# Nothing that a script's address says applies to the page that loads it; a browser that shows the text runs nothing.
+_FILE_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_FILE_CACHE = "public, max-age=300"
+
+# `import ... from "./words.js"`, `export ... from`, `import "./words.js"` and `import("./input.js")`
+_IMPORT = re.compile(rb"""\b(?:from|import)\s*\(?\s*["']\./([A-Za-z0-9_.-]+\.js)["']""")
+
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +53,33 @@ class _File(NamedTuple):
     body: bytes
     etag: str
     headers: Headers
+
+    def respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Respond to GET and HEAD with the file, or with 304 where the client has it."""
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return method_not_allowed(log, environ, start_response, "GET, HEAD")
+        if _matches(environ.get("HTTP_IF_NONE_MATCH") or "", self.etag):
+            headers = [header for header in self.headers if header[0] not in ("Content-Type", "Content-Length")]
+            start_response("304 Not Modified", headers)
+            return []
+        start_response("200 OK", list(self.headers))
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [self.body]
+
+
+def _file(name: str, body: bytes, policy: str, cache: str) -> _File:
+    """Return a file with its headers; ``name`` tells its type."""
+    suffix = Path(name).suffix.lower()
+    content_type = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = [
+        ("Content-Type", content_type),
+        ("Content-Length", str(len(body))),
+        ("ETag", etag),
+        ("Cache-Control", cache),
+        ("Content-Security-Policy", policy),
+        *_SECURITY_HEADERS,
+    ]
+    return _File(body, etag, headers)
 
 
 class StaticSite:
@@ -77,19 +113,8 @@ class StaticSite:
                 self._add(name, path.read_bytes() if body is None else body)
 
     def _add(self, name: str, body: bytes) -> None:
-        suffix = Path(name).suffix.lower()
-        content_type = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = [
-            ("Content-Type", content_type),
-            ("Content-Length", str(len(body))),
-            ("ETag", etag),
-            ("Cache-Control", "no-cache"),
-            ("Content-Security-Policy", self._policy),
-            *_SECURITY_HEADERS,
-        ]
         native = name.encode("utf-8", "surrogateescape").decode("latin-1")
-        self._files[native] = _File(body, etag, headers)
+        self._files[native] = _file(name, body, self._policy, "no-cache")
         if native.endswith("/index.html"):
             self._files[native.removesuffix("index.html")] = self._files[native]
 
@@ -104,14 +129,52 @@ class StaticSite:
         file = self._files.get(path or "/")
         if file is None:
             return not_found(log, environ, start_response)
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return method_not_allowed(log, environ, start_response, "GET, HEAD")
-        if _matches(environ.get("HTTP_IF_NONE_MATCH") or "", file.etag):
-            headers = [header for header in file.headers if header[0] not in ("Content-Type", "Content-Length")]
-            start_response("304 Not Modified", headers)
-            return []
-        start_response("200 OK", list(file.headers))
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [file.body]
+        return file.respond(environ, start_response)
+
+
+class StaticFile:
+    """Application: GET or HEAD returns one file from memory, which caches may keep for some minutes.
+
+    It has an ETag; a matching ``If-None-Match`` gives 304. A module script of another origin needs CORS: only pages of
+    ``allowed_origins`` may load the file.
+
+    :param name: the file's name, whose extension tells the type.
+    :param allowed_origins: as ``SignatureEndpoint`` takes them.
+    """
+
+    def __init__(self, name: str, body: bytes, *, allowed_origins: Collection[str] = ()) -> None:
+        self._file = _file(name, body, _FILE_POLICY, _FILE_CACHE)
+        self._allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._allowed_origins:
+            start_response = with_cors(environ, start_response, self._allowed_origins, "GET, HEAD")
+        if environ.get("PATH_INFO"):
+            return not_found(log, environ, start_response)
+        return self._file.respond(environ, start_response)
+
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request is answered without waiting: always, from memory."""
+        return True
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the page's files: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    installed = package / "static"
+    return installed if (installed / "index.html").is_file() else package.parent / "static"
+
+
+def modules_of(folder: Path, entry: str) -> dict[str, bytes]:
+    """Return by its name the JavaScript module ``entry``, and each module beside it that these import."""
+    modules: dict[str, bytes] = {}
+    names = [entry]
+    while names:
+        name = names.pop()
+        if name not in modules:
+            modules[name] = (folder / name).read_bytes()
+            names += [imported.decode() for imported in _IMPORT.findall(modules[name])]
+    return modules
 
 
 def _matches(condition: str, etag: str) -> bool:

@@ -21,6 +21,15 @@ from .presigned_post import PresignedPost
 _MAX_FILENAME = 4096
 
 
+class UploadLimits(NamedTuple):
+    """What a grant allows, with the settings in place of what it leaves out: sizes in bytes, types, seconds."""
+
+    max_size: int
+    min_size: int
+    content_types: list[str]
+    expires: int
+
+
 class PostPresigner:
     """Signs forms for one bucket.
 
@@ -108,6 +117,13 @@ class PostPresigner:
         fields[name] = signature
         fields["success_action_status"] = "200"
         return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)
+
+    def limits(self, grant: Grant) -> UploadLimits:
+        """Return what a form for ``grant`` allows; no types mean any type. Raises GrantError as `presign` does."""
+        settings = self._settings
+        low, high = self._sizes(grant, None)
+        types = settings.upload_content_types if grant.content_types is None else grant.content_types
+        return UploadLimits(high, low, list(types), grant.expires or settings.upload_expires)
 
     def check(self) -> None:
         """Raise CredentialsError if the presigner cannot sign now."""

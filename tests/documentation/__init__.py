@@ -12,6 +12,7 @@ of the page are free there. An invisible comment right before a block says what 
     <!-- run-by: .ci/run -->     this script runs the line
     <!-- sh ... -->, <!-- python ... -->   steps that a reader does not see: stand-ins and checks
     <!-- stop -->                Ctrl-C for all servers
+    <!-- after: other.md -->     the page goes on where the other one ended
 
 `sh` is typed; in `console` the lines behind `$ ` are typed and the others are their output. `python` runs in the page's
 own names, `js` without a file in the page that `<!-- visit: URL -->` opens. `apache` and `nginx` without a file are loaded

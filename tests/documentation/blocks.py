@@ -20,7 +20,9 @@ RUNNABLE = frozenset({"sh", "console", "python", "js", "apache", "nginx"})
 #: Markup of Sphinx, no code: ```{toctree} and the like.
 DIRECTIVE = re.compile(r"\{[\w:-]+\}")
 #: MyST's directives that hold code, which the runner would not see.
-HIDING = frozenset({"{code-block}", "{code}", "{literalinclude}", "{sourcecode}", "{code-cell}", "{eval-rst}"})
+HIDING = frozenset({"{code-block}", "{code}", "{sourcecode}", "{code-cell}"})
+#: In reStructuredText only what autodoc reads is allowed.
+AUTODOC = re.compile(r"(\.\. auto\w+:: [\w.]+| +:[\w-]+:.*|)")
 
 
 @dataclass
@@ -78,12 +80,21 @@ def steps(page: Path, text: str | None = None) -> list[Step]:
             raise PageError(f"{place}: an indented block has no language; write a fence")
         if token.type == "html_block":
             for comment in COMMENT.findall(token.content):
+                if comment.startswith("after: "):
+                    result += steps(page.parent / comment[len("after: ") :])
+                    continue
                 step = _comment(page, line, comment, marks)
                 if step is not None:
                     result.append(step)
         elif token.type == "fence":
             language = token.info.split(" ")[0]
-            if language in HIDING:
+            hides = language in HIDING
+            if language == "{eval-rst}":
+                hides = not all(AUTODOC.fullmatch(line) for line in token.content.splitlines())
+            elif language == "{literalinclude}":
+                included = (page.parent / token.info.split(" ")[1]).resolve()
+                hides = not (included.is_file() and included.is_relative_to(ROOT / "examples"))
+            if hides:
                 raise PageError(f"{place}: {language} hides code from the runner; write a plain fence")
             if language in TEXTS or DIRECTIVE.fullmatch(language):
                 if marks.keys() - {"file"}:
@@ -127,9 +138,11 @@ def without_way(page_steps: list[Step]) -> list[str]:
             problems.append(f"{step.place}: nothing runs a block of {step.language or 'no language'}")
         elif way == "file":
             name = step.marks["file"]
-            later = "\n".join(after.text for after in page_steps[number + 1 :])
-            stem = re.escape(Path(name).stem)
-            if not re.search(rf"(?<![\w-]){stem}(?![\w-])", later):
+            # A page or a template is named by the program that reads it, which may stand before.
+            code = step.language in RUNNABLE or step.language == "ini"
+            others = page_steps[number + 1 :] if code else [other for other in page_steps if other is not step]
+            text = "\n".join(other.text for other in others)
+            if not re.search(rf"(?<![\w-]){re.escape(Path(name).stem)}(?![\w-])", text):
                 problems.append(f"{step.place}: no later step names {name}")
         elif way in ("example", "run-by"):
             file = ROOT / step.marks[way]

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import os
 import re
+import shlex
 import shutil
 import socket
 import struct
@@ -54,10 +55,11 @@ def environment(page: list[Step]) -> Iterator[dict[str, str]]:
         commands = folder / "bin"
         commands.mkdir()
         _make_commands(commands)
-        kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "NODE_PATH", "CI")
+        kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "NODE_PATH", "CI", "PICTURES")
         environ = {name: os.environ[name] for name in kept if name in os.environ}
         environ["PATH"] = os.pathsep.join([str(commands), environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
         environ |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environ["STAND_INS"] = str(Path(__file__).parent / "stand_ins")
         environ |= {
             "PIP_NO_INDEX": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -101,9 +103,9 @@ def _installed_by(page: list[Step]) -> set[str]:
     text = "\n".join(step.text for step in page if step.language in ("sh", "console"))
     wanted = set()
     for line in re.findall(r"pip install (.*?)(?:&&|$)", text, re.MULTILINE):
-        for word in re.findall(r"'([^']+)'|(?<!\S)([a-z][\w.\[\],-]*)", line):
-            wanted.add((word[0] or word[1]).replace(".[", "oss-wsgi["))
-    return {word for word in wanted if word != "."}
+        words = [word for word in shlex.split(line, comments=True) if not word.startswith("-")]
+        wanted |= {word.replace(".[", "oss-wsgi[") for word in words if word != "." and "/" not in word}
+    return wanted
 
 
 def _make_packages(folder: Path, wanted: set[str]) -> None:
@@ -119,7 +121,7 @@ def _make_packages(folder: Path, wanted: set[str]) -> None:
         archive.extract(metadata, folder.parent / "ours")
     ours = importlib.metadata.Distribution.at((folder.parent / "ours" / metadata).parent)
     names = {"setuptools", "wheel"}
-    queue = [Requirement(word) for word in wanted if not word.startswith(("./", "dist/"))]
+    queue = [Requirement(word) for word in wanted]
     visited = set()
     while queue:
         requirement = queue.pop()

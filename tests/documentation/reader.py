@@ -32,6 +32,15 @@ for __wait in {{1..3000}}; do
 done
 (exec 4<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null
 """
+#: Ctrl-C, until the whole group has ended: the shell around a server ends before it.
+END = """
+kill -INT -- -{pid} 2>/dev/null || :
+for __wait in {{1..600}}; do
+    kill -0 -- -{pid} 2>/dev/null || break
+    sleep 0.1
+done
+wait {pid} 2>/dev/null || :
+"""
 
 
 class Reader:
@@ -111,7 +120,7 @@ class Reader:
         for port in ports or tuple(self.servers):
             if port in self.servers:
                 pid, _ = self.servers.pop(port)
-                self.type(f"kill -INT -- -{pid} 2>/dev/null || :\nwait {pid} 2>/dev/null || :\n")
+                self.type(END.format(pid=pid))
 
     def python(self, text: str, place: str) -> str:
         """Run Python in the names of the page, with the folder and the environment of the shell."""

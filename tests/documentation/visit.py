@@ -6,6 +6,7 @@ visit http://127.0.0.1:8080/ --fill user=eric --click "Log in" --upload cat.png 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import sys
@@ -56,13 +57,13 @@ def do(page: Any, name: str, value: str) -> None:
     elif name == "click":
         page.get_by_role("button", name=value, exact=True).or_(page.get_by_role("link", name=value, exact=True)).click()
     elif name == "upload":
-        page.locator("input[type=file]").first.set_input_files(value)
+        page.locator("input[type=file]").first.set_input_files(value.split(","))
     elif name == "see":
         page.get_by_text(value).first.wait_for()
     elif name == "script":
         print(page.evaluate(module_as_function(Path(value).read_text(encoding="utf-8"))))
     else:
-        page.screenshot(path=value)
+        page.screenshot(path=Path(os.environ.get("PICTURES", ".")) / value)
 
 
 def main() -> int:

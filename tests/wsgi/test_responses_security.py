@@ -11,7 +11,7 @@ import webtest
 
 from oss_wsgi import DirectUpload, Grant, Settings, StaticSite, Upload
 from oss_wsgi.exceptions import CredentialsError
-from oss_wsgi.site import upload_page
+from oss_wsgi.site import UploadPage
 from oss_wsgi.testing import CallbackSigner
 
 from ..endpoints.test_signature import RootClient
@@ -124,7 +124,7 @@ def test_only_503_has_a_retry_after() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/upload.js", "/style.css", "/favicon.svg"])
 def test_the_page_and_its_parts_have_their_security_headers(path: str) -> None:
-    app = webtest.TestApp(upload_page(SETTINGS))
+    app = webtest.TestApp(UploadPage(SETTINGS))
     response = app.get(path)
     policy = {"Content-Security-Policy": response.headers["Content-Security-Policy"]}
     assert "frame-ancestors 'none'" in policy["Content-Security-Policy"]

@@ -1,0 +1,165 @@
+"""What `serve` does for the page and for a person's own application: sockets, metrics, and the server itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ..application import CALLBACK_PATH
+from ..credentials import CredentialsProvider
+from ..endpoints.metrics import Metrics
+from ..exceptions import CredentialsError
+from ..middleware.access_log import AccessLog
+from ..sdk.credentials import SDKCredentialsProvider
+from ..serving import make_server
+from ..serving.socket_activation import inherited_sockets
+from ..settings import Settings
+from .local import is_set
+from .process import (
+    CannotStartError,
+    cannot_listen_error,
+    drain_on_signals,
+    ignore_signals,
+    listening_socket,
+    local_url,
+)
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from _typeshed.wsgi import WSGIApplication
+
+    from ..wsgi.nonblocking import NonBlockingTest
+
+MAX_HEADERS = 32 * 1024
+
+DEFAULT_ADDRESS = "127.0.0.1", 8080
+
+
+def run_server(
+    app: WSGIApplication,
+    is_nonblocking: NonBlockingTest,
+    listeners: list[socket.socket],
+    arguments: Namespace,
+    stack: contextlib.ExitStack,
+    greeting: Iterable[str],
+    servers: list[Any] | None = None,
+    **options: Any,
+) -> None:
+    """Serve until a signal ends it; the server is appended to ``servers`` as soon as it can be drained."""
+    server = make_server(
+        AccessLog(app, clock=time.monotonic) if arguments.access_log else app,
+        listeners,
+        is_nonblocking,
+        threads=8,
+        ident=None,
+        max_request_header_size=MAX_HEADERS,
+        **options,
+        **_bounds(arguments),
+    )
+    stack.callback(server.close)
+    if servers is not None:
+        servers.append(server)
+    # Before the greeting: whoever reads it may send a signal, and what the listener has taken is then answered.
+    drain_on_signals(server, arguments.drain, arguments.drain_delay)
+    for line in greeting:
+        print(line, flush=True)
+    try:
+        server.run()
+    finally:
+        ignore_signals()
+
+
+def is_local(arguments: Namespace, environ: Mapping[str, str]) -> bool:
+    """Return whether a local OSS takes the files."""
+    return arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
+
+
+def callback_url_of(listener: socket.socket, prefix: str) -> str:
+    """Return the URL at which the local OSS reaches the callback. Raises CannotStartError if it cannot."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        raise CannotStartError("LISTEN_FDS: OSS cannot call a Unix socket: set OSS_CALLBACK_URL.")
+    if listener.family == socket.AF_INET6:
+        raise CannotStartError("--listen: OSS calls no IPv6 address: use IPv4, or set OSS_CALLBACK_URL.")
+    return f"{local_url(listener)}{quote(prefix)}{CALLBACK_PATH}"
+
+
+def sockets(arguments: Namespace, stack: contextlib.ExitStack) -> tuple[list[socket.socket], list[socket.socket]]:
+    """Return the application's listening sockets, and those that were inherited for the metrics."""
+    inherited = inherited_sockets(arguments.environ, os.getpid())
+    for _, listener in inherited:
+        stack.enter_context(listener)
+    listeners = [listener for name, listener in inherited if name != "metrics"]
+    metrics_listeners = [listener for name, listener in inherited if name == "metrics"]
+    if listeners and arguments.listen:
+        raise CannotStartError("--listen: LISTEN_FDS has the sockets already: omit --listen.")
+    if metrics_listeners and arguments.metrics_listen:
+        raise CannotStartError("--metrics-listen: LISTEN_FDS has a socket for metrics: omit --metrics-listen.")
+    if not listeners:
+        listeners = [stack.enter_context(listening_socket(arguments.listen or DEFAULT_ADDRESS, "--listen"))]
+    return listeners, metrics_listeners
+
+
+def metrics_for(arguments: Namespace, listeners: list[socket.socket], stack: contextlib.ExitStack) -> Metrics | None:
+    """Return the metrics, if an option or a socket is for them."""
+    if listeners:
+        return _serve_metrics_on(listeners, stack)
+    return _serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
+
+
+def _serve_metrics_on(listeners: list[socket.socket], stack: contextlib.ExitStack) -> Metrics:
+    """Serve new metrics on listening sockets until the stack ends. Raises SettingsError without the extra."""
+    metrics = Metrics()
+    from prometheus_client import make_wsgi_app
+
+    server = make_server(make_wsgi_app(metrics.registry), listeners, threads=1, ident=None)
+    thread = threading.Thread(target=server.run, name="metrics")
+    stack.callback(thread.join)
+    stack.callback(server.drain, 0)
+    thread.start()
+    return metrics
+
+
+def _bounds(arguments: Namespace) -> dict[str, Any]:
+    """Return the options of `make_server` that bound its connections; an option that is not given is left out."""
+    bounds = {
+        "header_timeout": arguments.header_timeout,
+        "body_timeout": arguments.body_timeout,
+        "idle_timeout": arguments.idle_timeout,
+        "write_timeout": arguments.write_timeout,
+        "connection_limit": arguments.connections,
+        "connections_per_address": arguments.connections_per_address,
+    }
+    return {name: value for name, value in bounds.items() if value is not None}
+
+
+def _serve_metrics(address: tuple[str, int], stack: contextlib.ExitStack) -> Metrics:
+    """Serve new metrics until the stack ends, and print where. Raises SettingsError without the extra."""
+    metrics = Metrics()
+    from prometheus_client import start_http_server
+
+    host, port = address
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise cannot_listen_error("--metrics-listen", host, port, error) from error
+    stack.callback(thread.join)
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    shown_host = f"[{host}]" if ":" in host else host
+    print(f"Metrics at http://{shown_host}:{server.server_port}/metrics.", flush=True)
+    return metrics
+
+
+def library_credentials(settings: Settings) -> CredentialsProvider:
+    """Return the official library's access key, cached and renewed in the background; if it is missing, log that."""
+    provider = SDKCredentialsProvider(settings, clock=time.time)
+    with contextlib.suppress(CredentialsError):
+        provider.get_credentials()
+    return provider

@@ -1,0 +1,241 @@
+"""Imports the WSGI application that `--app` names, and says in a sentence why it cannot."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.util
+import inspect
+import linecache
+import os
+import re
+import sys
+import sysconfig
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import SettingsError
+from . import process
+from .process import CannotStartError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+_SPELLED = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(\))?")
+_LIBRARIES = tuple(
+    os.path.realpath(path) + os.sep
+    for path in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    if path
+)
+_PACKAGE = os.path.realpath(Path(__file__).parents[1]) + os.sep
+_SLOW_IMPORT = 10  # seconds
+
+
+def check_spelling(name: str) -> None:
+    """Raise CannotStartError unless a text is ``MODULE:NAME`` or ``MODULE:NAME()``."""
+    if _SPELLED.fullmatch(name):
+        return
+    path, _, attribute = name.partition(":")
+    if path.endswith(".py"):
+        path = path.removesuffix(".py").removeprefix("./").replace("/", ".")
+    guess = f"{path}:{attribute or 'application'}"
+    better = guess if _SPELLED.fullmatch(guess) else "shop:application"
+    raise CannotStartError(f"--app: write MODULE:NAME, such as {better}, or MODULE:NAME() for a factory, not {name!r}.")
+
+
+def load_application(name: str) -> WSGIApplication:
+    """Import ``MODULE:NAME``, call ``MODULE:NAME()``, and return the application.
+
+    The current folder is the first that modules are looked for in. Raises CannotStartError and SettingsError.
+    """
+    check_spelling(name)
+    folder = os.getcwd()
+    if sys.path[:1] != [folder]:
+        sys.path.insert(0, folder)
+    module_name, _, rest = name.partition(":")
+    attribute = rest.removesuffix("()")
+    module = _imported(module_name, folder)
+    value: Any = module
+    for part in attribute.split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            raise CannotStartError(_no_attribute(module, value, part)) from None
+    if rest.endswith("()"):
+        if not callable(value):
+            kind = _kind(value)
+            raise CannotStartError(f"--app: {module_name}:{attribute} is {kind} and cannot be called: omit '()'.")
+        value = _guarded(f"the call of {name}", value)
+    problem = _application_problem(name, value)
+    if problem:
+        raise CannotStartError(f"--app: {problem}")
+    application: WSGIApplication = value
+    return application
+
+
+def _imported(name: str, folder: str) -> ModuleType:
+    known = ""
+    for part in name.split("."):
+        parent, known = known, f"{known}.{part}" if known else part
+        if parent:
+            _guarded(f"the import of {parent!r}", functools.partial(importlib.import_module, parent))
+        if known not in sys.modules and importlib.util.find_spec(known) is None:
+            raise CannotStartError(_no_module(name, known, folder))
+    slow = threading.Timer(_SLOW_IMPORT, _say_that_it_is_slow, [name, threading.get_ident()])
+    slow.daemon = True
+    slow.start()
+    try:
+        module: ModuleType = _guarded(f"the import of {name!r}", functools.partial(importlib.import_module, name))
+    finally:
+        slow.cancel()
+    return module
+
+
+def _say_that_it_is_slow(name: str, thread: int) -> None:
+    frame = sys._current_frames().get(thread)
+    place = _place(traceback.extract_stack(frame))
+    where = f" It is in {_shown(place.filename)}, line {place.lineno}: {place.line}." if place else ""
+    print(
+        f"The import of {name!r} is not done after {_SLOW_IMPORT} seconds.{where} A module that starts a server of its "
+        "own must do so only below `if __name__ == '__main__':`.",
+        file=sys.stderr,
+    )
+
+
+def _guarded(what: str, call: Callable[[], Any]) -> Any:
+    """Call the person's code; CannotStartError says where it fails, and why."""
+    try:
+        return call()
+    except SettingsError:
+        raise
+    except BaseException as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, KeyboardInterrupt) or (frames and frames[-1].filename == process.__file__):
+            raise  # a signal ends the program
+        raise CannotStartError(f"--app: {what} fails {_failure(error, frames)}") from error
+
+
+def _failure(error: BaseException, frames: traceback.StackSummary) -> str:
+    """Return where a piece of the person's code fails and why, with the line itself below."""
+    if isinstance(error, SyntaxError) and error.filename:
+        line = (error.text or "").rstrip("\n")
+        caret = ""
+        if error.offset and line:
+            indent = len(line) - len(line.lstrip())
+            caret = "\n    " + " " * max(error.offset - 1 - indent, 0) + "^"
+        return f"in {_shown(error.filename)}, line {error.lineno}: {error.msg}.\n    {line.strip()}{caret}"
+    place = _place(frames)
+    where = f"in {_shown(place.filename)}, line {place.lineno}: " if place else ": "
+    line = place.line if place and place.line else ""
+    return f"{where}{_reason(error, line)}" + (f"\n    {line}" if line else "")
+
+
+def _place(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
+    """Return the innermost frame of the person's own code, or of any code but ours and the import system's."""
+    linecache.checkcache()
+    own = [frame for frame in frames if is_own_file(frame.filename)]
+    others = [
+        frame
+        for frame in frames
+        if not frame.filename.startswith("<") and not os.path.realpath(frame.filename).startswith(_PACKAGE)
+    ]
+    return own[-1] if own else others[-1] if others else None
+
+
+def is_own_file(path: str) -> bool:
+    """Return whether a Python file is the person's: not of Python, of an installed package or of oss_wsgi."""
+    if path.startswith("<"):
+        return False
+    path = os.path.realpath(path)
+    parts = path.split(os.sep)
+    return not (
+        "site-packages" in parts or "dist-packages" in parts or path.startswith((*_LIBRARIES, _PACKAGE))
+    )
+
+
+def _shown(path: str) -> str:
+    """Return a file's path as a person in the current folder writes it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
+def _reason(error: BaseException, line: str) -> str:
+    if isinstance(error, SystemExit):
+        text = "" if error.code is None or isinstance(error.code, int) else f", and says: {error.code}"
+        return f"the code ends the program while it is loaded{text}. Start servers below `if __name__ == '__main__':`."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"there is no module {error.name!r}: install it in this environment, or correct the name."
+    if isinstance(error, KeyError) and error.args:
+        if "environ" in line:
+            return f"the environment variable {error.args[0]} is not set."
+        return f"the key {error.args[0]!r} is missing."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}{f': {error.filename!r}' if error.filename else ''}."
+    text = str(error).strip()
+    return f"{text.rstrip('.')}." if text else f"{type(error).__name__}, without a message."
+
+
+def _no_module(name: str, missing: str, folder: str) -> str:
+    parent, _, last = missing.rpartition(".")
+    if parent:
+        return f"--app: the package {parent!r} has no module {last!r}; {name!r} is what --app names."
+    here = [path.stem for path in Path(folder).glob("*.py")]
+    here += [path.parent.name for path in Path(folder).glob("*/*.py")]
+    close = difflib.get_close_matches(last, sorted(set(here)), n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "start in the folder that holds it, or set PYTHONPATH."
+    return f"--app: there is no module {missing!r} in {folder} or among the installed ones: {hint}"
+
+
+def _no_attribute(module: ModuleType, owner: Any, missing: str) -> str:
+    is_module = isinstance(owner, ModuleType)
+    place = _shown(module.__file__) if is_module and module.__file__ else type(owner).__name__
+    names = [name for name in vars(owner) if not name.startswith("_")] if hasattr(owner, "__dict__") else []
+    close = difflib.get_close_matches(missing, names, n=1)
+    usual = [name for name in ("application", "app", "wsgi_app", "create_app", "make_app") if name in names]
+    if close or usual:
+        suggested = close[0] if close else usual[0]
+        call = "()" if suggested.startswith(("create_", "make_")) else ""
+        return f"--app: {place} has no {missing!r}: did you mean {module.__name__}:{suggested}{call}?"
+    return f"--app: {place} has no {missing!r}: name the variable that holds your WSGI application."
+
+
+def _application_problem(name: str, value: Any) -> str | None:
+    """Return why a value is no WSGI application, or None."""
+    if not callable(value):
+        return f"{name} is {_kind(value)}, not a WSGI application: name what takes (environ, start_response)."
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
+        return f"{name} is an ASGI application: name a WSGI application, or put a2wsgi.ASGIMiddleware around it."
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # written in C, or hidden
+        return None
+    if _takes(signature, 2):
+        return None
+    if _takes(signature, 0) and not name.endswith("()"):
+        return f"{name} takes no (environ, start_response). If it makes the application, write {name}()."
+    if _takes(signature, 3):
+        return f"{name} takes three arguments, as an ASGI application does: name a WSGI application."
+    return f"{name} is {_kind(value)} that does not take (environ, start_response), so not a WSGI application."
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
+    if inspect.isfunction(value):
+        return "a function"
+    if inspect.ismodule(value):
+        return "a module"
+    return f"of type {type(value).__name__}"

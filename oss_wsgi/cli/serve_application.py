@@ -1,0 +1,183 @@
+"""Serves the application that `--app` names: its settings filled in, its DirectUpload's callback reached, reloaded."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ..application import CALLBACK_PATH, DEFAULT_PREFIX, Host, lend
+from ..log_format import configure
+from ..middleware.dispatcher import check_prefix
+from ..serving.limits import raise_descriptor_limit
+from ..settings import Settings
+from ..wsgi.nonblocking import nonblocking_test
+from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
+from .load_application import check_spelling, load_application
+from .local import ledger_beside, local_environ, start_local_oss
+from .options import environ_of
+from .process import local_url
+from .reloading import RELOAD_DRAIN, Inheritance, Supervisor, follow_parent, inheritance
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from ..local import LocalOSS
+
+
+def serve_application(arguments: Namespace, stack: contextlib.ExitStack) -> None:
+    """Serve the application that ``--app`` names; with ``--reload`` a child process does, again and again."""
+    check_spelling(arguments.app)
+    check_prefix(arguments.prefix)
+    process_environ = arguments.process_environ
+    child = inheritance(process_environ)
+    if child is not None:
+        settings = Settings.from_environ(process_environ)
+        configure(arguments.log_format, settings.secrets())
+        _run_application(arguments, child, stack, follows=True)
+        return
+    environ = environ_of(arguments)
+    local = is_local(arguments, environ)
+    if local:
+        environ = local_environ(environ, arguments.local_dir)
+    settings = Settings.from_environ(environ)
+    configure(arguments.log_format, settings.secrets())
+    raise_descriptor_limit()
+    listeners, metrics_listeners = sockets(arguments, stack)
+    url = local_url(listeners[0])
+    callback_url = None
+    if local:
+        if settings.callback_url is None:
+            callback_url = callback_url_of(listeners[0], arguments.prefix)
+            environ["OSS_CALLBACK_URL"] = callback_url
+        oss = start_local_oss(settings, arguments, url, stack)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oss-wsgi-"))
+        ledger = settings.ledger or ledger_beside(arguments.local_dir) or os.path.join(folder, "ledger.sqlite3")
+        environ |= {"OSS_HOST": oss.host, "OSS_ENDPOINT": oss.url, "OSS_LEDGER": ledger}
+        environ["OSS_TRUSTED_KEYS"] = _with_trusted_key(environ, oss, folder)
+    greeting = [*_application_greeting(url, local, environ, arguments), "Ctrl-C ends it."]
+    # An option of a setting counts as the variable that the application reads.
+    process_environ.update({name: value for name, value in environ.items() if name.startswith("OSS_")})
+    if not arguments.reload:
+        own = Inheritance(listeners, metrics_listeners, -1, -1, greeting, callback_url)
+        _run_application(arguments, own, stack, follows=False)
+        return
+    Supervisor(
+        listeners,
+        metrics_listeners,
+        process_environ,
+        greeting,
+        callback_url,
+        note=lambda line: print(f"{arguments.program}: {line}", file=sys.stderr, flush=True),
+        seconds=arguments.drain + arguments.drain_delay,
+    ).run()
+
+
+def _run_application(
+    arguments: Namespace, inherited: Inheritance, stack: contextlib.ExitStack, *, follows: bool
+) -> None:
+    """Import the application and serve it; ``follows``: as the child of a parent."""
+    seconds, delay = arguments.drain, arguments.drain_delay
+    servers: list[Any] = []
+
+    def end(is_reload: bool) -> None:
+        if not servers:
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif is_reload:
+            servers[0].drain(min(seconds, RELOAD_DRAIN))
+        else:
+            servers[0].drain(seconds, delay)
+
+    if follows:
+        follow_parent(inherited, end, seconds + delay)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the application prints is seen at once, in a pipe too
+            stream.reconfigure(line_buffering=True)
+    metrics = metrics_for(arguments, inherited.metrics_listeners, stack)
+    made: list[Settings] = []
+    url = local_url(inherited.listeners[0])
+
+    def adapt_settings(settings: Settings, prefix: str) -> Settings:
+        made.append(settings)
+        follows_prefix = arguments.prefix == DEFAULT_PREFIX and settings.callback_url == inherited.callback_url
+        if inherited.callback_url is None or not follows_prefix:
+            return settings
+        return replace(settings, callback_url=f"{url}{quote(prefix)}{CALLBACK_PATH}")
+
+    credentials = library_credentials if arguments.credentials_library else None
+    lend(Host(adapt_settings, metrics, credentials))
+    stack.callback(lend, None)
+    app = load_application(arguments.app)
+    greeting = [*inherited.greeting, *_unused_local_oss(made, arguments)]
+    served = CallbackWatch(app, arguments.program) if inherited.callback_url else app
+    run_server(served, nonblocking_test(app), inherited.listeners, arguments, stack, greeting, servers)
+
+
+def _with_trusted_key(environ: Mapping[str, str], oss: LocalOSS, folder: str) -> str:
+    """Write the local OSS's key to a file in a folder; return OSS_TRUSTED_KEYS with it."""
+    path = os.path.join(folder, "callback_pub_key.pem")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(oss.public_key_pem)
+    keys = environ.get("OSS_TRUSTED_KEYS", "").strip()
+    return f"{keys}{',' if keys else ''}{oss.public_key_url}={path}"
+
+
+def _application_greeting(
+    url: str, local: bool, environ: Mapping[str, str], arguments: Namespace
+) -> Iterator[str]:
+    """Yield lines that say what runs, where files go, and that a .env in the folder is not read."""
+    reloads = "; a change of a Python file restarts it" if arguments.reload else ""
+    yield f"Open {url}/ in a browser: your application {arguments.app}{reloads}."
+    if not local:
+        return
+    reason = "As --local says" if arguments.local else "No bucket is configured"
+    yield f"{reason}: a local OSS at {environ['OSS_HOST']} takes the files."
+    if arguments.local_dir:
+        yield f"Files go to {os.path.abspath(arguments.local_dir)}."
+    if os.path.isfile(".env") and not arguments.local:
+        yield (
+            "The file .env in this folder is not read. To use it, end this, then: set -a; . ./.env; set +a"
+        )
+
+
+def _unused_local_oss(made: list[Settings], arguments: Namespace) -> Iterator[str]:
+    """Yield a line where the application's own settings lead past the local OSS."""
+    local_host = arguments.process_environ.get("OSS_HOST", "")
+    others = sorted({settings.host for settings in made if settings.host and settings.host != local_host})
+    if others and arguments.process_environ.get("OSS_TRUSTED_KEYS") and local_host.startswith("http://127.0.0.1:"):
+        yield f"The application has settings of its own: its uploads go to {', '.join(others)}, not to the local OSS."
+
+
+class CallbackWatch:
+    """Middleware that says once that the local OSS's callback finds nobody: DirectUpload is mounted elsewhere."""
+
+    def __init__(self, app: WSGIApplication, program: str) -> None:
+        self._app = app
+        self._program = program
+        self._has_spoken = False
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if "HTTP_X_OSS_PUB_KEY_URL" not in environ or self._has_spoken:
+            return self._app(environ, start_response)
+        path = (environ.get("SCRIPT_NAME") or "") + (environ.get("PATH_INFO") or "")
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if status.startswith("404") and not self._has_spoken:
+                self._has_spoken = True
+                print(
+                    f"{self._program}: OSS reported an upload to {path}, and the application has nothing there (404). "
+                    "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss.",
+                    file=sys.stderr,
+                )
+            return start_response(status, headers, exc_info)
+
+        return self._app(environ, start)

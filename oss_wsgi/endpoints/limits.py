@@ -1,0 +1,76 @@
+"""Endpoint that tells a page what it may upload, before a person chooses a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ..exceptions import GrantError
+from ..signing.grant import Grant
+from ..signing.presigner import PostPresigner
+from ..wsgi.observers import CONTEXT_KEY, context_of
+from ..wsgi.responses import SECURITY_HEADERS, json_response, method_not_allowed, not_found, refuse, status_of
+from .gate import Gate, foreign_origin, refuse_foreign, with_cors
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_ALLOWED = "GET, HEAD, OPTIONS"
+
+log = logging.getLogger(__name__)
+
+
+class LimitsEndpoint:
+    """Application: GET or HEAD returns as JSON what the request may upload.
+
+    ``max_size`` and ``min_size`` are bytes, ``content_types`` is a list (empty for any type), ``expires`` is the number
+    of seconds that a signature is valid. ``methods`` names the ways to upload that are on. ``multipart_from`` and
+    ``part_size`` are null while uploads in parts are off; ``recover`` says whether a lost report can be handed in.
+
+    It asks the gate as ``SignatureEndpoint`` does, and refuses as that does. A grant's own limits win over the
+    settings'. It signs nothing, so that it needs no credentials.
+    """
+
+    def __init__(self, presigner: PostPresigner, gate: Gate) -> None:
+        self._presigner = presigner
+        self._gate = gate
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._gate.allowed_origins:
+            start_response = with_cors(environ, start_response, self._gate.allowed_origins, _ALLOWED)
+        if environ.get("PATH_INFO"):
+            return not_found(log, environ, start_response)
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS":
+            start_response("204 No Content", [("Allow", _ALLOWED), *SECURITY_HEADERS])
+            return []
+        if method not in ("GET", "HEAD"):
+            return method_not_allowed(log, environ, start_response, _ALLOWED)
+        source = foreign_origin(environ, self._gate.allowed_origins)
+        if source is not None:
+            return refuse_foreign(source, environ, start_response)
+        try:
+            grant = self._gate.grant(environ)
+            if not isinstance(grant, Grant):
+                return grant(environ, start_response)
+            if CONTEXT_KEY in environ:
+                context_of(environ).user = grant.user
+            limits = self._presigner.limits(grant)
+        except GrantError as error:
+            return refuse(log, environ, start_response, status_of(error), "grant_refused", str(error))
+        payload = {
+            "max_size": limits.max_size,
+            "min_size": limits.min_size,
+            "content_types": limits.content_types,
+            "expires": limits.expires,
+            "methods": ["post"],
+            "multipart_from": None,
+            "part_size": None,
+            "recover": False,
+        }
+        return json_response(environ, start_response, 200, payload)
+
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request is answered without waiting: none of the user's callables decides."""
+        return method == "GET" and self._gate.is_nonblocking

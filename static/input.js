@@ -1,0 +1,73 @@
+/**
+ * Uploads the files that a person chooses in an `<input type="file" data-oss-upload>`. `upload.js` loads this when it is
+ * needed. The text goes to the `<output>` of the input, if there is one.
+ */
+
+import { explain, wordsFor } from "./words.js";
+
+const rounds = new WeakMap();
+
+/**
+ * Starts to upload the chosen files; those of an earlier choice that still run are cancelled.
+ *
+ * While files run, and after one failed, the input is invalid, so that its form is not submitted. If the input has a name,
+ * a hidden field of this name holds each stored object's name, and the form does not send the files themselves.
+ * `oss:progress`, `oss:done` and `oss:fail` bubble from the input; `detail.item` is the file's `UploadItem`.
+ */
+export function uploadChosen(input, Uploader, defaultUrl) {
+  const words = wordsFor(navigator.language);
+  rounds.get(input)?.stop();
+  const uploader = new Uploader({ serverUrl: input.dataset.ossUpload || defaultUrl });
+  const output = outputOf(input);
+  const name = input.name || input.dataset.ossName;
+  const fields = [];
+  const stop = () => {
+    rounds.delete(input);
+    for (const item of uploader.items) uploader.remove(item);
+    for (const field of fields) field.remove();
+  };
+  rounds.set(input, { stop });
+
+  const show = () => {
+    if (rounds.get(input)?.stop !== stop) return;
+    const running = uploader.items.find((item) => item.running);
+    const failed = uploader.items.find((item) => item.state === "failed");
+    input.setCustomValidity(running ? words.states.sending : failed ? explain(failed.error, words) : "");
+    if (output) output.textContent = uploader.items.map((item) => `${item.file.name}: ${stateOf(item, words)}`).join("\n");
+  };
+  const tell = (type, item) => input.dispatchEvent(new CustomEvent(`oss:${type}`, { bubbles: true, detail: { item } }));
+
+  uploader.addEventListener("state", show);
+  uploader.addEventListener("progress", ({ detail: { item } }) => {
+    show();
+    tell("progress", item);
+  });
+  uploader.addEventListener("done", ({ detail: { item } }) => {
+    if (name) {
+      input.removeAttribute("name");
+      input.dataset.ossName = name;
+      const field = Object.assign(document.createElement("input"), { type: "hidden", name, value: item.key });
+      fields.push(field);
+      input.after(field);
+    }
+    tell("done", item);
+  });
+  uploader.addEventListener("fail", ({ detail: { item } }) => {
+    show();
+    tell("fail", item);
+  });
+  uploader.add(input.files);
+  uploader.start();
+}
+
+/** Returns the `<output for="...">` that names the input, or one that follows it directly. */
+function outputOf(input) {
+  const named = input.id && [...document.querySelectorAll("output")].find((output) => output.htmlFor.contains(input.id));
+  return named || (input.nextElementSibling?.localName === "output" ? input.nextElementSibling : null);
+}
+
+function stateOf(item, words) {
+  if (item.state === "sending") return `${Math.floor(item.progress * 100)} %`;
+  if (item.state === "failed") return explain(item.error, words);
+  return words.states[item.state];
+}
