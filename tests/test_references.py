@@ -13,12 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PLACES = (
-    *("oss_wsgi", "static", "tests", "examples", "docs", ".ci", "server.py", "setup.cfg"),
+    *("oss_wsgi", "static", "tests", "examples", "docs", "bundles", ".ci", ".github", "server.py", "setup.cfg"),
     *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGES.md"),
 )
 SUFFIXES = {
     *("", ".cfg", ".conf", ".css", ".go", ".html", ".ini", ".js", ".json", ".md", ".mjs", ".php", ".py"),
-    *(".service", ".socket", ".svg"),
+    *(".jsx", ".service", ".sh", ".socket", ".svg", ".vue", ".wsgi", ".yaml", ".yml"),
 }
 
 HEADING = re.compile(r"^#{2,4} ([0-9]+(?:\.[0-9]+)*)\.? ", re.MULTILINE)
