@@ -487,7 +487,7 @@ TABLE = (
         "anonymous",
         "Nobody may upload yet.",
         "Pass an authorize callable to DirectUpload, or set OSS_ALLOW_ANONYMOUS=on.",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "authorization_malformed",
@@ -505,7 +505,7 @@ TABLE = (
         "authorize_failed",
         "authorize raised an exception, or returned neither a Grant nor None.",
         f"Fix your authorize callable. {_TRACEBACK}",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "body_malformed",
@@ -579,6 +579,7 @@ TABLE = (
         "grant_refused",
         "The grant from authorize contradicts itself or the settings.",
         "Fix the grant; the hint in the log names the contradiction.",
+        "endpoints.limits",
         "endpoints.signature",
     ),
     _row(
@@ -627,7 +628,7 @@ TABLE = (
         "not_authorized",
         "authorize refused.",
         "Check in your authorize callable why it refuses this user.",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "not_configured",
@@ -666,7 +667,7 @@ TABLE = (
         "origin_foreign",
         "A page of another origin requested a signature.",
         "If that page may upload, list its origin in OSS_ALLOWED_ORIGINS.",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "oss_unreachable",
@@ -703,7 +704,7 @@ TABLE = (
         "rate_limit_failed",
         "rate_limit raised an exception, or returned neither None nor seconds.",
         f"Fix your rate_limit callable. {_TRACEBACK}",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "repeated",
@@ -769,7 +770,7 @@ TABLE = (
         "too_many_requests",
         "The user or address exceeded the rate limit.",
         "Check rate_limit. Behind a proxy, REMOTE_ADDR may be the proxy's address.",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
 )
 

@@ -47,6 +47,8 @@ def command_parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 success, 1 a finding, 2 misuse. NO_COLOR is respected. Secrets come only from "
         f"environment variables. Example: {PROGRAM} serve",
     )
+    version = sys.modules[__name__.partition(".")[0]].__version__
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version}", help="print the version")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(subparsers)
