@@ -69,7 +69,10 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     environ = environ_of(arguments)
     check_prefix(arguments.prefix)
     local = arguments.local or not (is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"))
-    settings = Settings.from_environ(local_environ(environ, arguments.local_dir) if local else environ)
+    required = () if local or arguments.credentials_library else ("access_key",)
+    settings = Settings.from_environ(
+        local_environ(environ, arguments.local_dir) if local else environ, required=required
+    )
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
     listeners, metrics = _listeners_and_metrics(arguments, stack)

@@ -79,6 +79,12 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def system_reason(error: BaseException) -> str:
+    """Return the operating system's words for an error, without the name of a class or a number."""
+    reason = getattr(error, "strerror", None)
+    return reason if isinstance(reason, str) and reason else str(error) or "the operating system gives no reason"
+
+
 def open_closed_streams() -> None:
     """Replace an output that was closed at the start (`>&-`) by one that discards what is written."""
     for name in ("stdout", "stderr"):
@@ -93,7 +99,7 @@ def end_output(error: OSError, program: str) -> None:
     """
     if not isinstance(error, BrokenPipeError):
         with contextlib.suppress(OSError):
-            note(f"{program}: {error.strerror or error}.")
+            note(f"{program}: {system_reason(error)}.")
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
