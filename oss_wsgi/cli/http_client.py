@@ -17,7 +17,7 @@ from email.message import Message
 from typing import Any
 from urllib.parse import urlsplit
 
-from .terminal import plain
+from .terminal import plain, system_reason
 
 MAX_BYTES = 1024 * 1024
 
@@ -93,11 +93,20 @@ def request(
             raise UnreachableError(f"{server} cannot be reached: no connection within {seconds}") from error
         if isinstance(error, ssl.SSLError):
             raise UnreachableError(f"{server}: TLS failed: {error.reason or error}") from error
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = _reason(error)
         raise UnreachableError(f"{server} cannot be reached: {reason}") from error
     finally:
         if connection is not None:
             connection.close()
+
+
+def _reason(error: Exception) -> str:
+    """Return in words why there is no response; the texts of http.client are not for people."""
+    if isinstance(error, http.client.HTTPException):
+        return "the answer is not one of HTTP"
+    if isinstance(error, UnicodeError):
+        return "the host's name is not one of the DNS"
+    return system_reason(error)
 
 
 def _connection(scheme: str, host: str | None, port: int | None, timeout: float) -> http.client.HTTPConnection:

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from ..exceptions import OSSWSGIError
+from ..exceptions import CredentialsError, OSSWSGIError
 from . import completion, cors, doctor, explain, local, serve, sign, upload, verify
 from .parser import CommandParser, UsageError
-from .terminal import MisuseError, end_output, note, open_closed_streams, system_reason
+from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, system_reason
 
 PROGRAM = "oss-wsgi"
 
@@ -101,6 +101,8 @@ def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     problems: Sequence[str]
     try:
         return arguments.run(arguments), []
+    except CredentialsError as error:
+        status, problems = 2, [in_words(str(error))]
     except (MisuseError, OSSWSGIError) as error:
         status, problems = 2, getattr(error, "problems", [str(error)])
     except OSError as error:

@@ -18,7 +18,7 @@ from ..signing.grant import Grant
 from ..signing.presigned_post import PresignedPost
 from ..signing.presigner import PostPresigner
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
-from .terminal import MisuseError, note
+from .terminal import MisuseError, note, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -65,6 +65,9 @@ def run(arguments: Namespace) -> int:
     tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)
     credentials = SDKCredentialsProvider(settings, clock=time.time) if arguments.credentials_library else None
     presigner = PostPresigner(settings, credentials, clock=time.time, tickets=tickets)
+    if credentials is not None:
+        with waiting("Looking for an access key", arguments.environ):
+            credentials.get_credentials()
     name = os.path.basename(arguments.file)
     if not name.isprintable():
         raise MisuseError("the file's name has characters that a shell or a page cannot show: rename the file.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ...callback.url import split_urls
 from ..cors import EXPOSED
+from ..cures import region_of
 from ..error_codes import see_also
 from ..http_client import UnreachableError, read_refusal, request
 from ..sdk_client import SDKRefusedError, sdk_client
@@ -20,8 +20,6 @@ _MAX_SKEW = 15 * 60
 #: Seconds above which a clock is a warning.
 _SMALL_SKEW = 60
 
-# Acceleration endpoints look alike, but name no region.
-_ENDPOINT = re.compile(r"(?:^|\.)oss-(?!accelerate)([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
 _NO_RULES = "0003-00000601"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FIX_NOT_OSS = "Check OSS_HOST: another server may answer there."
@@ -73,11 +71,11 @@ def check_region(context: CheckContext) -> Iterator[Finding]:
         return
     refusal = read_refusal(context.unsigned_response.body)
     # An unsigned request to another region's endpoint is told the right endpoint.
-    region, reason = _region_of(refusal.endpoint), ""
+    region, reason = region_of(refusal.endpoint), ""
     if region is None:
         region, reason = _ask_for_region(context)
     if region is None and refusal.code == "AccessDenied":  # a bucket refuses unsigned requests in its own region only
-        region = _region_of(urlsplit(host).hostname or "")
+        region = region_of(urlsplit(host).hostname or "")
     if region is None:
         yield warning(
             f"the bucket's region is unknown: {reason}",
@@ -102,11 +100,6 @@ def _ask_for_region(context: CheckContext) -> tuple[str | None, str]:
         except (MisuseError, SDKRefusedError) as cause:
             reason = reason or str(cause)
     return None, reason
-
-
-def _region_of(endpoint: str) -> str | None:
-    match = _ENDPOINT.search(endpoint)
-    return match[1] if match else None
 
 
 def check_v4(context: CheckContext) -> Iterator[Finding]:

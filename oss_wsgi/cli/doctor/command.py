@@ -70,8 +70,8 @@ def run(arguments: Namespace) -> int:
         names.append("write")
     context = CheckContext(environ_of(arguments), library=arguments.credentials_library, writes="write" in names)
     named_findings: list[tuple[str, Finding]] = []
-    for name in names:
-        with waiting(f"Checking {name}"):
+    for number, name in enumerate(names):
+        with waiting(f"Checking {name}", arguments.environ, number / len(names)):
             findings = _findings(name, context)
         named_findings += ((name, finding) for finding in findings)
         if not arguments.json:

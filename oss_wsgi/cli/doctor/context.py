@@ -20,6 +20,7 @@ from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
 from ..form_body import FormBody
 from ..http_client import Response, UnreachableError, request
+from ..terminal import in_words
 from .probe import ProbeCall, call_callback
 
 #: Seconds for one request: OSS waits 5 s for a callback's answer.
@@ -117,7 +118,7 @@ class CheckContext:
             return settings.credentials()
         except (CredentialsError, SettingsError) as cause:
             fix = "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or use --credentials-library if that finds a key."
-            raise NotCheckedError(error(f"there is no access key: {cause}", fix)) from cause
+            raise NotCheckedError(error(f"there is no access key: {in_words(str(cause))}", fix)) from cause
 
     @property
     def host(self) -> str:
