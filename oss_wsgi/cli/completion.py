@@ -163,7 +163,7 @@ def _zsh(commands: Sequence[_Command]) -> str:
     for command in commands:
         specifications = [*map(_zsh_option, command.options), *map(_zsh_argument, command.arguments)]
         arguments = " \\\n                ".join(_quoted(specification) for specification in specifications)
-        options += [f"        {command.name})", f"            _arguments \\\n                {arguments}", "            ;;"]
+        options += [f"        {command.name})", f"            _arguments {arguments}", "            ;;"]
     return _ZSH.format(commands=names, options="\n".join(options), help="'(-h --help)'{-h,--help}'[show the help]'")
 
 

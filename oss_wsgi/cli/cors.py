@@ -69,10 +69,10 @@ def run(arguments: Namespace) -> int:
             return _compare(client, origins, arguments)
     except SDKRefusedError as error:
         rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
-        message = f"{str(error).rstrip('.')}. {error.cure(rights, settings.bucket or 'BUCKET')}"
-        note(f"{arguments.program}: {message}")
+        cure = error.cure(rights, settings.bucket or "BUCKET")
+        note(f"{arguments.program}: {str(error).rstrip('.')}. {cure}")
         if arguments.json:
-            print(json.dumps({"error": {"code": error.code, "message": message}}, indent=1))
+            print(json.dumps({"error": {"code": error.code, "message": str(error), "do": cure}}, indent=1))
         return 1
 
 

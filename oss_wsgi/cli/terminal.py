@@ -45,9 +45,9 @@ def in_words(text: str) -> str:
     return _EXCEPTION.sub(lambda match: f"({match[1] or 'nothing there'})", text)
 
 
-def shows_progress(environ: Mapping[str, str]) -> bool:
+def shows_progress(environ: Mapping[str, str] | None) -> bool:
     """Return whether standard error is a terminal that can rewrite a line."""
-    return environ.get("TERM") != "dumb" and sys.stderr.isatty()
+    return (environ or {}).get("TERM") != "dumb" and sys.stderr.isatty()
 
 
 def _fitting(text: str) -> str:
@@ -61,7 +61,7 @@ class Progress:
     :param total: bytes.
     """
 
-    def __init__(self, name: str, total: int, environ: Mapping[str, str]) -> None:
+    def __init__(self, name: str, total: int, environ: Mapping[str, str] | None = None) -> None:
         room = shutil.get_terminal_size().columns - _WIDTH - len(f" [] 100%{_WAITING}") - 1
         name = plain(name)
         self._name = name if len(name) <= max(room, 8) else f"{name[: max(room, 8) - 3]}..."
@@ -87,7 +87,7 @@ class Progress:
 
 
 @contextlib.contextmanager
-def waiting(text: str, environ: Mapping[str, str], done: float | None = None) -> Iterator[None]:
+def waiting(text: str, environ: Mapping[str, str] | None = None, done: float | None = None) -> Iterator[None]:
     """Show on a terminal what the command waits for, and remove it afterwards.
 
     :param done: how much of the whole is done, from 0 to 1, shown as a bar; None if nobody can say.
