@@ -42,7 +42,12 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def settings() -> str:
     """Return the list of settings."""
     rows = [
-        (f"`{row.variable}`", f"`{row.shown_default}`" if row.shown_default else "", row.help, "yes" if row.secret else "")
+        (
+            f"`{row.variable}`",
+            f"`{row.shown_default}`" if row.shown_default else "",
+            row.help,
+            "yes" if row.secret else "",
+        )
         for row in SETTINGS
     ]
     return table(("variable", "default", "meaning", "secret"), rows)
@@ -57,7 +62,7 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
         if not actions:
             continue
         if all(set(action.option_strings) & flags for action in actions):
-            yield "The [settings](settings.md) that are no secrets, each as an option: `--upload-dir` for `OSS_UPLOAD_DIR`.\n"
+            yield "The [settings](settings.md) that are no secrets: `--upload-dir` for `OSS_UPLOAD_DIR`.\n"
             continue
         if group.title not in ("positional arguments", "options", "optional arguments"):
             yield f"{str(group.title)[0].upper()}{str(group.title)[1:]}:\n"
@@ -71,7 +76,9 @@ def name_of(action: argparse.Action) -> str:
         value = "{" + ",".join(map(str, action.choices)) + "}"
     value = value if isinstance(value, str) else " ".join(value)
     if not action.option_strings:
-        return f"`{value}`" if action.nargs not in ("*", "+", "?") else f"`{value}{'...' if action.nargs != '?' else ''}`"
+        return (
+            f"`{value}`" if action.nargs not in ("*", "+", "?") else f"`{value}{'...' if action.nargs != '?' else ''}`"
+        )
     takes_value = action.nargs != 0
     return ", ".join(f"`{flag} {value}`" if takes_value else f"`{flag}`" for flag in action.option_strings)
 
@@ -116,7 +123,11 @@ def reasons() -> str:
     numbers = [row for row in CODES if row.code[:4].isdigit()]
     theirs = [row for row in CODES if row not in ours and row not in numbers]
     parts = []
-    for title, rows in (("In this application's log", ours), ("Error codes of OSS", theirs), ("EC numbers of OSS", numbers)):
+    for title, rows in (
+        ("In this application's log", ours),
+        ("Error codes of OSS", theirs),
+        ("EC numbers of OSS", numbers),
+    ):
         cells = [(f"`{row.code}`", row.meaning, row.fix) for row in rows]
         parts.append(f"## {title}\n\n" + table(("code", "meaning", "what to do"), cells))
     return "\n".join(parts)

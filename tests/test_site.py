@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import webtest
 
-from oss_wsgi import Settings
-from oss_wsgi.site import UploadPage, application_for, site
+from oss_wsgi import DirectUpload, Dispatcher, Settings, UploadPage
+from oss_wsgi.site import application_for, site
 
-from .test_application import VALUES
+from .test_application import VALUES, legacy
 
 
 def test_the_pages_policy_allows_only_its_own_host() -> None:
@@ -39,3 +39,32 @@ def test_without_a_bucket_every_request_is_503(caplog: pytest.LogCaptureFixture)
         assert app.get(path, status=503).json["error"]["message"] == "Not configured."
     assert "reason=not_configured" in caplog.text
     assert "set OSS_BUCKET" in caplog.text
+
+
+def test_the_page_is_public_and_redirects_to_the_endpoints_above_its_mount() -> None:
+    settings = Settings(**VALUES)
+    mounts = {"/files": UploadPage(settings)}
+    app = webtest.TestApp(DirectUpload(Dispatcher(legacy, mounts), settings))
+    assert app.get("/files", status=301).location.endswith("/files/")
+    assert 'data-server-url="oss/signature"' in app.get("/files/").text
+    redirect = app.get("/files/oss/signature?filename=a%20b.png", status=307)
+    assert redirect.headers["Location"] == "../../oss/signature?filename=a%20b.png"
+    assert redirect.follow().json["method"] == "POST"
+    assert app.get("/files/page.js").content_type == "text/javascript"
+
+
+def test_below_a_longer_mount_the_page_says_where_the_endpoints_are() -> None:
+    page = UploadPage(Settings(**VALUES), "/up", mount="/admin/files")
+    assert 'data-server-url="../../up/signature"' in webtest.TestApp(page).get("/").text
+
+
+def test_a_direct_upload_right_around_the_page_takes_its_paths_below_a_mount() -> None:
+    settings = Settings(**VALUES)
+    app = webtest.TestApp(Dispatcher(legacy, {"/files": DirectUpload(UploadPage(settings), settings)}))
+    assert app.get("/files/oss/signature?filename=a").json["method"] == "POST"
+
+
+@pytest.mark.parametrize("arguments", [{"prefix": "oss"}, {"prefix": "/oss/"}, {"mount": "files"}])
+def test_a_prefix_or_mount_without_its_slash_is_refused(arguments: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="A prefix must be like '/uploads'"):
+        UploadPage(Settings(**VALUES), **arguments)

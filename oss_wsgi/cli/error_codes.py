@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from .http_client import OSSRefusal
 
 _HELP = "https://www.alibabacloud.com/help/en/oss/developer-reference/"
-_EC_PAGE = "https://api.aliyun.com/troubleshoot?q="
+#: The page of an EC number, which stands behind it.
+EC_PAGE = "https://api.aliyun.com/troubleshoot?q="
 
 #: Short name -> the page that a row is taken from.
 PAGES = {
@@ -41,7 +42,7 @@ class Explanation:
     @property
     def sources(self) -> list[str]:
         """Return the sources in full: the page, an EC number's own page, or the modules that emit a reason."""
-        number = [_EC_PAGE + self.code] if self.code[:4].isdigit() else []
+        number = [EC_PAGE + self.code] if self.code[:4].isdigit() else []
         return [PAGES.get(origin, f"oss_wsgi.{origin}") for origin in self.origins] + number
 
 
@@ -487,7 +488,7 @@ TABLE = (
         "anonymous",
         "Nobody may upload yet.",
         "Pass an authorize callable to DirectUpload, or set OSS_ALLOW_ANONYMOUS=on.",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "authorization_malformed",
@@ -505,7 +506,7 @@ TABLE = (
         "authorize_failed",
         "authorize raised an exception, or returned neither a Grant nor None.",
         f"Fix your authorize callable. {_TRACEBACK}",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "body_malformed",
@@ -579,6 +580,7 @@ TABLE = (
         "grant_refused",
         "The grant from authorize contradicts itself or the settings.",
         "Fix the grant; the hint in the log names the contradiction.",
+        "endpoints.limits",
         "endpoints.signature",
     ),
     _row(
@@ -627,7 +629,7 @@ TABLE = (
         "not_authorized",
         "authorize refused.",
         "Check in your authorize callable why it refuses this user.",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "not_configured",
@@ -666,7 +668,7 @@ TABLE = (
         "origin_foreign",
         "A page of another origin requested a signature.",
         "If that page may upload, list its origin in OSS_ALLOWED_ORIGINS.",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "oss_unreachable",
@@ -703,7 +705,7 @@ TABLE = (
         "rate_limit_failed",
         "rate_limit raised an exception, or returned neither None nor seconds.",
         f"Fix your rate_limit callable. {_TRACEBACK}",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
     _row(
         "repeated",
@@ -769,7 +771,7 @@ TABLE = (
         "too_many_requests",
         "The user or address exceeded the rate limit.",
         "Check rate_limit. Behind a proxy, REMOTE_ADDR may be the proxy's address.",
-        "endpoints.signature",
+        "endpoints.gate",
     ),
 )
 
@@ -791,5 +793,5 @@ def see_also(refusal: OSSRefusal) -> str:
         if code and find(code) is not None:
             return f"For more run `oss-wsgi explain {code}`."
     if refusal.ec:
-        return f"For more see {_EC_PAGE}{refusal.ec}."
+        return f"For more see {EC_PAGE}{refusal.ec}."
     return f"See {refusal.code} in the help of OSS." if refusal.code else ""

@@ -38,9 +38,9 @@ _SLOW_IMPORT = 10  # seconds
 
 def check_spelling(name: str) -> None:
     """Raise CannotStartError unless a text is ``MODULE:NAME`` or ``MODULE:NAME()``."""
-    if _SPELLED.fullmatch(name):
-        return
     path, _, attribute = name.partition(":")
+    if _SPELLED.fullmatch(name) and not os.path.isfile(path):
+        return
     if path.endswith(".py"):
         path = path.removesuffix(".py").removeprefix("./").replace("/", ".")
     guess = f"{path}:{attribute or 'application'}"
@@ -84,7 +84,11 @@ def _imported(name: str, folder: str) -> ModuleType:
         parent, known = known, f"{known}.{part}" if known else part
         if parent:
             _guarded(f"the import of {parent!r}", functools.partial(importlib.import_module, parent))
-        if known not in sys.modules and importlib.util.find_spec(known) is None:
+        try:
+            is_missing = known not in sys.modules and importlib.util.find_spec(known) is None
+        except ImportError:  # the parent is no package
+            is_missing = True
+        if is_missing:
             raise CannotStartError(_no_module(name, known, folder))
     slow = threading.Timer(_SLOW_IMPORT, _say_that_it_is_slow, [name, threading.get_ident()])
     slow.daemon = True
@@ -183,7 +187,7 @@ def _reason(error: BaseException, line: str) -> str:
 def _no_module(name: str, missing: str, folder: str) -> str:
     parent, _, last = missing.rpartition(".")
     if parent:
-        return f"--app: the package {parent!r} has no module {last!r}; {name!r} is what --app names."
+        return f"--app: {parent!r} has no module {last!r} in it; {name!r} is what --app names."
     here = [path.stem for path in Path(folder).glob("*.py")]
     here += [path.parent.name for path in Path(folder).glob("*/*.py")]
     close = difflib.get_close_matches(last, sorted(set(here)), n=1)
@@ -210,6 +214,8 @@ def _application_problem(name: str, value: Any) -> str | None:
         return f"{name} is {_kind(value)}, not a WSGI application: name what takes (environ, start_response)."
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
         return f"{name} is an ASGI application: name a WSGI application, or put a2wsgi.ASGIMiddleware around it."
+    if inspect.isclass(value) and not hasattr(value, "__iter__"):
+        return f"{name} is a class, not a WSGI application: name an instance of it."
     try:
         signature = inspect.signature(value)
     except (TypeError, ValueError):  # written in C, or hidden

@@ -92,4 +92,5 @@ def local_url(listener: socket.socket) -> str:
 
 
 def _exit(number: int, frame: object) -> None:
+    ignore_signals()  # a closed terminal sends SIGHUP twice, and nothing may interrupt the clean-up
     raise SystemExit(0)

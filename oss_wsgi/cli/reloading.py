@@ -124,6 +124,9 @@ class Supervisor:
         self._note = note
         self._seconds = seconds
         self._files = WatchedFiles(os.getcwd())
+        # One that is ignored, as under `nohup`, stays so.
+        numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+        self._signals = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
     def run(self) -> None:
         """Run until an exception, such as a signal's SystemExit. No child is left then."""
@@ -173,7 +176,9 @@ class Supervisor:
             os.close(lifeline)
             os.close(report)
             if process is not None:
-                _wait_for_end(process, RELOAD_DRAIN + 1 if is_reload else self._seconds + 1)
+                hurried = _wait_for_end(process, (RELOAD_DRAIN if is_reload else self._seconds) + 1, self._signals)
+                if hurried and is_reload:  # the signal was for the parent too
+                    raise SystemExit(0)
 
     def _wait_for_change(self, process: subprocess.Popen[bytes], report: int) -> list[str]:
         """Return the files that have changed, once they no longer do."""
@@ -193,25 +198,27 @@ class Supervisor:
             time.sleep(self._files.interval)
 
 
-def _wait_for_end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait for a child that is to end; a signal in between reaches it, and it is killed when it takes too long."""
+def _wait_for_end(process: subprocess.Popen[bytes], seconds: float, signals: Sequence[signal.Signals]) -> bool:
+    """Wait for a child that is to end, and kill it when it takes too long. Return whether one of the signals came.
 
-    def pass_on(number: int, frame: object) -> None:
+    Such a signal hurries the child.
+    """
+    received: list[int] = []
+
+    def hurry(number: int, frame: object) -> None:
+        received.append(number)
         process.terminate()
 
-    before = {}
-    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
-        number = getattr(signal, name)
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, pass_on)
+    before = {number: signal.signal(number, hurry) for number in signals}
     try:
         for further, limit in ((process.terminate, seconds), (process.kill, 2.0)):
             try:
                 process.wait(limit)
-                return
+                return bool(received)
             except subprocess.TimeoutExpired:
                 further()
         process.wait()
+        return bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

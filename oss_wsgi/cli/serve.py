@@ -34,7 +34,7 @@ MAX_BODY = MAX_BODY_BYTES + 1
 def add(subparsers: Any) -> None:
     """Add the command to the command line."""
     epilog = (
-        "Examples: oss-wsgi serve --listen 127.0.0.1:9000; oss-wsgi serve --app shop:application --reload. "
+        "Example: oss-wsgi serve --app shop:application --reload. "
         f"A file .env is not read: `set -a; . ./.env; set +a` sets its variables. {EPILOG}"
     )
     description = f"{DESCRIPTION} With --app it serves your own application instead of the page."
@@ -68,7 +68,10 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     environ = environ_of(arguments)
     check_prefix(arguments.prefix)
     local = is_local(arguments, environ)
-    settings = Settings.from_environ(local_environ(environ, arguments.local_dir) if local else environ)
+    required = () if local or arguments.credentials_library else ("access_key",)
+    settings = Settings.from_environ(
+        local_environ(environ, arguments.local_dir) if local else environ, required=required
+    )
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
     listeners, metrics_listeners = sockets(arguments, stack)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX, Host, lend
+from ..exceptions import SettingsError
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..serving.limits import raise_descriptor_limit
@@ -33,9 +35,26 @@ if TYPE_CHECKING:
 
     from ..local import LocalOSS
 
+ENV_FILE = ".env"
+ENV_FILE_IS_NOT_READ = (
+    f"The file {ENV_FILE} in this folder is not read. To use its variables, first: set -a; . ./{ENV_FILE}; set +a"
+)
+
 
 def serve_application(arguments: Namespace, stack: contextlib.ExitStack) -> None:
-    """Serve the application that ``--app`` names; with ``--reload`` a child process does, again and again."""
+    """Serve the application that ``--app`` names; with ``--reload`` a child process does, again and again.
+
+    Raises CannotStartError and SettingsError.
+    """
+    try:
+        _serve(arguments, stack)
+    except SettingsError as error:
+        if os.path.isfile(ENV_FILE):
+            raise SettingsError(*error.problems, ENV_FILE_IS_NOT_READ) from error
+        raise
+
+
+def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     check_spelling(arguments.app)
     check_prefix(arguments.prefix)
     process_environ = arguments.process_environ
@@ -97,6 +116,8 @@ def _run_application(
         else:
             servers[0].drain(seconds, delay)
 
+    # waitress warns of one waiting request while its threads start.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     if follows:
         follow_parent(inherited, end, seconds + delay)
     for stream in (sys.stdout, sys.stderr):
@@ -143,10 +164,8 @@ def _application_greeting(
     yield f"{reason}: a local OSS at {environ['OSS_HOST']} takes the files."
     if arguments.local_dir:
         yield f"Files go to {os.path.abspath(arguments.local_dir)}."
-    if os.path.isfile(".env") and not arguments.local:
-        yield (
-            "The file .env in this folder is not read. To use it, end this, then: set -a; . ./.env; set +a"
-        )
+    if os.path.isfile(ENV_FILE) and not arguments.local:
+        yield ENV_FILE_IS_NOT_READ
 
 
 def _unused_local_oss(made: list[Settings], arguments: Namespace) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from oss_wsgi import __version__
 from oss_wsgi.cli.main import command_parser
 
 from ..running_server import clean_environ
@@ -33,6 +34,10 @@ def test_without_a_command_the_error_names_them() -> None:
     output = oss_wsgi(status=2).stderr
     assert "COMMAND" in output
     assert all(name in oss_wsgi("--help").stdout for name in NAMES)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert oss_wsgi("--version").stdout == f"oss-wsgi {__version__}\n"
 
 
 @pytest.mark.parametrize("name", NAMES)

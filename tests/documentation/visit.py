@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--width", type=int, default=1000)
     result.add_argument("--height", type=int, default=640)
     result.add_argument("--dark", action="store_true")
+    result.add_argument("--locale", default="en-GB")
     result.set_defaults(steps=[])
     return result
 
@@ -59,26 +60,32 @@ def do(page: Any, name: str, value: str) -> None:
     elif name == "upload":
         page.locator("input[type=file]").first.set_input_files(value.split(","))
     elif name == "see":
-        page.get_by_text(value).first.wait_for()
+        text = re.compile(value) if value.startswith("^") else value
+        page.get_by_text(text).first.wait_for()
     elif name == "script":
         print(page.evaluate(module_as_function(Path(value).read_text(encoding="utf-8"))))
     else:
         page.screenshot(path=Path(os.environ.get("PICTURES", ".")) / value)
 
 
+def chromium() -> str | None:
+    """Return the path of the system's Chromium."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 def main() -> int:
     from playwright.sync_api import sync_playwright
 
     options = parser().parse_args()
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = chromium()
     if path is None:
         print("Chromium is not installed", file=sys.stderr)
         return 77
     complaints: list[str] = []
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         size = {"width": options.width, "height": options.height}
-        page = chromium.new_page(viewport=size, color_scheme="dark" if options.dark else "light", locale="en-GB")
+        page = browser.new_page(viewport=size, color_scheme="dark" if options.dark else "light", locale=options.locale)
         page.set_default_timeout(60_000)
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -89,7 +96,7 @@ def main() -> int:
             except Exception as error:
                 print(f"{name} {value}: {error}\n{page.inner_text('body')}", *complaints, sep="\n", file=sys.stderr)
                 return 1
-        chromium.close()
+        browser.close()
     complaints = [text for text in complaints if "favicon" not in text and "404 (" not in text]
     print(*complaints, sep="\n", file=sys.stderr)
     return 1 if complaints else 0

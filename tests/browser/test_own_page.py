@@ -1,0 +1,190 @@
+"""Pages of a person's own application, served by `oss-wsgi serve --app`, in a real browser."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..running_server import FREE_PORTS, RunningServer, clean_environ, running_server, serving
+from .test_other_origins import BlankPage
+from .upload_page import PNG, expect, file
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+
+APPLICATION = '''
+import os
+from oss_wsgi import DirectUpload, Dispatcher, Grant, Settings, UploadPage
+
+THREE_LINES = """
+<input type="file" id="file" data-oss-upload>
+<output for="file"></output>
+<script type="module" src="/oss/upload.js"></script>
+"""
+PAGES = {
+    "/three-lines": THREE_LINES,
+    "/form": \'\'\'<form action="/saved"><input type="file" name="photo" multiple data-oss-upload><output></output>
+<button>Save</button></form><script type="module" src="/oss/upload.js"></script>\'\'\',
+    "/albums/2/edit": \'<input type="file" id="own"><p id="answer"></p><script type="module" src="/own.js"></script>\',
+    "/inline": \'\'\'<input type="file" id="own"><p id="answer"></p>
+<script type="module">
+  import { Uploader } from "/oss/upload.js";
+  const uploader = new Uploader();
+  uploader.addEventListener("done", ({ detail }) => document.getElementById("answer").textContent = detail.item.answer);
+  own.addEventListener("change", () => { uploader.add(own.files); uploader.start(); });
+</script>\'\'\',
+}
+OWN_SCRIPT = """
+import { Uploader } from "/oss/upload.js";
+const input = document.getElementById("own");
+const uploader = new Uploader();
+uploader.addEventListener("done", ({ detail }) => document.getElementById("answer").textContent = detail.item.answer);
+input.addEventListener("change", () => { uploader.add(input.files); uploader.start(); });
+"""
+settings = Settings.from_environ(os.environ)
+_, host = settings.bucket_and_host()
+origin = host.removesuffix(f"/{settings.bucket}")
+STRICT = f"default-src \'none\'; script-src \'self\'; connect-src \'self\' {origin}; form-action \'self\'"
+
+
+def legacy(environ, start_response):
+    path = environ["PATH_INFO"]
+    headers = []
+    if path == "/own.js":
+        kind, text = "text/javascript", OWN_SCRIPT
+    elif path == "/saved":
+        kind, text = "text/plain", environ["QUERY_STRING"]
+    else:
+        kind, text = "text/html; charset=utf-8", "<!doctype html><title>old</title>" + PAGES.get(path, "")
+        if environ["QUERY_STRING"] == "strict":
+            headers = [("Content-Security-Policy", STRICT)]
+    body = text.encode()
+    start_response("200 OK", [("Content-Type", kind), ("Content-Length", str(len(body))), *headers])
+    return [body]
+
+
+def authorize(request):
+    return Grant(user="eric", dir="users/eric", content_types=["image/png"])
+
+
+def save(upload):
+    return {"name": upload.object, "user": upload.user}
+
+
+mounts = {"/files": UploadPage(settings), "/admin/files": UploadPage(settings, mount="/admin/files")}
+application = DirectUpload(Dispatcher(legacy, mounts), settings, authorize=authorize, on_upload=save)
+'''
+
+
+UPLOAD_BY_IMPORT = """url => import(url).then(async ({ Uploader }) => {
+  const uploader = new Uploader();
+  const end = new Promise(resolve => uploader.addEventListener("idle", resolve));
+  const [item] = uploader.add([new File(["a"], "a.txt")]);
+  uploader.start();
+  await end;
+  return item.state;
+}, error => error.name)"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Return the application above, under our server and with a local OSS."""
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "shop.py").write_text(APPLICATION)
+    command = [sys.executable, "-m", "oss_wsgi", "serve", "--app", "shop:application", *FREE_PORTS]
+    with serving(command, clean_environ(PYTHONPATH=str(ROOT)), folder) as running:
+        yield running
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("policy", ["", "?strict"])
+def test_three_lines_of_html_upload(page: Page, shop: RunningServer, complaints: list[str], policy: str) -> None:
+    page.goto(f"{shop.url}/three-lines{policy}")
+    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
+    expect(page.locator("output")).to_have_text("cat.png: Done")
+    assert complaints == []
+
+
+def test_the_sentence_of_a_refusal_is_shown_and_a_second_choice_replaces_the_first(
+    page: Page, shop: RunningServer
+) -> None:
+    page.goto(f"{shop.url}/three-lines?strict")
+    page.locator("#file").set_input_files(file("cat.txt", b"text", "text/plain"))
+    expect(page.locator("output")).to_contain_text("cat.txt: ")
+    expect(page.locator("output")).not_to_contain_text("Asking")
+    assert page.locator("#file").evaluate("input => input.validationMessage") != ""
+    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
+    expect(page.locator("output")).to_have_text("cat.png: Done")
+    assert page.locator("#file").evaluate("input => input.validationMessage") == ""
+
+
+def test_a_form_sends_the_names_of_the_objects_and_not_the_files(page: Page, shop: RunningServer) -> None:
+    page.goto(f"{shop.url}/form?strict")
+    page.evaluate(
+        "window.events = []; for (const type of ['done', 'fail']) addEventListener(`oss:${type}`, (event) => "
+        "window.events.push([type, event.detail.item.file.name, JSON.parse(event.detail.item.answer).user]))"
+    )
+    page.locator("input[type=file]").set_input_files([file("a.png", PNG, "image/png"), file("b.png", PNG, "image/png")])
+    expect(page.locator("output")).to_have_text("a.png: Done b.png: Done")
+    assert sorted(page.evaluate("window.events")) == [["done", "a.png", "eric"], ["done", "b.png", "eric"]]
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/saved?*")
+    names = page.evaluate("new URLSearchParams(location.search).getAll('photo')")
+    assert len(names) == 2
+    assert all(name.startswith("users/eric/") for name in names)
+    assert page.evaluate("[...new URLSearchParams(location.search).keys()].join()") == "photo,photo"
+
+
+@pytest.mark.parametrize("path", ["/albums/2/edit?strict", "/albums/2/edit", "/inline"])
+def test_a_script_of_ones_own_finds_the_signature(
+    page: Page, shop: RunningServer, complaints: list[str], path: str
+) -> None:
+    page.goto(f"{shop.url}{path}")
+    page.locator("#own").set_input_files(file("cat.png", PNG, "image/png"))
+    expect(page.locator("#answer")).to_contain_text('"user": "eric"')
+    assert complaints == []
+
+
+@pytest.mark.parametrize("mount", ["/files", "/admin/files"])
+def test_the_upload_page_works_below_a_dispatcher(
+    page: Page, shop: RunningServer, complaints: list[str], mount: str
+) -> None:
+    page.goto(f"{shop.url}{mount}")
+    page.locator("input[type=file]").set_input_files(file("cat.png", PNG, "image/png"))
+    page.get_by_role("button", name="Upload", exact=True).click()
+    expect(page.get_by_role("listitem").locator("pre")).to_contain_text("eric")
+    assert complaints == []
+
+
+def test_a_listed_page_of_another_origin_imports_the_module(page: Page) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BlankPage) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        port = elsewhere.server_address[1]
+        with running_server(OSS_ALLOWED_ORIGINS=f"http://127.0.0.1:{port}") as server:
+            page.goto(f"http://127.0.0.1:{port}/")
+            assert page.evaluate(UPLOAD_BY_IMPORT, f"{server.url}/oss/upload.js") == "stored"
+            page.goto(f"http://localhost:{port}/")
+            assert page.evaluate(UPLOAD_BY_IMPORT, f"{server.url}/oss/upload.js") == "TypeError"
+        elsewhere.shutdown()

@@ -1,0 +1,281 @@
+"""`oss-wsgi serve --app`: a person's own application beside the local OSS, and its restarts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.cli.serve_application import CallbackWatch
+from oss_wsgi.testing import multipart
+
+from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
+from .command import oss_wsgi
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+SHOP = """
+import os
+from oss_wsgi import DirectUpload, Dispatcher, Grant, Settings
+
+def legacy(environ, start_response):
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) or b"ONE"
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+def allow(request):
+    return Grant(user="eric", dir="users/eric")
+
+def save(upload):
+    print(f"saved for {upload.user}")
+    return {"name": upload.object}
+
+settings = Settings.from_environ(os.environ)
+application = DirectUpload(legacy, settings, authorize=allow, on_upload=save)
+elsewhere = DirectUpload(legacy, settings, prefix="/my uploads", authorize=allow, on_upload=save)
+
+def nothing_here(environ, start_response):
+    start_response("404 Not Found", [("Content-Length", "0")])
+    return []
+
+mounted = Dispatcher(nothing_here, {"/files": application})
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(SHOP)
+    return tmp_path
+
+
+@contextlib.contextmanager
+def served(folder: Path, *arguments: str, **environ: str) -> Iterator[RunningServer]:
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, *arguments]
+    with serving(command, clean_environ(PYTHONPATH=str(ROOT), **environ), folder) as running:
+        yield running
+
+
+def fetch(url: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers or {}), timeout=60) as response:
+        assert response.status == 200
+        return bytes(response.read())
+
+
+def upload(url: str, prefix: str = "/oss") -> Any:
+    """Upload a file as a page does, and return the application's answer."""
+    form = json.loads(fetch(f"{url}{prefix}/signature?filename=a.txt"))
+    content_type, body = multipart(form["fields"], "a.txt", b"hello")
+    return json.loads(fetch(form["url"], body, {"Content-Type": content_type}))
+
+
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    """Wait until a condition is true, for 60 s at most."""
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_an_upload_reaches_the_application_through_the_local_oss(folder: Path) -> None:
+    with served(folder, "--app", "shop:application") as running:
+        assert fetch(f"{running.url}/") == b"ONE"
+        assert upload(running.url)["name"].startswith("users/eric/")
+        assert "saved for eric" in running.log("saved for eric")
+        assert f"{running.url}/ in a browser: your application shop:application." in running.log()
+        assert "WARNING oss_wsgi.application" not in running.log()
+
+
+def test_a_large_body_reaches_the_application(folder: Path) -> None:
+    with served(folder, "--app", "shop:application") as running:
+        body = b"x" * 3_000_000
+        assert fetch(f"{running.url}/", body) == body
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "prefix"),
+    [
+        ("elsewhere", [], "/my%20uploads"),  # the DirectUpload's own prefix
+        ("mounted", ["--prefix", "/files/oss"], "/files/oss"),
+    ],
+)
+def test_the_callback_url_follows_the_prefix(folder: Path, name: str, arguments: list[str], prefix: str) -> None:
+    with served(folder, "--app", f"shop:{name}", *arguments) as running:
+        assert upload(running.url, prefix)["Status"] == "Ok"
+
+
+def test_a_callback_that_finds_nobody_names_the_option(folder: Path) -> None:
+    with served(folder, "--app", "shop:mounted") as running:
+        with pytest.raises(AssertionError):  # 203
+            upload(running.url, "/files/oss")
+        assert "start with --prefix PATH" in running.log("--prefix PATH")
+
+
+def test_only_a_404_of_a_callback_is_spoken_of_and_once(capsys: pytest.CaptureFixture[str]) -> None:
+    status = ["404 Not Found"]
+    watch = CallbackWatch(lambda environ, start: (start(status[0], []) and []) or [], "oss-wsgi serve")
+    callback = {"HTTP_X_OSS_PUB_KEY_URL": "x", "PATH_INFO": "/oss/callback"}
+    for environ, text in ((({"PATH_INFO": "/"}), "200 OK"), (callback, "403 Forbidden")):
+        status[0] = text
+        watch(environ, lambda *arguments: None)  # type: ignore[arg-type, return-value]
+    assert capsys.readouterr().err == ""
+    status[0] = "404 Not Found"
+    for _ in range(2):
+        watch(callback, lambda *arguments: None)  # type: ignore[arg-type, return-value]
+    assert capsys.readouterr().err.count("OSS reported an upload to /oss/callback") == 1
+
+
+def test_options_of_settings_metrics_and_the_access_log_apply(folder: Path) -> None:
+    options = ["--upload-max-size", "77", "--access-log", "--metrics-listen", "127.0.0.1:0"]
+    with served(folder, "--app", "shop:application", *options) as running:
+        assert json.loads(fetch(f"{running.url}/oss/limits"))["max_size"] == 77
+        upload(running.url)
+        assert "GET '/oss/limits' 200" in running.log("GET '/oss/limits' 200")
+        metrics = next(line for line in running.lines if line.startswith("Metrics at ")).split()[2].rstrip(".")
+        assert b"oss_wsgi_signatures_issued_total 1.0" in fetch(metrics)
+
+
+def test_a_real_bucket_starts_no_local_oss(folder: Path) -> None:
+    real = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou", "OSS_TICKET_SECRET": "s" * 32}
+    real |= {"OSS_ACCESS_KEY_ID": "id", "OSS_ACCESS_KEY_SECRET": "secret"}
+    with served(folder, "--app", "shop:application", **real) as running:
+        form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
+        assert form["url"] == "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
+        assert "local OSS" not in running.log()
+        assert "OSS_CALLBACK_URL=https://YOUR-HOST/oss/callback" in running.log("YOUR-HOST")
+
+
+def test_settings_of_the_applications_own_are_spoken_of(folder: Path) -> None:
+    own = "Settings(bucket='theirs', region='cn-hangzhou', access_key_id='id', access_key_secret='secret')"
+    (folder / "shop.py").write_text(SHOP.replace("Settings.from_environ(os.environ)", own))
+    with served(folder, "--app", "shop:application") as running:
+        host = "https://theirs.oss-cn-hangzhou.aliyuncs.com"
+        assert f"its uploads go to {host}, not to the local OSS" in running.log("not to the local OSS")
+
+
+def test_a_file_elsewhere_that_the_application_loads_restarts_it_too(folder: Path, tmp_path_factory: Any) -> None:
+    library = tmp_path_factory.mktemp("library")
+    (library / "prices.py").write_text("PRICE = b'1'")
+    source = SHOP.replace('b"ONE"', "PRICE").replace("import os", "import os\nfrom prices import PRICE")
+    (folder / "shop.py").write_text(source)
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
+    environ = clean_environ(PYTHONPATH=f"{ROOT}{os.pathsep}{library}")
+    with serving(command, environ, folder) as running:
+        assert fetch(f"{running.url}/") == b"1"
+
+        def has_restarted() -> bool:
+            with (library / "prices.py").open("a") as file:
+                file.write("\nPRICE = b'2'")  # again, until the parent has heard of the file
+            time.sleep(1)
+            return fetch(f"{running.url}/") == b"2"
+
+        assert becomes_true(has_restarted)
+
+
+def test_an_env_file_is_spoken_of_where_settings_are_missing(folder: Path) -> None:
+    (folder / ".env").write_text("OSS_BUCKET=examplebucket")
+    with served(folder, "--app", "shop:application") as running:
+        assert "The file .env in this folder is not read." in running.log("is not read")
+    environ = {"PYTHONPATH": str(ROOT), "OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
+    errors = oss_wsgi("serve", *FREE_PORTS, "--app", "shop:application", status=2, cwd=folder, **environ).stderr
+    assert "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set." in errors
+    assert "The file .env in this folder is not read." in errors
+
+
+def test_what_cannot_be_loaded_ends_with_status_2_and_a_sentence(folder: Path) -> None:
+    environ = {"PYTHONPATH": str(ROOT)}
+    errors = oss_wsgi("serve", *FREE_PORTS, "--app", "shop:app", status=2, cwd=folder, **environ).stderr
+    assert errors.splitlines()[-1].startswith("oss-wsgi serve: --app: shop.py has no 'app': did you mean ")
+    assert oss_wsgi("serve", "--reload", status=2, cwd=folder, **environ).stderr == (
+        "oss-wsgi serve: --reload restarts your own application: name it with --app MODULE:NAME.\n"
+    )
+    assert "A file .env is not read" in " ".join(oss_wsgi("serve", "--help").stdout.split())
+
+
+def children_of(process: subprocess.Popen[str]) -> list[int]:
+    listing = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "pid="], capture_output=True, text=True)
+    return [int(pid) for pid in listing.stdout.split()]
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+def test_a_change_restarts_the_application_and_leaves_the_local_oss(folder: Path) -> None:
+    with served(folder, "--app", "shop:application", "--reload", PYTHONDONTWRITEBYTECODE="") as running:
+        stored = upload(running.url)["name"]
+        # An editor saves within the second, and the size is the same: Python would trust the compiled file.
+        before = (folder / "shop.py").stat()
+        (folder / "shop.new").write_text(SHOP.replace("ONE", "TWO"))
+        os.utime(folder / "shop.new", ns=(before.st_atime_ns, before.st_mtime_ns))
+        os.replace(folder / "shop.new", folder / "shop.py")
+        assert becomes_true(lambda: fetch(f"{running.url}/") == b"TWO")
+        assert "shop.py changed: restarting." in running.log("restarting")
+        form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
+        assert fetch(f"{form['url']}/{stored}") == b"hello"
+        assert upload(running.url)["Status"] == "Ok"
+        (child,) = children_of(running.process)
+    assert is_gone(child)
+
+
+def test_while_the_code_is_wrong_it_waits_and_then_answers_who_has_waited(folder: Path) -> None:
+    with served(folder, "--app", "shop:application", "--reload") as running:
+        (folder / "shop.py").write_text(SHOP + "\ndef (")
+        output = running.log("Waiting for a change of a Python file.")
+        assert "in shop.py, line " in output
+        assert "\n    def (\n" in output
+        (folder / "shop.py").write_text(SHOP.replace("ONE", "TWO"))
+        assert fetch(f"{running.url}/") == b"TWO"
+
+
+def test_a_missing_module_may_come_later(folder: Path) -> None:
+    (folder / "shop.py").write_text("import prices\n" + SHOP)
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
+    environ = clean_environ(PYTHONPATH=str(ROOT))
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=folder
+    ) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        while "Waiting" not in (lines or [""])[-1]:
+            lines.append(process.stdout.readline())
+        assert "there is no module 'prices'" in "".join(lines)
+        (folder / "prices.py").write_text("")
+        while "Open http" not in lines[-1]:
+            lines.append(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_no_child_outlives_its_parent(folder: Path, number: int) -> None:
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
+    environ = clean_environ(PYTHONPATH=str(ROOT))
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=folder
+    ) as process:
+        assert process.stdout is not None
+        while "Ctrl-C ends it" not in process.stdout.readline():
+            assert process.poll() is None
+        (child,) = children_of(process)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+        assert becomes_true(lambda: is_gone(child))
+        process.stdout.close()

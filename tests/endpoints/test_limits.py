@@ -1,0 +1,135 @@
+"""LimitsEndpoint: what a page may know before a person chooses a file, and that it asks as the signature does."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import webob.exc
+import webtest
+
+from oss_wsgi import DirectUpload, Grant, Metrics, RateLimit, Settings
+from oss_wsgi.exceptions import CredentialsError
+
+VALUES: dict[str, Any] = {
+    "bucket": "examplebucket",
+    "region": "cn-hangzhou",
+    "access_key_id": "id",
+    "access_key_secret": "secret",
+    "callback_url": "https://app.example.com/oss/callback",
+}
+
+
+def client(values: dict[str, Any] | None = None, **options: Any) -> webtest.TestApp:
+    settings = Settings(**{**VALUES, "allow_anonymous": True, **(values or {})})
+    return webtest.TestApp(DirectUpload(lambda environ, start_response: [], settings, **options))
+
+
+def test_the_settings_limits_are_told() -> None:
+    values = {"upload_max_size": 5000, "upload_content_types": ("image/png",), "upload_expires": 60}
+    response = client(values).get("/oss/limits")
+    assert response.json == {
+        "max_size": 5000,
+        "min_size": 0,
+        "content_types": ["image/png"],
+        "expires": 60,
+        "methods": ["post"],
+        "multipart_from": None,
+        "part_size": None,
+        "recover": False,
+    }
+    assert response.content_type == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_grants_own_limits_win() -> None:
+    grant = Grant(max_size=70, min_size=7, content_types=[], expires=5)
+    limits = client({"upload_content_types": ("image/png",)}, authorize=lambda request: grant).get("/oss/limits").json
+    assert [limits[name] for name in ("max_size", "min_size", "content_types", "expires")] == [70, 7, [], 5]
+
+
+def test_what_the_limits_allow_is_signed_and_no_more() -> None:
+    app = client(authorize=lambda request: Grant(max_size=70, min_size=7))
+    limits = app.get("/oss/limits").json
+    for size, status in [(limits["max_size"], 200), (limits["max_size"] + 1, 403), (limits["min_size"] - 1, 403)]:
+        assert app.get(f"/oss/signature?filename=a&size={size}", status=status)
+
+
+def test_head_and_options() -> None:
+    app = client({"allowed_origins": ("https://page.example.com",)})
+    head = app.head("/oss/limits")
+    assert head.body == b""
+    assert int(head.headers["Content-Length"]) > 100
+    options = app.options("/oss/limits", headers={"Origin": "https://page.example.com"})
+    assert options.status_int == 204
+    assert options.headers["Access-Control-Allow-Origin"] == "https://page.example.com"
+    assert app.post("/oss/limits", status=405).headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert app.get("/oss/limits/x", status=404).json["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("authorize", "status"),
+    [
+        (lambda request: None, 403),
+        (lambda request: "everything", 500),
+        (lambda request: 1 / 0, 500),
+        (lambda request: Grant(min_size=10, max_size=5), 403),
+    ],
+)
+def test_the_refusals_are_those_of_the_signature(authorize: Any, status: int) -> None:
+    app = client(authorize=authorize)
+    answers = [app.get(f"/oss/{path}", status=status) for path in ("limits", "signature")]
+    assert answers[0].json == answers[1].json
+
+
+def test_an_answer_of_authorizes_own_is_passed_on() -> None:
+    def authorize(request: Any) -> Grant:
+        raise webob.exc.HTTPUnauthorized(headers=[("WWW-Authenticate", "Basic")])
+
+    assert client(authorize=authorize).get("/oss/limits", status=401).headers["WWW-Authenticate"] == "Basic"
+
+
+def test_nobody_asks_unless_it_is_allowed() -> None:
+    assert client({"allow_anonymous": False}).get("/oss/limits", status=403)
+
+
+def test_a_page_of_another_origin_is_refused_before_authorize() -> None:
+    asked: list[Any] = []
+    app = client(authorize=asked.append)
+    headers = {"Origin": "https://evil.example.net", "Sec-Fetch-Site": "cross-site"}
+    assert app.get("/oss/limits", headers=headers, status=403).json["error"]["code"] == "origin_foreign"
+    assert asked == []
+
+
+def test_limits_and_signatures_count_against_one_rate_limit() -> None:
+    app = client(rate_limit=RateLimit(2, 3600, clock=time.monotonic))
+    app.get("/oss/limits")
+    app.get("/oss/signature")
+    assert int(app.get("/oss/limits", status=429).headers["Retry-After"]) > 0
+
+
+def test_without_credentials_the_limits_are_still_told() -> None:
+    class Provider:
+        def get_credentials(self) -> Any:
+            raise CredentialsError("none")
+
+    app = client(credentials=Provider())
+    app.get("/oss/signature", status=503)
+    assert app.get("/oss/limits").json["recover"] is False
+
+
+def test_metrics_do_not_count_limits_as_signatures() -> None:
+    pytest.importorskip("prometheus_client")
+    metrics = Metrics()
+    app = client({"allow_anonymous": False}, metrics=metrics)
+    app.get("/oss/limits", status=403)
+    text = metrics.text()[1].decode()
+    assert "signatures_refused_total{" not in text
+    assert 'endpoint="limits"' in text
+
+
+def test_only_without_a_callable_of_the_users_it_never_waits() -> None:
+    assert client().app.is_nonblocking("GET", "/oss/limits", {})
+    assert not client(authorize=lambda request: Grant()).app.is_nonblocking("GET", "/oss/limits", {})
+    assert not client(on_refused=print).app.is_nonblocking("GET", "/oss/limits", {})

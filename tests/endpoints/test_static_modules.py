@@ -1,0 +1,85 @@
+"""`{prefix}/upload.js`: the page's module for any page, with what it imports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webtest
+
+from oss_wsgi import DirectUpload, Settings
+from oss_wsgi.endpoints.static import modules_of, shipped_folder
+
+from .test_limits import VALUES
+
+ORIGIN = "https://page.example.com"
+
+
+def client(prefix: str = "/oss", **values: Any) -> webtest.TestApp:
+    app = DirectUpload(lambda environ, start_response: [], Settings(**VALUES, **values), prefix=prefix)
+    return webtest.TestApp(app)
+
+
+@pytest.mark.parametrize("prefix", ["/oss", "/my/uploads"])
+def test_the_module_and_its_imports_are_javascript(prefix: str) -> None:
+    app = client(prefix)
+    unread, read = {"upload.js"}, set()
+    while unread:
+        name = unread.pop()
+        read.add(name)
+        response = app.get(f"{prefix}/{name}")
+        assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert int(response.headers["Content-Length"]) == len(response.body)
+        imported = re.findall(r'(?:^import .*from |import\()"\./([^"]+)"', response.text, re.MULTILINE)
+        unread |= set(imported) - read
+    assert read == {"upload.js", "input.js", "words.js"}
+
+
+def test_the_module_asks_for_signatures_beside_itself() -> None:
+    text = client().get("/oss/upload.js").text
+    assert 'const SERVER_URL = new URL("signature", import.meta.url).href;' in text
+    assert "oss/signature\";" not in text
+
+
+def test_caches_keep_it_and_ask_again_by_its_etag() -> None:
+    app = client()
+    first = app.get("/oss/upload.js")
+    assert first.headers["Cache-Control"] == "public, max-age=300"
+    again = app.get("/oss/upload.js", headers={"If-None-Match": first.headers["ETag"]}, status=304)
+    assert again.body == b""
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert app.get("/oss/upload.js", headers={"If-None-Match": '"other"'}).status_int == 200
+    head = app.head("/oss/upload.js")
+    assert head.headers["Content-Length"] == first.headers["Content-Length"]
+    assert app.post("/oss/upload.js", status=405).headers["Allow"] == "GET, HEAD"
+    assert app.get("/oss/upload.js/x", status=404)
+    assert app.get("/oss/page.js", status=404)
+
+
+@pytest.mark.parametrize(("allowed", "header"), [(ORIGIN, ORIGIN), ("*", "*"), ("https://other.example.com", None)])
+def test_listed_origins_may_load_it(allowed: str, header: str | None) -> None:
+    app = client(allowed_origins=(allowed,))
+    for more in ({}, {"If-None-Match": app.get("/oss/upload.js").headers["ETag"]}):
+        response = app.get("/oss/upload.js", headers={"Origin": ORIGIN, **more})
+        assert response.headers.get("Access-Control-Allow-Origin") == header
+        assert (response.headers.get("Vary") == "Origin") == (allowed != "*")
+
+
+def test_it_needs_no_login_and_never_waits() -> None:
+    app = DirectUpload(lambda environ, start_response: [], Settings(**VALUES), authorize=lambda request: None)
+    assert webtest.TestApp(app).get("/oss/upload.js")
+    assert app.is_nonblocking("GET", "/oss/upload.js", {})
+
+
+def test_imports_are_followed_in_each_way_of_writing(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text("import x from './b.js';\nexport * from \"./c.js\"; await import(\"./d.js\");")
+    for name in "bcd":
+        (tmp_path / f"{name}.js").write_text('import "./a.js";')
+    assert set(modules_of(tmp_path, "a.js")) == {"a.js", "b.js", "c.js", "d.js"}
+
+
+def test_the_shipped_module_imports_nothing_that_is_missing() -> None:
+    assert set(modules_of(shipped_folder(), "page.js")) >= {"page.js", "upload.js", "words.js", "input.js"}

@@ -1,0 +1,72 @@
+"""What DirectUpload says when it is made, where OSS's reports would not be heard."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from oss_wsgi import DirectUpload, Settings
+
+from .test_application import VALUES, legacy
+
+
+def warnings(caplog: pytest.LogCaptureFixture, callback_url: str | None, **options: Any) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        DirectUpload(legacy, Settings(**{**VALUES, "callback_url": callback_url}), **options)
+    return [record.getMessage() for record in caplog.records if "OSS_CALLBACK_URL" in record.getMessage()]
+
+
+@pytest.mark.parametrize("options", [{"on_upload": print}, {"forward_callback": True}])
+def test_a_handler_without_a_callback_url_is_told_the_line_to_set(
+    caplog: pytest.LogCaptureFixture, options: dict[str, Any]
+) -> None:
+    (text,) = warnings(caplog, None, prefix="/my up", **options)
+    assert "OSS_CALLBACK_URL is not set" in text
+    assert text.endswith("OSS_CALLBACK_URL=https://YOUR-HOST/my%20up/callback")
+
+
+def test_without_a_handler_no_callback_url_is_needed(caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings(caplog, None) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "url"),
+    [
+        ("/oss", "https://app.example.com/oss/callback"),
+        ("/oss", "https://app.example.com/oss/callback?tenant=1"),
+        ("/oss", "http://127.0.0.1:8080/legacy/oss/callback"),
+        ("/oss", "https://a.example.com/oss/callback;https://b.example.com/oss/callback"),
+        ("/上传", "https://app.example.com/%E4%B8%8A%E4%BC%A0/callback"),
+        ("/my up", "https://app.example.com/my%20up/callback"),
+    ],
+)
+def test_a_url_of_the_own_path_is_not_warned_of(caplog: pytest.LogCaptureFixture, prefix: str, url: str) -> None:
+    assert warnings(caplog, url, prefix=prefix, on_upload=print) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("https://app.example.com/hooks", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
+        ("https://app.example.com/oss/callback/", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
+        ("https://app.example.com", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
+        (
+            "http://h:81/uploads/callback?x=1",
+            "OSS_CALLBACK_URL=http://h:81/oss/callback, or DirectUpload(..., prefix='/uploads')",
+        ),
+    ],
+)
+def test_a_url_of_another_path_names_both_and_the_cure(caplog: pytest.LogCaptureFixture, url: str, cure: str) -> None:
+    (text,) = warnings(caplog, url, on_upload=print)
+    assert f"OSS_CALLBACK_URL is {url}, but DirectUpload receives reports at /oss/callback" in text
+    assert "unless a server in front turns" in text
+    assert text.endswith(f"set {cure}")
+
+
+def test_each_url_that_leads_elsewhere_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    (text,) = warnings(caplog, "https://a.example.com/oss/callback;https://b.example.com/x", on_upload=print)
+    assert "https://b.example.com/x" in text
+    assert "a.example.com" not in text
