@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PLACES = (
-    *("oss_wsgi", "static", "tests", "examples", "docs", "bundles", ".ci", ".github", "server.py", "setup.cfg"),
+    *("oss_wsgi", "static", "tests", "examples", "docs", ".ci", ".github", "server.py", "setup.cfg"),
     *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGES.md"),
 )
 SUFFIXES = {

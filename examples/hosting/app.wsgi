@@ -1,6 +1,7 @@
 """What mod_wsgi loads: /srv/app/app.wsgi. SetEnv of Apache does not reach os.environ, so a file has the settings.
 
-/etc/oss-wsgi.env, mode 0640, of root and the group of Apache's user: one OSS_BUCKET=... and so on per line.
+/etc/oss-wsgi.env, mode 0640, of root and the group of Apache's user: OSS_BUCKET=... and so on, one per line, without
+quotation marks.
 """
 
 import os
@@ -9,4 +10,4 @@ with open("/etc/oss-wsgi.env", encoding="utf-8") as file:
     lines = [line.strip() for line in file]
 os.environ.update(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
-from yourapp import application  # noqa: E402, F401
+from yourapp import application

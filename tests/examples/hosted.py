@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.testing import multipart
 
 from ..servers.site import Site, free_port
-from ..servers.starters import APACHE_MODULES, system_python
+from ..servers.starters import APACHE_MODULES, copy_flup, system_python
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HOSTING = EXAMPLES / "hosting"
@@ -235,4 +237,100 @@ BACK_ENDS = (
     BackEnd("uWSGI", ("uwsgi", "system python", "system webob"), start_uwsgi, BY_UWSGI),
     BackEnd("mod_wsgi", MOD_WSGI, start_mod_wsgi, PROXY),
     BackEnd("server.py", (), start_server_py, EXAMPLES / "nginx-site.conf"),
+)
+
+
+FASTCGI_PAGE = EXAMPLES.parent / "docs" / "how-to" / "hosting" / "fastcgi.md"
+
+
+def page_block(language: str, part: str) -> str:
+    """Return the block of the page on FastCGI that is in a language and contains a text."""
+    blocks = re.findall(
+        rf"^```{language}\n(.*?)^```$", FASTCGI_PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    (block,) = [block for block in blocks if part in block]
+    return str(block)
+
+
+def start_flup(hosted: Hosted, protocol: str) -> int:
+    """Start the page's FastCGI program, or the same for SCGI, and return its port."""
+    port = free_port()
+    copy_flup(hosted.site)
+    code = page_block("python", "flup").replace("server.fcgi", f"server.{protocol}").replace("9000", str(port))
+    hosted.site.run(sys.executable, str(hosted.site.write(f"app.{protocol}", code)), port=port)
+    return port
+
+
+def start_apache_with(hosted: Hosted, block: str, *modules: str) -> None:
+    """Start Apache with a block of the page in the server, over plain HTTP on the port of ``hosted``."""
+    site, folder = hosted.site, hosted.site.folder
+    names = ("mpm_event", "authz_core", "alias", "setenvif", *modules)
+    loaded = "".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so\n" for name in names)
+    # A CGI program gets no variable of the server's environment but those that are passed.
+    passed = "".join(f"PassEnv {name}\n" for name in (*hosted.environ(), "PYTHONPATH")) if "cgid" in modules else ""
+    env = f"LoadModule env_module {APACHE_MODULES}/mod_env.so\n" if passed else ""
+    main = (
+        f"{loaded}{env}{apache_user()}ServerName localhost\nListen 127.0.0.1:{hosted.port}\nServerRoot {folder}\n"
+        f"DefaultRuntimeDir {folder}\nPidFile {folder}/apache.pid\nErrorLog {folder}/apache.out\nMutex file:{folder}\n"
+        f"{passed}LogLevel warn\n"
+    )
+    if "cgid" in modules:
+        main += f"ScriptSock {folder}/cgid.sock\n"
+    folder.chmod(0o777)
+    path = site.write("apache.conf", main + block)
+    site.run("apache2", "-D", "FOREGROUND", "-f", str(path), port=hosted.port)
+
+
+def start_proxy(hosted: Hosted, protocol: str) -> None:
+    """Start Apache as a proxy of FastCGI or SCGI with the page's block."""
+    block = page_block("apache", f"{protocol}://").replace("9000", str(start_flup(hosted, protocol)))
+    start_apache_with(hosted, block, "proxy", f"proxy_{protocol}")
+
+
+def start_cgi(hosted: Hosted) -> None:
+    """Start Apache with the page's CGI program, in Debian's Python."""
+    head = f"#!{system_python()} -Wignore\n"
+    hosted.site.write("app.cgi", head + page_block("python", "CGIHandler"), 0o755)
+    start_apache_with(hosted, page_block("apache", "ScriptAlias").replace("/srv/app", str(hosted.site.folder)), "cgid")
+
+
+def start_nginx_with(hosted: Hosted, protocol: str, directive: str) -> None:
+    """Start nginx with the page's location in front of flup."""
+    folder = hosted.site.folder
+    location = page_block("nginx", f"{directive}_pass").replace("9000", str(start_flup(hosted, protocol)))
+    location = location.replace(f"include {directive}_params", f"include /etc/nginx/{directive}_params")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {folder}/nginx-{kind};\n" for kind in kinds)
+    main = f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.out;\nevents {{}}\n"
+    server = f"server {{ listen 127.0.0.1:{hosted.port};\n{location}}}\n"
+    path = hosted.site.write("nginx.conf", f"{main}http {{ access_log off;\n{temporary}{server}}}\n")
+    hosted.site.run("nginx", "-p", str(folder), "-c", str(path), port=hosted.port)
+
+
+def start_lighttpd(hosted: Hosted) -> None:
+    """Start lighttpd with the page's block in front of flup."""
+    block = page_block("lighttpd", "fastcgi").replace("9000", str(start_flup(hosted, "fcgi")))
+    head = f'server.document-root = "{hosted.site.folder}"\nserver.port = {hosted.port}\nserver.bind = "127.0.0.1"\n'
+    hosted.site.run("lighttpd", "-D", "-f", str(hosted.site.write("lighttpd.conf", head + block)), port=hosted.port)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A way of the page on FastCGI: what it needs, and how it starts."""
+
+    name: str
+    needs: tuple[str, ...]
+    start: Callable[[Hosted], None]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+GATEWAYS = (
+    Gateway("Apache mod_proxy_fcgi", ("apache2", "module flup"), lambda hosted: start_proxy(hosted, "fcgi")),
+    Gateway("Apache mod_proxy_scgi", ("apache2", "module flup"), lambda hosted: start_proxy(hosted, "scgi")),
+    Gateway("Apache mod_cgid", ("apache2", "system python", "system webob"), start_cgi),
+    Gateway("nginx FastCGI", ("nginx", "module flup"), lambda hosted: start_nginx_with(hosted, "fcgi", "fastcgi")),
+    Gateway("nginx SCGI", ("nginx", "module flup"), lambda hosted: start_nginx_with(hosted, "scgi", "scgi")),
+    Gateway("lighttpd FastCGI", ("lighttpd", "module flup"), start_lighttpd),
 )

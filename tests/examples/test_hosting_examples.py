@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import ipaddress
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,15 +20,17 @@ from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.testing import CallbackSigner
 
 from ..absent import skip_or_fail
-from ..servers.site import Site, free_port
+from ..servers.site import CHECKOUT, Site, free_port
 from ..servers.starters import missing
 from .hosted import (
     BACK_ENDS,
     EXAMPLES,
+    GATEWAYS,
     HOSTING,
     MOD_WSGI,
     YOURAPP,
     BackEnd,
+    Gateway,
     Hosted,
     start_gunicorn,
     start_mod_wsgi,
@@ -67,6 +70,8 @@ def write_certificate(site: Site) -> Path:
 def hosted(local_oss_server: LocalOSSServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
     """An application whose settings are in the environment, and which no server hosts yet."""
     site = Site(CallbackSigner())
+    # DirectUpload serves the module of the page, which a checkout has beside the package.
+    shutil.copytree(CHECKOUT / "static", site.folder / "static")
     site.write("yourapp.py", YOURAPP)
     hosted = Hosted(site, local_oss_server)
     # The local OSS calls back over TLS, as OSS does, and trusts this certificate alone.
@@ -145,6 +150,17 @@ def test_gunicorn_alone_brings_a_verified_callback(hosted: Hosted, monkeypatch: 
     hosted.scheme = "http"
     monkeypatch.setenv("OSS_CALLBACK_URL", f"{hosted.url}/oss/callback")
     start_gunicorn(hosted, sys.executable, hosted.port)
+    expect_an_upload(hosted)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS, ids=str)
+def test_each_gateway_of_the_page_on_fastcgi_brings_a_verified_callback(
+    hosted: Hosted, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(*gateway.needs)
+    hosted.scheme = "http"
+    monkeypatch.setenv("OSS_CALLBACK_URL", f"{hosted.url}/oss/callback")
+    gateway.start(hosted)
     expect_an_upload(hosted)
 
 

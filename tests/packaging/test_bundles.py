@@ -27,7 +27,7 @@ from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "single-file.md").read_text(encoding="utf-8")
-PYZ = ROOT / "bundles" / "pyz.py"
+PYZ = ROOT / "examples" / "single-file" / "pyz.py"
 #: The Python below the test environment, without the packages of that environment.
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
 
@@ -106,7 +106,7 @@ def bundle(request: pytest.FixtureRequest, installed: Path, tmp_path_factory: py
     (folder / "dist").mkdir()
     site = str(next((installed / "lib").glob("python*/site-packages")))
     if request.param == "shiv":
-        assert line_of("python bundles") == ["python", "bundles/pyz.py"]
+        assert line_of("python examples") == ["python", "examples/single-file/pyz.py"]
         run([sys.executable, str(PYZ), "--site-packages", site, "--output", "dist/oss-wsgi.pyz"], folder)
         alone, command = folder / "alone", [BASE_PYTHON]
     else:
@@ -280,7 +280,7 @@ def test_the_pyz_does_not_run_what_somebody_else_put_into_the_temporary_folder(c
 
 
 def test_an_old_python_is_told_which_it_needs(confined_pyz: Confined, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("unpack", ROOT / "bundles" / "unpack.py")
+    spec = importlib.util.spec_from_file_location("unpack", ROOT / "examples" / "single-file" / "unpack.py")
     assert spec is not None
     assert spec.loader is not None
     unpack = importlib.util.module_from_spec(spec)

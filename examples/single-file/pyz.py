@@ -1,6 +1,6 @@
 """Builds dist/oss-wsgi.pyz, which runs on several Pythons of the kind of machine that it is built on.
 
-Run from the checkout's folder, in an environment with oss-wsgi[bundle]: python bundles/pyz.py
+Run from the checkout's folder, in an environment with oss-wsgi[bundle]: python examples/single-file/pyz.py
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shiv.bootstrap.environment import Environment
 from shiv.builder import create_archive
 from shiv.constants import BUILD_AT_TIMESTAMP_FORMAT
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10")
 EXTRAS = "local,sdk,credentials,metrics"
 #: What dependencies need on some of the Pythons alone; pip asks this one.
