@@ -58,6 +58,7 @@ export function uploadChosen(input, Uploader, defaultUrl) {
   });
   uploader.add(input.files);
   uploader.start();
+  show(); // also where nothing is chosen any more
 }
 
 /** Returns the `<output for="...">` that names the input, or one that follows it directly. */

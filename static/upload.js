@@ -415,7 +415,7 @@ async function isReadable(file) {
 }
 
 globalThis.document?.addEventListener("change", async ({ target }) => {
-  if (!target.matches?.("input[type=file][data-oss-upload]") || target.files.length === 0) return;
+  if (!target.matches?.("input[type=file][data-oss-upload]")) return;
   const { uploadChosen } = await import("./input.js");
   uploadChosen(target, Uploader, SERVER_URL);
 });

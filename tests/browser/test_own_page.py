@@ -140,6 +140,16 @@ def test_the_sentence_of_a_refusal_is_shown_and_a_second_choice_replaces_the_fir
     assert page.locator("#file").evaluate("input => input.validationMessage") == ""
 
 
+def test_what_is_chosen_no_more_is_forgotten(page: Page, shop: RunningServer) -> None:
+    page.goto(f"{shop.url}/form")
+    page.locator("input[type=file]").set_input_files(file("cat.png", PNG, "image/png"))
+    expect(page.locator("output")).to_have_text("cat.png: Done")
+    expect(page.locator("input[type=hidden][name=photo]")).to_have_count(1)
+    page.locator("input[type=file]").set_input_files([])
+    expect(page.locator("output")).to_have_text("")
+    expect(page.locator("input[type=hidden]")).to_have_count(0)
+
+
 def test_a_form_sends_the_names_of_the_objects_and_not_the_files(page: Page, shop: RunningServer) -> None:
     page.goto(f"{shop.url}/form?strict")
     page.evaluate(
