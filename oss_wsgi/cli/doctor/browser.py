@@ -37,6 +37,11 @@ def check_host(context: CheckContext) -> Iterator[Finding]:
         )
     elif not is_private(name):
         yield ok(f"forms go to {name}, a public name")
+    elif is_loopback(name) and not (context.settings.callback_url or context.settings.trusted_keys):
+        yield warning(
+            f"forms go to {name}, so only browsers on this machine can upload",
+            f"Give the address that other browsers use: `export OSS_HOST={_public(context)}`.",
+        )
     elif not _is_stand_in(context):
         yield error(
             f"forms go to {name}, and browsers elsewhere cannot reach a private address",
