@@ -157,8 +157,8 @@ STATUSES = (
         ),
         (
             APPLICATION,
-            "authorize refused, a page of another site asked, the grant does not cover the file, or a callback is "
-            "not verified: no trusted signature, or no ticket of this application.",
+            "The authorize callable refused, a page of another site asked, the grant does not cover the file, or a "
+            "callback is not verified: no trusted signature, or no ticket of this application.",
             _LOG.format(403),
         ),
     ),

@@ -81,6 +81,7 @@ class Probe:
             "authorization": _text_digest(received.authorization) if has_authorization else None,
             "pub_key_url": _text_digest(received.pub_key_url),
             "content_type": received.content_type,
+            "path": decoded_path(environ).decode("utf-8", "replace"),
             "callback_path": decoded_path({**environ, "PATH_INFO": self._path}).decode("utf-8", "replace"),
             "path_cure": wrong_signature(environ) if reaches_callback else missed_path(environ, self._path),
             "cure": several_values(environ) if has_authorization else missing_authorization(environ),

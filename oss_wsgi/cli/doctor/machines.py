@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ...callback.url import without_password
-from ...middleware.probe import secret_fingerprint
+from ...middleware.probe import WINDOW, secret_fingerprint
 from ..http_client import Response
 from ..terminal import plain
 from .context import TIMEOUT, CheckContext, Finding, error, ok, warning
@@ -67,7 +67,7 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
         return error(
             f"{refusals} of {answered + refusals} calls of {url} reached a machine with another ticket secret than "
             f"this one's, {secret_fingerprint(secret)}, or with none",
-            _LINES,
+            f"{_LINES} If it is the same, compare the machines' clocks: they may differ by {WINDOW} s.",
         )
     known = [secrets for secrets in machines if secrets]
     if len(known) < len(machines):
