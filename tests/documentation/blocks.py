@@ -149,6 +149,8 @@ def without_way(page_steps: list[Step]) -> list[str]:
             content = file.read_text(encoding="utf-8") if file.is_file() else ""
             if way == "example" and step.text.strip() not in content:
                 problems.append(f"{step.place}: {step.marks[way]} does not contain this block")
-            if way == "run-by" and step.page.name not in content:
-                problems.append(f"{step.place}: {step.marks[way]} does not read {step.page.name}")
+            if way == "run-by" and not any(
+                page.name in content and step.text in page.read_text(encoding="utf-8") for page in pages()
+            ):
+                problems.append(f"{step.place}: {step.marks[way]} reads no page with this block")
     return problems
