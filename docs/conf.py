@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -14,9 +15,6 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
-
-# An option such as --app keeps its two hyphens.
-smartquotes = False
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "attrs_inline"]
@@ -46,3 +44,16 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1f5fbf", "color-brand-content": "#1f5fbf"},
     "dark_css_variables": {"color-brand-primary": "#8ab4ff", "color-brand-content": "#8ab4ff"},
 }
+
+
+def show_examples_as_code(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make the indented examples of docstrings literal blocks: reStructuredText takes them for quotations."""
+    for number in range(len(lines) - 1, 1, -1):
+        before = lines[number - 2]
+        begins = lines[number].startswith("    ") and not lines[number - 1]
+        if begins and before and not before.startswith((" ", ":")) and not before.endswith("::"):
+            lines[number:number] = ["::", ""]
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", show_examples_as_code)

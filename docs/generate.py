@@ -29,8 +29,14 @@ BEGIN, END = "<!-- docs/generate.py writes what follows -->", "<!-- docs/generat
 
 def cell(text: str) -> str:
     """Return a text as a cell of a table: on one line, with no bar and no markup by accident."""
-    text = " ".join(text.split()).replace("|", "\\|")
-    return re.sub(r"<(?=[a-zA-Z/])", "\\<", text) if "`" not in text else text
+    return prose(" ".join(text.split()).replace("|", "\\|"))
+
+
+def prose(text: str) -> str:
+    """Return a sentence of the code in Markdown, with options and variables as code."""
+    if "`" in text:
+        return text
+    return re.sub(r"(?<![\w-])(--[a-z][\w-]*|OSS_[A-Z_*]+|<[a-z]+>)", r"`\1`", text)
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -92,7 +98,7 @@ def command(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
     """Yield a command: what it does, its arguments, its example, and its own commands."""
     yield f"{'#' * level} `{parser.prog}`\n"
     if parser.description:
-        yield f"{parser.description}\n"
+        yield f"{prose(parser.description)}\n"
     yield from options(parser)
     example = re.search(r"Examples?: (.*?)(?:\.\s+[A-Z]|$)", parser.epilog or "", re.DOTALL)
     if example:
