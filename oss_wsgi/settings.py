@@ -1,4 +1,4 @@
-"""The settings: one table for the dataclass, the environment variables, the command line and the README's list."""
+"""The settings: one table for the dataclass, the environment variables, the command line and the reference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Setting:
     """One row of the table.
 
     ``cast`` reads the text of the environment ``variable``; ValueError says what the text must be. ``shown_default``
-    is how ``--help`` and the README show the default.
+    is how ``--help`` and the reference show the default.
     """
 
     name: str

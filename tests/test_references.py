@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PLACES = (
     *("oss_wsgi", "static", "tests", "examples", "docs", ".ci", ".github", "server.py", "setup.cfg"),
-    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGES.md"),
+    *("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGES.md"),
 )
 SUFFIXES = {
     *("", ".cfg", ".conf", ".css", ".go", ".html", ".ini", ".js", ".json", ".md", ".mjs", ".php", ".py"),

@@ -250,7 +250,7 @@ TABLE = (
     _row(
         "NotImplemented",
         "OSS, or the local OSS, does not have this operation.",
-        "Direct uploads need PostObject only; the README lists the operations of the local OSS.",
+        "Direct uploads need PostObject only; docs/reference/local-oss.md lists the operations of the local OSS.",
         "TROUBLE",
     ),
     _row(
