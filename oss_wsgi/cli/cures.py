@@ -32,6 +32,8 @@ def cure_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) -
     region = region_of(refusal.endpoint)
     if region:
         return f"The bucket is in another region: set OSS_REGION={region}."
+    if "region" in refusal.message.lower():  # of a V4 signature
+        return "Set OSS_REGION to the bucket's own region, which the console shows: `oss-wsgi doctor --only region`."
     if refusal.code == "AccessDenied" and _is_without_right(refusal):
         return f"Grant the RAM user or role of OSS_ACCESS_KEY_ID the right {rights} on {resource}."
     if refusal.code in _KEY_CODES and not find(refusal.ec):

@@ -83,7 +83,7 @@ class Progress:
     def end(self) -> None:
         """Remove the text behind the bar, and end the line."""
         if self._bar:
-            print(f"\r{' ' * (len(self._bar) + len(_WAITING))}{self._bar}", file=sys.stderr)
+            print(f"\r{' ' * (len(self._bar) - 1 + len(_WAITING))}{self._bar}", file=sys.stderr)
 
 
 @contextlib.contextmanager
