@@ -464,11 +464,16 @@ def public_key_store(settings: Settings, trusted: Mapping[str, str] | None = Non
         try:
             pinned[url] = Path(file).read_text(encoding="ascii")
         except (OSError, ValueError) as error:
-            raise SettingsError(f"OSS_TRUSTED_KEYS: {file!r} cannot be read: {type(error).__name__}.") from error
+            raise SettingsError(f"OSS_TRUSTED_KEYS: {file!r} cannot be read: {_reason(error)}.") from error
     try:
         return PublicKeyStore(pinned, fetcher=_fetch, clock=time.monotonic)
     except ValueError as error:
         raise SettingsError(f"OSS_TRUSTED_KEYS: {error}") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Return in words why a file cannot be read."""
+    return (error.strerror or "the system gives no reason") if isinstance(error, OSError) else "it is no PEM text"
 
 
 def _fetch(url: str) -> bytes:

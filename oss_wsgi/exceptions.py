@@ -1,5 +1,7 @@
 """Every error that oss_wsgi raises; this module imports nothing.
 
+::
+
     OSSWSGIError
         SettingsError                       settings are missing, malformed or contradict each other
         CredentialsError                    there are no credentials that can sign now

@@ -1,15 +1,15 @@
-"""The settings: one table for the dataclass, the environment variables, the command line and the README's list."""
+"""The settings: one table for the dataclass, the environment variables, the command line and the reference."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .credentials import Credentials, access_key_from
 from .exceptions import SettingsError
-from .settings_check import fill_in_and_check, unknown_name
+from .settings_check import MISSING, fill_in_and_check, missing_settings, service_variables, unknown_name
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 #: The words that turn a switch off.
@@ -27,7 +27,7 @@ class Setting:
     """One row of the table.
 
     ``cast`` reads the text of the environment ``variable``; ValueError says what the text must be. ``shown_default``
-    is how ``--help`` and the README show the default.
+    is how ``--help`` and the reference show the default.
     """
 
     name: str
@@ -207,17 +207,22 @@ class Settings:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+    def from_environ(cls, environ: Mapping[str, str], *, required: Collection[str] = ()) -> Settings:
         """Read the settings from environment variables; empty means unset, except for OSS_UPLOAD_DIR.
+
+        The variables that Kubernetes makes for a Service, such as OSS_WSGI_PORT, are ignored.
+
+        :param required: ``bucket`` and ``access_key``, if the program cannot do without them.
 
         Raises SettingsError with one sentence for each problem, unknown ``OSS_*`` names included.
         """
         known = {row.variable: row.name for row in TABLE}
-        expected = {*known, *_FOREIGN_VARIABLES}
+        expected = {*known, *_FOREIGN_VARIABLES, *service_variables(environ, known)}
         unknown = sorted(name for name in environ if name.startswith("OSS_") and name not in expected)
         problems = [unknown_name(name, list(known)) for name in unknown]
         values: dict[str, Any] = {name: environ[variable] for variable, name in known.items() if variable in environ}
         values["access_key_id"], values["access_key_secret"], values["session_token"] = access_key_from(environ)
+        problems += missing_settings(values, required)
         try:
             settings = cls(**values)
         except SettingsError as error:
@@ -239,13 +244,13 @@ class Settings:
     def credentials(self) -> Credentials:
         """Return the access key that is set; SettingsError if none is."""
         if self.access_key_id is None or self.access_key_secret is None:
-            raise SettingsError("OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set.")
+            raise SettingsError(MISSING["access_key"])
         return Credentials(self.access_key_id, self.access_key_secret, self.session_token)
 
     def bucket_and_host(self) -> tuple[str, str]:
         """Return the bucket, and the address that its forms are posted to; SettingsError if none is set."""
         if self.bucket is None or self.host is None:
-            raise SettingsError("OSS_BUCKET and OSS_REGION must be set (or OSS_HOST, if it has the usual form).")
+            raise SettingsError(MISSING["bucket"])
         return self.bucket, self.host
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -25,6 +25,34 @@ _ENDPOINT_HOST = re.compile(r"oss-([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com")
 _NO_REGION = frozenset({"accelerate", "accelerate-overseas"})
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+
+#: What a program may need -> the sentence for its absence.
+MISSING = {
+    "bucket": "OSS_BUCKET and OSS_REGION must be set (or OSS_HOST, if it has the usual form).",
+    "access_key": "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set.",
+}
+_MEMBERS = {"bucket": ("bucket", "host"), "access_key": ("access_key_id", "access_key_secret")}
+
+# Kubernetes documentation, Service, "Environment variables".
+_SERVICE_HOST = "_SERVICE_HOST"
+_SERVICE_VARIABLE = r"SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?"
+_OWN_SERVICE = "OSS_WSGI"
+
+
+def service_variables(environ: Mapping[str, str], known: Collection[str]) -> set[str]:
+    """Return the variables that Kubernetes makes for a Service whose name begins with ``oss-``; no setting is one."""
+    services = {name.removesuffix(_SERVICE_HOST) for name in environ if name.endswith(_SERVICE_HOST)} | {_OWN_SERVICE}
+    pattern = re.compile(f"({'|'.join(map(re.escape, sorted(services)))})_({_SERVICE_VARIABLE})")
+    return {name for name in environ if name.startswith("OSS_") and pattern.fullmatch(name)} - set(known)
+
+
+def missing_settings(values: Mapping[str, Any], required: Collection[str]) -> list[str]:
+    """Return the sentences for the required settings of which no part is set; a missing part has its own sentence."""
+    return [
+        MISSING[name]
+        for name in MISSING
+        if name in required and not any(str(values.get(member) or "").strip() for member in _MEMBERS[name])
+    ]
 
 
 def unknown_name(name: str, known: list[str]) -> str:

@@ -30,7 +30,8 @@ def application_for(environ: Mapping[str, str]) -> WSGIApplication:
 
     Raises SettingsError for a wrong setting.
     """
-    settings = Settings.from_environ(environ)
+    has_bucket = any(environ.get(name, "").strip() for name in ("OSS_BUCKET", "OSS_HOST"))
+    settings = Settings.from_environ(environ, required=("access_key",) if has_bucket else ())
     return site(settings) if settings.configured else _refuse_unconfigured
 
 

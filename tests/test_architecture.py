@@ -200,6 +200,7 @@ def test_a_stranger_finds_the_rooms_at_a_glance() -> None:
 
 def test_the_top_level_holds_what_the_design_lists() -> None:
     listed = {"oss_wsgi", "static", "tests", "docs", "examples", "server.py", "setup.cfg", "pyproject.toml"}
+    listed |= {"README.zh-CN.md"}
     listed |= {"README.md", "CHANGES.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "MANIFEST.in"}
     made_by_tools = {"build", "dist", "node_modules"}
     names = {p.name for p in ROOT.iterdir() if not p.name.startswith((".", "__")) and p.suffix != ".egg-info"}

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from oss_wsgi.cli.options import server_parser
 
+from .absent import skip_or_fail
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "oss_wsgi"
-ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+#: Sentences for people: each local link in them leads somewhere.
+DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "_build" not in path.parts)
+ARCHITECTURE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -44,9 +51,54 @@ def test_contributing_has_a_place_for_each_room() -> None:
 
 
 def test_the_options_of_the_server_are_those_of_its_help() -> None:
-    serving = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    serving = (ROOT / "docs" / "explanation" / "serving.md").read_text(encoding="utf-8")
     defaults = {action.option_strings[0]: action.default for action in server_parser()._actions}
     assert set(re.findall(r"`(--[a-z-]+)`", serving)) <= defaults.keys()
     rows = re.findall(r"^\| `(--[a-z-]+)` \| .*? \| ([0-9]+) s \|", serving, re.MULTILINE)
     assert [(option, defaults[option]) for option, _ in rows] == [(option, int(seconds)) for option, seconds in rows]
     assert len(rows) == 4
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub and MyST make them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_each_link_into_the_checkout_leads_somewhere(path: Path) -> None:
+    code = r"^```.*?^```$|<!--.*?-->|`[^`\n]+`"
+    text = re.sub(code, "`code`", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    for target in targets:
+        if re.match(r"https?:|mailto:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        document = path.parent / name if name else path
+        assert document.exists(), target
+        assert not anchor or anchor in anchors(document), target
+    assert "[](" not in text, "a link without a title is empty on GitHub"
+
+
+def test_each_link_to_the_repository_names_a_file() -> None:
+    for path in DOCUMENTS:
+        for name in re.findall(r"oss-wsgi/oss-wsgi/(?:blob|tree)/main/([\w./-]+)", path.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{path.name}: {name}"
+
+
+@pytest.mark.slow
+def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
+    if not all(importlib.util.find_spec(name) for name in ("sphinx", "myst_parser", "furo", "sphinx_copybutton")):
+        skip_or_fail("oss-wsgi[docs]")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", str(ROOT / "docs"), str(tmp_path / "html")]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    page = (tmp_path / "html" / "tutorial" / "first-upload.html").read_text(encoding="utf-8")
+    assert "data-oss-upload" in page
+
+
+def test_the_documentation_is_built_by_ci_and_by_read_the_docs() -> None:
+    assert "-m sphinx -q -W" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    settings = (ROOT / ".readthedocs.yaml").read_text(encoding="utf-8")
+    assert "configuration: docs/conf.py" in settings
+    assert re.search(r"extra_requirements:\s+- docs\n", settings)

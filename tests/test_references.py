@@ -13,12 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PLACES = (
-    *("oss_wsgi", "static", "tests", "examples", "docs", ".ci", "server.py", "setup.cfg"),
-    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGES.md"),
+    *("oss_wsgi", "static", "tests", "examples", "docs", ".ci", ".github", "server.py", "setup.cfg"),
+    *("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGES.md"),
 )
 SUFFIXES = {
     *("", ".cfg", ".conf", ".css", ".go", ".html", ".ini", ".js", ".json", ".md", ".mjs", ".php", ".py"),
-    *(".service", ".socket", ".svg"),
+    *(".jsx", ".service", ".sh", ".socket", ".svg", ".vue", ".wsgi", ".yaml", ".yml"),
 }
 
 HEADING = re.compile(r"^#{2,4} ([0-9]+(?:\.[0-9]+)*)\.? ", re.MULTILINE)
@@ -49,7 +49,7 @@ def problems(path: Path, text: str, sections: dict[str, set[str]]) -> Iterator[s
         if name not in sections:
             yield f"{at(match)}: docs/ has no {name}"
         elif number not in sections[name]:
-            yield f"{at(match)}: docs/{name} has no section {number}"
+            yield f"{at(match)}: {name} has no section {number}"
     for match in NAMELESS.finditer(text):
         yield f"{at(match)}: {match[0]!r} leaves out the file's name before the second number"
     for match in NOTES.finditer(text):
@@ -57,7 +57,7 @@ def problems(path: Path, text: str, sections: dict[str, set[str]]) -> Iterator[s
 
 
 def test_each_reference_names_a_section_that_exists() -> None:
-    sections = {path.name: set(HEADING.findall(path.read_text(encoding="utf-8"))) for path in DOCS.glob("*.md")}
+    sections = {path.name: set(HEADING.findall(path.read_text(encoding="utf-8"))) for path in DOCS.rglob("*.md")}
     bad = [problem for path, text in texts() for problem in problems(path, text, sections)]
     assert not bad, "\n".join(["", *bad])
     assert any(REFERENCE.search(text) for path, text in texts() if path.parts[0] == "oss_wsgi"), "none is found"

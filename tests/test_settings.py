@@ -265,3 +265,67 @@ def test_any_text_is_read_or_raises_a_settings_error(environ: dict[str, str]) ->
         return
     assert loaded.bucket is None or loaded.bucket_and_host()
     assert loaded.upload_dir == "" or loaded.upload_dir.endswith("/")
+
+
+KUBERNETES = {
+    "OSS_WSGI_SERVICE_HOST": "10.0.171.239",
+    "OSS_WSGI_SERVICE_PORT": "8080",
+    "OSS_WSGI_SERVICE_PORT_HTTP_METRICS": "9090",
+    "OSS_WSGI_PORT": "tcp://10.0.171.239:8080",
+    "OSS_WSGI_PORT_8080_TCP": "tcp://10.0.171.239:8080",
+    "OSS_WSGI_PORT_8080_TCP_PROTO": "tcp",
+    "OSS_WSGI_PORT_8080_TCP_PORT": "8080",
+    "OSS_WSGI_PORT_8080_TCP_ADDR": "10.0.171.239",
+    "OSS_WSGI_PORT_53_UDP_ADDR": "10.0.171.239",
+}
+
+
+def test_the_variables_of_a_kubernetes_service_are_no_settings() -> None:
+    assert Settings.from_environ(KUBERNETES) == Settings()
+    for name, value in KUBERNETES.items():
+        assert Settings.from_environ({name: value}) == Settings()
+    other = {name.replace("OSS_WSGI", "OSS_UPLOAD"): value for name, value in KUBERNETES.items()}
+    assert Settings.from_environ(other) == Settings(), "a Service named oss-upload"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("OSS_BUKET", "OSS_BUCKET"),
+        ("OSS_WSGI_BUCKET", "OSS_BUCKET"),
+        ("OSS_WSGI_REGION", "OSS_REGION"),
+        ("OSS_UPLOAD_EXPIRE", "OSS_UPLOAD_EXPIRES"),
+        ("OSS_UPLOAD_PORT", "OSS_UPLOAD_"),
+        ("OSS_WSGI_PORTS", ""),
+        ("OSS_WSGI_SERVICE", ""),
+        ("OSS_WSGI_PORT_8080", ""),
+        ("OSS_WSGI_SERVICE_HOSTS", ""),
+    ],
+)
+def test_a_misspelt_setting_is_refused_beside_a_service(name: str, nearest: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ({**KUBERNETES, name: "x"})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{name} is not a setting")
+    assert f"did you mean {nearest}" in problem or not nearest
+
+
+def test_a_service_named_oss_hides_no_setting() -> None:
+    host = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    service = {"OSS_SERVICE_HOST": "10.0.0.1", "OSS_SERVICE_PORT": "80", "OSS_PORT": "tcp://10.0.0.1:80"}
+    assert Settings.from_environ({**service, **host}) == Settings.from_environ(host)
+
+
+def test_what_a_program_needs_is_missed_together_with_all_that_is_wrong() -> None:
+    environ = {"OSS_UPLOAD_NAMES": "odd", "OSS_NONSENSE": "x"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ(environ, required=("bucket", "access_key"))
+    text = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 4
+    for part in ("OSS_UPLOAD_NAMES", "OSS_NONSENSE", "OSS_BUCKET and OSS_REGION must", "OSS_ACCESS_KEY_ID and"):
+        assert part in text
+    with pytest.raises(SettingsError, match="OSS_ACCESS_KEY_SECRET must be set too") as caught:
+        Settings.from_environ({"OSS_ACCESS_KEY_ID": "ID"}, required=("access_key",))
+    assert len(caught.value.problems) == 1, "half a key has its own sentence"
+    host = {"OSS_HOST": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert Settings.from_environ(host, required=("bucket",)).bucket == "examplebucket"

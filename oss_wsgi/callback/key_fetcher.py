@@ -49,7 +49,7 @@ class HTTPSFetcher:
         except FetchError:
             raise
         except Exception as error:
-            raise FetchError(f"{url} could not be fetched: {type(error).__name__}.") from error
+            raise FetchError(f"{url} could not be fetched: {_reason(error)}.") from error
 
     def _prepare(self, url: str) -> tuple[http.client.HTTPSConnection, str]:
         """Return a connection that is not open yet, and the request target."""
@@ -84,3 +84,12 @@ def _shut_down(sockets: list[socket.socket]) -> None:
     for sock in sockets:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
+
+
+def _reason(error: Exception) -> str:
+    """Return in words why there is no response."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or 'no reason given'}"
+    if isinstance(error, OSError):
+        return error.strerror or "no connection"
+    return "the answer is not one of HTTP"

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ..exceptions import SettingsError
 from ..sdk.credentials import SDKCredentialsProvider
-from ..settings import Settings
+from ..settings import Settings, items
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
 from .sdk_client import SDKClient, SDKRefusedError, sdk_client
 from .terminal import MisuseError, coloured, note, plain, waiting
@@ -56,27 +57,42 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run the action; return 0 if the bucket's rules suffice or were changed, 1 if not."""
-    settings = Settings.from_environ(environ_of(arguments))
-    origins = tuple(arguments.origins) or settings.allowed_origins
-    if not origins:
-        raise MisuseError("name the origins of the pages, such as https://app.example.com, or set OSS_ALLOWED_ORIGINS.")
-    for origin in origins:
-        problem = origin_problem(origin)
-        if problem:
-            raise MisuseError(problem)
+    settings, origins = _read_settings(arguments)
     if arguments.action == "print":
         return _print(Rule(origins), arguments)
     key = None
     if arguments.credentials_library:
-        key = SDKCredentialsProvider(settings, clock=time.time).get_credentials()
+        with waiting("Looking for an access key", arguments.environ):
+            key = SDKCredentialsProvider(settings, clock=time.time).get_credentials()
     try:
         with sdk_client(settings, key=key) as client:
             return _compare(client, origins, arguments)
     except SDKRefusedError as error:
-        note(f"{arguments.program}: {error}")
+        rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
+        cure = error.cure(rights, settings.bucket or "BUCKET")
+        note(f"{arguments.program}: {str(error).rstrip('.')}. {cure}")
         if arguments.json:
-            print(json.dumps({"error": {"code": error.code, "message": str(error)}}, indent=1))
+            print(json.dumps({"error": {"code": error.code, "message": str(error), "do": cure}}, indent=1))
         return 1
+
+
+def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
+    """Return the settings and the origins. Raises MisuseError with all that is wrong or missing."""
+    required = {"bucket"} | (set() if arguments.credentials_library else {"access_key"})
+    environ = environ_of(arguments)
+    problems: list[str] = []
+    settings = None
+    try:
+        settings = Settings.from_environ(environ, required=() if arguments.action == "print" else required)
+    except SettingsError as error:
+        problems += error.problems
+    origins = tuple(arguments.origins) or items(environ.get("OSS_ALLOWED_ORIGINS", "").lower())
+    if not origins:
+        problems.append("name the origins of the pages, such as https://app.example.com, or set OSS_ALLOWED_ORIGINS.")
+    problems += [problem for origin in origins if (problem := origin_problem(origin))]
+    if settings is None or problems:
+        raise MisuseError(*problems)
+    return settings, origins
 
 
 def _print(rule: Rule, arguments: Namespace) -> int:
@@ -89,7 +105,7 @@ def _print(rule: Rule, arguments: Namespace) -> int:
 
 def _compare(client: SDKClient, origins: tuple[str, ...], arguments: Namespace) -> int:
     """Show how the bucket's rules have to change, and apply the change if that is the action."""
-    with waiting("Reading the bucket's rules"):
+    with waiting("Reading the bucket's rules", arguments.environ):
         rules, vary = _read_rules(client)
     needed = with_origins(rules, origins)
     # The responses of a bucket that gets its first rule differ by origin, and caches must know.
@@ -103,7 +119,7 @@ def _compare(client: SDKClient, origins: tuple[str, ...], arguments: Namespace) 
     elif not changes and not arguments.json:
         print(coloured("Nothing to change:", "green", arguments.environ), "pages of these origins can upload.")
     if changes and arguments.action == "apply" and (arguments.yes or _confirmed()):
-        with waiting("Writing the bucket's rules"):
+        with waiting("Writing the bucket's rules", arguments.environ):
             _write_rules(client, needed, needed_vary)
         applied = True
     if arguments.json:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from .http_client import OSSRefusal
 
 _HELP = "https://www.alibabacloud.com/help/en/oss/developer-reference/"
-_EC_PAGE = "https://api.aliyun.com/troubleshoot?q="
+#: The page of an EC number, which stands behind it.
+EC_PAGE = "https://api.aliyun.com/troubleshoot?q="
 
 #: Short name -> the page that a row is taken from.
 PAGES = {
@@ -41,7 +42,7 @@ class Explanation:
     @property
     def sources(self) -> list[str]:
         """Return the sources in full: the page, an EC number's own page, or the modules that emit a reason."""
-        number = [_EC_PAGE + self.code] if self.code[:4].isdigit() else []
+        number = [EC_PAGE + self.code] if self.code[:4].isdigit() else []
         return [PAGES.get(origin, f"oss_wsgi.{origin}") for origin in self.origins] + number
 
 
@@ -249,7 +250,7 @@ TABLE = (
     _row(
         "NotImplemented",
         "OSS, or the local OSS, does not have this operation.",
-        "Direct uploads need PostObject only; the README lists the operations of the local OSS.",
+        "Direct uploads need PostObject only; docs/reference/local-oss.md lists the operations of the local OSS.",
         "TROUBLE",
     ),
     _row(
@@ -878,5 +879,5 @@ def see_also(refusal: OSSRefusal) -> str:
         if code and find(code) is not None:
             return f"For more run `oss-wsgi explain {code}`."
     if refusal.ec:
-        return f"For more see {_EC_PAGE}{refusal.ec}."
+        return f"For more see {EC_PAGE}{refusal.ec}."
     return f"See {refusal.code} in the help of OSS." if refusal.code else ""

@@ -1,57 +1,136 @@
-"""The `explain` command: what an error code means here, and what to do."""
+"""The `explain` command: what an error code or a status means here, and what to do."""
 
 from __future__ import annotations
 
 import difflib
 import json
+import os
+import stat
+import sys
 import textwrap
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .error_codes import BY_CODE, TABLE, Explanation, find
+from .error_codes import BY_CODE, EC_PAGE, TABLE, Explanation, find
+from .pasted import MAX_TEXT, FoundCode, find_codes
+from .statuses import rows_of
 from .terminal import note, plain
 
 if TYPE_CHECKING:
     from argparse import Namespace
+
+#: A longer text is no misspelt code.
+_MAX_CODE = 60
+_STATUS_PAGE = "docs/reference/protocol.md, sections 2.5 and 10"
 
 
 def add(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
         "explain",
-        help="explain an error code, and say what to do",
+        help="explain an error code, a status, or a pasted answer, and say what to do",
         description="Explain what a code means for this application: an error code of OSS (AccessDenied), an EC number "
-        "(0007-00000203) or a reason in this application's log (ticket_foreign).",
-        epilog="Example: oss-wsgi explain 0007-00000203",
+        "(0007-00000203), a reason in this application's log (ticket_foreign) or an HTTP status (403). It also finds "
+        "the code in a whole answer in XML or JSON, or in a line of the log, as an argument or on standard input.",
+        epilog="Example: oss-wsgi explain 0007-00000203, or oss-wsgi explain < answer.xml",
     )
-    parser.add_argument("code", nargs="?", metavar="CODE", help="the code; without it all codes are listed")
+    parser.add_argument(
+        "code",
+        nargs="*",
+        metavar="CODE",
+        help="a code, or a text with one; - is standard input; without it and without input all codes are listed",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: Namespace) -> int:
-    """Explain one code, or list all; return 0, or 1 for an unknown code."""
-    if arguments.code is None:
-        if arguments.json:
-            print(json.dumps([_members(row) for row in TABLE], indent=1))
-        else:
-            print("\n".join(f"{row.code}: {row.meaning}" for row in TABLE))
-        return 0
-    row = find(arguments.code)
-    if row is None:
-        return _report_unknown(arguments)
+    """Explain the codes in the arguments or in the input, or list all; return 0, or 1 if none of them is known."""
+    text = " ".join(arguments.code)
+    if text.strip() == "-" or (not text and _has_input()):
+        text = sys.stdin.buffer.read(MAX_TEXT).decode("utf-8", "replace")
+    if not text.strip():
+        return _list_all(arguments)
+    found = find_codes(text)
+    explanations = [explanation for each in found if (explanation := _explanation(each)) is not None]
+    if not explanations:
+        return _report_unknown(text, found, arguments)
+    for each in found:
+        if _explanation(each) is None:
+            note(f"{arguments.program}: {_unknown(each.code)}")
     if arguments.json:
-        print(json.dumps(_members(row), indent=1))
+        first, *others = explanations
+        print(json.dumps({**first, "also": others} if others else first, indent=1))
     else:
-        for text in (f"{row.code}: {row.meaning}", row.fix, f"Source: {'; '.join(row.sources)}"):
-            print(textwrap.fill(text, 100, break_on_hyphens=False, break_long_words=False))
+        for number, explanation in enumerate(explanations):
+            print("\n" if number else "", end="")
+            for line in _lines(explanation):
+                print(textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False))
     return 0
 
 
-def _report_unknown(arguments: Namespace) -> int:
-    matches = difflib.get_close_matches(arguments.code.strip().lower(), BY_CODE, n=3)
-    similar = [BY_CODE[code].code for code in matches]
-    suggestion = f" Similar codes: {', '.join(similar)}." if similar else ""
-    message = f"{plain(arguments.code)} is not in the table.{suggestion}"
+def _has_input() -> bool:
+    """Return whether standard input is a pipe or a file, from which a text may come."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # standard input is closed, or a stand-in
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+def _list_all(arguments: Namespace) -> int:
+    if arguments.json:
+        print(json.dumps([_members(row) for row in TABLE], indent=1))
+    else:
+        print("\n".join(f"{row.code}: {row.meaning}" for row in TABLE))
+    return 0
+
+
+def _explanation(found: FoundCode) -> dict[str, Any] | None:
+    """Return the members of JSON that explain a code; None if it is unknown."""
+    row = find(found.code)
+    if row is not None:
+        return _members(row)
+    if not found.code.isdigit():
+        return None
+    rows = rows_of(int(found.code), found.sender)
+    if not rows:
+        return None
+    return {
+        "code": found.code,
+        "meaning": " ".join(f"From {row.sender}: {row.meaning}" for row in rows),
+        "do": " ".join(f"From {row.sender}: {row.fix}" for row in rows),
+        "sources": [_STATUS_PAGE],
+        "senders": [{"by": row.sender, "meaning": row.meaning, "do": row.fix} for row in rows],
+    }
+
+
+def _lines(explanation: dict[str, Any]) -> Iterator[str]:
+    for sender in explanation.get("senders", ()):
+        yield f"{explanation['code']} from {sender['by']}: {sender['meaning']}"
+        yield sender["do"]
+    if "senders" not in explanation:
+        yield f"{explanation['code']}: {explanation['meaning']}"
+        yield explanation["do"]
+    yield f"Source: {'; '.join(explanation['sources'])}"
+
+
+def _unknown(code: str) -> str:
+    page = f" See {EC_PAGE}{code}." if code[:4].isdigit() else ""
+    return f"{plain(code)} is not in the table.{page}"
+
+
+def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace) -> int:
+    text = text.strip()
+    similar: Sequence[str] = ()
+    if found:
+        message = _unknown(found[0].code)
+    elif len(text) > _MAX_CODE or "\n" in text:
+        message = "there is no code in this text: paste the whole answer of OSS, or the line of the log."
+    else:
+        similar = [BY_CODE[code].code for code in difflib.get_close_matches(text.lower(), BY_CODE, n=3)]
+        suggestion = f" Similar codes: {', '.join(similar)}." if similar else ""
+        message = f"{plain(text)} is not in the table.{suggestion}"
     if arguments.json:
         print(json.dumps({"error": {"message": message, "near": similar}}, indent=1))
     note(f"{arguments.program}: {message}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import html
 import http.client
 import json
@@ -17,7 +18,7 @@ from email.message import Message
 from typing import Any
 from urllib.parse import urlsplit
 
-from .terminal import plain
+from .terminal import plain, system_reason
 
 MAX_BYTES = 1024 * 1024
 
@@ -26,6 +27,18 @@ AGENT = "oss-wsgi"
 
 class UnreachableError(Exception):
     """Raised in a sentence when there is no response."""
+
+
+class NoNetworkError(UnreachableError):
+    """Raised when this machine has no network or no DNS, so that nothing is known about the server."""
+
+
+class UnknownHostError(UnreachableError):
+    """Raised when the DNS has no address for the ``host``."""
+
+    def __init__(self, message: str, host: str) -> None:
+        super().__init__(message)
+        self.host = host
 
 
 class TooSlowError(UnreachableError):
@@ -93,11 +106,31 @@ def request(
             raise UnreachableError(f"{server} cannot be reached: no connection within {seconds}") from error
         if isinstance(error, ssl.SSLError):
             raise UnreachableError(f"{server}: TLS failed: {error.reason or error}") from error
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = _reason(error)
+        if isinstance(error, OSError) and _is_offline(error):
+            raise NoNetworkError(f"{server} cannot be reached: {reason}") from error
+        if isinstance(error, socket.gaierror):
+            raise UnknownHostError(f"{server} cannot be reached: {reason}", parts.hostname or "") from error
         raise UnreachableError(f"{server} cannot be reached: {reason}") from error
     finally:
         if connection is not None:
             connection.close()
+
+
+def _reason(error: Exception) -> str:
+    """Return in words why there is no response; the texts of http.client are not for people."""
+    if isinstance(error, http.client.HTTPException):
+        return "the answer is not one of HTTP"
+    if isinstance(error, UnicodeError):
+        return "the host's name is not one of the DNS"
+    return system_reason(error)
+
+
+def _is_offline(error: OSError) -> bool:
+    """Return whether an error says that there is no way to any server: no route, or no answer of the DNS."""
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    return error.errno in (errno.ENETUNREACH, errno.ENETDOWN)
 
 
 def _connection(scheme: str, host: str | None, port: int | None, timeout: float) -> http.client.HTTPConnection:

@@ -3,45 +3,79 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TextIO
 
-from ..exceptions import OSSWSGIError
-from . import cors, doctor, explain, local, reconcile, serve, sign, upload, verify
-from .terminal import MisuseError, end_output, note, open_closed_streams
+from ..exceptions import CredentialsError, OSSWSGIError
+from . import completion, cors, doctor, explain, local, reconcile, serve, sign, upload, verify
+from .parser import CommandParser, UsageError
+from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, system_reason
 
 PROGRAM = "oss-wsgi"
 
 #: Modules with ``add(subparsers)``, in the order of the help.
-COMMANDS = (serve, local, sign, upload, verify, reconcile, explain, cors, doctor)
+COMMANDS = (serve, local, sign, upload, verify, reconcile, explain, cors, doctor, completion)
+
+_INTERRUPTED = 128 + signal.SIGINT
+#: An error of the program itself, as sysexits.h numbers it.
+_INTERNAL_ERROR = 70
+_BUG = (
+    "this is an error of oss-wsgi itself. Please report it, with what `python -X dev -m oss_wsgi` and the same "
+    "arguments print."
+)
+
+
+class EndedBySignalError(KeyboardInterrupt):
+    """Raised for SIGHUP and SIGTERM, so that a command cleans up as for Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 success, 1 a finding, 2 misuse."""
+    """Run one command and return its exit status: 0 success, 1 a finding, 2 misuse.
+
+    With ``--json`` standard output is one JSON document, whatever happens.
+    """
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # the terminal's encoding may lack a character
             stream.reconfigure(errors="backslashreplace")
     # The commands report in their own words what the package logs. `serve` adds a handler of its own.
     logging.getLogger("oss_wsgi").addHandler(logging.NullHandler())
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
+    output: TextIO = io.StringIO() if as_json else sys.stdout
+    problems: Sequence[str] = ()
     try:
-        status = _run(argv)
+        with _raising_signals(), contextlib.redirect_stdout(output):
+            status, problems = _run(words)
+        if isinstance(output, io.StringIO):
+            print(_document(output.getvalue(), problems))
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        status = 128 + stop.number if isinstance(stop, EndedBySignalError) else _INTERRUPTED
+        if as_json:
+            with contextlib.suppress(OSError):
+                print(_document("", ["Interrupted."]), flush=True)
     except OSError as error:  # the reader of a pipe has gone, or the disk is full
         end_output(error, PROGRAM)
-        return 1
+        status = 1
     return status
 
 
 def command_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=PROGRAM,
         description="Browser uploads to Alibaba Cloud OSS: serve them, try them, and find out why they fail.",
         epilog="Exit status: 0 success, 1 a finding, 2 misuse. NO_COLOR is respected. Secrets come only from "
@@ -55,21 +89,72 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
+    """Run a command; return its exit status, and the sentences that say why it could not run, printed already."""
     try:
-        arguments = command_parser().parse_args(argv)
-    except SystemExit as stop:  # after the help or a usage error
-        return stop.code if isinstance(stop.code, int) else 0
+        arguments = command_parser().parse_args(words)
+    except UsageError as error:
+        return 2, [error.message]
+    except SystemExit:  # after the help
+        return 0, []
     arguments.program = f"{PROGRAM} {arguments.command}"
     arguments.environ = dict(os.environ)
     arguments.process_environ = os.environ  # `serve --app` fills in what the application reads
+    arguments.command_parser = command_parser
+    problems: Sequence[str]
     try:
-        status: int = arguments.run(arguments)
+        return arguments.run(arguments), []
+    except CredentialsError as error:
+        status, problems = 2, [in_words(str(error))]
     except (MisuseError, OSSWSGIError) as error:
-        problems = getattr(error, "problems", [str(error)])
-        if getattr(arguments, "json", False):
-            print(json.dumps({"error": {"message": " ".join(problems)}}, indent=1))
-        for problem in problems:
-            note(f"{arguments.program}: {problem}")
-        return 2
-    return status
+        status, problems = 2, getattr(error, "problems", [str(error)])
+    except OSError as error:
+        if not isinstance(sys.stdout, io.StringIO):  # perhaps the output failed
+            raise
+        status, problems = 2, [f"{system_reason(error)}."]
+    except Exception:
+        # What `serve` met belongs into its log in full.
+        if sys.flags.dev_mode or arguments.command == "serve":
+            raise
+        status, problems = _INTERNAL_ERROR, [_BUG]
+    for problem in problems:
+        note(f"{arguments.program}: {problem}")
+    return status, problems
+
+
+def _document(output: str, problems: Sequence[str]) -> str:
+    """Return the JSON document of a command: its own, or else one with the problems or the help."""
+    if problems:
+        return json.dumps({"error": {"message": " ".join(problems), "problems": list(problems)}}, indent=1)
+    try:
+        json.loads(output)
+    except ValueError:
+        return json.dumps({"output": output}, indent=1)
+    return output.removesuffix("\n")
+
+
+@contextlib.contextmanager
+def _raising_signals() -> Iterator[None]:
+    """Raise EndedBySignalError at SIGHUP, which comes when a terminal is closed, and at SIGTERM.
+
+    One that is ignored, as under `nohup`, stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+
+    def end(number: int, frame: object) -> None:
+        for each in numbers:  # a closed terminal sends SIGHUP twice, and nothing may interrupt the clean-up
+            signal.signal(each, signal.SIG_IGN)
+        raise EndedBySignalError(number)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            if signal.getsignal(number) is end:
+                signal.signal(number, signal.SIG_DFL)

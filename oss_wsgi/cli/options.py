@@ -7,6 +7,7 @@ import argparse
 from ..application import DEFAULT_PREFIX
 from ..log_format import FORMATS
 from ..settings import TABLE
+from .parser import CommandParser
 
 DESCRIPTION = (
     "Serve an upload page, its signatures and the callbacks of OSS. "
@@ -17,7 +18,7 @@ EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable
 
 def server_parser() -> argparse.ArgumentParser:
     """Return the parser of server.py."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION, epilog=EPILOG)
+    parser = CommandParser(description=DESCRIPTION, epilog=EPILOG)
     add_server_options(parser)
     return parser
 

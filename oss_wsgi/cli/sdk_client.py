@@ -9,15 +9,34 @@ from typing import Any
 from ..credentials import Credentials
 from ..sdk.bucket import sdk_address
 from ..settings import Settings
-from .terminal import MisuseError, plain
+from .cures import REACH_OSS, cure_refusal
+from .http_client import OSSRefusal, read_refusal
+from .terminal import MisuseError, plain, system_reason
+
+_NO_REFUSAL = OSSRefusal("", "", "")
 
 
 class SDKRefusedError(Exception):
-    """Raised in a sentence when OSS refuses or cannot be reached; ``code`` is the error code of OSS, "" without one."""
+    """Raised in a sentence when OSS refuses or cannot be reached.
 
-    def __init__(self, message: str, code: str = "") -> None:
+    ``refusal`` and ``status`` are OSS's; without an answer they are empty and 0.
+    """
+
+    def __init__(self, message: str, refusal: OSSRefusal = _NO_REFUSAL, status: int = 0) -> None:
         super().__init__(message)
-        self.code = code
+        self.refusal = refusal
+        self.status = status
+
+    @property
+    def code(self) -> str:
+        """Return the error code of OSS; "" without an answer."""
+        return self.refusal.code
+
+    def cure(self, rights: str, bucket: str) -> str:
+        """Return the sentences that say what to do; ``rights`` are the RAM actions that the request needs."""
+        if not self.status:
+            return REACH_OSS
+        return cure_refusal(self.refusal, self.status, rights, f"acs:oss:*:*:{bucket}")
 
 
 @contextlib.contextmanager
@@ -77,16 +96,23 @@ class SDKClient:
             if isinstance(cause, errors.ServiceError):
                 ec = f", EC {cause.ec}" if cause.ec else ""
                 reason = f"{cause.status_code} {plain(cause.code or '')}{ec}: {plain(cause.message or '')}"
-                raise SDKRefusedError(f"OSS answered {reason}", cause.code or "") from error
+                raise SDKRefusedError(f"OSS answered {reason}", _refusal(cause), cause.status_code) from error
             raise SDKRefusedError(f"OSS could not be asked: {plain(_network_reason(cause))}") from error
 
 
+def _refusal(error: Any) -> OSSRefusal:
+    """Return what an error of the SDK says; the endpoint that OSS names stands only in the answer itself."""
+    snapshot = error.snapshot if isinstance(error.snapshot, bytes) else str(error.snapshot or "").encode()
+    code, message, ec = (plain(text or "") for text in (error.code, error.message, error.ec))
+    return OSSRefusal(code, message, ec, read_refusal(snapshot).endpoint)
+
+
 def _network_reason(error: BaseException) -> str:
-    """Return in words why the network failed; of other failures only the class, for their text may hold a secret."""
+    """Return in words why the network failed; other failures have no words, for their text may hold a secret."""
     # The SDK wraps errors in a way of its own, beside Python's causes.
     inner = error.unwrap() if hasattr(error, "unwrap") else error.__cause__ or error.__context__
     if isinstance(inner, BaseException):
         return _network_reason(inner)
     if isinstance(error, OSError):
-        return error.strerror or str(error) or type(error).__name__
-    return type(error).__name__
+        return system_reason(error)
+    return "no answer in time" if "timeout" in type(error).__name__.lower() else "the connection failed"

@@ -68,7 +68,10 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     environ = environ_of(arguments)
     check_prefix(arguments.prefix)
     local = is_local(arguments, environ)
-    settings = Settings.from_environ(local_environ(environ, arguments.local_dir) if local else environ)
+    required = () if local or arguments.credentials_library else ("access_key",)
+    settings = Settings.from_environ(
+        local_environ(environ, arguments.local_dir) if local else environ, required=required
+    )
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
     listeners, metrics_listeners, are_inherited = sockets(arguments, stack)

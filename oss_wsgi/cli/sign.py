@@ -18,7 +18,7 @@ from ..signing.grant import Grant
 from ..signing.presigned_post import PresignedPost
 from ..signing.presigner import PostPresigner
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
-from .terminal import MisuseError, note
+from .terminal import MisuseError, note, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -58,12 +58,16 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the form and return 0."""
-    settings = Settings.from_environ(environ_of(arguments))
+    required = ("bucket",) if arguments.credentials_library else ("bucket", "access_key")
+    settings = Settings.from_environ(environ_of(arguments), required=required)
     if settings.callback_url and not settings.ticket_secret:
         note("OSS_TICKET_SECRET is not set: the application cannot read this ticket, and will refuse the callback.")
     tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)
     credentials = SDKCredentialsProvider(settings, clock=time.time) if arguments.credentials_library else None
     presigner = PostPresigner(settings, credentials, clock=time.time, tickets=tickets)
+    if credentials is not None:
+        with waiting("Looking for an access key", arguments.environ):
+            credentials.get_credentials()
     name = os.path.basename(arguments.file)
     if not name.isprintable():
         raise MisuseError("the file's name has characters that a shell or a page cannot show: rename the file.")
@@ -82,7 +86,8 @@ def _as_json(form: PresignedPost, arguments: Namespace) -> str:
 
 
 def _as_curl(form: PresignedPost, arguments: Namespace) -> str:
-    words = ["curl", "--globoff"]
+    # curl then shows OSS's answer and fails with it; the status goes where the answer does not.
+    words = ["curl", "--globoff", "--fail-with-body", "--write-out", r"%{stderr}\nHTTP status %{http_code}\n"]
     for name, value in form.fields.items():
         words += ["--form-string", f"{name}={value}"]  # --form would read a value that begins with @ or < as a file
     # Within double quotes curl knows these two escapes, and takes `;` and `,` literally.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,10 +16,16 @@ _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
 _WIDTH = 30
 _INTERVAL = 0.1
 _WAITING = ", waiting for the answer"
+#: The name of an exception at the beginning of what stands in brackets, and the rest there.
+_EXCEPTION = re.compile(r"\([A-Za-z]*(?:Exception|Error)(?: ([^()]*))?\)")
 
 
 class MisuseError(Exception):
-    """Raised when a command cannot do what its arguments ask, with a sentence that says why."""
+    """Raised when a command cannot do what its arguments ask, with a sentence for each reason."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 def plain(text: str) -> str:
@@ -32,18 +40,35 @@ def coloured(text: str, colour: str, environ: Mapping[str, str], stream: TextIO 
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
+def in_words(text: str) -> str:
+    """Return the text of an error of the credentials without the names of exceptions, which say nothing to people."""
+    return _EXCEPTION.sub(lambda match: f"({match[1] or 'nothing there'})", text)
+
+
+def shows_progress(environ: Mapping[str, str] | None) -> bool:
+    """Return whether standard error is a terminal that can rewrite a line."""
+    return (environ or {}).get("TERM") != "dumb" and sys.stderr.isatty()
+
+
+def _fitting(text: str) -> str:
+    """Return what fits into a line of the terminal: a longer line could not be rewritten."""
+    return text[: max(shutil.get_terminal_size().columns - 1, 1)]
+
+
 class Progress:
     """A progress bar on standard error, on a terminal only.
 
     :param total: bytes.
     """
 
-    def __init__(self, name: str, total: int) -> None:
-        self._name = plain(name)
+    def __init__(self, name: str, total: int, environ: Mapping[str, str] | None = None) -> None:
+        room = shutil.get_terminal_size().columns - _WIDTH - len(f" [] 100%{_WAITING}") - 1
+        name = plain(name)
+        self._name = name if len(name) <= max(room, 8) else f"{name[: max(room, 8) - 3]}..."
         self._total = total
         self._shown_at = 0.0
         self._bar = ""
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = shows_progress(environ)
 
     def __call__(self, done: int) -> None:
         """Show that ``done`` bytes are done; at the end show that the command waits for the answer."""
@@ -58,25 +83,36 @@ class Progress:
     def end(self) -> None:
         """Remove the text behind the bar, and end the line."""
         if self._bar:
-            print(f"\r{' ' * (len(self._bar) + len(_WAITING))}{self._bar}", file=sys.stderr)
+            print(f"\r{' ' * (len(self._bar) - 1 + len(_WAITING))}{self._bar}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def waiting(text: str) -> Iterator[None]:
-    """Show on a terminal what the command waits for, and remove it afterwards."""
-    is_terminal = sys.stderr.isatty()
+def waiting(text: str, environ: Mapping[str, str] | None = None, done: float | None = None) -> Iterator[None]:
+    """Show on a terminal what the command waits for, and remove it afterwards.
+
+    :param done: how much of the whole is done, from 0 to 1, shown as a bar; None if nobody can say.
+    """
+    is_terminal = shows_progress(environ)
+    bar = "" if done is None else f"[{'#' * int(done * _WIDTH):<{_WIDTH}}] {done:4.0%} "
+    line = _fitting(f"{bar}{text} ...")
     if is_terminal:
-        print(f"{text} ...", end="\r", file=sys.stderr, flush=True)
+        print(line, end="\r", file=sys.stderr, flush=True)
     try:
         yield
     finally:
         if is_terminal:
-            print(" " * (len(text) + 4), end="\r", file=sys.stderr, flush=True)
+            print(" " * len(line), end="\r", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
     """Print on standard error what is not the command's result."""
     print(text, file=sys.stderr, flush=True)
+
+
+def system_reason(error: BaseException) -> str:
+    """Return the operating system's words for an error, without the name of a class or a number."""
+    reason = getattr(error, "strerror", None)
+    return reason if isinstance(reason, str) and reason else str(error) or "the operating system gives no reason"
 
 
 def open_closed_streams() -> None:
@@ -93,7 +129,7 @@ def end_output(error: OSError, program: str) -> None:
     """
     if not isinstance(error, BrokenPipeError):
         with contextlib.suppress(OSError):
-            note(f"{program}: {error.strerror or error}.")
+            note(f"{program}: {system_reason(error)}.")
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

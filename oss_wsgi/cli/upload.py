@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
+from .cures import cure_refusal, cure_status
 from .error_codes import see_also
 from .form_body import FileChangedError, FormBody
 from .http_client import Response, UnreachableError, parsed, read_refusal, request
-from .terminal import MisuseError, Progress, coloured, plain, waiting
+from .terminal import MisuseError, Progress, coloured, plain, system_reason, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 ENDPOINT = f"http://127.0.0.1:8080{DEFAULT_PREFIX}{SIGNATURE_PATH}"
 
 _MAX_TIMEOUT = 24 * 3600
+
+_FIX_ENDPOINT = (
+    "Check that the application runs, and give the URL of its signature endpoint with --endpoint, such as "
+    f"https://app.example.com{DEFAULT_PREFIX}{SIGNATURE_PATH}."
+)
+_FIX_OSS = "Check OSS_HOST, OSS_ENDPOINT and OSS_REGION where the application runs, and the network here."
+_FIX_ANONYMOUS = (
+    ": log in with --headers-from, or see the application's log. Without an authorize callable it needs "
+    "OSS_ALLOW_ANONYMOUS=on."
+)
 
 
 class UnreadableFileError(Exception):
@@ -77,7 +88,8 @@ def run(arguments: Namespace) -> int:
             with open_regular(name) as (file, size):
                 outcome = _upload(name, file, size, headers, arguments)
         except (UnreadableFileError, FileChangedError, UnreachableError) as error:
-            outcome = Outcome(False, f"{error}.", {"error": {"message": str(error)}})
+            message = f"{str(error).rstrip('.')}."
+            outcome = Outcome(False, message, {"error": {"message": message}})
         members.append({"file": name, **outcome.members})
         if not arguments.json:
             result, colour = ("ok", "green") if outcome.success else ("failed", "red")
@@ -115,7 +127,8 @@ def _read_headers(source: str) -> dict[str, str]:
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise MisuseError(f"--headers-from: {plain(source)} cannot be read.") from error
+        reason = "it is not a text in UTF-8" if isinstance(error, UnicodeError) else system_reason(error)
+        raise MisuseError(f"--headers-from: {plain(source)} cannot be read: {reason}.") from error
     headers: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         name, colon, value = line.partition(":")
@@ -132,8 +145,7 @@ def open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
     try:
         file = open(path, "rb", opener=_open_nonblocking)  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableFileError(f"cannot be read: {reason}") from error
+        raise UnreadableFileError(f"cannot be read: {system_reason(error)}") from error
     with file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -162,16 +174,21 @@ def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
     query = {"filename": name, "size": str(size)} | ({"content_type": content_type} if content_type else {})
     separator = "&" if "?" in arguments.endpoint else "?"
     url = f"{arguments.endpoint}{separator}{urlencode(query)}"
-    with waiting(f"Requesting a signature for {plain(name)}"):
-        signed = request("GET", url, headers, timeout=arguments.timeout)
+    with waiting(f"Requesting a signature for {plain(name)}", arguments.environ):
+        try:
+            signed = request("GET", url, headers, timeout=arguments.timeout)
+        except UnreachableError as error:
+            raise UnreachableError(f"{error}. {_FIX_ENDPOINT}") from error
     form = _read_form(signed)
     if isinstance(form, Outcome):
         return form
     target, fields = form
-    progress = Progress(name, size)
+    progress = Progress(name, size, arguments.environ)
     body = FormBody(fields, name, file, size, content_type, progress)
     try:
         response = request("POST", target, body.headers, body, timeout=arguments.timeout)
+    except UnreachableError as error:
+        raise UnreachableError(f"{error}. {_FIX_OSS}") from error
     finally:
         progress.end()
     return _outcome(response, fields)
@@ -189,12 +206,13 @@ def _read_form(signed: Response) -> tuple[str, dict[str, str]] | Outcome:
         error = error if isinstance(error, dict) else {}
         # A request outside the grant is refused too, but with a code and a message of its own.
         anonymous = signed.status == 401 or (signed.status == 403 and error.get("code", "forbidden") == "forbidden")
-        hint = ": log in with --headers-from, or see the application's log" if anonymous else ""
+        hint = _FIX_ANONYMOUS if anonymous else f". {cure_status(signed.status, str(error.get('code', '')))}"
         message = f"no signature: {signed.status} {plain(str(error.get('message', '')))}".rstrip(" .")
-        return Outcome(False, f"{message}{hint}", {"status": signed.status, "error": {"message": message}})
+        message = f"{message}{hint}".rstrip()
+        return Outcome(False, message, {"status": signed.status, "error": {"message": message}})
     url, fields = members.get("url"), members.get("fields")
     if not isinstance(url, str) or not isinstance(fields, dict) or not all(isinstance(v, str) for v in fields.values()):
-        message = "the signature endpoint did not return a signed form: url or fields are missing"
+        message = f"the signature endpoint did not return a signed form: url or fields are missing. {_FIX_ENDPOINT}"
         return Outcome(False, message, {"status": signed.status, "error": {"message": message}})
     return url, fields
 
@@ -208,11 +226,15 @@ def _outcome(response: Response, fields: Mapping[str, str]) -> Outcome:
         try:
             members["answer"] = parsed(response.body)
         except ValueError:
-            message = "stored, but the response is not that of a callback: is a proxy in front of OSS?"
+            message = (
+                "stored, but the response is not that of a callback. Look for a proxy in front of OSS, and check "
+                "OSS_HOST where the application runs: `oss-wsgi doctor --only bucket`."
+            )
             return Outcome(False, message, {**members, "error": {"message": message}})
         message = f"stored as {plain(key)} in {response.seconds:.1f} s\n{json.dumps(members['answer'])}"
         return Outcome(True, message, members)
     refusal = read_refusal(response.body)
     stored = "stored, but the application was not told" if response.status == 203 else "refused"
-    message = f"{stored}: {response.status} {refusal}. {see_also(refusal)}".rstrip()
-    return Outcome(False, message, {**members, "error": refusal.members()})
+    cure = cure_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
+    message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {cure}"
+    return Outcome(False, message, {**members, "error": {**refusal.members(), "do": cure}})

@@ -28,7 +28,7 @@ from ..settings import Settings
 from ..wsgi.environ import request_target
 from .callback_changes import find_change, md5, signed_digest
 from .options import EPILOG, add_settings, environ_of
-from .terminal import MisuseError, coloured, plain, waiting
+from .terminal import MisuseError, coloured, plain, system_reason, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -75,7 +75,7 @@ def run(arguments: Namespace) -> int:
     try:
         if recording.method != "POST":
             raise MalformedCallbackError("method_not_allowed", f"OSS sends POST, but this is {recording.method}")
-        with waiting("Verifying"):  # it may fetch a newer key of OSS
+        with waiting("Verifying", arguments.environ):  # it may fetch a newer key of OSS
             upload = guard.verify(environ)
     except CallbackError as error:
         report = {"verified": False, "reason": error.reason, "hint": error.hint}
@@ -105,8 +105,8 @@ def _read_recording(file: str) -> Recording:
         else:
             with Path(file).open("rb") as stream:
                 data = stream.read(_MAX_INPUT + 1)
-    except OSError as error:
-        raise MisuseError(f"{plain(file)} cannot be read: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        raise MisuseError(f"{plain(file)} cannot be read: {system_reason(error)}.") from error
     if len(data) > _MAX_INPUT:
         raise MisuseError(f"the input is over {_MAX_INPUT} bytes, and no callback is so large.")
     try:

@@ -105,7 +105,10 @@ class LocalOSS:
         self.access_key_id = access_key_id or f"LOCAL{secrets.token_hex(10)}"
         self.access_key_secret = access_key_secret or secrets.token_urlsafe(24)
         self.url = url
-        self.directory = Path(directory or ("" if storage else tempfile.mkdtemp(prefix="local-oss-")))
+        is_temporary = not (directory or storage)
+        self.directory = Path(tempfile.mkdtemp(prefix="local-oss-") if is_temporary else directory or "")
+        # At once: a signal that ends the program before all is set up leaves no folder.
+        remove = weakref.finalize(self, _close, None, self.directory if is_temporary else None)
         self._clock = clock
         self._faults = Faults()
         self._test_mode = test_mode
@@ -122,10 +125,10 @@ class LocalOSS:
             max_rules=max_cors_rules,
         )
         self._cnames = {host.lower(): name for host, name in (cnames or {}).items()}
-        is_temporary = not (directory or storage)
         self._close = weakref.finalize(
             self, _close, None if storage else self.storage, self.directory if is_temporary else None
         )
+        remove.detach()
         self._account = Account(self.access_key_id, self.access_key_secret, security_token, security_token_expires)
         self._service = Service(
             region=region,

@@ -81,10 +81,12 @@ class Probe:
             "authorization": _text_digest(received.authorization) if has_authorization else None,
             "pub_key_url": _text_digest(received.pub_key_url),
             "content_type": received.content_type,
+            "path": decoded_path(environ).decode("utf-8", "replace"),
             "callback_path": decoded_path({**environ, "PATH_INFO": self._path}).decode("utf-8", "replace"),
             "path_cure": wrong_signature(environ) if reaches_callback else missed_path(environ, self._path),
             "cure": several_values(environ) if has_authorization else missing_authorization(environ),
         }
+        arrived["ticket_secrets"] = self._gate.fingerprints
         if received.body_error is None:
             arrived["body"] = hashlib.sha256(received.body).hexdigest()
         else:
@@ -110,6 +112,8 @@ class ProbeGate:
 
     def __init__(self, secrets: Sequence[str], *, clock: Callable[[], float]) -> None:
         self._keys = [_key(secret) for secret in secrets]
+        #: Those of the secrets, the one that seals first.
+        self.fingerprints = [secret_fingerprint(secret) for secret in secrets]
         self._clock = clock
         self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -132,6 +136,15 @@ class ProbeGate:
                 return False
             self._seen[nonce] = int(moment) + WINDOW
         return True
+
+
+def secret_fingerprint(secret: str) -> str:
+    """Return eight hex digits by which two machines can tell whether they have the same secret.
+
+    They are derived under a label of their own, so that they say nothing of the keys of tickets and probes. Only a
+    probe that proves that it has the secret gets them: 32 bits would still tell a good guess from a bad one.
+    """
+    return HKDF(SHA256(), 4, salt=None, info=b"oss_wsgi ticket secret fingerprint").derive(secret.encode()).hex()
 
 
 def prove(secret: str, now: float) -> str:

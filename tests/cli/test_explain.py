@@ -39,3 +39,53 @@ def test_the_json_and_the_list_have_every_row() -> None:
     assert set(row) == {"code", "meaning", "do", "sources"}
     assert [row["code"] for row in json.loads(oss_wsgi("explain", "--json").stdout)] == [row.code for row in TABLE]
     assert len(oss_wsgi("explain").stdout.splitlines()) == len(TABLE)
+
+
+def test_a_status_is_explained_by_who_sends_it() -> None:
+    output = oss_wsgi("explain", "409").stdout
+    assert "409 from OSS: " in output
+    assert "409 from this application: " in output
+    row = json.loads(oss_wsgi("explain", "HTTP 413", "--json").stdout)
+    assert [sender["by"] for sender in row["senders"]] == ["this application", "a server in front"]
+    assert row["code"] == "413"
+    assert all(row[name] for name in ("meaning", "do", "sources"))
+
+
+USUAL = [200, 201, 203, 204, 400, 401, 403, 404, 405, 408, 409, 411, 413, 429, 500, 502, 503]
+
+
+@pytest.mark.parametrize("status", USUAL)
+def test_the_usual_statuses_are_known(status: int) -> None:
+    assert oss_wsgi("explain", str(status)).stdout.startswith(f"{status} from ")
+
+
+ANSWER = "<Error>\n <Code>CallbackFailed</Code>\n <Message>Error status : 403.</Message><EC>0007-00000203</EC></Error>"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"], [ANSWER]])
+def test_a_pasted_answer_is_read_from_an_argument_or_the_input(arguments: list[str]) -> None:
+    output = oss_wsgi("explain", *arguments, stdin=ANSWER).stdout
+    assert output.startswith("0007-00000203: ")
+    assert "\nCallbackFailed: " in output
+    assert "\n403 from this application: " in output
+    assert "\n403 from OSS: " not in output
+    row = json.loads(oss_wsgi("explain", "--json", *arguments, stdin=ANSWER).stdout)
+    assert [row["code"], *(other["code"] for other in row["also"])] == ["0007-00000203", "CallbackFailed", "403"]
+
+
+def test_several_words_are_one_text() -> None:
+    assert oss_wsgi("explain", "EC", "0006-00000213").stdout.startswith("0006-00000213: ")
+
+
+def test_an_unknown_number_leads_to_its_page() -> None:
+    error = oss_wsgi("explain", "<Error><Code>Odd</Code><EC>0099-00000001</EC></Error>", status=1).stderr
+    assert "https://api.aliyun.com/troubleshoot?q=0099-00000001" in error
+    run = oss_wsgi("explain", "<Error><Code>InvalidArgument</Code><EC>0099-00000001</EC></Error>")
+    assert run.stdout.startswith("InvalidArgument: ")
+    assert "q=0099-00000001" in run.stderr
+
+
+def test_a_text_without_a_code_asks_for_the_whole() -> None:
+    text = "the upload did not work, and nobody knows why that may be, for nothing is written anywhere"
+    assert "there is no code in this text" in oss_wsgi("explain", text, status=1).stderr
+    assert "is not in the table" in oss_wsgi("explain", stdin=b"\xff\xfe\x00", status=1).stderr

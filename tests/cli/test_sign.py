@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from oss_wsgi.testing import multipart
 
 from .command import oss_wsgi
-from .deployment import Deployment
+from .deployment import Deployment, deployed
 
 pytestmark = pytest.mark.slow
 
@@ -100,3 +101,42 @@ def test_misuse_is_a_sentence(
     ended = oss_wsgi("sign", "a.txt", *arguments, status=2, **(deployment.environ | environ))
     assert message in ended.stderr
     assert ended.stdout == ""
+
+
+def run_as_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Return the end of `oss-wsgi sign --curl | sh` in a folder."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    return subprocess.run(["sh"], input=line, capture_output=True, text=True, cwd=folder, timeout=120)
+
+
+def test_curl_succeeds_and_shows_the_answer(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    run = run_as_shell(oss_wsgi("sign", "a.txt", "--curl", **deployment.environ).stdout, tmp_path)
+    assert (run.returncode, json.loads(run.stdout)) == (0, {"Status": "Ok", "user": None})
+    assert "HTTP status 200" in run.stderr
+
+
+def test_curl_fails_when_the_file_is_too_large_and_shows_why(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    run = run_as_shell(oss_wsgi("sign", "a.txt", "--size", "3", "--curl", **deployment.environ).stdout, tmp_path)
+    assert run.returncode == 22
+    assert "<Code>EntityTooLarge</Code>" in run.stdout
+    assert "HTTP status 400" in run.stderr
+
+
+def test_curl_fails_when_the_form_has_expired_and_shows_why(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    with deployed(tmp_path, oss={"clock": lambda: time.time() + 600}) as deployment:
+        run = run_as_shell(oss_wsgi("sign", "a.txt", "--curl", **deployment.environ).stdout, tmp_path)
+    assert run.returncode == 22
+    assert "Policy expired" in run.stdout
+
+
+def test_curl_fails_without_the_file_or_the_server(deployment: Deployment, tmp_path: Path) -> None:
+    line = oss_wsgi("sign", "a.txt", "--curl", **deployment.environ).stdout
+    assert run_as_shell(line, tmp_path).returncode == 26
+    environ = deployment.environ | {"OSS_HOST": "http://127.0.0.1:1/examplebucket"}
+    (tmp_path / "a.txt").write_text("hello")
+    run = run_as_shell(oss_wsgi("sign", "a.txt", "--curl", **environ).stdout, tmp_path)
+    assert run.returncode == 7

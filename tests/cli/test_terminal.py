@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
 
-from oss_wsgi.cli.terminal import Progress, coloured, plain, waiting
+from oss_wsgi.cli.terminal import Progress, coloured, in_words, plain, system_reason, waiting
 
 
 class Terminal(io.StringIO):
@@ -70,3 +71,51 @@ def test_off_a_terminal_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     with waiting("Asking OSS"):
         pass
     assert output.getvalue() == ""
+
+
+def test_a_dumb_terminal_gets_no_bar_and_no_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = Progress("a.txt", 1, {"TERM": "dumb"})
+    progress(1)
+    progress.end()
+    with waiting("Asking OSS", {"TERM": "dumb"}, 0.5):
+        pass
+    assert terminal.getvalue() == ""
+
+
+def test_without_colours_there_is_a_bar_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with waiting("Checking cors", {"NO_COLOR": "1", "TERM": "xterm"}, 0.5):
+        assert terminal.getvalue() == f"[{'#' * 15}{' ' * 15}]  50% Checking cors ...\r"
+
+
+def test_a_line_is_no_longer_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    progress = Progress("n" * 300, 100)
+    progress(100)
+    progress.end()
+    with waiting("w" * 300):
+        pass
+    assert max(len(line) for line in re.split("[\r\n]", terminal.getvalue())) < 80
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Tried: env (CredentialException), uri (403 No)", "Tried: env (nothing there), uri (403 No)"),
+        ("profile (ClientError 403 NoPermission)", "profile (403 NoPermission)"),
+        ("OSS answered InternalError", "OSS answered InternalError"),
+    ],
+)
+def test_errors_of_credentials_name_no_exception(text: str, shown: str) -> None:
+    assert in_words(text) == shown
+
+
+def test_an_error_of_the_system_has_its_words_only() -> None:
+    assert system_reason(FileNotFoundError(2, "No such file or directory", "x")) == "No such file or directory"
+    assert system_reason(OSError()) == "the operating system gives no reason"
+    assert system_reason(ValueError("embedded null byte")) == "embedded null byte"

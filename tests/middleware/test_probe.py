@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,16 @@ import pytest
 import webtest
 
 from oss_wsgi import DirectUpload, Settings
-from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, WINDOW, ProbeGate, prove, target_digest
+from oss_wsgi.callback.ticket import TicketBook
+from oss_wsgi.middleware.probe import (
+    PROBE_HEADER,
+    PROBE_MEMBER,
+    WINDOW,
+    ProbeGate,
+    prove,
+    secret_fingerprint,
+    target_digest,
+)
 from oss_wsgi.testing import FrozenClock
 
 SECRET = "a-secret-of-thirty-two-characters"
@@ -212,3 +222,38 @@ def test_targets_that_sign_alike_have_one_digest() -> None:
     assert target_digest(b"/a%2Fb?c=%20") == target_digest(b"/a/b?c=%20")
     assert target_digest(b"/a/b?c=%20") != target_digest(b"/a/b?c= ")
     assert target_digest(b"/a/b") != target_digest(b"/a/b/")
+
+
+OTHER_SECRET = "another-secret-of-32-characters-x"
+
+
+def test_a_probe_gets_the_fingerprints_of_the_secrets(clock: FrozenClock) -> None:
+    app = client(clock, ticket_secret=(SECRET, OTHER_SECRET))
+    for secret in (SECRET, OTHER_SECRET):
+        arrived = probed(app, prove(secret, clock.now)).json[PROBE_MEMBER]
+        assert arrived["ticket_secrets"] == [secret_fingerprint(SECRET), secret_fingerprint(OTHER_SECRET)]
+
+
+def test_a_stranger_gets_no_fingerprint(clock: FrozenClock) -> None:
+    app = client(clock)
+    for path in ("/oss/callback", "/oss/health", "/oss/health/ready", "/oss/signature"):
+        response = probed(app, prove(OTHER_SECRET, clock.now), path)
+        assert secret_fingerprint(SECRET) not in response.text
+
+
+def test_a_fingerprint_is_short_and_part_of_no_ticket_and_no_proof(clock: FrozenClock) -> None:
+    fingerprint = secret_fingerprint(SECRET)
+    assert len(bytes.fromhex(fingerprint)) == 4, "too short to find the secret by trying"
+    assert fingerprint != secret_fingerprint(OTHER_SECRET)
+    ticket = TicketBook([SECRET], clock=clock).issue(
+        bucket="b", key="k", prefix="", sizes=(0, 1), content_types=(), expires=int(clock.now)
+    )
+    assert base64.urlsafe_b64decode(ticket)[:4].hex() != fingerprint, "a label of its own"
+    assert fingerprint not in prove(SECRET, clock.now)
+
+
+def test_a_probe_gets_the_path_that_the_application_sees(clock: FrozenClock) -> None:
+    app = client(clock)
+    app.extra_environ = {"SCRIPT_NAME": "/site", "REQUEST_URI": "/elsewhere"}
+    arrived = probed(app, prove(SECRET, clock.now), "/site/oss/callback").json[PROBE_MEMBER]
+    assert (arrived["path"], arrived["callback_path"]) == ("/site/oss/callback", "/site/oss/callback")

@@ -1,4 +1,4 @@
-"""The two single files of the README, built by its lines and run in an empty folder without the checkout."""
+"""The two single files, built as docs/how-to/single-file.md says and run in an empty folder without the checkout."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from ..absent import skip_or_fail
 from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "single-file.md").read_text(encoding="utf-8")
+PYZ = ROOT / "examples" / "single-file" / "pyz.py"
 #: The Python below the test environment, without the packages of that environment.
 BASE_PYTHON = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 def line_of(tool: str) -> list[str]:
-    """Return the README's command that runs a tool, without its installation."""
-    (command,) = re.findall(rf"^    .*&& ({tool} .*)$", README, re.MULTILINE)
+    """Return the page's command that begins so."""
+    (command,) = re.findall(rf"^{tool}\b.*$", PAGE, re.MULTILINE)
     return shlex.split(command)
 
 
@@ -81,7 +82,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     steps = ["build", "--build-base", str(folder / "built"), "--build-lib", str(site), "egg_info", "-e", str(site)]
     run([*setup, *steps], folder / "source")
     ours = importlib.metadata.Distribution.at(site / "oss_wsgi.egg-info")
-    (extras,) = re.findall(r"--target build/\$v '\.\[([\w,]+)\]' legacy-cgi async-timeout ", README)
+    (extras,) = re.findall(r'^EXTRAS = "([\w,]+)"$', PYZ.read_text(encoding="utf-8"), re.MULTILINE)
     for name in needed(ours, set(extras.split(","))):
         copy(name, site)
     (script,) = ours.entry_points.select(group="console_scripts", name="oss-wsgi")
@@ -104,15 +105,16 @@ def bundle(request: pytest.FixtureRequest, installed: Path, tmp_path_factory: py
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "dist").mkdir()
     site = str(next((installed / "lib").glob("python*/site-packages")))
-    arguments = line_of(request.param)[1:-1]
     if request.param == "shiv":
-        run([sys.executable, "-m", "shiv", *arguments, site], folder)
+        assert line_of("python examples") == ["python", "examples/single-file/pyz.py"]
+        run([sys.executable, str(PYZ), "--site-packages", site, "--output", "dist/oss-wsgi.pyz"], folder)
         alone, command = folder / "alone", [BASE_PYTHON]
     else:
         tools = folder / "tools"
         ours = importlib.metadata.distribution("pyinstaller")
         for name in {"pyinstaller"} | needed(ours, set()):
             copy(name, tools)
+        arguments = line_of("pyinstaller")[1:-1]
         script = str(installed / "bin" / "oss-wsgi")
         # By default PyInstaller's cache is in the home folder, and shared with other builds.
         environ = {"PYTHONPATH": str(tools), "PYINSTALLER_CONFIG_DIR": str(folder / "cache")}
@@ -162,6 +164,131 @@ def test_a_bundle_handles_a_whole_upload(server: RunningServer) -> None:
     request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
     assert json.loads(get(request))["Status"] == "Ok"  # type: ignore[arg-type]
     assert get(f"{form['url']}/{form['fields']['key']}") == b"hello"
+
+
+class Confined:
+    """Runs a bundle as another user, with a file system on which only some folders can be written."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        if shutil.which("bwrap") is None:
+            skip_or_fail("bwrap")
+        self.command = command
+        self.folder = folder
+
+    def run(self, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that prints a text; options are bwrap's."""
+        everything = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-user", "--uid", "4711"]
+        variables = [word for name, text in environ.items() for word in ("--setenv", name, text)]
+        confinement = ["bwrap", *everything, *options, "--clearenv", "--setenv", "PATH", "/nowhere", *variables]
+        return subprocess.run(
+            [*confinement, *self.command, "explain", "AccessDenied"],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            timeout=300,
+        )
+
+    def writable(self, name: str) -> list[str]:
+        """Make a folder, and return its path and the options that let the bundle write it."""
+        path = self.folder / name
+        path.mkdir(parents=True, exist_ok=True)
+        return ["--bind", str(path), str(path)]
+
+
+@pytest.fixture
+def confined(bundle: list[str], tmp_path: Path) -> Confined:
+    return Confined(bundle, tmp_path)
+
+
+@pytest.fixture
+def confined_pyz(confined: Confined) -> Confined:
+    if not confined.command[-1].endswith(".pyz"):
+        pytest.skip("a binary unpacks itself into TMPDIR alone")
+    return confined
+
+
+@pytest.mark.parametrize("home", ["/nonexistent", "/root", None], ids=["missing", "read-only", "unset"])
+def test_a_bundle_starts_without_a_home_that_it_can_write(confined: Confined, home: str | None) -> None:
+    environ = {"HOME": home} if home else {}
+    process = confined.run(*confined.writable("tmp"), TMPDIR=str(confined.folder / "tmp"), **environ)
+    assert process.returncode == 0, process.stderr
+    assert "AccessDenied" in process.stdout
+    assert process.stderr == ""
+
+
+def test_a_bundle_that_cannot_unpack_says_so_without_a_traceback(confined: Confined) -> None:
+    process = confined.run(HOME="/nonexistent")
+    assert process.returncode != 0
+    (sentence,) = process.stderr.splitlines()
+    if confined.command[-1].endswith(".pyz"):
+        assert process.returncode == 2
+        assert sentence.startswith("oss-wsgi: cannot unpack into the cache folder /nonexistent/.cache/oss-wsgi (")
+        assert sentence.endswith("Set SHIV_ROOT to a folder that user 4711 may write, with 150 MB free.")
+    else:
+        assert "Could not create temporary directory" in sentence
+        assert "Could not create temporary directory" in PAGE
+
+
+def test_the_pyz_prefers_shiv_root_then_the_cache_then_a_private_folder(confined_pyz: Confined) -> None:
+    folder = confined_pyz.folder
+    places = [confined_pyz.writable(name) for name in ("chosen", "home", "tmp")]
+    environ = {"SHIV_ROOT": str(folder / "chosen"), "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+    expected = ["chosen", "home/.cache/oss-wsgi", "tmp/oss-wsgi-4711"]
+    for number, name in enumerate(("SHIV_ROOT", "HOME", "TMPDIR")):
+        options = [word for place in places[number:] for word in place]
+        process = confined_pyz.run(*options, **environ)
+        assert process.returncode == 0, process.stderr
+        assert [path for path in expected if list((folder / path).glob("*.pyz_*"))] == expected[: number + 1]
+        environ.pop(name)
+    assert (folder / "tmp" / "oss-wsgi-4711").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_pyz_says_that_shiv_root_cannot_be_written_and_starts(confined_pyz: Confined) -> None:
+    process = confined_pyz.run(
+        *confined_pyz.writable("tmp"), SHIV_ROOT="/usr", HOME="/root", TMPDIR=str(confined_pyz.folder / "tmp")
+    )
+    assert process.returncode == 0
+    assert process.stderr.startswith("oss-wsgi: cannot unpack into SHIV_ROOT /usr (Read-only file system), and uses ")
+
+
+def test_the_pyz_uses_what_is_unpacked_already_where_it_cannot_write(confined_pyz: Confined) -> None:
+    root = confined_pyz.folder / "chosen"
+    assert confined_pyz.run(*confined_pyz.writable("chosen"), SHIV_ROOT=str(root)).returncode == 0
+    process = confined_pyz.run(SHIV_ROOT=str(root))
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_the_pyz_takes_the_next_folder_when_a_disk_is_full(confined_pyz: Confined) -> None:
+    home = str(confined_pyz.folder / "home")
+    full = [*confined_pyz.writable("home"), "--size", str(2**20), "--tmpfs", home]
+    process = confined_pyz.run(*full, HOME=home, TMPDIR="/nonexistent")
+    assert process.returncode == 2
+    assert "/home/.cache/oss-wsgi (No space left on device)" in process.stderr
+    process = confined_pyz.run(*full, *confined_pyz.writable("tmp"), HOME=home, TMPDIR=str(confined_pyz.folder / "tmp"))
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_the_pyz_does_not_run_what_somebody_else_put_into_the_temporary_folder(confined_pyz: Confined) -> None:
+    temporary = confined_pyz.folder / "tmp"
+    options = confined_pyz.writable("tmp")
+    squatted = temporary / "oss-wsgi-4711"
+    squatted.mkdir()
+    squatted.chmod(0o777)
+    assert confined_pyz.run(*options, HOME="/root", TMPDIR=str(temporary)).returncode == 0
+    assert list(squatted.iterdir()) == []
+    assert list(temporary.iterdir()) == [squatted], "a folder for once is removed"
+
+
+def test_an_old_python_is_told_which_it_needs(confined_pyz: Confined, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("unpack", ROOT / "examples" / "single-file" / "unpack.py")
+    assert spec is not None
+    assert spec.loader is not None
+    unpack = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(unpack)
+    monkeypatch.setattr(unpack, "LOWEST", (4, 0))
+    with pytest.raises(SystemExit) as stop:
+        unpack.start()
+    assert stop.value.code == 2
 
 
 def test_a_bundle_has_the_same_options(bundle: list[str], empty: dict[str, str]) -> None:

@@ -60,11 +60,20 @@ def system_python() -> str | None:
     return None
 
 
+@cache
+def system_webob() -> bool:
+    """Return whether Debian's own Python has WebOb, which a whole DirectUpload needs."""
+    python = system_python()
+    return python is not None and subprocess.run([python, "-W", "ignore", "-c", "import webob"]).returncode == 0
+
+
 def missing(*needs: str) -> str | None:
     """Return the first command, module or file that this machine lacks, or None."""
     for need in needs:
         if need == "system python":
             is_present = system_python() is not None
+        elif need == "system webob":
+            is_present = system_webob()
         elif need.startswith("module "):
             is_present = importlib.util.find_spec(need.removeprefix("module ")) is not None
         elif need.startswith("/"):

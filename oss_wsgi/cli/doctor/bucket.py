@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ...callback.url import split_urls
 from ..cors import EXPOSED
+from ..cures import cure_refusal, region_of
 from ..error_codes import see_also
 from ..http_client import UnreachableError, read_refusal, request
 from ..sdk_client import SDKRefusedError, sdk_client
 from ..terminal import MisuseError
-from .context import TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, warning
+from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, unreachable, warning
 
 #: Seconds that OSS tolerates between its clock and a signature's time.
 _MAX_SKEW = 15 * 60
 #: Seconds above which a clock is a warning.
 _SMALL_SKEW = 60
 
-# Acceleration endpoints look alike, but name no region.
-_ENDPOINT = re.compile(r"(?:^|\.)oss-(?!accelerate)([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
+_LINE_REGION = "export OSS_REGION=cn-hangzhou"
 _NO_RULES = "0003-00000601"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FIX_NOT_OSS = "Check OSS_HOST: another server may answer there."
@@ -37,7 +36,7 @@ def check_clock(context: CheckContext) -> Iterator[Finding]:
         yield warning("the bucket's answer has no Date header", fix)
         return
     message = f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} OSS's"
-    fix = "Synchronize the clock by NTP."
+    fix = "Synchronize the clock by NTP: `timedatectl set-ntp true`."
     if abs(skew) > _MAX_SKEW:
         yield error(f"{message}: OSS refuses signatures that are more than 15 minutes off", fix)
     elif abs(skew) > _SMALL_SKEW:
@@ -53,11 +52,19 @@ def check_bucket(context: CheckContext) -> Iterator[Finding]:
     refusal = read_refusal(response.body)
     path = urlsplit(host).path.strip("/")
     if path and path != bucket:
-        yield error(f"OSS_BUCKET is {bucket}, but the path of {host} names {path}", "Set both to the same bucket.")
+        message = f"OSS_BUCKET is {bucket}, but the path of {host} names {path}"
+        yield error(message, "Set both to the same bucket.", f"export OSS_BUCKET={path}")
     elif refusal.code in ("NoSuchBucket", "NoSuchKey"):  # NoSuchKey: OSS read the bucket's name as an object's
-        yield error(f"there is no bucket at {host}", "Check OSS_BUCKET and OSS_REGION.")
+        yield error(
+            f"there is no bucket at {host}",
+            "Check OSS_BUCKET and OSS_REGION.",
+            "export OSS_BUCKET=NAME OSS_REGION=REGION",
+        )
     elif refusal.endpoint and refusal.endpoint not in host:
-        yield error(f"the bucket is at {refusal.endpoint}, not at {host}", "Correct OSS_REGION or OSS_ENDPOINT.")
+        line = f"export OSS_REGION={region_of(refusal.endpoint) or 'REGION'} OSS_ENDPOINT=https://{refusal.endpoint}"
+        yield error(
+            f"the bucket is at {refusal.endpoint}, not at {host}", "Correct OSS_REGION or OSS_ENDPOINT.", line
+        )
     elif not (response.headers.get("x-oss-request-id") or response.headers.get("Server") == "AliyunOSS"):
         yield error(f"{host} does not answer as OSS does", _FIX_NOT_OSS)
     else:
@@ -69,20 +76,20 @@ def check_region(context: CheckContext) -> Iterator[Finding]:
     host = context.host
     configured = context.settings.region
     if configured is None:
-        yield warning("OSS_REGION is not set", "Set OSS_REGION: signature V4 needs it.")
+        yield warning("OSS_REGION is not set", "Set OSS_REGION: signature V4 needs it.", _LINE_REGION)
         return
     refusal = read_refusal(context.unsigned_response.body)
     # An unsigned request to another region's endpoint is told the right endpoint.
-    region, reason = _region_of(refusal.endpoint), ""
+    region, reason = region_of(refusal.endpoint), ""
     if region is None:
         region, reason = _ask_for_region(context)
     if region is None and refusal.code == "AccessDenied":  # a bucket refuses unsigned requests in its own region only
-        region = _region_of(urlsplit(host).hostname or "")
+        region = region_of(urlsplit(host).hostname or "")
     if region is None:
         yield warning(
             f"the bucket's region is unknown: {reason}",
             "Run the check v4, which needs the right region too. For an answer here, grant the key "
-            "oss:GetBucketLocation and install oss-wsgi[sdk].",
+            "oss:GetBucketLocation and install the SDK: `pip install 'oss-wsgi[sdk]'`.",
         )
     elif region == configured:
         yield ok(f"the bucket is in {region}")
@@ -104,16 +111,11 @@ def _ask_for_region(context: CheckContext) -> tuple[str | None, str]:
     return None, reason
 
 
-def _region_of(endpoint: str) -> str | None:
-    match = _ENDPOINT.search(endpoint)
-    return match[1] if match else None
-
-
 def check_v4(context: CheckContext) -> Iterator[Finding]:
     """Check that OSS accepts a V4 signature: it refuses the file of the dry run for its size, so not the signature."""
     _ = context.host
     if not context.settings.region:
-        yield error("OSS_REGION is not set, but a V4 signature contains the region", "Set OSS_REGION.")
+        yield error("OSS_REGION is not set, but a V4 signature contains the region", "Set OSS_REGION.", _LINE_REGION)
         return
     response = context.dry_run_response
     refusal = read_refusal(response.body)
@@ -127,7 +129,9 @@ def check_v4(context: CheckContext) -> Iterator[Finding]:
         yield error("OSS stored a file that the policy forbids", _FIX_NOT_OSS)
     else:
         message = f"OSS refused a form signed with these settings: {response.status} {refusal}"
-        yield error(message, see_also(refusal) or _FIX_NOT_OSS)
+        rights = "oss:PutObject", f"acs:oss:*:*:{context.settings.bucket}/{context.settings.upload_dir}*"
+        cure = cure_refusal(refusal, response.status, *rights) if refusal.code else _FIX_NOT_OSS
+        yield error(message, f"{cure} {see_also(refusal)}".strip())
 
 
 def check_cors(context: CheckContext) -> Iterator[Finding]:
@@ -140,7 +144,8 @@ def check_cors(context: CheckContext) -> Iterator[Finding]:
     for origin in own:
         yield _check_preflight(host, origin, f"{origin} (taken from OSS_CALLBACK_URL)", needed=not listed)
     if not listed and not own:
-        yield warning("there is no origin to try", "Set your pages' origins: --allowed-origins https://app.example.com.")
+        fix = "Set your pages' origins: `export OSS_ALLOWED_ORIGINS=https://app.example.com`."
+        yield warning("there is no origin to try", fix)
 
 
 def _own_origins(context: CheckContext) -> list[str]:
@@ -161,7 +166,7 @@ def _check_preflight(host: str, listed_origin: str, shown: str, *, needed: bool)
     try:
         response = request("OPTIONS", host, headers, deadline=TIMEOUT)
     except UnreachableError as cause:
-        raise NotCheckedError(error(str(cause), "Check OSS_HOST and the firewall.")) from cause
+        raise NotCheckedError(unreachable(cause, FIX_HOST)) from cause
     allowed = response.headers.get("Access-Control-Allow-Origin")
     methods = response.headers.get("Access-Control-Allow-Methods", "")
     exposed = {name.strip().lower() for name in response.headers.get("Access-Control-Expose-Headers", "").split(",")}

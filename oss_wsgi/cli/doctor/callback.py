@@ -7,15 +7,16 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
+from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.parameters import FORM
 from ...callback.url import callback_url_problems, split_urls, target_of, without_password
 from ...http import essence
 from ...middleware.probe import PROBE_HEADER, WINDOW, target_digest
-from ..http_client import Response, TooSlowError, UnreachableError, is_json
+from ..http_client import NoNetworkError, Response, TooSlowError, UnknownHostError, UnreachableError, is_json
 from ..terminal import plain
-from .context import CheckContext, Finding, error, is_private, ok, warning
+from .context import CheckContext, Finding, error, is_private, ok, unreachable, warning
 from .probe import BODY, ProbeCall, compression, is_refusal, json_members, probe_report
 
 #: Seconds after which an answer is a warning: half of what OSS waits.
@@ -24,7 +25,10 @@ SLOW = 2.5
 _OSS_TIMEOUT = 5.0
 _MAX_RESPONSE = 1024 * 1024
 
-_FIX_CHECK_CALLBACK = "See the check `callback`."
+#: How to set the callback's URL.
+LINE_URL = f"`export OSS_CALLBACK_URL=https://app.example.com{DEFAULT_PREFIX}{CALLBACK_PATH}`"
+
+_FIX_CHECK_CALLBACK = "See the check `callback`: `oss-wsgi doctor --only callback`."
 _FIX_COMPRESSION = "Switch compression off for this path: OSS does not decompress answers."
 _FIX_LENGTH = (
     "Switch compression and chunked encoding off for answers to the callback. Apache since 2.4.59 drops the length of "
@@ -57,12 +61,13 @@ def check_callback_url(context: CheckContext) -> Iterator[Finding]:
     text = context.environ.get("OSS_CALLBACK_URL", "").strip()
     if not text:
         yield warning(
-            "OSS_CALLBACK_URL is not set", "Set OSS_CALLBACK_URL to the public URL of the callback endpoint."
+            "OSS_CALLBACK_URL is not set",
+            f"Set OSS_CALLBACK_URL to the public URL of the callback endpoint: {LINE_URL}.",
         )
         return
     problems = callback_url_problems(text)
     for problem in problems:
-        yield error(problem, "Change OSS_CALLBACK_URL.")
+        yield error(problem, f"Change OSS_CALLBACK_URL: {LINE_URL}.")
     if not problems:
         for url in split_urls(text):
             yield _check_address(url, is_local_oss=context.is_local_oss)
@@ -73,8 +78,11 @@ def _check_address(url: str, *, is_local_oss: bool) -> Finding:
     host = parts.hostname or ""
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError):  # UnicodeError: a label of the name is empty or too long
-        return error(f"{host} has no address", "Publish the name in the public DNS.")
+    except (OSError, UnicodeError) as cause:  # UnicodeError: a label of the name is empty or too long
+        message, fix = f"{host} has no address", f"Publish the name in the public DNS: `dig +short {host}` shows it."
+        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
+            return unreachable(NoNetworkError(message), fix)
+        return unreachable(UnknownHostError(message, host), fix)
     ipv4 = [address for address in addresses if ":" not in address]
     if not ipv4:
         return error(f"{host} has only IPv6 addresses, which OSS does not call", "Give it an IPv4 address.")
@@ -82,18 +90,21 @@ def _check_address(url: str, *, is_local_oss: bool) -> Finding:
     if private and not is_local_oss:
         return error(
             f"{host} is {private[0]}, not a public address, and OSS calls no others",
-            "Use a public name, or a tunnel while you develop.",
+            f"Use a public name, or a tunnel while you develop: {LINE_URL}.",
         )
     if parts.scheme == "https" and _is_address(host):
         return warning(
             f"{url} names an address: TLS can send no server name (SNI), and few certificates are for addresses",
-            "Use a host name.",
+            f"Use a host name: {LINE_URL}.",
         )
     if parts.scheme == "https":
         return ok(f"{url}: OSS will send the name in the TLS handshake (SNI)")
     if private:
         return ok(f"{url}: a private address, which the local OSS calls")
-    return warning(f"{url} is http: everybody on the way can read the callbacks", "Use https.")
+    return warning(
+        f"{url} is http: everybody on the way can read the callbacks",
+        f"Use https: `export OSS_CALLBACK_URL=https{url[4:]}`.",
+    )
 
 
 def _is_address(host: str) -> bool:
@@ -127,7 +138,7 @@ def check_arrival(call: ProbeCall) -> Iterator[Finding]:
 def _unreachable(cause: UnreachableError) -> Finding:
     if isinstance(cause, TooSlowError):
         return error(str(cause), f"Answer sooner: OSS waits 5 s for the whole answer. {_FIX_SLOW}")
-    return error(str(cause), "Make the server reachable from outside: check DNS, firewall and certificate.")
+    return unreachable(cause, "Make the server reachable from outside: check DNS, firewall and certificate.")
 
 
 def check_unauthenticated(url: str, response: Response) -> Finding:
@@ -136,10 +147,11 @@ def check_unauthenticated(url: str, response: Response) -> Finding:
         return warning(
             f"{without_password(url)} refuses a forged callback, as it should; whether header, path and body arrive "
             "unchanged is unknown, because OSS_TICKET_SECRET is not set",
-            "Set OSS_TICKET_SECRET, the application's own, for this command too: it authenticates the probe.",
+            "Set OSS_TICKET_SECRET, the application's own, for this command too: it authenticates the probe. "
+            "`export OSS_TICKET_SECRET=THE-VALUE`",
         )
     message = f"{without_password(url)} answers {response.status}, and not the application's 403 for a forged callback"
-    return _unexpected_response(message, response)
+    return _unexpected_response(url, message, response)
 
 
 def _no_report(url: str, response: Response) -> Finding:
@@ -150,10 +162,10 @@ def _no_report(url: str, response: Response) -> Finding:
             f"proxy in front pass all headers, {PROBE_HEADER} too."
         )
         return error(message, fix)
-    return _unexpected_response(message, response)
+    return _unexpected_response(url, message, response)
 
 
-def _unexpected_response(message: str, response: Response) -> Finding:
+def _unexpected_response(url: str, message: str, response: Response) -> Finding:
     if coding := compression(response):
         return error(f"{message}: the answer is compressed ({coding})", _FIX_COMPRESSION)
     if 300 <= response.status < 400:
@@ -161,10 +173,23 @@ def _unexpected_response(message: str, response: Response) -> Finding:
         destination = f" to {plain(location)}" if location else ""
         return error(
             f"{message}: it redirects{destination}, and OSS does not follow redirects",
-            "Set OSS_CALLBACK_URL to the final URL.",
+            f"Set OSS_CALLBACK_URL to the final URL. {_redirect_line(url, location or '')}",
         )
     fix = _FIX_BY_STATUS.get(response.status, "Read the logs of the server in front and of the application.")
     return error(message, fix)
+
+
+def _redirect_line(url: str, location: str) -> str:
+    """Return the line that cures a redirect: the new URL if it is still a callback's, or what shows the way."""
+    destination = urljoin(url, location)
+    if urlsplit(destination).path == urlsplit(url).path and destination != url and not urlsplit(destination).query:
+        return f"`export OSS_CALLBACK_URL='{plain(without_password(destination))}'`"
+    if location and urlsplit(destination).path.endswith(CALLBACK_PATH) and destination != url:
+        return f"`export OSS_CALLBACK_URL='{plain(without_password(destination))}'`"
+    return (
+        "A redirect to a login means that the callback's path has to be exempt from it. "
+        f"`curl -siX POST -d '' '{without_password(url)}'` shows the redirect."
+    )
 
 
 def _check_message(call: ProbeCall, report: dict[str, Any]) -> Iterator[Finding]:
@@ -251,7 +276,8 @@ def check_answer(context: CheckContext) -> Iterator[Finding]:
     if answered and not context.writes:
         yield warning(
             "this measured the way there and back, not your own handler",
-            "Measure your own handler (on_upload, or the view behind forward_callback) with --write.",
+            "Measure your own handler (on_upload, or the view behind forward_callback) with --write: "
+            "`oss-wsgi doctor --write`.",
         )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...exceptions import OSSWSGIError
 from ..options import EPILOG, add_credentials_library, add_settings, environ_of
 from ..terminal import coloured, plain, waiting
+from .browser import check_host, check_page, check_signature
 from .bucket import check_bucket, check_clock, check_cors, check_region, check_v4
 from .callback import check_answer, check_callback, check_callback_url
 from .context import FIX_SETTINGS, CheckContext, Finding, NotCheckedError, error
+from .machines import check_machines
 from .recovery import check_recovery
 from .settings import check_credentials, check_keys, check_settings
 from .write import check_write
@@ -23,6 +27,8 @@ CHECKS: dict[str, Callable[[CheckContext], Iterator[Finding]]] = {
     "settings": check_settings,
     "credentials": check_credentials,
     "key": check_keys,
+    "host": check_host,
+    "page": check_page,
     "clock": check_clock,
     "bucket": check_bucket,
     "region": check_region,
@@ -30,10 +36,14 @@ CHECKS: dict[str, Callable[[CheckContext], Iterator[Finding]]] = {
     "cors": check_cors,
     "callback-url": check_callback_url,
     "callback": check_callback,
+    "signature": check_signature,
+    "machines": check_machines,
     "answer": check_answer,
     "recovery": check_recovery,
     "write": check_write,
 }
+
+_ASSIGNMENT = re.compile(r"OSS_[A-Z_]+=\w")
 
 
 def add(subparsers: Any) -> None:
@@ -72,8 +82,8 @@ def run(arguments: Namespace) -> int:
         names.append("write")
     context = CheckContext(environ_of(arguments), library=arguments.credentials_library, writes="write" in names)
     named_findings: list[tuple[str, Finding]] = []
-    for name in names:
-        with waiting(f"Checking {name}"):
+    for number, name in enumerate(names):
+        with waiting(f"Checking {name}", arguments.environ, number / len(names)):
             findings = _findings(name, context)
         named_findings += ((name, finding) for finding in findings)
         if not arguments.json:
@@ -92,16 +102,23 @@ def _findings(name: str, context: CheckContext) -> list[Finding]:
         findings.append(cause.finding)
     except OSSWSGIError as cause:
         findings.append(error(str(cause), FIX_SETTINGS))
-    return findings
+    return [_with_line(name, finding) for finding in findings]
+
+
+def _with_line(name: str, finding: Finding) -> Finding:
+    """Return a finding whose fix has a line to copy: where nobody can know it, the one that shows whether it helped."""
+    if not finding.fix or "`" in finding.cure or _ASSIGNMENT.search(finding.fix):
+        return finding
+    return replace(finding, fix=f"{finding.fix} Then try again: `oss-wsgi doctor --only {name}`.")
 
 
 def _members(name: str, finding: Finding) -> dict[str, str]:
     # Programs read these keys: they stay as they are.
-    return {"check": name, "colour": finding.colour, "said": finding.message, "cure": finding.fix}
+    return {"check": name, "colour": finding.colour, "said": finding.message, "cure": finding.cure}
 
 
 def _print(name: str, finding: Finding, arguments: Namespace) -> None:
     colour = coloured(f"{finding.colour:<6}", finding.colour, arguments.environ)
     print(f"{colour} {name}: {plain(finding.message)}", flush=True)
     if finding.fix:
-        print(f"       {plain(finding.fix)}", flush=True)
+        print(f"       {plain(finding.cure)}", flush=True)

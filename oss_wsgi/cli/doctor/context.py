@@ -6,11 +6,14 @@ import functools
 import io
 import ipaddress
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from ...application import CALLBACK_PATH, DEFAULT_PREFIX
+from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
@@ -19,7 +22,8 @@ from ...settings import TABLE, Settings
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
 from ..form_body import FormBody
-from ..http_client import Response, UnreachableError, request
+from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, request
+from ..terminal import in_words
 from .probe import ProbeCall, call_callback
 
 #: Seconds for one request: OSS waits 5 s for a callback's answer.
@@ -27,9 +31,12 @@ TIMEOUT = 6.0
 
 FIX_SETTINGS = "Fix what `oss-wsgi doctor --only settings` reports."
 
-_FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
+FIX_BUCKET = "Set OSS_BUCKET and OSS_REGION, or OSS_HOST: `export OSS_BUCKET=NAME OSS_REGION=cn-hangzhou`."
+FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
 _KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
 _BUCKET_VARIABLES = ("OSS_BUCKET", "OSS_REGION", "OSS_ENDPOINT", "OSS_HOST")
+# RFC 6761, 6762, 8375 and ICANN's `.internal`; `.svc` is Kubernetes'.
+_PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".svc")
 _VARIABLE = re.compile(r"OSS_[A-Z_]+")
 _KNOWN_VARIABLES = frozenset(row.variable for row in TABLE)
 
@@ -41,11 +48,18 @@ class Finding:
     :ivar colour: ``green``, ``yellow`` or ``red``.
     :ivar message: what is right or wrong, in lower case and without a full stop.
     :ivar fix: what to do, in sentences; "" where nothing is wrong.
+    :ivar line: a line to copy that does it; "" if it stands in ``fix``, between backticks.
     """
 
     colour: str
     message: str
     fix: str = ""
+    line: str = ""
+
+    @property
+    def cure(self) -> str:
+        """Return what to do, with the line to copy."""
+        return f"{self.fix} `{self.line}`" if self.line else self.fix
 
 
 def ok(message: str) -> Finding:
@@ -53,14 +67,40 @@ def ok(message: str) -> Finding:
     return Finding("green", message)
 
 
-def warning(message: str, fix: str) -> Finding:
+def warning(message: str, fix: str, line: str = "") -> Finding:
     """Return a yellow finding: it works, but could be better."""
-    return Finding("yellow", message, fix)
+    return Finding("yellow", message, fix, line)
 
 
-def error(message: str, fix: str) -> Finding:
+def error(message: str, fix: str, line: str = "") -> Finding:
     """Return a red finding: something does not work."""
-    return Finding("red", message, fix)
+    return Finding("red", message, fix, line)
+
+
+def unreachable(cause: UnreachableError, fix: str) -> Finding:
+    """Return the finding for a server that does not answer; without a network nothing is known about it."""
+    unknown = isinstance(cause, UnknownHostError) and _is_public_name(cause.host)
+    if isinstance(cause, NoNetworkError) or (unknown and not _knows_public_names()):
+        return warning(
+            f"not checked, because this machine has no network: {cause}",
+            "Connect it, or run `oss-wsgi doctor` on a machine that is connected.",
+        )
+    return error(str(cause), fix)
+
+
+def _is_public_name(host: str) -> bool:
+    """Return whether the public DNS may know a name (RFC 2606 reserves some that it never does)."""
+    return "." in host and not is_private(host) and not host.endswith((".invalid", ".test", ".example"))
+
+
+@functools.cache
+def _knows_public_names() -> bool:
+    """Return whether the DNS of this machine knows the host of OSS's public key, without which nobody verifies."""
+    try:
+        socket.getaddrinfo(urlsplit(OSS_PUBLIC_KEY_URLS[0]).hostname, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return True
 
 
 class NotCheckedError(Exception):
@@ -116,8 +156,11 @@ class CheckContext:
                 return SDKCredentialsProvider(settings, clock=time.time).get_credentials()
             return settings.credentials()
         except (CredentialsError, SettingsError) as cause:
-            fix = "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or use --credentials-library if that finds a key."
-            raise NotCheckedError(error(f"there is no access key: {cause}", fix)) from cause
+            fix = (
+                "Set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or use --credentials-library if that finds a key: "
+                "`export OSS_ACCESS_KEY_ID=ID; read -rs OSS_ACCESS_KEY_SECRET; export OSS_ACCESS_KEY_SECRET`"
+            )
+            raise NotCheckedError(error(f"there is no access key: {in_words(str(cause))}", fix)) from cause
 
     @property
     def host(self) -> str:
@@ -125,7 +168,7 @@ class CheckContext:
         self.require(*_BUCKET_VARIABLES)
         host = self.settings.host
         if host is None:
-            raise NotCheckedError(error("no bucket is set", "Set OSS_BUCKET and OSS_REGION, or OSS_HOST."))
+            raise NotCheckedError(error("no bucket is set", FIX_BUCKET))
         return host
 
     @property
@@ -133,13 +176,18 @@ class CheckContext:
         """Return whether the bucket is one of a local OSS, which calls private addresses too."""
         return is_private(urlsplit(self.host).hostname or "")
 
+    @property
+    def secret(self) -> str | None:
+        """Return the secret that authenticates a probe; None if none is set."""
+        return self.settings.ticket_secret[0] if self.settings.ticket_secret else None
+
     @functools.cached_property
     def unsigned_response(self) -> Response:
         """Return OSS's response to an unsigned request for the bucket."""
         try:
             return request("GET", self.host, deadline=TIMEOUT)
         except UnreachableError as cause:
-            raise NotCheckedError(error(str(cause), _FIX_HOST)) from cause
+            raise NotCheckedError(unreachable(cause, FIX_HOST)) from cause
 
     @functools.cached_property
     def dry_run_response(self) -> Response:
@@ -158,7 +206,7 @@ class CheckContext:
         try:
             return request("POST", form.url, body.headers, body, deadline=TIMEOUT)
         except UnreachableError as cause:
-            raise NotCheckedError(error(str(cause), _FIX_HOST)) from cause
+            raise NotCheckedError(unreachable(cause, FIX_HOST)) from cause
 
     @functools.cached_property
     def probe_calls(self) -> list[ProbeCall]:
@@ -166,10 +214,12 @@ class CheckContext:
         self.require("OSS_CALLBACK_URL", "OSS_TICKET_SECRET")
         settings = self.settings
         if not settings.callback_url:
-            fix = "Set OSS_CALLBACK_URL to the public URL of the callback endpoint."
+            fix = (
+                "Set OSS_CALLBACK_URL to the public URL of the callback endpoint: "
+                f"`export OSS_CALLBACK_URL=https://app.example.com{DEFAULT_PREFIX}{CALLBACK_PATH}`."
+            )
             raise NotCheckedError(warning("not checked: OSS_CALLBACK_URL is not set", fix))
-        secret = settings.ticket_secret[0] if settings.ticket_secret else None
-        return [call_callback(url, secret, TIMEOUT) for url in split_urls(settings.callback_url)]
+        return [call_callback(url, self.secret, TIMEOUT) for url in split_urls(settings.callback_url)]
 
 
 def _not_checked(reason: str) -> NotCheckedError:
@@ -181,8 +231,16 @@ def is_private(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
+        return host == "localhost" or host.endswith(_PRIVATE_DOMAINS)
     return not address.is_global or address.is_multicast
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,15 @@ def call_callback(url: str, secret: str | None, timeout: float) -> ProbeCall:
     return ProbeCall(url, authorization, key_url, secret is not None, response)
 
 
+def request_probed(method: str, url: str, secret: str | None, timeout: float) -> Response:
+    """Send a request without a body, with a probe's proof if there is a secret. Raises UnreachableError.
+
+    :param timeout: seconds.
+    """
+    headers = {"Connection": "close"} | ({} if secret is None else {PROBE_HEADER: prove(secret, time.time())})
+    return request(method, url, headers, deadline=timeout)
+
+
 def probe_report(response: Response) -> dict[str, Any] | None:
     """Return the application's report of what arrived; None if the response is not one to a probe."""
     report = json_members(response).get(PROBE_MEMBER)

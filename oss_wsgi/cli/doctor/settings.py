@@ -12,7 +12,8 @@ from ...exceptions import LedgerUnavailableError, SettingsError
 from ...ledger.sqlite import SQLiteLedger
 from ..http_client import read_refusal
 from ..verify import fingerprint
-from .context import CheckContext, Finding, error, ok, warning
+from .callback import LINE_URL
+from .context import FIX_BUCKET, CheckContext, Finding, error, ok, warning
 
 #: Minutes below which the remaining life of a temporary key is a warning.
 _SHORT_LIFE = 15
@@ -32,32 +33,37 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
         return
     settings = context.settings
     if not settings.configured:
-        yield error("no bucket is set", "Set OSS_BUCKET and OSS_REGION, or OSS_HOST.")
+        yield error("no bucket is set", FIX_BUCKET)
         return
     yield ok(f"bucket {settings.bucket}, region {settings.region or 'unknown'}, forms go to {settings.host}")
     if not settings.callback_url:
-        yield warning("no callback: the application is not told of uploads", "Set OSS_CALLBACK_URL.")
+        fix = f"Set OSS_CALLBACK_URL: {LINE_URL}."
+        yield warning("no callback: the application is not told of uploads", fix)
     if not settings.ticket_secret:
         yield warning(
             "OSS_TICKET_SECRET is not set: each process makes its own, and refuses uploads that another one signed",
-            "Set the same OSS_TICKET_SECRET for all processes, and for this command: its probe needs the secret.",
+            "Set the same OSS_TICKET_SECRET for all processes, and for this command: its probe needs the secret. "
+            "`openssl rand -hex 32` makes one, `export OSS_TICKET_SECRET=THE-VALUE` sets it.",
         )
     if settings.ledger is None:
         yield warning(
             "OSS_LEDGER is not set: each process remembers handled uploads by itself, until it restarts",
-            "Set OSS_LEDGER to a file on a local disk, unless you pass a ledger to DirectUpload.",
+            "Set OSS_LEDGER to a file on a local disk, unless you pass a ledger to DirectUpload: "
+            "`export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3`.",
         )
     else:
         yield from _check_ledger(settings.ledger)
     if not settings.allow_anonymous:
         yield warning(
             "OSS_ALLOW_ANONYMOUS is off: nobody gets a signature unless DirectUpload has an authorize callable",
-            "Pass an authorize callable. `oss-wsgi serve` has none, and needs OSS_ALLOW_ANONYMOUS=on.",
+            "Pass an authorize callable. `oss-wsgi serve` has none, and needs OSS_ALLOW_ANONYMOUS=on: "
+            "`export OSS_ALLOW_ANONYMOUS=on`.",
         )
     elif not context.is_local_oss:
         yield warning(
             "OSS_ALLOW_ANONYMOUS is on: anybody may upload unless DirectUpload has an authorize callable",
-            "Pass an authorize callable, or let the server in front decide who may request signatures.",
+            "Pass an authorize callable, or let the server in front decide who may request signatures: "
+            "`DirectUpload(app, settings, authorize=allow)`.",
         )
 
 

@@ -13,13 +13,14 @@ from ...exceptions import OSSWSGIError
 from ...settings import Settings
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
+from ..cures import cure_refusal
 from ..error_codes import see_also
 from ..form_body import FormBody
 from ..http_client import OSSRefusal, Response, UnreachableError, is_json, read_refusal, request
 from ..sdk_client import SDKRefusedError, sdk_client
 from ..terminal import MisuseError
 from .callback import SLOW
-from .context import FIX_SETTINGS, CheckContext, Finding, error, ok, warning
+from .context import FIX_HOST, FIX_SETTINGS, CheckContext, Finding, error, ok, unreachable, warning
 
 _FILENAME = "oss-wsgi-doctor.txt"
 _CONTENT = b"a test of oss-wsgi doctor\n"
@@ -63,8 +64,11 @@ def check_write(context: CheckContext) -> Iterator[Finding]:
     try:
         response = request("POST", form.url, body.headers, body, timeout=_TIMEOUT, deadline=_TIMEOUT)
     except UnreachableError as cause:
-        yield error(str(cause), "Check OSS_HOST and the firewall.")
+        yield unreachable(cause, FIX_HOST)
         return
+    except KeyboardInterrupt:
+        _delete(form.fields["key"], context)  # perhaps it is stored already
+        raise
     key = form.fields["key"]
     yield _check_upload(key, response, settings)
     if response.status in (200, 203):
@@ -78,7 +82,9 @@ def _check_upload(key: str, response: Response, settings: Settings) -> Finding:
         return error(f"{key} was stored, but the callback failed: {refusal}", fix)
     if response.status != 200:
         message = f"the upload was refused: {response.status} {refusal}"
-        return error(message, see_also(refusal) or "Check OSS_HOST.")
+        rights = "oss:PutObject", f"acs:oss:*:*:{settings.bucket}/{settings.upload_dir}*"
+        cure = cure_refusal(refusal, response.status, *rights) if refusal.code else "Check OSS_HOST."
+        return error(message, f"{cure} {see_also(refusal)}".strip())
     if not settings.callback_url:
         return ok(f"{key} was stored")
     if not is_json(response.body):
@@ -106,6 +112,9 @@ def _delete(key: str, context: CheckContext) -> Finding:
         with sdk_client(context.settings, key=context.credentials) as client:
             client.ask("delete_object", "DeleteObjectRequest", key=key)
     except (MisuseError, SDKRefusedError) as cause:
-        fix = "Delete it yourself. To have it deleted, grant the key oss:DeleteObject and install oss-wsgi[sdk]."
+        fix = (
+            "Delete it yourself. To have it deleted, grant the key oss:DeleteObject and install the SDK: "
+            "`pip install 'oss-wsgi[sdk]'`."
+        )
         return warning(f"{key} stays in the bucket: {cause}", fix)
     return ok(f"{key} was deleted")

@@ -89,7 +89,8 @@ class IndexDatabase:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a signal may come when COMMIT has just ended it
+                    connection.execute("ROLLBACK")
                 raise
 
     def folder_of(self, file: str) -> str | None:

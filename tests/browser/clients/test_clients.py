@@ -50,6 +50,7 @@ CLIENTS = [
     Client("html_form", "load", "load", SIMPLE),
     Client("jquery", f"success 200 {TEXT}", f"success 203 {XML}", SIMPLE),
     Client("taro", f"uploadFile:ok 200 {TEXT}", f"uploadFile:ok 203 {XML}"),
+    Client("mini_program", f"uploaded {JSON}", "UploadError 203 CallbackFailed stored"),
     Client("plupload", f"FileUploaded 200 {TEXT}", f"FileUploaded 203 {XML}"),
     Client("antd", f"done {JSON}", f"done {XML}", ("OPTIONS x-requested-with",)),
     Client("element_plus", f"success {JSON}", f"success {XML}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from email.message import Message
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from oss_wsgi.cli.doctor import context
 from oss_wsgi.cli.doctor.callback import check_arrival, check_response
 from oss_wsgi.cli.doctor.probe import ProbeCall
 from oss_wsgi.cli.http_client import Response, TooSlowError
@@ -340,3 +342,75 @@ def test_routing_that_loses_the_prefix_is_red_with_the_diagnosis() -> None:
     assert finding.fix == (
         "Mount the application so that its callback is at this path; routing by PATH_INFO is broken here."
     )
+
+
+@pytest.mark.parametrize(
+    ("location", "line"),
+    [
+        ("https://app.example.com/oss/callback", "`export OSS_CALLBACK_URL='https://app.example.com/oss/callback'`"),
+        ("/app/oss/callback", "/app/oss/callback'`"),
+        ("/login", "`curl -siX POST -d '' '"),
+        ("https://user:secret@app.example.com/oss/callback", "https://...@app.example.com/oss/callback"),
+    ],
+)
+def test_a_redirect_is_red_with_the_line_that_cures_it(location: str, line: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, front=saying("308 Moved", ("Location", location))) as deployment:
+        for secret in ({}, {"OSS_TICKET_SECRET": ""}):
+            assert line in finding_of("callback", deployment.environ | secret)["cure"]
+
+
+@pytest.mark.parametrize("number", [socket.EAI_AGAIN, socket.EAI_NONAME])
+def test_without_a_network_public_names_are_not_checked(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(number, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    environ = {
+        "OSS_BUCKET": "examplebucket",
+        "OSS_REGION": "cn-hangzhou",
+        "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
+        "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
+        "OSS_TICKET_SECRET": "t" * 32,
+        "OSS_CALLBACK_URL": "https://app.example.com/oss/callback",
+        "OSS_ALLOWED_ORIGINS": "https://app.example.com",
+    }
+    context._knows_public_names.cache_clear()
+    findings = run_doctor(environ, "--write")
+    context._knows_public_names.cache_clear()
+    unknown = {finding["check"] for finding in findings if finding["said"].startswith("not checked")}
+    assert {"bucket", "clock", "region", "v4", "cors", "callback-url", "callback", "write"} <= unknown
+
+
+def test_without_a_network_a_local_deployment_is_as_good_as_ever(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def local_only(host: object, *arguments: object, **options: object) -> object:
+        if host not in ("127.0.0.1", "localhost", b"127.0.0.1"):
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return real(host, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", local_only)
+    assert {finding["colour"] for finding in run_doctor(deployment.environ, "--write")} == {"green"}
+
+
+def test_every_finding_that_is_not_green_has_a_line_to_copy(deployment: Deployment) -> None:
+    broken = [
+        {"OSS_REGION": ""},
+        {"OSS_REGION": "cn-beijing"},
+        {"OSS_BUCKET": "Bad_Name"},
+        {"OSS_ACCESS_KEY_SECRET": "another"},
+        {"OSS_ACCESS_KEY_ID": "LTAIunknown"},
+        {"OSS_CALLBACK_URL": ""},
+        {"OSS_CALLBACK_URL": "http://[::1]/oss/callback"},
+        {"OSS_TICKET_SECRET": "x" * 32},
+        {"OSS_LEDGER": "/no/such/folder/ledger"},
+        {"OSS_HOST": "http://127.0.0.1:1/examplebucket"},
+    ]
+    for change in broken:
+        environ = {name: value for name, value in {**deployment.environ, **change}.items() if value}
+        status = 0 if change in ({"OSS_CALLBACK_URL": ""},) else 1
+        for finding in run_doctor(environ, status=status):
+            if finding["colour"] != "green":
+                assert "`" in finding["cure"] or re.search("OSS_[A-Z_]+=", finding["cure"]), finding

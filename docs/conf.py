@@ -1,0 +1,59 @@
+"""How Sphinx builds the documentation: `python -m sphinx -W docs docs/_build/html`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from oss_wsgi import __version__
+
+project = "oss_wsgi"
+author = "The oss_wsgi project"
+copyright = "the oss_wsgi project"  # noqa: A001 - Sphinx's own name
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+exclude_patterns = ["_build"]
+
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence", "attrs_inline"]
+
+autodoc_class_signature = "mixed"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+add_module_names = False
+
+# The Internet is not asked: only links into this documentation are checked.
+linkcheck_ignore = [r"https?://"]
+
+copybutton_prompt_text = r"\$ |> "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_title = "oss_wsgi"
+html_favicon = "../static/favicon.svg"
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "source_repository": "https://github.com/oss-wsgi/oss-wsgi",
+    "source_branch": "main",
+    "source_directory": "docs/",
+    "light_css_variables": {"color-brand-primary": "#1f5fbf", "color-brand-content": "#1f5fbf"},
+    "dark_css_variables": {"color-brand-primary": "#8ab4ff", "color-brand-content": "#8ab4ff"},
+}
+
+
+def show_examples_as_code(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make the indented examples of docstrings literal blocks: reStructuredText takes them for quotations."""
+    for number in range(len(lines) - 1, 1, -1):
+        before = lines[number - 2]
+        begins = lines[number].startswith("    ") and not lines[number - 1]
+        if begins and before and not before.startswith((" ", ":")) and not before.endswith("::"):
+            lines[number:number] = ["::", ""]
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", show_examples_as_code)

@@ -1,0 +1,58 @@
+"""What helps after an error of a command: which variable, which right of the key, which region."""
+
+from __future__ import annotations
+
+import re
+
+from .error_codes import find
+from .http_client import OSSRefusal
+from .statuses import APPLICATION, OSS, rows_of
+
+REACH_OSS = "Check OSS_REGION, OSS_ENDPOINT and OSS_HOST, the DNS and the firewall: `oss-wsgi doctor --only bucket`."
+
+# Acceleration endpoints look alike, but name no region.
+_ENDPOINT = re.compile(r"(?:^|\.)oss-(?!accelerate)([a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com$")
+_NO_RIGHT = "0003-00000001"
+_KEY_CODES = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch"})
+_KEY = "Check OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET: the key must exist, be enabled and belong together."
+
+
+def region_of(endpoint: str) -> str | None:
+    """Return the region that an endpoint of OSS names, or None."""
+    match = _ENDPOINT.search(endpoint)
+    return match[1] if match else None
+
+
+def cure_refusal(refusal: OSSRefusal, status: int, rights: str, resource: str) -> str:
+    """Return the sentences that say what to do about a refusal of OSS.
+
+    :param rights: the RAM actions that the request needs, such as ``oss:PutObject``.
+    :param resource: what they are needed on, such as ``acs:oss:*:*:examplebucket/*``.
+    """
+    region = region_of(refusal.endpoint)
+    if region:
+        return f"The bucket is in another region: set OSS_REGION={region}."
+    if "region" in refusal.message.lower():  # of a V4 signature
+        return "Set OSS_REGION to the bucket's own region, which the console shows: `oss-wsgi doctor --only region`."
+    if refusal.code == "AccessDenied" and _is_without_right(refusal):
+        return f"Grant the RAM user or role of OSS_ACCESS_KEY_ID the right {rights} on {resource}."
+    if refusal.code in _KEY_CODES and not find(refusal.ec):
+        return _KEY
+    for code in (refusal.ec, refusal.code):
+        row = find(code) if code else None
+        if row is not None:
+            return row.fix
+    return " ".join(row.fix for row in rows_of(status, OSS)[:1]) or REACH_OSS
+
+
+def cure_status(status: int, code: str) -> str:
+    """Return what to do about a refusal of the application: by the code in its answer, or else by its status."""
+    row = find(code) if code else None
+    if row is not None:
+        return row.fix
+    return " ".join(row.fix for row in rows_of(status, APPLICATION)[:1])
+
+
+def _is_without_right(refusal: OSSRefusal) -> bool:
+    text = refusal.message.lower()
+    return refusal.ec == _NO_RIGHT or "no right" in text or "acl" in text or "authoriz" in text or not text

@@ -1,0 +1,199 @@
+"""Checks of `doctor` on what browsers need: an address for forms that they reach, and the signature's URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...application import CALLBACK_PATH, SIGNATURE_PATH
+from ...callback.url import split_urls, target_of, without_password
+from ..http_client import Response, UnreachableError
+from ..terminal import plain
+from .callback import LINE_URL
+from .context import TIMEOUT, CheckContext, Finding, error, is_loopback, is_private, ok, unreachable, warning
+from .probe import ProbeCall, is_refusal, json_members, probe_report, request_probed
+
+_INTERNAL = re.compile(r"-internal(\.[a-z0-9.-]+)?\.aliyuncs\.com$|(^|\.)vpc[0-9]+-oss-[a-z0-9-]+\.aliyuncs\.com$")
+_LOGIN_STATUSES = (301, 302, 303, 307, 308, 401, 403)
+
+
+def check_host(context: CheckContext) -> Iterator[Finding]:
+    """Check that browsers can reach the address that forms are posted to."""
+    host = context.host
+    name = urlsplit(host).hostname or ""
+    if _INTERNAL.search(name):
+        yield error(
+            f"forms go to {name}, and browsers cannot reach an internal endpoint of OSS",
+            "Keep the internal endpoint for the servers, and let forms go to the public one: "
+            f"`export OSS_HOST={_public(context)}`.",
+        )
+    elif "." not in name and ":" not in name and not is_loopback(name):
+        yield error(
+            f"forms go to {name}, and browsers cannot find a name without a domain",
+            f"Give the address that browsers use: `export OSS_HOST={_public(context)}`.",
+        )
+    elif not is_private(name):
+        yield ok(f"forms go to {name}, a public name")
+    elif is_loopback(name) and not (context.settings.callback_url or context.settings.trusted_keys):
+        yield warning(
+            f"forms go to {name}, so only browsers on this machine can upload",
+            f"Give the address that other browsers use: `export OSS_HOST={_public(context)}`.",
+        )
+    elif not _is_stand_in(context):
+        yield error(
+            f"forms go to {name}, and browsers elsewhere cannot reach a private address",
+            f"Give the address that browsers use: `export OSS_HOST={_public(context)}`. For a local OSS set "
+            "OSS_TRUSTED_KEYS to its key.",
+        )
+    else:
+        users = "this machine" if is_loopback(name) else "this network"
+        yield ok(f"forms go to {name}, a stand-in for OSS that browsers on {users} reach")
+
+
+def _is_stand_in(context: CheckContext) -> bool:
+    """Return whether a stand-in for OSS is meant: its key is trusted, and callbacks stay in the network too."""
+    context.require("OSS_TRUSTED_KEYS", "OSS_CALLBACK_URL")
+    host = urlsplit(context.host)
+    callbacks = [urlsplit(url).hostname or "" for url in split_urls(context.settings.callback_url or "")]
+    if not all(is_private(name) or "." not in name for name in callbacks):
+        return False
+    for url, _ in context.settings.trusted_keys:
+        key = urlsplit(url)
+        same = key.hostname == host.hostname or (is_loopback(key.hostname or "") and is_loopback(host.hostname or ""))
+        if same and key.port == host.port:
+            return True
+    return False
+
+
+def _public(context: CheckContext) -> str:
+    """Return the bucket's public address of the usual form."""
+    settings = context.settings
+    return f"https://{settings.bucket or 'BUCKET'}.oss-{settings.region or 'REGION'}.aliyuncs.com"
+
+
+def check_page(context: CheckContext) -> Iterator[Finding]:
+    """Check that no page of https has to send a form over http, which browsers block (W3C Mixed Content, 4.1)."""
+    context.require("OSS_ALLOWED_ORIGINS", "OSS_CALLBACK_URL")
+    host = context.host
+    parts = urlsplit(host)
+    name = parts.hostname or ""
+    urls = split_urls(context.settings.callback_url) if context.settings.callback_url else []
+    pages = [*context.settings.allowed_origins, *(f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in urls)]
+    secure = [page for page in dict.fromkeys(pages) if page.startswith("https://")]
+    line = f"`export OSS_HOST=https://{parts.netloc}{parts.path}`"
+    if parts.scheme == "https":
+        yield ok("forms go over https")
+    elif is_loopback(name):  # W3C Secure Contexts, 3.1: potentially trustworthy
+        yield ok(f"forms go to {name} over http, which browsers allow pages of https too")
+    elif secure:
+        yield error(
+            f"pages of {without_password(secure[0])} are https, and browsers block their forms to {host}, which is "
+            "http (mixed content)",
+            f"Let forms go over https: {line}. A domain of your own needs a certificate in the OSS console first.",
+        )
+    elif not is_private(name):
+        yield warning(
+            f"forms go to {host} over http: everybody on the way can read and change the files, and pages of https "
+            "cannot send them",
+            f"Let forms go over https: {line}.",
+        )
+    else:
+        yield ok("forms go over http within this network")
+
+
+def check_signature(context: CheckContext) -> Iterator[Finding]:
+    """Check that the server in front passes the signature's URL to the application, and not the callback's alone."""
+    seen: set[str] = set()
+    for call in context.probe_calls:
+        url = signature_url(call.url)
+        if url is None:
+            yield warning(
+                f"not checked: {without_password(call.url)} does not end in {CALLBACK_PATH}, so the signature's URL "
+                "is unknown",
+                f"Let it end in the prefix and {CALLBACK_PATH}: {LINE_URL}.",
+            )
+        elif not _passes(call):
+            yield warning(
+                "not checked: the callback does not reach the application either",
+                "See the check `callback`: `oss-wsgi doctor --only callback`.",
+            )
+        elif url not in seen:
+            seen.add(url)
+            yield _check_signature(url, call, context)
+
+
+def signature_url(callback_url: str) -> str | None:
+    """Return the URL of the signature beside a callback's; None if the path is not a callback's."""
+    parts = urlsplit(callback_url)
+    if not parts.path.endswith(CALLBACK_PATH):
+        return None
+    return f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix(CALLBACK_PATH)}{SIGNATURE_PATH}"
+
+
+def _passes(call: ProbeCall) -> bool:
+    """Return whether a call reached the application's callback."""
+    response = call.response
+    if not isinstance(response, Response):
+        return False
+    report = probe_report(response)
+    return is_refusal(response) if report is None else bool(report.get("reaches_callback"))
+
+
+def _check_signature(url: str, call: ProbeCall, context: CheckContext) -> Finding:
+    try:
+        response = request_probed("GET", url, context.secret, TIMEOUT)
+    except UnreachableError as cause:
+        return unreachable(cause, f"Pass it on as the callback's path. {_front_line(url)}")
+    report = probe_report(response)
+    if report is not None:
+        return _check_arrival(url, report)
+    members = json_members(response)
+    failure = members.get("error")
+    code = str(failure.get("code", "")) if isinstance(failure, dict) else ""
+    if code == "not_found" or not (code or ("fields" in members and "url" in members)):
+        return _foreign(url, response)
+    return ok(f"{url} reaches the application, which answers {response.status}")
+
+
+def _check_arrival(url: str, report: dict[str, Any]) -> Finding:
+    target, arrived = target_of(url), plain(str(report.get("path", "")))
+    if report.get("method") != "GET":
+        method = plain(str(report.get("method")))
+        return error(f"GET of {url} arrives as {method}", f"Pass the method on. {_front_line(url)}")
+    expected = plain(str(report.get("callback_path"))).removesuffix(CALLBACK_PATH) + SIGNATURE_PATH
+    if arrived and arrived != expected:  # a machine of an older version does not tell
+        return error(
+            f"{target} reaches the application, but not its signature: it arrives as {arrived}, and not as {expected}",
+            f"Pass the path on unchanged. {_front_line(url)}",
+        )
+    return ok(f"{url} reaches the application")
+
+
+def _foreign(url: str, response: Response) -> Finding:
+    location = plain(response.headers.get("Location") or "")
+    answer = f"{response.status}{f', to {location}' if location else ''}"
+    if response.status in _LOGIN_STATUSES and not _is_same_page(url, location):
+        return warning(
+            f"not checked: {url} answers {answer} before the application sees it, as a server does that asks for a "
+            "login",
+            f"If pages that are logged in get no signature either, look at its answer: `curl -i '{url}'`.",
+        )
+    return error(
+        f"the callback reaches the application, but {url} does not: the answer is {answer}, and not the application's",
+        f"Pass the whole prefix on. {_front_line(url)}",
+    )
+
+
+def _is_same_page(url: str, location: str) -> bool:
+    """Return whether a redirect leads to the same path elsewhere: that is no login."""
+    return bool(location) and urlsplit(location).path == urlsplit(url).path
+
+
+def _front_line(url: str) -> str:
+    prefix = urlsplit(url).path.removesuffix(SIGNATURE_PATH) or "/"
+    return (
+        f"nginx: `location {prefix.rstrip('/')}/ {{ proxy_pass http://127.0.0.1:8080; }}`. "
+        f"Apache: `ProxyPass {prefix} http://127.0.0.1:8080{prefix}`."
+    )

@@ -1,0 +1,87 @@
+"""The check of `doctor` that all machines behind the public URL have the same ticket secret."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from ...callback.url import without_password
+from ...middleware.probe import WINDOW, secret_fingerprint
+from ..http_client import Response
+from ..terminal import plain
+from .context import TIMEOUT, CheckContext, Finding, error, ok, warning
+from .probe import call_callback, is_refusal, probe_report
+
+#: How many calls look for machines, and the seconds after which no further one begins.
+CALLS = 16
+_SECONDS = 20.0
+
+_LINES = (
+    "Set one value everywhere and restart: `openssl rand -hex 32` makes it, "
+    "`export OSS_TICKET_SECRET=THE-VALUE` sets it. To rotate it, set OLD,NEW everywhere, then NEW,OLD."
+)
+
+#: The fingerprints of one machine's secrets: the one that seals, and all that open.
+_Secrets = tuple[str, ...]
+
+
+def check_machines(context: CheckContext) -> Iterator[Finding]:
+    """Probe each callback URL several times, and compare the fingerprints of the secrets that answer."""
+    calls = context.probe_calls
+    if context.secret is None:
+        yield warning(
+            "not checked: whether all machines have the same ticket secret is unknown, because OSS_TICKET_SECRET is "
+            "not set",
+            "Set the application's own for this command too: `export OSS_TICKET_SECRET=THE-VALUE`.",
+        )
+        return
+    for call in calls:
+        responses = [call.response]
+        start = time.monotonic()
+        while len(responses) < CALLS and time.monotonic() - start < _SECONDS:
+            if not isinstance(responses[-1], Response):
+                break
+            responses.append(call_callback(call.url, context.secret, TIMEOUT).response)
+        yield _compare(call.url, [each for each in responses if isinstance(each, Response)], context.secret)
+
+
+def _compare(url: str, responses: list[Response], secret: str) -> Finding:
+    """Return what the responses of several calls say together."""
+    url = without_password(url)
+    machines: Counter[_Secrets] = Counter()
+    refusals = 0
+    for response in responses:
+        report = probe_report(response)
+        if report is None:
+            refusals += is_refusal(response)
+            continue
+        secrets = report.get("ticket_secrets")
+        machines[tuple(plain(str(each)) for each in secrets) if isinstance(secrets, list) else ()] += 1
+    answered = machines.total()
+    if not answered:
+        return warning(
+            "not checked: no machine answers the probe", "See the check `callback`: `oss-wsgi doctor --only callback`."
+        )
+    if refusals:
+        return error(
+            f"{refusals} of {answered + refusals} calls of {url} reached a machine with another ticket secret than "
+            f"this one's, {secret_fingerprint(secret)}, or with none",
+            f"{_LINES} If it is the same, compare the machines' clocks: they may differ by {WINDOW} s.",
+        )
+    known = [secrets for secrets in machines if secrets]
+    if len(known) < len(machines):
+        return warning(
+            f"not checked: a machine behind {url} has an older version of oss-wsgi, which does not tell",
+            "Upgrade it: `pip install --upgrade oss-wsgi`.",
+        )
+    for one in known:
+        for other in known:
+            if one[0] not in other:
+                return error(
+                    f"machines behind {url} have different ticket secrets: one seals with {one[0]}, another opens "
+                    f"only {' and '.join(other)}",
+                    _LINES,
+                )
+    sealing = " or ".join(sorted({secrets[0] for secrets in known}))
+    return ok(f"{answered} calls of {url} reached machines with the same ticket secret, fingerprint {sealing}")

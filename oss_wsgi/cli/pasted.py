@@ -1,0 +1,138 @@
+"""Finds the codes in a pasted text: an answer in XML or JSON, a line of a log, or a code alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from .error_codes import BY_CODE, find
+from .http_client import read_refusal
+from .statuses import APPLICATION, OSS, rows_of
+
+#: The most characters that are read of a text.
+MAX_TEXT = 1024 * 1024
+
+_MAX_DEPTH = 20
+_EC = re.compile(r"(?<![0-9-])[0-9]{4}-[0-9]{8}(?![0-9-])")
+_REASON = re.compile(r"\breason[\"']?\s*[=:]\s*[\"']?([a-z_]+)")
+# Words of a sentence have neither an underscore nor a second capital.
+_CODE = re.compile(r"\b(?:[a-z]+(?:_[a-z]+)+|[A-Z]+[a-z]+[A-Z][A-Za-z]*)\b")
+_ONLY_STATUS = re.compile(
+    r"(?:(?:http|error|status|code|from|/[0-9.]+)[\s:=]*)*([1-5][0-9]{2})[.,;:]?(?:\s+[A-Za-z -]+)?", re.IGNORECASE
+)
+_STATUS = re.compile(
+    r"(?:\bstatus(?: code)?[\"']?\s*[=:]?\s*|\bHTTP(?:/[0-9.]+)?[\"']?\s+|\brefused: |\bsignature: |' |\" )"
+    r"([1-5][0-9]{2})\b",
+    re.IGNORECASE,
+)
+#: OSS quotes the application's own status in the message of a callback that failed.
+_CALLBACK_STATUS = re.compile(r"Error status ?: ?([1-5][0-9]{2})\b", re.IGNORECASE)
+_NAMES = {status.name.lower(): status.value for status in HTTPStatus}
+
+
+class FoundCode(NamedTuple):
+    """A code, in capitals and small letters as the table has it, or a status and who sent it, if that is known."""
+
+    code: str
+    sender: str | None = None
+
+
+def find_codes(text: str) -> list[FoundCode]:
+    """Return the codes in a text, the most telling first: EC numbers, codes, statuses."""
+    text = text[:MAX_TEXT].strip()
+    row = find(text)
+    if row is not None:
+        return [FoundCode(row.code)]
+    only = _ONLY_STATUS.fullmatch(text)
+    found = [FoundCode(only[1])] if only else [*_in_xml(text), *_in_json(text), *_in_words(text)]
+    if text.lower() in _NAMES:
+        found = [FoundCode(str(_NAMES[text.lower()]), APPLICATION)]
+    return sorted(dict.fromkeys(_telling(found, text)), key=_rank)
+
+
+def _rank(found: FoundCode) -> int:
+    if _EC.fullmatch(found.code):
+        return 0
+    return 2 if found.code.isdigit() else 1
+
+
+def _telling(found: list[FoundCode], text: str) -> list[FoundCode]:
+    """Leave out statuses beside a code, except the application's own in OSS's message, and statuses without a sender
+    beside those with one."""
+    if any(not each.code.isdigit() for each in found):
+        quoted = _CALLBACK_STATUS.findall(text)
+        found = [each for each in found if not each.code.isdigit() or each.code in quoted]
+    known = {each.code for each in found if each.sender}
+    return [each for each in found if each.sender or each.code not in known]
+
+
+def _in_xml(text: str) -> Iterator[FoundCode]:
+    if "<Code>" not in text:
+        return
+    refusal = read_refusal(text.encode())
+    yield from (FoundCode(code) for code in (refusal.ec, refusal.code) if code)
+    status = _CALLBACK_STATUS.search(refusal.message)
+    if status:
+        yield FoundCode(status[1], APPLICATION)
+
+
+def _in_json(text: str) -> Iterator[FoundCode]:
+    """Yield the codes in the first JSON value that stands in a text, or in each of its lines."""
+    for piece in (text, *text.splitlines()):
+        start = min((at for at in (piece.find("{"), piece.find("[")) if at >= 0), default=-1)
+        if start < 0:
+            continue
+        try:
+            value, _ = json.JSONDecoder().raw_decode(piece[start:])
+        except (ValueError, RecursionError):
+            continue
+        yield from _in_value(value)
+        if piece == text:
+            return
+
+
+def _in_value(value: Any, depth: int = 0) -> Iterator[FoundCode]:
+    if depth > _MAX_DEPTH:
+        return
+    if isinstance(value, list):
+        for item in value:
+            yield from _in_value(item, depth + 1)
+    elif isinstance(value, dict):
+        members = {str(name).lower(): member for name, member in value.items()}
+        sender = APPLICATION if "logger" in members or "reason" in members else None
+        for name in ("ec", "code", "reason"):
+            code = members.get(name)
+            if isinstance(code, str) and find(code) is not None:
+                yield FoundCode(BY_CODE[code.lower()].code if code.lower() in BY_CODE else code)
+            elif isinstance(code, str) and code in _NAMES:
+                yield FoundCode(str(_NAMES[code]), APPLICATION)
+            elif isinstance(code, str) and _EC.fullmatch(code):
+                yield FoundCode(code)
+        for name in ("status", "statuscode", "status_code"):
+            status = members.get(name)
+            if str(status).isdigit() and rows_of(int(str(status)[:4])):
+                yield FoundCode(str(status), sender)
+        for member in value.values():
+            yield from _in_value(member, depth + 1)
+    elif isinstance(value, str):
+        yield from _in_xml(value)
+        yield from _in_words(value)
+
+
+def _in_words(text: str) -> Iterator[FoundCode]:
+    """Yield what is written like a code in a text of any kind."""
+    yield from (FoundCode(number) for number in _EC.findall(text))
+    words = [*_REASON.findall(text), *_CODE.findall(text)]
+    yield from (FoundCode(word) for word in words if word.lower() in BY_CODE and BY_CODE[word.lower()].code == word)
+    if "<Code>" in text:
+        return
+    for status in _CALLBACK_STATUS.findall(text):
+        yield FoundCode(status, APPLICATION)
+    is_ours = "refused: status=" in text or "oss_wsgi." in text
+    rest = _CALLBACK_STATUS.sub("", text)
+    for match in _STATUS.finditer(rest):
+        if rows_of(int(match[1])):
+            yield FoundCode(match[1], APPLICATION if is_ours else OSS if match[0].lower().startswith("ref") else None)

@@ -1,0 +1,98 @@
+"""`doctor` finds machines with different ticket secrets behind one URL."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi import DirectUpload, Settings
+from oss_wsgi.middleware.probe import secret_fingerprint
+
+from ..deployment import deployed, not_found
+from .runs import finding_of, run_doctor
+
+pytestmark = pytest.mark.slow
+
+ONE, OTHER, THIRD = "1" * 32, "2" * 32, "3" * 32
+
+
+def alternating(environ: dict[str, str], *secrets: str) -> Any:
+    """Return a load balancer: each request goes to the next machine; each machine has its own secrets."""
+
+    def front(app: Any) -> Any:
+        settings = [Settings.from_environ({**environ, "OSS_TICKET_SECRET": each}) for each in secrets]
+        turns = itertools.cycle([app, *(DirectUpload(not_found, each) for each in settings)])
+        return lambda environ, start_response: next(turns)(environ, start_response)
+
+    return front
+
+
+#: What the further machines need: their callbacks are never verified here.
+OTHERS = {
+    "OSS_BUCKET": "examplebucket",
+    "OSS_REGION": "cn-hangzhou",
+    "OSS_ACCESS_KEY_ID": "ID",
+    "OSS_ACCESS_KEY_SECRET": "secret",
+    "OSS_ALLOW_ANONYMOUS": "on",
+}
+
+
+def machines_finding(tmp_path: Path, here: str, first: str, *others: str, colour: str = "red") -> dict[str, str]:
+    front = alternating(OTHERS, *others)
+    with deployed(tmp_path, front=front, settings={"OSS_TICKET_SECRET": first}) as deployment:
+        return finding_of("machines", deployment.environ | {"OSS_TICKET_SECRET": here}, colour)
+
+
+@pytest.mark.parametrize(
+    ("first", "others"),
+    [
+        pytest.param(ONE, [OTHER], id="two machines"),
+        pytest.param(ONE, [ONE, ONE, OTHER], id="one of four"),
+        pytest.param(OTHER, [ONE], id="the first that answers has the other one"),
+        pytest.param(ONE, [""], id="one has none"),
+    ],
+)
+def test_machines_with_other_secrets_are_red(first: str, others: list[str], tmp_path: Path) -> None:
+    finding = machines_finding(tmp_path, ONE, first, *others)
+    assert "reached a machine with another ticket secret" in finding["said"]
+    assert secret_fingerprint(ONE) in finding["said"]
+    assert "`export OSS_TICKET_SECRET=" in finding["cure"]
+    for secret in (ONE, OTHER):
+        assert secret not in str(finding)
+
+
+def test_a_machine_that_seals_with_what_another_cannot_open_is_red(tmp_path: Path) -> None:
+    finding = machines_finding(tmp_path, ONE, ONE, f"{OTHER},{ONE}")
+    sealing, opening = secret_fingerprint(OTHER), secret_fingerprint(ONE)
+    assert f"one seals with {sealing}, another opens only {opening}" in finding["said"]
+    assert "`export OSS_TICKET_SECRET=" in finding["cure"]
+
+
+@pytest.mark.parametrize(
+    ("first", "others"),
+    [
+        pytest.param(ONE, [ONE, ONE], id="the same"),
+        pytest.param(f"{ONE},{OTHER}", [f"{OTHER},{ONE}"], id="within a rotation"),
+        pytest.param(ONE, [f"{ONE},{OTHER}"], id="the first step of a rotation"),
+    ],
+)
+def test_machines_that_understand_each_other_are_green(first: str, others: list[str], tmp_path: Path) -> None:
+    finding = machines_finding(tmp_path, ONE, first, *others, colour="green")
+    assert secret_fingerprint(ONE) in finding["said"]
+
+
+def test_where_no_machine_knows_the_secret_the_callback_is_to_blame(tmp_path: Path) -> None:
+    assert "not checked" in machines_finding(tmp_path, THIRD, ONE, OTHER, colour="yellow")["said"]
+
+
+def test_without_a_secret_nothing_is_checked(tmp_path: Path) -> None:
+    assert machines_finding(tmp_path, "", ONE, OTHER, colour="yellow")["said"].startswith("not checked: ")
+
+
+def test_the_whole_doctor_finds_it(tmp_path: Path) -> None:
+    with deployed(tmp_path, front=alternating(OTHERS, OTHER), settings={"OSS_TICKET_SECRET": ONE}) as deployment:
+        findings = run_doctor(deployment.environ, status=1)
+    assert "machines" in {finding["check"] for finding in findings if finding["colour"] == "red"}

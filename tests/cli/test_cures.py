@@ -1,0 +1,82 @@
+"""What helps after a refusal: the variable, the right of the key, or the region."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from oss_wsgi.cli.cures import REACH_OSS, cure_refusal, cure_status, region_of
+from oss_wsgi.cli.error_codes import TABLE
+from oss_wsgi.cli.http_client import OSSRefusal
+
+from .command import oss_wsgi
+from .deployment import Deployment, deployed
+
+
+@pytest.mark.parametrize(
+    ("refusal", "part"),
+    [
+        (OSSRefusal("AccessDenied", "must be addressed", "", "oss-cn-beijing.aliyuncs.com"), "OSS_REGION=cn-beijing"),
+        (OSSRefusal("AccessDenied", "You have no right", "0003-00000001"), "oss:PutObject on acs:oss:*:*:b/*"),
+        (OSSRefusal("AccessDenied", "because of bucket acl.", ""), "oss:PutObject on acs:oss:*:*:b/*"),
+        (OSSRefusal("AccessDenied", "Policy expired.", "0006-00000213"), "OSS_UPLOAD_EXPIRES"),
+        (OSSRefusal("InvalidAccessKeyId", "", "0002-00000902"), "OSS_ACCESS_KEY_ID"),
+        (OSSRefusal("SignatureDoesNotMatch", "", ""), "OSS_ACCESS_KEY_SECRET"),
+        (OSSRefusal("NoSuchBucket", "", ""), "OSS_BUCKET"),
+        (OSSRefusal("EntityTooLarge", "", "0099-00000001"), "OSS_UPLOAD_MAX_SIZE"),
+        (OSSRefusal("NobodyKnows", "", ""), "oss-wsgi explain"),
+    ],
+)
+def test_a_refusal_has_a_cure(refusal: OSSRefusal, part: str) -> None:
+    assert part in cure_refusal(refusal, 403, "oss:PutObject", "acs:oss:*:*:b/*")
+
+
+def test_a_status_that_nobody_knows_leads_to_the_address() -> None:
+    assert cure_refusal(OSSRefusal("", "", ""), 299, "", "") == REACH_OSS
+
+
+def test_every_code_has_a_cure() -> None:
+    for row in TABLE:
+        number = row.code[:4].isdigit()
+        refusal = OSSRefusal("X" if number else row.code, "some text", row.code if number else "")
+        assert cure_refusal(refusal, 400, "oss:PutObject", "x").endswith((".", "`.")), row.code
+
+
+def test_a_refusal_of_the_application_has_a_cure() -> None:
+    assert "OSS_UPLOAD_MAX_SIZE" in cure_status(403, "size_not_allowed")
+    assert "rate_limit" in cure_status(429, "too_many_requests")
+    assert "prefix" in cure_status(404, "")
+
+
+def test_an_acceleration_endpoint_names_no_region() -> None:
+    assert region_of("oss-cn-hangzhou-internal.aliyuncs.com") == "cn-hangzhou"
+    assert region_of("oss-accelerate.aliyuncs.com") is None
+
+
+@pytest.mark.slow
+def test_errors_of_upload_end_with_the_cure(tmp_path: Path, deployment: Deployment) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("hello")
+    command = ["upload", str(file), "--endpoint"]
+    assert "--endpoint, such as" in oss_wsgi(*command, "http://127.0.0.1:1/oss/signature", status=1).stdout
+    with deployed(tmp_path / "b", settings={"OSS_UPLOAD_MAX_SIZE": "2"}) as small:
+        assert "OSS_UPLOAD_MAX_SIZE" in oss_wsgi(*command, small.signature, status=1).stdout
+    with deployed(tmp_path / "c", settings={"OSS_ACCESS_KEY_SECRET": "another"}) as other:
+        assert "OSS_ACCESS_KEY_SECRET" in oss_wsgi(*command, other.signature, status=1).stdout
+    with deployed(tmp_path / "d", settings={"OSS_ALLOW_ANONYMOUS": "off"}) as closed:
+        assert "OSS_ALLOW_ANONYMOUS=on" in oss_wsgi(*command, closed.signature, status=1).stdout
+    deployment.oss.fail_next("callback_refused")
+    output = oss_wsgi(*command, deployment.signature, status=1).stdout
+    assert output.rstrip().endswith("Run `oss-wsgi doctor --only callback` from outside your network.")
+
+
+@pytest.mark.slow
+def test_errors_of_cors_end_with_the_cure(deployment: Deployment) -> None:
+    command = ["cors", "diff", "https://new.example.com"]
+    error = oss_wsgi(*command, status=1, **(deployment.environ | {"OSS_ACCESS_KEY_SECRET": "another"})).stderr
+    assert "OSS_ACCESS_KEY_SECRET" in error
+    error = oss_wsgi(*command, status=1, **(deployment.environ | {"OSS_REGION": "cn-beijing"})).stderr
+    assert "OSS_REGION" in error
+    error = oss_wsgi(*command, status=1, **(deployment.environ | {"OSS_HOST": "http://127.0.0.1:1/b"})).stderr
+    assert "OSS_ENDPOINT" in error

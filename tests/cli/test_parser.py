@@ -1,0 +1,134 @@
+"""A command's parser shows its own usage, and refuses a secret without repeating it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from oss_wsgi.cli.main import command_parser
+from oss_wsgi.cli.options import server_parser
+from oss_wsgi.cli.parser import CommandParser, UsageError, secret_variable
+
+#: What nobody may see again.
+SECRET = "Kq7XyzzyKq7Xyzzy"
+COMMANDS = {
+    "serve": [],
+    "sign": ["FILE"],
+    "upload": ["FILE"],
+    "verify": [],
+    "explain": [],
+    "cors": ["print"],
+    "doctor": [],
+    "completion": ["bash"],
+}
+
+
+def usage_error(capsys: pytest.CaptureFixture[str], *words: str, parser: CommandParser | None = None) -> str:
+    with pytest.raises(UsageError) as stop:
+        (parser or command_parser()).parse_args(list(words))
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert stop.value.message in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "local"])
+def test_an_unknown_option_shows_the_usage_of_its_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--no-such-option"], [*COMMANDS.get(command, []), "--no-such-option", "value"]):
+        error = usage_error(capsys, command, *words)
+        assert error.startswith(f"usage: oss-wsgi {command} ")
+        assert f"oss-wsgi {command}: error: unrecognized arguments: '--no-such-option'" in error
+
+
+def test_an_unknown_option_before_the_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert usage_error(capsys, "--no-such-option", "sign", "FILE").startswith("usage: oss-wsgi [-h] COMMAND ...")
+
+
+def test_a_misspelt_option_is_told_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
+    error = usage_error(capsys, "sign", f"--bukcet={SECRET}", "FILE", "--regoin", SECRET)
+    assert "'--bukcet' (did you mean --bucket?) '--regoin' (did you mean --region?)" in error
+    assert SECRET not in error
+
+
+def test_a_misspelt_command_or_choice_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "invalid choice: 'sgin' (did you mean sign?); choose from serve, " in usage_error(capsys, "sgin")
+    assert "(did you mean region?)" in usage_error(capsys, "doctor", "--only", "regoin")
+
+
+def test_options_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "'--access-key'" in usage_error(capsys, "sign", "--access-key", SECRET, "FILE")
+
+
+SPELLINGS = [
+    ("--access-key-secret", "OSS_ACCESS_KEY_SECRET"),
+    ("--oss-access-key-secret", "OSS_ACCESS_KEY_SECRET"),
+    ("--OSS_ACCESS_KEY_SECRET", "OSS_ACCESS_KEY_SECRET"),
+    ("--accesskeysecret", "OSS_ACCESS_KEY_SECRET"),
+    ("--acces-key-secrt", "OSS_ACCESS_KEY_SECRET"),
+    ("--alibaba-cloud-access-key-secret", "OSS_ACCESS_KEY_SECRET"),
+    ("--secret-access-key", "OSS_ACCESS_KEY_SECRET"),
+    ("-access-key-secret", "OSS_ACCESS_KEY_SECRET"),
+    ("--secret", "OSS_ACCESS_KEY_SECRET"),
+    ("--sk", "OSS_ACCESS_KEY_SECRET"),
+    ("--password", "OSS_ACCESS_KEY_SECRET"),
+    ("--session-token", "OSS_SESSION_TOKEN"),
+    ("--security_token", "OSS_SESSION_TOKEN"),
+    ("--sts-token", "OSS_SESSION_TOKEN"),
+    ("--sesion-tokn", "OSS_SESSION_TOKEN"),
+    ("--ticket-secret", "OSS_TICKET_SECRET"),
+    ("--tickt-secret", "OSS_TICKET_SECRET"),
+    ("--oss-wsgi-ticket-secrets", "OSS_TICKET_SECRET"),
+]
+
+
+@pytest.mark.parametrize(("option", "variable"), SPELLINGS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_secret_is_refused_with_its_variable_and_not_repeated(
+    command: str, option: str, variable: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = COMMANDS[command]
+    for words in ([option, SECRET], [f"{option}={SECRET}"], [*needed, option, SECRET], [f"{option} {SECRET}"]):
+        error = usage_error(capsys, command, *words)
+        assert variable in error
+        assert SECRET not in error
+
+
+@pytest.mark.parametrize("words", [["--secret", SECRET, "sign"], [f"OSS_TICKET_SECRET={SECRET}", "sign", "FILE"]])
+def test_a_secret_before_the_command_is_not_repeated_either(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = usage_error(capsys, *words)
+    assert SECRET not in error
+    assert re.search("set OSS_[A-Z_]+_SECRET in the environment", error)
+
+
+def test_server_py_refuses_secrets_too(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = server_parser()
+    assert isinstance(parser, CommandParser)
+    error = usage_error(capsys, f"--ticket-secret={SECRET}", parser=parser)
+    assert SECRET not in error
+    assert "OSS_TICKET_SECRET" in error
+
+
+@pytest.mark.parametrize(
+    ("word", "known"),
+    [
+        ("--access-key-id", ["--access-key-id"]),
+        ("--acces-key-id", ["--access-key-id"]),
+        ("--bucket", []),
+        ("secret=photo.png", []),
+        ("token", []),
+        ("-1", []),
+        ("--security-token", ["--security-token"]),
+        ("--acces-key-secret", ["--access-key-secret"]),
+    ],
+)
+def test_what_holds_no_secret_is_let_through(word: str, known: list[str]) -> None:
+    assert secret_variable(word, known) is None
+
+
+def test_words_after_two_hyphens_are_no_options() -> None:
+    parsed = command_parser().parse_args(["sign", "--size", "-1", "--", "--secret=x.png"])
+    assert (parsed.file, parsed.size) == ("--secret=x.png", -1)

@@ -1,0 +1,85 @@
+"""The parts of the reference that docs/generate.py writes are those of the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import oss_wsgi
+from oss_wsgi.local import LocalOSS
+from oss_wsgi.local.command_line import parser as local_parser
+from oss_wsgi.settings import TABLE, Settings
+
+from .blocks import ROOT
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def load(name: str) -> ModuleType:
+    """Import a script of docs/."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = list(sys.path)
+    spec.loader.exec_module(module)
+    sys.path[:] = before
+    return module
+
+
+generate = load("generate")
+
+
+@pytest.mark.parametrize("name", generate.PAGES_WRITTEN)
+def test_the_page_is_what_the_code_says(name: str) -> None:
+    page = (REFERENCE / name).read_text(encoding="utf-8")
+    part = generate.PAGES_WRITTEN[name]()
+    assert part.count("\n") >= 5
+    assert page == generate.with_part(page, part), f"run `python docs/generate.py`: {name} is out of date"
+
+
+def test_the_defaults_shown_are_the_defaults() -> None:
+    settings = Settings()
+    for row in TABLE:
+        if row.default is not None and row.default != ():
+            shown = {"on": True, "off": False}.get(row.shown_default, row.shown_default)
+            assert str(shown) == str(getattr(settings, row.name))
+
+
+def test_the_python_reference_has_every_public_name() -> None:
+    page = (REFERENCE / "python.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"autoclass:: oss_wsgi\.(\w+)$", page, re.MULTILINE))
+    assert shown | {"OSSWSGIError"} == set(oss_wsgi.__all__)
+
+
+def test_the_choices_of_the_local_oss_are_its_arguments_and_options() -> None:
+    page = (REFERENCE / "local-oss.md").read_text(encoding="utf-8")
+    options = {name for action in local_parser()._actions for name in action.option_strings}
+    assert set(re.findall(r"--[a-z][a-z-]+", page)) == options - {"-h", "--help"}
+    assert set(re.findall(r"\| `(\w+)=", page)) <= inspect.signature(LocalOSS).parameters.keys()
+
+
+def test_the_environ_keys_are_those_of_the_code() -> None:
+    page = (REFERENCE / "environ.md").read_text(encoding="utf-8")
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(oss_wsgi.__file__).parent.rglob("*.py"))
+    keys = set(re.findall(r'^[A-Z_]*KEY[A-Z_]* *(?::[^=]+)?= "(oss_wsgi\.\w+)"', sources, re.MULTILINE))
+    assert set(re.findall(r"^\| `(oss_wsgi\.\w+)`", page, re.MULTILINE)) >= keys
+    assert all(key in sources for key in re.findall(r"^\| `(oss_wsgi\.\w+)`", page, re.MULTILINE))
+
+
+def test_the_events_of_the_module_are_those_of_its_code() -> None:
+    page = (REFERENCE / "events.md").read_text(encoding="utf-8")
+    code = "".join((ROOT / "static" / name).read_text(encoding="utf-8") for name in ("upload.js", "input.js"))
+    emitted = set(re.findall(r'#emit\("(\w+)"', code)) | {f"oss:{name}" for name in re.findall(r'tell\("(\w+)"', code)}
+    rows = {
+        name for row in re.findall(r"^\| ((?:`[\w:]+`(?:, )?)+) \|", page, re.MULTILINE) for name in row.split(", ")
+    }
+    assert {f"`{name}`" for name in emitted} <= rows
+    for state in ("stored", "untold", "failed", "cancelled"):
+        assert f"`{state}`" in rows

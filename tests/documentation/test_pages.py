@@ -1,0 +1,84 @@
+"""Each page is typed from its first block to its last, and no block is left out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..absent import skip_or_fail
+from .blocks import ROOT, PageError, pages, steps, without_way
+
+NAMES = [page.relative_to(ROOT).as_posix() for page in pages()]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_block_has_a_way_to_run(page: Path) -> None:
+    assert without_way(steps(page)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reader_can_type_the_page(name: str) -> None:
+    if not steps(ROOT / name):
+        return
+    command = [sys.executable, "-m", "tests.documentation.reader", name]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if process.returncode == 77:
+        skip_or_fail(process.stdout.strip().splitlines()[-1])
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_a_block_that_nothing_runs_is_named() -> None:
+    page = ROOT / "README.md"
+    text = (
+        "a\n\n```sh\ntrue\n```\n\n```perl\n1\n```\n\n<!-- file: app.py -->\n```python\nx = 1\n```\n\n```\nplain\n```\n"
+    )
+    assert without_way(steps(page, text)) == [
+        "README.md:7: nothing runs a block of perl",
+        "README.md:12: no later step names app.py",
+        "README.md:16: nothing runs a block of no language",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\n\n    indented\n",
+        "<!-- fiel: a.py -->\n```python\n1\n```\n",
+        "<!-- file: a.py -->\n",
+        "```{code-block} sh\nls\n```\n",
+    ],
+)
+def test_what_the_runner_would_not_see_is_an_error(text: str) -> None:
+    with pytest.raises(PageError):
+        steps(ROOT / "README.md", text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("```sh\nfalse\ntrue\n```\n", "an earlier line failed"),
+        ("```sh\nexit 3\n```\n", "the shell ended"),
+        ("```sh\nexport A=b\n```\n\n```python\nimport os\nassert os.environ['A'] == 'c'\n```\n", "AssertionError"),
+        ("```console\n$ echo one\ntwo\n```\n", "the page shows"),
+        ("```nginx\nserver { listn 80; }\n```\n", "listn"),
+        ("<!-- server: 8080 -->\n```sh\npython3 -c 'print(1/0)'\n```\n", "ZeroDivisionError"),
+    ],
+)
+def test_a_block_that_fails_fails_the_page(text: str, message: str, tmp_path: Path) -> None:
+    page = ROOT / "docs" / "_build" / f"{tmp_path.name}.md"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(text, encoding="utf-8")
+    try:
+        command = [sys.executable, "-m", "tests.documentation.reader", str(page)]
+        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    finally:
+        page.unlink()
+    if "nginx is not installed" in process.stdout:
+        skip_or_fail("nginx")
+    assert process.returncode == 1
+    assert message in process.stdout

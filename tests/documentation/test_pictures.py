@@ -1,0 +1,53 @@
+"""The pictures of the pages are made by docs/pictures.py, and every picture that a page names is one of them."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..absent import skip_or_fail
+from .blocks import ROOT, pages
+from .test_generated import load
+from .visit import chromium
+
+PICTURES = ROOT / "docs" / "pictures"
+
+
+def named() -> set[str]:
+    """Return the pictures that the pages show."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages())
+    return set(re.findall(r"[(\"](?:[\w./-]*/)?pictures/([\w.-]+)[)\" ]", text))
+
+
+def test_every_picture_that_a_page_names_is_committed_and_no_other() -> None:
+    assert named() == {path.name for path in PICTURES.iterdir()}
+    assert len(named()) >= 6
+
+
+def test_the_diagrams_are_those_of_the_script(tmp_path: Path) -> None:
+    load("pictures").draw(tmp_path)
+    for diagram in tmp_path.iterdir():
+        assert diagram.read_text(encoding="utf-8") == (PICTURES / diagram.name).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_script_makes_every_picture(tmp_path: Path) -> None:
+    if chromium() is None:
+        skip_or_fail("Chromium")
+    command = [sys.executable, str(ROOT / "docs" / "pictures.py"), str(tmp_path)]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert {path.name for path in tmp_path.iterdir()} == named()
+    for picture in tmp_path.glob("*.png"):
+        assert size(picture) == size(PICTURES / picture.name), picture.name
+
+
+def size(picture: Path) -> tuple[int, int]:
+    """Return width and height of a PNG."""
+    width, height = struct.unpack(">II", picture.read_bytes()[16:24])
+    return width, height

