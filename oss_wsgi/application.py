@@ -133,7 +133,7 @@ class DirectUpload:
         public_keys = public_keys or public_key_store(settings)
         ticket_secrets = _ticket_secrets(settings)
         tickets = TicketBook(ticket_secrets, clock=clock)
-        receipts = ReceiptBook(ticket_secrets, clock=clock, keep_seconds=settings.ledger_keep)
+        receipts = ReceiptBook(ticket_secrets, clock=clock, keep_seconds=settings.ledger_keep, tickets=tickets)
         callback_urls = split_urls(settings.callback_url) if settings.callback_url else []
         observers = _observers(on_issued, on_refused, metrics)
 
