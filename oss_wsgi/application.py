@@ -271,7 +271,8 @@ class DirectUpload:
             skip_old_days=self.settings.upload_names == "unique",
         )
         prefixes = self._prefixes if prefixes is None else prefixes
-        report = sweep.run(prefixes, *window, dry_run=dry_run, progress=progress)
+        not_before = min(window[0], now - keep) if known is None else 0.0
+        report = sweep.run(prefixes, *window, not_before=not_before, dry_run=dry_run, progress=progress)
         log.info("reconcile: %s", " ".join(f"{name}={count}" for name, count in report.counts.items()))
         if self._metrics is not None and not dry_run:
             self._metrics.on_reconciled(report.counts)

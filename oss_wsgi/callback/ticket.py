@@ -118,7 +118,7 @@ class TicketBook:
         self._by_id = {secret.id: secret for secret in reversed(self._secrets)}
         self._clock = clock
         self._upload_seconds = upload_seconds
-        #: The text, nonce and plain JSON of the ticket that was issued last, by any thread: its receipt needs all three.
+        #: Text, nonce and plain JSON of the ticket that any thread issued last: its receipt needs all three.
         self.last_issued: tuple[str, bytes, bytes] = "", b"", b""
 
     def issue(
