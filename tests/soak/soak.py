@@ -1,8 +1,8 @@
 """Uploads while everything fails that may fail, then two sweeps: each stored object was handled exactly once.
 
-The faults are drawn at random: the callback is refused, late, or lost after its delivery; the handler fails or is slow;
-the server is killed by SIGKILL or drained, and started again; the browser goes away. Half of the browsers ask for a lost
-report as the page does.
+The faults are drawn at random: the callback is refused, late, or lost after its delivery; the handler fails or is
+slow; the server is killed by SIGKILL or drained, and started again; the browser goes away. Half of the browsers ask
+for a lost report as the page does.
 
 One kill is left out, the one gap that docs/never-lost.md 1 names: between the handler's own commit and the ledger's.
 """
