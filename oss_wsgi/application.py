@@ -172,7 +172,7 @@ class DirectUpload:
         public_keys = public_keys or public_key_store(settings)
         ticket_secrets = _ticket_secrets(settings)
         tickets = TicketBook(ticket_secrets, clock=clock)
-        receipts = ReceiptBook(ticket_secrets, clock=clock, keep_seconds=settings.ledger_keep)
+        receipts = ReceiptBook(ticket_secrets, clock=clock, keep_seconds=settings.ledger_keep, tickets=tickets)
         callback_urls = split_urls(settings.callback_url) if settings.callback_url else []
         observers = _observers(on_issued, on_refused, metrics)
 
@@ -313,7 +313,8 @@ class DirectUpload:
             skip_old_days=self.settings.upload_names == "unique",
         )
         prefixes = self._prefixes if prefixes is None else prefixes
-        report = sweep.run(prefixes, *window, dry_run=dry_run, progress=progress)
+        not_before = min(window[0], now - keep) if known is None else 0.0
+        report = sweep.run(prefixes, *window, not_before=not_before, dry_run=dry_run, progress=progress)
         log.info("reconcile: %s", " ".join(f"{name}={count}" for name, count in report.counts.items()))
         if self._metrics is not None and not dry_run:
             self._metrics.on_reconciled(report.counts)

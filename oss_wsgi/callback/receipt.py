@@ -43,12 +43,20 @@ class ReceiptBook:
     because both have the same nonce.
 
     :param secrets: those of the tickets.
+    :param tickets: the book that issues the tickets, which saves opening each for its receipt.
     :param clock: returns Unix seconds.
     :param keep_seconds: how long a receipt opens after the form has expired, at least as long as a ticket does.
     """
 
-    def __init__(self, secrets: Sequence[str], *, clock: Callable[[], float], keep_seconds: int) -> None:
-        self._tickets = TicketBook(secrets, clock=clock)
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        *,
+        clock: Callable[[], float],
+        keep_seconds: int,
+        tickets: TicketBook | None = None,
+    ) -> None:
+        self._tickets = tickets or TicketBook(secrets, clock=clock)
         reach = max(keep_seconds, UPLOAD_SECONDS)
         self._receipts = TicketBook(secrets, clock=clock, upload_seconds=reach, label=_LABEL)
         self._beyond_ticket = reach - UPLOAD_SECONDS
@@ -58,10 +66,13 @@ class ReceiptBook:
 
         ``operation`` is what OSS calls the upload in a callback, ``custom`` the ``x:`` variables by name.
         """
-        nonce, plain = self._tickets.unseal(ticket)
+        text, nonce, plain = self._tickets.last_issued
+        if text is not ticket:  # another thread has issued one meanwhile
+            nonce, opened = self._tickets.unseal(ticket)
+            plain = opened.rstrip().encode()
         if operation != POST_OBJECT or custom:
-            plain = plain.rstrip() + json.dumps([operation, dict(custom or {})], separators=(",", ":"))
-        return self._receipts.seal(nonce, plain.encode())
+            plain += json.dumps([operation, dict(custom or {})], separators=(",", ":")).encode()
+        return self._receipts.seal(nonce, plain)
 
     def open(self, text: str | None) -> Receipt:
         """Return the receipt that was sealed as ``text``, of the metadata ``oss-wsgi``; None is a missing one.

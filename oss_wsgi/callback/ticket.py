@@ -118,6 +118,8 @@ class TicketBook:
         self._by_id = {secret.id: secret for secret in reversed(self._secrets)}
         self._clock = clock
         self._upload_seconds = upload_seconds
+        #: Text, nonce and plain JSON of the ticket that any thread issued last: its receipt needs all three.
+        self.last_issued: tuple[str, bytes, bytes] = "", b"", b""
 
     def issue(
         self,
@@ -145,7 +147,10 @@ class TicketBook:
         ).encode()
         # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that
         # is 50,000 tickets a second.
-        return self.seal(token_bytes(12), plain)
+        nonce = token_bytes(12)
+        text = self.seal(nonce, plain)
+        self.last_issued = text, nonce, plain
+        return text
 
     def open(self, text: object) -> Ticket:
         """Return the ticket that was sealed as ``text``.

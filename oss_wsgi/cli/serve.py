@@ -14,6 +14,7 @@ from ..ledger.base import Ledger
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
+from ..sdk.bucket import has_sdk
 from ..serving.limits import raise_descriptor_limit
 from ..settings import Settings
 from ..site import site
@@ -121,6 +122,8 @@ def _local_greeting(url: str, settings: Settings, arguments: Namespace) -> Itera
         yield f"Files go to {os.path.abspath(arguments.local_dir)}."
     else:
         yield "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
+    if not settings.recover and not has_sdk():
+        yield "Lost reports are not recovered without the official SDK: pip install 'oss-wsgi[sdk]'."
     yield "For the real OSS set OSS_BUCKET, OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_CALLBACK_URL."
     yield "Ctrl-C ends it."
 

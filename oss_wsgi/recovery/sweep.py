@@ -158,10 +158,14 @@ class Sweep:
         since: float,
         until: float,
         *,
+        not_before: float = 0.0,
         dry_run: bool = False,
         progress: Callable[[Reconciliation], object] | None = None,
     ) -> Reconciliation:
         """Sweep the objects below ``prefixes`` that were stored from ``since`` to ``until``, in Unix seconds.
+
+        A sweep that goes on for a stopped one has the window of both, but never begins before ``not_before``: of older
+        uploads the ledger may have forgotten that they were handled.
 
         A dry run handles nothing, keeps no checkpoint, and may run beside another sweep.
 
@@ -169,7 +173,7 @@ class Sweep:
         """
         prefixes = _distinct(prefixes)
         with nullcontext() if dry_run else self._checkpoint.hold():
-            run = _Run(self, prefixes, since, until, dry_run=dry_run, progress=progress)
+            run = _Run(self, prefixes, since, until, not_before=not_before, dry_run=dry_run, progress=progress)
             run.to_the_end()
         return run.report
 
@@ -226,10 +230,12 @@ class _Run:
         since: float,
         until: float,
         *,
+        not_before: float,
         dry_run: bool,
         progress: Callable[[Reconciliation], object] | None,
     ) -> None:
         self._sweep = sweep
+        self._not_before = not_before
         self._prefixes = prefixes
         self._progress = progress
         self._dry_run = dry_run
@@ -258,17 +264,20 @@ class _Run:
                 line = "no sweep has looked at the %.1f hours before this one's window: sweep once from there"
                 log.warning(line, (since - report.until) / 3600)
             return
-        covered = min(segment.until for segment in segments)
+        covered = max(min(segment.until for segment in segments), self._not_before)
         last = max(until, report.until)
-        self._segments = [Segment(segment.position, min(segment.since, since), last) for segment in segments]
+        self._segments = [
+            Segment(segment.position, max(min(segment.since, since), self._not_before), last) for segment in segments
+        ]
         if last > covered:
             # What the stopped sweep had listed already may have new objects by now.
             self._segments.append(Segment(Position(0, ""), covered, last))
-        report.since, report.until, report.resumed = min(report.since, since), last, True
+        report.since, report.until, report.resumed = min(segment.since for segment in self._segments), last, True
         self.report = report
 
     def to_the_end(self) -> None:
-        """Work through all segments. The state is saved after each object that needed a HEAD, and after each page."""
+        """Work through all segments. Save the state first, after each object that needed a HEAD, and after a page."""
+        self._save()
         while self._segments:
             position, since, until = self._segments[0]
             if position.prefix >= len(self._prefixes):

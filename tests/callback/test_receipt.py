@@ -126,3 +126,14 @@ def test_a_former_secret_still_opens_receipts(clock: FrozenClock, tickets: Ticke
     assert rotated.open(receipt).ticket.user == "eric"
     alone = ReceiptBook(["another secret of 32 characters or more"], clock=clock, keep_seconds=WEEK)
     assert reason(alone, receipt) == "receipt_foreign"
+
+
+def test_the_receipt_of_the_book_that_issues_the_ticket_is_the_same(clock: FrozenClock, tickets: TicketBook) -> None:
+    """It need not open the ticket, unless another one was issued meanwhile."""
+    receipts = ReceiptBook([SECRET], clock=clock, keep_seconds=WEEK, tickets=tickets)
+    first, second = issue(tickets, user="first"), issue(tickets, user="second")
+    texts = [receipts.issue(first), receipts.issue(second), receipts.issue(first, custom={"a": "b"})]
+    assert [receipts.open(text).ticket.user for text in texts] == ["first", "second", "first"]
+    assert [receipts.open(text).ticket.id for text in texts[:2]] == [tickets.open(text).id for text in (first, second)]
+    alone = ReceiptBook([SECRET], clock=clock, keep_seconds=WEEK)
+    assert [alone.issue(first), alone.issue(second)] == texts[:2]

@@ -22,6 +22,7 @@ import webtest
 
 from oss_wsgi import DirectUpload, Grant, Settings, StaticCredentialsProvider
 from oss_wsgi import exceptions as errors
+from oss_wsgi.bucket import StoredObject
 from oss_wsgi.endpoints.callback import CallbackEndpoint
 from oss_wsgi.ledger.base import ledger_busy_error
 from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
@@ -188,7 +189,52 @@ def handling_refusals(site: Site) -> None:
     bare.post("/", site.body(), expect_errors=True)
 
 
-KINDS = (signature_refusals, header_refusals, body_refusals, handling_refusals)
+class Bucket:
+    """A bucket client that returns what a test has put there, or raises it."""
+
+    def __init__(self, stored: StoredObject | Exception | None) -> None:
+        self.stored = stored
+
+    def head(self, key: str) -> StoredObject | None:
+        if isinstance(self.stored, Exception):
+            raise self.stored
+        return self.stored
+
+    def list(self, prefix: str, start_after: str, limit: int) -> list[Any]:
+        return []
+
+    begin = list_parts = complete = abort = raising(NotImplementedError())
+
+
+def recovery_refusals(site: Site) -> None:
+    settings = Settings(**{**vars(SETTINGS), "recover": True})
+
+    def recover(stored: Any, changes: dict[str, Any], **options: Any) -> None:
+        client = site.client(settings, bucket_client=Bucket(stored), **options)
+        fields = client.get("/oss/signature?filename=a.png").json["fields"]
+        receipt = fields["x-oss-meta-oss-wsgi"]
+        ticket = base64.b64decode(fields["callback"]).decode().partition("ticket=")[2].partition('"')[0]
+        site.secrets |= {fields["callback"], receipt, ticket}
+        if isinstance(stored, StoredObject):
+            metadata = {"oss-wsgi": receipt} if stored.metadata else {}
+            stored = stored._replace(key=fields["key"], metadata=metadata)
+            client = site.client(settings, bucket_client=Bucket(stored), **options)
+        body = {"ticket": ticket, "object": fields["key"], **changes}
+        client.post_json("/oss/recover", body, expect_errors=True)
+
+    good = StoredObject("a", 6, "E", 0.0, "image/png", 1, {"oss-wsgi": "there"})
+    recover(good, {}, on_upload=leaking)
+    recover(good, {"ticket": "no ticket"})
+    recover(good, {"ticket": ""})
+    recover(good, {"object": "another"})
+    recover(good._replace(metadata={}), {})
+    recover(None, {})
+    reasons = "bucket_unreachable", "bucket_refused", "bucket_failed", "event_malformed", "not_delivered"
+    for reason in (*reasons, "sweep_running"):
+        recover(errors.BucketUnreachableError(reason, "no answer"), {})
+
+
+KINDS = (signature_refusals, header_refusals, body_refusals, handling_refusals, recovery_refusals)
 
 
 class LogCapture(logging.Handler):

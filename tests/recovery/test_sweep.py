@@ -386,6 +386,24 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
     assert not set(site.heads()) & {str(upload.object) for upload in site.uploads[: done - 1]}
 
 
+def test_a_sweep_that_was_stopped_long_ago_does_not_reach_behind_the_ledgers_memory(site: Site) -> None:
+    site.upload(lost=False)
+    site.upload(name="b.png")
+
+    def stop(report: Reconciliation) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        site.reconcile(progress=stop)
+    handled = len(site.uploads)
+    site.clock.advance(30 * 24 * HOUR)
+    for number in range(10):
+        site.upload(lost=False, name=f"{number}.png")  # the ledger forgets what has expired
+    report = site.reconcile()
+    assert (report.resumed, report.since) == (True, site.clock() - 7 * 24 * HOUR)
+    assert len(site.uploads) == handled + 10
+
+
 def test_a_bucket_that_stays_unreachable_ends_the_sweep_which_asks_again_for_all_of_it(site: Site) -> None:
     for number in range(6):
         site.upload(name=f"{number}.png")

@@ -7,6 +7,8 @@ their own, as docs/never-lost.md tells applications, and the calls have none.
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from oss_wsgi import DirectUpload, Settings, Upload
 from oss_wsgi.endpoints.callback import CallbackEndpoint
 from oss_wsgi.wsgi.delivery import Delivery
 
-from .tables import BREAK, DATABASE, connect
+from .tables import BREAK, DATABASE, SLOW_SECONDS, connect
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 def save(upload: Upload) -> dict[str, Any]:
     identity = upload.object, upload.etag
+    chance = random.random()
+    if chance < 0.05:
+        raise RuntimeError("the handler fails before it has done anything")
+    if chance < 0.1:
+        time.sleep(float(os.environ[SLOW_SECONDS]))  # longer than OSS waits
     with closing(connect(os.environ[DATABASE])) as connection, connection:
         connection.execute("INSERT INTO calls VALUES (?, ?, ?)", (*identity, os.getpid()))
         connection.execute("INSERT OR IGNORE INTO uploads VALUES (?, ?, ?)", (*identity, upload.size))

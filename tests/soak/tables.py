@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 DATABASE = "SOAK_DATABASE"
+#: How long a slow call of the handler takes.
+SLOW_SECONDS = "SOAK_SLOW_SECONDS"
 #: When set, recover and reconcile go past the ledger: the soak must then fail.
 BREAK = "SOAK_BREAK"
 
