@@ -761,8 +761,9 @@ TABLE = (
     ),
     _row(
         "ticket_used",
-        "The ticket was already used for another object, or for another content of one that cannot be overwritten.",
-        "Request one signature for each file.",
+        "The ticket was already used for another object, or for another content of one that cannot be overwritten; a "
+        "ticket without an exact name was used for as many objects as Grant(max_objects=...) allows.",
+        "Request one signature for each file. If a page sends many files with one form, raise max_objects.",
         "ledger.base",
     ),
     _row(

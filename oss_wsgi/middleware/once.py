@@ -29,9 +29,9 @@ class OncePerUpload:
 
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
-    Refusals: 409 when the ticket was used for another object, or for another ETag of one that its form forbade to
-    overwrite; 503 when the ledger cannot be used now, another thread handles the same upload for too long, or one
-    waits for that already.
+    Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
+    its form forbade to overwrite; 503 when the ledger cannot be used now, other threads handle uploads of the ticket
+    for too long, or as many wait for that already.
     """
 
     def __init__(self, app: WSGIApplication, ledger: Ledger) -> None:
@@ -46,7 +46,12 @@ class OncePerUpload:
             hint = "put CallbackGuard with tickets around OncePerUpload: the ticket identifies the upload"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
         identity = UploadIdentity(
-            upload.ticket_id, upload.object or "", upload.etag or "", upload.ticket_until, upload.forbid_overwrite
+            upload.ticket_id,
+            upload.object or "",
+            upload.etag or "",
+            upload.ticket_until,
+            upload.forbid_overwrite,
+            upload.max_objects,
         )
         call = _Call(self._app, environ)
         try:

@@ -125,3 +125,28 @@ def test_a_statement_is_repeated_while_the_file_is_locked() -> None:
     for error, failures in (("database is locked", 10_000), ("disk I/O error", 1)):
         with pytest.raises(sqlite3.OperationalError, match=error):
             execute(LockedConnection(error, failures), statement)
+
+
+_FIRST_VERSION = """
+CREATE TABLE claims (ticket TEXT, object TEXT, etag TEXT, owner TEXT NOT NULL,
+    PRIMARY KEY (ticket, object, etag)) WITHOUT ROWID;
+CREATE TABLE answers (ticket TEXT, object TEXT, etag TEXT, expires INTEGER NOT NULL,
+    status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (ticket, object, etag));
+CREATE INDEX answers_expires ON answers (expires);
+PRAGMA application_id = 1869837175;
+INSERT INTO answers VALUES ('t1', 'user/猫 1.png', '5B3C', 1733228232, '200 OK', 'application/json', '{}');
+"""
+
+
+def test_a_file_of_the_first_version_is_moved_over(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_FIRST_VERSION)
+    clock = LedgerClock()
+    for _ in range(2):
+        with SQLiteLedger(path, clock=clock) as ledger:
+            clock.advance(1000)
+            ledger.run_once(identity(f"{clock.now}"), Handler())
+            clock.advance(-1000)
+            handler = Handler()
+            assert ledger.run_once(identity(), handler).status == "200 OK"
+            assert handler.calls == 0
