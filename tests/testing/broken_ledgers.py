@@ -52,7 +52,12 @@ class TestHandlesEverythingTwice(Broken):
         "test_one_of_many_concurrent_calls_handles",
         "test_a_waiting_call_handles_after_a_failure",
         "test_another_object_of_the_ticket_is_handled_after_a_failure",
-        "test_later_uploads_remove_expired_responses_only",
+        "test_a_response_is_forgotten_some_time_after_its_ticket",
+        "test_a_ticket_for_several_objects_handles_each_once",
+        "test_failed_uploads_do_not_count",
+        "test_one_object_more_is_handled_after_a_failure",
+        "test_racing_objects_never_exceed_the_count",
+        "test_the_count_of_a_ticket_is_that_of_objects",
     }
 
 
@@ -181,6 +186,7 @@ class TestIgnoresTheETag(Broken):
         "test_a_ticket_that_forbids_overwriting_refuses_another_etag",
         "test_another_etag_waits_and_is_refused_where_overwriting_is_forbidden",
         "test_a_ticket_may_wait_again_after_its_waiting_call",
+        "test_the_count_of_a_ticket_is_that_of_objects",
     }
 
 
@@ -196,6 +202,11 @@ class TestAllowsOtherObjects(Broken):
         "test_another_object_of_the_ticket_waits_and_is_refused",
         "test_a_waiting_call_ends_with_ledger_busy",
         "test_one_call_waits_for_a_ticket_and_others_are_refused_at_once",
+        "test_a_closed_ledger_still_knows_the_count",
+        "test_a_ticket_for_several_objects_refuses_one_more",
+        "test_one_object_more_than_a_ticket_allows_waits_and_is_refused",
+        "test_racing_objects_never_exceed_the_count",
+        "test_the_count_of_a_ticket_is_that_of_objects",
     }
 
 
@@ -219,6 +230,10 @@ class TestUsesTheTicketAtOnce(Broken):
         "test_another_object_of_the_ticket_is_handled_after_a_failure",
         "test_a_waiting_call_ends_with_ledger_busy",
         "test_one_call_waits_for_a_ticket_and_others_are_refused_at_once",
+        "test_a_ticket_for_several_objects_refuses_one_more",
+        "test_a_used_ticket_refuses_another_object",
+        "test_failed_uploads_do_not_count",
+        "test_one_object_more_is_handled_after_a_failure",
     }
 
 
@@ -229,7 +244,18 @@ class AllowsOneObject(MemoryLedger):
 
 class TestAllowsOneObject(Broken):
     ledger_class = AllowsOneObject
-    failing: ClassVar = set()
+    failing: ClassVar = {
+        "test_a_closed_ledger_still_knows_the_count",
+        "test_a_ticket_for_several_objects_handles_each_once",
+        "test_a_ticket_for_several_objects_refuses_one_more",
+        "test_each_object_of_a_ticket_may_have_a_waiting_call",
+        "test_failed_uploads_do_not_count",
+        "test_objects_of_one_ticket_do_not_wait_for_each_other",
+        "test_one_object_more_is_handled_after_a_failure",
+        "test_one_object_more_than_a_ticket_allows_waits_and_is_refused",
+        "test_racing_objects_never_exceed_the_count",
+        "test_the_count_of_a_ticket_is_that_of_objects",
+    }
 
 
 class AllowsAnyNumberOfObjects(MemoryLedger):
@@ -240,7 +266,13 @@ class AllowsAnyNumberOfObjects(MemoryLedger):
 
 class TestAllowsAnyNumberOfObjects(Broken):
     ledger_class = AllowsAnyNumberOfObjects
-    failing: ClassVar = set()
+    failing: ClassVar = {
+        "test_a_closed_ledger_still_knows_the_count",
+        "test_a_ticket_for_several_objects_refuses_one_more",
+        "test_one_object_more_than_a_ticket_allows_waits_and_is_refused",
+        "test_racing_objects_never_exceed_the_count",
+        "test_the_count_of_a_ticket_is_that_of_objects",
+    }
 
 
 class CountsETags(MemoryLedger):
@@ -254,7 +286,7 @@ class CountsETags(MemoryLedger):
 
 class TestCountsETags(Broken):
     ledger_class = CountsETags
-    failing: ClassVar = set()
+    failing: ClassVar = {"test_the_count_of_a_ticket_is_that_of_objects"}
 
 
 class CountsWhatIsStored(MemoryLedger):
@@ -270,7 +302,10 @@ class CountsWhatIsStored(MemoryLedger):
 
 class TestCountsWhatIsStored(Broken):
     ledger_class = CountsWhatIsStored
-    failing: ClassVar = set()
+    failing: ClassVar = {
+        "test_one_object_more_than_a_ticket_allows_waits_and_is_refused",
+        "test_racing_objects_never_exceed_the_count",
+    }
 
 
 class HandlesOneObjectOfATicketAtATime(MemoryLedger):
@@ -284,7 +319,15 @@ class HandlesOneObjectOfATicketAtATime(MemoryLedger):
 
 class TestHandlesOneObjectOfATicketAtATime(Broken):
     ledger_class = HandlesOneObjectOfATicketAtATime
-    failing: ClassVar = set()
+    failing: ClassVar = {
+        "test_each_object_of_a_ticket_may_have_a_waiting_call",
+        "test_objects_of_one_ticket_do_not_wait_for_each_other",
+        "test_racing_objects_never_exceed_the_count",
+    }
+
+    @pytest.fixture(autouse=True)
+    def short_deadline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger_contract, "DEADLINE", 5.0)
 
 
 class LetsOneCallWaitForATicket(MemoryLedger):
@@ -296,7 +339,7 @@ class LetsOneCallWaitForATicket(MemoryLedger):
 
 class TestLetsOneCallWaitForATicket(Broken):
     ledger_class = LetsOneCallWaitForATicket
-    failing: ClassVar = set()
+    failing: ClassVar = {"test_each_object_of_a_ticket_may_have_a_waiting_call"}
 
 
 class HandlesConcurrently(MemoryLedger):
@@ -325,6 +368,7 @@ class TestHandlesConcurrently(Broken):
         "test_one_call_waits_for_a_ticket_and_others_are_refused_at_once",
         "test_another_etag_waits_and_is_refused_where_overwriting_is_forbidden",
         "test_a_ticket_may_wait_again_after_its_waiting_call",
+        "test_each_object_of_a_ticket_may_have_a_waiting_call",
     }
 
 
@@ -343,6 +387,9 @@ class TestDoesNotWait(Broken):
         "test_one_call_waits_for_a_ticket_and_others_are_refused_at_once",
         "test_another_etag_waits_and_is_refused_where_overwriting_is_forbidden",
         "test_a_ticket_may_wait_again_after_its_waiting_call",
+        "test_each_object_of_a_ticket_may_have_a_waiting_call",
+        "test_one_object_more_is_handled_after_a_failure",
+        "test_one_object_more_than_a_ticket_allows_waits_and_is_refused",
     }
 
 
@@ -370,6 +417,7 @@ class TestHandlesAgainAfterWaiting(Broken):
         "test_a_concurrent_call_waits_for_the_response",
         "test_one_call_waits_for_a_ticket_and_others_are_refused_at_once",
         "test_a_ticket_may_wait_again_after_its_waiting_call",
+        "test_each_object_of_a_ticket_may_have_a_waiting_call",
     }
 
 
@@ -480,6 +528,8 @@ class TestHandlesOneUploadAtATime(Broken):
         "test_another_ticket_does_not_wait",
         "test_another_etag_does_not_wait",
         "test_one_call_waits_for_a_ticket_and_others_are_refused_at_once",
+        "test_each_object_of_a_ticket_may_have_a_waiting_call",
+        "test_objects_of_one_ticket_do_not_wait_for_each_other",
     }
 
     @pytest.fixture(autouse=True)
@@ -543,7 +593,10 @@ class TrustsItsFirstLook(MemoryLedger):
 
 class TestTrustsItsFirstLook(Broken):
     ledger_class = TrustsItsFirstLook
-    failing: ClassVar = {"test_a_response_stored_by_a_wrong_clock_stays"}
+    failing: ClassVar = {
+        "test_a_response_stored_by_a_wrong_clock_stays",
+        "test_a_clock_that_jumps_and_comes_back_forgets_nothing",
+    }
 
 
 class NeverForgets(MemoryLedger):
@@ -607,4 +660,7 @@ class ForgetsWhenClosed(MemoryLedger):
 
 class TestForgetsWhenClosed(Broken):
     ledger_class = ForgetsWhenClosed
-    failing: ClassVar = {"test_a_closed_ledger_opens_again_with_its_responses"}
+    failing: ClassVar = {
+        "test_a_closed_ledger_opens_again_with_its_responses",
+        "test_a_closed_ledger_still_knows_the_count",
+    }
