@@ -88,7 +88,7 @@ class _Failure(NamedTuple):
     """How often the fetch of a URL has failed in a row, when it last did, and until when it is not fetched again."""
 
     in_a_row: int
-    time: float
+    since: float
     until: float
 
 
@@ -239,7 +239,7 @@ class PublicKeyStore:
         failure = self._failures.get(version)
         if self._is_near(version):
             # It may have been made up when it failed, and next to a new key since.
-            if failure is not None and now < min(failure.until, failure.time + _MAX_COOLDOWN):
+            if failure is not None and now < min(failure.until, failure.since + _MAX_COOLDOWN):
                 return f"the last fetch of this key was a moment ago and failed, {failure.in_a_row} in a row"
             return None
         if failure is not None and now < failure.until:

@@ -135,6 +135,12 @@ TABLE = (
         "POST",
     ),
     _row(
+        "InsufficientStorage",
+        "The disk, or the quota, of the local OSS is full; nothing was stored. A real OSS never answers this.",
+        "Make room in the folder of the local OSS (--local-dir), and upload again.",
+        "TROUBLE",
+    ),
+    _row(
         "InternalError",
         "OSS itself failed.",
         "Try again. If the local OSS answered this, read the traceback in its log.",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..private_file import narrow, open_private
 from .expiry import MARGIN
 from .process_lock import ProcessLock, is_dead, lock_names
 
@@ -65,11 +66,13 @@ class LedgerFile:
         # SQLite gives its side files the mode of the file. It may not be opened here once it is in use: closing it
         # would drop the locks of this process's connections.
         with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(open_private(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         try:
             with self.opened() as connection:
                 connection.execute("DELETE FROM claims WHERE owner = ''")  # SQLite opens a read-only file, too
                 self.process_lock(connection)
+                for side_file in ("", "-wal", "-shm"):  # of a file that others could read until now
+                    narrow(f"{self.path}{side_file}")
         finally:
             self.close()
         _files.add(self)

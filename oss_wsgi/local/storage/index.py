@@ -89,7 +89,8 @@ class IndexDatabase:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite itself has rolled back when the disk is full
+                    connection.execute("ROLLBACK")
                 raise
 
     def folder_of(self, file: str) -> str | None:
