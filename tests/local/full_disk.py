@@ -32,7 +32,7 @@ def files(folder: Path) -> list[str]:
     return sorted(
         str(path.relative_to(folder))
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in (".owner", ".starting") and not path.name.startswith((".index", "filler"))
+        if path.is_file() and not path.name.startswith((".index", ".owner", ".starting", "filler"))
     )
 
 
@@ -119,7 +119,8 @@ def main(folder: Path) -> None:
             assert opened is not None, entry
             with opened[1] as file:
                 contents[opened[0].key] = len(file.read()) == opened[0].size
-        print(json.dumps({"kind": "restart", "whole": all(contents.values()), "objects": len(contents) > 3}), flush=True)
+        whole = all(contents.values())
+        print(json.dumps({"kind": "restart", "whole": whole, "objects": len(contents) > 3}), flush=True)
 
 
 def answer(response: object) -> tuple[int, str | None]:

@@ -93,8 +93,8 @@ class BlobFolder:
 
     def publish(self, folder: str, name: str) -> None:
         target = self._directory / folder
-        # Another thread or process may have put the file in quarantine already. On a full disk it stays where it is, which
-        # is one of the places where `open` looks, and the next process publishes it.
+        # Another thread or process may have put the file in quarantine already. On a full disk it stays where it is:
+        # `open` looks there too, and the next process publishes it.
         with suppress(OSError):
             try:
                 (self.process_folder / name).rename(target / name)
