@@ -150,17 +150,18 @@ def test_a_repeated_callback_gets_the_stored_response() -> None:
     assert len(uploads) == 1
 
 
-def test_a_signature_for_a_prefix_is_good_for_one_object() -> None:
+def test_a_signature_for_a_prefix_is_good_for_as_many_objects_as_the_grant_says() -> None:
     uploads: list[Upload] = []
-    grant = Grant(user="eric", dir="users/eric", data={"album": 7})
+    grant = Grant(user="eric", dir="users/eric", data={"album": 7}, max_objects=2)
     app = client(authorize=lambda request: grant, on_upload=uploads.append)
     signed = app.get("/oss/signature").json
-    for name, status in (("a.txt", 200), ("b.txt", 409), ("a.txt", 200)):
+    for name, status in (("a.txt", 200), ("b.txt", 200), ("c.txt", 409), ("a.txt", 200)):
         body = callback_body(signed, size=6, filename=name)
         headers = SIGNER.headers("/oss/callback", body)
         assert app.post("/oss/callback", body, headers=headers, expect_errors=True).status_int == status
     assert [(upload.object, upload.user, upload.data) for upload in uploads] == [
-        ("users/eric/a.txt", "eric", {"album": 7})
+        ("users/eric/a.txt", "eric", {"album": 7}),
+        ("users/eric/b.txt", "eric", {"album": 7}),
     ]
 
 

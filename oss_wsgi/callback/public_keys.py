@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
@@ -37,13 +40,16 @@ _FETCHABLE = re.compile(r"https?://gosspublic\.alicdn\.com/callback_pub_key_v([0
 _MIN_BITS, _MAX_BITS = 512, 8192
 _MIN_EXPONENT = 65537
 _LIFETIME = 24 * 3600.0
+_STALE = 7 * 24 * 3600.0
 _MAX_FETCHED = 8
+_MAX_FAILURES = 32
+# Seconds without another fetch of one URL. Anything but a 404 may be the server's passing trouble.
+_NOT_FOUND_COOLDOWN = 300.0
+_FIRST_COOLDOWN, _MAX_COOLDOWN = 1.0, 60.0
+# An attacker can make up many versions of several digits, but few of one. So the longer ones are fetched more rarely.
 _COOLDOWN = 10.0
-# An attacker can make up many versions of several digits, but only ten of one, and OSS's next version has one. So the
-# longer ones are fetched more rarely, and a 404 for a short one is remembered until all ten have been tried.
 _LONG_VERSION_COOLDOWN = 60.0
 _LONG_VERSION_GAP = 1.0
-_NOT_FOUND_SECONDS = 300.0
 _WAIT_TIMEOUT = 2.0
 
 
@@ -67,18 +73,52 @@ def load_public_key(pem: str | bytes) -> PublicKey:
     return key
 
 
+class _FetchedKey:
+    """A key, when it was fetched last, and whether it has verified a callback: then it is OSS's, and stays."""
+
+    __slots__ = ("fetched_at", "has_verified", "key")
+
+    def __init__(self, key: PublicKey, fetched_at: float, has_verified: bool) -> None:
+        self.key = key
+        self.fetched_at = fetched_at
+        self.has_verified = has_verified
+
+
+class _Failure(NamedTuple):
+    """How often the fetch of a URL has failed in a row, when it last did, and until when it is not fetched again."""
+
+    in_a_row: int
+    since: float
+    until: float
+
+
+class _RunningFetch(NamedTuple):
+    """A fetch: its process, because a fork copies the entry but not the thread, its end, and whether it is limited."""
+
+    process: int
+    done: threading.Event
+    is_made_up: bool
+
+
 class PublicKeyStore:
     """Finds the key for a URL that a callback names.
 
     OSS's own two URLs have the shipped key; ``trusted`` adds pinned pairs ``{URL: PEM text}``. Without ``fetcher``
     (``url -> bytes``, raising FetchError) no other URL is trusted. With it, and ``clock`` (seconds), further versions
-    of OSS's key, exactly ``https?://gosspublic.alicdn.com/callback_pub_key_v<digits>.pem``, are fetched over https and
-    cached for a day.
+    of OSS's key, exactly ``https?://gosspublic.alicdn.com/callback_pub_key_v<digits>.pem``, are fetched over https.
 
-    Anybody may name such a URL, so fetches are limited: one at a time, for which only callers of the same URL wait,
-    while the others are refused at once; none for 10 seconds after a failure; for a version of several digits none for
-    60 seconds after a failure, and for one after a success; none for 5 minutes for a version of one digit that OSS
-    does not have (404).
+    A fetched key serves until it is replaced. After a day, the next callback that names it starts a refresh in a
+    thread and does not wait for it; while refreshes fail, the key still serves for 7 days.
+
+    Anybody may name such a URL, so fetches are limited. After a failure a URL is not fetched again for a time: 5
+    minutes after a 404, and after any other failure 1 second, then 2, 4 and so on to a minute. For a version that is
+    known, or next to a known one, it is a minute at the most, and nothing else delays it: it may be OSS's next key.
+    The other versions are fetched one at a time, none for 10 seconds after any failure; those of several digits none
+    for 60 seconds after a failure, and for one after a success. Version 0 is never fetched, as OSS began with 1. Only
+    callers of the same URL wait for a fetch, the others are refused at once.
+
+    Keys that have verified a callback stay. Of the others 8 are cached; made-up versions leave first, and then those
+    that are farthest from the known ones.
 
     Each key is logged once, with its size and fingerprint, when it is first used.
 
@@ -106,10 +146,11 @@ class PublicKeyStore:
         self.fetches = {"fetched": 0, "failed": 0}
         self._fetcher = fetcher
         self._clock = clock or (lambda: 0.0)
-        self._fetched: dict[str, tuple[PublicKey, float]] = {}
-        self._not_found_until: dict[str, float] = {}
+        self._pinned_versions = {match[1] for match in map(_FETCHABLE.fullmatch, self._pinned) if match is not None}
+        self._fetched: dict[str, _FetchedKey] = {}  # by version
+        self._failures: dict[str, _Failure] = {}  # by version
+        self._running: dict[str, _RunningFetch] = {}  # by version
         self._last_fetch, self._last_fetch_failed = float("-inf"), False
-        self._running_fetch: tuple[str, threading.Event] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -133,7 +174,7 @@ class PublicKeyStore:
             raise UnverifiedError("pub_key_url_untrusted", "x-oss-pub-key-url names a key that is not trusted")
         if self._fetcher is None:
             raise _unavailable("OSS's newer keys are not fetched here: there is no fetcher")
-        return self._newer_key(match.group(1), self._fetcher)
+        return self._newer_key(match[1], self._fetcher)
 
     def _use_pinned(self, url: str, key: PublicKey) -> None:
         with self._lock:
@@ -142,72 +183,176 @@ class PublicKeyStore:
             self.in_use.update((other, pinned) for other, pinned in self._pinned.items() if pinned == key)
         _log_key(url, key)
 
+    def replacement(self, url: str, key: PublicKey) -> PublicKey | None:
+        """Return the key that has replaced ``key``, which may be old and did not verify; None where there is none.
+
+        Waits for a refresh that is running, 2 seconds at the most.
+        """
+        match = None if url in self._pinned else _FETCHABLE.fullmatch(url)
+        if match is None:
+            return None
+        running = self._running.get(match[1])
+        if running is not None and running.process == os.getpid():
+            running.done.wait(_WAIT_TIMEOUT)
+        cached = self._fetched.get(match[1])
+        return cached.key if cached is not None and cached.key != key else None
+
+    def has_verified(self, url: str) -> None:
+        """Keep a fetched key from now on: a callback that names its URL was verified with it."""
+        match = _FETCHABLE.fullmatch(url)
+        cached = self._fetched.get(match[1]) if match is not None else None
+        if cached is not None:
+            cached.has_verified = True
+
     def _newer_key(self, version: str, fetcher: Callable[[str], bytes]) -> PublicKey:
         """Return a key that is cached, that is fetched now, or that another thread is fetching."""
-        url = f"https://gosspublic.alicdn.com/callback_pub_key_v{version}.pem"
         with self._lock:
-            key = self._cached(url)
-            if key is not None:
-                return key
-            fetches_here = self._running_fetch is None
-            if self._running_fetch is None:
-                self._check_fetch_allowed(url, version)
-                self._running_fetch = url, threading.Event()
-            running_url, done = self._running_fetch
-        if fetches_here:
-            try:
-                return self._fetch(url, version, fetcher)
-            finally:
-                with self._lock:
-                    self._running_fetch = None
-                done.set()
+            cached = self._fetched.get(version)
+            age = self._clock() - cached.fetched_at if cached is not None else math.inf
+            running = self._running.get(version)
+            if running is not None and running.process != os.getpid():
+                running = None
+            refusal = None if age < _LIFETIME or running is not None else self._refusal(version)
+            fetch = None
+            if age >= _LIFETIME and running is None and refusal is None:
+                is_made_up = not self._is_near(version)
+                fetch = self._running[version] = _RunningFetch(os.getpid(), threading.Event(), is_made_up)
+        if cached is not None and age < _LIFETIME + _STALE:
+            if fetch is not None:
+                self._refresh(version, fetcher, fetch)
+            return cached.key
+        if fetch is not None:
+            return self._fetch(version, fetcher, fetch)
         # If callers of other URLs waited too, a few made-up versions would block every thread of a server.
-        if running_url != url or not done.wait(_WAIT_TIMEOUT):
-            raise _unavailable("a key is being fetched")
-        with self._lock:
-            key = self._cached(url)
-        if key is None:
+        if running is None or not running.done.wait(_WAIT_TIMEOUT):
+            raise _unavailable(refusal or "a key is being fetched")
+        cached = self._fetched.get(version)
+        if cached is None or self._clock() - cached.fetched_at >= _LIFETIME + _STALE:
             raise _unavailable("the key could not be fetched")
-        return key
+        return cached.key
 
-    def _check_fetch_allowed(self, url: str, version: str) -> None:
+    def _refusal(self, version: str) -> str | None:
+        """Return why a version is not fetched now, or None if it may be."""
         now = self._clock()
-        is_long = len(version) > 1
+        if version == "0":
+            return "OSS's versions begin with 1"
+        failure = self._failures.get(version)
+        if self._is_near(version):
+            # It may have been made up when it failed, and next to a new key since.
+            if failure is not None and now < min(failure.until, failure.since + _MAX_COOLDOWN):
+                return f"the last fetch of this key was a moment ago and failed, {failure.in_a_row} in a row"
+            return None
+        if failure is not None and now < failure.until:
+            return f"this key could not be fetched, {failure.in_a_row} times in a row: it is not asked for again now"
+        if any(fetch.is_made_up and fetch.process == os.getpid() for fetch in self._running.values()):
+            return "a key is being fetched"
         if self._last_fetch_failed:
-            wait = _LONG_VERSION_COOLDOWN if is_long else _COOLDOWN
+            wait = _COOLDOWN if len(version) == 1 else _LONG_VERSION_COOLDOWN
         else:
-            wait = _LONG_VERSION_GAP if is_long else 0.0
+            wait = 0.0 if len(version) == 1 else _LONG_VERSION_GAP
         if now < self._last_fetch + wait:
             failed = " and failed" if self._last_fetch_failed else ""
-            raise _unavailable(f"the last fetch of a key was a moment ago{failed}")
-        if now < self._not_found_until.get(url, now):
-            raise _unavailable("OSS had no such key when it was last asked")
+            return f"the last fetch of a key was a moment ago{failed}"
+        return None
 
-    def _fetch(self, url: str, version: str, fetcher: Callable[[str], bytes]) -> PublicKey:
+    def _is_near(self, version: str) -> bool:
+        """Return whether a version is known or next to a known one."""
+        if version[:1] == "0":
+            return False
+        number = int(version)
+        return any(
+            str(near) in versions
+            for near in (number, number - 1, number + 1)
+            for versions in (self._fetched, self._pinned_versions)
+        )
+
+    def _refresh(self, version: str, fetcher: Callable[[str], bytes], fetch: _RunningFetch) -> None:
+        """Fetch a key in a thread; the old one serves meanwhile."""
+
+        def refresh() -> None:
+            with suppress(KeyUnavailableError):  # logged
+                self._fetch(version, fetcher, fetch)
+
         try:
-            key = load_public_key(fetcher(url))
-        except Exception as error:  # a fetcher of the application's own may raise anything
+            threading.Thread(target=refresh, name="oss_wsgi-key", daemon=True).start()
+        except RuntimeError as error:  # the process has no thread left
+            self._record_failure(version, error)
+            self._end(version, fetch)
+
+    def _fetch(self, version: str, fetcher: Callable[[str], bytes], fetch: _RunningFetch) -> PublicKey:
+        url = f"https://gosspublic.alicdn.com/callback_pub_key_v{version}.pem"
+        try:
+            try:
+                key = load_public_key(fetcher(url))
+            except Exception as error:  # a fetcher of the application's own may raise anything
+                cause = self._record_failure(version, error)
+                raise _unavailable(f"the key could not be fetched: {cause}") from error
             with self._lock:
-                self._last_fetch, self._last_fetch_failed = self._clock(), True
-                self.fetches["failed"] += 1
-                if isinstance(error, FetchError) and error.status == 404 and len(version) == 1:
-                    self._not_found_until[url] = self._last_fetch + _NOT_FOUND_SECONDS
-            cause = error if isinstance(error, (FetchError, ValueError)) else type(error).__name__
-            raise _unavailable(f"the key could not be fetched: {cause}") from error
-        with self._lock:
-            self._last_fetch, self._last_fetch_failed = self._clock(), False
-            self.fetches["fetched"] += 1
-            previous, _ = self._fetched.pop(url, (None, 0.0))
-            if len(self._fetched) >= _MAX_FETCHED:
-                self._fetched.pop(next(iter(self._fetched)))
-            self._fetched[url] = key, self._last_fetch + _LIFETIME
-        if key != previous:
+                self._last_fetch, self._last_fetch_failed = self._clock(), False
+                self.fetches["fetched"] += 1
+                self._failures.pop(version, None)
+                previous = self._fetched.pop(version, None)
+                self._fetched[version] = _FetchedKey(
+                    key, self._last_fetch, previous is not None and previous.has_verified and previous.key == key
+                )
+                self._evict_keys(version)
+        finally:
+            self._end(version, fetch)
+        if previous is None or key != previous.key:
             _log_key(url, key)
         return key
 
-    def _cached(self, url: str) -> PublicKey | None:
-        key, until = self._fetched.get(url, (None, 0.0))
-        return key if key is not None and self._clock() < until else None
+    def _end(self, version: str, fetch: _RunningFetch) -> None:
+        with self._lock:
+            if self._running.get(version) is fetch:
+                del self._running[version]
+        fetch.done.set()
+
+    def _record_failure(self, version: str, error: Exception) -> str:
+        """Begin the cooldown of a URL after a failure; return its cause as a text."""
+        cause = str(error) if isinstance(error, (FetchError, ValueError)) else type(error).__name__
+        with self._lock:
+            now = self._last_fetch = self._clock()
+            self._last_fetch_failed = True
+            self.fetches["failed"] += 1
+            previous = self._failures.pop(version, None)
+            count = 1 if previous is None else previous.in_a_row + 1
+            if isinstance(error, FetchError) and error.status == 404:
+                wait = _MAX_COOLDOWN if self._is_near(version) else _NOT_FOUND_COOLDOWN
+            else:
+                wait = min(_FIRST_COOLDOWN * 2.0 ** min(count - 1, 10), _MAX_COOLDOWN)
+            self._failures[version] = _Failure(count, now, now + wait)
+            self._evict_failures()
+            is_known = version in self._fetched
+        if is_known:
+            log.warning("callback key v%s was not refreshed; the one that is known serves: %s", version, cause)
+        return cause
+
+    def _evict_keys(self, new: str) -> None:
+        """Drop a key that never verified a callback where there are too many; of made-up ones the new one stays."""
+        unproven = [version for version, cached in self._fetched.items() if not cached.has_verified]
+        if len(unproven) > _MAX_FETCHED:
+            chain = self._chain()
+            del self._fetched[max(unproven, key=lambda version: (version not in chain, version != new, int(version)))]
+
+    def _chain(self) -> set[str]:
+        """Return the known versions that follow each other from a pinned or proven one on."""
+        proven = {version for version, cached in self._fetched.items() if cached.has_verified}
+        chain: set[str] = set()
+        for version in self._pinned_versions | proven:
+            number = int(version)
+            chain.add(str(number))
+            while str(number + 1) in self._fetched and str(number + 1) not in chain:
+                number += 1
+                chain.add(str(number))
+        return chain
+
+    def _evict_failures(self) -> None:
+        """Drop the failure that matters least: of a made-up version, of several digits, whose cooldown ends first."""
+        if len(self._failures) > _MAX_FAILURES:
+            made_up = [version for version in self._failures if not self._is_near(version)]
+            if made_up:
+                del self._failures[min(made_up, key=lambda version: (len(version) == 1, self._failures[version].until))]
 
 
 def _unavailable(hint: str) -> KeyUnavailableError:

@@ -54,7 +54,8 @@ class Ticket(NamedTuple):
     ``id`` is random. The object's name is ``key`` or, where that is None, begins with ``prefix``. Sizes are in bytes;
     ``content_types`` lists the allowed types, empty for any; ``accepted_until`` is in Unix seconds; ``user`` and
     ``data`` are the grant's. ``forbid_overwrite`` says that the form pins ``x-oss-forbid-overwrite`` for its one
-    object, which can then have one ETag only.
+    object, which can then have one ETag only. ``max_objects`` is how many objects the ticket is valid for: with ``key``
+    that one, with ``prefix`` the grant's number.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Ticket(NamedTuple):
     user: str | None
     data: Mapping[str, Any]
     forbid_overwrite: bool = False
+    max_objects: int = 1
 
     def check(self, upload: ReportedObject) -> None:
         """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type.
@@ -133,17 +135,20 @@ class TicketBook:
         user: str | None = None,
         data: Mapping[str, Any] | None = None,
         forbid_overwrite: bool = False,
+        max_objects: int = 1,
     ) -> str:
         """Return a new ticket, sealed; the text consists of letters, digits, ``-`` and ``_``.
 
         ``sizes`` are the smallest and the largest in bytes, ``expires`` the policy's Unix seconds; for the rest see
-        ``Ticket``.
+        ``Ticket``. ``forbid_overwrite`` counts with ``key`` only, ``max_objects`` without.
         """
         min_size, max_size = sizes
         types = ",".join(map(_quoted, content_types))
+        number = max_objects if key is None else int(forbid_overwrite)
+        end = f",{number}]" if number else "]"
         plain = (
             f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires},"
-            f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'}{',1' if forbid_overwrite else ''}]"
+            f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'}{end}"
         ).encode()
         # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that
         # is 50,000 tickets a second.
@@ -163,16 +168,18 @@ class TicketBook:
 
     def read(self, nonce: bytes, members: list[Any]) -> Ticket:
         """Return the ticket of unsealed members; UnverifiedError ``ticket_expired``."""
-        # A ticket without the mark at its end allows overwriting, or is older than the mark.
-        bucket, key, prefix, min_size, max_size, types, expires, user, data, *mark = members
+        # The number says how many objects may be below the prefix, or is 1 where the one key may not be overwritten. An
+        # older ticket has none: it is for one object, which may be overwritten.
+        bucket, key, prefix, min_size, max_size, types, expires, user, data, *number = members
         accepted_until = expires + self._upload_seconds
         if self._clock() > accepted_until:
             raise UnverifiedError(
                 "ticket_expired", "the ticket has expired: if the upload is fresh, check this machine's clock"
             )
-        return Ticket(
-            nonce.hex(), bucket, key, prefix, min_size, max_size, types, accepted_until, user, data, mark == [1]
-        )
+        forbid_overwrite = key is not None and number == [1]
+        max_objects = number[0] if key is None and number else 1
+        limits = min_size, max_size, types, accepted_until
+        return Ticket(nonce.hex(), bucket, key, prefix, *limits, user, data, forbid_overwrite, max_objects)
 
     def unseal(self, text: object) -> tuple[bytes, str]:
         """Return the nonce and the JSON of a sealed text; UnverifiedError for any other text."""

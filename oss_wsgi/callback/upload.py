@@ -39,7 +39,7 @@ class Upload:
 
     From our own ticket, not from the report: ``user`` and ``data`` (those of the ``Grant``), ``ticket_id``, and
     ``ticket_until`` (Unix seconds after which the same report is refused), ``forbid_overwrite`` (True where the form
-    named this one object and forbade OSS to overwrite it).
+    named this one object and forbade OSS to overwrite it), ``max_objects`` (how many objects its ticket is valid for).
 
     ``confirmed``: True when OSS was asked and holds exactly this object, False when it could not be asked and the
     report was accepted all the same, None when nobody asked.
@@ -70,6 +70,7 @@ class Upload:
     ticket_id: str | None = None
     ticket_until: int | None = None
     forbid_overwrite: bool = False
+    max_objects: int = 1
     confirmed: bool | None = None
     recovered: bool = False
 
@@ -117,14 +118,14 @@ class Upload:
         return upload
 
     def with_ticket(self, ticket: Ticket) -> Upload:
-        """Return a copy with what a ticket says: user, data, ID, time, and whether overwriting is forbidden."""
+        """Return a copy with what a ticket says: user, data, ID, time, whether overwriting is forbidden, objects."""
         upload = object.__new__(type(self))
         # As in `parse`; dataclasses.replace would call the constructor.
         attributes = vars(upload)
         attributes.update(vars(self))
         attributes["user"], attributes["data"] = ticket.user, ticket.data
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.accepted_until
-        attributes["forbid_overwrite"] = ticket.forbid_overwrite
+        attributes["forbid_overwrite"], attributes["max_objects"] = ticket.forbid_overwrite, ticket.max_objects
         return upload
 
 

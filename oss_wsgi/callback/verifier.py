@@ -7,7 +7,7 @@ import functools
 from urllib.parse import unquote_to_bytes
 
 from ..exceptions import UnverifiedError, VerificationError
-from .public_keys import PublicKeyStore
+from .public_keys import PublicKey, PublicKeyStore
 from .rsa import verify_rsa_md5
 
 _MAX_TEXT = 4096
@@ -43,14 +43,19 @@ class CallbackVerifier:
         """
         signature = _decode(authorization, "authorization")
         url = _decode_url(pub_key_url)
-        key = self._public_keys.in_use.get(url) or self._public_keys.get(url)
-        if len(signature) != (key.key_size + 7) // 8:
-            hint = "the signature has another length than the key: check OSS_TRUSTED_KEYS, or what cuts Authorization"
-            raise UnverifiedError("signature_wrong", hint)
-        if not verify_rsa_md5(key, signature, string_to_sign(target, body)):
-            raise UnverifiedError(
-                "signature_wrong", "the signature does not fit the path, the query and the body as they arrived"
-            )
+        key = self._public_keys.in_use.get(url)
+        if key is not None:
+            _verify(key, signature, target, body)
+            return
+        key = self._public_keys.get(url)
+        try:
+            _verify(key, signature, target, body)
+        except UnverifiedError:
+            newer = self._public_keys.replacement(url, key)
+            if newer is None:
+                raise
+            _verify(newer, signature, target, body)
+        self._public_keys.has_verified(url)
 
     def is_valid(self, *, target: bytes, body: bytes, authorization: str, pub_key_url: str) -> bool:
         """Return whether ``verify`` succeeds; False also when the key cannot be had now."""
@@ -63,6 +68,17 @@ class CallbackVerifier:
     def pinned_key_urls(self) -> frozenset[str]:
         """Return the texts of ``x-oss-pub-key-url``, in Base64, for whose keys ``verify`` never waits for a fetch."""
         return frozenset(binascii.b2a_base64(url.encode(), newline=False).decode() for url in self._public_keys.pinned)
+
+
+def _verify(key: PublicKey, signature: bytes, target: bytes, body: bytes) -> None:
+    """Raise UnverifiedError unless the signature is right."""
+    if len(signature) != (key.key_size + 7) // 8:
+        hint = "the signature has another length than the key: check OSS_TRUSTED_KEYS, or what cuts Authorization"
+        raise UnverifiedError("signature_wrong", hint)
+    if not verify_rsa_md5(key, signature, string_to_sign(target, body)):
+        raise UnverifiedError(
+            "signature_wrong", "the signature does not fit the path, the query and the body as they arrived"
+        )
 
 
 @functools.lru_cache(maxsize=16)  # OSS sends one or two; errors are not cached

@@ -136,6 +136,12 @@ TABLE = (
         "POST",
     ),
     _row(
+        "InsufficientStorage",
+        "The disk, or the quota, of the local OSS is full; nothing was stored. A real OSS never answers this.",
+        "Make room in the folder of the local OSS (--local-dir), and upload again.",
+        "TROUBLE",
+    ),
+    _row(
         "InternalError",
         "OSS itself failed.",
         "Try again. If the local OSS answered this, read the traceback in its log.",
@@ -849,8 +855,9 @@ TABLE = (
     ),
     _row(
         "ticket_used",
-        "The ticket was already used for another object, or for another content of one that cannot be overwritten.",
-        "Request one signature for each file.",
+        "The ticket was already used for another object, or for another content of one that cannot be overwritten; a "
+        "ticket without an exact name was used for as many objects as Grant(max_objects=...) allows.",
+        "Request one signature for each file. If a page sends many files with one form, raise max_objects.",
         "ledger.base",
     ),
     _row(

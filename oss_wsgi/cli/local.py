@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..credentials import access_key_from
+from ..private_file import open_private
 from ..sdk.bucket import has_sdk
 from ..settings import OFF, Settings
 from ..settings_check import MIN_TICKET_SECRET
@@ -96,9 +97,9 @@ def _stored_secret(lasting: str) -> str:
     """
     path = f"{os.path.abspath(lasting)}.ticket-secret"
     try:
-        with contextlib.suppress(FileExistsError), open(path, "x", encoding="ascii", opener=_open_private) as file:
+        with contextlib.suppress(FileExistsError), open(path, "x", encoding="ascii", opener=open_private) as file:
             file.write(secrets.token_hex(32))
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii", opener=open_private) as file:
             secret = file.read().strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text"
@@ -106,10 +107,6 @@ def _stored_secret(lasting: str) -> str:
     if len(secret) < MIN_TICKET_SECRET:
         raise CannotStartError(f"{path!r} holds no ticket secret: remove the file, or set OSS_TICKET_SECRET.")
     return secret
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: contextlib.ExitStack) -> LocalOSS:

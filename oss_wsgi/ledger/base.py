@@ -15,8 +15,10 @@ class UploadIdentity(NamedTuple):
     """What makes two callbacks reports of one upload: ticket, object and ETag.
 
     ``ticket`` is the ticket's ID. ``expires`` is not part of the identity: these are the Unix seconds after which the
-    ticket is refused, so the upload need not be remembered any longer. With ``forbid_overwrite``, which all uploads of
-    a ticket have or none, OSS does not replace the object, so that another ETag of it is not an upload of the ticket.
+    ticket is refused, so the upload need not be remembered any longer (``expiry.py`` says how much longer a ledger
+    does). The last two are the same for all uploads of a ticket. With ``forbid_overwrite`` OSS does not replace the
+    object, so that another ETag of it is not an upload of the ticket. ``max_objects`` is how many objects the ticket is
+    valid for: 1 where the form names its object, ``Grant.max_objects`` where it names a prefix.
     """
 
     ticket: str
@@ -24,6 +26,7 @@ class UploadIdentity(NamedTuple):
     etag: str
     expires: int
     forbid_overwrite: bool = False
+    max_objects: int = 1
 
 
 class StoredResponse(NamedTuple):
@@ -40,14 +43,18 @@ class Ledger(Protocol):
     def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
         """Return the stored response of an upload, or call ``handle`` and return its response.
 
-        A 2xx response is stored until ``identity.expires``. After any other response, and after an exception, the
-        upload counts as not handled, and the next call handles it again. Of concurrent calls for one upload, one calls
-        ``handle`` and one other waits for its response. A third is refused at once: a ticket may hold one waiting
-        thread of a process at the most, or its owner could hold them all.
+        A 2xx response is stored until ``identity.expires`` at least, also by a clock that jumps and comes back. After
+        any other response, and after an exception, the upload counts as not handled, and the next call handles it
+        again.
 
-        Raises TicketUsedError when the ticket was used for another object, or for another ETag of one with
-        ``forbid_overwrite``; LedgerUnavailableError when the ledger cannot tell, another call takes too long or one
-        waits already (both ``ledger_busy``); and whatever ``handle`` raises, SystemExit and its like included.
+        Of concurrent calls for one upload, one calls ``handle`` and the others wait for its response. Other objects of
+        the ticket do not wait, unless those that are being handled may use up its ``max_objects``: their outcome then
+        decides. In one process no more calls may wait for a ticket than are handling its uploads; further ones are
+        refused at once, or the ticket's owner could hold all threads.
+
+        Raises TicketUsedError when the ticket was used for ``max_objects`` other objects, or for another ETag of one
+        with ``forbid_overwrite``; LedgerUnavailableError when the ledger cannot tell, another call takes too long or
+        too many wait already (both ``ledger_busy``); and whatever ``handle`` raises, SystemExit and its like included.
         """
         ...
 
@@ -71,19 +78,25 @@ class Ledger(Protocol):
         ...
 
 
-def ticket_used_error() -> TicketUsedError:
-    """Return the error for a ticket that was used for another object, or for another ETag of the only possible one."""
-    hint = "the ticket was already used for another object, or for another ETag of one that cannot be overwritten"
+def ticket_used_error(max_objects: int = 1) -> TicketUsedError:
+    """Return the error for a ticket that other objects, or another ETag of the only object, have used up."""
+    if max_objects == 1:
+        hint = "the ticket was already used for another object, or for another ETag of one that cannot be overwritten"
+    else:
+        hint = (
+            f"the ticket was already used for {max_objects} objects, the grant's max_objects: request another "
+            "signature, or grant more"
+        )
     return TicketUsedError("ticket_used", hint)
 
 
 def ledger_busy_error(wait_timeout: float) -> LedgerUnavailableError:
-    """Return the error for an upload that another call still handles after ``wait_timeout`` seconds."""
-    hint = f"another call still handles this ticket's upload after {wait_timeout} s"
+    """Return the error for an upload that waited ``wait_timeout`` seconds for other calls of its ticket."""
+    hint = f"other calls still handle uploads of this ticket after {wait_timeout} s, and their outcome decides"
     return LedgerUnavailableError("ledger_busy", hint)
 
 
 def already_waiting_error() -> LedgerUnavailableError:
-    """Return the error for an upload that another call handles while one more call waits for its ticket already."""
-    hint = "another call handles this ticket's upload, and one more waits for it already"
+    """Return the error for an upload that must wait while as many calls wait for its ticket as may."""
+    hint = "other calls handle uploads of this ticket, and as many wait for them already"
     return LedgerUnavailableError("ledger_busy", hint)

@@ -6,7 +6,6 @@ import heapq
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
@@ -16,30 +15,44 @@ from .base import (
     ledger_busy_error,
     ticket_used_error,
 )
+from .expiry import SteadyTime
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _TicketUse:
-    """The object that one ticket was used for, and its responses by ETag: None while the upload is being handled."""
+class _ObjectUse:
+    """The responses of one object of a ticket by ETag: None while an upload is being handled."""
 
-    object: str
-    responses: dict[str, StoredResponse | None]
-    stored_count: int = 0
+    __slots__ = ("responses", "stored_count")
+
+    def __init__(self) -> None:
+        self.responses: dict[str, StoredResponse | None] = {}
+        self.stored_count = 0
+
+
+class _TicketUse:
+    """The objects that one ticket was used for, how many of them have a response, and how many uploads are handled."""
+
+    __slots__ = ("handling", "objects", "stored_objects")
+
+    def __init__(self) -> None:
+        self.objects: dict[str, _ObjectUse] = {}
+        self.stored_objects = 0
+        self.handling = 0
 
 
 class MemoryLedger:
     """A ledger for one process. It forgets everything when the process ends.
 
-    A response is removed when its ticket expires. When there are more than ``max_uploads`` responses, or their bodies
-    have more than ``max_bytes``, those that expire soonest are removed earlier. The uploads can then be handled a
-    second time, so the log warns once.
+    A response is removed when its ticket has expired, as ``expiry.py`` describes: a clock that jumps removes nothing.
+    When there are more than ``max_uploads`` responses, or their bodies have more than ``max_bytes``, those that expire
+    soonest are removed earlier. If a ticket is still valid then, its upload can be handled a second time, so the log
+    warns once.
 
     :param clock: returns Unix seconds.
-    :param wait_timeout: seconds for which a call waits for another one that handles the same upload, or another object
-        of the same ticket: its outcome decides whether the ticket counts as used. One call waits for a ticket; others
-        are refused at once.
+    :param wait_timeout: seconds for which a call waits for another one that handles the same upload, or the last object
+        that the ticket is valid for: its outcome decides whether the ticket counts as used. As many calls may wait for
+        a ticket as are handling its uploads; others are refused at once.
     """
 
     def __init__(
@@ -55,14 +68,16 @@ class MemoryLedger:
         self._max_bytes = max_bytes
         self._wait_timeout = wait_timeout
         self._tickets: dict[str, _TicketUse] = {}
-        self._by_expiry: dict[int, list[tuple[str, str]]] = {}  # a deque for each second would take 0.7 kB
+        # By the steady time until which they stay; a deque for each second would take 0.7 kB.
+        self._by_expiry: dict[int, list[UploadIdentity]] = {}
         self._expiries: list[int] = []  # a heap
+        self._time: SteadyTime | None = None
         self._count = 0
         self._bytes = 0
         self._overflow_logged = False
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._waiting: set[str] = set()  # tickets
+        self._waiting: dict[str, int] = {}  # calls by ticket
 
     def __len__(self) -> int:
         """Return the number of stored responses."""
@@ -73,9 +88,10 @@ class MemoryLedger:
         # A sweep asks once for 1,000 objects; an index would cost each callback.
         with self._lock:
             stored = {
-                (use.object, etag)
+                (name, etag)
                 for use in self._tickets.values()
-                for etag, response in use.responses.items()
+                for name, entry in use.objects.items()
+                for etag, response in entry.responses.items()
                 if response is not None
             }
         return stored.intersection(pairs)
@@ -95,13 +111,7 @@ class MemoryLedger:
             self._remove_expired()
             outcome = self._response_or_claim(identity)
             if outcome is None:
-                if identity.ticket in self._waiting:
-                    raise already_waiting_error()
-                self._waiting.add(identity.ticket)
-                try:
-                    outcome = self._changed.wait_for(lambda: self._response_or_claim(identity), self._wait_timeout)
-                finally:
-                    self._waiting.remove(identity.ticket)
+                outcome = self._wait(identity)
         if outcome is None:
             raise ledger_busy_error(self._wait_timeout)
         if isinstance(outcome, StoredResponse):
@@ -116,69 +126,105 @@ class MemoryLedger:
                     self._changed.notify_all()
         return response
 
+    def _wait(self, identity: UploadIdentity) -> StoredResponse | bool | None:
+        """Return what ``_response_or_claim`` returns as soon as that is not None, or None after ``wait_timeout``."""
+        ticket = identity.ticket
+        waiting = self._waiting.get(ticket, 0)
+        if waiting >= self._tickets[ticket].handling:
+            raise already_waiting_error()
+        self._waiting[ticket] = waiting + 1
+        try:
+            return self._changed.wait_for(lambda: self._response_or_claim(identity), self._wait_timeout)
+        finally:
+            self._waiting[ticket] -= 1
+            if not self._waiting[ticket]:
+                del self._waiting[ticket]
+
     def _response_or_claim(self, identity: UploadIdentity) -> StoredResponse | bool | None:
-        """Return the stored response, True if the upload is now claimed, or None while another call decides."""
+        """Return the stored response, True if the upload is now claimed, or None while other calls decide."""
         use = self._tickets.get(identity.ticket)
         if use is None:
-            self._tickets[identity.ticket] = _TicketUse(identity.object, {identity.etag: None})
-            return True
-        if use.object != identity.object:
-            if use.stored_count:
+            use = self._tickets[identity.ticket] = _TicketUse()
+        entry = use.objects.get(identity.object)
+        if entry is None:
+            if len(use.objects) >= identity.max_objects:
+                if use.stored_objects >= identity.max_objects:
+                    raise ticket_used_error(identity.max_objects)
+                return None
+            entry = use.objects[identity.object] = _ObjectUse()
+        elif identity.etag in entry.responses:
+            return entry.responses[identity.etag]
+        elif identity.forbid_overwrite:
+            if entry.stored_count:
                 raise ticket_used_error()
             return None
-        if identity.etag in use.responses:
-            return use.responses[identity.etag]
-        if identity.forbid_overwrite:
-            if use.stored_count:
-                raise ticket_used_error()
-            return None
-        use.responses[identity.etag] = None
+        entry.responses[identity.etag] = None
+        use.handling += 1
         return True
 
     def _finish(self, identity: UploadIdentity, response: StoredResponse | None) -> None:
         """Store the response of a claimed upload, or drop the claim."""
+        use = self._tickets[identity.ticket]
+        use.handling -= 1
         if response is None or len(response.body) > self._max_bytes:
-            self._forget(identity.ticket, identity.etag)
+            self._forget(identity)
             if response is not None:
                 self._log_overflow()
             return
-        use = self._tickets[identity.ticket]
-        use.responses[identity.etag] = response
-        use.stored_count += 1
+        entry = use.objects[identity.object]
+        entry.responses[identity.etag] = response
+        if not entry.stored_count:
+            use.stored_objects += 1
+        entry.stored_count += 1
         self._bytes += len(response.body)
         self._count += 1
-        queue = self._by_expiry.get(identity.expires)
+        expiry = self._look_at_clock().forget_after(identity.expires)
+        queue = self._by_expiry.get(expiry)
         if queue is None:
-            queue = self._by_expiry[identity.expires] = []
-            heapq.heappush(self._expiries, identity.expires)
-        queue.append((identity.ticket, identity.etag))
+            queue = self._by_expiry[expiry] = []
+            heapq.heappush(self._expiries, expiry)
+        queue.append(identity)
         while self._count > self._max_uploads or self._bytes > self._max_bytes:
+            if self._soonest().expires >= self._look_at_clock().clock:
+                self._log_overflow()
             self._remove_soonest()
-            self._log_overflow()
+
+    def _look_at_clock(self) -> SteadyTime:
+        now = self._clock()
+        self._time = SteadyTime.started(now) if self._time is None else self._time.at(now)
+        return self._time
 
     def _remove_expired(self) -> None:
-        now = self._clock()
-        while self._expiries and self._expiries[0] < now:
+        time = self._look_at_clock()
+        while self._expiries and self._expiries[0] < time.seconds and self._soonest().expires < time.clock:
             self._remove_soonest()
 
+    def _soonest(self) -> UploadIdentity:
+        return self._by_expiry[self._expiries[0]][0]
+
     def _remove_soonest(self) -> None:
-        expires = self._expiries[0]
-        queue = self._by_expiry[expires]
-        ticket, etag = queue.pop(0)
+        expiry = self._expiries[0]
+        queue = self._by_expiry[expiry]
+        identity = queue.pop(0)
         if not queue:
             heapq.heappop(self._expiries)
-            del self._by_expiry[expires]
+            del self._by_expiry[expiry]
         self._count -= 1
-        self._forget(ticket, etag)
+        self._forget(identity)
 
-    def _forget(self, ticket: str, etag: str) -> None:
-        use = self._tickets[ticket]
-        response = use.responses.pop(etag)
+    def _forget(self, identity: UploadIdentity) -> None:
+        use = self._tickets[identity.ticket]
+        entry = use.objects[identity.object]
+        response = entry.responses.pop(identity.etag)
         if response is not None:
-            use.stored_count -= 1
             self._bytes -= len(response.body)
-        if not use.responses:
-            del self._tickets[ticket]
+            entry.stored_count -= 1
+            if not entry.stored_count:
+                use.stored_objects -= 1
+        if not entry.responses:
+            del use.objects[identity.object]
+        if not use.objects:
+            del self._tickets[identity.ticket]
 
     def _log_overflow(self) -> None:
         if not self._overflow_logged:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ..private_file import open_private
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -54,7 +56,7 @@ class ProcessLock:
         while True:
             self.name = secrets.token_hex(8)
             self._path = stem + self.name
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            self._descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             try:
                 # Before it was locked, another process may have taken it for a dead one's file and removed it.
                 if try_lock(self._descriptor) and self.is_valid():

@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
+from typing import NamedTuple
 
-from ..exceptions import LedgerUnavailableError, SettingsError
+from ..exceptions import LedgerUnavailableError, SettingsError, TicketUsedError
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
     StoredResponse,
@@ -23,6 +24,7 @@ from .base import (
     ledger_busy_error,
     ticket_used_error,
 )
+from .expiry import SteadyTime
 from .process_lock import ProcessLock
 from .sqlite_file import LedgerFile, begin
 
@@ -35,15 +37,30 @@ _OTHER_OBJECT_EXISTS = """
 SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object < ?)
     OR EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object > ?)
 """
-_OTHER_ETAG_EXISTS = "SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object = ? AND etag <> ?)"
-_SELECT_CLAIM = "SELECT owner FROM claims WHERE ticket = ? AND (object <> ? OR etag = ?) LIMIT 1"
-_SELECT_CLAIM_OF_TICKET = "SELECT owner FROM claims WHERE ticket = ? LIMIT 1"
+_OBJECT_EXISTS = "SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object = ?)"
+_SELECT_CLAIMS = "SELECT object, etag, owner FROM claims WHERE ticket = ?"
 _INSERT_CLAIM = "INSERT INTO claims VALUES (?, ?, ?, ?)"
 _DELETE_CLAIM = "DELETE FROM claims WHERE ticket = ? AND object = ? AND etag = ? AND owner = ?"
-_INSERT_RESPONSE = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)"
-# Each claim deletes a few, more than it adds: the table shrinks to what is valid, and no call pays for many.
+_INSERT_RESPONSE = """
+INSERT OR REPLACE INTO answers (ticket, object, etag, expires, status, content_type, body, forget_after)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SELECT_OBJECT_COUNT = "SELECT objects FROM tickets WHERE ticket = ?"
+_COUNT_OBJECT = """
+INSERT INTO tickets (ticket, objects, expires, forget_after) VALUES (?, 1, ?, ?)
+ON CONFLICT (ticket) DO UPDATE SET objects = objects + 1, forget_after = max(forget_after, excluded.forget_after)
+"""
+_SELECT_TIME = "SELECT seconds, clock FROM steady_time"
+_STORE_TIME = "REPLACE INTO steady_time VALUES (1, ?, ?)"
+# Each claim deletes a few, more than it adds: the table shrinks to what is valid, and no call pays for many. It looks
+# at a few only: behind one that is valid by the clock, the others wait.
 _DELETE_EXPIRED = """
-DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE expires < ? ORDER BY expires LIMIT 4)
+DELETE FROM answers WHERE rowid IN (SELECT rowid FROM (
+    SELECT rowid, expires FROM answers WHERE forget_after < ? ORDER BY forget_after LIMIT 4) WHERE expires < ?)
+"""
+_DELETE_EXPIRED_TICKETS = """
+DELETE FROM tickets WHERE ticket IN (SELECT ticket FROM (
+    SELECT ticket, expires FROM tickets WHERE forget_after < ? ORDER BY forget_after LIMIT 4) WHERE expires < ?)
 """
 # By the index of object and ETag; SQLite before 3.32 takes 999 values in a statement.
 _KNOWN_PAIRS = 400
@@ -63,8 +80,8 @@ class SQLiteLedger:
     Raises SettingsError when the file cannot be used.
 
     :param clock: returns Unix seconds.
-    :param wait_timeout: seconds for which a call waits for another one, as in MemoryLedger. Each process has one
-        waiting call for a ticket at the most.
+    :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger. Each process has at the most as
+        many waiting calls for a ticket as all processes are handling uploads of it.
     """
 
     def __init__(
@@ -77,9 +94,8 @@ class SQLiteLedger:
         self._clock = clock
         self._wait_timeout = wait_timeout
         self._outcomes: deque[_Outcome] = deque()
-        # Process and ticket -> the call that waits. A fork copies the entry but not the thread, so the process is part
-        # of it; and no lock guards it, because a fork could copy that locked.
-        self._waiting: dict[tuple[int, str], object] = {}
+        # Each waiting call, with its process, because a fork copies the entry but not the thread, and its ticket.
+        self._waiting: dict[object, tuple[int, str]] = {}
         try:
             self._file = LedgerFile(path)
         except (OSError, ValueError, sqlite3.Error) as error:
@@ -162,16 +178,20 @@ class SQLiteLedger:
     def _wait_for_claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock:
         """Return the stored response, or the lock under whose name the upload is now claimed."""
         waited = 0.0
-        this_call, place = object(), (os.getpid(), identity.ticket)
+        this_call = object()
         try:
             while True:
-                claim = self._claim(identity)
-                if isinstance(claim, (StoredResponse, ProcessLock)):
-                    return claim
-                with self._file.opened() as connection:
-                    if self._file.delete_claims_if_dead(connection, claim):
-                        continue
-                if self._waiting.setdefault(place, this_call) is not this_call:
+                outcome = self._claim(identity)
+                if isinstance(outcome, TicketUsedError):
+                    raise outcome
+                if not isinstance(outcome, _Undecided):
+                    return outcome
+                with self._file.opened() as connection:  # its lock is one that a fork does not copy locked
+                    dead = [name for name in outcome.owners if self._file.delete_claims_if_dead(connection, name)]
+                    may_wait = dead or self._may_wait(this_call, identity.ticket, outcome.handling)
+                if dead:
+                    continue
+                if not may_wait:
                     raise already_waiting_error()
                 if waited >= self._wait_timeout:
                     raise ledger_busy_error(self._wait_timeout)
@@ -179,34 +199,37 @@ class SQLiteLedger:
                 threading.Event().wait(pause)
                 waited += pause
         finally:
-            if self._waiting.get(place) is this_call:
-                del self._waiting[place]
+            self._waiting.pop(this_call, None)
 
-    def _claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock | str:
-        """Return what ``_wait_for_claim`` returns, or the name of the process to wait for."""
-        key = identity.ticket, identity.object, identity.etag
+    def _may_wait(self, call: object, ticket: str, handling: int) -> bool:
+        """Count a call as waiting, unless as many wait already as uploads of the ticket are being handled."""
+        place = os.getpid(), ticket
+        if call not in self._waiting and list(self._waiting.values()).count(place) < handling:
+            self._waiting[call] = place
+        return call in self._waiting
+
+    def _claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock | TicketUsedError | _Undecided:
+        """Return what ``_wait_for_claim`` returns or raises, or whom to wait for."""
         now = self._clock()
-        is_ticket_used = False
-        claim: StoredResponse | ProcessLock | str | None
         with self._file.opened() as connection:
-            claim = _response_or_claimant(connection, identity)
-            if claim is None:
-                process_lock = self._file.process_lock(connection)
-                # A power cut that loses a claim has ended its process too, so the claim need not reach the disk.
-                begin(connection, durable=False)
-                claim = _response_or_claimant(connection, identity)
-                if claim is None:
-                    is_ticket_used = _is_ticket_used(connection, identity)
-                if claim is None and not is_ticket_used:
-                    connection.execute(_INSERT_CLAIM, (*key, process_lock.name))
-                    connection.execute(_DELETE_EXPIRED, (now,))
-                    claim = process_lock
-                connection.execute("COMMIT")
-                if claim is process_lock:
-                    process_lock.claims += 1
-        if claim is None:
-            raise ticket_used_error()
-        return claim
+            outcome = _decide(connection, identity)
+            if outcome is not None:
+                return outcome
+            process_lock = self._file.process_lock(connection)
+            # A power cut that loses a claim has ended its process too, so the claim need not reach the disk.
+            begin(connection, durable=False)
+            outcome = _decide(connection, identity)
+            if outcome is None:
+                claim = identity.ticket, identity.object, identity.etag, process_lock.name
+                connection.execute(_INSERT_CLAIM, claim)
+                time = _look_at_clock(connection, now)
+                connection.execute(_DELETE_EXPIRED, time)
+                connection.execute(_DELETE_EXPIRED_TICKETS, time)
+            connection.execute("COMMIT")
+            if outcome is None:
+                process_lock.claims += 1
+                return process_lock
+        return outcome
 
     def _finish(self, outcome: _Outcome) -> None:
         """Write an outcome, unless another thread does it; log what cannot be written."""
@@ -233,13 +256,14 @@ class SQLiteLedger:
         try:
             # A response must outlast a power cut: OSS was told that the upload was handled.
             begin(connection, durable=any(entry.response for entry in batch))
+            time: SteadyTime | None = None
             for entry in batch:
                 identity, response = entry.identity, entry.response
                 key = identity.ticket, identity.object, identity.etag
                 connection.execute(_DELETE_CLAIM, (*key, entry.process_lock.name))
                 if response:
-                    values = response.status, response.content_type, response.body
-                    connection.execute(_INSERT_RESPONSE, (*key, identity.expires, *values))
+                    time = time or _look_at_clock(connection, self._clock())
+                    _store(connection, identity, response, time.forget_after(identity.expires))
             connection.execute("COMMIT")
         except Exception as error:
             for entry in batch:
@@ -250,6 +274,13 @@ class SQLiteLedger:
 
     def _unavailable(self, error: Exception) -> LedgerUnavailableError:
         return LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}")
+
+
+class _Undecided(NamedTuple):
+    """The names of the processes whose handling decides, and how many uploads of the ticket are being handled."""
+
+    owners: set[str]
+    handling: int
 
 
 class _Outcome:
@@ -263,22 +294,58 @@ class _Outcome:
         self.error: Exception | None = None
 
 
-def _response_or_claimant(connection: sqlite3.Connection, identity: UploadIdentity) -> StoredResponse | str | None:
-    """Return the stored response, the name of the process whose handling decides, or None."""
-    key = identity.ticket, identity.object, identity.etag
+def _decide(
+    connection: sqlite3.Connection, identity: UploadIdentity
+) -> StoredResponse | TicketUsedError | _Undecided | None:
+    """Return the stored response, why there is none, whom to wait for, or None for a new upload."""
+    ticket, key = identity.ticket, (identity.ticket, identity.object, identity.etag)
     row = connection.execute(_SELECT_RESPONSE, key).fetchone()
     if row is not None:
         return StoredResponse(*row)
-    if identity.forbid_overwrite:
-        row = connection.execute(_SELECT_CLAIM_OF_TICKET, key[:1]).fetchone()
-    else:
-        row = connection.execute(_SELECT_CLAIM, key).fetchone()
-    return None if row is None else str(row[0])
+    claims = connection.execute(_SELECT_CLAIMS, (ticket,)).fetchall()
+    is_stored = bool(connection.execute(_OBJECT_EXISTS, key[:2]).fetchone()[0])
+    if is_stored and identity.forbid_overwrite:
+        return ticket_used_error()
+    owners = {
+        owner
+        for name, etag, owner in claims
+        if name == identity.object and (etag == identity.etag or identity.forbid_overwrite)
+    }
+    if owners:
+        return _Undecided(owners, len(claims))
+    if is_stored or any(name == identity.object for name, _, _ in claims):
+        return None  # it is one of the ticket's objects
+    stored = _other_objects(connection, identity)
+    if stored >= identity.max_objects:
+        return ticket_used_error(identity.max_objects)
+    if not claims:
+        return None
+    new = {name for name, _, _ in claims if not connection.execute(_OBJECT_EXISTS, (ticket, name)).fetchone()[0]}
+    if stored + len(new) < identity.max_objects:
+        return None
+    return _Undecided({owner for name, _, owner in claims if name in new}, len(claims))
 
 
-def _is_ticket_used(connection: sqlite3.Connection, identity: UploadIdentity) -> bool:
-    """Return whether another upload of the ticket was handled that rules this one out."""
+def _other_objects(connection: sqlite3.Connection, identity: UploadIdentity) -> int:
+    """Return how many objects of the ticket have a response; this one has none."""
+    if identity.max_objects == 1:
+        return int(connection.execute(_OTHER_OBJECT_EXISTS, (identity.ticket, identity.object) * 2).fetchone()[0])
+    row = connection.execute(_SELECT_OBJECT_COUNT, (identity.ticket,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _store(
+    connection: sqlite3.Connection, identity: UploadIdentity, response: StoredResponse, forget_after: int
+) -> None:
     key = identity.ticket, identity.object, identity.etag
-    if connection.execute(_OTHER_OBJECT_EXISTS, key[:2] * 2).fetchone()[0]:
-        return True
-    return identity.forbid_overwrite and bool(connection.execute(_OTHER_ETAG_EXISTS, key).fetchone()[0])
+    if identity.max_objects > 1 and not connection.execute(_OBJECT_EXISTS, key[:2]).fetchone()[0]:
+        connection.execute(_COUNT_OBJECT, (identity.ticket, identity.expires, forget_after))
+    connection.execute(_INSERT_RESPONSE, (*key, identity.expires, *response, forget_after))
+
+
+def _look_at_clock(connection: sqlite3.Connection, now: float) -> SteadyTime:
+    """Return the steady time of the file, which all its processes share, and store this look at the clock."""
+    row = connection.execute(_SELECT_TIME).fetchone()
+    time = SteadyTime.started(now) if row is None else SteadyTime(*row).at(now)
+    connection.execute(_STORE_TIME, time)
+    return time

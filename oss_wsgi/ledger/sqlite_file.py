@@ -10,22 +10,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..private_file import narrow, open_private
+from .expiry import MARGIN
 from .process_lock import ProcessLock, is_dead, lock_names
 
 _APPLICATION_ID = 0x6F737377  # "ossw"
-#: 1 has the index of object and ETag, by which a sweep finds what was handled; 0 is moved over when it is opened.
+# `expires` is in the caller's Unix seconds, `forget_after` in the seconds of `steady_time`. `tickets` counts the
+# objects of tickets that are valid for several. By the index of object and ETag a sweep finds what was handled.
 _VERSION = 1
 _SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS claims (ticket TEXT, object TEXT, etag TEXT, owner TEXT NOT NULL,
+CREATE TABLE claims (ticket TEXT, object TEXT, etag TEXT, owner TEXT NOT NULL,
     PRIMARY KEY (ticket, object, etag)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS answers (ticket TEXT, object TEXT, etag TEXT, expires INTEGER NOT NULL,
-    status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (ticket, object, etag));
-CREATE INDEX IF NOT EXISTS answers_expires ON answers (expires);
-CREATE INDEX IF NOT EXISTS answers_object ON answers (object, etag);
+CREATE TABLE answers (ticket TEXT, object TEXT, etag TEXT, expires INTEGER NOT NULL,
+    status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, forget_after INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (ticket, object, etag));
 PRAGMA application_id = {_APPLICATION_ID};
+"""
+# From a file of the first version, whose answers were forgotten by the clock alone.
+_ADD_FORGET_AFTER = f"""
+ALTER TABLE answers ADD COLUMN forget_after INTEGER NOT NULL DEFAULT 0;
+UPDATE answers SET forget_after = expires + {MARGIN};
+DROP INDEX IF EXISTS answers_expires;
+"""  # noqa: S608
+_SCHEMA_1 = f"""
+CREATE INDEX answers_forget_after ON answers (forget_after);
+CREATE INDEX answers_object ON answers (object, etag);
+CREATE TABLE tickets (ticket TEXT PRIMARY KEY, objects INTEGER NOT NULL, expires INTEGER NOT NULL,
+    forget_after INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX tickets_forget_after ON tickets (forget_after);
+CREATE TABLE steady_time (id INTEGER PRIMARY KEY CHECK (id = 1), seconds REAL NOT NULL, clock REAL NOT NULL);
 PRAGMA user_version = {_VERSION};
-COMMIT;
 """
 # In a large table each upload changes other pages. With a checkpoint every 1,000 pages, SQLite's default, an upload
 # costs a third more at a million rows than at a thousand; with 64 MB in the log it costs the same.
@@ -54,11 +68,13 @@ class LedgerFile:
         # SQLite gives its side files the mode of the file. It may not be opened here once it is in use: closing it
         # would drop the locks of this process's connections.
         with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(open_private(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         try:
             with self.opened() as connection:
                 connection.execute("DELETE FROM claims WHERE owner = ''")  # SQLite opens a read-only file, too
                 self.process_lock(connection)
+                for side_file in ("", "-wal", "-shm"):  # of a file that others could read until now
+                    narrow(f"{self.path}{side_file}")
         finally:
             self.close()
         _files.add(self)
@@ -180,7 +196,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("BEGIN")
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
         is_empty = connection.execute("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
         connection.execute("COMMIT")
         if application_id != _APPLICATION_ID and not is_empty:
@@ -190,15 +205,37 @@ def _connect(path: Path) -> sqlite3.Connection:
         if mode != "wal":
             raise ValueError("SQLite cannot keep a write-ahead log there")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-        if application_id != _APPLICATION_ID or version < _VERSION:
+        if application_id != _APPLICATION_ID or _version(connection) < _VERSION:
             # Other processes may be making the index of a large old file meanwhile.
             connection.execute(f"PRAGMA busy_timeout = {_MOVE_SECONDS * 1000:.0f}")
-            connection.executescript(_SCHEMA)
+            _make_tables(connection)
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file, or change those of an older version, unless another process has done it."""
+    begin(connection, durable=True)
+    try:
+        if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+            scripts = _SCHEMA + _SCHEMA_1
+        elif _version(connection) < _VERSION:
+            scripts = _ADD_FORGET_AFTER + _SCHEMA_1
+        else:
+            scripts = ""
+        for statement in filter(str.strip, scripts.split(";")):  # executescript would commit before it begins
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 _files: weakref.WeakSet[LedgerFile] = weakref.WeakSet()

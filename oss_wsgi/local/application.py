@@ -23,7 +23,7 @@ from .callbacks.signing_key import CallbackKey
 from .callbacks.transports import HTTPTransport, WSGITransport
 from .cors import CORS, MAX_RULES, BucketRules, CORSRule
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
-from .errors import Headers, OSSError, Response
+from .errors import Headers, OSSError, Response, insufficient_storage, is_disk_full
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .index_page import index_page, wants_index_page
 from .operations.routes import find_operation
@@ -109,6 +109,8 @@ class LocalOSS:
         self.directory = Path(tempfile.mkdtemp(prefix="local-oss-") if is_temporary else directory or "")
         # At once: a signal that ends the program before all is set up leaves no folder.
         remove = weakref.finalize(self, _close, None, self.directory if is_temporary else None)
+        if is_temporary:
+            self.directory.chmod(0o700)  # the umask may have taken even the owner's rights
         self._clock = clock
         self._faults = Faults()
         self._test_mode = test_mode
@@ -208,10 +210,14 @@ class LocalOSS:
             raise
         except OSSError as error:
             response = error.response(request_id, host_id)
-        except Exception:
-            logger.exception("request %s failed", request_id)
-            message = "We encountered an internal error. Please try again."
-            response = OSSError(500, "InternalError", message).response(request_id, host_id)
+        except Exception as error:
+            if is_disk_full(error):
+                logger.error("request %s failed: the disk is full: %s", request_id, error)
+                refusal = insufficient_storage()
+            else:
+                logger.exception("request %s failed", request_id)
+                refusal = OSSError(500, "InternalError", "We encountered an internal error. Please try again.")
+            response = refusal.response(request_id, host_id)
         headers: Headers = [
             ("Server", "AliyunOSS"),
             ("Date", formatdate(started, usegmt=True)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -94,6 +96,19 @@ def malformed_post(ec: str = "0006-00000104") -> OSSError:
 def no_such_bucket(name: str) -> OSSError:
     """Return the error for a bucket that does not exist."""
     return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=name)
+
+
+def insufficient_storage() -> OSSError:
+    """Return the error for a request that needs more room than the disk has; a real OSS has no such error."""
+    message = "The disk of the local OSS is full. Make room in its folder and try again; nothing was stored."
+    return OSSError(507, "InsufficientStorage", message)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error of a file or of SQLite means that the disk, or a quota, is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, sqlite3.OperationalError) and "full" in str(error)
 
 
 def xml_text(value: str) -> str:

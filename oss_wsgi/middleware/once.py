@@ -29,9 +29,9 @@ class OncePerUpload:
 
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
-    Refusals: 409 when the ticket was used for another object, or for another ETag of one that its form forbade to
-    overwrite; 503 when the ledger cannot be used now, another thread handles the same upload for too long, or one
-    waits for that already.
+    Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
+    its form forbade to overwrite; 503 when the ledger cannot be used now, other threads handle uploads of the ticket
+    for too long, or as many wait for that already.
 
     :param keep_seconds: how long a response is remembered after the ticket has expired: as far as uploads whose report
         was lost are looked for.
@@ -49,9 +49,13 @@ class OncePerUpload:
         if not isinstance(upload, Upload) or upload.ticket_id is None or upload.ticket_until is None:
             hint = "put CallbackGuard with tickets around OncePerUpload: the ticket identifies the upload"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
-        expires = upload.ticket_until + self._keep_seconds
         identity = UploadIdentity(
-            upload.ticket_id, upload.object or "", upload.etag or "", expires, upload.forbid_overwrite
+            upload.ticket_id,
+            upload.object or "",
+            upload.etag or "",
+            upload.ticket_until + self._keep_seconds,
+            upload.forbid_overwrite,
+            upload.max_objects,
         )
         call = _Call(self._app, environ)
         try:

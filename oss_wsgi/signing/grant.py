@@ -19,6 +19,7 @@ _STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive
 _METADATA_NAME = re.compile(r"[a-z0-9-]{1,128}")
 _CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MAX_USER = 256
+MAX_OBJECTS = 1_000_000
 _MAX_DATA_BYTES = 1024
 
 
@@ -29,7 +30,9 @@ class Grant:
     ``user``: whom the upload is for; the verified ``Upload.user`` is this text. ``dir``: prefix of the object's name
     (a missing ``/`` at its end is added). ``key``: the exact object name, chosen by the application. ``min_size`` and
     ``max_size``: bytes. ``content_types``: the allowed types; None means the settings' list, an empty list any type.
-    ``expires``: seconds.
+    ``expires``: seconds. ``max_objects``: how many objects may be reported that were sent with one form without an
+    exact name, as the official samples' page sends all files that a person chose; 1 to 1,000,000. OSS stores more, but
+    their reports are refused. A form with an exact name is for one object.
 
     The next six add form fields. All are pinned, and all need an exact object name: a ``key``, or a ``filename`` in
     the request. ``acl`` and ``storage_class``: None means the bucket's. ``forbid_overwrite``: the upload fails if the
@@ -57,6 +60,7 @@ class Grant:
     metadata: Mapping[str, str] = field(default_factory=dict)
     custom: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    max_objects: int = 1000
 
     def __post_init__(self) -> None:
         if self.dir and not self.dir.endswith("/"):
@@ -110,6 +114,8 @@ class Grant:
         for name in self.content_types or ():
             if essence(name) != name or "*" in name:
                 yield f"content_types must list types like image/png, no wildcards or parameters, not {name!r}."
+        if type(self.max_objects) is not int or not 1 <= self.max_objects <= MAX_OBJECTS:
+            yield f"max_objects must be a whole number of 1 to {MAX_OBJECTS}, not {self.max_objects!r}."
 
     def _field_problems(self) -> Iterator[str]:
         if self.acl is not None and self.acl not in _ACLS:

@@ -213,7 +213,8 @@ class PostPresigner:
             expires=expire,
             user=grant.user,
             data=grant.data,
-            forbid_overwrite=key is not None and grant.forbid_overwrite,  # pinned by `_exact_form_fields`
+            forbid_overwrite=grant.forbid_overwrite,  # pinned by `_exact_form_fields`
+            max_objects=grant.max_objects,
         )
         try:
             return ticketed.encode(ticket), ticket

@@ -33,6 +33,7 @@ __all__ = [
     "first_ended",
     "handling",
     "identity",
+    "let_time_pass",
     "wait_until_called",
     "waiting_call",
 ]
@@ -51,9 +52,10 @@ def identity(
     etag: str = "5B3C",
     expires: int = NOW + 300,
     forbid_overwrite: bool = False,
+    max_objects: int = 1,
 ) -> UploadIdentity:
     """Return the identity of an upload; what a test does not name is always the same."""
-    return UploadIdentity(ticket, object, etag, expires, forbid_overwrite)
+    return UploadIdentity(ticket, object, etag, expires, forbid_overwrite, max_objects)
 
 
 class LedgerClock(FrozenClock):
@@ -146,6 +148,14 @@ def wait_until_called(calls: list[Call], clock: LedgerClock) -> None:
         if not waiting:
             break
         waiting[0].join(0.01)
+
+
+def let_time_pass(ledger: Ledger, clock: LedgerClock, seconds: float) -> None:
+    """Let time pass as it does, without a jump: while the clock goes on, the ledger looks at it every few minutes."""
+    end = clock.now + seconds
+    while clock.now < end:
+        clock.advance(min(300.0, end - clock.now))
+        ledger.run_once(identity("another ticket", expires=int(clock.now) + 900), Handler(FAILURE))
 
 
 def first_ended(calls: list[Call], number: int) -> list[Call]:
@@ -262,6 +272,104 @@ class LedgerContract:
         assert ledger.run_once(identity(object="two"), handler) == SUCCESS
         assert handler.calls == 1
 
+    # A ticket for several objects.
+
+    def test_a_ticket_for_several_objects_handles_each_once(self, ledger: Ledger) -> None:
+        uploads = [identity(object=f"user/{number}", max_objects=3) for number in range(3)]
+        handlers = [Handler(StoredResponse("200 OK", "text/plain", b"%d" % number)) for number in range(3)]
+        for _ in range(2):
+            responses = [ledger.run_once(upload, handler) for upload, handler in zip(uploads, handlers, strict=True)]
+            assert responses == [handler.result for handler in handlers]
+        assert [handler.calls for handler in handlers] == [1, 1, 1]
+
+    def test_a_ticket_for_several_objects_refuses_one_more(self, ledger: Ledger) -> None:
+        for number in range(3):
+            ledger.run_once(identity(object=f"user/{number}", max_objects=3), Handler())
+        handler = Handler()
+        for name in ("user/3", "a", "z"):
+            with pytest.raises(TicketUsedError) as raised:
+                ledger.run_once(identity(object=name, max_objects=3), handler)
+            assert raised.value.reason == "ticket_used"
+            assert "3 objects" in raised.value.hint
+        assert handler.calls == 0
+        assert ledger.run_once(identity("t2", object="user/3", max_objects=3), handler) == SUCCESS
+        assert ledger.run_once(identity(object="user/1", max_objects=3), Handler(FAILURE)) == SUCCESS
+
+    def test_the_count_of_a_ticket_is_that_of_objects(self, ledger: Ledger) -> None:
+        for etag in ("1", "2", "3"):
+            ledger.run_once(identity(object="one", etag=etag, max_objects=2), Handler())
+        ledger.run_once(identity(object="two", max_objects=2), Handler())
+        handler = Handler()
+        ledger.run_once(identity(object="two", etag="another", max_objects=2), handler)
+        assert handler.calls == 1
+        with pytest.raises(TicketUsedError):
+            ledger.run_once(identity(object="three", max_objects=2), Handler())
+
+    def test_failed_uploads_do_not_count(self, ledger: Ledger) -> None:
+        for number in range(4):
+            ledger.run_once(identity(object=f"failed {number}", max_objects=2), Handler(FAILURE))
+        for number in range(2):
+            handler = Handler()
+            ledger.run_once(identity(object=f"user/{number}", max_objects=2), handler)
+            assert handler.calls == 1
+
+    def test_a_closed_ledger_still_knows_the_count(self, ledger: Ledger) -> None:
+        for number in range(2):
+            ledger.run_once(identity(object=f"user/{number}", max_objects=2), Handler())
+        ledger.close()
+        with pytest.raises(TicketUsedError):
+            ledger.run_once(identity(object="user/2", max_objects=2), Handler())
+
+    def test_objects_of_one_ticket_do_not_wait_for_each_other(self, impatient_ledger: Ledger) -> None:
+        uploads = [identity(object=f"user/{number}", max_objects=9) for number in range(8)]
+        handlers = [BlockingHandler() for _ in uploads]
+        calls = [Call(impatient_ledger, upload, handler) for upload, handler in zip(uploads, handlers, strict=True)]
+        try:
+            assert all(handler.started.wait(DEADLINE / 2) for handler in handlers)
+        finally:
+            for handler in handlers:
+                handler.release.set()
+        assert [call.outcome() for call in calls] == [SUCCESS] * 8
+
+    def test_each_object_of_a_ticket_may_have_a_waiting_call(self, ledger: Ledger, clock: LedgerClock) -> None:
+        uploads = [identity(object=name, max_objects=2) for name in ("one", "two")]
+        with handling(ledger, uploads[0], BlockingHandler()), handling(ledger, uploads[1], BlockingHandler()):
+            waiting = [waiting_call(ledger, clock, upload, Handler(FAILURE)) for upload in uploads]
+        assert [call.outcome() for call in waiting] == [SUCCESS] * 2
+
+    def test_racing_objects_never_exceed_the_count(self, ledger: Ledger) -> None:
+        handlers = [BlockingHandler() for _ in range(12)]
+        calls = [
+            Call(ledger, identity(object=f"user/{number}", max_objects=3), handler)
+            for number, handler in enumerate(handlers)
+        ]
+        first_ended(calls, 6)  # three are handled, three wait for them
+        for handler in handlers:
+            handler.release.set()
+        outcomes = [call.outcome() for call in calls]
+        assert sum(handler.calls for handler in handlers) == 3
+        assert outcomes.count(SUCCESS) == 3
+        errors = [outcome for outcome in outcomes if outcome != SUCCESS]
+        assert all(isinstance(error, (TicketUsedError, LedgerUnavailableError)) for error in errors)
+
+    def test_one_object_more_than_a_ticket_allows_waits_and_is_refused(
+        self, ledger: Ledger, clock: LedgerClock
+    ) -> None:
+        ledger.run_once(identity(object="one", max_objects=2), Handler())
+        second = Handler()
+        with handling(ledger, identity(object="two", max_objects=2), BlockingHandler()):
+            waiting = waiting_call(ledger, clock, identity(object="three", max_objects=2), second)
+        assert isinstance(waiting.outcome(), TicketUsedError)
+        assert second.calls == 0
+
+    def test_one_object_more_is_handled_after_a_failure(self, ledger: Ledger, clock: LedgerClock) -> None:
+        ledger.run_once(identity(object="one", max_objects=2), Handler())
+        second = Handler()
+        with handling(ledger, identity(object="two", max_objects=2), BlockingHandler(FAILURE)):
+            waiting = waiting_call(ledger, clock, identity(object="three", max_objects=2), second)
+        assert waiting.outcome() == SUCCESS
+        assert second.calls == 1
+
     # Concurrent calls.
 
     def test_one_of_many_concurrent_calls_handles(self, ledger: Ledger, clock: LedgerClock) -> None:
@@ -366,16 +474,45 @@ class LedgerContract:
         ledger.run_once(identity("t2", expires=NOW + 900), Handler())
         assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
 
-    def test_later_uploads_remove_expired_responses_only(self, ledger: Ledger, clock: LedgerClock) -> None:
-        ledger.run_once(identity("expired"), Handler())
-        ledger.run_once(identity("valid", expires=NOW + 900), Handler())
-        clock.advance(301)
-        for number in range(10):
-            ledger.run_once(identity(f"later {number}", expires=NOW + 900), Handler())
+    @pytest.mark.parametrize("jump", [86_400, -86_400, 86_400 * 365, -86_400 * 365], ids="{:+}".format)
+    def test_a_clock_that_jumps_and_comes_back_forgets_nothing(
+        self, ledger: Ledger, clock: LedgerClock, jump: int
+    ) -> None:
+        """Other uploads come meanwhile; the last ticket is old, so that it expires soon."""
+        lives = [300 * number for number in range(10, 0, -1)]
+        uploads = [identity(f"t{life}", expires=NOW + life) for life in lives]
+        for upload in uploads:
+            ledger.run_once(upload, Handler())
+        for _ in range(3):
+            clock.advance(jump)
+            for number in range(10):
+                clock.advance(1)
+                later = identity(f"{clock.now}", expires=int(clock.now) + 900)
+                ledger.run_once(later, Handler(FAILURE if number % 2 else SUCCESS))
+            clock.advance(-jump)
         again = Handler()
-        ledger.run_once(identity("valid", expires=NOW + 900), again)
+        assert [ledger.run_once(upload, again) for upload in uploads] == [SUCCESS] * 10
         assert again.calls == 0
-        ledger.run_once(identity("expired", expires=NOW + 900), again)
+
+    @pytest.mark.parametrize("wrong", [7200, -7200], ids="{:+}".format)
+    def test_a_response_stored_by_a_wrong_clock_stays(self, ledger: Ledger, clock: LedgerClock, wrong: int) -> None:
+        upload = identity(expires=NOW + 10_000)
+        clock.advance(wrong)
+        ledger.run_once(upload, Handler())
+        clock.advance(-wrong)
+        let_time_pass(ledger, clock, 9_900)
+        assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
+
+    def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Ledger, clock: LedgerClock) -> None:
+        """Ledgers that look at a clock out of reach override this test."""
+        valid = identity("valid", expires=NOW + 10 * 86_400)
+        ledger.run_once(identity("expired"), Handler())
+        ledger.run_once(valid, Handler())
+        let_time_pass(ledger, clock, 2 * 86_400)
+        again = Handler()
+        ledger.run_once(valid, again)
+        assert again.calls == 0
+        ledger.run_once(identity("expired", expires=NOW + 10 * 86_400), again)
         assert again.calls == 1
 
     # What operators use.

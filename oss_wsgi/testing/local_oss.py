@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX
 from ..local import LocalOSS
+from ..private_file import open_private
 from .callbacks import APPLICATION_URL, TICKET_SECRET
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def environ_for(
     :param url: where the application is served; with an ``InProcessOSS`` any URL will do.
     """
     key_file = Path(folder) / "local-oss-key.pem"
-    key_file.write_text(oss.public_key_pem, encoding="ascii")
+    with open(key_file, "w", encoding="ascii", opener=open_private) as file:
+        file.write(oss.public_key_pem)
     return {
         "OSS_BUCKET": oss.bucket,
         "OSS_REGION": oss.region,

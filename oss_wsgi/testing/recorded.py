@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..callback.recording import Recording
 from ..callback.upload import Upload
 from ..exceptions import CallbackError
+from ..private_file import make_private_folder, open_private
 from ..wsgi.environ import ReceivedCallback, request_id
 from .callbacks import FrozenClock
 from .road import get_response
@@ -107,13 +107,13 @@ class CallbackRecorder:
 
     def _record(self, environ: WSGIEnvironment, received: ReceivedCallback) -> None:
         now = self._clock()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         if sum(1 for _ in self._folder.glob("callback-*.json")) >= self._limit:
             return
         headers = _callback_headers(environ, received.authorization)
         recording = Recording(received.target.decode(), headers, received.body, now)
         path = self._folder / f"callback-{now:.6f}-{request_id(environ)}.json"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        with open(path, "x", encoding="utf-8", opener=open_private) as file:
             file.write(recording.to_json())
         log.info("a callback was recorded: %s", path)
 

@@ -83,7 +83,7 @@ def test_uploads_among_rows(benchmark: Any, tmp_path: Path, rows: int) -> None:
             new = uploads(0, FrozenClock(NOW))
             many = itertools.islice(iter(new, None), held)
             values = ((i.ticket, i.object, i.etag, i.expires, GOOD.status, GOOD.content_type, GOOD.body) for i in many)
-            connection.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            connection.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, 0)", values)
             connection.commit()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         measure(benchmark, ledger, uploads(held, clock, seed=8), 1, 40)

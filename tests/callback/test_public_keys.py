@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -193,6 +194,12 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "oss_wsgi.callback.public_keys"]
 
 
+def end_of_refreshes() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "oss_wsgi-key":
+            thread.join(60)
+
+
 def test_each_key_is_logged_once_with_its_size_and_fingerprint(
     clock: FrozenClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,6 +214,7 @@ def test_each_key_is_logged_once_with_its_size_and_fingerprint(
     for _ in range(2):
         clock.now += DAY
         store.get(V2)
+        end_of_refreshes()
     der = OTHER.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert lines_of(caplog) == [
         f"callback key {OSS_PUBLIC_KEY_URLS[0]}: 512 bits, the size that OSS itself has chosen, "
@@ -218,6 +226,7 @@ def test_each_key_is_logged_once_with_its_size_and_fingerprint(
     clock.now += DAY
     fetcher.answer = OTHER_PEM
     store.get(V2)
+    end_of_refreshes()
     assert lines_of(caplog)[3:] == [f"callback key {V2}: 2048 bits, SHA-256 {hashlib.sha256(der).hexdigest()}"]
 
 

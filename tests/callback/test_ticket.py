@@ -223,3 +223,15 @@ def test_a_ticket_without_types_allows_any() -> None:
 @examples(max_examples=300, deadline=None)
 def test_any_text_is_refused_with_a_reason(text: str) -> None:
     assert reason(book(), text).startswith("ticket_")
+
+
+@pytest.mark.parametrize("max_objects", [1, 2, 1000, 1_000_000])
+def test_a_ticket_says_how_many_objects_its_prefix_may_have(max_objects: int) -> None:
+    ticket = book().open(book().issue(**{**VALUES, "key": None}, max_objects=max_objects, forbid_overwrite=True))
+    assert (ticket.max_objects, ticket.forbid_overwrite) == (max_objects, False)
+
+
+@pytest.mark.parametrize("forbid_overwrite", [True, False])
+def test_a_ticket_with_a_key_is_for_one_object(forbid_overwrite: bool) -> None:
+    ticket = book().open(book().issue(**VALUES, max_objects=1000, forbid_overwrite=forbid_overwrite))
+    assert (ticket.max_objects, ticket.forbid_overwrite) == (1, forbid_overwrite)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from oss_wsgi.ledger.base import StoredResponse
+from oss_wsgi.ledger.expiry import MARGIN, MAX_STEP
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.testing.ledger_contract import (
     FAILURE,
@@ -19,6 +20,7 @@ from oss_wsgi.testing.ledger_contract import (
     LedgerContract,
     handling,
     identity,
+    let_time_pass,
     waiting_call,
 )
 
@@ -85,7 +87,27 @@ def test_a_response_larger_than_the_ledger_removes_nothing(
 
 def test_everything_that_has_expired_leaves_the_memory(clock: LedgerClock) -> None:
     ledger = fill(MemoryLedger(clock=clock))
-    clock.advance(41)
-    ledger.run_once(identity("last"), Handler(FAILURE))
+    let_time_pass(ledger, clock, MARGIN)
+    assert len(ledger) == 4
+    let_time_pass(ledger, clock, 300)
     assert len(ledger) == 0
     assert (ledger._tickets, ledger._by_expiry, ledger._expiries, ledger._bytes) == ({}, {}, [], 0)
+
+
+def test_a_full_ledger_forgets_expired_responses_without_a_warning(
+    clock: LedgerClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = fill(MemoryLedger(clock=clock, max_uploads=4))
+    clock.advance(41)
+    ledger.run_once(identity("valid"), Handler())
+    assert len(ledger) == 4
+    assert caplog.records == []
+
+
+def test_an_idle_ledger_holds_little_that_has_expired(clock: LedgerClock) -> None:
+    """With an upload an hour the steady time lags, but each look at the clock stores one response at the most."""
+    ledger = MemoryLedger(clock=clock)
+    for number in range(2000):
+        clock.advance(3600)
+        ledger.run_once(identity(f"t{number}", expires=int(clock.now) + 12 * 3600), Handler())
+    assert len(ledger) <= (12 * 3600 + MARGIN) / MAX_STEP + 2

@@ -127,27 +127,31 @@ def test_a_statement_is_repeated_while_the_file_is_locked() -> None:
             execute(LockedConnection(error, failures), statement)
 
 
-OLD_SCHEMA = """
+_FIRST_VERSION = """
 CREATE TABLE claims (ticket TEXT, object TEXT, etag TEXT, owner TEXT NOT NULL,
     PRIMARY KEY (ticket, object, etag)) WITHOUT ROWID;
 CREATE TABLE answers (ticket TEXT, object TEXT, etag TEXT, expires INTEGER NOT NULL,
     status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (ticket, object, etag));
 CREATE INDEX answers_expires ON answers (expires);
 PRAGMA application_id = 1869837175;
+INSERT INTO answers VALUES ('t1', 'user/猫 1.png', '5B3C', 1733228232, '200 OK', 'application/json', '{}');
 """
 
 
-def test_a_file_of_the_first_version_is_moved_over_and_keeps_what_it_stores(path: Path) -> None:
-    upload = identity()
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript(OLD_SCHEMA)
-        old.execute("INSERT INTO answers VALUES (?, ?, ?, ?, '200 OK', 'text/plain', x'6f6c64')", upload[:4])
-        old.commit()
-    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
-        assert ledger.run_once(upload, Handler()).body == b"old"
-        assert ledger.known([upload[1:3], ("other", "5B3C")]) == {upload[1:3]}
+def test_a_file_of_the_first_version_is_moved_over(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_FIRST_VERSION)
+    clock = LedgerClock()
+    for _ in range(2):
+        with SQLiteLedger(path, clock=clock) as ledger:
+            clock.advance(1000)
+            ledger.run_once(identity(f"{clock.now}"), Handler())
+            clock.advance(-1000)
+            handler = Handler()
+            assert ledger.run_once(identity(), handler).status == "200 OK"
+            assert handler.calls == 0
+            assert ledger.known([identity()[1:3], ("other", "5B3C")]) == {identity()[1:3]}
     with closing(sqlite3.connect(path)) as moved:
-        assert moved.execute("PRAGMA user_version").fetchone() == (1,)
         names = {name for (name,) in moved.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
     assert "answers_object" in names
 

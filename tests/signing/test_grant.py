@@ -181,3 +181,18 @@ def test_data_is_not_in_the_repr() -> None:
     grant = Grant(data={"album": 7, "secret": "swordfish"})
     assert grant.data == {"album": 7, "secret": "swordfish"}
     assert "swordfish" not in repr(grant)
+
+
+@pytest.mark.parametrize("number", [1, 2, 1000, 1_000_000])
+def test_a_grant_may_be_for_any_number_of_objects(number: int) -> None:
+    assert Grant(max_objects=number).max_objects == number
+
+
+@pytest.mark.parametrize("number", [0, -1, 1_000_001, 10**30, True, 1.0, "5", None])
+def test_a_number_of_objects_that_cannot_be_is_refused(number: Any) -> None:
+    with pytest.raises(GrantError, match="max_objects must be a whole number of 1 to 1000000"):
+        Grant(max_objects=number)
+
+
+def test_a_grant_is_for_a_thousand_objects_by_default() -> None:
+    assert Grant().max_objects == 1000

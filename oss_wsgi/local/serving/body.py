@@ -29,32 +29,51 @@ class RequestBody:
         self._memory = io.BytesIO()
         self._file: BinaryIO | None = None
         self._path = ""
+        self._error: OSError | None = None
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
     def append(self, data: bytes) -> None:
-        (self._file or self._memory).write(data)
         self._size += len(data)
-        if self._file is None and self._size >= self._limit:
-            self._move_to_file()
+        if self._error is not None:
+            return  # the rest is only counted
+        try:
+            (self._file or self._memory).write(data)
+            if self._file is None and self._size >= self._limit:
+                self._move_to_file()
+        except OSError as error:
+            self._fail(error)
 
     def getfile(self) -> BinaryIO | FormInput:
-        """Return the whole body, to be read from its start."""
+        """Return the whole body, to be read from its start; reading raises the error of a full disk."""
+        if self._file is not None and self._error is None:
+            try:
+                self._file.seek(0)  # writes what is still in its buffer
+            except OSError as error:
+                self._fail(error)
+        if self._error is not None:
+            return io.BufferedReader(_Unreadable(self._error))
         if self._file is None:
             self._memory.seek(0)
             return self._memory
-        self._file.seek(0)
         head = self._memory.getvalue()
         return FormInput(head, self._file) if head else self._file
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
         if self._path:
             with suppress(FileNotFoundError):  # the file became an object
                 os.unlink(self._path)
+
+    def _fail(self, error: OSError) -> None:
+        """Give up a body that the disk does not hold: it makes room at once, and the application hears of it."""
+        self._error = error
+        self._memory = io.BytesIO()
+        self.close()
 
     def _move_to_file(self) -> None:
         beginning = self._memory.getvalue()
@@ -66,3 +85,16 @@ class RequestBody:
         else:
             self._path = self._file.name
         self._file.write(beginning[start:])
+
+
+class _Unreadable(io.RawIOBase):
+    """A body that could not be kept: reading it raises the error."""
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        raise self._error

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .blob_store import content_too_short, write_all
+from .private_file import open_private, private_folder
 from .process_lock import create_locked, file_lock
 
 LOCK_NAME = ".owner"
@@ -37,19 +38,19 @@ class BlobFolder:
     def __init__(self, directory: Path, folder_of: Callable[[str], str | None]) -> None:
         self._directory = directory
         self._incoming = directory / ".incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        private_folder(self._incoming)
         self.process_folder = self._incoming / secrets.token_hex(8)
         # Processes start one at a time: a folder that is made but not yet locked looks like that of a dead process.
         with file_lock(self._incoming / ".starting"):
             self._clear_dead_folders(folder_of)
-            (self.process_folder / QUARANTINE).mkdir(parents=True)
+            private_folder(self.process_folder / QUARANTINE)
             self._lock = create_locked(self.process_folder / LOCK_NAME)
 
     def create(self, name: str) -> BinaryIO:
-        return (self.process_folder / name).open("x+b", buffering=0)
+        return open(self.process_folder / name, "x+b", buffering=0, opener=open_private)
 
     def spool(self) -> BinaryIO:
-        return (self.process_folder / f"spool-{secrets.token_hex(8)}").open("x+b")
+        return open(self.process_folder / f"spool-{secrets.token_hex(8)}", "x+b", opener=open_private)
 
     def adopt(self, source: BinaryIO, name: str) -> bool:
         path = getattr(source, "name", None)
@@ -92,12 +93,13 @@ class BlobFolder:
 
     def publish(self, folder: str, name: str) -> None:
         target = self._directory / folder
-        # Another thread or process may have put the file in quarantine already.
-        with suppress(FileNotFoundError):
+        # Another thread or process may have put the file in quarantine already. On a full disk it stays where it is:
+        # `open` looks there too, and the next process publishes it.
+        with suppress(OSError):
             try:
                 (self.process_folder / name).rename(target / name)
             except FileNotFoundError:
-                target.mkdir(exist_ok=True)
+                private_folder(target)
                 (self.process_folder / name).rename(target / name)
 
     def quarantine(self, folder: str, name: str) -> None:
@@ -144,6 +146,6 @@ class BlobFolder:
                 for path in list(process_folder.rglob("*")):
                     folder = None if path.name == LOCK_NAME else folder_of(path.name)
                     if folder:
-                        (self._directory / folder).mkdir(exist_ok=True)
+                        private_folder(self._directory / folder)
                         path.rename(self._directory / folder / path.name)
                 shutil.rmtree(process_folder, ignore_errors=True)

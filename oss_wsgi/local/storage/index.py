@@ -89,7 +89,7 @@ class IndexDatabase:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:  # a signal may come when COMMIT has just ended it
+                if connection.in_transaction:  # not when the disk is full, or a signal came after COMMIT
                     connection.execute("ROLLBACK")
                 raise
 

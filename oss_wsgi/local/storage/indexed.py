@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +12,8 @@ from ..errors import OSSError, no_such_bucket
 from .blob_folder import BlobFolder
 from .blob_store import BlobStore, MemoryBlobStore
 from .bucket import IndexedBucket
-from .index import MEMORY, IndexDatabase
+from .index import MEMORY, PARTS, IndexDatabase
+from .private_file import narrow, open_private, outer_folder, private_folder
 
 INDEX = ".index.sqlite3"
 
@@ -21,9 +24,17 @@ def directory_storage(directory: str | Path) -> IndexedStorage:
     Several processes may use one directory.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    index = IndexDatabase(str(directory / INDEX))
+    outer_folder(directory)
+    path = directory / INDEX
+    with suppress(FileExistsError):
+        os.close(open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    index = IndexDatabase(str(path))
     try:
+        for side_file in ("", "-wal", "-shm"):  # of an index that others could read until now
+            narrow(f"{path}{side_file}")
+        for folder in (PARTS, *(name for (name,) in index.read("SELECT name FROM buckets"))):
+            if (directory / folder).is_dir():
+                private_folder(directory / folder)
         return IndexedStorage(index, BlobFolder(directory, index.folder_of))
     except BaseException:
         index.close()

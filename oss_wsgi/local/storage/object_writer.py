@@ -53,10 +53,14 @@ class ObjectWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._file:
-            self._file.close()
-        if not self._committed:
-            self._blobs.discard(self._name)
+        try:
+            if self._file:
+                self._file.close()
+        except OSError:  # the disk is full: what is committed was synced, and the rest is deleted now
+            pass
+        finally:
+            if not self._committed:
+                self._blobs.discard(self._name)
 
     @property
     def md5(self) -> str:

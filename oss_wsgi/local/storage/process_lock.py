@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .private_file import open_private
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -31,7 +33,7 @@ else:
 @contextmanager
 def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock on a file within the block; yield whether it was acquired."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
     try:
         yield _lock(descriptor, wait)
     finally:
@@ -43,6 +45,6 @@ def create_locked(path: Path) -> int:
 
     The lock ends when the descriptor is closed, or when this process and all that it forked have ended.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     _lock(descriptor, wait=False)
     return descriptor

@@ -91,12 +91,13 @@ def test_the_frame_of_a_plain_form_shows_the_response(choose: Choose, site: Site
     expect(page.frame_locator("iframe").locator("body")).to_contain_text(TEXT, timeout=TIMEOUT)
 
 
-def test_of_the_samples_files_only_the_first_is_reported(choose: Choose, site: Site) -> None:
-    """A ticket is valid for one object: README, Security."""
-    page = choose("sample_v1", "v1", image("a.png"), image("b.png"))
-    expect_report(page, f"uploaded a.png {TEXT} uploaded, but the callback failed: {XML}")
-    assert [upload.object for upload in site.uploads] == ["user-dir-prefix/a.png"]
-    assert site.stored("user-dir-prefix/b.png") == PNG
+def test_all_files_of_the_sample_are_reported(choose: Choose, site: Site) -> None:
+    """The page of the seed sends all files with one form: README, Security."""
+    names = [f"{letter}.png" for letter in "abcde"]
+    page = choose("sample_v1", "v1", *map(image, names))
+    expect_report(page, " ".join(f"uploaded {name} {TEXT}" for name in names))
+    assert [upload.object for upload in site.uploads] == [f"user-dir-prefix/{name}" for name in names]
+    assert [site.stored(f"user-dir-prefix/{name}") for name in names] == [PNG] * 5
 
 
 def image(name: str) -> FilePayload:

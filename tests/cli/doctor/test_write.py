@@ -11,6 +11,7 @@ import pytest
 
 from oss_wsgi.cli.doctor.context import CheckContext
 from oss_wsgi.cli.doctor.write import check_write
+from oss_wsgi.local.errors import insufficient_storage
 
 from ..deployment import Deployment, deployed
 from .runs import finding_of, run_doctor
@@ -102,6 +103,13 @@ class Refusing(BaseHTTPRequestHandler):
             203, b"<Message>unknown</Message>", "the callback failed", "Read the application's log", id="another"
         ),
         pytest.param(403, b"<html>", "the upload was refused: 403", "Check OSS_HOST.", id="refused"),
+        pytest.param(
+            507,
+            insufficient_storage().response("", "").body,
+            "the upload was refused: 507",
+            "oss-wsgi explain InsufficientStorage",
+            id="full disk",
+        ),
     ],
 )
 def test_the_answer_to_the_upload_is_checked(status: int, document: bytes, message: str, fix: str) -> None:
@@ -122,4 +130,4 @@ def test_the_answer_to_the_upload_is_checked(status: int, document: bytes, messa
     assert message in findings[0].message
     assert fix in findings[0].fix
     # The object of a stored upload is deleted, which this server refuses too.
-    assert [finding.colour for finding in findings[1:]] == ([] if status == 403 else ["yellow"])
+    assert [finding.colour for finding in findings[1:]] == (["yellow"] if status < 300 else [])

@@ -1,0 +1,63 @@
+"""Files and folders that their owner alone can read, whatever the umask."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+import sys
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def open_private(path: str | Path, flags: int) -> int:
+    """Open a file and return its descriptor; the file gets mode 600, also one that exists."""
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        if sys.platform != "win32":
+            _narrow(descriptor, path, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def narrow(path: str | Path) -> None:
+    """Give mode 600 to a file that must not be opened here; do nothing if there is none."""
+    if sys.platform != "win32":
+        with contextlib.suppress(FileNotFoundError):
+            _narrow(path, path, 0o600)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder with mode 700; one that exists gets it too."""
+    outer_folder(path)
+    if sys.platform != "win32":
+        _narrow(path, path, 0o700)
+
+
+def outer_folder(path: Path) -> None:
+    """Make a folder and those above it with mode 700; one that exists belongs to somebody, and stays as it is."""
+    if path.is_dir():
+        return
+    outer_folder(path.absolute().parent)
+    try:
+        path.mkdir(0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(0o700)  # the umask may have taken even the owner's rights
+
+
+def _narrow(file: int | str | Path, path: str | Path, mode: int) -> None:
+    present = stat.S_IMODE(os.stat(file).st_mode)
+    if present == mode:
+        return
+    try:
+        os.chmod(file, mode)
+    except PermissionError:
+        if present & 0o077:
+            log.warning("others may read %r, and this user may not change that", os.fspath(path))
