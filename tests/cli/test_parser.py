@@ -43,7 +43,8 @@ def test_an_unknown_option_shows_the_usage_of_its_command(command: str, capsys: 
 
 
 def test_an_unknown_option_before_the_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert usage_error(capsys, "--no-such-option", "sign", "FILE").startswith("usage: oss-wsgi [-h] COMMAND ...")
+    error = usage_error(capsys, "--no-such-option", "sign", "FILE")
+    assert error.startswith("usage: oss-wsgi [-h] [--version] COMMAND ...")
 
 
 def test_a_misspelt_option_is_told_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:

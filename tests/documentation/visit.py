@@ -58,6 +58,7 @@ def do(page: Any, name: str, value: str) -> None:
     elif name == "click":
         page.get_by_role("button", name=value, exact=True).or_(page.get_by_role("link", name=value, exact=True)).click()
     elif name == "upload":
+        page.wait_for_load_state("load")  # the page's modules have run by then
         page.locator("input[type=file]").first.set_input_files(value.split(","))
     elif name == "see":
         text = re.compile(value) if value.startswith("^") else value
