@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from .application import DEFAULT_PREFIX, SIGNATURE_PATH, DirectUpload
+from .application import DEFAULT_PREFIX, RECOVER_PATH, SIGNATURE_PATH, DirectUpload
 from .endpoints.static import StaticSite
 from .settings import Settings
 from .wsgi.responses import refuse
@@ -46,7 +46,9 @@ def upload_page(settings: Settings, *, prefix: str = DEFAULT_PREFIX) -> StaticSi
     parts = urlsplit(host)
     root = _static_folder()
     shipped = f'data-server-url="{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}"'
-    replacement = f'data-server-url="{html.escape(quote(prefix[1:]))}{SIGNATURE_PATH}"'
+    below = html.escape(quote(prefix[1:]))
+    recover = f"{below}{RECOVER_PATH}" if settings.recover else ""  # an empty one: the server does not answer there
+    replacement = f'data-server-url="{below}{SIGNATURE_PATH}" data-recover-url="{recover}"'
     index = (root / "index.html").read_bytes().replace(shipped.encode(), replacement.encode())
     return StaticSite(
         root,

@@ -299,10 +299,15 @@ def test_a_cancelled_question_ends_it_and_retry_asks_before_it_sends(page: Uploa
     assert len(running.objects) == len(page.signatures) == 1
 
 
-def test_a_server_without_recovery_is_noticed_and_the_page_is_as_before(open_page: OpenPage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["page-says-so", "page-finds-out"])
+def test_without_recovery_on_the_server_the_page_is_as_before(open_page: OpenPage, tmp_path: Path, told: bool) -> None:
     with stand(tmp_path, recover=False) as running:
         page = open_page(running)  # type: ignore[arg-type]
-        page.expects("status of 404")
+        if not told:
+            page.expects("status of 404")
+            index = page.page.content().replace(' data-recover-url=""', "")
+            page.page.route(page.url, lambda route: route.fulfill(body=index, content_type="text/html"))
+            page.open()
         running.oss.fail_next("callback_refused")
         page.upload(file("photo.png", PNG, "image/png"))
         row = page.row("photo.png")

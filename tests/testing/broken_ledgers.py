@@ -181,6 +181,7 @@ class TestIgnoresTheETag(Broken):
         "test_a_ticket_that_forbids_overwriting_refuses_another_etag",
         "test_another_etag_waits_and_is_refused_where_overwriting_is_forbidden",
         "test_a_ticket_may_wait_again_after_its_waiting_call",
+        "test_known_returns_the_pairs_that_were_handled",
     }
 
 
