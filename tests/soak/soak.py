@@ -111,16 +111,20 @@ class Soak:
     def kill(self) -> bool:
         """Kill the server, unless it is between the handler's commit and the ledger's."""
         self.process.send_signal(signal.SIGSTOP)
-        if self.count(self.table, "uploads") == self.count(self.ledger, "answers"):
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait(timeout=60)
-            return True
-        self.process.send_signal(signal.SIGCONT)
-        return False
+        try:
+            is_between = self.count(self.table, "uploads") != self.count(self.ledger, "answers")
+        except sqlite3.OperationalError:  # it was stopped while it had a file locked
+            is_between = True
+        if is_between:
+            self.process.send_signal(signal.SIGCONT)
+            return False
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(timeout=60)
+        return True
 
     @staticmethod
     def count(path: Path, table: str) -> int:
-        with closing(sqlite3.connect(path, timeout=60)) as connection:
+        with closing(sqlite3.connect(path, timeout=0.5)) as connection:
             return int(connection.execute(f"SELECT count(DISTINCT object) FROM {table}").fetchone()[0])
 
     # What the browsers do.
