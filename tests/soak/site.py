@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from typing import Any
@@ -40,9 +41,34 @@ application = DirectUpload(view, settings, authorize=lambda request: Grant(user=
 if os.environ.get("SOAK_BREAK"):  # recovery that does not ask the ledger: the soak must find it
     application._delivery._app = CallbackEndpoint(save)
 
+
+class Counted:
+    """Counts the calls that go on, so that none is cut off when OSS has hung up and the server is drained."""
+
+    def __init__(self) -> None:
+        self.active = 0
+        self._changed = threading.Condition()
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        with self._changed:
+            self.active += 1
+        try:
+            return application(environ, start_response)
+        finally:
+            with self._changed:
+                self.active -= 1
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self.active, 30)
+
+
 if __name__ == "__main__":
+    counted = Counted()
     with socket.create_server(("127.0.0.1", int(os.environ["SOAK_PORT"])), backlog=128) as listener:
-        server = make_server(application, [listener], application.is_nonblocking, threads=8)
+        server = make_server(counted, [listener], application.is_nonblocking, threads=8)
         drain_on_signals(server, 10, 0)
         print("ready", flush=True)
         server.run()
+        counted.wait()
