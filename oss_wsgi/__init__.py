@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .middleware.confirmation import Confirmation as Confirmation
     from .middleware.dispatcher import Dispatcher as Dispatcher
     from .middleware.once import OncePerUpload as OncePerUpload
+    from .recovery.sweep import Reconciliation as Reconciliation
     from .sdk.bucket import SDKBucket as SDKBucket
     from .sdk.confirmation import SDKConfirmation as SDKConfirmation
     from .sdk.credentials import SDKCredentialsProvider as SDKCredentialsProvider
@@ -74,6 +75,7 @@ _MODULES = {
     "PublicKeyStore": ".callback.public_keys",
     "RateLimit": ".endpoints.rate_limit",
     "ReadinessEndpoint": ".endpoints.health",
+    "Reconciliation": ".recovery.sweep",
     "RefreshingCredentialsProvider": ".credentials",
     "SDKBucket": ".sdk.bucket",
     "SDKConfirmation": ".sdk.confirmation",

@@ -307,7 +307,6 @@ class DirectUpload:
             self._delivery,
             self.ledger,
             self._checkpoint if checkpoint is None else FileCheckpoint(checkpoint),
-            clock=self._clock,
             known=known,
             on_orphan=self._on_orphan if on_orphan is None else on_orphan,
             skip_old_days=self.settings.upload_names == "unique",
@@ -362,7 +361,7 @@ class DirectUpload:
         if event.bucket != bucket or event.name not in UPLOAD_EVENTS:
             return EventOutcome("ignored", event.key)
         recovery = self._recovery()
-        sweep = Sweep(recovery, self._delivery, self.ledger, self._checkpoint, clock=self._clock, known=self._known)
+        sweep = Sweep(recovery, self._delivery, self.ledger, self._checkpoint, known=self._known)
         listed = ListedObject(event.key, 0, event.etag, self._clock())
         if event.etag and not sweep.unknown([listed]):
             return EventOutcome("known", event.key)

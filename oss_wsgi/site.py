@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from .application import DEFAULT_PREFIX, SIGNATURE_PATH, DirectUpload
+from .application import DEFAULT_PREFIX, RECOVER_PATH, SIGNATURE_PATH, DirectUpload
 from .endpoints.static import StaticSite, shipped_folder
 from .middleware.dispatcher import check_prefix
 from .settings import Settings
@@ -62,8 +62,9 @@ class UploadPage(StaticSite):
         parts = urlsplit(host)
         root = shipped_folder()
         shipped = f'data-server-url="{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}"'
-        place = "../" * mount.count("/") + quote(prefix[1:])
-        replacement = f'data-server-url="{html.escape(place)}{SIGNATURE_PATH}"'
+        place = html.escape("../" * mount.count("/") + quote(prefix[1:]))
+        recover = f"{place}{RECOVER_PATH}" if settings.recover else ""  # an empty one: the server does not answer there
+        replacement = f'data-server-url="{place}{SIGNATURE_PATH}" data-recover-url="{recover}"'
         index = (root / "index.html").read_bytes().replace(shipped.encode(), replacement.encode())
         super().__init__(
             root,

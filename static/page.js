@@ -6,7 +6,8 @@ import { explain, technical, wordsFor } from "./words.js";
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
 const words = wordsFor(navigator.language);
-const uploader = new Uploader({ serverUrl: root.dataset.serverUrl });
+const { serverUrl, recoverUrl } = root.dataset;
+const uploader = new Uploader({ serverUrl, recoverUrl: recoverUrl === "" ? null : recoverUrl });
 const rows = new Map();
 
 /** In bytes. Larger pictures take too long to decode for a thumbnail. */

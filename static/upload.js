@@ -474,8 +474,10 @@ export class Uploader extends EventTarget {
 
   /** Asks once: `stored` with the application's `text`; `absent`; `useless`, when asking again changes nothing; or {}. */
   async #recover({ ticket, key }, signal) {
-    const base = new URL(this.serverUrl, globalThis.document?.baseURI ?? globalThis.location?.href);
-    const url = new URL(this.recoverUrl ?? "recover", base);
+    const page = globalThis.document?.baseURI ?? globalThis.location?.href;
+    const url = this.recoverUrl === undefined
+      ? new URL("recover", new URL(this.serverUrl, page))
+      : new URL(this.recoverUrl, page);
     try {
       const response = await this.fetch(url.href, {
         method: "POST",

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "oss_wsgi"
 #: Sentences for people: each local link in them leads somewhere.
 DOCUMENTS = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "_build" not in path.parts)
-ARCHITECTURE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -51,7 +51,7 @@ def test_contributing_has_a_place_for_each_room() -> None:
 
 
 def test_the_options_of_the_server_are_those_of_its_help() -> None:
-    serving = (ROOT / "docs" / "explanation" / "serving.md").read_text(encoding="utf-8")
+    serving = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
     defaults = {action.option_strings[0]: action.default for action in server_parser()._actions}
     assert set(re.findall(r"`(--[a-z-]+)`", serving)) <= defaults.keys()
     rows = re.findall(r"^\| `(--[a-z-]+)` \| .*? \| ([0-9]+) s \|", serving, re.MULTILINE)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: A longer text is no misspelt code.
 _MAX_CODE = 60
-_STATUS_PAGE = "docs/reference/protocol.md, sections 2.5 and 10"
+_STATUS_PAGE = "docs/protocol.md, sections 2.5 and 10"
 
 
 def add(subparsers: Any) -> None:

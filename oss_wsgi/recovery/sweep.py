@@ -124,7 +124,6 @@ class Sweep:
     what it had handled the ledger knows.
 
     :param deliver: passes an upload through the ledger to the application.
-    :param clock: returns Unix seconds.
     :param known: ``(pairs of object and ETag) -> those that the application has handled``, asked for what the ledger
         does not know.
     :param on_orphan: called with each upload that the checks refuse. Its exceptions are logged.
@@ -138,7 +137,6 @@ class Sweep:
         ledger: Ledger,
         checkpoint: Checkpoint,
         *,
-        clock: Callable[[], float],
         known: Known | None = None,
         on_orphan: OnOrphan | None = None,
         skip_old_days: bool = True,
@@ -147,7 +145,6 @@ class Sweep:
         self._deliver = deliver
         self._ledger = ledger
         self._checkpoint = checkpoint
-        self._clock = clock
         self._known = known
         self._on_orphan = on_orphan
         self._skip_old_days = skip_old_days

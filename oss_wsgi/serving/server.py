@@ -516,9 +516,21 @@ class Server:
         self._close_listeners()
         for connection in list(self.connections.values()):
             connection.close()
-        left = self._drain_times[1] - self._clock() if self._drain_times else 5.0
-        self.task_dispatcher.shutdown(timeout=min(max(left, 0.5), 5.0))
+        self._wait_for_threads()
+        self.task_dispatcher.shutdown(timeout=0)
         self.close()
+
+    def _wait_for_threads(self) -> None:
+        """Let threads finish what they handle, also for clients that have gone, as long as `drain` allows."""
+        dispatcher, start, waited = self.task_dispatcher, self._clock(), 0.0
+        dispatcher.set_thread_count(0)
+        with dispatcher.lock:
+            while dispatcher.threads:
+                # Another call of `drain`, for a second signal, may shorten it meanwhile.
+                if waited >= (max(self._drain_times[1] - start, 0.5) if self._drain_times else 5.0):
+                    break
+                dispatcher.thread_exit_cv.wait(0.1)
+                waited += 0.1
 
     @contextlib.contextmanager
     def _signals_wake(self) -> Iterator[None]:

@@ -92,7 +92,7 @@ def running(tmp_path: Path) -> Iterator[Stand]:
 
 @pytest.fixture
 def page(open_page: OpenPage, running: Stand) -> UploadPage:
-    return open_page(running)  # type: ignore[arg-type]
+    return open_page(running)
 
 
 def expect_done(page: UploadPage, name: str = "photo.png", number: int = 1) -> None:
@@ -299,16 +299,35 @@ def test_a_cancelled_question_ends_it_and_retry_asks_before_it_sends(page: Uploa
     assert len(running.objects) == len(page.signatures) == 1
 
 
-def test_a_server_without_recovery_is_noticed_and_the_page_is_as_before(open_page: OpenPage, tmp_path: Path) -> None:
+def test_without_recovery_on_the_server_the_page_is_as_before(open_page: OpenPage, tmp_path: Path) -> None:
     with stand(tmp_path, recover=False) as running:
-        page = open_page(running)  # type: ignore[arg-type]
-        page.expects("status of 404")
+        page = open_page(running)
         running.oss.fail_next("callback_refused")
         page.upload(file("photo.png", PNG, "image/png"))
         row = page.row("photo.png")
         expect(row).to_contain_text("Stored, but the application was not told")
         expect(row.locator(".message")).to_have_text("The file is in storage, so there is no need to send it again.")
         assert page.button("Retry", of="photo.png").is_hidden()
+
+
+UPLOAD_BY_MODULE = """async () => {
+  const { Uploader } = await import("./upload.js");
+  const uploader = new Uploader({ serverUrl: "oss/signature" });
+  const [item] = uploader.add([new File(["a"], "a.txt")]);
+  const ended = new Promise((resolve) => uploader.addEventListener("done", resolve));
+  uploader.start();
+  await ended;
+  return { state: item.state, canAsk: item.canAsk, retried: uploader.retry(item) };
+}"""
+
+
+def test_the_module_finds_out_that_a_server_has_no_recovery(open_page: OpenPage, tmp_path: Path) -> None:
+    with stand(tmp_path, recover=False) as running:
+        page = open_page(running)
+        page.expects("status of 404")
+        running.oss.fail_next("callback_refused")
+        assert page.page.evaluate(UPLOAD_BY_MODULE) == {"state": "untold", "canAsk": False, "retried": False}
+        assert len(running.objects) == 1
 
 
 @pytest.mark.parametrize("shot", ["untold", "unsure", "not stored"])
