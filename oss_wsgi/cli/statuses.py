@@ -309,6 +309,14 @@ STATUSES = (
             "Do slow work after the answer, because OSS waits 5 s, and check that the workers are not all busy.",
         ),
     ),
+    *_rows(
+        507,
+        (
+            OSS,
+            "The disk, or the quota, of the local OSS is full; nothing was stored. A real OSS never answers this.",
+            "Make room in the folder of the local OSS (--local-dir), and upload again.",
+        ),
+    ),
 )  # fmt: skip
 
 
