@@ -137,23 +137,23 @@ class Connection:
         """Feed the parser; a complete request goes to the server, what follows it waits."""
         request = self.request
         if request is None:
+            if data[0] <= 32:  # empty lines before a request are none of it, and earn no time (RFC 9112 section 2.2)
+                data = data.lstrip()
+                if not data:
+                    self._wait_for_first_byte()
+                    return
             request = self._begin_request()
         while data:
             data = data[request.received(data) :]
             if request.completed:
                 self.sent_continue = False
-                if not request.empty:
-                    self.unread = data
-                    self.phase = HANDLING
-                    if self.held:
-                        self.server.hold(self, 0)
-                    self.server.dispatch(self)
-                    return
-                self.request = None
-                if not data:
-                    break
-                request = self._begin_request()
-            elif request.expect_continue and request.headers_finished and not self.sent_continue:
+                self.unread = data
+                self.phase = HANDLING
+                if self.held:
+                    self.server.hold(self, 0)
+                self.server.dispatch(self)
+                return
+            if request.expect_continue and request.headers_finished and not self.sent_continue:
                 self._send_continue(request)
         self._wait_for_more()
 
@@ -166,12 +166,14 @@ class Connection:
         self.phase = HEADER
         return request
 
+    def _wait_for_first_byte(self) -> None:
+        self.wait_for(READ)
+        if self.held:
+            self.server.hold(self, 0)
+
     def _wait_for_more(self) -> None:
         request, server = self.request, self.server
         if self.phase == CLOSED:
-            return
-        if request is None:  # nothing but empty lines
-            self.become_idle()
             return
         if request.headers_finished:
             if self.phase != BODY:
