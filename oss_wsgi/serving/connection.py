@@ -33,7 +33,8 @@ BYTES_FOR_A_SECOND = 500
 # After the response, what the peer still sends is read for so long and so far: a close before would reset the
 # connection, and a reset can destroy the response on its way.
 LINGER_SECONDS = 2.0
-_LINGER_BYTES = 1 << 20
+_LINGER_BYTES = 1 << 26
+_MAX_DISCARDS_IN_A_TURN = 16
 
 # What a client may send ahead while its request is handled, where the server looks out for a disconnect.
 _MAX_READ_AHEAD = 64 * 1024
@@ -366,16 +367,18 @@ class Connection:
 
     def _discard(self) -> None:
         try:
-            while data := self.socket.recv(65536, _DONTWAIT):
-                self.discarded += len(data)
-                if self.discarded > _LINGER_BYTES:
-                    break
+            for _ in range(_MAX_DISCARDS_IN_A_TURN):
+                count = len(self.socket.recv(_MANY_BYTES, _DONTWAIT))
+                self.discarded += count
+                if not count or self.discarded > _LINGER_BYTES:
+                    self.close()
+                    return
         except BlockingIOError:
-            self.wait_for(READ)
-            return
-        except OSError:
             pass
-        self.close()
+        except OSError:
+            self.close()
+            return
+        self.wait_for(READ)
 
     def _begin_writing(self, output: Output) -> None:
         """Wait until the peer reads."""
@@ -516,7 +519,7 @@ class Connection:
             log.info("Client disconnected while serving %s", request.path)
             return True
         except BaseException as error:
-            if not isinstance(error, Exception) and self.lock is None and self.server.is_signal():
+            if self.lock is None and self.server.is_signal(error):
                 raise
             log.exception("Exception while serving %s", getattr(request, "path", ""))
             if self.lock is None:

@@ -49,6 +49,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """Reads a plain header, and a body that came with it, in one step; waitress reads everything else."""
 
     completed = False
+    body_rcv: Any = None
     _head: bytearray | None = None
     _whole_body: bytes | None = None
 

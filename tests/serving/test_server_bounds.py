@@ -262,3 +262,11 @@ def test_a_system_without_epoll_is_served_too(in_loop: bool) -> None:
         count = 0
         while count < 8_000_000:
             count += len(slow.recv(1 << 20))
+
+
+def test_who_sends_a_body_that_is_refused_reads_the_response_after_it() -> None:
+    """The rest of the body is read for a while: a close before would reset the connection, and lose the response."""
+    with running(max_request_body_size=1000) as server, connect(server) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n")
+        client.sendall(bytes(20_000_000))
+        assert read_all(client).startswith(b"HTTP/1.1 413 ")

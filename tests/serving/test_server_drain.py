@@ -272,6 +272,54 @@ def test_ctrl_c_that_the_application_swallows_ends_the_server() -> None:
     assert process.returncode == 0
 
 
+RAISING = """
+import os, signal, socket, sys
+from oss_wsgi.serving import make_server
+
+class Handler:
+    def method(self, number, frame):
+        sys.exit()
+
+    def __call__(self, number, frame):
+        sys.exit()
+
+def function(number, frame):
+    sys.exit()
+
+def application(environ, start_response):
+    os.kill(os.getpid(), getattr(signal, environ["QUERY_STRING"]))
+    for _ in range(1000):
+        pass
+    raise SystemExit
+
+signal.signal(signal.SIGUSR1, lambda number, frame: None)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, {handler})
+listener = socket.create_server(("127.0.0.1", 0))
+server = make_server(application, listener, lambda method, path, headers: True)
+print(server.effective_port, flush=True)
+server.run()
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("handler", ["function", "Handler().method", "Handler()"])
+def test_only_what_a_signal_s_handler_raises_ends_the_server(handler: str) -> None:
+    """SystemExit of the application itself is answered 500, also right after a signal whose handler raised nothing."""
+    command = [sys.executable, "-c", RAISING.format(handler=handler)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        for name in ("SIGUSR1", "SIGCHLD", "SIGUSR1"):
+            with socket.create_connection(("127.0.0.1", port), 60) as client:
+                client.sendall(REQUEST.replace(b"/ ", f"/?{name} ".encode()))
+                assert read_all(client).startswith(b"HTTP/1.1 500 ")
+        with socket.create_connection(("127.0.0.1", port), 60) as client:
+            client.sendall(REQUEST.replace(b"/ ", b"/?SIGTERM "))
+            assert process.communicate(timeout=60)[0] == "ended\n"
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize("numbers", [["SIGTERM"], ["SIGHUP"], ["SIGINT"], ["SIGTERM", "SIGTERM"], ["SIGINT", "SIGHUP"]])
 def test_server_py_cleans_up_whatever_ends_it(tmp_path: Path, numbers: list[str]) -> None:
     """A request that never ends holds the first signal; the second one ends at once."""
