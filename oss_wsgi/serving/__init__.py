@@ -66,12 +66,14 @@ def make_server(
     own = {name: options.pop(name) for name in _LIMITS if name in options}
     version = waitress_version()
     if not version.startswith(_KNOWN):
-        log.info("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
+        log.warning("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
         return make_stock_server(app, listeners, options)
     if "channel_timeout" in options:
         own.setdefault("idle_timeout", options["channel_timeout"])
     limits = Limits(**own)
-    adj = Adjustments(sockets=listeners, **options)
+    for each in listeners:  # one by one: our loop serves Internet and Unix sockets together
+        Adjustments.check_sockets([each])
+    adj = Adjustments(sockets=listeners[:1], **options)
     if adj.trusted_proxy or adj.clear_untrusted_proxy_headers:
         app = proxy_headers_middleware(
             app,

@@ -384,7 +384,7 @@ class Server:
             accepted.append(connection)
         bound = self.limits.connections_per_address
         if bound is not None:
-            for connection in accepted:
+            for connection in reversed(accepted):  # those that came first stay
                 if self.counts[connection.address] > bound:
                     self._log_now_and_then("per address", "connections were refused: one address has %d already", bound)
                     connection.abort()
@@ -487,7 +487,8 @@ class Server:
         for connection in self.connections.values():
             if connection.phase == NEW:
                 connection.deadline = min(connection.deadline, self.now + FIRST_REQUEST_SECONDS)
-        self._next_sweep = self.now
+        # Where descriptors are short, the next attempt waits for this too.
+        self._next_sweep = self.now if is_taken else self.now + _DRAINING_TURN_SECONDS
 
     def _take_backlogs(self) -> bool:
         """Accept and answer what waits; return False where descriptors or memory are short."""

@@ -31,7 +31,6 @@ def test_an_unknown_waitress_serves_without_our_parts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(serving, "waitress_version", lambda: "4.0.0")
-    caplog.set_level("INFO")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = serving.make_server(application, listener, lambda method, path, headers: True)
         assert not isinstance(server, Server)
@@ -60,6 +59,33 @@ def test_drain_of_an_unknown_waitress_ends_it_from_another_thread(monkeypatch: p
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address, 60)
     server.task_dispatcher.shutdown()
+
+
+@pytest.mark.slow
+def test_internet_and_unix_sockets_are_served_together(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as internet, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "socket"))
+        unix.listen()
+        listeners = [internet, unix]
+        server = serving.make_server(application, listeners)
+        addresses = [(each.family, each.getsockname()) for each in listeners]
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        for family, address in addresses:
+            with socket.socket(family) as client:
+                client.settimeout(60)
+                client.connect(address)
+                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        server.drain(0)
+        thread.join(60)
+
+
+@pytest.mark.slow
+def test_sockets_that_are_no_streams_are_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        with pytest.raises(ValueError, match="stream"):
+            serving.make_server(application, [stream, datagrams])
 
 
 def test_no_listener_is_refused() -> None:

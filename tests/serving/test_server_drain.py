@@ -152,6 +152,34 @@ def test_a_backlog_that_meets_a_lack_of_descriptors_is_taken_later() -> None:
         assert refusals == []
 
 
+def test_a_drain_without_descriptors_does_not_spin() -> None:
+    clock = SetClock()
+    with running(clock=clock) as server:
+        listener, poller = server.listeners[0].socket, server.poller
+        waits: list[float] = []
+
+        class Refusing:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(listener, name)
+
+            def _accept(self) -> Any:
+                raise OSError(errno.EMFILE, "Too many open files")
+
+        class Watched:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(poller, name)
+
+            def poll(self, timeout: float) -> Any:
+                if server.is_stopping:
+                    waits.append(timeout)
+                return poller.poll(timeout)
+
+        server.listeners[0].socket, server.poller = Refusing(), Watched()
+        server.drain(60)
+        wait_until(lambda: len(waits) > 5)
+        assert all(wait > 0 for wait in waits)
+
+
 def test_a_second_call_ends_at_once() -> None:
     with running() as server, connect(server) as client:
         client.sendall(b"GET")
