@@ -267,6 +267,7 @@ SEEDS = (
 FRAGMENTS = (
     *(b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"\0", b"\x0b", b"\x85", b"\xff", b"0", b"5", b"-", b"+"),
     *(b"_", b"%", b"//", b"#", b"?", b","),
+    *(b" " * 20, b"X:" + b"\r\n\t" * 20, b"://", b"a://1"),
     *(b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"HTTP/1.0", b"HTTP/1.1", b"\r\n\r\n"),
 )
 
