@@ -66,12 +66,14 @@ def make_server(
     own = {name: options.pop(name) for name in _LIMITS if name in options}
     version = waitress_version()
     if not version.startswith(_KNOWN):
-        log.info("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
+        log.warning("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
         return make_stock_server(app, listeners, options)
+    for each in listeners:  # one by one: our loop serves Internet and Unix sockets together
+        Adjustments.check_sockets([each])
+    adj = Adjustments(sockets=listeners[:1], **options)
     if "channel_timeout" in options:
-        own.setdefault("idle_timeout", options["channel_timeout"])
+        own.setdefault("idle_timeout", adj.channel_timeout)
     limits = Limits(**own)
-    adj = Adjustments(sockets=listeners, **options)
     if adj.trusted_proxy or adj.clear_untrusted_proxy_headers:
         app = proxy_headers_middleware(
             app,
@@ -84,7 +86,9 @@ def make_server(
         )
     # A body or a response that is large goes to a temporary file.
     spills = adj.max_request_body_size > adj.inbuf_overflow
-    limit = options["connection_limit"] if "connection_limit" in options else default_connection_limit(1 + spills)
+    limit = adj.connection_limit if "connection_limit" in options else default_connection_limit(1 + spills)
+    if limit < 1:
+        raise ValueError(f"connection_limit must be at least 1, not {limit!r}.")
     dispatcher = ThreadedTaskDispatcher()
     dispatcher.set_thread_count(adj.threads)
     return Server(app, listeners, adj, limits, limit, dispatcher, is_nonblocking, clock, owns_listeners)

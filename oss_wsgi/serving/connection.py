@@ -33,7 +33,8 @@ BYTES_FOR_A_SECOND = 500
 # After the response, what the peer still sends is read for so long and so far: a close before would reset the
 # connection, and a reset can destroy the response on its way.
 LINGER_SECONDS = 2.0
-_LINGER_BYTES = 1 << 20
+_LINGER_BYTES = 1 << 26
+_MAX_DISCARDS_IN_A_TURN = 16
 
 # What a client may send ahead while its request is handled, where the server looks out for a disconnect.
 _MAX_READ_AHEAD = 64 * 1024
@@ -137,23 +138,23 @@ class Connection:
         """Feed the parser; a complete request goes to the server, what follows it waits."""
         request = self.request
         if request is None:
+            if data[0] <= 32:  # empty lines before a request are none of it, and earn no time (RFC 9112 section 2.2)
+                data = data.lstrip()
+                if not data:
+                    self._wait_for_first_byte()
+                    return
             request = self._begin_request()
         while data:
             data = data[request.received(data) :]
             if request.completed:
                 self.sent_continue = False
-                if not request.empty:
-                    self.unread = data
-                    self.phase = HANDLING
-                    if self.held:
-                        self.server.hold(self, 0)
-                    self.server.dispatch(self)
-                    return
-                self.request = None
-                if not data:
-                    break
-                request = self._begin_request()
-            elif request.expect_continue and request.headers_finished and not self.sent_continue:
+                self.unread = data
+                self.phase = HANDLING
+                if self.held:
+                    self.server.hold(self, 0)
+                self.server.dispatch(self)
+                return
+            if request.expect_continue and request.headers_finished and not self.sent_continue:
                 self._send_continue(request)
         self._wait_for_more()
 
@@ -166,12 +167,14 @@ class Connection:
         self.phase = HEADER
         return request
 
+    def _wait_for_first_byte(self) -> None:
+        self.wait_for(READ)
+        if self.held:
+            self.server.hold(self, 0)
+
     def _wait_for_more(self) -> None:
         request, server = self.request, self.server
         if self.phase == CLOSED:
-            return
-        if request is None:  # nothing but empty lines
-            self.become_idle()
             return
         if request.headers_finished:
             if self.phase != BODY:
@@ -364,16 +367,18 @@ class Connection:
 
     def _discard(self) -> None:
         try:
-            while data := self.socket.recv(65536, _DONTWAIT):
-                self.discarded += len(data)
-                if self.discarded > _LINGER_BYTES:
-                    break
+            for _ in range(_MAX_DISCARDS_IN_A_TURN):
+                count = len(self.socket.recv(_MANY_BYTES, _DONTWAIT))
+                self.discarded += count
+                if not count or self.discarded > _LINGER_BYTES:
+                    self.close()
+                    return
         except BlockingIOError:
-            self.wait_for(READ)
-            return
-        except OSError:
             pass
-        self.close()
+        except OSError:
+            self.close()
+            return
+        self.wait_for(READ)
 
     def _begin_writing(self, output: Output) -> None:
         """Wait until the peer reads."""
@@ -514,7 +519,7 @@ class Connection:
             log.info("Client disconnected while serving %s", request.path)
             return True
         except BaseException as error:
-            if not isinstance(error, Exception) and self.lock is None and self.server.is_signal():
+            if self.lock is None and self.server.is_signal(error):
                 raise
             log.exception("Exception while serving %s", getattr(request, "path", ""))
             if self.lock is None:

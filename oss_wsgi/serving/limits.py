@@ -40,10 +40,12 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("header_timeout", "body_timeout", "idle_timeout", "write_timeout", "buffered_bytes"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0, not {getattr(self, name)!r}.")
-        if self.connections_per_address is not None and self.connections_per_address < 1:
-            raise ValueError(f"connections_per_address must be at least 1, not {self.connections_per_address!r}.")
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and value > 0):
+                raise ValueError(f"{name} must be a number, more than 0, not {value!r}.")
+        bound = self.connections_per_address
+        if bound is not None and not (isinstance(bound, int) and bound > 0):
+            raise ValueError(f"connections_per_address must be a whole number, at least 1, not {bound!r}.")
 
 
 def default_connection_limit(descriptors_each: int = 1) -> int:

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 from waitress.buffers import OverflowableBuffer
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import FixedStreamReceiver
-from waitress.utilities import BadRequest
+from waitress.utilities import BadRequest, RequestHeaderFieldsTooLarge
 
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n")
 
@@ -27,8 +27,19 @@ _MAX_CACHED_LINE_LENGTH = 100
 
 _TRANSFER_ENCODING = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE)
 
-# The line before a chunk, whose length waitress does not bound.
+# waitress's own expressions for what these two match take the square of its length, where they fail and, for the
+# blanks, also where they match: 30 kB would stop the loop for a minute.
+_REQUEST_LINE_OF_WAITRESS = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^ ]+(?: HTTP/[0-9]\.[0-9])?")
+_BLANKS_AFTER_COLON = re.compile(rb"(\r\n[^ \t:\r\n][^:\r\n]*:)(?:(?:\r\n)?[ \t]){16,}")
+
+#: The most lines of a header: waitress joins continued and repeated ones one by one.
+MAX_HEADER_LINES = 500
+
+# The line before a chunk, and the trailer, whose length waitress does not bound.
 _MAX_CHUNK_LINE = 4096
+
+# waitress copies what follows a chunk for each chunk.
+_PIECE_OF_CHUNKS = 4096
 
 # The objects of a request that is not complete, about.
 _OBJECTS_BYTES = 2048
@@ -38,18 +49,20 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """Reads a plain header, and a body that came with it, in one step; waitress reads everything else."""
 
     completed = False
+    body_rcv: Any = None
+    _head: bytearray | None = None
     _whole_body: bytes | None = None
 
     def received(self, data: bytes) -> int:
-        begins = self.body_rcv is None and not self.header_plus and not self.completed
+        if self.body_rcv is not None:
+            return self._received_body(data)
+        begins = self._head is None and not self.completed
         end = data.find(b"\r\n\r\n") + 4 if begins else 0
         plain = read_plain_request(data[:end]) if 4 <= end < self.adj.max_request_header_size else None
         if plain is None or not plain.length <= len(data) - end or plain.length >= self.adj.max_request_body_size:
-            consumed: int = super().received(data)
+            consumed = self._received_head(data)
             if self.completed:  # waitress would ask for a body that never comes
                 self.expect_continue = False
-            elif self.chunked:
-                self._check_chunks()
             return consumed
         self._use(plain)
         self.header_bytes_received = end
@@ -58,12 +71,41 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         self.body_bytes_received = plain.length
         return end + plain.length
 
+    def _received_head(self, data: bytes) -> int:
+        """Keep a part of a header; waitress gets the whole, since it would search all of it again for each part."""
+        head = self._head
+        if head is None:
+            head = self._head = bytearray()
+        before = len(head)
+        if not self.completed and before + len(data) < self.adj.max_request_header_size:
+            head += data
+            if head.find(b"\r\n\r\n", max(before - 3, 0)) < 0:
+                self.header_bytes_received += len(data)
+                return len(data)
+        self.header_plus = bytes(head[:before])
+        self._head = None
+        return int(super().received(data))
+
+    def _received_body(self, data: bytes) -> int:
+        if not self.chunked:
+            return int(super().received(data))
+        consumed = 0
+        while consumed < len(data) and not self.completed:
+            consumed += super().received(data[consumed : consumed + _PIECE_OF_CHUNKS])
+            if not self.completed:
+                self._check_chunks()
+        return consumed
+
     def parse_header(self, header_plus: bytes) -> None:
         plain = read_plain_request(header_plus)
         self.header_plus = b""
         if plain is None:
+            if header_plus.count(b"\n") > MAX_HEADER_LINES:
+                super().parse_header(b"GET / HTTP/1.0\r\n")  # as waitress does for a header that is too large
+                self.error = RequestHeaderFieldsTooLarge(f"more than {MAX_HEADER_LINES} lines")
+                return
             try:
-                super().parse_header(header_plus)
+                super().parse_header(_quick_to_read(header_plus))
             except ValueError as error:  # of urlsplit, for a target such as http://a]/
                 raise ParsingError("Malformed target") from error
             if "CONTENT_LENGTH" in self.headers and _TRANSFER_ENCODING.search(header_plus):
@@ -82,7 +124,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def _check_chunks(self) -> None:
         chunks = self.body_rcv
-        if len(chunks.control_line) > _MAX_CHUNK_LINE or len(chunks.trailer) > self.adj.max_request_header_size:
+        if max(len(chunks.control_line), len(chunks.trailer)) > _MAX_CHUNK_LINE:
             self.error = BadRequest("the line before a chunk, or the trailer, is too long")
             self.completed = True
 
@@ -123,6 +165,8 @@ def read_plain_request(header: bytes) -> PlainRequest | None:
     if start is None or not header.endswith(b"\r\n\r\n"):
         return None
     lines = header[start.end() : -4].split(b"\r\n") if len(header) > start.end() + 2 else []
+    if len(lines) > MAX_HEADER_LINES:
+        return None
     fields = [_cached_field(line) if len(line) <= _MAX_CACHED_LINE_LENGTH else _field(line) for line in lines]
     if None in fields:
         return None
@@ -136,6 +180,17 @@ def read_plain_request(header: bytes) -> PlainRequest | None:
     return PlainRequest(
         method.decode(), target.decode(), decoded.decode("latin-1"), query.decode(), headers, int(length)
     )
+
+
+def _quick_to_read(header: bytes) -> bytes:
+    """Return a header that waitress reads like this one, or refuses like this one, in linear time."""
+    breaks = header.count(b"\r\n")
+    if not header.count(b"\r") == header.count(b"\n") == breaks:
+        return header  # refused before its expressions
+    line = header.partition(b"\r\n")[0]
+    if not _REQUEST_LINE_OF_WAITRESS.fullmatch(line.rstrip()):
+        header = b"?" + header[len(line) :]
+    return _BLANKS_AFTER_COLON.sub(rb"\1", header)
 
 
 def _field(line: bytes) -> tuple[str, str] | None:

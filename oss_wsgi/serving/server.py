@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -144,7 +145,8 @@ class Server:
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._is_woken = False
-        self._seen_signal = False
+        # Those that have come since handlers last ran for certain.
+        self._seen_signals: set[int] = set()
         self.poller.register(self._wake_reader.fileno(), READ)
         self._resume_accepting()
 
@@ -249,10 +251,12 @@ class Server:
         if count and self.held > self.limits.buffered_bytes:
             self._free_memory()
 
-    def is_signal(self) -> bool:
-        """Tell whether a signal has come: then what was raised in the loop may be its handler's."""
+    def is_signal(self, error: BaseException) -> bool:
+        """Tell whether the handler of a signal that has come raised what was raised in the loop."""
+        if isinstance(error, Exception):
+            return False
         self._read_wake()
-        return self._seen_signal
+        return any(_raised_by(signal.getsignal(number), error) for number in self._seen_signals)
 
     # The loop.
 
@@ -280,7 +284,7 @@ class Server:
             self._each([self._reports.popleft()], Connection.attend)
         for listener in listening:
             self._accept(listener, max(BATCH_SIZE, len(events)))  # as many new ones as old ones, or they pile up
-        self._seen_signal = False  # handlers have run for what has come
+        self._seen_signals.clear()  # handlers have run for what has come
         self._answer()
         if now >= self._next_sweep or self._is_sweeping:
             self._sweep(now)
@@ -324,7 +328,7 @@ class Server:
         try:
             return self._is_nonblocking(request.command, request.path, request.headers)
         except BaseException as error:
-            if not isinstance(error, Exception) and self.is_signal():
+            if self.is_signal(error):
                 raise
             log.exception("is_nonblocking failed, and a thread answers the request")
             return False
@@ -380,7 +384,7 @@ class Server:
             accepted.append(connection)
         bound = self.limits.connections_per_address
         if bound is not None:
-            for connection in accepted:
+            for connection in reversed(accepted):  # those that came first stay
                 if self.counts[connection.address] > bound:
                     self._log_now_and_then("per address", "connections were refused: one address has %d already", bound)
                     connection.abort()
@@ -483,7 +487,8 @@ class Server:
         for connection in self.connections.values():
             if connection.phase == NEW:
                 connection.deadline = min(connection.deadline, self.now + FIRST_REQUEST_SECONDS)
-        self._next_sweep = self.now
+        # Where descriptors are short, the next attempt waits for this too.
+        self._next_sweep = self.now if is_taken else self.now + _DRAINING_TURN_SECONDS
 
     def _take_backlogs(self) -> bool:
         """Accept and answer what waits; return False where descriptors or memory are short."""
@@ -548,12 +553,21 @@ class Server:
         """Read what woke the loop; a byte that is not zero is a signal's number."""
         with contextlib.suppress(BlockingIOError):
             while data := self._wake_reader.recv(4096):
-                if data.strip(b"\0"):
-                    self._seen_signal = True
+                self._seen_signals.update(data.replace(b"\0", b""))
                 # Python's own handler raises, and an application in the loop may have caught that.
                 if signal.SIGINT in data and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                     self._has_ended = True
         self._is_woken = False  # after the read: it may have taken the byte of a thread that has just reported
+
+
+def _raised_by(handler: Any, error: BaseException) -> bool:
+    """Tell whether a signal's handler is in an error's traceback; one that is no plain function counts as if."""
+    if handler is signal.default_int_handler:
+        return isinstance(error, KeyboardInterrupt)
+    if not callable(handler):
+        return False
+    code = getattr(handler, "__code__", None)
+    return code is None or any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _effective_address(listening: socket.socket) -> tuple[str, Any]:

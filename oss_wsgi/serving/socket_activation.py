@@ -15,9 +15,9 @@ def inherited_sockets(environ: Mapping[str, str], pid: int) -> list[tuple[str, s
     They are listening already, and stay open where they came from after this process. Variables for another process
     (LISTEN_PID) count for nothing. ValueError for variables that make no sense and descriptors that do not listen.
     """
-    if environ.get("LISTEN_PID", "").strip() != str(pid):
+    text = environ.get("LISTEN_FDS")
+    if text is None or environ.get("LISTEN_PID", "").strip() != str(pid):
         return []
-    text = environ.get("LISTEN_FDS", "")
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"LISTEN_FDS must be the number of sockets, not {text!r}.")
     count = int(text[:4])

@@ -33,7 +33,18 @@ _MAX_CACHED_NAME_LENGTH = 64
 _MAX_JOINED_BYTES = 64 * 1024
 
 
-class ThreadTask(WSGITask):  # type: ignore[misc]
+class _Task(WSGITask):  # type: ignore[misc]
+    """waitress's task, without a body in the response to HEAD, which the client would take for the next response."""
+
+    def write(self, data: bytes) -> None:
+        if self.request.command != "HEAD":
+            super().write(data)
+            return
+        super().write(b"")  # RFC 9110 section 9.3.2
+        self.chunked_response = False
+
+
+class ThreadTask(_Task):
     """Answers in a thread; sends header and first piece of the body together, and formats the date once a second."""
 
     wrote_header = False
@@ -41,6 +52,8 @@ class ThreadTask(WSGITask):  # type: ignore[misc]
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["SERVER_PORT"] = str(self.channel.listener.port)
+        if self.request.command == "HEAD":
+            del environ["wsgi.file_wrapper"]  # a file would be sent past `write`
         if self.channel.server.draining:
             environ[DRAINING_KEY] = True
         return environ
@@ -54,7 +67,7 @@ class ThreadTask(WSGITask):  # type: ignore[misc]
         return header
 
     def write(self, data: bytes) -> None:
-        if self.wrote_header or not 0 < len(data) <= _MAX_JOINED_BYTES:
+        if self.wrote_header or not 0 < len(data) <= _MAX_JOINED_BYTES or self.request.command == "HEAD":
             super().write(data)
             return
         pieces = self.channel.pieces = []
@@ -77,7 +90,7 @@ class ErrorTask(WaitressErrorTask):  # type: ignore[misc]
         super().execute()
 
 
-class LoopTask(WSGITask):  # type: ignore[misc]
+class LoopTask(_Task):
     """Answers in the loop: makes the response in one piece; anything unusual is left to waitress."""
 
     complete = False
@@ -108,7 +121,8 @@ class LoopTask(WSGITask):  # type: ignore[misc]
         self.close_on_finish = closes
         date = http_date(int(self.start_time)).encode()
         self.wrote_header = True
-        channel.write_soon(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), date, body))
+        sent = b"" if self.request.command == "HEAD" else body
+        channel.write_soon(b"%sContent-Length: %d\r\nDate: %s\r\n\r\n%s" % (constant, len(body), date, sent))
 
     def _leave_to_waitress(self, body: bytes) -> None:
         self.write(body)

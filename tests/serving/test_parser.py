@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
-from waitress.utilities import BadRequest
+from waitress.utilities import BadRequest, RequestHeaderFieldsTooLarge
 
 from oss_wsgi.serving import parser
-from oss_wsgi.serving.parser import RequestParser, read_plain_request
+from oss_wsgi.serving.parser import MAX_HEADER_LINES, RequestParser, read_plain_request
+
+from ..linear import MARGIN, slowdown
 
 ADJUSTMENTS = Adjustments(max_request_header_size=4096, max_request_body_size=100)
 BOTH = "Content-Length together with Transfer-Encoding"
@@ -265,6 +267,7 @@ SEEDS = (
 FRAGMENTS = (
     *(b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"\0", b"\x0b", b"\x85", b"\xff", b"0", b"5", b"-", b"+"),
     *(b"_", b"%", b"//", b"#", b"?", b","),
+    *(b" " * 20, b"X:" + b"\r\n\t" * 20, b"://", b"a://1"),
     *(b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"HTTP/1.0", b"HTTP/1.1", b"\r\n\r\n"),
 )
 
@@ -292,3 +295,75 @@ def test_mutated_requests_are_read_as_waitress_reads_them() -> None:
     choose = random.Random(14)
     for _ in range(MUTATIONS):
         assert_same(mutated(choose), choose.choice((2, 20, 1_000_000)))
+
+
+def repeated(text: bytes, before: bytes, after: bytes) -> Any:
+    """Return a function of a length, which repeats a text to about this length."""
+    return lambda length: before + text * (length // len(text)) + after
+
+
+START = b"GET / HTTP/1.1\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+HOSTILE = {
+    "blanks before a value": repeated(b" ", START + b"X:", b"\xff\r\n\r\n"),
+    "blanks before a bad value": repeated(b"\t ", START + b"X:", b"\0\r\n\r\n"),
+    "continued blanks": repeated(b"\r\n ", START + b"X:", b"\r\n\r\n"),
+    "blanks in a value": repeated(b" ", START + b"X: a", b"\0\r\n\r\n"),
+    "blanks and words": repeated(b"a \t", START + b"X: ", b"\0\r\n\r\n"),
+    "the same field": repeated(b"X:\r\n", START, b"\r\n"),
+    "many fields": lambda length: START + b"".join(b"X%d:\r\n" % n for n in range(length // 8)) + b"\r\n",
+    "a continued field": repeated(b" x\r\n", START + b"X:\r\n", b"\r\n"),
+    "a port": repeated(b"1", b"GET a://", b" X\r\n\r\n"),
+    "a host": repeated(b"a", b"GET a://", b" \r\n\r\n"),
+    "schemes": repeated(b"a://", b"GET ", b" HTTP/x\r\n\r\n"),
+    "a method": repeated(b"G", b"", b"\r\n\r\n"),
+    "escapes": repeated(b"%4", b"GET /", b" HTTP/1.0\r\n\r\n"),
+    "encodings": repeated(b"chunked,", b"POST / HTTP/1.1\r\nTransfer-Encoding: ", b"\r\n\r\n"),
+    "chunks": repeated(b"1\r\na\r\n", CHUNKED, b""),
+    "extensions of a chunk": repeated(b";a", CHUNKED + b"1", b"\0\r\n"),
+    "quotes in an extension": repeated(b'\\"', CHUNKED + b'1;a="', b"\r\n"),
+    "a trailer": repeated(b"X: y\r\n", CHUNKED + b"0\r\n", b""),
+}
+LARGE = Adjustments(max_request_header_size=1 << 20, max_request_body_size=1 << 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", [16, 1 << 20])
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_time_grows_with_the_length_of_hostile_requests(hostile: Any, piece: int) -> None:
+    def read(data: bytes) -> None:
+        ours, taken = RequestParser(LARGE), 0
+        while taken < len(data) and not ours.completed:
+            taken += ours.received(data[taken : taken + piece])
+
+    assert slowdown(read, hostile) < MARGIN
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        START + b"X:" + b" " * 40 + b"a b\r\nY:" + b"\t" * 20 + b"\r\n" + b" " * 30 + b"c\xff\r\n\r\n",
+        START + b"X:" + b"\r\n " * 20 + b"\r\nY: a:" + b" " * 20 + b"\xff\r\n\r\n",
+        START + b"X:" + b" " * 20 + b"\0\r\n\r\n",
+        START + b"X" + b" " * 20 + b":\r\n\r\n",
+        START + b" " * 20 + b"X:" + b" " * 20 + b"\r\n\r\n",
+        b"GET a:" + b" " * 20 + b" HTTP/1.1\r\n\r\n",
+        b"GET http://a:80 HTTP/1.1\r\n\r\n",
+        b"GET http://a:80 HTTP/11\r\n\r\n",
+        b"GET\r\nX: a\r\n\r\n",
+        b"GET \r\nX\r\n\r\n",
+        b"GET a\rb c\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 7, 1_000_000])
+def test_what_is_made_quick_to_read_is_read_as_waitress_reads_it(head: bytes, piece: int) -> None:
+    assert_same(head, piece)
+
+
+@pytest.mark.parametrize("line", [b"X%d: a\r\n", b"X%d: \xff\r\n"])
+def test_lines_of_a_header_are_bounded(line: bytes) -> None:
+    for count, error in ((MAX_HEADER_LINES - 2, None), (MAX_HEADER_LINES + 1, RequestHeaderFieldsTooLarge)):
+        ours = RequestParser(LARGE)
+        ours.received(START + b"".join(line % number for number in range(count)) + b"\r\n")
+        assert ours.completed
+        assert type(ours.error) is (error or type(None))

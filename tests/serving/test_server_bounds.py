@@ -86,6 +86,19 @@ def test_an_address_may_hold_a_number_of_connections() -> None:
         wait_until(lambda: server.counts == {})
 
 
+def test_of_many_connections_that_one_address_makes_at_once_the_first_stay() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(listener.getsockname(), 60)) for _ in range(5)]
+        with running(connections_per_address=2, listener=listener) as server:
+            for client in clients[:2]:
+                client.sendall(REQUEST)
+                read_response(client)
+            wait_until(lambda: len(server.connections) == 2)
+            for client in clients[2:]:
+                with contextlib.suppress(ConnectionResetError):
+                    assert is_closed(client)
+
+
 def test_the_default_limit_leaves_descriptors_to_the_application() -> None:
     import resource
 
@@ -262,3 +275,11 @@ def test_a_system_without_epoll_is_served_too(in_loop: bool) -> None:
         count = 0
         while count < 8_000_000:
             count += len(slow.recv(1 << 20))
+
+
+def test_who_sends_a_body_that_is_refused_reads_the_response_after_it() -> None:
+    """The rest of the body is read for a while: a close before would reset the connection, and lose the response."""
+    with running(max_request_body_size=1000) as server, connect(server) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n")
+        client.sendall(bytes(20_000_000))
+        assert read_all(client).startswith(b"HTTP/1.1 413 ")

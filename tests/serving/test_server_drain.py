@@ -152,6 +152,34 @@ def test_a_backlog_that_meets_a_lack_of_descriptors_is_taken_later() -> None:
         assert refusals == []
 
 
+def test_a_drain_without_descriptors_does_not_spin() -> None:
+    clock = SetClock()
+    with running(clock=clock) as server:
+        listener, poller = server.listeners[0].socket, server.poller
+        waits: list[float] = []
+
+        class Refusing:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(listener, name)
+
+            def _accept(self) -> Any:
+                raise OSError(errno.EMFILE, "Too many open files")
+
+        class Watched:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(poller, name)
+
+            def poll(self, timeout: float) -> Any:
+                if server.is_stopping:
+                    waits.append(timeout)
+                return poller.poll(timeout)
+
+        server.listeners[0].socket, server.poller = Refusing(), Watched()
+        server.drain(60)
+        wait_until(lambda: len(waits) > 5)
+        assert all(wait > 0 for wait in waits)
+
+
 def test_a_second_call_ends_at_once() -> None:
     with running() as server, connect(server) as client:
         client.sendall(b"GET")
@@ -269,6 +297,54 @@ def test_ctrl_c_that_the_application_swallows_ends_the_server() -> None:
         with socket.create_connection(("127.0.0.1", int(process.stdout.readline())), 60) as client:
             client.sendall(REQUEST)
             assert process.communicate(timeout=60)[0] == "KeyboardInterrupt\nended\n"
+    assert process.returncode == 0
+
+
+RAISING = """
+import os, signal, socket, sys
+from oss_wsgi.serving import make_server
+
+class Handler:
+    def method(self, number, frame):
+        sys.exit()
+
+    def __call__(self, number, frame):
+        sys.exit()
+
+def function(number, frame):
+    sys.exit()
+
+def application(environ, start_response):
+    os.kill(os.getpid(), getattr(signal, environ["QUERY_STRING"]))
+    for _ in range(1000):
+        pass
+    raise SystemExit
+
+signal.signal(signal.SIGUSR1, lambda number, frame: None)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, {handler})
+listener = socket.create_server(("127.0.0.1", 0))
+server = make_server(application, listener, lambda method, path, headers: True)
+print(server.effective_port, flush=True)
+server.run()
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("handler", ["function", "Handler().method", "Handler()"])
+def test_only_what_a_signal_s_handler_raises_ends_the_server(handler: str) -> None:
+    """SystemExit of the application itself is answered 500, also right after a signal whose handler raised nothing."""
+    command = [sys.executable, "-c", RAISING.format(handler=handler)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        for name in ("SIGUSR1", "SIGCHLD", "SIGUSR1"):
+            with socket.create_connection(("127.0.0.1", port), 60) as client:
+                client.sendall(REQUEST.replace(b"/ ", f"/?{name} ".encode()))
+                assert read_all(client).startswith(b"HTTP/1.1 500 ")
+        with socket.create_connection(("127.0.0.1", port), 60) as client:
+            client.sendall(REQUEST.replace(b"/ ", b"/?SIGTERM "))
+            assert process.communicate(timeout=60)[0] == "ended\n"
     assert process.returncode == 0
 
 

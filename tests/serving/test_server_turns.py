@@ -82,6 +82,8 @@ def test_pipelined_requests_are_answered_a_few_in_a_turn(monkeypatch: pytest.Mon
     with running(application) as server, connected(server, NUMBER) as clients:
         wait_until(lambda: phases(server) == [NEW] * NUMBER)
         server.poller = poller = CountingPoller(server.poller, lambda: len(answered))
+        server.pull_trigger()
+        wait_until(lambda: poller.turns)  # the poller before does not count its events
         for client in clients:
             client.sendall(REQUEST * 20)
         for client in clients:

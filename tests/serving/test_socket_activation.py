@@ -44,6 +44,7 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
 def test_nothing_is_taken_that_is_for_another_process() -> None:
     assert inherited_sockets({}, 7) == []
     assert inherited_sockets({"LISTEN_FDS": "1"}, 7) == []
+    assert inherited_sockets({"LISTEN_PID": "7"}, 7) == []
     assert inherited_sockets({"LISTEN_FDS": "1", "LISTEN_PID": "8"}, 7) == []
     assert inherited_sockets({"LISTEN_FDS": "0", "LISTEN_PID": "7"}, 7) == []
 

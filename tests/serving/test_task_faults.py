@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -178,3 +179,34 @@ def test_is_nonblocking_that_exits_leaves_the_request_to_a_thread(caplog: pytest
             client.sendall(REQUEST)
             read_response(client)
     assert "is_nonblocking failed" in caplog.text
+
+
+@pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])
+def test_a_body_in_response_to_head_is_not_sent(in_loop: bool) -> None:
+    """The client would take it for the start of the next response (RFC 9110 section 9.3.2)."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        if path == "/file" and "wsgi.file_wrapper" in environ:
+            start_response("200 OK", [("Content-Length", "6")])
+            return environ["wsgi.file_wrapper"](io.BytesIO(b"a body"))
+        write = start_response("200 OK", [] if path == "/chunks" else [("Content-Length", "6")])
+        if path == "/write":
+            write(b"a bo")
+            return [b"dy"]
+        return iter([b"a bo", b"dy"]) if path in ("/pieces", "/chunks") else [b"a body"]
+
+    with running(application, in_loop=in_loop) as server:
+        for path in (b"/", b"/pieces", b"/write", b"/file"):
+            head = b"HEAD " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+            with connect(server) as client:
+                client.sendall(head * 2 + REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                first, second, third, body = read_all(client).split(b"\r\n\r\n")
+            assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"Content-Length: 6" in first
+            assert second.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert third.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert body == b"a body"
+        with connect(server) as client:
+            client.sendall(b"HEAD /chunks HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_all(client).endswith(b"\r\n\r\n")
