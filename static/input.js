@@ -1,6 +1,6 @@
 /**
- * Uploads the files that a person chooses in an `<input type="file" data-oss-upload>`. `upload.js` loads this when it is
- * needed. The text goes to the `<output>` of the input, if there is one.
+ * Uploads the files that a person chooses in an `<input type="file" data-oss-upload>`. `upload.js` loads this where a page
+ * has such an input. The text goes to the `<output>` of the input, if there is one.
  */
 
 import { explain, wordsFor } from "./words.js";
@@ -14,7 +14,7 @@ const rounds = new WeakMap();
  * a hidden field of this name holds each stored object's name, and the form does not send the files themselves.
  * `oss:progress`, `oss:done` and `oss:fail` bubble from the input; `detail.item` is the file's `UploadItem`.
  */
-export function uploadChosen(input, Uploader, defaultUrl) {
+export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
   const words = wordsFor(navigator.language);
   rounds.get(input)?.stop();
   const uploader = new Uploader({ serverUrl: input.dataset.ossUpload || defaultUrl });
@@ -61,10 +61,9 @@ export function uploadChosen(input, Uploader, defaultUrl) {
   show(); // also where nothing is chosen any more
 }
 
-/** Returns the `<output for="...">` that names the input, or one that follows it directly. */
-function outputOf(input) {
-  const named = input.id && [...document.querySelectorAll("output")].find((output) => output.htmlFor.contains(input.id));
-  return named || (input.nextElementSibling?.localName === "output" ? input.nextElementSibling : null);
+/** Starts to upload what an input has held since before the module was there, unless it was chosen again meanwhile. */
+export function uploadHeld(input, Uploader, defaultUrl, outputOf) {
+  if (!rounds.has(input) && input.files.length > 0) uploadChosen(input, Uploader, defaultUrl, outputOf);
 }
 
 function stateOf(item, words) {

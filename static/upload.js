@@ -13,8 +13,9 @@
  *     <output for="file"></output>
  *     <script type="module" src="/oss/upload.js"></script>
  *
- * The import changes nothing in the document; it waits for choices in inputs with `data-oss-upload`. The module contains
- * no texts for readers: a failed item has an `error` with codes, and the page turns them into words.
+ * The import changes nothing else in the document; it uploads what inputs with `data-oss-upload` hold already, and waits
+ * for further choices. The Uploader has no texts for readers: a failed item has an `error` with codes, and the page turns
+ * them into words.
  */
 
 /** The signature endpoint, relative to the page. The server replaces this line where it serves the module beside it. */
@@ -35,6 +36,11 @@ const NOT_STORED_TWICE = 2;
 /** Seconds that a ticket outlives its form (the server's rule). */
 const TICKET_SECONDS = 12 * 3600;
 
+/** Where the rest of the code cannot be loaded, its words are missing too. */
+const NOT_LOADED = /^zh\b/i.test(globalThis.navigator?.language)
+  ? "无法连接服务器。请检查网络，然后重新选择文件。"
+  : "The server could not be reached. Check the connection and choose the file again.";
+
 /** In bytes. Of larger files not the content is compared after a reload, but the time of their last change. */
 const LARGEST_COMPARED = 2 ** 20;
 
@@ -46,7 +52,8 @@ const RUNNING = new Set(["waiting", "signing", "sending", "answering", "asking"]
  * The reason why a file was not uploaded.
  *
  * `kind` is one of
- *   `unreachable`  no response that this page may read: no network, or the browser withheld it (CORS, CSP)
+ *   `unreachable`  no response that this page may read: no network, or the browser withheld it (CORS)
+ *   `blocked`      the page's Content-Security-Policy does not allow the request; `message` is the address to allow
  *   `refused`      a response that refuses: `status`, `code`, `message`, from OSS also `ec` and `requestId`
  *   `unexpected`   a response in the wrong form
  *   `unreadable`   the browser can no longer read the file
@@ -327,6 +334,7 @@ export class Uploader extends EventTarget {
       response = await this.fetch(url.href, { headers: { Accept: "application/json" }, cache: "no-store", signal });
       text = await response.text();
     } catch (error) {
+      if (await isBlocked(url.origin)) throw new UploadError("blocked", "server", { message: url.origin });
       throw new UploadError("unreachable", "server", { message: error.message });
     }
     const answer = parseJson(text);
@@ -360,6 +368,11 @@ export class Uploader extends EventTarget {
       });
       request.addEventListener("load", () => resolve({ status: request.status, text: request.responseText }));
       request.addEventListener("error", async () => {
+        const { origin } = new URL(form.url, globalThis.location?.href);
+        if (!complete && (await isBlocked(origin))) {
+          reject(new UploadError("blocked", "storage", { message: origin }));
+          return;
+        }
         const kind = (await isReadable(item.file)) ? "unreachable" : "unreadable";
         reject(new UploadError(kind, "storage", { complete }));
       });
@@ -657,8 +670,60 @@ async function isReadable(file) {
   }
 }
 
-globalThis.document?.addEventListener("change", async ({ target }) => {
-  if (!target.matches?.("input[type=file][data-oss-upload]")) return;
-  const { uploadChosen } = await import("./input.js");
-  uploadChosen(target, Uploader, SERVER_URL);
+/** The origins to which the page's Content-Security-Policy has forbidden a request. */
+const blockedOrigins = new Set();
+
+globalThis.document?.addEventListener("securitypolicyviolation", ({ effectiveDirective, disposition, blockedURI }) => {
+  if (effectiveDirective !== "connect-src" || disposition !== "enforce") return;
+  try {
+    blockedOrigins.add(new URL(blockedURI).origin);
+  } catch {
+    // Such as "inline", which is no address.
+  }
 });
+
+/** Checks whether the policy is the reason of an error; the browser may report it just after the error. */
+async function isBlocked(origin) {
+  if (!blockedOrigins.has(origin)) await new Promise((resolve) => setTimeout(resolve));
+  return blockedOrigins.has(origin);
+}
+
+const CHOOSER = "input[type=file][data-oss-upload]";
+let rest = null;
+let attempts = 0;
+
+/** Loads what an input needs. Browsers remember that an address failed, so a further attempt has another one. */
+function loadRest() {
+  rest ??= (attempts++ === 0 ? import("./input.js") : import(`./input.js?attempt=${attempts}`)).catch((error) => {
+    rest = null;
+    throw error;
+  });
+  return rest;
+}
+
+/** Calls a function of the rest for an input; where the rest cannot be loaded, the output of the input says so. */
+async function withRest(input, name) {
+  let functions;
+  try {
+    functions = await loadRest();
+  } catch {
+    const output = outputOf(input);
+    if (output) output.textContent = input.files.length > 0 ? NOT_LOADED : "";
+    return;
+  }
+  functions[name](input, Uploader, SERVER_URL, outputOf);
+}
+
+/** Returns the `<output for="...">` that names the input, or one that follows it directly. */
+function outputOf(input) {
+  const named = input.id && [...document.querySelectorAll("output")].find((output) => output.htmlFor.contains(input.id));
+  return named || (input.nextElementSibling?.localName === "output" ? input.nextElementSibling : null);
+}
+
+globalThis.document?.addEventListener("change", ({ target }) => {
+  if (target.matches?.(CHOOSER)) withRest(target, "uploadChosen");
+});
+
+// A person may choose before a slow network has brought this module, and browsers put choices back. The rest is loaded
+// now: when a file is chosen the network may be gone.
+for (const input of globalThis.document?.querySelectorAll(CHOOSER) ?? []) withRest(input, "uploadHeld");

@@ -84,6 +84,7 @@ const english = {
     offline: "This device seems to be offline. Try again once it is connected.",
     serverUnreachable: "The server that gives permission could not be reached. Check the connection and try again.",
     serverUnexpected: "The server gave an answer that this page does not understand. You may have to sign in again.",
+    blocked: (host) => `This page's Content-Security-Policy does not allow ${host}: add it to connect-src.`,
     storageUnreachable: "No answer from storage: either the connection failed, or storage does not allow uploads from this page (CORS).",
     unknown: "Something went wrong on this page.",
     server: {
@@ -214,6 +215,7 @@ const chinese = {
     offline: "设备似乎已离线。请联网后重试。",
     serverUnreachable: "无法连接发放许可的服务器。请检查网络后重试。",
     serverUnexpected: "服务器的答复无法识别。您可能需要重新登录。",
+    blocked: (host) => `此页面的内容安全策略（CSP）不允许 ${host}：请把它加入 connect-src。`,
     storageUnreachable: "存储服务没有答复：可能是网络中断，也可能是存储服务不允许从此页面上传（跨域规则 CORS）。",
     unknown: "此页面出现了问题。",
     server: {
@@ -271,6 +273,7 @@ export function wordsFor(language) {
 export function explain(error, words) {
   const { errors } = words;
   if (error.kind === "unreadable") return errors.unreadable;
+  if (error.kind === "blocked") return errors.blocked(error.reason);
   if (error.kind === "unreachable") {
     if (navigator.onLine === false) return errors.offline;
     return error.stage === "server" ? errors.serverUnreachable : errors.storageUnreachable;

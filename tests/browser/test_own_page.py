@@ -16,7 +16,7 @@ from .test_other_origins import BlankPage
 from .upload_page import PNG, expect, file
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +66,8 @@ def legacy(environ, start_response):
         kind, text = "text/html; charset=utf-8", "<!doctype html><title>old</title>" + PAGES.get(path, "")
         if environ["QUERY_STRING"] == "strict":
             headers = [("Content-Security-Policy", STRICT)]
+        if environ["QUERY_STRING"] == "too-strict":
+            headers = [("Content-Security-Policy", STRICT.replace(origin, ""))]
     body = text.encode()
     start_response("200 OK", [("Content-Type", kind), ("Content-Length", str(len(body))), *headers])
     return [body]
@@ -138,6 +140,64 @@ def test_the_sentence_of_a_refusal_is_shown_and_a_second_choice_replaces_the_fir
     page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
     expect(page.locator("output")).to_have_text("cat.png: Done")
     assert page.locator("#file").evaluate("input => input.validationMessage") == ""
+
+
+@pytest.mark.parametrize("language", ["en-GB", "zh-CN"])
+def test_a_policy_without_the_bucket_is_said_in_a_sentence(
+    browser: Browser, shop: RunningServer, language: str
+) -> None:
+    context = browser.new_context(locale=language)
+    page = context.new_page()
+    blocked: list[str] = []
+    page.on("console", lambda message: blocked.append(message.text) if "connect-src" in message.text else None)
+    page.goto(f"{shop.url}/three-lines?too-strict")
+    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
+    expect(page.locator("output")).to_contain_text("connect-src")
+    host = page.evaluate("fetch('/oss/signature?filename=a.png').then(answer => answer.json()).then(form => form.host)")
+    origin = "/".join(host.split("/")[:3])
+    sentence = {
+        "en-GB": f"This page's Content-Security-Policy does not allow {origin}: add it to connect-src.",
+        "zh-CN": f"此页面的内容安全策略（CSP）不允许 {origin}：请把它加入 connect-src。",
+    }[language]
+    assert page.locator("output").inner_text() == f"cat.png: {sentence}"
+    assert len(blocked) == 1
+    context.close()
+
+
+def test_a_server_that_goes_after_the_page_is_there_is_said_in_a_sentence(page: Page, shop: RunningServer) -> None:
+    page.goto(f"{shop.url}/three-lines", wait_until="networkidle")
+    page.route("**/*", lambda route: route.abort())
+    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
+    expect(page.locator("output")).to_contain_text("The server that gives permission could not be reached.")
+
+
+@pytest.mark.parametrize("lost", ["input.js", "words.js"])
+def test_code_that_could_not_be_loaded_is_loaded_for_the_next_choice(
+    page: Page, shop: RunningServer, complaints: list[str], lost: str
+) -> None:
+    page.route(f"**/{lost}*", lambda route: route.abort())
+    page.goto(f"{shop.url}/three-lines")
+    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
+    sentence = "The server could not be reached. Check the connection and choose the file again."
+    expect(page.locator("output")).to_have_text(sentence)
+    assert not [text for text in complaints if "Uncaught" in text]
+    page.unroute(f"**/{lost}*")
+    page.locator("#file").set_input_files(file("dog.png", PNG, "image/png"))
+    expect(page.locator("output")).to_have_text("dog.png: Done")
+
+
+def test_a_file_chosen_before_the_module_is_there_is_uploaded_once(page: Page, shop: RunningServer) -> None:
+    waiting: list[Route] = []
+    page.route("**/upload.js", lambda route: waiting.append(route))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url) if "/signature?" in request.url else None)
+    page.goto(f"{shop.url}/three-lines", wait_until="commit")
+    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
+    while not waiting:
+        page.wait_for_timeout(50)
+    waiting[0].continue_()
+    expect(page.locator("output")).to_have_text("cat.png: Done")
+    assert len(requests) == 1
 
 
 def test_what_is_chosen_no_more_is_forgotten(page: Page, shop: RunningServer) -> None:
