@@ -168,6 +168,8 @@ class DirectUpload:
             if credentials is None and _host.credentials is not None:
                 credentials = _host.credentials(settings)
         bucket, _ = settings.bucket_and_host()
+        if credentials is None:
+            settings.credentials()  # raises if there is none, before a file is opened and warnings are logged
         ledger = ledger_of(settings, clock) if ledger is None else ledger
         public_keys = public_keys or public_key_store(settings)
         ticket_secrets = _ticket_secrets(settings)

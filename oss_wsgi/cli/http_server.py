@@ -22,6 +22,7 @@ from ..serving.socket_activation import inherited_sockets
 from ..settings import Settings
 from .local import is_set
 from .process import (
+    CannotListenError,
     CannotStartError,
     cannot_listen_error,
     drain_on_signals,
@@ -94,8 +95,11 @@ class Sockets(NamedTuple):
     are_inherited: bool
 
 
-def sockets(arguments: Namespace, stack: contextlib.ExitStack) -> Sockets:
-    """Return the sockets that LISTEN_FDS gives, or a new one. Raises CannotStartError."""
+def sockets(arguments: Namespace, stack: contextlib.ExitStack, *, local: bool) -> Sockets:
+    """Return the sockets that LISTEN_FDS gives, or a new one. Raises CannotStartError.
+
+    :param local: a local OSS follows; where neither has its address, the error names both.
+    """
     inherited = inherited_sockets(arguments.environ, os.getpid())
     for _, listener in inherited:
         stack.enter_context(listener)
@@ -107,8 +111,22 @@ def sockets(arguments: Namespace, stack: contextlib.ExitStack) -> Sockets:
         raise CannotStartError("--metrics-listen: LISTEN_FDS has a socket for metrics: omit --metrics-listen.")
     are_inherited = bool(listeners)
     if not are_inherited:
-        listeners = [stack.enter_context(listening_socket(arguments.listen or DEFAULT_ADDRESS, "--listen"))]
+        try:
+            listeners = [stack.enter_context(listening_socket(arguments.listen or DEFAULT_ADDRESS, "--listen"))]
+        except CannotListenError as error:
+            if local:
+                _try_local_address(arguments, error)
+            raise
     return Sockets(listeners, metrics_listeners, are_inherited)
+
+
+def _try_local_address(arguments: Namespace, error: CannotListenError) -> None:
+    """Raise CannotListenError of both addresses if the local OSS's is not available either."""
+    try:
+        with listening_socket(arguments.local_listen, "--local-listen"):
+            pass
+    except CannotListenError as other:
+        raise CannotListenError(*error.failures, *other.failures) from error
 
 
 def metrics_for(arguments: Namespace, listeners: list[socket.socket], stack: contextlib.ExitStack) -> Metrics | None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 LOCAL_BUCKET = "local-bucket"
 LOCAL_REGION = "cn-hangzhou"
 
+KEPT_NOWHERE = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
+
 
 def add(subparsers: Any) -> None:
     """Add the command to the command line."""
@@ -72,6 +74,15 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
 def is_set(environ: Mapping[str, str], name: str) -> bool:
     """Return whether a variable has a value other than blanks."""
     return bool(environ.get(name, "").strip())
+
+
+def no_bucket(environ: Mapping[str, str]) -> str:
+    """Return why a local OSS takes the files: there is no bucket, perhaps in spite of other settings of a real one."""
+    names = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_REGION", "OSS_ENDPOINT")
+    for name in names:
+        if is_set(environ, name):
+            return f"{name} is set but OSS_BUCKET is not"
+    return "No bucket is configured"
 
 
 def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str, str]:

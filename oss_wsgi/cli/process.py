@@ -19,6 +19,19 @@ class CannotStartError(Exception):
     """Raised in a sentence, for the person who started a server, when it cannot start."""
 
 
+class CannotListenError(CannotStartError):
+    """Raised when addresses are not available.
+
+    ``failures``: for each the address with the reason, and the option that chooses another.
+    """
+
+    def __init__(self, *failures: tuple[str, str]) -> None:
+        self.failures = failures
+        places = ", nor on ".join(place for place, _ in failures)
+        options = " ".join(f"{option} HOST:PORT" for _, option in failures)
+        super().__init__(f"cannot listen on {places}. Choose {'others' if failures[1:] else 'another'} with {options}.")
+
+
 def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None]) -> int:
     """Call ``serve`` and return 0 after SIGTERM, SIGHUP or Ctrl-C, or 2 if it cannot start.
 
@@ -142,7 +155,7 @@ def _handle_signals(handler: Callable[[int, object], None]) -> None:
 
 @contextlib.contextmanager
 def listening_socket(address: tuple[str, int], option: str) -> Iterator[socket.socket]:
-    """Yield a listening socket. Raises CannotStartError, which names the ``option`` that chose the address."""
+    """Yield a listening socket. Raises CannotListenError, which names the ``option`` that chose the address."""
     host, port = address
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -153,11 +166,11 @@ def listening_socket(address: tuple[str, int], option: str) -> Iterator[socket.s
         yield listener
 
 
-def cannot_listen_error(option: str, host: str, port: int, error: OSError) -> CannotStartError:
+def cannot_listen_error(option: str, host: str, port: int, error: OSError) -> CannotListenError:
     """Return the error for an address that is not available, with the option that chooses another."""
     # socket.create_server adds the address to the system's own words.
     reason = (error.strerror or str(error)).partition(" (while")[0]
-    return CannotStartError(f"cannot listen on {host}:{port}: {reason}. Choose another with {option} HOST:PORT.")
+    return CannotListenError((f"{host}:{port}: {reason}", option))
 
 
 def local_url(listener: socket.socket) -> str:

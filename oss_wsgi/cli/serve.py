@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from ..settings import Settings
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
-from .local import ledger_beside, local_environ, start_local_oss
+from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .process import CannotStartError, local_url, run_until_stopped, signals_deferred
 from .serve_application import serve_application
@@ -75,7 +75,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     )
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
-    listeners, metrics_listeners, are_inherited = sockets(arguments, stack)
+    listeners, metrics_listeners, are_inherited = sockets(arguments, stack, local=local)
     metrics = metrics_for(arguments, metrics_listeners, stack)
     listener = listeners[0]
     options: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
@@ -91,7 +91,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         # Without a folder nothing outlives this process, so a ledger in memory is enough.
         ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
         uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **options)
-        greeting = _local_greeting(url, settings, arguments)
+        greeting = _local_greeting(url, settings, environ, arguments)
     else:
         ledger = ledger_of(settings)
         credentials = library_credentials(settings) if arguments.credentials_library else None
@@ -111,17 +111,17 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     )
 
 
-def _local_greeting(url: str, settings: Settings, arguments: Namespace) -> Iterator[str]:
+def _local_greeting(url: str, settings: Settings, environ: Mapping[str, str], arguments: Namespace) -> Iterator[str]:
     """Yield lines that say what runs, where files go and what to set for the real OSS."""
     yield f"Open {url}/ in a browser and upload something."
     if arguments.local:
         yield f"A local OSS at {settings.host} takes the files, as --local says."
     else:
-        yield f"No bucket is configured: a local OSS at {settings.host} takes the files."
+        yield f"{no_bucket(environ)}: a local OSS at {settings.host} takes the files."
     if arguments.local_dir:
         yield f"Files go to {os.path.abspath(arguments.local_dir)}."
     else:
-        yield "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
+        yield KEPT_NOWHERE
     if not settings.recover and not has_sdk():
         yield "Lost reports are not recovered without the official SDK: pip install 'oss-wsgi[sdk]'."
     yield "For the real OSS set OSS_BUCKET, OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_CALLBACK_URL."

@@ -23,7 +23,7 @@ from ..settings import Settings
 from ..wsgi.nonblocking import nonblocking_test
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
 from .load_application import check_spelling, load_application
-from .local import ledger_beside, local_environ, start_local_oss
+from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import environ_of
 from .process import local_url, signals_deferred
 from .reloading import RELOAD_DRAIN, Inheritance, Supervisor, follow_parent, inheritance
@@ -66,12 +66,13 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         return
     environ = environ_of(arguments)
     local = is_local(arguments, environ)
+    reason = "As --local says" if arguments.local else no_bucket(environ)
     if local:
         environ = local_environ(environ, arguments.local_dir)
-    settings = Settings.from_environ(environ)
+    settings = _checked_settings(environ, arguments)
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
-    listeners, metrics_listeners, are_inherited = sockets(arguments, stack)
+    listeners, metrics_listeners, are_inherited = sockets(arguments, stack, local=local)
     url = local_url(listeners[0])
     callback_url = None
     if local:
@@ -84,7 +85,8 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         ledger = settings.ledger or ledger_beside(arguments.local_dir) or os.path.join(folder, "ledger.sqlite3")
         environ |= {"OSS_HOST": oss.host, "OSS_ENDPOINT": oss.url, "OSS_LEDGER": ledger}
         environ["OSS_TRUSTED_KEYS"] = _with_trusted_key(environ, oss, folder)
-    greeting = [*_application_greeting(url, local, environ, arguments), "Ctrl-C ends it."]
+    local_oss = f"{reason}: a local OSS at {environ['OSS_HOST']} takes the files." if local else None
+    greeting = [*_application_greeting(url, local_oss, arguments), "Ctrl-C ends it."]
     # An option of a setting counts as the variable that the application reads.
     process_environ.update({name: value for name, value in environ.items() if name.startswith("OSS_")})
     if not arguments.reload:
@@ -100,6 +102,18 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         note=lambda line: print(f"{arguments.program}: {line}", file=sys.stderr, flush=True),
         seconds=arguments.drain + arguments.drain_delay,
     ).run()
+
+
+def _checked_settings(environ: Mapping[str, str], arguments: Namespace) -> Settings:
+    """Return the settings; SettingsError with all that is wrong or missing.
+
+    An access key that is missing is no error by itself: the application may have credentials of its own.
+    """
+    try:
+        return Settings.from_environ(environ)
+    except SettingsError:
+        required = ("bucket",) if arguments.credentials_library else ("bucket", "access_key")
+        return Settings.from_environ(environ, required=required)
 
 
 def _run_application(
@@ -144,6 +158,13 @@ def _run_application(
     lend(Host(adapt_settings, metrics, credentials))
     stack.callback(lend, None)
     app = load_application(arguments.app)
+    if not made:
+        print(
+            f"{arguments.program}: {arguments.app} makes no DirectUpload, so nothing answers below {arguments.prefix}: "
+            "name the module that wraps it, such as uploads:application.",
+            file=sys.stderr,
+            flush=True,
+        )
     greeting = [*inherited.greeting, *_unused_local_oss(made, arguments)]
     served = CallbackWatch(app, arguments.program) if inherited.callback_url else app
     run_server(
@@ -167,18 +188,14 @@ def _with_trusted_key(environ: Mapping[str, str], oss: LocalOSS, folder: str) ->
     return f"{keys}{',' if keys else ''}{oss.public_key_url}={path}"
 
 
-def _application_greeting(
-    url: str, local: bool, environ: Mapping[str, str], arguments: Namespace
-) -> Iterator[str]:
+def _application_greeting(url: str, local_oss: str | None, arguments: Namespace) -> Iterator[str]:
     """Yield lines that say what runs, where files go, and that a .env in the folder is not read."""
     reloads = "; a change of a Python file restarts it" if arguments.reload else ""
     yield f"Open {url}/ in a browser: your application {arguments.app}{reloads}."
-    if not local:
+    if local_oss is None:
         return
-    reason = "As --local says" if arguments.local else "No bucket is configured"
-    yield f"{reason}: a local OSS at {environ['OSS_HOST']} takes the files."
-    if arguments.local_dir:
-        yield f"Files go to {os.path.abspath(arguments.local_dir)}."
+    yield local_oss
+    yield f"Files go to {os.path.abspath(arguments.local_dir)}." if arguments.local_dir else KEPT_NOWHERE
     if os.path.isfile(ENV_FILE) and not arguments.local:
         yield ENV_FILE_IS_NOT_READ
 

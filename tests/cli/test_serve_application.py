@@ -157,6 +157,62 @@ def test_a_real_bucket_starts_no_local_oss(folder: Path) -> None:
         assert "OSS_CALLBACK_URL=https://YOUR-HOST/oss/callback" in running.log("YOUR-HOST")
 
 
+@pytest.mark.parametrize("more", [[], ["--reload"]])
+def test_an_application_without_direct_upload_is_warned_of(folder: Path, more: list[str]) -> None:
+    (folder / "plain.py").write_text(SHOP.partition("def allow")[0] + "\napp = legacy\n")
+    with served(folder, "--app", "plain:app", "--prefix", "/files", *more) as running:
+        assert fetch(f"{running.url}/") == b"ONE"
+        assert (
+            "oss-wsgi serve: plain:app makes no DirectUpload, so nothing answers below /files: "
+            "name the module that wraps it, such as uploads:application.\n"
+        ) in running.log("makes no DirectUpload")
+    with served(folder, "--app", "shop:application", *more) as running:
+        assert "makes no DirectUpload" not in running.log("Ctrl-C ends it")
+
+
+def test_where_files_go_is_said(folder: Path, tmp_path_factory: Any) -> None:
+    with served(folder, "--app", "shop:application") as running:
+        sentence = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR).\n"
+        assert sentence in running.log("Ctrl-C ends it")
+    kept = tmp_path_factory.mktemp("kept") / "files"
+    with served(folder, "--app", "shop:application", "--local-dir", str(kept)) as running:
+        assert f"Files go to {kept}.\n" in running.log("Ctrl-C ends it")
+        assert "temporary folder" not in running.log()
+
+
+def test_half_a_configuration_is_said(folder: Path) -> None:
+    half = {"OSS_ACCESS_KEY_ID": "id", "OSS_ACCESS_KEY_SECRET": "swordfish", "OSS_REGION": "cn-beijing"}
+    with served(folder, "--app", "shop:application", **half) as running:
+        output = running.log("Ctrl-C ends it")
+    assert "OSS_ACCESS_KEY_ID is set but OSS_BUCKET is not: a local OSS at http://127.0.0.1:" in output
+    assert "swordfish" not in output
+
+
+def test_all_that_a_real_bucket_lacks_is_said_at_once(folder: Path) -> None:
+    environ = {"PYTHONPATH": str(ROOT), "OSS_BUCKET": "examplebucket"}
+    command = ["serve", *FREE_PORTS, "--app", "shop:application"]
+    assert oss_wsgi(*command, status=2, cwd=folder, **environ).stderr == (
+        "oss-wsgi serve: OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set.\n"
+        "oss-wsgi serve: OSS_REGION must be set: signature version v4 signs it.\n"
+    )
+    errors = oss_wsgi(*command, status=2, cwd=folder, **environ, OSS_REGION="cn-hangzhou").stderr
+    assert errors == "oss-wsgi serve: OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET must be set.\n"
+
+
+def test_credentials_of_the_applications_own_need_no_key_in_the_settings(folder: Path) -> None:
+    source = SHOP.replace("(legacy, settings", "(legacy, settings, credentials=Own()").replace(
+        "def legacy",
+        "from oss_wsgi import Credentials\nclass Own:\n"
+        "    def get_credentials(self):\n        return Credentials('id', 'secret')\n\ndef legacy",
+    )
+    (folder / "shop.py").write_text(source)
+    real = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
+    with served(folder, "--app", "shop:application", **real) as running:
+        assert json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))["url"].startswith(
+            "https://examplebucket."
+        )
+
+
 def test_settings_of_the_applications_own_are_spoken_of(folder: Path) -> None:
     own = "Settings(bucket='theirs', region='cn-hangzhou', access_key_id='id', access_key_secret='secret')"
     (folder / "shop.py").write_text(SHOP.replace("Settings.from_environ(os.environ)", own))
