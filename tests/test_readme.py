@@ -56,3 +56,15 @@ def test_every_public_name_has_a_docstring() -> None:
 
     assert [name for name in oss_wsgi.__all__ if not getattr(oss_wsgi, name).__doc__] == []
     assert sorted(oss_wsgi.__all__) == list(oss_wsgi.__all__)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_readme_leads_a_cgi_script_to_its_page(name: str) -> None:
+    sentence = re.search(r"CGI[^。.]*docs/how-to/cgi-script\.md", READMES[name])
+    assert sentence is not None
+    assert "WSGI" in sentence[0]
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_readme_says_who_names_the_objects(name: str) -> None:
+    assert "`OSS_UPLOAD_NAMES=original`" in READMES[name]
