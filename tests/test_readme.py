@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import webob
 
 from .documentation.blocks import steps
 
@@ -49,6 +51,23 @@ def test_both_languages_have_the_same_links_and_sections() -> None:
     assert links(READMES["README.md"]) == links(READMES["README.zh-CN.md"])
     sections = [[line.count("#") for line in text.splitlines() if re.match("#+ ", line)] for text in READMES.values()]
     assert sections[0] == sections[1]
+
+
+@pytest.mark.parametrize("name", [*READMES, "docs/how-to/own-login.md"])
+def test_the_line_for_flask_finds_the_login_as_it_is_pasted(name: str) -> None:
+    flask = pytest.importorskip("flask")
+    text = (ROOT / name).read_text(encoding="utf-8")
+    (expression,) = re.findall(r"yourapp\.app\.session_interface.*?\.get\(\"user\"\)", text)
+    assert "import flask" in text
+    app = flask.Flask("yourapp")
+    app.secret_key = "half a bee"
+    app.add_url_rule("/login", view_func=lambda: flask.session.update(user="eric") or "welcome", endpoint="login")
+    cookie = app.test_client().get("/login").headers["Set-Cookie"].partition(";")[0]
+    for header, user in ((cookie, "eric"), ("session=guess", None)):
+        environ = webob.Request.blank("/oss/signature", headers={"Cookie": header}).environ
+        names = {"yourapp": SimpleNamespace(app=app), "flask": flask, "request": webob.Request(environ)}
+        assert eval(expression, names) == user
+        assert "werkzeug.request" not in environ
 
 
 def test_every_public_name_has_a_docstring() -> None:
