@@ -692,7 +692,7 @@ const CHOOSER = "input[type=file][data-oss-upload]";
 let rest = null;
 let attempts = 0;
 
-/** Loads what an input needs. Browsers remember that an address failed, so a further attempt has another one. */
+/** Loads what an input needs. Some browsers remember that an address failed, so a further attempt has another one. */
 function loadRest() {
   rest ??= (attempts++ === 0 ? import("./input.js") : import(`./input.js?attempt=${attempts}`)).catch((error) => {
     rest = null;
