@@ -63,13 +63,16 @@ def settings() -> str:
 def options(parser: argparse.ArgumentParser) -> Iterator[str]:
     """Yield the arguments of one command, a table for each group."""
     flags = {f"--{row.name.replace('_', '-')}" for row in SETTINGS}
+    told = False
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if not isinstance(action, argparse._SubParsersAction)]
         actions = [action for action in actions if action.help != argparse.SUPPRESS and action.dest != "help"]
         if not actions:
             continue
         if all(set(action.option_strings) & flags for action in actions):
-            yield "The [settings](settings.md) that are no secrets: `--upload-dir` for `OSS_UPLOAD_DIR`.\n"
+            if not told:
+                yield "The [settings](settings.md) that are no secrets: `--upload-dir` for `OSS_UPLOAD_DIR`.\n"
+            told = True
             continue
         if group.title not in ("positional arguments", "options", "optional arguments"):
             yield f"{str(group.title)[0].upper()}{str(group.title)[1:]}:\n"
