@@ -55,5 +55,13 @@ def show_examples_as_code(app: Any, what: str, name: str, obj: Any, options: Any
             lines[number:number] = ["::", ""]
 
 
+def leave_attributes_to_their_table(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Cut the attributes of the two classes for which docs/generate.py writes a table into the same page."""
+    if name in ("oss_wsgi.Grant", "oss_wsgi.Upload"):
+        first = next(number for number, line in enumerate(lines) if line.startswith(":ivar "))
+        lines[first:] = ["The attributes are in the table above.", ""]
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", leave_attributes_to_their_table)
     app.connect("autodoc-process-docstring", show_examples_as_code)

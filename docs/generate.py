@@ -1,4 +1,4 @@
-"""Writes the parts of the reference that the code knows: settings, command line, reasons, metrics.
+"""Writes the parts of the reference that the code knows: settings, attributes, command line, reasons, metrics.
 
     python docs/generate.py
 
@@ -8,6 +8,7 @@ writes them into the pages in docs/reference/, between two comments. A test comp
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import re
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from oss_wsgi import Metrics
+from oss_wsgi import Grant, Metrics, Upload
 from oss_wsgi.cli.error_codes import PAGES
 from oss_wsgi.cli.error_codes import TABLE as CODES
 from oss_wsgi.cli.main import command_parser
@@ -62,13 +63,16 @@ def settings() -> str:
 def options(parser: argparse.ArgumentParser) -> Iterator[str]:
     """Yield the arguments of one command, a table for each group."""
     flags = {f"--{row.name.replace('_', '-')}" for row in SETTINGS}
+    told = False
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if not isinstance(action, argparse._SubParsersAction)]
         actions = [action for action in actions if action.help != argparse.SUPPRESS and action.dest != "help"]
         if not actions:
             continue
         if all(set(action.option_strings) & flags for action in actions):
-            yield "The [settings](settings.md) that are no secrets: `--upload-dir` for `OSS_UPLOAD_DIR`.\n"
+            if not told:
+                yield "The [settings](settings.md) that are no secrets: `--upload-dir` for `OSS_UPLOAD_DIR`.\n"
+            told = True
             continue
         if group.title not in ("positional arguments", "options", "optional arguments"):
             yield f"{str(group.title)[0].upper()}{str(group.title)[1:]}:\n"
@@ -155,8 +159,36 @@ def local_options() -> str:
     return "\n".join(options(local_parser()))
 
 
+def attribute_meanings(kind: type) -> dict[str, str]:
+    """Return what the docstring of a class says of each attribute (`:ivar name: meaning`)."""
+    fields = re.findall(r"^:ivar (\w+): (.*(?:\n +.*)*)", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)
+    return {name: " ".join(meaning.split()).replace("``", "`") for name, meaning in fields}
+
+
+def default_of(field: dataclasses.Field[object]) -> str:
+    """Return the default of an attribute as it is written in Python."""
+    if field.default_factory is not dataclasses.MISSING:
+        return f"`{field.default_factory()!r}`"
+    return f"`{field.default!r}`"
+
+
+def attributes() -> str:
+    """Return the attributes of what `authorize` returns and of what `on_upload` receives."""
+    parts = []
+    for kind, role in ((Grant, "what `authorize` returns"), (Upload, "what `on_upload` receives")):
+        meanings = attribute_meanings(kind)
+        rows = [
+            (f"`{field.name}`", f"`{field.type}`", default_of(field), meanings[field.name])
+            for field in dataclasses.fields(kind)
+        ]
+        heads = ("attribute", "type", "default", "meaning")
+        parts.append(f"### `{kind.__name__}`: {role}\n\n{table(heads, rows)}")
+    return "\n".join(parts)
+
+
 PAGES_WRITTEN = {
     "settings.md": settings,
+    "python.md": attributes,
     "command-line.md": command_line,
     "reasons.md": reasons,
     "metrics.md": metrics,

@@ -9,28 +9,52 @@ import os
 import re
 import subprocess
 import sys
-from email import message_from_bytes
 from pathlib import Path
 
 from oss_wsgi import DirectUpload, Grant, Settings
 
 SCRIPT = Path(__file__).with_name("guestbook.cgi")
-SESSIONS = Path(os.environ.get("APP_SESSIONS") or "sessions")
+#: What the script sees of this process's environment. OSS_... are secrets, and not for it.
+PASSED = ["PATH", "LANG", "TZ", "APP_SESSIONS", "APP_PASSWORD"]
+SESSIONS = SCRIPT.parent / (os.environ.get("APP_SESSIONS") or "sessions")
 
 
 def cgi(environ, start_response):
     """Run the script for one request, as a web server does (RFC 3875)."""
-    variables = {name: value for name, value in environ.items() if isinstance(value, str) and name != "HTTP_PROXY"}
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     output = subprocess.run(  # noqa: S603 - the script beside this file
-        [sys.executable, SCRIPT], input=body, env=os.environ | variables, stdout=subprocess.PIPE, check=True
+        [sys.executable, SCRIPT],
+        input=body,
+        env=variables(environ),
+        cwd=SCRIPT.parent,
+        stdout=subprocess.PIPE,
+        check=True,
     ).stdout
-    head, _, page = output.partition(b"\n\n")
-    headers = message_from_bytes(head)
-    status = headers.get("Status", "200 OK")
-    del headers["Status"]
-    start_response(status, [*headers.items(), ("Content-Length", str(len(page)))])
+    head, page, *_ = *re.split(rb"\r?\n\r?\n", output, maxsplit=1), b""
+    pairs = [line.partition(":")[::2] for line in head.decode("latin-1").splitlines()]
+    headers = [(name, value.strip()) for name, value in pairs if name.lower() not in ("status", "content-length")]
+    status = "302 Found" if any(name.lower() == "location" for name, _ in headers) else "200 OK"
+    status = next((value.strip() for name, value in pairs if name.lower() == "status"), status)
+    start_response(status, [*headers, ("Content-Length", str(len(page)))])
     return [page]
+
+
+def variables(environ):
+    """Return the environment that a web server gives a CGI script (RFC 3875 section 4.1)."""
+    own = {name: os.environ[name] for name in PASSED if name in os.environ}
+    request = {
+        name: value.encode("latin-1")  # the bytes of the request, as PEP 3333 keeps them
+        for name, value in environ.items()
+        if name.isupper() and name != "HTTP_PROXY" and not name.startswith("OSS_") and isinstance(value, str)
+    }
+    fixed = {
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "SERVER_SOFTWARE": "oss_wsgi",
+        "SERVER_NAME": re.sub(r":[0-9]*$", "", environ.get("HTTP_HOST") or environ["SERVER_NAME"]),
+        "SCRIPT_FILENAME": SCRIPT,
+        "DOCUMENT_ROOT": SCRIPT.parent,
+    }
+    return {**own, **request, **fixed}
 
 
 def authorize(request):  # whom does the script's own session know?
@@ -42,7 +66,7 @@ def authorize(request):  # whom does the script's own session know?
     return Grant(user=user, dir=f"users/{user}/")
 
 
-def save(upload):  # OSS stored a file, and the report is verified
+def save(upload):  # OSS stored a file, and the callback is verified
     with (SESSIONS / "guestbook.txt").open("a") as book:
         book.write(f"{upload.object}, {upload.size} bytes\n")
     return {"name": upload.object}

@@ -90,7 +90,10 @@ const english = {
     server: {
       400: "The server could not accept this file's name, type or size.",
       401: "You have to sign in before you can send files.",
-      403: "The server does not allow this file. Its type or size may not be accepted, or you may not send files here.",
+      403: "You may not send this file here. Log in again, or choose another file.",
+      forbidden: "You may not send files here. Log in again?",
+      size_not_allowed: "The server does not allow this file. Its size is not accepted.",
+      content_type_not_allowed: "The server does not allow this file. Its type is not accepted.",
       404: "The server does not give permission at this address. The page may be set up wrongly.",
       405: "The server does not give permission at this address. The page may be set up wrongly.",
       413: "This file is larger than the server allows.",
@@ -221,7 +224,10 @@ const chinese = {
     server: {
       400: "服务器无法接受此文件的名称、类型或大小。",
       401: "请先登录，然后再发送文件。",
-      403: "服务器不允许此文件：类型或大小可能不被接受，或者您没有权限。",
+      403: "您不能在此发送这个文件。请重新登录，或选择其他文件。",
+      forbidden: "您没有在此发送文件的权限。要重新登录吗？",
+      size_not_allowed: "服务器不允许此文件：不接受它的大小。",
+      content_type_not_allowed: "服务器不允许此文件：不接受它的类型。",
       404: "此地址不发放上传许可，页面的设置可能有误。",
       405: "此地址不发放上传许可，页面的设置可能有误。",
       413: "文件超过了服务器允许的大小。",
@@ -281,10 +287,15 @@ export function explain(error, words) {
   if (error.kind === "refused") {
     const texts = errors[error.stage];
     const family = texts[Math.floor(error.status / 100)];
-    const word = error.stage === "server" ? error.status : storageWord(error);
+    const word = error.stage === "server" ? serverWord(error, texts) : storageWord(error);
     return (Object.hasOwn(texts, word) && texts[word]) || family || texts[4];
   }
   return error.stage === "server" ? errors.serverUnexpected : errors.unknown;
+}
+
+/** 403 is about the person or about the file, which the code tells if the answer is the application's own. */
+function serverWord({ status, code }, texts) {
+  return status === 403 && Object.hasOwn(texts, code) ? code : status;
 }
 
 /** AccessDenied has several causes. EC distinguishes them; the older service sends only the message. */

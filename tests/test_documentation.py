@@ -102,3 +102,25 @@ def test_the_documentation_is_built_by_ci_and_by_read_the_docs() -> None:
     settings = (ROOT / ".readthedocs.yaml").read_text(encoding="utf-8")
     assert "configuration: docs/conf.py" in settings
     assert re.search(r"extra_requirements:\s+- docs\n", settings)
+
+
+INDEXES = [path for path in DOCUMENTS if "{toctree}" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", INDEXES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_an_index_links_each_of_its_pages_by_its_title(path: Path) -> None:
+    """GitHub shows a toctree as text, so whoever reads the page there needs links."""
+    text = path.read_text(encoding="utf-8")
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert all(":hidden:" in tree.splitlines() for tree in trees)
+    pages = {f"{line}.md" for tree in trees for line in tree.splitlines() if line and not line.startswith(":")}
+    assert pages
+    assert pages <= set(re.findall(r"\]\(([^)\s#]+)\)", text))
+    rows = re.findall(r"^- \[([^\n]+)\]\(([^)\s#]+)\)$", text, re.MULTILINE)
+    titles = {name: re.search("^# (.+)$", (path.parent / name).read_text(encoding="utf-8"), re.M) for _, name in rows}
+    assert rows == [(title[1], name) for name, title in titles.items() if title]
+
+
+def test_every_part_of_the_documentation_has_an_index() -> None:
+    folders = {path.parent for path in DOCUMENTS if (ROOT / "docs") in path.parents}
+    assert {folder / "index.md" for folder in folders} <= set(INDEXES)

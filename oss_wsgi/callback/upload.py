@@ -29,25 +29,36 @@ _TEXTS = ("bucket", "object", "filename", "etag", "mimeType", "format", "imageIn
 class Upload:
     """What OSS reports that it stored; made only from a body whose signature was verified.
 
-    The callback's body template decides which attributes are set; the others are None.
+    The callback's body template decides which attributes are set; the others are None. ``user`` to ``max_objects`` come
+    from our own ticket, not from the report.
 
-    ``bucket``, ``object`` (the full object name), ``etag`` (upper-case hex, no quotes), ``size`` (bytes),
-    ``mime_type`` (as the browser gave it: do not trust it), ``image_width``, ``image_height`` (pixels) and
-    ``image_format`` (images only), ``crc64`` (CRC-64/XZ as an integer), ``request_id`` (OSS's, of the upload),
-    ``operation`` ("PostObject"), ``custom`` (the ``x:`` variables, without ``x:``), ``members`` (the whole body, by
-    name), ``target`` (the request target that was signed), ``body`` (the raw bytes that were signed).
-
-    From our own ticket, not from the report: ``user`` and ``data`` (those of the ``Grant``), ``ticket_id``, and
-    ``ticket_until`` (Unix seconds after which the same report is refused), ``forbid_overwrite`` (True where the form
-    named this one object and forbade OSS to overwrite it), ``max_objects`` (how many objects its ticket is valid for).
-
-    ``confirmed``: True when OSS was asked and holds exactly this object, False when it could not be asked and the
-    report was accepted all the same, None when nobody asked.
-
-    ``recovered``: True when OSS's callback did not bring it: it was found in the bucket, by its page, a sweep or an
-    event. Then ``size``, ``etag``, ``mime_type`` and ``crc64`` are the stored object's, ``custom`` is the grant's,
-    ``confirmed`` is True, and what only a callback knows is None or empty: the image's attributes, ``request_id``,
-    ``target`` and ``body``. It may come days later, and the user may have sent the file again meanwhile.
+    :ivar bucket: the bucket's name.
+    :ivar object: the full object name.
+    :ivar etag: upper-case hex, no quotes.
+    :ivar size: bytes.
+    :ivar mime_type: the type as the browser gave it: do not trust it.
+    :ivar image_width: pixels; images only.
+    :ivar image_height: pixels; images only.
+    :ivar image_format: such as ``png``; images only.
+    :ivar crc64: CRC-64/XZ as an integer.
+    :ivar request_id: OSS's ID of the upload's request.
+    :ivar operation: "PostObject".
+    :ivar custom: the ``x:`` variables, without ``x:``.
+    :ivar members: the whole body, by name.
+    :ivar target: the request target that was signed.
+    :ivar body: the raw bytes that were signed.
+    :ivar user: the ``user`` of the ``Grant``.
+    :ivar data: the ``data`` of the ``Grant``.
+    :ivar ticket_id: the ticket's ID.
+    :ivar ticket_until: Unix seconds after which the same report is refused.
+    :ivar forbid_overwrite: True where the form named this one object and forbade OSS to overwrite it.
+    :ivar max_objects: how many objects the ticket is valid for.
+    :ivar confirmed: True when OSS was asked and holds exactly this object, False when it could not be asked and the
+        report was accepted all the same, None when nobody asked.
+    :ivar recovered: True when OSS's callback did not bring it: it was found in the bucket, by its page, a sweep or an
+        event. Then ``size``, ``etag``, ``mime_type`` and ``crc64`` are the stored object's, ``custom`` is the grant's,
+        ``confirmed`` is True, and what only a callback knows is None or empty: the image's attributes, ``request_id``,
+        ``target`` and ``body``. It may come days later, and the user may have sent the file again meanwhile.
     """
 
     bucket: str | None = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: A longer text is no misspelt code.
 _MAX_CODE = 60
-_STATUS_PAGE = "docs/protocol.md, sections 2.5 and 10"
+_STATUS_PAGE = "https://github.com/oss-wsgi/oss-wsgi/blob/main/docs/protocol.md, sections 2.5 and 10"
 
 
 def add(subparsers: Any) -> None:
@@ -124,13 +124,13 @@ def _report_unknown(text: str, found: Sequence[FoundCode], arguments: Namespace)
     text = text.strip()
     similar: Sequence[str] = ()
     if found:
-        message = _unknown(found[0].code)
+        message = f"{_unknown(found[0].code)} `oss-wsgi explain` alone lists the table."
     elif len(text) > _MAX_CODE or "\n" in text:
         message = "there is no code in this text: paste the whole answer of OSS, or the line of the log."
     else:
         similar = [BY_CODE[code].code for code in difflib.get_close_matches(text.lower(), BY_CODE, n=3)]
         suggestion = f" Similar codes: {', '.join(similar)}." if similar else ""
-        message = f"{plain(text)} is not in the table.{suggestion}"
+        message = f"{plain(text)} is not in the table.{suggestion} `oss-wsgi explain` alone lists the table."
     if arguments.json:
         print(json.dumps({"error": {"message": message, "near": similar}}, indent=1))
     note(f"{arguments.program}: {message}")

@@ -34,6 +34,7 @@ _LIBRARIES = tuple(
 )
 _PACKAGE = os.path.realpath(Path(__file__).parents[1]) + os.sep
 _SLOW_IMPORT = 10  # seconds
+_WHERE = "in the folder that holds it, or set PYTHONPATH."
 
 
 def check_spelling(name: str) -> None:
@@ -157,9 +158,7 @@ def is_own_file(path: str) -> bool:
         return False
     path = os.path.realpath(path)
     parts = path.split(os.sep)
-    return not (
-        "site-packages" in parts or "dist-packages" in parts or path.startswith((*_LIBRARIES, _PACKAGE))
-    )
+    return not ("site-packages" in parts or "dist-packages" in parts or path.startswith((*_LIBRARIES, _PACKAGE)))
 
 
 def _shown(path: str) -> str:
@@ -187,12 +186,14 @@ def _reason(error: BaseException, line: str) -> str:
 def _no_module(name: str, missing: str, folder: str) -> str:
     parent, _, last = missing.rpartition(".")
     if parent:
-        return f"--app: {parent!r} has no module {last!r} in it; {name!r} is what --app names."
-    here = [path.stem for path in Path(folder).glob("*.py")]
-    here += [path.parent.name for path in Path(folder).glob("*/*.py")]
-    close = difflib.get_close_matches(last, sorted(set(here)), n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "start in the folder that holds it, or set PYTHONPATH."
-    return f"--app: there is no module {missing!r} in {folder} or among the installed ones: {hint}"
+        hint = f"Start {_WHERE}"
+        return f"--app: {parent!r} has no module {last!r} in it; {name!r} is what --app names. {hint}"
+    here = {path.stem for path in Path(folder).glob("*.py")}
+    here |= {path.parent.name for path in Path(folder).glob("*/*.py" if "." in name else "*/__init__.py")}
+    close = difflib.get_close_matches(last, sorted(here), n=1)
+    guess = f"Did you mean {close[0]!r}? If not, start" if close else "Start"
+    hint = f"{guess} {_WHERE}"
+    return f"--app: there is no module {missing!r} in {folder} or among the installed ones. {hint}"
 
 
 def _no_attribute(module: ModuleType, owner: Any, missing: str) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from ..application import DEFAULT_PREFIX
 from ..log_format import FORMATS
-from ..settings import TABLE
+from ..settings import TABLE, Setting
 from .parser import CommandParser
 
 DESCRIPTION = (
     "Serve an upload page, its signatures and the callbacks of OSS. "
     "Without a bucket, a local OSS on this machine takes the files."
 )
+#: What a first real upload needs.
+_FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
 EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable for row in TABLE if row.secret)}."
 
 
@@ -24,18 +27,18 @@ def server_parser() -> argparse.ArgumentParser:
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the server, of its local OSS and of the settings."""
+    """Add the options of the bucket, of the server and of its local OSS, and then those that few people need."""
+    bucket = parser.add_argument_group("bucket; each is also an environment variable, and secrets are only that")
+    rows = {row.variable: row for row in TABLE}
+    _add_settings(bucket, [rows[variable] for variable in _FIRST_SETTINGS])
     server = parser.add_argument_group("server")
     server.add_argument(
         "--listen", type=address, metavar="HOST:PORT", help="default: the sockets of LISTEN_FDS, or 127.0.0.1:8080"
     )
-    server.add_argument("--prefix", default=DEFAULT_PREFIX, help="the path of the endpoints; %(default)s")
-    server.add_argument("--access-log", action="store_true", help="log a line for each request")
     server.add_argument(
-        "--metrics-listen", type=address, metavar="HOST:PORT", help="serve metrics for Prometheus there; default: off"
+        "--prefix", default=DEFAULT_PREFIX, help="the path of the endpoints, also of your DirectUpload; %(default)s"
     )
-    add_credentials_library(server)
-    _add_bounds(server)
+    server.add_argument("--access-log", action="store_true", help="log a line for each request")
     server.add_argument("--log-format", choices=FORMATS, default="text", help="log lines as text or JSON; %(default)s")
     local = parser.add_argument_group("local OSS; without effect if a real bucket is configured")
     local.add_argument("--local", action="store_true", help="use the local OSS even if a bucket is configured")
@@ -43,7 +46,14 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         "--local-listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="%(default)s"
     )
     local.add_argument("--local-dir", metavar="DIR", help="keep the files here; default: a temporary folder")
-    add_settings(parser)
+    operation = parser.add_argument_group("operation")
+    operation.add_argument(
+        "--metrics-listen", type=address, metavar="HOST:PORT", help="serve metrics for Prometheus there; default: off"
+    )
+    add_credentials_library(operation)
+    _add_bounds(operation)
+    further = parser.add_argument_group("further settings, each also an environment variable")
+    _add_settings(further, [row for row in TABLE if row.variable not in _FIRST_SETTINGS])
 
 
 def _add_bounds(group: argparse._ActionsContainer) -> None:
@@ -68,7 +78,8 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
         "--connections-per-address",
         type=_count,
         metavar="N",
-        help="default: any number; behind a proxy all have one address",
+        help="how many one client address may have open; default: no limit, as a proxy is one address for all its "
+        "clients",
     )
 
 
@@ -86,8 +97,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
     A command line is public on its machine, so secrets have no option.
     """
-    group = parser.add_argument_group("settings, each also an environment variable")
-    for row in TABLE:
+    _add_settings(parser.add_argument_group("settings, each also an environment variable"), TABLE)
+
+
+def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) -> None:
+    for row in rows:
         if not row.secret:
             meaning = f"{row.help} [{row.variable}{f'; {row.shown_default}' if row.shown_default else ''}]"
             option = "--" + row.name.replace("_", "-")

@@ -46,8 +46,8 @@ def add(subparsers: Any) -> None:
     own.add_argument(
         "--app",
         metavar="MODULE:NAME",
-        help="serve this WSGI application, found from the current folder; MODULE:NAME() calls a factory. Without a "
-        "bucket its OSS_* variables name the local OSS, and --prefix is the path of its DirectUpload",
+        help="serve this WSGI application; its module is looked for in the current folder first; MODULE:NAME() calls a "
+        "factory. If OSS_BUCKET is not set, it uses the local OSS",
     )
     own.add_argument("--reload", action="store_true", help="restart it when a Python file changes; for development")
     add_server_options(parser)

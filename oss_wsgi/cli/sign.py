@@ -8,15 +8,17 @@ import os.path
 import secrets
 import shlex
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..callback.ticket import TicketBook
-from ..exceptions import UploadRequestError
+from ..exceptions import SettingsError, UploadRequestError
 from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings
 from ..signing.grant import Grant
 from ..signing.presigned_post import PresignedPost
 from ..signing.presigner import PostPresigner
+from .local import is_set
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
 from .terminal import MisuseError, note, waiting
 
@@ -59,7 +61,7 @@ def add(subparsers: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Print the form and return 0."""
     required = ("bucket",) if arguments.credentials_library else ("bucket", "access_key")
-    settings = Settings.from_environ(environ_of(arguments), required=required)
+    settings = _settings(environ_of(arguments), required)
     if settings.callback_url and not settings.ticket_secret:
         note("OSS_TICKET_SECRET is not set: the application cannot read this ticket, and will refuse the callback.")
     tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)
@@ -79,6 +81,17 @@ def run(arguments: Namespace) -> int:
         raise MisuseError(error.hint) from error
     print(arguments.shape(form, arguments))
     return 0
+
+
+def _settings(environ: Mapping[str, str], required: Sequence[str]) -> Settings:
+    """Read the settings; where no bucket is set, the error says how to do without one."""
+    try:
+        return Settings.from_environ(environ, required=required)
+    except SettingsError as error:
+        if is_set(environ, "OSS_BUCKET") or is_set(environ, "OSS_HOST"):
+            raise
+        hint = "To try it without a bucket: `oss-wsgi local` prints the variables."
+        raise SettingsError(*error.problems, hint) from None
 
 
 def _as_json(form: PresignedPost, arguments: Namespace) -> str:

@@ -147,11 +147,12 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
         yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cname)}."
     if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
         yield "It listens beyond this machine: anyone who can connect can read its objects."
-    yield from _client_examples(oss, is_temporary=bool(arguments.security_token))
+    made = None if arguments.access_key_secret else oss.access_key_secret
+    yield from _client_examples(oss, made, is_temporary=bool(arguments.security_token))
     yield "Ctrl-C ends it."
 
 
-def _client_examples(oss: LocalOSS, *, is_temporary: bool) -> Iterator[str]:
+def _client_examples(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -> Iterator[str]:
     url, bucket, region = oss.url, oss.bucket, oss.region
     auth = 'oss2.StsAuth(ID, SECRET, TOKEN, auth_version="v4")' if is_temporary else "oss2.AuthV4(ID, SECRET)"
     yield f"Clients, with that ID and SECRET{' and TOKEN' if is_temporary else ''}:"
@@ -167,7 +168,20 @@ def _client_examples(oss: LocalOSS, *, is_temporary: bool) -> Iterator[str]:
         f"-i {oss.access_key_id} -k SECRET{' -t TOKEN' if is_temporary else ''}"
     )
     yield f"  curl     curl {oss.host}/NAME"
+    yield from _oss_wsgi_lines(oss, secret, is_temporary=is_temporary)
+
+
+def _oss_wsgi_lines(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -> Iterator[str]:
+    """Yield lines to paste into another shell: then `oss-wsgi sign`, and an application, use this local OSS."""
+    yield "oss-wsgi, or an application with it: paste these lines into its shell:"
+    yield f"  curl -so oss-key.pem {oss.public_key_url}"
     yield (
-        f"  oss-wsgi OSS_BUCKET={bucket} OSS_HOST={oss.host} OSS_REGION={region} "
-        f"OSS_TRUSTED_KEYS={oss.public_key_url}=key.pem, after curl -so key.pem {oss.public_key_url}"
+        f"  export OSS_BUCKET={oss.bucket} OSS_REGION={oss.region} OSS_HOST={oss.host} "
+        f'OSS_TRUSTED_KEYS="{oss.public_key_url}=$PWD/oss-key.pem" '
+        f"OSS_ACCESS_KEY_ID={oss.access_key_id}{f' OSS_ACCESS_KEY_SECRET={secret}' if secret else ''}"
     )
+    # Lines that wait for what is typed would read the lines below them.
+    given = ["OSS_ACCESS_KEY_SECRET"] * (not secret) + ["OSS_SESSION_TOKEN"] * is_temporary
+    if given:
+        reads = "; ".join(f"printf '{name}: '; read -r {name}" for name in given)
+        yield f"  {reads}; export {' '.join(given)}"

@@ -27,23 +27,30 @@ _MAX_DATA_BYTES = 1024
 class Grant:
     """What one request may upload; a limit that is left out comes from the settings.
 
-    ``user``: whom the upload is for; the verified ``Upload.user`` is this text. ``dir``: prefix of the object's name
-    (a missing ``/`` at its end is added). ``key``: the exact object name, chosen by the application. ``min_size`` and
-    ``max_size``: bytes. ``content_types``: the allowed types; None means the settings' list, an empty list any type.
-    ``expires``: seconds. ``max_objects``: how many objects may be reported that were sent with one form without an
-    exact name, as the official samples' page sends all files that a person chose; 1 to 1,000,000. OSS stores more, but
-    their reports are refused. A form with an exact name is for one object.
-
-    The next six add form fields. All are pinned, and all need an exact object name: a ``key``, or a ``filename`` in
-    the request. ``acl`` and ``storage_class``: None means the bucket's. ``forbid_overwrite``: the upload fails if the
-    object exists. ``content_disposition``: None means ``attachment``, unless the type is known and browsers run nothing
-    in it; "" sends none. ``metadata``: ``x-oss-meta-*`` headers by name; ``oss-wsgi`` is taken. ``custom``: ``x:``
-    callback variables by name, which the browser sees.
-
-    ``data``: a small mapping of the application's own, at most 1,024 bytes as JSON. ``Upload.data`` returns it. It
-    travels sealed: the browser can neither read nor change it.
+    ``acl`` to ``custom`` add form fields. All are pinned, and all need an exact object name: a ``key``, or a
+    ``filename`` in the request.
 
     Raises GrantError with one sentence for each problem.
+
+    :ivar user: whom the upload is for; the verified ``Upload.user`` is this text.
+    :ivar dir: the prefix of the object's name; a missing ``/`` at its end is added.
+    :ivar key: the exact object name, chosen by the application.
+    :ivar max_size: bytes.
+    :ivar min_size: bytes.
+    :ivar content_types: the allowed types; None means the settings' list, an empty list any type.
+    :ivar expires: seconds for which the form is valid.
+    :ivar acl: the object's access; None means the bucket's.
+    :ivar storage_class: the object's storage class; None means the bucket's.
+    :ivar forbid_overwrite: whether the upload fails if the object exists.
+    :ivar content_disposition: None means ``attachment``, unless the type is known and browsers run nothing in it; ""
+        sends none.
+    :ivar metadata: ``x-oss-meta-*`` headers by name; ``oss-wsgi`` is taken.
+    :ivar custom: ``x:`` callback variables by name, which the browser sees.
+    :ivar data: a small mapping of the application's own, at most 1,024 bytes as JSON, which ``Upload.data`` returns.
+        It travels sealed: the browser can neither read nor change it.
+    :ivar max_objects: how many objects may be reported that were sent with one form without an exact name, as the
+        official samples' page sends all files that a person chose; 1 to 1,000,000. OSS stores more, but their reports
+        are refused. A form with an exact name is for one object.
     """
 
     user: str | None = None

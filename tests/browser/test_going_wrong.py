@@ -158,6 +158,7 @@ def test_the_server_refuses_a_type_that_is_not_allowed(open_page: OpenPage) -> N
         page.upload(file("notes.txt"), file("photo.png", PNG, "image/png"))
         expect(page.row("photo.png")).to_contain_text("Done")
         expect(page.row("notes.txt")).to_contain_text("The server does not allow this file.")
+        expect(page.row("notes.txt")).to_contain_text("Its type is not accepted.")
         expect(page.row("notes.txt").locator(".detail")).to_contain_text("(403)")
         expect(page.summary).to_have_text("1 file done, 1 failed")
 
@@ -166,7 +167,10 @@ def test_the_server_refuses_a_type_that_is_not_allowed(open_page: OpenPage) -> N
     ("status", "body", "sentence"),
     [
         (401, "<html>sign in", "You have to sign in"),
-        (403, "", "The server does not allow this file."),
+        (403, "", "You may not send this file here. Log in again, or choose another file."),
+        (403, '{"error": {"code": "csrf", "message": "y"}}', "You may not send this file here."),
+        (403, '{"error": {"code": "forbidden", "message": "y"}}', "You may not send files here. Log in again?"),
+        (403, '{"error": {"code": "size_not_allowed", "message": "y"}}', "Its size is not accepted."),
         (429, '{"error": "slow down"}', "Too many requests at the moment."),
         (503, '{"error": {"code": "x", "message": "y"}}', "The server cannot give permission at the moment."),
         (500, "[", "The server had a problem."),
@@ -182,6 +186,14 @@ def test_any_response_of_the_server_is_explained_in_a_sentence(
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("Failed")
     expect(page.row("a.txt")).to_contain_text(sentence)
+
+
+def test_who_may_not_upload_is_told_to_log_in_and_not_to_choose_another_file(open_page: OpenPage) -> None:
+    with running_server(OSS_ALLOW_ANONYMOUS="off") as server:
+        page = open_page(server)
+        page.expects("status of 403")
+        page.upload(file("a.txt"))
+        expect(page.row("a.txt")).to_contain_text("You may not send files here. Log in again?")
 
 
 def test_an_unreachable_server_is_distinguished_from_storage(page: UploadPage) -> None:

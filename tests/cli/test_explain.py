@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from oss_wsgi.cli.error_codes import TABLE
 
 from .command import oss_wsgi
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -32,6 +35,20 @@ def test_an_unknown_code_fails_and_lists_similar_codes() -> None:
     error = json.loads(oss_wsgi("explain", "AccesDenied", "--json", status=1).stdout)["error"]
     assert error["near"][0] == "AccessDenied"
     assert "is not in the table." in oss_wsgi("explain", "?\x1b[31m", status=1).stderr
+
+
+@pytest.mark.parametrize("text", ["nonsense", "AccesDenied", "0009-00000999"])
+def test_an_unknown_code_leads_to_the_table(text: str) -> None:
+    error = oss_wsgi("explain", text, status=1).stderr
+    assert error.endswith("`oss-wsgi explain` alone lists the table.\n")
+
+
+def test_the_source_of_a_status_is_an_address_that_everybody_can_open() -> None:
+    output = oss_wsgi("explain", "403").stdout
+    (name,) = re.findall(
+        "^Source: https://github.com/oss-wsgi/oss-wsgi/blob/main/(docs/[a-z.]+),", output, re.MULTILINE
+    )
+    assert (ROOT / name).exists()
 
 
 def test_the_json_and_the_list_have_every_row() -> None:

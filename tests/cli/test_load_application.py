@@ -68,6 +68,16 @@ def test_an_application_or_its_factory_is_found_from_the_current_folder(name: st
     assert app({}, lambda *arguments: None) == [b"shop"]  # type: ignore[arg-type, return-value]
 
 
+def test_only_what_can_be_imported_from_the_current_folder_is_suggested(folder: Path) -> None:
+    for path in ("photos/page.html", "uploadz/page.py", "project/wsgi.py", "parcel/__init__.py", "deep/er/upload.py"):
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_text("")
+    assert "Did you mean" not in sentence("photo:application")
+    assert "Did you mean" not in sentence("uploads:application")
+    assert "Did you mean 'parcel'?" in sentence("parcl:application")
+    assert "Did you mean 'project'?" in sentence("projct.wsgi:application")
+
+
 def test_a_module_in_a_package_is_found(folder: Path) -> None:
     (folder / "site").mkdir()
     (folder / "project").mkdir()
@@ -96,9 +106,12 @@ def test_another_spelling_is_refused_with_the_right_one(name: str, better: str) 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("shp:application", "did you mean 'shop'?"),
+        ("shp:application", "Did you mean 'shop'? If not, start in the folder that holds it, or set PYTHONPATH."),
         ("shop.wsgi:application", "'shop' has no module 'wsgi' in it"),
+        ("shop.wsgi:application", "Start in the folder that holds it, or set PYTHONPATH."),
         ("nowhere:application", "there is no module 'nowhere'"),
+        ("nowhere:application", "Start in the folder that holds it, or set PYTHONPATH."),
+        ("shp.wsgi:application", "start in the folder that holds it, or set PYTHONPATH."),
         ("shop:aplication", "shop.py has no 'aplication': did you mean shop:application?"),
         ("shop:xyz", "did you mean shop:application?"),
         ("shop:mke", "did you mean shop:make?"),

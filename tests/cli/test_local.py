@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import signal
 import subprocess
 import urllib.request
@@ -11,9 +13,11 @@ import pytest
 
 from oss_wsgi.local.command_line import parser
 
+from ..absent import skip_or_fail
 from ..running_server import clean_environ
 from .command import COMMAND, oss_wsgi, running
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -70,3 +74,26 @@ def test_a_terminal_that_is_closed_at_the_start_leaves_no_folder(tmp_path: Path)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lines_for_oss_wsgi_can_be_pasted(tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        skip_or_fail("curl")
+    (tmp_path / "a.txt").write_bytes(b"hello")
+    environ = clean_environ(PYTHONPATH=str(ROOT))
+    command = [*COMMAND, "local", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as local:
+        assert local.stdout is not None
+        try:
+            output = "".join(iter(local.stdout.readline, "Ctrl-C ends it.\n"))
+            lines = output.partition("paste these lines into its shell:\n")[2]
+            assert lines
+            program = shlex.join(COMMAND)
+            script = f"set -e\n{lines}{program} sign a.txt --curl | sh\n{program} doctor --only v4 --only key"
+            shell = subprocess.run(["sh", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environ)
+        finally:
+            local.terminate()
+    assert shell.returncode == 0, shell.stderr + shell.stdout
+    assert "HTTP status 200" in shell.stderr
+    assert "green  v4" in shell.stdout
+    assert shell.stdout.count("  key: ") == 2, "OSS's own, and that of the local OSS"

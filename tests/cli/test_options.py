@@ -6,6 +6,7 @@ import argparse
 
 import pytest
 
+from oss_wsgi.cli.main import command_parser
 from oss_wsgi.cli.options import address, environ_of, server_parser
 from oss_wsgi.settings import TABLE
 
@@ -59,3 +60,16 @@ def test_another_bound_is_refused(option: str, text: str, capsys: pytest.Capture
     with pytest.raises(SystemExit):
         server_parser().parse_args([f"{option}={text}"])
     assert f"argument {option}: must be" in capsys.readouterr().err
+
+
+def test_the_help_begins_with_what_a_beginner_needs() -> None:
+    parser = command_parser()
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    groups = commands.choices["serve"]._action_groups
+    titles = [str(group.title).partition(";")[0].partition(",")[0] for group in groups if group._group_actions]
+    order = ["your application", "bucket", "server", "local OSS", "operation", "further settings"]
+    assert [title for title in titles if title != "options"] == order
+    first = [action.option_strings[0] for group in groups[2:5] for action in group._group_actions]
+    wanted = ["--app", "--reload", "--bucket", "--region", "--access-key-id", "--callback-url", "--listen", "--prefix"]
+    assert first[: len(wanted)] == wanted
+    assert "one client address" in commands.choices["serve"].format_help().replace("\n", " ")

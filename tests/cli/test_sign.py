@@ -140,3 +140,10 @@ def test_curl_fails_without_the_file_or_the_server(deployment: Deployment, tmp_p
     (tmp_path / "a.txt").write_text("hello")
     run = run_as_shell(oss_wsgi("sign", "a.txt", "--curl", **environ).stdout, tmp_path)
     assert run.returncode == 7
+
+
+def test_without_a_bucket_the_error_names_the_local_oss() -> None:
+    lines = oss_wsgi("sign", "a.txt", status=2).stderr.splitlines()
+    assert any("OSS_BUCKET" in line for line in lines)
+    assert lines[-1] == "oss-wsgi sign: To try it without a bucket: `oss-wsgi local` prints the variables."
+    assert "oss-wsgi local" not in oss_wsgi("sign", "a.txt", status=2, OSS_BUCKET="examplebucket").stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import inspect
 import re
@@ -83,3 +84,9 @@ def test_the_events_of_the_module_are_those_of_its_code() -> None:
     assert {f"`{name}`" for name in emitted} <= rows
     for state in ("stored", "untold", "failed", "cancelled"):
         assert f"`{state}`" in rows
+
+
+@pytest.mark.parametrize("kind", [oss_wsgi.Grant, oss_wsgi.Upload])
+def test_the_docstring_explains_each_attribute_once(kind: type) -> None:
+    names = re.findall(r":ivar (\w+):", kind.__doc__ or "")
+    assert names == [field.name for field in dataclasses.fields(kind)]

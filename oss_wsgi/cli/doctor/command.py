@@ -14,7 +14,7 @@ from ..terminal import coloured, plain, waiting
 from .browser import check_host, check_page, check_signature
 from .bucket import check_bucket, check_clock, check_cors, check_region, check_v4
 from .callback import check_answer, check_callback, check_callback_url
-from .context import FIX_SETTINGS, CheckContext, Finding, NotCheckedError, error
+from .context import FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
 from .machines import check_machines
 from .recovery import check_recovery
 from .settings import check_credentials, check_keys, check_settings
@@ -82,27 +82,42 @@ def run(arguments: Namespace) -> int:
         names.append("write")
     context = CheckContext(environ_of(arguments), library=arguments.credentials_library, writes="write" in names)
     named_findings: list[tuple[str, Finding]] = []
+    unchecked: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(names):
+        earlier = {(finding.reason, finding.fix) for _, finding in named_findings}
         with waiting(f"Checking {name}", arguments.environ, number / len(names)):
-            findings = _findings(name, context)
-        named_findings += ((name, finding) for finding in findings)
+            findings, repeated = _findings(name, context, earlier)
+        named_findings += ((name, finding) for finding in [*findings, *repeated])
+        for finding in repeated:
+            unchecked.setdefault((finding.colour, finding.message), []).append(name)
         if not arguments.json:
             for finding in findings:
                 _print(name, finding, arguments)
     if arguments.json:
         print(json.dumps([_members(name, finding) for name, finding in named_findings], indent=1))
+    else:
+        for (colour, message), others in unchecked.items():
+            _print(", ".join(others), Finding(colour, message), arguments)
     return 1 if any(finding.colour == "red" for _, finding in named_findings) else 0
 
 
-def _findings(name: str, context: CheckContext) -> list[Finding]:
+def _findings(name: str, context: CheckContext, earlier: set[tuple[str, str]]) -> tuple[list[Finding], list[Finding]]:
+    """Run a check; return its findings, and apart from them why it could not run if an earlier finding says it."""
     findings: list[Finding] = []
+    repeated: list[Finding] = []
     try:
         findings.extend(CHECKS[name](context))  # keeps what a check yields before it raises
     except NotCheckedError as cause:
-        findings.append(cause.finding)
+        finding = cause.finding
+        if (finding.reason, finding.fix) in earlier:
+            says_so = finding.message.startswith("not checked")
+            message = finding.message if says_so else NOT_CHECKED + finding.message
+            repeated.append(replace(finding, message=message))
+        else:
+            findings.append(finding)
     except OSSWSGIError as cause:
         findings.append(error(str(cause), FIX_SETTINGS))
-    return [_with_line(name, finding) for finding in findings]
+    return [_with_line(name, finding) for finding in findings], repeated
 
 
 def _with_line(name: str, finding: Finding) -> Finding:

@@ -31,8 +31,12 @@ TIMEOUT = 6.0
 
 FIX_SETTINGS = "Fix what `oss-wsgi doctor --only settings` reports."
 
-FIX_BUCKET = "Set OSS_BUCKET and OSS_REGION, or OSS_HOST: `export OSS_BUCKET=NAME OSS_REGION=cn-hangzhou`."
+FIX_BUCKET = (
+    "Set OSS_BUCKET and OSS_REGION, or OSS_HOST: `export OSS_BUCKET=NAME OSS_REGION=cn-hangzhou`. "
+    "To try it without a bucket and without settings: `oss-wsgi serve`."
+)
 FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
+NOT_CHECKED = "not checked: "
 _KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
 _BUCKET_VARIABLES = ("OSS_BUCKET", "OSS_REGION", "OSS_ENDPOINT", "OSS_HOST")
 # RFC 6761, 6762, 8375 and ICANN's `.internal`; `.svc` is Kubernetes'.
@@ -55,6 +59,11 @@ class Finding:
     message: str
     fix: str = ""
     line: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Return the message without the words that a check could not run."""
+        return self.message.removeprefix(NOT_CHECKED)
 
     @property
     def cure(self) -> str:
@@ -218,12 +227,12 @@ class CheckContext:
                 "Set OSS_CALLBACK_URL to the public URL of the callback endpoint: "
                 f"`export OSS_CALLBACK_URL=https://app.example.com{DEFAULT_PREFIX}{CALLBACK_PATH}`."
             )
-            raise NotCheckedError(warning("not checked: OSS_CALLBACK_URL is not set", fix))
+            raise NotCheckedError(warning(f"{NOT_CHECKED}OSS_CALLBACK_URL is not set", fix))
         return [call_callback(url, self.secret, TIMEOUT) for url in split_urls(settings.callback_url)]
 
 
 def _not_checked(reason: str) -> NotCheckedError:
-    return NotCheckedError(error(f"not checked: {reason}", FIX_SETTINGS))
+    return NotCheckedError(error(f"{NOT_CHECKED}{reason}", FIX_SETTINGS))
 
 
 def is_private(host: str) -> bool:

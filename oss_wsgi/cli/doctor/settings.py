@@ -56,8 +56,8 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
     if not settings.allow_anonymous:
         yield warning(
             "OSS_ALLOW_ANONYMOUS is off: nobody gets a signature unless DirectUpload has an authorize callable",
-            "Pass an authorize callable. `oss-wsgi serve` has none, and needs OSS_ALLOW_ANONYMOUS=on: "
-            "`export OSS_ALLOW_ANONYMOUS=on`.",
+            "If it has one, all is well. If not, pass one: `DirectUpload(app, settings, authorize=allow)`. Turn the "
+            "variable on only where everybody may upload without a login, as on the page of oss-wsgi serve.",
         )
     elif not context.is_local_oss:
         yield warning(

@@ -59,3 +59,29 @@ def test_without_the_sdk_only_region_and_deletion_are_yellow(
     monkeypatch.setitem(sys.modules, "alibabacloud_oss_v2", None)  # an import of it fails
     findings = run_doctor(deployment.environ, "--write")
     assert {finding["check"] for finding in findings if finding["colour"] == "yellow"} == {"region", "write"}
+
+
+def test_without_settings_each_cause_is_printed_once() -> None:
+    lines = oss_wsgi("doctor", status=1).stdout.splitlines()
+    assert sum("no bucket is set" in line for line in lines) == 2, "once with its cure, once for all that depends on it"
+    assert sum("OSS_CALLBACK_URL is not set" in line for line in lines) == 2
+    assert sum("export OSS_BUCKET" in line for line in lines) == 1
+    assert "`oss-wsgi serve`" in "".join(lines)
+    assert [line for line in lines if "not checked: no bucket is set" in line] == [
+        "red    host, page, clock, bucket, region, v4, cors, recovery: not checked: no bucket is set"
+    ]
+    findings = run_doctor({}, status=1)
+    assert {finding["check"] for finding in findings} == set(CHECKS) - {"write"}
+    assert [finding["check"] for finding in findings if finding["said"] == "no bucket is set"] == ["settings"]
+
+
+def test_a_check_that_is_run_alone_says_its_cause_in_full() -> None:
+    (finding,) = run_doctor({}, "--only", "host", status=1)
+    assert finding["said"] == "no bucket is set"
+
+
+def test_no_line_to_paste_lets_everybody_upload(deployment: Deployment) -> None:
+    findings = run_doctor(deployment.environ | {"OSS_ALLOW_ANONYMOUS": ""}, "--only", "settings")
+    (cure,) = (finding["cure"] for finding in findings if "OSS_ALLOW_ANONYMOUS" in finding["said"])
+    assert "If it has one, all is well." in cure
+    assert "OSS_ALLOW_ANONYMOUS=on" not in cure
