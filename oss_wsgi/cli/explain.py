@@ -32,7 +32,8 @@ def add(subparsers: Any) -> None:
         help="explain an error code, a status, or a pasted answer, and say what to do",
         description="Explain what a code means for this application: an error code of OSS (AccessDenied), an EC number "
         "(0007-00000203), a reason in this application's log (ticket_foreign) or an HTTP status (403). It also finds "
-        "the code in a whole answer in XML or JSON, or in a line of the log, as an argument or on standard input. Lines "
+        "the code in a whole answer in XML or JSON, or in a line of the log, as an argument or on standard "
+        "input. Lines "
         "without a code that people ask about, and the sentences of the upload page, are explained too.",
         epilog="Example: oss-wsgi explain 0007-00000203, or oss-wsgi explain < answer.xml",
     )

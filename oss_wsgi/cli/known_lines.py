@@ -33,7 +33,8 @@ _LINES = (
             "OSS_CALLBACK_URL leads to another path",
             "OSS sends its reports to a path at which this DirectUpload does not listen: each upload is stored, the "
             "browser gets 203, and on_upload is not called.",
-            "Set OSS_CALLBACK_URL to the line that the warning ends with, or give DirectUpload that prefix. Leave it only "
+            "Set OSS_CALLBACK_URL to the line that the warning ends with, or give DirectUpload that prefix. "
+            "Leave it only "
             f"if a server in front turns the one path into the other. {_DOCTOR}",
             ("application",),
         ),
@@ -44,7 +45,8 @@ _LINES = (
             "OSS reported an upload, and the application has nothing there",
             "The local OSS called back at a path at which `oss-wsgi serve --app` finds no DirectUpload: the file is "
             "stored, and the page shows that the application was not told.",
-            "Leave --prefix out: the callback URL then follows DirectUpload's own prefix. Only if the DirectUpload as a "
+            "Leave --prefix out: the callback URL then follows DirectUpload's own prefix. Only if the "
+            "DirectUpload as a "
             "whole is mounted below a path, give that path and its prefix together, such as --prefix /files/oss.",
             ("cli.serve_application",),
         ),
@@ -53,7 +55,8 @@ _LINES = (
         re.compile(r"\brecovered: outcome=handled\b"),
         Explanation(
             "recovered: outcome=handled",
-            "OSS's report of this upload was lost. The page asked, OSS still holds the file, and the handler was called, "
+            "OSS's report of this upload was lost. The page asked, OSS still holds the file, and the handler "
+            "was called, "
             "as by the report: nothing is missing.",
             "Nothing to do for this upload. If there are many, find out why reports are lost: "
             "`oss-wsgi doctor --only callback`, and the lines with `refused:` before it.",
@@ -88,14 +91,16 @@ _SENTENCES = {
         "OSS stored the file and then failed to report it (203): the callback was refused, failed, or did not get "
         "through. Sending the file again would store it twice.",
         "Find the line with `refused:` in the application's log at that time and run `oss-wsgi explain` on it. Without "
-        "one the callback did not arrive: `oss-wsgi doctor --only callback`. With OSS_RECOVER=on the page's Retry tells "
+        "one the callback did not arrive: `oss-wsgi doctor --only callback`. With OSS_RECOVER=on the page's "
+        "Retry tells "
         "the application now; without it, `oss-wsgi reconcile` does.",
         (_PAGE,),
     ),
     "unsure": Explanation(
         "page: sent, but without an answer",
         "All of the file was sent, and the connection ended before OSS's answer. The file may be stored.",
-        "With OSS_RECOVER=on the page's Retry asks whether it arrived. Otherwise look into the bucket before the file is "
+        "With OSS_RECOVER=on the page's Retry asks whether it arrived. Otherwise look into the bucket before "
+        "the file is "
         "sent again; `oss-wsgi reconcile` tells the application of what is stored.",
         (_PAGE,),
     ),
@@ -135,7 +140,8 @@ _SENTENCES = {
         "page: no answer from storage",
         "The browser could not read OSS's answer: the bucket has no CORS rule for this page, the page's "
         "Content-Security-Policy does not allow the bucket's host in connect-src, or the network failed.",
-        "Run `oss-wsgi cors apply` for the page's origin, and `oss-wsgi doctor --only cors`. The browser's console names "
+        "Run `oss-wsgi cors apply` for the page's origin, and `oss-wsgi doctor --only cors`. The browser's "
+        "console names "
         "a Content-Security-Policy.",
         (_PAGE,),
     ),
@@ -149,7 +155,8 @@ _SENTENCES = {
     "expired": Explanation(
         "page: the permission ran out",
         "The form expired before OSS had the whole file.",
-        "Press Retry. If it happens often, raise OSS_UPLOAD_EXPIRES, and check the clock: `oss-wsgi doctor --only clock`.",
+        "Press Retry. If it happens often, raise OSS_UPLOAD_EXPIRES, and check the clock: `oss-wsgi doctor "
+        "--only clock`.",
         (_PAGE,),
     ),
     "condition": Explanation(
