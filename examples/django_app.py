@@ -11,10 +11,10 @@ Django's own session. APP_HOSTS must include the host of OSS_CALLBACK_URL.
 
 import os
 import secrets
+from importlib import import_module
 
 from django.conf import settings
 from django.contrib.auth import authenticate, get_user, get_user_model, login
-from django.contrib.sessions.backends.db import SessionStore
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
@@ -88,13 +88,15 @@ urlpatterns = [path("", book), path("login", log_in), path("oss/callback", uploa
 
 
 def authorize(request):
+    close_old_connections()  # as Django does before and after each request of its own
     django_request = WSGIRequest(request.environ)
-    django_request.session = SessionStore(django_request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    sessions = import_module(settings.SESSION_ENGINE)
+    django_request.session = sessions.SessionStore(django_request.COOKIES.get(settings.SESSION_COOKIE_NAME))
     try:
         user = get_user(django_request)
         return Grant(user=str(user.pk), dir=f"users/{user.get_username()}/") if user.is_authenticated else None
     finally:
-        close_old_connections()  # as Django does after each request
+        close_old_connections()
 
 
 with connection.constraint_checks_disabled(), transaction.atomic():  # one process at a time

@@ -28,7 +28,7 @@ from .endpoints.gate import Gate
 from .endpoints.health import HealthEndpoint, ReadinessEndpoint
 from .endpoints.limits import LimitsEndpoint
 from .endpoints.metrics import Metrics, MetricsEndpoint
-from .endpoints.recover import RecoverEndpoint
+from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
 from .exceptions import BucketError, NotDeliveredError, RecoveryError, SettingsError
@@ -234,6 +234,8 @@ class DirectUpload:
             endpoints[RECOVER_PATH] = RecoverEndpoint(
                 self._recovery(), self._delivery, allowed_origins=settings.allowed_origins, rate_limit=rate_limit
             )
+        else:
+            endpoints[RECOVER_PATH] = recovery_is_off
         if metrics is not None:
             metrics.watch(ledger, public_keys, self.oldest_untold_seconds)
             if serve_metrics:

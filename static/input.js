@@ -12,6 +12,7 @@ const rounds = new WeakMap();
  *
  * While files run, and after one failed, the input is invalid, so that its form is not submitted. If the input has a name,
  * a hidden field of this name holds each stored object's name, and the form does not send the files themselves.
+ * The input forgets its choice as soon as its form can do without: only then is the same file a new choice for the browser.
  * `oss:progress`, `oss:done` and `oss:fail` bubble from the input; `detail.item` is the file's `UploadItem`.
  */
 export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
@@ -33,6 +34,8 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
     const running = uploader.items.find((item) => item.running);
     const failed = uploader.items.find((item) => item.state === "failed");
     input.setCustomValidity(running ? words.states.sending : failed ? explain(failed.error, words) : "");
+    const isSettled = uploader.items.every(({ state }) => state === "stored" || state === "failed");
+    if (isSettled && (failed || !input.required)) input.value = "";
     if (output) output.textContent = uploader.items.map((item) => `${item.file.name}: ${stateOf(item, words)}`).join("\n");
   };
   const tell = (type, item) => input.dispatchEvent(new CustomEvent(`oss:${type}`, { bubbles: true, detail: { item } }));
@@ -57,6 +60,7 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
     tell("fail", item);
   });
   uploader.add(input.files);
+  if (!name && !input.required) input.value = "";
   uploader.start();
   show(); // also where nothing is chosen any more
 }

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .error_codes import BY_CODE, EC_PAGE, TABLE, Explanation, find
+from .known_lines import codes_of_sentences, explain_lines
 from .pasted import MAX_TEXT, FoundCode, find_codes
 from .statuses import rows_of
 from .terminal import note, plain
@@ -31,7 +32,9 @@ def add(subparsers: Any) -> None:
         help="explain an error code, a status, or a pasted answer, and say what to do",
         description="Explain what a code means for this application: an error code of OSS (AccessDenied), an EC number "
         "(0007-00000203), a reason in this application's log (ticket_foreign) or an HTTP status (403). It also finds "
-        "the code in a whole answer in XML or JSON, or in a line of the log, as an argument or on standard input.",
+        "the code in a whole answer in XML or JSON, or in a line of the log, as an argument or on standard "
+        "input. Lines "
+        "without a code that people ask about, and the sentences of the upload page, are explained too.",
         epilog="Example: oss-wsgi explain 0007-00000203, or oss-wsgi explain < answer.xml",
     )
     parser.add_argument(
@@ -51,8 +54,9 @@ def run(arguments: Namespace) -> int:
         text = sys.stdin.buffer.read(MAX_TEXT).decode("utf-8", "replace")
     if not text.strip():
         return _list_all(arguments)
-    found = find_codes(text)
-    explanations = [explanation for each in found if (explanation := _explanation(each)) is not None]
+    found = list(dict.fromkeys([*find_codes(text), *codes_of_sentences(text)]))
+    explanations = [_members(line) for line in explain_lines(text)]
+    explanations += [explanation for each in found if (explanation := _explanation(each)) is not None]
     if not explanations:
         return _report_unknown(text, found, arguments)
     for each in found:

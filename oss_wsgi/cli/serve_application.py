@@ -166,7 +166,7 @@ def _run_application(
             flush=True,
         )
     greeting = [*inherited.greeting, *_unused_local_oss(made, arguments)]
-    served = CallbackWatch(app, arguments.program) if inherited.callback_url else app
+    served = CallbackWatch(app, arguments.program, arguments.prefix) if inherited.callback_url else app
     run_server(
         served,
         nonblocking_test(app),
@@ -211,9 +211,15 @@ def _unused_local_oss(made: list[Settings], arguments: Namespace) -> Iterator[st
 class CallbackWatch:
     """Middleware that says once that the local OSS's callback finds nobody: DirectUpload is mounted elsewhere."""
 
-    def __init__(self, app: WSGIApplication, program: str) -> None:
+    def __init__(self, app: WSGIApplication, program: str, prefix: str = DEFAULT_PREFIX) -> None:
         self._app = app
         self._program = program
+        self._cure = (
+            "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss."
+            if prefix == DEFAULT_PREFIX
+            else f"Start again without --prefix {prefix}: reports then go where DirectUpload's own prefix says. Only a "
+            "DirectUpload that is mounted below a path as a whole needs --prefix: that path and its prefix together."
+        )
         self._has_spoken = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -226,7 +232,7 @@ class CallbackWatch:
                 self._has_spoken = True
                 print(
                     f"{self._program}: OSS reported an upload to {path}, and the application has nothing there (404). "
-                    "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss.",
+                    f"{self._cure}",
                     file=sys.stderr,
                 )
             return start_response(status, headers, exc_info)

@@ -107,6 +107,12 @@ class RecoverEndpoint:
         return body
 
 
+def recovery_is_off(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Refuse, 404, in the place of a ``RecoverEndpoint``: the log says which setting brings one."""
+    hint = "OSS_RECOVER is off: pages cannot ask for an upload whose report was lost; set OSS_RECOVER=on"
+    return not_found(log, environ, start_response, hint)
+
+
 def _proof_and_key(environ: WSGIEnvironment) -> tuple[str, str]:
     """Return the proof and the key in the body.
 

@@ -10,6 +10,7 @@ from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from ..ledger.memory import MemoryLedger
+from ..wsgi.environ import request_id
 from ..wsgi.nonblocking import always_blocks, nonblocking_test
 from ..wsgi.observers import CONTEXT_KEY, context_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
@@ -64,8 +65,21 @@ class OncePerUpload:
             return refuse_error(log, environ, start_response, error)
         if not call.called and CONTEXT_KEY in environ:
             context_of(environ).reason = "repeated"
+        # A line of INFO would take longer than all the rest of this method: the formats mask and escape it.
+        if log.isEnabledFor(logging.DEBUG) and call.called and response.status.startswith("2"):
+            _log_handled(upload, environ)
         start_response(response.status, call.headers or _headers(response))
         return [response.body]
+
+
+def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:
+    if upload.recovered:  # whoever recovered it logs that
+        return
+    fields = context_of(environ).fields(environ)
+    if upload.size is not None:
+        fields["bytes"] = upload.size
+    line = "handled: object=%r size=%s user=%r request_id=%s"
+    log.debug(line, upload.object, upload.size, upload.user, request_id(environ), extra=fields)
 
 
 class _Call:

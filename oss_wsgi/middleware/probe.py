@@ -62,7 +62,9 @@ class Probe:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self._gate.accepts(header(environ, PROBE_KEY)):
             return self._app(environ, start_response)
-        log.info("a probe of oss-wsgi doctor arrived")
+        # One run of `doctor` sends dozens.
+        level = logging.INFO if self._gate.remembered == 1 else logging.DEBUG
+        log.log(level, "a probe of oss-wsgi doctor arrived (further ones of the next %d s are not logged)", WINDOW)
         return json_response(environ, start_response, 200, {PROBE_MEMBER: self._arrived(environ)})
 
     def _arrived(self, environ: WSGIEnvironment) -> dict[str, Any]:
@@ -117,6 +119,11 @@ class ProbeGate:
         self._clock = clock
         self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
+
+    @property
+    def remembered(self) -> int:
+        """Return how many proofs were accepted and are still in time."""
+        return len(self._seen)
 
     def accepts(self, text: str) -> bool:
         """Return whether a header's text proves a probe; it does so once."""

@@ -202,6 +202,11 @@ def method_not_allowed(
     )  # fmt: skip
 
 
-def not_found(log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def not_found(
+    log: logging.Logger,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    hint: str = "there is no endpoint at this path",
+) -> Iterable[bytes]:
     """Refuse a path, 404."""
-    return refuse(log, environ, start_response, 404, "not_found", "there is no endpoint at this path")
+    return refuse(log, environ, start_response, 404, "not_found", hint)

@@ -33,6 +33,8 @@ PAGES = {
     "/three-lines": THREE_LINES,
     "/form": \'\'\'<form action="/saved"><input type="file" name="photo" multiple data-oss-upload><output></output>
 <button>Save</button></form><script type="module" src="/oss/upload.js"></script>\'\'\',
+    "/required": \'\'\'<form action="/saved"><input type="file" name="photo" required data-oss-upload><output></output>
+<button>Save</button></form><script type="module" src="/oss/upload.js"></script>\'\'\',
     "/albums/2/edit": \'<input type="file" id="own"><p id="answer"></p><script type="module" src="/own.js"></script>\',
     "/inline": \'\'\'<input type="file" id="own"><p id="answer"></p>
 <script type="module">
@@ -198,6 +200,41 @@ def test_a_file_chosen_before_the_module_is_there_is_uploaded_once(page: Page, s
     waiting[0].continue_()
     expect(page.locator("output")).to_have_text("cat.png: Done")
     assert len(requests) == 1
+
+
+CHOICE = """input => [input.value, input.files.length, input.checkValidity()]"""
+
+
+@pytest.mark.parametrize("path", ["three-lines", "form"])
+def test_the_same_file_can_be_chosen_again(page: Page, shop: RunningServer, path: str) -> None:
+    page.goto(f"{shop.url}/{path}")
+    page.evaluate("window.keys = []; addEventListener('oss:done', (event) => keys.push(event.detail.item.key))")
+    chooser = page.locator("input[type=file]")
+    for number in (1, 2):
+        chooser.set_input_files(file("cat.png", PNG, "image/png"))
+        page.wait_for_function("number => keys.length === number", arg=number)
+        expect(page.locator("output")).to_have_text("cat.png: Done")
+        # A browser reports a choice only if it differs from the one before.
+        assert chooser.evaluate(CHOICE) == ["", 0, True]
+    assert len(set(page.evaluate("keys"))) == 2
+    hidden = page.locator("input[type=hidden][name=photo]")
+    expect(hidden).to_have_count(1 if path == "form" else 0)
+    if path == "form":
+        assert hidden.input_value() == page.evaluate("keys[1]")
+
+
+def test_a_required_input_keeps_its_choice_until_it_fails(page: Page, shop: RunningServer) -> None:
+    page.goto(f"{shop.url}/required")
+    chooser = page.locator("input[type=file]")
+    chooser.set_input_files(file("cat.txt", b"text", "text/plain"))
+    page.wait_for_function("document.querySelector('input').value === ''")
+    assert chooser.evaluate(CHOICE) == ["", 0, False], "the form waits for a file that is stored"
+    assert "cat.txt: " in page.locator("output").inner_text()
+    chooser.set_input_files(file("cat.png", PNG, "image/png"))
+    expect(page.locator("output")).to_have_text("cat.png: Done")
+    assert chooser.evaluate(CHOICE)[1:] == [1, True]
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/saved?photo=users%2Feric%2F*")
 
 
 def test_what_is_chosen_no_more_is_forgotten(page: Page, shop: RunningServer) -> None:

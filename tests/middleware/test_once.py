@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,6 +15,7 @@ from oss_wsgi import OncePerUpload, Upload
 from oss_wsgi.exceptions import LedgerUnavailableError
 from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.ledger.memory import MemoryLedger
+from oss_wsgi.log_format import JSONFormatter, Masker
 from oss_wsgi.testing import FrozenClock
 
 NOW = 1733227932
@@ -46,6 +49,27 @@ def client(view: Any) -> webtest.TestApp:
 
 def post(app: webtest.TestApp, upload: object = UPLOAD) -> Any:
     return app.post("/", b"", extra_environ={"oss_wsgi.upload": upload}, expect_errors=True)
+
+
+def test_each_handled_upload_is_one_line_where_the_log_wants_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "oss_wsgi.middleware.once")
+    upload = replace(UPLOAD, size=5, user="7", body=b"ticket=T1secret")
+    failing, app = client(View("500 No")), client(View())
+    environ = {"oss_wsgi.upload": upload, "HTTP_X_OSS_REQUEST_ID": "5C3D8D2A0ACA54D87B43C048"}
+    failing.post("/", b"", extra_environ=environ, expect_errors=True)
+    assert not caplog.records
+    for _ in range(2):
+        app.post("/", b"", extra_environ=dict(environ))
+    post(app, replace(upload, object="user/b.txt", ticket_id="T2", recovered=True))
+    (record,) = caplog.records
+    line = "handled: object='user/a.txt' size=5 user='7' request_id=5C3D8D2A0ACA54D87B43C048"
+    assert record.getMessage() == line
+    members = json.loads(JSONFormatter(Masker()).format(record))
+    shown = {name: members[name] for name in ("message", "object", "user", "bytes", "oss_request_id")}
+    assert shown == {
+        "message": line, "object": "user/a.txt", "user": "7", "bytes": 5, "oss_request_id": line[-24:],
+    }  # fmt: skip
+    assert "T1" not in caplog.text + json.dumps(members)
 
 
 def test_a_repeated_report_gets_the_stored_response() -> None:

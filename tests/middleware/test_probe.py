@@ -152,6 +152,15 @@ def test_a_probe_is_logged_without_its_proof(clock: FrozenClock, caplog: pytest.
     assert SECRET not in caplog.text
 
 
+def test_a_run_of_probes_is_one_line(clock: FrozenClock, caplog: pytest.LogCaptureFixture) -> None:
+    app = client(clock)
+    with caplog.at_level(logging.INFO):
+        for seconds, lines in ((0, 1), (1, 1), (60, 1), (200, 2), (1, 2)):
+            clock.now += seconds
+            probed(app, prove(SECRET, clock.now))
+            assert caplog.text.count("a probe of oss-wsgi doctor arrived") == lines
+
+
 @pytest.fixture
 def gate(clock: FrozenClock) -> ProbeGate:
     return ProbeGate([SECRET, "o" * 32], clock=clock)

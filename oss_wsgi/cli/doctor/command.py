@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...exceptions import OSSWSGIError
 from ..options import EPILOG, add_credentials_library, add_settings, environ_of
-from ..terminal import coloured, plain, waiting
+from ..terminal import MisuseError, coloured, plain, waiting
 from .browser import check_host, check_page, check_signature
 from .bucket import check_bucket, check_clock, check_cors, check_region, check_v4
 from .callback import check_answer, check_callback, check_callback_url
-from .context import FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
+from .context import DEFAULT_USER, FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
 from .machines import check_machines
 from .recovery import check_recovery
 from .settings import check_credentials, check_keys, check_settings
@@ -69,6 +69,11 @@ def add(subparsers: Any) -> None:
         action="store_true",
         help="also upload a test object, report it to the application like any upload, and delete it",
     )
+    parser.add_argument(
+        "--user",
+        metavar="NAME",
+        help=f"whose the test upload is, in the form of your Grant(user=...); by default {DEFAULT_USER}",
+    )
     add_credentials_library(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     add_settings(parser)
@@ -80,7 +85,11 @@ def run(arguments: Namespace) -> int:
     names = list(dict.fromkeys(arguments.only or (name for name in CHECKS if name != "write")))
     if arguments.write and "write" not in names:
         names.append("write")
-    context = CheckContext(environ_of(arguments), library=arguments.credentials_library, writes="write" in names)
+    writes = "write" in names
+    if arguments.user is not None and not writes:
+        raise MisuseError("--user names whose the test upload is, and there is none: add --write.")
+    user = arguments.user or DEFAULT_USER
+    context = CheckContext(environ_of(arguments), library=arguments.credentials_library, writes=writes, user=user)
     named_findings: list[tuple[str, Finding]] = []
     unchecked: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(names):

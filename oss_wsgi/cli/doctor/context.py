@@ -37,6 +37,8 @@ FIX_BUCKET = (
 )
 FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
 NOT_CHECKED = "not checked: "
+#: Whose the test upload is, unless `--user` names somebody.
+DEFAULT_USER = "oss-wsgi-doctor"
 _KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
 _BUCKET_VARIABLES = ("OSS_BUCKET", "OSS_REGION", "OSS_ENDPOINT", "OSS_HOST")
 # RFC 6761, 6762, 8375 and ICANN's `.internal`; `.svc` is Kubernetes'.
@@ -127,11 +129,20 @@ class CheckContext:
 
     :param library: take the access key from where the official library finds it.
     :param writes: whether the check that uploads an object runs too.
+    :param user: whose upload that is: the application reads it as ``Upload.user``.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, library: bool = False, writes: bool = False) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        library: bool = False,
+        writes: bool = False,
+        user: str = DEFAULT_USER,
+    ) -> None:
         self.environ = environ
         self.writes = writes
+        self.user = user
         self._library = library
         self._usable = _read_settings(environ)
         self.problems = self._usable.problems

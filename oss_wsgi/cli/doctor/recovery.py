@@ -13,6 +13,8 @@ from .context import TIMEOUT, CheckContext, Finding, error, ok, warning
 #: How far back `oss-wsgi reconcile` looks unless it is told otherwise, in seconds.
 SWEEP_SECONDS = 26 * 3600
 
+_OFF = "OSS_RECOVER is off, so pages do not ask, and a lost callback stays lost: set OSS_RECOVER=on"
+
 _ABSENT = "oss-wsgi-doctor-looks-for-nothing"
 
 
@@ -37,7 +39,7 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
         if settings.recover:
             yield error(message, "Install it: pip install 'oss-wsgi[sdk]'.")
         else:
-            yield ok(f"OSS_RECOVER is off; {message}")
+            yield ok(f"{_OFF}; {message}")
         return
     bucket = SDKBucket(
         settings, credentials=StaticCredentialsProvider(context.credentials), clock=time.time, timeout=TIMEOUT
@@ -60,6 +62,6 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
     finally:
         bucket.close()
     if settings.receipts and settings.ledger_keep >= SWEEP_SECONDS:
-        pages = "pages ask for lost reports" if settings.recover else "OSS_RECOVER is off, so pages do not ask"
+        pages = "pages ask for lost reports" if settings.recover else _OFF
         days = f"{settings.ledger_keep / 86400:.1f} days"
         yield ok(f"receipts are on, and handled uploads are remembered for {days}; {pages}")

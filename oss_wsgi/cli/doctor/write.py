@@ -24,7 +24,6 @@ from .context import FIX_HOST, FIX_SETTINGS, CheckContext, Finding, error, ok, u
 
 _FILENAME = "oss-wsgi-doctor.txt"
 _CONTENT = b"a test of oss-wsgi doctor\n"
-_USER = "oss-wsgi-doctor"
 #: Seconds for the upload and the callback together.
 _TIMEOUT = 30.0
 _STATUS = re.compile(r"Error status ?: ?(-?[0-9]+)", re.IGNORECASE)
@@ -40,8 +39,12 @@ _FIXES = {
     "0007-00000205": "Let the handler, or the view, answer JSON: the application's answer is not JSON.",
     "403": "Read the reason in the application's log. If it is ticket_foreign, OSS_TICKET_SECRET differs from the one "
     "here.",
-    "500": "Read the log of the application, or of the server in front of it: one of them answered 500.",
 }
+_FIX_HANDLER = (
+    "Read the log of the application, or of the server in front of it: one of them answered 500. The application got "
+    "the upload as one of the user {!r}: if its handler knows only real users, name one: "
+    "`oss-wsgi doctor --only write --user NAME`."
+)
 
 
 def check_write(context: CheckContext) -> Iterator[Finding]:
@@ -55,7 +58,7 @@ def check_write(context: CheckContext) -> Iterator[Finding]:
     try:
         presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets)
         form = presigner.presign(
-            Grant(user=_USER), filename=_FILENAME, content_type=content_type, size=len(_CONTENT)
+            Grant(user=context.user), filename=_FILENAME, content_type=content_type, size=len(_CONTENT)
         )
     except OSSWSGIError as cause:
         yield error(f"nothing can be signed: {cause}", FIX_SETTINGS)
@@ -70,15 +73,15 @@ def check_write(context: CheckContext) -> Iterator[Finding]:
         _delete(form.fields["key"], context)  # perhaps it is stored already
         raise
     key = form.fields["key"]
-    yield _check_upload(key, response, settings)
+    yield _check_upload(key, response, settings, context.user)
     if response.status in (200, 203):
         yield _delete(key, context)
 
 
-def _check_upload(key: str, response: Response, settings: Settings) -> Finding:
+def _check_upload(key: str, response: Response, settings: Settings, user: str) -> Finding:
     refusal = read_refusal(response.body)
     if response.status == 203:
-        fix = f"{_fix_callback(refusal, settings)} {see_also(refusal)}".strip()
+        fix = f"{_fix_callback(refusal, settings, user)} {see_also(refusal)}".strip()
         return error(f"{key} was stored, but the callback failed: {refusal}", fix)
     if response.status != 200:
         message = f"the upload was refused: {response.status} {refusal}"
@@ -93,7 +96,7 @@ def _check_upload(key: str, response: Response, settings: Settings) -> Finding:
     return warning(message, _FIX_SLOW) if response.seconds > SLOW else ok(message)
 
 
-def _fix_callback(refusal: OSSRefusal, settings: Settings) -> str:
+def _fix_callback(refusal: OSSRefusal, settings: Settings, user: str) -> str:
     """Return what is likely to help if OSS did not accept the application's answer."""
     message = refusal.message.lower()
     if "content-length" in message:
@@ -104,6 +107,8 @@ def _fix_callback(refusal: OSSRefusal, settings: Settings) -> str:
     status = match[1] if match else ""
     if status == "403" and not settings.ticket_secret:
         return _FIX_WITHOUT_TICKETS
+    if status == "500":
+        return _FIX_HANDLER.format(user)
     return _FIXES.get(refusal.ec) or _FIXES.get(status) or "Read the application's log, and see the check `callback`."
 
 

@@ -26,7 +26,8 @@ def test_rights_that_are_there_are_green(deployment: Deployment) -> None:
         ("green", "the key may list objects (oss:ListObjects)"),
         (
             "green",
-            "receipts are on, and handled uploads are remembered for 7.0 days; OSS_RECOVER is off, so pages do not ask",
+            "receipts are on, and handled uploads are remembered for 7.0 days; OSS_RECOVER is off, so pages do not "
+            "ask, and a lost callback stays lost: set OSS_RECOVER=on",
         ),
     ]
     assert "pages ask for lost reports" in findings(deployment, OSS_RECOVER="on")[-1].message
@@ -76,6 +77,7 @@ def test_a_missing_sdk_is_named(
     assert finding.colour == colour
     assert "oss-wsgi[sdk] is not installed" in finding.message
     assert bool(finding.fix) is (recover == "on")
+    assert ("a lost callback stays lost: set OSS_RECOVER=on" in finding.message) is (recover == "off")
 
 
 def test_an_invalid_setting_is_not_checked(deployment: Deployment) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from oss_wsgi.cli.doctor.context import CheckContext
 from oss_wsgi.cli.doctor.write import check_write
+from oss_wsgi.cli.terminal import MisuseError
 from oss_wsgi.local.errors import insufficient_storage
 
 from ..deployment import Deployment, deployed
@@ -31,6 +32,24 @@ def test_an_object_is_stored_reported_and_deleted(deployment: Deployment) -> Non
 
 def raising(upload: Any) -> None:
     raise RuntimeError("no")
+
+
+def saving_by_number(upload: Any) -> dict[str, Any]:
+    return {"number": int(upload.user)}
+
+
+def test_the_test_upload_is_of_a_user_whom_the_handler_knows(tmp_path: Path) -> None:
+    with deployed(tmp_path, app={"on_upload": saving_by_number}) as deployment:
+        red, _ = run_doctor(deployment.environ, "--only", "write", status=1)
+        assert "as one of the user 'oss-wsgi-doctor'" in red["cure"]
+        assert "--user NAME" in red["cure"]
+        green, _ = run_doctor(deployment.environ, "--write", "--only", "write", "--user", "7")
+    assert green["colour"] == "green"
+
+
+def test_a_user_without_a_test_upload_is_a_misuse() -> None:
+    with pytest.raises(MisuseError, match="add --write"):
+        run_doctor({}, "--only", "clock", "--user", "7")
 
 
 def page(environ: Any, start_response: Any) -> list[bytes]:
