@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
+from math import isfinite
 from typing import Any, NamedTuple
 
 from ..bucket import ListedObject
@@ -237,23 +238,24 @@ class _Run:
         self._progress = progress
         self._dry_run = dry_run
         self._name = json.dumps(prefixes)
-        self._states: State = {} if dry_run else sweep._checkpoint.load()
+        # A ledger, and with it the checkpoint, may serve several buckets.
+        self._bucket = sweep._recovery.bucket_name
+        self._stored: State = {} if dry_run else sweep._checkpoint.load()
+        self._states = _states_of(self._stored, self._bucket)
         self.report = Reconciliation(since, until, dry_run)
         self._segments = [Segment(Position(0, ""), since, until)]
         self._unreachable = 0
         self._before_unreachable = self._segments[0], self.report
         state = self._states.get(self._name)
-        if isinstance(state, dict):
+        if state is not None:
             self._take_up(state, since, until)
 
-    def _take_up(self, state: State, since: float, until: float) -> None:
+    def _take_up(self, state: Any, since: float, until: float) -> None:
         """Go on where a stopped sweep stood; warn if nobody looked at the time since the last one."""
         try:
-            report = Reconciliation(**state["report"])
-            segments = [
-                Segment(Position(*place), float(first), float(last)) for place, first, last in state["segments"]
-            ]
-        except (KeyError, TypeError, ValueError):
+            report = _read_report(state)
+            segments = _read_segments(state)
+        except ValueError:
             log.warning("the checkpoint of the last sweep cannot be read: the sweep begins anew")
             return
         if not segments:
@@ -341,7 +343,7 @@ class _Run:
         if not self._dry_run:
             self._states[self._name] = {"report": asdict(self.report), "segments": self._segments}
             self._states["last"] = self._name
-            self._sweep._checkpoint.save(self._states)
+            self._sweep._checkpoint.save({**self._stored, self._bucket: self._states})
 
 
 def outcome_of(delivered: Delivered) -> str:
@@ -353,14 +355,45 @@ def outcome_of(delivered: Delivered) -> str:
     return "unavailable" if delivered.status == 503 else "failed"
 
 
-def last_report(checkpoint: Checkpoint) -> Reconciliation | None:
-    """Return the report of the last sweep, also one that was stopped or still runs; None if there was none."""
-    states = checkpoint.load()
-    state = states.get(str(states.get("last")))
+def last_report(checkpoint: Checkpoint, bucket: str) -> Reconciliation | None:
+    """Return the report of a bucket's last sweep, also one that was stopped or still runs; None if there was none."""
+    states = _states_of(checkpoint.load(), bucket)
     try:
-        return Reconciliation(**state["report"]) if isinstance(state, Mapping) else None
-    except (KeyError, TypeError):
+        return _read_report(states.get(str(states.get("last"))))
+    except ValueError:
         return None
+
+
+def _states_of(stored: State, bucket: str) -> State:
+    """Return the states of a bucket's sweeps by their prefixes, and which was the last."""
+    states = stored.get(bucket)
+    return states if isinstance(states, dict) else {}
+
+
+def _read_report(state: Any) -> Reconciliation:
+    """Return the report in a stored state; ValueError if it is damaged."""
+    try:
+        report = Reconciliation(**state["report"])
+        numbers = [report.since, report.until, report.progress, report.listed, report.oldest_untold or 0.0]
+        numbers += [*report.counts.values(), *report.reasons.values()]
+        are_numbers = all(isinstance(number, int | float) and isfinite(number) for number in numbers)
+        if are_numbers and all(isinstance(names, list) for names in report.samples.values()):
+            return report
+    except (AttributeError, KeyError, TypeError):
+        pass
+    raise ValueError("it holds no report")
+
+
+def _read_segments(state: Any) -> list[Segment]:
+    """Return what a stored state says is still to do; ValueError if it is damaged."""
+    try:
+        segments = [Segment(Position(*place), float(first), float(last)) for place, first, last in state["segments"]]
+        for (prefix, after), first, last in segments:
+            if not (isinstance(prefix, int) and prefix >= 0 and isinstance(after, str) and isfinite(first + last)):
+                raise ValueError("a segment is damaged")
+    except (KeyError, TypeError) as error:
+        raise ValueError("it holds no segments") from error
+    return segments
 
 
 def _first_day(since: float) -> str:
@@ -408,4 +441,3 @@ def _moment(name: str, value: Any, now: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise ValueError(f"{name} must be seconds, a timedelta, a text such as '26h' or a datetime, not {value!r}.")
     return float(value) if value > 1e9 else now - value
-

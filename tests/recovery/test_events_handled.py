@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -107,6 +107,8 @@ def test_an_encoded_name_is_found_too(site: Site) -> None:
     assert site.application.handle_event(message(event(encoded))) == [EventOutcome("recovered", key)]
     outcomes = site.application.handle_event(message(event("a b/100%.txt"), event("a%20b/100%25.txt")))
     assert [(outcome.outcome, outcome.key) for outcome in outcomes] == [("no_receipt", "a b/100%.txt")] * 2
+    (outcome,) = site.application.handle_event(message(event(quote_plus("a b/100%.txt"))))
+    assert outcome.key == "a b/100%.txt", "as forms encode it"
 
 
 def test_what_does_not_count_is_final_and_named(site: Site) -> None:

@@ -386,6 +386,61 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
     assert not set(site.heads()) & {str(upload.object) for upload in site.uploads[: done - 1]}
 
 
+def test_a_sweep_of_another_bucket_does_not_go_on_for_it(make: Callable[..., Site], tmp_path: Path) -> None:
+    checkpoint = tmp_path / "sweep.json"
+    site, other = make(), make({"bucket": "other-bucket", "host": "http://127.0.0.1:8081/other-bucket"})
+    for number in range(4):
+        site.upload(name=f"{number}.png")
+    lost = other.upload()
+
+    def progress(report: Reconciliation) -> None:
+        if report.recovered == 3:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        site.reconcile(progress=progress, checkpoint=checkpoint)
+    report = other.reconcile(checkpoint=checkpoint)
+    assert (report.resumed, report.recovered) == (False, 1)
+    assert [upload.object for upload in other.uploads] == [lost]
+    assert site.reconcile(checkpoint=checkpoint).resumed
+    assert len(site.uploads) == 4
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        '{"report": {"since": 1',
+        "[]",
+        '{"examplebucket": 5}',
+        '{"examplebucket": {"[\\"\\"]": 5}}',
+        *[
+            f'{{"examplebucket": {{"last": "[\\"\\"]", "[\\"\\"]": {state}}}}}'
+            for state in (
+                '{"report": 5, "segments": []}',
+                '{"report": {"since": "a", "until": "b"}, "segments": []}',
+                '{"report": {"since": null, "until": null}, "segments": []}',
+                '{"report": {"since": 1, "until": 2, "oldest_untold": "x"}, "segments": []}',
+                '{"report": {"since": 1, "until": 2, "listed": "x"}, "segments": [[[0, ""], 1, 2]]}',
+                '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [[[0, ""], 1, 2]]}',
+                '{"report": {"since": 1, "until": 2}, "segments": [[["a", 5], 1, 2]]}',
+                '{"report": {"since": 1, "until": 2}, "segments": [[[-1, ""], 1, 2]]}',
+                '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], NaN, NaN]]}',
+                '{"report": {"since": 1, "until": 2}, "segments": 5}',
+            )
+        ],
+    ],
+)
+def test_a_damaged_checkpoint_is_begun_anew(make: Callable[..., Site], tmp_path: Path, stored: str) -> None:
+    ledger = SQLiteLedger(tmp_path / "ledger.db", clock=lambda: NOW)
+    site = make(ledger=ledger)
+    site.upload()
+    (tmp_path / "ledger.db.reconcile.json").write_text(stored)
+    assert not site.application.oldest_untold_seconds()
+    report = site.reconcile(prefixes=[""])
+    assert (report.resumed, report.recovered, report.left) == (False, 1, {})
+    ledger.close()
+
+
 def test_a_sweep_that_was_stopped_long_ago_does_not_reach_behind_the_ledgers_memory(site: Site) -> None:
     site.upload(lost=False)
     site.upload(name="b.png")
