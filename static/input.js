@@ -10,8 +10,9 @@ const rounds = new WeakMap();
 /**
  * Starts to upload the chosen files; those of an earlier choice that still run are cancelled.
  *
- * While files run, and after one failed, the input is invalid, so that its form is not submitted. If the input has a name,
- * a hidden field of this name holds each stored object's name, and the form does not send the files themselves.
+ * While files run, and after one failed or has no answer, the input is invalid, so that its form is not submitted. If the
+ * input has a name, a hidden field of this name holds each stored object's name, and the form does not send the files
+ * themselves.
  * `oss:progress`, `oss:done` and `oss:fail` bubble from the input; `detail.item` is the file's `UploadItem`.
  */
 export function uploadChosen(input, Uploader, defaultUrl) {
@@ -31,8 +32,8 @@ export function uploadChosen(input, Uploader, defaultUrl) {
   const show = () => {
     if (rounds.get(input)?.stop !== stop) return;
     const running = uploader.items.find((item) => item.running);
-    const failed = uploader.items.find((item) => item.state === "failed");
-    input.setCustomValidity(running ? words.states.sending : failed ? explain(failed.error, words) : "");
+    const failed = uploader.items.find((item) => item.state === "failed" || item.state === "unsure");
+    input.setCustomValidity(running ? words.states.sending : failed ? stateOf(failed, words) : "");
     if (output) output.textContent = uploader.items.map((item) => `${item.file.name}: ${stateOf(item, words)}`).join("\n");
   };
   const tell = (type, item) => input.dispatchEvent(new CustomEvent(`oss:${type}`, { bubbles: true, detail: { item } }));
@@ -59,6 +60,11 @@ export function uploadChosen(input, Uploader, defaultUrl) {
   uploader.add(input.files);
   uploader.start();
   show(); // also where nothing is chosen any more
+}
+
+/** Starts to upload what an input has held since before the module was there, unless it was chosen again meanwhile. */
+export function uploadHeld(input, Uploader, defaultUrl) {
+  if (!rounds.has(input) && input.files.length > 0) uploadChosen(input, Uploader, defaultUrl);
 }
 
 /** Returns the `<output for="...">` that names the input, or one that follows it directly. */

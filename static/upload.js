@@ -13,8 +13,9 @@
  *     <output for="file"></output>
  *     <script type="module" src="/oss/upload.js"></script>
  *
- * The import changes nothing in the document; it waits for choices in inputs with `data-oss-upload`. The module contains
- * no texts for readers: a failed item has an `error` with codes, and the page turns them into words.
+ * The import changes nothing else in the document; it uploads what inputs with `data-oss-upload` hold already, and waits
+ * for further choices. The module contains no texts for readers: a failed item has an `error` with codes, and the page
+ * turns them into words.
  */
 
 /** The signature endpoint, relative to the page. The server replaces this line where it serves the module beside it. */
@@ -137,7 +138,7 @@ export class UploadItem {
  * files of which no report came (by default `recover` beside the signature, null for none; a server without it is
  * noticed); `parallel`, the number of files at a time; `fetch` and `XMLHttpRequest`, for tests and for servers that need
  * credentials or extra headers; `storage`, where files without an answer are noted for the time after a reload (by
- * default sessionStorage, null for nowhere).
+ * default sessionStorage, null for no longer than the page).
  *
  * Added files wait until `start()`, also while others run. Each file gets its own signature when its turn comes, and a
  * new one at every retry.
@@ -548,6 +549,7 @@ class Unanswered {
     } catch {
       this.#storage = null;
     }
+    this.#storage ??= new Memory();
   }
 
   get isEmpty() {
@@ -570,7 +572,7 @@ class Unanswered {
 
   #read() {
     try {
-      const proofs = JSON.parse(this.#storage?.getItem(PENDING) ?? "[]");
+      const proofs = JSON.parse(this.#storage.getItem(PENDING) ?? "[]");
       return proofs.filter(({ key, ticket, file, until }) => key && ticket && file && until > Date.now() / 1000);
     } catch {
       return [];
@@ -579,11 +581,28 @@ class Unanswered {
 
   #write(proofs) {
     try {
-      if (proofs.length > 0) this.#storage?.setItem(PENDING, JSON.stringify(proofs));
-      else this.#storage?.removeItem(PENDING);
+      if (proofs.length > 0) this.#storage.setItem(PENDING, JSON.stringify(proofs));
+      else this.#storage.removeItem(PENDING);
     } catch {
       // A full storage forgets: then the file is sent again after a reload.
     }
+  }
+}
+
+/** Stands in for a storage until the page is left: a cancelled file is asked for, too, before it is sent again. */
+class Memory {
+  #texts = new Map();
+
+  getItem(name) {
+    return this.#texts.get(name) ?? null;
+  }
+
+  setItem(name, text) {
+    this.#texts.set(name, text);
+  }
+
+  removeItem(name) {
+    this.#texts.delete(name);
   }
 }
 
@@ -657,8 +676,15 @@ async function isReadable(file) {
   }
 }
 
+const CHOOSER = "input[type=file][data-oss-upload]";
+
 globalThis.document?.addEventListener("change", async ({ target }) => {
-  if (!target.matches?.("input[type=file][data-oss-upload]")) return;
+  if (!target.matches?.(CHOOSER)) return;
   const { uploadChosen } = await import("./input.js");
   uploadChosen(target, Uploader, SERVER_URL);
 });
+
+// A person may choose before a slow network has brought this module, and browsers put choices back.
+for (const input of globalThis.document?.querySelectorAll(CHOOSER) ?? []) {
+  if (input.files.length > 0) import("./input.js").then(({ uploadHeld }) => uploadHeld(input, Uploader, SERVER_URL));
+}
