@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..bucket import ListedObject
 from ..callback.ticket import UPLOAD_SECONDS
 from ..callback.upload import Upload
-from ..exceptions import BucketUnreachableError, NotStoredError, UnverifiedError
+from ..exceptions import BucketUnreachableError, LedgerUnavailableError, NotStoredError, UnverifiedError
 from ..ledger.base import Ledger
 from ..settings import duration
 from ..settings_check import MAX_EXPIRES
@@ -163,7 +163,8 @@ class Sweep:
         """Sweep the objects below ``prefixes`` that were stored from ``since`` to ``until``, in Unix seconds.
 
         A sweep that goes on for a stopped one has the window of both, but never begins before ``not_before``: of older
-        uploads the ledger may have forgotten that they were handled.
+        uploads the ledger may have forgotten that they were handled. What the last sweep could not hand over is tried
+        again, also if it is older than ``since``.
 
         A dry run handles nothing, keeps no checkpoint, and may run beside another sweep.
 
@@ -190,6 +191,9 @@ class Sweep:
             if isinstance(error.upload, Upload) and not dry_run:
                 self._report_orphan(error.upload)
             return "refused", error.reason
+        pair = upload.object or "", upload.etag or ""
+        if pair != (listed.key, listed.etag) and pair in self._known_to_application([pair]):
+            return "known", None
         if dry_run:
             return "untold", None
         delivered = self._deliver(upload)
@@ -205,9 +209,19 @@ class Sweep:
         pairs = [(listed.key, listed.etag) for listed in page]
         known = self._ledger.known(pairs) if pairs else set()
         rest = [pair for pair in pairs if pair not in known]
-        if rest and self._known is not None:
-            known = known.union(self._known(rest))
+        known = known.union(self._known_to_application(rest))
         return [listed for listed, pair in zip(page, pairs, strict=True) if pair not in known]
+
+    def _known_to_application(self, pairs: Sequence[Pair]) -> set[Pair]:
+        """Ask the application's ``known``; LedgerUnavailableError if it fails: nothing may be handled then."""
+        if not pairs or self._known is None:
+            return set()
+        try:
+            return {(name, etag) for name, etag in self._known(pairs)}
+        except Exception as error:
+            log.exception("known= failed, so nobody can tell what was handled")
+            hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
+            raise LedgerUnavailableError("ledger_unavailable", hint) from error
 
     def _report_orphan(self, upload: Upload) -> None:
         if self._on_orphan is None:
@@ -262,6 +276,11 @@ class _Run:
             if report.until < since:
                 line = "no sweep has looked at the %.1f hours before this one's window: sweep once from there"
                 log.warning(line, (since - report.until) / 3600)
+            oldest = report.oldest_untold
+            if oldest is not None and self._not_before <= oldest < since:
+                # The last sweep could not hand it over, and this one's window has left it behind.
+                self.report.since = oldest
+                self._segments = [Segment(Position(0, ""), oldest, until)]
             return
         covered = max(min(segment.until for segment in segments), self._not_before)
         last = max(until, report.until)

@@ -142,6 +142,27 @@ def test_a_handler_that_fails_is_left_for_the_next_sweep(site: Site) -> None:
     assert site.application.oldest_untold_seconds() == 0
 
 
+def test_what_a_sweep_could_not_hand_over_is_tried_again_behind_the_next_ones_window(site: Site) -> None:
+    key = site.upload()
+    site.failing.add(key)
+    for _ in range(4):
+        assert site.application.reconcile(since="26h", until=0).left == {"failed": 1}
+        site.clock.advance(25 * HOUR)
+    site.failing.clear()
+    report = site.application.reconcile(since="26h", until=0)
+    assert (report.recovered, report.left, report.since) == (1, {}, NOW)
+    assert site.application.reconcile(since="26h", until=0).since == site.clock() - 26 * HOUR
+
+
+def test_what_is_older_than_the_ledgers_memory_is_not_tried_again(site: Site) -> None:
+    site.failing.add(site.upload())
+    assert site.reconcile().failed == 1
+    site.clock.advance(8 * 24 * HOUR)
+    site.failing.clear()
+    report = site.reconcile()
+    assert (report.recovered, report.since) == (0, site.clock() - 26 * HOUR)
+
+
 def test_prefix_forms_are_reported_with_a_sample_and_never_handled(site: Site) -> None:
     keys = [site.upload(exact=False, name=f"{number:02}.png") for number in range(12)]
     site.upload(lost=False, exact=False, name="told.png")
@@ -217,6 +238,16 @@ def test_what_a_ledger_forgot_the_application_knows(make: Callable[..., Site], w
     assert (report.known, report.recovered) == (1, 1)
     assert [upload.object for upload in forgetful.uploads] == [lost]
     assert {pair[0] for pair in asked[0]} == {handled, lost}
+
+
+@pytest.mark.parametrize("answer", [lambda pairs: 1 / 0, lambda pairs: None, lambda pairs: ["ab", "cde"]])
+def test_a_known_that_fails_stops_the_sweep_before_anything_is_handled(make: Callable[..., Site], answer: Any) -> None:
+    site = make()
+    site.upload()
+    with pytest.raises(LedgerUnavailableError, match="known= must return"):
+        site.reconcile(known=answer)
+    assert site.uploads == []
+    assert site.reconcile().recovered == 1
 
 
 def test_a_ledger_that_forgot_hands_over_again_without_known(make: Callable[..., Site]) -> None:
