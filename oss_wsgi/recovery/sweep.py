@@ -16,7 +16,13 @@ from typing import Any, NamedTuple
 from ..bucket import ListedObject
 from ..callback.ticket import UPLOAD_SECONDS
 from ..callback.upload import Upload
-from ..exceptions import BucketUnreachableError, LedgerUnavailableError, NotStoredError, UnverifiedError
+from ..exceptions import (
+    BucketRefusedError,
+    BucketUnreachableError,
+    LedgerUnavailableError,
+    NotStoredError,
+    UnverifiedError,
+)
 from ..ledger.base import Ledger
 from ..settings import duration
 from ..settings_check import MAX_EXPIRES
@@ -27,6 +33,8 @@ PAGE = 1000
 SAMPLES = 10
 #: HEAD requests that may fail one after the other before the sweep gives up.
 _MAX_UNREACHABLE = 3
+#: OSS's codes for a HEAD that only the object's name spoils, as the listing was answered: HTTP clients change ``../``.
+_OF_THE_NAME = frozenset({"SignatureDoesNotMatch", "InvalidObjectName"})
 
 # A unique name of ours in the folder of its day, as `object_names.unique_name` makes it.
 _UNIQUE = re.compile(r"((?s:.*/)?)([0-9]{8})/[0-9a-f]{32}(?:\.[^/]*)?")
@@ -260,6 +268,9 @@ class _Run:
         self._segments = [Segment(Position(0, ""), since, until)]
         self._unreachable = 0
         self._before_unreachable = self._segments[0], self.report
+        self._has_answered = False
+        self._refusals: list[BucketRefusedError] = []
+        self._before_refusal = self._segments, self.report
         state = self._states.get(self._name)
         if state is not None:
             self._take_up(state, since, until)
@@ -308,6 +319,8 @@ class _Run:
             else:
                 self._move(Position(position.prefix + 1, ""))
             self._save()
+        if self._refusals and not self._has_answered:
+            self._give_up()
         self.report.progress = 1.0
         self._save()
 
@@ -338,9 +351,28 @@ class _Run:
                 self._save()
                 raise
             outcome, reason = "unavailable", error.reason
+        except BucketRefusedError as error:
+            if not (self._has_answered or _is_of_the_name(error)):
+                self._note_refusal(error)
+            outcome, reason = "unavailable", error.reason
         else:
             self._unreachable = 0
+            self._has_answered = True
         self.report.add(outcome, listed, reason)
+
+    def _note_refusal(self, error: BucketRefusedError) -> None:
+        """Count a HEAD that was refused before any was answered: perhaps the key lacks the right to every object."""
+        if not self._refusals:
+            self._before_refusal = list(self._segments), deepcopy(self.report)
+        self._refusals.append(error)
+        if len(self._refusals) >= _MAX_UNREACHABLE:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Raise the last refusal; the next sweep asks for all of these objects again."""
+        self._segments, self.report = self._before_refusal
+        self._save()
+        raise self._refusals[-1]
 
     def _next_name(self, name: str, since: float) -> str:
         """Return the name after which to go on: behind the folder of a day that is too old, or behind this name."""
@@ -363,6 +395,11 @@ class _Run:
             self._states[self._name] = {"report": asdict(self.report), "segments": self._segments}
             self._states["last"] = self._name
             self._sweep._checkpoint.save({**self._stored, self._bucket: self._states})
+
+
+def _is_of_the_name(error: BucketRefusedError) -> bool:
+    """Return whether a refused HEAD tells of this object only, so that the sweep may go on."""
+    return error.reason == "bucket_failed" or error.code in _OF_THE_NAME
 
 
 def outcome_of(delivered: Delivered) -> str:

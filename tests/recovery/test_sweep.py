@@ -553,6 +553,47 @@ def test_a_head_that_is_refused_ends_the_sweep_at_once(site: Site) -> None:
     assert site.reconcile().recovered == 3
 
 
+def refusing(site: Site, names: Callable[[str], bool], code: str) -> None:
+    """Let the bucket refuse the HEAD of some objects."""
+    original = site.bucket.head
+
+    def head(key: str) -> Any:
+        if names(key):
+            raise BucketRefusedError("bucket_refused", "refused", code=code, right="oss:GetObject")
+        return original(key)
+
+    site.bucket.head = head  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_key_that_may_not_head_is_told_however_few_objects_there_are(site: Site, count: int) -> None:
+    for number in range(count):
+        site.upload(name=f"{number}.png")
+    original = site.bucket.head
+    refusing(site, lambda key: True, "AccessDenied")
+    for _ in range(2):
+        with pytest.raises(BucketRefusedError):
+            site.reconcile()
+    site.bucket.head = original  # type: ignore[method-assign]
+    report = site.reconcile()
+    assert (report.recovered, report.left, report.listed) == (count, {}, count)
+
+
+@pytest.mark.parametrize(("code", "name"), [("SignatureDoesNotMatch", "../a"), ("AccessDenied", "a/secret")])
+def test_objects_that_cannot_be_asked_for_do_not_keep_others_from_being_handled(
+    site: Site, code: str, name: str
+) -> None:
+    names = [f"{name}{number}" for number in range(1 if code == "AccessDenied" else 5)]
+    for each in names:
+        site.put(each)
+    lost = [site.upload(name=f"{number}.png") for number in range(3)]
+    refusing(site, names.__contains__, code)
+    report = site.reconcile(prefixes=[""])
+    assert sorted(str(upload.object) for upload in site.uploads) == sorted(lost)
+    assert report.left == {"unavailable": len(names)}
+    assert report.samples == {"unavailable": names}
+
+
 def test_a_ledger_that_cannot_tell_ends_the_sweep(make: Callable[..., Site]) -> None:
     class Silent(MemoryLedger):
         def known(self, pairs: Any) -> Any:
