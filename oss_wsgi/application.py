@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes, urlsplit
 
 from .bucket import BucketClient, ListedObject
 from .callback.confirm import Confirm
@@ -188,7 +188,9 @@ class DirectUpload:
             "rate_limit": rate_limit,
         }
         signature: WSGIApplication = SignatureEndpoint(presigner, **gate_options, observers=observers)
-        limits: WSGIApplication = LimitsEndpoint(presigner, Gate(**gate_options), recover=settings.recover)
+        # Without a callback there is no ticket, without receipts nothing that the ticket could be compared with.
+        can_recover = settings.recover and settings.receipts and bool(callback_urls)
+        limits: WSGIApplication = LimitsEndpoint(presigner, Gate(**gate_options), recover=can_recover)
 
         if forward_callback:
             receiver = _forward(app, prefix, confirm)
@@ -355,7 +357,7 @@ class DirectUpload:
 
     def oldest_untold_seconds(self) -> float | None:
         """Return the age of the oldest upload that the last sweep had to leave; 0 if none, None without a sweep."""
-        report = last_report(self._checkpoint)
+        report = last_report(self._checkpoint, self.settings.bucket_and_host()[0])
         if report is None:
             return None
         return 0.0 if report.oldest_untold is None else max(0.0, self._clock() - report.oldest_untold)
@@ -370,10 +372,10 @@ class DirectUpload:
         if event.etag and not sweep.unknown([listed]):
             return EventOutcome("known", event.key)
         outcome, reason = sweep.outcome_of(listed, dry_run=False)
-        decoded = unquote(event.key)
-        if outcome == "gone" and decoded != event.key:  # OSS does not say whether it encodes the name
-            listed = listed._replace(key=decoded)
-            outcome, reason = sweep.outcome_of(listed, dry_run=False)
+        for decoded in dict.fromkeys((unquote(event.key), unquote_plus(event.key))):
+            if outcome == "gone" and decoded != event.key:  # OSS does not say whether and how it encodes the name
+                listed = listed._replace(key=decoded)
+                outcome, reason = sweep.outcome_of(listed, dry_run=False)
         if outcome in ("failed", "unavailable"):
             hint = f"{listed.key!r} was not accepted ({reason or 'no 2xx'}): let the message come again"
             raise NotDeliveredError("not_delivered", hint)

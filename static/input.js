@@ -10,9 +10,10 @@ const rounds = new WeakMap();
 /**
  * Starts to upload the chosen files; those of an earlier choice that still run are cancelled.
  *
- * While files run, and after one failed, the input is invalid, so that its form is not submitted. If the input has a name,
- * a hidden field of this name holds each stored object's name, and the form does not send the files themselves.
- * The input forgets its choice as soon as its form can do without: only then is the same file a new choice for the browser.
+ * While files run, and after one failed or has no answer, the input is invalid, so that its form is not submitted. If the
+ * input has a name, a hidden field of this name holds each stored object's name, and the form does not send the files
+ * themselves. The input forgets its choice as soon as its form can do without: only then is the same file a new choice for
+ * the browser.
  * `oss:progress`, `oss:done` and `oss:fail` bubble from the input; `detail.item` is the file's `UploadItem`.
  */
 export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
@@ -32,8 +33,8 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
   const show = () => {
     if (rounds.get(input)?.stop !== stop) return;
     const running = uploader.items.find((item) => item.running);
-    const failed = uploader.items.find((item) => item.state === "failed");
-    input.setCustomValidity(running ? words.states.sending : failed ? explain(failed.error, words) : "");
+    const failed = uploader.items.find((item) => item.state === "failed" || item.state === "unsure");
+    input.setCustomValidity(running ? words.states.sending : failed ? stateOf(failed, words) : "");
     const isSettled = uploader.items.every(({ state }) => state === "stored" || state === "failed");
     if (isSettled && (failed || !input.required)) input.value = "";
     if (output) output.textContent = uploader.items.map((item) => `${item.file.name}: ${stateOf(item, words)}`).join("\n");

@@ -144,7 +144,7 @@ export class UploadItem {
  * files of which no report came (by default `recover` beside the signature, null for none; a server without it is
  * noticed); `parallel`, the number of files at a time; `fetch` and `XMLHttpRequest`, for tests and for servers that need
  * credentials or extra headers; `storage`, where files without an answer are noted for the time after a reload (by
- * default sessionStorage, null for nowhere).
+ * default sessionStorage, null for no longer than the page).
  *
  * Added files wait until `start()`, also while others run. Each file gets its own signature when its turn comes, and a
  * new one at every retry.
@@ -561,6 +561,7 @@ class Unanswered {
     } catch {
       this.#storage = null;
     }
+    this.#storage ??= new Memory();
   }
 
   get isEmpty() {
@@ -583,7 +584,7 @@ class Unanswered {
 
   #read() {
     try {
-      const proofs = JSON.parse(this.#storage?.getItem(PENDING) ?? "[]");
+      const proofs = JSON.parse(this.#storage.getItem(PENDING) ?? "[]");
       return proofs.filter(({ key, ticket, file, until }) => key && ticket && file && until > Date.now() / 1000);
     } catch {
       return [];
@@ -592,11 +593,28 @@ class Unanswered {
 
   #write(proofs) {
     try {
-      if (proofs.length > 0) this.#storage?.setItem(PENDING, JSON.stringify(proofs));
-      else this.#storage?.removeItem(PENDING);
+      if (proofs.length > 0) this.#storage.setItem(PENDING, JSON.stringify(proofs));
+      else this.#storage.removeItem(PENDING);
     } catch {
       // A full storage forgets: then the file is sent again after a reload.
     }
+  }
+}
+
+/** Stands in for a storage until the page is left: a cancelled file is asked for, too, before it is sent again. */
+class Memory {
+  #texts = new Map();
+
+  getItem(name) {
+    return this.#texts.get(name) ?? null;
+  }
+
+  setItem(name, text) {
+    this.#texts.set(name, text);
+  }
+
+  removeItem(name) {
+    this.#texts.delete(name);
   }
 }
 

@@ -17,6 +17,9 @@ RECEIPT_FIELD = f"x-oss-meta-{RECEIPT_NAME}"
 
 POST_OBJECT = "PostObject"
 
+#: OSS's limit for all names and values of an object's user metadata (never-lost.md 7.2).
+MAX_METADATA_BYTES = 8192
+
 _LABEL = b"oss_wsgi upload receipt"
 _JSON = json.JSONDecoder()
 _HINTS = {
@@ -58,7 +61,10 @@ class ReceiptBook:
     ) -> None:
         self._tickets = tickets or TicketBook(secrets, clock=clock)
         reach = max(keep_seconds, UPLOAD_SECONDS)
-        self._receipts = TicketBook(secrets, clock=clock, upload_seconds=reach, label=_LABEL)
+        # A receipt also has the `x:` variables, so it may be longer than any ticket.
+        self._receipts = TicketBook(
+            secrets, clock=clock, upload_seconds=reach, label=_LABEL, max_text=MAX_METADATA_BYTES
+        )
         self._beyond_ticket = reach - UPLOAD_SECONDS
 
     def issue(self, ticket: str, *, operation: str = POST_OBJECT, custom: Mapping[str, str] | None = None) -> str:

@@ -104,6 +104,7 @@ class TicketBook:
     :param clock: returns Unix seconds.
     :param upload_seconds: how long a ticket opens after its signature has expired, which is the time for the upload.
     :param label: what the keys are derived for. A book opens nothing that was sealed under another label.
+    :param max_text: characters of a sealed text; a longer one is not opened.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class TicketBook:
         clock: Callable[[], float],
         upload_seconds: int = UPLOAD_SECONDS,
         label: bytes = _LABEL,
+        max_text: int = _MAX_TEXT,
     ) -> None:
         if isinstance(secrets, str) or not secrets:
             raise ValueError("TicketBook needs a sequence of one or more secrets.")
@@ -120,6 +122,7 @@ class TicketBook:
         self._by_id = {secret.id: secret for secret in reversed(self._secrets)}
         self._clock = clock
         self._upload_seconds = upload_seconds
+        self._max_text = max_text
         #: Text, nonce and plain JSON of the ticket that any thread issued last: its receipt needs all three.
         self.last_issued: tuple[str, bytes, bytes] = "", b"", b""
 
@@ -185,7 +188,7 @@ class TicketBook:
         """Return the nonce and the JSON of a sealed text; UnverifiedError for any other text."""
         if text in (None, ""):
             raise UnverifiedError("ticket_missing", "the report has no ticket: this server did not sign the upload")
-        sealed = _decode(text)
+        sealed = _decode(text, self._max_text)
         secret = self._by_id.get(sealed[:4])
         if secret is None:
             raise UnverifiedError(
@@ -235,8 +238,8 @@ def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode()
 
 
-def _decode(text: object) -> bytes:
-    if isinstance(text, str) and len(text) <= _MAX_TEXT and len(text) % 4 == 0 and text.isascii():
+def _decode(text: object, max_text: int) -> bytes:
+    if isinstance(text, str) and len(text) <= max_text and len(text) % 4 == 0 and text.isascii():
         try:
             raw = binascii.a2b_base64(text.encode().translate(_TO_STANDARD))
         except binascii.Error:

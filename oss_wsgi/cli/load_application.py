@@ -122,10 +122,10 @@ def _guarded(what: str, call: Callable[[], Any]) -> Any:
         frames = traceback.extract_tb(error.__traceback__)
         if isinstance(error, KeyboardInterrupt) or (frames and frames[-1].filename == process.__file__):
             raise  # a signal ends the program
-        raise CannotStartError(f"--app: {what} fails {_failure(error, frames)}") from error
+        raise CannotStartError(f"--app: {what} fails {failure(error)}") from error
 
 
-def _failure(error: BaseException, frames: traceback.StackSummary) -> str:
+def failure(error: BaseException) -> str:
     """Return where a piece of the person's code fails and why, with the line itself below."""
     if isinstance(error, SyntaxError) and error.filename:
         line = (error.text or "").rstrip("\n")
@@ -134,7 +134,7 @@ def _failure(error: BaseException, frames: traceback.StackSummary) -> str:
             indent = len(line) - len(line.lstrip())
             caret = "\n    " + " " * max(error.offset - 1 - indent, 0) + "^"
         return f"in {_shown(error.filename)}, line {error.lineno}: {error.msg}.\n    {line.strip()}{caret}"
-    place = _place(frames)
+    place = _place(traceback.extract_tb(error.__traceback__))
     where = f"in {_shown(place.filename)}, line {place.lineno}: " if place else ": "
     line = place.line if place and place.line else ""
     return f"{where}{_reason(error, line)}" + (f"\n    {line}" if line else "")

@@ -15,12 +15,13 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..application import DirectUpload
-from ..exceptions import BucketError, LedgerUnavailableError, SweepRunningError
+from ..exceptions import BucketError, LedgerUnavailableError, OSSWSGIError, SweepRunningError
 from ..ledger.memory import MemoryLedger
 from ..recovery.sweep import OUTCOMES, Reconciliation
 from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import TABLE, Settings, duration
 from ..site import site
+from .load_application import failure
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
 from .terminal import MisuseError, note, plain
 
@@ -145,8 +146,12 @@ def _imported(text: str) -> DirectUpload:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
+            raise MisuseError(f"the import of {module_name} fails {failure(error)}") from error
         raise MisuseError(f"there is no module {module_name}: run this in the folder that holds it.") from error
+    except (OSSWSGIError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # SystemExit too, of a module that reads the command line
+        raise MisuseError(f"the import of {module_name} fails {failure(error)}") from error
     for part in name.split("."):
         if not hasattr(found, part):
             raise MisuseError(f"{module_name} has no {name}.")

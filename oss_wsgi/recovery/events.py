@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ UPLOAD_EVENTS = frozenset(
 
 MAX_BODY_BYTES = 1024 * 1024
 _MAX_WRAPPERS = 3  # such as a push of SMQ around the Base64 of the message
+
+log = logging.getLogger(__name__)
 
 
 class UploadEvent(NamedTuple):
@@ -47,18 +50,31 @@ class EventOutcome(NamedTuple):
 def read_events(body: bytes | str) -> list[UploadEvent]:
     """Return the events in a message's body: JSON or its Base64, in the layouts of SMQ and of EventBridge.
 
-    A member that OSS's documentation nests inside ``oss`` may also stand beside it, as in captures.
+    A member that OSS's documentation nests inside ``oss`` may also stand beside it, as in captures. What is no event
+    beside others that are is logged and left out.
 
-    Raises MalformedRecoveryError, reason ``event_malformed``.
+    Raises MalformedRecoveryError, reason ``event_malformed``, if nothing in the body is an event.
     """
     if len(body) > MAX_BODY_BYTES:
         raise _malformed(f"it is over {MAX_BODY_BYTES} bytes")
     try:
         text = body.decode() if isinstance(body, (bytes, bytearray)) else body
         document = _document(text.strip().lstrip("\ufeff"))
-        return [_event(member) for member in _members(document)]
+        members = list(_members(document))
     except (ValueError, RecursionError):
         raise _malformed("it is neither JSON nor the Base64 of JSON, in UTF-8") from None
+    events: list[UploadEvent] = []
+    problem: MalformedRecoveryError | None = None
+    for member in members:
+        try:
+            events.append(_event(member))
+        except MalformedRecoveryError as error:
+            problem = error
+    if problem is not None and not events:
+        raise problem
+    if problem is not None:
+        log.warning("%d of %d events in a message are left out: %s", len(members) - len(events), len(members), problem)
+    return events
 
 
 def _document(text: str) -> Any:

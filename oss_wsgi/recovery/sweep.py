@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
+from math import isfinite
 from typing import Any, NamedTuple
 
 from ..bucket import ListedObject
 from ..callback.ticket import UPLOAD_SECONDS
 from ..callback.upload import Upload
-from ..exceptions import BucketUnreachableError, NotStoredError, UnverifiedError
+from ..exceptions import (
+    BucketRefusedError,
+    BucketUnreachableError,
+    LedgerUnavailableError,
+    NotStoredError,
+    UnverifiedError,
+)
 from ..ledger.base import Ledger
 from ..settings import duration
 from ..settings_check import MAX_EXPIRES
@@ -26,6 +33,8 @@ PAGE = 1000
 SAMPLES = 10
 #: HEAD requests that may fail one after the other before the sweep gives up.
 _MAX_UNREACHABLE = 3
+#: OSS's codes for a HEAD that only the object's name spoils, as the listing was answered: HTTP clients change ``../``.
+_OF_THE_NAME = frozenset({"SignatureDoesNotMatch", "InvalidObjectName"})
 
 # A unique name of ours in the folder of its day, as `object_names.unique_name` makes it.
 _UNIQUE = re.compile(r"((?s:.*/)?)([0-9]{8})/[0-9a-f]{32}(?:\.[^/]*)?")
@@ -162,7 +171,8 @@ class Sweep:
         """Sweep the objects below ``prefixes`` that were stored from ``since`` to ``until``, in Unix seconds.
 
         A sweep that goes on for a stopped one has the window of both, but never begins before ``not_before``: of older
-        uploads the ledger may have forgotten that they were handled.
+        uploads the ledger may have forgotten that they were handled. What the last sweep could not hand over is tried
+        again, also if it is older than ``since``.
 
         A dry run handles nothing, keeps no checkpoint, and may run beside another sweep.
 
@@ -189,6 +199,9 @@ class Sweep:
             if isinstance(error.upload, Upload) and not dry_run:
                 self._report_orphan(error.upload)
             return "refused", error.reason
+        pair = upload.object or "", upload.etag or ""
+        if pair != (listed.key, listed.etag) and pair in self._known_to_application([pair]):
+            return "known", None
         if dry_run:
             return "untold", None
         delivered = self._deliver(upload)
@@ -204,9 +217,19 @@ class Sweep:
         pairs = [(listed.key, listed.etag) for listed in page]
         known = self._ledger.known(pairs) if pairs else set()
         rest = [pair for pair in pairs if pair not in known]
-        if rest and self._known is not None:
-            known = known.union(self._known(rest))
+        known = known.union(self._known_to_application(rest))
         return [listed for listed, pair in zip(page, pairs, strict=True) if pair not in known]
+
+    def _known_to_application(self, pairs: Sequence[Pair]) -> set[Pair]:
+        """Ask the application's ``known``; LedgerUnavailableError if it fails: nothing may be handled then."""
+        if not pairs or self._known is None:
+            return set()
+        try:
+            return {(name, etag) for name, etag in self._known(pairs)}
+        except Exception as error:
+            log.exception("known= failed, so nobody can tell what was handled")
+            hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
+            raise LedgerUnavailableError("ledger_unavailable", hint) from error
 
     def _report_orphan(self, upload: Upload) -> None:
         if self._on_orphan is None:
@@ -237,29 +260,38 @@ class _Run:
         self._progress = progress
         self._dry_run = dry_run
         self._name = json.dumps(prefixes)
-        self._states: State = {} if dry_run else sweep._checkpoint.load()
+        # A ledger, and with it the checkpoint, may serve several buckets.
+        self._bucket = sweep._recovery.bucket_name
+        self._stored: State = {} if dry_run else sweep._checkpoint.load()
+        self._states = _states_of(self._stored, self._bucket)
         self.report = Reconciliation(since, until, dry_run)
         self._segments = [Segment(Position(0, ""), since, until)]
         self._unreachable = 0
         self._before_unreachable = self._segments[0], self.report
+        self._has_answered = False
+        self._refusals: list[BucketRefusedError] = []
+        self._before_refusal = self._segments, self.report
         state = self._states.get(self._name)
-        if isinstance(state, dict):
+        if state is not None:
             self._take_up(state, since, until)
 
-    def _take_up(self, state: State, since: float, until: float) -> None:
+    def _take_up(self, state: Any, since: float, until: float) -> None:
         """Go on where a stopped sweep stood; warn if nobody looked at the time since the last one."""
         try:
-            report = Reconciliation(**state["report"])
-            segments = [
-                Segment(Position(*place), float(first), float(last)) for place, first, last in state["segments"]
-            ]
-        except (KeyError, TypeError, ValueError):
+            report = _read_report(state)
+            segments = _read_segments(state)
+        except ValueError:
             log.warning("the checkpoint of the last sweep cannot be read: the sweep begins anew")
             return
         if not segments:
             if report.until < since:
                 line = "no sweep has looked at the %.1f hours before this one's window: sweep once from there"
                 log.warning(line, (since - report.until) / 3600)
+            oldest = report.oldest_untold
+            if oldest is not None and self._not_before <= oldest < since:
+                # The last sweep could not hand it over, and this one's window has left it behind.
+                self.report.since = oldest
+                self._segments = [Segment(Position(0, ""), oldest, until)]
             return
         covered = max(min(segment.until for segment in segments), self._not_before)
         last = max(until, report.until)
@@ -287,6 +319,8 @@ class _Run:
             else:
                 self._move(Position(position.prefix + 1, ""))
             self._save()
+        if self._refusals and not self._has_answered:
+            self._give_up()
         self.report.progress = 1.0
         self._save()
 
@@ -317,9 +351,28 @@ class _Run:
                 self._save()
                 raise
             outcome, reason = "unavailable", error.reason
+        except BucketRefusedError as error:
+            if not (self._has_answered or _is_of_the_name(error)):
+                self._note_refusal(error)
+            outcome, reason = "unavailable", error.reason
         else:
             self._unreachable = 0
+            self._has_answered = True
         self.report.add(outcome, listed, reason)
+
+    def _note_refusal(self, error: BucketRefusedError) -> None:
+        """Count a HEAD that was refused before any was answered: perhaps the key lacks the right to every object."""
+        if not self._refusals:
+            self._before_refusal = list(self._segments), deepcopy(self.report)
+        self._refusals.append(error)
+        if len(self._refusals) >= _MAX_UNREACHABLE:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Raise the last refusal; the next sweep asks for all of these objects again."""
+        self._segments, self.report = self._before_refusal
+        self._save()
+        raise self._refusals[-1]
 
     def _next_name(self, name: str, since: float) -> str:
         """Return the name after which to go on: behind the folder of a day that is too old, or behind this name."""
@@ -341,7 +394,12 @@ class _Run:
         if not self._dry_run:
             self._states[self._name] = {"report": asdict(self.report), "segments": self._segments}
             self._states["last"] = self._name
-            self._sweep._checkpoint.save(self._states)
+            self._sweep._checkpoint.save({**self._stored, self._bucket: self._states})
+
+
+def _is_of_the_name(error: BucketRefusedError) -> bool:
+    """Return whether a refused HEAD tells of this object only, so that the sweep may go on."""
+    return error.reason == "bucket_failed" or error.code in _OF_THE_NAME
 
 
 def outcome_of(delivered: Delivered) -> str:
@@ -353,14 +411,45 @@ def outcome_of(delivered: Delivered) -> str:
     return "unavailable" if delivered.status == 503 else "failed"
 
 
-def last_report(checkpoint: Checkpoint) -> Reconciliation | None:
-    """Return the report of the last sweep, also one that was stopped or still runs; None if there was none."""
-    states = checkpoint.load()
-    state = states.get(str(states.get("last")))
+def last_report(checkpoint: Checkpoint, bucket: str) -> Reconciliation | None:
+    """Return the report of a bucket's last sweep, also one that was stopped or still runs; None if there was none."""
+    states = _states_of(checkpoint.load(), bucket)
     try:
-        return Reconciliation(**state["report"]) if isinstance(state, Mapping) else None
-    except (KeyError, TypeError):
+        return _read_report(states.get(str(states.get("last"))))
+    except ValueError:
         return None
+
+
+def _states_of(stored: State, bucket: str) -> State:
+    """Return the states of a bucket's sweeps by their prefixes, and which was the last."""
+    states = stored.get(bucket)
+    return states if isinstance(states, dict) else {}
+
+
+def _read_report(state: Any) -> Reconciliation:
+    """Return the report in a stored state; ValueError if it is damaged."""
+    try:
+        report = Reconciliation(**state["report"])
+        numbers = [report.since, report.until, report.progress, report.listed, report.oldest_untold or 0.0]
+        numbers += [*report.counts.values(), *report.reasons.values()]
+        are_numbers = all(isinstance(number, int | float) and isfinite(number) for number in numbers)
+        if are_numbers and all(isinstance(names, list) for names in report.samples.values()):
+            return report
+    except (AttributeError, KeyError, TypeError):
+        pass
+    raise ValueError("it holds no report")
+
+
+def _read_segments(state: Any) -> list[Segment]:
+    """Return what a stored state says is still to do; ValueError if it is damaged."""
+    try:
+        segments = [Segment(Position(*place), float(first), float(last)) for place, first, last in state["segments"]]
+        for (prefix, after), first, last in segments:
+            if not (isinstance(prefix, int) and prefix >= 0 and isinstance(after, str) and isfinite(first + last)):
+                raise ValueError("a segment is damaged")
+    except (KeyError, TypeError) as error:
+        raise ValueError("it holds no segments") from error
+    return segments
 
 
 def _first_day(since: float) -> str:
@@ -408,4 +497,3 @@ def _moment(name: str, value: Any, now: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise ValueError(f"{name} must be seconds, a timedelta, a text such as '26h' or a datetime, not {value!r}.")
     return float(value) if value > 1e9 else now - value
-

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
-from ..callback.receipt import RECEIPT_FIELD, ReceiptBook
+from ..callback.receipt import MAX_METADATA_BYTES, RECEIPT_FIELD, ReceiptBook
 from ..callback.ticket import TicketBook
 from ..credentials import Credentials, CredentialsProvider
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
@@ -21,7 +21,6 @@ from .presigned_post import PresignedPost
 
 _MAX_FILENAME = 4096
 _METADATA = "x-oss-meta-"
-_MAX_METADATA_BYTES = 8192  # protocol.md 2.2
 
 
 class UploadLimits(NamedTuple):
@@ -236,10 +235,10 @@ def _check_metadata_size(fields: Mapping[str, str], receipt: str | None) -> None
     """Raise GrantError if OSS would refuse the user metadata of a form, the receipt included, for its size."""
     own = sum(len(name) + len(value.encode()) for name, value in fields.items() if name.startswith(_METADATA))
     sealed = 0 if receipt is None else len(RECEIPT_FIELD) + len(receipt)
-    if own + sealed > _MAX_METADATA_BYTES:
+    if own + sealed > MAX_METADATA_BYTES:
         raise GrantError(
             f"The grant's metadata is {own} bytes and the receipt of user and data {sealed}: together {own + sealed}, "
-            f"and OSS takes {_MAX_METADATA_BYTES} (8 KB): shorten metadata, user, data or custom, or set "
+            f"and OSS takes {MAX_METADATA_BYTES} (8 KB): shorten metadata, user, data or custom, or set "
             "OSS_RECEIPTS=off."
         )
 

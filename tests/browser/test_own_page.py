@@ -131,6 +131,24 @@ def test_three_lines_of_html_upload(page: Page, shop: RunningServer, complaints:
     assert complaints == []
 
 
+def test_a_file_that_is_chosen_before_the_module_has_loaded_is_uploaded_once(
+    page: Page, shop: RunningServer, complaints: list[str]
+) -> None:
+    held: list[Route] = []
+    signatures: list[str] = []
+    page.on("request", lambda request: signatures.append(request.url) if "/signature" in request.url else None)
+    page.route("**/oss/upload.js", lambda route: held.append(route))
+    page.goto(f"{shop.url}/three-lines?strict", wait_until="commit")
+    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
+    expect(page.locator("output")).to_have_text("")
+    held[0].continue_()
+    expect(page.locator("output")).to_have_text("cat.png: Done")
+    page.evaluate("import('/oss/upload.js?again').then(() => import('/oss/input.js'))")
+    assert page.locator("output").text_content() == "cat.png: Done"
+    assert len(signatures) == 1
+    assert complaints == []
+
+
 def test_the_sentence_of_a_refusal_is_shown_and_a_second_choice_replaces_the_first(
     page: Page, shop: RunningServer
 ) -> None:

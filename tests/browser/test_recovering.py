@@ -299,6 +299,51 @@ def test_a_cancelled_question_ends_it_and_retry_asks_before_it_sends(page: Uploa
     assert len(running.objects) == len(page.signatures) == 1
 
 
+CHOOSER = "<input type=file id=x data-oss-upload><output></output>"
+
+CANCEL_AND_RETRY = """async () => {
+  const { Uploader } = await import("./upload.js");
+  const uploader = new Uploader({ serverUrl: "oss/signature", storage: null });
+  const [item] = uploader.add([new File(["a"], "a.txt")]);
+  const asking = new Promise((resolve) =>
+    uploader.addEventListener("state", () => item.state === "asking" && resolve()));
+  const ended = new Promise((resolve) => uploader.addEventListener("done", resolve));
+  uploader.start();
+  await asking;
+  uploader.cancel(item);
+  uploader.retry(item);
+  await ended;
+  return item.state;
+}"""
+
+
+def test_without_a_storage_a_cancelled_file_is_asked_for_before_it_is_sent_again(
+    page: UploadPage, running: Stand
+) -> None:
+    running.oss.fail_next("callback_refused")
+    assert page.page.evaluate(CANCEL_AND_RETRY) == "stored"
+    assert len(running.objects) == len(page.signatures) == 1
+
+
+def test_a_form_is_not_submitted_while_nobody_can_say_whether_its_file_is_stored(
+    page: UploadPage, running: Stand
+) -> None:
+    page.expects(NETWORK_ERROR)
+    page.page.evaluate("document.body.insertAdjacentHTML('afterbegin', html)".replace("html", repr(CHOOSER)))
+    page.page.clock.install()
+    page.page.route("**/oss/recover", lambda route: route.abort())
+    running.oss.fail_next("dropped_connection", times=None, stored=True)
+    chooser = page.page.locator("#x")
+    chooser.set_input_files(file("photo.png", PNG, "image/png"))
+    output = page.page.locator("#x + output")
+    expect(output).to_contain_text("making sure that it arrived")
+    for seconds in (1, 2, 4, 8, 16):
+        with page.page.expect_event("requestfailed", lambda request: "/oss/recover" in request.url):
+            page.page.clock.run_for(seconds * 1000)
+    expect(output).to_have_text("photo.png: Sent, but without an answer")
+    assert chooser.evaluate("input => input.validationMessage") == "Sent, but without an answer"
+
+
 def test_without_recovery_on_the_server_the_page_is_as_before(open_page: OpenPage, tmp_path: Path) -> None:
     with stand(tmp_path, recover=False) as running:
         page = open_page(running)

@@ -137,3 +137,10 @@ def test_the_receipt_of_the_book_that_issues_the_ticket_is_the_same(clock: Froze
     assert [receipts.open(text).ticket.id for text in texts[:2]] == [tickets.open(text).id for text in (first, second)]
     alone = ReceiptBook([SECRET], clock=clock, keep_seconds=WEEK)
     assert [alone.issue(first), alone.issue(second)] == texts[:2]
+
+
+def test_a_receipt_opens_at_any_length_that_oss_takes(tickets: TicketBook, receipts: ReceiptBook) -> None:
+    custom = {"note": "x" * 5_600}
+    text = receipts.issue(issue(tickets), custom=custom)
+    assert 7_000 < len(text) < 8_192
+    assert receipts.open(text).custom == custom

@@ -201,6 +201,23 @@ def test_without_an_application_the_settings_of_the_server_are_used(project: Pro
     assert "no bucket is set: name your application" in oss_wsgi(*arguments, status=2).stderr
 
 
+def test_a_module_that_fails_is_named_with_the_line(project: Project) -> None:
+    (project.folder / "shop.py").write_text(APPLICATION + "settings.nothing\n")
+    error = project.run(status=2).stderr
+    assert f"the import of shop fails in shop.py, line {APPLICATION.count(chr(10)) + 1}: " in error
+    assert "settings.nothing" in error
+
+
+def test_a_known_that_fails_is_shown_with_its_traceback(project: Project) -> None:
+    project.lose(1)
+    changed = APPLICATION.replace("on_upload=save", "on_upload=save, known=lambda pairs: 1 / 0")
+    (project.folder / "shop.py").write_text(changed)
+    error = project.run(status=1).stderr
+    assert "ZeroDivisionError" in error
+    assert "known= must return" in error
+    assert project.told() == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -119,6 +119,17 @@ def test_without_credentials_the_limits_are_still_told() -> None:
     assert app.get("/oss/limits").json["recover"] is False
 
 
+@pytest.mark.parametrize(
+    ("values", "can_recover"), [({}, True), ({"receipts": False}, False), ({"callback_url": None}, False)]
+)
+def test_recover_is_told_where_a_lost_report_can_be_handed_in(values: dict[str, Any], can_recover: bool) -> None:
+    class Client:
+        pass
+
+    app = client({"recover": True, **values}, bucket_client=Client())
+    assert app.get("/oss/limits").json["recover"] is can_recover
+
+
 def test_metrics_do_not_count_limits_as_signatures() -> None:
     pytest.importorskip("prometheus_client")
     metrics = Metrics()

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -107,6 +107,8 @@ def test_an_encoded_name_is_found_too(site: Site) -> None:
     assert site.application.handle_event(message(event(encoded))) == [EventOutcome("recovered", key)]
     outcomes = site.application.handle_event(message(event("a b/100%.txt"), event("a%20b/100%25.txt")))
     assert [(outcome.outcome, outcome.key) for outcome in outcomes] == [("no_receipt", "a b/100%.txt")] * 2
+    (outcome,) = site.application.handle_event(message(event(quote_plus("a b/100%.txt"))))
+    assert outcome.key == "a b/100%.txt", "as forms encode it"
 
 
 def test_what_does_not_count_is_final_and_named(site: Site) -> None:
@@ -139,15 +141,26 @@ def test_a_bucket_that_cannot_be_asked_lets_the_message_come_again(site: Site) -
     assert site.application.handle_event(message(event(key)))[0].outcome == "recovered"
 
 
+def test_what_is_no_event_does_not_keep_others_from_being_handled(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = site.upload()
+    body = message({"eventName": "ObjectRemoved:DeleteObjects", "oss": {}}, event(key))
+    assert site.application.handle_event(body) == [EventOutcome("recovered", key)]
+    assert "1 of 2 events in a message are left out" in caplog.text
+
+
 def test_what_is_no_event_is_an_error_of_its_own(site: Site) -> None:
     with pytest.raises(MalformedRecoveryError):
         site.application.handle_event(b"hello")
 
 
-def test_what_the_application_knows_is_not_handled_again(make: Callable[..., Site]) -> None:
-    site = make(known=lambda pairs: set(pairs))
+@pytest.mark.parametrize("etag", [ETAG, "", "0" * 32], ids=["right", "none", "wrong"])
+def test_what_the_application_knows_is_not_handled_again(make: Callable[..., Site], etag: str) -> None:
+    site = make(known=lambda pairs: [pair for pair in pairs if pair[1] == ETAG])
     key = site.upload()
-    assert site.application.handle_event(message(event(key, etag=ETAG))) == [EventOutcome("known", key)]
+    assert site.application.handle_event(message(event(key, etag=etag))) == [EventOutcome("known", key)]
+    assert site.uploads == []
 
 
 def test_metrics_count_events(make: Callable[..., Site]) -> None:

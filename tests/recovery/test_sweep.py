@@ -142,6 +142,27 @@ def test_a_handler_that_fails_is_left_for_the_next_sweep(site: Site) -> None:
     assert site.application.oldest_untold_seconds() == 0
 
 
+def test_what_a_sweep_could_not_hand_over_is_tried_again_behind_the_next_ones_window(site: Site) -> None:
+    key = site.upload()
+    site.failing.add(key)
+    for _ in range(4):
+        assert site.application.reconcile(since="26h", until=0).left == {"failed": 1}
+        site.clock.advance(25 * HOUR)
+    site.failing.clear()
+    report = site.application.reconcile(since="26h", until=0)
+    assert (report.recovered, report.left, report.since) == (1, {}, NOW)
+    assert site.application.reconcile(since="26h", until=0).since == site.clock() - 26 * HOUR
+
+
+def test_what_is_older_than_the_ledgers_memory_is_not_tried_again(site: Site) -> None:
+    site.failing.add(site.upload())
+    assert site.reconcile().failed == 1
+    site.clock.advance(8 * 24 * HOUR)
+    site.failing.clear()
+    report = site.reconcile()
+    assert (report.recovered, report.since) == (0, site.clock() - 26 * HOUR)
+
+
 def test_prefix_forms_are_reported_with_a_sample_and_never_handled(site: Site) -> None:
     keys = [site.upload(exact=False, name=f"{number:02}.png") for number in range(12)]
     site.upload(lost=False, exact=False, name="told.png")
@@ -217,6 +238,16 @@ def test_what_a_ledger_forgot_the_application_knows(make: Callable[..., Site], w
     assert (report.known, report.recovered) == (1, 1)
     assert [upload.object for upload in forgetful.uploads] == [lost]
     assert {pair[0] for pair in asked[0]} == {handled, lost}
+
+
+@pytest.mark.parametrize("answer", [lambda pairs: 1 / 0, lambda pairs: None, lambda pairs: ["ab", "cde"]])
+def test_a_known_that_fails_stops_the_sweep_before_anything_is_handled(make: Callable[..., Site], answer: Any) -> None:
+    site = make()
+    site.upload()
+    with pytest.raises(LedgerUnavailableError, match="known= must return"):
+        site.reconcile(known=answer)
+    assert site.uploads == []
+    assert site.reconcile().recovered == 1
 
 
 def test_a_ledger_that_forgot_hands_over_again_without_known(make: Callable[..., Site]) -> None:
@@ -386,6 +417,61 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
     assert not set(site.heads()) & {str(upload.object) for upload in site.uploads[: done - 1]}
 
 
+def test_a_sweep_of_another_bucket_does_not_go_on_for_it(make: Callable[..., Site], tmp_path: Path) -> None:
+    checkpoint = tmp_path / "sweep.json"
+    site, other = make(), make({"bucket": "other-bucket", "host": "http://127.0.0.1:8081/other-bucket"})
+    for number in range(4):
+        site.upload(name=f"{number}.png")
+    lost = other.upload()
+
+    def progress(report: Reconciliation) -> None:
+        if report.recovered == 3:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        site.reconcile(progress=progress, checkpoint=checkpoint)
+    report = other.reconcile(checkpoint=checkpoint)
+    assert (report.resumed, report.recovered) == (False, 1)
+    assert [upload.object for upload in other.uploads] == [lost]
+    assert site.reconcile(checkpoint=checkpoint).resumed
+    assert len(site.uploads) == 4
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        '{"report": {"since": 1',
+        "[]",
+        '{"examplebucket": 5}',
+        '{"examplebucket": {"[\\"\\"]": 5}}',
+        *[
+            f'{{"examplebucket": {{"last": "[\\"\\"]", "[\\"\\"]": {state}}}}}'
+            for state in (
+                '{"report": 5, "segments": []}',
+                '{"report": {"since": "a", "until": "b"}, "segments": []}',
+                '{"report": {"since": null, "until": null}, "segments": []}',
+                '{"report": {"since": 1, "until": 2, "oldest_untold": "x"}, "segments": []}',
+                '{"report": {"since": 1, "until": 2, "listed": "x"}, "segments": [[[0, ""], 1, 2]]}',
+                '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [[[0, ""], 1, 2]]}',
+                '{"report": {"since": 1, "until": 2}, "segments": [[["a", 5], 1, 2]]}',
+                '{"report": {"since": 1, "until": 2}, "segments": [[[-1, ""], 1, 2]]}',
+                '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], NaN, NaN]]}',
+                '{"report": {"since": 1, "until": 2}, "segments": 5}',
+            )
+        ],
+    ],
+)
+def test_a_damaged_checkpoint_is_begun_anew(make: Callable[..., Site], tmp_path: Path, stored: str) -> None:
+    ledger = SQLiteLedger(tmp_path / "ledger.db", clock=lambda: NOW)
+    site = make(ledger=ledger)
+    site.upload()
+    (tmp_path / "ledger.db.reconcile.json").write_text(stored)
+    assert not site.application.oldest_untold_seconds()
+    report = site.reconcile(prefixes=[""])
+    assert (report.resumed, report.recovered, report.left) == (False, 1, {})
+    ledger.close()
+
+
 def test_a_sweep_that_was_stopped_long_ago_does_not_reach_behind_the_ledgers_memory(site: Site) -> None:
     site.upload(lost=False)
     site.upload(name="b.png")
@@ -465,6 +551,47 @@ def test_a_head_that_is_refused_ends_the_sweep_at_once(site: Site) -> None:
         site.reconcile()
     site.bucket.head = original  # type: ignore[method-assign]
     assert site.reconcile().recovered == 3
+
+
+def refusing(site: Site, names: Callable[[str], bool], code: str) -> None:
+    """Let the bucket refuse the HEAD of some objects."""
+    original = site.bucket.head
+
+    def head(key: str) -> Any:
+        if names(key):
+            raise BucketRefusedError("bucket_refused", "refused", code=code, right="oss:GetObject")
+        return original(key)
+
+    site.bucket.head = head  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_key_that_may_not_head_is_told_however_few_objects_there_are(site: Site, count: int) -> None:
+    for number in range(count):
+        site.upload(name=f"{number}.png")
+    original = site.bucket.head
+    refusing(site, lambda key: True, "AccessDenied")
+    for _ in range(2):
+        with pytest.raises(BucketRefusedError):
+            site.reconcile()
+    site.bucket.head = original  # type: ignore[method-assign]
+    report = site.reconcile()
+    assert (report.recovered, report.left, report.listed) == (count, {}, count)
+
+
+@pytest.mark.parametrize(("code", "name"), [("SignatureDoesNotMatch", "../a"), ("AccessDenied", "a/secret")])
+def test_objects_that_cannot_be_asked_for_do_not_keep_others_from_being_handled(
+    site: Site, code: str, name: str
+) -> None:
+    names = [f"{name}{number}" for number in range(1 if code == "AccessDenied" else 5)]
+    for each in names:
+        site.put(each)
+    lost = [site.upload(name=f"{number}.png") for number in range(3)]
+    refusing(site, names.__contains__, code)
+    report = site.reconcile(prefixes=[""])
+    assert sorted(str(upload.object) for upload in site.uploads) == sorted(lost)
+    assert report.left == {"unavailable": len(names)}
+    assert report.samples == {"unavailable": names}
 
 
 def test_a_ledger_that_cannot_tell_ends_the_sweep(make: Callable[..., Site]) -> None:

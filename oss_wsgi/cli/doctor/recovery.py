@@ -53,7 +53,10 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
                 else:
                     bucket.list(settings.upload_dir, "", 1)
             except BucketRefusedError as cause:
-                fix = f"Grant the access key {right}: recover needs oss:GetObject, reconcile oss:ListObjects too."
+                if cause.code in ("AccessDenied", ""):
+                    fix = f"Grant the access key {right}: recover needs oss:GetObject, reconcile oss:ListObjects too."
+                else:
+                    fix = f"It is not a missing right: run `oss-wsgi explain {cause.code}`."
                 yield missing(f"the key may not {name}: {cause.hint}", fix)
             except BucketError as cause:
                 yield error(cause.hint, "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall.")

@@ -51,6 +51,7 @@ def test_a_wrong_key_is_told_by_both(deployment: Deployment) -> None:
     head, listing, _ = findings(deployment, OSS_ACCESS_KEY_ID="unknown", OSS_RECOVER="on")
     assert (head.colour, listing.colour) == ("red", "red")
     assert "InvalidAccessKeyId" in head.message
+    assert head.fix.startswith("It is not a missing right: run `oss-wsgi explain InvalidAccessKeyId`.")
 
 
 def test_a_bucket_that_does_not_answer_is_red(tmp_path: Path) -> None:
