@@ -679,7 +679,7 @@ TABLE = (
         "not_delivered",
         "An event named an upload that the application did not accept now.",
         "Let the message come again: do not delete it. The log before tells the cause.",
-        "application",
+        "recovery.reconciler",
     ),
     _row(
         "not_found",
