@@ -17,8 +17,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 from .bucket import BucketClient
 from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
-from .callback.receipt import ReceiptBook
-from .callback.ticket import TicketBook
+from .callback.ticket import ReceiptBook, TicketBook
 from .callback.upload import Upload
 from .callback.url import split_urls, target_of, without_password
 from .callback.verifier import CallbackVerifier
