@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from .settings import Settings as Settings
     from .signing.grant import Grant as Grant
     from .signing.policy import PostPolicy as PostPolicy
-    from .signing.presigned_post import PresignedPost as PresignedPost
     from .signing.presigner import PostPresigner as PostPresigner
+    from .signing.presigner import PresignedPost as PresignedPost
     from .site import UploadPage as UploadPage
 
 __version__ = "0.1.0"
@@ -71,7 +71,7 @@ _MODULES = {
     "OncePerUpload": ".middleware.once",
     "PostPolicy": ".signing.policy",
     "PostPresigner": ".signing.presigner",
-    "PresignedPost": ".signing.presigned_post",
+    "PresignedPost": ".signing.presigner",
     "PublicKeyStore": ".callback.public_keys",
     "RateLimit": ".endpoints.rate_limit",
     "ReadinessEndpoint": ".endpoints.health",

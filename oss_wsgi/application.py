@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, unquote_plus, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
-from .bucket import BucketClient, ListedObject
+from .bucket import BucketClient
 from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
-from .callback.receipt import ReceiptBook
-from .callback.ticket import TicketBook
+from .callback.ticket import ReceiptBook, TicketBook
 from .callback.upload import Upload
 from .callback.url import split_urls, target_of, without_password
 from .callback.verifier import CallbackVerifier
@@ -31,7 +30,7 @@ from .endpoints.metrics import Metrics, MetricsEndpoint
 from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
-from .exceptions import BucketError, NotDeliveredError, RecoveryError, SettingsError
+from .exceptions import SettingsError
 from .ledger.base import Ledger
 from .ledger.memory import MemoryLedger
 from .middleware.authorization import AuthorizationPassthrough
@@ -40,10 +39,10 @@ from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher, PathRouter, at_original_path, blocking
 from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
-from .recovery.checkpoint import Checkpoint, FileCheckpoint, MemoryCheckpoint
-from .recovery.events import UPLOAD_EVENTS, EventOutcome, UploadEvent, read_events
+from .recovery.events import EventOutcome
+from .recovery.reconciler import Reconciler
 from .recovery.recovery import Recovery
-from .recovery.sweep import Known, OnOrphan, Reconciliation, Sweep, last_report, moments
+from .recovery.sweep import Known, OnOrphan, Reconciliation
 from .settings import Settings
 from .signing.presigner import PostPresigner
 from .wsgi.delivery import Delivery
@@ -221,20 +220,28 @@ class DirectUpload:
         #: The ledger, for those who ask which uploads were handled.
         self.ledger = ledger
         self.settings = settings
-        self._clock = clock
-        self._credentials = credentials
-        self._bucket_client = bucket_client
-        self._known = known
-        self._on_orphan = on_orphan
-        self._metrics = metrics
-        self._tickets, self._receipts = tickets, receipts
-        self._checkpoint = _checkpoint_of(ledger)
-        self._prefixes = [settings.upload_dir] if authorize is None else [""]
         callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
-        self._delivery = Delivery(once, callback_path, callback_urls[0] if callback_urls else None)
+        delivery = Delivery(once, callback_path, callback_urls[0] if callback_urls else None)
+
+        @functools.cache
+        def recovery() -> Recovery:
+            client = _sdk_bucket(settings, credentials, clock) if bucket_client is None else bucket_client
+            return Recovery(client, bucket, tickets, receipts, clock=clock)
+
+        self._reconciler = Reconciler(
+            settings,
+            recovery,
+            delivery,
+            ledger,
+            prefixes=[settings.upload_dir] if authorize is None else [""],
+            known=known,
+            on_orphan=on_orphan,
+            counters=metrics,
+            clock=clock,
+        )
         if settings.recover:
             endpoints[RECOVER_PATH] = RecoverEndpoint(
-                self._recovery(), self._delivery, allowed_origins=settings.allowed_origins, rate_limit=rate_limit
+                recovery(), delivery, allowed_origins=settings.allowed_origins, rate_limit=rate_limit
             )
         else:
             endpoints[RECOVER_PATH] = recovery_is_off
@@ -296,39 +303,21 @@ class DirectUpload:
         ``known``; ValueError for a malformed window; SweepRunningError; BucketError and LedgerUnavailableError, after
         which the next sweep goes on where this one stopped.
         """
-        if isinstance(prefixes, str):
-            raise TypeError(f"prefixes must be a list of prefixes, not the text {prefixes!r}.")
-        known = self._known if known is None else known
-        now = self._clock()
-        window = moments(since, until, now)
-        keep = self.settings.ledger_keep
-        if now - window[0] > keep + 1 and known is None and not dry_run:
-            raise SettingsError(
-                f"The sweep would look back {(now - window[0]) / 3600:.1f} h, but the ledger remembers only "
-                f"{keep / 3600:.1f} h, so that older uploads could be handled twice: raise OSS_LEDGER_KEEP, look back "
-                "less, or give known=."
-            )
-        sweep = Sweep(
-            self._recovery(),
-            self._delivery,
-            self.ledger,
-            self._checkpoint if checkpoint is None else FileCheckpoint(checkpoint),
+        return self._reconciler.reconcile(
+            since,
+            until,
+            dry_run=dry_run,
+            progress=progress,
+            prefixes=prefixes,
             known=known,
-            on_orphan=self._on_orphan if on_orphan is None else on_orphan,
-            skip_old_days=self.settings.upload_names == "unique",
+            on_orphan=on_orphan,
+            checkpoint=checkpoint,
         )
-        prefixes = self._prefixes if prefixes is None else prefixes
-        not_before = min(window[0], now - keep) if known is None else 0.0
-        report = sweep.run(prefixes, *window, not_before=not_before, dry_run=dry_run, progress=progress)
-        log.info("reconcile: %s", " ".join(f"{name}={count}" for name, count in report.counts.items()))
-        if self._metrics is not None and not dry_run:
-            self._metrics.on_reconciled(report.counts)
-        return report
 
     @property
     def has_known(self) -> bool:
         """Whether the application itself tells a sweep which uploads it has handled."""
-        return self._known is not None
+        return self._reconciler.known is not None
 
     def handle_event(self, body: bytes | str) -> list[EventOutcome]:
         """Handle the uploads that a message of OSS names, unless they were handled before.
@@ -340,55 +329,11 @@ class DirectUpload:
         NotDeliveredError (the application did not accept an upload), BucketError or LedgerUnavailableError.
         MalformedRecoveryError says that the body is no event, and coming again would not help.
         """
-        outcomes: list[EventOutcome] = []
-        postponed: RecoveryError | None = None
-        for event in read_events(body):
-            try:
-                outcome = self._handle_event(event)
-            except (BucketError, NotDeliveredError) as error:
-                postponed = postponed or error
-                continue
-            outcomes.append(outcome)
-            if self._metrics is not None:
-                self._metrics.on_event(outcome.outcome)
-        if postponed is not None:
-            raise postponed
-        return outcomes
+        return self._reconciler.handle_events(body)
 
     def oldest_untold_seconds(self) -> float | None:
         """Return the age of the oldest upload that the last sweep had to leave; 0 if none, None without a sweep."""
-        report = last_report(self._checkpoint, self.settings.bucket_and_host()[0])
-        if report is None:
-            return None
-        return 0.0 if report.oldest_untold is None else max(0.0, self._clock() - report.oldest_untold)
-
-    def _handle_event(self, event: UploadEvent) -> EventOutcome:
-        bucket, _ = self.settings.bucket_and_host()
-        if event.bucket != bucket or event.name not in UPLOAD_EVENTS:
-            return EventOutcome("ignored", event.key)
-        recovery = self._recovery()
-        sweep = Sweep(recovery, self._delivery, self.ledger, self._checkpoint, known=self._known)
-        listed = ListedObject(event.key, 0, event.etag, self._clock())
-        if event.etag and not sweep.unknown([listed]):
-            return EventOutcome("known", event.key)
-        outcome, reason = sweep.outcome_of(listed, dry_run=False)
-        for decoded in dict.fromkeys((unquote(event.key), unquote_plus(event.key))):
-            if outcome == "gone" and decoded != event.key:  # OSS does not say whether and how it encodes the name
-                listed = listed._replace(key=decoded)
-                outcome, reason = sweep.outcome_of(listed, dry_run=False)
-        if outcome in ("failed", "unavailable"):
-            hint = f"{listed.key!r} was not accepted ({reason or 'no 2xx'}): let the message come again"
-            raise NotDeliveredError("not_delivered", hint)
-        return EventOutcome(outcome, listed.key, reason)
-
-    def _recovery(self) -> Recovery:
-        """Return what finds uploads in the bucket; make a client of the bucket if there is none yet."""
-        if self._bucket_client is None:
-            from .sdk.bucket import SDKBucket  # imported here because only recovery needs it
-
-            self._bucket_client = SDKBucket(self.settings, credentials=self._credentials, clock=self._clock)
-        bucket, _ = self.settings.bucket_and_host()
-        return Recovery(self._bucket_client, bucket, self._tickets, self._receipts, clock=self._clock)
+        return self._reconciler.oldest_untold_seconds()
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:
         """Log why a callback that was sent to our path goes to the application instead."""
@@ -501,10 +446,12 @@ def _ticket_secrets(settings: Settings) -> Sequence[str]:
     return settings.ticket_secret or [secrets.token_hex(32)]
 
 
-def _checkpoint_of(ledger: Ledger) -> Checkpoint:
-    """Return where sweeps note how far they are: beside a SQLite ledger, else in memory."""
-    path = getattr(ledger, "path", None)
-    return FileCheckpoint(f"{path}.reconcile.json") if isinstance(path, str) else MemoryCheckpoint()
+def _sdk_bucket(
+    settings: Settings, credentials: CredentialsProvider | None, clock: Callable[[], float]
+) -> BucketClient:
+    from .sdk.bucket import SDKBucket  # imported here because only recovery needs it
+
+    return SDKBucket(settings, credentials=credentials, clock=clock)
 
 
 def ledger_of(settings: Settings, clock: Callable[[], float] = time.time) -> Ledger:

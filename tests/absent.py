@@ -1,15 +1,33 @@
-"""Skips a test whose program or package is not on this machine."""
+"""Skips a test whose program or package is not on this machine, or whose machine cannot run it."""
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
+import subprocess
 from typing import NoReturn
 
 import pytest
 
 
 def skip_or_fail(what: str) -> NoReturn:
-    """Skip on a developer's machine; fail in CI, which has everything."""
+    """Skip on a developer's machine; fail in CI, which has everything that can be installed."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing, and CI must have it")
     pytest.skip(f"{what} is not installed")
+
+
+def skip_without_namespaces() -> None:
+    """Skip, in CI too, where this user may make no namespaces: no container runs there, whatever is installed."""
+    if shutil.which("unshare") is None:
+        skip_or_fail("unshare")
+    problem = _namespaces_problem()
+    if problem:
+        pytest.skip(f"this machine allows no namespaces: {problem}")
+
+
+@functools.cache
+def _namespaces_problem() -> str:
+    process = subprocess.run(["unshare", "-rm", "true"], capture_output=True, text=True)
+    return process.stderr.strip() or "no reason given" if process.returncode else ""

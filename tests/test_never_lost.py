@@ -16,7 +16,7 @@ from oss_wsgi.endpoints.metrics import Metrics
 from oss_wsgi.recovery.sweep import OUTCOMES
 from oss_wsgi.testing import UploadClient
 
-from .recovery.test_events_handled import event, message
+from .recovery.test_reconciler_events import event, message
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "never-lost.md").read_text(encoding="utf-8")
 CONSUMER, TARGET = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)

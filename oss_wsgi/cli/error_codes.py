@@ -680,7 +680,7 @@ TABLE = (
         "not_delivered",
         "An event named an upload that the application did not accept now.",
         "Let the message come again: do not delete it. The log before tells the cause.",
-        "application",
+        "recovery.reconciler",
     ),
     _row(
         "not_found",
@@ -762,25 +762,25 @@ TABLE = (
         "receipt_altered",
         "The object's receipt was changed, or is not a receipt.",
         "Check who else may write into the bucket.",
-        "callback.receipt",
+        "callback.ticket",
     ),
     _row(
         "receipt_expired",
         "The object's receipt is older than OSS_LEDGER_KEEP.",
         "Look at the object yourself: nobody knows whether it was handled. Raise OSS_LEDGER_KEEP to look back further.",
-        "callback.receipt",
+        "callback.ticket",
     ),
     _row(
         "receipt_foreign",
         "The object's receipt was sealed with another secret.",
         "Keep former secrets in OSS_TICKET_SECRET for as long as sweeps look back.",
-        "callback.receipt",
+        "callback.ticket",
     ),
     _row(
         "receipt_missing",
         "The object has no receipt, so nobody knows whose it is.",
         "Request a signature for each file name, with OSS_RECEIPTS=on. Objects that are no uploads have none.",
-        "callback.receipt",
+        "callback.ticket",
     ),
     _row(
         "recover_malformed",

@@ -16,8 +16,7 @@ from ..exceptions import SettingsError, UploadRequestError
 from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings
 from ..signing.grant import Grant
-from ..signing.presigned_post import PresignedPost
-from ..signing.presigner import PostPresigner
+from ..signing.presigner import PostPresigner, PresignedPost
 from .local import is_set
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
 from .terminal import MisuseError, note, waiting

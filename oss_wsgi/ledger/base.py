@@ -15,10 +15,10 @@ class UploadIdentity(NamedTuple):
     """What makes two callbacks reports of one upload: ticket, object and ETag.
 
     ``ticket`` is the ticket's ID. ``expires`` is not part of the identity: these are the Unix seconds after which the
-    ticket is refused, so the upload need not be remembered any longer (``expiry.py`` says how much longer a ledger
-    does). The last two are the same for all uploads of a ticket. With ``forbid_overwrite`` OSS does not replace the
-    object, so that another ETag of it is not an upload of the ticket. ``max_objects`` is how many objects the ticket is
-    valid for: 1 where the form names its object, ``Grant.max_objects`` where it names a prefix.
+    ticket is refused, so the upload need not be remembered any longer (``memory.SteadyTime`` says how much longer a
+    ledger does). The last two are the same for all uploads of a ticket. With ``forbid_overwrite`` OSS does not replace
+    the object, so that another ETag of it is not an upload of the ticket. ``max_objects`` is how many objects the
+    ticket is valid for: 1 where the form names its object, ``Grant.max_objects`` where it names a prefix.
     """
 
     ticket: str

@@ -24,7 +24,7 @@ from .base import (
     ledger_busy_error,
     ticket_used_error,
 )
-from .expiry import SteadyTime
+from .memory import SteadyTime
 from .process_lock import ProcessLock
 from .sqlite_file import LedgerFile, begin
 

@@ -12,8 +12,7 @@ from typing import NamedTuple, Protocol
 
 from ..bucket import BucketClient, StoredObject
 from ..callback.parameters import TICKET_MEMBER
-from ..callback.receipt import RECEIPT_NAME, Receipt, ReceiptBook
-from ..callback.ticket import Ticket, TicketBook
+from ..callback.ticket import RECEIPT_NAME, Receipt, ReceiptBook, Ticket, TicketBook
 from ..callback.upload import Upload
 from ..exceptions import NotStoredError, NotYoursError, UnverifiedError
 from ..object_names import MAX_KEY_BYTES

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..callback.receipt import RECEIPT_NAME
+from ..callback.ticket import RECEIPT_NAME
 from ..exceptions import GrantError
 from ..http import essence
 from ..object_names import dir_problem, is_hidden, path_problem

@@ -1,14 +1,15 @@
-"""The presigner: it turns settings, a grant and credentials into the signed form of one upload."""
+"""The presigner: it turns settings, a grant and credentials into the signed form of one upload, and that into JSON."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any, NamedTuple
 
 from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
-from ..callback.receipt import MAX_METADATA_BYTES, RECEIPT_FIELD, ReceiptBook
-from ..callback.ticket import TicketBook
+from ..callback.ticket import MAX_METADATA_BYTES, RECEIPT_FIELD, ReceiptBook, TicketBook
 from ..credentials import Credentials, CredentialsProvider
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
 from ..http import essence, runs_in_browsers
@@ -17,10 +18,79 @@ from ..settings import Settings
 from . import v1, v4
 from .grant import Grant
 from .policy import content_length_range, encode_policy, eq, exactly, one_of, starts_with
-from .presigned_post import PresignedPost
 
 _MAX_FILENAME = 4096
 _METADATA = "x-oss-meta-"
+_BASE64 = frozenset({"policy", "callback"})
+
+
+@dataclass(frozen=True)
+class PresignedPost:
+    """A signed form: POST ``fields`` in their order, then the file as ``file``, to ``url`` before ``expire``.
+
+    ``expire`` is in Unix seconds, ``dir`` is the prefix of the object's name, and the secret is nowhere in it.
+    """
+
+    url: str
+    fields: dict[str, str] = field(repr=False)
+    expire: int
+    dir: str
+    access_key_id: str
+
+    def payload(self) -> dict[str, Any]:
+        """Return the members of the endpoint's JSON.
+
+        ``method``, ``url``, ``fields``, ``headers`` and ``expire`` serve any client. The next seven serve clients of
+        signature V1, and the ``x_oss_*`` names with ``version`` and ``security_token`` serve OSS's samples for V4.
+        """
+        fields = self.fields
+        members: dict[str, Any] = {
+            "method": "POST",
+            "url": self.url,
+            "fields": fields,
+            "headers": {},
+            "expire": self.expire,
+            "accessid": self.access_key_id,
+            "host": self.url,
+            "policy": fields["policy"],
+            "signature": fields.get("Signature") or fields["x-oss-signature"],
+            "callback": fields.get("callback", ""),
+            "dir": self.dir,
+        }
+        if "x-oss-signature" in fields:
+            members |= {
+                "x_oss_signature_version": fields["x-oss-signature-version"],
+                "version": fields["x-oss-signature-version"],
+                "x_oss_credential": fields["x-oss-credential"],
+                "x_oss_date": fields["x-oss-date"],
+                "security_token": fields.get("x-oss-security-token", ""),
+            }
+        return members
+
+    def json(self) -> bytes:
+        """Return ``payload()`` as JSON, the same bytes as ``json.dumps`` makes, in ASCII."""
+        # json.dumps searches every text for what needs an escape. Most of the payload is Base64, where nothing does.
+        fields = self.fields
+        members = [
+            f'"{name}": "{value}"' if name in _BASE64 else f'"{name}": {quoted(value)}'
+            for name, value in fields.items()
+        ]
+        url = quoted(self.url)
+        signature = fields.get("Signature") or fields["x-oss-signature"]
+        text = (
+            f'{{"method": "POST", "url": {url}, "fields": {{{", ".join(members)}}}, "headers": {{}}, '
+            f'"expire": {self.expire}, "accessid": {quoted(self.access_key_id)}, "host": {url}, '
+            f'"policy": "{fields["policy"]}", "signature": {quoted(signature)}, '
+            f'"callback": "{fields.get("callback", "")}", "dir": {quoted(self.dir)}'
+        )
+        if "x-oss-signature" in fields:
+            version = fields["x-oss-signature-version"]
+            text += (
+                f', "x_oss_signature_version": "{version}", "version": "{version}", '
+                f'"x_oss_credential": {quoted(fields["x-oss-credential"])}, "x_oss_date": "{fields["x-oss-date"]}", '
+                f'"security_token": {quoted(fields.get("x-oss-security-token", ""))}'
+            )
+        return f"{text}}}".encode()
 
 
 class UploadLimits(NamedTuple):

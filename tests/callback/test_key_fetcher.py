@@ -282,13 +282,13 @@ def test_a_server_that_never_answers_the_handshake_is_an_error() -> None:
 def test_a_closed_port_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    with pytest.raises(FetchError, match="ConnectionRefusedError"):
+    with pytest.raises(FetchError, match="Connection refused"):
         HTTPSFetcher(timeout=LONG)(f"https://127.0.0.1:{port}/key.pem")
 
 
 def test_an_untrusted_certificate_is_an_error(serve: Callable[[Answer], Server]) -> None:
     server = serve(sends(ok(b"PEM")))
-    with pytest.raises(FetchError, match="SSLCertVerificationError"):
+    with pytest.raises(FetchError, match="TLS failed: CERTIFICATE_VERIFY_FAILED"):
         HTTPSFetcher(timeout=LONG)(server.url)
     assert server.requests == []
 
@@ -297,7 +297,7 @@ def test_a_certificate_for_another_name_is_an_error(
     serve: Callable[[Answer], Server], trusting: ssl.SSLContext
 ) -> None:
     server = serve(sends(ok(b"PEM")))
-    with pytest.raises(FetchError, match="SSLCertVerificationError"):
+    with pytest.raises(FetchError, match="TLS failed: CERTIFICATE_VERIFY_FAILED"):
         HTTPSFetcher(context=trusting, timeout=LONG)(server.url.replace("127.0.0.1", "localhost"))
     assert server.requests == []
 

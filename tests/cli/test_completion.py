@@ -18,6 +18,7 @@ import pytest
 from oss_wsgi.cli.doctor.command import CHECKS
 from oss_wsgi.cli.main import command_parser
 
+from ..absent import skip_or_fail
 from .command import oss_wsgi
 
 pytestmark = pytest.mark.slow
@@ -44,7 +45,7 @@ def script(tmp_path: Path) -> Callable[[str], Path]:
 
     def write(shell: str) -> Path:
         if shutil.which(shell) is None:
-            pytest.skip(f"{shell} is not installed")
+            skip_or_fail(shell)
         file = tmp_path / f"completion.{shell}"
         file.write_text(oss_wsgi("completion", shell).stdout, encoding="utf-8")
         return file

@@ -16,6 +16,7 @@ import pytest
 
 from oss_wsgi.testing import multipart
 
+from ..absent import skip_or_fail
 from .command import oss_wsgi
 from .deployment import Deployment, deployed
 
@@ -50,7 +51,7 @@ def test_html_is_a_form_with_the_fields(deployment: Deployment) -> None:
 @pytest.mark.parametrize("name", ["a.txt", 'it\'s; a "mess", @really.txt', "$(touch pwned).txt", "@a.txt"])
 def test_curl_is_a_command_that_a_shell_runs(name: str, deployment: Deployment, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+        skip_or_fail("curl")
     (tmp_path / name).write_bytes(b"hello")
     # The object's name is the file's: curl would take one that begins with @ for a file to read.
     environ = deployment.environ | {"OSS_UPLOAD_NAMES": "original", "OSS_UPLOAD_DIR": ""}
@@ -106,7 +107,7 @@ def test_misuse_is_a_sentence(
 def run_as_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Return the end of `oss-wsgi sign --curl | sh` in a folder."""
     if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+        skip_or_fail("curl")
     return subprocess.run(["sh"], input=line, capture_output=True, text=True, cwd=folder, timeout=120)
 
 

@@ -19,9 +19,6 @@ from .blocks import MissingError, Step, StepError, steps
 from .configuration import load
 from .environment import environment, in_own_network
 
-#: Seconds for one step, installations and slow machines included.
-PATIENCE = 600
-
 #: What bash runs for a step: the lines of a file, as if typed; then their status and whether an earlier line failed.
 TYPE = '__failed=; source {0}.sh </dev/null >{0}.out 2>&1; echo "$? ${{__failed:+failed}}" >&3\n'
 WAIT = """

@@ -15,7 +15,7 @@ import pytest
 import webob
 
 from oss_wsgi import Grant, MemoryLedger, RateLimit, SQLiteLedger, Upload
-from oss_wsgi.callback.receipt import RECEIPT_FIELD
+from oss_wsgi.callback.ticket import RECEIPT_FIELD
 from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError
 from oss_wsgi.ledger.base import Ledger
 from oss_wsgi.testing import FrozenClock, UploadClient

@@ -8,8 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from oss_wsgi.ledger.base import StoredResponse
-from oss_wsgi.ledger.expiry import MARGIN, MAX_STEP
-from oss_wsgi.ledger.memory import MemoryLedger
+from oss_wsgi.ledger.memory import MARGIN, MAX_STEP, MemoryLedger
 from oss_wsgi.testing.ledger_contract import (
     FAILURE,
     NOW,

@@ -8,7 +8,6 @@ import time
 
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 NOW = 1733227932.0  # 2024-12-03T12:12:12Z
-OMITTED = object()
 
 
 def utc(seconds, pattern="%Y-%m-%dT%H:%M:%SZ"):

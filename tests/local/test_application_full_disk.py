@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ..absent import skip_without_namespaces
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +26,9 @@ def unshare(folder: Path, command: str) -> list[str]:
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("small")
-    if not shutil.which("unshare") or subprocess.run(unshare(folder, "true"), capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here")
+    skip_without_namespaces()
+    if subprocess.run(unshare(folder, "true"), capture_output=True).returncode:
+        pytest.skip("this machine lets no namespace mount a small file system")
     command = unshare(folder, 'exec "$2" -m tests.local.full_disk "$1"')
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr

@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 
 from oss_wsgi.testing import multipart
 
-from ..absent import skip_or_fail
+from ..absent import skip_or_fail, skip_without_namespaces
 from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(command: list[str], cwd: Path, **environ: str) -> None:
     process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=clean_environ(**environ))
     if "Python library not found" in process.stderr:
-        skip_or_fail("a Python with a shared library, for PyInstaller,")
+        pytest.skip("PyInstaller needs a Python with a shared library, and this one was built without")
     assert process.returncode == 0, process.stdout + process.stderr
 
 
@@ -172,6 +172,7 @@ class Confined:
     def __init__(self, command: list[str], folder: Path) -> None:
         if shutil.which("bwrap") is None:
             skip_or_fail("bwrap")
+        skip_without_namespaces()
         self.command = command
         self.folder = folder
 

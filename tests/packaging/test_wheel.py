@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ..absent import skip_or_fail
 from ..running_server import FREE_PORTS, clean_environ, running_server, serving
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(target), str(sdist)]
     build = subprocess.run(command, capture_output=True, text=True)
     if build.returncode and "No matching distribution" in build.stderr:
-        pytest.skip("no package index is reachable for setuptools")
+        skip_or_fail("a package index with setuptools")
     assert build.returncode == 0, build.stderr
     return next(target.glob("*.whl"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,75 +21,12 @@ from oss_wsgi.exceptions import (
 )
 from oss_wsgi.recovery import sweep
 from oss_wsgi.recovery.sweep import Reconciliation, moments
-from oss_wsgi.testing import FrozenClock, UploadClient
-from oss_wsgi.testing.bucket import InProcessBucket
+from oss_wsgi.testing import FrozenClock
 
-NOW = 1733227932.5
+from .site import NOW, Site
+
 HOUR = 3600
 UNREACHABLE = BucketUnreachableError("bucket_unreachable", "no route")
-
-
-def legacy(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"legacy"]
-
-
-class Site:
-    """An application whose uploads are told or lost, at times that the test chooses."""
-
-    def __init__(self, settings: dict[str, Any] | None = None, **options: Any) -> None:
-        self.clock = FrozenClock(NOW)
-        self.uploads: list[Upload] = []
-        self.failing: set[str | None] = set()
-        options = {"on_upload": self.save, **options}
-        self.client = UploadClient(legacy, settings, clock=self.clock, **options)
-        self.application = self.client.direct_upload
-        assert isinstance(self.client.bucket, InProcessBucket)
-        self.bucket = self.client.bucket
-
-    def save(self, upload: Upload) -> None:
-        if upload.object in self.failing:
-            raise RuntimeError("not now")
-        self.uploads.append(upload)
-
-    def upload(self, *, lost: bool = True, exact: bool = True, name: str = "a.png", data: bytes = b"hello") -> str:
-        """Upload a file now, with its report lost or not, and return the object's name."""
-        fields: dict[str, str] = {}
-        if lost:
-            self.client.local_oss.fail_next("callback_refused")
-        answer = self.client.upload(name, data, content_type="image/png", exact=exact, change=fields.update)
-        assert answer.status_int == (203 if lost else 200)
-        return fields["key"].replace("${filename}", name)
-
-    def put(self, key: str, data: bytes = b"x", headers: dict[str, str] | None = None) -> None:
-        """Store an object as somebody else with own keys."""
-        with self.client.local_oss.storage.bucket("examplebucket").incoming() as incoming:
-            incoming.write(data)
-            incoming.commit(key, "image/png", headers or {}, now=self.clock())
-
-    def reconcile(self, **options: Any) -> Reconciliation:
-        return self.application.reconcile(**{"until": 0, **options})
-
-    def heads(self) -> list[str]:
-        return [name for method, name in self.bucket.requests if method == "head"]
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.client.close()
-
-
-@pytest.fixture
-def site(make: Callable[..., Site]) -> Site:
-    return make()
 
 
 def test_it_finds_exactly_the_lost_uploads_and_hands_each_over_once(site: Site) -> None:

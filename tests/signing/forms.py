@@ -13,8 +13,7 @@ from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.credentials import Credentials
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
-from oss_wsgi.signing.presigned_post import PresignedPost
-from oss_wsgi.signing.presigner import PostPresigner
+from oss_wsgi.signing.presigner import PostPresigner, PresignedPost
 
 NOW = 1733227932  # 2024-12-03T12:12:12Z
 ID = "LTAI5tExampleKeyId000001"

@@ -17,8 +17,7 @@ from oss_wsgi.credentials import Credentials
 from oss_wsgi.exceptions import GrantError, MalformedRequestError, PolicyError, UploadRequestError
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
-from oss_wsgi.signing.presigned_post import PresignedPost
-from oss_wsgi.signing.presigner import PostPresigner
+from oss_wsgi.signing.presigner import PostPresigner, PresignedPost
 from tests.signing.forms import (
     CALLBACK,
     FULL_GRANT,

@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.callback.receipt import RECEIPT_FIELD, ReceiptBook
-from oss_wsgi.callback.ticket import TicketBook
+from oss_wsgi.callback.ticket import RECEIPT_FIELD, ReceiptBook, TicketBook
 from oss_wsgi.exceptions import GrantError
 from oss_wsgi.settings import Settings
 from oss_wsgi.signing.grant import Grant
-from oss_wsgi.signing.presigned_post import PresignedPost
-from oss_wsgi.signing.presigner import PostPresigner
+from oss_wsgi.signing.presigner import PostPresigner, PresignedPost
 
 NOW = 1733227932
 SECRETS = ["a secret of at least 32 characters"]

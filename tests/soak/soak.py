@@ -35,6 +35,7 @@ from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.testing.bucket import InProcessBucket
 from oss_wsgi.testing.road import multipart
 
+from ..servers.site import free_port
 from . import tables
 
 ROOT = Path(__file__).parents[2]
@@ -198,7 +199,7 @@ def soak(uploads: int, seed: int, *, restart_every: int, broken: bool = False) -
         local = LocalOSSServer(oss)
         stack.callback(local.stop)
         local.start()
-        port = _free_port()
+        port = free_port()
         environ = _environ(oss, port, folder, broken=broken)
         with closing(tables.connect(environ[tables.DATABASE])) as connection:
             connection.executescript(tables.SCHEMA)
@@ -314,14 +315,6 @@ def _count(oss: LocalOSS, database: str, servers: set[int], killed: set[int], ou
             outcome.twice.append(identity[0])
         elif processes:
             outcome.repeated_after_kill += 1
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def main() -> int:

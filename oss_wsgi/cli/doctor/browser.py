@@ -121,7 +121,7 @@ def check_signature(context: CheckContext) -> Iterator[Finding]:
             )
         elif url not in seen:
             seen.add(url)
-            yield _check_signature(url, call, context)
+            yield _check_signature(url, context)
 
 
 def signature_url(callback_url: str) -> str | None:
@@ -141,7 +141,7 @@ def _passes(call: ProbeCall) -> bool:
     return is_refusal(response) if report is None else bool(report.get("reaches_callback"))
 
 
-def _check_signature(url: str, call: ProbeCall, context: CheckContext) -> Finding:
+def _check_signature(url: str, context: CheckContext) -> Finding:
     try:
         response = request_probed("GET", url, context.secret, TIMEOUT)
     except UnreachableError as cause:

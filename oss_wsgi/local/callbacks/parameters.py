@@ -156,15 +156,21 @@ def _decode(text: str) -> dict[str, Any]:
         source = base64.b64decode(text, validate=True)
     except ValueError:
         raise _invalid("The callback configuration is not base64 encoded.", "0007-00000002") from None
-    try:
-        members = json.loads(source.decode())
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict):
+    members = json_object(source)
+    if members is None:
         value = source.decode(errors="replace")
         message = "The callback configuration is not json format."
         raise invalid_argument(message, "0007-00000003", name="callback", value=value)
     return members
+
+
+def json_object(source: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in UTF-8, or None if it is anything else."""
+    try:
+        members = json.loads(source.decode())
+    except (ValueError, RecursionError):
+        return None
+    return members if isinstance(members, dict) else None
 
 
 def _invalid(message: str, ec: str) -> OSSError:

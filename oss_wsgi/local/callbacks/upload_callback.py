@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from ..request import Request
 from ..storage.interface import Incoming, StoredObject
 from .image_info import ImageInfo, read_image_info
 from .message import CallbackError
-from .parameters import MAX_SIZE, CallbackParameters, check_address, check_given_once, parse_callback
+from .parameters import MAX_SIZE, CallbackParameters, check_address, check_given_once, json_object, parse_callback
 from .variables import callback_values
 
 
@@ -114,11 +113,8 @@ def _parse_variables(text: str) -> dict[str, str]:
         source = base64.b64decode(text, validate=True)
     except ValueError:
         raise _invalid("The callback var is not base64 encoded.", "0007-00000102") from None
-    try:
-        members = json.loads(source.decode())
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict) or not all(isinstance(value, str) for value in members.values()):
+    members = json_object(source)
+    if members is None or not all(isinstance(value, str) for value in members.values()):
         raise _invalid("The callback var is not expecten json.", "0007-00000103")
     for name in members:
         if not name.startswith("x:") or name != name.lower():

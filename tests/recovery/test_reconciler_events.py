@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -14,25 +14,7 @@ from oss_wsgi import Metrics
 from oss_wsgi.exceptions import BucketUnreachableError, MalformedRecoveryError, NotDeliveredError
 from oss_wsgi.recovery.events import EventOutcome
 
-from .test_sweep import Site
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., Site]]:
-    sites: list[Site] = []
-
-    def make(*arguments: Any, **options: Any) -> Site:
-        sites.append(Site(*arguments, **options))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.client.close()
-
-
-@pytest.fixture
-def site(make: Callable[..., Site]) -> Site:
-    return make()
+from .site import Site
 
 
 def event(

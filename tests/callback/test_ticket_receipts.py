@@ -7,8 +7,7 @@ import re
 
 import pytest
 
-from oss_wsgi.callback.receipt import ReceiptBook
-from oss_wsgi.callback.ticket import UPLOAD_SECONDS, TicketBook
+from oss_wsgi.callback.ticket import UPLOAD_SECONDS, ReceiptBook, TicketBook
 from oss_wsgi.exceptions import UnverifiedError
 from oss_wsgi.testing import FrozenClock
 

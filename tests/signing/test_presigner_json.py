@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.signing.grant import Grant
-from oss_wsgi.signing.presigned_post import PresignedPost
+from oss_wsgi.signing.presigner import PresignedPost
 from tests.signing.forms import CALLBACK, HOST, ID, NOW, SCOPE, SECRET, TOKEN, presigner
 
 
