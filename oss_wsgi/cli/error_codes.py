@@ -628,6 +628,12 @@ TABLE = (
         "callback.public_keys",
     ),
     _row(
+        "known_failed",
+        "The application's known= raised, or returned no pairs, so nobody can tell what was handled.",
+        "Read the traceback in the log: known= gets pairs of object and ETag, and returns those that it knows.",
+        "recovery.sweep",
+    ),
+    _row(
         "ledger_busy",
         "Another request still handles the same callback, or one that waits for it already is there.",
         "Find out in the log why that one takes so long; OSS does not repeat callbacks.",

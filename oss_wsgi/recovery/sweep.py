@@ -229,7 +229,7 @@ class Sweep:
         except Exception as error:
             log.exception("known= failed, so nobody can tell what was handled")
             hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
-            raise LedgerUnavailableError("ledger_unavailable", hint) from error
+            raise LedgerUnavailableError("known_failed", hint) from error
 
     def _report_orphan(self, upload: Upload) -> None:
         if self._on_orphan is None:
