@@ -75,7 +75,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Host:
-    """What a program that serves somebody's application lends to each DirectUpload made in it.
+    """What the program that serves an application lends to each DirectUpload that the application makes.
 
     ``adapt_settings(settings, prefix)`` returns the settings to use. ``metrics`` and ``credentials`` are used where the
     application names none.

@@ -1,4 +1,4 @@
-"""The bucket as this server asks it: what a client of it must be able to do, and what it returns."""
+"""The methods of a bucket's client that this server needs, and what they return."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class LedgerUnavailableError(CallbackError):
 
 
 class NotConfirmedError(CallbackError):
-    """Raised when OSS was asked, and what it holds contradicts the callback."""
+    """Raised when the object in OSS contradicts the callback."""
 
 
 class ConfirmationUnavailableError(CallbackError):
@@ -169,7 +169,7 @@ class NotYoursError(RecoveryError):
 
 
 class BucketError(RecoveryError):
-    """Raised when the bucket did not answer what it was asked."""
+    """Raised when a request to the bucket brought no answer."""
 
 
 class BucketUnreachableError(BucketError):
@@ -177,7 +177,7 @@ class BucketUnreachableError(BucketError):
 
 
 class BucketRefusedError(BucketError):
-    """Raised when OSS refuses what the bucket is asked.
+    """Raised when OSS refuses a request to the bucket.
 
     ``code`` is OSS's error code, ``right`` what the access key needs for the request, such as ``oss:GetObject``.
     """

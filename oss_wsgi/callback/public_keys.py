@@ -184,7 +184,7 @@ class PublicKeyStore:
         _log_key(url, key)
 
     def replacement(self, url: str, key: PublicKey) -> PublicKey | None:
-        """Return the key that has replaced ``key``, which may be old and did not verify; None where there is none.
+        """Return the newer key in place of ``key``, which did not verify a signature; None if there is none.
 
         Waits for a refresh that is running, 2 seconds at the most.
         """

@@ -278,7 +278,7 @@ class ReceiptBook:
         return self._receipts.seal(nonce, plain)
 
     def open(self, text: str | None) -> Receipt:
-        """Return the receipt that was sealed as ``text``, of the metadata ``oss-wsgi``; None is a missing one.
+        """Return the receipt in ``text``, the object's metadata ``oss-wsgi``; None means that it has none.
 
         Its ticket's ``accepted_until`` is that of the ticket itself.
 

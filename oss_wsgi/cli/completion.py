@@ -97,7 +97,7 @@ def run(arguments: Namespace) -> int:
 
 
 class _Command:
-    """One command: its name, a sentence about it, its options, and the first argument that is none."""
+    """One command: its name, a sentence about it, its options, and its first argument without a dash."""
 
     def __init__(self, name: str, summary: str, parser: argparse.ArgumentParser) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""What `serve` does for the page and for a person's own application: sockets, metrics, and the server itself."""
+"""What `serve` needs for the page and for one's own application: sockets, metrics, and the server itself."""
 
 from __future__ import annotations
 

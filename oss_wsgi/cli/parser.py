@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 
 
 class UsageError(SystemExit):
-    """Raised after a usage error was printed, with the exit status 2 and the ``message``."""
+    """Raised after a usage error was printed. It has exit status 2 and the ``message``."""
 
     def __init__(self, message: str) -> None:
         super().__init__(2)
@@ -51,7 +51,7 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: N | None = None
     ) -> tuple[N | argparse.Namespace, list[str]]:
-        """Parse the arguments. Whatever is unknown is an error of this parser, and not left to the one above it."""
+        """Parse the arguments. Unknown ones are an error here, and are not passed to the parent parser."""
         words = list(sys.argv[1:] if args is None else args)
         own = self._own(words)
         for word in own:
@@ -70,7 +70,7 @@ class CommandParser(argparse.ArgumentParser):
         return parsed, rest
 
     def _own(self, words: list[str]) -> list[str]:
-        """Return the words up to ``--``; of a parser of commands those up to the command's name."""
+        """Return the words up to ``--``; a parser with commands gets those up to the command's name."""
         own = words[: words.index("--")] if "--" in words else words
         if any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
             names = [position for position, word in enumerate(own) if not word.startswith("-")]

@@ -123,7 +123,7 @@ def _in_value(value: Any, depth: int = 0) -> Iterator[FoundCode]:
 
 
 def _in_words(text: str) -> Iterator[FoundCode]:
-    """Yield what is written like a code in a text of any kind."""
+    """Yield the words of a text that look like codes."""
     yield from (FoundCode(number) for number in _EC.findall(text))
     words = [*_REASON.findall(text), *_CODE.findall(text)]
     yield from (FoundCode(word) for word in words if word.lower() in BY_CODE and BY_CODE[word.lower()].code == word)

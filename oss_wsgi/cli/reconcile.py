@@ -49,7 +49,7 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "reconcile",
         help="find uploads whose report was lost, and handle them",
-        description="List the bucket, and hand each upload to the application that it was not told of. Nothing is "
+        description="List the bucket, and hand the application each upload that no callback reported. Nothing is "
         "deleted. Exit status 0 if nothing is left, 1 if something is, 2 misuse.",
         epilog=f"Example: oss-wsgi reconcile yourapp:application --since 26h --until 15m. {EPILOG}",
     )

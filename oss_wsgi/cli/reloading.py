@@ -1,4 +1,4 @@
-"""Restarts a serving process when a Python file of the person's changes.
+"""Restarts a serving process when one of the application's Python files changes.
 
 The parent holds the listening sockets and the local OSS; the child, a process of the same command line, imports the
 application and serves. The child ends with its parent, however that ends: it reads a pipe whose other end only the
@@ -70,7 +70,7 @@ def inheritance(environ: MutableMapping[str, str]) -> Inheritance | None:
 
 
 def follow_parent(child: Inheritance, end: Callable[[bool], object], seconds: float) -> None:
-    """From now on, end when the parent says so or ends, and report loaded files to it, in threads.
+    """Start threads that end this process when its parent ends or says so, and report loaded files to it.
 
     :param end: ends the server in order; True: quickly, because a new one is to start.
     :param seconds: the longest time that this may take.
@@ -181,7 +181,7 @@ class Supervisor:
                     raise SystemExit(0)
 
     def _wait_for_change(self, process: subprocess.Popen[bytes], report: int) -> list[str]:
-        """Return the files that have changed, once they no longer do."""
+        """Wait until changed files stay the same for a moment, and return them."""
         is_running = True
         unread = b""
         while True:
@@ -286,7 +286,7 @@ def _stamp(path: str) -> tuple[int, int, int]:
 
 
 def forget_bytecode(files: Sequence[str]) -> None:
-    """Remove the compiled form of changed files: Python trusts it by the second and the size of the source."""
+    """Remove the compiled form of changed files: Python compares only the second and the size of the source."""
     for path in files:
         with contextlib.suppress(OSError, NotImplementedError):
             os.unlink(importlib.util.cache_from_source(path))

@@ -17,7 +17,7 @@ _NO_REFUSAL = OSSRefusal("", "", "")
 
 
 class SDKRefusedError(Exception):
-    """Raised in a sentence when OSS refuses or cannot be reached.
+    """Raised with one sentence when OSS refuses or cannot be reached.
 
     ``refusal`` and ``status`` are OSS's; without an answer they are empty and 0.
     """

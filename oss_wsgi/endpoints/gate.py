@@ -200,7 +200,7 @@ def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | 
 
 
 def _names_host(origin: str, host: str) -> bool:
-    """Compare only host and port: a proxy that ends TLS hides the scheme, and with it the default port."""
+    """Compare host and port only: a proxy that ends TLS hides the scheme, and with it the default port."""
     scheme, _, authority = origin.lower().partition("://")
     without_port = _without_default_port(authority)
     return scheme in ("http", "https") and bool(authority) and without_port == _without_default_port(host.lower())

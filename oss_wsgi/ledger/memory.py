@@ -56,7 +56,7 @@ class SteadyTime(NamedTuple):
         return SteadyTime(self.seconds + max(-MAX_STEP, min(clock - self.clock, MAX_STEP)), clock)
 
     def forget_after(self, expires: int) -> int:
-        """Return the steady time until which a response that is stored now stays, if its ticket ends at ``expires``."""
+        """Return until which steady time a response stays that is stored now, for a ticket that ends at ``expires``."""
         return math.ceil(self.seconds + max(0.0, expires - self.clock) + MARGIN)
 
 

@@ -101,4 +101,4 @@ class FileCheckpoint:
 
 
 def _running_error() -> SweepRunningError:
-    return SweepRunningError("sweep_running", "another sweep runs already: wait for its end, nothing is lost")
+    return SweepRunningError("sweep_running", "another sweep is running: wait until it ends; nothing is lost")

@@ -135,4 +135,4 @@ def _event(members: dict[str, Any]) -> UploadEvent:
 
 
 def _malformed(problem: str) -> MalformedRecoveryError:
-    return MalformedRecoveryError("event_malformed", f"this is no event of OSS: {problem}")
+    return MalformedRecoveryError("event_malformed", f"this is not an event of OSS: {problem}")

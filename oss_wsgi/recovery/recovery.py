@@ -110,7 +110,7 @@ class Recovery:
 
     def _head(self, key: str) -> StoredObject:
         if not 0 < len(key.encode("utf-8", "replace")) <= MAX_KEY_BYTES:
-            raise NotStoredError("not_stored", f"no object has a name of 0 or of over {MAX_KEY_BYTES} bytes")
+            raise NotStoredError("not_stored", f"no such object: a name has 1 to {MAX_KEY_BYTES} bytes")
         stored = self.bucket.head(key)
         if stored is None:
             raise NotStoredError("not_stored", "OSS was asked, and holds no such object: it may be sent again")

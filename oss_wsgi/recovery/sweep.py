@@ -126,7 +126,7 @@ class Segment(NamedTuple):
 
 
 class Sweep:
-    """Handles what the bucket holds and the ledger does not know.
+    """Handles the uploads that are in the bucket and not in the ledger.
 
     Each page of 1,000 names costs one request of the bucket and one look-up in the ledger; only unknown objects cost a
     HEAD. A killed sweep is resumed by the next one with the same prefixes, from the last object that it had finished;
@@ -276,7 +276,7 @@ class _Run:
             self._take_up(state, since, until)
 
     def _take_up(self, state: Any, since: float, until: float) -> None:
-        """Go on where a stopped sweep stood; warn if nobody looked at the time since the last one."""
+        """Go on where a stopped sweep stood; warn if there is a gap between the last sweep's window and this one's."""
         try:
             report = _read_report(state)
             segments = _read_segments(state)

@@ -24,7 +24,7 @@ _NOT_PASSED = frozenset({"REMOTE_USER", "AUTH_TYPE", "RAW_URI", "REQUEST_URI", "
 
 
 class Delivery:
-    """Calls ``app``, which stands behind ``CallbackGuard`` and has the ledger in front, with a recovered upload.
+    """Calls ``app``, the ledger's middleware behind ``CallbackGuard``, with a recovered upload.
 
     ``app`` sees what a verified callback brings: POST to the callback's path, the upload in the environ, and a body in
     the usual form. It sees neither cookies nor the login of the person whose page asks, as with a callback.

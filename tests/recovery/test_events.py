@@ -149,6 +149,6 @@ def test_an_etag_is_normalised_and_may_be_missing() -> None:
     ],
 )
 def test_anything_else_is_no_event(body: bytes) -> None:
-    with pytest.raises(MalformedRecoveryError, match="this is no event of OSS") as raised:
+    with pytest.raises(MalformedRecoveryError, match="this is not an event of OSS") as raised:
         read_events(body)
     assert raised.value.reason == "event_malformed"

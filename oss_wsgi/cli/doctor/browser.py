@@ -53,7 +53,7 @@ def check_host(context: CheckContext) -> Iterator[Finding]:
 
 
 def _is_stand_in(context: CheckContext) -> bool:
-    """Return whether a stand-in for OSS is meant: its key is trusted, and callbacks stay in the network too."""
+    """Return whether the settings mean a stand-in for OSS: its key is trusted, and callbacks stay in the network."""
     context.require("OSS_TRUSTED_KEYS", "OSS_CALLBACK_URL")
     host = urlsplit(context.host)
     callbacks = [urlsplit(url).hostname or "" for url in split_urls(context.settings.callback_url or "")]

@@ -130,7 +130,7 @@ def _findings(name: str, context: CheckContext, earlier: set[tuple[str, str]]) -
 
 
 def _with_line(name: str, finding: Finding) -> Finding:
-    """Return a finding whose fix has a line to copy: where nobody can know it, the one that shows whether it helped."""
+    """Return a finding whose fix has a line to copy. If no line can fix it, use the one that checks it again."""
     if not finding.fix or "`" in finding.cure or _ASSIGNMENT.search(finding.fix):
         return finding
     return replace(finding, fix=f"{finding.fix} Then try again: `oss-wsgi doctor --only {name}`.")

@@ -72,7 +72,7 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
     known = [secrets for secrets in machines if secrets]
     if len(known) < len(machines):
         return warning(
-            f"not checked: a machine behind {url} has an older version of oss-wsgi, which does not tell",
+            f"not checked: a machine behind {url} has an older version of oss-wsgi, which reports no fingerprint",
             "Upgrade it: `pip install --upgrade oss-wsgi`.",
         )
     for one in known:

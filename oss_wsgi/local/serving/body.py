@@ -88,7 +88,7 @@ class RequestBody:
 
 
 class _Unreadable(io.RawIOBase):
-    """A body that could not be kept: reading it raises the error."""
+    """A body that could not be stored: reading it raises the error."""
 
     def __init__(self, error: OSError) -> None:
         self._error = error
