@@ -57,8 +57,7 @@ class Entry(models.Model):
 
 
 def book(request):
-    entries = Entry.objects.order_by("object").values_list("object", "size")
-    lines = format_html_join("", "<li>{}, {} bytes", entries)
+    lines = format_html_join("", "<li>{}, {} bytes", Entry.objects.order_by("object").values_list("object", "size"))
     return HttpResponse(format_html("<h1>Guest book</h1><ul>{}</ul>", lines))
 
 

@@ -209,4 +209,4 @@ def test_every_other_view_keeps_its_csrf_check(example: Example, refused: int) -
 def test_each_example_is_one_short_file(example: Example) -> None:
     source = Path(example.module.__file__).read_text()
     assert f"waitress-serve examples.{example.framework}_app:application" in source
-    assert len(source.splitlines()) < 110
+    assert len(source.splitlines()) <= 110
