@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import configparser
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -104,9 +103,3 @@ def test_misuse_is_reported_in_json_too() -> None:
 def test_the_program_is_named_oss_wsgi_however_it_is_started() -> None:
     assert command_parser().prog == "oss-wsgi"
     assert oss_wsgi("--help").stdout.startswith("usage: oss-wsgi ")
-
-
-def test_the_readme_lists_the_commands_as_they_are() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    part = readme.partition("## Command line")[2].partition("\n## ")[0]
-    assert re.findall(r"^\| `(\w+)[ `]", part, re.MULTILINE) == NAMES

@@ -51,6 +51,8 @@ class Site:
         self.folder = Path(tempfile.mkdtemp(prefix="oss-wsgi-servers-"))
         self.folder.chmod(0o755)
         shutil.copytree(CHECKOUT / "oss_wsgi", self.folder / "oss_wsgi", ignore=shutil.ignore_patterns("__pycache__"))
+        # As the wheel has it.
+        shutil.copytree(CHECKOUT / "static", self.folder / "oss_wsgi" / "static", dirs_exist_ok=True)
         self.log_file = self.folder / "guard.log"
         self.log_file.touch()
         self.log_file.chmod(0o666)
