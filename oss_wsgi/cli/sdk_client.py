@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..credentials import Credentials
-from ..sdk.bucket import sdk_address
+from ..sdk.bucket import network_reason, sdk_address
 from ..settings import Settings
 from .cures import REACH_OSS, cure_refusal
 from .http_client import OSSRefusal, read_refusal
-from .terminal import MisuseError, plain, system_reason
+from .terminal import MisuseError, plain
 
 _NO_REFUSAL = OSSRefusal("", "", "")
 
@@ -97,7 +97,7 @@ class SDKClient:
                 ec = f", EC {cause.ec}" if cause.ec else ""
                 reason = f"{cause.status_code} {plain(cause.code or '')}{ec}: {plain(cause.message or '')}"
                 raise SDKRefusedError(f"OSS answered {reason}", _refusal(cause), cause.status_code) from error
-            raise SDKRefusedError(f"OSS could not be asked: {plain(_network_reason(cause))}") from error
+            raise SDKRefusedError(f"OSS could not be asked: {plain(network_reason(cause))}") from error
 
 
 def _refusal(error: Any) -> OSSRefusal:
@@ -105,14 +105,3 @@ def _refusal(error: Any) -> OSSRefusal:
     snapshot = error.snapshot if isinstance(error.snapshot, bytes) else str(error.snapshot or "").encode()
     code, message, ec = (plain(text or "") for text in (error.code, error.message, error.ec))
     return OSSRefusal(code, message, ec, read_refusal(snapshot).endpoint)
-
-
-def _network_reason(error: BaseException) -> str:
-    """Return in words why the network failed; other failures have no words, for their text may hold a secret."""
-    # The SDK wraps errors in a way of its own, beside Python's causes.
-    inner = error.unwrap() if hasattr(error, "unwrap") else error.__cause__ or error.__context__
-    if isinstance(inner, BaseException):
-        return _network_reason(inner)
-    if isinstance(error, OSError):
-        return system_reason(error)
-    return "no answer in time" if "timeout" in type(error).__name__.lower() else "the connection failed"

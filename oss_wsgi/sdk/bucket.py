@@ -213,8 +213,8 @@ class SDKBucket:
             hint = f"{action}: {hint}: check the access key, bucket and region{needed}"
             return BucketRefusedError("bucket_refused", hint, code=code, right=right)
         if isinstance(cause, errors.RequestError | errors.ResponseError):
-            inner = type(cause.unwrap()).__name__
-            return BucketUnreachableError("bucket_unreachable", f"{action}: OSS could not be reached: {inner}")
+            reason = network_reason(cause)
+            return BucketUnreachableError("bucket_unreachable", f"{action}: OSS could not be reached: {reason}")
         if isinstance(cause, errors.CredentialsBaseError):
             inner_error = cause.kwargs.get("error")
             known = isinstance(inner_error, CredentialsError)
@@ -236,6 +236,17 @@ class _CredentialsForSDK:
         if key.expiration is not None and key.expiration.timestamp() <= self._clock():
             raise CredentialsError("The credentials have expired: the provider must return new ones.")
         return self._sdk.credentials.Credentials(key.access_key_id, key.access_key_secret, key.security_token)
+
+
+def network_reason(error: BaseException) -> str:
+    """Return in words why the network failed; other failures have no words, for their text may hold a secret."""
+    # The SDK wraps errors in a way of its own, beside Python's causes.
+    inner = error.unwrap() if hasattr(error, "unwrap") else error.__cause__ or error.__context__
+    if isinstance(inner, BaseException):
+        return network_reason(inner)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "no answer in time" if "timeout" in type(error).__name__.lower() else "the connection failed"
 
 
 def has_sdk() -> bool:

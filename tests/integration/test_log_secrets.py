@@ -173,7 +173,8 @@ def handling_refusals(site: Site) -> None:
     site.report(on_upload=lambda upload: {"ticket": object()})
     for error in (ledger_busy_error(4.0), errors.LedgerUnavailableError("ledger_unavailable", "the disk is full")):
         site.report(ledger=BusyLedger(error))
-    shared = site.client()
+    # A form without an exact name is good for several objects: two are one too many for this grant.
+    shared = site.client(authorize=lambda request: Grant(max_objects=1))
     prefix = shared.get("/oss/signature").json
     for name in ("a.txt", "b.txt"):
         body = callback_body(prefix, size=6, filename=name)
@@ -230,7 +231,7 @@ def recovery_refusals(site: Site) -> None:
     recover(good._replace(metadata={}), {})
     recover(None, {})
     reasons = "bucket_unreachable", "bucket_refused", "bucket_failed", "event_malformed", "not_delivered"
-    for reason in (*reasons, "sweep_running"):
+    for reason in (*reasons, "sweep_running", "known_failed"):
         recover(errors.BucketUnreachableError(reason, "no answer"), {})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import BucketError, BucketRefusedError
 from ...sdk.bucket import SDKBucket, has_sdk
-from .context import TIMEOUT, CheckContext, Finding, error, ok, warning
+from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, warning
 
 #: How far back `oss-wsgi reconcile` looks unless it is told otherwise, in seconds.
 SWEEP_SECONDS = 26 * 3600
@@ -59,7 +59,10 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
                     fix = f"It is not a missing right: run `oss-wsgi explain {cause.code}`."
                 yield missing(f"the key may not {name}: {cause.hint}", fix)
             except BucketError as cause:
-                yield error(cause.hint, "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall.")
+                offline = _without_a_network(context)
+                yield offline or error(cause.hint, FIX_HOST)
+                if offline:
+                    break  # the other request would end the same way
             else:
                 yield ok(f"the key may {name} objects ({right})")
     finally:
@@ -68,3 +71,12 @@ def check_recovery(context: CheckContext) -> Iterator[Finding]:
         pages = "pages ask for lost reports" if settings.recover else _OFF
         days = f"{settings.ledger_keep / 86400:.1f} days"
         yield ok(f"receipts are on, and handled uploads are remembered for {days}; {pages}")
+
+
+def _without_a_network(context: CheckContext) -> Finding | None:
+    """Return the finding that this machine has no network, in the words of the other checks, or None if it has one."""
+    try:
+        _ = context.unsigned_response
+    except NotCheckedError as cause:
+        return cause.finding if cause.finding.colour == "yellow" else None
+    return None

@@ -42,7 +42,10 @@ def outer_folder(path: Path) -> None:
     """Make a folder and those above it with mode 700; one that exists belongs to somebody, and stays as it is."""
     if path.is_dir():
         return
-    outer_folder(path.absolute().parent)
+    parent = path.absolute().parent
+    # What exists and is no folder holds none: making one in it says so, where making it again says that it exists.
+    if not parent.exists():
+        outer_folder(parent)
     try:
         path.mkdir(0o700)
     except FileExistsError:

@@ -378,7 +378,7 @@ def test_without_a_network_public_names_are_not_checked(number: int, monkeypatch
     findings = run_doctor(environ, "--write")
     context._knows_public_names.cache_clear()
     unknown = {finding["check"] for finding in findings if finding["said"].startswith("not checked")}
-    assert {"bucket", "clock", "region", "v4", "cors", "callback-url", "callback", "write"} <= unknown
+    assert {"bucket", "clock", "region", "v4", "cors", "recovery", "callback-url", "callback", "write"} <= unknown
 
 
 def test_without_a_network_a_local_deployment_is_as_good_as_ever(

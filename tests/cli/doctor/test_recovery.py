@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,18 @@ def test_a_bucket_that_does_not_answer_is_red(tmp_path: Path) -> None:
     head, listing, _ = findings(deployment)
     assert (head.colour, listing.colour) == ("red", "red")
     assert "firewall" in head.fix
+
+
+def test_without_a_network_one_row_says_so_and_the_settings_are_still_read(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    offline, settings = findings(deployment, OSS_HOST="https://examplebucket.oss-cn-hangzhou.aliyuncs.com")
+    assert (offline.colour, settings.colour) == ("yellow", "green")
+    assert offline.message.startswith("not checked, because this machine has no network")
 
 
 def test_receipts_that_are_off_and_a_short_memory_are_yellow(deployment: Deployment) -> None:
