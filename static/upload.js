@@ -719,8 +719,13 @@ function loadRest() {
   return rest;
 }
 
+/** The last choice of each input: one that comes while the rest is loaded replaces the one before. */
+const lastChoices = new WeakMap();
+
 /** Calls a function of the rest for an input; where the rest cannot be loaded, the output of the input says so. */
 async function withRest(input, name) {
+  const choice = {};
+  lastChoices.set(input, choice);
   let functions;
   try {
     functions = await loadRest();
@@ -729,7 +734,7 @@ async function withRest(input, name) {
     if (output) output.textContent = input.files.length > 0 ? NOT_LOADED : "";
     return;
   }
-  functions[name](input, Uploader, SERVER_URL, outputOf);
+  if (lastChoices.get(input) === choice) functions[name](input, Uploader, SERVER_URL, outputOf);
 }
 
 /** Returns the `<output for="...">` that names the input, or one that follows it directly. */

@@ -220,6 +220,19 @@ def test_a_file_chosen_before_the_module_is_there_is_uploaded_once(page: Page, s
     assert len(requests) == 1
 
 
+def test_the_last_choice_counts_while_the_code_is_loaded(page: Page, shop: RunningServer) -> None:
+    """An input that was emptied by the first choice would look as if the person had taken the second one back."""
+    waiting: list[Route] = []
+    page.route("**/input.js", lambda route: waiting.append(route))
+    page.goto(f"{shop.url}/three-lines", wait_until="commit")
+    while not waiting:
+        page.wait_for_timeout(50)
+    page.locator("#file").set_input_files(file("dog.png", PNG, "image/png"))
+    page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
+    waiting[0].continue_()
+    expect(page.locator("output")).to_have_text("cat.png: Done")
+
+
 CHOICE = """input => [input.value, input.files.length, input.checkValidity()]"""
 
 

@@ -14,7 +14,7 @@ from .client import TARGET, signed
 from .site import CHECKOUT, Site
 from .starters import APACHE_MODULES, FIX_ROOT, PATH_INFO, flup_pass, lighttpd, nginx
 
-README = CHECKOUT / "README.md"
+HOSTING = CHECKOUT / "docs" / "how-to" / "hosting"
 PASS_AUTHORIZATION = "CGIPassAuth On\n"
 PLAIN = "/a/callback?tenant=7&next=%2Fhome%20page"
 
@@ -71,7 +71,8 @@ def test_a_mounted_guard_gets_callbacks_only_with_the_fix(
         assert status == 404, (site.log(), site.output())
 
 
-def test_the_readme_has_these_fixes_and_the_rewrite_rule() -> None:
-    lines = {line.strip() for line in README.read_text(encoding="utf-8").splitlines()}
+def test_the_pages_have_these_fixes_and_the_rewrite_rule() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in HOSTING.glob("*.md")]
+    lines = {line.strip() for page in pages for line in page.splitlines()}
     fixes = [*(gateway.fix for gateway in GATEWAYS), apache.REWRITE]
     assert [line for fix in fixes for line in fix.splitlines() if line not in lines and f"{line})))" not in lines] == []
