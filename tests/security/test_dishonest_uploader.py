@@ -413,10 +413,10 @@ def test_in_a_shared_folder_a_user_can_report_anothers_object() -> None:
     assert refused(own, own.report(stolen))
 
 
-def test_a_ticket_is_valid_for_one_object() -> None:
-    site = Site(authorize=lambda request: GRANT)
+def test_a_ticket_is_valid_for_as_many_objects_as_were_granted() -> None:
+    site = Site(authorize=lambda request: Grant(user="eric", dir="users/eric", max_objects=2))
     signed = site.sign()
-    for name, status in (("a.txt", 200), ("b.txt", 409), ("c/a.txt", 409), ("a.txt", 200)):
+    for name, status in (("a.txt", 200), ("b.txt", 200), ("c/a.txt", 409), ("a.txt", 200)):
         body = callback_body(signed, size=6, filename=name)
         assert site.report(body).status_int == status
-    assert [upload.object for upload in site.uploads] == ["users/eric/a.txt"]
+    assert [upload.object for upload in site.uploads] == ["users/eric/a.txt", "users/eric/b.txt"]
