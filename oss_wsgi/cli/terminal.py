@@ -50,9 +50,13 @@ def shows_progress(environ: Mapping[str, str] | None) -> bool:
     return (environ or {}).get("TERM") != "dumb" and sys.stderr.isatty()
 
 
+def _columns() -> int:
+    return shutil.get_terminal_size().columns or 80  # before Python 3.11, 0 for a terminal without a size
+
+
 def _fitting(text: str) -> str:
     """Return what fits into a line of the terminal: a longer line could not be rewritten."""
-    return text[: max(shutil.get_terminal_size().columns - 1, 1)]
+    return text[: max(_columns() - 1, 1)]
 
 
 class Progress:
@@ -62,7 +66,7 @@ class Progress:
     """
 
     def __init__(self, name: str, total: int, environ: Mapping[str, str] | None = None) -> None:
-        room = shutil.get_terminal_size().columns - _WIDTH - len(f" [] 100%{_WAITING}") - 1
+        room = _columns() - _WIDTH - len(f" [] 100%{_WAITING}") - 1
         name = plain(name)
         self._name = name if len(name) <= max(room, 8) else f"{name[: max(room, 8) - 3]}..."
         self._total = total
