@@ -97,10 +97,14 @@ class Reporter:
         """Yield ``count`` distinct reports, or ever more of them."""
         return islice(iter(self.report, None), count)
 
+    def public_pem(self) -> bytes:
+        """Return the public key in PEM."""
+        return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
     def environ(self, folder: Path) -> dict[str, str]:
         """Return the variables of a server that believes these reports; the key's file goes into ``folder``."""
         file = folder / "key.pem"
-        file.write_bytes(self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        file.write_bytes(self.public_pem())
         return {**ENVIRON, "OSS_TRUSTED_KEYS": f"{KEY_URL}={file}"}
 
 

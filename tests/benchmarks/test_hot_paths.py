@@ -28,15 +28,16 @@ from cryptography.hazmat.primitives.hashes import MD5
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from oss_wsgi import DirectUpload, PublicKeyStore, Settings
-from tests.benchmarks.servers import CALLBACK, ENVIRON, KEY_URL, SIGNATURE, callbacks, public_pem, signer
+from tests.benchmarks.callbacks import CALLBACK, ENVIRON, KEY_URL, SIGNATURE, Reporter
 
 CALLBACKS = 20_000
+REPORTER = Reporter()
 
 
 def application(version: str) -> DirectUpload:
     settings = Settings.from_environ({**ENVIRON, "OSS_SIGNATURE_VERSION": version})
     legacy: Any = lambda environ, start_response: []  # noqa: E731
-    return DirectUpload(legacy, settings, public_keys=PublicKeyStore({KEY_URL: public_pem()}))
+    return DirectUpload(legacy, settings, public_keys=PublicKeyStore({KEY_URL: REPORTER.public_pem().decode()}))
 
 
 def call(app: Any, environ: dict[str, Any]) -> tuple[str, bytes]:
@@ -107,7 +108,7 @@ def test_signature_bare(benchmark: Any, version: str) -> None:
 
 @pytest.fixture(scope="module")
 def requests() -> list[bytes]:
-    return list(callbacks(signer(), CALLBACKS))
+    return [report.request() for report in REPORTER.reports(CALLBACKS)]
 
 
 def test_callback(benchmark: Any, requests: list[bytes]) -> None:
@@ -126,7 +127,7 @@ def test_callback(benchmark: Any, requests: list[bytes]) -> None:
 @pytest.mark.parametrize("reading", [False, True], ids=["", "and the body read by the standard library"])
 def test_callback_bare(benchmark: Any, requests: list[bytes], reading: bool) -> None:
     benchmark.group = "callback"
-    key = load_pem_public_key(public_pem().encode())
+    key = load_pem_public_key(REPORTER.public_pem())
     assert isinstance(key, RSAPublicKey)
     padding, digest = PKCS1v15(), MD5()
     cipher = AESGCM(b"k" * 32)
