@@ -31,13 +31,14 @@ pytestmark = pytest.mark.slow
 #: An application that writes each upload into a table of its own, twice if it is told twice.
 APPLICATION = """
 import os, sqlite3, time
+from contextlib import closing
 from oss_wsgi import DirectUpload, Grant, Settings
 
 table = os.environ["TABLE"]
 
 def save(upload):
     time.sleep(float(os.environ.get("PAUSE", "0")))
-    with sqlite3.connect(table, timeout=60) as connection:
+    with closing(sqlite3.connect(table, timeout=60)) as connection, connection:
         connection.execute("CREATE TABLE IF NOT EXISTS uploads (object TEXT, recovered INTEGER)")
         connection.execute("INSERT INTO uploads VALUES (?, ?)", (upload.object, upload.recovered))
     if os.path.exists(table + ".failing"):
@@ -94,7 +95,7 @@ class Project:
         """Return the names in the application's own table, each as often as it was told."""
         if not (self.folder / "table.db").exists():
             return []
-        with sqlite3.connect(self.folder / "table.db", timeout=60) as connection:
+        with contextlib.closing(sqlite3.connect(self.folder / "table.db", timeout=60)) as connection:
             return sorted(name for (name,) in connection.execute("SELECT object FROM uploads"))
 
     def handled(self) -> int:
