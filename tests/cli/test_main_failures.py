@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,8 +167,10 @@ def test_a_signal_ends_a_command_in_order(number: int, status: int, arguments: l
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environ()
         ) as process:
-            connection, _ = silent.accept()  # now it waits for the answer
+            connection, _ = silent.accept()
             with connection:
+                assert connection.recv(65536)
+                time.sleep(0.5)  # now it waits for the answer: a signal before meets http.client's own constructors
                 process.send_signal(number)
                 output, errors = process.communicate(timeout=60)
     assert process.returncode == status
