@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import GrantError
 from ..signing.grant import Grant
 from ..wsgi.environ import with_authorization
-from ..wsgi.responses import SECURITY_HEADERS, Headers, log_refusal, refuse
+from ..wsgi.responses import SECURITY_HEADERS, Headers, log_refusal, method_not_allowed, not_found, refuse
 from .rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -60,11 +60,49 @@ class Gate:
         else:
             hint = "nobody may upload yet: give DirectUpload an authorize callable, or set OSS_ALLOW_ANONYMOUS=on"
             return _refusal(403, "anonymous", hint)
-        if self._rate_limit is not None:
-            refusal = rate_limit_refusal(self._rate_limit, grant.user, environ)
-            if refusal is not None:
-                return refusal
-        return grant
+        return self.rate_refusal(grant.user, environ) or grant
+
+    def rate_refusal(self, user: str | None, environ: WSGIEnvironment) -> WSGIApplication | None:
+        """Return an application that refuses a user, or an address without one, who asks too often; None otherwise."""
+        if self._rate_limit is None:
+            return None
+        who = f"user:{user}" if user else f"address:{environ.get('REMOTE_ADDR') or ''}"
+        try:
+            wait = self._rate_limit(who)
+            if wait is None:
+                return None
+            if isinstance(wait, bool) or not wait > 0:
+                raise ValueError(f"rate_limit must return None or seconds over 0, not {wait!r}")
+            seconds = math.ceil(wait)
+        except BaseException as error:  # SystemExit too: `endpoints.callback` says why
+            hint = f"rate_limit raised {type(error).__name__}, or returned neither None nor seconds over 0"
+            return _refusal(500, "rate_limit_failed", hint, error)
+        message = f"Too many requests: try again in {seconds} s."
+        headers = [("Retry-After", str(seconds))]
+        return _refusal(429, "too_many_requests", f"{who} asks too often", message=message, headers=headers)
+
+    def admit(
+        self, logger: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, methods: str
+    ) -> tuple[StartResponse, Iterable[bytes] | None]:
+        """Return the ``start_response`` to use, which adds CORS, and the response if the request gets no further.
+
+        It does not below the endpoint's own path, with another method, as a preflight, and from a page of another
+        origin.
+
+        :param methods: text of ``Allow``, such as ``GET, HEAD, OPTIONS``.
+        """
+        if self.allowed_origins:
+            start_response = with_cors(environ, start_response, self.allowed_origins, methods)
+        if environ.get("PATH_INFO"):
+            return start_response, not_found(logger, environ, start_response)
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS":
+            start_response("204 No Content", [("Allow", methods), *SECURITY_HEADERS])
+            return start_response, []
+        if method not in methods.split(", "):
+            return start_response, method_not_allowed(logger, environ, start_response, methods)
+        source = foreign_origin(environ, self.allowed_origins)
+        return start_response, None if source is None else _refuse_foreign(source, environ, start_response)
 
 
 class _Authorizer:
@@ -112,26 +150,6 @@ def _with_security_headers(app: WSGIApplication) -> WSGIApplication:
     return application
 
 
-def rate_limit_refusal(
-    rate_limit: Callable[[str], float | None], user: str | None, environ: WSGIEnvironment
-) -> WSGIApplication | None:
-    """Call the rate limit; return a WSGI application that refuses, or None to let the request pass."""
-    who = f"user:{user}" if user else f"address:{environ.get('REMOTE_ADDR') or ''}"
-    try:
-        wait = rate_limit(who)
-        if wait is None:
-            return None
-        if isinstance(wait, bool) or not wait > 0:
-            raise ValueError(f"rate_limit must return None or seconds over 0, not {wait!r}")
-        seconds = math.ceil(wait)
-    except BaseException as error:  # SystemExit too: `endpoints.callback` says why
-        hint = f"rate_limit raised {type(error).__name__}, or returned neither None nor seconds over 0"
-        return _refusal(500, "rate_limit_failed", hint, error)
-    message = f"Too many requests: try again in {seconds} s."
-    headers = [("Retry-After", str(seconds))]
-    return _refusal(429, "too_many_requests", f"{who} asks too often", message=message, headers=headers)
-
-
 def _refusal(
     status: int,
     reason: str,
@@ -146,7 +164,7 @@ def _refusal(
     )
 
 
-def refuse_foreign(source: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def _refuse_foreign(source: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Refuse a page of another origin, 403; ``source`` is what `foreign_origin` returned."""
     hint = f"the request comes from another site, {source}; to allow it, list its origin in OSS_ALLOWED_ORIGINS"
     message = "A page of this origin may not ask here."

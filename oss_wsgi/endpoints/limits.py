@@ -10,8 +10,8 @@ from ..exceptions import GrantError
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
 from ..wsgi.observers import CONTEXT_KEY, context_of
-from ..wsgi.responses import SECURITY_HEADERS, json_response, method_not_allowed, not_found, refuse, status_of
-from .gate import Gate, foreign_origin, refuse_foreign, with_cors
+from ..wsgi.responses import json_response, refuse, status_of
+from .gate import Gate
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -40,19 +40,9 @@ class LimitsEndpoint:
         self._recover = recover
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._gate.allowed_origins:
-            start_response = with_cors(environ, start_response, self._gate.allowed_origins, _ALLOWED)
-        if environ.get("PATH_INFO"):
-            return not_found(log, environ, start_response)
-        method = environ["REQUEST_METHOD"]
-        if method == "OPTIONS":
-            start_response("204 No Content", [("Allow", _ALLOWED), *SECURITY_HEADERS])
-            return []
-        if method not in ("GET", "HEAD"):
-            return method_not_allowed(log, environ, start_response, _ALLOWED)
-        source = foreign_origin(environ, self._gate.allowed_origins)
-        if source is not None:
-            return refuse_foreign(source, environ, start_response)
+        start_response, response = self._gate.admit(log, environ, start_response, _ALLOWED)
+        if response is not None:
+            return response
         try:
             grant = self._gate.grant(environ)
             if not isinstance(grant, Grant):

@@ -12,8 +12,8 @@ from ..recovery.recovery import Recovery
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import read_body
 from ..wsgi.observers import context_of
-from ..wsgi.responses import SECURITY_HEADERS, method_not_allowed, not_found, refuse, refuse_error, status_of
-from .gate import foreign_origin, rate_limit_refusal, refuse_foreign, with_cors
+from ..wsgi.responses import not_found, refuse, refuse_error, status_of
+from .gate import Gate
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -50,32 +50,20 @@ class RecoverEndpoint:
     ) -> None:
         self._recovery = recovery
         self._delivery = delivery
-        self._allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
-        self._rate_limit = rate_limit
+        self._gate = Gate(allowed_origins=allowed_origins, rate_limit=rate_limit)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._allowed_origins:
-            start_response = with_cors(environ, start_response, self._allowed_origins, _ALLOWED)
-        if environ.get("PATH_INFO"):
-            return not_found(log, environ, start_response)
-        method = environ["REQUEST_METHOD"]
-        if method == "OPTIONS":
-            start_response("204 No Content", [("Allow", _ALLOWED), *SECURITY_HEADERS])
-            return []
-        if method != "POST":
-            return method_not_allowed(log, environ, start_response, _ALLOWED)
-        source = foreign_origin(environ, self._allowed_origins)
-        if source is not None:
-            return refuse_foreign(source, environ, start_response)
+        start_response, response = self._gate.admit(log, environ, start_response, _ALLOWED)
+        if response is not None:
+            return response
         try:
             proof, key = _proof_and_key(environ)
             ticket = self._recovery.open(proof, key)
             context = context_of(environ)
             context.user, context.object = ticket.user, key
-            if self._rate_limit is not None:
-                refusal = rate_limit_refusal(self._rate_limit, ticket.user, environ)
-                if refusal is not None:
-                    return refusal(environ, start_response)
+            refusal = self._gate.rate_refusal(ticket.user, environ)
+            if refusal is not None:
+                return refusal(environ, start_response)
             upload, oss_request_id = self._recovery.find(ticket, key)
         except NotStoredError as error:
             message = "The file is not stored: it may be sent again."

@@ -13,14 +13,11 @@ from ..signing.presigner import PostPresigner
 from ..wsgi.environ import header
 from ..wsgi.observers import CONTEXT_KEY, Observers, context_of
 from ..wsgi.responses import (
-    SECURITY_HEADERS,
     json_bytes,
-    method_not_allowed,
-    not_found,
     refuse,
     status_of,
 )
-from .gate import Gate, foreign_origin, refuse_foreign, with_cors
+from .gate import Gate
 
 if TYPE_CHECKING:
     import webob
@@ -77,19 +74,9 @@ class SignatureEndpoint:
         self._signs_without_waiting = self._gate.is_nonblocking and presigner.is_nonblocking
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._gate.allowed_origins:
-            start_response = with_cors(environ, start_response, self._gate.allowed_origins, _ALLOWED)
-        if environ.get("PATH_INFO"):
-            return not_found(log, environ, start_response)
-        method = environ["REQUEST_METHOD"]
-        if method == "OPTIONS":
-            start_response("204 No Content", [("Allow", _ALLOWED), *SECURITY_HEADERS])
-            return []
-        if method not in ("GET", "HEAD"):
-            return method_not_allowed(log, environ, start_response, _ALLOWED)
-        source = foreign_origin(environ, self._gate.allowed_origins)
-        if source is not None:
-            return refuse_foreign(source, environ, start_response)
+        start_response, response = self._gate.admit(log, environ, start_response, _ALLOWED)
+        if response is not None:
+            return response
         try:
             return self._sign(environ, start_response)
         except UploadRequestError as error:

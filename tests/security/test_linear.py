@@ -17,7 +17,7 @@ from oss_wsgi import AccessLog
 from oss_wsgi.callback.rsa import load_plain_key
 from oss_wsgi.callback.upload import Upload
 from oss_wsgi.callback.url import callback_url_problems, target_of, without_password
-from oss_wsgi.endpoints.signature import foreign_origin
+from oss_wsgi.endpoints.gate import foreign_origin
 from oss_wsgi.exceptions import CallbackError
 from oss_wsgi.http import essence, urldecoded, urlencoded_pairs
 from oss_wsgi.object_names import original_name, unique_name
