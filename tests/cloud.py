@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import hashlib
 import hmac
-import ipaddress
 import json
 import ssl
 import threading
@@ -16,11 +15,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
-
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 SECRETS = {"source-id": "the-source-secret", "STS.ecs": "the-ecs-secret"}
 METADATA_TOKEN = "the-metadata-token"
@@ -121,22 +115,3 @@ class _Handler(BaseHTTPRequestHandler):
 def _encoded(text: str) -> str:
     """Percent-encode all but the unreserved characters, as the RPC signature requires."""
     return quote(text, safe="~")
-
-
-def certificate(folder: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None) -> Path:
-    """Write a self-signed certificate for 127.0.0.1 and its key (P-256 by default) to one file, and return its path."""
-    key = key or ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    day = datetime.timedelta(days=1)
-    loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - day, now + day)
-        .add_extension(loopback, critical=False)
-        .sign(key, SHA256())
-    )
-    file = folder / "both.pem"
-    file.write_bytes(
-        signed.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    return file

@@ -171,8 +171,8 @@ def start_mod_wsgi(hosted: Hosted, python: str, port: int, extra: str = "", omit
         "*:80": f"127.0.0.1:{free_port()}",
         "*:443": f"127.0.0.1:{port}",
         "/srv/app": str(folder),
-        CERTIFICATE: f"{folder}/certificate.pem",
-        KEY: f"{folder}/key-of-certificate.pem",
+        CERTIFICATE: f"{folder}/both.pem",
+        KEY: f"{folder}/both.pem",
     }
     text = hosted.adapted(HOSTING / "mod_wsgi.conf", instead)
     for line in [omit, *(["SSLEngine on\n"] if port != hosted.port else [])]:
@@ -206,8 +206,8 @@ def start_nginx(hosted: Hosted, example: Path, back_end: int) -> None:
         "listen 80": f"listen 127.0.0.1:{free_port()}",
         "listen 443": f"listen 127.0.0.1:{hosted.port}",
         f"127.0.0.1:{port_of_back_end}": f"127.0.0.1:{back_end}",
-        CERTIFICATE: f"{folder}/certificate.pem",
-        KEY: f"{folder}/key-of-certificate.pem",
+        CERTIFICATE: f"{folder}/both.pem",
+        KEY: f"{folder}/both.pem",
     }
     text = hosted.adapted(example, instead).replace("include uwsgi_params", "include /etc/nginx/uwsgi_params")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

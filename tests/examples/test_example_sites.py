@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ..absent import skip_or_fail
+from ..certificate import certificate as make_certificate
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
@@ -36,24 +32,10 @@ def run(*command: str) -> str:
 @pytest.fixture
 def certificate(tmp_path: Path) -> dict[str, str]:
     """Make a certificate and its key, and return the files of the examples that they replace."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "app.example.com")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, SHA256())
-    )
-    (tmp_path / "certificate.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    both = str(make_certificate(tmp_path, names=["app.example.com"]))
     return {
-        "/etc/ssl/certs/app.example.com.pem": str(tmp_path / "certificate.pem"),
-        "/etc/ssl/private/app.example.com.key": str(tmp_path / "key.pem"),
+        "/etc/ssl/certs/app.example.com.pem": both,
+        "/etc/ssl/private/app.example.com.key": both,
     }
 
 

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import base64
-import datetime
-import ipaddress
-import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.testing import CallbackSigner
 
 from ..absent import skip_or_fail
-from ..servers.site import CHECKOUT, Site, free_port
+from ..certificate import certificate
+from ..servers.site import Site, free_port
 from ..servers.starters import missing
 from .hosted import (
     BACK_ENDS,
@@ -45,37 +38,14 @@ def require(*needs: str) -> None:
         skip_or_fail(need)
 
 
-def write_certificate(site: Site) -> Path:
-    """Write a certificate of 127.0.0.1 and its key into the folder of a site, and return the certificate's path."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "app.example.com")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("app.example.com"), address]), critical=False)
-        .sign(key, SHA256())
-    )
-    site.write("key-of-certificate.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
-    return site.write("certificate.pem", certificate.public_bytes(Encoding.PEM).decode())
-
-
 @pytest.fixture
 def hosted(local_oss_server: LocalOSSServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
     """An application whose settings are in the environment, and which no server hosts yet."""
     site = Site(CallbackSigner())
-    # DirectUpload serves the module of the page, which a checkout has beside the package.
-    shutil.copytree(CHECKOUT / "static", site.folder / "static")
     site.write("yourapp.py", YOURAPP)
     hosted = Hosted(site, local_oss_server)
     # The local OSS calls back over TLS, as OSS does, and trusts this certificate alone.
-    monkeypatch.setenv("SSL_CERT_FILE", str(write_certificate(site)))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate(site.folder, names=["app.example.com"])))
     for name, text in hosted.environ().items():
         monkeypatch.setenv(name, text)
     yield hosted

@@ -4,19 +4,15 @@ import socket
 import ssl
 import threading
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
-from ipaddress import IPv4Address
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from webtest.lint import middleware as lint
 
 from oss_wsgi.local.callbacks.message import CallbackError, CallbackReply, CallbackRequest
 from oss_wsgi.local.callbacks.parameters import parse_callback_url
 from oss_wsgi.local.callbacks.transports import HTTPTransport, WSGITransport, callback_environ, is_certificate_of
+
+from ...certificate import certificate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -186,68 +182,53 @@ def test_a_peer_without_tls_is_a_bad_gateway(peer):
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
+def own_certificate(tmp_path_factory):
     """Return the path of a self-signed certificate for 127.0.0.1 and localhost, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    names = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    pem = serialization.Encoding.PEM
-    path.write_bytes(key.private_bytes(pem, *form) + certificate.public_bytes(pem))
-    return path
+    return certificate(tmp_path_factory.mktemp("tls"), names=["localhost"])
 
 
 @pytest.fixture
-def named_peer(peer, certificate):
+def named_peer(peer, own_certificate):
     """Return a peer with TLS, and the list of the names that clients send it in the handshake."""
     sni_names = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(own_certificate)
     context.sni_callback = lambda connection, name, _: sni_names.append(name)
     return peer(OK, tls=context), sni_names
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sni", "expected"), [(True, "localhost"), (False, None)])
-def test_sni_is_sent_only_if_the_callback_says_so(named_peer, certificate, sni, expected):
+def test_sni_is_sent_only_if_the_callback_says_so(named_peer, own_certificate, sni, expected):
     server, sni_names = named_peer
     url = parse_callback_url(f"https://localhost:{server.port}/")
-    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(own_certificate)))
     assert transport(CallbackRequest(url, [], b"abc", sni)).status == 200
     assert sni_names == [expected]
 
 
 @pytest.mark.slow
-def test_without_sni_the_certificate_is_still_checked(named_peer, certificate):
+def test_without_sni_the_certificate_is_still_checked(named_peer, own_certificate):
     server, _ = named_peer
     # Another spelling of 127.0.0.1, which the certificate does not have.
     url = replace(parse_callback_url(f"https://localhost:{server.port}/"), host="127.1")
-    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(own_certificate)))
     with pytest.raises(CallbackError, match=r"^Error status : 502\.$"):
         transport(CallbackRequest(url, [], b"abc"))
     assert server.received == b""
 
 
 @pytest.fixture
-def secure_peer(peer, certificate):
+def secure_peer(peer, own_certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(own_certificate)
     return lambda *answer: peer(*answer, tls=context)
 
 
 @pytest.mark.slow
-def test_https_works_with_a_valid_certificate(secure_peer, certificate):
+def test_https_works_with_a_valid_certificate(secure_peer, own_certificate):
     server = secure_peer(OK)
-    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(certificate)))
+    transport = HTTPTransport(30.0, tls=lambda: ssl.create_default_context(cafile=str(own_certificate)))
     assert transport(request(server.port, scheme="https")).body == b"{}"
     assert server.received.endswith(b"abc")
 
