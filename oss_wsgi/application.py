@@ -343,7 +343,9 @@ class DirectUpload:
 
 
 def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool) -> None:
-    """Log why the application would not hear of uploads: no callback URL, or one that leads to another path."""
+    """Log why the application would not hear of uploads: no receipts, no callback URL, or one to another path."""
+    if settings.recover and not settings.receipts:
+        log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
     own_path = quote(prefix + CALLBACK_PATH)
     if not settings.callback_url:
         if has_handler:
@@ -441,8 +443,6 @@ def _ticket_secrets(settings: Settings) -> Sequence[str]:
             "OSS_TICKET_SECRET is not set: this process made its own, so it refuses reports of uploads that began "
             "before a restart or were signed by another process; set it where there is more than one process"
         )
-    if settings.recover and not settings.receipts:
-        log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
     return settings.ticket_secret or [secrets.token_hex(32)]
 
 

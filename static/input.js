@@ -5,7 +5,8 @@
 
 import { explain, wordsFor } from "./words.js";
 
-const rounds = new WeakMap();
+/** Ends what an earlier choice of an input has begun. */
+const stopRound = new WeakMap();
 
 /**
  * Starts to upload the chosen files; those of an earlier choice that still run are cancelled.
@@ -18,20 +19,20 @@ const rounds = new WeakMap();
  */
 export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
   const words = wordsFor(navigator.language);
-  rounds.get(input)?.stop();
+  stopRound.get(input)?.();
   const uploader = new Uploader({ serverUrl: input.dataset.ossUpload || defaultUrl });
   const output = outputOf(input);
   const name = input.name || input.dataset.ossName;
   const fields = [];
   const stop = () => {
-    rounds.delete(input);
+    stopRound.delete(input);
     for (const item of uploader.items) uploader.remove(item);
     for (const field of fields) field.remove();
   };
-  rounds.set(input, { stop });
+  stopRound.set(input, stop);
 
   const show = () => {
-    if (rounds.get(input)?.stop !== stop) return;
+    if (stopRound.get(input) !== stop) return;
     const running = uploader.items.find((item) => item.running);
     const failed = uploader.items.find((item) => item.state === "failed" || item.state === "unsure");
     input.setCustomValidity(running ? words.states.sending : failed ? stateOf(failed, words) : "");
@@ -66,9 +67,9 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
   show(); // also where nothing is chosen any more
 }
 
-/** Starts to upload what an input has held since before the module was there, unless it was chosen again meanwhile. */
+/** Starts to upload what an input has held since before the module was there. */
 export function uploadHeld(input, Uploader, defaultUrl, outputOf) {
-  if (!rounds.has(input) && input.files.length > 0) uploadChosen(input, Uploader, defaultUrl, outputOf);
+  if (input.files.length > 0) uploadChosen(input, Uploader, defaultUrl, outputOf);
 }
 
 function stateOf(item, words) {
