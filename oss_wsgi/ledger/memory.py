@@ -227,7 +227,7 @@ class MemoryLedger:
             heapq.heappush(self._expiries, expiry)
         queue.append(identity)
         while self._count > self._max_uploads or self._bytes > self._max_bytes:
-            if self._soonest().expires >= self._look_at_clock().clock:
+            if not self._overflow_logged and self._soonest().expires >= self._look_at_clock().clock:
                 self._log_overflow()
             self._remove_soonest()
 
