@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
-from secrets import token_bytes
+from os import urandom
 from typing import Any, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -42,6 +41,7 @@ _JSON = json.JSONDecoder()
 _MIN_BYTES = 8 + 12 + 16
 _MAX_TEXT = 6000
 _TO_STANDARD = bytes.maketrans(b"-_+/", b"+/..")  # a dot is invalid in Base64
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _MAX_ETAG = 64  # OSS's have 32 characters, and a few more after an upload in parts
 _RECEIPT_HINTS = {
     "missing": "the object has no receipt: its form was not an exact one of this server, or receipts were off",
@@ -173,7 +173,7 @@ class TicketBook:
         ).encode()
         # Random nonces are safe for 2**32 messages under one key (NIST SP 800-38D, 8.3): with a key for each day, that
         # is 50,000 tickets a second.
-        nonce = token_bytes(12)
+        nonce = urandom(12)
         text = self.seal(nonce, plain)
         self.last_issued = text, nonce, plain
         return text
@@ -199,8 +199,10 @@ class TicketBook:
             )
         forbid_overwrite = key is not None and number == [1]
         max_objects = number[0] if key is None and number else 1
-        limits = min_size, max_size, types, accepted_until
-        return Ticket(nonce.hex(), bucket, key, prefix, *limits, user, data, forbid_overwrite, max_objects)
+        return Ticket(
+            nonce.hex(), bucket, key, prefix, min_size, max_size, types, accepted_until, user, data,
+            forbid_overwrite, max_objects,
+        )  # fmt: skip
 
     def unseal(self, text: object) -> tuple[bytes, str]:
         """Return the nonce and the JSON of a sealed text; UnverifiedError for any other text."""
@@ -322,7 +324,7 @@ def _quoted_or_null(text: str | None) -> str:
 
 
 def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode()
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL_SAFE).decode()
 
 
 def _decode(text: object, max_text: int) -> bytes:

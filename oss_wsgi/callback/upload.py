@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import MalformedCallbackError
@@ -97,6 +98,8 @@ class Upload:
         image: Mapping[str, Any]
         if members is not None:
             image, custom = members, {}
+            # The expression has checked that these are digits.
+            size, width, height, crc64 = [int(text) if text else None for text in _numbers_of(members)]
         else:
             is_json = body.lstrip()[:1] == b"{" or content_type.partition(";")[0].strip().lower() == "application/json"
             members = _json_members(body) if is_json else _form_members(body)
@@ -105,39 +108,51 @@ class Upload:
             if is_json:
                 _check_texts(image)
             custom = {name[2:]: value for name, value in members.items() if name.startswith("x:")}
+            size, crc64 = _number("size", members.get("size")), _number("crc64", members.get("crc64"))
+            width = _number("width", image.get("width"), image.get("imageInfo.width"))
+            height = _number("height", image.get("height"), image.get("imageInfo.height"))
         get = members.get
-        upload = object.__new__(cls)
-        # The constructor of a frozen dataclass makes a call for each attribute.
-        vars(upload).update(
-            bucket=get("bucket") or None,
-            object=get("object") or get("filename") or None,
-            etag=plain_etag(get("etag") or "") or None,
-            size=_number("size", get("size")),
-            mime_type=get("mimeType") or None,
-            image_width=_number("width", image.get("width"), image.get("imageInfo.width")),
-            image_height=_number("height", image.get("height"), image.get("imageInfo.height")),
-            image_format=image.get("format") or image.get("imageInfo.format") or None,
-            crc64=_number("crc64", get("crc64")),
-            request_id=get("reqId") or None,
-            operation=get("operation") or None,
-            custom=custom,
-            members=members,
-            target=target,
-            body=body,
-            data={},
+        return cls._of(
+            {
+                "bucket": get("bucket") or None,
+                "object": get("object") or get("filename") or None,
+                "etag": plain_etag(get("etag") or "") or None,
+                "size": size,
+                "mime_type": get("mimeType") or None,
+                "image_width": width,
+                "image_height": height,
+                "image_format": image.get("format") or image.get("imageInfo.format") or None,
+                "crc64": crc64,
+                "request_id": get("reqId") or None,
+                "operation": get("operation") or None,
+                "custom": custom,
+                "members": members,
+                "target": target,
+                "body": body,
+                # What `with_ticket` sets: its copy need not grow.
+                "user": None,
+                "data": {},
+                "ticket_id": None,
+                "ticket_until": None,
+                "forbid_overwrite": False,
+                "max_objects": 1,
+            }
         )
+
+    @classmethod
+    def _of(cls, attributes: dict[str, Any]) -> Upload:
+        """Return an upload of attributes; the constructor of a frozen dataclass makes a call for each of them."""
+        upload = object.__new__(cls)
+        object.__setattr__(upload, "__dict__", attributes)
         return upload
 
     def with_ticket(self, ticket: Ticket) -> Upload:
         """Return a copy with what a ticket says: user, data, ID, time, whether overwriting is forbidden, objects."""
-        upload = object.__new__(type(self))
-        # As in `parse`; dataclasses.replace would call the constructor.
-        attributes = vars(upload)
-        attributes.update(vars(self))
+        attributes = dict(vars(self))
         attributes["user"], attributes["data"] = ticket.user, ticket.data
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.accepted_until
         attributes["forbid_overwrite"], attributes["max_objects"] = ticket.forbid_overwrite, ticket.max_objects
-        return upload
+        return self._of(attributes)
 
 
 def plain_etag(text: str) -> str:
@@ -148,9 +163,11 @@ def plain_etag(text: str) -> str:
 _NUMBER = "1[0-7][0-9]{18}|[0-9]{0,19}"  # larger ones are rare, and left to the general way
 _PLAIN_TEXT = "[0-9A-Za-z._-]*"  # it needs no escape
 _ESCAPED = ("filename", "mimeType")
+_NUMBERS = ("size", "width", "height", "crc64")
+_numbers_of = itemgetter(*_NUMBERS)
 _PATTERNS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _PLAIN_TEXT) | {
     **dict.fromkeys(_ESCAPED, "[^&]*"),
-    **dict.fromkeys(("size", "height", "width", "crc64"), _NUMBER),
+    **dict.fromkeys(_NUMBERS, _NUMBER),
 }
 _OWN_FORM = re.compile("&".join(f"{name}=(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items()))
 

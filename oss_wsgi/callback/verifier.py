@@ -72,13 +72,12 @@ class CallbackVerifier:
 
 def _verify(key: PublicKey, signature: bytes, target: bytes, body: bytes) -> None:
     """Raise UnverifiedError unless the signature is right."""
+    if verify_rsa_md5(key, signature, string_to_sign(target, body)):
+        return
+    hint = "the signature does not fit the path, the query and the body as they arrived"
     if len(signature) != (key.key_size + 7) // 8:
         hint = "the signature has another length than the key: check OSS_TRUSTED_KEYS, or what cuts Authorization"
-        raise UnverifiedError("signature_wrong", hint)
-    if not verify_rsa_md5(key, signature, string_to_sign(target, body)):
-        raise UnverifiedError(
-            "signature_wrong", "the signature does not fit the path, the query and the body as they arrived"
-        )
+    raise UnverifiedError("signature_wrong", hint)
 
 
 @functools.lru_cache(maxsize=16)  # OSS sends one or two; errors are not cached

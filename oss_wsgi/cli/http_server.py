@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import threading
@@ -70,6 +71,7 @@ def run_server(
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
         print(line, flush=True)
+    gc.freeze()  # what is loaded by now stays, and need not be searched for garbage again and again
     server.run()
 
 

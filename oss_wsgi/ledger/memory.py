@@ -6,6 +6,7 @@ import heapq
 import logging
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -108,8 +109,9 @@ class MemoryLedger:
         self._max_bytes = max_bytes
         self._wait_timeout = wait_timeout
         self._tickets: dict[str, _TicketUse] = {}
-        # By the steady time until which they stay; a deque for each second would take 0.7 kB.
-        self._by_expiry: dict[int, list[UploadIdentity]] = {}
+        # By the steady time until which they stay. A deque for each second would take 0.7 kB, so that a list becomes
+        # one only where responses are removed: from a long list that takes its length each time.
+        self._by_expiry: dict[int, list[UploadIdentity] | deque[UploadIdentity]] = {}
         self._expiries: list[int] = []  # a heap
         self._time: SteadyTime | None = None
         self._count = 0
@@ -225,14 +227,19 @@ class MemoryLedger:
             heapq.heappush(self._expiries, expiry)
         queue.append(identity)
         while self._count > self._max_uploads or self._bytes > self._max_bytes:
-            if self._soonest().expires >= self._look_at_clock().clock:
+            if not self._overflow_logged and self._soonest().expires >= self._look_at_clock().clock:
                 self._log_overflow()
             self._remove_soonest()
 
     def _look_at_clock(self) -> SteadyTime:
+        """Return the steady time; less than a second is left to a later look."""
         now = self._clock()
-        self._time = SteadyTime.started(now) if self._time is None else self._time.at(now)
-        return self._time
+        time = self._time
+        if time is None:
+            time = self._time = SteadyTime.started(now)
+        elif not -1 < now - time.clock < 1:
+            time = self._time = time.at(now)
+        return time
 
     def _remove_expired(self) -> None:
         time = self._look_at_clock()
@@ -245,7 +252,9 @@ class MemoryLedger:
     def _remove_soonest(self) -> None:
         expiry = self._expiries[0]
         queue = self._by_expiry[expiry]
-        identity = queue.pop(0)
+        if isinstance(queue, list):
+            queue = self._by_expiry[expiry] = deque(queue)
+        identity = queue.popleft()
         if not queue:
             heapq.heappop(self._expiries)
             del self._by_expiry[expiry]

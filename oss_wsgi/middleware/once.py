@@ -85,6 +85,8 @@ def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:
 class _Call:
     """Calls the application when the ledger says so, and reads its response to the end."""
 
+    __slots__ = ("_app", "_environ", "_pieces", "_status", "called", "headers")
+
     def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
         self._app = app
         self._environ = environ

@@ -13,15 +13,15 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import FixedStreamReceiver
 from waitress.utilities import BadRequest, RequestHeaderFieldsTooLarge
 
-_REQUEST_LINE = re.compile(rb"([A-Z]+) (/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n")
+_REQUEST_LINE = re.compile(r"([A-Z]+) (/(?:[!-\"$-.0->@-~][!-\"$->@-~]*)?)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n")
 
-_NAME = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+")  # a token (RFC 9110 section 5.6.2) without "_"
+_NAME = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z-]+")  # a token (RFC 9110 section 5.6.2) without "_"
 
-_VALUE = re.compile(rb"[\t -~]*")
+_VALUE = re.compile(r"[\t -~]*")
 
 _NOT_PLAIN = frozenset({"EXPECT", "TRANSFER_ENCODING"})
 
-_LENGTH = re.compile("[0-9]{1,18}")
+_MAX_DIGITS = 18
 
 _MAX_CACHED_LINE_LENGTH = 100
 
@@ -161,10 +161,12 @@ def read_plain_request(header: bytes) -> PlainRequest | None:
 
     What is read here, waitress reads the same; tests compare the two on mutated requests.
     """
-    start = _REQUEST_LINE.match(header)
-    if start is None or not header.endswith(b"\r\n\r\n"):
+    text = header.decode("latin-1")
+    start = _REQUEST_LINE.match(text)
+    if start is None or not text.endswith("\r\n\r\n"):
         return None
-    lines = header[start.end() : -4].split(b"\r\n") if len(header) > start.end() + 2 else []
+    end = start.end()
+    lines = text[end:-4].split("\r\n") if len(text) > end + 2 else []
     if len(lines) > MAX_HEADER_LINES:
         return None
     fields = [_cached_field(line) if len(line) <= _MAX_CACHED_LINE_LENGTH else _field(line) for line in lines]
@@ -172,14 +174,12 @@ def read_plain_request(header: bytes) -> PlainRequest | None:
         return None
     headers: dict[str, str] = dict(fields)  # type: ignore[arg-type]
     length = headers.get("CONTENT_LENGTH", "0")
-    if len(headers) != len(lines) or not _LENGTH.fullmatch(length):
+    if len(headers) != len(lines) or not (length.isdigit() and length.isascii() and len(length) <= _MAX_DIGITS):
         return None
-    method, path, query = start.groups(b"")
-    decoded = unquote_to_bytes(path) if b"%" in path else path
-    target = header[len(method) + 1 : start.end() - len(" HTTP/1.1\r\n")]
-    return PlainRequest(
-        method.decode(), target.decode(), decoded.decode("latin-1"), query.decode(), headers, int(length)
-    )
+    method, path, query = start.groups("")
+    decoded = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
+    target = text[len(method) + 1 : end - len(" HTTP/1.1\r\n")]
+    return PlainRequest(method, target, decoded, query, headers, int(length))
 
 
 def _quick_to_read(header: bytes) -> bytes:
@@ -193,12 +193,22 @@ def _quick_to_read(header: bytes) -> bytes:
     return _BLANKS_AFTER_COLON.sub(rb"\1", header)
 
 
-def _field(line: bytes) -> tuple[str, str] | None:
-    name, colon, value = line.partition(b":")
-    key = name.upper().replace(b"-", b"_").decode("latin-1")
-    if not (colon and _NAME.fullmatch(name) and _VALUE.fullmatch(value)) or key in _NOT_PLAIN:
+def _field(line: str) -> tuple[str, str] | None:
+    name, colon, value = line.partition(":")
+    key = _cached_key(name) if len(name) <= _MAX_CACHED_LINE_LENGTH else _key(name)
+    if key is None or not colon:
         return None
-    return key, value.strip(b" \t").decode()
+    if not (value.isprintable() and value.isascii()) and not _VALUE.fullmatch(value):  # a tab is not printable
+        return None
+    return key, value.strip(" \t")
 
 
-_cached_field = functools.lru_cache(maxsize=256)(_field)  # clients repeat the same lines
+def _key(name: str) -> str | None:
+    """Return a name in the form ``CONTENT_TYPE``; None for one that is not plain."""
+    key = name.upper().replace("-", "_")
+    return key if _NAME.fullmatch(name) and key not in _NOT_PLAIN else None
+
+
+# Clients repeat the same lines, and more often the same names.
+_cached_field = functools.lru_cache(maxsize=256)(_field)
+_cached_key = functools.lru_cache(maxsize=256)(_key)

@@ -28,6 +28,11 @@ _LISTENER_KEYS = (
     *("wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper"),
     "wsgi.input_terminated",
 )
+# Those that each request sets; where they are in the dict that is copied, the copy need not grow.
+_REQUEST_KEYS = (
+    *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REQUEST_METHOD", "SERVER_PROTOCOL", "PATH_INFO", "REQUEST_URI"),
+    *("QUERY_STRING", "wsgi.input", "waitress.client_disconnected"),
+)
 _MAX_CACHED_KEYS = 256
 _MAX_CACHED_NAME_LENGTH = 64
 _MAX_JOINED_BYTES = 64 * 1024
@@ -110,10 +115,10 @@ class LoopTask(_Task):
             if close is not None:
                 close()
         length = "Content-Length", str(len(body))
+        headers = tuple([pair for pair in self.response_headers if pair != length])
         constant = None
-        if self.version == "1.1" and length in self.response_headers and not self.wrote_header:
+        if self.version == "1.1" and len(headers) < len(self.response_headers) and not self.wrote_header:
             closes = channel.server.is_stopping or self.request.headers.get("CONNECTION", "").lower() == "close"
-            headers = tuple([pair for pair in self.response_headers if pair != length])
             constant = _constant_part(self.status, headers, channel.server.adj.ident, closes)
         if constant is None:
             self._leave_to_waitress(body)
@@ -146,23 +151,20 @@ class LoopTask(_Task):
         if listener.environ is None or server.adj.url_prefix:
             environ: dict[str, Any] = super().get_environment()
             environ["SERVER_PORT"] = str(listener.port)
-            listener.environ = {key: environ[key] for key in _LISTENER_KEYS}
+            listener.environ = dict.fromkeys(_REQUEST_KEYS) | {key: environ[key] for key in _LISTENER_KEYS}
         else:
             path: str = request.path
             host, port = channel.addr[:2]
-            environ = {
-                **listener.environ,
-                "REMOTE_ADDR": host,
-                "REMOTE_HOST": host,
-                "REMOTE_PORT": str(port),
-                "REQUEST_METHOD": request.command,
-                "SERVER_PROTOCOL": f"HTTP/{self.version}",
-                "PATH_INFO": "/" + path.lstrip("/") if path.startswith("//") else path,
-                "REQUEST_URI": request.request_uri,
-                "QUERY_STRING": request.query,
-                "wsgi.input": request.get_body_stream(),
-                "waitress.client_disconnected": channel.check_client_disconnected,
-            }
+            environ = dict(listener.environ)
+            environ["REMOTE_ADDR"] = environ["REMOTE_HOST"] = host
+            environ["REMOTE_PORT"] = str(port)
+            environ["REQUEST_METHOD"] = request.command
+            environ["SERVER_PROTOCOL"] = f"HTTP/{self.version}"
+            environ["PATH_INFO"] = "/" + path.lstrip("/") if path.startswith("//") else path
+            environ["REQUEST_URI"] = request.request_uri
+            environ["QUERY_STRING"] = request.query
+            environ["wsgi.input"] = request.get_body_stream()
+            environ["waitress.client_disconnected"] = channel.check_client_disconnected
             for name, value in request.headers.items():
                 environ[_KEYS[name]] = value
         if server.draining:

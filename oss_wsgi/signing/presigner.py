@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
+from os import urandom
 from typing import Any, NamedTuple
 
 from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
@@ -21,7 +21,8 @@ from .policy import content_length_range, encode_policy, eq, exactly, one_of, st
 
 _MAX_FILENAME = 4096
 _METADATA = "x-oss-meta-"
-_BASE64 = frozenset({"policy", "callback"})
+_SMALL_RECEIPT = MAX_METADATA_BYTES // 2  # characters of a receipt that alone is never too large
+_BASE64 = frozenset({"policy", "callback", RECEIPT_FIELD})
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class PostPresigner:
         credentials: CredentialsProvider | None = None,
         *,
         clock: Callable[[], float],
-        token: Callable[[], str] = lambda: secrets.token_hex(16),
+        token: Callable[[], str] = lambda: urandom(16).hex(),
         tickets: TicketBook | None = None,
         receipts: ReceiptBook | None = None,
     ) -> None:
@@ -185,7 +186,7 @@ class PostPresigner:
             if ticket is not None and self._receipts is not None:
                 receipt = self._receipts.issue(ticket, custom=grant.custom)
                 conditions.append(f'{{"{RECEIPT_FIELD}":"{receipt}"}}')  # Base64 needs no escape
-            if grant.metadata or receipt is not None:
+            if grant.metadata or (receipt is not None and len(receipt) > _SMALL_RECEIPT):
                 _check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
         conditions += [pinned.conditions, content_length_range(*sizes)]
         policy = encode_policy(expire, conditions)

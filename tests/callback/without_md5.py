@@ -1,25 +1,25 @@
-"""A cryptographic library without MD5, as callers see it in a FIPS build."""
+"""A cryptographic library that does not verify RSA with MD5, as callers see it in a FIPS build."""
 
 from __future__ import annotations
 
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.hashes import HashAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from oss_wsgi.callback import rsa
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, load_public_key
 
 
-class NoMD5(HashAlgorithm):
-    """A hash that the library does not have, so that the refusal is the library's own."""
+class NoPadding(AsymmetricPadding):
+    """A padding that the library does not have, so that the refusal is the library's own."""
 
-    name = "md5-refused"
-    digest_size = 16
-    block_size = 64
+    name = "refused"
 
 
 def take_md5_away(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rsa, "_DIGEST", NoMD5())
+    patch.setattr(rsa, "_PADDING", NoPadding())
+    key = load_public_key(OSS_PUBLIC_KEY)
+    assert isinstance(key, RSAPublicKey)
     with pytest.raises(UnsupportedAlgorithm):
-        load_public_key(OSS_PUBLIC_KEY).verify(b"s" * 64, b"", PKCS1v15(), rsa._DIGEST)
+        key.recover_data_from_signature(b"s" * 64, rsa._PADDING, None)
