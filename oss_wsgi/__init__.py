@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from .endpoints.metrics import Metrics as Metrics
     from .endpoints.metrics import MetricsEndpoint as MetricsEndpoint
     from .endpoints.rate_limit import RateLimit as RateLimit
+    from .endpoints.redis_rate_limit import RedisRateLimit as RedisRateLimit
     from .endpoints.signature import SignatureEndpoint as SignatureEndpoint
     from .endpoints.static import StaticSite as StaticSite
     from .exceptions import OSSWSGIError as OSSWSGIError
     from .ledger.memory import MemoryLedger as MemoryLedger
+    from .ledger.redis import RedisLedger as RedisLedger
     from .ledger.sqlite import SQLiteLedger as SQLiteLedger
     from .middleware.access_log import AccessLog as AccessLog
     from .middleware.authorization import AuthorizationPassthrough as AuthorizationPassthrough
@@ -76,6 +78,8 @@ _MODULES = {
     "RateLimit": ".endpoints.rate_limit",
     "ReadinessEndpoint": ".endpoints.health",
     "Reconciliation": ".recovery.sweep",
+    "RedisLedger": ".ledger.redis",
+    "RedisRateLimit": ".endpoints.redis_rate_limit",
     "RefreshingCredentialsProvider": ".credentials",
     "SDKBucket": ".sdk.bucket",
     "SDKConfirmation": ".sdk.confirmation",

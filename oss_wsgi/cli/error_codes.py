@@ -636,13 +636,15 @@ TABLE = (
     _row(
         "ledger_busy",
         "Another request still handles the same callback, or one that waits for it already is there.",
-        "Find out in the log why that one takes so long; OSS does not repeat callbacks.",
+        "Find out in the log why that one takes so long, or which process has died with it; OSS does not repeat callbacks.",
         "ledger.base",
+        "ledger.redis",
     ),
     _row(
         "ledger_unavailable",
         "The ledger cannot be used.",
-        "Check the file that OSS_LEDGER names, its folder, the disk and the permissions.",
+        "Check what OSS_LEDGER names: the file, its folder, the disk and the permissions, or the server.",
+        "ledger.redis",
         "ledger.sqlite",
     ),
     _row(
