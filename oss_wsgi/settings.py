@@ -154,6 +154,12 @@ class Settings:
     upload_names: str = _row(
         "OSS_UPLOAD_NAMES", "unique", "unique (made by the server) or original (the file's own name, cleaned)", lower
     )
+    name_shards: bool = _row(
+        "OSS_NAME_SHARDS",
+        False,
+        "unique names have two hex digits before the date, for more than 1,500 uploads a second",
+        switch,
+    )
     ticket_secret: tuple[str, ...] = _row(
         "OSS_TICKET_SECRET",
         (),
@@ -161,6 +167,12 @@ class Settings:
         items,
         secret=True,
         shown="made at start",
+    )
+    ticket_secret_file: str | None = _row(
+        "OSS_TICKET_SECRET_FILE",
+        None,
+        "file of the ticket secrets instead: one a line, the first seals; read again when it changes",
+        shown="none",
     )
     ledger: str | None = _row(
         "OSS_LEDGER", None, "SQLite file that records which uploads were handled", shown="in memory"

@@ -168,6 +168,8 @@ def _key_problems(values: dict[str, Any]) -> Iterator[str]:
             yield f"OSS_{name.upper()} must be printable ASCII without spaces."
     if any(len(secret) < MIN_TICKET_SECRET for secret in values["ticket_secret"]):
         yield f"OSS_TICKET_SECRET must be at least {MIN_TICKET_SECRET} characters long (each, if there are several)."
+    if values["ticket_secret"] and values["ticket_secret_file"]:
+        yield "OSS_TICKET_SECRET and OSS_TICKET_SECRET_FILE are both set: keep one."
 
 
 def _limit_problems(values: dict[str, Any]) -> Iterator[str]:

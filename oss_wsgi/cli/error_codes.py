@@ -636,7 +636,7 @@ TABLE = (
     _row(
         "ledger_busy",
         "Another request still handles the same callback, or one that waits for it already is there.",
-        "Find out in the log why that one takes so long, or which process has died with it; OSS does not repeat callbacks.",
+        "Find out in the log why that one takes so long, or which process died; OSS does not repeat callbacks.",
         "ledger.base",
         "ledger.redis",
     ),

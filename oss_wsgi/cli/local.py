@@ -90,7 +90,7 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
     defaults = {"OSS_BUCKET": LOCAL_BUCKET, "OSS_REGION": LOCAL_REGION, "OSS_ALLOW_ANONYMOUS": "on"}
     if has_sdk() and environ.get("OSS_RECEIPTS", "").strip().lower() not in OFF:
         defaults["OSS_RECOVER"] = "on"
-    if not is_set(environ, "OSS_TICKET_SECRET"):
+    if not (is_set(environ, "OSS_TICKET_SECRET") or is_set(environ, "OSS_TICKET_SECRET_FILE")):
         lasting = environ.get("OSS_LEDGER", "").strip() or local_dir
         defaults["OSS_TICKET_SECRET"] = _stored_secret(lasting) if lasting else secrets.token_hex(32)
     if not any(access_key_from(environ)):
