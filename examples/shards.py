@@ -11,8 +11,8 @@ Pages ask the signer, ``shards:application``, on as many machines as you like. I
 """
 
 import dataclasses
+import itertools
 import os
-import random
 import time
 
 from oss_wsgi import DirectUpload, Grant, MemoryLedger, Settings
@@ -35,8 +35,10 @@ def signer(settings, shards, authorize):
         for name, url in shards.items()
     ]
 
+    turns = itertools.cycle(signers)
+
     def application(environ, start_response):
-        return random.choice(signers)(environ, start_response)
+        return next(turns)(environ, start_response)
 
     return application
 
