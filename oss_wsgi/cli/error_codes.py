@@ -642,8 +642,10 @@ TABLE = (
     _row(
         "ledger_unavailable",
         "The ledger cannot be used.",
-        "Check the file that OSS_LEDGER names, its folder, the disk and the permissions.",
+        "Check the file that OSS_LEDGER names, its folder, the disk and the permissions; or that the database answers. "
+        "After a COMMIT without an answer nothing is to be done: the next report, or a sweep, finds the truth.",
         "ledger.sqlite",
+        "ledger.transactional",
     ),
     _row(
         "length_required",
