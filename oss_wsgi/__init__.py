@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .credentials import EnvironmentVariableCredentialsProvider as EnvironmentVariableCredentialsProvider
     from .credentials import RefreshingCredentialsProvider as RefreshingCredentialsProvider
     from .credentials import StaticCredentialsProvider as StaticCredentialsProvider
+    from .django.ledger import DjangoLedger as DjangoLedger
     from .endpoints.callback import CallbackEndpoint as CallbackEndpoint
     from .endpoints.health import HealthEndpoint as HealthEndpoint
     from .endpoints.health import ReadinessEndpoint as ReadinessEndpoint
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .exceptions import OSSWSGIError as OSSWSGIError
     from .ledger.memory import MemoryLedger as MemoryLedger
     from .ledger.redis import RedisLedger as RedisLedger
+    from .ledger.sql import SQLLedger as SQLLedger
     from .ledger.sqlite import SQLiteLedger as SQLiteLedger
     from .middleware.access_log import AccessLog as AccessLog
     from .middleware.authorization import AuthorizationPassthrough as AuthorizationPassthrough
@@ -63,6 +65,7 @@ _MODULES = {
     "CredentialsProvider": ".credentials",
     "DirectUpload": ".application",
     "Dispatcher": ".middleware.dispatcher",
+    "DjangoLedger": ".django.ledger",
     "EnvironmentVariableCredentialsProvider": ".credentials",
     "Grant": ".signing.grant",
     "HealthEndpoint": ".endpoints.health",
@@ -84,6 +87,7 @@ _MODULES = {
     "SDKBucket": ".sdk.bucket",
     "SDKConfirmation": ".sdk.confirmation",
     "SDKCredentialsProvider": ".sdk.credentials",
+    "SQLLedger": ".ledger.sql",
     "SQLiteLedger": ".ledger.sqlite",
     "Settings": ".settings",
     "SignatureEndpoint": ".endpoints.signature",

@@ -34,6 +34,7 @@ from .endpoints.static import StaticFile, modules_of, shipped_folder
 from .exceptions import SettingsError
 from .ledger.base import Ledger
 from .ledger.memory import MemoryLedger
+from .ledger.url import ledger_from
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
@@ -124,7 +125,7 @@ class DirectUpload:
         observer that raises is logged, and the response stays the same.
     :param metrics: counts what happens; ``GET {prefix}/metrics`` shows the counts to anybody, unless ``serve_metrics``
         is False and you serve them elsewhere.
-    :param ledger: remembers which uploads were handled; by default the settings' file, or this process's memory.
+    :param ledger: remembers which uploads were handled; by default that of OSS_LEDGER, or this process's memory.
     :param public_keys: the keys that are trusted; by default OSS's own and the settings' ``trusted_keys``.
     :param bucket_client: asks the bucket for what was stored, as ``SDKBucket`` does; by default one is made where it is
         needed.
@@ -457,12 +458,10 @@ def _sdk_bucket(
     return SDKBucket(settings, credentials=credentials, clock=clock)
 
 
-def ledger_of(settings: Settings, clock: Callable[[], float] = time.time) -> Ledger:
-    """Open the settings' ledger, or make one in memory."""
+def ledger_of(settings: Settings, clock: Callable[[], float] = time.time, *, threads: int | None = None) -> Ledger:
+    """Open the settings' ledger, with connections for so many threads, or make one in memory."""
     if settings.ledger is not None:
-        from .ledger.sqlite import SQLiteLedger  # imported here because SQLite takes a megabyte
-
-        return SQLiteLedger(settings.ledger, clock=clock)
+        return ledger_from(settings.ledger, clock=clock, threads=threads)
     log.warning(
         "OSS_LEDGER is not set: handled uploads are remembered only in this process's memory, so after a restart or in "
         "another process the same report is handled again"

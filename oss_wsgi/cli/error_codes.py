@@ -643,9 +643,11 @@ TABLE = (
     _row(
         "ledger_unavailable",
         "The ledger cannot be used.",
-        "Check what OSS_LEDGER names: the file, its folder, the disk and the permissions, or the server.",
+        "Check the file that OSS_LEDGER names, its folder, the disk and the permissions; or that its server answers. "
+        "After a COMMIT without an answer nothing is to be done: the next report, or a sweep, finds the truth.",
         "ledger.redis",
         "ledger.sqlite",
+        "ledger.transactional",
     ),
     _row(
         "length_required",

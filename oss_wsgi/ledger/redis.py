@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ..exceptions import LedgerUnavailableError, SettingsError
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
+    Handle,
     StoredResponse,
     UploadIdentity,
     already_waiting_error,
@@ -204,6 +205,7 @@ class RedisLedger:
     :param url_or_client: ``redis://``, ``rediss://`` (TLS), ``valkey://``, ``valkeys://`` or ``unix://``; or a
         ``redis.Redis`` or ``redis.RedisCluster`` of the application's own, which stays open. A URL may end in
         ``?wait_for_sync=off`` or ``?prefix=NAME``.
+    :param clock: is not read; it is taken because other ledgers need one.
     :param prefix: begins the names of all keys. Applications that share a server have different ones.
     :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger. Each process has at the most as
         many waiting calls for a ticket as all processes are handling uploads of it.
@@ -219,6 +221,7 @@ class RedisLedger:
         self,
         url_or_client: Any,
         *,
+        clock: Callable[[], float] | None = None,
         prefix: str = DEFAULT_PREFIX,
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
         lease: float = LEASE,
@@ -305,7 +308,7 @@ class RedisLedger:
         self._leases.close()
         self._connection.close()
 
-    def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes.
 
         When the response cannot be stored after ``handle``, that is logged and raised as LedgerUnavailableError; the
@@ -324,7 +327,7 @@ class RedisLedger:
         self._leases.hold(upload)
         response: StoredResponse | None = None
         try:
-            response = handle()
+            response = handle(None)
             if response.status[:1] == "2":
                 return self._finish(identity, upload, response)
             return response

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError
-from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.redis import RedisLedger
 from oss_wsgi.testing.ledger_contract import (
     DEADLINE,
@@ -58,7 +58,7 @@ class ClockReader(RedisLedger):
         super().__init__(url_or_client, **options)
         self._clock = clock
 
-    def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         self._clock()
         return super().run_once(identity, handle)
 
@@ -108,10 +108,10 @@ class TestClusterContract(OnServer, LedgerContract):
 
 _PROGRAM = """
 import sys
-from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.redis import RedisLedger
 ledger = RedisLedger(sys.argv[1], lease=float(sys.argv[2]))
-def handle(*_):
+def handle(transaction):
     print("handling", flush=True)
     sys.stdin.readline()
     return StoredResponse("200 OK", "text/plain", b"the other")
@@ -264,10 +264,10 @@ def test_the_clocks_of_the_machines_do_not_matter(server: Server, monkeypatch: p
 
 def test_a_connection_that_the_server_cuts_in_the_handler_is_opened_again(server: Server, ledger: RedisLedger) -> None:
     class Cutting(Handler):
-        def __call__(self, *arguments: object) -> StoredResponse:
+        def __call__(self, transaction: object = None) -> StoredResponse:
             with server.client() as client:
                 client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-            return super().__call__(*arguments)
+            return super().__call__(transaction)
 
     assert ledger.run_once(identity(), Cutting()) == SUCCESS
     assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
@@ -277,9 +277,9 @@ def test_a_response_without_a_server_to_store_it_is_an_error(kind_folder: tuple[
     with running(*kind_folder) as server, RedisLedger(server.url) as ledger:
 
         class Killing(Handler):
-            def __call__(self, *arguments: object) -> StoredResponse:
+            def __call__(self, transaction: object = None) -> StoredResponse:
                 server.kill()
-                return super().__call__(*arguments)
+                return super().__call__(transaction)
 
         with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
             ledger.run_once(identity(), Killing())
@@ -380,9 +380,9 @@ def test_a_full_server_stores_nothing_and_its_claim_ends(server: Server, ledger:
     with server.client() as client:
 
         class Filling(Handler):
-            def __call__(self, *arguments: object) -> StoredResponse:
+            def __call__(self, transaction: object = None) -> StoredResponse:
                 client.config_set("maxmemory", "1mb")
-                return super().__call__(*arguments)
+                return super().__call__(transaction)
 
         try:
             with pytest.raises(LedgerUnavailableError, match="maxmemory"):
