@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from .credentials import EnvironmentVariableCredentialsProvider as EnvironmentVariableCredentialsProvider
     from .credentials import RefreshingCredentialsProvider as RefreshingCredentialsProvider
     from .credentials import StaticCredentialsProvider as StaticCredentialsProvider
+    from .django.ledger import DjangoLedger as DjangoLedger
     from .endpoints.callback import CallbackEndpoint as CallbackEndpoint
     from .endpoints.health import HealthEndpoint as HealthEndpoint
     from .endpoints.health import ReadinessEndpoint as ReadinessEndpoint
     from .endpoints.metrics import Metrics as Metrics
     from .endpoints.metrics import MetricsEndpoint as MetricsEndpoint
     from .endpoints.rate_limit import RateLimit as RateLimit
+    from .endpoints.redis_rate_limit import RedisRateLimit as RedisRateLimit
     from .endpoints.signature import SignatureEndpoint as SignatureEndpoint
     from .endpoints.static import StaticSite as StaticSite
     from .exceptions import OSSWSGIError as OSSWSGIError
     from .ledger.memory import MemoryLedger as MemoryLedger
+    from .ledger.redis import RedisLedger as RedisLedger
+    from .ledger.sql import SQLLedger as SQLLedger
     from .ledger.sqlite import SQLiteLedger as SQLiteLedger
     from .middleware.access_log import AccessLog as AccessLog
     from .middleware.authorization import AuthorizationPassthrough as AuthorizationPassthrough
@@ -61,6 +65,7 @@ _MODULES = {
     "CredentialsProvider": ".credentials",
     "DirectUpload": ".application",
     "Dispatcher": ".middleware.dispatcher",
+    "DjangoLedger": ".django.ledger",
     "EnvironmentVariableCredentialsProvider": ".credentials",
     "Grant": ".signing.grant",
     "HealthEndpoint": ".endpoints.health",
@@ -76,10 +81,13 @@ _MODULES = {
     "RateLimit": ".endpoints.rate_limit",
     "ReadinessEndpoint": ".endpoints.health",
     "Reconciliation": ".recovery.sweep",
+    "RedisLedger": ".ledger.redis",
+    "RedisRateLimit": ".endpoints.redis_rate_limit",
     "RefreshingCredentialsProvider": ".credentials",
     "SDKBucket": ".sdk.bucket",
     "SDKConfirmation": ".sdk.confirmation",
     "SDKCredentialsProvider": ".sdk.credentials",
+    "SQLLedger": ".ledger.sql",
     "SQLiteLedger": ".ledger.sqlite",
     "Settings": ".settings",
     "SignatureEndpoint": ".endpoints.signature",

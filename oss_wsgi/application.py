@@ -17,7 +17,8 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 from .bucket import BucketClient
 from .callback.confirm import Confirm
 from .callback.public_keys import PublicKeyStore
-from .callback.ticket import ReceiptBook, TicketBook
+from .callback.secret_file import SecretFile
+from .callback.ticket import ReceiptBook, Secrets, TicketBook
 from .callback.upload import Upload
 from .callback.url import split_urls, target_of, without_password
 from .callback.verifier import CallbackVerifier
@@ -33,6 +34,7 @@ from .endpoints.static import StaticFile, modules_of, shipped_folder
 from .exceptions import SettingsError
 from .ledger.base import Ledger
 from .ledger.memory import MemoryLedger
+from .ledger.url import ledger_from
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
@@ -123,7 +125,7 @@ class DirectUpload:
         observer that raises is logged, and the response stays the same.
     :param metrics: counts what happens; ``GET {prefix}/metrics`` shows the counts to anybody, unless ``serve_metrics``
         is False and you serve them elsewhere.
-    :param ledger: remembers which uploads were handled; by default the settings' file, or this process's memory.
+    :param ledger: remembers which uploads were handled; by default that of OSS_LEDGER, or this process's memory.
     :param public_keys: the keys that are trusted; by default OSS's own and the settings' ``trusted_keys``.
     :param bucket_client: asks the bucket for what was stored, as ``SDKBucket`` does; by default one is made where it is
         needed.
@@ -171,7 +173,7 @@ class DirectUpload:
             settings.credentials()  # raises if there is none, before a file is opened and warnings are logged
         ledger = ledger_of(settings, clock) if ledger is None else ledger
         public_keys = public_keys or public_key_store(settings)
-        ticket_secrets = _ticket_secrets(settings)
+        ticket_secrets = _ticket_secrets(settings, clock)
         tickets = TicketBook(ticket_secrets, clock=clock)
         receipts = ReceiptBook(ticket_secrets, clock=clock, keep_seconds=settings.ledger_keep, tickets=tickets)
         callback_urls = split_urls(settings.callback_url) if settings.callback_url else []
@@ -253,8 +255,8 @@ class DirectUpload:
         self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers)})
         self._callback_path = callback_path
         self._probe: Probe | None = None
-        if settings.ticket_secret:
-            gate = ProbeGate(settings.ticket_secret, clock=clock)
+        if settings.ticket_secret or settings.ticket_secret_file:
+            gate = ProbeGate(ticket_secrets, clock=clock)
             self._probe = Probe(self._app, gate, self._callback_path, callback_urls)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -436,8 +438,10 @@ def _fetch(url: str) -> bytes:
     return HTTPSFetcher()(url)
 
 
-def _ticket_secrets(settings: Settings) -> Sequence[str]:
-    """Return the settings' secrets of tickets, or a random one."""
+def _ticket_secrets(settings: Settings, clock: Callable[[], float]) -> Secrets:
+    """Return the settings' secrets of tickets, what follows their file, or a random one."""
+    if settings.ticket_secret_file:
+        return SecretFile(settings.ticket_secret_file, clock=clock)
     if not settings.ticket_secret:
         log.warning(
             "OSS_TICKET_SECRET is not set: this process made its own, so it refuses reports of uploads that began "
@@ -454,12 +458,10 @@ def _sdk_bucket(
     return SDKBucket(settings, credentials=credentials, clock=clock)
 
 
-def ledger_of(settings: Settings, clock: Callable[[], float] = time.time) -> Ledger:
-    """Open the settings' ledger, or make one in memory."""
+def ledger_of(settings: Settings, clock: Callable[[], float] = time.time, *, threads: int | None = None) -> Ledger:
+    """Open the settings' ledger, with connections for so many threads, or make one in memory."""
     if settings.ledger is not None:
-        from .ledger.sqlite import SQLiteLedger  # imported here because SQLite takes a megabyte
-
-        return SQLiteLedger(settings.ledger, clock=clock)
+        return ledger_from(settings.ledger, clock=clock, threads=threads)
     log.warning(
         "OSS_LEDGER is not set: handled uploads are remembered only in this process's memory, so after a restart or in "
         "another process the same report is handled again"

@@ -8,6 +8,7 @@
         PolicyError                         OSS would refuse a policy or a callback configuration
         GrantError                          a grant is malformed, or cannot be signed
         FetchError                          an HTTP GET returned nothing usable
+        HandlerCommittedError               a handler ended the ledger's transaction by itself
         ReasonedError                       has a reason code and a hint
             UploadRequestError                  a signature request is refused
                 MalformedRequestError               one of its parameters is malformed
@@ -73,6 +74,10 @@ class FetchError(OSSWSGIError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class HandlerCommittedError(OSSWSGIError):
+    """Raised when a handler ends the transaction in which the ledger stores the answer, or leaves it broken."""
 
 
 class ReasonedError(OSSWSGIError):

@@ -47,10 +47,15 @@ def path_problem(path: str) -> str | None:
     return None
 
 
-def unique_name(filename: str, day: str, token: str) -> str:
-    """Return ``<day>/<token><extension>``; only a safe extension of the user's file name is in it."""
+def unique_name(filename: str, day: str, token: str, *, sharded: bool = False) -> str:
+    """Return ``<day>/<token><extension>``; only a safe extension of the user's file name is in it.
+
+    With ``sharded`` the first two hex digits of the token stand before the day: OSS splits its index by the names'
+    first characters, and the uploads of a new day would all go to one part.
+    """
     match = _EXTENSION.search(filename)
-    return f"{day}/{token}{'.' + match.group(1).lower() if match else ''}"
+    shard = f"{token[:2]}/" if sharded else ""
+    return f"{shard}{day}/{token}{'.' + match.group(1).lower() if match else ''}"
 
 
 def original_name(filename: str) -> str:

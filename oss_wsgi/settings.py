@@ -9,6 +9,7 @@ from typing import Any
 
 from .credentials import Credentials, access_key_from
 from .exceptions import SettingsError
+from .ledger.url import passwords_in
 from .settings_check import MISSING, fill_in_and_check, missing_settings, service_variables, unknown_name
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -104,11 +105,12 @@ def _row(
     *,
     secret: bool = False,
     shown: str | None = None,
+    hidden: bool = False,
 ) -> Any:
     if shown is None:
         shown = {True: "on", False: "off", None: ""}.get(default, str(default))
     metadata = {"variable": variable, "help": help_text, "cast": cast, "secret": secret, "shown": shown}
-    return field(default=default, repr=not secret, metadata=metadata)
+    return field(default=default, repr=not (secret or hidden), metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +156,12 @@ class Settings:
     upload_names: str = _row(
         "OSS_UPLOAD_NAMES", "unique", "unique (made by the server) or original (the file's own name, cleaned)", lower
     )
+    name_shards: bool = _row(
+        "OSS_NAME_SHARDS",
+        False,
+        "unique names have two hex digits before the date, for more than 1,500 uploads a second",
+        switch,
+    )
     ticket_secret: tuple[str, ...] = _row(
         "OSS_TICKET_SECRET",
         (),
@@ -162,8 +170,18 @@ class Settings:
         secret=True,
         shown="made at start",
     )
+    ticket_secret_file: str | None = _row(
+        "OSS_TICKET_SECRET_FILE",
+        None,
+        "file of the ticket secrets instead: one a line, the first seals; read again when it changes",
+        shown="none",
+    )
     ledger: str | None = _row(
-        "OSS_LEDGER", None, "SQLite file that records which uploads were handled", shown="in memory"
+        "OSS_LEDGER",
+        None,
+        "what records which uploads were handled: a SQLite file, or the URL of PostgreSQL, MySQL or Redis",
+        shown="in memory",
+        hidden=True,
     )
     ledger_keep: int = _row(
         "OSS_LEDGER_KEEP",
@@ -239,7 +257,8 @@ class Settings:
     def secrets(self) -> list[str]:
         """Return every secret that is set, so that a log can mask them."""
         values = [getattr(self, row.name) for row in TABLE if row.secret]
-        return [secret for value in values for secret in (value if isinstance(value, tuple) else (value,)) if secret]
+        secrets = [secret for value in values for secret in (value if isinstance(value, tuple) else (value,)) if secret]
+        return secrets + (passwords_in(self.ledger) if self.ledger else [])
 
     def credentials(self) -> Credentials:
         """Return the access key that is set; SettingsError if none is."""

@@ -12,6 +12,7 @@ from .callback.parameters import CallbackParameters
 from .callback.url import without_password
 from .exceptions import PolicyError
 from .http import essence
+from .ledger.url import check_ledger
 from .object_names import dir_problem
 
 MAX_FORM_BYTES = 5 * 1024**3  # protocol.md 2.6
@@ -168,6 +169,8 @@ def _key_problems(values: dict[str, Any]) -> Iterator[str]:
             yield f"OSS_{name.upper()} must be printable ASCII without spaces."
     if any(len(secret) < MIN_TICKET_SECRET for secret in values["ticket_secret"]):
         yield f"OSS_TICKET_SECRET must be at least {MIN_TICKET_SECRET} characters long (each, if there are several)."
+    if values["ticket_secret"] and values["ticket_secret_file"]:
+        yield "OSS_TICKET_SECRET and OSS_TICKET_SECRET_FILE are both set: keep one."
 
 
 def _limit_problems(values: dict[str, Any]) -> Iterator[str]:
@@ -179,6 +182,11 @@ def _limit_problems(values: dict[str, Any]) -> Iterator[str]:
         yield f"OSS_UPLOAD_EXPIRES must be 1 to {MAX_EXPIRES} seconds (7 days), not {values['upload_expires']}."
     if not 0 < values["upload_max_size"] <= MAX_FORM_BYTES:
         yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {MAX_FORM_BYTES} bytes (5 GB), not {values['upload_max_size']}."
+    if values["ledger"]:
+        try:
+            check_ledger(values["ledger"])
+        except ValueError as error:
+            yield f"OSS_LEDGER {error}."
     if not 0 < values["ledger_keep"] <= MAX_LEDGER_KEEP:
         yield f"OSS_LEDGER_KEEP must be 1 second to 10 years, not {values['ledger_keep']} s."
     problem = dir_problem(values["upload_dir"])

@@ -134,6 +134,10 @@ def test_a_unique_name_keeps_only_a_safe_extension(filename: str, extension: str
     assert unique_name(filename, "20241203", "0123abcd") == f"20241203/0123abcd{extension}"
 
 
+def test_a_sharded_name_has_the_first_digits_of_the_token_before_the_day() -> None:
+    assert unique_name("a.PNG", "20241203", "0123abcd", sharded=True) == "01/20241203/0123abcd.png"
+
+
 @given(filename=NASTY | st.text(st.characters(), max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_a_unique_name_is_always_plain_ascii(filename: str) -> None:

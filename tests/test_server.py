@@ -314,3 +314,17 @@ def test_a_file_without_a_ticket_secret_is_an_error(tmp_path: Path) -> None:
     )  # fmt: skip
     assert failed.returncode == 2
     assert "files.ticket-secret' holds no ticket secret: remove the file" in failed.stderr
+
+
+@pytest.mark.parametrize("environ", [{}, REAL], ids=["local", "real"])
+def test_a_file_of_ticket_secrets_that_cannot_be_used_is_an_error(tmp_path: Path, environ: dict[str, str]) -> None:
+    path = tmp_path / "secrets"
+    for text, problem in ((None, "No such file"), ("swordfish\n", "line 1 has under 32 characters")):
+        if text is not None:
+            path.write_text(text)
+        printed = refused(**environ, OSS_TICKET_SECRET_FILE=str(path))
+        assert f"OSS_TICKET_SECRET_FILE: {str(path)!r} cannot be used: {problem}" in printed
+        assert "swordfish" not in printed
+    path.write_text("x" * 32)
+    both = refused(**environ, OSS_TICKET_SECRET_FILE=str(path), OSS_TICKET_SECRET="y" * 32)
+    assert "OSS_TICKET_SECRET and OSS_TICKET_SECRET_FILE are both set" in both

@@ -36,7 +36,9 @@ ROWS: dict[str, tuple[str, str, Any, Any]] = {
     "upload_max_size": ("OSS_UPLOAD_MAX_SIZE", "1024", 1024, 1048576000),
     "upload_content_types": ("OSS_UPLOAD_CONTENT_TYPES", "image/PNG, image/jpeg", ("image/png", "image/jpeg"), ()),
     "upload_names": ("OSS_UPLOAD_NAMES", "Original", "original", "unique"),
+    "name_shards": ("OSS_NAME_SHARDS", "on", True, False),
     "ticket_secret": ("OSS_TICKET_SECRET", f"{SECRET}, {SECRET}2", (SECRET, f"{SECRET}2"), ()),
+    "ticket_secret_file": ("OSS_TICKET_SECRET_FILE", "/run/secrets/tickets", "/run/secrets/tickets", None),
     "ledger": ("OSS_LEDGER", "handled.sqlite3", "handled.sqlite3", None),
     "ledger_keep": ("OSS_LEDGER_KEEP", "2 days", 172800, 604800),
     "receipts": ("OSS_RECEIPTS", "off", False, True),
@@ -67,8 +69,12 @@ def test_the_table_lists_every_setting_with_its_default() -> None:
 
 
 def test_every_setting_is_read_from_its_variable() -> None:
-    loaded = Settings.from_environ({variable: text for variable, text, _, _ in ROWS.values()})
-    assert {name: getattr(loaded, name) for name in ROWS} == {name: value for name, (_, _, value, _) in ROWS.items()}
+    environ = {variable: text for variable, text, _, _ in ROWS.values()}
+    del environ["OSS_TICKET_SECRET_FILE"]  # not beside OSS_TICKET_SECRET
+    loaded = Settings.from_environ(environ)
+    values = {name: value for name, (_, _, value, _) in ROWS.items()} | {"ticket_secret_file": None}
+    assert {name: getattr(loaded, name) for name in ROWS} == values
+    assert Settings.from_environ({"OSS_TICKET_SECRET_FILE": "secrets"}).ticket_secret_file == "secrets"
 
 
 UNSET = [variable for variable, _, _, _ in ROWS.values() if variable != "OSS_UPLOAD_DIR"]

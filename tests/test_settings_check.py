@@ -193,6 +193,11 @@ def test_numbers_out_of_range_are_refused_as_values_too(value: Any) -> None:
         Settings(upload_max_size=-1 if value == 604801 else value)
 
 
+def test_secrets_come_from_one_place() -> None:
+    problem = only_problem(OSS_TICKET_SECRET=SECRET, OSS_TICKET_SECRET_FILE="/run/secrets/tickets")
+    assert problem == "OSS_TICKET_SECRET and OSS_TICKET_SECRET_FILE are both set: keep one."
+
+
 def test_an_id_and_a_secret_of_two_families_are_not_a_key() -> None:
     problem = only_problem(OSS_ACCESS_KEY_ID="x", ALIBABA_CLOUD_ACCESS_KEY_SECRET=SECRET)
     assert problem == "OSS_ACCESS_KEY_SECRET must be set too: there is an OSS_ACCESS_KEY_ID."

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from os import urandom
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -110,6 +110,33 @@ class Ticket(NamedTuple):
             raise _mismatch("mimeType")
 
 
+#: Secrets that stay, or what returns those of now, as ``SecretFile`` does.
+Secrets = Sequence[str] | Callable[[], Sequence[str]]
+
+T = TypeVar("T")
+
+
+class DerivedSecrets(Generic[T]):
+    """What is derived from secrets, and derived again when they have changed. It holds none of them."""
+
+    def __init__(self, secrets: Secrets, derive: Callable[[Sequence[str]], T]) -> None:
+        self._source = secrets if callable(secrets) else None
+        self._derive = derive
+        self._use(tuple(secrets() if callable(secrets) else secrets))
+
+    def current(self) -> T:
+        """Return what the secrets of now derive."""
+        if self._source is not None:
+            secrets = tuple(self._source())
+            if hash(secrets) != self._hash:
+                self._use(secrets)
+        return self._derived
+
+    def _use(self, secrets: tuple[str, ...]) -> None:
+        self._derived = self._derive(secrets)
+        self._hash = hash(secrets)
+
+
 class TicketBook:
     """Issues tickets and opens them.
 
@@ -118,7 +145,7 @@ class TicketBook:
     alone after ``upload_seconds`` plus the longest expiry. (Fernet takes 9.5 us to seal a ticket and 12 us to open it,
     a fifth of a signature request of 50 us; AES-GCM of the same library takes 2 us.)
 
-    :param secrets: texts of at least 32 characters each.
+    :param secrets: texts of at least 32 characters each, or a callable that returns those of now.
     :param clock: returns Unix seconds.
     :param upload_seconds: how long a ticket opens after its signature has expired, which is the time for the upload.
     :param label: what the keys are derived for. A book opens nothing that was sealed under another label.
@@ -127,7 +154,7 @@ class TicketBook:
 
     def __init__(
         self,
-        secrets: Sequence[str],
+        secrets: Secrets,
         *,
         clock: Callable[[], float],
         upload_seconds: int = UPLOAD_SECONDS,
@@ -136,8 +163,7 @@ class TicketBook:
     ) -> None:
         if isinstance(secrets, str) or not secrets:
             raise ValueError("TicketBook needs a sequence of one or more secrets.")
-        self._secrets = [_Secret(secret, label) for secret in secrets]
-        self._by_id = {secret.id: secret for secret in reversed(self._secrets)}
+        self._secrets = DerivedSecrets(secrets, lambda texts: [_Secret(text, label) for text in texts])
         self._clock = clock
         self._upload_seconds = upload_seconds
         self._max_text = max_text
@@ -209,7 +235,7 @@ class TicketBook:
         if text in (None, ""):
             raise UnverifiedError("ticket_missing", "the report has no ticket: this server did not sign the upload")
         sealed = _decode(text, self._max_text)
-        secret = self._by_id.get(sealed[:4])
+        secret = next((each for each in self._secrets.current() if each.id == sealed[:4]), None)
         if secret is None:
             raise UnverifiedError(
                 "ticket_foreign", "the ticket was sealed with another secret: is OSS_TICKET_SECRET the same everywhere?"
@@ -224,7 +250,7 @@ class TicketBook:
     def seal(self, nonce: bytes, plain: bytes) -> str:
         """Return a text sealed under the first secret and today's key; a nonce may come only once under a label."""
         day = int(self._clock()) // _DAY
-        secret = self._secrets[0]
+        secret = self._secrets.current()[0]
         header = secret.id + day.to_bytes(4, "big")
         return _encode(header + nonce + secret.cipher(day).encrypt(nonce, plain + b" " * (-len(plain) % 3), header))
 
@@ -252,7 +278,7 @@ class ReceiptBook:
 
     def __init__(
         self,
-        secrets: Sequence[str],
+        secrets: Secrets,
         *,
         clock: Callable[[], float],
         keep_seconds: int,

@@ -60,6 +60,8 @@ class Upload:
         event. Then ``size``, ``etag``, ``mime_type`` and ``crc64`` are the stored object's, ``custom`` is the grant's,
         ``confirmed`` is True, and what only a callback knows is None or empty: the image's attributes, ``request_id``,
         ``target`` and ``body``. It may come days later, and the user may have sent the file again meanwhile.
+    :ivar transaction: the open transaction in which the ledger will store the answer, for the handler to work in: what
+        ``SQLLedger.sharing`` or ``DjangoLedger`` gives; None with other ledgers. The ledger commits and rolls back.
     """
 
     bucket: str | None = None
@@ -85,6 +87,7 @@ class Upload:
     max_objects: int = 1
     confirmed: bool | None = None
     recovered: bool = False
+    transaction: Any = field(default=None, repr=False, compare=False)
 
     @classmethod
     def parse(cls, body: bytes, content_type: str = "", target: str = "") -> Upload:

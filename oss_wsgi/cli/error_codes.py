@@ -637,14 +637,18 @@ TABLE = (
     _row(
         "ledger_busy",
         "Another request still handles the same callback, or one that waits for it already is there.",
-        "Find out in the log why that one takes so long; OSS does not repeat callbacks.",
+        "Find out in the log why that one takes so long, or which process died; OSS does not repeat callbacks.",
         "ledger.base",
+        "ledger.redis",
     ),
     _row(
         "ledger_unavailable",
         "The ledger cannot be used.",
-        "Check the file that OSS_LEDGER names, its folder, the disk and the permissions.",
+        "Check the file that OSS_LEDGER names, its folder, the disk and the permissions; or that its server answers. "
+        "After a COMMIT without an answer nothing is to be done: the next report, or a sweep, finds the truth.",
+        "ledger.redis",
         "ledger.sqlite",
+        "ledger.transactional",
     ),
     _row(
         "length_required",

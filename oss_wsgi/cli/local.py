@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..credentials import access_key_from
+from ..ledger.url import is_url
 from ..private_file import open_private
 from ..sdk.bucket import has_sdk
 from ..settings import OFF, Settings
@@ -90,8 +91,9 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
     defaults = {"OSS_BUCKET": LOCAL_BUCKET, "OSS_REGION": LOCAL_REGION, "OSS_ALLOW_ANONYMOUS": "on"}
     if has_sdk() and environ.get("OSS_RECEIPTS", "").strip().lower() not in OFF:
         defaults["OSS_RECOVER"] = "on"
-    if not is_set(environ, "OSS_TICKET_SECRET"):
-        lasting = environ.get("OSS_LEDGER", "").strip() or local_dir
+    if not (is_set(environ, "OSS_TICKET_SECRET") or is_set(environ, "OSS_TICKET_SECRET_FILE")):
+        ledger = environ.get("OSS_LEDGER", "").strip()
+        lasting = ledger if ledger and not is_url(ledger) else local_dir
         defaults["OSS_TICKET_SECRET"] = _stored_secret(lasting) if lasting else secrets.token_hex(32)
     if not any(access_key_from(environ)):
         defaults["OSS_ACCESS_KEY_ID"] = f"local-{secrets.token_hex(8)}"

@@ -166,7 +166,7 @@ def _imported(text: str) -> DirectUpload:
 
 def _check_memory(application: DirectUpload, *, dry_run: bool) -> None:
     """Refuse a sweep that would handle again what the server has handled, or could open no receipt of it."""
-    if not application.settings.ticket_secret:
+    if not (application.settings.ticket_secret or application.settings.ticket_secret_file):
         raise MisuseError("OSS_TICKET_SECRET is not set: set the server's, or its receipts cannot be opened here.")
     if isinstance(application.ledger, MemoryLedger) and not (dry_run or application.has_known):
         raise MisuseError(

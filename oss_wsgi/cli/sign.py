@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..callback.secret_file import with_secrets_read
 from ..callback.ticket import TicketBook
 from ..exceptions import SettingsError, UploadRequestError
 from ..sdk.credentials import SDKCredentialsProvider
@@ -60,7 +61,7 @@ def add(subparsers: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Print the form and return 0."""
     required = ("bucket",) if arguments.credentials_library else ("bucket", "access_key")
-    settings = _settings(environ_of(arguments), required)
+    settings = with_secrets_read(_settings(environ_of(arguments), required))
     if settings.callback_url and not settings.ticket_secret:
         note("OSS_TICKET_SECRET is not set: the application cannot read this ticket, and will refuse the callback.")
     tickets = TicketBook(settings.ticket_secret or [secrets.token_hex(32)], clock=time.time)

@@ -18,6 +18,7 @@ from ..application import public_key_store
 from ..callback.public_keys import PublicKey, PublicKeyStore
 from ..callback.recording import Recording
 from ..callback.rsa import PlainKey
+from ..callback.secret_file import with_secrets_read
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
 from ..callback.url import split_urls, target_of
@@ -59,7 +60,7 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the report; return 0 for a verified callback and 1 for any other."""
-    settings = Settings.from_environ(environ_of(arguments))
+    settings = with_secrets_read(Settings.from_environ(environ_of(arguments)))
     recording = _read_recording(arguments.file)
     keys = public_key_store(settings)
     urls = split_urls(settings.callback_url) if settings.callback_url else []

@@ -30,11 +30,8 @@ class RateLimit:
     """
 
     def __init__(self, count: int, seconds: float, *, clock: Callable[[], float], max_callers: int = 10_000) -> None:
-        for name, number in (("count", count), ("max_callers", max_callers)):
-            if type(number) is not int or number < 1:
-                raise ValueError(f"{name} must be a whole number, 1 or more, not {number!r}.")
-        if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
-            raise ValueError(f"seconds must be a number over 0, not {seconds!r}.")
+        check_rate(count, seconds)
+        _check_number("max_callers", max_callers)
         if not callable(clock):
             raise ValueError(f"clock must be a callable that returns seconds, such as time.monotonic, not {clock!r}.")
         self._count = count
@@ -69,3 +66,15 @@ class RateLimit:
             if count >= least and full_at[who] > now:
                 break
             del self._callers[who]
+
+
+def check_rate(count: int, seconds: float) -> None:
+    """Raise ValueError unless ``count`` requests in ``seconds`` are a rate."""
+    _check_number("count", count)
+    if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
+        raise ValueError(f"seconds must be a number over 0, not {seconds!r}.")
+
+
+def _check_number(name: str, number: int) -> None:
+    if type(number) is not int or number < 1:
+        raise ValueError(f"{name} must be a whole number, 1 or more, not {number!r}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..exceptions import LedgerUnavailableError, TicketUsedError
 
@@ -37,11 +37,19 @@ class StoredResponse(NamedTuple):
     body: bytes
 
 
+#: Handles an upload. Its argument is the ledger's open transaction, or None where the ledger has none to give.
+Handle = Callable[[Any], StoredResponse]
+
+
 class Ledger(Protocol):
     """Remembers which uploads were handled. ``oss_wsgi.testing.ledger_contract`` tests an implementation."""
 
-    def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
-        """Return the stored response of an upload, or call ``handle`` and return its response.
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        """Return the stored response of an upload, or call ``handle(transaction)`` and return its response.
+
+        ``transaction`` is what the handler may work in, so that its effect and the stored response are committed
+        together, or None. Such a ledger rolls back after an exception and after any response but 2xx, and it calls
+        ``handle`` again when another transaction has won: the response may be another than that of the last call.
 
         A 2xx response is stored until ``identity.expires`` at least, also by a clock that jumps and comes back. After
         any other response, and after an exception, the upload counts as not handled, and the next call handles it

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
+    Handle,
     StoredResponse,
     UploadIdentity,
     already_waiting_error,
@@ -144,7 +145,7 @@ class MemoryLedger:
     def close(self) -> None:
         """Do nothing: there is nothing to release, and the responses stay."""
 
-    def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes.
 
         Raises TicketUsedError, LedgerUnavailableError (``ledger_busy``), and whatever ``handle`` raises.
@@ -160,7 +161,7 @@ class MemoryLedger:
             return outcome
         response: StoredResponse | None = None
         try:
-            response = handle()
+            response = handle(None)
         finally:
             with self._lock:
                 self._finish(identity, response if response is not None and response.status[:1] == "2" else None)

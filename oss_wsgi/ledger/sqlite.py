@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ..exceptions import LedgerUnavailableError, SettingsError, TicketUsedError
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
+    Handle,
     StoredResponse,
     UploadIdentity,
     already_waiting_error,
@@ -152,11 +153,11 @@ class SQLiteLedger:
         """Close this process's connection; the next call opens it again."""
         self._file.close()
 
-    def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes.
 
-        When the response cannot be written after ``handle``, that is logged and the response is returned; the next
-        call handles the upload again.
+        When the response cannot be written after ``handle``, that is logged and a success becomes a
+        LedgerUnavailableError: the next call handles the upload again.
 
         Raises TicketUsedError, LedgerUnavailableError (``ledger_busy``, ``ledger_unavailable``), and whatever
         ``handle`` raises.
@@ -169,10 +170,13 @@ class SQLiteLedger:
             return claim
         response: StoredResponse | None = None
         try:
-            response = handle()
+            response = handle(None)
         finally:
             is_success = response is not None and response.status[:1] == "2"
-            self._finish(_Outcome(identity, claim, response if is_success else None))
+            outcome = _Outcome(identity, claim, response if is_success else None)
+            self._finish(outcome)
+        if outcome.response is not None and outcome.error is not None:
+            raise self._unavailable(outcome.error) from outcome.error
         return response
 
     def _wait_for_claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..callback.upload import UPLOAD_KEY, Upload
@@ -34,6 +36,9 @@ class OncePerUpload:
     its form forbade to overwrite; 503 when the ledger cannot be used now, other threads handle uploads of the ticket
     for too long, or as many wait for that already.
 
+    A ledger in a database may give the handler its open transaction, which is ``Upload.transaction`` then. Such a
+    ledger calls ``app`` again when another transaction has won, each time with an environ of its own.
+
     :param keep_seconds: how long a response is remembered after the ticket has expired: as far as uploads whose report
         was lost are looked for.
     """
@@ -63,12 +68,13 @@ class OncePerUpload:
             response = self._ledger.run_once(identity, call)
         except (TicketUsedError, LedgerUnavailableError) as error:
             return refuse_error(log, environ, start_response, error)
-        if not call.called and CONTEXT_KEY in environ:
+        headers = call.headers if response is call.response else None
+        if headers is None and CONTEXT_KEY in environ:
             context_of(environ).reason = "repeated"
         # A line of INFO would take longer than all the rest of this method: the formats mask and escape it.
-        if log.isEnabledFor(logging.DEBUG) and call.called and response.status.startswith("2"):
+        if log.isEnabledFor(logging.DEBUG) and headers is not None and response.status.startswith("2"):
             _log_handled(upload, environ)
-        start_response(response.status, call.headers or _headers(response))
+        start_response(response.status, headers or _headers(response))
         return [response.body]
 
 
@@ -83,21 +89,30 @@ def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:
 
 
 class _Call:
-    """Calls the application when the ledger says so, and reads its response to the end."""
+    """Calls the application when the ledger says so, and reads its response to the end.
+
+    ``response`` and ``headers`` are those of the last call; a ledger may call again, and may return another response.
+    """
 
     __slots__ = ("_app", "_environ", "_pieces", "_status", "called", "headers")
 
     def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
         self._app = app
         self._environ = environ
-        self.called = False
+        self.response: StoredResponse | None = None
         self._status = ""
         self._pieces: list[bytes] = []
         self.headers: Headers = []
 
-    def __call__(self) -> StoredResponse:
-        self.called = True
-        body = self._app(self._environ, self._start)
+    def __call__(self, transaction: object | None) -> StoredResponse:
+        self.response, self._status, self._pieces, self.headers = None, "", [], []
+        environ = self._environ.copy()  # the application may change it, and be called again
+        if transaction is not None:
+            environ[UPLOAD_KEY] = replace(environ[UPLOAD_KEY], transaction=transaction)
+        body_input = environ.get("wsgi.input")
+        if isinstance(body_input, io.BytesIO):
+            body_input.seek(0)
+        body = self._app(environ, self._start)
         try:
             for piece in body:
                 self._pieces.append(piece)
@@ -105,7 +120,8 @@ class _Call:
             close = getattr(body, "close", None)
             if close is not None:
                 close()
-        return StoredResponse(self._status, self._content_type(), b"".join(self._pieces))
+        self.response = StoredResponse(self._status, self._content_type(), b"".join(self._pieces))
+        return self.response
 
     def _content_type(self) -> str:
         for name, value in self.headers:

@@ -8,12 +8,13 @@ import logging
 import re
 import secrets as random
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ..callback.ticket import DerivedSecrets, Secrets
 from ..callback.url import target_of
 from ..callback.verifier import string_to_sign
 from ..wsgi.diagnosis import missed_path, missing_authorization, server_name, several_values, wrong_signature
@@ -108,17 +109,20 @@ def target_digest(target: bytes) -> str:
 class ProbeGate:
     """Recognizes probes: requests whose proof is made with one of the secrets, now, and not used before.
 
-    :param secrets: those of the tickets.
+    :param secrets: those of the tickets, or a callable that returns those of now.
     :param clock: returns Unix seconds.
     """
 
-    def __init__(self, secrets: Sequence[str], *, clock: Callable[[], float]) -> None:
-        self._keys = [_key(secret) for secret in secrets]
-        #: Those of the secrets, the one that seals first.
-        self.fingerprints = [secret_fingerprint(secret) for secret in secrets]
+    def __init__(self, secrets: Secrets, *, clock: Callable[[], float]) -> None:
+        self._proofs = DerivedSecrets(secrets, lambda texts: [(_key(text), secret_fingerprint(text)) for text in texts])
         self._clock = clock
         self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Return those of the secrets, the one that seals first."""
+        return [fingerprint for _, fingerprint in self._proofs.current()]
 
     @property
     def remembered(self) -> int:
@@ -132,7 +136,7 @@ class ProbeGate:
             return False
         moment, nonce, _ = match.groups()
         # All keys are compared, so that the time taken says nothing about which one fits.
-        fits = [hmac.compare_digest(_proof(key, moment, nonce), text) for key in self._keys]
+        fits = [hmac.compare_digest(_proof(key, moment, nonce), text) for key, _ in self._proofs.current()]
         now = self._clock()
         if not any(fits) or abs(int(moment) - now) > WINDOW:
             return False

@@ -101,6 +101,7 @@ class Reconciler:
             known=known,
             on_orphan=self._on_orphan if on_orphan is None else on_orphan,
             skip_old_days=self._settings.upload_names == "unique",
+            sharded=self._settings.name_shards,
         )
         prefixes = self._prefixes if prefixes is None else prefixes
         not_before = min(window[0], now - keep) if known is None else 0.0

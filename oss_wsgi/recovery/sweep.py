@@ -38,6 +38,8 @@ _OF_THE_NAME = frozenset({"SignatureDoesNotMatch", "InvalidObjectName"})
 
 # A unique name of ours in the folder of its day, as `object_names.unique_name` makes it.
 _UNIQUE = re.compile(r"((?s:.*/)?)([0-9]{8})/[0-9a-f]{32}(?:\.[^/]*)?")
+# One with OSS_NAME_SHARDS: before the day stand the token's first two digits.
+_SHARDED = re.compile(r"((?s:.*/)?([0-9a-f]{2})/)([0-9]{8})/\2[0-9a-f]{30}(?:\.[^/]*)?")
 _BEHIND_UNIQUE = "f" * 32 + "~"
 
 Pair = tuple[str, str]
@@ -137,6 +139,9 @@ class Sweep:
         does not know.
     :param on_orphan: called with each upload that the checks refuse. Its exceptions are logged.
     :param skip_old_days: leave out folders of unique names whose day is so old that no form of it can be in the window.
+    :param sharded: unique names have a shard before the day (OSS_NAME_SHARDS). Of each of its 256 folders, the old days
+        are left out together, where the first name of the folder is found: a sweep costs two lists a shard, and one for
+        each 1,000 names in the window, however many years there are.
     """
 
     def __init__(
@@ -149,6 +154,7 @@ class Sweep:
         known: Known | None = None,
         on_orphan: OnOrphan | None = None,
         skip_old_days: bool = True,
+        sharded: bool = False,
     ) -> None:
         self._recovery = recovery
         self._deliver = deliver
@@ -157,6 +163,7 @@ class Sweep:
         self._known = known
         self._on_orphan = on_orphan
         self._skip_old_days = skip_old_days
+        self._sharded = sharded
 
     def run(
         self,
@@ -377,8 +384,12 @@ class _Run:
     def _next_name(self, name: str, since: float) -> str:
         """Return the name after which to go on: behind the folder of a day that is too old, or behind this name."""
         match = _UNIQUE.fullmatch(name) if self._sweep._skip_old_days else None
-        if match is None or match[2] >= _first_day(since):
+        first_day = _first_day(since)
+        if match is None or match[2] >= first_day:
             return name
+        shard = _SHARDED.fullmatch(name) if self._sweep._sharded else None
+        if shard is not None:  # nothing but days is in the folder of a shard
+            return f"{shard[1]}{first_day}"
         return f"{match[1]}{match[2]}/{_BEHIND_UNIQUE}"
 
     def _move(self, position: Position) -> None:

@@ -238,7 +238,7 @@ class PostPresigner:
             hint = f"The filename must have 1 to {_MAX_FILENAME} characters."
             raise MalformedRequestError("filename_malformed", hint)
         if self._settings.upload_names == "unique":
-            name = unique_name(filename, day, self._token())
+            name = unique_name(filename, day, self._token(), sharded=self._settings.name_shards)
         else:
             name = original_name(filename)
         key = prefix + name

@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 
 from ..exceptions import LedgerUnavailableError, TicketUsedError
-from ..ledger.base import Ledger, StoredResponse, UploadIdentity
+from ..ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
 from .callbacks import FrozenClock
 
 __all__ = [
@@ -77,7 +77,7 @@ class Handler:
         self.calls = 0
         self.result = result
 
-    def __call__(self) -> StoredResponse:
+    def __call__(self, transaction: object = None) -> StoredResponse:
         self.calls += 1
         if isinstance(self.result, BaseException):
             raise self.result
@@ -91,16 +91,16 @@ class BlockingHandler(Handler):
         super().__init__(result)
         self.started, self.release = threading.Event(), threading.Event()
 
-    def __call__(self) -> StoredResponse:
+    def __call__(self, transaction: object = None) -> StoredResponse:
         self.started.set()
         assert self.release.wait(DEADLINE)
-        return super().__call__()
+        return super().__call__(transaction)
 
 
 class Call(threading.Thread):
     """A call of ``run_once`` in a thread of its own."""
 
-    def __init__(self, ledger: Ledger, upload: UploadIdentity, handle: Callable[[], StoredResponse]) -> None:
+    def __init__(self, ledger: Ledger, upload: UploadIdentity, handle: Handle) -> None:
         super().__init__(daemon=True)
         self._ledger, self._upload, self._handler = ledger, upload, handle
         self._outcome: StoredResponse | BaseException | None = None

@@ -14,6 +14,7 @@ from ..application import CALLBACK_PATH, DEFAULT_PREFIX, HEALTH_PATH, RECOVER_PA
 from ..bucket import BucketClient
 from ..callback.parameters import TICKET_MEMBER
 from ..callback.public_keys import PublicKeyStore
+from ..callback.secret_file import with_secrets_read
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
 from ..cli.form_body import FormBody
@@ -287,7 +288,7 @@ class UploadClient(ExistingAppClient):
         options = {"public_keys": public_keys, "bucket_client": bucket, **options}
         self.direct_upload = DirectUpload(app, self.settings, **options)
         application: WSGIApplication = self.direct_upload
-        secret = self.settings.ticket_secret
+        secret = with_secrets_read(self.settings).ticket_secret
         super().__init__(application, oss, prefix=prefix, mount=mount, wrap=wrap, ticket_secret=secret, clock=clock)
 
     def __enter__(self) -> UploadClient:

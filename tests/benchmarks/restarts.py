@@ -261,7 +261,7 @@ def _compare(file: Path, identities: list[UploadIdentity]) -> tuple[int, int]:
     """Return how many answers a ledger keeps, and how many of these uploads have none."""
     missing = []
 
-    def handle() -> StoredResponse:
+    def handle(transaction: object) -> StoredResponse:
         return StoredResponse("500 Internal Server Error", "", b"")  # kept by no ledger
 
     with SQLiteLedger(file, clock=time.time) as ledger:

@@ -43,7 +43,7 @@ def uploads(lifetime: int, clock: FrozenClock, seed: int = 7) -> Callable[[], Up
 def work(ledger: Ledger, new: Callable[[], UploadIdentity], threads: int) -> None:
     def some() -> None:
         for _ in range(ROUND // threads):
-            ledger.run_once(new(), lambda: GOOD)
+            ledger.run_once(new(), lambda _: GOOD)
 
     running = [threading.Thread(target=some) for _ in range(threads)]
     for thread in running:

@@ -131,7 +131,7 @@ def test_the_size_of_the_ledger_is_shown(kind: str, metrics: Metrics, tmp_path: 
     assert value(metrics, "ledger_uploads") == 0
     for number in range(3):
         identity = UploadIdentity(f"t{number}", "object", "etag", int(clock()) + 60)
-        ledger.run_once(identity, lambda: StoredResponse("200 OK", "application/json", b"{}"))
+        ledger.run_once(identity, lambda _: StoredResponse("200 OK", "application/json", b"{}"))
     assert value(metrics, "ledger_uploads") == 3
     if kind == "sqlite":
         ledger.close()
@@ -180,7 +180,7 @@ def test_two_applications_may_share_metrics(metrics: Metrics) -> None:
     for ledger in (*ledgers, ledgers[0]):
         client(metrics, ledger=ledger, public_keys=shared)
         identity = UploadIdentity("t", "object", "etag", int(clock()) + 60)
-        ledger.run_once(identity, lambda: StoredResponse("200 OK", "application/json", b"{}"))
+        ledger.run_once(identity, lambda _: StoredResponse("200 OK", "application/json", b"{}"))
     _, text = metrics.text()
     assert text.count(b'oss_wsgi_key_fetches_total{outcome="fetched"}') == 1
     assert value(metrics, "ledger_uploads") == 2

@@ -55,7 +55,7 @@ class Steps:
 
 
 def upload(ledger: SQLiteLedger, log: int, step: Steps) -> None:
-    def handle() -> StoredResponse:
+    def handle(transaction: object) -> StoredResponse:
         step("handler starts")
         os.write(log, b"handling\n")
         step("handler works")
@@ -110,7 +110,7 @@ def main(folder: Path, running: bool) -> None:
         path = run_folder / "ledger.db"
         with open_ledger(path) if running else nullcontext() as ledger:
             if ledger is not None:
-                ledger.run_once(OTHER, lambda: StoredResponse("200 OK", "", b""))
+                ledger.run_once(OTHER, lambda _: StoredResponse("200 OK", "", b""))
             first_log, second_log = os.open(run_folder / "first", NEW), os.open(run_folder / "second", NEW)
             status = in_child(first, path, last, first_log)
             if ledger is not None:

@@ -85,7 +85,7 @@ def test_concurrent_processes_handle_each_upload_once(path: Path) -> None:
 sys.stdin.readline()
 with SQLiteLedger(path, clock=clock, wait_timeout=60.0) as ledger:
     for number in range(40):
-        def handle():
+        def handle(transaction):
             print(number)
             return success(str(number))
         assert ledger.run_once(identity(number), handle) == success(str(number))
@@ -108,20 +108,20 @@ def test_an_instance_made_before_a_fork_works_in_all_children(path: Path, used: 
     code = """
 ledger = SQLiteLedger(path, clock=clock, wait_timeout=60.0)
 if sys.argv[2] == "True":
-    ledger.run_once(identity("before"), lambda: success("before"))
+    ledger.run_once(identity("before"), lambda _: success("before"))
 children = []
 for _ in range(4):
     child = os.fork()
     if not child:
         assert ledger._file._connection is None
         for number in range(20):
-            ledger.run_once(identity(number), lambda: os.write(1, b"%d\\n" % number) and success("child"))
+            ledger.run_once(identity(number), lambda _: os.write(1, b"%d\\n" % number) and success("child"))
         ledger.close()
         os._exit(0)
     children.append(child)
-ledger.run_once(identity("parent"), lambda: success("parent"))
+ledger.run_once(identity("parent"), lambda _: success("parent"))
 assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
-assert ledger.run_once(identity(7), lambda: success("not again")) == success("child")
+assert ledger.run_once(identity(7), lambda _: success("not again")) == success("child")
 ledger.close()
 """
     handled = sorted(int(line) for line in output(start(code, path, used)).splitlines())
@@ -135,7 +135,7 @@ ledger.close()
 def test_a_dead_process_with_a_living_child_counts_as_dead(path: Path, ledger: SQLiteLedger) -> None:
     code = """
 import signal, subprocess
-def handle():
+def handle(transaction):
     child = os.fork()
     if not child:
         sys.stdin.read()
@@ -227,17 +227,18 @@ def fill_disk(ledger: SQLiteLedger) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
-def test_a_response_that_cannot_be_stored_is_returned_and_logged(
+def test_a_response_that_cannot_be_stored_is_not_returned(
     path: Path, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
     large = Handler(StoredResponse("200 OK", "text/plain", bytes(1_000_000)))
     ledger.run_once(identity("t0"), Handler())
 
-    def handle() -> StoredResponse:
+    def handle(transaction: object) -> StoredResponse:
         fill_disk(ledger)
         return large()
 
-    assert ledger.run_once(identity("t1"), handle) == large.result
+    with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
+        ledger.run_once(identity("t1"), handle)
     assert [(record.levelname, "full" in record.getMessage()) for record in caplog.records] == [("ERROR", True)]
     with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as other:
         assert other.run_once(identity("t1"), large) == large.result
@@ -278,11 +279,15 @@ def test_a_claim_whose_outcome_cannot_be_written_blocks_nobody(
     with other, handling(ledger, identity("slow"), BlockingHandler()) as call:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
 
-            def handle() -> StoredResponse:
+            def handle(transaction: object) -> StoredResponse:
                 connection.execute("BEGIN IMMEDIATE")
                 return response
 
-            assert ledger.run_once(identity("t1"), handle) == response
+            if response is SUCCESS:
+                with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
+                    ledger.run_once(identity("t1"), handle)
+            else:
+                assert ledger.run_once(identity("t1"), handle) == response
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         # The name is shared with a handling that goes on, and no other process may take that over.
         with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
@@ -311,7 +316,7 @@ def test_concurrent_responses_are_written_together(ledger: SQLiteLedger) -> None
     statements: list[str] = []
     barrier = threading.Barrier(9)
 
-    def handle() -> StoredResponse:
+    def handle(transaction: object) -> StoredResponse:
         barrier.wait(60)
         return SUCCESS
 

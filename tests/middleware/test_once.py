@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import webtest
 
 from oss_wsgi import OncePerUpload, Upload
 from oss_wsgi.exceptions import LedgerUnavailableError
-from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.log_format import JSONFormatter, Masker
 from oss_wsgi.testing import FrozenClock
@@ -187,7 +187,7 @@ def test_without_a_ticket_nothing_reaches_the_application(upload: object) -> Non
 
 def test_an_unavailable_ledger_is_503() -> None:
     class Broken:
-        def run_once(self, identity: UploadIdentity, handle: Callable[[], StoredResponse]) -> StoredResponse:
+        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
             raise LedgerUnavailableError("ledger_unavailable", "the disk is full")
 
     view = View()

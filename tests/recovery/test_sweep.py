@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
@@ -277,6 +278,36 @@ def test_folders_of_old_days_are_passed_over_at_once(site: Site, monkeypatch: py
     assert len(site.bucket.requests) < 10, "not a page for each five objects"
     report = site.reconcile()
     assert report.recovered == 1
+    assert site.uploads[0].object == lost
+
+
+def test_shards_are_swept_without_their_old_days(make: Callable[..., Site], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PAGE", 5)
+    site = make({"name_shards": True})
+    lost = {site.upload(name=f"{number}.png") for number in range(10)}
+    shards = {name.split("/")[1] for name in lost}
+    assert all(re.fullmatch(r"user-dir-prefix/([0-9a-f]{2})/20241203/\1[0-9a-f]{30}\.png", name) for name in lost)
+    for shard in shards:
+        for day in range(20):
+            for number in range(10):
+                site.put(f"user-dir-prefix/{shard}/202001{day + 10}/{shard}{number:030x}.png")
+    site.put("user-dir-prefix/20200101/" + "0" * 32)
+    site.put("user-dir-prefix/notes.txt")
+    site.clock.advance(20 * HOUR)
+    site.bucket.requests.clear()
+    assert site.reconcile(since="10h").listed == 0
+    assert len(site.bucket.requests) <= 3 * len(shards) + 4, "not one for each old day of each shard"
+    report = site.reconcile()
+    assert report.recovered == 10
+    assert {upload.object for upload in site.uploads} == lost
+
+
+def test_names_without_shards_are_swept_where_shards_are_on(make: Callable[..., Site]) -> None:
+    site = make({"name_shards": True, "upload_dir": "ab/"}, authorize=lambda request: Grant(dir="ab/"))
+    lost = site.upload()
+    for name in ("ab/20200101/ab" + "0" * 30, "ab/20200102/cd" + "0" * 30, "20200101/" + "0" * 32):
+        site.put(name)
+    assert site.reconcile().recovered == 1
     assert site.uploads[0].object == lost
 
 

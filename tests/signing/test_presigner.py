@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -315,6 +316,19 @@ def test_a_ticket_too_long_for_the_callback_is_refused() -> None:
     signer.presign()
     with pytest.raises(GrantError, match="5 KB"):
         signer.presign(Grant("eric", data={"a": "b" * 1000}))
+
+
+def test_sharded_names_spread_over_256_parts() -> None:
+    settings = Settings(
+        bucket="examplebucket", region="cn-hangzhou", access_key_id=ID, access_key_secret=SECRET,
+        name_shards=True, upload_dir="a/",
+    )  # fmt: skip
+    signer = PostPresigner(settings, clock=lambda: NOW)
+    keys = [signer.presign(filename="a.png").fields["key"] for _ in range(300)]
+    assert all(re.fullmatch(r"a/([0-9a-f]{2})/20241203/\1[0-9a-f]{30}\.png", key) for key in keys)
+    assert len({key[2:4] for key in keys}) > 100
+    original = presigner(name_shards=True, upload_names="original").presign(filename="a.png")
+    assert original.fields["key"].endswith("/a.png")
 
 
 # Properties

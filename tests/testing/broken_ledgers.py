@@ -12,12 +12,10 @@ from typing import ClassVar
 import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError
-from oss_wsgi.ledger.base import StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.testing import ledger_contract
 from oss_wsgi.testing.ledger_contract import LedgerContract
-
-Handle = Callable[[], StoredResponse]
 
 # What a broken ledger never does is waited for in vain.
 ledger_contract.DEADLINE = 20.0
@@ -38,9 +36,9 @@ Broken.__test__ = False
 
 class HandlesEverythingTwice(MemoryLedger):
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-        def handle_twice() -> StoredResponse:
-            handle()
-            return handle()
+        def handle_twice(transaction: object) -> StoredResponse:
+            handle(None)
+            return handle(None)
 
         return super().run_once(identity, handle_twice)
 
@@ -92,8 +90,8 @@ class StoresRedirects(MemoryLedger):
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         original: list[StoredResponse] = []
 
-        def handle_as_success() -> StoredResponse:
-            original.append(handle())
+        def handle_as_success(transaction: object) -> StoredResponse:
+            original.append(handle(None))
             return original[0]._replace(status="200 OK") if original[0].status[:1] == "3" else original[0]
 
         response = super().run_once(identity, handle_as_success)
@@ -124,9 +122,9 @@ class TestReplacesExceptions(Broken):
 
 class KeepsTheClaimAfterSystemExit(MemoryLedger):
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-        def handle_in_vain() -> StoredResponse:
+        def handle_in_vain(transaction: object) -> StoredResponse:
             try:
-                return handle()
+                return handle(None)
             except SystemExit:
                 failed.append(True)
                 raise
@@ -152,9 +150,9 @@ class StoresASuccessAfterAnException(MemoryLedger):
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         failed: list[bool] = []
 
-        def watched() -> StoredResponse:
+        def watched(transaction: object) -> StoredResponse:
             try:
-                return handle()
+                return handle(None)
             except KeyError:
                 failed.append(True)
                 raise
@@ -163,7 +161,7 @@ class StoresASuccessAfterAnException(MemoryLedger):
             return super().run_once(identity, watched)
         finally:
             if failed:
-                super().run_once(identity, lambda: ledger_contract.SUCCESS)
+                super().run_once(identity, lambda _: ledger_contract.SUCCESS)
 
 
 class TestStoresASuccessAfterAnException(Broken):
@@ -410,8 +408,8 @@ class HandlesAgainAfterWaiting(MemoryLedger):
 
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         handled: list[bool] = []
-        response = super().run_once(identity, lambda: handled.append(True) or handle())  # type: ignore[func-returns-value]
-        return handle() if threading.current_thread() in self._have_waited and not handled else response
+        response = super().run_once(identity, lambda _: handled.append(True) or handle(None))  # type: ignore[func-returns-value]
+        return handle(None) if threading.current_thread() in self._have_waited and not handled else response
 
 
 class TestHandlesAgainAfterWaiting(Broken):
@@ -638,7 +636,7 @@ class TestCountsTickets(Broken):
 
 class ChecksByStoring(MemoryLedger):
     def check(self) -> None:
-        self.run_once(ledger_contract.identity("check"), lambda: ledger_contract.SUCCESS)
+        self.run_once(ledger_contract.identity("check"), lambda _: ledger_contract.SUCCESS)
 
 
 class TestChecksByStoring(Broken):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
+from ...callback.secret_file import with_secrets_read
 from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
@@ -231,7 +232,7 @@ class CheckContext:
     @functools.cached_property
     def probe_calls(self) -> list[ProbeCall]:
         """Return one call of each URL of OSS_CALLBACK_URL, as a probe if the ticket secret is set."""
-        self.require("OSS_CALLBACK_URL", "OSS_TICKET_SECRET")
+        self.require("OSS_CALLBACK_URL", "OSS_TICKET_SECRET", "OSS_TICKET_SECRET_FILE")
         settings = self.settings
         if not settings.callback_url:
             fix = (
@@ -274,7 +275,7 @@ class _UsableSettings:
 
 def _read_settings(environ: Mapping[str, str]) -> _UsableSettings:
     try:
-        return _UsableSettings(Settings.from_environ(environ), frozenset(), ())
+        return _UsableSettings(with_secrets_read(Settings.from_environ(environ)), frozenset(), ())
     except SettingsError as cause:
         problems = cause.problems
     invalid = frozenset(name for problem in problems for name in _variables_in(problem))
@@ -282,7 +283,7 @@ def _read_settings(environ: Mapping[str, str]) -> _UsableSettings:
     if not invalid.isdisjoint(_KEY_VARIABLES):  # the key has a second set of names
         valid = {name: value for name, value in valid.items() if not name.startswith("ALIBABA_CLOUD_")}
     try:
-        return _UsableSettings(Settings.from_environ(valid), invalid, problems)
+        return _UsableSettings(with_secrets_read(Settings.from_environ(valid)), invalid, problems)
     except SettingsError:
         return _UsableSettings(None, invalid, problems)
 

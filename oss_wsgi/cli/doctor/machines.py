@@ -19,7 +19,8 @@ _SECONDS = 20.0
 
 _LINES = (
     "Set one value everywhere and restart: `openssl rand -hex 32` makes it, "
-    "`export OSS_TICKET_SECRET=THE-VALUE` sets it. To rotate it, set OLD,NEW everywhere, then NEW,OLD."
+    "`export OSS_TICKET_SECRET=THE-VALUE` sets it. To rotate it, set OLD,NEW everywhere, then NEW,OLD. "
+    "Machines with OSS_TICKET_SECRET_FILE follow its lines within 10 s."
 )
 
 #: The fingerprints of one machine's secrets: the one that seals, and all that open.

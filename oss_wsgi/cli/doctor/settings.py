@@ -10,6 +10,7 @@ from ...application import public_key_store
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...exceptions import LedgerUnavailableError, SettingsError
 from ...ledger.sqlite import SQLiteLedger
+from ...ledger.url import is_url, ledger_from, shown
 from ..http_client import read_refusal
 from ..verify import fingerprint
 from .callback import LINE_URL
@@ -52,7 +53,7 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
             "`export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3`.",
         )
     else:
-        yield from _check_ledger(settings.ledger)
+        yield from _check_server(settings.ledger) if is_url(settings.ledger) else _check_ledger(settings.ledger)
     if not settings.allow_anonymous:
         yield warning(
             "OSS_ALLOW_ANONYMOUS is off: nobody gets a signature unless DirectUpload has an authorize callable",
@@ -81,6 +82,21 @@ def _check_ledger(path: str) -> Iterator[Finding]:
             yield error(f"the ledger {path!r} cannot be created in its folder", fix)
     except (SettingsError, LedgerUnavailableError) as cause:
         yield error(getattr(cause, "hint", str(cause)), fix)
+
+
+def _check_server(url: str) -> Iterator[Finding]:
+    """Connect to the ledger's server and write to it, as the application will."""
+    fix = "Check that the server runs and can be reached from here, and the user, password and database in OSS_LEDGER."
+    try:
+        ledger = ledger_from(url, clock=time.time, threads=1)
+        try:
+            ledger.check()
+        finally:
+            ledger.close()
+    except (SettingsError, LedgerUnavailableError) as cause:
+        yield error(getattr(cause, "hint", str(cause)), fix)
+    else:
+        yield ok(f"the ledger {shown(url)} can be written to")
 
 
 def check_credentials(context: CheckContext) -> Iterator[Finding]:

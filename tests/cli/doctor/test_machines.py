@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.middleware.probe import secret_fingerprint
+from oss_wsgi.testing import FrozenClock
 
 from ..deployment import deployed, not_found
 from .runs import finding_of, run_doctor
@@ -82,6 +84,35 @@ def test_a_machine_that_seals_with_what_another_cannot_open_is_red(tmp_path: Pat
 def test_machines_that_understand_each_other_are_green(first: str, others: list[str], tmp_path: Path) -> None:
     finding = machines_finding(tmp_path, ONE, first, *others, colour="green")
     assert secret_fingerprint(ONE) in finding["said"]
+
+
+def test_machines_follow_their_files(tmp_path: Path) -> None:
+    """Each machine has its own file; the one that is rotated alone is found, and well again when all are."""
+    files = [tmp_path / name for name in ("one", "other", "here")]
+    for file in files:
+        file.write_text(ONE, encoding="ascii")
+    clock = FrozenClock(time.time())
+
+    def front(app: Any) -> Any:
+        settings = [Settings.from_environ({**OTHERS, "OSS_TICKET_SECRET_FILE": str(file)}) for file in files[:2]]
+        machines = itertools.cycle([DirectUpload(not_found, each, clock=clock) for each in settings])
+        return lambda environ, start_response: next(machines)(environ, start_response)
+
+    with deployed(tmp_path, front=front) as deployment:
+        environ = deployment.environ | {"OSS_TICKET_SECRET": "", "OSS_TICKET_SECRET_FILE": str(files[2])}
+        assert secret_fingerprint(ONE) in finding_of("machines", environ, "green")["said"]
+        files[0].write_text(f"{OTHER}\n{ONE}\n", encoding="ascii")
+        clock.advance(10)
+        finding = finding_of("machines", environ)
+        assert f"one seals with {secret_fingerprint(OTHER)}" in finding["said"]
+        assert "OSS_TICKET_SECRET_FILE" in finding["cure"]
+        for file in files[1:]:
+            file.write_text(f"{OTHER}\n{ONE}\n", encoding="ascii")
+        clock.advance(10)
+        assert secret_fingerprint(OTHER) in finding_of("machines", environ, "green")["said"]
+        files[2].write_text("short", encoding="ascii")
+        findings = run_doctor(environ, "--only", "settings", status=1)
+        assert "line 1 has under 32 characters" in findings[0]["said"]
 
 
 def test_where_no_machine_knows_the_secret_the_callback_is_to_blame(tmp_path: Path) -> None:

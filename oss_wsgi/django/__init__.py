@@ -1,0 +1,1 @@
+"""A Django application with the tables of ``DjangoLedger``, for INSTALLED_APPS."""

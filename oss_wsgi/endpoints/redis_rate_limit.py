@@ -1,0 +1,116 @@
+"""Limits how often each caller may ask, in all processes and machines together, by Redis or Valkey."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import threading
+import time
+from typing import Any
+
+from ..ledger.redis_client import REFUSED_PARAMETERS, RedisConnection, Run, Script, checked_prefix, server_errors
+from .rate_limit import check_rate
+
+#: Seconds for connecting and for an answer. A limit must not hold up what it protects.
+_TIMEOUTS = 0.5, 0.5
+
+#: Seconds for which a server that was away is not asked again.
+_AWAY_SECONDS = 1.0
+
+#: Seconds between two lines of the log about a server that is away.
+_LOG_SECONDS = 60.0
+
+# The generic cell rate algorithm. KEYS: the caller's theoretical arrival time, in microseconds of the server's clock.
+# ARGV: microseconds of a request, and of all at once. Returns microseconds to wait, 0 to let the request pass.
+_ARRIVE = Script.of(
+    """
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local arrival = tonumber(redis.call('GET', KEYS[1]) or now)
+-- A server's clock that is set back makes nobody wait until it catches up.
+arrival = math.min(math.max(arrival, now), now + burst)
+local new = arrival + interval
+if new - now > burst then return math.ceil(new - now - burst) end
+redis.call('SET', KEYS[1], string.format('%.0f', new), 'PX', math.max(1, math.ceil((new - now) / 1000)))
+return 0
+"""
+)
+
+log = logging.getLogger(__name__)
+
+
+class RedisRateLimit:
+    """Callable ``(who) -> float | None``, as ``RateLimit`` is, which counts for all processes and machines together.
+
+        RedisRateLimit(30, 60, "redis://127.0.0.1:6379/0")  # 30 at once, then one every 2 seconds
+
+    ``count`` requests at once, which are refilled evenly over ``seconds`` (the generic cell rate algorithm, a token
+    bucket of one number). A refused request does not count: a caller that waits for the seconds returned is let
+    through. All time is the server's. A caller costs one round trip a request and one small key, which ends by itself;
+    the key holds a digest of ``who``.
+
+    A limit protects; it does not decide what is right. So when the server is away, or answers with an error, requests
+    pass, and a line a minute in the log says so.
+
+    :param url_or_client: as of ``RedisLedger``. A URL may end in ``?prefix=NAME``.
+    :param prefix: begins the names of the keys. Limits of one prefix, count and duration share their callers.
+    :param pass_when_away: with False, requests are refused while the server is away.
+
+    Raises SettingsError for a URL that cannot be used. The server may be away.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        seconds: float,
+        url_or_client: Any,
+        *,
+        prefix: str = "oss-wsgi",
+        pass_when_away: bool = True,
+    ) -> None:
+        check_rate(count, seconds)
+        self._connection = RedisConnection(url_or_client, timeouts=_TIMEOUTS, own_options=("prefix", "wait_for_sync"))
+        prefix = checked_prefix(self._connection.options.get("prefix", prefix))
+        self._stem = f"{prefix}:rate:{count}/{seconds:g}:"
+        interval = max(1, round(seconds * 1e6 / count))
+        self._arguments = interval, interval * count
+        self._interval = seconds / count
+        self._passes_when_away = pass_when_away
+        self._away_until = self._logged_until = -math.inf
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"RedisRateLimit({self._stem!r}, {self._connection.shown!r})"
+
+    def __call__(self, who: str) -> float | None:
+        if time.monotonic() < self._away_until:
+            return self._answer_when_away()
+        key = self._stem + hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        try:
+            wait = int(self._connection.run(Run(_ARRIVE, [key], self._arguments)))
+        except (*server_errors(), *REFUSED_PARAMETERS) as error:
+            self._note_away(error)
+            return self._answer_when_away()
+        return wait / 1e6 if wait else None
+
+    def close(self) -> None:
+        """Close the connections; the next call opens them again. The application's own client stays open."""
+        self._connection.close()
+
+    def _answer_when_away(self) -> float | None:
+        return None if self._passes_when_away else max(self._interval, _AWAY_SECONDS)
+
+    def _note_away(self, error: Exception) -> None:
+        """Ask no more for a while, and log that, but rarely."""
+        now = time.monotonic()
+        with self._lock:
+            self._away_until = now + _AWAY_SECONDS
+            is_due = now >= self._logged_until
+            if is_due:
+                self._logged_until = now + _LOG_SECONDS
+        if is_due:
+            done = "pass uncounted" if self._passes_when_away else "are refused"
+            line = "the rate limit cannot ask %s, so requests %s: %s"
+            log.warning(line, self._connection.shown, done, self._connection.message(error))

@@ -1,0 +1,219 @@
+"""Connections of a ledger to its database: an engine from a URL, and transactions on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Engine, make_url
+
+from ..exceptions import SettingsError
+from .sql_text import Dialect
+from .transactional import Rows
+
+#: The driver that a scheme means, and the extra that brings it.
+DRIVERS = {
+    "postgresql": ("postgresql+psycopg", "psycopg", "postgresql"),
+    "postgres": ("postgresql+psycopg", "psycopg", "postgresql"),
+    "mysql": ("mysql+pymysql", "pymysql", "mysql"),
+    "mariadb": ("mariadb+pymysql", "pymysql", "mysql"),
+}
+#: Seconds after which a peer that is gone without a word is noticed, on both sides.
+PEER_SECONDS = 25
+_IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
+_CONNECT_SECONDS = 5
+#: Drivers that take several statements without parameters in one round trip.
+_JOINING = ("psycopg", "psycopg2")
+
+
+def engine_from(text: str, *, threads: int, wait_timeout: float) -> Engine:
+    """Return an engine for a URL, with a connection for each thread and one for the sweeps.
+
+    Raises SettingsError, without the password, for a URL that is malformed, or whose driver is not installed.
+    """
+    try:
+        url = make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise SettingsError(
+            "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode what is "
+            "no letter or digit in the password."
+        ) from None
+    driver, _, extra = DRIVERS.get(url.drivername, (url.drivername, "", url.drivername.partition("+")[0]))
+    url = url.set(drivername=driver)
+    try:
+        engine = sqlalchemy.create_engine(
+            url,
+            isolation_level="AUTOCOMMIT",  # the ledger writes BEGIN and COMMIT itself
+            pool_size=threads,
+            max_overflow=1,
+            pool_timeout=wait_timeout,
+            pool_pre_ping=True,
+            pool_recycle=3600,
+            connect_args=_connect_arguments(url, wait_timeout),
+            hide_parameters=True,
+        )
+    except ModuleNotFoundError as error:
+        extra = {"mariadb": "mysql"}.get(extra, extra)
+        raise SettingsError(
+            f"The ledger {url.drivername}:// needs {error.name}: pip install 'oss-wsgi[{extra}]'."
+        ) from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise SettingsError(f"The ledger's URL cannot be used: {type(error).__name__} for {url.drivername}.") from None
+    event.listen(engine, "connect", lambda connection, record: _set_up(engine, connection, wait_timeout))
+    return engine
+
+
+def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
+    driver = url.get_driver_name()
+    if driver in _JOINING:
+        arguments: dict[str, Any] = {
+            "connect_timeout": _CONNECT_SECONDS,
+            "keepalives_idle": _IDLE_SECONDS,
+            "keepalives_interval": _INTERVAL_SECONDS,
+            "keepalives_count": _PROBES,
+            "tcp_user_timeout": PEER_SECONDS * 1000,
+            "application_name": "oss_wsgi",
+        }
+        if driver == "psycopg":
+            arguments["prepare_threshold"] = None  # each statement comes once, and PgBouncer may not know it
+        return {name: value for name, value in arguments.items() if name not in url.query}
+    if driver == "pymysql":
+        timeouts = {"connect_timeout": _CONNECT_SECONDS}
+        # A statement waits for a lock at the most; what takes longer is a peer that is gone.
+        timeouts |= dict.fromkeys(("read_timeout", "write_timeout"), max(PEER_SECONDS, math.ceil(wait_timeout) + 5))
+        return {name: value for name, value in timeouts.items() if name not in url.query}
+    return {"timeout": wait_timeout} if url.get_backend_name() == "sqlite" else {}
+
+
+def _set_up(engine: Engine, connection: Any, wait_timeout: float) -> None:
+    """Set, in a new session, when the server gives up a client that is gone, and how long locks are waited for."""
+    name = engine.dialect.name
+    statements: list[str] = []
+    if name == "postgresql":
+        seconds = zip(("idle", "interval", "count"), (_IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES), strict=True)
+        statements = [f"SET tcp_keepalives_{part} = {value}" for part, value in seconds]
+        statements.append(f"SET tcp_user_timeout = {PEER_SECONDS * 1000}")
+    elif name in ("mysql", "mariadb"):
+        is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False)) or "MariaDB" in connection.get_server_info()
+        idle = "idle_transaction_timeout" if is_mariadb else "wait_timeout"
+        statements = [
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            f"SET SESSION innodb_lock_wait_timeout = {max(1, math.ceil(wait_timeout))}",
+            f"SET SESSION {idle} = {PEER_SECONDS}",
+        ]
+    if statements:
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+
+
+class OwnTransaction:
+    """A transaction of the ledger on a connection in autocommit mode; the handler works outside it.
+
+    Where the driver can, BEGIN goes out with the first statements and COMMIT with the last one.
+    """
+
+    handed = None
+    is_shared = False
+    has_conflict = False
+
+    def __init__(self, cursor: Any, begin: list[str], *, joins: bool) -> None:
+        self._cursor = cursor
+        self._waiting = begin
+        self._joins = joins
+        self._last: list[str] = []
+
+    def run(self, *statements: str) -> Rows:
+        """Run statements, and return what the last one returned."""
+        statements = (*self._waiting, *statements)
+        self._waiting = []
+        return self._execute(statements)
+
+    def run_last(self, statement: str) -> None:
+        """Keep the last statement for the COMMIT."""
+        self._last.append(statement)
+
+    def handling(self) -> AbstractContextManager[None]:
+        """Return nothing special: the handler does not know this connection."""
+        return nullcontext()
+
+    def commit(self) -> None:
+        """Commit what was run, if anything was."""
+        if not self._waiting:
+            self._execute((*self._last, "COMMIT"))
+
+    def roll_back(self) -> None:
+        """Undo what was run, if anything was."""
+        if not self._waiting:
+            self._execute(("ROLLBACK",))
+
+    def _execute(self, statements: tuple[str, ...]) -> Rows:
+        cursor = self._cursor
+        if self._joins:
+            cursor.execute("; ".join(statements))
+            if hasattr(cursor, "nextset"):
+                with suppress(NotImplementedError):  # psycopg2 has the last result only
+                    while cursor.nextset():
+                        pass
+        else:
+            for statement in statements:
+                cursor.execute(statement)
+        rows = [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+        return Rows(cursor.rowcount, rows)
+
+
+class OwnConnections:
+    """Opens transactions of the ledger on an engine.
+
+    :param is_ours: whether ``engine_from`` made the engine. In the sessions of another one nothing may stay changed.
+    """
+
+    def __init__(self, engine: Engine, dialect: Dialect, *, is_ours: bool, wait_timeout: float) -> None:
+        self._engine = engine if is_ours else engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._is_ours = is_ours
+        self._joins = engine.dialect.driver in _JOINING
+        begin = list(dialect.begin)
+        self._undo: list[str] = []
+        if dialect.name == "postgresql":
+            begin += dialect.wait_at_most(wait_timeout)
+        elif dialect.name == "mysql" and not is_ours:
+            seconds = max(1, math.ceil(wait_timeout))
+            begin = [
+                "SET @oss_wsgi_wait = @@SESSION.innodb_lock_wait_timeout, "
+                f"SESSION innodb_lock_wait_timeout = {seconds}",
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                *begin,
+            ]
+            self._undo = ["SET SESSION innodb_lock_wait_timeout = @oss_wsgi_wait"]
+        self._begin = begin
+
+    @contextmanager
+    def transaction(self) -> Iterator[OwnTransaction]:
+        """Begin a transaction; the with block's end commits it, an exception rolls it back."""
+        connection: Any = self._engine.raw_connection() if self._is_ours else self._engine.connect()
+        try:
+            raw = connection if self._is_ours else connection.connection
+            cursor = raw.cursor()
+            transaction = OwnTransaction(cursor, list(self._begin), joins=self._joins)
+            try:
+                yield transaction
+                transaction.commit()
+            except BaseException:
+                try:
+                    transaction.roll_back()
+                except Exception:  # the first error counts
+                    connection.invalidate()
+                raise
+            finally:
+                if self._undo and raw.is_valid:
+                    for statement in self._undo:
+                        cursor.execute(statement)
+                with suppress(Exception):
+                    cursor.close()
+        finally:
+            connection.close()

@@ -1,0 +1,96 @@
+"""What an error of a database driver means for a ledger, whichever driver, SQLAlchemy or Django raised it."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+# SQLSTATE of PostgreSQL, error numbers of MySQL and MariaDB. PyMySQL says HY000 for 1020 and 1205, so that for MySQL
+# the number counts.
+_CONFLICTS = {"40001", "40P01", 1213, 1020}
+_DUPLICATES = {"23505", 1062}
+_BUSY = {"55P03", 1205, 3572}
+_NO_PARTITION = {"23514"}
+_NO_TABLE = {"42P01", 1146}
+_ENDED = {"3B001", "25P01", 1305}
+_ABORTED = {"25P02"}
+# What PEP 249 and SQLAlchemy call their base classes; Django's have the same names.
+_DATABASE_ERRORS = {"DatabaseError", "InterfaceError", "SQLAlchemyError"}
+
+
+class Meaning(enum.Enum):
+    """What an error means."""
+
+    CONFLICT = "another transaction won: run it again"
+    DUPLICATE = "the row exists"
+    BUSY = "a lock or a connection was not free in time"
+    NO_PARTITION = "there is no partition for the row"
+    NO_TABLE = "the table does not exist"
+    ENDED = "the transaction was ended before"
+    ABORTED = "an earlier error has broken the transaction"
+    UNAVAILABLE = "the database cannot be used now"
+
+
+def meaning_of(error: BaseException) -> Meaning | None:
+    """Return what an error of a database means, or None for an error of something else."""
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return Meaning.UNAVAILABLE
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if not names & _DATABASE_ERRORS:
+        return None
+    if "TransactionManagementError" in names:
+        return Meaning.ABORTED
+    if "TimeoutError" in names:  # SQLAlchemy's pool
+        return Meaning.BUSY
+    code = _code(error)
+    text = str(_original(error))
+    for codes, meaning in (
+        (_CONFLICTS, Meaning.CONFLICT),
+        (_DUPLICATES, Meaning.DUPLICATE),
+        (_BUSY, Meaning.BUSY),
+        (_NO_PARTITION, Meaning.NO_PARTITION),
+        (_NO_TABLE, Meaning.NO_TABLE),
+        (_ENDED, Meaning.ENDED),
+        (_ABORTED, Meaning.ABORTED),
+    ):
+        if code in codes:
+            return meaning
+    if "sqlite" in type(_original(error)).__module__:
+        return _meaning_for_sqlite(text)
+    return Meaning.UNAVAILABLE
+
+
+def text_of(error: BaseException) -> str:
+    """Return the first line of what the driver says, without the statement and without a password."""
+    original = _original(error)
+    message = str(original.args[1] if len(original.args) > 1 else original).strip().partition("\n")[0]
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:...@", message) or type(original).__name__
+
+
+def _meaning_for_sqlite(text: str) -> Meaning:
+    if "locked" in text or "busy" in text:
+        return Meaning.BUSY
+    if "UNIQUE" in text:
+        return Meaning.DUPLICATE
+    if "no such savepoint" in text:
+        return Meaning.ENDED
+    return Meaning.NO_TABLE if "no such table" in text else Meaning.UNAVAILABLE
+
+
+def _original(error: BaseException) -> BaseException:
+    """Return the driver's own error: SQLAlchemy has it in ``orig``, Django raises its own from it."""
+    original = getattr(error, "orig", None)
+    if isinstance(original, BaseException):
+        return original
+    cause = error.__cause__
+    if cause is not None and {kind.__name__ for kind in type(cause).__mro__} & _DATABASE_ERRORS:
+        return cause
+    return error
+
+
+def _code(error: BaseException) -> str | int | None:
+    original = _original(error)
+    if original.args and isinstance(original.args[0], int):
+        return original.args[0]
+    code = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    return code if isinstance(code, str) else None

@@ -1,0 +1,105 @@
+"""The ledger that OSS_LEDGER names: a SQLite file, or a database or Redis by its URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ..exceptions import SettingsError
+from .base import Ledger
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_REDIS = {"redis", "rediss", "valkey", "valkeys"}
+_SQL = {"postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+_EXPECTED = "a path, or a URL that begins with postgresql://, mysql://, redis:// or rediss://"
+
+
+def is_url(text: str) -> bool:
+    """Return whether a ledger is named by a URL; else it is a file's path."""
+    return _SCHEME.match(text) is not None
+
+
+def check_ledger(text: str) -> None:
+    """Raise ValueError, with neither user nor password, for a text that names no ledger."""
+    match = _SCHEME.match(text)
+    if match is None:
+        return
+    kind = match[1].lower().partition("+")[0]
+    if kind not in _REDIS and kind not in _SQL:
+        raise ValueError(f"must be {_EXPECTED}, not one that begins with {match[0]}")
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018
+    except ValueError:
+        raise ValueError(
+            "must have a host and a port that can be read; percent-encode what is no letter or digit in the password"
+        ) from None
+    if kind in _SQL and not parts.path.strip("/"):
+        raise ValueError(f"must name the database, as in {match[0]}USER:PASSWORD@HOST/DATABASE")
+
+
+def passwords_in(text: str) -> list[str]:
+    """Return the password in a ledger's URL as it is written and as it is meant, so that a log can mask both."""
+    if not is_url(text):
+        return []
+    authority = re.split("[/?#]", text.partition("://")[2])[0]
+    written = authority.rpartition("@")[0].partition(":")[2]
+    query = text.partition("?")[2]
+    found = [written, *(value for name, value in parse_qsl(query) if name in ("password", "passwd"))]
+    return list(dict.fromkeys(form for value in found for form in (value, unquote(value)) if form))
+
+
+def shown(text: str) -> str:
+    """Return a ledger's path, or its URL without user, password and query."""
+    if not is_url(text):
+        return text
+    scheme, _, rest = text.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{re.split('[?#]', path)[0]}"
+
+
+def ledger_from(text: str, *, clock: Callable[[], float], threads: int | None = None, **options: Any) -> Ledger:
+    """Open the ledger that a path or a URL names.
+
+    Raises SettingsError, without the password, for one that cannot be used, and for a driver that is not installed.
+
+    :param clock: returns Unix seconds.
+    :param threads: how many threads use the ledger.
+    :param options: what else the ledger's class takes, such as ``wait_timeout``.
+    """
+    match = _SCHEME.match(text)
+    if match is None:
+        from .sqlite import SQLiteLedger  # imported here because SQLite takes a megabyte
+
+        return SQLiteLedger(text, clock=clock, **options)
+    try:
+        check_ledger(text)
+    except ValueError as error:
+        raise SettingsError(f"OSS_LEDGER {error}.") from None
+    kind = match[1].lower().partition("+")[0]
+    if kind in _REDIS:
+        return _redis_ledger(text, clock, options)
+    return _sql_ledger(text, _SQL[kind], clock, threads, options)
+
+
+def _sql_ledger(
+    text: str, extra: str, clock: Callable[[], float], threads: int | None, options: dict[str, Any]
+) -> Ledger:
+    try:
+        from .sql import DEFAULT_THREADS, SQLLedger
+    except ModuleNotFoundError as error:
+        raise _missing(text, error, extra) from None
+    return SQLLedger(text, clock=clock, threads=threads or DEFAULT_THREADS, **options)
+
+
+def _redis_ledger(text: str, clock: Callable[[], float], options: dict[str, Any]) -> Ledger:
+    from .redis import RedisLedger
+
+    return RedisLedger(text, clock=clock, **options)
+
+
+def _missing(text: str, error: ModuleNotFoundError, extra: str) -> SettingsError:
+    name = (error.name or "a package").partition(".")[0]
+    return SettingsError(f"OSS_LEDGER={shown(text)} needs {name}: pip install 'oss-wsgi[{extra}]'.")

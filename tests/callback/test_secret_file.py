@@ -1,0 +1,229 @@
+"""The file of the ticket secrets: what may be in it, and that everything that uses a secret follows it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import webob
+
+from oss_wsgi.callback.secret_file import SecretFile, read_secrets, with_secrets_read
+from oss_wsgi.callback.ticket import ReceiptBook, TicketBook
+from oss_wsgi.exceptions import SettingsError, UnverifiedError
+from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, ProbeGate, prove, secret_fingerprint
+from oss_wsgi.settings import Settings
+from oss_wsgi.testing import FrozenClock, UploadClient
+from oss_wsgi.testing.road import get_response
+from tests.ledger.processes import POSIX
+
+OLD, NEW = "an old secret of 32 characters ..", "a new secret of 32 characters ..."
+#: Seconds within which a change counts.
+SOON = 10
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "secrets"
+    path.write_text(f"{OLD}\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock()
+
+
+def write_anew(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def replace(path: Path, text: str) -> None:
+    other = path.with_name("other")
+    other.write_text(text, encoding="utf-8")
+    other.replace(path)
+
+
+def mount_as_kubernetes(folder: Path, version: str, text: str) -> None:
+    """Write a version of a mounted Secret, and swap the link that leads to it."""
+    (folder / version).mkdir()
+    (folder / version / "secrets").write_text(text, encoding="utf-8")
+    (folder / "..data_tmp").symlink_to(version)
+    (folder / "..data_tmp").replace(folder / "..data")
+
+
+@pytest.mark.parametrize(
+    ("raw", "secrets"),
+    [
+        (f"{OLD}\n".encode(), (OLD,)),
+        (f"{NEW}\n{OLD}".encode(), (NEW, OLD)),
+        (f"# in order\r\n\r\n  {NEW} \r\n\t{OLD}\r\n#{OLD}\n\n".encode(), (NEW, OLD)),
+        (f"\ufeff{'猫' * 32}\n".encode(), ("猫" * 32,)),
+    ],
+    ids=["one", "two", "comments", "utf-8"],
+)
+def test_each_line_is_a_secret(path: Path, raw: bytes, secrets: tuple[str, ...]) -> None:
+    path.write_bytes(raw)
+    assert read_secrets(str(path)) == secrets
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        (b"", "holds no secret"),
+        (b"\n \n# of 32 characters, but a comment\n", "holds no secret"),
+        (f"{NEW}\nswordfish\n".encode(), "line 2 has under 32 characters"),
+        (f"{NEW},{OLD}\n".encode(), "line 1 has a comma"),
+        (b"\xff" * 40, "no UTF-8 text"),
+        (b"x" * 65_537, "over 64 KB"),
+    ],
+    ids=["empty", "comments", "short", "comma", "bytes", "long"],
+)
+def test_an_unusable_file_is_refused_and_not_quoted(path: Path, raw: bytes, problem: str) -> None:
+    path.write_bytes(raw)
+    with pytest.raises(SettingsError) as raised:
+        SecretFile(str(path), clock=FrozenClock())
+    assert problem in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert not [secret for secret in (OLD, NEW, "swordfish") if secret in str(raised.value)]
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        SecretFile(str(tmp_path / "missing"), clock=FrozenClock())
+    with pytest.raises(SettingsError, match="cannot be used"):
+        SecretFile(str(tmp_path), clock=FrozenClock())
+
+
+@POSIX
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="no regular file"):
+        SecretFile(str(tmp_path / "pipe"), clock=FrozenClock())
+
+
+@pytest.mark.parametrize("change", [write_anew, replace])
+def test_a_changed_file_counts_soon(path: Path, clock: FrozenClock, change: Callable[[Path, str], None]) -> None:
+    secrets = SecretFile(str(path), clock=clock)
+    first = secrets()
+    clock.advance(SOON)
+    assert secrets() is first
+    change(path, f"{NEW}\n{OLD}\n")
+    assert secrets() is first, "the file is not read for each ticket"
+    clock.advance(SOON)
+    assert secrets() == (NEW, OLD)
+
+
+@POSIX
+def test_the_swapped_link_of_a_mounted_secret_counts_soon(tmp_path: Path, clock: FrozenClock) -> None:
+    mount_as_kubernetes(tmp_path, "..1", OLD)
+    (tmp_path / "secrets").symlink_to("..data/secrets")
+    secrets = SecretFile(str(tmp_path / "secrets"), clock=clock)
+    mount_as_kubernetes(tmp_path, "..2", NEW)
+    clock.advance(SOON)
+    assert secrets() == (NEW,)
+
+
+def test_a_clock_that_is_set_back_does_not_end_the_reading(path: Path, clock: FrozenClock) -> None:
+    secrets = SecretFile(str(path), clock=clock)
+    write_anew(path, NEW)
+    clock.advance(-86_400)
+    assert secrets() == (NEW,)
+
+
+def test_a_broken_new_file_keeps_the_old_secrets_and_is_logged_once(
+    path: Path, clock: FrozenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    secrets = SecretFile(str(path), clock=clock)
+    for text in ("", "short", "short"):
+        write_anew(path, text)
+        for _ in range(3):
+            clock.advance(SOON)
+            assert secrets() == (OLD,)
+    path.unlink()
+    clock.advance(SOON)
+    assert secrets() == (OLD,)
+    write_anew(path, NEW)
+    clock.advance(SOON)
+    assert secrets() == (NEW,)
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["ERROR", "ERROR", "ERROR", "INFO"], "empty, short, missing, and well again"
+    assert "stay in use" in caplog.text
+    assert not [secret for secret in (OLD, NEW) if secret in caplog.text]
+
+
+TICKET = {"bucket": "b", "key": "k", "prefix": "", "sizes": (0, 1), "content_types": (), "expires": 2_000_000_000}
+
+
+def test_tickets_and_receipts_follow_the_file(path: Path, clock: FrozenClock) -> None:
+    secrets = SecretFile(str(path), clock=clock)
+    tickets = TicketBook(secrets, clock=clock)
+    receipts = ReceiptBook(secrets, clock=clock, keep_seconds=900, tickets=tickets)
+    first = tickets.issue(**TICKET)
+    first_receipt = receipts.issue(first)
+    write_anew(path, f"{NEW}\n{OLD}\n")
+    clock.advance(SOON)
+    second = tickets.issue(**TICKET)
+    second_receipt = receipts.issue(second)
+    assert tickets.open(first).id != tickets.open(second).id
+    assert receipts.open(first_receipt).ticket.id == tickets.open(first).id
+    alone = TicketBook([NEW], clock=clock)
+    assert alone.open(second).key == "k", "the first line seals"
+    assert ReceiptBook([NEW], clock=clock, keep_seconds=900).open(second_receipt).ticket.key == "k"
+    write_anew(path, NEW)
+    clock.advance(SOON)
+    for open_old, old in ((tickets.open, first), (receipts.open, first_receipt)):
+        with pytest.raises(UnverifiedError, match="foreign"):
+            open_old(old)
+
+
+def test_a_ticket_of_another_machine_opens_as_soon_as_its_secret_is_in_the_file(path: Path, clock: FrozenClock) -> None:
+    here = TicketBook(SecretFile(str(path), clock=clock), clock=clock)
+    there = TicketBook([NEW, OLD], clock=clock)
+    write_anew(path, f"{OLD}\n{NEW}\n")
+    clock.advance(SOON)
+    assert here.open(there.issue(**TICKET)).key == "k"
+
+
+def test_probes_follow_the_file(path: Path, clock: FrozenClock) -> None:
+    gate = ProbeGate(SecretFile(str(path), clock=clock), clock=clock)
+    assert gate.fingerprints == [secret_fingerprint(OLD)]
+    assert gate.accepts(prove(OLD, clock.now))
+    assert not gate.accepts(prove(NEW, clock.now))
+    write_anew(path, f"{NEW}\n")
+    clock.advance(SOON)
+    assert gate.fingerprints == [secret_fingerprint(NEW)]
+    assert gate.accepts(prove(NEW, clock.now))
+    assert not gate.accepts(prove(OLD, clock.now))
+
+
+def legacy(environ: object, start_response: Callable[..., object]) -> list[bytes]:
+    start_response("404 Not Found", [])
+    return []
+
+
+def test_an_application_follows_the_file(path: Path, clock: FrozenClock) -> None:
+    settings = {"ticket_secret": (), "ticket_secret_file": str(path)}
+    with UploadClient(legacy, settings, clock=clock) as client:
+        before = client.sign("a.png", content_type="image/png", size=5).json["fields"]
+        write_anew(path, f"{NEW}\n{OLD}\n")
+        clock.advance(SOON)
+        assert client.upload("b.png", b"hello", content_type="image/png", exact=True).status_int == 200
+        probe = webob.Request.blank("/oss/callback", method="POST", headers={PROBE_HEADER: prove(NEW, clock.now)})
+        report = get_response(probe, client.direct_upload).json[PROBE_MEMBER]
+        assert report["ticket_secrets"] == [secret_fingerprint(NEW), secret_fingerprint(OLD)]
+        after = client.sign("a.png", content_type="image/png", size=5).json["fields"]
+        for secret, fields in ((OLD, before), (NEW, after)):
+            book = ReceiptBook([secret], clock=clock, keep_seconds=900)
+            assert book.open(fields["x-oss-meta-oss-wsgi"]).ticket.key == fields["key"]
+
+
+def test_settings_with_the_secrets_read_hold_those_of_now(path: Path) -> None:
+    settings = with_secrets_read(Settings(ticket_secret_file=str(path)))
+    assert (settings.ticket_secret, settings.ticket_secret_file) == ((OLD,), None)
+    assert OLD in settings.secrets()
+    assert OLD not in repr(settings)
+    assert with_secrets_read(Settings()) == Settings()

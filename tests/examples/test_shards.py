@@ -1,0 +1,139 @@
+"""examples/shards.py: two machines with ledgers of their own, and a signer that names one of them in each form."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import sqlite3
+import threading
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIServer, make_server
+
+import pytest
+import webob
+
+from oss_wsgi import DirectUpload, Grant, Settings, Upload
+from oss_wsgi.local import LocalOSS, LocalOSSServer
+from oss_wsgi.testing.local_oss import environ_for
+from oss_wsgi.testing.road import get_response, multipart
+from tests.cli.deployment import QuietHandler, not_found
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "shards.py"
+
+
+class Machine:
+    """A server with a SQLite ledger of its own, the uploads that it heard of, and the objects that were reported."""
+
+    def __init__(self, name: str, settings: Settings, folder: Path) -> None:
+        self._server = make_server("127.0.0.1", 0, not_found, WSGIServer, QuietHandler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/oss/callback"
+        self._ledger = folder / f"ledger-{name}.sqlite3"
+        own = {"callback_url": self.url, "upload_dir": f"uploads/{name}/", "ledger": str(self._ledger)}
+        self.uploads: list[str] = []
+        self.reports = 0
+        self.application = DirectUpload(not_found, replace(settings, **own), on_upload=self._save)
+        self._server.set_app(self._count)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Machine:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self.application.ledger.close()
+
+    def ledger(self) -> list[str]:
+        """Return the objects in the ledger."""
+        with contextlib.closing(sqlite3.connect(self._ledger)) as connection:
+            return [name for (name,) in connection.execute("SELECT object FROM answers ORDER BY object")]
+
+    def _save(self, upload: Upload) -> None:
+        self.uploads.append(str(upload.object))
+
+    def _count(self, environ: Any, start_response: Any) -> Any:
+        self.reports += 1
+        return self.application(environ, start_response)
+
+
+@dataclass
+class Fleet:
+    machines: list[Machine]
+    signer: Any
+    oss: LocalOSS
+
+    def sign(self, **environ: str) -> Any:
+        request = webob.Request.blank("/oss/signature?filename=a.png", environ)
+        return get_response(request, self.signer)
+
+    def upload(self, fields: dict[str, str], data: bytes = b"hello") -> dict[str, Any]:
+        """Post a form as a browser does, and return what the application answered."""
+        content_type, body = multipart(fields, "a.png", data, "image/png")
+        request = urllib.request.Request(self.oss.host, body, {"Content-Type": content_type})
+        with urllib.request.urlopen(request) as response:
+            return dict(json.load(response)) if response.status == 200 else {}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    spec = importlib.util.spec_from_file_location("shards_example", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    with contextlib.ExitStack() as stack:
+        oss = stack.enter_context(LocalOSS(directory=tmp_path / "objects"))
+        server = LocalOSSServer(oss)
+        server.start()
+        stack.callback(server.stop)
+        settings = Settings.from_environ({**environ_for(oss, tmp_path), "OSS_UPLOAD_DIR": "uploads/"})
+        machines = [stack.enter_context(Machine(name, settings, tmp_path)) for name in ("0", "1")]
+        shards = {str(number): machine.url for number, machine in enumerate(machines)}
+
+        def authorize(request: webob.Request) -> Grant | None:
+            grant = example.authorize(request)
+            return grant and replace(grant, forbid_overwrite=False)
+
+        yield Fleet(machines, example.signer(settings, shards, authorize), oss)
+
+
+def test_the_reports_of_a_ticket_reach_one_machine(fleet: Fleet) -> None:
+    names: dict[str, set[str]] = {"0": set(), "1": set()}
+    while not all(len(each) >= 3 for each in names.values()):
+        fields = fleet.sign(REMOTE_USER="eric").json["fields"]
+        _, shard, _ = fields["key"].split("/", 2)
+        before = [machine.reports for machine in fleet.machines]
+        assert fleet.upload(fields) == {"Status": "Ok"}
+        assert fleet.upload(fields) == {"Status": "Ok"}
+        after = [machine.reports for machine in fleet.machines]
+        reports = [new - old for new, old in zip(after, before, strict=True)]
+        assert reports == [2 * (shard == name) for name in names]
+        names[shard].add(fields["key"])
+    for machine, expected in zip(fleet.machines, names.values(), strict=True):
+        assert machine.ledger() == sorted(machine.uploads) == sorted(expected), "each of them once"
+
+
+def test_a_sweep_of_a_machine_finds_its_own_uploads_only(fleet: Fleet) -> None:
+    pytest.importorskip("alibabacloud_oss_v2")
+    lost: set[str] = set()
+    while len({name.split("/")[1] for name in lost}) < 2:
+        fields = fleet.sign(REMOTE_USER="eric").json["fields"]
+        fleet.oss.fail_next("callback_refused")
+        fleet.upload(fields)
+        lost.add(fields["key"])
+    for number, machine in enumerate(fleet.machines):
+        own = sorted(name for name in lost if name.startswith(f"uploads/{number}/"))
+        assert machine.application.reconcile(until=0).recovered == len(own)
+        assert sorted(machine.uploads) == own
+        assert machine.application.reconcile(until=0).known == len(own)
+
+
+def test_the_signer_signs_for_users_alone(fleet: Fleet) -> None:
+    assert fleet.sign().status_int == 403

@@ -1,0 +1,27 @@
+"""Databases for the ledgers that have a server: started once for all tests that ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ..databases import Server, running
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    with running("postgresql", "-cfsync=off", "-cautovacuum=off") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    with running("mariadb", "--innodb-flush-log-at-trx-commit=0") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgresql: Server) -> Iterator[Server]:
+    with running("pgbouncer", str(postgresql.port)) as server:
+        yield server

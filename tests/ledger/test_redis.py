@@ -1,0 +1,516 @@
+"""RedisLedger: the contract on Redis, Valkey and a cluster, and servers and processes that stop, die or evict."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
+from oss_wsgi.ledger.redis import RedisLedger
+from oss_wsgi.testing.ledger_contract import (
+    DEADLINE,
+    FAILURE,
+    SUCCESS,
+    BlockingHandler,
+    Call,
+    Handler,
+    LedgerClock,
+    LedgerContract,
+    handling,
+    identity,
+)
+from tests.redis_servers import PROGRAMS, Server, empty, redis, running, running_cluster, server, servers
+
+from .processes import POSIX, ROOT
+
+pytestmark = pytest.mark.slow
+
+__all__ = ["redis", "server", "servers"]  # fixtures
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    with running_cluster("redis", tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def ledger(server: Server) -> Iterator[RedisLedger]:
+    with RedisLedger(server.url) as ledger:
+        yield ledger
+
+
+class ClockReader(RedisLedger):
+    """A ledger that reads the contract's clock, so that the contract sees when a call has begun."""
+
+    def __init__(self, url_or_client: Any, clock: Callable[[], float], **options: Any) -> None:
+        super().__init__(url_or_client, **options)
+        self._clock = clock
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        self._clock()
+        return super().run_once(identity, handle)
+
+
+class OnServer:
+    url: str
+
+    def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> RedisLedger:
+        return ClockReader(self.url, clock, wait_timeout=wait_timeout)
+
+    def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Any, clock: LedgerClock) -> None:
+        """The server's clock decides; it cannot be moved, so the time that is left tells."""
+        client = ledger._connection.client
+        ledger.run_once(identity("expired"), Handler())
+        left = [client.pttl(key) / 1000 for key in client.scan_iter("*") if not key.endswith((b":c", b":n"))]
+        assert len(left) == 2, "the answers of the ticket, and the mark of the pair"
+        assert all(86_390 < each <= 86_400 for each in left)
+        valid = int(client.time(**target(client))[0]) + 5000
+        ledger.run_once(identity("valid", object="valid", expires=valid), Handler())
+        left = [client.pttl(key) / 1000 for key in client.scan_iter("*") if not key.endswith((b":c", b":n"))]
+        assert sum(86_400 + 4900 < each <= 86_400 + 5000 for each in left) == 2
+
+
+def target(client: Any) -> dict[str, str]:
+    return {"target_nodes": "random"} if hasattr(client, "get_node_from_key") else {}
+
+
+class TestRedisContract(OnServer, LedgerContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, servers: Callable[[str], Server]) -> None:
+        self.url = empty(servers("redis")).url
+
+
+class TestValkeyContract(OnServer, LedgerContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, servers: Callable[[str], Server]) -> None:
+        self.url = empty(servers("valkey")).url.replace("redis://", "valkey://")
+
+
+class TestClusterContract(OnServer, LedgerContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, cluster: list[Server]) -> None:
+        self.url = [empty(server) for server in cluster][1].url
+
+
+# Processes.
+
+_PROGRAM = """
+import sys
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
+from oss_wsgi.ledger.redis import RedisLedger
+ledger = RedisLedger(sys.argv[1], lease=float(sys.argv[2]))
+def handle(transaction):
+    print("handling", flush=True)
+    sys.stdin.readline()
+    return StoredResponse("200 OK", "text/plain", b"the other")
+try:
+    print(ledger.run_once(UploadIdentity("t1", "user/\u732b 1.png", "5B3C", 1733228232), handle).body.decode())
+except Exception as error:
+    print(getattr(error, "reason", error))
+"""
+
+
+def other_process(url: str, lease: float) -> subprocess.Popen[str]:
+    """Start a process that handles the upload of ``identity()`` until it gets a line, and wait until it does so."""
+    command = [sys.executable, "-W", "error", "-c", _PROGRAM, url, str(lease)]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "handling\n"
+    return process
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_another_process_waits_for_the_response(server: Server, ledger: RedisLedger) -> None:
+    process = other_process(server.url, 12)
+    call = Call(ledger, identity(), Handler(FAILURE))
+    wait_for(lambda: ledger._waiting)
+    assert process.communicate("\n", DEADLINE)[0] == "the other\n"
+    assert call.outcome() == StoredResponse("200 OK", "text/plain", b"the other")
+
+
+def test_a_killed_process_holds_its_claim_for_the_lease(server: Server, ledger: RedisLedger) -> None:
+    with other_process(server.url, 1) as process:
+        process.kill()
+    handler = Handler()
+    assert ledger.run_once(identity(), handler) == SUCCESS
+    assert handler.calls == 1
+
+
+def test_a_killed_process_keeps_others_waiting_no_longer_than_they_may(server: Server) -> None:
+    with other_process(server.url, 60) as process:
+        process.kill()
+    with RedisLedger(server.url, wait_timeout=0.2) as impatient:
+        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+            impatient.run_once(identity(), Handler())
+        assert impatient.run_once(identity("t2"), Handler()) == SUCCESS
+
+
+@POSIX
+def test_a_stopped_process_gets_the_response_of_the_one_that_took_over(server: Server, ledger: RedisLedger) -> None:
+    process = other_process(server.url, 0.5)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        assert ledger.run_once(identity(), Handler()) == SUCCESS
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert process.communicate("\n", DEADLINE)[0] == '{"Status": "Ok"}\n'
+    assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+    assert len(ledger) == 1
+
+
+@POSIX
+def test_a_stopped_process_stores_nothing_while_another_handles(server: Server, ledger: RedisLedger) -> None:
+    process = other_process(server.url, 0.5)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        with handling(ledger, identity(), BlockingHandler()) as call:
+            process.send_signal(signal.SIGCONT)
+            assert process.communicate("\n", DEADLINE)[0] == "ledger_busy\n"
+        assert call.outcome() == SUCCESS
+    finally:
+        process.kill()
+        process.wait()
+    assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+@POSIX
+def test_a_stopped_process_finishes_where_nobody_took_over(server: Server, ledger: RedisLedger) -> None:
+    process = other_process(server.url, 0.1)
+    process.send_signal(signal.SIGSTOP)
+    with server.client() as client:
+        key = "oss-wsgi:{t1}:c"
+        wait_for(lambda: int(client.hvals(key)[0][28:]) < client.time()[0] * 1000)
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate("\n", DEADLINE)[0] == "the other\n"
+    assert ledger.run_once(identity(), Handler(FAILURE)).body == b"the other"
+
+
+def test_a_lease_is_renewed_for_as_long_as_the_handler_runs(redis: Server) -> None:
+    with RedisLedger(redis.url, lease=0.3) as ledger, RedisLedger(redis.url, wait_timeout=1.0) as other:
+        with handling(ledger, identity(), BlockingHandler()):
+            with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+                other.run_once(identity(), Handler())
+        assert other.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+def lease_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "oss-wsgi leases"]
+
+
+def test_close_ends_the_thread_and_another_call_starts_it_again(redis: Server) -> None:
+    ledger = RedisLedger(redis.url)
+    for ticket in ("t1", "t2"):
+        ledger.run_once(identity(ticket), Handler())
+        assert lease_threads()
+        ledger.close()
+        assert not lease_threads()
+
+
+def test_a_ledger_that_is_closed_while_it_handles_renews_the_lease(redis: Server) -> None:
+    with RedisLedger(redis.url, lease=0.3) as ledger, RedisLedger(redis.url, wait_timeout=1.0) as other:
+        with handling(ledger, identity(), BlockingHandler()):
+            ledger.close()
+            with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+                other.run_once(identity(), Handler())
+        assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+@POSIX
+@pytest.mark.parametrize("is_handling", [False, True], ids=["idle", "handling"])
+def test_a_forked_child_uses_the_ledger(redis: Server, is_handling: bool) -> None:
+    with RedisLedger(redis.url) as ledger:
+        ledger.run_once(identity("t1"), Handler())
+        with handling(ledger, identity("t2"), BlockingHandler()) if is_handling else ledger:
+            child = os.fork()
+            if not child:
+                kept = ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
+                made = ledger.run_once(identity("t3"), Handler()) == SUCCESS
+                os._exit(0 if kept and made and not ledger._leases._held else 1)
+            assert os.waitpid(child, 0)[1] == 0
+        assert ledger.run_once(identity("t3"), Handler(FAILURE)) == SUCCESS
+
+
+def test_the_clocks_of_the_machines_do_not_matter(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time
+    with RedisLedger(server.url) as one, RedisLedger(server.url) as other:
+        for day in (86_400, -86_400):
+            upload = identity(f"t{day}", expires=int(now()) + 900)
+            monkeypatch.setattr(time, "time", functools.partial(lambda day: now() + day, day))
+            assert one.run_once(upload, Handler()) == SUCCESS
+            monkeypatch.setattr(time, "time", functools.partial(lambda day: now() - day, day))
+            assert other.run_once(upload, Handler(FAILURE)) == SUCCESS
+
+
+# Servers.
+
+
+def test_a_connection_that_the_server_cuts_in_the_handler_is_opened_again(server: Server, ledger: RedisLedger) -> None:
+    class Cutting(Handler):
+        def __call__(self, transaction: object = None) -> StoredResponse:
+            with server.client() as client:
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            return super().__call__(transaction)
+
+    assert ledger.run_once(identity(), Cutting()) == SUCCESS
+    assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+def test_a_response_without_a_server_to_store_it_is_an_error(kind_folder: tuple[str, Path]) -> None:
+    with running(*kind_folder) as server, RedisLedger(server.url) as ledger:
+
+        class Killing(Handler):
+            def __call__(self, transaction: object = None) -> StoredResponse:
+                server.kill()
+                return super().__call__(transaction)
+
+        with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
+            ledger.run_once(identity(), Killing())
+        for ask in (ledger.check, ledger.__len__, lambda: ledger.known([("a", "b")])):
+            with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
+                ask()
+        handler = Handler()
+        with pytest.raises(LedgerUnavailableError):
+            ledger.run_once(identity("t2"), handler)
+        assert handler.calls == 0
+        server.start()
+        ledger.check()
+        assert ledger.run_once(identity("t2"), handler) == SUCCESS
+
+
+@pytest.fixture(params=PROGRAMS)
+def kind_folder(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    return request.param, tmp_path
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "always"])
+def test_a_response_survives_a_crash_of_the_server(kind_folder: tuple[str, Path], fsync: str) -> None:
+    with running(*kind_folder, "--appendfsync", fsync) as server, RedisLedger(server.url) as ledger:
+        assert ledger.run_once(identity(), Handler()) == SUCCESS
+        server.kill()
+        server.start()
+        assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+        assert ledger.known([("user/猫 1.png", "5B3C")])
+
+
+def syncs(server: Server) -> int:
+    with server.client() as client:
+        return int(client.info("commandstats").get("cmdstat_waitaof", {"calls": 0})["calls"])
+
+
+def test_an_upload_waits_for_the_disk(kind_folder: tuple[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    with running(*kind_folder, "--appendfsync", "everysec") as server:
+        with RedisLedger(server.url) as ledger:
+            assert "wait_for_sync=False" in caplog.text
+            ledger.run_once(identity("the first brings the scripts along"), Handler())
+            before = syncs(server)
+            ledger.run_once(identity(), Handler())
+            ledger.run_once(identity(), Handler())
+            assert syncs(server) == before + 1
+            with server.client() as client:
+                client.config_set("appendonly", "no")
+            assert ledger.run_once(identity("t2"), Handler()) == SUCCESS
+            assert "no longer waits for its disk" in caplog.text
+        for ledger in RedisLedger(server.url), RedisLedger(server.url, wait_for_sync=False):
+            with ledger:
+                before = syncs(server)
+                ledger.run_once(identity("t3"), Handler())
+                assert syncs(server) == before
+
+
+def test_a_server_without_a_disk_is_named_in_the_log(redis: Server, caplog: pytest.LogCaptureFixture) -> None:
+    with redis.client() as client:
+        client.config_set("appendonly", "no")
+        try:
+            RedisLedger(redis.url).close()
+        finally:
+            client.config_set("appendonly", "yes")
+    assert "appendonly off" in caplog.text
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random"])
+def test_a_server_that_evicts_keys_is_refused(server: Server, ledger: RedisLedger, policy: str) -> None:
+    with server.client() as client:
+        client.config_set("maxmemory-policy", policy)
+        try:
+            with pytest.raises(SettingsError, match=f"maxmemory-policy {policy}.*noeviction"):
+                RedisLedger(server.url)
+            with pytest.raises(LedgerUnavailableError, match=policy):
+                ledger.check()
+            client.execute_command("ACL", "SETUSER", "modest", "on", "+@all", "-config", "~*", ">word")
+            with pytest.raises(SettingsError, match=policy):
+                RedisLedger(server.url.replace("//", "//modest:word@"))
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+            client.acl_deluser("modest")
+
+
+def test_the_rights_that_the_documentation_names_suffice(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    rights = ["~oss-wsgi:*", "+@read", "+@write", "+@scripting", "+@connection", "+info", "+time"]
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "modest", "on", *rights, ">word")
+        with RedisLedger(server.url.replace("//", "//modest:word@")) as ledger:
+            ledger.check()
+            assert ledger.run_once(identity(), Handler()) == SUCCESS
+            assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+            assert ledger.known([("user/猫 1.png", "5B3C")])
+            assert len(ledger) == 1
+        client.acl_deluser("modest")
+    assert "word" not in caplog.text
+
+
+def test_a_full_server_stores_nothing_and_its_claim_ends(server: Server, ledger: RedisLedger) -> None:
+    with server.client() as client:
+
+        class Filling(Handler):
+            def __call__(self, transaction: object = None) -> StoredResponse:
+                client.config_set("maxmemory", "1mb")
+                return super().__call__(transaction)
+
+        try:
+            with pytest.raises(LedgerUnavailableError, match="maxmemory"):
+                ledger.run_once(identity(), Filling())
+            with pytest.raises(LedgerUnavailableError):
+                ledger.check()
+        finally:
+            client.config_set("maxmemory", "0")
+    handler = Handler()
+    assert ledger.run_once(identity(), handler) == SUCCESS
+    assert handler.calls == 1
+
+
+def test_forgotten_scripts_are_sent_again(server: Server, ledger: RedisLedger) -> None:
+    with server.client() as client:
+        for ticket in ("t1", "t2"):
+            client.script_flush()
+            assert ledger.run_once(identity(ticket), Handler()) == SUCCESS
+    assert len(ledger) == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"decode_responses": True}], ids=["bytes", "texts"])
+def test_a_client_of_the_application_is_used_and_stays_open(redis: Server, options: dict[str, Any]) -> None:
+    with redis.client(**options) as client:
+        with RedisLedger(client) as ledger:
+            response = StoredResponse("200 OK", "image/png", bytes(range(256)))
+            ledger.run_once(identity(), Handler(response))
+            assert ledger.run_once(identity(), Handler(FAILURE)) == response
+            assert len(ledger) == 1
+        assert client.ping()
+
+
+def test_a_cluster_client_of_the_application_is_used(cluster: list[Server]) -> None:
+    from redis.cluster import RedisCluster
+
+    with RedisCluster.from_url(empty(cluster[0]).url, decode_responses=True) as client:
+        with RedisLedger(client, prefix="of-its-own") as ledger:
+            for number in range(20):
+                upload = identity(f"t{number}", object=f"object {number}")
+                assert ledger.run_once(upload, Handler()) == SUCCESS
+                assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
+            assert len(ledger) == 20
+            assert len(ledger.known((f"object {number}", "5B3C") for number in range(30))) == 20
+    sizes = []
+    for each in cluster:
+        with each.client() as one:
+            sizes.append(one.dbsize())
+    assert all(sizes), "every server of the cluster has some of the keys"
+
+
+def test_both_keys_of_a_ticket_are_in_one_slot(cluster: list[Server]) -> None:
+    with RedisLedger(cluster[0].url) as ledger:
+        client = ledger._connection.client
+        upload = identity("a ticket", max_objects=2)
+        with handling(ledger, upload._replace(object="another"), BlockingHandler()):
+            ledger.run_once(upload, Handler())
+            keys = sorted(key.decode() for key in client.scan_iter("*{a ticket}*"))
+            assert keys == ["oss-wsgi:{a ticket}:a", "oss-wsgi:{a ticket}:c"]
+            assert len({client.keyslot(key) for key in keys}) == 1
+
+
+def test_a_cluster_waits_for_the_disk_of_the_tickets_server(tmp_path: Path) -> None:
+    with running_cluster("redis", tmp_path) as cluster:
+        for server in cluster:
+            with server.client() as client:
+                client.config_set("appendfsync", "everysec")
+        with RedisLedger(cluster[0].url) as ledger:
+            ledger.run_once(identity(object="the first brings the scripts along", max_objects=2), Handler())
+            before = [syncs(server) for server in cluster]
+            ledger.run_once(identity(max_objects=2), Handler())
+            assert sum(syncs(server) for server in cluster) == sum(before) + 1
+            assert ledger.run_once(identity(max_objects=2), Handler(FAILURE)) == SUCCESS
+
+
+# Settings.
+
+
+def test_no_password_appears_anywhere(redis: Server, caplog: pytest.LogCaptureFixture) -> None:
+    url = redis.url.replace("//", "//user:sword%40fish@")
+    with pytest.raises(SettingsError) as raised:
+        RedisLedger(url)
+    with redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "user", "on", "+@all", "~*", ">sword@fish")
+        with RedisLedger(f"{url}/0?wait_for_sync=off&client_name=x") as ledger:
+            shown = [repr(ledger), ledger.url, repr(ledger._connection), str(raised.value), caplog.text]
+        client.acl_deluser("user")
+    assert ledger.url == f"{redis.url}/0"
+    assert not [text for text in shown if "fish" in text or "user:" in text]
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://127.0.0.1", "must begin with one of redis://"),
+        ("redis://:hush/hush@127.0.0.1", "cannot be read"),
+        ("redis://127.0.0.1:0", "no host, or port 0"),
+        ("redis:///1", "no host"),
+        ("redis://127.0.0.1/name", "number of a database"),
+        ("redis://127.0.0.1:1/0?wait_for_sync=perhaps", "wait_for_sync"),
+        ("redis://127.0.0.1:1/0?prefix={x}", "braces"),
+        ("redis://127.0.0.1:1/0?no_such_parameter=1", "no_such_parameter"),
+        ("redis://127.0.0.1:1/0", "cannot be used: Error 111"),
+        (5, "not as int"),
+    ],
+)
+def test_an_unusable_url_is_refused(url: Any, problem: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        RedisLedger(url)
+    assert problem in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
+def test_an_asynchronous_client_is_refused() -> None:
+    from redis.asyncio import Redis
+
+    with pytest.raises(SettingsError, match=r"redis\.asyncio"):
+        RedisLedger(Redis())
+
+
+def test_ledgers_of_other_prefixes_do_not_meet(redis: Server) -> None:
+    with RedisLedger(redis.url) as one, RedisLedger(f"{redis.url}?prefix=other") as other:
+        one.run_once(identity(), Handler())
+        assert (len(one), len(other)) == (1, 0)
+        assert other.run_once(identity(), Handler(FAILURE)) == FAILURE
+        assert not other.known([("user/猫 1.png", "5B3C")])
+
+
+def test_a_missing_package_is_said_with_the_line_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(SettingsError, match=r"pip install 'oss-wsgi\[redis\]'"):
+        RedisLedger("redis://127.0.0.1")

@@ -1,0 +1,133 @@
+"""SQLLedger on PostgreSQL and MariaDB: the contract, with transactions of its own and of the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+import pytest
+import sqlalchemy
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import sessionmaker
+
+from oss_wsgi.ledger.base import Ledger
+from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.ledger.sql_engine import engine_from
+from oss_wsgi.ledger.sql_text import PostgreSQL
+from oss_wsgi.testing.ledger_contract import LedgerClock, LedgerContract
+
+from ..databases import Server
+
+pytestmark = pytest.mark.slow
+
+TABLES = ("oss_wsgi_answers", "oss_wsgi_tickets", "oss_wsgi_schema", "works")
+
+
+def emptied(url: str) -> None:
+    """Remove the tables of an earlier test."""
+    engine = engine_from(url, threads=1, wait_timeout=60.0)
+    with engine.connect() as connection:
+        for table in TABLES:
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+    engine.dispose()
+
+
+class Contract(LedgerContract):
+    """The contract on a real server; the tables are made anew for each test."""
+
+    server_name: ClassVar[str]
+    url: str
+
+    @pytest.fixture(autouse=True)
+    def database(self, request: pytest.FixtureRequest) -> None:
+        server: Server = request.getfixturevalue(self.server_name)
+        self.url = server.url
+        emptied(self.url)
+
+    def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
+        return SQLLedger(self.url, clock=clock, wait_timeout=wait_timeout, threads=16)
+
+    def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Ledger, clock: LedgerClock) -> None:
+        """The database has a clock of its own: see test_a_response_is_deleted_when_both_clocks_have_passed."""
+
+
+Contract.__test__ = False
+
+
+class SharingContract(Contract):
+    """The contract in the application's transactions."""
+
+    engine: Engine
+
+    @pytest.fixture(autouse=True)
+    def application(self, database: None) -> Iterator[None]:
+        drivers = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+        url = sqlalchemy.make_url(self.url)
+        self.engine = sqlalchemy.create_engine(url.set(drivername=drivers[url.drivername]), pool_size=20)
+        yield
+        self.engine.dispose()
+
+    def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
+        return SQLLedger.sharing(self.begin(), clock=clock, wait_timeout=wait_timeout)
+
+    def begin(self) -> Callable[..., object]:
+        return self.engine.begin
+
+
+SharingContract.__test__ = False
+
+
+class TestContractOnPostgreSQL(Contract):
+    server_name = "postgresql"
+
+
+class TestContractOnMariaDB(Contract):
+    server_name = "mariadb"
+
+
+class TestContractBehindPgBouncer(Contract):
+    server_name = "pgbouncer"
+
+
+class TestContractOnPartitions(Contract):
+    server_name = "postgresql"
+
+    @pytest.fixture(autouse=True)
+    def partitions(self, database: None) -> None:
+        engine = engine_from(self.url, threads=1, wait_timeout=60.0)
+        with engine.connect() as connection:
+            for statement in PostgreSQL().schema(partitioned=True):
+                connection.exec_driver_sql(statement)
+        engine.dispose()
+
+
+class TestContractSharingPostgreSQL(SharingContract):
+    server_name = "postgresql"
+
+
+class TestContractSharingMariaDB(SharingContract):
+    server_name = "mariadb"
+
+
+class TestContractSharingSessions(SharingContract):
+    server_name = "postgresql"
+
+    def begin(self) -> Callable[..., object]:
+        return sessionmaker(self.engine).begin
+
+
+class TestContractSharingSerializable(SharingContract):
+    server_name = "postgresql"
+
+    def begin(self) -> Callable[..., object]:
+        return self.engine.execution_options(isolation_level="SERIALIZABLE").begin
+
+    def test_racing_objects_never_exceed_the_count(self, ledger: Ledger) -> None:
+        """Handlers are rolled back and called again: see test_racing_objects_have_as_many_effects_as_slots."""
+
+
+class TestContractSharingRepeatableRead(SharingContract):
+    server_name = "mariadb"
+
+    def begin(self) -> Callable[..., object]:
+        return self.engine.execution_options(isolation_level="REPEATABLE READ").begin
