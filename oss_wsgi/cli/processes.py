@@ -26,6 +26,9 @@ from .process import CannotStartError
 from .process_metrics import Family, add_up, counts_of
 from .reloading import CHILD_VARIABLE, Inheritance
 
+#: The exit status of a process that has said in a sentence why it cannot start.
+SAID_WHY = 2
+
 # From the end of the drain until a child is killed.
 _GRACE = 5.0
 _HURRIED_GRACE = 1.0
@@ -139,6 +142,7 @@ class Processes:
         # What processes have counted that have ended.
         self._past: list[Family] = []
         self._restarts = 0
+        self._has_served = False
 
     def run(self, ready: Callable[[], object]) -> None:
         """Start the processes, call ``ready`` when each serves or has failed, and run until `drain` has ended.
@@ -207,7 +211,7 @@ class Processes:
         status = self._wait_until_tried([first])
         if self._drain is not None:
             return
-        if status == 2:
+        if status == SAID_WHY:
             raise ChildSaidWhyError
         for child in self._children[1:]:
             self._start(child)
@@ -242,6 +246,7 @@ class Processes:
         elif restart:
             for child in self._children:
                 if child.start_at is not None and child.start_at <= now:
+                    self._restarts += 1
                     self._start(child)
         return status
 
@@ -294,8 +299,8 @@ class Processes:
                 if "samples" in message:
                     child.samples = message["samples"]
                     self._answered[child.number] = message["asked"]
-                elif not child.is_serving:
-                    child.is_serving = True
+                else:
+                    child.is_serving = self._has_served = True
                 self._answers.notify_all()
         if child.channel is None and channel is not None:
             self._selector.unregister(channel)
@@ -316,14 +321,16 @@ class Processes:
             return
         end = f"was ended by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
         pause = self._plan_restart(child, lived)
-        again = f"in {pause:g} s" if pause else "now"
-        log.error("process %d (pid %d) %s; it starts again %s", child.number, process.pid, end, again)
+        if self._has_served:
+            end += f"; it starts again {f'in {pause:g} s' if pause else 'now'}"
+        elif status == SAID_WHY:
+            return
+        log.error("process %d (pid %d) %s", child.number, process.pid, end)
 
     def _plan_restart(self, child: Child, lived: float) -> float:
         child.short_lives = 0 if lived >= _LONG_LIFE else child.short_lives + 1
         pause = pause_before_restart(child.short_lives)
         child.start_at = self._clock() + pause
-        self._restarts += 1
         return pause
 
     def _continue_drain(self, now: float, seconds: float, close: float, end: float) -> None:

@@ -127,7 +127,8 @@ def _serve_as_child(arguments: Namespace, child: Inheritance, stack: contextlib.
     parent, metrics = become_child(arguments, child, stack, servers)
     uploads, ledger = _site(settings, arguments, metrics)
     stack.callback(ledger.close)
-    _run_site(uploads, child.listeners, arguments, stack, (), servers=servers, serving=parent.serving)
+    own = {"servers": servers, "serving": parent.serving, "shares_listeners": True}
+    _run_site(uploads, child.listeners, arguments, stack, (), **own)
 
 
 def _site(settings: Settings, arguments: Namespace, metrics: Metrics | None) -> tuple[DirectUpload, Ledger]:

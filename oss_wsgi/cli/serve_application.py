@@ -206,6 +206,7 @@ def _run_application(
         servers,
         parent.serving if parent is not None else None,
         owns_listeners=owns_listeners,
+        shares_listeners=inherited.processes > 1,
     )
 
 
