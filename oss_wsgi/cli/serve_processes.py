@@ -53,7 +53,7 @@ def serve_processes(
 
     def greet() -> None:
         pids = processes.pids
-        for line in (*greeting[:-1], f"{len(pids)} processes serve: {', '.join(map(str, pids))}.", *greeting[-1:]):
+        for line in (greeting[0], f"{len(pids)} processes serve: {', '.join(map(str, pids))}.", *greeting[1:]):
             print(line, flush=True)
 
     drain_on_signals(processes, arguments.drain, arguments.drain_delay)
