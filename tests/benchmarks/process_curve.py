@@ -37,7 +37,7 @@ from .processes import cpu_seconds, raise_descriptor_limit
 from .wrk import Wrk
 
 WORKS = ("signature", "callback", "closed")
-_CALLBACKS_A_SECOND = 12_000
+_CALLBACKS_A_SECOND = 9_000
 _LISTEN = ["--listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"]
 
 # wrk counts which process has answered.
@@ -67,7 +67,7 @@ class Figures(NamedTuple):
 class Curve:
     """Loads one server after the other; the folder is for what is prepared."""
 
-    def __init__(self, folder: Path, seconds: float, connections: int, ledger: str | None) -> None:
+    def __init__(self, folder: Path, seconds: int, connections: int, ledger: str | None) -> None:
         self._folder = folder
         self._seconds = seconds
         self._connections = connections
@@ -75,13 +75,12 @@ class Curve:
         reporter = Reporter()
         self._environ = clean_environ(**reporter.environ(folder))
         self._reporter = reporter
+        self._wrks: dict[str, Wrk] = {}
         self.figures: dict[tuple[str, int], list[Figures]] = defaultdict(list)
 
     def measure(self, work: str, processes: int) -> None:
         """Start a server, load it, and keep the figures."""
-        callbacks = 1 if work == "signature" else int(self._seconds * _CALLBACKS_A_SECOND)
-        requests = (report.request(closed=work == "closed") for report in self._reporter.reports(callbacks))
-        wrk = Wrk(self._folder, requests, closed=False)
+        wrk = self._wrk_for(work)
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             ledger = self._ledger or str(Path(folder) / "ledger.sqlite3")
             command = [sys.executable, str(SERVER), *_LISTEN, "--processes", str(processes)]
@@ -101,6 +100,16 @@ class Curve:
             print(f"{work}, {processes}: {load.not_2xx} answers no 2xx, {load.lost} lost", file=sys.stderr)
         cpu_each = cpu / max(load.requests, 1) * 1e6
         self.figures[work, processes].append(Figures(load.rate, load.p50, load.p99, cpu_each, share))
+
+    def _wrk_for(self, work: str) -> Wrk:
+        """Return wrk with its callbacks; those for a ledger that stays are new ones each time."""
+        if work not in self._wrks or (self._ledger and work != "signature"):
+            callbacks = 1 if work == "signature" else self._seconds * _CALLBACKS_A_SECOND
+            requests = (report.request(closed=work == "closed") for report in self._reporter.reports(callbacks))
+            folder = self._folder / work
+            folder.mkdir(exist_ok=True)
+            self._wrks[work] = Wrk(folder, requests, closed=False)
+        return self._wrks[work]
 
     def report(self) -> None:
         """Print a line for each work and number of processes."""
@@ -130,7 +139,7 @@ def _who(processes: int) -> Iterator[RunningServer]:
         yield server
 
 
-def spread(processes: int, connections: int, seconds: float, folder: Path) -> None:
+def spread(processes: int, connections: int, seconds: int, folder: Path) -> None:
     """Print how many connections each of several processes got, made in several ways."""
     script = folder / "count.lua"
     script.write_text(_COUNT)
@@ -186,7 +195,7 @@ def main() -> None:
     parser.add_argument("--processes", default="1,2,4", help="comma-separated (default: %(default)s)")
     parser.add_argument("--work", default=",".join(WORKS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--ledger", help="the URL of a ledger that all runs use; default: a new SQLite file for each")
     parser.add_argument("--spread", action="store_true", help="count the new connections of each process, and no more")
@@ -206,8 +215,8 @@ def main() -> None:
             for work in arguments.work.split(","):
                 for number in numbers:
                     curve.measure(work, number)
-            print(f"round {turn + 1} of {arguments.rounds} done, {os.getloadavg()[0]:.1f} load", file=sys.stderr)
-        curve.report()
+            print(f"round {turn + 1} of {arguments.rounds}, {os.getloadavg()[0]:.1f} load", file=sys.stderr)
+            curve.report()
 
 
 if __name__ == "__main__":
