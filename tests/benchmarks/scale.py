@@ -68,18 +68,18 @@ class Costs:
     :param spread: of the processor time, which is lognormal around its mean: the deviation of its logarithm.
     """
 
-    signature: float = 75e-6
-    callback: float = 110e-6
+    signature: float = 130e-6
+    callback: float = 1100e-6
     handshake: float = 520e-6
     handler: float = 0.005
-    row: float = 150e-6
-    sync: float = 500e-6
+    row: float = 80e-6
+    sync: float = 530e-6
     batch: int = 8
     spread: float = 0.3
 
     @property
     def ledger_rate(self) -> float:
-        """Uploads a second that one ledger takes with ``batch`` at once: while half wait for the disk, half come back."""
+        """Uploads a second that a ledger takes with ``batch`` at once: while half wait for the disk, half come back."""
         half = self.batch / 2
         return half / (half * self.row + self.sync)
 
