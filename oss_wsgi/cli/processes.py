@@ -264,10 +264,10 @@ class Processes:
         child.start_at = None
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        sockets = [*self._inherited.listeners, *self._inherited.metrics_listeners]
+        listeners = [listener.fileno() for listener in self._inherited.listeners]
         values = {
             **vars(self._inherited),
-            "listeners": [each.fileno() for each in self._inherited.listeners],
+            "listeners": listeners,
             "metrics_listeners": [],
             "lifeline": theirs.fileno(),
             "number": child.number,
@@ -278,7 +278,7 @@ class Processes:
             child.process = subprocess.Popen(  # noqa: S603 - the command line of this very process
                 [sys.executable, *sys.orig_argv[1:]],
                 env={**self._environ, CHILD_VARIABLE: json.dumps(values)},
-                pass_fds=[theirs.fileno(), *(each.fileno() for each in sockets)],
+                pass_fds=[theirs.fileno(), *listeners],
             )
         except OSError as error:  # no memory, too many processes
             ours.close()

@@ -1,14 +1,15 @@
 """`server.py --processes N` with 1, 2 and 4 processes: rates, processor time, and how new connections spread.
 
     python -m tests.benchmarks.process_curve                             a SQLite ledger
-    python -m tests.benchmarks.process_curve --ledger postgresql://...   one that is reached by its URL
+    python -m tests.benchmarks.process_curve --ledger postgresql         a PostgreSQL that this starts (or mariadb)
+    python -m tests.benchmarks.process_curve --ledger postgresql://...   one that runs
     python -m tests.benchmarks.process_curve --spread                    which process gets the new connections
     python -m tests.benchmarks.process_curve --processes 1,2 --rounds 3 --seconds 2 --work signature
 
 Prints for each number of processes the requests a second, p50 and p99 in milliseconds, microseconds of processor time
 for each request, the ratios of both to one process, and the seconds of processor time a second that `wrk` took: medians
 of the rounds, in which the numbers take turns. Signatures and callbacks keep their connections; "closed" makes one for
-each callback, as OSS does. A SQLite ledger is a new file for each run.
+each callback, as OSS does. A SQLite ledger is a new file for each run. A database takes its own part of the processor.
 """
 
 from __future__ import annotations
@@ -197,20 +198,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--ledger", help="the URL of a ledger that all runs use; default: a new SQLite file for each")
+    parser.add_argument("--ledger", help="postgresql, mariadb, or the URL of one; default: a new SQLite file for each")
     parser.add_argument("--spread", action="store_true", help="count the new connections of each process, and no more")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         parser.exit(2, "wrk is missing: apt-get install wrk\n")
     raise_descriptor_limit()
     numbers = [int(number) for number in arguments.processes.split(",")]
-    with tempfile.TemporaryDirectory() as name:
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory())
         if arguments.spread:
             for number in (number for number in numbers if number > 1):
                 print(f"{number} processes, connections that each got:")
                 spread(number, arguments.connections, arguments.seconds, Path(name))
             return
-        curve = Curve(Path(name), arguments.seconds, arguments.connections, arguments.ledger)
+        ledger = arguments.ledger
+        if ledger in ("postgresql", "mariadb"):
+            from ..databases import running
+
+            ledger = stack.enter_context(running(ledger)).url
+        curve = Curve(Path(name), arguments.seconds, arguments.connections, ledger)
         for turn in range(arguments.rounds):
             for work in arguments.work.split(","):
                 for number in numbers:

@@ -14,8 +14,8 @@ processes is a cell of its own, and its share of a Poisson stream is one again: 
 serves a slice, long enough for 20,000 uploads or 5 minutes, and of each failure a slice at the peak.
 
 The times of the work are measured (docs/scaling.md says where); prices and failures are assumptions: options change
-them. ``--check`` measures the processor time of a report and the rates with 1 and 8 clients, predicts the run
-with 4 and with 32, and prints both. Needs `pip install 'oss-wsgi[benchmarks]'`, and --check needs wrk.
+them. ``--check`` measures the processor time of a report and the rates with 1 and 16 clients, predicts the run
+with 4 and with 64, and prints both. Needs `pip install 'oss-wsgi[benchmarks]'`, and --check needs wrk.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Costs:
     :param row: of the ledger, for each upload.
     :param sync: of the ledger, for each time that it waits for its disk.
     :param batch: how many uploads share a sync at the most.
+    :param contention: by how much a report takes more of the processor while eight are in work: threads take turns.
     :param spread: of the processor time, which is lognormal around its mean: the deviation of its logarithm.
     """
 
@@ -75,6 +76,7 @@ class Costs:
     row: float = 80e-6
     sync: float = 530e-6
     batch: int = 8
+    contention: float = 0.0
     spread: float = 0.3
 
     @property
@@ -178,7 +180,8 @@ class Cell:
         life = self._lives[number]
         self._waiting += 1
         self.heard.most_waiting = max(self.heard.most_waiting, self._waiting)
-        yield from self._work(number, self.costs.callback)
+        others = min(self._waiting, 8) - 1
+        yield from self._work(number, self.costs.callback * (1 + self.costs.contention * others / 7))
         with self._threads[number].request() as thread:
             yield thread
             if self.handler:
@@ -423,7 +426,7 @@ def simulate_clients(costs: Costs, clients: int, seconds: float, *, seed: int = 
     env.run(seconds)
     heard = cell.heard
     rate = len(heard.seconds) / seconds
-    busy = rate * (costs.callback + costs.row)
+    busy = heard.processor / seconds + rate * costs.row
     return Run(clients, rate, busy, heard.percentile(0.5), heard.percentile(0.99))
 
 
@@ -463,13 +466,16 @@ def costs_of(one: Run, many: Run) -> Costs:
     What a report takes of the processor is Python's, one thread at a time, as far as that explains the rate of many
     clients; the rest is the ledger's own code, which runs beside it. What one client waits for beyond both is the disk.
     """
-    processor = many.busy / many.rate
-    waits = max(1 / one.rate - one.busy / one.rate, 1e-6)
+    alone, crowded = one.busy / one.rate, many.busy / many.rate
+    waits = max(1 / one.rate - alone, 1e-6)
     if many.busy > _BOUND:
-        callback = min(processor, 1 / many.rate)
-        costs = Costs(callback=callback, row=processor - callback, sync=waits, handler=0.0)
+        python = min(crowded, 1 / many.rate)
+        row = crowded - python
+        callback = max(alone - row, 1e-6)
+        costs = Costs(callback=callback, row=row, sync=waits, handler=0.0, contention=python / callback - 1)
     else:
-        costs = Costs.of_ledger(1 / waits, many.rate, callback=processor, handler=0.0)
+        contention = crowded / alone - 1
+        costs = Costs.of_ledger(1 / waits, many.rate, callback=alone, handler=0.0, contention=contention)
     low, high = 0.0, 3.0
     for _ in range(8):  # the spread that explains the slowest of many clients' reports
         costs = replace(costs, spread=(low + high) / 2)
@@ -483,7 +489,7 @@ def costs_of(one: Run, many: Run) -> Costs:
 
 def check(rounds: int, seconds: int) -> None:
     """Print what was measured and what was predicted from it; rounds take turns, and medians count."""
-    runs: dict[int, list[Run]] = {clients: [] for clients in (1, 8, 4, 32)}
+    runs: dict[int, list[Run]] = {clients: [] for clients in (1, 16, 4, 64)}
     with tempfile.TemporaryDirectory() as name:
         program = Check(Path(name), seconds)
         for turn in range(rounds):
@@ -491,14 +497,15 @@ def check(rounds: int, seconds: int) -> None:
                 some.append(program.run(clients))
             print(f"round {turn + 1} of {rounds} done", file=sys.stderr)
     measured = {clients: _median(some) for clients, some in runs.items()}
-    costs = costs_of(measured[1], measured[8])
+    costs = costs_of(measured[1], measured[16])
     print(
-        f"from 1 and 8 clients: {costs.callback * 1e6:.0f} us of the processor for a report, "
+        f"from 1 and 16 clients: {costs.callback * 1e6:.0f} us of the processor for a report, "
+        f"{costs.contention:.0%} more with eight in work, "
         f"{costs.row * 1e6:.0f} us of the ledger for each, {costs.sync * 1e6:.0f} us for each sync, "
         f"a spread of {costs.spread:.2f}\n"
     )
     print("| clients | | measured | predicted | difference |\n| --- | --- | --- | --- | --- |")
-    for clients in (4, 32):
+    for clients in (4, 64):
         real, predicted = measured[clients], simulate_clients(costs, clients, 10.0)
         for name, scale, digits in (("rate", 1, 0), ("busy", 100, 0), ("p50", 1e3, 2), ("p99", 1e3, 2)):
             ours, theirs = getattr(predicted, name) * scale, getattr(real, name) * scale

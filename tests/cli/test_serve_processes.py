@@ -252,7 +252,7 @@ def test_when_none_can_start_the_error_is_said_once_and_ends_it(folder: Path) ->
     assert errors.count("there is no module 'prices'") == 1
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT", "the terminal's SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT", "all SIGINT", "all SIGTERM"])
 def test_a_signal_ends_all_in_order(folder: Path, name: str) -> None:
     command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "who:application", "--processes", "2"]
     environ = clean_environ(PYTHONPATH=str(ROOT), TMPDIR=str(folder / "tmp"))
@@ -268,10 +268,11 @@ def test_a_signal_ends_all_in_order(folder: Path, name: str) -> None:
         url = next(line.split()[1].rstrip("/") for line in lines if line.startswith("Open "))
         pids = children_of(process)
         with slow_request(RunningServer(process, url, lines), folder) as responses:
-            if name.startswith("the"):
-                os.killpg(process.pid, signal.SIGINT)
+            number = getattr(signal, name.removeprefix("all "))
+            if name.startswith("all"):  # as a terminal and systemd do
+                os.killpg(process.pid, number)
             else:
-                process.send_signal(getattr(signal, name))
+                process.send_signal(number)
             assert becomes_true(lambda: not listens(url))
             (folder / "go").touch()
             rest, _ = process.communicate(timeout=60)
