@@ -46,6 +46,7 @@ from .recovery.reconciler import Reconciler
 from .recovery.recovery import Recovery
 from .recovery.sweep import Known, OnOrphan, Reconciliation
 from .settings import Settings
+from .settings_check import unshared
 from .signing.presigner import PostPresigner
 from .wsgi.delivery import Delivery
 from .wsgi.diagnosis import wrong_path
@@ -80,12 +81,13 @@ class Host:
     """What the program that serves an application lends to each DirectUpload that the application makes.
 
     ``adapt_settings(settings, prefix)`` returns the settings to use. ``metrics`` and ``credentials`` are used where the
-    application names none.
+    application names none. ``processes``: how many serve the application side by side.
     """
 
     adapt_settings: Callable[[Settings, str], Settings]
     metrics: Metrics | None = None
     credentials: Callable[[Settings], CredentialsProvider] | None = None
+    processes: int = 1
 
 
 _host: Host | None = None
@@ -168,6 +170,7 @@ class DirectUpload:
                 metrics, serve_metrics = _host.metrics, False
             if credentials is None and _host.credentials is not None:
                 credentials = _host.credentials(settings)
+            _check_shared(_host.processes, settings, ledger)
         bucket, _ = settings.bucket_and_host()
         if credentials is None:
             settings.credentials()  # raises if there is none, before a file is opened and warnings are logged
@@ -436,6 +439,14 @@ def _fetch(url: str) -> bytes:
     from .callback.key_fetcher import HTTPSFetcher
 
     return HTTPSFetcher()(url)
+
+
+def _check_shared(processes: int, settings: Settings, ledger: Ledger | None) -> None:
+    """Raise SettingsError where several processes would each have a ledger or a ticket secret of their own."""
+    has_ledger = settings.ledger is not None if ledger is None else not isinstance(ledger, MemoryLedger)
+    problem = unshared(processes, has_ledger=has_ledger, has_secret=bool(settings.ticket_secret or settings.ticket_secret_file))
+    if problem is not None:
+        raise SettingsError(problem)
 
 
 def _ticket_secrets(settings: Settings, clock: Callable[[], float]) -> Secrets:

@@ -48,13 +48,20 @@ _FRAME = re.compile(r"[ |]*File \"")
 _CHOSEN_FIELDS = frozenset({"user", "object"})
 
 
-def configure(log_format: str, secrets: Iterable[str | None] = (), *, stream: TextIO | None = None) -> None:
+def configure(
+    log_format: str,
+    secrets: Iterable[str | None] = (),
+    *,
+    stream: TextIO | None = None,
+    process: int | None = None,
+) -> None:
     """Log every record from INFO up to ``stream`` (default: stderr) as ``text`` or ``json``.
 
-    ``secrets`` are texts that no line may show, whichever logger writes it.
+    ``secrets`` are texts that no line may show, whichever logger writes it. Each line says the number ``process``,
+    where there are several.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter({"text": TextFormatter, "json": JSONFormatter}[log_format](Masker(secrets)))
+    handler.setFormatter({"text": TextFormatter, "json": JSONFormatter}[log_format](Masker(secrets), process))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
@@ -64,15 +71,16 @@ def cut(text: str, limit: int = MAX_FIELD) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people: time, level, logger, message, then ``id=``, ``user=`` and ``object=``.
+    """One line for people: time, level, logger, message, then ``id=``, ``user=``, ``object=`` and ``process=``.
 
     The lines of a traceback follow it, indented. Neither a name nor the text of an exception can begin a line of its
     own, so no client can forge one.
     """
 
-    def __init__(self, mask: Masker) -> None:
+    def __init__(self, mask: Masker, process: int | None = None) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._mask = mask
+        self._process = [] if process is None else [f" process={process}"]
 
     def format(self, record: logging.LogRecord) -> str:
         # Another handler may have cached its traceback in the record, unmasked.
@@ -85,6 +93,7 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         fields = _fields(record, self._mask)
         shown = [f" {label}={_quoted(fields[name])}" for label, name in _TEXT_FIELDS if name in fields]
+        shown += self._process
         return cut(_on_one_line(self._mask(super().formatMessage(record))), MAX_MESSAGE) + "".join(shown)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
@@ -95,11 +104,15 @@ class TextFormatter(logging.Formatter):
 
 
 class JSONFormatter(logging.Formatter):
-    """One object a line: ``time`` (UTC), ``level``, ``logger``, ``message``, the request's fields, ``exception``."""
+    """One object a line: ``time`` (UTC), ``level``, ``logger``, ``message``, the request's fields, ``exception``.
 
-    def __init__(self, mask: Masker) -> None:
+    ``process`` is in it where there are several.
+    """
+
+    def __init__(self, mask: Masker, process: int | None = None) -> None:
         super().__init__()
         self._mask = mask
+        self._process = {} if process is None else {"process": process}
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, timezone.utc)
@@ -109,6 +122,7 @@ class JSONFormatter(logging.Formatter):
             "logger": record.name,
             "message": cut(self._mask(record.getMessage()), MAX_MESSAGE),
             **_fields(record, self._mask),
+            **self._process,
         }
         if record.exc_info:
             members["exception"] = self.formatException(record.exc_info)

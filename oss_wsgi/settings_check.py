@@ -34,6 +34,12 @@ MISSING = {
 }
 _MEMBERS = {"bucket": ("bucket", "host"), "access_key": ("access_key_id", "access_key_secret")}
 
+# What several processes must share -> the line that sets it.
+_SHARED = {
+    "a ledger": "export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3",
+    "a ticket secret": "export OSS_TICKET_SECRET=$(python3 -c 'import secrets; print(secrets.token_hex(32))')",
+}
+
 # Kubernetes documentation, Service, "Environment variables".
 _SERVICE_HOST = "_SERVICE_HOST"
 _SERVICE_VARIABLE = r"SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?"
@@ -54,6 +60,15 @@ def missing_settings(values: Mapping[str, Any], required: Collection[str]) -> li
         for name in MISSING
         if name in required and not any(str(values.get(member) or "").strip() for member in _MEMBERS[name])
     ]
+
+
+def unshared(processes: int, *, has_ledger: bool, has_secret: bool) -> str | None:
+    """Return the sentence for what several processes need to share and do not, with the lines that set it."""
+    missing = [name for name, is_there in zip(_SHARED, (has_ledger, has_secret), strict=True) if not is_there]
+    if processes == 1 or not missing:
+        return None
+    lines = "".join(f"\n    {_SHARED[name]}" for name in missing)
+    return f"{processes} processes need {' and '.join(missing)} that they share; set, for example:{lines}"
 
 
 def unknown_name(name: str, known: list[str]) -> str:

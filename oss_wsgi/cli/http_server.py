@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -51,9 +51,13 @@ def run_server(
     stack: contextlib.ExitStack,
     greeting: Iterable[str],
     servers: list[Any] | None = None,
+    serving: Callable[[], object] | None = None,
     **options: Any,
 ) -> None:
-    """Serve until a signal ends it; the server is appended to ``servers`` as soon as it can be drained."""
+    """Serve until a signal ends it; the server is appended to ``servers`` as soon as it can be drained.
+
+    :param serving: called when the server takes requests.
+    """
     server = make_server(
         AccessLog(app, clock=time.monotonic) if arguments.access_log else app,
         listeners,
@@ -71,6 +75,8 @@ def run_server(
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
         print(line, flush=True)
+    if serving is not None:
+        serving()
     gc.freeze()  # what is loaded by now stays, and need not be searched for garbage again and again
     server.run()
 
@@ -132,23 +138,28 @@ def _try_local_address(arguments: Namespace, error: CannotListenError) -> None:
 
 
 def metrics_for(arguments: Namespace, listeners: list[socket.socket], stack: contextlib.ExitStack) -> Metrics | None:
-    """Return the metrics, if an option or a socket is for them."""
-    if listeners:
-        return _serve_metrics_on(listeners, stack)
-    return _serve_metrics(arguments.metrics_listen, stack) if arguments.metrics_listen else None
-
-
-def _serve_metrics_on(listeners: list[socket.socket], stack: contextlib.ExitStack) -> Metrics:
-    """Serve new metrics on listening sockets until the stack ends. Raises SettingsError without the extra."""
+    """Return the metrics, if an option or a socket is for them. Raises SettingsError without the extra."""
+    if not (listeners or arguments.metrics_listen):
+        return None
     metrics = Metrics()
+    serve_metrics(metrics.registry, arguments, listeners, stack)
+    return metrics
+
+
+def serve_metrics(
+    registry: Any, arguments: Namespace, listeners: list[socket.socket], stack: contextlib.ExitStack
+) -> None:
+    """Serve a registry of prometheus_client, on ``listeners`` or where the option says, until the stack ends."""
+    if not listeners:
+        _serve_metrics_at(arguments.metrics_listen, registry, stack)
+        return
     from prometheus_client import make_wsgi_app
 
-    server = make_server(make_wsgi_app(metrics.registry), listeners, threads=1, ident=None)
+    server = make_server(make_wsgi_app(registry), listeners, threads=1, ident=None)
     thread = threading.Thread(target=server.run, name="metrics", daemon=True)
     thread.start()
     stack.callback(thread.join)
     stack.callback(server.drain, 0)
-    return metrics
 
 
 def _bounds(arguments: Namespace) -> dict[str, Any]:
@@ -164,14 +175,13 @@ def _bounds(arguments: Namespace) -> dict[str, Any]:
     return {name: value for name, value in bounds.items() if value is not None}
 
 
-def _serve_metrics(address: tuple[str, int], stack: contextlib.ExitStack) -> Metrics:
-    """Serve new metrics until the stack ends, and print where. Raises SettingsError without the extra."""
-    metrics = Metrics()
+def _serve_metrics_at(address: tuple[str, int], registry: Any, stack: contextlib.ExitStack) -> None:
+    """Serve a registry until the stack ends, and print where."""
     from prometheus_client import start_http_server
 
     host, port = address
     try:
-        server, thread = start_http_server(port, host, metrics.registry)
+        server, thread = start_http_server(port, host, registry)
     except OSError as error:
         raise cannot_listen_error("--metrics-listen", host, port, error) from error
     stack.callback(thread.join)
@@ -179,7 +189,6 @@ def _serve_metrics(address: tuple[str, int], stack: contextlib.ExitStack) -> Met
     stack.callback(server.shutdown)
     shown_host = f"[{host}]" if ":" in host else host
     print(f"Metrics at http://{shown_host}:{server.server_port}/metrics.", flush=True)
-    return metrics
 
 
 def library_credentials(settings: Settings) -> CredentialsProvider:

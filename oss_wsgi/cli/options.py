@@ -38,6 +38,13 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--prefix", default=DEFAULT_PREFIX, help="the path of the endpoints, also of your DirectUpload; %(default)s"
     )
+    server.add_argument(
+        "--processes",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="how many processes serve; more than one need OSS_LEDGER and OSS_TICKET_SECRET; %(default)s",
+    )
     server.add_argument("--access-log", action="store_true", help="log a line for each request")
     server.add_argument("--log-format", choices=FORMATS, default="text", help="log lines as text or JSON; %(default)s")
     local = parser.add_argument_group("local OSS; without effect if a real bucket is configured")
@@ -72,14 +79,14 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
         "--connections",
         type=_count,
         metavar="N",
-        help="how many may be open; default: as descriptors and memory allow",
+        help="how many may be open in all processes; default: as descriptors and memory allow",
     )
     group.add_argument(
         "--connections-per-address",
         type=_count,
         metavar="N",
-        help="how many one client address may have open; default: no limit, as a proxy is one address for all its "
-        "clients",
+        help="how many one client address may have open in each process; default: no limit, as a proxy is one "
+        "address for all its clients",
     )
 
 

@@ -43,7 +43,9 @@ class Inheritance:
 
     ``lifeline`` and ``report`` are descriptors: the first ends the child when it can be read, the second takes the
     names of the files that the child has loaded from elsewhere. ``greeting``: the lines to print once the application
-    is there. ``callback_url``: the one that the parent has filled in.
+    is there. ``callback_url``: the one that the parent has filled in. ``processes``: how many serve side by side; where
+    there are several, ``number`` is this one's, from 1 up, ``lifeline`` a socket to the parent, which serves the
+    metrics of all if ``has_metrics``.
     """
 
     listeners: list[socket.socket]
@@ -52,6 +54,9 @@ class Inheritance:
     report: int
     greeting: list[str]
     callback_url: str | None
+    processes: int = 1
+    number: int = 0
+    has_metrics: bool = False
 
 
 def inheritance(environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -65,7 +70,8 @@ def inheritance(environ: MutableMapping[str, str]) -> Inheritance | None:
     child = Inheritance(**values)
     inherited = [listener.fileno() for listener in (*child.listeners, *child.metrics_listeners)]
     for descriptor in (child.lifeline, child.report, *inherited):
-        os.set_inheritable(descriptor, False)
+        if descriptor >= 0:
+            os.set_inheritable(descriptor, False)
     return child
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..application import ledger_of, public_key_store
+from ..application import DirectUpload, ledger_of, public_key_store
+from ..endpoints.metrics import Metrics
 from ..ledger.base import Ledger
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
@@ -23,7 +25,9 @@ from .http_server import callback_url_of, is_local, library_credentials, metrics
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .process import CannotStartError, local_url, run_until_stopped, signals_deferred
-from .serve_application import serve_application
+from .reloading import Inheritance, inheritance
+from .serve_application import fill_in_local_oss, serve_application
+from .serve_processes import become_child, check_shared, serve_processes
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -66,20 +70,36 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         return
     if getattr(arguments, "reload", False):
         raise CannotStartError("--reload restarts your own application: name it with --app MODULE:NAME.")
-    environ = environ_of(arguments)
     check_prefix(arguments.prefix)
+    child = inheritance(arguments.environ)
+    if child is not None:
+        _serve_as_child(arguments, child, stack)
+        return
+    environ = environ_of(arguments)
     local = is_local(arguments, environ)
+    if not local:
+        check_shared(arguments, environ)
     required = () if local or arguments.credentials_library else ("access_key",)
-    settings = Settings.from_environ(
-        local_environ(environ, arguments.local_dir) if local else environ, required=required
-    )
+    full_environ = local_environ(environ, arguments.local_dir) if local else environ
+    settings = Settings.from_environ(full_environ, required=required)
     configure(arguments.log_format, settings.secrets())
     raise_descriptor_limit()
     listeners, metrics_listeners, are_inherited = sockets(arguments, stack, local=local)
-    metrics = metrics_for(arguments, metrics_listeners, stack)
     listener = listeners[0]
-    options: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
     url = local_url(listener)
+    if arguments.processes > 1:
+        callback_url = None
+        if local:
+            callback_url = fill_in_local_oss(full_environ, settings, listener, arguments, stack)
+            settings = Settings.from_environ(full_environ)
+            greeting = _local_greeting(url, settings, environ, arguments)
+        else:
+            greeting = _greeting(url, settings, arguments)
+        inherited = Inheritance(listeners, metrics_listeners, -1, -1, list(greeting), callback_url)
+        serve_processes(arguments, stack, inherited, full_environ, owns_listeners=not are_inherited)
+        return
+    metrics = metrics_for(arguments, metrics_listeners, stack)
+    options: dict[str, Any] = {"metrics": metrics, "serve_metrics": False}
     ledger: Ledger
     if local:
         if settings.callback_url is None:
@@ -93,11 +113,42 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **options)
         greeting = _local_greeting(url, settings, environ, arguments)
     else:
-        ledger = ledger_of(settings)
-        credentials = library_credentials(settings) if arguments.credentials_library else None
-        uploads = site(settings, arguments.prefix, ledger=ledger, credentials=credentials, **options)
+        uploads, ledger = _site(settings, arguments, metrics)
         greeting = _greeting(url, settings, arguments)
     stack.callback(ledger.close)
+    _run_site(uploads, listeners, arguments, stack, greeting, owns_listeners=not are_inherited)
+
+
+def _serve_as_child(arguments: Namespace, child: Inheritance, stack: contextlib.ExitStack) -> None:
+    """Serve the page as one of several processes; the parent has filled in the environment."""
+    settings = Settings.from_environ(arguments.environ)
+    configure(arguments.log_format, settings.secrets(), process=child.number)
+    servers: list[Any] = []
+    parent, metrics = become_child(arguments, child, stack, servers)
+    uploads, ledger = _site(settings, arguments, metrics)
+    stack.callback(ledger.close)
+    own = {"servers": servers, "serving": parent.serving, "shares_listeners": True}
+    _run_site(uploads, child.listeners, arguments, stack, (), **own)
+
+
+def _site(settings: Settings, arguments: Namespace, metrics: Metrics | None) -> tuple[DirectUpload, Ledger]:
+    """Return the page of these settings, and its ledger."""
+    ledger = ledger_of(settings)
+    credentials = library_credentials(settings) if arguments.credentials_library else None
+    uploads = site(
+        settings, arguments.prefix, ledger=ledger, credentials=credentials, metrics=metrics, serve_metrics=False
+    )
+    return uploads, ledger
+
+
+def _run_site(
+    uploads: DirectUpload,
+    listeners: list[socket.socket],
+    arguments: Namespace,
+    stack: contextlib.ExitStack,
+    greeting: Iterable[str],
+    **options: Any,
+) -> None:
     run_server(
         uploads,
         uploads.is_nonblocking,
@@ -107,7 +158,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         greeting,
         max_request_body_size=MAX_BODY,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
-        owns_listeners=not are_inherited,
+        **options,
     )
 
 

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX, Host, lend
+from ..endpoints.metrics import Metrics
 from ..exceptions import SettingsError
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
@@ -25,8 +27,10 @@ from .http_server import callback_url_of, is_local, library_credentials, metrics
 from .load_application import check_spelling, load_application
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import environ_of
-from .process import local_url, signals_deferred
+from .process import CannotStartError, local_url, signals_deferred
+from .processes import Parent
 from .reloading import RELOAD_DRAIN, Inheritance, Supervisor, follow_parent, inheritance
+from .serve_processes import become_child, serve_processes
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -61,9 +65,11 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     child = inheritance(process_environ)
     if child is not None:
         settings = Settings.from_environ(process_environ)
-        configure(arguments.log_format, settings.secrets())
+        configure(arguments.log_format, settings.secrets(), process=child.number or None)
         _run_application(arguments, child, stack, is_child=True)
         return
+    if arguments.reload and arguments.processes > 1:
+        raise CannotStartError("--reload restarts one process, for development: leave --processes out.")
     environ = environ_of(arguments)
     local = is_local(arguments, environ)
     reason = "As --local says" if arguments.local else no_bucket(environ)
@@ -76,21 +82,16 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     url = local_url(listeners[0])
     callback_url = None
     if local:
-        if settings.callback_url is None:
-            callback_url = callback_url_of(listeners[0], arguments.prefix)
-            environ["OSS_CALLBACK_URL"] = callback_url
-        with signals_deferred():
-            oss = start_local_oss(settings, arguments, url, stack)
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oss-wsgi-"))
-        ledger = settings.ledger or ledger_beside(arguments.local_dir) or os.path.join(folder, "ledger.sqlite3")
-        environ |= {"OSS_HOST": oss.host, "OSS_ENDPOINT": oss.url, "OSS_LEDGER": ledger}
-        environ["OSS_TRUSTED_KEYS"] = _with_trusted_key(environ, oss, folder)
+        callback_url = fill_in_local_oss(environ, settings, listeners[0], arguments, stack)
     local_oss = f"{reason}: a local OSS at {environ['OSS_HOST']} takes the files." if local else None
     greeting = [*_application_greeting(url, local_oss, arguments), "Ctrl-C ends it."]
     # An option of a setting counts as the variable that the application reads.
     process_environ.update({name: value for name, value in environ.items() if name.startswith("OSS_")})
+    own = Inheritance(listeners, metrics_listeners, -1, -1, greeting, callback_url)
+    if arguments.processes > 1:
+        serve_processes(arguments, stack, own, process_environ, owns_listeners=not are_inherited)
+        return
     if not arguments.reload:
-        own = Inheritance(listeners, metrics_listeners, -1, -1, greeting, callback_url)
         _run_application(arguments, own, stack, owns_listeners=not are_inherited)
         return
     Supervisor(
@@ -102,6 +103,29 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         note=lambda line: print(f"{arguments.program}: {line}", file=sys.stderr, flush=True),
         seconds=arguments.drain + arguments.drain_delay,
     ).run()
+
+
+def fill_in_local_oss(
+    environ: dict[str, str],
+    settings: Settings,
+    listener: socket.socket,
+    arguments: Namespace,
+    stack: contextlib.ExitStack,
+) -> str | None:
+    """Start the local OSS, and fill in what leads to it from another process; return the callback URL that this chose.
+
+    Without a folder for the files the ledger is in a temporary one.
+    """
+    callback_url = None
+    if settings.callback_url is None:
+        callback_url = environ["OSS_CALLBACK_URL"] = callback_url_of(listener, arguments.prefix)
+    with signals_deferred():
+        oss = start_local_oss(settings, arguments, local_url(listener), stack)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oss-wsgi-"))
+    ledger = settings.ledger or ledger_beside(arguments.local_dir) or os.path.join(folder, "ledger.sqlite3")
+    environ |= {"OSS_HOST": oss.host, "OSS_ENDPOINT": oss.url, "OSS_LEDGER": ledger}
+    environ["OSS_TRUSTED_KEYS"] = _with_trusted_key(environ, oss, folder)
+    return callback_url
 
 
 def _checked_settings(environ: Mapping[str, str], arguments: Namespace) -> Settings:
@@ -138,12 +162,17 @@ def _run_application(
 
     # waitress warns of one waiting request while its threads start.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    if is_child:
-        follow_parent(inherited, end, seconds + delay)
+    parent: Parent | None = None
+    metrics: Metrics | None
+    if inherited.number:
+        parent, metrics = become_child(arguments, inherited, stack, servers, descriptors_each=2)
+    else:
+        metrics = metrics_for(arguments, inherited.metrics_listeners, stack)
+        if is_child:
+            follow_parent(inherited, end, seconds + delay)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the application prints is seen at once, in a pipe too
             stream.reconfigure(line_buffering=True)
-    metrics = metrics_for(arguments, inherited.metrics_listeners, stack)
     made: list[Settings] = []
     url = local_url(inherited.listeners[0])
 
@@ -155,17 +184,17 @@ def _run_application(
         return replace(settings, callback_url=f"{url}{quote(prefix)}{CALLBACK_PATH}")
 
     credentials = library_credentials if arguments.credentials_library else None
-    lend(Host(adapt_settings, metrics, credentials))
+    lend(Host(adapt_settings, metrics, credentials, inherited.processes))
     stack.callback(lend, None)
     app = load_application(arguments.app)
-    if not made:
+    if not made and inherited.number <= 1:
         print(
             f"{arguments.program}: {arguments.app} makes no DirectUpload, so nothing answers below {arguments.prefix}: "
             "name the module that wraps it, such as uploads:application.",
             file=sys.stderr,
             flush=True,
         )
-    greeting = [*inherited.greeting, *_unused_local_oss(made, arguments)]
+    greeting = [*inherited.greeting, *(_unused_local_oss(made, arguments) if inherited.number <= 1 else ())]
     served = CallbackWatch(app, arguments.program, arguments.prefix) if inherited.callback_url else app
     run_server(
         served,
@@ -175,7 +204,9 @@ def _run_application(
         stack,
         greeting,
         servers,
+        parent.serving if parent is not None else None,
         owns_listeners=owns_listeners,
+        shares_listeners=inherited.processes > 1,
     )
 
 

@@ -40,7 +40,8 @@ class Metrics:
                                                      0 if none
     ====================================  =========  ==================================================================
 
-    Each process counts separately; labels never name users or objects.
+    Each process counts separately, and ``--metrics-listen`` adds up those of ``--processes``; labels never name users
+    or objects.
 
     :param registry: where to register; by default a new registry. Raises SettingsError without the extra.
     """

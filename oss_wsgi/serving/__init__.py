@@ -39,6 +39,7 @@ def make_server(
     *,
     clock: Callable[[], float] = time.monotonic,
     owns_listeners: bool = False,
+    shares_listeners: bool = False,
     **options: Any,
 ) -> Any:
     """Return a server for one listening socket or several.
@@ -55,6 +56,8 @@ def make_server(
     :param clock: gives seconds that never go back.
     :param owns_listeners: no other process has these sockets. Then ``drain`` refuses new connections a moment before
         it closes the sockets, so that no handshake ends between the last accept and the close and is reset (Linux).
+    :param shares_listeners: other processes accept from these sockets at the same time. Then this one takes a few new
+        connections in a turn, and the next ones wake another process.
     :param options: the fields of `limits.Limits` (``header_timeout``, ``body_timeout``, ``idle_timeout``,
         ``write_timeout``, ``connections_per_address``, ``buffered_bytes``), and waitress's own. Without
         ``connection_limit`` as many as the descriptors (RLIMIT_NOFILE, which is not raised here) and the memory allow;
@@ -91,7 +94,8 @@ def make_server(
         raise ValueError(f"connection_limit must be at least 1, not {limit!r}.")
     dispatcher = ThreadedTaskDispatcher()
     dispatcher.set_thread_count(adj.threads)
-    return Server(app, listeners, adj, limits, limit, dispatcher, is_nonblocking, clock, owns_listeners)
+    owns, shares = owns_listeners, shares_listeners
+    return Server(app, listeners, adj, limits, limit, dispatcher, is_nonblocking, clock, owns, shares)
 
 
 def waitress_version() -> str:

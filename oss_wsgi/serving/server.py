@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: How many connections the loop answers before it sends to them, and accepts in a turn.
 BATCH_SIZE = 64
 
+#: How many are accepted in a turn where other processes accept from the same socket: one must not take all.
+SHARED_BATCH_SIZE = 4
+
 _SWEEP_SECONDS = 1.0
 # In a turn: connections whose deadlines are looked at, and those that are ended.
 _SWEEP_SIZE = 512
@@ -97,6 +100,7 @@ class Server:
         is_nonblocking: NonBlockingTest | None,
         clock: Callable[[], float],
         owns_listeners: bool,
+        shares_listeners: bool = False,
     ) -> None:
         self.application = application
         self.adj = adj
@@ -107,6 +111,7 @@ class Server:
         self._is_nonblocking = is_nonblocking
         self._clock = clock
         self._owns_listeners = owns_listeners
+        self._shares_listeners = shares_listeners
         #: The time of this turn of the loop.
         self.now = clock()
         self.poller = make_poller()
@@ -283,7 +288,10 @@ class Server:
         while self._reports:
             self._each([self._reports.popleft()], Connection.attend)
         for listener in listening:
-            self._accept(listener, max(BATCH_SIZE, len(events)))  # as many new ones as old ones, or they pile up
+            if self._shares_listeners:
+                self._accept_share(listener)
+            else:
+                self._accept(listener, max(BATCH_SIZE, len(events)))  # as many new ones as old ones, or they pile up
         self._seen_signals.clear()  # handlers have run for what has come
         self._answer()
         if now >= self._next_sweep or self._is_sweeping:
@@ -398,6 +406,13 @@ class Server:
                 except Exception:
                     self._fail(connection)
         return len(accepted)
+
+    def _accept_share(self, listener: Listener) -> None:
+        """Accept a few, and let the kernel wake another process for the next: it wakes the one that waits longest."""
+        self._accept(listener, SHARED_BATCH_SIZE)
+        if listener.is_registered:
+            self.poller.unregister(listener.fd)
+            self.poller.register(listener.fd, READ | EXCLUSIVE)
 
     def _pause_accepting(self, error: OSError) -> None:
         """Accept nothing for a moment: the descriptors, or the memory, are used up."""

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.restarts                  50 restarts under 64 clients; the server binds its port itself
     python -m tests.benchmarks.restarts --systemd        the listening socket outlives the server (LISTEN_FDS)
+    python -m tests.benchmarks.restarts --processes 2    two processes, ended and started together
     python -m tests.benchmarks.restarts --restarts 3 --clients 8
 
 Each client posts one distinct callback after another, each on a new connection. Meanwhile server.py gets SIGTERM, ends,
@@ -81,12 +82,15 @@ class Outcome:
 class _Server:
     """server.py with a ledger in a file; ``listener`` outlives it, or is None."""
 
-    def __init__(self, folder: Path, environ: dict[str, str], port: int, listener: socket.socket | None) -> None:
+    def __init__(
+        self, folder: Path, environ: dict[str, str], port: int, listener: socket.socket | None, processes: int
+    ) -> None:
         self._log = folder / "server.log"
         self._environ = clean_environ(**environ)
         self._port = port
         self._listener = listener
         command = [sys.executable, str(ROOT / "server.py"), "--ledger", str(folder / "ledger.sqlite")]
+        command += ["--processes", str(processes)]
         if listener is None:
             self._command = [*command, "--listen", f"127.0.0.1:{port}"]
         else:
@@ -231,14 +235,16 @@ def _listener() -> socket.socket:
     raise CannotRestartError("no port of loopback is free")
 
 
-def measure(restarts: int, clients: int, *, systemd: bool, reports_between: int | None = None) -> Outcome:
+def measure(
+    restarts: int, clients: int, *, systemd: bool, reports_between: int | None = None, processes: int = 1
+) -> Outcome:
     """Restart server.py under clients, each time after so many reports (as many as clients if None)."""
     outcome = Outcome(restarts)
     reporter = Reporter()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port, listener = stack.enter_context(_listening(systemd))
-        server = _Server(folder, reporter.environ(folder), port, listener)
+        server = _Server(folder, reporter.environ(folder), port, listener, processes)
         stack.callback(server.kill)
         server.start()
         posting = _Clients(clients, port, reporter, outcome, retry=not systemd)
@@ -287,11 +293,13 @@ def main() -> int:
     parser.add_argument("--restarts", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--clients", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--systemd", action="store_true", help="the server inherits its socket, by LISTEN_FDS")
+    parser.add_argument("--processes", type=int, default=1, help="default: %(default)s")
     arguments = parser.parse_args()
     if not 0 < arguments.restarts <= 1000 or not 0 < arguments.clients <= 500:
         parser.error("--restarts is 1 to 1000, --clients 1 to 500")
     try:
-        outcome = measure(arguments.restarts, arguments.clients, systemd=arguments.systemd)
+        how = {"systemd": arguments.systemd, "processes": arguments.processes}
+        outcome = measure(arguments.restarts, arguments.clients, **how)
     except CannotRestartError as error:
         print(error, file=sys.stderr)
         return 1

@@ -58,9 +58,7 @@ def test_an_error_is_printed_under_the_programs_name(error: Exception, capsys: p
 def test_a_taken_address_names_the_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(
-            CannotStartError, match=f"cannot listen on 127.0.0.1:{port}: .* with --there"
-        ):
+        with pytest.raises(CannotStartError, match=f"cannot listen on 127.0.0.1:{port}: .* with --there"):
             with listening_socket(("127.0.0.1", port), "--there"):
                 pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -106,3 +107,15 @@ def test_what_waits_for_its_turn_counts_as_memory() -> None:
         with connect(server) as client:
             client.sendall(REQUEST)
             read_response(client)
+
+
+def test_servers_that_share_a_socket_take_new_connections_in_turn() -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
+        servers = [stack.enter_context(running(listener=listener.dup(), shares_listeners=True)) for _ in range(2)]
+        clients = []
+        for _ in range(20):
+            clients.append(stack.enter_context(connect(servers[0])))
+            clients[-1].sendall(REQUEST)
+            read_response(clients[-1])
+        assert min(len(server.connections) for server in servers) >= 6  # 10 each, or one fewer for each that sweeps

@@ -1,0 +1,422 @@
+"""Several processes that serve on the same listening sockets, and the parent that starts, restarts and ends them.
+
+The parent holds the sockets and the local OSS. Each child is a process of the same command line, which inherits the
+sockets and one end of a socket pair: over it the parent says when to end and asks for metrics, the child says that it
+serves. A child whose parent is gone reads the end of the stream, and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..serving.handshakes import HANDSHAKE_SECONDS, refuse_handshakes
+from .process import CannotStartError
+from .process_metrics import Family, add_up, counts_of
+from .reloading import CHILD_VARIABLE, Inheritance
+
+#: The exit status of a process that has said in a sentence why it cannot start.
+SAID_WHY = 2
+
+# From the end of the drain until a child is killed.
+_GRACE = 5.0
+_HURRIED_GRACE = 1.0
+
+# Signals that a terminal sends to children too; the parent tells them to end.
+_OF_THE_TERMINAL = {signal.SIGINT, signal.SIGHUP}
+
+# A child that has served so long ended for a reason of its own, and starts again at once.
+_LONG_LIFE = 10.0
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+
+# How long the parent waits for the metrics of all children together.
+_METRICS_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class ChildSaidWhyError(CannotStartError):
+    """Raised when no process can start, and the first of them has said why."""
+
+    problems = ()
+
+
+def pause_before_restart(short_lives: int) -> float:
+    """Return the seconds before a process starts again that has ended so often in a row soon after its start."""
+    return min(_FIRST_PAUSE * 2.0 ** (short_lives - 1), _LONGEST_PAUSE) if short_lives else 0.0
+
+
+class Child:
+    """One number among the processes: the process that has it now, and those before it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.process: subprocess.Popen[bytes] | None = None
+        self.channel: socket.socket | None = None
+        self.started = 0.0
+        self.is_serving = False
+        self.short_lives = 0
+        #: When it is to start again.
+        self.start_at: float | None = None
+        #: What this process has counted, as it said last.
+        self.samples: list[Family] = []
+        self._unread = b""
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message; one that is ending may not take it."""
+        if self.channel is not None:
+            with contextlib.suppress(OSError):
+                self.channel.send(json.dumps(message).encode() + b"\n")
+
+    def receive(self) -> Iterator[dict[str, Any]]:
+        """Yield the messages that have come."""
+        while self.channel is not None:
+            try:
+                data = self.channel.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.channel.close()
+                self.channel = None
+            *lines, self._unread = (self._unread + data).split(b"\n")
+            yield from map(json.loads, lines)
+
+    def close(self) -> None:
+        """Forget the process, which has ended."""
+        if self.channel is not None:
+            self.channel.close()
+        self.process = self.channel = None
+        self.is_serving = False
+        self._unread = b""
+
+
+class Processes:
+    """Runs several processes until `drain`; `run` returns when all have ended.
+
+    :param environ: the environment of the children.
+    :param inherited: what each child gets, beside its number and its channel.
+    :param owns_listeners: no other program has the sockets, so that the end may refuse new connections on them.
+    :param clock: gives seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        inherited: Inheritance,
+        environ: Mapping[str, str],
+        *,
+        owns_listeners: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._inherited = inherited
+        self._environ = environ
+        self._owns_listeners = owns_listeners
+        self._clock = clock
+        self._children = [Child(number + 1) for number in range(inherited.processes)]
+        self._listeners = list(inherited.listeners)
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        # Seconds for what has begun, when the listeners close, and when the last child must have ended.
+        self._drain: tuple[float, float, float] | None = None
+        self._is_told = False
+        self._are_refused = False
+        self._answers = threading.Condition()
+        self._asked = 0
+        self._answered: dict[int, int] = {}
+        # What processes have counted that have ended.
+        self._past: list[Family] = []
+        self._restarts = 0
+        self._has_served = False
+
+    def run(self, ready: Callable[[], object]) -> None:
+        """Start the processes, call ``ready`` when each serves or has failed, and run until `drain` has ended.
+
+        The first starts alone, so that an error that all have is said once. Raises CannotStartError if none can serve.
+        """
+        before = signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the loop
+        wakeup = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        try:
+            self._start_all()
+            if self._drain is None:
+                ready()
+            while self._drain is None or any(child.process for child in self._children):
+                self._turn()
+        finally:
+            self._end_all()
+            signal.set_wakeup_fd(wakeup)
+            signal.signal(signal.SIGCHLD, before)
+            self._selector.close()
+            self._wake_reader.close()
+            self._wake_writer.close()
+
+    def drain(self, seconds: float, delay: float = 0.0) -> None:
+        """End all processes in order, as the server's ``drain`` does. A signal's handler may call this."""
+        now = self._clock()
+        close = now + delay
+        end = close + seconds + self._handshake_seconds
+        if self._drain is not None:
+            close, end = min(close, self._drain[1]), min(end, self._drain[2])
+        self._drain = seconds, close, end
+        self._is_told = False
+        with contextlib.suppress(OSError):
+            self._wake_writer.send(b"\0")
+
+    def collect(self) -> tuple[list[Family], int, int]:
+        """Return what all processes have counted, those that have ended too; how many serve; how often one restarted.
+
+        Called from another thread than `run`'s.
+        """
+        with self._answers:
+            self._asked += 1
+            asked = self._asked
+            serving = [child for child in self._children if child.is_serving]
+            for child in serving:
+                child.send({"metrics": asked})
+            # What one does not tell in time is what it told last.
+            self._answers.wait_for(
+                lambda: all(self._answered.get(child.number, 0) >= asked or not child.is_serving for child in serving),
+                _METRICS_SECONDS,
+            )
+            families = [*self._past, *(family for child in self._children for family in child.samples)]
+            return families, sum(child.is_serving for child in self._children), self._restarts
+
+    @property
+    def pids(self) -> list[int]:
+        """The process IDs of those that run."""
+        return [child.process.pid for child in self._children if child.process is not None]
+
+    @property
+    def _handshake_seconds(self) -> float:
+        return HANDSHAKE_SECONDS if self._owns_listeners else 0.0
+
+    def _start_all(self) -> None:
+        first = self._children[0]
+        self._start(first)
+        status = self._wait_until_tried([first])
+        if self._drain is not None:
+            return
+        if status == SAID_WHY:
+            raise ChildSaidWhyError
+        for child in self._children[1:]:
+            self._start(child)
+        self._wait_until_tried(self._children)
+        if self._drain is None and not any(child.is_serving for child in self._children):
+            raise CannotStartError("none of the processes could start: the lines above say why.")
+
+    def _wait_until_tried(self, children: Sequence[Child]) -> int | None:
+        """Wait until each of some children serves or has ended; return the exit status of the last that ended."""
+        status = None
+        while self._drain is None and any(child.process and not child.is_serving for child in children):
+            status = self._turn(restart=False) or status
+        return status
+
+    def _turn(self, *, restart: bool = True) -> int | None:
+        """Wait for something to do, and do it; return the exit status of a child that has ended."""
+        for key, _ in self._selector.select(self._timeout(restart)):
+            if key.fileobj is self._wake_reader:
+                with contextlib.suppress(BlockingIOError):
+                    while self._wake_reader.recv(4096):
+                        pass
+            else:
+                self._read(key.data)
+        status = None
+        for child in self._children:
+            if child.process is not None and child.process.poll() is not None:
+                status = child.process.returncode
+                self._bury(child, child.process)
+        now = self._clock()
+        if self._drain is not None:
+            self._continue_drain(now, *self._drain)
+        elif restart:
+            for child in self._children:
+                if child.start_at is not None and child.start_at <= now:
+                    self._restarts += 1
+                    self._start(child)
+        return status
+
+    def _timeout(self, restart: bool) -> float:
+        now = self._clock()
+        times = [now + 1.0]  # a child's end may come without a signal that this thread sees
+        if restart:
+            times += [child.start_at for child in self._children if child.start_at is not None]
+        if self._drain is not None:
+            _, close, end = self._drain
+            times += [time for time in (close, close + self._handshake_seconds, end) if time > now]
+        return max(min(times) - now, 0.0)
+
+    def _start(self, child: Child) -> None:
+        child.start_at = None
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        listeners = [listener.fileno() for listener in self._inherited.listeners]
+        values = {
+            **vars(self._inherited),
+            "listeners": listeners,
+            "metrics_listeners": [],
+            "lifeline": theirs.fileno(),
+            "number": child.number,
+        }
+        # Ctrl-C is for the parent: until a child ignores it, it is blocked there.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
+        try:
+            child.process = subprocess.Popen(  # noqa: S603 - the command line of this very process
+                [sys.executable, *sys.orig_argv[1:]],
+                env={**self._environ, CHILD_VARIABLE: json.dumps(values)},
+                pass_fds=[theirs.fileno(), *listeners],
+            )
+        except OSError as error:  # no memory, too many processes
+            ours.close()
+            log.error("process %d cannot start: %s", child.number, error.strerror or error)
+            self._plan_restart(child, lived=0.0)
+            return
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        child.channel = ours
+        child.started = self._clock()
+        self._selector.register(ours, selectors.EVENT_READ, child)
+
+    def _read(self, child: Child) -> None:
+        channel = child.channel
+        for message in child.receive():
+            with self._answers:
+                if "samples" in message:
+                    child.samples = message["samples"]
+                    self._answered[child.number] = message["asked"]
+                else:
+                    child.is_serving = self._has_served = True
+                self._answers.notify_all()
+        if child.channel is None and channel is not None:
+            self._selector.unregister(channel)
+
+    def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        """Say how a process has ended, and plan the next."""
+        status, lived = process.returncode, self._clock() - child.started
+        if child.channel is not None:
+            self._read(child)
+        if child.channel is not None:
+            self._selector.unregister(child.channel)
+        with self._answers:
+            child.close()
+            self._past = add_up([*self._past, *counts_of(child.samples)])
+            child.samples = []
+            self._answers.notify_all()
+        if self._drain is not None:
+            return
+        end = f"was ended by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+        pause = self._plan_restart(child, lived)
+        if self._has_served:
+            end += f"; it starts again {f'in {pause:g} s' if pause else 'now'}"
+        elif status == SAID_WHY:
+            return
+        log.error("process %d (pid %d) %s", child.number, process.pid, end)
+
+    def _plan_restart(self, child: Child, lived: float) -> float:
+        child.short_lives = 0 if lived >= _LONG_LIFE else child.short_lives + 1
+        pause = pause_before_restart(child.short_lives)
+        child.start_at = self._clock() + pause
+        return pause
+
+    def _continue_drain(self, now: float, seconds: float, close: float, end: float) -> None:
+        if not self._is_told:
+            self._is_told = True
+            delay = max(close - now, 0.0) + self._handshake_seconds
+            for child in self._children:
+                child.send({"drain": [seconds, delay]})
+        if now >= close and not self._are_refused:
+            self._are_refused = True
+            if self._owns_listeners:
+                for listener in self._listeners:
+                    refuse_handshakes(listener)
+        if now >= close + self._handshake_seconds:
+            for listener in self._listeners:
+                listener.close()
+            self._listeners = []
+        if now >= end + (_GRACE if seconds else _HURRIED_GRACE):
+            for child in self._children:
+                if child.process is not None:
+                    child.process.kill()
+
+    def _end_all(self) -> None:
+        """Kill what is left, after an exception."""
+        for child in self._children:
+            if child.process is not None:
+                child.process.kill()
+                child.process.wait()
+            if child.channel is not None:
+                child.channel.close()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Parent:
+    """A child's end of the channel: it says what has come to pass, and hears when to end.
+
+    :param end: ``(seconds, delay)``: ends the server in order.
+    :param seconds: the longest time that this may take.
+    :param samples: returns what this process has counted.
+    """
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        end: Callable[[float, float], object],
+        seconds: float,
+        samples: Callable[[], list[Family]] | None,
+    ) -> None:
+        self._channel = channel
+        self._end = end
+        self._seconds = seconds
+        self._samples = samples
+        self._lock = threading.Lock()
+        for number in _OF_THE_TERMINAL:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_TERMINAL)
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+
+    def serving(self) -> None:
+        """Say that this process serves."""
+        self._send({"serving": True})
+
+    def report(self, asked: int = 0) -> None:
+        """Say what this process has counted."""
+        if self._samples is not None:
+            self._send({"samples": self._samples(), "asked": asked})
+
+    def _listen(self) -> None:
+        with self._channel.makefile("rb") as lines, contextlib.suppress(OSError):
+            for line in lines:
+                message = json.loads(line)
+                if "drain" in message:
+                    self._end(*message["drain"])
+                else:
+                    self.report(message["metrics"])
+        # The parent has gone: what has begun is answered.
+        self._end(self._seconds, 0.0)
+        time.sleep(self._seconds + _GRACE)
+        os._exit(1)  # the application's own threads, or its import, do not end
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        with self._lock, contextlib.suppress(OSError):  # the parent has gone
+            self._channel.sendall(json.dumps(message).encode() + b"\n")

@@ -1,0 +1,366 @@
+"""`server.py --processes` and `serve --processes`: restarts, the end of all together, and what they share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..running_server import FREE_PORTS, SERVER, RunningServer, clean_environ, running_server, serving
+from ..serving.test_socket_activation import HAND_OVER
+from .command import oss_wsgi
+from .test_serve_application import ROOT, becomes_true, children_of, fetch, is_gone, upload
+
+pytestmark = pytest.mark.slow
+
+REAL = {
+    "OSS_BUCKET": "examplebucket",
+    "OSS_REGION": "cn-hangzhou",
+    "OSS_ACCESS_KEY_ID": "LTAI5tExampleKeyId000001",
+    "OSS_ACCESS_KEY_SECRET": "ExampleSecret0000000000000000A",
+}
+LEDGER_LINE = "    export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3\n"
+SECRET_LINE = "    export OSS_TICKET_SECRET=$(python3 -c 'import secrets; print(secrets.token_hex(32))')\n"
+
+WHO = """
+import os, pathlib, time
+
+folder = pathlib.Path(__file__).parent
+if (folder / "broken").exists():
+    os._exit(7)
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        (folder / "slow").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+    body = str(os.getpid()).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+UPLOADS = """
+import os
+from oss_wsgi import DirectUpload, MemoryLedger, Settings
+
+application = DirectUpload(lambda environ, start_response: [], Settings.from_environ(os.environ))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "who.py").write_text(WHO)
+    (tmp_path / "uploads.py").write_text(UPLOADS)
+    return tmp_path
+
+
+@contextlib.contextmanager
+def processes(folder: Path, *arguments: str, count: int = 2) -> Iterator[tuple[RunningServer, list[int]]]:
+    """Serve with several processes; yield the server and the process IDs."""
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "who:application"]
+    command += ["--processes", str(count), *arguments]
+    with serving(command, clean_environ(PYTHONPATH=str(ROOT)), folder) as server:
+        server.log("Ctrl-C ends it.")
+        yield server, children_of(server.process)
+
+
+def answering(url: str, count: int = 8) -> Counter[int]:
+    """Return how many requests each process has answered, each on a connection of its own."""
+    return Counter(int(fetch(url)) for _ in range(count))
+
+
+def refused(*arguments: str, **environ: str) -> str:
+    command = [sys.executable, str(SERVER), *FREE_PORTS, "--processes", "2", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, env=clean_environ(**environ), timeout=60)
+    assert run.returncode == 2, run.stderr
+    return run.stderr
+
+
+def metrics(server: RunningServer) -> dict[str, float]:
+    (line,) = (line for line in server.lines if line.startswith("Metrics at "))
+    lines = fetch(line.removeprefix("Metrics at ").rstrip(".\n")).decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+def test_one_command_serves_with_a_local_oss_and_each_line_names_its_process() -> None:
+    with running_server("--processes", "2", "--access-log") as server:
+        output = server.log("Ctrl-C ends it.")
+        pids = ", ".join(map(str, sorted(children_of(server.process))))
+        assert f"2 processes serve: {pids}.\n" in output
+        assert output.count("Open http://") == 1
+        assert upload(server.url) == {"Status": "Ok"}
+        assert becomes_true(lambda: fetches(server, " process=1\n", " process=2\n"))
+
+
+def fetches(server: RunningServer, *parts: str) -> bool:
+    """Make a request, and return whether the log has all of some parts."""
+    assert fetch(f"{server.url}/oss/health")
+    return all(part in "".join(server.lines) for part in parts)
+
+
+def test_the_log_in_json_has_the_process() -> None:
+    with running_server("--processes", "2", "--access-log", "--log-format", "json") as server:
+        server.log("Ctrl-C ends it.")
+        assert becomes_true(lambda: fetches(server, '"process": 1}', '"process": 2}'))
+
+
+def test_new_connections_go_to_all_in_turn(folder: Path) -> None:
+    with processes(folder, count=3) as (server, pids):
+        assert becomes_true(lambda: set(answering(server.url)) == set(pids))
+        assert min(answering(server.url, 30).values()) >= 5  # 10 each on a machine that is not busy
+
+
+def test_a_ledger_and_a_secret_are_asked_for_in_one_sentence() -> None:
+    assert refused(**REAL) == (
+        "server.py: --processes: 2 processes need a ledger and a ticket secret that they share; set, for example:\n"
+        f"{LEDGER_LINE}{SECRET_LINE}"
+    )
+    assert refused(**REAL, OSS_TICKET_SECRET="t" * 32).endswith(
+        f"need a ledger that they share; set, for example:\n{LEDGER_LINE}"
+    )
+    assert refused("--ledger", "x", **REAL).endswith(
+        f"need a ticket secret that they share; set, for example:\n{SECRET_LINE}"
+    )
+
+
+def test_a_ledger_of_the_applications_own_must_be_shared_too(folder: Path) -> None:
+    serve = ["serve", *FREE_PORTS, "--processes", "2", "--app", "uploads:application"]
+    environ = {"PYTHONPATH": str(ROOT), "OSS_ALLOW_ANONYMOUS": "on", **REAL}
+    errors = oss_wsgi(*serve, status=2, cwd=folder, **environ).stderr
+    assert errors.count("need a ledger and a ticket secret that they share") == 1
+    assert errors.endswith(f"{LEDGER_LINE}{SECRET_LINE}")
+    (folder / "uploads.py").write_text(UPLOADS.replace("os.environ)", "os.environ), ledger=MemoryLedger(clock=None)"))
+    environ |= {"OSS_LEDGER": str(folder / "ledger"), "OSS_TICKET_SECRET": "t" * 32}
+    errors = oss_wsgi(*serve, status=2, cwd=folder, **environ).stderr
+    assert errors.endswith(f"need a ledger that they share; set, for example:\n{LEDGER_LINE}")
+
+
+def test_reload_and_processes_are_refused_together(folder: Path) -> None:
+    errors = oss_wsgi("serve", "--app", "who:application", "--reload", "--processes", "2", status=2, cwd=folder).stderr
+    assert errors == ("oss-wsgi serve: --reload restarts one process, for development: leave --processes out.\n")
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "two"])
+def test_the_number_is_checked(count: str) -> None:
+    assert "--processes: must be a number such as" in oss_wsgi("serve", "--processes", count, status=2).stderr
+
+
+def test_metrics_of_all_are_added_up_and_outlive_a_process() -> None:
+    with running_server("--processes", "2", "--metrics-listen", "127.0.0.1:0") as server:
+        server.log("Ctrl-C ends it.")
+        for _ in range(6):
+            fetch(f"{server.url}/oss/signature?filename=a.txt")
+        before = metrics(server)
+        assert before["oss_wsgi_signatures_issued_total"] == 6
+        assert before["oss_wsgi_processes"] == 2
+        os.kill(children_of(server.process)[0], signal.SIGKILL)
+        assert becomes_true(lambda: metrics(server)["oss_wsgi_process_restarts_total"] == 1)
+        assert becomes_true(lambda: metrics(server)["oss_wsgi_processes"] == 2)
+        assert metrics(server)["oss_wsgi_signatures_issued_total"] == 6
+
+
+def test_a_killed_process_is_restarted_and_cuts_no_more_than_what_it_has(folder: Path) -> None:
+    stop = threading.Event()
+    failed: list[Exception] = []
+    answered: Counter[int] = Counter()
+
+    def load(url: str) -> None:
+        while not stop.is_set():
+            try:
+                answered[int(fetch(url))] += 1
+            except OSError as error:
+                failed.append(error)
+
+    with processes(folder) as (server, pids):
+        clients = [threading.Thread(target=load, args=(server.url,)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        assert becomes_true(lambda: all(answered[pid] for pid in pids))
+        os.kill(pids[0], signal.SIGKILL)
+        assert f"process 1 (pid {pids[0]}) was ended by SIGKILL; it starts again in 0.5 s" in server.log("starts again")
+        assert becomes_true(lambda: len(answered) == 3)
+        stop.set()
+        for client in clients:
+            client.join()
+        assert len(failed) <= len(clients)
+        assert pids[1] in children_of(server.process)
+
+
+def test_one_that_is_told_to_end_answers_what_it_has_and_another_takes_its_place(folder: Path) -> None:
+    with processes(folder) as (server, pids):
+        with slow_request(server, folder) as responses:
+            for pid in pids:
+                os.kill(pid, signal.SIGTERM)
+            (folder / "go").touch()
+        assert int(responses[0]) in pids
+        assert "ended with status 0; it starts again" in server.log("starts again")
+        assert becomes_true(lambda: len(answering(server.url)) == 2)
+
+
+@contextlib.contextmanager
+def slow_request(server: RunningServer, folder: Path) -> Iterator[list[Any]]:
+    """Yield what holds the response to a request that ends when the file `go` is there, once it has begun."""
+    responses: list[Any] = []
+
+    def ask() -> None:
+        try:
+            responses.append(fetch(f"{server.url}/slow"))
+        except OSError as error:
+            responses.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert becomes_true((folder / "slow").exists)
+    try:
+        yield responses
+    finally:
+        asking.join(60)
+
+
+def test_one_that_cannot_start_again_is_tried_with_growing_pauses(folder: Path) -> None:
+    with processes(folder) as (server, pids):
+        (folder / "broken").touch()
+        os.kill(pids[0], signal.SIGKILL)
+        output = server.log("in 2 s")
+        assert [line.rpartition("in ")[2] for line in output.splitlines() if "starts again" in line] == [
+            "0.5 s", "1 s", "2 s"
+        ]  # fmt: skip
+        assert "ended with status 7; it starts again in 1 s" in output
+        assert set(answering(server.url)) == {pids[1]}
+        (folder / "broken").unlink()
+        assert becomes_true(lambda: len(answering(server.url)) == 2)
+
+
+def test_when_none_can_start_the_error_is_said_once_and_ends_it(folder: Path) -> None:
+    serve = ["serve", *FREE_PORTS, "--processes", "3", "--app", "who:application"]
+    (folder / "broken").touch()
+    errors = oss_wsgi(*serve, status=2, cwd=folder, PYTHONPATH=str(ROOT)).stderr
+    assert errors.endswith("oss-wsgi serve: none of the processes could start: the lines above say why.\n")
+    (folder / "who.py").write_text("import prices\n")
+    errors = oss_wsgi(*serve, status=2, cwd=folder, PYTHONPATH=str(ROOT)).stderr
+    assert errors.count("there is no module 'prices'") == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT", "all SIGINT", "all SIGTERM"])
+def test_a_signal_ends_all_in_order(folder: Path, name: str) -> None:
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "who:application", "--processes", "2"]
+    environ = clean_environ(PYTHONPATH=str(ROOT), TMPDIR=str(folder / "tmp"))
+    (folder / "tmp").mkdir()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=folder,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        lines = [""]
+        while "Ctrl-C" not in lines[-1]:
+            lines.append(process.stdout.readline())
+        url = next(line.split()[1].rstrip("/") for line in lines if line.startswith("Open "))
+        pids = children_of(process)
+        with slow_request(RunningServer(process, url, lines), folder) as responses:
+            number = getattr(signal, name.removeprefix("all "))
+            if name.startswith("all"):  # as a terminal and systemd do
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
+            assert becomes_true(lambda: not listens(url))
+            (folder / "go").touch()
+            rest, _ = process.communicate(timeout=60)
+        assert responses and int(responses[0]) in pids
+    assert (process.returncode, rest) == (0, "")
+    assert all(map(is_gone, pids))
+    assert list((folder / "tmp").iterdir()) == []
+
+
+def test_a_second_signal_ends_all_at_once(folder: Path) -> None:
+    with processes(folder, "--drain", "3600") as (server, pids):
+        with slow_request(server, folder) as responses:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                server.process.send_signal(number)
+                assert becomes_true(lambda: not listens(server.url))
+            assert server.process.wait(60) == 0
+        assert isinstance(responses[0], OSError)
+        assert all(map(is_gone, pids))
+
+
+def test_all_say_that_they_drain(folder: Path) -> None:
+    with running_server("--processes", "2", "--drain-delay", "3600") as server:
+        server.log("Ctrl-C ends it.")
+        assert fetch(f"{server.url}/oss/health/ready")
+        server.process.send_signal(signal.SIGTERM)
+        assert becomes_true(lambda: is_draining(server.url))
+        assert [is_draining(server.url) for _ in range(4)] == [True] * 4
+
+
+def is_draining(url: str) -> bool:
+    try:
+        fetch(f"{url}/oss/health/ready")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code == 503 and b"draining" in error.read()
+    return False
+
+
+def listens(url: str) -> bool:
+    host, _, port = url.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), 60).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_no_process_outlives_a_killed_parent(folder: Path) -> None:
+    command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "who:application", "--processes", "2"]
+    environ = clean_environ(PYTHONPATH=str(ROOT), TMPDIR=str(folder))
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, cwd=folder
+    ) as process:
+        assert process.stdout is not None
+        while "Ctrl-C" not in process.stdout.readline():
+            assert process.poll() is None
+        pids = children_of(process)
+        process.kill()
+        process.wait(60)
+        assert len(pids) == 2
+        assert becomes_true(lambda: all(map(is_gone, pids)))
+        process.stdout.close()
+
+
+def test_inherited_sockets_serve_the_application_and_the_metrics(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+        fds = ",".join(str(each.fileno()) for each in sockets)
+        command = [sys.executable, "-c", HAND_OVER, fds, str(SERVER), "--processes", "2"]
+        environ = clean_environ(
+            LISTEN_FDNAMES="web:metrics", OSS_LEDGER=str(tmp_path / "ledger"), OSS_TICKET_SECRET="t" * 32,
+            OSS_ALLOW_ANONYMOUS="on", **REAL,
+        )  # fmt: skip
+        process = stack.enter_context(
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, env=environ, pass_fds=[each.fileno() for each in sockets]
+            )
+        )
+        assert process.stdout is not None
+        lines = [""]
+        while "processes serve" not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], lines
+        for _ in range(4):
+            fetch(f"{urls[0]}/oss/signature?filename=a.txt")
+        assert b"oss_wsgi_signatures_issued_total 4.0\n" in fetch(f"{urls[1]}/metrics")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        socket.create_connection(("127.0.0.1", sockets[0].getsockname()[1])).close()
+        process.stdout.close()
