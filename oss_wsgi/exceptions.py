@@ -6,6 +6,7 @@
         SettingsError                       settings are missing, malformed or contradict each other
         CredentialsError                    there are no credentials that can sign now
         PolicyError                         OSS would refuse a policy or a callback configuration
+        PresignError                        OSS would refuse a signed URL
         GrantError                          a grant is malformed, or cannot be signed
         FetchError                          an HTTP GET returned nothing usable
         ReasonedError                       has a reason code and a hint
@@ -63,6 +64,10 @@ class CredentialsError(OSSWSGIError):
 
 class PolicyError(OSSWSGIError, ValueError):
     """Raised for a policy or a callback configuration that OSS would refuse."""
+
+
+class PresignError(OSSWSGIError, ValueError):
+    """Raised for a request that cannot be signed in a URL, or whose URL OSS would refuse."""
 
 
 class GrantError(OSSWSGIError, ValueError):
