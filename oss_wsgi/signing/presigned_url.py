@@ -275,6 +275,8 @@ def _encoded_key(key: str) -> str:
         raise PresignError("The object's name must not have half a surrogate pair: it is no Unicode text.") from None
     if not 1 <= size <= MAX_KEY_BYTES:
         raise PresignError(f"The object's name must be 1 to {MAX_KEY_BYTES} bytes of UTF-8, not {size}.")
+    if key[0] in "/\\":
+        raise PresignError(f"The object's name must not begin with {key[0]!r}.")
     return quote(key)
 
 
