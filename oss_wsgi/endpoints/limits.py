@@ -57,7 +57,7 @@ class LimitsEndpoint:
             "min_size": limits.min_size,
             "content_types": limits.content_types,
             "expires": limits.expires,
-            "methods": ["post"],
+            "methods": ["post", "put"],
             "multipart_from": None,
             "part_size": None,
             "recover": self._recover,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -283,9 +284,8 @@ def test_what_differs_from_the_signed_request_is_refused(oss: LocalOSS, version:
         headers={**headers, "content-length": "5"}, additional_headers=["content-length", "content-disposition"],
     )  # fmt: skip
     changed: dict[str, Any] = (CHANGES | ONLY_V4)[change]
-    url = PresignedURL(
-        changed.get("method", url.method), url.url.replace(*changed.get("url", ("", "")), 1), url.headers, url.expire
-    )
+    method, address = changed.get("method", url.method), url.url.replace(*changed.get("url", ("", "")), 1)
+    url = replace(url, method=method, url=address)
     response = send(oss, url, changed.get("body", b"hello"), **changed.get("headers", {}))
     open_under_v1 = version == "v1" and change in ONLY_V4
     assert response.status_int == (200 if open_under_v1 else 403), "V1 does not sign it" if open_under_v1 else None
