@@ -27,6 +27,7 @@ class Metrics:
 
     ====================================  =========  ==================================================================
     oss_wsgi_signatures_issued_total
+    oss_wsgi_signatures_by_method_total   method     the same, as post or put
     oss_wsgi_signatures_refused_total     reason     as in the log
     oss_wsgi_callbacks_total              outcome    accepted, repeated (the stored response), a reason, application
                                                      (your own view's response was not 2xx)
@@ -60,7 +61,8 @@ class Metrics:
         def counter(name: str, meaning: str, *labels: str) -> prometheus.Counter:
             return prometheus.Counter(f"oss_wsgi_{name}", meaning, labels, registry=self.registry)
 
-        self._issued = counter("signatures_issued", "Signed forms sent.")
+        self._issued = counter("signatures_issued", "Signed forms and PUT requests sent.")
+        self._issued_by_method = counter("signatures_by_method", "Signed forms and PUT requests by method.", "method")
         self._refused = counter("signatures_refused", "Refused requests for a signature.", "reason")
         self._callbacks = counter("callbacks", "Callbacks by their outcome.", "outcome")
         self._recovered = counter("recovered", "Requests for uploads whose report was lost.", "outcome")
@@ -76,8 +78,9 @@ class Metrics:
         )
 
     def on_issued(self, grant: Grant, facts: Mapping[str, Any]) -> None:
-        """Count a signed form."""
+        """Count a signed form or PUT."""
         self._issued.inc()
+        self._issued_by_method.labels(facts.get("upload_method", "POST").lower()).inc()
 
     def on_answered(self, endpoint: str, status: int, seconds: float, reason: str | None) -> None:
         """Count a response, and its seconds."""

@@ -826,7 +826,7 @@ def test_observers_and_metrics_see_steps_and_no_ticket(make: Callable[..., Site]
     site.list(file)
     site.abort(file)
     (facts,) = issued
-    assert (facts["object"], facts["user"], facts["operation"]) == (file.key, "eric", "CompleteMultipartUpload")
+    assert (facts["object"], facts["user"], facts["upload_method"]) == (file.key, "eric", "MULTIPART")
     assert (facts["expires"], facts["url"]) == (int(NOW) + 7 * 24 * 3600, site.oss.host)
     assert [(reason, status) for reason, status, _ in refusals] == [("parts_missing", 409)]
     assert refusals[0][2]["path"] == "/oss/s3/multipart/***/complete"
