@@ -94,7 +94,7 @@ class _Call:
     ``response`` and ``headers`` are those of the last call; a ledger may call again, and may return another response.
     """
 
-    __slots__ = ("_app", "_environ", "_pieces", "_status", "called", "headers")
+    __slots__ = ("_app", "_environ", "_pieces", "_status", "headers", "response")
 
     def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
         self._app = app
