@@ -275,7 +275,7 @@ TABLE = (
     _row(
         "PartAlreadyExist",
         "The upload is sequential, and a part of that number is stored already.",
-        "List the parts and go on after the last one. Only uploads begun with `sequential` refuse a part a second time.",
+        "List the parts and go on after the last one. Only `sequential` uploads refuse a second part of a number.",
         "TROUBLE",
     ),
     _row(
