@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
 from ..callback.ticket import MAX_METADATA_BYTES, RECEIPT_FIELD, ReceiptBook, TicketBook
-from ..credentials import Credentials, CredentialsProvider
-from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
+from ..credentials import Credentials, CredentialsProvider, valid_credentials
+from ..exceptions import GrantError, MalformedRequestError, OutsideGrantError, PolicyError
 from ..http import essence, runs_in_browsers
 from ..object_names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
 from ..settings import Settings
@@ -137,7 +137,7 @@ class PostPresigner:
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
         self._pinned_fields = _PinnedFieldsCache(settings.signature_version, settings.region or "")
-        self._v4_key: tuple[tuple[str, str, str], bytes] | None = None
+        self._signing_key = v4.SigningKeyCache()
 
     def presign(
         self,
@@ -165,7 +165,7 @@ class PostPresigner:
         if key is None and grant.has_fields:
             raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
 
-        credentials = self._valid_credentials(now)
+        credentials = valid_credentials(self._credentials, now)
         expire = now + (grant.expires or settings.upload_expires)
         if credentials.expiration is not None:
             expire = min(expire, int(credentials.expiration.timestamp()))
@@ -210,7 +210,7 @@ class PostPresigner:
 
     def check(self) -> None:
         """Raise CredentialsError if the presigner cannot sign now."""
-        self._valid_credentials(int(self._clock()))
+        valid_credentials(self._credentials, int(self._clock()))
 
     def _sizes(self, grant: Grant, size: int | None) -> tuple[int, int]:
         low = grant.min_size
@@ -245,14 +245,6 @@ class PostPresigner:
             hint = f"The prefix and the filename are over {MAX_KEY_BYTES} bytes together: shorten the filename."
             raise MalformedRequestError("filename_malformed", hint)
         return prefix, key
-
-    def _valid_credentials(self, now: int) -> Credentials:
-        credentials = self._credentials
-        if not isinstance(credentials, Credentials):
-            credentials = credentials.get_credentials()
-        if credentials.expiration is not None and credentials.expiration.timestamp() < now + 1:
-            raise CredentialsError("The credentials have expired: the provider must return new ones.")
-        return credentials
 
     def _callback_and_ticket(
         self,
@@ -294,11 +286,8 @@ class PostPresigner:
         """Return the name of the signature's field, and the signature."""
         if self._settings.signature_version == "v1":
             return "Signature", v1.signature(credentials.access_key_secret, policy)
-        parts = credentials.access_key_secret, day, self._settings.region or ""
-        cached = self._v4_key
-        if cached is None or cached[0] != parts:
-            cached = self._v4_key = parts, v4.signing_key(*parts)
-        return "x-oss-signature", v4.signature(cached[1], policy)
+        key = self._signing_key(credentials.access_key_secret, day, self._settings.region or "")
+        return "x-oss-signature", v4.signature(key, policy)
 
 
 def _check_metadata_size(fields: Mapping[str, str], receipt: str | None) -> None:
