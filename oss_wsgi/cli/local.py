@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 LOCAL_BUCKET = "local-bucket"
 LOCAL_REGION = "cn-hangzhou"
 
+#: What pages need of the local OSS: forms, parts and presigned PUTs, and reading what was stored.
+_CORS_METHODS = ("GET", "HEAD", "POST", "PUT")
+_CORS_EXPOSED = ("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma")
+
 KEPT_NOWHERE = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
 
 
@@ -145,7 +149,7 @@ def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: 
             access_key_secret=key.access_key_secret,
             security_token=key.security_token,
             directory=arguments.local_dir,
-            cors_rules=[CORSRule(allowed_origins=tuple(origins))],
+            cors_rules=[CORSRule(tuple(origins), _CORS_METHODS, expose_headers=_CORS_EXPOSED)],
         )
     except OSError as error:
         raise CannotStartError(f"--local-dir: {arguments.local_dir!r} cannot be used: {error.strerror}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import re
 import shutil
@@ -106,6 +107,35 @@ def waiting(text: str, environ: Mapping[str, str] | None = None, done: float | N
     finally:
         if is_terminal:
             print(" " * len(line), end="\r", file=sys.stderr, flush=True)
+
+
+def human_size(size: float) -> str:
+    """Return bytes for people: ``512 B``, ``1.5 MB``, ``20 GB``; a unit is 1,000 of the one before."""
+    units = ["B", "KB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        del units[0]
+    return f"{size:.0f} {units[0]}" if units[0] == "B" or size >= 9.95 else f"{size:.1f} {units[0]}"
+
+
+def confirmed(question: str) -> bool:
+    """Ask a person on standard error, and return whether the answer is yes. Raises MisuseError without a terminal."""
+    if not sys.stdin.isatty():
+        raise MisuseError("standard input is not a terminal, so nobody can agree: give --yes to do it.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def print_difference(before: str, after: str, what: str, stream: TextIO, environ: Mapping[str, str]) -> None:
+    """Print what changes between two texts, in colours on a terminal.
+
+    :param what: whose texts they are, such as ``bucket examplebucket``.
+    """
+    names = f"{what}, as it is", f"{what}, as it should be"
+    for line in difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm=""):
+        colour = {"+": "green", "-": "red"}.get(line[:1])
+        print(coloured(plain(line), colour, environ, stream) if colour else plain(line), file=stream)
+    stream.flush()
 
 
 def note(text: str) -> None:
