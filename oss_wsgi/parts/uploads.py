@@ -122,7 +122,7 @@ class PartUploads:
         if part_size is not None and not MIN_PART_BYTES <= part_size <= MAX_PART_BYTES:
             hint = f"The part_size must be {MIN_PART_BYTES} to {MAX_PART_BYTES} bytes (100 KB to 5 GB)."
             raise MalformedRequestError("part_size_malformed", hint)
-        target = self._presigner.target(grant, filename=filename, content_type=content_type, size=size)
+        target = self._presigner.parts_target(grant, filename=filename, content_type=content_type, size=size)
         expire = int(self._clock()) + UPLOAD_SECONDS
         ticket = self._tickets.issue(
             bucket=self._recovery.bucket_name,
@@ -238,8 +238,8 @@ class PartUploads:
         stored = {part.number: plain_etag(part.etag) for part in listed}
         if not stored or stored != claimed:
             differing = sorted(number for number in {*stored, *claimed} if stored.get(number) != claimed.get(number))
-            shown = ", ".join(map(str, differing[:5]))
-            hint = f"what the client sent and what OSS lists differ in {len(differing)} parts: {shown or 'there are none'}"
+            shown = ", ".join(map(str, differing[:5])) or "there are none"
+            hint = f"what the client sent and what OSS lists differ in {len(differing)} parts: {shown}"
             raise PartsRefusedError("parts_missing", hint)
         if total < ticket.min_size:
             self._refuse_size(opened, total)
@@ -327,8 +327,8 @@ def _former_parts(opened: PartsTicket, upload: Upload) -> Iterator[StoredPart]:
     size, etag = upload.size or 0, upload.etag or ""
     _, _, suffix = etag.partition("-")
     count = int(suffix) if suffix.isdigit() else 1
-    sizes = [size for size in (opened.part_size, _UPPY_PART_SIZE) if size and part_count(upload.size or 0, size) == count]
-    part_size = sizes[0] if sizes else max(1, -(-size // max(1, count)))
+    likely = [cut for cut in (opened.part_size, _UPPY_PART_SIZE) if cut and part_count(size, cut) == count]
+    part_size = likely[0] if likely else max(1, -(-size // max(1, count)))
     for number in range(1, count + 1):
         start = (number - 1) * part_size
         yield StoredPart(number, max(0, min(part_size, size - start)), f'"{etag}"')

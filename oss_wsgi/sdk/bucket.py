@@ -184,7 +184,8 @@ class SDKBucket:
                 return
             sdk = self._sdk = importlib.import_module(_SDK)
             limit = self._timeout
-            self._transport = sdk.transport.RequestsHttpClient(connect_timeout=limit, readwrite_timeout=_COMPLETE_TIMEOUT)
+            longest = _COMPLETE_TIMEOUT
+            self._transport = sdk.transport.RequestsHttpClient(connect_timeout=limit, readwrite_timeout=longest)
             self._client = sdk.Client(
                 sdk.Config(
                     region=self._settings.region,

@@ -15,6 +15,7 @@ from ..exceptions import GrantError, MalformedRequestError, OutsideGrantError, P
 from ..http import essence, runs_in_browsers
 from ..object_names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
 from ..settings import Settings
+from ..settings_check import MAX_FORM_BYTES, MAX_OBJECT_BYTES
 from . import v1, v4
 from .grant import Grant
 from .policy import content_length_range, encode_policy, eq, exactly, one_of, starts_with
@@ -22,6 +23,7 @@ from .policy import content_length_range, encode_policy, eq, exactly, one_of, st
 _MAX_FILENAME = 4096
 _METADATA = "x-oss-meta-"
 _BASE64 = frozenset({"policy", "callback"})
+_OBJECT_HEADERS = frozenset({"Content-Type", "Content-Disposition", "x-oss-storage-class"})
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,18 @@ class UploadLimits(NamedTuple):
     min_size: int
     content_types: list[str]
     expires: int
+
+
+class PartsTarget(NamedTuple):
+    """What an upload in parts stores: the object's exact name, the sizes and types allowed, and the object's headers.
+
+    Of the grant's ``forbid_overwrite``, ``acl`` and ``custom`` the headers say nothing.
+    """
+
+    key: str
+    sizes: tuple[int, int]
+    content_types: list[str]
+    headers: dict[str, str]
 
 
 class PostPresigner:
@@ -186,7 +200,7 @@ class PostPresigner:
                 receipt = self._receipts.issue(ticket, custom=grant.custom)
                 conditions.append(f'{{"{RECEIPT_FIELD}":"{receipt}"}}')  # Base64 needs no escape
             if grant.metadata or receipt is not None:
-                _check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
+                check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
         conditions += [pinned.conditions, content_length_range(*sizes)]
         policy = encode_policy(expire, conditions)
 
@@ -204,17 +218,46 @@ class PostPresigner:
     def limits(self, grant: Grant) -> UploadLimits:
         """Return what a form for ``grant`` allows; no types mean any type. Raises GrantError as `presign` does."""
         settings = self._settings
-        low, high = self._sizes(grant, None)
+        low, high = self._sizes(grant, None, MAX_OBJECT_BYTES if settings.multipart else MAX_FORM_BYTES)
         types = settings.upload_content_types if grant.content_types is None else grant.content_types
         return UploadLimits(high, low, list(types), grant.expires or settings.upload_expires)
+
+    def parts_target(
+        self, grant: Grant, *, filename: str | None, content_type: str | None, size: int | None
+    ) -> PartsTarget:
+        """Return what an upload in parts for ``grant`` stores, by the rules of a form with an exact name.
+
+        A type that is left out is ``application/octet-stream``, for OSS stores the type that the upload begins with.
+
+        Raises MalformedRequestError, OutsideGrantError, GrantError.
+        """
+        settings = self._settings
+        types = settings.upload_content_types if grant.content_types is None else grant.content_types
+        content_type = content_type or "application/octet-stream"
+        name = _check_type(content_type, types)
+        sizes = self._sizes(grant, size, MAX_OBJECT_BYTES)
+        _, key = self._prefix_and_key(grant, filename, v4.format_date(int(self._clock()))[:8])
+        if key is None:
+            raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
+        fields = _exact_form_fields(grant, content_type)
+        described = [name for name in fields if name in _OBJECT_HEADERS or name.startswith(_METADATA)]
+        headers = {name: fields[name] for name in described}
+        for header, value in headers.items():
+            if not value.isascii():
+                raise GrantError(f"The header {header} must be ASCII for an upload in parts, not {value!r}.")
+        return PartsTarget(key, sizes, [name] if types and name else [], headers)
 
     def check(self) -> None:
         """Raise CredentialsError if the presigner cannot sign now."""
         valid_credentials(self._credentials, int(self._clock()))
 
-    def _sizes(self, grant: Grant, size: int | None) -> tuple[int, int]:
+    def _sizes(self, grant: Grant, size: int | None, largest: int = MAX_FORM_BYTES) -> tuple[int, int]:
+        """Return the sizes allowed, or ``size`` twice; ``largest`` is the most that the way to upload can take."""
         low = grant.min_size
-        high = self._settings.upload_max_size if grant.max_size is None else grant.max_size
+        granted = self._settings.upload_max_size if grant.max_size is None else grant.max_size
+        high = min(granted, largest)
+        if granted > MAX_FORM_BYTES and not self._settings.multipart:
+            raise GrantError(f"The grant's max_size {granted} is over 5 GB: only OSS_MULTIPART=on takes such files.")
         if low > high:
             raise GrantError(
                 f"The grant's min_size {low} is over the largest file allowed, {high} bytes: lower it, or raise "
@@ -290,7 +333,7 @@ class PostPresigner:
         return "x-oss-signature", v4.signature(key, policy)
 
 
-def _check_metadata_size(fields: Mapping[str, str], receipt: str | None) -> None:
+def check_metadata_size(fields: Mapping[str, str], receipt: str | None) -> None:
     """Raise GrantError if OSS would refuse the user metadata of a form, the receipt included, for its size."""
     own = sum(len(name) + len(value.encode()) for name, value in fields.items() if name.startswith(_METADATA))
     sealed = 0 if receipt is None else len(RECEIPT_FIELD) + len(receipt)
