@@ -103,7 +103,7 @@ def lend(host: Host | None) -> None:
 class DirectUpload:
     """Direct uploads to OSS for any WSGI application.
 
-    ``GET {prefix}/signature`` signs a form, ``POST {prefix}/callback`` receives OSS's verified report,
+    ``GET {prefix}/signature`` signs a form or a PUT, ``POST {prefix}/callback`` receives OSS's verified report,
     ``GET {prefix}/limits`` tells what may be uploaded, ``GET {prefix}/upload.js`` is a module that uploads from any
     page, ``GET {prefix}/health`` says that the process responds, ``GET {prefix}/health/ready`` that there are
     credentials and a ledger that can be written to (503 without). With ``OSS_RECOVER=on``, ``POST {prefix}/recover``
@@ -124,8 +124,9 @@ class DirectUpload:
     :param rate_limit: ``(who: str) -> float | None``: seconds to wait for a caller that asks for too many signatures,
         as ``RateLimit`` returns them.
     :param credentials: provider of the access key, called for each signature; by default the settings' own key signs.
-    :param on_issued: ``(Grant, facts)``: called with each signed form. ``facts`` is a dict: ``object``, ``expires``,
-        ``user``, ``address``, ``request_id`` and more, without a secret.
+    :param on_issued: ``(Grant, facts)``: called with each signed form or PUT. ``facts`` is a dict: ``object``,
+        ``expires``, ``user``, ``address``, ``request_id`` and more, without a secret; of a PUT, and of
+        an upload in parts, ``upload_method`` too.
     :param on_refused: ``(reason, status, facts)``: called with each refusal, of signatures and of callbacks. An
         observer that raises is logged, and the response stays the same.
     :param metrics: counts what happens; ``GET {prefix}/metrics`` shows the counts to anybody, unless ``serve_metrics``
@@ -277,6 +278,7 @@ class DirectUpload:
                 bucket=bucket,
                 address=host,
                 clock=clock,
+                wait=time.sleep,
                 observers=observers,
             )
             if on_issued is not None or on_refused is not None:

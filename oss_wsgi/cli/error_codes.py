@@ -614,6 +614,12 @@ TABLE = (
         "signing.presigner",
     ),
     _row(
+        "content_type_required",
+        "A PUT (method=put) was asked for without the file's type.",
+        "Send `content_type`: file.type, or application/octet-stream where it is empty.",
+        "signing.presigner",
+    ),
+    _row(
         "crc64_mismatch",
         "OSS joined something else than the parts that it had listed.",
         "Send the file again, and report the request ID to Alibaba Cloud.",
@@ -649,7 +655,7 @@ TABLE = (
     ),
     _row(
         "filename_required",
-        "The grant is for named files only.",
+        "The grant, or a PUT, is for named files only.",
         "Send `filename` with the request.",
         "signing.presigner",
         "endpoints.multipart",
@@ -709,6 +715,12 @@ TABLE = (
         "The callback's body names a member twice.",
         "Nothing to do: this application's forms do not produce such a callback.",
         "callback.upload",
+    ),
+    _row(
+        "method_malformed",
+        "The requested method is neither post nor put, or came twice.",
+        "Send method=put for a PUT; leave it out for a form.",
+        "endpoints.signature",
     ),
     _row(
         "method_not_allowed",
@@ -927,6 +939,12 @@ TABLE = (
         "size_not_allowed",
         "The grant does not allow the requested size.",
         "Tell the user the limit, or change OSS_UPLOAD_MAX_SIZE or the grant's sizes.",
+        "signing.presigner",
+    ),
+    _row(
+        "size_required",
+        "A PUT (method=put) was asked for without the file's size.",
+        "Send `size`: file.size, in bytes.",
         "signing.presigner",
     ),
     _row(

@@ -61,7 +61,7 @@ class LimitsEndpoint:
             "min_size": limits.min_size,
             "content_types": limits.content_types,
             "expires": limits.expires,
-            "methods": ["post"] if self._part_size is None else ["post", "multipart"],
+            "methods": ["post", "put"] if self._part_size is None else ["post", "put", "multipart"],
             "multipart_from": self._part_size,
             "part_size": self._part_size,
             "recover": self._recover,

@@ -23,7 +23,7 @@ from ..exceptions import (
 )
 from ..http import urlencoded_pairs
 from ..parts.ticket import PartsTicket
-from ..parts.uploads import COMPLETE_OPERATION, PartUploads
+from ..parts.uploads import PartUploads
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 1024 * 1024
 
 _MAX_PARAMETERS = 1000
+# Other pages complete the same upload, and the handler takes its time.
+_BUSY_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)
 _MULTIPART = "/multipart"
 _PATH = re.compile(r"/multipart/([^/]+)(?:/([0-9]+|complete))?")
 _MESSAGES = {
@@ -116,6 +118,7 @@ class MultipartEndpoint:
         takes ``user`` is asked again before an upload is completed.
     :param address: what the object's URL begins with.
     :param clock: returns Unix seconds.
+    :param wait: waits for some seconds.
     :param observers: are called for each form and each upload that begins.
     """
 
@@ -129,6 +132,7 @@ class MultipartEndpoint:
         bucket: str,
         address: str,
         clock: Callable[[], float],
+        wait: Callable[[float], object],
         observers: Observers | None = None,
     ) -> None:
         self._uploads = uploads
@@ -138,6 +142,7 @@ class MultipartEndpoint:
         self._bucket = bucket
         self._address = address
         self._clock = clock
+        self._wait = wait
         self._observers = observers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -228,7 +233,7 @@ class MultipartEndpoint:
             size=_digits(parameters.get("metadata[size]")),
         )
         context.object = form.fields["key"]
-        self._issued(grant, form.expire, "PostObject", environ)
+        self._issued(grant, form.expire, "POST", environ)
         payload = {
             "method": "POST",
             "url": form.url,
@@ -256,7 +261,7 @@ class MultipartEndpoint:
             grant, filename=filename, content_type=content_type or None, size=size, part_size=part_size
         )
         context.object = begun.key
-        self._issued(grant, begun.expire, COMPLETE_OPERATION, environ)
+        self._issued(grant, begun.expire, "MULTIPART", environ)
         payload = {
             "key": begun.key,
             "uploadId": begun.id,
@@ -268,10 +273,12 @@ class MultipartEndpoint:
         }
         return json_response(environ, start_response, 200, payload)
 
-    def _issued(self, grant: Grant, expire: int, operation: str, environ: WSGIEnvironment) -> None:
+    def _issued(self, grant: Grant, expire: int, method: str, environ: WSGIEnvironment) -> None:
         if self._observers is not None:
-            facts = context_of(environ).fields(environ)
-            self._observers.issued(grant, {**facts, "expires": expire, "url": self._address, "operation": operation})
+            facts = {**context_of(environ).fields(environ), "expires": expire, "url": self._address}
+            if method != "POST":
+                facts["upload_method"] = method
+            self._observers.issued(grant, facts)
 
     def _part(
         self, opened: PartsTicket, number: str, environ: WSGIEnvironment, start_response: StartResponse
@@ -299,6 +306,13 @@ class MultipartEndpoint:
     ) -> Iterable[bytes]:
         upload = self._uploads.complete(opened, claimed)
         status, headers, body = self._deliver(upload, beside)
+        context = context_of(environ)
+        for seconds in _BUSY_WAITS:  # Uppy gives up on a 503, and does not complete again
+            if context.reason != "ledger_busy":
+                break
+            self._wait(seconds)
+            context.reason = context.refused = None
+            status, headers, body = self._deliver(upload, beside)
         if not status.startswith("2"):
             start_response(status, headers)
             return [body]

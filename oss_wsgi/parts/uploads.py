@@ -137,7 +137,9 @@ class PartUploads:
         )
         receipt = self._receipts.issue(ticket, operation=COMPLETE_OPERATION, custom=grant.custom)
         check_metadata_size(target.headers, receipt)
-        headers = {**target.headers, **_forbid_overwrite(grant.forbid_overwrite), RECEIPT_FIELD: receipt}
+        # The ACL counts when the upload is completed.
+        headers = {name: value for name, value in target.headers.items() if name != "x-oss-object-acl"}
+        headers[RECEIPT_FIELD] = receipt
         try:
             upload_id = self._bucket.begin(target.key, headers)
         except BucketRefusedError as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from ..credentials import Credentials, CredentialsProvider, valid_credentials
@@ -51,6 +53,8 @@ _NOTHING: Mapping[str, str] = {}
 class PresignedURL:
     """One request that OSS accepts: ``method`` to ``url`` with all ``headers``, before ``expire`` (Unix seconds).
 
+    ``key`` is the object's name.
+
     ``headers`` leaves out Content-Length and Host, also where they are signed: each client sends them by itself.
     Whoever has the URL has the permission, so the repr shows neither its query nor the headers' values.
     """
@@ -59,6 +63,22 @@ class PresignedURL:
     url: str
     headers: dict[str, str]
     expire: int
+    key: str
+
+    def payload(self) -> dict[str, Any]:
+        """Return the members of the endpoint's JSON; ``fields`` is empty, so that clients of forms can read it too."""
+        return {
+            "method": self.method,
+            "url": self.url,
+            "headers": self.headers,
+            "fields": {},
+            "expire": self.expire,
+            "key": self.key,
+        }
+
+    def json(self) -> bytes:
+        """Return ``payload()`` as JSON."""
+        return json.dumps(self.payload()).encode()
 
     def __repr__(self) -> str:
         address, names = self.url.partition("?")[0], ", ".join(self.headers)
@@ -183,7 +203,7 @@ def sign_url_v4(
     secret = signing_key(credentials.access_key_secret, day, region)
     signature = v4.signature(secret, string_to_sign_v4(date, scope, canonical))
     encoded.append(("x-oss-signature", signature))
-    return PresignedURL(method, f"{address}/{path}?{_join(encoded)}", sent, now + expires)
+    return PresignedURL(method, f"{address}/{path}?{_join(encoded)}", sent, now + expires, key)
 
 
 def sign_url_v1(
@@ -216,7 +236,7 @@ def sign_url_v1(
         signed["security-token"] = credentials.security_token
     text = string_to_sign_v1(method, f"/{bucket}/{key}", str(now + expires), signed, names)
     encoded.append(("Signature", _encoded(v1.signature(credentials.access_key_secret, text))))
-    return PresignedURL(method, f"{address}/{path}?{_join(encoded)}", sent, now + expires)
+    return PresignedURL(method, f"{address}/{path}?{_join(encoded)}", sent, now + expires, key)
 
 
 def canonical_request(
@@ -275,6 +295,8 @@ def _encoded_key(key: str) -> str:
         raise PresignError("The object's name must not have half a surrogate pair: it is no Unicode text.") from None
     if not 1 <= size <= MAX_KEY_BYTES:
         raise PresignError(f"The object's name must be 1 to {MAX_KEY_BYTES} bytes of UTF-8, not {size}.")
+    if key[0] in "/\\":
+        raise PresignError(f"The object's name must not begin with {key[0]!r}.")
     return quote(key)
 
 

@@ -56,7 +56,7 @@ class Observers:
         self.is_timed = bool(on_answered)
 
     def issued(self, grant: Grant, facts: Mapping[str, Any]) -> None:
-        """Report a form that is signed and about to be sent."""
+        """Report a form or a PUT that is signed and about to be sent."""
         for observer in self._on_issued:
             _call("on_issued", observer, grant, dict(facts))
 
