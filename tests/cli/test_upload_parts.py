@@ -9,12 +9,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oss_wsgi.cli import parts_client, upload_parts
+from oss_wsgi.cli.http_client import Response
 from oss_wsgi.cli.upload_state import load_state, state_path
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.storage.interface import Bucket
@@ -137,13 +139,38 @@ def test_a_stopped_upload_goes_on(end: int, deployment: Deployment, large: Path,
     assert bucket_of(deployment.oss).uploads()[0] == []
 
 
+def stored_parts(deployment: Deployment) -> list[Any]:
+    bucket = bucket_of(deployment.oss)
+    (upload,), _ = bucket.uploads()
+    return bucket.parts(upload)[0]
+
+
+def test_a_file_that_changes_meanwhile_is_not_completed(
+    deployment: Deployment, large: Path, handler: Handler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = upload_parts.PartsUpload._send
+
+    def send(self: Any, state: Any, numbers: Any) -> Any:
+        etags = real(self, state, numbers)
+        os.utime(large, ns=(0, 0))
+        return etags
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upload_parts.PartsUpload, "_send", send)
+        status, members = in_process(deployment, large, capsys)
+    assert (status, handler.uploads) == (1, [])
+    assert "the file has changed since its upload began" in members["error"]["message"]
+
+
 def test_a_changed_file_is_refused(deployment: Deployment, large: Path, handler: Handler) -> None:
     deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
     stop_after(deployment, large, 1, signal.SIGINT)
     deployment.oss.clear_faults()
     before = large.stat()
     os.utime(large, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    stored = stored_parts(deployment)
     members = uploaded(deployment, large, status=1)
+    assert stored_parts(deployment) == stored, "nothing was sent"
     assert "the file has changed since its upload began" in members["error"]["message"]
     assert "to begin anew" in members["error"]["message"]
     os.utime(large, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -257,6 +284,32 @@ def test_a_part_that_arrives_damaged_is_sent_again(
         status, members = in_process(deployment, large, capsys)
     assert (status, len(damaged)) == (0, 2)
     assert content(deployment.oss, members["key"]) == large.read_bytes()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("ec", "status"), [("<EC>0002-00000069</EC>", 0), ("<EC>0003-00000001</EC>", 1)], ids=["expired", "no right"]
+)
+def test_only_an_expired_url_is_signed_anew(
+    ec: str, status: int, deployment: Deployment, large: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused: list[str] = []
+    real = parts_client.PartsClient.put
+
+    def put(self: Any, url: str, headers: Any, body: Any) -> Any:
+        if not refused:
+            refused.append(url)
+            document = f"<Error><Code>AccessDenied</Code><Message>Request has expired.</Message>{ec}</Error>"
+            return Response(403, Message(), document.encode(), 0.0)
+        return real(self, url, headers, body)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts_client.PartsClient, "put", put)
+        ended, members = in_process(deployment, large, capsys)
+    assert ended == status
+    if status:
+        assert "403 AccessDenied" in members["error"]["message"] or members["error"]["code"] == "AccessDenied"
+        assert "oss:PutObject" in members["error"]["do"]
 
 
 def test_an_aborted_upload_begins_anew(deployment: Deployment, large: Path) -> None:
