@@ -869,7 +869,7 @@ TABLE = (
     ),
     _row(
         "query_malformed",
-        "The query of the signature request is not percent-encoded UTF-8, or has too many parameters.",
+        "The query of the request is not percent-encoded UTF-8, or has too many parameters.",
         "Build it with URLSearchParams.",
         "endpoints.signature",
         "endpoints.multipart",

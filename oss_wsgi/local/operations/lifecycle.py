@@ -1,4 +1,4 @@
-"""The lifecycle rules of a bucket: stored and returned as they are, and obeyed when somebody asks for it.
+"""The lifecycle rules of a bucket (protocol.md 16.3): stored and returned as they are, and obeyed on demand.
 
 OSS obeys them once a day. The local OSS does it for `LocalOSS.apply_lifecycle()` and for a POST of `?lifecycle`, which
 a real OSS does not have. Of a rule it obeys AbortMultipartUpload and Expiration; a rule that is limited by Tag or

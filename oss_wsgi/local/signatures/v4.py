@@ -157,7 +157,7 @@ def _header_names(additional: str) -> set[str]:
 def _check_additional_headers(
     request: SignedRequest, additional: str | None, *, name: str, empty: str, absent: str = ""
 ) -> None:
-    """Raise OSSError unless the request has each header that is signed in addition.
+    """Raise OSSError unless the request has each header that is signed in addition (protocol.md 15.2).
 
     :param additional: the list of their names, None without one.
     :param name: what the error calls the list.

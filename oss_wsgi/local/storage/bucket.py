@@ -245,7 +245,7 @@ def _changed(text: str, changes: Mapping[str, str | None]) -> str:
 
 
 def _check_sequence(number: int, last: int) -> None:
-    """Raise OSSError unless a part of a sequential upload follows the last one, 0 for none."""
+    """Raise OSSError unless a part of a sequential upload follows the last one, 0 for none (protocol.md 16.2)."""
     if number <= last:
         message = "The part of this number exists already, and a sequential upload does not replace it."
         raise OSSError(409, "PartAlreadyExist", message, PartNumber=str(number))
