@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 import html
 import json
 import re
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import SettingsError
-from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings, items
+from .bucket_command import required_settings, with_bucket
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
-from .sdk_client import SDKClient, SDKRefusedError, sdk_client
-from .terminal import MisuseError, coloured, note, plain, waiting
+from .sdk_client import SDKClient, SDKRefusedError
+from .terminal import MisuseError, coloured, confirmed, note, print_difference, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
 
-METHOD = "POST"
+#: The methods of a form, and with parts; a presigned PUT needs the second too.
+METHODS = ("POST",)
+PARTS_METHODS = ("POST", "PUT")
 
-#: The response headers that a page reads and that CORS hides by default.
+#: The response headers that a page reads and that CORS hides by default. Parts cannot be sent without their ETag.
 EXPOSED = ("ETag", "x-oss-request-id")
+PARTS_EXPOSED = (*EXPOSED, "x-oss-hash-crc64ecma")
 
 _MAX_AGE = 600
 
@@ -41,8 +42,9 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "cors",
         help="print, compare or set the bucket's CORS rule",
-        description="The smallest CORS rule that lets pages upload. `print` writes it as XML and in the words of the "
-        "console. `diff` shows what the bucket lacks (exit status 1). `apply` adds it and keeps all other rules. "
+        description="The smallest CORS rule that lets pages upload; with OSS_MULTIPART=on, in parts too. "
+        "`print` writes it as XML and in the words of the console. `diff` shows what the bucket lacks (exit status 1). "
+        "`apply` adds it and keeps all other rules. "
         "diff and apply need oss-wsgi[sdk], and an access key with oss:GetBucketCors and oss:PutBucketCors.",
         epilog=f"Example: oss-wsgi cors apply https://app.example.com. {EPILOG}",
     )
@@ -59,31 +61,20 @@ def run(arguments: Namespace) -> int:
     """Run the action; return 0 if the bucket's rules suffice or were changed, 1 if not."""
     settings, origins = _read_settings(arguments)
     if arguments.action == "print":
-        return _print(Rule(origins), arguments)
-    key = None
-    if arguments.credentials_library:
-        with waiting("Looking for an access key", arguments.environ):
-            key = SDKCredentialsProvider(settings, clock=time.time).get_credentials()
-    try:
-        with sdk_client(settings, key=key) as client:
-            return _compare(client, origins, arguments)
-    except SDKRefusedError as error:
-        rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
-        cure = error.cure(rights, settings.bucket or "BUCKET")
-        note(f"{arguments.program}: {str(error).rstrip('.')}. {cure}")
-        if arguments.json:
-            print(json.dumps({"error": {"code": error.code, "message": str(error), "do": cure}}, indent=1))
-        return 1
+        return _print(rule_for(origins, parts=settings.multipart), arguments)
+    rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
+    parts = settings.multipart
+    return with_bucket(arguments, settings, rights, lambda client: _compare(client, origins, parts, arguments))
 
 
 def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
     """Return the settings and the origins. Raises MisuseError with all that is wrong or missing."""
-    required = {"bucket"} | (set() if arguments.credentials_library else {"access_key"})
     environ = environ_of(arguments)
     problems: list[str] = []
     settings = None
     try:
-        settings = Settings.from_environ(environ, required=() if arguments.action == "print" else required)
+        required = () if arguments.action == "print" else required_settings(arguments)
+        settings = Settings.from_environ(environ, required=required)
     except SettingsError as error:
         problems += error.problems
     origins = tuple(arguments.origins) or items(environ.get("OSS_ALLOWED_ORIGINS", "").lower())
@@ -103,11 +94,11 @@ def _print(rule: Rule, arguments: Namespace) -> int:
     return 0
 
 
-def _compare(client: SDKClient, origins: tuple[str, ...], arguments: Namespace) -> int:
+def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments: Namespace) -> int:
     """Show how the bucket's rules have to change, and apply the change if that is the action."""
     with waiting("Reading the bucket's rules", arguments.environ):
         rules, vary = _read_rules(client)
-    needed = with_origins(rules, origins)
+    needed = with_origins(rules, origins, parts=parts)
     # The responses of a bucket that gets its first rule differ by origin, and caches must know.
     needed_vary = vary if rules else True
     changes, applied = needed != rules, False
@@ -115,10 +106,10 @@ def _compare(client: SDKClient, origins: tuple[str, ...], arguments: Namespace) 
     stream = sys.stderr if arguments.json else sys.stdout
     if changes and not (arguments.json and (arguments.yes or arguments.action == "diff")):
         before = as_xml(rules, vary) if rules else ""
-        _print_difference(before, as_xml(needed, needed_vary), client.bucket, stream, arguments)
+        print_difference(before, as_xml(needed, needed_vary), f"bucket {client.bucket}", stream, arguments.environ)
     elif not changes and not arguments.json:
         print(coloured("Nothing to change:", "green", arguments.environ), "pages of these origins can upload.")
-    if changes and arguments.action == "apply" and (arguments.yes or _confirmed()):
+    if changes and arguments.action == "apply" and (arguments.yes or confirmed("Apply this?")):
         with waiting("Writing the bucket's rules", arguments.environ):
             _write_rules(client, needed, needed_vary)
         applied = True
@@ -130,40 +121,24 @@ def _compare(client: SDKClient, origins: tuple[str, ...], arguments: Namespace) 
     return 1 if changes and not applied else 0
 
 
-def _print_difference(before: str, after: str, bucket: str, stream: TextIO, arguments: Namespace) -> None:
-    names = f"bucket {bucket}, as it is", f"bucket {bucket}, as it should be"
-    for line in difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm=""):
-        colour = {"+": "green", "-": "red"}.get(line[:1])
-        print(coloured(plain(line), colour, arguments.environ, stream) if colour else plain(line), file=stream)
-    stream.flush()
-
-
-def _confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise MisuseError("standard input is not a terminal, so nobody can agree: give --yes to apply the change.")
-    print("Apply this? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
 @dataclass(frozen=True)
 class Rule:
     """One CORS rule of a bucket; ``max_age`` is in seconds."""
 
     origins: tuple[str, ...]
-    methods: tuple[str, ...] = (METHOD,)
+    methods: tuple[str, ...] = METHODS
     headers: tuple[str, ...] = ("*",)
     exposed: tuple[str, ...] = EXPOSED
     max_age: int | None = _MAX_AGE
 
-    def matches(self, origin: str) -> bool:
-        """Return whether this rule applies to forms from pages of an origin."""
-        return METHOD in self.methods and any(_matches(origin, pattern) for pattern in self.origins)
+    def matches(self, origin: str, method: str = "POST") -> bool:
+        """Return whether this rule applies to requests of a method from pages of an origin."""
+        return method in self.methods and any(_matches(origin, pattern) for pattern in self.origins)
 
-    @property
-    def suffices(self) -> bool:
-        """Whether the pages that the rule matches can send any header and read those that they need."""
+    def suffices(self, needed: tuple[str, ...] = EXPOSED) -> bool:
+        """Return whether the pages that the rule matches can send any header and read those that they need."""
         exposed = {name.lower() for name in self.exposed}
-        return "*" in self.headers and exposed >= {name.lower() for name in EXPOSED}
+        return "*" in self.headers and exposed >= {name.lower() for name in needed}
 
     def elements(self) -> Iterator[tuple[str, str]]:
         """Yield name and text of the rule's XML elements, in the order of OSS."""
@@ -194,26 +169,46 @@ def origin_problem(origin: str) -> str | None:
     return None
 
 
-def with_origins(rules: Sequence[Rule], origins: Iterable[str]) -> list[Rule]:
-    """Return the rules with the least change that lets pages of ``origins`` upload.
+def rule_for(origins: tuple[str, ...], *, parts: bool = False) -> Rule:
+    """Return the smallest rule that lets pages of ``origins`` upload, in ``parts`` too."""
+    return Rule(origins, PARTS_METHODS, exposed=PARTS_EXPOSED) if parts else Rule(origins)
+
+
+def with_origins(rules: Sequence[Rule], origins: Iterable[str], *, parts: bool = False) -> list[Rule]:
+    """Return the rules with the least change that lets pages of ``origins`` upload, in ``parts`` too.
 
     All other rules stay, in their order. The first rule that matches a request decides, so ours goes before a rule that
-    matches and does not suffice.
+    matches and does not suffice. Our rule for forms alone loses the origins that get one for parts.
     """
-    missing = [origin for origin in dict.fromkeys(origins) if not _can_upload(rules, origin)]
+    wanted = rule_for((), parts=parts)
+    missing = [origin for origin in dict.fromkeys(origins) if not _can_upload(rules, origin, wanted)]
     if not missing:
         return list(rules)
-    ours = next((rule for rule in rules if rule == Rule(rule.origins, max_age=rule.max_age)), None)
+    if parts:
+        rules = [_without(rule, missing) if _is_ours(rule, Rule(())) else rule for rule in rules]
+    ours = next((rule for rule in rules if _is_ours(rule, wanted)), None)
     others = [rule for rule in rules if rule is not ours]
     position = len(others) if ours is None else list(rules).index(ours)
     for origin in missing:
-        position = min([position, *(number for number, rule in enumerate(others) if rule.matches(origin))])
-    extended = Rule(tuple(missing)) if ours is None else replace(ours, origins=(*ours.origins, *missing))
-    return [*others[:position], extended, *others[position:]]
+        for number, rule in enumerate(others[:position]):
+            if any(rule.matches(origin, method) for method in wanted.methods):
+                position = number
+                break
+    extended = replace(wanted if ours is None else ours, origins=(*(ours.origins if ours else ()), *missing))
+    return [rule for rule in (*others[:position], extended, *others[position:]) if rule.origins]
 
 
-def _can_upload(rules: Sequence[Rule], origin: str) -> bool:
-    return next((rule.suffices for rule in rules if rule.matches(origin)), False)
+def _is_ours(rule: Rule, wanted: Rule) -> bool:
+    return rule == replace(wanted, origins=rule.origins, max_age=rule.max_age)
+
+
+def _without(rule: Rule, origins: Sequence[str]) -> Rule:
+    return replace(rule, origins=tuple(origin for origin in rule.origins if origin not in origins))
+
+
+def _can_upload(rules: Sequence[Rule], origin: str, wanted: Rule) -> bool:
+    deciding = (next((rule for rule in rules if rule.matches(origin, method)), None) for method in wanted.methods)
+    return all(rule is not None and rule.suffices(wanted.exposed) for rule in deciding)
 
 
 def _matches(origin: str, pattern: str) -> bool:

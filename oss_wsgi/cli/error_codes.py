@@ -246,6 +246,12 @@ TABLE = (
         "TROUBLE",
     ),
     _row(
+        "NoSuchLifecycle",
+        "The bucket has no lifecycle rules, so parts that nobody finished stay in it.",
+        "Add the rule: `oss-wsgi lifecycle apply`.",
+        "TROUBLE",
+    ),
+    _row(
         "NoSuchUpload",
         "The multipart upload does not exist: it was completed or aborted, or never started.",
         "Start a new one.",
@@ -261,6 +267,18 @@ TABLE = (
         "NotModified",
         "The object has not changed since the named time, or still has the named ETag.",
         "Use the copy that you have.",
+        "TROUBLE",
+    ),
+    _row(
+        "PartAlreadyExist",
+        "The upload is sequential, and a part of that number is stored already.",
+        "List the parts and go on after the last one. Only `sequential` uploads refuse a second part of a number.",
+        "TROUBLE",
+    ),
+    _row(
+        "PartNotSequential",
+        "The upload is sequential, and the part does not follow the last one that is stored.",
+        "Send the parts one after the other, or begin the upload without `sequential`.",
         "TROUBLE",
     ),
     _row(
@@ -307,10 +325,28 @@ TABLE = (
     _row("0002-00000069", "The signed URL has expired.", "Sign a new one.", "TROUBLE"),
     _row("0002-00000070", "The signed URL's Expires is not a Unix time.", "Let an SDK sign the URL.", "TROUBLE"),
     _row(
+        "0002-00000076",
+        "The signed URL has an empty x-oss-additional-headers.",
+        "Leave the parameter out, or name headers in it.",
+        "TROUBLE",
+    ),
+    _row(
+        "0002-00000077",
+        "The signed URL's x-oss-additional-headers names a header that the request does not have.",
+        "Send the header with the value that was signed; content-length is the length of the body.",
+        "TROUBLE",
+    ),
+    _row(
         "0002-00000201",
         "A request's V4 signature is wrong: another secret, another region, or a changed request.",
         _KEY,
         "V4",
+    ),
+    _row(
+        "0002-00000209",
+        "The Authorization header has an empty AdditionalHeaders.",
+        "Leave the member out, or name headers in it.",
+        "TROUBLE",
     ),
     _row("0002-00000504", "The request's time is more than 15 minutes off OSS's clock.", _CLOCK, "TROUBLE"),
     _row("0002-00000701", "Unknown x-oss-signature-version.", _FIELD_CHANGED, "V4"),
@@ -838,7 +874,7 @@ TABLE = (
     ),
     _row(
         "query_malformed",
-        "The query of the signature request is not percent-encoded UTF-8, or has too many parameters.",
+        "The query of the request is not percent-encoded UTF-8, or has too many parameters.",
         "Build it with URLSearchParams.",
         "endpoints.signature",
         "endpoints.multipart",

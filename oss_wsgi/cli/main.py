@@ -15,14 +15,42 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from ..exceptions import CredentialsError, OSSWSGIError
-from . import completion, cors, doctor, explain, ledger, local, reconcile, serve, sign, upload, verify
+from . import (
+    completion,
+    cors,
+    doctor,
+    explain,
+    ledger,
+    lifecycle,
+    local,
+    reconcile,
+    serve,
+    sign,
+    upload,
+    uploads,
+    verify,
+)
 from .parser import CommandParser, UsageError
 from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, system_reason
 
 PROGRAM = "oss-wsgi"
 
 #: Modules with ``add(subparsers)``, in the order of the help.
-COMMANDS = (serve, local, sign, upload, verify, reconcile, explain, cors, ledger, doctor, completion)
+COMMANDS = (
+    serve,
+    local,
+    sign,
+    upload,
+    uploads,
+    verify,
+    reconcile,
+    explain,
+    cors,
+    lifecycle,
+    ledger,
+    doctor,
+    completion,
+)
 
 _INTERRUPTED = 128 + signal.SIGINT
 #: An error of the program itself, as sysexits.h numbers it.

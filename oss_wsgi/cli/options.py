@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..application import DEFAULT_PREFIX
 from ..log_format import FORMATS
-from ..settings import TABLE, Setting
+from ..settings import TABLE, Setting, duration
 from .parser import CommandParser
 
 DESCRIPTION = (
@@ -128,6 +128,14 @@ def address(text: str) -> tuple[str, int]:
     if not (colon and port.isascii() and port.isdigit() and int(port[:6]) < 65536) or (":" in host and not bracketed):
         raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as 127.0.0.1:8080, not {text!r}")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def duration_argument(text: str) -> int:
+    """Read a duration such as ``15m``, ``26h`` or ``7d``; return seconds."""
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, not {text!r}") from None
 
 
 def _seconds(text: str) -> float:

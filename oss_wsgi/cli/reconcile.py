@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import logging
@@ -19,10 +18,10 @@ from ..exceptions import BucketError, LedgerUnavailableError, OSSWSGIError, Swee
 from ..ledger.memory import MemoryLedger
 from ..recovery.sweep import OUTCOMES, Reconciliation
 from ..sdk.credentials import SDKCredentialsProvider
-from ..settings import TABLE, Settings, duration
+from ..settings import TABLE, Settings
 from ..site import site
 from .load_application import failure
-from .options import EPILOG, add_credentials_library, add_settings, environ_of
+from .options import EPILOG, add_credentials_library, add_settings, duration_argument, environ_of
 from .terminal import MisuseError, note, plain
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def add(subparsers: Any) -> None:
         ("until", "15m", "leave what was stored less long ago to its callback"),
     ):
         parser.add_argument(
-            f"--{name}", type=_duration, default=default, metavar="DURATION", help=f"{meaning}; %(default)s"
+            f"--{name}", type=duration_argument, default=default, metavar="DURATION", help=f"{meaning}; %(default)s"
         )
     parser.add_argument("--dry-run", action="store_true", help="handle nothing, only count")
     parser.add_argument(
@@ -219,10 +218,3 @@ def _print(report: Reconciliation) -> None:
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(max(seconds, 0), timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _duration(text: str) -> int:
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}, not {text!r}") from None

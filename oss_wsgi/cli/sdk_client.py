@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..credentials import Credentials
@@ -88,8 +88,33 @@ class SDKClient:
 
     def ask(self, operation: str, request: str, **members: Any) -> Any:
         """Call one operation, and return its result. Raises SDKRefusedError with the reason of OSS or the network."""
+        return self._send(lambda: getattr(self._client, operation)(self._request(request, members)))
+
+    def ask_raw(
+        self, method: str, subresource: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> tuple[str, Mapping[str, str]]:
+        """Send one request about the bucket, and return the document and the headers of the answer as they are.
+
+        The SDK's models drop what they do not know. Raises SDKRefusedError.
+        """
+        described = self.sdk.OperationInput(
+            op_name=f"{method}{subresource}",
+            method=method,
+            headers={"Content-Type": "application/xml", **(headers or {})} if body else None,
+            parameters={subresource: ""},
+            body=body or None,
+            bucket=self.bucket,
+            op_metadata={"sub-resource": [subresource]},
+        )
+        output = self._send(lambda: self._client.invoke_operation(described))
+        return output.http_response.content.decode("utf-8", "replace"), output.headers
+
+    def _request(self, name: str, members: Mapping[str, Any]) -> Any:
+        return getattr(self.sdk, name)(bucket=self.bucket, **members)
+
+    def _send(self, call: Callable[[], Any]) -> Any:
         try:
-            return getattr(self._client, operation)(getattr(self.sdk, request)(bucket=self.bucket, **members))
+            return call()
         except Exception as error:
             errors = self.sdk.exceptions
             cause = error.unwrap() if isinstance(error, errors.OperationError) else error

@@ -10,6 +10,7 @@ import mimetypes
 import os
 import stat
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
+from ..settings_check import MAX_FORM_BYTES
 from .cures import cure_refusal, cure_status
 from .error_codes import see_also
 from .form_body import FileChangedError, FormBody
 from .http_client import Response, UnreachableError, parsed, read_refusal, request
-from .terminal import MisuseError, Progress, coloured, plain, system_reason, waiting
+from .parts_client import AppRefusedError, PartsClient
+from .terminal import MisuseError, Progress, coloured, human_size, note, plain, system_reason, waiting
+from .upload_parts import PartsFailedError, PartsUpload, state_to_resume
+from .upload_state import StateError, UploadState, state_path
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -39,6 +44,13 @@ _FIX_ANONYMOUS = (
     ": log in with --headers-from, or see the application's log. Without an authorize callable it needs "
     "OSS_ALLOW_ANONYMOUS=on."
 )
+
+
+_GOES_ON = "The same command goes on where it was."
+#: Codes of the server for an upload that cannot go on.
+_GONE = frozenset({"upload_gone", "parts_size", "crc64_mismatch"})
+#: Bytes of a part where the server does not say.
+_PART_SIZE = 16 * 1024 * 1024
 
 
 class UnreadableFileError(Exception):
@@ -59,7 +71,8 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "upload",
         help="upload files through a signature endpoint",
-        description="Upload files as a page does: signature, form, callback. Print what the application answered.",
+        description="Upload files as a page does: signature, form, callback. Print what the application answered. With "
+        "--resume a large file goes in parts, and after Ctrl-C or a crash the same command goes on.",
         epilog="Example: oss-wsgi upload cat.png --endpoint https://app.example.com/oss/signature. "
         "A command line is public on its machine, so give the cookie of a login in a file or on standard input.",
     )
@@ -73,6 +86,14 @@ def add(subparsers: Any) -> None:
         metavar="FILE",
         help="lines such as 'Cookie: ...' for the signature endpoint; - is standard input",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="send large files in parts, and go on with uploads that were stopped; the server needs OSS_MULTIPART=on",
+    )
+    parser.add_argument(
+        "--state-dir", metavar="DIR", help="where --resume remembers uploads; default: a hidden file beside each file"
+    )
     parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="for each wait; %(default)s")
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     parser.set_defaults(run=run)
@@ -80,14 +101,21 @@ def add(subparsers: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Upload the files one by one; return 0 if all succeeded, 1 if one failed."""
+    if arguments.resume and not urlsplit(arguments.endpoint).path.endswith(SIGNATURE_PATH):
+        raise MisuseError(
+            f"--resume finds the parts beside {SIGNATURE_PATH}, so --endpoint must end in it, such as "
+            f"https://app.example.com{DEFAULT_PREFIX}{SIGNATURE_PATH}."
+        )
+    if arguments.state_dir is not None and not (arguments.resume and os.path.isdir(arguments.state_dir)):
+        raise MisuseError("--state-dir must be a folder that exists, and goes with --resume.")
     headers = _read_headers(arguments.headers_from) if arguments.headers_from else {}
     members = []
     status = 0
     for name in arguments.files:
         try:
             with open_regular(name) as (file, size):
-                outcome = _upload(name, file, size, headers, arguments)
-        except (UnreadableFileError, FileChangedError, UnreachableError) as error:
+                outcome = (_resume if arguments.resume else _upload)(name, file, size, headers, arguments)
+        except (UnreadableFileError, FileChangedError, StateError, UnreachableError) as error:
             message = f"{str(error).rstrip('.')}."
             outcome = Outcome(False, message, {"error": {"message": message}})
         members.append({"file": name, **outcome.members})
@@ -168,9 +196,91 @@ def _has_content(file: BinaryIO) -> bool:
         return True
 
 
-def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace) -> Outcome:
+def _name_and_type(path: str, arguments: Namespace) -> tuple[str, str | None]:
     name = os.fsencode(os.path.basename(path)).decode("utf-8", "replace")
-    content_type = arguments.content_type or mimetypes.guess_type(name)[0]
+    return name, arguments.content_type or mimetypes.guess_type(name)[0]
+
+
+def _resume(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace) -> Outcome:
+    """Upload a file in parts, or go on with its upload; one that is smaller than a part goes as a form."""
+    name, _ = _name_and_type(path, arguments)
+    state_file = state_path(path, arguments.state_dir)
+    stop = threading.Event()
+    progress = Progress(name, size, arguments.environ)
+    client = PartsClient(arguments.endpoint, headers, arguments.timeout, stop, progress.retrying)
+    state = state_to_resume(state_file, arguments.endpoint, os.fstat(file.fileno()))
+    resumed = state is not None
+    try:
+        if state is None:
+            with waiting(f"Beginning the upload of {plain(name)}", arguments.environ):
+                state = _begin(client, path, file, size, arguments)
+            if state is None:
+                return _upload(path, file, size, headers, arguments)
+            state.save(state_file)
+        try:
+            uploaded = PartsUpload(path, state_file, client, stop, progress).run(state, resumed=resumed)
+        finally:
+            progress.end()
+    except KeyboardInterrupt:
+        if state is not None:
+            note(f"Stopped. {_GOES_ON}")
+        raise
+    except AppRefusedError as error:
+        if error.code in _GONE:
+            state_file.unlink(missing_ok=True)
+        return _refused_by_application(error)
+    except PartsFailedError as error:
+        message = f"{str(error).rstrip('.')}. {_GOES_ON}"
+        return Outcome(False, message, {"error": {"message": message}, **error.members})
+    except UnreachableError as error:
+        raise UnreachableError(f"{str(error).rstrip('.')}. {_GOES_ON if state else _FIX_ENDPOINT}") from error
+    state_file.unlink(missing_ok=True)
+    members = {"status": 200, "key": uploaded.key, "answer": uploaded.answer, "parts": uploaded.parts}
+    before = f", {uploaded.resumed} of them before" if resumed else ""
+    message = f"stored as {plain(uploaded.key)} in {uploaded.parts} parts{before}\n{json.dumps(uploaded.answer)}"
+    return Outcome(True, message, {**members, "resumed": uploaded.resumed})
+
+
+def _begin(client: PartsClient, path: str, file: BinaryIO, size: int, arguments: Namespace) -> UploadState | None:
+    """Begin an upload in parts; return None where a form is the better way. Raises AppRefusedError."""
+    limits = client.limits()
+    if "multipart" not in (limits.get("methods") or ()):
+        raise AppRefusedError(200, "multipart_off", "the server takes no parts")
+    part_size, threshold = limits.get("part_size"), limits.get("multipart_from")
+    part_size = part_size if isinstance(part_size, int) and part_size > 0 else _PART_SIZE
+    if size < (threshold if isinstance(threshold, int) else part_size):
+        return None
+    name, content_type = _name_and_type(path, arguments)
+    begun = client.begin(name, content_type, size, part_size)
+    names = {"uploadId": str, "key": str, "part_size": int, "expire": int}
+    if not all(isinstance(begun.get(name), kind) for name, kind in names.items()) or begun["part_size"] < 1:
+        raise AppRefusedError(200, "", "the answer does not begin an upload: a member is missing")
+    return UploadState(
+        endpoint=arguments.endpoint,
+        upload_id=begun["uploadId"],
+        key=begun["key"],
+        size=size,
+        mtime=os.fstat(file.fileno()).st_mtime_ns,
+        part_size=begun["part_size"],
+        expire=begun["expire"],
+    )
+
+
+def _refused_by_application(error: AppRefusedError) -> Outcome:
+    """Return the outcome of a refusal of the server, with what to do about it."""
+    if error.status in (401, 403) and error.code in ("", "forbidden"):
+        hint = _FIX_ANONYMOUS
+    else:
+        hint = f". {cure_status(error.status, error.code) or _FIX_ENDPOINT}"
+    message = f"no upload in parts: {str(error).rstrip(' .')}{hint}"
+    return Outcome(False, message, {"status": error.status, "error": {"code": error.code, "message": message}})
+
+
+def _upload(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], arguments: Namespace) -> Outcome:
+    name, content_type = _name_and_type(path, arguments)
+    if size > MAX_FORM_BYTES:
+        message = f"{human_size(size)} are more than a form takes, 5 GB: add --resume, which sends parts."
+        return Outcome(False, message, {"error": {"message": message}})
     query = {"filename": name, "size": str(size)} | ({"content_type": content_type} if content_type else {})
     separator = "&" if "?" in arguments.endpoint else "?"
     url = f"{arguments.endpoint}{separator}{urlencode(query)}"

@@ -22,6 +22,8 @@ BUCKET = "local-bucket"
 #: The methods that `--cors` allows: an SDK in a page uses them all.
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
+EXPOSED = ("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma")
+
 
 class CannotStartError(Exception):
     """The server cannot start; the message tells the person who started it why."""
@@ -66,7 +68,7 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, is_urgent: Callable
     if bool(arguments.access_key_id) != bool(arguments.access_key_secret):
         raise CannotStartError("give --access-key-id and --access-key-secret together, or neither.")
     bucket, *others = dict.fromkeys(arguments.bucket or [BUCKET])
-    rules = [CORSRule(allowed_origins=arguments.cors, allowed_methods=METHODS)] if arguments.cors else []
+    rules = [CORSRule(arguments.cors, METHODS, expose_headers=EXPOSED)] if arguments.cors else []
     try:
         oss = LocalOSS(
             bucket,

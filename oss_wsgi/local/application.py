@@ -26,6 +26,7 @@ from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
 from .errors import Headers, OSSError, Response, insufficient_storage, is_disk_full
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
 from .index_page import index_page, wants_index_page
+from .operations.lifecycle import LifecycleReport, apply_rules
 from .operations.routes import find_operation
 from .request import Request, Service
 from .signatures.account import Account
@@ -67,7 +68,8 @@ class LocalOSS:
     :param exact_field_names: refuse form fields that are not spelled as documented (protocol.md 2.2).
     :param space_as_plus: in callbacks of the form type, write a space in a value as `+`, not `%20` (protocol.md 7.3).
     :param test_mode: let a request ask for the faults of `fail_next` in the header `x-oss-local-fault`:
-        `callback_status; status=404; times=2, slow_upload`.
+        `callback_status; status=404; times=2, slow_upload`; and let an unsigned `POST /bucket?lifecycle&days=8` do what
+        `apply_lifecycle` does 8 days ahead.
     :param allow_private_callback: call private addresses, such as this machine; OSS does not (protocol.md 7.1).
     :param clock: returns Unix seconds.
     :raises ValueError: the bucket has a name that OSS does not allow.
@@ -147,6 +149,7 @@ class LocalOSS:
             strict=strict,
             exact_field_names=exact_field_names,
             allow_private_callback=allow_private_callback,
+            test_mode=test_mode,
             resolve=None if transport else resolve_host,
         )
 
@@ -181,6 +184,16 @@ class LocalOSS:
         :raises ValueError: there is no such fault, or it has no such detail.
         """
         self._faults.add(name, times=times, **details)
+
+    def apply_lifecycle(self, now: float | None = None, *, bucket: str | None = None) -> LifecycleReport:
+        """Obey the lifecycle rules of a bucket, as OSS does once a day, and return what they removed.
+
+        :param now: Unix seconds, for example 8 days ahead; by default the time of the clock.
+        :param bucket: without it, `self.bucket`.
+        :raises OSSError: 404 NoSuchBucket.
+        """
+        storage = self.storage.bucket(bucket or self.bucket)
+        return apply_rules(storage, self._clock() if now is None else now)
 
     def clear_faults(self) -> None:
         self._faults.clear()

@@ -36,6 +36,7 @@ class Service:
     strict: bool = False
     exact_field_names: bool = False
     allow_private_callback: bool = True
+    test_mode: bool = False
     resolve: Callable[[str], list[str]] | None = None
 
 

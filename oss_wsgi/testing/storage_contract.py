@@ -11,6 +11,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
@@ -313,6 +314,32 @@ class StorageContract:
         assert [part.size for part in parts] == [3, 3, 3]
         bucket.complete(upload, [parts[0], parts[2]], now=NOW)
         assert content(bucket, "a") == b"newend"
+
+    def test_a_sequential_upload_takes_its_parts_in_order(self, bucket: Bucket) -> None:
+        upload = bucket.begin("a", "text/plain", {}, now=NOW, sequential=True)
+        assert bucket.upload("a", upload.id) == upload
+        self._put_part(bucket, upload.id, 1, b"first")
+        for number, error in ((3, "PartNotSequential"), (1, "PartAlreadyExist")):
+            with pytest.raises(OSSError, match=error):
+                self._put_part(bucket, upload.id, number, b"x")
+        self._put_part(bucket, upload.id, 2, b"second")
+        stored = bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
+        assert content(bucket, "a") == b"firstsecond"
+        assert stored.md5 == hashlib.md5(b"firstsecond", usedforsecurity=False).hexdigest()
+        assert (stored.etag.endswith("-2"), stored.type) == (True, "Multipart")
+        assert bucket.get("a") == stored
+
+    def test_of_many_sequential_parts_at_once_each_number_is_taken_once(self, bucket: Bucket) -> None:
+        upload = bucket.begin("a", "text/plain", {}, now=NOW, sequential=True)
+
+        def attempt(_: int) -> int:
+            with suppress(OSSError):
+                self._put_part(bucket, upload.id, 1, b"x")
+                return 1
+            return 0
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(attempt, range(8))) == 1
 
     def test_an_aborted_upload_leaves_nothing(self, bucket: Bucket) -> None:
         upload = bucket.begin("a", "text/plain", {}, now=NOW)

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 from .deployment import Deployment
 
 
-def preflight(deployment: Deployment, origin: str) -> int:
+def preflight(deployment: Deployment, origin: str, method: str = "POST") -> int:
     """Return the status of OSS's response."""
     parts = urlsplit(deployment.oss.host)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    headers = {"Origin": origin, "Access-Control-Request-Method": method}
     connection.request("OPTIONS", parts.path, headers=headers)
     status = connection.getresponse().status
     connection.close()

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,50 @@ def test_the_change_is_the_least_that_lets_uploads_work(before: list[Rule], afte
     assert CORS(local_rules).preflight(preflight).status == 200
     exposed = dict(CORS(local_rules).headers(post))["Access-Control-Expose-Headers"]
     assert {"ETag", "x-oss-request-id"} <= set(exposed.split(", "))
+
+
+PARTS = Rule((PAGE,), ("POST", "PUT"), exposed=("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma"))
+READS_AND_PUTS = Rule(("*",), ("GET", "PUT"), ("*",), ())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([], [PARTS], id="no rules"),
+        pytest.param([PARTS], [PARTS], id="there already"),
+        pytest.param([Rule((PAGE,))], [PARTS], id="a rule for forms alone becomes ours"),
+        pytest.param(
+            [OTHER, Rule((PAGE, "http://a.example"), max_age=5)],
+            [OTHER, Rule(("http://a.example",), max_age=5), PARTS],
+            id="another origin keeps its rule for forms",
+        ),
+        pytest.param([READS_AND_PUTS], [PARTS, READS_AND_PUTS], id="before a rule that hides the ETag"),
+        pytest.param(
+            [replace(PARTS, origins=("http://a.example",)), OTHER],
+            [replace(PARTS, origins=("http://a.example", PAGE)), OTHER],
+            id="ours gets another origin",
+        ),
+    ],
+)
+def test_with_parts_the_change_allows_put_and_shows_the_etag(before: list[Rule], after: list[Rule]) -> None:
+    rules = with_origins(before, [PAGE], parts=True)
+    assert rules == after
+    assert with_origins(rules, [PAGE], parts=True) == rules
+    assert with_origins(rules, [PAGE]) == rules, "what suffices for parts suffices for forms"
+    local_rules = [CORSRule(r.origins, r.methods, r.headers, r.exposed, r.max_age) for r in rules]
+    for method in ("POST", "PUT"):
+        sent = {"HTTP_ORIGIN": PAGE, "REQUEST_METHOD": method, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": method}
+        assert CORS(local_rules).preflight({**sent, "REQUEST_METHOD": "OPTIONS"}).status == 200
+        assert "ETag" in dict(CORS(local_rules).headers(sent))["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.slow
+def test_with_parts_on_the_rule_has_put(deployment: Deployment) -> None:
+    output = oss_wsgi("cors", "print", PAGE, OSS_MULTIPART="on").stdout
+    assert "<AllowedMethod>PUT</AllowedMethod>" in output
+    assert "<ExposeHeader>x-oss-hash-crc64ecma</ExposeHeader>" in output
+    oss_wsgi("cors", "apply", PAGE, "--yes", OSS_MULTIPART="on", **deployment.environ)
+    assert preflight(deployment, PAGE, "PUT") == 200
 
 
 def test_the_xml_is_what_oss_reads() -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from oss_wsgi.cli.terminal import Progress, coloured, in_words, plain, system_reason, waiting
+from oss_wsgi.cli.terminal import Progress, coloured, human_size, in_words, plain, system_reason, waiting
 
 
 class Terminal(io.StringIO):
@@ -45,6 +45,43 @@ def test_progress_ends_in_a_full_bar_and_a_note_that_is_removed(monkeypatch: pyt
     assert terminal.getvalue().endswith(f"{full}, waiting for the answer")
     progress.end()
     assert terminal.getvalue().endswith(f" {full}\n")
+
+
+def test_progress_shows_the_speed_of_the_last_seconds_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "100")
+    now = [0.0]
+    progress = Progress("a", 10_000_000_000, clock=lambda: now[0])
+
+    def shown(seconds: float, done: int) -> str:
+        now[0] = seconds
+        progress(done)
+        return terminal.getvalue().rpartition("\r")[2].rpartition("%")[2].strip()
+
+    progress.start_at(5_000_000_000)
+    assert shown(0.5, 5_001_000_000) == ""
+    assert shown(10.0, 5_100_000_000) == "10 MB/s, 8:10 left"
+    assert shown(20.0, 5_100_000_000) == "0 B/s"
+    assert shown(30.0, 5_110_000_000) == "1.0 MB/s, 1:21:30 left"
+    assert shown(40.0, 5_110_000_001) == "0 B/s, days left"
+    assert shown(50.0, 10_000_000_000) == ", waiting for the answer"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 KB"),
+        (9_949, "9.9 KB"),
+        (16_777_216, "17 MB"),
+        (999_600_000, "1.0 GB"),
+        (5 * 10**15, "5000 TB"),
+    ],
+)
+def test_sizes_are_written_for_people(size: int, text: str) -> None:
+    assert human_size(size) == text
 
 
 def test_an_empty_file_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

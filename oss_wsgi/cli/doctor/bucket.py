@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ...callback.url import split_urls
-from ..cors import EXPOSED
+from ..cors import rule_for
 from ..cures import cure_refusal, region_of
 from ..error_codes import see_also
 from ..http_client import UnreachableError, read_refusal, request
@@ -62,9 +62,7 @@ def check_bucket(context: CheckContext) -> Iterator[Finding]:
         )
     elif refusal.endpoint and refusal.endpoint not in host:
         line = f"export OSS_REGION={region_of(refusal.endpoint) or 'REGION'} OSS_ENDPOINT=https://{refusal.endpoint}"
-        yield error(
-            f"the bucket is at {refusal.endpoint}, not at {host}", "Correct OSS_REGION or OSS_ENDPOINT.", line
-        )
+        yield error(f"the bucket is at {refusal.endpoint}, not at {host}", "Correct OSS_REGION or OSS_ENDPOINT.", line)
     elif not (response.headers.get("x-oss-request-id") or response.headers.get("Server") == "AliyunOSS"):
         yield error(f"{host} does not answer as OSS does", _FIX_NOT_OSS)
     else:
@@ -135,14 +133,15 @@ def check_v4(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_cors(context: CheckContext) -> Iterator[Finding]:
-    """Send a browser's preflight from each allowed origin and from the application's own."""
-    context.require("OSS_ALLOWED_ORIGINS")
-    host, listed = context.host, context.settings.allowed_origins
+    """Send a browser's preflights from each allowed origin and from the application's own: POST, with parts PUT too."""
+    context.require("OSS_ALLOWED_ORIGINS", "OSS_MULTIPART")
+    listed = context.settings.allowed_origins
     for origin in listed:
-        yield _check_preflight(host, origin, origin, needed=True)
+        yield from _check_preflights(context, origin, origin, needed=True)
     own = [] if "*" in listed else [origin for origin in _own_origins(context) if origin not in listed]
     for origin in own:
-        yield _check_preflight(host, origin, f"{origin} (taken from OSS_CALLBACK_URL)", needed=not listed)
+        shown = f"{origin} (taken from OSS_CALLBACK_URL)"
+        yield from _check_preflights(context, origin, shown, needed=not listed)
     if not listed and not own:
         fix = "Set your pages' origins: `export OSS_ALLOWED_ORIGINS=https://app.example.com`."
         yield warning("there is no origin to try", fix)
@@ -160,22 +159,43 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}"
 
 
-def _check_preflight(host: str, listed_origin: str, shown: str, *, needed: bool) -> Finding:
+def _check_preflights(context: CheckContext, listed_origin: str, shown: str, *, needed: bool) -> Iterator[Finding]:
+    """Yield what the preflight of each needed method finds; one finding if all methods are allowed alike."""
+    rule = rule_for((), parts=context.settings.multipart)
+    findings = [
+        _check_preflight(context, method, rule.exposed, listed_origin, shown, needed=needed) for method in rule.methods
+    ]
+    if len({finding.colour for finding in findings}) == 1 and findings[0].colour == "green":
+        ways = "upload, in parts too" if context.settings.multipart else "upload"
+        yield ok(f"pages of {shown} may {ways}")
+    else:
+        yield from (finding for finding in findings if finding.colour != "green")
+
+
+def _check_preflight(
+    context: CheckContext, method: str, exposed: tuple[str, ...], listed_origin: str, shown: str, *, needed: bool
+) -> Finding:
+    host = context.host
     origin = "https://any.example.com" if listed_origin == "*" else listed_origin
-    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    headers = {"Origin": origin, "Access-Control-Request-Method": method}
     try:
         response = request("OPTIONS", host, headers, deadline=TIMEOUT)
     except UnreachableError as cause:
         raise NotCheckedError(unreachable(cause, FIX_HOST)) from cause
     allowed = response.headers.get("Access-Control-Allow-Origin")
     methods = response.headers.get("Access-Control-Allow-Methods", "")
-    exposed = {name.strip().lower() for name in response.headers.get("Access-Control-Expose-Headers", "").split(",")}
+    readable = {name.strip().lower() for name in response.headers.get("Access-Control-Expose-Headers", "").split(",")}
     fix = f"Add the rule: `oss-wsgi cors apply '{listed_origin}'`."
-    if response.status != 200 or allowed not in (origin, "*") or "POST" not in methods:
+    if response.status != 200 or allowed not in (origin, "*") or method not in methods:
         refusal = read_refusal(response.body)
-        message = f"pages of {shown} cannot read OSS's answers: {response.status} {refusal}"
+        answers = "OSS's answers" if method == "POST" else "OSS's answers to parts (PUT)"
+        message = f"pages of {shown} cannot read {answers}: {response.status} {refusal}"
         # With other origins listed, the application may have no pages of its own.
         return error(message, fix) if needed or refusal.ec == _NO_RULES else warning(message, fix)
-    if not exposed >= {name.lower() for name in EXPOSED}:
-        return warning(f"pages of {shown} cannot read the headers {' and '.join(EXPOSED)}", fix)
-    return ok(f"pages of {shown} may upload")
+    hidden = [name for name in exposed if name.lower() not in readable]
+    if hidden:
+        message = f"pages of {shown} cannot read the header{'s' if len(hidden) > 1 else ''} {' and '.join(hidden)}"
+        if method == "PUT" and "ETag" in hidden:
+            return error(f"{message} of a part, and without its ETag no part counts as sent", fix)
+        return warning(message, fix)
+    return ok(f"pages of {shown} may send {method}")

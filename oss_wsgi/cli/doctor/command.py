@@ -16,6 +16,7 @@ from .bucket import check_bucket, check_clock, check_cors, check_region, check_v
 from .callback import check_answer, check_callback, check_callback_url
 from .context import DEFAULT_USER, FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
 from .machines import check_machines
+from .parts import check_parts
 from .recovery import check_recovery
 from .settings import check_credentials, check_keys, check_settings
 from .write import check_write
@@ -40,6 +41,7 @@ CHECKS: dict[str, Callable[[CheckContext], Iterator[Finding]]] = {
     "machines": check_machines,
     "answer": check_answer,
     "recovery": check_recovery,
+    "parts": check_parts,
     "write": check_write,
 }
 

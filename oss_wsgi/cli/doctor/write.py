@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ...callback.ticket import TicketBook
 from ...credentials import StaticCredentialsProvider
 from ...exceptions import OSSWSGIError
+from ...sdk.bucket import has_sdk
 from ...settings import Settings
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
@@ -17,10 +18,10 @@ from ..cures import cure_refusal
 from ..error_codes import see_also
 from ..form_body import FormBody
 from ..http_client import OSSRefusal, Response, UnreachableError, is_json, read_refusal, request
-from ..sdk_client import SDKRefusedError, sdk_client
-from ..terminal import MisuseError
 from .callback import SLOW
 from .context import FIX_HOST, FIX_SETTINGS, CheckContext, Finding, error, ok, unreachable, warning
+from .parts import write_parts
+from .rights import delete_object
 
 _FILENAME = "oss-wsgi-doctor.txt"
 _CONTENT = b"a test of oss-wsgi doctor\n"
@@ -70,12 +71,14 @@ def check_write(context: CheckContext) -> Iterator[Finding]:
         yield unreachable(cause, FIX_HOST)
         return
     except KeyboardInterrupt:
-        _delete(form.fields["key"], context)  # perhaps it is stored already
+        delete_object(form.fields["key"], context)  # perhaps it is stored already
         raise
     key = form.fields["key"]
     yield _check_upload(key, response, settings, context.user)
     if response.status in (200, 203):
-        yield _delete(key, context)
+        yield delete_object(key, context)
+    if settings.multipart and has_sdk():
+        yield from write_parts(context)
 
 
 def _check_upload(key: str, response: Response, settings: Settings, user: str) -> Finding:
@@ -110,16 +113,3 @@ def _fix_callback(refusal: OSSRefusal, settings: Settings, user: str) -> str:
     if status == "500":
         return _FIX_HANDLER.format(user)
     return _FIXES.get(refusal.ec) or _FIXES.get(status) or "Read the application's log, and see the check `callback`."
-
-
-def _delete(key: str, context: CheckContext) -> Finding:
-    try:
-        with sdk_client(context.settings, key=context.credentials) as client:
-            client.ask("delete_object", "DeleteObjectRequest", key=key)
-    except (MisuseError, SDKRefusedError) as cause:
-        fix = (
-            "Delete it yourself. To have it deleted, grant the key oss:DeleteObject and install the SDK: "
-            "`pip install 'oss-wsgi[sdk]'`."
-        )
-        return warning(f"{key} stays in the bucket: {cause}", fix)
-    return ok(f"{key} was deleted")

@@ -33,14 +33,15 @@ MAX_LISTED_PARTS = 1000
 
 
 def initiate_multipart_upload(request: Request) -> Response:
-    """POST `?uploads`: start an upload and return its ID."""
+    """POST `?uploads`: start an upload and return its ID; with `sequential` its parts have to come in order."""
     check_key(request.key)
     encoding = EncodingType(request)
     content_type = request_content_type(request)
     headers = object_headers(request.headers)
     if forbids_overwrite(request.headers) and request.storage.get(request.key):
         raise file_already_exists()
-    upload = request.storage.begin(request.key, content_type, headers, now=request.now)
+    sequential = "sequential" in request.query
+    upload = request.storage.begin(request.key, content_type, headers, now=request.now, sequential=sequential)
     nodes = [("Bucket", request.bucket), ("Key", encoding(request.key)), ("UploadId", upload.id)]
     return xml_response("InitiateMultipartUploadResult", [*encoding.nodes, *nodes])
 

@@ -21,6 +21,12 @@ from .buckets import (
     put_bucket_acl,
     put_bucket_cors,
 )
+from .lifecycle import (
+    delete_bucket_lifecycle,
+    get_bucket_lifecycle,
+    post_bucket_lifecycle,
+    put_bucket_lifecycle,
+)
 from .list_objects import list_objects, list_objects_v2
 from .multipart import (
     abort_multipart_upload,
@@ -85,20 +91,30 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Bucket", "PUT"): {
         "acl": Operation(put_bucket_acl),
         "cors": Operation(put_bucket_cors),
+        "lifecycle": Operation(put_bucket_lifecycle),
         "": Operation(put_bucket),
     },
     ("Bucket", "GET"): {
         "acl": Operation(get_bucket_acl),
         "bucketInfo": Operation(get_bucket_info),
         "cors": Operation(get_bucket_cors),
+        "lifecycle": Operation(get_bucket_lifecycle),
         "location": Operation(get_bucket_location),
         "uploads": Operation(list_multipart_uploads),
         "list-type": Operation(list_objects_v2),
         "": Operation(list_objects),
     },
     ("Bucket", "HEAD"): {"": Operation(head_bucket)},
-    ("Bucket", "DELETE"): {"cors": Operation(delete_bucket_cors), "": Operation(delete_bucket)},
-    ("Bucket", "POST"): {"delete": Operation(delete_multiple_objects), "": Operation(post_object, anonymous=True)},
+    ("Bucket", "DELETE"): {
+        "cors": Operation(delete_bucket_cors),
+        "lifecycle": Operation(delete_bucket_lifecycle),
+        "": Operation(delete_bucket),
+    },
+    ("Bucket", "POST"): {
+        "delete": Operation(delete_multiple_objects),
+        "lifecycle": Operation(post_bucket_lifecycle, anonymous=True),
+        "": Operation(post_object, anonymous=True),
+    },
 }
 
 # Sub-resources of the real OSS. Without this list, a PUT of one that is missing here would store an object.

@@ -20,6 +20,7 @@ DATE = "%Y%m%dT%H%M%SZ"
 #: Seconds that a V4 signature is valid at most.
 LIFETIME = 7 * 24 * 3600
 
+_ADDITIONAL = "x-oss-additional-headers"
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
@@ -94,7 +95,9 @@ def check_header_v4(request: SignedRequest, account: Account, region: str, now: 
         message = f"The x-oss-content-sha256 must be {UNSIGNED_PAYLOAD}."
         raise invalid_argument(message, name="x-oss-content-sha256", value=payload)
     check_access_key(credential.access_key_id, headers.get("x-oss-security-token"), account, now)
-    canonical = canonical_request(request, members.get("AdditionalHeaders", ""))
+    additional = members.get("AdditionalHeaders")
+    _check_additional_headers(request, additional, name="AdditionalHeaders", empty="0002-00000209")
+    canonical = canonical_request(request, additional or "")
     _check_signature(canonical, date, credential, members["Signature"], account)
 
 
@@ -117,7 +120,9 @@ def check_query_v4(request: SignedRequest, account: Account, region: str, now: f
         raise access_denied("Request is not valid yet.")
     check_not_expired(moment + int(expires), now)
     check_access_key(credential.access_key_id, request.parameter("x-oss-security-token"), account, now)
-    canonical = canonical_request(request, request.parameter("x-oss-additional-headers") or "")
+    additional = request.parameter(_ADDITIONAL)
+    _check_additional_headers(request, additional, name=_ADDITIONAL, empty="0002-00000076", absent="0002-00000077")
+    canonical = canonical_request(request, additional or "")
     _check_signature(canonical, date, credential, signature, account)
 
 
@@ -127,7 +132,7 @@ def canonical_request(request: SignedRequest, additional: str = "") -> str:
     :param additional: the names of headers that are signed besides those that always are, joined by `;`.
     """
     headers = request.headers
-    names = sorted({name.strip().lower() for name in additional.split(";")} - {""})
+    names = sorted(_header_names(additional))
     signed = [name for name in sorted(headers) if _is_always_signed(name) or name in names]
     # A URL is signed without the signature that it then carries.
     query = sorted(
@@ -143,6 +148,31 @@ def canonical_request(request: SignedRequest, additional: str = "") -> str:
             headers.get("x-oss-content-sha256", UNSIGNED_PAYLOAD),
         )
     )
+
+
+def _header_names(additional: str) -> set[str]:
+    return {name.strip().lower() for name in additional.split(";")} - {""}
+
+
+def _check_additional_headers(
+    request: SignedRequest, additional: str | None, *, name: str, empty: str, absent: str = ""
+) -> None:
+    """Raise OSSError unless the request has each header that is signed in addition (protocol.md 15.2).
+
+    :param additional: the list of their names, None without one.
+    :param name: what the error calls the list.
+    :param empty: the EC for a list without names.
+    :param absent: the EC for a header that the request does not have.
+    """
+    if additional is None:
+        return
+    names = _header_names(additional)
+    if not names:
+        raise invalid_argument(f"The {name} is empty.", empty, name=name, value=additional)
+    missing = sorted(names - request.headers.keys())
+    if missing:
+        message = f"The {name} names the header {missing[0]}, which the request does not have."
+        raise invalid_argument(message, absent, name=name, value=additional)
 
 
 def _is_always_signed(name: str) -> bool:

@@ -102,8 +102,10 @@ class IndexedBucket:
             replaced = self._insert_object(connection, stored, forbid_overwrite)
         self._publish(stored, replaced)
 
-    def begin(self, key: str, content_type: str, headers: dict[str, str], *, now: float) -> MultipartUpload:
-        upload = MultipartUpload(secrets.token_hex(16).upper(), key, now, content_type, headers)
+    def begin(
+        self, key: str, content_type: str, headers: dict[str, str], *, now: float, sequential: bool = False
+    ) -> MultipartUpload:
+        upload = MultipartUpload(secrets.token_hex(16).upper(), key, now, content_type, headers, sequential)
         with self._index.transaction() as connection:
             self._check_exists(connection)
             _insert(connection, "uploads", f"bucket, {UPLOAD}", (self.name, *upload_row(upload)))
@@ -137,6 +139,9 @@ class IndexedBucket:
     def add_part(self, upload: MultipartUpload, part: Part) -> None:
         with self._index.transaction() as connection:
             self._check_in_progress(connection, upload)
+            if upload.sequential:
+                (last,) = connection.execute("SELECT MAX(number) FROM parts WHERE upload = ?", (upload.id,)).fetchone()
+                _check_sequence(part.number, last or 0)
             statement = "SELECT file FROM parts WHERE upload = ? AND number = ?"
             replaced = connection.execute(statement, (upload.id, part.number)).fetchall()
             for (file,) in replaced:
@@ -149,6 +154,8 @@ class IndexedBucket:
         self, upload: MultipartUpload, parts: Sequence[Part], *, now: float, forbid_overwrite: bool = False
     ) -> StoredObject:
         with self.incoming() as incoming:
+            if upload.sequential:
+                incoming.hash_parts()
             for part in parts:
                 content = self._blobs.open(PARTS, part.file)
                 if content is None:
@@ -235,6 +242,16 @@ def _changed(text: str, changes: Mapping[str, str | None]) -> str:
     """Return a JSON object with changed members; None removes a member."""
     values = {**json.loads(text), **changes}
     return json.dumps({name: value for name, value in values.items() if value is not None}, ensure_ascii=False)
+
+
+def _check_sequence(number: int, last: int) -> None:
+    """Raise OSSError unless a part of a sequential upload follows the last one, 0 for none (protocol.md 16.2)."""
+    if number <= last:
+        message = "The part of this number exists already, and a sequential upload does not replace it."
+        raise OSSError(409, "PartAlreadyExist", message, PartNumber=str(number))
+    if number != last + 1:
+        message = "For sequential multipart upload, you must upload parts one by one in order of their numbers."
+        raise OSSError(400, "PartNotSequential", message, PartNumber=str(number))
 
 
 def _no_such_upload(upload_id: str) -> OSSError:

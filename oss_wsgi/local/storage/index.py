@@ -35,7 +35,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS object_files ON objects (file);
 CREATE INDEX IF NOT EXISTS object_times ON objects (bucket, last_modified);
 CREATE TABLE IF NOT EXISTS uploads (
     bucket TEXT NOT NULL, key BLOB NOT NULL, id TEXT NOT NULL, started REAL NOT NULL, content_type TEXT NOT NULL,
-    headers TEXT NOT NULL, PRIMARY KEY (bucket, key, id)
+    headers TEXT NOT NULL, sequential INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (bucket, key, id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS parts (
     upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, md5 TEXT NOT NULL, crc64 TEXT NOT NULL,
@@ -47,7 +47,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS part_files ON parts (file);
 # The columns of a row that makes a StoredObject, a MultipartUpload, a Part.
 OBJECT = "key, size, md5, crc64, content_type, last_modified, headers, file, multipart_etag"
 
-UPLOAD = "id, key, started, content_type, headers"
+UPLOAD = "id, key, started, content_type, headers, sequential"
 
 PART = "number, size, md5, crc64, last_modified, file"
 
@@ -73,6 +73,9 @@ class IndexDatabase:
         with self.transaction() as connection:
             for statement in filter(str.strip, SCHEMA.split(";")):
                 connection.execute(statement)
+            columns = {row[1] for row in connection.execute("PRAGMA table_info(uploads)")}
+            if "sequential" not in columns:  # a folder of version 0.1
+                connection.execute("ALTER TABLE uploads ADD COLUMN sequential INTEGER NOT NULL DEFAULT 0")
 
     def read(self, statement: str, *values: Any) -> list[Any]:
         """Return the rows of a query, which sees only what transactions have committed."""
@@ -160,12 +163,12 @@ def read_object(row: Sequence[Any]) -> StoredObject:
 
 def upload_row(upload: MultipartUpload) -> tuple[Any, ...]:
     headers = json.dumps(upload.headers, ensure_ascii=False)
-    return upload.id, upload.key.encode(), upload.started, upload.content_type, headers
+    return upload.id, upload.key.encode(), upload.started, upload.content_type, headers, int(upload.sequential)
 
 
 def read_upload(row: Sequence[Any]) -> MultipartUpload:
-    upload_id, key, started, content_type, headers = row
-    return MultipartUpload(upload_id, key.decode(), started, content_type, json.loads(headers))
+    upload_id, key, started, content_type, headers, sequential = row
+    return MultipartUpload(upload_id, key.decode(), started, content_type, json.loads(headers), bool(sequential))
 
 
 def part_row(part: Part) -> tuple[Any, ...]:

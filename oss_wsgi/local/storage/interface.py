@@ -82,8 +82,13 @@ class Bucket(Protocol):
     def newest(self, limit: int, /) -> tuple[list[StoredObject], int]:
         """Return up to `limit` objects, the newest first, and the number of all objects."""
 
-    def begin(self, key: str, content_type: str, headers: dict[str, str], *, now: float) -> MultipartUpload:
-        """Begin an upload in parts."""
+    def begin(
+        self, key: str, content_type: str, headers: dict[str, str], *, now: float, sequential: bool = False
+    ) -> MultipartUpload:
+        """Begin an upload in parts.
+
+        :param sequential: the parts have to come in order and once each, and the object has an MD5 of the whole.
+        """
 
     def upload(self, key: str, upload_id: str, /) -> MultipartUpload:
         """Return an upload in progress.
@@ -147,7 +152,8 @@ class Incoming(Protocol):
     def commit_part(self, upload: MultipartUpload, number: int, *, now: float) -> Part:
         """Make the content a part, which replaces a part of the same number.
 
-        :raises OSSError: 404 NoSuchUpload, when the upload has ended.
+        :raises OSSError: 404 NoSuchUpload, when the upload has ended. In a sequential upload 409 PartAlreadyExist for a
+            second part of a number, and 400 PartNotSequential for a number that does not follow the last one.
         """
 
     def __enter__(self) -> Incoming: ...
@@ -160,7 +166,7 @@ class Incoming(Protocol):
 class StoredObject:
     """An object, without its content.
 
-    :param md5: hexadecimal; "" for an object made of parts, which has a `multipart_etag` instead.
+    :param md5: hexadecimal; "" for an object made of parts, unless they came in order (`sequential`).
     :param last_modified: Unix seconds.
     :param file: the storage's own name for the content.
     """
@@ -173,6 +179,7 @@ class StoredObject:
     last_modified: float
     headers: dict[str, str]
     file: str = ""
+    #: "" for an object that is not made of parts.
     multipart_etag: str = ""
 
     @property
@@ -209,6 +216,7 @@ class MultipartUpload:
     started: float
     content_type: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    sequential: bool = False
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class ObjectWriter:
         self._file: BinaryIO | None = None
         self._hash = hashlib.md5(usedforsecurity=False)
         self._known_md5 = ""
+        self._hashes_parts = False
         self._committed = False
         self.crc64 = 0
         self.size = 0
@@ -88,8 +89,16 @@ class ObjectWriter:
         self._blobs.copy(content, self._open_file(), stored.size)
         self._known_md5, self.crc64, self.size = stored.md5, stored.crc64, stored.size
 
+    def hash_parts(self) -> None:
+        """Compute the MD5 of all parts that follow, as of one content; otherwise they are not even read."""
+        self._hashes_parts = True
+
     def append_part(self, part: Part, content: BinaryIO) -> None:
         """Append the whole content of a part."""
+        if self._hashes_parts:
+            while chunk := content.read(CHUNK_SIZE):
+                self._hash.update(chunk)
+            content.seek(0)
         self._blobs.copy(content, self._open_file(), part.size)
         self.crc64 = combine_crc64(self.crc64, part.crc64, part.size)
         self.size += part.size
@@ -126,7 +135,7 @@ class ObjectWriter:
     ) -> StoredObject:
         """Make the appended parts one object.
 
-        Its ETag is the MD5 of the parts' MD5s, not of the content.
+        Its ETag is the MD5 of the parts' MD5s, not of the content. It has an MD5 only after `hash_parts()`.
 
         :param add: records the object in place of `Index.add`.
         """
@@ -134,7 +143,8 @@ class ObjectWriter:
         etag = f"{digest.upper()}-{len(parts)}"
         file = self._finish(upload.key)
         crc = self.crc64
-        stored = StoredObject(upload.key, self.size, "", crc, upload.content_type, now, upload.headers, file, etag)
+        md5 = self.md5 if self._hashes_parts else ""
+        stored = StoredObject(upload.key, self.size, md5, crc, upload.content_type, now, upload.headers, file, etag)
         add(stored)
         self._committed = True
         return stored

@@ -8,11 +8,19 @@ import io
 import json
 from unittest import mock
 
-from oss_wsgi.cli.doctor import bucket, callback, command, context, write
+from oss_wsgi.cli.doctor import bucket, callback, command, context, parts, rights, write
 
 from ...running_server import clean_environ
 
-_LIMITS = ((bucket, "TIMEOUT"), (callback, "SLOW"), (callback, "_OSS_TIMEOUT"), (context, "TIMEOUT"), (write, "SLOW"))
+_LIMITS = (
+    (bucket, "TIMEOUT"),
+    (callback, "SLOW"),
+    (callback, "_OSS_TIMEOUT"),
+    (context, "TIMEOUT"),
+    (parts, "TIMEOUT"),
+    (rights, "TIMEOUT"),
+    (write, "SLOW"),
+)
 
 
 def run_doctor(environ: dict[str, str], *arguments: str, status: int = 0) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.cli.doctor import recovery
+from oss_wsgi.cli.doctor import recovery, rights
 from oss_wsgi.cli.doctor.context import CheckContext, Finding, NotCheckedError
 from oss_wsgi.exceptions import BucketRefusedError
 
@@ -41,7 +41,7 @@ def test_a_missing_right_is_named(
     def refuse(self: Any, *arguments: Any) -> Any:
         raise BucketRefusedError("bucket_refused", "OSS answered 403 AccessDenied", code="AccessDenied")
 
-    monkeypatch.setattr(recovery.SDKBucket, "list", refuse)
+    monkeypatch.setattr(rights.SDKBucket, "list", refuse)
     head, listing, _ = findings(deployment, OSS_RECOVER=recover)
     assert head.colour == "green"
     assert (listing.colour, listing.message) == (colour, "the key may not list: OSS answered 403 AccessDenied")

@@ -1,3 +1,6 @@
+import base64
+import hashlib
+
 import pytest
 
 from oss_wsgi.local.storage.bucket import IndexedBucket
@@ -113,6 +116,36 @@ def test_a_part_is_copied_from_a_range_of_an_object(ask, upload_id, bucket, head
         return
     ask("POST", f"uploadId={upload_id}", part_list((1, response.xml.findtext("ETag"))))
     assert content(bucket, "a") == b"hi oss"[start:stop]
+
+
+def test_a_sequential_upload_takes_parts_in_order_and_has_an_md5(ask):
+    upload_id = ask("POST", "uploads&sequential").xml.findtext("UploadId")
+    tags = [ask("PUT", f"partNumber=1&uploadId={upload_id}", PART).headers["ETag"]]
+    refusals = [
+        code(ask("PUT", f"partNumber={number}&uploadId={upload_id}", b"x", status=status))
+        for number, status in ((3, 400), (1, 409))
+    ]
+    assert refusals == [(400, "PartNotSequential"), (409, "PartAlreadyExist")]
+    tags.append(ask("PUT", f"partNumber=2&uploadId={upload_id}", b"end").headers["ETag"])
+    ask("POST", f"uploadId={upload_id}", part_list(*enumerate(tags, 1)))
+    expected = base64.b64encode(hashlib.md5(PART + b"end", usedforsecurity=False).digest()).decode()
+    for method in ("HEAD", "GET"):
+        assert ask(method, "").headers["Content-MD5"] == expected
+
+
+def test_a_part_is_copied_into_a_sequential_upload_in_order(ask, bucket):
+    put(bucket, "source")
+    upload_id = ask("POST", "uploads&sequential").xml.findtext("UploadId")
+    copy = {"x-oss-copy-source": "/examplebucket/source"}
+    response = ask("PUT", f"partNumber=2&uploadId={upload_id}", headers=copy, status=400)
+    assert code(response) == (400, "PartNotSequential")
+    ask("PUT", f"partNumber=1&uploadId={upload_id}", headers=copy)
+
+
+def test_an_ordinary_upload_has_no_md5(ask, upload_id):
+    tag = ask("PUT", f"partNumber=1&uploadId={upload_id}", PART).headers["ETag"]
+    ask("POST", f"uploadId={upload_id}", part_list((1, tag)))
+    assert "Content-MD5" not in ask("HEAD", "").headers
 
 
 def test_an_aborted_upload_has_ended(ask, upload_id):

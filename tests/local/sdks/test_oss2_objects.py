@@ -5,6 +5,7 @@ import gc
 import hashlib
 import json
 import warnings
+from datetime import date
 
 import pytest
 
@@ -118,6 +119,32 @@ def test_parts_become_one_object(bucket, tmp_path):
     assert bucket.abort_multipart_upload("gone", upload_id).status == 204
     with pytest.raises(oss2.exceptions.NoSuchUpload):
         bucket.list_parts("gone", upload_id)
+
+
+def test_a_sequential_upload_takes_its_parts_in_order(bucket, tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(bytes(range(256)) * 8000)
+    options = {"multipart_threshold": 1, "part_size": 500 * 1024, "params": {"sequential": ""}}
+    store = oss2.ResumableStore(root=str(tmp_path))
+    oss2.resumable_upload(bucket, "one by one", str(path), num_threads=1, store=store, **options)
+    digest = base64.b64encode(hashlib.md5(path.read_bytes(), usedforsecurity=False).digest()).decode()
+    assert bucket.head_object("one by one").headers["Content-MD5"] == digest
+    upload_id = bucket.init_multipart_upload("a", params={"sequential": ""}).upload_id
+    with pytest.raises(oss2.exceptions.PartNotSequential):
+        bucket.upload_part("a", upload_id, 2, b"x")
+
+
+def test_lifecycle_rules_are_kept_and_obeyed(bucket, local):
+    with pytest.raises(oss2.exceptions.NoSuchLifecycle):
+        bucket.get_bucket_lifecycle()
+    rule = oss2.models.LifecycleRule(
+        "parts", "user/", abort_multipart_upload=oss2.models.AbortMultipartUpload(created_before_date=date(2100, 1, 1))
+    )
+    bucket.put_bucket_lifecycle(oss2.models.BucketLifecycle([rule]))
+    (stored,) = bucket.get_bucket_lifecycle().rules
+    assert (stored.id, stored.abort_multipart_upload.created_before_date) == ("parts", date(2100, 1, 1))
+    upload_id = bucket.init_multipart_upload("user/a").upload_id
+    assert local.apply_lifecycle().aborted == [("user/a", upload_id)]
 
 
 def test_an_invalid_callback_stores_nothing(bucket):

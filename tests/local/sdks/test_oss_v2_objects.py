@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import threading
+import time
 from contextlib import closing
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -226,6 +227,63 @@ def test_the_uploader_copier_and_downloader_handle_large_files(client, tmp_path)
     request = oss.GetObjectRequest(bucket=BUCKET, key="copy")
     client.downloader(part_size=part_size).download_file(request, str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == path.read_bytes()
+
+
+def test_a_sequential_upload_takes_its_parts_in_order(client):
+    request = oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="a", parameters={"sequential": ""})
+    upload_id = client.initiate_multipart_upload(request).upload_id
+
+    def put_part(number):
+        request = oss.UploadPartRequest(BUCKET, "a", upload_id=upload_id, part_number=number, body=b"a" * MEBIBYTE)
+        return oss.UploadPart(part_number=number, etag=client.upload_part(request).etag)
+
+    parts = [put_part(1)]
+    for number, expected in ((3, (400, "PartNotSequential")), (1, (409, "PartAlreadyExist"))):
+        with pytest.raises(oss.exceptions.OperationError) as caught:
+            put_part(number)
+        assert service_error(caught) == expected
+    parts.append(put_part(2))
+    joined = oss.CompleteMultipartUpload(parts=parts)
+    client.complete_multipart_upload(
+        oss.CompleteMultipartUploadRequest(BUCKET, "a", upload_id=upload_id, complete_multipart_upload=joined)
+    )
+    digest = base64.b64encode(hashlib.md5(b"a" * 2 * MEBIBYTE, usedforsecurity=False).digest()).decode()
+    assert client.head_object(oss.HeadObjectRequest(BUCKET, "a")).content_md5 == digest
+
+
+def test_a_part_is_copied_from_another_object(client, put):
+    put("source", b"0123456789")
+    request = oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="a")
+    upload_id = client.initiate_multipart_upload(request).upload_id
+    part = client.upload_part_copy(
+        oss.UploadPartCopyRequest(
+            BUCKET, "a", upload_id=upload_id, part_number=1, source_key="source", source_range="bytes=2-5"
+        )
+    )
+    joined = oss.CompleteMultipartUpload(parts=[oss.UploadPart(part_number=1, etag=part.etag)])
+    client.complete_multipart_upload(
+        oss.CompleteMultipartUploadRequest(BUCKET, "a", upload_id=upload_id, complete_multipart_upload=joined)
+    )
+    assert read(client, "a") == b"2345"
+
+
+def test_lifecycle_rules_are_kept_and_obeyed(client, local):
+    request = oss.GetBucketLifecycleRequest(bucket=BUCKET)
+    with pytest.raises(oss.exceptions.OperationError) as caught:
+        client.get_bucket_lifecycle(request)
+    assert service_error(caught) == (404, "NoSuchLifecycle")
+    abort = oss.LifecycleRuleAbortMultipartUpload(days=7)
+    rule = oss.LifecycleRule(id="parts", prefix="user/", status="Enabled", abort_multipart_upload=abort)
+    configuration = oss.LifecycleConfiguration(rules=[rule])
+    client.put_bucket_lifecycle(oss.PutBucketLifecycleRequest(BUCKET, lifecycle_configuration=configuration))
+    (stored,) = client.get_bucket_lifecycle(request).lifecycle_configuration.rules
+    assert (stored.id, stored.prefix, stored.abort_multipart_upload.days) == ("parts", "user/", 7)
+    client.initiate_multipart_upload(oss.InitiateMultipartUploadRequest(bucket=BUCKET, key="user/a"))
+    assert local.apply_lifecycle().aborted == []
+    assert len(local.apply_lifecycle(time.time() + 8 * 24 * 3600).aborted) == 1
+    client.delete_bucket_lifecycle(oss.DeleteBucketLifecycleRequest(bucket=BUCKET))
+    with pytest.raises(oss.exceptions.OperationError):
+        client.get_bucket_lifecycle(request)
 
 
 def test_invalid_parts_and_an_aborted_upload_are_rejected(client):

@@ -391,7 +391,7 @@ def test_an_invalid_expiry_is_refused(expires):
         ("T121212Z", "T121213Z"),
         ("x-oss-signature=", "x-oss-signature=0"),
         ("x=1", "x=1&y"),
-        ("host", "range"),
+        ("headers=host", "headers=host%3Bhost"),
     ],
 )
 def test_an_altered_url_shows_the_canonical_request(old, new):
@@ -404,6 +404,31 @@ def test_an_altered_url_shows_the_canonical_request(old, new):
     canonical = error.members["CanonicalRequest"]
     assert canonical.startswith("GET\n/bucket/a/%E4%B8%AD%20%2B~%27.bin\n")
     assert bytes.fromhex(error.members["CanonicalRequestBytes"]).decode() == canonical
+
+
+@pytest.mark.parametrize("expires", [None, 60])
+@pytest.mark.parametrize("name", ["range", "content-length"])
+def test_a_request_needs_each_header_that_it_signs_in_addition(name, expires):
+    environ = sign("v4", expires=expires, additional=["host", name], headers={name: "1"})
+
+    def check(environ):
+        function = check_query_v4 if expires else check_header_v4
+        function(SignedRequest.read(environ, ADDRESS), ACCOUNT, REGION, NOW)
+
+    check(environ)
+    del environ[f"HTTP_{name.upper().replace('-', '_')}"]
+    with pytest.raises(OSSError) as raised:
+        check(environ)
+    error = raised.value
+    assert (error.status, error.code, error.ec) == (400, "InvalidArgument", "0002-00000077" if expires else "")
+    assert name in error.message
+
+
+def test_an_empty_list_of_additional_headers_is_refused():
+    environ = sign("v4", expires=60)
+    environ["QUERY_STRING"] += "&x-oss-additional-headers="
+    error = query_refusal(environ)
+    assert (error.status, error.code, error.ec) == (400, "InvalidArgument", "0002-00000076")
 
 
 @pytest.mark.parametrize(

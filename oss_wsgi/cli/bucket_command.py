@@ -1,0 +1,51 @@
+"""What the commands about the bucket share: the access key, the client, and the report of a refusal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from ..sdk.credentials import SDKCredentialsProvider
+from ..settings import Settings
+from .options import environ_of
+from .sdk_client import SDKClient, SDKRefusedError, sdk_client
+from .terminal import note, waiting
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+def required_settings(arguments: Namespace) -> Collection[str]:
+    """Return the settings without which the bucket cannot be asked."""
+    return {"bucket"} if arguments.credentials_library else {"bucket", "access_key"}
+
+
+def bucket_settings(arguments: Namespace) -> Settings:
+    """Return the settings of a command that asks the bucket. Raises SettingsError."""
+    return Settings.from_environ(environ_of(arguments), required=required_settings(arguments))
+
+
+def with_bucket(
+    arguments: Namespace, settings: Settings, rights: str, work: Callable[[SDKClient], int], *, objects: bool = False
+) -> int:
+    """Return what ``work`` returns for the bucket's client; report a refusal of OSS and return 1.
+
+    :param rights: the RAM actions that the requests need.
+    :param objects: whether they are needed on the objects too, and not on the bucket alone.
+    """
+    key = None
+    if arguments.credentials_library:
+        with waiting("Looking for an access key", arguments.environ):
+            key = SDKCredentialsProvider(settings, clock=time.time).get_credentials()
+    try:
+        with sdk_client(settings, key=key) as client:
+            return work(client)
+    except SDKRefusedError as error:
+        bucket = settings.bucket or "BUCKET"
+        cure = error.cure(rights, f"{bucket} and acs:oss:*:*:{bucket}/*" if objects else bucket)
+        note(f"{arguments.program}: {str(error).rstrip('.')}. {cure}")
+        if arguments.json:
+            print(json.dumps({"error": {"code": error.code, "message": str(error), "do": cure}}, indent=1))
+        return 1

@@ -1,0 +1,90 @@
+"""The file beside a large file that says how its upload goes on after Ctrl-C or a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from ..private_file import open_private
+from .terminal import plain, system_reason
+
+_VERSION = 1
+
+
+class StateError(Exception):
+    """Raised in a sentence when an upload cannot go on as it was begun."""
+
+
+@dataclass(frozen=True)
+class UploadState:
+    """An upload in parts that has begun.
+
+    :ivar endpoint: the signature endpoint beside which it began.
+    :ivar upload_id: its sealed ticket: whoever has it may go on with the upload, so it is in no repr.
+    :ivar mtime: when the file was last changed, in nanoseconds.
+    :ivar expire: Unix seconds until which the upload may be sent.
+    """
+
+    endpoint: str
+    upload_id: str = field(repr=False)
+    key: str
+    size: int
+    mtime: int
+    part_size: int
+    expire: int
+
+    @property
+    def count(self) -> int:
+        """The number of parts; an empty file has one, which is empty."""
+        return max(1, -(-self.size // self.part_size))
+
+    def length(self, number: int) -> int:
+        """Return the bytes of a part, counted from 1."""
+        return min(self.part_size, self.size - (number - 1) * self.part_size)
+
+    def save(self, path: Path) -> None:
+        """Write the state into a file that its owner alone can read, in one step. Raises StateError."""
+        temporary = path.with_name(f"{path.name}.new")
+        try:
+            with open(temporary, "w", encoding="utf-8", opener=open_private) as file:
+                json.dump({"version": _VERSION, **asdict(self)}, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise StateError(
+                f"{plain(str(path))}, which remembers the upload, cannot be written: {system_reason(error)}. Name a "
+                "folder for it with --state-dir"
+            ) from error
+
+
+def state_path(file: str, folder: str | None) -> Path:
+    """Return where the state of a file's upload is: beside it, or in ``folder``."""
+    path = Path(file)
+    return (path.parent if folder is None else Path(folder)) / f".{path.name}.oss-wsgi-upload"
+
+
+def load_state(path: Path) -> UploadState | None:
+    """Return the state in a file, None if there is no file. Raises StateError if it is not one."""
+    try:
+        members = json.loads(path.read_text(encoding="utf-8"))
+        if members.pop("version") != _VERSION:
+            raise ValueError
+        state = UploadState(**members)
+        types = {"str": str, "int": int}
+        if not all(type(getattr(state, each.name)) is types[str(each.type)] for each in fields(state)):
+            raise ValueError
+        if state.size < 0 or state.part_size < 1:
+            raise ValueError
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"{plain(str(path))} cannot be read: {system_reason(error)}") from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise StateError(f"{plain(str(path))} does not say how an upload goes on: remove it to begin anew") from error
+    return state

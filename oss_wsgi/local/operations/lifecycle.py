@@ -1,0 +1,257 @@
+"""The lifecycle rules of a bucket (protocol.md 16.3): stored and returned as they are, and obeyed on demand.
+
+OSS obeys them once a day. The local OSS does it for `LocalOSS.apply_lifecycle()` and for a POST of `?lifecycle`, which
+a real OSS does not have. Of a rule it obeys AbortMultipartUpload and Expiration; a rule that is limited by Tag or
+Filter and the storage classes of Transition are only kept.
+"""
+
+from __future__ import annotations
+
+import calendar
+import itertools
+import re
+import secrets
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ..errors import OSSError, Response, access_denied, invalid_argument
+from ..request import Request
+from ..storage.interface import Bucket, MultipartUpload, StoredObject
+from ..xml_document import Node, malformed_xml, read_xml, write_xml, xml_response
+from .bodies import read_small_body
+from .parameters import whole_number
+
+MAX_RULES = 1000
+
+MAX_BODY_SIZE = 4 * 1024 * 1024
+
+#: The header that allows rules of the same action with overlapping prefixes.
+OVERLAP = "x-oss-allow-same-action-overlap"
+
+#: The bucket's settings that hold its rules as XML, and whether their prefixes may overlap.
+_SETTING = "lifecycle"
+_OVERLAP_SETTING = "lifecycle-overlap"
+
+_DAY = 24 * 3600
+_MAX_DAYS = 36500
+_MAX_ID_LENGTH = 255
+_ACTIONS = (
+    "Expiration",
+    "AbortMultipartUpload",
+    "Transition",
+    "NoncurrentVersionExpiration",
+    "NoncurrentVersionTransition",
+)
+_REPEATED = frozenset({"Transition", "NoncurrentVersionTransition", "Tag"})
+_CHILDREN = frozenset({"ID", "Prefix", "Status", "Filter", *_ACTIONS, *_REPEATED})
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T00:00:00(\.000)?Z")
+
+
+@dataclass(frozen=True)
+class Age:
+    """When something expires: `days` after its last change, or if that was before `created_before` (Unix seconds).
+
+    :param since: Unix seconds from which everything expires.
+    """
+
+    days: int | None = None
+    created_before: float | None = None
+    since: float | None = None
+
+    def has_passed(self, moment: float, now: float) -> bool:
+        """Return whether what was last changed at `moment` has expired."""
+        if self.days is not None:
+            return moment + self.days * _DAY <= now
+        if self.created_before is not None:
+            return moment < self.created_before
+        return self.since is not None and self.since <= now
+
+
+@dataclass(frozen=True)
+class LifecycleRule:
+    """One rule, as far as it is obeyed here; `node` is the whole of it."""
+
+    id: str
+    prefix: str
+    actions: frozenset[str]
+    abort: Age | None
+    expiration: Age | None
+    node: Node = field(repr=False)
+
+
+@dataclass
+class LifecycleReport:
+    """What the rules removed: unfinished uploads in parts as (key, upload ID), and objects by key."""
+
+    aborted: list[tuple[str, str]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+
+
+def put_bucket_lifecycle(request: Request) -> Response:
+    """PUT `?lifecycle`: replace all rules."""
+    overlap = request.headers.get(OVERLAP, "false").lower()
+    if overlap not in ("true", "false"):
+        raise invalid_argument(f"The {OVERLAP} is neither true nor false.", name=OVERLAP, value=overlap)
+    rules = read_rules(read_small_body(request.environ, MAX_BODY_SIZE))
+    if overlap != "true":
+        _check_overlap(rules)
+    text = write_xml("LifecycleConfiguration", [rule.node for rule in rules]).decode()
+    request.storage.change({_SETTING: text, _OVERLAP_SETTING: overlap})
+    return Response(200)
+
+
+def get_bucket_lifecycle(request: Request) -> Response:
+    """GET `?lifecycle`: return the rules."""
+    settings = request.storage.settings
+    if _SETTING not in settings:
+        message = "No Row found in Lifecycle Table."
+        raise OSSError(404, "NoSuchLifecycle", message, BucketName=request.bucket)
+    rules = read_rules(settings[_SETTING].encode())
+    headers = [(OVERLAP, settings.get(_OVERLAP_SETTING, "false"))]
+    return xml_response("LifecycleConfiguration", [rule.node for rule in rules], headers)
+
+
+def delete_bucket_lifecycle(request: Request) -> Response:
+    """DELETE `?lifecycle`: delete all rules."""
+    request.storage.change({_SETTING: None, _OVERLAP_SETTING: None})
+    return Response(204)
+
+
+def post_bucket_lifecycle(request: Request) -> Response:
+    """POST `?lifecycle`: obey the rules, as if `days` more had passed. In test mode it needs no signature."""
+    if not (request.signed or request.service.test_mode):
+        raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
+    days = whole_number(request, "days", 0, 0, _MAX_DAYS)
+    report = apply_rules(request.storage, request.now + days * _DAY)
+    aborted: list[Node] = [("Aborted", [("Key", key), ("UploadId", upload)]) for key, upload in report.aborted]
+    deleted: list[Node] = [("Deleted", [("Key", key)]) for key in report.deleted]
+    return xml_response("LifecycleResult", [*aborted, *deleted])
+
+
+def apply_rules(bucket: Bucket, now: float) -> LifecycleReport:
+    """Remove what has expired by the rules of a bucket.
+
+    :param now: Unix seconds.
+    """
+    report = LifecycleReport()
+    text = bucket.settings.get(_SETTING)
+    for rule in read_rules(text.encode()) if text else ():
+        if rule.abort:
+            for upload in list(_uploads(bucket, rule.prefix)):
+                if rule.abort.has_passed(upload.started, now):
+                    with suppress(OSSError):  # it was completed or aborted meanwhile
+                        bucket.abort(upload)
+                        report.aborted.append((upload.key, upload.id))
+        if rule.expiration:
+            for stored in list(_objects(bucket, rule.prefix)):
+                if rule.expiration.has_passed(stored.last_modified, now) and bucket.get(stored.key) == stored:
+                    bucket.delete(stored.key)
+                    report.deleted.append(stored.key)
+    return report
+
+
+def _uploads(bucket: Bucket, prefix: str) -> Iterator[MultipartUpload]:
+    after, more = ("", ""), True
+    while more:
+        uploads, more = bucket.uploads(prefix=prefix, after=after)
+        for upload in uploads:
+            after = upload.key, upload.id
+            yield upload
+
+
+def _objects(bucket: Bucket, prefix: str) -> Iterator[StoredObject]:
+    after, more = "", True
+    while more:
+        entries, more = bucket.page(prefix=prefix, after=after)
+        for entry in entries:
+            after = entry.key
+            if isinstance(entry, StoredObject):
+                yield entry
+
+
+def read_rules(body: bytes) -> list[LifecycleRule]:
+    """Return the rules of a LifecycleConfiguration.
+
+    :raises OSSError: OSS does not accept the document.
+    """
+    root = read_xml(body, "LifecycleConfiguration")
+    if not 1 <= len(root) <= MAX_RULES or {child.tag for child in root} != {"Rule"}:
+        raise malformed_xml()
+    rules = [_read_rule(element) for element in root]
+    ids = [rule.id for rule in rules]
+    for number, rule in enumerate(rules):
+        if rule.id in ids[:number]:
+            raise _invalid("ID", rule.id)
+    return rules
+
+
+def _read_rule(element: ElementTree.Element) -> LifecycleRule:
+    tags = [child.tag for child in element]
+    if set(tags) - _CHILDREN or any(tags.count(tag) > 1 for tag in set(tags) - _REPEATED):
+        raise malformed_xml()
+    actions = frozenset(tags) & frozenset(_ACTIONS)
+    status = _text(element, "Status")
+    if status not in ("Enabled", "Disabled") or not actions:
+        raise malformed_xml()
+    identifier = _text(element, "ID") or secrets.token_hex(16)
+    if len(identifier) > _MAX_ID_LENGTH:
+        raise _invalid("ID", identifier)
+    expiration, abort = element.find("Expiration"), element.find("AbortMultipartUpload")
+    ages = [None if child is None else _read_age(child) for child in (expiration, abort)]
+    is_obeyed = status == "Enabled" and not {"Tag", "Filter"} & set(tags)
+    others = [_node(child) for child in element if child.tag != "ID"]
+    return LifecycleRule(
+        id=identifier,
+        prefix=_text(element, "Prefix"),
+        actions=actions if status == "Enabled" else frozenset(),
+        abort=ages[1] if is_obeyed else None,
+        expiration=ages[0] if is_obeyed else None,
+        node=("Rule", [("ID", identifier), *others]),
+    )
+
+
+def _read_age(element: ElementTree.Element) -> Age:
+    """Return the age that an Expiration or an AbortMultipartUpload names, which has to name exactly one."""
+    names = [child.tag for child in element]
+    if names == ["ExpiredObjectDeleteMarker"] and element.tag == "Expiration":  # there are no versions here
+        return Age()
+    names = [name for name in names if name != "ExpiredObjectDeleteMarker"]
+    if names == ["Days"]:
+        days = _text(element, "Days")
+        if not re.fullmatch("[0-9]{1,5}", days) or not 1 <= int(days) <= _MAX_DAYS:
+            raise _invalid("Days", days)
+        return Age(days=int(days))
+    if names in (["CreatedBeforeDate"], ["Date"]):
+        text = _text(element, names[0])
+        try:
+            if not _DATE.fullmatch(text):
+                raise ValueError
+            moment = float(calendar.timegm(time.strptime(text[:10], "%Y-%m-%d")))
+        except ValueError:
+            raise _invalid(names[0], text) from None
+        return Age(since=moment) if names == ["Date"] else Age(created_before=moment)
+    raise malformed_xml()
+
+
+def _check_overlap(rules: Sequence[LifecycleRule]) -> None:
+    """Raise OSSError if two rules do the same with names that begin alike."""
+    for one, other in itertools.combinations(rules, 2):
+        alike = one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix)
+        if alike and one.actions & other.actions:
+            message = f"The prefixes of the rules {one.id} and {other.id} overlap for the same action type."
+            raise invalid_argument(message, name="Prefix", value=other.prefix)
+
+
+def _text(element: ElementTree.Element, name: str) -> str:
+    return (element.findtext(name) or "").strip()
+
+
+def _node(element: ElementTree.Element) -> Node:
+    return element.tag, [_node(child) for child in element] if len(element) else (element.text or "").strip()
+
+
+def _invalid(name: str, value: str) -> OSSError:
+    return invalid_argument(f"The {name} of a lifecycle rule is not valid.", name=name, value=value)
