@@ -110,3 +110,20 @@ def test_an_idle_ledger_holds_little_that_has_expired(clock: LedgerClock) -> Non
         clock.advance(3600)
         ledger.run_once(identity(f"t{number}", expires=int(clock.now) + 12 * 3600), Handler())
     assert len(ledger) <= (12 * 3600 + MARGIN) / MAX_STEP + 2
+
+
+def test_looks_at_the_clock_within_a_second_add_up(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock)
+    for _ in range(10):
+        clock.advance(0.25)
+        ledger.run_once(identity("first", expires=NOW + 1), Handler())
+    assert ledger._time is not None
+    assert ledger._time.seconds == ledger._time.clock
+    assert clock.now - ledger._time.clock < 1
+
+
+def test_a_full_ledger_removes_responses_of_one_second_in_the_order_they_came(clock: LedgerClock) -> None:
+    ledger = MemoryLedger(clock=clock, max_uploads=2)
+    for number in range(5):
+        ledger.run_once(identity(f"t{number}", expires=NOW + 30), Handler())
+    assert list(ledger._tickets) == ["t3", "t4"]
