@@ -131,10 +131,12 @@ def reasons() -> str:
     """Return the table of codes: those in our log, those of OSS, and EC numbers."""
     ours = [row for row in CODES if not set(row.origins) & PAGES.keys()]
     numbers = [row for row in CODES if row.code[:4].isdigit()]
-    theirs = [row for row in CODES if row not in ours and row not in numbers]
+    outcomes = [row for row in CODES if row.origins == ("SWEEP",)]
+    theirs = [row for row in CODES if row not in ours and row not in numbers and row not in outcomes]
     parts = []
     for title, rows in (
         ("In this application's log", ours),
+        ("Outcomes of a sweep", outcomes),
         ("Error codes of OSS", theirs),
         ("EC numbers of OSS", numbers),
     ):

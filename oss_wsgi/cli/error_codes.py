@@ -24,6 +24,7 @@ PAGES = {
     "TROUBLE": "OSS help, troubleshooting: PostObject errors, Upload callback errors, HTTP status codes",
     "STS": "RAM help, AssumeRole",
     "PAGE": "the sentences of the upload page, static/words.js",
+    "SWEEP": "the outcomes of a sweep, docs/never-lost.md",
 }
 
 
@@ -876,6 +877,46 @@ TABLE = (
         "The user or address exceeded the rate limit.",
         "Check rate_limit. Behind a proxy, REMOTE_ADDR may be the proxy's address.",
         "endpoints.gate",
+    ),
+    _row(
+        "failed",
+        "The application did not accept an upload that a sweep handed it.",
+        "Read the traceback in the log; the next sweep tries again.",
+        "SWEEP",
+    ),
+    _row(
+        "foreign",
+        "The object's receipt was altered, has expired, or was sealed with another secret.",
+        "The sweep's `reasons` say which; explain that one.",
+        "SWEEP",
+    ),
+    _row("gone", "The object was deleted between the sweep's listing and its HEAD.", "Nothing to do.", "SWEEP"),
+    _row("known", "The ledger or the application knows the upload: it was handled before.", "Nothing to do.", "SWEEP"),
+    _row(
+        "no_receipt",
+        "The object carries no receipt: a form without a file name stored it, or it is not an upload.",
+        "Request a signature for each file name, with OSS_RECEIPTS=on, or look at the samples yourself. A prefix of its "
+        "own for other objects keeps them out of the sweep.",
+        "SWEEP",
+    ),
+    _row("recovered", "The sweep handed the upload to the application, which accepted it.", "Nothing to do.", "SWEEP"),
+    _row(
+        "refused",
+        "Ticket, ledger or `confirm` does not allow the application to get this upload.",
+        "The sweep's `reasons` say why; explain that one. `on_orphan` gets the upload.",
+        "SWEEP",
+    ),
+    _row(
+        "unavailable",
+        "OSS or the ledger could not be asked about the object.",
+        "The sweep's `reasons` say which; the next sweep tries again.",
+        "SWEEP",
+    ),
+    _row(
+        "untold",
+        "The application has not heard of the upload; a sweep without --dry-run would hand it over.",
+        "Run the sweep without --dry-run.",
+        "SWEEP",
     ),
 )
 

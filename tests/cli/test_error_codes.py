@@ -13,6 +13,7 @@ import pytest
 from oss_wsgi import exceptions
 from oss_wsgi.cli.error_codes import PAGES, TABLE, Explanation, find, see_also
 from oss_wsgi.cli.http_client import OSSRefusal
+from oss_wsgi.recovery.sweep import OUTCOMES
 
 PACKAGE = Path(__file__).parent.parent.parent / "oss_wsgi"
 CODES = {row.code for row in TABLE}
@@ -202,3 +203,7 @@ def test_a_row_that_blames_one_of_several_modules_is_recognised() -> None:
     assert len(origins) == 3
     row = Explanation("not_guarded", "Confirmation was called without CallbackGuard.", "Add CallbackGuard.", origins)
     assert blamed_modules(row) == {"middleware.confirmation"}
+
+
+def test_each_outcome_of_a_sweep_has_a_row() -> None:
+    assert {row.code for row in TABLE if row.origins == ("SWEEP",)} == set(OUTCOMES)
