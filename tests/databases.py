@@ -182,6 +182,14 @@ class _Starter:
             )
             self.run("mariadb", "--no-defaults", "-u", "root", f"--socket={self.folder}/socket", "-e", text)
 
+    def wait_until_ready(self) -> None:
+        """Wait until PostgreSQL has recovered; MariaDB does not listen before."""
+        if self.kind == "postgresql":
+            psql = Path(self.path).with_name("psql")
+            self._until_ready(
+                psql, "-h", self.folder, "-p", str(self.port), "-U", "admin", "-d", "app", "-c", "SELECT 1"
+            )
+
     def _until_ready(self, *command: str | Path) -> None:
         for _ in range(100):
             with contextlib.suppress(subprocess.CalledProcessError):
@@ -218,6 +226,7 @@ def main(kind: str, options: list[str]) -> None:
         for _ in sys.stdin:
             starter.stop(signal.SIGQUIT if kind == "postgresql" else signal.SIGKILL)
             starter.start()
+            starter.wait_until_ready()
             print(json.dumps({"port": starter.port}), flush=True)
     finally:
         starter.end()

@@ -72,6 +72,9 @@ def _listen(engine: Engine) -> None:
 
 def _refuse_commit(connection: Connection) -> None:
     if connection.info.get(_HANDLING) is not None:
+        # After an error in commit SQLAlchemy believes that there is nothing to roll back, and the next user of the
+        # connection would commit it.
+        connection.connection.rollback()
         raise HandlerCommittedError(_REFUSED)
 
 
