@@ -9,6 +9,7 @@ import pytest
 
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.settings import Settings
+from oss_wsgi.settings_check import unshared
 
 USUAL = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
 HOST = "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
@@ -275,3 +276,12 @@ def test_all_problems_are_reported_at_once() -> None:
 )
 def test_an_unknown_name_is_refused_with_the_closest_one(name: str, problem: str) -> None:
     assert only_problem(**{name: SECRET}) == problem
+
+
+def test_several_processes_need_what_they_share() -> None:
+    assert unshared(1, has_ledger=False, has_secret=False) is None
+    assert unshared(2, has_ledger=True, has_secret=True) is None
+    assert unshared(4, has_ledger=False, has_secret=True) == (
+        "4 processes need a ledger that they share; set, for example:\n"
+        "    export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3"
+    )
