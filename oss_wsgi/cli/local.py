@@ -145,7 +145,7 @@ def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: 
             access_key_secret=key.access_key_secret,
             security_token=key.security_token,
             directory=arguments.local_dir,
-            cors_rules=[CORSRule(allowed_origins=tuple(origins))],
+            cors_rules=[CORSRule(allowed_origins=tuple(origins), allowed_methods=("GET", "HEAD", "POST", "PUT"))],
         )
     except OSError as error:
         raise CannotStartError(f"--local-dir: {arguments.local_dir!r} cannot be used: {error.strerror}.") from error
