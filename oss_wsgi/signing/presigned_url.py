@@ -21,14 +21,17 @@ MAX_SECONDS = 7 * 24 * 3600
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
-#: Query parameters that are part of a V1 signature; anybody may change the others.
+#: Query parameters of object requests that are part of a V1 signature; anybody may change the others. The last two
+#: lines are of buckets, and the SDKs sign them too.
 SUB_RESOURCES = frozenset(
     """
-    acl append bucketInfo callback callback-var cloudboxes continuation-token delete location objectMeta partNumber
-    position regionList resourceGroup response-cache-control response-content-disposition response-content-encoding
-    response-content-language response-content-type response-expires restore security-token sequential stat symlink
-    tagging uploadId uploads versionId versioning versions x-oss-ac-forward-allow x-oss-ac-source-ip
-    x-oss-ac-subnet-mask x-oss-ac-vpc-id x-oss-process x-oss-traffic-limit
+    acl append asyncFetch callback callback-var objectInfo objectMeta partNumber position response-cache-control
+    response-content-disposition response-content-encoding response-content-language response-content-type
+    response-expires restore security-token sequential symlink tagging uploadId uploads versionId
+    x-oss-ac-forward-allow x-oss-ac-source-ip x-oss-ac-subnet-mask x-oss-ac-vpc-id x-oss-async-process x-oss-process
+    x-oss-request-payer x-oss-traffic-limit
+    bucketInfo cloudboxes continuation-token delete location regionList resourceGroup stat versioning
+    versions
     """.split()  # noqa: SIM905
 )
 
