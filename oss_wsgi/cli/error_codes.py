@@ -322,7 +322,7 @@ TABLE = (
         f"{_COMPARE} {_KEY}",
         "TROUBLE",
     ),
-    _row("0002-00000069", "The signed URL has expired.", "Sign a new one.", "TROUBLE"),
+    _row("0002-00000069", "The signed URL has expired.", "Ask for a new one, and use it before `expire`.", "TROUBLE"),
     _row("0002-00000070", "The signed URL's Expires is not a Unix time.", "Let an SDK sign the URL.", "TROUBLE"),
     _row(
         "0002-00000201",
@@ -509,6 +509,12 @@ TABLE = (
         "0042-00000002",
         "The multipart upload does not exist: it was completed or aborted, or never started.",
         "Start a new one.",
+        "TROUBLE",
+    ),
+    _row(
+        "0042-00000216",
+        "A request that completes an upload in parts has x-oss-complete-all, and a body too.",
+        "Leave the body out, or the header.",
         "TROUBLE",
     ),
     # Reasons in this application's log.
