@@ -216,7 +216,12 @@ def _resume(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
                 state = _begin(client, path, file, size, arguments)
             if state is None:
                 return _upload(path, file, size, headers, arguments)
-            state.save(state_file)
+            try:
+                state.save(state_file)
+            except StateError:
+                with contextlib.suppress(AppRefusedError, UnreachableError):
+                    client.abort(state.upload_id, state.key)
+                raise
         try:
             uploaded = PartsUpload(path, state_file, client, stop, progress).run(state, resumed=resumed)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
@@ -64,9 +65,12 @@ class UploadState:
 
 
 def state_path(file: str, folder: str | None) -> Path:
-    """Return where the state of a file's upload is: beside it, or in ``folder``."""
+    """Return where the state of a file's upload is: beside it, or in ``folder``, where files of one name may meet."""
     path = Path(file)
-    return (path.parent if folder is None else Path(folder)) / f".{path.name}.oss-wsgi-upload"
+    if folder is None:
+        return path.with_name(f".{path.name}.oss-wsgi-upload")
+    place = hashlib.sha256(os.fsencode(os.path.abspath(file))).hexdigest()[:12]
+    return Path(folder) / f".{path.name}.{place}.oss-wsgi-upload"
 
 
 def load_state(path: Path) -> UploadState | None:
