@@ -231,10 +231,10 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
         "callback_required": "off", "upload_dir": "", "upload_expires": "60", "upload_max_size": "10",
         "upload_content_types": "image/PNG, image/jpeg", "upload_names": "original", "ticket_secret": "t" * 32,
         "ledger_keep": "30h", "receipts": "off", "recover": "on",
-        "multipart": "on", "part_size": "102400",
+        "multipart": "on", "part_size": "102400", "name_shards": "on",
         "ledger": "handled.sqlite3", "allow_anonymous": "YES", "allowed_origins": "https://app.example.com",
     }  # fmt: skip
-    assert texts.keys() == {row.name for row in TABLE} - {"trusted_keys"}
+    assert texts.keys() == {row.name for row in TABLE} - {"trusted_keys", "ticket_secret_file"}  # a file, and instead of a secret
     loaded: list[Any] = []
     monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: loaded.append(settings) or app)
     ini.app("[app:main]\nuse = egg:oss_wsgi\n" + "".join(f"{key} = {text}\n" for key, text in texts.items()))

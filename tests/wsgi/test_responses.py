@@ -60,6 +60,7 @@ ERRORS: dict[type[Exception], int] = {
     exceptions.VerificationError: 403,
     exceptions.UploadRequestError: 403,
     exceptions.PolicyError: 500,
+    exceptions.HandlerCommittedError: 500,
     exceptions.PresignError: 500,
     exceptions.OSSWSGIError: 500,
 }
