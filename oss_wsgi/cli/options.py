@@ -16,6 +16,8 @@ DESCRIPTION = (
 )
 #: What a first real upload needs.
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
+#: More processes than any machine has cores for.
+MOST_PROCESSES = 256
 EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable for row in TABLE if row.secret)}."
 
 
@@ -40,7 +42,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     server.add_argument(
         "--processes",
-        type=_count,
+        type=_processes,
         default=1,
         metavar="N",
         help="how many processes serve; more than one need OSS_LEDGER and OSS_TICKET_SECRET; %(default)s",
@@ -155,6 +157,13 @@ def _positive_seconds(text: str) -> float:
     if not seconds:
         raise argparse.ArgumentTypeError(f"must be more than 0, not {text!r}")
     return seconds
+
+
+def _processes(text: str) -> int:
+    """Read a number of processes; nobody means thousands, which would take all memory."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_PROCESSES):
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_PROCESSES}, about one for each core, not {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:
