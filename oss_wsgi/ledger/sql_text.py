@@ -164,9 +164,9 @@ class Dialect:
         """Return statements that make more slots, if the database needs rows for them and there can be more."""
         return []
 
-    def take_slot(self, key: Key, slot: int) -> str | None:
+    def take_slot(self, key: Key, slot: int) -> list[str]:
         """Note that a slot has an answer, where the answer does not say so itself."""
-        return None
+        return []
 
     def lock_object(self, key: Key) -> str:
         """Lock an object until the end of the transaction, and wait for that."""
@@ -408,10 +408,10 @@ class MySQL(Dialect):
         """Return None: the row of the slot says so, and it is read as it is now, whatever the isolation level."""
         return None
 
-    def take_slot(self, key: Key, slot: int) -> str:
-        """Note in the rows of a slot and of its object that they have an answer."""
-        parts = f"{self.part_of_object(key)}, {slot}"
-        return f"UPDATE oss_wsgi_tickets SET turn = 2 WHERE ticket = {self.literal(key.ticket)} AND part IN ({parts})"
+    def take_slot(self, key: Key, slot: int) -> list[str]:
+        """Note in the rows of a slot and of its object that they have an answer; one by one, as in ``lock_slot``."""
+        update = f"UPDATE oss_wsgi_tickets SET turn = 2 WHERE ticket = {self.literal(key.ticket)} AND part = "
+        return [f"{update}{part}" for part in (slot, self.part_of_object(key))]
 
     def lock_object(self, key: Key) -> str:
         """Lock the row of an object, and leave in it whether the object has a slot."""

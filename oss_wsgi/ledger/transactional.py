@@ -472,9 +472,9 @@ class _Attempt:
         if slot is not None and self._key.max_objects > 1 and self._has_slot_by_now(transaction):
             slot = None
         if slot is not None and self._key.max_objects > 1:
-            take = self._ledger.dialect.take_slot(self._key, slot)
-            if take is not None:
-                transaction.run(take)
+            statements = self._ledger.dialect.take_slot(self._key, slot)
+            if statements:
+                transaction.run(*statements)
         transaction.run_last(self._ledger.dialect.insert(self._key, slot, response))
 
     def _has_slot_by_now(self, transaction: Transaction) -> bool:
