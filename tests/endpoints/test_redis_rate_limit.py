@@ -169,6 +169,7 @@ def test_no_password_appears(redis: Server, caplog: pytest.LogCaptureFixture) ->
         ((1, 0, "redis://127.0.0.1"), "seconds must be a number over 0"),
         ((1, 60, "127.0.0.1:6379"), "must begin with one of redis://"),
         ((1, 60, None), "not as NoneType"),
+        ((1, 60, "redis://127.0.0.1?nonsense=1"), "unexpected keyword argument 'nonsense'"),
     ],
 )
 def test_what_cannot_be_used_is_refused(arguments: Any, problem: str) -> None:
