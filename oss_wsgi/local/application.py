@@ -105,7 +105,7 @@ class LocalOSS:
         self.bucket = bucket
         self.region = region
         self.access_key_id = access_key_id or f"LOCAL{secrets.token_hex(10)}"
-        self.access_key_secret = access_key_secret or secrets.token_urlsafe(24)
+        self.access_key_secret = access_key_secret or secrets.token_hex(20)  # never begins with a hyphen
         self.url = url
         is_temporary = not (directory or storage)
         self.directory = Path(tempfile.mkdtemp(prefix="local-oss-") if is_temporary else directory or "")
