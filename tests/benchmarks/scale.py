@@ -12,7 +12,7 @@ the rest.
 
 10^9 uploads are not simulated one by one. Each form names the ledger that takes its reports, so each ledger with its
 processes is a cell of its own, and its share of a Poisson stream is one again: one cell stands for all. Of each hour it
-serves a slice, long enough for 20,000 uploads or 5 minutes, and of each failure a slice at the peak.
+serves a slice, long enough for 10,000 uploads or 5 minutes, and of each failure a slice at the peak.
 
 The times of the work are measured (docs/scaling.md says where); prices and failures are assumptions: options change
 them. ``--check`` measures the processor time of a report and the rates with 1 and 16 clients, predicts the run
@@ -50,9 +50,10 @@ DAY = (
 PAGE_DELAYS = (1, 2, 4, 8, 16)
 _HEAD_SECONDS = 0.02  # that OSS takes to say what it has stored
 
-_SLICE_UPLOADS = 20_000
-_SLICE_SECONDS = 5.0, 300.0
-_FULL = 0.7  # how busy a process or a ledger may be at the peak
+_SLICE_UPLOADS = 10_000
+_SLICE_SECONDS = 3.0, 300.0
+_FULL = 0.7  # how busy a ledger, or the proxy, may be at the peak
+_SPARE = 0.4  # and a process, which pages ask again and again after an outage
 _DAY_SECONDS = 86_400
 _BOUND = 0.9  # so busy, a process cannot do more
 
@@ -250,11 +251,11 @@ class Group:
 
 
 def sized(peak: float, costs: Costs) -> Group:
-    """Return the group that is busy for 0.7 of its time at a peak rate: the formula of docs/scaling.md."""
+    """Return the group for a peak rate: ledgers busy for 0.7 of their time, processes for 0.4 (docs/scaling.md)."""
     cells = max(math.ceil(peak / (_FULL * costs.ledger_rate)), 1)
     share = peak / cells
-    threads = share * (costs.handler + costs.row * costs.batch + costs.sync) / (8 * _FULL)
-    return Group(cells, max(math.ceil(share * (costs.signature + costs.callback) / _FULL), math.ceil(threads), 1))
+    threads = share * (costs.handler + costs.row * costs.batch + costs.sync) / (8 * _SPARE)
+    return Group(cells, max(math.ceil(share * (costs.signature + costs.callback) / _SPARE), math.ceil(threads), 1))
 
 
 def simulate(
@@ -322,8 +323,8 @@ class Failures:
     """
 
     net: float = 1e-5
-    outage: float = 20.0
-    slow: float = 20.0
+    outage: float = 10.0
+    slow: float = 10.0
     restarts: int = 2
     pages: float = 0.9
     sweep: float = 3600.0
