@@ -225,8 +225,8 @@ def test_a_handler_that_is_called_again_reads_the_same_request() -> None:
         start_response("200 OK", [])
         return [b""]
 
-    app = webtest.TestApp(OncePerUpload(view, Transactional(1)))
-    app.post("/path", b"the body", extra_environ={"oss_wsgi.upload": UPLOAD})
+    environ = webtest.TestRequest.blank("/path", POST=b"the body").environ
+    OncePerUpload(view, Transactional(1))({**environ, "oss_wsgi.upload": UPLOAD}, lambda *_: None)
     assert requests == [("/path", b"the body")] * 2
 
 
