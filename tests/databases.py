@@ -170,7 +170,7 @@ class _Starter:
     def make_database(self) -> None:
         if self.kind == "postgresql":
             psql = Path(self.path).with_name("psql")
-            texts = [f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'", "CREATE DATABASE app OWNER app"]
+            texts = [f"CREATE ROLE app LOGIN CREATEDB PASSWORD '{PASSWORD}'", "CREATE DATABASE app OWNER app"]
             for text in texts:
                 self._until_ready(
                     psql, "-h", self.folder, "-p", str(self.port), "-U", "admin", "-d", "postgres", "-c", text

@@ -59,7 +59,7 @@ class SQLLedger(TransactionalLedger):
     ) -> None:
         is_ours = isinstance(url_or_engine, str)
         engine = (
-            engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout)
+            engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout, clock=clock)
             if isinstance(url_or_engine, str)
             else url_or_engine
         )
