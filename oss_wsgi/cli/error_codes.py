@@ -868,8 +868,10 @@ TABLE = (
     ),
     _row(
         "parts_mismatch",
-        "The ID of an upload in parts came with another object's name than its own.",
-        "Send the key and the uploadId of one answer; if the page does, somebody tries tickets.",
+        "The ID of an upload in parts came with another object's name than its own, or to the application of another "
+        "bucket.",
+        "Send the key and the uploadId of one answer, to the server that gave it; if the page does, somebody tries "
+        "tickets.",
         "parts.uploads",
     ),
     _row(
