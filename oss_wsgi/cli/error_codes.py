@@ -115,9 +115,7 @@ TABLE = (
         "not for response.ok.",
         "CALLBACK",
     ),
-    _row(
-        "EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"
-    ),
+    _row("EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"),
     _row(
         "EntityTooSmall",
         "The file is smaller than the policy allows, or a part but the last than 100 KB.",
