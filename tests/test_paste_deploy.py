@@ -234,7 +234,8 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
         "multipart": "on", "part_size": "102400", "name_shards": "on",
         "ledger": "handled.sqlite3", "allow_anonymous": "YES", "allowed_origins": "https://app.example.com",
     }  # fmt: skip
-    assert texts.keys() == {row.name for row in TABLE} - {"trusted_keys", "ticket_secret_file"}  # a file, and instead of a secret
+    # The first is a file, the second stands instead of a secret.
+    assert texts.keys() == {row.name for row in TABLE} - {"trusted_keys", "ticket_secret_file"}
     loaded: list[Any] = []
     monkeypatch.setattr(paste_deploy, "DirectUpload", lambda app, settings, **options: loaded.append(settings) or app)
     ini.app("[app:main]\nuse = egg:oss_wsgi\n" + "".join(f"{key} = {text}\n" for key, text in texts.items()))
