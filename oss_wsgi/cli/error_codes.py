@@ -115,9 +115,7 @@ TABLE = (
         "not for response.ok.",
         "CALLBACK",
     ),
-    _row(
-        "EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"
-    ),
+    _row("EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"),
     _row(
         "EntityTooSmall",
         "The file is smaller than the policy allows, or a part but the last than 100 KB.",
@@ -868,8 +866,10 @@ TABLE = (
     ),
     _row(
         "parts_mismatch",
-        "The ID of an upload in parts came with another object's name than its own.",
-        "Send the key and the uploadId of one answer; if the page does, somebody tries tickets.",
+        "The ID of an upload in parts came with another object's name than its own, or to the application of another "
+        "bucket.",
+        "Send the key and the uploadId of one answer, to the server that gave it; if the page does, somebody tries "
+        "tickets.",
         "parts.uploads",
     ),
     _row(

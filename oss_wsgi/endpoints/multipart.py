@@ -68,6 +68,9 @@ class _Step(NamedTuple):
     id: str = ""
     number: str = ""
 
+    def __repr__(self) -> str:
+        return f"_Step({self.name!r}, number={self.number!r})"  # the ID is a ticket
+
 
 def step_of(method: str, path: str) -> _Step | None:
     """Return what a request below ``{prefix}/s3`` asks for, whatever its method; None for an unknown path."""

@@ -20,6 +20,7 @@ from ..exceptions import (
     PartsCorruptError,
     PartsNotAllowedError,
     PartsRefusedError,
+    SettingsError,
     UnverifiedError,
     UploadGoneError,
 )
@@ -44,6 +45,9 @@ PART_SECONDS = 3600
 _SHORT_WAITS = (0.2, 0.5, 1.0)
 _LONG_WAITS = (1.0, 2.0, 4.0, 8.0)
 
+# Of a bucket's client; one that has only `head` and `list` is enough for recovery.
+_METHODS = ("begin", "list_parts", "complete", "abort")
+
 # How Uppy cuts a file, unless its page says otherwise.
 _UPPY_PART_SIZE = 5 * 1024 * 1024
 
@@ -51,8 +55,9 @@ _UPPY_PART_SIZE = 5 * 1024 * 1024
 class BegunUpload(NamedTuple):
     """An upload in parts that has begun.
 
-    ``id`` is its sealed ticket. ``part_size`` is how a file of this size is best cut, ``parts`` how many there are then
-    (None if the size is not known), ``expire`` the Unix seconds until which it may be sent.
+    ``id`` is its sealed ticket, which the repr leaves out. ``part_size`` is how a file of this size is best cut,
+    ``parts`` how many there are then (None if the size is not known), ``expire`` the Unix seconds until which it may be
+    sent.
     """
 
     id: str
@@ -60,6 +65,9 @@ class BegunUpload(NamedTuple):
     part_size: int
     parts: int | None
     expire: int
+
+    def __repr__(self) -> str:
+        return f"BegunUpload(key={self.key!r}, part_size={self.part_size}, parts={self.parts}, expire={self.expire})"
 
 
 class PartUploads:
@@ -75,6 +83,8 @@ class PartUploads:
     :param part_size: the settings', in bytes.
     :param clock: returns Unix seconds.
     :param wait: waits for some seconds.
+
+    Raises SettingsError if the bucket's client knows no parts.
     """
 
     def __init__(
@@ -90,6 +100,12 @@ class PartUploads:
         clock: Callable[[], float],
         wait: Callable[[float], object],
     ) -> None:
+        missing = [name for name in _METHODS if not callable(getattr(recovery.bucket, name, None))]
+        if missing:
+            raise SettingsError(
+                f"OSS_MULTIPART is on, and the bucket_client {type(recovery.bucket).__name__} has no method "
+                f"{', '.join(missing)}: add it as BucketClient describes, use SDKBucket, or set OSS_MULTIPART=off."
+            )
         self._recovery = recovery
         self._bucket = recovery.bucket
         self._presigner = presigner
@@ -152,8 +168,10 @@ class PartUploads:
         return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expire)
 
     def open(self, text: str, key: str) -> PartsTicket:
-        """Return the ticket of an ID; UnverifiedError if it does not count, or is for another object than ``key``."""
+        """Return the ticket of an ID; UnverifiedError if it does not count, or is for another object or bucket."""
         opened = self._book.open(text)
+        if opened.ticket.bucket != self._recovery.bucket_name:  # two buckets may share the secrets
+            raise UnverifiedError("parts_mismatch", "the upload ID is for another bucket")
         if key != opened.key:
             raise UnverifiedError("parts_mismatch", "the upload ID is for another object than the key names")
         return opened

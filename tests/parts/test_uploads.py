@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.bucket import StoredObject, StoredPart
-from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, NotStoredError
+from oss_wsgi.bucket import ListedObject, StoredObject, StoredPart
+from oss_wsgi.endpoints.multipart import step_of
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, NotStoredError, SettingsError
 from oss_wsgi.local import LocalOSS
+from oss_wsgi.parts.uploads import BegunUpload
 from oss_wsgi.testing.bucket import InProcessBucket
 
-from .site import CONTENT, File, Site
+from .site import CONTENT, PART, File, Site
 
 UNREACHABLE = BucketUnreachableError("bucket_unreachable", "OSS did not answer within 120 s")
 
@@ -180,3 +182,25 @@ def test_a_bucket_that_answers_not_stored_to_complete_is_no_error_of_ours(site: 
 
     bucket.before = gone
     assert site.complete(site.upload()).status_int == 404
+
+
+def test_a_client_that_knows_no_parts_is_refused_at_the_start() -> None:
+    class HeadAndList:
+        def head(self, key: str) -> StoredObject | None:
+            return None
+
+        def list(self, prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
+            return ()
+
+    client: Any = HeadAndList()
+    with pytest.raises(SettingsError, match="HeadAndList has no method begin, list_parts, complete, abort"):
+        Site(bucket_client=client)
+    Site({"multipart": False, "recover": True}, bucket_client=client).close()
+
+
+def test_no_repr_has_the_ticket() -> None:
+    begun = BegunUpload("sealed-ticket", "u/film.mp4", PART, 3, 5)
+    step = step_of("GET", "/multipart/sealed-ticket/7")
+    assert "sealed-ticket" not in f"{begun!r} {begun} {step!r}"
+    assert "u/film.mp4" in repr(begun)
+    assert "7" in repr(step)
