@@ -48,7 +48,7 @@ class DjangoLedger(TransactionalLedger):
         try:
             return dialect_of(connections[self._using].vendor)
         except ValueError as error:
-            raise SettingsError(f"{str(error).capitalize()}.") from None
+            raise SettingsError(f"{error}.") from None
 
     @contextmanager
     def _begin(self) -> Iterator[Transaction]:

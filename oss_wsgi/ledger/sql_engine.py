@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 
 from ..exceptions import SettingsError
-from .sql_text import Dialect
+from .sql_text import Dialect, dialect_of
 from .transactional import Rows
 
 #: The driver that a scheme means, and the extra that brings it.
@@ -23,6 +23,10 @@ DRIVERS = {
     "mysql": ("mysql+pymysql", "pymysql", "mysql"),
     "mariadb": ("mariadb+pymysql", "pymysql", "mysql"),
 }
+_MALFORMED = (
+    "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode what is no "
+    "letter or digit in the password."
+)
 #: Seconds after which a peer that is gone without a word is noticed, on both sides.
 PEER_SECONDS = 25
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
@@ -34,23 +38,19 @@ _POSTGRESQL_DRIVERS = ("psycopg", "psycopg2")
 _PYMYSQL_FLAGS = 2 | 65536
 
 
-def engine_from(text: str, *, threads: int, wait_timeout: float, clock: Callable[[], float] | None = None) -> Engine:
+def engine_from(
+    text: str | URL, *, threads: int, wait_timeout: float, clock: Callable[[], float] | None = None
+) -> Engine:
     """Return an engine for a URL, with a connection for each thread and one for the sweeps.
 
     A connection is asked whether it lives when it leaves the pool, by ``clock`` once a second at the most.
 
     Raises SettingsError, without the password, for a URL that is malformed, or whose driver is not installed.
     """
+    url = _checked_url(text)
     try:
-        url = make_url(text)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise SettingsError(
-            "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode what is "
-            "no letter or digit in the password."
-        ) from None
-    driver, _, extra = DRIVERS.get(url.drivername, (url.drivername, "", url.drivername.partition("+")[0]))
-    url = url.set(drivername=driver)
-    try:
+        if url.get_dialect().is_async:
+            raise SettingsError(f"A ledger cannot use the driver {url.drivername}, which is one of asyncio's.")
         engine = sqlalchemy.create_engine(
             url,
             isolation_level="AUTOCOMMIT",  # the ledger writes BEGIN and COMMIT itself
@@ -64,10 +64,11 @@ def engine_from(text: str, *, threads: int, wait_timeout: float, clock: Callable
             hide_parameters=True,
         )
     except ModuleNotFoundError as error:
-        extra = {"mariadb": "mysql"}.get(extra, extra)
-        raise SettingsError(
-            f"The ledger {url.drivername}:// needs {error.name}: pip install 'oss-wsgi[{extra}]'."
-        ) from None
+        _, module, extra = DRIVERS.get(url.get_backend_name(), ("", "", ""))
+        cure = f"pip install 'oss-wsgi[{extra}]'"
+        if module and module != error.name:
+            cure = f"install it, or write {url.get_backend_name()}:// for {module}, which {cure} brings"
+        raise SettingsError(f"The ledger {url.drivername}:// needs {error.name}: {cure}.") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise SettingsError(f"The ledger's URL cannot be used: {type(error).__name__} for {url.drivername}.") from None
     event.listen(engine, "connect", lambda connection, record: _set_up(engine, connection, wait_timeout))
@@ -98,6 +99,30 @@ class _Pings:
     def clear(self) -> None:
         """Ask all connections again: one of them was cut."""
         self._asked.clear()
+
+
+def shown_url(url: URL) -> str:
+    """Return a URL without user, password and parameters, which may hold passwords too."""
+    return URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
+
+
+def _checked_url(text: str | URL) -> URL:
+    """Return the URL with the driver that it means. Raises SettingsError."""
+    try:
+        url = make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise SettingsError(_MALFORMED) from None
+    url = url.set(drivername=url.drivername.lower())
+    url = url.set(drivername=DRIVERS.get(url.drivername, (url.drivername,))[0])
+    try:
+        dialect_of(url.get_backend_name())
+    except ValueError as error:
+        raise SettingsError(f"{error}.") from None
+    if "@" in (url.host or ""):  # SQLAlchemy reads a password up to the first one
+        raise SettingsError(_MALFORMED)
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise SettingsError("A SQLLedger needs a file of SQLite's, sqlite:///PATH: in memory there is MemoryLedger.")
+    return url
 
 
 def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
@@ -155,6 +180,7 @@ class OwnTransaction:
     handed = None
     is_shared = False
     has_conflict = False
+    was_ended = False
 
     def __init__(self, cursor: Any, begin: list[str], *, joins: bool) -> None:
         self._cursor = cursor
@@ -175,6 +201,9 @@ class OwnTransaction:
     def handling(self) -> AbstractContextManager[None]:
         """Return nothing special: the handler does not know this connection."""
         return nullcontext()
+
+    def flush(self) -> None:
+        """Do nothing: the handler works elsewhere."""
 
     def commit(self) -> None:
         """Commit what was run, if anything was."""

@@ -477,5 +477,5 @@ def dialect_of(name: str) -> Dialect:
         "sqlite": SQLite,
     }
     if name not in dialects:
-        raise ValueError(f"a ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not {name}")
+        raise ValueError(f"A ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not {name}")
     return dialects[name]()

@@ -48,6 +48,13 @@ _BROKEN = (
 )
 
 
+#: What is wrong with a shared connection that has no transactions.
+AUTOCOMMIT = (
+    "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so that the handler's work and "
+    "the upload's answer cannot be stored together: give it an engine with another isolation level."
+)
+
+
 class Rows(NamedTuple):
     """What a statement returned: how many rows it affected, and those that it selected."""
 
@@ -64,6 +71,8 @@ class Transaction(Protocol):
     is_shared: bool
     #: Whether one of the handler's statements lost against another transaction.
     has_conflict: bool
+    #: Whether the handler has ended it.
+    was_ended: bool
 
     def run(self, *statements: str) -> Rows:
         """Run statements, and return what the last one returned."""
@@ -75,6 +84,10 @@ class Transaction(Protocol):
 
     def handling(self) -> AbstractContextManager[None]:
         """Refuse to commit while the with block runs."""
+        ...
+
+    def flush(self) -> None:
+        """Run the statements that the handler's tools have kept back."""
         ...
 
 
@@ -433,6 +446,8 @@ class _Attempt:
         try:
             with transaction.handling():
                 self._response = self._handle(transaction.handed)
+                if self._response.status[:1] == "2":
+                    transaction.flush()
         except BaseException as error:
             self._handler_error = error
             self._was_cut = True
@@ -441,6 +456,8 @@ class _Attempt:
 
     def _store(self, transaction: Transaction, slot: int | None, response: StoredResponse) -> None:
         if transaction.is_shared:
+            if transaction.was_ended and not transaction.has_conflict:
+                raise HandlerCommittedError(_COMMITTED)
             try:
                 transaction.run("RELEASE SAVEPOINT oss_wsgi")
             except Exception as error:
@@ -466,10 +483,18 @@ class _Attempt:
             if self._ledger.dialect.is_partitioned:
                 self._look_for_partition(transaction)
             if transaction.is_shared:
-                transaction.run("SAVEPOINT oss_wsgi")
+                self._set_savepoint(transaction)
             if not self._call.is_member:
                 self._ledger._gate.hold_lock(self._call)
         return outcome
+
+    def _set_savepoint(self, transaction: Transaction) -> None:
+        try:
+            transaction.run("SAVEPOINT oss_wsgi")
+        except Exception as error:
+            if meaning_of(error) is Meaning.ENDED:
+                raise SettingsError(AUTOCOMMIT) from error
+            raise
 
     def _claim_ticket(self, transaction: Transaction) -> StoredResponse | int | None:
         """Claim an upload of a ticket that is valid for one object."""
@@ -574,4 +599,4 @@ def _stored_response(row: Iterable[Any]) -> StoredResponse:
     return StoredResponse(status.decode("utf-8", "surrogatepass"), content_type.decode("utf-8", "surrogatepass"), body)
 
 
-__all__ = ["DEFAULT_WAIT_TIMEOUT", "Rows", "Transaction", "TransactionalLedger"]
+__all__ = ["AUTOCOMMIT", "DEFAULT_WAIT_TIMEOUT", "Rows", "Transaction", "TransactionalLedger"]
