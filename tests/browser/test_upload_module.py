@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .upload_page import UploadPage
+from .upload_page import UploadPage, expect
 
 USE = """async () => {
   const { Uploader } = await import("./upload.js");
@@ -29,6 +29,7 @@ USE = """async () => {
 
 
 def test_the_import_has_no_side_effects(page: UploadPage) -> None:
+    expect(page.page.locator("#limits")).to_be_visible()  # the page itself is at rest
     before = page.page.content()
     names = page.page.evaluate("async () => Object.keys(await import('./upload.js?fresh'))")
     assert set(names) == {"Uploader", "UploadItem", "UploadError", "objectUrl"}
