@@ -78,7 +78,8 @@ async function loadLimits() {
 
 /** Says on the drop zone what the server takes, in place of a person's trial and error. */
 function showLimits() {
-  show($("limits"), limits === null ? "" : limitsText());
+  const text = limits === null ? "" : limitsText();
+  show($("limits"), text.charAt(0).toLocaleUpperCase(words.lang) + text.slice(1));
 }
 
 function limitsText() {
@@ -98,7 +99,7 @@ class Row {
     const find = (selector) => this.element.querySelector(selector);
     this.parts = {
       tile: find(".tile"), path: find(".path"), folder: find(".path bdi"), link: find(".name a"), name: find(".name bdi"),
-      state: find(".state"), facts: find(".facts"), close: find(".icon-button"), progress: find("progress"),
+      state: find(".state"), facts: find(".facts"), close: find(".close"), progress: find("progress"),
       more: find(".more"), message: find(".message"), detail: find(".detail"), key: find(".object bdi"),
       answer: find(".answer"), title: find(".answer-title"), text: find("pre"), retry: find(".retry"), show: find(".show"),
     };
@@ -160,7 +161,8 @@ class Row {
     const { text, title, show: more } = this.parts;
     text.setAttribute("aria-label", words("answer"));
     title.textContent = words("answer");
-    more.textContent = words("details");
+    more.setAttribute("aria-label", words("details"));
+    more.title = words("details");
     this.update();
   }
 
@@ -325,7 +327,6 @@ function updateBar() {
   $("stop").hidden = running === 0;
   $("clear").hidden = running > 0 || done + cancelled < 2;
   $("upload").setAttribute("aria-disabled", String(queued === 0));
-  $("upload").classList.toggle("primary", queued > 0 || rows.size === 0);
   $("rows").hidden = rows.size === 0;
   updateAgain(running);
   document.body.classList.toggle("has-files", rows.size > 0);
@@ -370,7 +371,7 @@ function remove(item) {
   const next = element.nextElementSibling ?? element.previousElementSibling;
   const focused = element.contains(document.activeElement);
   uploader.remove(item);
-  if (focused) (next?.querySelector(".icon-button") ?? $("file")).focus();
+  if (focused) (next?.querySelector(".close") ?? $("file")).focus();
 }
 
 // ---------------------------------------------------------------- screen readers
