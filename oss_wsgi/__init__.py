@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .settings import Settings as Settings
     from .signing.grant import Grant as Grant
     from .signing.policy import PostPolicy as PostPolicy
+    from .signing.presigned_url import PresignedURL as PresignedURL
+    from .signing.presigned_url import URLPresigner as URLPresigner
     from .signing.presigner import PostPresigner as PostPresigner
     from .signing.presigner import PresignedPost as PresignedPost
     from .site import UploadPage as UploadPage
@@ -72,6 +74,7 @@ _MODULES = {
     "PostPolicy": ".signing.policy",
     "PostPresigner": ".signing.presigner",
     "PresignedPost": ".signing.presigner",
+    "PresignedURL": ".signing.presigned_url",
     "PublicKeyStore": ".callback.public_keys",
     "RateLimit": ".endpoints.rate_limit",
     "ReadinessEndpoint": ".endpoints.health",
@@ -86,6 +89,7 @@ _MODULES = {
     "StaticCredentialsProvider": ".credentials",
     "StaticSite": ".endpoints.static",
     "TicketBook": ".callback.ticket",
+    "URLPresigner": ".signing.presigned_url",
     "Upload": ".callback.upload",
     "UploadPage": ".site",
 }

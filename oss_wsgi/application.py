@@ -27,6 +27,7 @@ from .endpoints.gate import Gate
 from .endpoints.health import HealthEndpoint, ReadinessEndpoint
 from .endpoints.limits import LimitsEndpoint
 from .endpoints.metrics import Metrics, MetricsEndpoint
+from .endpoints.multipart import MultipartEndpoint, multipart_is_off, step_name
 from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
@@ -36,14 +37,17 @@ from .ledger.memory import MemoryLedger
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
-from .middleware.dispatcher import Dispatcher, PathRouter, at_original_path, blocking
+from .middleware.dispatcher import Dispatcher, PathRouter, Subtree, at_original_path, blocking
 from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
+from .parts.ticket import PartsBook
+from .parts.uploads import PartUploads
 from .recovery.events import EventOutcome
 from .recovery.reconciler import Reconciler
 from .recovery.recovery import Recovery
 from .recovery.sweep import Known, OnOrphan, Reconciliation
 from .settings import Settings
+from .signing.presigned_url import URLPresigner
 from .signing.presigner import PostPresigner
 from .wsgi.delivery import Delivery
 from .wsgi.diagnosis import wrong_path
@@ -64,6 +68,7 @@ RECOVER_PATH = "/recover"
 HEALTH_PATH = "/health"
 READINESS_PATH = "/health/ready"
 LIMITS_PATH = "/limits"
+MULTIPART_PATH = "/s3"
 METRICS_PATH = "/metrics"
 MODULE_NAME = "upload.js"
 TYPES_NAME = "upload.d.ts"
@@ -99,17 +104,19 @@ def lend(host: Host | None) -> None:
 class DirectUpload:
     """Direct uploads to OSS for any WSGI application.
 
-    ``GET {prefix}/signature`` signs a form, ``POST {prefix}/callback`` receives OSS's verified report,
+    ``GET {prefix}/signature`` signs a form or a PUT, ``POST {prefix}/callback`` receives OSS's verified report,
     ``GET {prefix}/limits`` tells what may be uploaded, ``GET {prefix}/upload.js`` is a module that uploads from any
     page, ``GET {prefix}/health`` says that the process responds, ``GET {prefix}/health/ready`` that there are
     credentials and a ledger that can be written to (503 without). With ``OSS_RECOVER=on``, ``POST {prefix}/recover``
-    answers a page whose callback was lost. Every other path goes to ``app`` unchanged.
+    answers a page whose callback was lost. With ``OSS_MULTIPART=on``, ``{prefix}/s3/...`` uploads large files in parts,
+    as Uppy's clients ask for them. Every other path goes to ``app`` unchanged.
 
     ``reconcile`` and ``handle_event`` find uploads of which no report came at all.
 
         application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
 
-    :param authorize: ``(webob.Request) -> Grant | None``: what this request may upload; None refuses.
+    :param authorize: ``(webob.Request) -> Grant | None``: what this request may upload; None refuses. One that also
+        takes ``user`` is asked again before an upload in parts is completed, with the user of its ticket.
     :param on_upload: ``(Upload) -> dict | None``: called with each verified upload; adds members to the JSON response.
     :param forward_callback: pass a verified callback on to ``app``, whose own view answers it and finds the upload
         in ``environ["oss_wsgi.upload"]``.
@@ -118,8 +125,9 @@ class DirectUpload:
     :param rate_limit: ``(who: str) -> float | None``: seconds to wait for a caller that asks for too many signatures,
         as ``RateLimit`` returns them.
     :param credentials: provider of the access key, called for each signature; by default the settings' own key signs.
-    :param on_issued: ``(Grant, facts)``: called with each signed form. ``facts`` is a dict: ``object``, ``expires``,
-        ``user``, ``address``, ``request_id`` and more, without a secret.
+    :param on_issued: ``(Grant, facts)``: called with each signed form or PUT. ``facts`` is a dict: ``object``,
+        ``expires``, ``user``, ``address``, ``request_id`` and more, without a secret; of a PUT, and of
+        an upload in parts, ``upload_method`` too.
     :param on_refused: ``(reason, status, facts)``: called with each refusal, of signatures and of callbacks. An
         observer that raises is logged, and the response stays the same.
     :param metrics: counts what happens; ``GET {prefix}/metrics`` shows the counts to anybody, unless ``serve_metrics``
@@ -167,7 +175,7 @@ class DirectUpload:
                 metrics, serve_metrics = _host.metrics, False
             if credentials is None and _host.credentials is not None:
                 credentials = _host.credentials(settings)
-        bucket, _ = settings.bucket_and_host()
+        bucket, host = settings.bucket_and_host()
         if credentials is None:
             settings.credentials()  # raises if there is none, before a file is opened and warnings are logged
         ledger = ledger_of(settings, clock) if ledger is None else ledger
@@ -190,7 +198,12 @@ class DirectUpload:
         signature: WSGIApplication = SignatureEndpoint(presigner, **gate_options, observers=observers)
         # Without a callback there is no ticket, without receipts nothing that the ticket could be compared with.
         can_recover = settings.recover and settings.receipts and bool(callback_urls)
-        limits: WSGIApplication = LimitsEndpoint(presigner, Gate(**gate_options), recover=can_recover)
+        limits: WSGIApplication = LimitsEndpoint(
+            presigner,
+            Gate(**gate_options),
+            recover=can_recover,
+            part_size=settings.part_size if settings.multipart else None,
+        )
 
         if forward_callback:
             receiver = _forward(app, prefix, confirm)
@@ -246,12 +259,38 @@ class DirectUpload:
             )
         else:
             endpoints[RECOVER_PATH] = recovery_is_off
+        multipart: WSGIApplication = multipart_is_off
+        if settings.multipart:
+            multipart = MultipartEndpoint(
+                PartUploads(
+                    recovery(),
+                    presigner,
+                    URLPresigner(settings, credentials, clock=clock),
+                    tickets=tickets,
+                    receipts=receipts,
+                    book=PartsBook(ticket_secrets, clock=clock, tickets=tickets),
+                    part_size=settings.part_size,
+                    clock=clock,
+                    wait=time.sleep,
+                ),
+                presigner,
+                Gate(**gate_options),
+                delivery,
+                bucket=bucket,
+                address=host,
+                clock=clock,
+                wait=time.sleep,
+                observers=observers,
+            )
+            if on_issued is not None or on_refused is not None:
+                multipart = blocking(multipart)
         if metrics is not None:
             metrics.watch(ledger, public_keys, self.oldest_untold_seconds)
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
-        self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers)})
+        subtrees = {MULTIPART_PATH: Subtree(multipart, step_name)}
+        self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers, subtrees)})
         self._callback_path = callback_path
         self._probe: Probe | None = None
         if settings.ticket_secret:

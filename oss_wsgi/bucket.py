@@ -34,11 +34,15 @@ class StoredObject(NamedTuple):
 
 
 class StoredPart(NamedTuple):
-    """A part of an upload in parts: its number from 1, its size in bytes, its ETag as OSS returns it."""
+    """A part of an upload in parts: its number from 1, its size in bytes, its ETag as OSS returns it.
+
+    ``crc64`` is a whole number, or None where it is not known.
+    """
 
     number: int
     size: int
     etag: str
+    crc64: int | None = None
 
 
 class BucketClient(Protocol):

@@ -47,6 +47,14 @@ class CredentialsProvider(Protocol):
         """Return credentials that are valid now, or raise CredentialsError."""
 
 
+def valid_credentials(source: Credentials | CredentialsProvider, now: float) -> Credentials:
+    """Return the credentials, or those of the provider; CredentialsError if they have expired by Unix time ``now``."""
+    credentials = source if isinstance(source, Credentials) else source.get_credentials()
+    if credentials.expiration is not None and credentials.expiration.timestamp() < now + 1:
+        raise CredentialsError("The credentials have expired: the provider must return new ones.")
+    return credentials
+
+
 class StaticCredentialsProvider:
     """Always returns the same credentials."""
 

@@ -6,6 +6,7 @@
         SettingsError                       settings are missing, malformed or contradict each other
         CredentialsError                    there are no credentials that can sign now
         PolicyError                         OSS would refuse a policy or a callback configuration
+        PresignError                        OSS would refuse a signed URL
         GrantError                          a grant is malformed, or cannot be signed
         FetchError                          an HTTP GET returned nothing usable
         ReasonedError                       has a reason code and a hint
@@ -23,6 +24,11 @@
                 LedgerUnavailableError              undecided: the ledger cannot be used now
                 NotConfirmedError                   OSS holds another object, or none
                 ConfirmationUnavailableError        undecided: OSS could not be asked
+            PartsError                          an upload in parts cannot go on
+                PartsRefusedError                   its parts cannot be joined as they are; they stay
+                PartsNotAllowedError                its size is not allowed; the parts were removed
+                UploadGoneError                     OSS has neither the upload nor its object
+                PartsCorruptError                   OSS joined something else than the parts
             RecoveryError                       an upload whose callback did not arrive is not recovered
                 MalformedRecoveryError              the request or the event cannot be read
                 NotStoredError                      OSS holds no such object
@@ -58,6 +64,10 @@ class CredentialsError(OSSWSGIError):
 
 class PolicyError(OSSWSGIError, ValueError):
     """Raised for a policy or a callback configuration that OSS would refuse."""
+
+
+class PresignError(OSSWSGIError, ValueError):
+    """Raised for a request that cannot be signed in a URL, or whose URL OSS would refuse."""
 
 
 class GrantError(OSSWSGIError, ValueError):
@@ -150,6 +160,26 @@ class ConfirmationUnavailableError(CallbackError):
     def __init__(self, reason: str, hint: str, *, accept: bool = False) -> None:
         super().__init__(reason, hint)
         self.accept = accept
+
+
+class PartsError(ReasonedError):
+    """Raised when an upload in parts cannot go on."""
+
+
+class PartsRefusedError(PartsError):
+    """Raised when the parts cannot be joined as they are; they stay, and sending some again may help."""
+
+
+class PartsNotAllowedError(PartsError):
+    """Raised when the parts have together another size than is allowed; they were removed."""
+
+
+class UploadGoneError(PartsError):
+    """Raised when OSS has neither the upload in parts nor its object: it must begin again."""
+
+
+class PartsCorruptError(PartsError):
+    """Raised when the object that OSS joined is not what its parts were."""
 
 
 class RecoveryError(ReasonedError):

@@ -177,6 +177,15 @@ class Settings:
     recover: bool = _row(
         "OSS_RECOVER", False, "pages may ask for an upload whose report was lost (needs oss-wsgi[sdk])", switch
     )
+    multipart: bool = _row(
+        "OSS_MULTIPART", False, "large files go in parts, with pause and resume (needs oss-wsgi[sdk])", switch
+    )
+    part_size: int = _row(
+        "OSS_PART_SIZE",
+        16 * 1024 * 1024,
+        "size of a part, in bytes, 100 KB to 5 GB; grown where a file would need more than 10,000",
+        whole_number,
+    )
     allow_anonymous: bool = _row(
         "OSS_ALLOW_ANONYMOUS", False, "sign for everybody if the application has no authorize", switch
     )

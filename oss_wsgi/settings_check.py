@@ -15,6 +15,11 @@ from .http import essence
 from .object_names import dir_problem
 
 MAX_FORM_BYTES = 5 * 1024**3  # protocol.md 2.6
+#: Of an upload in parts: the most parts, and the bytes of one; the last may be smaller.
+MAX_PARTS = 10_000
+MIN_PART_BYTES = 100 * 1024
+MAX_PART_BYTES = 5 * 1024**3
+MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
 MAX_EXPIRES = 7 * 24 * 3600  # protocol.md 5.4
 MIN_TICKET_SECRET = 32
 MAX_LEDGER_KEEP = 3660 * 24 * 3600
@@ -177,8 +182,15 @@ def _limit_problems(values: dict[str, Any]) -> Iterator[str]:
         yield f"OSS_UPLOAD_NAMES must be unique or original, not {values['upload_names']!r}."
     if not 0 < values["upload_expires"] <= MAX_EXPIRES:
         yield f"OSS_UPLOAD_EXPIRES must be 1 to {MAX_EXPIRES} seconds (7 days), not {values['upload_expires']}."
-    if not 0 < values["upload_max_size"] <= MAX_FORM_BYTES:
-        yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {MAX_FORM_BYTES} bytes (5 GB), not {values['upload_max_size']}."
+    largest = MAX_OBJECT_BYTES if values["multipart"] else MAX_FORM_BYTES
+    if not 0 < values["upload_max_size"] <= largest:
+        limit = f"{largest} bytes ({'48.8 TB' if values['multipart'] else '5 GB, or 48.8 TB with OSS_MULTIPART=on'})"
+        yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {limit}, not {values['upload_max_size']}."
+    if not MIN_PART_BYTES <= values["part_size"] <= MAX_PART_BYTES:
+        yield (
+            f"OSS_PART_SIZE must be {MIN_PART_BYTES} to {MAX_PART_BYTES} bytes (100 KB to 5 GB), "
+            f"not {values['part_size']}."
+        )
     if not 0 < values["ledger_keep"] <= MAX_LEDGER_KEEP:
         yield f"OSS_LEDGER_KEEP must be 1 second to 10 years, not {values['ledger_keep']} s."
     problem = dir_problem(values["upload_dir"])

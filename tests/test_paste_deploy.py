@@ -231,6 +231,7 @@ def test_every_setting_is_a_key_read_like_its_variable(ini: Ini, monkeypatch: py
         "callback_required": "off", "upload_dir": "", "upload_expires": "60", "upload_max_size": "10",
         "upload_content_types": "image/PNG, image/jpeg", "upload_names": "original", "ticket_secret": "t" * 32,
         "ledger_keep": "30h", "receipts": "off", "recover": "on",
+        "multipart": "on", "part_size": "102400",
         "ledger": "handled.sqlite3", "allow_anonymous": "YES", "allowed_origins": "https://app.example.com",
     }  # fmt: skip
     assert texts.keys() == {row.name for row in TABLE} - {"trusted_keys"}

@@ -41,6 +41,8 @@ ROWS: dict[str, tuple[str, str, Any, Any]] = {
     "ledger_keep": ("OSS_LEDGER_KEEP", "2 days", 172800, 604800),
     "receipts": ("OSS_RECEIPTS", "off", False, True),
     "recover": ("OSS_RECOVER", "on", True, False),
+    "multipart": ("OSS_MULTIPART", "on", True, False),
+    "part_size": ("OSS_PART_SIZE", "102400", 102400, 16777216),
     "allow_anonymous": ("OSS_ALLOW_ANONYMOUS", "yes", True, False),
     "allowed_origins": (
         "OSS_ALLOWED_ORIGINS",

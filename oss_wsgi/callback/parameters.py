@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..exceptions import PolicyError
@@ -126,6 +126,21 @@ class TicketedCallback:
         text = binascii.b2a_base64(self._head + ticket.encode() + self._tail, newline=False).decode()
         _check_length(text)
         return text
+
+
+def encode_variables(custom: Mapping[str, str]) -> str:
+    """Return the text of ``callback-var``, the custom variables of a request without form fields, in Base64.
+
+    ``custom`` has the values by name, without ``x:``. PolicyError if the text is longer than OSS accepts.
+    """
+    variables = {f"x:{name}": value for name, value in custom.items()}
+    text = base64.b64encode(json.dumps(variables, ensure_ascii=False, separators=(",", ":")).encode()).decode()
+    if len(text) > MAX_ENCODED_BYTES:
+        raise PolicyError(
+            f"The custom variables are {len(text)} bytes long after Base64; OSS takes {MAX_ENCODED_BYTES} (5 KB): "
+            "shorten them."
+        )
+    return text
 
 
 def _check_length(encoded: str) -> None:

@@ -28,7 +28,9 @@ RECEIPT_NAME = "oss-wsgi"
 #: Name of the form field, and of the header of the object.
 RECEIPT_FIELD = f"x-oss-meta-{RECEIPT_NAME}"
 
+#: What OSS calls an upload by form, and one by PUT.
 POST_OBJECT = "PostObject"
+PUT_OBJECT = "PutObject"
 
 #: OSS's limit for all names and values of an object's user metadata (never-lost.md 7.2).
 MAX_METADATA_BYTES = 8192

@@ -113,14 +113,10 @@ TABLE = (
         "not for response.ok.",
         "CALLBACK",
     ),
-    _row(
-        "EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"
-    ),
+    _row("EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"),
     _row("EntityTooSmall", "The file is smaller than the policy allows.", _TOO_SMALL, "TROUBLE"),
     _row("FieldItemTooLong", "A form field's name or value is too long.", _SHORTER, "TROUBLE"),
-    _row(
-        "FileAlreadyExists", "An object of that name exists, and the form forbids overwriting it.", _EXISTS, "POST"
-    ),
+    _row("FileAlreadyExists", "An object of that name exists, and the form forbids overwriting it.", _EXISTS, "POST"),
     _row(
         "FileImmutable", "A retention policy of the bucket protects the object.", "Use another object name.", "TROUBLE"
     ),
@@ -582,18 +578,37 @@ TABLE = (
         "signing.presigner",
     ),
     _row(
+        "content_type_required",
+        "A PUT (method=put) was asked for without the file's type.",
+        "Send `content_type`: file.type, or application/octet-stream where it is empty.",
+        "signing.presigner",
+    ),
+    _row(
+        "crc64_mismatch",
+        "OSS joined something else than the parts that it had listed.",
+        "Send the file again, and report the request ID to Alibaba Cloud.",
+        "parts.uploads",
+    ),
+    _row(
         "credentials_unavailable",
         "No access key is available now.",
         "Check the credentials provider: `oss-wsgi doctor --only credentials`.",
         "endpoints.signature",
         "sdk.bucket",
         "sdk.confirmation",
+        "endpoints.multipart",
     ),
     _row(
         "event_malformed",
         "The message is no event of OSS, or does not name event, bucket and object.",
         "Check the queue's rule, or the target's format: the whole event must arrive, as JSON or its Base64.",
         "recovery.events",
+    ),
+    _row(
+        "file_exists",
+        "There is an object of the upload's name, and the grant forbids to overwrite it.",
+        "Let the server make the names (OSS_UPLOAD_NAMES=unique), or set forbid_overwrite=False.",
+        "parts.uploads",
     ),
     _row(
         "filename_malformed",
@@ -604,9 +619,10 @@ TABLE = (
     ),
     _row(
         "filename_required",
-        "The grant is for named files only.",
+        "The grant, or a PUT, is for named files only.",
         "Send `filename` with the request.",
         "signing.presigner",
+        "endpoints.multipart",
     ),
     _row(
         "grant_refused",
@@ -614,12 +630,19 @@ TABLE = (
         "Fix the grant; the hint in the log names the contradiction.",
         "endpoints.limits",
         "endpoints.signature",
+        "endpoints.multipart",
     ),
     _row(
         "handler_failed",
         "on_upload raised an exception, or returned neither a dict nor None; OSS is answered 500.",
         f"Fix your on_upload callable. {_TRACEBACK}",
         "endpoints.callback",
+    ),
+    _row(
+        "key_malformed",
+        "A request about an upload in parts does not name its object, or names several.",
+        "Send ?key=KEY, as it was answered when the upload began.",
+        "endpoints.multipart",
     ),
     _row(
         "key_unavailable",
@@ -658,10 +681,28 @@ TABLE = (
         "callback.upload",
     ),
     _row(
+        "method_malformed",
+        "The requested method is neither post nor put, or came twice.",
+        "Send method=put for a PUT; leave it out for a form.",
+        "endpoints.signature",
+    ),
+    _row(
         "method_not_allowed",
         "The path does not allow this method.",
         "Use the method that the Allow header names. OSS posts its callbacks; browsers post forms to OSS.",
         "wsgi.responses",
+    ),
+    _row(
+        "multipart_malformed",
+        "The body of a request about an upload in parts is not the JSON that it must be.",
+        "Send what docs/reference/http.md describes; Uppy does so by itself.",
+        "endpoints.multipart",
+    ),
+    _row(
+        "multipart_off",
+        "A page asks for an upload in parts, and they are off.",
+        "Set OSS_MULTIPART=on, and install oss-wsgi[sdk].",
+        "endpoints.multipart",
     ),
     _row(
         "not_authorized",
@@ -707,6 +748,7 @@ TABLE = (
         "The form could not be signed, and the browser is not the cause.",
         "Read the cause in the log's hint.",
         "endpoints.signature",
+        "endpoints.multipart",
     ),
     _row(
         "not_stored",
@@ -730,8 +772,45 @@ TABLE = (
     _row(
         "oss_unreachable",
         "OSS did not answer whether it holds the object.",
-        "Allow the server to reach OSS, or use SDKConfirmation(when_unreachable=\"accept\").",
+        'Allow the server to reach OSS, or use SDKConfirmation(when_unreachable="accept").',
         "sdk.confirmation",
+    ),
+    _row(
+        "part_not_allowed",
+        "A page asked for the URL of a part that a file of the allowed size cannot have.",
+        "Cut the file by the part_size that the answer to the beginning names; otherwise somebody tries a ticket.",
+        "parts.uploads",
+    ),
+    _row(
+        "part_size_malformed",
+        "The part_size is no number of bytes from 100 KB to 5 GB.",
+        "Leave it out, or send one in these limits.",
+        "parts.uploads",
+        "endpoints.multipart",
+    ),
+    _row(
+        "part_too_small",
+        "A part that is not the last has less than 100 KB, which OSS does not join.",
+        "Send larger parts.",
+        "parts.uploads",
+    ),
+    _row(
+        "parts_mismatch",
+        "The ID of an upload in parts came with another object's name than its own.",
+        "Send the key and the uploadId of one answer; if the page does, somebody tries tickets.",
+        "parts.uploads",
+    ),
+    _row(
+        "parts_missing",
+        "The parts that a page has sent are not those that OSS lists.",
+        "Nothing to do: the page lists the parts and sends what is missing. A part of another tab counts as different.",
+        "parts.uploads",
+    ),
+    _row(
+        "parts_size",
+        "The parts have another size together than the grant or the page's own size allows; they were removed.",
+        "Tell the user the limit. If the page checks it, somebody sent more than was allowed.",
+        "parts.uploads",
     ),
     _row(
         "pub_key_url_malformed",
@@ -757,6 +836,7 @@ TABLE = (
         "The query of the signature request is not percent-encoded UTF-8, or has too many parameters.",
         "Build it with URLSearchParams.",
         "endpoints.signature",
+        "endpoints.multipart",
     ),
     _row(
         "rate_limit_failed",
@@ -817,11 +897,18 @@ TABLE = (
         "The requested size is not a number of bytes, or came twice.",
         "Send file.size, or leave it out.",
         "endpoints.signature",
+        "endpoints.multipart",
     ),
     _row(
         "size_not_allowed",
         "The grant does not allow the requested size.",
         "Tell the user the limit, or change OSS_UPLOAD_MAX_SIZE or the grant's sizes.",
+        "signing.presigner",
+    ),
+    _row(
+        "size_required",
+        "A PUT (method=put) was asked for without the file's size.",
+        "Send `size`: file.size, in bytes.",
         "signing.presigner",
     ),
     _row(
@@ -872,6 +959,12 @@ TABLE = (
         "The user or address exceeded the rate limit.",
         "Check rate_limit. Behind a proxy, REMOTE_ADDR may be the proxy's address.",
         "endpoints.gate",
+    ),
+    _row(
+        "upload_gone",
+        "OSS has neither the upload in parts nor its object.",
+        "Begin again; it was aborted, removed by the lifecycle rule, or its object was deleted.",
+        "parts.uploads",
     ),
 )
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..application import ledger_of, public_key_store
+from ..endpoints.multipart import MAX_BODY_BYTES as MAX_LIST_BYTES
 from ..ledger.base import Ledger
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
@@ -28,8 +29,9 @@ from .serve_application import serve_application
 if TYPE_CHECKING:
     from argparse import Namespace
 
-# Only callbacks have a body here; waitress refuses bodies of this size and larger.
+# What has a body here: callbacks, and the list of an upload's parts. waitress refuses these sizes and larger ones.
 MAX_BODY = MAX_BODY_BYTES + 1
+MAX_BODY_WITH_PARTS = MAX_LIST_BYTES + 1
 
 
 def add(subparsers: Any) -> None:
@@ -105,7 +107,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         arguments,
         stack,
         greeting,
-        max_request_body_size=MAX_BODY,
+        max_request_body_size=MAX_BODY_WITH_PARTS if settings.multipart else MAX_BODY,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
         owns_listeners=not are_inherited,
     )

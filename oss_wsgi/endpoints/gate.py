@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -62,6 +63,22 @@ class Gate:
             return _refusal(403, "anonymous", hint)
         return self.rate_refusal(grant.user, environ) or grant
 
+    def second_look(self, user: str | None, environ: WSGIEnvironment) -> WSGIApplication | None:
+        """Ask an ``authorize`` that takes ``user`` whether the ticket's user may finish an upload.
+
+        Returns an application that refuses: also where the grant is another user's. None otherwise; the rate does not
+        count.
+        """
+        if self._authorize is None or not self._authorize.takes_user:
+            return None
+        grant = self._authorize(environ, user)
+        if not isinstance(grant, Grant):
+            return grant
+        if grant.user is not None and grant.user != user:
+            hint = f"authorize granted {grant.user!r} what {user!r} has begun"
+            return _refusal(403, "not_authorized", hint)
+        return None
+
     def rate_refusal(self, user: str | None, environ: WSGIEnvironment) -> WSGIApplication | None:
         """Return an application that refuses a user, or an address without one, who asks too often; None otherwise."""
         if self._rate_limit is None:
@@ -108,7 +125,7 @@ class Gate:
 class _Authorizer:
     """Calls ``authorize`` with a webob.Request, and returns its grant, or a WSGI application that refuses."""
 
-    def __init__(self, authorize: Callable[[webob.Request], Grant | None]) -> None:
+    def __init__(self, authorize: Callable[..., Grant | None]) -> None:
         # Imported here because WebOb is needed only here, and warns about `cgi` when imported.
         import webob
         import webob.exc
@@ -116,10 +133,23 @@ class _Authorizer:
         self._authorize = authorize
         self._request_class = webob.Request
         self._exception_class = webob.exc.HTTPException
+        self._user_parameter = _user_parameter(authorize)
 
-    def __call__(self, environ: WSGIEnvironment) -> Grant | WSGIApplication:
+    @property
+    def takes_user(self) -> bool:
+        """Return whether the callable takes the user of a ticket beside the request."""
+        return self._user_parameter is not None
+
+    def __call__(self, environ: WSGIEnvironment, user: str | None = None) -> Grant | WSGIApplication:
         try:
-            grant = self._authorize(self._request_class(with_authorization(environ)))
+            request = self._request_class(with_authorization(environ))
+            parameter = self._user_parameter
+            if parameter is None or (user is None and parameter.default is not parameter.empty):
+                grant = self._authorize(request)
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                grant = self._authorize(request, user=user)
+            else:
+                grant = self._authorize(request, user)
         except self._exception_class as response:  # a webob.exc is a WSGI application
             status = response.wsgi_response.status_int
             log_refusal(log, environ, status, "not_authorized", f"authorize raised {type(response).__name__}")
@@ -134,6 +164,20 @@ class _Authorizer:
             hint = f"authorize must return a Grant or None, not {type(grant).__name__}"
             return _refusal(500, "authorize_failed", hint)
         return grant
+
+
+def _user_parameter(authorize: Callable[..., Any]) -> inspect.Parameter | None:
+    """Return the parameter that takes the user of a ticket: named ``user``, or a second one that must be given."""
+    try:
+        parameters = list(inspect.signature(authorize).parameters.values())
+    except (TypeError, ValueError):  # a callable written in C
+        return None
+    positional = [parameter for parameter in parameters if parameter.kind <= parameter.POSITIONAL_OR_KEYWORD]
+    second = positional[1] if len(positional) > 1 else None
+    if second is not None and (second.name == "user" or second.default is second.empty):
+        return second
+    keyword = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    return next((parameter for parameter in keyword if parameter.name == "user"), None)
 
 
 def _with_security_headers(app: WSGIApplication) -> WSGIApplication:

@@ -32,12 +32,16 @@ class LimitsEndpoint:
     settings'. It signs nothing, so that it needs no credentials.
 
     :param recover: whether a lost report can be handed in.
+    :param part_size: bytes of a part, where uploads in parts are on: a file of that size or more is best sent so.
     """
 
-    def __init__(self, presigner: PostPresigner, gate: Gate, *, recover: bool = False) -> None:
+    def __init__(
+        self, presigner: PostPresigner, gate: Gate, *, recover: bool = False, part_size: int | None = None
+    ) -> None:
         self._presigner = presigner
         self._gate = gate
         self._recover = recover
+        self._part_size = part_size
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         start_response, response = self._gate.admit(log, environ, start_response, _ALLOWED)
@@ -57,9 +61,9 @@ class LimitsEndpoint:
             "min_size": limits.min_size,
             "content_types": limits.content_types,
             "expires": limits.expires,
-            "methods": ["post"],
-            "multipart_from": None,
-            "part_size": None,
+            "methods": ["post", "put"] if self._part_size is None else ["post", "put", "multipart"],
+            "multipart_from": self._part_size,
+            "part_size": self._part_size,
             "recover": self._recover,
         }
         return json_response(environ, start_response, 200, payload)

@@ -27,6 +27,7 @@ class Metrics:
 
     ====================================  =========  ==================================================================
     oss_wsgi_signatures_issued_total
+    oss_wsgi_signatures_by_method_total   method     the same, as post or put
     oss_wsgi_signatures_refused_total     reason     as in the log
     oss_wsgi_callbacks_total              outcome    accepted, repeated (the stored response), a reason, application
                                                      (your own view's response was not 2xx)
@@ -34,6 +35,8 @@ class Metrics:
     oss_wsgi_key_fetches_total            outcome    fetched, failed
     oss_wsgi_ledger_uploads                          stored responses
     oss_wsgi_recovered_total              outcome    pages that asked for a lost report: recovered, repeated, a reason
+    oss_wsgi_multipart_total              step,      requests of uploads in parts: params, begin, part, list, complete,
+                                          outcome    abort; ok, repeated (the stored response), a reason, application
     oss_wsgi_reconciled_total             outcome    objects of this process's sweeps, by ``Reconciliation.counts``
     oss_wsgi_events_total                 outcome    uploads that events named, as ``handle_event`` returns it
     oss_wsgi_oldest_untold_seconds                   age of the oldest upload that the last sweep could not hand over;
@@ -58,10 +61,12 @@ class Metrics:
         def counter(name: str, meaning: str, *labels: str) -> prometheus.Counter:
             return prometheus.Counter(f"oss_wsgi_{name}", meaning, labels, registry=self.registry)
 
-        self._issued = counter("signatures_issued", "Signed forms sent.")
+        self._issued = counter("signatures_issued", "Signed forms and PUT requests sent.")
+        self._issued_by_method = counter("signatures_by_method", "Signed forms and PUT requests by method.", "method")
         self._refused = counter("signatures_refused", "Refused requests for a signature.", "reason")
         self._callbacks = counter("callbacks", "Callbacks by their outcome.", "outcome")
         self._recovered = counter("recovered", "Requests for uploads whose report was lost.", "outcome")
+        self._multipart = counter("multipart", "Requests of uploads in parts.", "step", "outcome")
         self._reconciled = counter("reconciled", "Objects that sweeps found.", "outcome")
         self._events = counter("events", "Uploads that events named.", "outcome")
         self._seconds = prometheus.Histogram(
@@ -73,8 +78,9 @@ class Metrics:
         )
 
     def on_issued(self, grant: Grant, facts: Mapping[str, Any]) -> None:
-        """Count a signed form."""
+        """Count a signed form or PUT."""
         self._issued.inc()
+        self._issued_by_method.labels(facts.get("upload_method", "POST").lower()).inc()
 
     def on_answered(self, endpoint: str, status: int, seconds: float, reason: str | None) -> None:
         """Count a response, and its seconds."""
@@ -84,7 +90,9 @@ class Metrics:
             self._callbacks.labels(reason or outcome).inc()
         elif endpoint == "signature" and reason is not None:
             self._refused.labels(reason).inc()
-
+        elif endpoint.startswith("s3/") and status != 204:  # no preflight
+            outcome = "ok" if 200 <= status < 300 else "application"
+            self._multipart.labels(endpoint.removeprefix("s3/"), reason or outcome).inc()
         elif endpoint == "recover" and status != 204:  # no preflight
             outcome = "recovered" if 200 <= status < 300 else "application"
             self._recovered.labels(reason or outcome).inc()

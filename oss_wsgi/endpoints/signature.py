@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, UploadRequestError
 from ..http import urlencoded_pairs
 from ..signing.grant import Grant
-from ..signing.presigner import PostPresigner
+from ..signing.presigned_url import PresignedURL
+from ..signing.presigner import PostPresigner, PresignedPost
 from ..wsgi.environ import header
 from ..wsgi.observers import CONTEXT_KEY, Observers, context_of
 from ..wsgi.responses import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _ALLOWED = "GET, HEAD, OPTIONS"
-_PARAMETERS = frozenset({"filename", "content_type", "size"})
+_PARAMETERS = frozenset({"filename", "content_type", "size", "method"})
 _MAX_PARAMETERS = 100
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 class SignatureEndpoint:
     """Application: ``GET ?filename=NAME&content_type=TYPE&size=N`` returns a signed form as JSON.
+
+    With ``&method=put`` it returns the signed URL and the headers of one PUT, and all three parameters are needed.
 
     ``authorize(request: webob.Request) -> Grant | None`` decides; None refuses with 403, and it may raise a
     ``webob.exc`` of its own. Without it every request is refused, unless ``allow_anonymous`` is True. It sees the
@@ -50,7 +53,7 @@ class SignatureEndpoint:
         Behind a proxy that is the proxy's address, the same for all: have the server take it from the proxy's header
         (``trusted_proxy`` of waitress, mod_remoteip), or give each grant a user. One IPv6 subscriber has 2**64
         addresses.
-    :param observers: are called for each signed form.
+    :param observers: are called for each signed form and PUT.
     """
 
     def __init__(
@@ -98,24 +101,32 @@ class SignatureEndpoint:
         grant = self._gate.grant(environ)
         if not isinstance(grant, Grant):
             return grant(environ, start_response)
-        size = parameters.get("size")
         try:
-            form = self._presigner.presign(
-                grant,
-                filename=parameters.get("filename"),
-                content_type=parameters.get("content_type") or None,
-                size=None if size is None else _size(size),
-            )
+            signed = self._signed(grant, parameters)
         except Exception:
             context_of(environ).user = grant.user
             raise
         if self._observers is not None or CONTEXT_KEY in environ:
             context = context_of(environ)
-            context.user, context.object = grant.user, form.fields["key"]
+            context.user, context.object = grant.user, signed.key
             if self._observers is not None:
-                facts = {**context.fields(environ), "expires": form.expire, "url": form.url}
+                facts = {**context.fields(environ), "expires": signed.expire, "url": self._presigner.url}
+                if signed.method != "POST":
+                    facts["upload_method"] = signed.method
                 self._observers.issued(grant, facts)
-        return json_bytes(environ, start_response, 200, form.json())
+        return json_bytes(environ, start_response, 200, signed.json())
+
+    def _signed(self, grant: Grant, parameters: Mapping[str, str]) -> PresignedPost | PresignedURL:
+        method, size = parameters.get("method", "post"), parameters.get("size")
+        if method.lower() not in ("post", "put"):
+            raise MalformedRequestError("method_malformed", "The method must be post, which is the default, or put.")
+        sign = self._presigner.presign if method.lower() == "post" else self._presigner.presign_put
+        return sign(
+            grant,
+            filename=parameters.get("filename"),
+            content_type=parameters.get("content_type") or None,
+            size=None if size is None else _size(size),
+        )
 
 
 def _parameters(environ: WSGIEnvironment) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..log_format import cut
-from ..wsgi.observers import context_of
+from ..wsgi.observers import context_of, shown_path
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,7 +47,7 @@ class _Entry:
         # Read now: an application may change its environ.
         self._address = environ.get("REMOTE_ADDR") or "-"
         self._method = environ["REQUEST_METHOD"]
-        self._path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
+        self._path = shown_path(environ)
         self._environ = environ
         self._context = context_of(environ)
         self._clock = clock

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..wsgi.nonblocking import NonBlockingTest, nonblocking_test
 from ..wsgi.observers import Observers, context_of
@@ -68,6 +68,13 @@ def check_prefix(prefix: str) -> None:
         raise ValueError(f"A prefix must be like '/uploads', beginning with '/' and not ending in one, not {prefix!r}.")
 
 
+class Subtree(NamedTuple):
+    """An application that answers all paths below one, and ``(method, path) -> name`` for the metrics."""
+
+    app: WSGIApplication
+    name: Callable[[str, str], str | None]
+
+
 class PathRouter:
     """Application that passes each of the given paths to its endpoint, and responds 404 to any other.
 
@@ -75,10 +82,17 @@ class PathRouter:
 
     :param endpoints: path -> application, which sees the path in SCRIPT_NAME and an empty PATH_INFO.
     :param observers: called for each refusal and each response of an endpoint.
+    :param subtrees: path -> application, which sees the path in SCRIPT_NAME and what follows its ``/`` in PATH_INFO.
     """
 
-    def __init__(self, endpoints: Mapping[str, WSGIApplication], observers: Observers | None = None) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, WSGIApplication],
+        observers: Observers | None = None,
+        subtrees: Mapping[str, Subtree] | None = None,
+    ) -> None:
         self._endpoints = dict(endpoints)
+        self._subtrees = dict(subtrees or {})
         self._nonblocking_tests = {path: nonblocking_test(endpoint) for path, endpoint in endpoints.items()}
         self._observers = observers
 
@@ -90,13 +104,23 @@ class PathRouter:
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether the endpoint at a path answers a request without waiting."""
         test = self._nonblocking_tests.get(path)
-        return test is not None and test(method, "", headers)
+        if test is None:
+            top = self._top(path)
+            subtree = self._subtrees.get(top)
+            return subtree is not None and nonblocking_test(subtree.app)(method, path[len(top) :], headers)
+        return test(method, "", headers)
 
     def _route(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         endpoint = self._endpoints.get(path)
         if endpoint is None:
-            return not_found(log, environ, start_response)
+            top = self._top(path)
+            subtree = self._subtrees.get(top)
+            if subtree is None:
+                return not_found(log, environ, start_response)
+            environ["SCRIPT_NAME"] += top
+            environ["PATH_INFO"] = path[len(top) :]
+            return subtree.app(environ, start_response)
         environ["SCRIPT_NAME"] += path
         environ["PATH_INFO"] = ""
         return endpoint(environ, start_response)
@@ -105,7 +129,8 @@ class PathRouter:
         self, observers: Observers, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        timed = observers.is_timed and path in self._endpoints
+        name = self._name(environ["REQUEST_METHOD"], path)
+        timed = observers.is_timed and name is not None
         started = observers.clock() if timed else 0.0
         context = context_of(environ)
         status = 0
@@ -120,8 +145,23 @@ class PathRouter:
         finally:
             if context.reason is not None and context.refused is not None:
                 observers.refused(context.reason, context.refused, context.fields(environ))
-            if timed:
-                observers.answered(path[1:], status, observers.clock() - started, context.reason)
+            if timed and name is not None:
+                observers.answered(name, status, observers.clock() - started, context.reason)
+
+
+    def _name(self, method: str, path: str) -> str | None:
+        """Return the name of the endpoint at a path, for the metrics; None if there is none."""
+        if path in self._endpoints:
+            return path[1:]
+        top = self._top(path)
+        subtree = self._subtrees.get(top)
+        name = None if subtree is None else subtree.name(method, path[len(top) :])
+        return None if name is None else f"{top[1:]}/{name}"
+
+    @staticmethod
+    def _top(path: str) -> str:
+        """Return the first segment of a path, with the ``/`` before it."""
+        return path[: path.find("/", 1)] if "/" in path[1:] else path
 
 
 def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:

@@ -90,7 +90,10 @@ class Recovery:
         Raises NotStoredError; NotYoursError unless the object's receipt is this ticket's; UnverifiedError if the ticket
         does not allow what was stored; BucketError.
         """
-        stored = self._head(key)
+        return self.accept(self._head(key), ticket)
+
+    def accept(self, stored: StoredObject, ticket: Ticket) -> FoundUpload:
+        """Return the upload of a ticket whose object the bucket has just described; raises as ``find`` does."""
         try:
             receipt = self._receipts.open(stored.metadata.get(RECEIPT_NAME))
         except UnverifiedError as error:

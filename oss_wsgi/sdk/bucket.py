@@ -19,8 +19,9 @@ from ..time_limit import TimeLimitError, call_within
 T = TypeVar("T")
 
 _SDK = "alibabacloud_oss_v2"
-#: Listing, and joining up to 10,000 parts, take OSS longer than a HEAD.
+#: Listing takes OSS longer than a HEAD, and joining up to 10,000 parts longer still.
 _LONG_TIMEOUT = 30.0
+_COMPLETE_TIMEOUT = 120.0
 
 
 class SDKBucket:
@@ -34,7 +35,7 @@ class SDKBucket:
 
     :param credentials: provider of the access key, called for each request; without it the settings' own key.
     :param clock: returns Unix seconds: an access key that has expired by it is not used.
-    :param timeout: seconds for a whole call, including the name look-up; listing and completing may take 30.
+    :param timeout: seconds for a whole call, including the name look-up; listing may take 30, and completing 120.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class SDKBucket:
                     self._bucket, key, upload_id, max_parts=1000, part_number_marker=marker
                 )
                 result = self._client.list_parts(request)
-                stored += [StoredPart(part.part_number, part.size, part.etag) for part in result.parts or ()]
+                stored += [_stored_part(part) for part in result.parts or ()]
                 if not (result.is_truncated and result.parts):
                     return stored
 
@@ -141,7 +142,7 @@ class SDKBucket:
             identifier: str | None = self._client.complete_multipart_upload(request).headers.get("x-oss-request-id")
             return identifier
 
-        request_id = self._call(complete, "completing an upload in parts", "oss:PutObject", _LONG_TIMEOUT)
+        request_id = self._call(complete, "completing an upload in parts", "oss:PutObject", _COMPLETE_TIMEOUT)
         stored = self.head(key)
         if stored is None:
             raise NotStoredError("not_stored", "OSS completed the upload, but holds no object now: was it deleted?")
@@ -183,7 +184,8 @@ class SDKBucket:
                 return
             sdk = self._sdk = importlib.import_module(_SDK)
             limit = self._timeout
-            self._transport = sdk.transport.RequestsHttpClient(connect_timeout=limit, readwrite_timeout=_LONG_TIMEOUT)
+            longest = _COMPLETE_TIMEOUT
+            self._transport = sdk.transport.RequestsHttpClient(connect_timeout=limit, readwrite_timeout=longest)
             self._client = sdk.Client(
                 sdk.Config(
                     region=self._settings.region,
@@ -221,6 +223,10 @@ class SDKBucket:
             problem = f"{inner_error}" if known else type(inner_error or cause).__name__
             return BucketRefusedError("credentials_unavailable", f"no access key to ask with: {problem}", right=right)
         return BucketRefusedError("bucket_failed", f"{action}: the SDK raised {type(cause).__name__}", right=right)
+
+
+def _stored_part(part: Any) -> StoredPart:
+    return StoredPart(part.part_number, part.size, part.etag, int(part.hash_crc64) if part.hash_crc64 else None)
 
 
 class _CredentialsForSDK:

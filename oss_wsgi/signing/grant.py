@@ -12,7 +12,7 @@ from ..callback.ticket import RECEIPT_NAME
 from ..exceptions import GrantError
 from ..http import essence
 from ..object_names import dir_problem, is_hidden, path_problem
-from ..settings_check import MAX_EXPIRES, MAX_FORM_BYTES
+from ..settings_check import MAX_EXPIRES, MAX_OBJECT_BYTES
 
 _ACLS = ("default", "private", "public-read", "public-read-write")
 _STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
@@ -35,7 +35,7 @@ class Grant:
     :ivar user: whom the upload is for; the verified ``Upload.user`` is this text.
     :ivar dir: the prefix of the object's name; a missing ``/`` at its end is added.
     :ivar key: the exact object name, chosen by the application.
-    :ivar max_size: bytes.
+    :ivar max_size: bytes; over 5 GB, which is a form's most, only with OSS_MULTIPART=on.
     :ivar min_size: bytes.
     :ivar content_types: the allowed types; None means the settings' list, an empty list any type.
     :ivar expires: seconds for which the form is valid.
@@ -110,12 +110,12 @@ class Grant:
                 yield f"key: {self.key!r} is not below dir {self.dir!r}: use a key that begins with it."
 
     def _limit_problems(self) -> Iterator[str]:
-        largest = MAX_FORM_BYTES if self.max_size is None else self.max_size
+        largest = MAX_OBJECT_BYTES if self.max_size is None else self.max_size
         if any(type(number) is not int for number in (self.min_size, largest, self.expires or 1)):
             yield "min_size, max_size and expires must be whole numbers."
         else:
-            if not 0 <= self.min_size <= largest <= MAX_FORM_BYTES:
-                yield f"min_size and max_size must be bytes, 0 <= min_size <= max_size <= {MAX_FORM_BYTES} (5 GB)."
+            if not 0 <= self.min_size <= largest <= MAX_OBJECT_BYTES:
+                yield f"min_size and max_size must be bytes, 0 <= min_size <= max_size <= {MAX_OBJECT_BYTES} (48.8 TB)."
             if self.expires is not None and not 0 < self.expires <= MAX_EXPIRES:
                 yield f"expires must be 1 to {MAX_EXPIRES} seconds (7 days), not {self.expires}."
         for name in self.content_types or ():

@@ -1,4 +1,4 @@
-"""The presigner: it turns settings, a grant and credentials into the signed form of one upload, and that into JSON."""
+"""The presigner: settings, a grant and credentials make the signed form of one upload and its JSON, or its PUT."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from ..callback.parameters import CallbackParameters, TicketedCallback, body_template
-from ..callback.ticket import MAX_METADATA_BYTES, RECEIPT_FIELD, ReceiptBook, TicketBook
-from ..credentials import Credentials, CredentialsProvider
-from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OutsideGrantError, PolicyError
+from ..callback.parameters import CallbackParameters, TicketedCallback, body_template, encode_variables
+from ..callback.ticket import MAX_METADATA_BYTES, PUT_OBJECT, RECEIPT_FIELD, ReceiptBook, TicketBook
+from ..credentials import Credentials, CredentialsProvider, valid_credentials
+from ..exceptions import GrantError, MalformedRequestError, OutsideGrantError, PolicyError
 from ..http import essence, runs_in_browsers
 from ..object_names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
 from ..settings import Settings
+from ..settings_check import MAX_FORM_BYTES, MAX_OBJECT_BYTES
 from . import v1, v4
 from .grant import Grant
 from .policy import content_length_range, encode_policy, eq, exactly, one_of, starts_with
+from .presigned_url import PresignedURL, URLPresigner
 
 _MAX_FILENAME = 4096
 _METADATA = "x-oss-meta-"
@@ -36,6 +38,12 @@ class PresignedPost:
     expire: int
     dir: str
     access_key_id: str
+    method: ClassVar[str] = "POST"
+
+    @property
+    def key(self) -> str:
+        """The object's name, or the prefix with ``${filename}``."""
+        return self.fields["key"]
 
     def payload(self) -> dict[str, Any]:
         """Return the members of the endpoint's JSON.
@@ -45,7 +53,7 @@ class PresignedPost:
         """
         fields = self.fields
         members: dict[str, Any] = {
-            "method": "POST",
+            "method": self.method,
             "url": self.url,
             "fields": fields,
             "headers": {},
@@ -102,8 +110,17 @@ class UploadLimits(NamedTuple):
     expires: int
 
 
+class PartsTarget(NamedTuple):
+    """What an upload in parts stores: the object's name, the sizes and types allowed, and the object's headers."""
+
+    key: str
+    sizes: tuple[int, int]
+    content_types: list[str]
+    headers: dict[str, str]
+
+
 class PostPresigner:
-    """Signs forms for one bucket.
+    """Signs forms, and PUT requests, for one bucket.
 
     ``credentials`` provides the access key, once for each signature; without it the settings' own key signs. ``clock``
     returns Unix seconds. ``token`` returns the random part of a unique name, 128 bits in hex. With ``tickets`` the
@@ -123,7 +140,9 @@ class PostPresigner:
         tickets: TicketBook | None = None,
         receipts: ReceiptBook | None = None,
     ) -> None:
-        self._bucket, self._url = settings.bucket_and_host()
+        #: The address of the bucket.
+        self.url: str
+        self._bucket, self.url = settings.bucket_and_host()
         self._bucket_condition = exactly("bucket", self._bucket)
         self._settings = settings
         #: The provider, or the settings' own access key where there is none.
@@ -137,7 +156,8 @@ class PostPresigner:
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
         self._pinned_fields = _PinnedFieldsCache(settings.signature_version, settings.region or "")
-        self._v4_key: tuple[tuple[str, str, str], bytes] | None = None
+        self._signing_key = v4.SigningKeyCache()
+        self._urls = URLPresigner(settings, credentials, clock=clock)
 
     def presign(
         self,
@@ -159,16 +179,14 @@ class PostPresigner:
         now = int(self._clock())
         date = v4.format_date(now)
         types = settings.upload_content_types if grant.content_types is None else grant.content_types
-        requested_type = _check_type(content_type, types)
+        requested_type = None if content_type is None else _check_type(content_type, types)
         sizes = self._sizes(grant, size)
         prefix, key = self._prefix_and_key(grant, filename, date[:8])
         if key is None and grant.has_fields:
             raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
 
-        credentials = self._valid_credentials(now)
-        expire = now + (grant.expires or settings.upload_expires)
-        if credentials.expiration is not None:
-            expire = min(expire, int(credentials.expiration.timestamp()))
+        credentials = valid_credentials(self._credentials, now)
+        expire = self._expire(grant, credentials, now)
         ticket_types = types if requested_type is None else [requested_type]
         callback, ticket = self._callback_and_ticket(grant, key, prefix, sizes, ticket_types, expire)
         pinned = self._pinned_fields.get(credentials, date, None if key is None else grant, content_type)
@@ -186,7 +204,7 @@ class PostPresigner:
                 receipt = self._receipts.issue(ticket, custom=grant.custom)
                 conditions.append(f'{{"{RECEIPT_FIELD}":"{receipt}"}}')  # Base64 needs no escape
             if grant.metadata or receipt is not None:
-                _check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
+                check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
         conditions += [pinned.conditions, content_length_range(*sizes)]
         policy = encode_policy(expire, conditions)
 
@@ -199,22 +217,91 @@ class PostPresigner:
         name, signature = self._signature(credentials, date[:8], policy)
         fields[name] = signature
         fields["success_action_status"] = "200"
-        return PresignedPost(self._url, fields, expire, prefix, credentials.access_key_id)
+        return PresignedPost(self.url, fields, expire, prefix, credentials.access_key_id)
+
+    def presign_put(
+        self, grant: Grant | None = None, *, filename: str | None, size: int | None, content_type: str | None
+    ) -> PresignedURL:
+        """Sign the PUT of one file for ``grant``: its body is the file, and the client sends ``headers`` as they are.
+
+        Name and type are exact, and under V4 the size. Under V1 OSS takes any size, and only the callback is checked;
+        it does not check Content-Disposition either.
+
+        Raises what `presign` raises, MalformedRequestError also if one of the three parameters is None.
+        """
+        grant = grant or Grant()
+        settings = self._settings
+        if filename is None or size is None or content_type is None:
+            raise _missing(filename=filename, size=size, content_type=content_type)
+        now = int(self._clock())
+        types = settings.upload_content_types if grant.content_types is None else grant.content_types
+        requested_type = _check_type(content_type, types)
+        sizes = self._sizes(grant, size)
+        prefix, key = self._prefix_and_exact_key(grant, filename, v4.format_date(now)[:8])
+        credentials = valid_credentials(self._credentials, now)
+        expire = self._expire(grant, credentials, now)
+        callback, ticket = self._callback_and_ticket(grant, key, prefix, sizes, [requested_type], expire)
+        headers, receipt = _request_headers(grant, content_type), None
+        if ticket is not None and self._receipts is not None:
+            receipt = self._receipts.issue(ticket, operation=PUT_OBJECT, custom=grant.custom)
+        check_metadata_size(headers, receipt)
+        if receipt is not None:
+            headers[RECEIPT_FIELD] = receipt
+        return self._urls.presign(
+            "PUT",
+            key,
+            expires=expire - now,
+            query=_callback_query(callback, grant.custom),
+            headers={**headers, "Content-Length": str(size)},
+            additional_headers=["Content-Length", *({"Content-Disposition"} & headers.keys())],
+            credentials=credentials,
+        )
 
     def limits(self, grant: Grant) -> UploadLimits:
         """Return what a form for ``grant`` allows; no types mean any type. Raises GrantError as `presign` does."""
         settings = self._settings
-        low, high = self._sizes(grant, None)
+        low, high = self._sizes(grant, None, MAX_OBJECT_BYTES if settings.multipart else MAX_FORM_BYTES)
         types = settings.upload_content_types if grant.content_types is None else grant.content_types
         return UploadLimits(high, low, list(types), grant.expires or settings.upload_expires)
 
+    def parts_target(
+        self, grant: Grant, *, filename: str | None, content_type: str | None, size: int | None
+    ) -> PartsTarget:
+        """Return what an upload in parts for ``grant`` stores, by the rules of a form with an exact name.
+
+        A type that is left out is ``application/octet-stream``, for OSS stores the type that the upload begins with.
+
+        Raises MalformedRequestError, OutsideGrantError, GrantError.
+        """
+        settings = self._settings
+        types = settings.upload_content_types if grant.content_types is None else grant.content_types
+        content_type = content_type or "application/octet-stream"
+        name = _check_type(content_type, types)
+        sizes = self._sizes(grant, size, MAX_OBJECT_BYTES)
+        if filename is None and grant.key is None:
+            raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
+        _, key = self._prefix_and_exact_key(grant, filename or "", v4.format_date(int(self._clock()))[:8])
+        headers = _request_headers(grant, content_type)
+        return PartsTarget(key, sizes, [name] if types else [], headers)
+
     def check(self) -> None:
         """Raise CredentialsError if the presigner cannot sign now."""
-        self._valid_credentials(int(self._clock()))
+        valid_credentials(self._credentials, int(self._clock()))
 
-    def _sizes(self, grant: Grant, size: int | None) -> tuple[int, int]:
+    def _expire(self, grant: Grant, credentials: Credentials, now: int) -> int:
+        """Return when a signature ends, in Unix seconds: no later than its access key."""
+        expire = now + (grant.expires or self._settings.upload_expires)
+        if credentials.expiration is not None:
+            expire = min(expire, int(credentials.expiration.timestamp()))
+        return expire
+
+    def _sizes(self, grant: Grant, size: int | None, largest: int = MAX_FORM_BYTES) -> tuple[int, int]:
+        """Return the sizes allowed, or ``size`` twice; ``largest`` is the most that the way to upload can take."""
         low = grant.min_size
-        high = self._settings.upload_max_size if grant.max_size is None else grant.max_size
+        granted = self._settings.upload_max_size if grant.max_size is None else grant.max_size
+        high = min(granted, largest)
+        if granted > MAX_FORM_BYTES and not self._settings.multipart:
+            raise GrantError(f"The grant's max_size {granted} is over 5 GB: only OSS_MULTIPART=on takes such files.")
         if low > high:
             raise GrantError(
                 f"The grant's min_size {low} is over the largest file allowed, {high} bytes: lower it, or raise "
@@ -226,13 +313,18 @@ class PostPresigner:
             raise OutsideGrantError("size_not_allowed", f"A file of {size} bytes is not allowed, only {low} to {high}.")
         return size, size
 
+    def _prefix(self, grant: Grant) -> str:
+        return self._settings.upload_dir if grant.dir is None else grant.dir
+
     def _prefix_and_key(self, grant: Grant, filename: str | None, day: str) -> tuple[str, str | None]:
         """Return the prefix, and the exact object name or None."""
-        prefix = self._settings.upload_dir if grant.dir is None else grant.dir
+        if filename is None and grant.key is None:
+            return self._prefix(grant), None
+        return self._prefix_and_exact_key(grant, filename or "", day)
+
+    def _prefix_and_exact_key(self, grant: Grant, filename: str, day: str) -> tuple[str, str]:
         if grant.key is not None:
             return grant.dir or grant.key[: grant.key.rfind("/") + 1], grant.key
-        if filename is None:
-            return prefix, None
         if not filename or len(filename) > _MAX_FILENAME:
             hint = f"The filename must have 1 to {_MAX_FILENAME} characters."
             raise MalformedRequestError("filename_malformed", hint)
@@ -240,19 +332,12 @@ class PostPresigner:
             name = unique_name(filename, day, self._token())
         else:
             name = original_name(filename)
+        prefix = self._prefix(grant)
         key = prefix + name
         if len(key.encode()) > MAX_KEY_BYTES:
             hint = f"The prefix and the filename are over {MAX_KEY_BYTES} bytes together: shorten the filename."
             raise MalformedRequestError("filename_malformed", hint)
         return prefix, key
-
-    def _valid_credentials(self, now: int) -> Credentials:
-        credentials = self._credentials
-        if not isinstance(credentials, Credentials):
-            credentials = credentials.get_credentials()
-        if credentials.expiration is not None and credentials.expiration.timestamp() < now + 1:
-            raise CredentialsError("The credentials have expired: the provider must return new ones.")
-        return credentials
 
     def _callback_and_ticket(
         self,
@@ -294,14 +379,11 @@ class PostPresigner:
         """Return the name of the signature's field, and the signature."""
         if self._settings.signature_version == "v1":
             return "Signature", v1.signature(credentials.access_key_secret, policy)
-        parts = credentials.access_key_secret, day, self._settings.region or ""
-        cached = self._v4_key
-        if cached is None or cached[0] != parts:
-            cached = self._v4_key = parts, v4.signing_key(*parts)
-        return "x-oss-signature", v4.signature(cached[1], policy)
+        key = self._signing_key(credentials.access_key_secret, day, self._settings.region or "")
+        return "x-oss-signature", v4.signature(key, policy)
 
 
-def _check_metadata_size(fields: Mapping[str, str], receipt: str | None) -> None:
+def check_metadata_size(fields: Mapping[str, str], receipt: str | None) -> None:
     """Raise GrantError if OSS would refuse the user metadata of a form, the receipt included, for its size."""
     own = sum(len(name) + len(value.encode()) for name, value in fields.items() if name.startswith(_METADATA))
     sealed = 0 if receipt is None else len(RECEIPT_FIELD) + len(receipt)
@@ -313,10 +395,8 @@ def _check_metadata_size(fields: Mapping[str, str], receipt: str | None) -> None
         )
 
 
-def _check_type(content_type: str | None, types: Sequence[str]) -> str | None:
-    """Return the essence of the requested type, or None if the request has no type."""
-    if content_type is None:
-        return None
+def _check_type(content_type: str, types: Sequence[str]) -> str:
+    """Return the essence of the requested type."""
     name = essence(content_type)
     if name is None:
         raise MalformedRequestError("content_type_malformed", "The content_type must be like image/png.")
@@ -381,10 +461,59 @@ def _exact_form_fields(grant: Grant, content_type: str | None) -> dict[str, str]
         fields |= {"x-oss-content-type": content_type, "Content-Type": content_type}
     if grant.storage_class is not None:
         fields["x-oss-storage-class"] = grant.storage_class
-    disposition = grant.content_disposition
-    if disposition is None and (content_type is None or runs_in_browsers(content_type)):
-        disposition = "attachment"  # a type that is not pinned may be one that browsers run
+    disposition = _disposition(grant, content_type)
     if disposition:
         fields["Content-Disposition"] = disposition
-    fields |= {f"x-oss-meta-{name}": value for name, value in grant.metadata.items()}
+    fields |= {f"{_METADATA}{name}": value for name, value in grant.metadata.items()}
     return fields | {f"x:{name}": value for name, value in grant.custom.items()}
+
+
+def _request_headers(grant: Grant, content_type: str) -> dict[str, str]:
+    """Return the headers of a PUT, or of an upload in parts.
+
+    Every ``x-oss-*`` is signed, so that none needs a field that says what is usual.
+    """
+    headers = {"Content-Type": content_type}
+    if grant.forbid_overwrite:
+        headers["x-oss-forbid-overwrite"] = "true"
+    if grant.acl is not None:
+        headers["x-oss-object-acl"] = grant.acl
+    if grant.storage_class is not None:
+        headers["x-oss-storage-class"] = grant.storage_class
+    disposition = _disposition(grant, content_type)
+    if disposition:
+        headers["Content-Disposition"] = disposition
+    headers |= {f"{_METADATA}{name}": value for name, value in grant.metadata.items() if value}
+    for name, value in headers.items():
+        if not value.isascii():
+            raise GrantError(
+                f"{name} is a header of a PUT or of parts, so {value!r} must be ASCII: percent-encode it, or upload by "
+                "form."
+            )
+    return headers
+
+
+def _disposition(grant: Grant, content_type: str | None) -> str | None:
+    """Return the Content-Disposition of an object, "" or None for none; None as the type means that it is not known."""
+    if grant.content_disposition is None and (content_type is None or runs_in_browsers(content_type)):
+        return "attachment"
+    return grant.content_disposition
+
+
+def _callback_query(callback: str | None, custom: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters of a request that make OSS report it; ``custom`` are the ``x:`` variables by name."""
+    if callback is None:
+        return {}
+    if not custom:
+        return {"callback": callback}
+    try:
+        return {"callback": callback, "callback-var": encode_variables(custom)}
+    except PolicyError as error:
+        raise GrantError(str(error)) from error
+
+
+def _missing(**parameters: object) -> MalformedRequestError:
+    """Return the error for a PUT that lacks parameters; its reason names the first of them."""
+    missing = [name for name, value in parameters.items() if value is None]
+    hint = f"A PUT needs filename, size and content_type: add {', '.join(missing)} to the request."
+    return MalformedRequestError(f"{missing[0]}_required", hint)

@@ -1,4 +1,4 @@
-"""Signature version 1 of a PostObject policy: HMAC-SHA1 (protocol.md 4)."""
+"""Signature version 1: HMAC-SHA1, of a PostObject policy or of a string to sign (protocol.md 4)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def identity_fields(access_key_id: str) -> dict[str, str]:
     return {"OSSAccessKeyId": access_key_id}
 
 
-def signature(access_key_secret: str, policy: str) -> str:
-    """Return the signature of the policy's Base64 text, exactly as the form has it.
+def signature(access_key_secret: str, text: str) -> str:
+    """Return the signature of a text: of the policy's Base64, exactly as the form has it, or of a string to sign.
 
-    Signature = Base64( HMAC-SHA1( AccessKeySecret, policy ) )
+    Signature = Base64( HMAC-SHA1( AccessKeySecret, text ) )
     """
-    return base64.b64encode(hmac.digest(access_key_secret.encode(), policy.encode(), "sha1")).decode()
+    return base64.b64encode(hmac.digest(access_key_secret.encode(), text.encode(), "sha1")).decode()

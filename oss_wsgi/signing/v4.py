@@ -1,4 +1,4 @@
-"""Signature version 4 of a PostObject policy: OSS4-HMAC-SHA256 (protocol.md 5)."""
+"""Signature version 4: OSS4-HMAC-SHA256, of a PostObject policy or of a string to sign (protocol.md 5)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ def format_date(timestamp: int) -> str:
     return f"{datetime.fromtimestamp(timestamp, timezone.utc):%Y%m%dT%H%M%SZ}"
 
 
+def scope(day: str, region: str) -> str:
+    """Return what a signing key is for; ``day`` is ``YYYYMMDD``, ``region`` the bare ID such as ``cn-hangzhou``."""
+    return f"{day}/{region}/{_PRODUCT}/{_REQUEST}"
+
+
 def credential(access_key_id: str, day: str, region: str) -> str:
-    """Return ``x-oss-credential``; ``day`` is ``YYYYMMDD``, ``region`` the bare ID such as ``cn-hangzhou``."""
-    return f"{access_key_id}/{day}/{region}/{_PRODUCT}/{_REQUEST}"
+    """Return ``x-oss-credential``."""
+    return f"{access_key_id}/{scope(day, region)}"
 
 
 def identity_fields(access_key_id: str, date: str, region: str) -> dict[str, str]:
@@ -44,9 +49,23 @@ def signing_key(access_key_secret: str, day: str, region: str) -> bytes:
     return key
 
 
-def signature(key: bytes, policy: str) -> str:
-    """Return the signature of the policy's Base64 text, exactly as the form has it.
+class SigningKeyCache:
+    """`signing_key` that remembers its last result: most signatures of one day have the same. Threads may share it."""
 
-    Signature = hex( HMAC-SHA256( k4, policy ) )
+    def __init__(self) -> None:
+        self._last: tuple[tuple[str, str, str], bytes] | None = None
+
+    def __call__(self, access_key_secret: str, day: str, region: str) -> bytes:
+        parts = access_key_secret, day, region
+        last = self._last
+        if last is None or last[0] != parts:
+            last = self._last = parts, signing_key(*parts)
+        return last[1]
+
+
+def signature(key: bytes, text: str) -> str:
+    """Return the signature of a text: of the policy's Base64, exactly as the form has it, or of a string to sign.
+
+    Signature = hex( HMAC-SHA256( k4, text ) )
     """
-    return hmac.digest(key, policy.encode(), "sha256").hex()
+    return hmac.digest(key, text.encode(), "sha256").hex()

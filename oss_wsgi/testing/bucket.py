@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..bucket import ListedObject, StoredObject, StoredPart
-from ..exceptions import BucketError, NotStoredError
+from ..exceptions import BucketError, BucketRefusedError, NotStoredError
 from ..local import LocalOSS
 from ..local.errors import OSSError
+from ..local.object_headers import object_headers
+from ..local.operations.multipart import MIN_PART_SIZE
 from ..local.storage.interface import Bucket, Part
 from ..local.storage.interface import StoredObject as LocalObject
 
@@ -51,23 +54,37 @@ class InProcessBucket:
         self._ask("begin", key)
         lower = {name.lower(): value for name, value in headers.items()}
         content_type = lower.pop("content-type", "application/octet-stream")
-        return self._bucket.begin(key, content_type, lower, now=self._oss._clock()).id
+        if lower.get("x-oss-forbid-overwrite") == "true" and self._bucket.get(key) is not None:
+            raise _refusal("FileAlreadyExists")
+        return self._bucket.begin(key, content_type, object_headers(lower), now=self._oss._clock()).id
 
     def list_parts(self, key: str, upload_id: str) -> Sequence[StoredPart]:
         """Return the stored parts; NotStoredError if there is no such upload."""
         self._ask("list_parts", key)
-        return [StoredPart(part.number, part.size, part.etag) for part in self._parts(key, upload_id)]
+        return [StoredPart(part.number, part.size, part.etag, part.crc64) for part in self._parts(key, upload_id)]
 
     def complete(
         self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
     ) -> StoredObject:
         """Join parts to the object, and return it; NotStoredError if there is no such upload."""
         self._ask("complete", key)
-        numbers = {number for number, _ in parts}
-        chosen = [part for part in self._parts(key, upload_id) if part.number in numbers]
-        forbid = {name.lower(): value for name, value in headers.items()}.get("x-oss-forbid-overwrite") == "true"
-        upload = self._bucket.upload(key, upload_id)
-        return _stored(self._bucket.complete(upload, chosen, now=self._oss._clock(), forbid_overwrite=forbid))
+        lower = {name.lower(): value for name, value in headers.items()}
+        etags = {number: etag.strip('"').upper() for number, etag in parts}
+        try:
+            upload = self._bucket.upload(key, upload_id)
+            chosen = [part for part in self._parts(key, upload_id) if part.number in etags]
+            if [part.etag for part in chosen] != list(etags.values()):
+                raise _refusal("InvalidPart")
+            if any(part.size < MIN_PART_SIZE for part in chosen[:-1]):
+                raise _refusal("EntityTooSmall")
+            acl = {name: value for name, value in lower.items() if name == "x-oss-object-acl"}
+            upload = replace(upload, headers={**upload.headers, **acl})
+            forbid = lower.get("x-oss-forbid-overwrite") == "true"
+            return _stored(self._bucket.complete(upload, chosen, now=self._oss._clock(), forbid_overwrite=forbid))
+        except OSSError as error:
+            if error.code == "NoSuchUpload":
+                raise NotStoredError("not_stored", "there is no such upload") from error
+            raise _refusal(error.code) from error
 
     def abort(self, key: str, upload_id: str) -> None:
         """Remove an upload and its parts; do nothing if there is none."""
@@ -92,6 +109,10 @@ class InProcessBucket:
         self.requests.append((method, name))
         if self._failures:
             raise self._failures.pop(0)
+
+
+def _refusal(code: str) -> BucketRefusedError:
+    return BucketRefusedError("bucket_refused", f"OSS answered {code}", code=code)
 
 
 def _stored(stored: LocalObject) -> StoredObject:

@@ -143,7 +143,7 @@ class ExistingAppClient:
     def sign(self, filename: str | None = None, **parameters: Any) -> webob.Response:
         """Request a signature, and return the response.
 
-        :param parameters: ``content_type`` and ``size`` for the query; ``headers`` and ``environ`` of the request.
+        :param parameters: ``content_type``, ``size``, ``method`` for the query; the request's ``headers``, ``environ``.
         """
         import webob
 
@@ -184,6 +184,34 @@ class ExistingAppClient:
             change(fields)
         request = webob.Request.blank(signed.json["url"], method="POST")
         request.content_type, request.body = multipart(fields, filename, data, content_type)
+        return get_response(request, self._oss_application)
+
+    def put(
+        self,
+        filename: str,
+        data: bytes,
+        *,
+        content_type: str,
+        change: Callable[[dict[str, str]], None] | None = None,
+        headers: dict[str, str] | None = None,
+        environ: Mapping[str, Any] | None = None,
+    ) -> webob.Response:
+        """Upload a file by a signed PUT, and return the response of OSS, or the refusal of the signature.
+
+        :param change: called with the headers of the PUT before they are sent, to tamper with them.
+        :param headers: of the request for the signature.
+        :param environ: of the request for the signature.
+        """
+        import webob
+
+        parameters: dict[str, Any] = {"content_type": content_type, "size": len(data), "method": "put"}
+        signed = self.sign(filename, headers=headers or {}, environ=environ or {}, **parameters)
+        if signed.status_int != 200:
+            return signed
+        sent = dict(signed.json["headers"])
+        if change is not None:
+            change(sent)
+        request = webob.Request.blank(signed.json["url"], method="PUT", headers=sent, body=data)
         return get_response(request, self._oss_application)
 
     def recover(self, proof: str, key: str, *, headers: dict[str, str] | None = None) -> webob.Response:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: Environ key of the request's context.
 CONTEXT_KEY = "oss_wsgi.facts"
 
+# The ID of an upload in parts has 300 characters and more.
+_MIN_SEALED = 100
+_SEALED = re.compile(rf"/[A-Za-z0-9_-]{{{_MIN_SEALED},}}(?=/|\Z)")
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ class Observers:
         self.is_timed = bool(on_answered)
 
     def issued(self, grant: Grant, facts: Mapping[str, Any]) -> None:
-        """Report a form that is signed and about to be sent."""
+        """Report a form or a PUT that is signed and about to be sent."""
         for observer in self._on_issued:
             _call("on_issued", observer, grant, dict(facts))
 
@@ -106,12 +109,18 @@ class RequestContext:
             "oss_request_id": None if oss_id == "-" else oss_id,
             "address": header(environ, "REMOTE_ADDR"),
             "method": header(environ, "REQUEST_METHOD"),
-            "path": header(environ, "SCRIPT_NAME") + header(environ, "PATH_INFO"),
+            "path": shown_path(environ),
             "reason": self.reason,
             "user": self.user,
             "object": self.object,
         }
         return {name: value for name, value in fields.items() if value}
+
+
+def shown_path(environ: WSGIEnvironment) -> str:
+    """Return the path of a request for a log; the ID of an upload in parts, which is a ticket, is left out."""
+    path = header(environ, "SCRIPT_NAME") + header(environ, "PATH_INFO")
+    return _SEALED.sub("/***", path) if len(path) > _MIN_SEALED else path
 
 
 def context_of(environ: WSGIEnvironment) -> RequestContext:

@@ -16,6 +16,7 @@ import io
 import itertools
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -27,7 +28,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import MD5
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from oss_wsgi import DirectUpload, PublicKeyStore, Settings
+from oss_wsgi import DirectUpload, PresignedURL, PublicKeyStore, Settings, URLPresigner
 from tests.benchmarks.callbacks import CALLBACK, ENVIRON, KEY_URL, SIGNATURE, Reporter
 
 CALLBACKS = 20_000
@@ -104,6 +105,21 @@ def test_signature_bare(benchmark: Any, version: str) -> None:
         return (answer % (text.decode(), signature, text.decode(), signature)[: answer.count("%s")]).encode()
 
     assert benchmark(bare)
+
+
+@pytest.mark.parametrize("version", ["v1", "v4"])
+def test_part_url(benchmark: Any, version: str) -> None:
+    benchmark.group = "URL of a part"
+    settings = Settings.from_environ({**ENVIRON, "OSS_SIGNATURE_VERSION": version})
+    presigner = URLPresigner(settings, clock=time.time)
+    numbers = itertools.count(1)
+
+    def sign() -> PresignedURL:
+        query = {"partNumber": str(next(numbers)), "uploadId": "0004B9894A22E5B1888A1E29F8230000"}
+        length = {"headers": {"content-length": "16777216"}, "additional_headers": ("content-length",)}
+        return presigner.presign("PUT", "users/1/20261126/大 file.bin", expires=3600, query=query, **length)
+
+    assert benchmark(sign).method == "PUT"
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def test_the_settings_limits_are_told() -> None:
         "min_size": 0,
         "content_types": ["image/png"],
         "expires": 60,
-        "methods": ["post"],
+        "methods": ["post", "put"],
         "multipart_from": None,
         "part_size": None,
         "recover": False,

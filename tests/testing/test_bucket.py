@@ -54,7 +54,7 @@ def test_an_upload_in_parts_begins_and_ends(oss: LocalOSS, bucket: InProcessBuck
     with oss.storage.bucket(oss.bucket).incoming() as incoming:
         incoming.write(b"hello")
         incoming.commit_part(upload, 1, now=NOW)
-    assert bucket.list_parts("big", upload_id) == [StoredPart(1, 5, ETAG)]
+    assert bucket.list_parts("big", upload_id) == [StoredPart(1, 5, ETAG, 11177612005948864433)]
     stored = bucket.complete("big", upload_id, [(1, ETAG)], {})
     assert (stored.size, stored.metadata, stored.content_type) == (5, {"a": "1"}, "image/png")
     with pytest.raises(NotStoredError):

@@ -50,11 +50,17 @@ ERRORS: dict[type[Exception], int] = {
     exceptions.BucketError: 503,
     exceptions.NotDeliveredError: 503,
     exceptions.SweepRunningError: 503,
+    exceptions.PartsRefusedError: 409,
+    exceptions.PartsNotAllowedError: 403,
+    exceptions.UploadGoneError: 404,
+    exceptions.PartsCorruptError: 500,
+    exceptions.PartsError: 500,
     exceptions.RecoveryError: 500,
     exceptions.CallbackError: 403,
     exceptions.VerificationError: 403,
     exceptions.UploadRequestError: 403,
     exceptions.PolicyError: 500,
+    exceptions.PresignError: 500,
     exceptions.OSSWSGIError: 500,
 }
 REASONED = [error for error in ERRORS if issubclass(error, exceptions.ReasonedError)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..callbacks.image_info import ImageInfo, read_image_info
 from ..callbacks.upload_callback import call_back, read_callback
@@ -86,6 +87,8 @@ def complete_multipart_upload(request: Request) -> Response:
     faults.arriving()
     faults.arrived()
     now = request.service.clock()
+    acl = {name: value for name, value in request.headers.items() if name == "x-oss-object-acl"}
+    upload = replace(upload, headers={**upload.headers, **object_headers(acl)})
     stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
     with faults:
         if callback:

@@ -1,0 +1,453 @@
+"""Endpoints of uploads in parts, in the shape that Uppy's clients ask Companion: ``{prefix}/s3/...``."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from ..callback.upload import Upload, plain_etag
+from ..exceptions import (
+    CallbackError,
+    CredentialsError,
+    GrantError,
+    MalformedRequestError,
+    OSSWSGIError,
+    PartsError,
+    RecoveryError,
+    UploadRequestError,
+)
+from ..http import urlencoded_pairs
+from ..parts.ticket import PartsTicket
+from ..parts.uploads import PartUploads
+from ..settings_check import MAX_PARTS
+from ..signing.grant import Grant
+from ..signing.presigner import PostPresigner
+from ..wsgi.delivery import Delivery
+from ..wsgi.environ import header, read_body
+from ..wsgi.observers import Observers, context_of
+from ..wsgi.responses import Headers, json_response, not_found, refuse, refuse_error, status_of
+from .gate import Gate
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: Longest body that is read: the list of 10,000 parts has 700 KB.
+MAX_BODY_BYTES = 1024 * 1024
+
+_MAX_PARAMETERS = 1000
+# Other pages complete the same upload, and the handler takes its time.
+_BUSY_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)
+_MULTIPART = "/multipart"
+_PATH = re.compile(r"/multipart/([^/]+)(?:/([0-9]+|complete))?")
+_MESSAGES = {
+    "parts_missing": "Not all parts are there as they were sent: list them, and send the missing ones.",
+    "part_too_small": "A part but the last has less than 100 KB: send larger parts.",
+    "parts_size": "The file does not have the size that was allowed, so its parts were removed.",
+    "file_exists": "There is a file of this name already.",
+    "upload_gone": "This upload no longer exists: begin again.",
+    "crc64_mismatch": "The file was damaged in storage: send it again.",
+}
+
+log = logging.getLogger(__name__)
+
+
+class _Step(NamedTuple):
+    """What a request asks for: a name for the metrics, the upload's ID, and a part's number."""
+
+    name: str
+    id: str = ""
+    number: str = ""
+
+
+def step_of(method: str, path: str) -> _Step | None:
+    """Return what a request below ``{prefix}/s3`` asks for, whatever its method; None for an unknown path."""
+    if path == "/params":
+        return _Step("params")
+    if path == _MULTIPART:
+        return _Step("begin")
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return None
+    upload_id, last = match.groups()
+    if last is None:
+        return _Step("abort" if method == "DELETE" else "list", upload_id)
+    return _Step("complete", upload_id) if last == "complete" else _Step("part", upload_id, last)
+
+
+def step_name(method: str, path: str) -> str | None:
+    """Return the name of what a request asks for, for the metrics."""
+    step = step_of(method, path)
+    return None if step is None else step.name
+
+
+_METHODS = {
+    "params": "GET, HEAD, OPTIONS",
+    "begin": "POST, OPTIONS",
+    "list": "GET, HEAD, DELETE, OPTIONS",
+    "abort": "GET, HEAD, DELETE, OPTIONS",
+    "part": "GET, HEAD, OPTIONS",
+    "complete": "POST, OPTIONS",
+}
+
+
+class MultipartEndpoint:
+    """Application below ``{prefix}/s3``: signs small forms, and begins, signs, lists, completes and aborts parts.
+
+    ======================================  ============================================================================
+    ``GET /params?filename&type``           a signed form: ``method``, ``url``, ``fields``, ``headers``, ``expires``
+    ``POST /multipart``                     begins; ``key``, ``uploadId``, ``part_size``, ``parts``, ``headers``,
+                                            ``expire``
+    ``GET /multipart/ID/N?key``             the URL of part N: ``method``, ``url``, ``headers``, ``expires``
+    ``GET /multipart/ID?key``               ``[{"PartNumber", "ETag", "Size"}]``
+    ``POST /multipart/ID/complete?key``     ``location``, ``bucket``, ``key``, and the application's JSON as ``answer``
+    ``DELETE /multipart/ID?key``            ``{}``
+    ======================================  ============================================================================
+
+    ``expires`` is seconds of life, ``expire`` Unix seconds. Refusals are JSON as everywhere, with ``message`` at the
+    top too, where Uppy looks for it.
+
+    A completed upload goes through the ledger to what receives callbacks, so that however often and from however many
+    pages it is completed, the application hears of it once, and everybody gets its answer.
+
+    :param gate: asks ``authorize`` and counts the rate, for forms and for uploads that begin; an ``authorize`` that
+        takes ``user`` is asked again before an upload is completed.
+    :param address: what the object's URL begins with.
+    :param clock: returns Unix seconds.
+    :param wait: waits for some seconds.
+    :param observers: are called for each form and each upload that begins.
+    """
+
+    def __init__(
+        self,
+        uploads: PartUploads,
+        presigner: PostPresigner,
+        gate: Gate,
+        delivery: Delivery,
+        *,
+        bucket: str,
+        address: str,
+        clock: Callable[[], float],
+        wait: Callable[[float], object],
+        observers: Observers | None = None,
+    ) -> None:
+        self._uploads = uploads
+        self._presigner = presigner
+        self._gate = gate
+        self._delivery = delivery
+        self._bucket = bucket
+        self._address = address
+        self._clock = clock
+        self._wait = wait
+        self._observers = observers
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        context_of(environ)  # the copies below share it
+        return _with_message(self._respond, environ, start_response)
+
+    def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request is answered without waiting: one that only signs, with the settings' own key."""
+        step = step_of(method, path)
+        if method != "GET" or step is None or not self._presigner.is_nonblocking:
+            return False
+        return step.name == "part" or (step.name == "params" and self._gate.is_nonblocking)
+
+    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path, below = environ.get("PATH_INFO") or "", environ["SCRIPT_NAME"]
+        step = step_of(environ["REQUEST_METHOD"], path)
+        if step is None:
+            return not_found(log, environ, start_response)
+        environ = {**environ, "SCRIPT_NAME": below + path, "PATH_INFO": ""}
+        start_response, response = self._gate.admit(log, environ, start_response, _METHODS[step.name])
+        if response is not None:
+            return response
+        try:
+            return self._take(step, below, environ, start_response)
+        except UploadRequestError as error:
+            reason, hint = error.reason, error.hint
+            return refuse(log, environ, start_response, status_of(error), reason, hint, code=reason, message=hint)
+        except PartsError as error:
+            reason, message = error.reason, _MESSAGES[error.reason]
+            return refuse(
+                log, environ, start_response, status_of(error), reason, error.hint, code=reason, message=message
+            )
+        except (CallbackError, RecoveryError) as error:
+            return refuse_error(log, environ, start_response, error)
+        except GrantError as error:
+            return refuse(log, environ, start_response, status_of(error), "grant_refused", str(error))
+        except CredentialsError as error:
+            return refuse(log, environ, start_response, status_of(error), "credentials_unavailable", str(error))
+        except OSSWSGIError as error:
+            return refuse(log, environ, start_response, status_of(error), "not_signed", str(error))
+
+    def _take(
+        self, step: _Step, below: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if step.name == "params":
+            return self._params(environ, start_response)
+        if step.name == "begin":
+            return self._begin(environ, start_response)
+        body = read_body(environ, MAX_BODY_BYTES) if step.name == "complete" else b""
+        key = _query(environ).get("key")
+        if not key:
+            raise MalformedRequestError("key_malformed", "Send the key of the upload, once: ?key=KEY.")
+        opened = self._uploads.open(step.id, key)
+        context = context_of(environ)
+        context.user, context.object = opened.ticket.user, opened.key
+        if step.name == "part":
+            return self._part(opened, step.number, environ, start_response)
+        if step.name == "list":
+            parts = self._uploads.list(opened)
+            payload = [
+                {"PartNumber": part.number, "ETag": f'"{plain_etag(part.etag)}"', "Size": part.size} for part in parts
+            ]
+            return json_response(environ, start_response, 200, payload)
+        # The application sees the request as one beside its callback.
+        beside = {**environ, "SCRIPT_NAME": below}
+        if step.name == "abort":
+            return self._abort(opened, beside, environ, start_response)
+        claimed = _claimed_parts(body)
+        refusal = self._gate.second_look(opened.ticket.user, _with_body(environ, body))
+        if refusal is not None:
+            return refusal(environ, start_response)
+        return self._complete(opened, claimed, beside, environ, start_response)
+
+    def _params(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        parameters = _query(environ)
+        filename = parameters.get("filename")
+        grant = self._gate.grant(environ)
+        if not isinstance(grant, Grant):
+            return grant(environ, start_response)
+        context = context_of(environ)
+        context.user = grant.user
+        if filename is None and grant.key is None:
+            raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
+        form = self._presigner.presign(
+            grant,
+            filename=filename,
+            content_type=parameters.get("type") or None,
+            size=_digits(parameters.get("metadata[size]")),
+        )
+        context.object = form.fields["key"]
+        self._issued(grant, form.expire, "POST", environ)
+        payload = {
+            "method": "POST",
+            "url": form.url,
+            "fields": form.fields,
+            "headers": {},
+            "expires": max(1, form.expire - int(self._clock())),
+        }
+        return json_response(environ, start_response, 200, payload)
+
+    def _begin(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = read_body(environ, MAX_BODY_BYTES)
+        members = _members(body)
+        filename, content_type = _text(members, "filename"), _text(members, "type")
+        size, part_size = _number(members, "size"), _number(members, "part_size")
+        if size is None:
+            metadata = members.get("metadata")
+            size = _digits(metadata.get("size")) if isinstance(metadata, dict) else None
+        environ = _with_body(environ, body)
+        grant = self._gate.grant(environ)
+        if not isinstance(grant, Grant):
+            return grant(environ, start_response)
+        context = context_of(environ)
+        context.user = grant.user
+        begun = self._uploads.begin(
+            grant, filename=filename, content_type=content_type or None, size=size, part_size=part_size
+        )
+        context.object = begun.key
+        self._issued(grant, begun.expire, "MULTIPART", environ)
+        payload = {
+            "key": begun.key,
+            "uploadId": begun.id,
+            "bucket": self._bucket,
+            "part_size": begun.part_size,
+            "parts": begun.parts,
+            "headers": {},
+            "expire": begun.expire,
+        }
+        return json_response(environ, start_response, 200, payload)
+
+    def _issued(self, grant: Grant, expire: int, method: str, environ: WSGIEnvironment) -> None:
+        if self._observers is not None:
+            facts = {**context_of(environ).fields(environ), "expires": expire, "url": self._address}
+            if method != "POST":
+                facts["upload_method"] = method
+            self._observers.issued(grant, facts)
+
+    def _part(
+        self, opened: PartsTicket, number: str, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        signed = self._uploads.sign(opened, int(number[:6]))
+        expires = max(1, signed.expire - int(self._clock()))
+        payload = {"method": signed.method, "url": signed.url, "headers": signed.headers, "expires": expires}
+        return json_response(environ, start_response, 200, payload)
+
+    def _abort(
+        self, opened: PartsTicket, beside: WSGIEnvironment, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        upload = self._uploads.abort(opened)
+        if upload is not None:  # whether the application takes it now or not, there is nothing left to abort
+            self._deliver(upload, beside)
+        return json_response(environ, start_response, 200, {})
+
+    def _complete(
+        self,
+        opened: PartsTicket,
+        claimed: Mapping[int, str],
+        beside: WSGIEnvironment,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        upload = self._uploads.complete(opened, claimed)
+        status, headers, body = self._deliver(upload, beside)
+        context = context_of(environ)
+        for seconds in _BUSY_WAITS:  # Uppy gives up on a 503, and does not complete again
+            if context.reason != "ledger_busy":
+                break
+            self._wait(seconds)
+            context.reason = context.refused = None
+            status, headers, body = self._deliver(upload, beside)
+        if not status.startswith("2"):
+            start_response(status, headers)
+            return [body]
+        payload = {
+            "location": f"{self._address}/{quote(opened.key)}",
+            "bucket": self._bucket,
+            "key": opened.key,
+            "answer": _json_or_text(body),
+        }
+        return json_response(environ, start_response, 200, payload)
+
+    def _deliver(self, upload: Upload, beside: WSGIEnvironment) -> tuple[str, Headers, bytes]:
+        return _collect(lambda environ, start: self._delivery.respond(upload, environ, start), beside)
+
+
+def multipart_is_off(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Refuse, 404, in the place of a ``MultipartEndpoint``: the log says which setting brings one."""
+    hint = "OSS_MULTIPART is off: nothing is uploaded in parts; set OSS_MULTIPART=on"
+
+    def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        message = "Uploads in parts are off here."
+        return refuse(log, environ, start_response, 404, "multipart_off", hint, code="multipart_off", message=message)
+
+    return _with_message(respond, environ, start_response)
+
+
+def _with_message(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Respond as ``app``, with the message of a JSON refusal at the top too."""
+    status, headers, body = _collect(app, environ)
+    if status[:1] in "45":
+        try:
+            members = json.loads(body)
+            body = json.dumps({**members, "message": members["error"]["message"]}).encode()
+        except (ValueError, LookupError, TypeError):
+            pass  # HEAD, or a response of the application's own
+        else:
+            headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+            headers.append(("Content-Length", str(len(body))))
+    start_response(status, headers)
+    return [body]
+
+
+def _collect(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, Headers, bytes]:
+    """Return status, headers and body of an application's response."""
+    pieces: list[bytes] = []
+    started: list[tuple[str, Headers]] = []
+
+    def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+        started.append((status, headers))
+        return pieces.append
+
+    body = app(environ, start)
+    try:
+        pieces.extend(body)
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+    return *started[-1], b"".join(pieces)
+
+
+def _with_body(environ: WSGIEnvironment, body: bytes) -> WSGIEnvironment:
+    """Return an environ whose body can be read once more, by ``authorize``."""
+    return {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+
+
+def _query(environ: WSGIEnvironment) -> dict[str, str]:
+    """Return the query's parameters; one that comes twice counts as malformed where it is used."""
+    try:
+        pairs = urlencoded_pairs(header(environ, "QUERY_STRING"), _MAX_PARAMETERS)
+    except ValueError:
+        hint = f"The query must be percent-encoded UTF-8, with {_MAX_PARAMETERS} parameters at most."
+        raise MalformedRequestError("query_malformed", hint) from None
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        if name in parameters and name in ("filename", "type", "key"):
+            raise MalformedRequestError("query_malformed", f"Send {name} only once.")
+        parameters[name] = value
+    return parameters
+
+
+def _members(body: bytes) -> dict[str, Any]:
+    try:
+        members = json.loads(body)
+        json.dumps(members, ensure_ascii=False).encode()  # ValueError for a lone surrogate
+    except (ValueError, RecursionError):
+        members = None
+    if not isinstance(members, dict):
+        raise MalformedRequestError("multipart_malformed", "The body must be a JSON object.")
+    return members
+
+
+def _text(members: Mapping[str, Any], name: str) -> str | None:
+    value = members.get(name)
+    if not isinstance(value, str | None):
+        raise MalformedRequestError("multipart_malformed", f"{name} must be a text.")
+    return value
+
+
+def _number(members: Mapping[str, Any], name: str) -> int | None:
+    value = members.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value < 10**15:
+        raise MalformedRequestError(f"{name}_malformed", f"The {name} must be a whole number of bytes.")
+    return value
+
+
+def _digits(value: object) -> int | None:
+    """Return the size among a page's own metadata, where it is one."""
+    if type(value) is int and 0 <= value < 10**15:
+        return value
+    is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15
+    return int(value) if is_number and isinstance(value, str) else None
+
+
+def _claimed_parts(body: bytes) -> dict[int, str]:
+    """Return the ETags of the parts that a client has sent, by number."""
+    parts = _members(body).get("parts")
+    hint = 'The body must be {"parts": [{"PartNumber": NUMBER, "ETag": TEXT}, ...]}, each number once.'
+    if not isinstance(parts, list) or len(parts) > MAX_PARTS:
+        raise MalformedRequestError("multipart_malformed", hint)
+    claimed: dict[int, str] = {}
+    for part in parts:
+        number = part.get("PartNumber") if isinstance(part, dict) else None
+        etag = part.get("ETag") if isinstance(part, dict) else None
+        if type(number) is not int or number in claimed or not isinstance(etag, str):
+            raise MalformedRequestError("multipart_malformed", hint)
+        claimed[number] = plain_etag(etag)
+    return claimed
+
+
+def _json_or_text(body: bytes) -> Any:
+    """Return the application's response: what its JSON says, or its text."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")

@@ -1,0 +1,78 @@
+"""The ticket of an upload in parts, which clients know as its upload ID."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..callback.ticket import Ticket, TicketBook
+from .sizes import allowed_parts, part_count
+
+_LABEL = b"oss_wsgi upload in parts"
+_JSON = json.JSONDecoder()
+
+
+class PartsTicket(NamedTuple):
+    """An upload in parts: what it may store, and OSS's ID of it.
+
+    ``part_size`` is the size in bytes of each part but the last where the client cuts as this server said, and None
+    where it follows a rule of its own. ``acl`` is the grant's.
+    """
+
+    ticket: Ticket
+    upload_id: str
+    part_size: int | None
+    acl: str | None
+
+    @property
+    def key(self) -> str:
+        """Return the object's name."""
+        return self.ticket.key or ""
+
+    @property
+    def size(self) -> int | None:
+        """Return the size of the whole file, or None if the client did not say it."""
+        return self.ticket.max_size if self.ticket.min_size == self.ticket.max_size else None
+
+    @property
+    def allowed_parts(self) -> int:
+        """Return the highest part number that may be sent."""
+        if self.part_size is not None:
+            return part_count(self.ticket.max_size, self.part_size)
+        return allowed_parts(self.ticket.max_size)
+
+    def length(self, number: int) -> int | None:
+        """Return the exact length of a part in bytes, or None if it is not known."""
+        if self.part_size is None:
+            return None
+        return min(self.part_size, self.ticket.max_size - (number - 1) * self.part_size)
+
+
+class PartsBook:
+    """Seals and opens the tickets of uploads in parts.
+
+    They are sealed under keys of their own: one opens as no ticket of a form and as no receipt. They have the ID of the
+    ticket that they contain, whose nonce they share.
+
+    :param secrets: those of the tickets.
+    :param tickets: the book that issues the tickets in them.
+    :param clock: returns Unix seconds.
+    """
+
+    def __init__(self, secrets: Sequence[str], *, clock: Callable[[], float], tickets: TicketBook) -> None:
+        self._tickets = tickets
+        self._sealed = TicketBook(secrets, clock=clock, label=_LABEL)
+
+    def issue(self, ticket: str, upload_id: str, part_size: int | None, acl: str | None) -> str:
+        """Return the sealed text for a ticket of ``TicketBook.issue``: letters, digits, ``-`` and ``_``."""
+        nonce, opened = self._tickets.unseal(ticket)
+        members = json.dumps([upload_id, part_size, acl], separators=(",", ":"))
+        return self._sealed.seal(nonce, f"{opened.rstrip()}{members}".encode())
+
+    def open(self, text: str) -> PartsTicket:
+        """Return what was sealed as ``text``; UnverifiedError as ``TicketBook.open`` raises it."""
+        nonce, plain = self._sealed.unseal(text)
+        members, end = _JSON.raw_decode(plain)
+        ticket = self._sealed.read(nonce, members)
+        return PartsTicket(ticket, *json.loads(plain[end:]))

@@ -1,0 +1,336 @@
+"""Uploads in parts: begun, listed, completed from what OSS lists, recognized when they are complete, and aborted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from ..bucket import StoredObject, StoredPart
+from ..callback.ticket import RECEIPT_FIELD, ReceiptBook, TicketBook
+from ..callback.upload import Upload, plain_etag
+from ..exceptions import (
+    BucketError,
+    BucketRefusedError,
+    BucketUnreachableError,
+    MalformedRequestError,
+    NotStoredError,
+    NotYoursError,
+    OutsideGrantError,
+    PartsCorruptError,
+    PartsNotAllowedError,
+    PartsRefusedError,
+    UnverifiedError,
+    UploadGoneError,
+)
+from ..recovery.recovery import Recovery
+from ..settings_check import MAX_PART_BYTES, MIN_PART_BYTES
+from ..signing.grant import Grant
+from ..signing.presigned_url import PresignedURL, URLPresigner
+from ..signing.presigner import PostPresigner, check_metadata_size
+from . import crc64
+from .sizes import fitting_part_size, part_count
+from .ticket import PartsBook, PartsTicket
+
+COMPLETE_OPERATION = "CompleteMultipartUpload"
+
+#: Seconds that an upload in parts may take, pauses included: the days after which the lifecycle rule removes its parts.
+UPLOAD_SECONDS = 7 * 24 * 3600
+
+#: Seconds that the URL of a part lives: it must begin to be sent before.
+PART_SECONDS = 3600
+
+# Another request may have completed the upload a moment ago, and OSS goes on when nobody waits for it any more.
+_SHORT_WAITS = (0.2, 0.5, 1.0)
+_LONG_WAITS = (1.0, 2.0, 4.0, 8.0)
+
+# How Uppy cuts a file, unless its page says otherwise.
+_UPPY_PART_SIZE = 5 * 1024 * 1024
+
+
+class BegunUpload(NamedTuple):
+    """An upload in parts that has begun.
+
+    ``id`` is its sealed ticket. ``part_size`` is how a file of this size is best cut, ``parts`` how many there are then
+    (None if the size is not known), ``expire`` the Unix seconds until which it may be sent.
+    """
+
+    id: str
+    key: str
+    part_size: int
+    parts: int | None
+    expire: int
+
+
+class PartUploads:
+    """Uploads in parts of one bucket.
+
+    Nothing is stored here: the sealed ticket that clients have as the upload's ID says all, so that any process goes on
+    with it. OSS's list of parts decides what is joined, never the client's. A completed object is recognized by its
+    receipt, which makes completing it repeatable, over crashes too.
+
+    :param recovery: asks the bucket, and makes the upload of what it holds.
+    :param presigner: says what a grant allows, and how the object is named and described.
+    :param urls: signs the URLs of parts.
+    :param part_size: the settings', in bytes.
+    :param clock: returns Unix seconds.
+    :param wait: waits for some seconds.
+    """
+
+    def __init__(
+        self,
+        recovery: Recovery,
+        presigner: PostPresigner,
+        urls: URLPresigner,
+        *,
+        tickets: TicketBook,
+        receipts: ReceiptBook,
+        book: PartsBook,
+        part_size: int,
+        clock: Callable[[], float],
+        wait: Callable[[float], object],
+    ) -> None:
+        self._recovery = recovery
+        self._bucket = recovery.bucket
+        self._presigner = presigner
+        self._urls = urls
+        self._tickets = tickets
+        self._receipts = receipts
+        self._book = book
+        self._part_size = part_size
+        self._clock = clock
+        self._wait = wait
+
+    def begin(
+        self,
+        grant: Grant,
+        *,
+        filename: str | None,
+        content_type: str | None = None,
+        size: int | None = None,
+        part_size: int | None = None,
+    ) -> BegunUpload:
+        """Begin an upload for a grant.
+
+        With ``size`` the whole is that many bytes exactly. With ``part_size`` too the client promises to cut the file
+        by the size that is returned, which is that one unless there would be more than 10,000 parts, and then each
+        part's length is exact.
+
+        Raises MalformedRequestError, OutsideGrantError, GrantError; PartsRefusedError if the object exists and may not
+        be overwritten; BucketError.
+        """
+        if part_size is not None and not MIN_PART_BYTES <= part_size <= MAX_PART_BYTES:
+            hint = f"The part_size must be {MIN_PART_BYTES} to {MAX_PART_BYTES} bytes (100 KB to 5 GB)."
+            raise MalformedRequestError("part_size_malformed", hint)
+        target = self._presigner.parts_target(grant, filename=filename, content_type=content_type, size=size)
+        expire = int(self._clock()) + UPLOAD_SECONDS
+        ticket = self._tickets.issue(
+            bucket=self._recovery.bucket_name,
+            key=target.key,
+            prefix="",
+            sizes=target.sizes,
+            content_types=target.content_types,
+            expires=expire,
+            user=grant.user,
+            data=grant.data,
+            forbid_overwrite=grant.forbid_overwrite,
+        )
+        receipt = self._receipts.issue(ticket, operation=COMPLETE_OPERATION, custom=grant.custom)
+        check_metadata_size(target.headers, receipt)
+        # The ACL counts when the upload is completed.
+        headers = {name: value for name, value in target.headers.items() if name != "x-oss-object-acl"}
+        headers[RECEIPT_FIELD] = receipt
+        try:
+            upload_id = self._bucket.begin(target.key, headers)
+        except BucketRefusedError as error:
+            raise _file_exists() if error.code == "FileAlreadyExists" else error from error
+        chosen = self._part_size if part_size is None else part_size
+        if size is not None:
+            chosen = fitting_part_size(size, chosen)
+        exact = chosen if size is not None and part_size is not None else None
+        text = self._book.issue(ticket, upload_id, exact, grant.acl)
+        return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expire)
+
+    def open(self, text: str, key: str) -> PartsTicket:
+        """Return the ticket of an ID; UnverifiedError if it does not count, or is for another object than ``key``."""
+        opened = self._book.open(text)
+        if key != opened.key:
+            raise UnverifiedError("parts_mismatch", "the upload ID is for another object than the key names")
+        return opened
+
+    def sign(self, opened: PartsTicket, number: int) -> PresignedURL:
+        """Return the signed URL of one part, with its exact length where that is known (V4 only).
+
+        Raises OutsideGrantError for a number that a file of the allowed size cannot have; CredentialsError.
+        """
+        if not 1 <= number <= opened.allowed_parts:
+            hint = f"There is no part {number}: this file has parts 1 to {opened.allowed_parts} at most."
+            raise OutsideGrantError("part_not_allowed", hint)
+        query = {"partNumber": str(number), "uploadId": opened.upload_id}
+        length = opened.length(number)
+        if length is None or not self._urls.signs_additional_headers:
+            return self._urls.presign("PUT", opened.key, expires=PART_SECONDS, query=query)
+        return self._urls.presign(
+            "PUT",
+            opened.key,
+            expires=PART_SECONDS,
+            query=query,
+            headers={"content-length": str(length)},
+            additional_headers=("content-length",),
+        )
+
+    def list(self, opened: PartsTicket) -> Sequence[StoredPart]:
+        """Return the parts that are stored; those of a completed upload as they were.
+
+        Raises UploadGoneError, BucketError.
+        """
+        try:
+            return self._bucket.list_parts(opened.key, opened.upload_id)
+        except NotStoredError:
+            upload = self._find(opened)
+            if upload is None:
+                raise _gone() from None
+            return list(_former_parts(opened, upload))
+
+    def complete(self, opened: PartsTicket, claimed: Mapping[int, str]) -> Upload:
+        """Join the parts that OSS lists, and return the upload; also if it was completed before.
+
+        ``claimed`` are the parts that the client has sent, ETag by number.
+
+        Raises PartsRefusedError, after which the parts are still there, PartsNotAllowedError after which they are not;
+        UploadGoneError; PartsCorruptError; UnverifiedError; BucketError.
+        """
+        try:
+            listed = self._bucket.list_parts(opened.key, opened.upload_id)
+        except NotStoredError:
+            return self._completed(opened)
+        self._check(opened, listed, claimed)
+        headers = _forbid_overwrite(opened.ticket.forbid_overwrite)
+        if opened.acl is not None:
+            headers["x-oss-object-acl"] = opened.acl
+        parts = [(part.number, f'"{plain_etag(part.etag)}"') for part in listed]
+        try:
+            stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
+        except NotStoredError:
+            return self._completed(opened)
+        except BucketUnreachableError:
+            upload = self._find_soon(opened, _LONG_WAITS)
+            if upload is None:
+                raise
+            return upload
+        except BucketRefusedError as error:
+            return self._after_refusal(opened, error)
+        _check_crc64(stored, listed)
+        return self._upload(opened, stored)
+
+    def abort(self, opened: PartsTicket) -> Upload | None:
+        """Remove the upload and its parts; return the upload if it is completed already, whose object stays.
+
+        Raises BucketError.
+        """
+        self._bucket.abort(opened.key, opened.upload_id)
+        return self._find(opened)
+
+    def _check(self, opened: PartsTicket, listed: Sequence[StoredPart], claimed: Mapping[int, str]) -> None:
+        """Raise what speaks against joining the listed parts; abort the upload if its size is not allowed."""
+        ticket = opened.ticket
+        total = sum(part.size for part in listed)
+        if total > ticket.max_size:
+            self._refuse_size(opened, total)
+        stored = {part.number: plain_etag(part.etag) for part in listed}
+        if not stored or stored != claimed:
+            differing = sorted(number for number in {*stored, *claimed} if stored.get(number) != claimed.get(number))
+            shown = ", ".join(map(str, differing[:5])) or "there are none"
+            hint = f"what the client sent and what OSS lists differ in {len(differing)} parts: {shown}"
+            raise PartsRefusedError("parts_missing", hint)
+        if total < ticket.min_size:
+            self._refuse_size(opened, total)
+        if any(part.size < MIN_PART_BYTES for part in listed[:-1]):
+            hint = f"a part that is not the last has less than {MIN_PART_BYTES} bytes, which OSS does not join"
+            raise PartsRefusedError("part_too_small", hint)
+
+    def _refuse_size(self, opened: PartsTicket, total: int) -> None:
+        self._bucket.abort(opened.key, opened.upload_id)
+        allowed = f"{opened.ticket.min_size} to {opened.ticket.max_size}" if opened.size is None else f"{opened.size}"
+        hint = f"the parts have {total} bytes together, and the ticket allows {allowed}: they were removed"
+        raise PartsNotAllowedError("parts_size", hint)
+
+    def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
+        """Return the upload if OSS refused because it is completed; raise what its refusal means if not."""
+        if error.code == "FileAlreadyExists":
+            upload = self._find(opened)
+            if upload is None:
+                raise _file_exists() from error
+            return upload
+        if error.code == "InvalidPart":
+            raise PartsRefusedError("parts_missing", "a part was replaced while the upload was completed") from error
+        if error.code == "EntityTooSmall":
+            raise PartsRefusedError("part_too_small", "OSS finds a part that is too small") from error
+        raise error
+
+    def _completed(self, opened: PartsTicket) -> Upload:
+        """Return the upload that OSS does not know any more, because it is completed."""
+        upload = self._find(opened) or self._find_soon(opened, _SHORT_WAITS)
+        if upload is None:
+            raise _gone()
+        return upload
+
+    def _find_soon(self, opened: PartsTicket, waits: Sequence[float]) -> Upload | None:
+        """Ask for the completed object now and then, and return its upload, or None if it does not appear."""
+        for seconds in waits:
+            self._wait(seconds)
+            try:
+                upload = self._find(opened)
+            except BucketError:
+                continue
+            if upload is not None:
+                return upload
+        return None
+
+    def _find(self, opened: PartsTicket) -> Upload | None:
+        """Return the upload if its object is stored, and None if there is none, or another one."""
+        try:
+            return _reported(self._recovery.find(opened.ticket, opened.key).upload)
+        except (NotStoredError, NotYoursError):
+            return None
+
+    def _upload(self, opened: PartsTicket, stored: StoredObject) -> Upload:
+        return _reported(self._recovery.accept(stored, opened.ticket).upload)
+
+
+def _reported(upload: Upload) -> Upload:
+    """Return an upload as a callback brings it: its own client has reported it."""
+    return replace(upload, recovered=False)
+
+
+def _forbid_overwrite(forbid: bool) -> dict[str, str]:
+    return {"x-oss-forbid-overwrite": "true"} if forbid else {}
+
+
+def _file_exists() -> PartsRefusedError:
+    return PartsRefusedError("file_exists", "there is an object of this name, and the grant forbids to overwrite it")
+
+
+def _gone() -> UploadGoneError:
+    return UploadGoneError("upload_gone", "OSS has neither the upload nor its object: it was aborted, or deleted")
+
+
+def _check_crc64(stored: StoredObject, parts: Sequence[StoredPart]) -> None:
+    """Raise PartsCorruptError unless the object's CRC-64 is that of the parts joined, where OSS says both."""
+    pairs = [(part.crc64, part.size) for part in parts if part.crc64 is not None]
+    if stored.crc64 is None or len(pairs) != len(parts):
+        return
+    if crc64.joined(pairs) != stored.crc64:
+        raise PartsCorruptError("crc64_mismatch", "the CRC-64 of the object is not that of its parts")
+
+
+def _former_parts(opened: PartsTicket, upload: Upload) -> Iterator[StoredPart]:
+    """Yield the parts of a completed upload, whose count stands in its ETag's suffix."""
+    size, etag = upload.size or 0, upload.etag or ""
+    _, _, suffix = etag.partition("-")
+    count = int(suffix) if suffix.isdigit() else 1
+    likely = [cut for cut in (opened.part_size, _UPPY_PART_SIZE) if cut and part_count(size, cut) == count]
+    part_size = likely[0] if likely else max(1, -(-size // max(1, count)))
+    for number in range(1, count + 1):
+        start = (number - 1) * part_size
+        yield StoredPart(number, max(0, min(part_size, size - start)), f'"{etag}"')

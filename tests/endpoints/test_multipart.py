@@ -1,0 +1,867 @@
+"""{prefix}/s3: uploads in parts in the shape of Companion, each request as Uppy's clients send and read it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import webob
+import webob.exc
+
+from oss_wsgi import Grant, Metrics, RateLimit, Upload
+from oss_wsgi.callback.ticket import RECEIPT_NAME
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, GrantError
+
+from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
+
+PAGES = "https://pages.example.com"
+GIGABYTE = 1024**3
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Site]]:
+    sites: list[Site] = []
+
+    def make(*arguments: Any, **options: Any) -> Site:
+        sites.append(Site(*arguments, **options))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.close()
+
+
+@pytest.fixture
+def site(make: Callable[..., Site]) -> Site:
+    return make(authorize=granting())
+
+
+def reason(caplog: pytest.LogCaptureFixture) -> str:
+    """Return the reason of the last refusal in the log."""
+    refusals = [record for record in caplog.records if record.getMessage().startswith("refused:")]
+    return str(refusals[-1].args[1]) if isinstance(refusals[-1].args, tuple) else ""
+
+
+def refused(answer: webob.Response, status: int, code: str) -> bool:
+    """Check that a refusal has its code, and its message where Uppy looks for it."""
+    members = answer.json
+    assert (answer.status_int, members["error"]["code"]) == (status, code), answer.text
+    assert members["message"] == members["error"]["message"] != ""
+    assert answer.content_length == len(answer.body)
+    return True
+
+
+# Small files: a form.
+
+
+def test_params_are_a_form_that_is_stored_and_reported(site: Site) -> None:
+    query = urlencode(
+        {"filename": "猫.png", "type": "image/png", "metadata[name]": "猫.png", "metadata[relativePath]": ""}
+    )
+    answer = site.ask("GET", f"/s3/params?{query}")
+    assert answer.json.keys() == {"method", "url", "fields", "headers", "expires"}
+    assert (answer.json["method"], answer.json["url"], answer.json["headers"]) == ("POST", site.oss.host, {})
+    assert answer.json["expires"] == 300
+    fields = answer.json["fields"]
+    assert fields["key"].startswith("u/") and fields["key"].endswith(".png")
+    assert not fields.keys() & {"file", "success_action_redirect"}
+
+
+def test_the_size_of_params_is_pinned_where_the_page_tells_it(site: Site) -> None:
+    import base64
+
+    fields = site.ask("GET", "/s3/params?filename=a&metadata[size]=5").json["fields"]
+    assert ["content-length-range", 5, 5] in json.loads(base64.b64decode(fields["policy"]))["conditions"]
+    fields = site.ask("GET", "/s3/params?filename=a&metadata[size]=XL").json["fields"]
+    assert ["content-length-range", 0, 1048576000] in json.loads(base64.b64decode(fields["policy"]))["conditions"]
+
+
+def test_params_need_a_filename(site: Site) -> None:
+    assert refused(site.ask("GET", "/s3/params?type=image/png"), 400, "filename_required")
+
+
+# Begin.
+
+
+def test_an_upload_begins_with_key_and_id_and_what_our_own_page_needs(site: Site) -> None:
+    file = site.begin("film.mp4", size=len(CONTENT), part_size=PART)
+    assert file.answer == {
+        "key": file.key,
+        "uploadId": file.id,
+        "bucket": "examplebucket",
+        "part_size": PART,
+        "parts": 3,
+        "headers": {},
+        "expire": int(NOW) + 7 * 24 * 3600,
+    }
+    assert file.key.startswith("u/") and file.key.endswith(".mp4")
+    assert set(file.id) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    assert len(file.id) < 400
+
+
+def test_what_uppy_sends_is_enough(site: Site) -> None:
+    file = site.begin()
+    assert (file.answer["part_size"], file.answer["parts"]) == (16 * KB * KB, None)
+
+
+def test_part_sizes_grow_where_a_file_would_need_too_many(make: Callable[..., Site]) -> None:
+    site = make({"upload_max_size": 48_000 * GIGABYTE, "part_size": PART})
+    begun = site.begin(size=2000 * GIGABYTE).answer
+    assert begun["part_size"] % (KB * KB) == 0
+    assert begun["part_size"] * begun["parts"] >= 2000 * GIGABYTE
+    assert begun["parts"] <= 10_000
+    assert site.begin(size=48_000 * GIGABYTE).answer["part_size"] <= 5 * GIGABYTE
+    assert site.begin(size=10_000 * PART).answer["part_size"] == PART
+
+
+@pytest.mark.parametrize(("size", "parts"), [(0, 1), (1, 1), (PART, 1), (PART + 1, 2)])
+def test_a_file_of_no_bytes_and_one_of_exactly_a_part_have_one_part(site: Site, size: int, parts: int) -> None:
+    assert site.begin(size=size, part_size=PART).answer["parts"] == parts
+
+
+def test_the_object_is_what_the_grant_says(make: Callable[..., Site]) -> None:
+    grant = granting(
+        acl="public-read", storage_class="IA", metadata={"album": "7"}, custom={"mood": "a b&c"}, data={"album": 7}
+    )
+    site = make(authorize=grant)
+    file = site.upload(content_type="text/html")
+    assert site.complete(file).status_int == 200
+    stored = site.oss.storage.bucket("examplebucket").get(file.key)
+    assert stored is not None
+    assert stored.content_type == "text/html"
+    assert stored.headers["Content-Disposition"] == "attachment"
+    assert stored.headers["x-oss-meta-album"] == "7"
+    assert stored.headers["x-oss-storage-class"] == "IA"
+    assert stored.headers["x-oss-object-acl"] == "public-read"
+    (upload,) = site.uploads
+    assert (upload.user, upload.data, upload.custom) == ("eric", {"album": 7}, {"mood": "a b&c"})
+
+
+def test_no_type_is_octet_stream(site: Site) -> None:
+    file = site.upload(content_type="")
+    site.complete(file)
+    assert site.uploads[0].mime_type == "application/octet-stream"
+
+
+def test_forbidding_to_overwrite_follows_the_form(make: Callable[..., Site]) -> None:
+    site = make({"upload_names": "original"})
+    assert site.complete(site.upload()).status_int == 200
+    again = {"filename": "film.mp4", "type": "video/mp4"}
+    assert refused(site.ask("POST", "/s3/multipart", again), 409, "file_exists")
+    may = make({"upload_names": "original"}, authorize=granting(forbid_overwrite=False))
+    for _ in range(2):
+        assert may.complete(may.upload()).status_int == 200
+    assert len(may.uploads) == 2
+
+
+def test_of_two_uploads_of_one_name_the_second_to_end_is_refused(make: Callable[..., Site]) -> None:
+    site = make({"upload_names": "original"})
+    first, second = site.upload(), site.upload()
+    assert site.complete(first).status_int == 200
+    assert refused(site.complete(second), 409, "file_exists")
+    assert len(site.uploads) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "multipart_malformed"),
+        (b"{", 400, "multipart_malformed"),
+        (b"[]", 400, "multipart_malformed"),
+        (b"[" * 100_000, 400, "multipart_malformed"),
+        ({"type": "image/png"}, 400, "filename_required"),
+        ({"filename": ""}, 400, "filename_malformed"),
+        ({"filename": 5}, 400, "multipart_malformed"),
+        ({"filename": "a", "type": 5}, 400, "multipart_malformed"),
+        (b'{"filename": "\\ud800"}', 400, "multipart_malformed"),
+        ({"filename": "a", "type": "png"}, 400, "content_type_malformed"),
+        ({"filename": "a", "size": "5"}, 400, "size_malformed"),
+        ({"filename": "a", "size": -1}, 400, "size_malformed"),
+        ({"filename": "a", "size": True}, 400, "size_malformed"),
+        ({"filename": "a", "size": 10**9, "part_size": 5}, 400, "part_size_malformed"),
+        ({"filename": "a", "size": 5, "part_size": 6 * GIGABYTE}, 400, "part_size_malformed"),
+        ({"filename": "a", "size": 5, "part_size": "x"}, 400, "part_size_malformed"),
+        ({"filename": "a", "size": 2 * 10**9}, 403, "size_not_allowed"),
+        ({"filename": "a", "metadata": {"size": 2 * 10**9}}, 403, "size_not_allowed"),
+    ],
+)
+def test_a_beginning_that_is_malformed_or_not_granted_is_refused(site: Site, body: Any, status: int, code: str) -> None:
+    assert refused(site.ask("POST", "/s3/multipart", body), status, code)
+    assert site.unfinished == 0
+
+
+def test_only_allowed_types_begin(make: Callable[..., Site]) -> None:
+    site = make({"upload_content_types": ("image/png",)})
+    for content_type in ("", "text/html"):
+        answer = site.ask("POST", "/s3/multipart", {"filename": "a", "type": content_type})
+        assert refused(answer, 403, "content_type_not_allowed")
+    assert site.begin(content_type="image/png").key
+
+
+def test_a_body_without_a_length_or_over_a_megabyte_is_refused(site: Site) -> None:
+    request = webob.Request.blank("/oss/s3/multipart", method="POST", environ={"CONTENT_LENGTH": "2000000"})
+    assert refused(request.get_response(site.application), 413, "request_entity_too_large")
+    request = webob.Request.blank("/oss/s3/multipart", method="POST", environ={"CONTENT_LENGTH": ""})
+    assert refused(request.get_response(site.application), 411, "length_required")
+
+
+# Who may.
+
+
+def test_authorize_reads_what_is_asked_for(make: Callable[..., Site]) -> None:
+    seen: list[Any] = []
+
+    def authorize(request: webob.Request) -> Grant:
+        seen.append((request.path, request.json if request.method == "POST" else request.GET["filename"]))
+        return Grant()
+
+    site = make(authorize=authorize)
+    site.begin("a.mp4")
+    site.ask("GET", "/s3/params?filename=b")
+    members = {"filename": "a.mp4", "type": "video/mp4", "metadata": {"name": "a.mp4"}}
+    assert seen == [("/oss/s3/multipart", members), ("/oss/s3/params", "b")]
+
+
+def test_authorize_is_asked_for_a_beginning_only(make: Callable[..., Site]) -> None:
+    calls: list[str] = []
+
+    def authorize(request: webob.Request, limit: int = 5) -> Grant:
+        assert limit == 5
+        calls.append(request.path)
+        return Grant(user="eric")
+
+    site = make(authorize=authorize)
+    file = site.upload()
+    site.list(file)
+    assert site.complete(file).status_int == 200
+    assert calls == ["/oss/s3/multipart"]
+
+
+def second_look(request: webob.Request, user: str | None = None) -> Grant | None:
+    session = request.headers.get("X-Session", "eric")
+    return Grant(user=session) if user in (None, session) else None
+
+
+def second_look_by_keyword(request: webob.Request, *, user: str | None = None) -> Grant | None:
+    return second_look(request, user)
+
+
+def second_look_of_another_name(request: webob.Request, ticket_user: str | None) -> Grant | None:
+    return second_look(request, ticket_user)
+
+
+def careless(request: webob.Request, user: str | None = None) -> Grant:
+    return Grant(user=request.headers.get("X-Session", "eric"))
+
+
+@pytest.mark.parametrize(
+    "authorize",
+    [second_look, second_look_by_keyword, second_look_of_another_name, careless],
+    ids=lambda each: each.__name__,
+)
+def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[..., Site], authorize: Any) -> None:
+    site = make(authorize=authorize)
+    file = site.upload()
+    answer = site.complete(file, headers={"X-Session": "mallory"})
+    assert (answer.status_int, answer.json["message"]) == (403, "Not allowed.")
+    assert (site.stored, site.unfinished) == ([], 1), "the parts stay"
+    assert site.complete(file).status_int == 200
+    assert site.uploads[0].user == "eric"
+
+
+def test_a_second_look_may_raise_a_response_of_its_own(make: Callable[..., Site]) -> None:
+    def authorize(request: webob.Request, user: str | None = None) -> Grant:
+        if user is not None:
+            raise webob.exc.HTTPUnauthorized
+        return Grant(user="eric")
+
+    site = make(authorize=authorize)
+    assert site.complete(site.upload()).status_int == 401
+
+
+def test_nobody_begins_without_authorize(make: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
+    site = make({"allow_anonymous": False})
+    for method, path in [("GET", "/s3/params?filename=a"), ("POST", "/s3/multipart")]:
+        assert refused(site.ask(method, path, {"filename": "a"} if method == "POST" else None), 403, "forbidden")
+        assert reason(caplog) == "anonymous"
+
+
+def test_the_rate_counts_beginnings_and_forms_only(make: Callable[..., Site]) -> None:
+    clock = {"clock": lambda: 0.0}
+    site = make(authorize=granting(), rate_limit=RateLimit(2, 60, **clock))
+    file = site.upload()
+    assert site.list(file).status_int == site.complete(file).status_int == 200
+    assert site.ask("GET", "/s3/params?filename=a").status_int == 200
+    for answer in (site.ask("GET", "/s3/params?filename=a"), site.ask("POST", "/s3/multipart", {"filename": "a"})):
+        assert refused(answer, 429, "too_many_requests")
+        assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_grant_errors_are_refused(make: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
+    def authorize(request: webob.Request) -> Grant:
+        raise GrantError("no")
+
+    site = make(authorize=authorize)
+    assert refused(site.ask("POST", "/s3/multipart", {"filename": "a"}), 403, "forbidden")
+    assert reason(caplog) == "grant_refused"
+
+
+def test_metadata_of_parts_is_ascii(make: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
+    site = make(authorize=granting(metadata={"title": "猫"}))
+    assert refused(site.ask("POST", "/s3/multipart", {"filename": "a"}), 403, "forbidden")
+    assert "ASCII" in caplog.text
+
+
+# Pages.
+
+OTHER_SITE = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example.com"}
+
+
+@pytest.mark.parametrize("step", ["params", "begin", "part", "list", "complete", "abort"])
+def test_a_page_of_another_origin_is_refused(site: Site, step: str, caplog: pytest.LogCaptureFixture) -> None:
+    file = site.upload()
+    key = urlencode({"key": file.key})
+    asked = {
+        "params": ("GET", "/s3/params?filename=a", None),
+        "begin": ("POST", "/s3/multipart", {"filename": "a"}),
+        "part": ("GET", f"/s3/multipart/{file.id}/1?{key}", None),
+        "list": ("GET", f"/s3/multipart/{file.id}?{key}", None),
+        "complete": ("POST", f"/s3/multipart/{file.id}/complete?{key}", {"parts": file.parts}),
+        "abort": ("DELETE", f"/s3/multipart/{file.id}?{key}", None),
+    }[step]
+    assert refused(site.ask(*asked, headers=OTHER_SITE), 403, "origin_foreign")
+    assert reason(caplog) == "origin_foreign"
+    assert (site.unfinished, site.stored) == (1, [])
+
+
+def test_a_listed_origin_may_get_post_and_delete_with_a_content_type(make: Callable[..., Site]) -> None:
+    site = make({"allowed_origins": (PAGES,)})
+    file = site.upload()
+    for path, method in [
+        ("/s3/params", "GET"),
+        ("/s3/multipart", "POST"),
+        (f"/s3/multipart/{file.id}", "DELETE"),
+        (f"/s3/multipart/{file.id}", "GET"),
+        (f"/s3/multipart/{file.id}/1", "GET"),
+        (f"/s3/multipart/{file.id}/complete", "POST"),
+    ]:
+        headers = {
+            "Origin": PAGES,
+            "Access-Control-Request-Method": method,
+            "Access-Control-Request-Headers": "content-type",
+        }
+        answer = site.ask("OPTIONS", path, headers=headers)
+        assert answer.status_int == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == PAGES
+        assert method in answer.headers["Access-Control-Allow-Methods"]
+        assert answer.headers["Access-Control-Allow-Headers"] == "content-type"
+    answer = site.complete(file, headers={"Origin": PAGES, "Sec-Fetch-Site": "cross-site"})
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGES
+    assert answer.json["answer"]["number"] == 1
+    answer = site.complete(file, [], headers={"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"})
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/s3/params", "GET, HEAD, OPTIONS"),
+        ("GET", "/s3/multipart", "POST, OPTIONS"),
+        ("POST", "/s3/multipart/x", "GET, HEAD, DELETE, OPTIONS"),
+        ("DELETE", "/s3/multipart/x/1", "GET, HEAD, OPTIONS"),
+        ("GET", "/s3/multipart/x/complete", "POST, OPTIONS"),
+    ],
+)
+def test_other_methods_are_not_allowed(site: Site, method: str, path: str, allowed: str) -> None:
+    answer = site.ask(method, path)
+    assert refused(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    "path", ["/s3", "/s3/", "/s3/sts", "/s3/multipart/", "/s3/multipart/x/batch", "/s3/multipart/x/1/2", "/s3x"]
+)
+def test_other_paths_are_not_found(site: Site, path: str) -> None:
+    assert site.ask("GET", path).status_int == 404
+
+
+# Parts.
+
+
+def test_parts_may_be_asked_for_in_any_order_and_sent_again(site: Site) -> None:
+    file = site.begin()
+    urls = {number: site.sign(file, number).json for number in (3, 1, 2, 1)}
+    assert urls[1].keys() == {"method", "url", "headers", "expires"}
+    assert (urls[1]["method"], urls[1]["headers"], urls[1]["expires"]) == ("PUT", {}, 3600)
+    for number in (2, 3, 1, 1):
+        answer = site.put(urls[number]["url"], CONTENT[(number - 1) * PART : number * PART])
+        file.etags[number] = answer.headers["ETag"]
+    assert [part["PartNumber"] for part in site.list(file).json] == [1, 2, 3]
+    assert site.complete(file).status_int == 200
+    assert site.content(file.key) == CONTENT
+
+
+def test_the_length_of_a_part_is_exact_where_the_client_cuts_as_it_was_told(site: Site) -> None:
+    file = site.begin(size=len(CONTENT), part_size=PART)
+    last = len(CONTENT) - 2 * PART
+    for number, length in [(1, PART), (2, PART), (3, last)]:
+        url = site.sign(file, number).json["url"]
+        for wrong in (length - 1, length + 1):
+            assert site.put(url, bytes(wrong)).status_int == 403
+        assert site.put(url, bytes(length)).status_int == 200
+    assert refused(site.sign(file, 4), 403, "part_not_allowed")
+    assert refused(site.sign(file, 0), 403, "part_not_allowed")
+
+
+def test_an_empty_file_is_uploaded_in_one_empty_part(site: Site) -> None:
+    file = site.begin(size=0, part_size=PART)
+    assert site.put(site.sign(file, 1).json["url"], b"x").status_int == 403
+    assert site.send(file, 1, b"").status_int == 200
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    assert site.content(file.key) == b""
+
+
+def test_a_client_with_a_rule_of_its_own_may_number_as_many_parts_as_its_file_can_have(site: Site) -> None:
+    file = site.begin(size=10 * PART)
+    assert site.sign(file, 10).status_int == 200
+    assert refused(site.sign(file, 11), 403, "part_not_allowed")
+    assert site.sign(site.begin(), 10_000).status_int == 200
+    assert refused(site.sign(site.begin(), 10_001), 403, "part_not_allowed")
+    assert refused(site.sign(site.begin(), 10**30), 403, "part_not_allowed")
+
+
+def test_a_part_of_an_expired_url_is_refused_and_asked_for_anew(site: Site) -> None:
+    file = site.begin()
+    url = site.sign(file, 1).json["url"]
+    site.clock.advance(3601)
+    assert b"Request has expired." in site.put(url, b"x").body
+    assert site.send(file, 1, b"x").status_int == 200
+
+
+def test_v1_signs_parts_too_without_a_length(make: Callable[..., Site]) -> None:
+    site = make({"signature_version": "v1"})
+    file = site.upload(size=len(CONTENT), part_size=PART)
+    assert "Signature=" in site.sign(file, 1).json["url"]
+    assert site.complete(file).status_int == 200
+    assert site.content(file.key) == CONTENT
+
+
+# Complete.
+
+
+def test_a_completed_upload_is_handed_on_as_a_callback_hands_it_on(site: Site) -> None:
+    file = site.upload(size=len(CONTENT), part_size=PART)
+    answer = site.complete(file)
+    assert answer.json == {
+        "location": f"{site.oss.host}/{file.key}",
+        "bucket": "examplebucket",
+        "key": file.key,
+        "answer": {"Status": "Ok", "number": 1},
+    }
+    (upload,) = site.uploads
+    assert (upload.bucket, upload.object, upload.size, upload.user) == ("examplebucket", file.key, len(CONTENT), "eric")
+    assert (upload.operation, upload.confirmed, upload.recovered) == ("CompleteMultipartUpload", True, False)
+    assert upload.mime_type == "video/mp4"
+    stored = site.oss.storage.bucket("examplebucket").get(file.key)
+    assert stored is not None
+    assert (upload.etag, upload.crc64) == (stored.etag, stored.crc64)
+    assert upload.ticket_until is not None and upload.ticket_until > NOW + 7 * 24 * 3600
+    assert upload.members["operation"] == "CompleteMultipartUpload"
+
+
+def test_the_applications_own_view_answers_with_forward_callback(make: Callable[..., Site]) -> None:
+    site = make(forward_callback=True, on_upload=None)
+    seen: list[tuple[str, Upload]] = []
+
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append((environ["SCRIPT_NAME"] + environ["PATH_INFO"], environ["oss_wsgi.upload"]))
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
+        return [b"plain"]
+
+    from oss_wsgi import DirectUpload
+
+    site.application = DirectUpload(view, site.settings, bucket_client=site.bucket, **site.options)
+    assert site.complete(site.upload()).json["answer"] == "plain"
+    assert [(path, upload.operation) for path, upload in seen] == [("/oss/callback", "CompleteMultipartUpload")]
+
+
+@pytest.mark.parametrize("quoting", [str, lambda etag: etag.strip('"'), lambda etag: etag.strip('"').lower()])
+def test_etags_count_with_and_without_quotes(site: Site, quoting: Callable[[str], str]) -> None:
+    file = site.upload()
+    parts = [{"PartNumber": part["PartNumber"], "ETag": quoting(part["ETag"])} for part in file.parts]
+    assert site.complete(file, parts).status_int == 200
+
+
+def test_completing_again_gets_the_kept_answer(site: Site) -> None:
+    file = site.upload()
+    answers = [site.complete(file).body for _ in range(3)]
+    assert len(set(answers)) == 1
+    assert len(site.uploads) == 1
+
+
+def test_a_new_process_goes_on_with_an_upload(site: Site) -> None:
+    """Nothing is kept between the requests but the ledger, which the handler's answer is in."""
+    file = site.begin()
+    site.send(file, 1, CONTENT[:PART])
+    site.application = site.start()
+    site.send(file, 2, CONTENT[PART:])
+    site.application = site.start()
+    assert site.complete(file).status_int == 200
+    assert site.content(file.key) == CONTENT
+
+
+def test_a_crash_after_completing_is_made_good_by_the_next_try(site: Site) -> None:
+    file = site.upload()
+    parts = [(part["PartNumber"], part["ETag"]) for part in file.parts]
+    inner = site.oss.storage.bucket("examplebucket").uploads()[0][0]
+    site.bucket.complete(file.key, inner.id, parts, {})  # and nothing more: the process dies
+    assert site.uploads == []
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    assert len(site.uploads) == 1
+
+
+def test_a_handler_that_fails_is_a_500_and_runs_again(site: Site) -> None:
+    site.errors.append(RuntimeError("the database is down"))
+    file = site.upload()
+    assert refused(site.complete(file), 500, "internal_server_error")
+    assert site.complete(file).json["answer"]["number"] == 1
+
+
+def test_two_pages_complete_at_once_and_the_handler_runs_once(make: Callable[..., Site]) -> None:
+    entered, release = threading.Event(), threading.Event()
+    calls: list[Upload] = []
+
+    def slow(upload: Upload) -> dict[str, Any]:
+        calls.append(upload)
+        entered.set()
+        assert release.wait(60)
+        return {"number": len(calls)}
+
+    site = make(on_upload=slow)
+    file = site.upload()
+    answers: list[bytes] = []
+    threads = [threading.Thread(target=lambda: answers.append(site.complete(file).body)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert entered.wait(60)
+    release.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(answers) == 4
+    assert len(set(answers)) == len(calls) == 1
+
+
+@pytest.mark.parametrize("first", ["complete", "abort", "sweep"])
+def test_complete_abort_and_sweep_share_one_identity(make: Callable[..., Site], first: str) -> None:
+    site = make()
+    file = site.upload()
+    inner = site.oss.storage.bucket("examplebucket").uploads()[0][0]
+    site.bucket.complete(file.key, inner.id, [(part["PartNumber"], part["ETag"]) for part in file.parts], {})
+    steps: dict[str, Callable[[], object]] = {
+        "complete": lambda: site.complete(file),
+        "sweep": lambda: site.application.reconcile(until=0),
+        "abort": lambda: site.abort(file),
+    }
+    steps.pop(first)()
+    for step in steps.values():
+        step()
+    assert len(site.uploads) == 1
+    assert site.uploads[0].operation == "CompleteMultipartUpload"
+
+
+def test_a_sweep_finds_what_was_completed_and_not_told(site: Site) -> None:
+    site.errors.append(RuntimeError("down"))
+    file = site.upload()
+    assert site.complete(file).status_int == 500
+    assert site.application.reconcile(until=0).recovered == 1
+    assert [(upload.object, upload.operation, upload.user) for upload in site.uploads] == [
+        (file.key, "CompleteMultipartUpload", "eric")
+    ]
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+
+
+def test_parts_carry_a_receipt_although_forms_carry_none(make: Callable[..., Site]) -> None:
+    site = make({"receipts": False})
+    file = site.upload()
+    assert site.complete(file).status_int == site.complete(file).status_int == 200
+    stored = site.bucket.head(file.key)
+    assert stored is not None
+    assert RECEIPT_NAME in stored.metadata
+
+
+def lose(file: File) -> None:
+    del file.etags[2]
+
+
+def change(file: File) -> None:
+    file.etags[2] = file.etags[3]
+
+
+def invent(file: File) -> None:
+    file.etags[4] = file.etags[3]
+
+
+@pytest.mark.parametrize("damage", [lose, change, invent], ids=lambda each: each.__name__)
+def test_a_list_that_differs_is_refused_and_the_parts_stay(site: Site, damage: Callable[[File], None]) -> None:
+    file = site.upload()
+    true = dict(file.etags)
+    damage(file)
+    assert refused(site.complete(file), 409, "parts_missing")
+    assert (site.stored, site.unfinished, site.uploads) == ([], 1, [])
+    file.etags = true
+    assert site.complete(file).status_int == 200
+
+
+def test_an_upload_without_parts_is_not_completed(site: Site) -> None:
+    file = site.begin()
+    assert refused(site.complete(file, []), 409, "parts_missing")
+
+
+def test_parts_that_are_too_small_are_refused_and_stay(site: Site) -> None:
+    file = site.upload(part=PART - 1)
+    assert refused(site.complete(file), 409, "part_too_small")
+    assert site.unfinished == 1
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{}, {"size": len(CONTENT) + 1}, {"metadata": {"size": str(len(CONTENT) - 1)}}],
+    ids=["limit", "more", "less"],
+)
+def test_another_size_than_allowed_is_refused_and_the_parts_are_removed(
+    make: Callable[..., Site], members: dict[str, Any]
+) -> None:
+    site = make(authorize=granting(max_size=len(CONTENT) + (1 if members else -1)))
+    file = site.upload(**members)
+    assert refused(site.complete(file), 403, "parts_size")
+    assert (site.stored, site.unfinished, site.uploads) == ([], 0, [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        {},
+        {"parts": 5},
+        {"parts": [5]},
+        {"parts": [{"PartNumber": 1}]},
+        {"parts": [{"PartNumber": "1", "ETag": "x"}]},
+        {"parts": [{"PartNumber": 1, "ETag": None}]},
+        {"parts": [{"PartNumber": 1, "ETag": "x"}] * 2},
+        {"parts": [{"PartNumber": number, "ETag": "x"} for number in range(10_001)]},
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_malformed_list_is_refused(site: Site, body: Any) -> None:
+    file = site.upload()
+    answer = site.ask("POST", f"/s3/multipart/{file.id}/complete?key={file.key}", body)
+    assert refused(answer, 400, "multipart_malformed")
+    assert site.unfinished == 1
+
+
+# List and abort.
+
+
+def test_the_list_has_the_parts_as_companion_lists_them(site: Site) -> None:
+    file = site.begin()
+    assert site.list(file).json == []
+    site.send(file, 2, b"two")
+    assert site.list(file).json == [{"PartNumber": 2, "ETag": file.etags[2], "Size": 3}]
+    assert file.etags[2].startswith('"')
+
+
+@pytest.mark.parametrize("members", [{}, {"size": len(CONTENT), "part_size": PART}])
+def test_a_completed_upload_lists_its_parts_and_completes_again(site: Site, members: dict[str, Any]) -> None:
+    file = site.upload(**members)
+    site.complete(file)
+    parts = site.list(file).json
+    assert [part["PartNumber"] for part in parts] == [1, 2, 3]
+    assert sum(part["Size"] for part in parts) == len(CONTENT)
+    listed = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in parts]
+    assert site.complete(file, listed).json["answer"] == {"Status": "Ok", "number": 1}
+
+
+def test_a_completed_upload_that_uppy_has_cut_lists_what_uppy_sent(site: Site) -> None:
+    cut = 5 * KB * KB
+    file = site.upload(content=bytes(cut + 1), part=cut)
+    site.complete(file)
+    assert [part["Size"] for part in site.list(file).json] == [cut, 1]
+
+
+def test_a_cancelled_upload_leaves_nothing(site: Site) -> None:
+    file = site.upload()
+    assert (site.abort(file).status_int, site.abort(file).json) == (200, {})
+    assert (site.unfinished, site.stored, site.uploads) == (0, [], [])
+    assert refused(site.list(file), 404, "upload_gone")
+    assert refused(site.complete(file), 404, "upload_gone")
+
+
+def test_cancelling_a_completed_upload_keeps_the_object_and_tells_it(site: Site) -> None:
+    site.errors.append(RuntimeError("down"))
+    file = site.upload()
+    assert site.complete(file).status_int == 500
+    assert (site.abort(file).status_int, site.abort(file).json) == (200, {})
+    assert site.stored == [file.key]
+    assert [upload.object for upload in site.uploads] == [file.key]
+
+
+# Tickets.
+
+
+@pytest.mark.parametrize("step", ["part", "list", "complete", "abort"])
+def test_a_ticket_that_does_not_count_is_refused(site: Site, step: str, caplog: pytest.LogCaptureFixture) -> None:
+    file, other = site.upload(), site.begin()
+    damaged = {
+        "ticket_altered": File(file.id[:-4] + "AAAA", file.key, {}, file.etags),
+        "parts_mismatch": File(file.id, other.key, {}, file.etags),
+    }
+    ask = {"part": lambda file: site.sign(file, 1), "list": site.list, "complete": site.complete, "abort": site.abort}
+    for logged, bad in damaged.items():
+        assert refused(ask[step](bad), 403, "forbidden")
+        assert reason(caplog) == logged
+    assert refused(ask[step](File("garbage", file.key, {}, file.etags)), 403, "forbidden")
+    assert refused(ask[step](File(file.id, "", {}, file.etags)), 400, "key_malformed")
+    site.clock.advance(8 * 24 * 3600)
+    assert refused(ask[step](file), 403, "forbidden")
+    assert reason(caplog) == "ticket_expired"
+    assert (site.unfinished, site.stored) == (2, [])
+
+
+def test_a_forms_ticket_is_no_upload_id_and_an_upload_id_no_ticket(site: Site) -> None:
+    import base64
+
+    fields = site.ask("GET", "/s3/params?filename=a").json["fields"]
+    ticket = json.loads(base64.b64decode(fields["callback"]))["callbackBody"].rpartition("ticket=")[2]
+    assert refused(site.list(File(ticket, fields["key"], {})), 403, "forbidden")
+
+
+# OSS.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BucketUnreachableError("bucket_unreachable", "no route"),
+        BucketRefusedError("bucket_refused", "no right", code="AccessDenied", right="oss:PutObject"),
+    ],
+    ids=["unreachable", "refused"],
+)
+@pytest.mark.parametrize("step", ["begin", "list", "complete", "abort"])
+def test_when_oss_cannot_be_asked_the_answer_is_503_and_a_later_try_works(site: Site, step: str, error: Any) -> None:
+    file = site.upload()
+    site.bucket.fail_next(error)  # type: ignore[attr-defined]
+    ask: dict[str, Callable[[], webob.Response]] = {
+        "begin": lambda: site.ask("POST", "/s3/multipart", {"filename": "a"}),
+        "list": lambda: site.list(file),
+        "complete": lambda: site.complete(file),
+        "abort": lambda: site.abort(file),
+    }
+    answer = ask[step]()
+    assert refused(answer, 503, "service_unavailable")
+    assert answer.headers["Retry-After"] == "10"
+    assert ask[step]().status_int == 200
+
+
+# On and off, numbers.
+
+
+def test_off_is_a_404_that_says_so(make: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "oss_wsgi")
+    site = make({"multipart": False})
+    for method, path in [("GET", "/s3/params"), ("POST", "/s3/multipart"), ("DELETE", "/s3/multipart/x")]:
+        assert refused(site.ask(method, path), 404, "multipart_off")
+    assert "OSS_MULTIPART=on" in caplog.text
+
+
+def test_the_limits_say_from_what_size_parts_are_used(make: Callable[..., Site]) -> None:
+    limits = make({"part_size": PART, "upload_max_size": 6 * GIGABYTE}).ask("GET", "/limits").json
+    assert "multipart" in limits["methods"]
+    assert (limits["multipart_from"], limits["part_size"], limits["max_size"]) == (PART, PART, 6 * GIGABYTE)
+    limits = make({"multipart": False}).ask("GET", "/limits").json
+    assert "multipart" not in limits["methods"]
+    assert limits["multipart_from"] is limits["part_size"] is None
+
+
+def test_parts_may_be_over_5_gb_and_forms_may_not(make: Callable[..., Site]) -> None:
+    site = make({"upload_max_size": 60 * GIGABYTE})
+    assert site.begin(size=60 * GIGABYTE).answer["parts"] == 3840
+    assert refused(
+        site.ask("POST", "/s3/multipart", {"filename": "a", "size": 60 * GIGABYTE + 1}), 403, "size_not_allowed"
+    )
+    for path in ("/s3/params?filename=a&metadata[size]={}", "/signature?filename=a&size={}"):
+        assert site.ask("GET", path.format(5 * GIGABYTE)).status_int == 200
+        assert site.ask("GET", path.format(5 * GIGABYTE + 1)).status_int == 403
+
+
+def test_a_grant_over_5_gb_needs_parts(make: Callable[..., Site], caplog: pytest.LogCaptureFixture) -> None:
+    site = make(authorize=granting(max_size=6 * GIGABYTE))
+    assert site.begin(size=6 * GIGABYTE).key
+    assert site.ask("GET", "/limits").json["max_size"] == 6 * GIGABYTE
+    without = make({"multipart": False}, authorize=granting(max_size=6 * GIGABYTE))
+    assert without.ask("GET", "/signature?filename=a").status_int == 403
+    assert "OSS_MULTIPART=on" in caplog.text
+
+
+def test_observers_and_metrics_see_steps_and_no_ticket(make: Callable[..., Site]) -> None:
+    issued: list[dict[str, Any]] = []
+    refusals: list[tuple[str, int, dict[str, Any]]] = []
+    metrics = Metrics()
+    site = make(
+        authorize=granting(),
+        metrics=metrics,
+        on_issued=lambda grant, facts: issued.append(dict(facts)),
+        on_refused=lambda reason, status, facts: refusals.append((reason, status, dict(facts))),
+    )
+    file = site.upload()
+    site.complete(file, [])
+    site.complete(file)
+    site.complete(file)
+    site.list(file)
+    site.abort(file)
+    (facts,) = issued
+    assert (facts["object"], facts["user"], facts["upload_method"]) == (file.key, "eric", "MULTIPART")
+    assert (facts["expires"], facts["url"]) == (int(NOW) + 7 * 24 * 3600, site.oss.host)
+    assert [(reason, status) for reason, status, _ in refusals] == [("parts_missing", 409)]
+    assert refusals[0][2]["path"] == "/oss/s3/multipart/***/complete"
+    _, text = metrics.text()
+    assert file.id not in text.decode() + str(refusals) + str(issued)
+    for step, outcome in [
+        ("begin", "ok"), ("part", "ok"), ("complete", "ok"), ("complete", "repeated"), ("complete", "parts_missing"),
+        ("list", "ok"), ("abort", "repeated"),
+    ]:  # fmt: skip
+        assert f'oss_wsgi_multipart_total{{outcome="{outcome}",step="{step}"}}' in text.decode()
+
+
+def test_no_line_of_the_log_has_the_ticket(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    import time
+
+    from oss_wsgi import AccessLog
+
+    caplog.set_level(logging.DEBUG)
+    file = site.upload()
+    site.application = AccessLog(site.application, clock=time.monotonic)  # type: ignore[assignment]
+    site.complete(file, [])
+    site.complete(file)
+    site.abort(file)
+    assert "/oss/s3/multipart/***/complete" in caplog.text
+    assert file.id not in caplog.text + str([vars(record) for record in caplog.records])
+
+
+def test_only_what_signs_is_answered_in_the_loop(make: Callable[..., Site]) -> None:
+    site = make()
+    is_nonblocking = site.application.is_nonblocking
+    assert is_nonblocking("GET", "/oss/s3/multipart/x/1", {})
+    assert is_nonblocking("GET", "/oss/s3/params", {})
+    for method, path in [
+        ("POST", "/oss/s3/multipart"), ("GET", "/oss/s3/multipart/x"), ("DELETE", "/oss/s3/multipart/x"),
+        ("POST", "/oss/s3/multipart/x/complete"), ("GET", "/oss/s3/nothing"), ("GET", "/oss/s4"),
+    ]:  # fmt: skip
+        assert not is_nonblocking(method, path, {})
+    assert not make(authorize=granting()).application.is_nonblocking("GET", "/oss/s3/params", {})

@@ -1,0 +1,182 @@
+"""Completing while OSS is slow, silent or asked by others: what is done, and for how long it is waited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from oss_wsgi.bucket import StoredObject, StoredPart
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, NotStoredError
+from oss_wsgi.local import LocalOSS
+from oss_wsgi.testing.bucket import InProcessBucket
+
+from .site import CONTENT, File, Site
+
+UNREACHABLE = BucketUnreachableError("bucket_unreachable", "OSS did not answer within 120 s")
+
+
+class Bucket(InProcessBucket):
+    """A bucket where something happens around the request that completes an upload."""
+
+    def __init__(self, oss: LocalOSS) -> None:
+        super().__init__(oss)
+        self.before: Callable[[str, str, Sequence[tuple[int, str]]], None] = lambda *arguments: None
+        self.after: Callable[[StoredObject], StoredObject] = lambda stored: stored
+        self.hidden = 0
+
+    def complete(
+        self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
+    ) -> StoredObject:
+        self.before(key, upload_id, parts)
+        return self.after(super().complete(key, upload_id, parts, headers))
+
+    def head(self, key: str) -> StoredObject | None:
+        if self.hidden:
+            self.hidden -= 1
+            return None
+        return super().head(key)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    waits: list[float] = []
+    monkeypatch.setattr("oss_wsgi.application.time.sleep", waits.append)
+    return waits
+
+
+@pytest.fixture
+def site(waits: list[float]) -> Iterator[Site]:
+    site = Site()
+    site.bucket = Bucket(site.oss)
+    site.application = site.start()
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def bucket(site: Site) -> Bucket:
+    assert isinstance(site.bucket, Bucket)
+    return site.bucket
+
+
+def lose(stored: StoredObject) -> StoredObject:
+    raise UNREACHABLE
+
+
+def test_a_completion_without_an_answer_is_looked_for_before_it_is_given_up(
+    site: Site, bucket: Bucket, waits: list[float]
+) -> None:
+    file = site.upload()
+    bucket.after, bucket.hidden = lose, 2
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    assert waits == [1.0, 2.0, 4.0]
+
+
+def test_a_completion_that_does_not_appear_is_a_503_and_the_next_try_succeeds(
+    site: Site, bucket: Bucket, waits: list[float]
+) -> None:
+    file = site.upload()
+
+    def silent(*arguments: Any) -> None:
+        raise UNREACHABLE
+
+    bucket.before = silent
+    answer = site.complete(file)
+    assert (answer.status_int, answer.headers["Retry-After"]) == (503, "10")
+    assert waits == [1.0, 2.0, 4.0, 8.0]
+    bucket.before = lambda *arguments: None
+    assert site.complete(file).status_int == 200
+    assert len(site.uploads) == 1
+
+
+def test_another_pages_completion_is_waited_for(site: Site, bucket: Bucket, waits: list[float]) -> None:
+    file = site.upload()
+
+    def first(key: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> None:
+        InProcessBucket.complete(bucket, key, upload_id, parts, {})
+        bucket.hidden = 2
+
+    bucket.before = first
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    assert waits == [0.2, 0.5]
+
+
+def test_an_aborted_upload_is_gone_after_a_short_wait(site: Site, waits: list[float]) -> None:
+    file = site.upload()
+    site.abort(file)
+    assert site.complete(file).status_int == 404
+    assert sum(waits) < 2
+
+
+def test_a_part_that_is_swapped_after_the_check_is_not_joined(site: Site, bucket: Bucket) -> None:
+    file = site.upload()
+
+    def swap(*arguments: Any) -> None:
+        bucket.before = lambda *arguments: None
+        site.put(url, bytes(len(CONTENT)))
+
+    url = site.sign(file, 2).json["url"]
+    bucket.before = swap
+    answer = site.complete(file)
+    assert (answer.status_int, answer.json["error"]["code"]) == (409, "parts_missing")
+    assert (site.stored, site.unfinished, site.uploads) == ([], 1, [])
+
+
+@pytest.mark.parametrize("code", ["EntityTooSmall", "InvalidPart", "AccessDenied"])
+def test_what_oss_refuses_is_said(site: Site, bucket: Bucket, code: str) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise BucketRefusedError("bucket_refused", "no", code=code)
+
+    bucket.before = refuse
+    expected = {"EntityTooSmall": (409, "part_too_small"), "InvalidPart": (409, "parts_missing")}
+    answer = site.complete(site.upload())
+    assert (answer.status_int, answer.json["error"]["code"]) == expected.get(code, (503, "service_unavailable"))
+
+
+def test_an_object_that_is_not_what_its_parts_were_is_not_handed_on(site: Site, bucket: Bucket) -> None:
+    bucket.after = lambda stored: stored._replace(crc64=stored.crc64 ^ 1 if stored.crc64 else None)
+    answer = site.complete(site.upload())
+    assert (answer.status_int, answer.json["error"]["code"]) == (500, "crc64_mismatch")
+    assert site.uploads == []
+
+
+def test_parts_without_a_crc_are_joined_all_the_same(
+    site: Site, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = bucket.list_parts
+
+    def without_crc(key: str, upload_id: str) -> list[StoredPart]:
+        return [part._replace(crc64=None) for part in listed(key, upload_id)]
+
+    monkeypatch.setattr(bucket, "list_parts", without_crc)
+    bucket.after = lambda stored: stored._replace(crc64=5)
+    assert site.complete(site.upload()).status_int == 200
+
+
+def test_another_object_of_that_name_is_not_taken_for_the_upload(site: Site, bucket: Bucket) -> None:
+    file = site.begin()
+    with site.oss.storage.bucket("examplebucket").incoming() as incoming:
+        incoming.write(b"somebody else's")
+        incoming.commit(file.key, "text/plain", {}, now=site.clock())
+    site.abort(file)
+    answer = site.complete(File(file.id, file.key, {}), [])
+    assert (answer.status_int, answer.json["error"]["code"]) == (404, "upload_gone")
+    assert site.uploads == []
+
+
+def test_an_object_deleted_after_the_upload_is_gone(site: Site) -> None:
+    file = site.upload()
+    site.complete(file)
+    site.oss.storage.bucket("examplebucket").delete(file.key)
+    assert site.list(file).status_int == 404
+    assert len(site.uploads) == 1
+
+
+def test_a_bucket_that_answers_not_stored_to_complete_is_no_error_of_ours(site: Site, bucket: Bucket) -> None:
+    def gone(*arguments: Any) -> None:
+        raise NotStoredError("not_stored", "NoSuchUpload")
+
+    bucket.before = gone
+    assert site.complete(site.upload()).status_int == 404

@@ -1,0 +1,304 @@
+"""Each signed URL beside the one that the official SDK makes for the same request, and before the local OSS."""
+
+from __future__ import annotations
+
+import calendar
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import alibabacloud_oss_v2 as sdk
+import pytest
+from alibabacloud_oss_v2.credentials import StaticCredentialsProvider
+from alibabacloud_oss_v2.signer import SignerV1, SignerV4
+from alibabacloud_oss_v2.types import HttpRequest, SigningContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from webtest import TestApp, TestResponse
+
+from oss_wsgi.credentials import Credentials
+from oss_wsgi.local import LocalOSS
+from oss_wsgi.signing.presigned_url import SUB_RESOURCES, PresignedURL, sign_url_v1, sign_url_v4
+from oss_wsgi.testing import FrozenClock
+
+from .forms import HOST, ID, NOW, SECRET, TOKEN
+
+BUCKET = "examplebucket"
+REGION = "cn-hangzhou"
+UPLOAD_ID = "0004B9894A22E5B1888A1E29F8230000"
+CALLBACK = "eyJjYWxsYmFja1VybCI6Imh0dHBzOi8vYXBwLmV4YW1wbGUuY29tL29zcy9jYWxsYmFjayJ9"
+#: Parameters that the SDK signs under V1 only where it is told to.
+SDK_SUB_RESOURCES = sorted(SUB_RESOURCES - SignerV1._subresource_key_set)
+
+KEYS = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0") | st.sampled_from("/+ ~'%&=?#*()!:;@$,[]|中é"),
+    min_size=1,
+    max_size=40,
+).filter(lambda key: key[0] not in "/\\")
+VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126) | st.sampled_from("中é"), min_size=1, max_size=20)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+QUERIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "partNumber": st.integers(1, 10000).map(str),
+        "uploadId": st.just(UPLOAD_ID),
+        "callback": st.just(CALLBACK),
+        "callback-var": st.just("eyJ4OmEiOiLkuK0ifQ=="),
+        "response-content-disposition": TEXTS,
+        "x-oss-traffic-limit": st.just("819200"),
+        "x-oss-ac-source-ip": st.just("2001:db8::1"),
+        "+odd name|": TEXTS,
+        "uploads": st.just(""),
+    },
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "content-type": VALUES,
+        "content-md5": st.just("ICy5YqxZB1uWSwcVLSNLcA=="),
+        "x-oss-forbid-overwrite": st.just("true"),
+        "x-oss-meta-a": VALUES,
+        "x-oss-meta-b-c": VALUES,
+        "content-length": st.integers(0, 5 * 1024**3).map(str),
+        "content-disposition": VALUES,
+        "cache-control": VALUES,
+    },
+)
+CREDENTIALS = st.sampled_from([Credentials(ID, SECRET), Credentials("STS.NExampleTempKeyId0000001", SECRET, TOKEN)])
+
+
+def signed_by_the_sdk(
+    version: str,
+    credentials: Credentials,
+    method: str,
+    key: str,
+    query: dict[str, str],
+    headers: dict[str, str],
+    additional: Any,
+) -> str:
+    """Return the URL of the SDK's own signer, for a request as its client builds it."""
+    url = f"{HOST}/{quote(key)}" + ("?" + urlencode(query, quote_via=quote) if query else "")
+    request = HttpRequest(method, url)
+    request.headers.update(headers)
+    parts = credentials.access_key_id, credentials.access_key_secret, credentials.security_token
+    context = SigningContext(
+        bucket=BUCKET,
+        key=key,
+        request=request,
+        credentials=StaticCredentialsProvider(*parts).get_credentials(),
+        product="oss",
+        region=REGION,
+        signing_time=datetime.fromtimestamp(NOW, timezone.utc),
+        additional_headers=set(additional),
+    )
+    context.sub_resource = SDK_SUB_RESOURCES
+    context.auth_method_query = True
+    context.expiration_time = datetime.fromtimestamp(NOW + 3600, timezone.utc)
+    {"v1": SignerV1, "v4": SignerV4}[version]().sign(context)
+    return str(request.url)
+
+
+@given(
+    credentials=CREDENTIALS,
+    method=st.sampled_from(["GET", "PUT", "POST", "DELETE", "HEAD"]),
+    key=KEYS,
+    query=QUERIES,
+    headers=HEADERS,
+    listed=st.sets(st.sampled_from(["Content-Length", "content-disposition", "CACHE-CONTROL", "content-type"])),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_v4_url_is_the_sdks_letter_for_letter(
+    credentials: Credentials, method: str, key: str, query: dict[str, str], headers: dict[str, str], listed: set[str]
+) -> None:
+    listed = {name for name in listed if name.lower() in headers}
+    ours = sign_url_v4(
+        *(credentials, method, HOST, BUCKET, key),
+        region=REGION, now=NOW, expires=3600, query=query, headers=headers, additional_headers=listed,
+    )  # fmt: skip
+    assert ours.url == signed_by_the_sdk("v4", credentials, method, key, query, headers, listed)
+
+
+@given(
+    credentials=CREDENTIALS,
+    method=st.sampled_from(["GET", "PUT", "POST", "DELETE"]),
+    key=KEYS,
+    query=QUERIES,
+    headers=HEADERS,
+)
+@settings(max_examples=60, deadline=None)
+def test_a_v1_url_is_the_sdks_letter_for_letter(
+    credentials: Credentials, method: str, key: str, query: dict[str, str], headers: dict[str, str]
+) -> None:
+    ours = sign_url_v1(*(credentials, method, HOST, BUCKET, key), now=NOW, expires=3600, query=query, headers=headers)
+    assert ours.url == signed_by_the_sdk("v1", credentials, method, key, query, headers, ())
+
+
+REQUESTS = {
+    "put": (
+        sdk.PutObjectRequest(
+            BUCKET, "a/大 +~'.bin", content_type="image/png", forbid_overwrite="true", metadata={"a": "b"}
+        ),
+        {},
+        {"content-type": "image/png", "x-oss-forbid-overwrite": "true", "x-oss-meta-a": "b"},
+    ),
+    "put with a callback": (
+        sdk.PutObjectRequest(BUCKET, "a/大 +~'.bin", content_type="image/png", parameters={"callback": CALLBACK}),
+        {"callback": CALLBACK},
+        {"content-type": "image/png"},
+    ),
+    "part": (
+        sdk.UploadPartRequest(BUCKET, "a/大 +~'.bin", part_number=7, upload_id=UPLOAD_ID),
+        {"partNumber": "7", "uploadId": UPLOAD_ID},
+        {},
+    ),
+    "begin": (
+        sdk.InitiateMultipartUploadRequest(BUCKET, "a/大 +~'.bin", content_type="video/mp4"),
+        {"uploads": ""},
+        {"content-type": "video/mp4"},
+    ),
+    "complete": (
+        sdk.CompleteMultipartUploadRequest(BUCKET, "a/大 +~'.bin", upload_id=UPLOAD_ID, complete_all="yes"),
+        {"uploadId": UPLOAD_ID},
+        {"x-oss-complete-all": "yes"},
+    ),
+    "abort": (
+        sdk.AbortMultipartUploadRequest(BUCKET, "a/大 +~'.bin", upload_id=UPLOAD_ID),
+        {"uploadId": UPLOAD_ID},
+        {},
+    ),
+    "get": (sdk.GetObjectRequest(BUCKET, "a/大 +~'.bin", version_id="v"), {"versionId": "v"}, {}),
+}
+
+
+@pytest.mark.parametrize("token", [None, TOKEN], ids=["lasting", "STS"])
+@pytest.mark.parametrize("version", ["v1", "v4"])
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_sdks_client_makes_the_same_url(name: str, version: str, token: str | None) -> None:
+    request, query, headers = REQUESTS[name]
+    config = sdk.config.load_default()
+    config.region, config.signature_version = REGION, version
+    config.credentials_provider = StaticCredentialsProvider(ID, SECRET, token)
+    expiration = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=900)
+    result = sdk.Client(config).presign(request, expiration=expiration)
+    signed = dict(parse_qsl(urlsplit(result.url).query))
+    positional = Credentials(ID, SECRET, token), str(result.method), HOST, BUCKET, request.key
+    if version == "v1":
+        now = int(signed["Expires"]) - 900
+        ours = sign_url_v1(*positional, now=now, expires=900, query=query, headers=headers)
+    else:
+        now, expires = unix(signed["x-oss-date"]), int(signed["x-oss-expires"])
+        ours = sign_url_v4(*positional, region=REGION, now=now, expires=expires, query=query, headers=headers)
+    assert (ours.method, ours.url) == (result.method, result.url)
+    assert ours.headers == {name.lower(): value for name, value in result.signed_headers.items()}
+
+
+def unix(date: str) -> int:
+    return calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
+
+
+@pytest.fixture(scope="module", params=[None, TOKEN], ids=["lasting", "STS"])
+def oss(request: pytest.FixtureRequest) -> Iterator[LocalOSS]:
+    with LocalOSS(security_token=request.param, key_bits=512, clock=lambda: float(NOW)) as oss:
+        oss.token = request.param  # type: ignore[attr-defined]
+        yield oss
+
+
+def sign(oss: LocalOSS, version: str, method: str, key: str, **options: Any) -> PresignedURL:
+    credentials = Credentials(oss.access_key_id, oss.access_key_secret, oss.token)  # type: ignore[attr-defined]
+    positional = credentials, method, oss.host, oss.bucket, key
+    if version == "v1":
+        options.pop("additional_headers", None)
+        return sign_url_v1(*positional, now=NOW, expires=60, **options)
+    return sign_url_v4(*positional, region=oss.region, now=NOW, expires=60, **options)
+
+
+def send(oss: LocalOSS, url: PresignedURL, body: bytes = b"", **headers: str) -> TestResponse:
+    """Send the request that was signed; a keyword such as ``content_type`` replaces one of its headers."""
+    changed = {name.replace("_", "-").title(): value for name, value in headers.items()}
+    sent = {name.title(): value.encode().decode("latin-1") for name, value in {**url.headers, **changed}.items()}
+    return TestApp(oss, lint=False).request(url.url, method=url.method, headers=sent, body=body, expect_errors=True)
+
+
+@pytest.mark.parametrize("version", ["v1", "v4"])
+@given(
+    key=KEYS,
+    body=st.binary(max_size=20),
+    headers=HEADERS,
+    query=st.fixed_dictionaries({}, optional={"x-oss-traffic-limit": st.just("819200"), "+odd name|": TEXTS}),
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_local_oss_stores_what_a_url_allows(
+    oss: LocalOSS, version: str, key: str, body: bytes, headers: dict[str, str], query: dict[str, str]
+) -> None:
+    headers = {name: value for name, value in headers.items() if name not in ("content-md5", "x-oss-forbid-overwrite")}
+    headers["content-length"] = str(len(body))
+    listed = [name for name in headers if name in ("content-length", "content-disposition", "cache-control")]
+    put = sign(oss, version, "PUT", key, headers=headers, query=query, additional_headers=listed)
+    assert send(oss, put, body).status_int == 200
+    response = send(oss, sign(oss, version, "GET", key))
+    assert (response.status_int, response.body) == (200, body)
+
+
+@pytest.mark.parametrize("version", ["v1", "v4"])
+def test_an_upload_in_parts_goes_by_urls_alone(oss: LocalOSS, version: str) -> None:
+    key, headers = f"{version}/大 file+1.bin", {"content-type": "video/mp4"}
+    begun = send(oss, sign(oss, version, "POST", key, query={"uploads": ""}, headers=headers))
+    upload_id = begun.xml.findtext("UploadId")
+    query = {"partNumber": "1", "uploadId": upload_id}
+    part = sign(
+        oss, version, "PUT", key, query=query, headers={"content-length": "5"}, additional_headers=["Content-Length"]
+    )
+    assert part.headers == {}, "the client sends its length by itself"
+    assert send(oss, part, b"hello").status_int == 200
+    query = {"uploadId": upload_id}
+    assert send(oss, sign(oss, version, "GET", key, query=query)).xml.findtext("Part/Size") == "5"
+    complete = sign(oss, version, "POST", key, query=query, headers={"x-oss-complete-all": "yes"})
+    assert send(oss, complete).status_int == 200
+    assert send(oss, sign(oss, version, "DELETE", key)).status_int == 204
+
+
+CHANGES = {
+    "another key": {"url": ("/a?", "/b?")},
+    "another method": {"method": "DELETE"},
+    "another type": {"headers": {"content_type": "text/html"}},
+    "a further header of OSS": {"headers": {"x_oss_object_acl": "public-read"}},
+    "another header of OSS": {"headers": {"x_oss_meta_a": "c"}},
+    "a further sub-resource": {"url": ("?", "?acl&")},
+}
+ONLY_V4 = {
+    "another length": {"body": b"longer"},
+    "another disposition": {"headers": {"content_disposition": "inline"}},
+    "any further parameter": {"url": ("?", "?further=1&")},
+}
+
+
+@pytest.mark.parametrize("version", ["v1", "v4"])
+@pytest.mark.parametrize("change", [*CHANGES, *ONLY_V4])
+def test_what_differs_from_the_signed_request_is_refused(oss: LocalOSS, version: str, change: str) -> None:
+    headers = {"content-type": "image/png", "x-oss-meta-a": "b", "content-disposition": "attachment"}
+    url = sign(
+        oss, version, "PUT", "a",
+        headers={**headers, "content-length": "5"}, additional_headers=["content-length", "content-disposition"],
+    )  # fmt: skip
+    changed: dict[str, Any] = (CHANGES | ONLY_V4)[change]
+    method, address = changed.get("method", url.method), url.url.replace(*changed.get("url", ("", "")), 1)
+    url = replace(url, method=method, url=address)
+    response = send(oss, url, changed.get("body", b"hello"), **changed.get("headers", {}))
+    open_under_v1 = version == "v1" and change in ONLY_V4
+    assert response.status_int == (200 if open_under_v1 else 403), "V1 does not sign it" if open_under_v1 else None
+
+
+@pytest.mark.parametrize("version", ["v1", "v4"])
+def test_a_url_ends_after_its_last_second(version: str) -> None:
+    clock = FrozenClock(NOW)
+    with LocalOSS(key_bits=512, clock=clock) as oss:
+        oss.token = None  # type: ignore[attr-defined]
+        url = sign(oss, version, "PUT", "a")
+        clock.advance(60)
+        assert send(oss, url).status_int == 200
+        clock.advance(1)
+        response = send(oss, url)
+        assert (response.status_int, response.xml.findtext("Message")) == (403, "Request has expired.")

@@ -1,0 +1,104 @@
+"""presign_put: the request that it signs, beside the form for the same grant."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from oss_wsgi.callback.ticket import RECEIPT_FIELD, ReceiptBook, TicketBook
+from oss_wsgi.credentials import Credentials
+from oss_wsgi.exceptions import MalformedRequestError, OutsideGrantError
+from oss_wsgi.signing.grant import Grant
+from oss_wsgi.signing.presigned_url import PresignedURL, sign_url_v4
+
+from .forms import CALLBACK, HOST, ID, NOW, RANDOM, SECRET, TOKEN, Provider, presigner
+
+FILE: dict[str, Any] = {"filename": "a.png", "size": 6, "content_type": "image/png"}
+GB = 1024**3
+SECRETS = ["a secret of tickets, thirty-two or more"]
+
+
+def query(url: PresignedURL) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url.url).query).items()}
+
+
+def test_it_signs_type_size_and_forbid_overwrite() -> None:
+    url = presigner().presign_put(**FILE)
+    headers = {"Content-Type": "image/png", "x-oss-forbid-overwrite": "true"}
+    assert url == sign_url_v4(
+        *(Credentials(ID, SECRET), "PUT", HOST, "examplebucket", f"user-dir-prefix/20241203/{RANDOM}.png"),
+        region="cn-hangzhou",
+        now=NOW,
+        expires=300,
+        headers={**headers, "Content-Length": "6"},
+        additional_headers=["Content-Length"],
+    )
+    assert url.headers == headers, "each client sends the length by itself"
+
+
+def test_the_callback_in_the_query_is_the_forms_field() -> None:
+    form = presigner(callback_url=CALLBACK).presign(filename="a.png")
+    assert query(presigner(callback_url=CALLBACK).presign_put(**FILE))["callback"] == form.fields["callback"]
+
+
+def test_the_ticket_pins_the_one_object_its_size_and_its_type() -> None:
+    tickets = TicketBook(SECRETS, clock=lambda: NOW)
+    grant = Grant(user="eric", dir="u/", data={"a": 1})
+    url = presigner(tickets=tickets, callback_url=CALLBACK).presign_put(grant, **FILE)
+    body = json.loads(base64.b64decode(query(url)["callback"]))["callbackBody"]
+    ticket = tickets.open(body.rpartition("ticket=")[2])
+    assert (ticket.key, ticket.prefix, ticket.bucket) == (url.key, "u/", "examplebucket")
+    assert (ticket.min_size, ticket.max_size, ticket.content_types) == (6, 6, ["image/png"])
+    assert (ticket.user, ticket.data, ticket.forbid_overwrite, ticket.max_objects) == ("eric", {"a": 1}, True, 1)
+    assert ticket.accepted_until == url.expire + 12 * 3600
+
+
+def test_the_receipt_says_put_object() -> None:
+    tickets = TicketBook(SECRETS, clock=lambda: NOW)
+    receipts = ReceiptBook(SECRETS, clock=lambda: NOW, keep_seconds=60, tickets=tickets)
+    signing = presigner(tickets=tickets, callback_url=CALLBACK)
+    signing._receipts = receipts
+    url = signing.presign_put(Grant(custom={"a": "b"}), **FILE)
+    receipt = receipts.open(url.headers[RECEIPT_FIELD])
+    assert (receipt.operation, receipt.custom, receipt.ticket.key) == ("PutObject", {"a": "b"}, url.key)
+
+
+def test_custom_variables_without_a_callback_are_left_out() -> None:
+    assert "callback-var" not in query(presigner().presign_put(Grant(custom={"a": "b"}), **FILE))
+
+
+def test_5_gb_is_allowed_and_a_byte_more_is_not() -> None:
+    signing = presigner(upload_max_size=5 * GB)
+    assert signing.presign_put(**{**FILE, "size": 5 * GB}).method == "PUT"
+    with pytest.raises(OutsideGrantError):
+        signing.presign_put(**{**FILE, "size": 5 * GB + 1})
+
+
+@pytest.mark.parametrize("missing", FILE)
+def test_each_parameter_is_needed(missing: str) -> None:
+    with pytest.raises(MalformedRequestError, match=f"^{missing}_required: .*add {missing} to the request"):
+        presigner().presign_put(**{**FILE, missing: None})
+
+
+def test_the_url_ends_with_the_access_key() -> None:
+    expiration = datetime.fromtimestamp(NOW + 30, timezone.utc)
+    provider = Provider(Credentials("STS.N", SECRET, TOKEN, expiration))
+    url = presigner(provider).presign_put(**FILE)
+    assert (url.expire, query(url)["x-oss-security-token"], provider.calls) == (NOW + 30, TOKEN, 1)
+
+
+def test_the_names_are_those_of_forms() -> None:
+    named = {**FILE, "filename": "b/大 a.png"}
+    assert presigner(upload_names="original").presign_put(Grant(dir="u/"), **named).key == "u/大 a.png"
+    assert presigner().presign_put(Grant(key="u/x.png"), **FILE).key == "u/x.png"
+
+
+def test_json_is_the_payload() -> None:
+    url = presigner().presign_put(**FILE)
+    assert json.loads(url.json()) == url.payload()
+    assert list(url.payload()) == ["method", "url", "headers", "fields", "expire", "key"]
