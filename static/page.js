@@ -102,8 +102,9 @@ class Row {
       state: find(".state"), facts: find(".facts"), close: find(".close"), progress: find("progress"),
       more: find(".more"), message: find(".message"), detail: find(".detail"), key: find(".object bdi"),
       answer: find(".answer"), title: find(".answer-title"), text: find("pre"), retry: find(".retry"), show: find(".show"),
+      pause: find(".pause"), offer: find(".offer"), resume: find(".continue"), startOver: find(".offer .plain"),
     };
-    const { link, name, close, progress, retry, show: more } = this.parts;
+    const { link, name, close, progress, retry, show: more, pause, resume, startOver } = this.parts;
     link.id = `name-${item.id}`;
     name.textContent = name.title = item.file.name;
     show(this.parts.folder, item.path.slice(0, item.path.lastIndexOf("/") + 1));
@@ -112,15 +113,24 @@ class Row {
     const count = twins.get(this.twinKey) ?? 0;
     this.isTwin = count > 0;
     twins.set(this.twinKey, count + 1);
-    for (const button of [close, retry, more]) button.setAttribute("aria-describedby", link.id);
+    for (const button of [close, retry, more, pause, resume, startOver]) button.setAttribute("aria-describedby", link.id);
     progress.setAttribute("aria-labelledby", link.id);
     close.addEventListener("click", (event) => {
-      if (item.running) uploader.cancel(item);
+      if (item.running || item.state === "paused") uploader.cancel(item);
       else if (isDeliberate(event)) remove(item);
     });
     retry.addEventListener("click", (event) => {
       if (isDeliberate(event) && uploader.retry(item)) close.focus();
     });
+    pause.addEventListener("click", (event) => {
+      if (isDeliberate(event) && !uploader.resume(item)) uploader.pause(item);
+    });
+    for (const [button, act] of [[resume, () => uploader.resume(item)], [startOver, () => uploader.start([item])]]) {
+      button.addEventListener("click", () => {
+        act();
+        close.focus();
+      });
+    }
     more.addEventListener("click", () => this.open(more.getAttribute("aria-expanded") === "false"));
     this.picture();
     this.rename();
@@ -163,6 +173,8 @@ class Row {
     title.textContent = words("answer");
     more.setAttribute("aria-label", words("details"));
     more.title = words("details");
+    this.parts.resume.textContent = words("resume");
+    this.parts.startOver.textContent = words("startOver");
     this.update();
   }
 
@@ -173,7 +185,12 @@ class Row {
     show(parts.state, words(`states.${state}`));
     this.updateProgress();
 
-    const label = words(item.running ? "cancel" : "remove");
+    const isPaused = state === "paused";
+    parts.pause.hidden = !item.canPause && !isPaused;
+    parts.pause.title = words(isPaused ? "resume" : "pause");
+    parts.pause.setAttribute("aria-label", parts.pause.title);
+    parts.offer.hidden = !isOffered(item);
+    const label = words(item.running || isPaused ? "cancel" : "remove");
     parts.close.setAttribute("aria-label", label);
     parts.close.title = label;
 
@@ -198,12 +215,14 @@ class Row {
     const { item, parts } = this;
     const { file, state, retryIn } = item;
     const sending = state === "sending";
-    parts.progress.hidden = !item.running || state === "waiting" || state === "retrying";
+    const hasParts = item.upload !== null;
+    const isHidden = !item.running || state === "waiting" || state === "retrying";
+    parts.progress.hidden = hasParts ? !item.running && state !== "paused" : isHidden;
     parts.progress.value = item.progress;
     const rate = item.rate();
     show(parts.facts, join([
-      sending && percent.format(item.progress),
-      sending ? words("bytes", { sent: size(item.sent), size: size(file.size) }) : size(file.size),
+      (sending || state === "paused") && percent.format(item.progress),
+      sending || state === "paused" ? words("bytes", { sent: size(item.sent), size: size(file.size) }) : size(file.size),
       ...pace(rate, file.size - item.sent),
       retryIn > 0 && again(retryIn),
       state === "queued" && this.isTwin && words("twin"),
@@ -216,8 +235,15 @@ function again(seconds) {
   return words("againIn", { time: words("seconds", { n: Math.ceil(seconds) }) });
 }
 
+/** Whether a person has to say if what an earlier page has sent of a file is to be used. */
+function isOffered({ state, resumable }) {
+  return state === "queued" && resumable !== null && !resumable.isChanged;
+}
+
 /** Returns the sentence under a file that did not simply succeed: what happened, and what to do. */
-function explainState({ state, error, complete, notStored, canAsk, file }) {
+function explainState({ state, error, complete, notStored, canAsk, file, resumable }) {
+  if (state === "queued" && resumable?.isChanged) return words("errors.changed");
+  if (state === "queued" && resumable) return words("resumableHint", { percent: percent.format(resumable.sent / file.size) });
   if (state === "untold") return words(canAsk ? "untoldAskHint" : "untoldHint");
   if (state === "unsure") return words("unsureHint");
   if (state === "cancelled") return complete ? words("cancelledLate") : "";
@@ -326,7 +352,8 @@ function updateBar() {
   $("total").value = progress;
   $("stop").hidden = running === 0;
   $("clear").hidden = running > 0 || done + cancelled < 2;
-  $("upload").setAttribute("aria-disabled", String(queued === 0));
+  const hasNext = queued > 0 && uploader.items.some((item) => item.state === "queued" && !isOffered(item));
+  $("upload").setAttribute("aria-disabled", String(!hasNext));
   $("rows").hidden = rows.size === 0;
   updateAgain(running);
   document.body.classList.toggle("has-files", rows.size > 0);
@@ -335,7 +362,7 @@ function updateBar() {
 }
 
 function resultText(totals) {
-  const states = ["stored", "untold", "unsure", "failed", "cancelled"];
+  const states = ["stored", "untold", "unsure", "failed", "paused", "cancelled"];
   return states.filter((state) => totals[state] > 0).map((state) => words(`results.${state}`, { n: totals[state] }))
     .join(words("comma"));
 }
@@ -377,7 +404,7 @@ function remove(item) {
 // ---------------------------------------------------------------- screen readers
 
 /** Events of the last moment, announced together: 100 files must not make 100 announcements. */
-const news = { retrying: [], stored: [], untold: [], unsure: [], failed: [], cancelled: [] };
+const news = { retrying: [], stored: [], untold: [], unsure: [], failed: [], paused: [], cancelled: [], resumable: [] };
 let newsTimer = 0;
 let newsIdle = false;
 
@@ -385,8 +412,8 @@ function announce(...sentences) {
   $("live").textContent = sentences.join(words("sentences"));
 }
 
-function addNews(item) {
-  news[item.state].push(item);
+function addNews(item, kind = item.state) {
+  news[kind].push(item);
   announceLater();
 }
 
@@ -436,7 +463,7 @@ uploader.addEventListener("state", ({ detail: { item, previous } }) => {
   else moving.delete(item);
   if (previous === "failed") leaveGroup(row);
   if (item.state === "failed") joinGroup(row);
-  if (item.state === "retrying" && previous !== "retrying") addNews(item);
+  if (item.state === "paused" || (item.state === "retrying" && previous !== "retrying")) addNews(item);
   row.update();
   if (!arriving) updateBar();
 });
@@ -449,6 +476,12 @@ uploader.addEventListener("progress", ({ detail: { item } }) => {
 for (const type of ["done", "fail", "cancel"]) {
   uploader.addEventListener(type, ({ detail: { item } }) => arriving || addNews(item));
 }
+
+uploader.addEventListener("resumable", ({ detail: { item } }) => {
+  rows.get(item)?.update();
+  updateBar();
+  addNews(item, "resumable");
+});
 
 uploader.addEventListener("idle", () => {
   newsIdle = true;
@@ -501,8 +534,9 @@ $("folder").addEventListener("click", () => {
 });
 
 $("upload").addEventListener("click", () => {
-  const started = uploader.start();
+  const started = uploader.start(uploader.items.filter((item) => !isOffered(item)));
   if (started.length > 0) announce(words("news.started", { n: started.length }));
+  else if (uploader.items.some(isOffered)) rows.get(uploader.items.find(isOffered)).parts.resume.focus();
   else if (!uploader.running) announce(words("nothingToSend"));
   if (uploader.items.length === 0) $("file").focus();
 });

@@ -38,6 +38,7 @@ export type UploadState =
   | "answering"
   | "asking"
   | "retrying"
+  | "paused"
   | "stored"
   | "untold"
   | "unsure"
@@ -78,6 +79,7 @@ export interface UploadTotals {
   untold: number;
   unsure: number;
   failed: number;
+  paused: number;
   cancelled: number;
 }
 
@@ -104,7 +106,7 @@ export class UploadError extends Error {
   readonly passing: boolean;
 }
 
-export type UploadErrorKind = "unreachable" | "blocked" | "refused" | "unexpected" | "unreadable" | "unprepared";
+export type UploadErrorKind = "unreachable" | "blocked" | "refused" | "unexpected" | "unreadable" | "unprepared" | "exposed";
 export type UploadStage = "server" | "storage" | "page";
 
 /** One file of an Uploader. Read its properties; do not write them. */
@@ -131,6 +133,10 @@ export class UploadItem {
   readonly complete: boolean;
   /** The server has looked, and the file is not stored. */
   readonly notStored: boolean;
+  /** The file is sent in parts, so that `pause()` does something. */
+  readonly canPause: boolean;
+  /** What an earlier page has begun with a file of this name; `resume()` goes on with it, unless the file has changed. */
+  readonly resumable: { sent: number; size: number; isChanged: boolean } | null;
   /** `retry()` does something. */
   readonly canRetry: boolean;
   /** `retry()` asks the server for the file, and does not send it. */
@@ -151,6 +157,7 @@ export interface UploaderEvents {
   done: CustomEvent<{ item: UploadItem }>;
   fail: CustomEvent<{ item: UploadItem }>;
   cancel: CustomEvent<{ item: UploadItem }>;
+  resumable: CustomEvent<{ item: UploadItem }>;
   idle: CustomEvent<Record<string, never>>;
 }
 
@@ -169,6 +176,10 @@ export class Uploader extends EventTarget {
   start(items?: UploadItem[]): UploadItem[];
   /** Stops a waiting or running file. If every byte was sent (`item.complete`), it may be stored all the same. */
   cancel(item: UploadItem): boolean;
+  /** Stops a file that is sent in parts; OSS keeps the parts that it has. Returns whether it is paused. */
+  pause(item: UploadItem): boolean;
+  /** Goes on with a paused file, or with what an earlier page has sent of a queued one (`item.resumable`). */
+  resume(item: UploadItem): boolean;
   /** Sends a failed or cancelled file again, or at once one that waits. An `untold` or `unsure` one is asked for. */
   retry(item: UploadItem): boolean;
   /** Removes a file from the list. A running file is cancelled first. */

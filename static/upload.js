@@ -1,14 +1,6 @@
-/**
- * Uploads files straight from the browser to Alibaba Cloud OSS, with forms that your own server signs. The import changes
- * nothing in the document. `upload.d.ts` describes every name.
- *
- *     const uploader = new Uploader();
- *     uploader.addEventListener("done", ({ detail: { item } }) => console.log(item.key, item.answer));
- *     uploader.add(input.files);
- *     uploader.start();
- */
+/** Uploads files from the browser to Alibaba Cloud OSS. `upload.d.ts` describes every name. */
 
-/** Relative to the page. The server replaces this line where it serves the module beside the signature. */
+/** The server replaces this line where it serves the module beside the signature. */
 const SERVER_URL = "oss/signature";
 
 // In seconds.
@@ -16,13 +8,14 @@ const RATE_WINDOW = 5;
 const EXPIRY_MARGIN = 3;
 const RETRY_DELAYS = [2, 5, 10, 20, 40];
 
-/** How often a server may ask for patience (Retry-After) before a file fails. */
+/** How often a server may send Retry-After before a file fails. */
 const MOST_WAITS = 50;
 
-/** Where the rest of the code cannot be loaded, its words are missing too. */
 const NOT_LOADED = /^zh\b/i.test(globalThis.navigator?.language)
   ? "无法连接服务器。请检查网络，然后重新选择文件。"
   : "The server could not be reached. Check the connection and choose the file again.";
+
+const SMALLEST_PART = 102_400;
 
 const PENDING = "oss-wsgi-unanswered";
 const RUNNING = ["waiting", "preparing", "signing", "sending", "answering", "asking", "retrying"];
@@ -35,7 +28,6 @@ export class UploadError extends Error {
     Object.assign(this, NO_FACTS, { kind, stage, reason: message }, facts);
   }
 
-  /** Whether the same file may succeed a little later, without anybody's doing. */
   get passing() {
     const { kind, status, code, ec, reason, complete } = this;
     if (kind !== "refused") return kind === "unreachable" && !complete;
@@ -44,12 +36,11 @@ export class UploadError extends Error {
   }
 }
 
-/** One file of an Uploader. Read its properties; do not write them. */
 export class UploadItem {
   #samples = [];
 
   constructor(id, file, path = file.webkitRelativePath || "") {
-    Object.assign(this, { id, file, path, state: "queued", prepared: false });
+    Object.assign(this, { id, file, path, state: "queued", prepared: false, upload: null, resumable: null });
     this.reset();
   }
 
@@ -68,19 +59,22 @@ export class UploadItem {
     return state === "failed" ? error?.limit == null : state === "cancelled" || state === "retrying" || this.canAsk;
   }
 
+  get canPause() {
+    return this.upload !== null && (this.state === "sending" || this.state === "retrying");
+  }
+
   get running() {
     return RUNNING.includes(this.state);
   }
 
   get ended() {
-    return !this.running && this.state !== "queued";
+    return !this.running && this.state !== "queued" && this.state !== "paused";
   }
 
   get retryIn() {
     return this.retryAt === null ? 0 : Math.max(0, (this.retryAt - performance.now()) / 1000);
   }
 
-  /** Records the progress of the request. The form around the file counts in `progress`, not in `sent`. */
   note(loaded, total) {
     const seconds = performance.now() / 1000;
     this.progress = total > 0 ? Math.min(1, loaded / total) : 0;
@@ -89,7 +83,6 @@ export class UploadItem {
     while (this.#samples.length > 2 && this.#samples[0][0] < seconds - RATE_WINDOW) this.#samples.shift();
   }
 
-  /** Returns the recent speed in bytes per second, or 0 if there are too few samples. */
   rate(seconds = performance.now() / 1000) {
     if (this.state !== "sending" || this.#samples.length < 2) return 0;
     const [since, before] = this.#samples[0];
@@ -98,7 +91,6 @@ export class UploadItem {
   }
 }
 
-/** A queue of files that uploads a few of them at a time, and tries again by itself what may pass. */
 export class Uploader extends EventTarget {
   #items = [];
   #waiting = [];
@@ -111,6 +103,19 @@ export class Uploader extends EventTarget {
   #limits;
   #known = {};
   #exhausted = false;
+  #tools = {
+    server: () => this.#endpoint("", this.serverUrl).href,
+    partSize: () => this.#known.part_size,
+    call: (path, ...rest) => this.#call(new URL(this.#endpoint("s3/multipart").href + path), ...rest),
+    transfer: (request) => this.#transfer(request).then((answer) => {
+      if (answer.status !== 200) throw refusal(answer);
+      if (!answer.etag) throw new UploadError("exposed", "storage");
+      return answer.etag;
+    }),
+    emit: (type, item) => this.#emit(type, { item }),
+    setState: (item, state) => this.#setState(item, state),
+    rest: (...rest) => this.#rest(...rest),
+  };
 
   constructor({
     serverUrl = SERVER_URL,
@@ -128,11 +133,11 @@ export class Uploader extends EventTarget {
     Object.assign(this, { serverUrl, recoverUrl, limitsUrl, prepare, headers, fetch, XMLHttpRequest });
     this.concurrency = this.parallel = Math.max(1, concurrency);
     try {
-      this.#storage = storage === undefined ? globalThis.sessionStorage : storage; // it throws in a sandboxed frame
+      storage = storage === undefined ? globalThis.sessionStorage : storage;
     } catch {
-      // Then it is as without one.
+      storage = null; // in a sandboxed frame
     }
-    this.#storage ??= memory();
+    this.#storage = storage ?? memory();
   }
 
   get items() {
@@ -144,8 +149,8 @@ export class Uploader extends EventTarget {
   }
 
   get totals() {
-    const totals = { files: 0, bytes: 0, sent: 0, rate: 0, queued: 0, queuedBytes: 0 };
-    Object.assign(totals, { running: 0, stored: 0, untold: 0, unsure: 0, failed: 0, cancelled: 0 });
+    const names = "files bytes sent rate queued queuedBytes running stored untold unsure failed cancelled paused";
+    const totals = Object.fromEntries(names.split(" ").map((name) => [name, 0]));
     for (const item of this.#items) {
       const { state, file } = item;
       totals[item.running ? "running" : state] += 1;
@@ -161,7 +166,7 @@ export class Uploader extends EventTarget {
 
   limits() {
     this.#limits ??= this.#askForLimits().then((limits) => {
-      if (limits === undefined) this.#limits = undefined; // another question may get an answer
+      if (limits === undefined) this.#limits = undefined;
       this.#known = limits ?? {};
       for (const item of this.#items) if (item.state === "queued") this.#check(item);
       return limits ?? null;
@@ -176,6 +181,7 @@ export class Uploader extends EventTarget {
       this.#items.push(item);
       this.#emit("add", { item });
       this.#check(item);
+      if (file.size >= SMALLEST_PART && item.state === "queued") this.#offer(item);
       return item;
     });
   }
@@ -188,23 +194,44 @@ export class Uploader extends EventTarget {
   }
 
   cancel(item) {
-    if (!item.running) return false;
+    if (!item.running && item.state !== "paused") return false;
+    item.complete = item.state === "answering" || item.state === "asking";
+    item.sent = item.progress = 0;
+    this.#halt(item, "cancelled");
+    if (item.upload) this.#parts().then(({ abortParts }) => abortParts(item, this.#tools));
+    return true;
+  }
+
+  pause(item) {
+    if (item.canPause) this.#halt(item, "paused");
+    return item.state === "paused";
+  }
+
+  resume(item) {
+    if (item.state !== "paused" && (item.state !== "queued" || !item.resumable || item.resumable.isChanged)) return false;
+    item.upload ??= item.resumable;
+    this.#enqueue(item);
+    this.#pump();
+    return true;
+  }
+
+  #halt(item, state) {
     const attempt = this.#attempts.get(item);
     this.#attempts.delete(item);
     this.#waiting = this.#waiting.filter((other) => other !== item);
-    item.complete = item.state === "answering" || item.state === "asking";
-    item.sent = item.progress = 0;
-    this.#setState(item, "cancelled");
-    this.#emit("cancel", { item });
+    this.#setState(item, state);
+    if (state === "cancelled") this.#emit("cancel", { item });
     attempt?.abort();
     this.#emitIdle();
-    return true;
   }
 
   /** Sends a file again, or now if it waits. A stored one is never sent twice: the server is asked again. */
   retry(item) {
     if (!item.canRetry) return false;
-    if (item.state === "retrying") return this.#wakers.get(item)();
+    if (item.state === "retrying") {
+      for (const wake of [...this.#wakers.get(item)]) wake();
+      return true;
+    }
     if (!item.canAsk) item.reset();
     this.#enqueue(item);
     this.#pump();
@@ -221,6 +248,7 @@ export class Uploader extends EventTarget {
 
   #enqueue(item) {
     this.#exhausted = false;
+    item.resumable = null;
     this.#waiting.push(item);
     this.#setState(item, "waiting");
   }
@@ -242,7 +270,7 @@ export class Uploader extends EventTarget {
     try {
       if (item.proof) return await this.#askAgain(item, signal);
       if (this.#storage.getItem(PENDING)) {
-        // It may be the file that was being answered when the page was left.
+        // It may have been sent before a reload.
         item.proof = (await (await this.#loadRecovery())?.find(item.file)) ?? null;
         signal.throwIfAborted();
         if (item.proof && (await this.#ask(item, signal))) return;
@@ -250,14 +278,15 @@ export class Uploader extends EventTarget {
         item.reset();
       }
       for (let tries = 0, waits = 0; await this.#fails(item, signal); item.reset()) {
-        const { passing, retryAfter } = item.error;
-        const mayPass = passing || (item.notStored && item.status !== 203);
+        const { passing, retryAfter, isFinal } = item.error;
+        const mayPass = (passing || (item.notStored && item.status !== 203)) && !isFinal;
         const isPatience = retryAfter !== null && waits++ < MOST_WAITS;
         if (!mayPass || this.#exhausted || (!isPatience && tries >= RETRY_DELAYS.length)) {
           this.#exhausted ||= mayPass; // the files behind it do not wait for the same again
           return this.#fail(item);
         }
-        await this.#rest(item, isPatience ? retryAfter : RETRY_DELAYS[tries++] * (1 + Math.random() / 5), signal);
+        const delay = isPatience ? retryAfter : RETRY_DELAYS[tries++] * (1 + Math.random() / 5);
+        await this.#rest(item, item.error, delay, signal, () => this.#setState(item, "retrying"));
         signal.throwIfAborted();
       }
     } catch (error) {
@@ -268,16 +297,22 @@ export class Uploader extends EventTarget {
     }
   }
 
-  /** Sends a file once, and returns whether that failed. */
   async #fails(item, signal) {
     try {
       if (this.prepare && !item.prepared) await this.#prepare(item, signal);
       const exclusion = this.#exclusion(item.file);
       if (exclusion) throw exclusion;
+      if (item.file.size >= SMALLEST_PART || item.upload) await this.limits();
       this.#setState(item, "signing");
+      if (item.upload || item.file.size >= (this.#known.multipart_from ?? Infinity)) {
+        Object.assign(item, await (await this.#parts()).sendParts(item, this.#tools, signal));
+        this.#exhausted = false;
+        this.#end(item, "stored");
+        return false;
+      }
       const form = await this.#sign(item, signal);
       signal.throwIfAborted();
-      item.key = form.fields.key.replaceAll("${filename}", () => item.file.name); // as OSS does
+      item.key = form.fields.key.replaceAll("${filename}", () => item.file.name);
       item.url = objectUrl(form.host, item.key);
       const recovery = form.fields.callback && this.recoverUrl !== null && (await this.#loadRecovery());
       item.proof = recovery ? await recovery.proofOf(form, item) : null;
@@ -297,32 +332,31 @@ export class Uploader extends EventTarget {
     }
   }
 
-  /** Waits until the next attempt of a file: a time, longer while the device is offline, or a person's `retry()`. */
-  #rest(item, seconds, signal) {
+  #rest(item, error, seconds, signal, show) {
     return new Promise((resolve) => {
       let timer;
       const end = new AbortController();
+      const wakers = this.#wakers.get(item) ?? new Set();
       const plan = (delay) => {
         clearTimeout(timer);
+        item.error = error;
         item.retryAt = performance.now() + delay * 1000;
         if (delay < Infinity) timer = setTimeout(wake, delay * 1000);
-        this.#setState(item, "retrying");
+        show();
       };
       const wake = () => {
         clearTimeout(timer);
         end.abort();
-        this.#wakers.delete(item);
+        wakers.delete(wake);
         item.retryAt = null;
         resolve();
-        return true;
       };
       const on = (target, type, listener) => target.addEventListener?.(type, listener, end);
-      item.sent = item.progress = 0;
-      this.#wakers.set(item, wake);
+      this.#wakers.set(item, wakers.add(wake));
       on(signal, "abort", wake);
       on(globalThis, "online", wake);
       on(globalThis, "offline", () => plan(Infinity));
-      plan(item.error.kind === "unreachable" && globalThis.navigator?.onLine === false ? Infinity : seconds);
+      plan(error.kind === "unreachable" && globalThis.navigator?.onLine === false ? Infinity : seconds);
     });
   }
 
@@ -387,7 +421,7 @@ export class Uploader extends EventTarget {
     }
   }
 
-  /** Fetches a form from the server, and a second one if the first has expired meanwhile, as after a laptop's sleep. */
+  /** Fetches a form, and a second one if the first has expired meanwhile, as after a laptop's sleep. */
   async #sign({ file, path }, signal) {
     const url = this.#endpoint("", this.serverUrl);
     const parameters = { filename: file.name, content_type: file.type, size: String(file.size) };
@@ -399,49 +433,66 @@ export class Uploader extends EventTarget {
     return (secondsLeft(first) > EXPIRY_MARGIN ? first : await ask()).answer;
   }
 
+  #parts() {
+    return import("./parts.js").catch((error) => {
+      throw new UploadError("unreachable", "server", { message: error.message });
+    });
+  }
+
+  async #offer(item) {
+    if ((await this.limits())?.multipart_from <= item.file.size) (await this.#parts()).offer(item, this.#tools);
+  }
+
   #post(item, form, signal) {
+    const body = new FormData();
+    for (const [name, value] of Object.entries(form.fields)) body.append(name, value);
+    body.append("file", item.file, item.file.name);
+    const progress = (loaded, total) => {
+      item.note(loaded, total);
+      this.#emit("progress", { item });
+    };
+    const sent = async () => {
+      progress(1, 1);
+      this.#setState(item, "answering");
+      if (item.proof) (await this.#recovery)?.add(item.proof);
+    };
+    return this.#transfer({ method: "POST", url: form.url, headers: form.headers, body, file: item.file, progress, sent, signal });
+  }
+
+  #transfer({ method, url, headers, body, file, progress, sent, signal }) {
     return new Promise((resolve, reject) => {
       const request = new this.XMLHttpRequest();
-      const body = new FormData();
-      for (const [name, value] of Object.entries(form.fields)) body.append(name, value);
-      body.append("file", item.file, item.file.name);
       let complete = false;
-
-      request.upload.addEventListener("progress", ({ loaded, total }) => {
-        if (signal.aborted) return;
-        item.note(loaded, total);
-        this.#emit("progress", { item });
-      });
-      request.upload.addEventListener("load", async () => {
-        if (signal.aborted) return;
+      request.upload.addEventListener("progress", ({ loaded, total }) => signal.aborted || progress(loaded, total));
+      request.upload.addEventListener("load", () => {
         complete = true;
-        item.note(1, 1);
-        this.#emit("progress", { item });
-        this.#setState(item, "answering");
-        if (item.proof) (await this.#recovery)?.add(item.proof);
+        if (!signal.aborted) sent?.();
       });
       request.addEventListener("load", () => {
-        const { status, responseText: text } = request;
         // To ask for a header that the bucket does not expose is an error in the console.
-        const retryAfter = secondsIn(/^retry-after: *(.+?) *$/im.exec(request.getAllResponseHeaders?.())?.[1]);
-        resolve({ status, text, retryAfter });
+        const all = request.getAllResponseHeaders?.() ?? "";
+        const header = (name) => new RegExp(`^${name}: *(.+?) *$`, "im").exec(all)?.[1];
+        const { status, responseText: text } = request;
+        resolve({ status, text, retryAfter: secondsIn(header("retry-after")), etag: header("etag") });
       });
       request.addEventListener("error", async () => {
-        const { origin } = new URL(form.url, globalThis.location?.href);
+        const { origin } = new URL(url, globalThis.location?.href);
         if (!complete && (await isBlocked(origin))) {
           reject(new UploadError("blocked", "storage", { message: origin }));
           return;
         }
-        const kind = (await isReadable(item.file)) ? "unreachable" : "unreadable";
+        // Browsers report a moved or changed file as a network error.
+        const kind = await file.slice(0, 1).arrayBuffer().then(() => "unreachable", () => "unreadable");
         reject(new UploadError(kind, "storage", { complete }));
       });
       request.addEventListener("abort", () => reject(signal.reason));
       signal.addEventListener("abort", () => request.abort());
 
       try {
-        request.open("POST", form.url);
-        for (const [name, value] of Object.entries(form.headers ?? {})) {
-          if (name.toLowerCase() !== "content-type") request.setRequestHeader(name, value); // FormData sets it, with its boundary
+        signal.throwIfAborted();
+        request.open(method, url);
+        for (const [name, value] of Object.entries(headers ?? {})) {
+          if (method !== "POST" || name.toLowerCase() !== "content-type") request.setRequestHeader(name, value);
         }
         request.send(body);
       } catch (error) {
@@ -450,11 +501,12 @@ export class Uploader extends EventTarget {
     });
   }
 
-  async #finish(item, { status, text, retryAfter }, signal) {
+  async #finish(item, answer, signal) {
     signal.throwIfAborted();
+    const { status, text } = answer;
     item.status = status;
     const isTold = status !== 203;
-    const error = new UploadError("refused", "storage", { status, retryAfter, ...storageReason(text) });
+    const error = refusal(answer);
     if (status < 200 || status > 299) throw error;
     this.#exhausted = false;
     Object.assign(item, { sent: item.file.size, progress: 1, error: isTold ? null : error });
@@ -476,7 +528,7 @@ export class Uploader extends EventTarget {
   }
 
   #fail(item, state = "failed") {
-    if (state === "failed") item.sent = item.progress = 0;
+    if (state === "failed" && !item.upload) item.sent = item.progress = 0;
     this.#setState(item, state);
     this.#emit("fail", { item });
   }
@@ -500,7 +552,7 @@ export class Uploader extends EventTarget {
     else this.#fail(item);
   }
 
-  /** Asks for a file that was sent, while another one is sent. Returns whether it has ended. */
+  /** Asks for a file that was sent; returns whether it has ended. */
   async #ask(item, signal) {
     this.#active -= 1;
     this.#pump();
@@ -540,9 +592,8 @@ export class Uploader extends EventTarget {
   }
 }
 
-/** Returns the URL of the object, or "" if `host` is no web address. */
 export function objectUrl(host, key) {
-  if (!/^https?:\/\//i.test(host ?? "")) return "";
+  if (!/^https?:/i.test(host ?? "")) return "";
   return `${host.replace(/\/+$/, "")}/${key.split("/").map(encodeSegment).join("/")}`;
 }
 
@@ -551,7 +602,7 @@ function encodeSegment(segment) {
   return encodeURIComponent(text).replace(/['()*!]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-/** By the server's clock if the page can read it: the browser's may be wrong by hours. */
+/** By the server's clock if it can be read: the browser's may be wrong. */
 function secondsLeft({ answer: { expire }, response }) {
   const now = Date.parse(response.headers.get("Date") ?? "") || Date.now();
   return Number.isFinite(Number(expire)) ? Number(expire) - now / 1000 : Infinity;
@@ -586,6 +637,10 @@ function serverReason(answer) {
   return { code: text(error?.code), message: text(error?.message) };
 }
 
+function refusal({ status, text, retryAfter }) {
+  return new UploadError("refused", "storage", { status, retryAfter, ...storageReason(text) });
+}
+
 /** DOMParser would write an inline style for malformed XML, which a strict CSP reports. */
 function storageReason(text) {
   const marks = { lt: "<", gt: ">", quot: '"', apos: "'", "#34": '"', "#39": "'", amp: "&" };
@@ -594,58 +649,38 @@ function storageReason(text) {
   return { code: read("Code"), message: read("Message"), ec: read("EC"), requestId: read("RequestId") };
 }
 
-/** Browsers report a moved or changed file as a network error. */
-function isReadable(file) {
-  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
-}
-
 const blockedOrigins = new Set();
 
 globalThis.document?.addEventListener("securitypolicyviolation", ({ effectiveDirective, disposition, blockedURI }) => {
   if (effectiveDirective !== "connect-src" || disposition !== "enforce") return;
-  try {
-    blockedOrigins.add(new URL(blockedURI).origin);
-  } catch {
-    // "inline" is no address.
-  }
+  if (/^http/.test(blockedURI)) blockedOrigins.add(new URL(blockedURI).origin);
 });
 
-/** The browser may report it just after the error. */
 async function isBlocked(origin) {
-  if (!blockedOrigins.has(origin)) await new Promise((resolve) => setTimeout(resolve));
+  await new Promise((resolve) => setTimeout(resolve)); // it may be reported just after the error
   return blockedOrigins.has(origin);
 }
 
 const CHOOSER = "input[type=file][data-oss-upload]";
-let rest = null;
-let attempts = 0;
+let failures = 0;
 
-/** Some browsers remember that an address failed, so a further attempt has another one. */
-function loadRest() {
-  rest ??= (attempts++ === 0 ? import("./input.js") : import(`./input.js?attempt=${attempts}`)).catch((error) => {
-    rest = null;
-    throw error;
-  });
-  return rest;
-}
-
-/** A choice that comes while the rest is loaded replaces the one before. */
 const lastChoices = new WeakMap();
 
 async function withRest(input, name) {
   const choice = {};
   lastChoices.set(input, choice);
   try {
-    const functions = await loadRest();
-    const words = await functions.wordsOf(input);
-    if (lastChoices.get(input) === choice) functions[name](input, Uploader, SERVER_URL, outputOf, words);
+    // Some browsers remember that an address failed, so a further attempt has another one.
+    const rest = await (failures === 0 ? import("./input.js") : import(`./input.js?attempt=${failures}`));
+    const words = await rest.wordsOf(input);
+    if (lastChoices.get(input) === choice) rest[name](input, Uploader, SERVER_URL, outputOf, words);
   } catch {
+    failures += 1;
     const output = outputOf(input);
     if (output) output.textContent = input.files.length > 0 ? NOT_LOADED : "";
   }
 }
 
-/** Returns the `<output for="...">` that names the input, or one that follows it directly. */
 function outputOf(input) {
   const outputs = [...input.getRootNode().querySelectorAll("output")];
   const named = input.id && outputs.find((output) => output.htmlFor.contains(input.id));
@@ -660,6 +695,5 @@ for (const type of ["change", "input"]) {
   });
 }
 
-// A person may choose before a slow network has brought this module, and browsers put choices back. The rest is loaded
-// now: when a file is chosen the network may be gone.
+// Files may have been chosen already, and later the network may be gone.
 for (const input of globalThis.document?.querySelectorAll(CHOOSER) ?? []) withRest(input, "uploadHeld");

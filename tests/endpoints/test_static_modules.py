@@ -35,7 +35,7 @@ def test_the_module_and_its_imports_are_javascript(prefix: str) -> None:
         assert int(response.headers["Content-Length"]) == len(response.body)
         imported = re.findall(r'(?:^import .*from |import\()"\./([^"]+)"', response.text, re.MULTILINE)
         unread |= set(imported) - read
-    assert read == {"upload.js", "recovery.js", "input.js", "words.js"}
+    assert read == {"upload.js", "recovery.js", "parts.js", "input.js", "words.js"}
     assert app.get(f"{prefix}/languages/de.js").content_type == "text/javascript"
 
 
