@@ -66,7 +66,7 @@ def original_name(filename: str) -> str:
 
 
 def original_folder(path: str) -> str:
-    """Return the cleaned folders of a relative path such as ``holidays/2026/sea.jpg``, each with a ``/``; "" without any.
+    """Return the cleaned folders of a path such as ``holidays/2026/sea.jpg``, each with a ``/``; "" without any.
 
     Each is cleaned as `original_name` does it; empty ones, ``.`` and ``..`` are left out.
     """

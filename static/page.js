@@ -78,16 +78,16 @@ async function loadLimits() {
 
 /** Says on the drop zone what the server takes, in place of a person's trial and error. */
 function showLimits() {
-  const text = limits === null ? "" : limitsText();
-  show($("limits"), text.charAt(0).toLocaleUpperCase(words.lang) + text.slice(1));
+  show($("limits"), limits === null ? "" : limitsText());
 }
 
 function limitsText() {
   const types = limits.content_types;
-  return join([
+  const text = join([
     types.length > 0 && words("only", { types: typesIn(types, words) }),
     words("upTo", { size: size(limits.max_size) }),
   ]);
+  return text.charAt(0).toLocaleUpperCase(words.lang) + text.slice(1);
 }
 
 // ---------------------------------------------------------------- one row
@@ -367,14 +367,17 @@ function resultText(totals) {
     .join(words("comma"));
 }
 
+/** It may stand in a banner that has left the page. */
+const againButton = $("again");
+
 /** Shows one button for all that can be tried again: in the banner, if that speaks of all of them, or else in the bar. */
 function updateAgain(running) {
   const retriable = running > 0 ? [] : uploader.items.filter((item) => item.canRetry);
   const together = [...groups.values()].filter((group) => group.items.size > 1);
   const only = together.length === 1 && retriable.every((item) => together[0].items.has(item)) && retriable.length > 0;
   const home = only ? together[0].element : $("bar-buttons");
-  if ($("again").parentElement !== home) home.prepend($("again"));
-  $("again").hidden = retriable.length < 2;
+  if (againButton.parentElement !== home) home.insertBefore(againButton, only ? null : $("stop"));
+  againButton.hidden = retriable.length < 2;
   for (const group of together) group.parts.button.hidden = only;
 }
 
@@ -547,7 +550,7 @@ $("stop").addEventListener("click", (event) => {
   $("upload").focus();
 });
 
-$("again").addEventListener("click", (event) => {
+againButton.addEventListener("click", (event) => {
   if (!isDeliberate(event)) return;
   for (const item of uploader.items) uploader.retry(item);
   $("upload").focus();
@@ -600,3 +603,4 @@ for (const type of ["dragend", "pointermove", "keydown", "blur"]) addEventListen
 
 showWords();
 loadLimits();
+if ($("file").files.length > 0) add($("file").files); // chosen before this script came

@@ -73,7 +73,8 @@ export function explain(error, words, file) {
     const size = sizeIn(file.size, words);
     if (code === "too_large") return words("errors.tooLarge", { size, limit: sizeIn(limit, words) });
     if (code === "too_small") return words("errors.tooSmall", { size, limit: sizeIn(limit, words) });
-    return words("errors.wrongType", { type: typesIn([file.type], words), limit: typesIn(limit, words) });
+    const extension = /\.([a-z0-9]{1,8})$/i.exec(file.name)?.[1].toUpperCase();
+    return words("errors.wrongType", { type: extension ?? typesIn([file.type], words), limit: typesIn(limit, words) });
   }
   if (["unreadable", "unprepared", "changed", "exposed"].includes(kind)) return words(`errors.${kind}`);
   if (kind === "blocked") return words("errors.blocked", { host: error.reason });

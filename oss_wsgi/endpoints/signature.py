@@ -40,8 +40,8 @@ class SignatureEndpoint:
     ``webob.exc`` of its own. Without it every request is refused, unless ``allow_anonymous`` is True. It sees the
     Authorization header also where the web server hid it from ``HTTP_AUTHORIZATION``.
 
-    ``relative_path`` is where the file stands below a folder that a person chose, such as ``holidays/sea.jpg``: where names
-    are original, the object's name keeps the folders.
+    ``relative_path`` is where the file stands below a folder that a person chose, such as ``holidays/sea.jpg``: where
+    names are original, the object's name keeps the folders.
 
     A malformed parameter is refused with 400, one that the grant does not cover with 403, both with a sentence; without
     credentials to sign with the status is 503. Other parameters are ignored.
