@@ -41,11 +41,11 @@ createApp({ render: () => h(Upload, { onStored }) }).mount("#place");
 PAGE = '<!doctype html><title>x</title><div id="place"></div><script type="module" src="/bundle.js"></script>'
 APPLICATION = """
 import os
-from oss_wsgi import DirectUpload, Settings, StaticSite
+from oss_wsgi import DirectUpload, Grant, Settings, StaticSite
 policy = "default-src * 'unsafe-eval'"
 application = DirectUpload(
-    StaticSite(".", content_security_policy=policy), Settings.from_environ(os.environ), allow_anonymous=True,
-    on_upload=lambda upload: {"name": "a.txt"})
+    StaticSite(".", content_security_policy=policy), Settings.from_environ(os.environ),
+    authorize=lambda request: Grant(), on_upload=lambda upload: {"name": "a.txt"})
 """
 
 
