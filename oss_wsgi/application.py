@@ -388,7 +388,13 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
         log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
     own_path = quote(prefix + CALLBACK_PATH)
     if not settings.callback_url:
-        if has_handler:
+        if has_handler and settings.multipart:
+            log.warning(
+                "OSS_CALLBACK_URL is not set, so the application's handler hears of files in parts and of no other; "
+                "set the public URL of its path: OSS_CALLBACK_URL=https://YOUR-HOST%s",
+                own_path,
+            )
+        elif has_handler:
             log.warning(
                 "OSS_CALLBACK_URL is not set, so OSS reports no upload, and the application's handler at %s is never "
                 "called; set the public URL of that path: OSS_CALLBACK_URL=https://YOUR-HOST%s",

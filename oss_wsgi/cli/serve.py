@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..application import ledger_of, public_key_store
 from ..endpoints.multipart import MAX_BODY_BYTES as MAX_LIST_BYTES
+from ..endpoints.multipart import is_list_of_parts
 from ..ledger.base import Ledger
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
 from ..serving.limits import raise_descriptor_limit
+from ..serving.parser import LargerBodies
 from ..settings import Settings
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
@@ -29,9 +31,8 @@ from .serve_application import serve_application
 if TYPE_CHECKING:
     from argparse import Namespace
 
-# What has a body here: callbacks, and the list of an upload's parts. waitress refuses these sizes and larger ones.
+# What has a body here is a callback, or about parts. waitress refuses this size and larger ones.
 MAX_BODY = MAX_BODY_BYTES + 1
-MAX_BODY_WITH_PARTS = MAX_LIST_BYTES + 1
 
 
 def add(subparsers: Any) -> None:
@@ -107,7 +108,8 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         arguments,
         stack,
         greeting,
-        max_request_body_size=MAX_BODY_WITH_PARTS if settings.multipart else MAX_BODY,
+        max_request_body_size=MAX_BODY,
+        larger_bodies=LargerBodies(is_list_of_parts, MAX_LIST_BYTES + 1) if settings.multipart else None,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
         owns_listeners=not are_inherited,
     )

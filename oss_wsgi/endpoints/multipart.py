@@ -56,6 +56,11 @@ _MESSAGES = {
 log = logging.getLogger(__name__)
 
 
+def is_list_of_parts(path: str) -> bool:
+    """Return whether a path is that of a request to complete an upload, whose body may have 1 MiB."""
+    return path.endswith("/complete") and "/s3/multipart/" in path
+
+
 class _Step(NamedTuple):
     """What a request asks for: a name for the metrics, the upload's ID, and a part's number."""
 
