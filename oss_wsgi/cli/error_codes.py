@@ -23,7 +23,7 @@ PAGES = {
     "CORS": "OSS help, PutBucketCors, Options and Configure CORS",
     "TROUBLE": "OSS help, troubleshooting: PostObject errors, Upload callback errors, HTTP status codes",
     "STS": "RAM help, AssumeRole",
-    "PAGE": "the sentences of the upload page, static/words.js",
+    "PAGE": "the sentences of the upload page, static/languages/",
     "SWEEP": "the outcomes of a sweep, docs/never-lost.md",
 }
 

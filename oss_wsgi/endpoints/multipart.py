@@ -265,6 +265,7 @@ class MultipartEndpoint:
             return grant(environ, start_response)
         context = context_of(environ)
         context.user = grant.user
+        grant = self._presigner.in_folder(grant, _text(members, "relative_path"))
         begun = self._uploads.begin(
             grant, filename=filename, content_type=content_type or None, size=size, part_size=part_size
         )
