@@ -8,7 +8,6 @@
         PolicyError                         OSS would refuse a policy or a callback configuration
         GrantError                          a grant is malformed, or cannot be signed
         FetchError                          an HTTP GET returned nothing usable
-        HandlerCommittedError               a handler ended the ledger's transaction by itself
         ReasonedError                       has a reason code and a hint
             UploadRequestError                  a signature request is refused
                 MalformedRequestError               one of its parameters is malformed
@@ -22,6 +21,7 @@
                     KeyUnavailableError                 undecided: the key could not be fetched
                 TicketUsedError                     its ticket was used for another object or ETag
                 LedgerUnavailableError              undecided: the ledger cannot be used now
+                HandlerCommittedError               its handler ended the ledger's transaction by itself
                 NotConfirmedError                   OSS holds another object, or none
                 ConfirmationUnavailableError        undecided: OSS could not be asked
             RecoveryError                       an upload whose callback did not arrive is not recovered
@@ -74,10 +74,6 @@ class FetchError(OSSWSGIError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
-
-
-class HandlerCommittedError(OSSWSGIError):
-    """Raised when a handler ends the transaction in which the ledger stores the answer, or leaves it broken."""
 
 
 class ReasonedError(OSSWSGIError):
@@ -140,6 +136,10 @@ class TicketUsedError(CallbackError):
 
 class LedgerUnavailableError(CallbackError):
     """Raised when the ledger cannot say now whether an upload was handled, or other threads handle or await it."""
+
+
+class HandlerCommittedError(CallbackError):
+    """Raised when a handler ends the transaction in which the ledger stores the answer, or leaves it broken."""
 
 
 class NotConfirmedError(CallbackError):

@@ -113,14 +113,10 @@ TABLE = (
         "not for response.ok.",
         "CALLBACK",
     ),
-    _row(
-        "EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"
-    ),
+    _row("EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"),
     _row("EntityTooSmall", "The file is smaller than the policy allows.", _TOO_SMALL, "TROUBLE"),
     _row("FieldItemTooLong", "A form field's name or value is too long.", _SHORTER, "TROUBLE"),
-    _row(
-        "FileAlreadyExists", "An object of that name exists, and the form forbids overwriting it.", _EXISTS, "POST"
-    ),
+    _row("FileAlreadyExists", "An object of that name exists, and the form forbids overwriting it.", _EXISTS, "POST"),
     _row(
         "FileImmutable", "A retention policy of the bucket protects the object.", "Use another object name.", "TROUBLE"
     ),
@@ -616,6 +612,14 @@ TABLE = (
         "endpoints.signature",
     ),
     _row(
+        "handler_committed",
+        "The handler ended the transaction in which the ledger stores the answer, or left it broken: OSS gets 500.",
+        "Leave commit and rollback out of the handler: the ledger commits both together. Put a savepoint around what "
+        "may fail.",
+        "ledger.sql_sharing",
+        "ledger.transactional",
+    ),
+    _row(
         "handler_failed",
         "on_upload raised an exception, or returned neither a dict nor None; OSS is answered 500.",
         f"Fix your on_upload callable. {_TRACEBACK}",
@@ -732,7 +736,7 @@ TABLE = (
     _row(
         "oss_unreachable",
         "OSS did not answer whether it holds the object.",
-        "Allow the server to reach OSS, or use SDKConfirmation(when_unreachable=\"accept\").",
+        'Allow the server to reach OSS, or use SDKConfirmation(when_unreachable="accept").',
         "sdk.confirmation",
     ),
     _row(

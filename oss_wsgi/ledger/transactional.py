@@ -448,9 +448,9 @@ class _Attempt:
                 if transaction.has_conflict:
                     raise _ConflictError from error
                 if meaning is Meaning.ENDED:
-                    raise HandlerCommittedError(_COMMITTED) from error
+                    raise HandlerCommittedError("handler_committed", _COMMITTED) from error
                 if meaning is Meaning.ABORTED:
-                    raise HandlerCommittedError(_BROKEN) from error
+                    raise HandlerCommittedError("handler_committed", _BROKEN) from error
                 raise
         if slot is not None and self._key.max_objects > 1:
             take = self._ledger.dialect.take_slot(self._key, slot)
