@@ -699,6 +699,14 @@ TABLE = (
         "endpoints.multipart",
     ),
     _row(
+        "handler_committed",
+        "The handler ended the transaction in which the ledger stores the answer, or left it broken: OSS gets 500.",
+        "Leave commit and rollback out of the handler: the ledger commits both together. Put a savepoint around what "
+        "may fail.",
+        "ledger.sql_sharing",
+        "ledger.transactional",
+    ),
+    _row(
         "handler_failed",
         "on_upload raised an exception, or returned neither a dict nor None; OSS is answered 500.",
         f"Fix your on_upload callable. {_TRACEBACK}",

@@ -220,6 +220,7 @@ def _filling(kind: str, rows: int) -> list[str]:
             "ALTER TABLE oss_wsgi_answers ADD UNIQUE (ticket, slot)",
             "CREATE INDEX oss_wsgi_answers_forget_after ON oss_wsgi_answers (forget_after)",
             "VACUUM ANALYZE oss_wsgi_answers",
+            "CHECKPOINT",
         ]
     return [
         "ALTER TABLE oss_wsgi_answers DROP KEY oss_wsgi_answers_ticket, DROP KEY oss_wsgi_answers_forget_after",
