@@ -229,6 +229,8 @@ def with_cors(
     cors: Headers = [("Access-Control-Allow-Origin", "*")] if anybody else [("Vary", "Origin")]
     if listed and not anybody:
         cors += [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
+    if anybody or listed:
+        cors.append(("Access-Control-Expose-Headers", "Retry-After"))
     if environ["REQUEST_METHOD"] == "OPTIONS" and (anybody or listed):
         cors += [("Access-Control-Allow-Methods", methods), ("Access-Control-Max-Age", _PREFLIGHT_SECONDS)]
         requested = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS")

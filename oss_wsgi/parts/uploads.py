@@ -219,27 +219,15 @@ class PartUploads:
         UploadGoneError; PartsCorruptError; UnverifiedError; BucketError.
         """
         try:
-            listed = self._bucket.list_parts(opened.key, opened.upload_id)
+            listed = self._listed(opened)
         except NotStoredError:
             return self._completed(opened)
         self._check(opened, listed, claimed)
-        headers = _forbid_overwrite(opened.ticket.forbid_overwrite)
-        if opened.acl is not None:
-            headers["x-oss-object-acl"] = opened.acl
-        parts = [(part.number, f'"{plain_etag(part.etag)}"') for part in listed]
         try:
-            stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
-        except NotStoredError:
-            return self._completed(opened)
+            return self._join(opened, listed)
         except BucketUnreachableError:
-            upload = self._find_soon(opened, _LONG_WAITS)
-            if upload is None:
-                raise
-            return upload
-        except BucketRefusedError as error:
-            return self._after_refusal(opened, error)
-        _check_crc64(stored, listed)
-        return self._upload(opened, stored)
+            # OSS goes on with what it got; perhaps it never got the request.
+            return self._find_soon(opened, _LONG_WAITS) or self._join(opened, listed)
 
     def abort(self, opened: PartsTicket) -> Upload | None:
         """Remove the upload and its parts; return the upload if it is completed already, whose object stays.
@@ -273,6 +261,29 @@ class PartUploads:
         hint = f"the parts have {total} bytes together, and the ticket allows {allowed}: they were removed"
         raise PartsNotAllowedError("parts_size", hint)
 
+    def _listed(self, opened: PartsTicket) -> Sequence[StoredPart]:
+        """Return the stored parts, asked for again when OSS does not answer: Uppy 5 gives up the upload on a 503."""
+        for seconds in _SHORT_WAITS:
+            try:
+                return self._bucket.list_parts(opened.key, opened.upload_id)
+            except BucketUnreachableError:
+                self._wait(seconds)
+        return self._bucket.list_parts(opened.key, opened.upload_id)
+
+    def _join(self, opened: PartsTicket, listed: Sequence[StoredPart]) -> Upload:
+        headers = _forbid_overwrite(opened.ticket.forbid_overwrite)
+        if opened.acl is not None:
+            headers["x-oss-object-acl"] = opened.acl
+        parts = [(part.number, f'"{plain_etag(part.etag)}"') for part in listed]
+        try:
+            stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
+        except NotStoredError:
+            return self._completed(opened)
+        except BucketRefusedError as error:
+            return self._after_refusal(opened, error)
+        _check_crc64(stored, listed)
+        return self._upload(opened, stored)
+
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
         """Return the upload if OSS refused because it is completed; raise what its refusal means if not."""
         if error.code == "FileAlreadyExists":
@@ -288,21 +299,28 @@ class PartUploads:
 
     def _completed(self, opened: PartsTicket) -> Upload:
         """Return the upload that OSS does not know any more, because it is completed."""
-        upload = self._find(opened) or self._find_soon(opened, _SHORT_WAITS)
+        upload = self._find_soon(opened, (0, *_SHORT_WAITS))
         if upload is None:
             raise _gone()
         return upload
 
     def _find_soon(self, opened: PartsTicket, waits: Sequence[float]) -> Upload | None:
-        """Ask for the completed object now and then, and return its upload, or None if it does not appear."""
+        """Ask for the completed object after each wait; return its upload, or None if it does not appear.
+
+        Raises BucketError if OSS cannot be asked the last time either.
+        """
+        failure: BucketError | None = None
         for seconds in waits:
-            self._wait(seconds)
+            if seconds:
+                self._wait(seconds)
             try:
-                upload = self._find(opened)
-            except BucketError:
-                continue
+                upload, failure = self._find(opened), None
+            except BucketError as error:
+                upload, failure = None, error
             if upload is not None:
                 return upload
+        if failure is not None:
+            raise failure
         return None
 
     def _find(self, opened: PartsTicket) -> Upload | None:

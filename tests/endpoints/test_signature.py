@@ -231,6 +231,7 @@ def test_a_listed_origin_may_read_responses_and_refusals() -> None:
         assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
         assert response.headers["Access-Control-Allow-Credentials"] == "true"
         assert response.headers["Vary"] == "Origin"
+        assert response.headers["Access-Control-Expose-Headers"] == "Retry-After"
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://app.example.com.evil.example", ""])

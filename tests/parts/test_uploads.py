@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -27,6 +27,8 @@ class Bucket(InProcessBucket):
         self.before: Callable[[str, str, Sequence[tuple[int, str]]], None] = lambda *arguments: None
         self.after: Callable[[StoredObject], StoredObject] = lambda stored: stored
         self.hidden = 0
+        self.heads = 0
+        self.silent_heads: Collection[int] = ()
 
     def complete(
         self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
@@ -35,6 +37,9 @@ class Bucket(InProcessBucket):
         return self.after(super().complete(key, upload_id, parts, headers))
 
     def head(self, key: str) -> StoredObject | None:
+        self.heads += 1
+        if self.heads in self.silent_heads:
+            raise UNREACHABLE
         if self.hidden:
             self.hidden -= 1
             return None
@@ -90,6 +95,31 @@ def test_a_completion_that_does_not_appear_is_a_503_and_the_next_try_succeeds(
     assert waits == [1.0, 2.0, 4.0, 8.0]
     bucket.before = lambda *arguments: None
     assert site.complete(file).status_int == 200
+    assert len(site.uploads) == 1
+
+
+def test_what_oss_fails_to_list_or_to_join_once_is_asked_again(site: Site, bucket: Bucket, waits: list[float]) -> None:
+    """Uppy 5 gives up the upload on a 503, and sends the whole file again."""
+    file = site.upload()
+    failures = [UNREACHABLE]
+
+    def silent(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+
+    bucket.fail_next(UNREACHABLE)  # the list
+    bucket.before = silent
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    assert waits == [0.2, 1.0, 2.0, 4.0, 8.0]
+
+
+def test_a_completed_upload_is_not_gone_while_oss_is_silent(site: Site, bucket: Bucket, waits: list[float]) -> None:
+    file = site.upload()
+    assert site.complete(file).status_int == 200
+    bucket.heads, bucket.silent_heads = 0, {1, 2}
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    bucket.heads, bucket.hidden, bucket.silent_heads = 0, 1, range(2, 10)
+    assert site.complete(file).status_int == 503
     assert len(site.uploads) == 1
 
 
