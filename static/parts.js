@@ -68,10 +68,19 @@ export async function offer(item, tools) {
   tools.emit("resumable", item);
 }
 
+/** What is noted, for all files that are added together. */
+let snapshot = null;
+
+function readAll() {
+  snapshot ??= transact("readonly", (store) => store.getAll()).catch(() => []);
+  setTimeout(() => (snapshot = null));
+  return snapshot;
+}
+
 /** Returns what is noted of a file of this name, newest first. */
 async function recordsOf({ file, path }, tools) {
   const now = Date.now() / 1000;
-  const records = (await transact("readonly", (store) => store.getAll()).catch(() => null)) ?? [];
+  const records = await readAll();
   for (const { id } of records.filter(({ until }) => until <= now)) forget(id);
   const isSame = (record) => record.name === file.name && record.path === path && record.server === tools.server();
   return records.filter((record) => record.until > now && isSame(record)).sort((a, b) => b.until - a.until);

@@ -48,6 +48,9 @@ export function wordsOf(data, texts = {}) {
   return Object.assign(words, { data, lang: data.lang, dir: data.lang === "ar" ? "rtl" : "ltr" });
 }
 
+/** To make one takes longer than to use it a thousand times. */
+const formats = new Map();
+
 const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 
 /** Returns a number of bytes in a unit that suits it, such as "1.5 MB". */
@@ -55,9 +58,13 @@ export function sizeIn(bytes, words) {
   const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
   const value = bytes / 1000 ** power;
   const digits = power === 0 || value >= 100 || Number.isInteger(value) ? 0 : 1;
-  const style = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short" };
-  return new Intl.NumberFormat(words.lang, { ...style, minimumFractionDigits: digits, maximumFractionDigits: digits })
-    .format(value).replace(" ", "\u00a0");
+  const key = [words.lang, power, digits].join();
+  if (!formats.has(key)) {
+    const style = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short" };
+    const fraction = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    formats.set(key, new Intl.NumberFormat(words.lang, { ...style, ...fraction }));
+  }
+  return formats.get(key).format(value).replace(" ", "\u00a0");
 }
 
 /** Returns types as people say them: `image/png, image/jpeg` is "PNG, JPEG". */

@@ -108,3 +108,17 @@ def test_a_component_of_twenty_lines_uploads(browser: Browser, tmp_path: Path, l
         expect(page.locator("li")).to_have_text("a.txt: stored 1")
         assert '"name": "a.txt"' in page.title()
         page.close()
+
+
+def test_the_example_that_offers_to_go_on_uploads(browser: Browser, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "resume.js", tmp_path / "bundle.js")
+    (tmp_path / "index.html").write_text(PAGE.replace("<div", '<input type="file"><div'))
+    (tmp_path / "own.py").write_text(APPLICATION)
+    command = [sys.executable, "-m", "oss_wsgi", "serve", "--app", "own:application", *FREE_PORTS]
+    with serving(command, clean_environ(PYTHONPATH=str(ROOT)), tmp_path) as server:
+        page = browser.new_page()
+        page.goto(f"{server.url}/")
+        with page.expect_response(lambda response: response.request.method == "POST") as stored:
+            page.locator("input").set_input_files(file("a.txt"))
+        assert stored.value.status == 200
+        page.close()
