@@ -72,7 +72,7 @@ def engine_from(
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise SettingsError(f"The ledger's URL cannot be used: {type(error).__name__} for {url.drivername}.") from None
     event.listen(engine, "connect", lambda connection, record: _set_up(engine, connection, wait_timeout))
-    if clock is not None:
+    if clock is not None and url.get_backend_name() != "sqlite":  # whose connections are not lost
         dialect: Any = engine.dialect
         dialect.do_ping = _Pings(dialect.do_ping, clock)
     return engine
