@@ -122,7 +122,7 @@ def test_an_attribute_switches_the_language_of_the_whole_page(page: UploadPage) 
     page.page.evaluate("document.documentElement.dataset.language = 'ar'")
     expect(page.page.locator("html")).to_have_attribute("dir", "rtl")
     row = page.row("a.txt")
-    tile, close = row.locator(".tile").bounding_box(), row.locator(".icon-button").bounding_box()
+    tile, close = row.locator(".tile").bounding_box(), row.locator(".close").bounding_box()
     assert tile is not None
     assert close is not None
     assert tile["x"] > close["x"], "the whole layout runs from the right"
