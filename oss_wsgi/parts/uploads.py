@@ -16,6 +16,7 @@ from ..exceptions import (
     MalformedRequestError,
     NotStoredError,
     NotYoursError,
+    OSSWSGIError,
     OutsideGrantError,
     PartsCorruptError,
     PartsNotAllowedError,
@@ -222,7 +223,10 @@ class PartUploads:
             listed = self._listed(opened)
         except NotStoredError:
             return self._completed(opened)
-        self._check(opened, listed, claimed)
+        try:
+            self._check(opened, listed, claimed)
+        except PartsRefusedError as error:
+            return self._completed_meanwhile(opened, error)
         try:
             return self._join(opened, listed)
         except BucketUnreachableError:
@@ -286,16 +290,24 @@ class PartUploads:
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
         """Return the upload if OSS refused because it is completed; raise what its refusal means if not."""
+        meaning: OSSWSGIError = error
         if error.code == "FileAlreadyExists":
+            meaning = _file_exists()
+        elif error.code == "InvalidPart":
+            meaning = PartsRefusedError("parts_missing", "a part was replaced while the upload was completed")
+        elif error.code == "EntityTooSmall":
+            meaning = PartsRefusedError("part_too_small", "OSS finds a part that is too small")
+        return self._completed_meanwhile(opened, meaning)
+
+    def _completed_meanwhile(self, opened: PartsTicket, refusal: OSSWSGIError) -> Upload:
+        """Return the upload if another page has completed it, which takes its parts away; raise ``refusal`` if not."""
+        try:
             upload = self._find(opened)
-            if upload is None:
-                raise _file_exists() from error
-            return upload
-        if error.code == "InvalidPart":
-            raise PartsRefusedError("parts_missing", "a part was replaced while the upload was completed") from error
-        if error.code == "EntityTooSmall":
-            raise PartsRefusedError("part_too_small", "OSS finds a part that is too small") from error
-        raise error
+        except BucketError:
+            upload = None
+        if upload is None:
+            raise refusal
+        return upload
 
     def _completed(self, opened: PartsTicket) -> Upload:
         """Return the upload that OSS does not know any more, because it is completed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -259,10 +260,15 @@ def careless(request: webob.Request, user: str | None = None) -> Grant:
     return Grant(user=request.headers.get("X-Session", "eric"))
 
 
+@functools.wraps(second_look)
+def passed_on(*arguments: Any, **named: Any) -> Grant | None:
+    return second_look(*arguments, **named)
+
+
 @pytest.mark.parametrize(
     "authorize",
-    [second_look, second_look_by_keyword, second_look_of_another_name, careless],
-    ids=lambda each: each.__name__,
+    [second_look, second_look_by_keyword, second_look_of_another_name, careless, passed_on],
+    ids=["second", "keyword", "another_name", "careless", "passed_on"],
 )
 def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[..., Site], authorize: Any) -> None:
     site = make(authorize=authorize)
@@ -272,6 +278,19 @@ def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[
     assert (site.stored, site.unfinished) == ([], 1), "the parts stay"
     assert site.complete(file).status_int == 200
     assert site.uploads[0].user == "eric"
+
+
+def test_what_a_decorator_fills_in_is_no_user(make: Callable[..., Site]) -> None:
+    def with_session(function: Callable[[webob.Request, str], Grant]) -> Callable[[webob.Request], Grant]:
+        return functools.wraps(function)(lambda request: function(request, request.headers.get("X-Session", "eric")))
+
+    @with_session
+    def authorize(request: webob.Request, session: str) -> Grant:
+        return Grant(user=session)
+
+    site = make(authorize=authorize)
+    assert site.ask("GET", "/signature?filename=a").status_int == 200
+    assert site.complete(site.upload()).status_int == 200
 
 
 def test_a_second_look_may_raise_a_response_of_its_own(make: Callable[..., Site]) -> None:

@@ -135,6 +135,32 @@ def test_another_pages_completion_is_waited_for(site: Site, bucket: Bucket, wait
     assert waits == [0.2, 0.5]
 
 
+@pytest.mark.parametrize("code", ["InvalidPart", "FileAlreadyExists", "AnyConflict"])
+def test_what_oss_refuses_while_another_page_completes_is_no_refusal(site: Site, bucket: Bucket, code: str) -> None:
+    file = site.upload()
+
+    def first(key: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> None:
+        InProcessBucket.complete(bucket, key, upload_id, parts, {})
+        raise BucketRefusedError("bucket_refused", "OSS refused", code=code)
+
+    bucket.before = first
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+
+
+def test_parts_that_another_page_takes_away_by_completing_are_not_missing(
+    site: Site, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = site.upload()
+
+    def list_parts(key: str, upload_id: str) -> Sequence[StoredPart]:
+        parts = InProcessBucket.list_parts(bucket, key, upload_id)
+        bucket.complete(key, upload_id, [(part.number, part.etag) for part in parts], {})
+        return ()
+
+    monkeypatch.setattr(bucket, "list_parts", list_parts)
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+
+
 def test_an_aborted_upload_is_gone_after_a_short_wait(site: Site, waits: list[float]) -> None:
     file = site.upload()
     site.abort(file)
