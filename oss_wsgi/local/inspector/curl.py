@@ -38,7 +38,7 @@ def curl_line(story: Story, masks: Masks) -> str:
     words.append(f"{story.base_url}{target}")
     line = " ".join(map(shlex.quote, words))
     return (
-        f"# {HIDDEN} stands for a secret that is not shown.\n{line}"
+        f"# {HIDDEN} or … stands for a secret that is not shown.\n{line}"
         if HIDDEN in line or "with a secret)" in line
         else line
     )

@@ -20,44 +20,48 @@ _TOKEN_NAMES = ("x-oss-security-token", "security-token")
 _FOREIGN_HEADERS = ("cookie", "proxy-authorization")
 _TICKET = re.compile(r"""(?<![\w-])ticket(?:\\*["'])?\s*[=:]\s*(?:\\*["'])?([A-Za-z0-9_\-+/.]{24,}={0,2})""")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
-_BYTES = re.compile(r"<(StringToSignBytes|CanonicalRequestBytes)>[^<]*")
+_BYTES = re.compile(r"<(?:StringToSignBytes|CanonicalRequestBytes)>([^<]*)")
 _SHOWN = 6
+#: A shorter text is no token, and would be hidden in the middle of words.
+_MIN_TOKEN = 8
 _MAX_DEPTH = 4
+
+
+#: Where a text is hidden: from, to, and what is shown instead.
+Span = tuple[int, int, str]
 
 
 class Masks:
     """Hides these secrets, and the tokens and tickets of a story.
 
     :param secrets: the key secrets and the token of the account.
+    :param shorten_tickets: False leaves tickets whole, as a command that is to work needs them.
     """
 
     def __init__(
         self, secrets: Iterable[str | None], story: Story | None = None, *, shorten_tickets: bool = True
     ) -> None:
-        hidden = {secret for secret in secrets if secret}
         self._shorten_tickets = shorten_tickets
+        hidden = {secret for secret in secrets if secret}
         tickets: set[str] = set()
-        if story and not shorten_tickets:
-            hidden |= {value for value in _tokens(story) if len(value) >= 8}
-        elif story:
-            hidden |= {value for value in _tokens(story) if len(value) >= 8}
-            for text in _texts(story):
-                tickets |= set(_tickets(text))
-        self._replacements = {variant: HIDDEN for secret in hidden for variant in _variants(secret)}
-        for ticket in tickets:
-            self._replacements |= dict.fromkeys(_variants(ticket), f"{ticket[:_SHOWN]}…")
+        if story:
+            hidden |= {value for value in _tokens(story) if len(value) >= _MIN_TOKEN}
+            tickets = {ticket for text in _texts(story) for ticket in _tickets(text)} if shorten_tickets else set()
+        self._shown = {variant: "" for secret in hidden for variant in _variants(secret)}
+        for ticket in tickets - hidden:
+            self._shown |= dict.fromkeys(_variants(ticket), ticket[:_SHOWN])
         # The longest first: a secret may be part of another.
-        names = sorted(self._replacements, key=len, reverse=True)
+        names = sorted(self._shown, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, names))) if names else None
 
-    def __call__(self, text: str, depth: int = 0) -> str:
+    def __call__(self, text: str) -> str:
         """Return the text without secrets."""
-        if self._pattern:
-            text = self._pattern.sub(lambda match: self._replacements[match[0]], text)
-        if self._shorten_tickets:
-            text = _TICKET.sub(_shorten, text)
-        text = _BYTES.sub(rf"<\1>{HIDDEN}", text)
-        return _BASE64.sub(lambda match: self._encoded(match[0], depth), text) if depth < _MAX_DEPTH else text
+        pieces, end = [], 0
+        for start, stop, shown in sorted(self._spans(text, 0)):
+            if stop > end:
+                pieces += [text[end : max(start, end)], shown]
+                end = stop
+        return "".join([*pieces, text[end:]])
 
     def header(self, name: str, value: str) -> str:
         """Return the value of a header, or of a field, without secrets."""
@@ -78,12 +82,26 @@ class Masks:
         masked = self(decoded)
         return self(name) + equals + (value if masked == decoded else quote(masked, safe=f"{HIDDEN}…"))
 
-    def _encoded(self, text: str, depth: int) -> str:
-        """Return Base64 as it is, or its beginning if it holds a secret."""
-        decoded = decode(text)
-        if decoded is None or self(decoded, depth + 1) == decoded:
-            return text
-        return f"{text[:_SHOWN]}… ({len(text)} characters with a secret)"
+    def _spans(self, text: str, depth: int) -> Iterator[Span]:
+        if self._pattern:
+            for match in self._pattern.finditer(text):
+                shown = self._shown[match[0]]
+                yield match.start(), match.end(), f"{shown}…" if shown else HIDDEN
+        if self._shorten_tickets:
+            for match in _TICKET.finditer(text):
+                yield match.start(1) + _SHOWN, match.end(1), "…"
+        for match in _BYTES.finditer(text):
+            yield match.start(1), match.end(1), HIDDEN
+        if depth < _MAX_DEPTH:
+            for match in _BASE64.finditer(text):
+                yield from self._encoded_spans(match, depth)
+
+    def _encoded_spans(self, run: re.Match[str], depth: int) -> Iterator[Span]:
+        """Yield where Base64 holds a secret: its groups of four characters that stand for any byte of it."""
+        decoded = decode(run[0]) or ""
+        for start, stop, _ in self._spans(decoded, depth + 1):
+            first, last = (len(decoded[:index].encode()) for index in (start, stop))
+            yield run.start() + first // 3 * 4, min(run.start() + -(-last // 3) * 4, run.end()), "…"
 
 
 def decode(text: str) -> str | None:
@@ -96,10 +114,6 @@ def decode(text: str) -> str | None:
     except UnicodeDecodeError as error:
         # The end may be cut off in a character.
         return source[: error.start].decode() if error.start > len(source) - 4 else None
-
-
-def _shorten(match: re.Match[str]) -> str:
-    return match[0].replace(match[1], f"{match[1][:_SHOWN]}…")
 
 
 def _variants(secret: str) -> set[str]:

@@ -7,7 +7,6 @@ import calendar
 import hashlib
 import hmac
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -67,7 +66,8 @@ def diagnose(
 
 def difference(provided: str, computed: str) -> int:
     """Return the index of the first character that differs."""
-    return len(os.path.commonprefix((provided, computed)))
+    pairs = enumerate(zip(provided, computed, strict=False))
+    return next((index for index, (ours, theirs) in pairs if ours != theirs), min(len(provided), len(computed)))
 
 
 def _secret_candidates(

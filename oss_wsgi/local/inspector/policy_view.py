@@ -26,14 +26,18 @@ class ConditionView:
 
 
 def decoded_policy(text: str) -> str | None:
-    """Return the policy as JSON with indents; as it is if it is no JSON; None if it is no Base64 of a text."""
+    """Return the policy with a condition on each line; as it is if it is no policy; None if it is no Base64 of a text."""
     try:
         source = base64.b64decode(text, validate=True).decode()
     except ValueError:
         return None
     try:
-        return json.dumps(parse_policy_json(source.encode()), indent=2, ensure_ascii=False)
-    except OSSError:
+        document = parse_policy_json(source.encode())
+        conditions = document.pop("conditions")
+        members = [f"  {_json(name)}: {_json(value)}" for name, value in document.items()]
+        members.append('  "conditions": [\n    ' + ",\n    ".join(map(_json, conditions)) + "\n  ]")
+        return "{\n" + ",\n".join(members) + "\n}"
+    except (OSSError, AttributeError, KeyError, TypeError):
         return source
 
 
@@ -52,13 +56,17 @@ def policy_lines(story: Story, *, strict: bool = False) -> list[ConditionView]:
     return [*_lines(document, story, values), *_not_named(document, fields, strict=strict)]
 
 
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _lines(document: dict[str, Any], story: Story, values: Mapping[str, str]) -> Iterator[ConditionView]:
     expiration = str(document["expiration"])
     expired = bool(story.error and story.error.ec == "0006-00000213")
     yield ConditionView(f"expiration {expiration}", not expired, f"arrived {iso_time(story.started)}")
     for raw in document["conditions"]:
         condition = parse_condition(raw)
-        text = json.dumps(raw, ensure_ascii=False)
+        text = _json(raw)
         if isinstance(condition, SizeRange):
             yield _size_line(text, condition, story)
         else:

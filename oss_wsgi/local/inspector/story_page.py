@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from ..callbacks.message import CallbackCall
 from ..callbacks.parameters import parse_callback
@@ -28,7 +29,7 @@ def story_content(page: Page, story: Story, masks: Masks, *, strict: bool, relat
     why, cure = reason(story)
     callout = ""
     if why:
-        cure_line = f'<p class="cure">{text(masks(cure))}</p>' if cure else ""
+        cure_line = f'<p class="cure">{_with_code(text(masks(cure)))}</p>' if cure else ""
         callout = f'<div class="callout" data-level="{level}"><p>{text(masks(why))}</p>{cure_line}</div>'
     name = masks(story.key or story.bucket or story.target.partition("?")[0])
     link = page.link(f"/requests/{story.id}")
@@ -211,14 +212,13 @@ def _call_step(call: CallbackCall, masks: Masks) -> str:
     request, reply = call.request, call.reply
     url = f"{request.url.scheme}://{request.url.netloc}"
     came = f"{reply.status}" if reply else "no reply"
-    headers = "\n".join(f"{name}: {value}" for name, value in request.headers)
-    sent = f"POST {request.url.target} HTTP/1.1\n{headers}\n\n{request.body.decode(errors='replace')}"
-    body = f"<h3>Sent to {text(masks(url))}</h3><pre>{text(masks(sent))}</pre>"
+    sent = request.body.decode(errors="replace") or "(too long to keep)"
+    body = f"<h3>Sent to {text(masks(url))}</h3><pre>POST {text(masks.target(request.url.target))} HTTP/1.1</pre>"
+    body += f"{_header_lines(request.headers, masks)}<pre>{text(masks(sent))}</pre>"
     body += f"<h3>Came back after {duration_text(call.seconds)}</h3>"
     if reply:
-        lines = "\n".join(f"{name}: {value}" for name, value in reply.headers.items())
-        content = _pretty(reply.body)
-        body += f"<pre>{text(masks(f'{reply.status}' + chr(10) + lines + chr(10) * 2 + content))}</pre>"
+        content = masks(_pretty(reply.body)) or "(no body)"
+        body += f"<pre>{reply.status}</pre>{_header_lines(reply.headers.items(), masks)}<pre>{text(content)}</pre>"
     if call.fault:
         body += f"<p>The fault {text(call.fault)} struck it: the application’s reply, if any, did not count.</p>"
     if call.failure:
@@ -227,13 +227,20 @@ def _call_step(call: CallbackCall, masks: Masks) -> str:
     return _step("Callback", fact, body, level="bad" if call.failure else "good", is_open=True)
 
 
+def _header_lines(headers: Iterable[tuple[str, str]], masks: Masks) -> str:
+    lines = [f"{name}: {masks.header(name, value)}" for name, value in headers]
+    count = f"{len(lines)} header{'' if len(lines) == 1 else 's'}"
+    content = text("\n".join(lines))
+    return f'<details class="headers"><summary>{count}</summary><pre>{content}</pre></details>'
+
+
 def _answer_step(story: Story, masks: Masks) -> str:
     if story.dropped:
         return _step("Answer", "none: the connection was dropped", "", level="bad")
-    headers = "\n".join(f"{name}: {value}" for name, value in story.answer_headers)
+    headers = _header_lines(story.answer_headers, masks)
     is_text = not story.answer or b"\0" not in story.answer[:1024]
     content = _pretty(story.answer) if is_text else f"({len(story.answer)} bytes)"
-    body = f"<pre>{text(masks(f'{story.status}' + chr(10) + headers + chr(10) * 2 + content))}</pre>"
+    body = f"{headers}<pre>{text(masks(content))}</pre>" if content else headers
     return _step(
         "Answer",
         f"{story.status} after {duration_text(story.seconds)}",
@@ -257,6 +264,11 @@ def _again_step(page: Page, story: Story) -> str:
 <label>To <input name="url" type="text" inputmode="url" value="{text(url)}" autocomplete="off"></label>
 <button class="button primary">Send again</button></form>"""
     return _step("Send again", "to see “exactly once”, and what is not believed", form, is_open=bool(story.origin))
+
+
+def _with_code(html: str) -> str:
+    """Return a sentence with its `commands` marked."""
+    return re.sub("`[^`]+`", r"<code>\g<0></code>", html)
 
 
 def _quiet(value: str) -> str:
