@@ -50,6 +50,7 @@ def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, 
     """
     path = directory / FILE
     keys = _read(path)
+    is_kept = keys is not None
     if keys and not reset and keys.callback_key.bits == bits:
         return keys
     if keys and reset:
@@ -60,8 +61,7 @@ def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, 
     else:
         keys = new_keys(make_callback_key)
     outer_folder(directory)
-    _write(path, keys)
-    return _read(path) or keys  # of another process that started at the same time
+    return _write(path, keys, replace=is_kept)
 
 
 def access_key(directory: str | Path, *, bits: int = 2048) -> tuple[str, str]:
@@ -90,8 +90,11 @@ def _read(path: Path) -> Keys | None:
         raise DamagedKeysError(f"{str(path)!r} holds no keys: remove it, and new ones are made") from None
 
 
-def _write(path: Path, keys: Keys) -> None:
-    """Replace the file in one step, so that nobody reads half of it."""
+def _write(path: Path, keys: Keys, *, replace: bool) -> Keys:
+    """Write the file in one step, so that nobody reads half of it; return what it holds then.
+
+    :param replace: False to leave the file of another process that started at the same time.
+    """
     members = {
         "access_key_id": keys.access_key_id,
         "access_key_secret": keys.access_key_secret,
@@ -102,7 +105,20 @@ def _write(path: Path, keys: Keys) -> None:
     try:
         with open(temporary, "x", encoding="ascii", opener=open_private) as file:
             json.dump(members, file, indent=1)
-        os.replace(temporary, path)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            _link(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+    return keys if replace else _read(path) or keys
+
+
+def _link(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        os.replace(temporary, path)

@@ -21,6 +21,7 @@ _FOREIGN_HEADERS = ("cookie", "proxy-authorization")
 _TICKET = re.compile(r"""(?<![\w-])ticket(?:\\*["'])?\s*[=:]\s*(?:\\*["'])?([A-Za-z0-9_\-+/.]{24,}={0,2})""")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _BYTES = re.compile(r"<(?:StringToSignBytes|CanonicalRequestBytes)>([^<]*)")
+_MARKS = re.compile(f"({HIDDEN}|…)")
 _SHOWN = 6
 #: A shorter text is no token, and would be hidden in the middle of words.
 _MIN_TOKEN = 8
@@ -80,7 +81,9 @@ class Masks:
             return f"{name}={HIDDEN}"
         decoded = unquote_plus(value)
         masked = self(decoded)
-        return self(name) + equals + (value if masked == decoded else quote(masked, safe=f"{HIDDEN}…"))
+        if masked != decoded:
+            value = "".join(part if part in (HIDDEN, "…") else quote(part) for part in _MARKS.split(masked))
+        return self(name) + equals + value
 
     def _spans(self, text: str, depth: int) -> Iterator[Span]:
         if self._pattern:

@@ -190,9 +190,13 @@ def _stored_step(page: Page, story: Story, masks: Masks) -> str:
         return ""
     look = page.link("/object", bucket=story.bucket, key=stored.key)
     path = object_path(story.bucket, stored.key)
-    rows = [
-        ("Object", f'<a href="{look}">{named(masks(stored.key))}</a>'),
-        ("URL", f'<a href="{text(page.base + path)}">{text(path)}</a>'),
+    rows = [("Object", named(masks(stored.key)))]
+    if masks(stored.key) == stored.key:  # a link has the whole name
+        rows = [
+            ("Object", f'<a href="{look}">{named(stored.key)}</a>'),
+            ("URL", f'<a href="{text(page.base + path)}">{text(path)}</a>'),
+        ]
+    rows += [
         ("Type", text(stored.content_type)),
         ("Size", f"{size_text(stored.size)}{f' ({stored.size} bytes)' if stored.size > 1023 else ''}"),
         ("ETag", _code(stored.etag)),
