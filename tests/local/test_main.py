@@ -75,9 +75,8 @@ def test_without_options_it_serves_and_ends_with_status_0(tmp_path, end):
             assert response.status == 204
         with urllib.request.urlopen(f"{url_of(output)}/local-bucket/dir/a.txt") as stored:
             assert stored.read() == b"hi oss"
-        page = urllib.request.Request(f"{url_of(output)}/", headers={"Accept": "text/html"})
-        with urllib.request.urlopen(page) as response:
-            assert b'href="local-bucket/dir/a.txt"' in response.read()
+        with urllib.request.urlopen(f"{url_of(output)}/") as response:
+            assert b"dir/a.txt" in response.read()
         assert list(tmp_path.iterdir())
     assert list(tmp_path.iterdir()) == []
     for client in ("oss2", "oss-v2", "ali-oss", "ossutil", "curl"):
@@ -105,11 +104,9 @@ def test_each_bucket_takes_its_own_forms(tmp_path):
         for bucket in ("first-one", "second-one"):
             with upload(output, Account("my-id", "my-secret"), key=f"{bucket}.txt", bucket=bucket):
                 pass
-        with urllib.request.urlopen(
-            urllib.request.Request(f"{url_of(output)}/", headers={"Accept": "text/html"})
-        ) as response:
-            page = response.read().decode()
-        assert re.findall('href="(.*?)"', page) == ["first-one/first-one.txt", "second-one/second-one.txt"]
+        for bucket in ("first-one", "second-one"):
+            with urllib.request.urlopen(f"{url_of(output)}/_inspect/objects?bucket={bucket}") as response:
+                assert f"key={bucket}.txt" in response.read().decode()
 
 
 def test_cors_star_lets_any_page_put_and_delete():

@@ -66,6 +66,7 @@ class LocalOSSServer:
 
     def stop(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
         """Wait for requests in progress, 5 seconds at the most and until ``is_urgent``; then close every socket."""
+        self.oss.stop_streams()
         self._server.task_dispatcher.shutdown(is_urgent=is_urgent)
         if self._thread:
             trigger = self._server.trigger
