@@ -469,11 +469,26 @@ class _Attempt:
                 if meaning is Meaning.ABORTED:
                     raise HandlerCommittedError("handler_committed", _BROKEN) from error
                 raise
+        if slot is not None and self._key.max_objects > 1 and self._has_slot_by_now(transaction):
+            slot = None
         if slot is not None and self._key.max_objects > 1:
             take = self._ledger.dialect.take_slot(self._key, slot)
             if take is not None:
                 transaction.run(take)
         transaction.run_last(self._ledger.dialect.insert(self._key, slot, response))
+
+    def _has_slot_by_now(self, transaction: Transaction) -> bool:
+        """Return whether another ETag of the object was stored meanwhile: one object has one slot."""
+        dialect, key = self._ledger.dialect, self._key
+        if not dialect.has_row_locks:
+            return False
+        attempt = dialect.try_to_lock_ticket(key, dialect.part_of_object(key)) if transaction.is_shared else None
+        if attempt is None:
+            return bool(transaction.run(dialect.lock_object(key), dialect.object_has_slot(key)).rows)
+        # How long a statement waits for a lock is the application's affair now: it may be for ever.
+        if not transaction.run(attempt).rows[0][0]:
+            raise _ConflictError
+        return bool(transaction.run(dialect.object_has_slot(key)).rows)
 
     def _claim(self, transaction: Transaction) -> StoredResponse | int | None:
         """Return the stored answer, or the slot that the upload has now: None if its object has one."""
@@ -518,6 +533,10 @@ class _Attempt:
         dialect, key = self._ledger.dialect, self._key
         if self._identity.forbid_overwrite:  # no form asks for both: it names one object then
             transaction.run(dialect.lock_ticket(key, -1 << 62))
+        if dialect.try_to_lock_ticket(key) and transaction.is_shared:
+            # Such a transaction would not see at its end that another ETag of its object was stored meanwhile.
+            if transaction.run("SHOW transaction_isolation").rows[0][0] == "repeatable read":
+                self._lock(transaction, dialect.part_of_object(key), dialect.select_answer(key))
         rows = self._lock(transaction, dialect.part_of_upload(key), dialect.select_answer(key))
         if rows:
             return _stored_response(rows[0][2:])

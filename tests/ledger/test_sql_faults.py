@@ -345,6 +345,42 @@ def test_a_stopped_process_keeps_its_upload_and_the_others_are_refused(server: S
         assert ledger.run_once(identity(), refused) == SUCCESS
         assert refused.calls == 0
 
+@BOTH
+@pytest.mark.parametrize("kind", ["own", "sharing"])
+def test_two_etags_of_an_object_that_are_handled_at_once_take_one_slot(
+    server: Server, engine: Engine, kind: str
+) -> None:
+    def ledger() -> SQLLedger:
+        if kind == "own":
+            return SQLLedger(server.url, clock=LedgerClock())
+        return SQLLedger.sharing(engine.begin, clock=LedgerClock())
+
+    with ledger() as first, ledger() as second:
+        for number in range(2):
+            name = f"user/{number}"
+            blocking = BlockingHandler()
+            call = Call(first, identity(object=name, etag="1", max_objects=3), blocking)
+            assert blocking.started.wait(60)
+            assert second.run_once(identity(object=name, etag="2", max_objects=3), Handler()) == SUCCESS
+            blocking.release.set()
+            assert call.outcome() == SUCCESS
+        assert first.run_once(identity(object="user/2", max_objects=3), Handler()) == SUCCESS
+        with pytest.raises(TicketUsedError):
+            second.run_once(identity(object="user/3", max_objects=3), Handler())
+        assert len(first) == 5
+
+def test_two_etags_of_an_object_take_one_slot_in_repeatable_read(engine: Engine) -> None:
+    begin = engine.execution_options(isolation_level="REPEATABLE READ").begin
+    first, second = (SQLLedger.sharing(begin, clock=LedgerClock()) for _ in range(2))
+    blocking = BlockingHandler()
+    one = Call(first, identity(object="user/1", etag="1", max_objects=2), blocking)
+    assert blocking.started.wait(60)
+    two = Call(second, identity(object="user/1", etag="2", max_objects=2), Handler())
+    two.join(0.5)
+    blocking.release.set()
+    assert (one.outcome(), two.outcome()) == (SUCCESS, SUCCESS)
+    assert first.run_once(identity(object="user/2", max_objects=2), Handler()) == SUCCESS
+
 
 @BOTH
 def test_two_ledgers_count_the_objects_of_a_ticket_together(server: Server) -> None:
