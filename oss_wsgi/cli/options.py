@@ -20,6 +20,9 @@ DESCRIPTION = (
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
 EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable for row in TABLE if row.secret)}."
 
+#: As many as large machines have cores.
+MAX_PROCESSES = 256
+
 
 def server_parser() -> argparse.ArgumentParser:
     """Return the parser of server.py."""
@@ -42,7 +45,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     server.add_argument(
         "--processes",
-        type=_count,
+        type=_processes,
         default=1,
         metavar="N",
         help="how many processes serve; more than one need OSS_LEDGER and OSS_TICKET_SECRET; %(default)s",
@@ -165,6 +168,16 @@ def _positive_seconds(text: str) -> float:
     if not seconds:
         raise argparse.ArgumentTypeError(f"must be more than 0, not {text!r}")
     return seconds
+
+
+def _processes(text: str) -> int:
+    """Read how many processes serve; a slip of the finger must not start 1,000 of them."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if not 0 < number <= MAX_PROCESSES:
+        raise argparse.ArgumentTypeError(
+            f"must be 1 to {MAX_PROCESSES}, about one for each processor core, not {text!r}"
+        )
+    return number
 
 
 def _count(text: str) -> int:
