@@ -113,10 +113,14 @@ TABLE = (
         "not for response.ok.",
         "CALLBACK",
     ),
-    _row("EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"),
+    _row(
+        "EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"
+    ),
     _row("EntityTooSmall", "The file is smaller than the policy allows.", _TOO_SMALL, "TROUBLE"),
     _row("FieldItemTooLong", "A form field's name or value is too long.", _SHORTER, "TROUBLE"),
-    _row("FileAlreadyExists", "An object of that name exists, and the form forbids overwriting it.", _EXISTS, "POST"),
+    _row(
+        "FileAlreadyExists", "An object of that name exists, and the form forbids overwriting it.", _EXISTS, "POST"
+    ),
     _row(
         "FileImmutable", "A retention policy of the bucket protects the object.", "Use another object name.", "TROUBLE"
     ),
@@ -736,7 +740,7 @@ TABLE = (
     _row(
         "oss_unreachable",
         "OSS did not answer whether it holds the object.",
-        'Allow the server to reach OSS, or use SDKConfirmation(when_unreachable="accept").',
+        "Allow the server to reach OSS, or use SDKConfirmation(when_unreachable=\"accept\").",
         "sdk.confirmation",
     ),
     _row(
