@@ -18,10 +18,9 @@ DESCRIPTION = (
 )
 #: What a first real upload needs.
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
+#: More processes than any machine has cores for.
+MOST_PROCESSES = 256
 EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable for row in TABLE if row.secret)}."
-
-#: As many as large machines have cores.
-MAX_PROCESSES = 256
 
 
 def server_parser() -> argparse.ArgumentParser:
@@ -171,13 +170,10 @@ def _positive_seconds(text: str) -> float:
 
 
 def _processes(text: str) -> int:
-    """Read how many processes serve; a slip of the finger must not start 1,000 of them."""
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
-    if not 0 < number <= MAX_PROCESSES:
-        raise argparse.ArgumentTypeError(
-            f"must be 1 to {MAX_PROCESSES}, about one for each processor core, not {text!r}"
-        )
-    return number
+    """Read a number of processes; nobody means thousands, which would take all memory."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_PROCESSES):
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_PROCESSES}, about one for each core, not {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:

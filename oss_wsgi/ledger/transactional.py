@@ -533,10 +533,9 @@ class _Attempt:
         dialect, key = self._ledger.dialect, self._key
         if self._identity.forbid_overwrite:  # no form asks for both: it names one object then
             transaction.run(dialect.lock_ticket(key, -1 << 62))
-        if dialect.try_to_lock_ticket(key) and transaction.is_shared:
+        if self._isolation(transaction) == "repeatable read":
             # Such a transaction would not see at its end that another ETag of its object was stored meanwhile.
-            if transaction.run("SHOW transaction_isolation").rows[0][0] == "repeatable read":
-                self._lock(transaction, dialect.part_of_object(key), dialect.select_answer(key))
+            self._lock(transaction, dialect.part_of_object(key), dialect.select_answer(key))
         rows = self._lock(transaction, dialect.part_of_upload(key), dialect.select_answer(key))
         if rows:
             return _stored_response(rows[0][2:])
@@ -556,6 +555,12 @@ class _Attempt:
         if check is not None and transaction.run(check).rows:
             raise _ConflictError
         return slot
+
+    def _isolation(self, transaction: Transaction) -> str:
+        """Return the isolation level of an application's transaction on PostgreSQL, and READ COMMITTED for others."""
+        if not transaction.is_shared or self._ledger.dialect.name != "postgresql":
+            return "read committed"
+        return str(transaction.run("SHOW transaction_isolation").rows[0][0])
 
     def _lock_slot(self, transaction: Transaction, first: int) -> int | None:
         """Lock a free slot, from ``first`` on if there is one; return None if others have locked the rest."""
@@ -581,7 +586,7 @@ class _Attempt:
             return transaction.run(dialect.lock_ticket(key, part), select).rows
         if not transaction.run(attempt).rows[0][0]:
             transaction.run(dialect.lock_ticket(key, part))
-            if transaction.run("SHOW transaction_isolation").rows[0][0] != "read committed":
+            if self._isolation(transaction) != "read committed":
                 raise _ConflictError
         return transaction.run(select).rows
 

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import connections, models, transaction
 
 from oss_wsgi.django.ledger import DjangoLedger
-from oss_wsgi.exceptions import HandlerCommittedError
+from oss_wsgi.exceptions import HandlerCommittedError, SettingsError
 from oss_wsgi.ledger.base import Ledger, StoredResponse
 from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Call, Handler, LedgerClock, LedgerContract, identity
 
@@ -178,3 +178,16 @@ def test_a_ledger_in_sqlite_handles_one_upload_after_another(tmp_path: Path) -> 
     calls = [Call(ledger, identity(f"t{number}"), handler) for number, handler in enumerate(handlers)]
     assert [call.outcome() for call in calls] == [SUCCESS] * 4
     assert len(ledger) == 4
+
+
+def test_a_database_that_django_does_not_know_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"one of 'default'.*, not 'nowhere'"):
+        DjangoLedger("nowhere", clock=LedgerClock())
+
+
+def test_a_ledger_within_the_applications_transaction_is_refused(tmp_path: Path) -> None:
+    use({"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "database")})
+    ledger = DjangoLedger(clock=LedgerClock())
+    with transaction.atomic(), pytest.raises(SettingsError, match="non_atomic_requests before the view"):
+        ledger.run_once(identity(), Handler())
+    assert ledger.run_once(identity(), Handler()) == SUCCESS

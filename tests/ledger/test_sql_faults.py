@@ -345,6 +345,7 @@ def test_a_stopped_process_keeps_its_upload_and_the_others_are_refused(server: S
         assert ledger.run_once(identity(), refused) == SUCCESS
         assert refused.calls == 0
 
+
 @BOTH
 @pytest.mark.parametrize("kind", ["own", "sharing"])
 def test_two_etags_of_an_object_that_are_handled_at_once_take_one_slot(
@@ -368,6 +369,7 @@ def test_two_etags_of_an_object_that_are_handled_at_once_take_one_slot(
         with pytest.raises(TicketUsedError):
             second.run_once(identity(object="user/3", max_objects=3), Handler())
         assert len(first) == 5
+
 
 def test_two_etags_of_an_object_take_one_slot_in_repeatable_read(engine: Engine) -> None:
     begin = engine.execution_options(isolation_level="REPEATABLE READ").begin
