@@ -236,8 +236,12 @@ class LocalOSS:
     def clear_faults(self) -> None:
         self._faults.clear()
 
+    def start_streams(self) -> None:
+        """Let the inspector's pages hear of news, after stop_streams()."""
+        self._inspector.open()
+
     def stop_streams(self) -> None:
-        """End the streams of the inspector's pages, so that a server can stop; they are not opened again."""
+        """End the streams of the inspector's pages, so that a server can stop."""
         self._inspector.close()
 
     def close(self) -> None:

@@ -304,3 +304,46 @@ def test_strict_and_test_mode_are_options():
             upload(output, account, **{"x-oss-local-fault": "slow_down"})
         with contextlib.closing(caught.value) as response:
             assert response.code == 503
+
+
+def test_a_restart_with_the_same_folder_changes_no_key_and_a_reset_does(tmp_path):
+    seen = []
+    for options in ([], [], ["--reset"]):
+        with running("--dir", str(tmp_path), *options) as output:
+            with urllib.request.urlopen(f"{url_of(output)}/callback_pub_key.pem") as key:
+                seen.append((printed_account(output), key.read()))
+            with upload(output, printed_account(output), key=f"{len(seen)}.txt"):
+                pass
+            with urllib.request.urlopen(f"{url_of(output)}/local-bucket/1.txt") as stored:
+                assert stored.read() == b"hi oss"
+    first, second, third = [(account.access_key_id, account.access_key_secret, key) for account, key in seen]
+    assert first == second
+    assert not set(first) & set(third)
+
+
+def test_a_reset_without_a_folder_is_refused():
+    assert "give --dir DIR too" in refused("--reset")
+
+
+def test_damaged_keys_are_reported_in_one_sentence(tmp_path):
+    (tmp_path / ".keys.json").write_text("{}")
+    assert "--dir: " in (message := refused("--dir", str(tmp_path)))
+    assert "holds no keys" in message
+
+
+def test_without_the_inspector_the_root_is_osss():
+    with running("--no-inspector") as output:
+        assert "to see each request" not in output
+        for path in ("/", "/_inspect"):
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(f"{url_of(output)}{path}")
+            with contextlib.closing(caught.value) as response:
+                assert b"<Error>" in response.read()
+
+
+def test_the_log_is_one_line_an_upload():
+    with running("--log", logs=r"ok   [\d:]+ 204 PostObject local-bucket/dir/a\.txt 6 B: Stored\n") as output:
+        with upload(output, printed_account(output)):
+            pass
+        with urllib.request.urlopen(f"{url_of(output)}/local-bucket/dir/a.txt"):
+            pass

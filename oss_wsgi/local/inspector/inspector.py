@@ -128,6 +128,11 @@ class Inspector:
         """Return what hides the secrets of the account, and those of a story."""
         return Masks(self._options.secrets, story, shorten_tickets=shorten_tickets)
 
+    def open(self) -> None:
+        """Let pages wait for news again."""
+        self._ended.clear()
+        self.journal.open()
+
     def close(self) -> None:
         """End all streams, and what waits to be sent late."""
         self._ended.set()

@@ -71,8 +71,12 @@ class Journal:
             self._changed.wait_for(lambda: self._count != count or self._is_closed, seconds)
             return self._count
 
+    def open(self) -> None:
+        """Let others wait again."""
+        self._is_closed = False
+
     def close(self) -> None:
-        """End all waiting, now and later."""
+        """End all waiting, until it is opened again."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

@@ -15,6 +15,9 @@ from ..signatures.v4 import V4
 from ..xml_document import iso_time
 from .story import Story
 
+#: Characters of a value that is not shown a second time where it is what the condition says.
+_LONG = 80
+
 
 @dataclass(frozen=True)
 class ConditionView:
@@ -76,7 +79,10 @@ def _lines(document: dict[str, Any], story: Story, values: Mapping[str, str]) ->
 def _condition_line(text: str, condition: Condition, value: str | None) -> ConditionView:
     if value is None:
         return ConditionView(text, False, f"the form has no {condition.name}")
-    return ConditionView(text, holds(condition, value), value or "(empty)")
+    is_same = value == condition.operand and len(value) > _LONG
+    return ConditionView(
+        text, holds(condition, value), f"the same {len(value)} characters" if is_same else value or "(empty)"
+    )
 
 
 def _size_line(text: str, limit: SizeRange, story: Story) -> ConditionView:

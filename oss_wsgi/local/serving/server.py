@@ -61,6 +61,7 @@ class LocalOSSServer:
         self._server.channel_class = channel_class(oss.storage.spool)
 
     def start(self) -> None:
+        self.oss.start_streams()
         self._thread = threading.Thread(target=self._server.run, name="local-oss", daemon=True)
         self._thread.start()
 

@@ -46,6 +46,8 @@ def test_closing_ends_all_waiting():
     journal = Journal()
     journal.close()
     assert journal.wait(0, 3600) == 0
+    journal.open()
+    assert not journal.is_closed
 
 
 def test_clearing_is_news():
