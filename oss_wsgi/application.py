@@ -74,6 +74,7 @@ LIMITS_PATH = "/limits"
 MULTIPART_PATH = "/s3"
 METRICS_PATH = "/metrics"
 MODULE_NAME = "upload.js"
+TYPES_NAME = "upload.d.ts"
 
 _SHIPPED_SERVER_URL = f'const SERVER_URL = "{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}";'
 _SERVER_URL = f'const SERVER_URL = new URL("{SIGNATURE_PATH[1:]}", import.meta.url).href;'
@@ -424,9 +425,10 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
 
 @functools.cache
 def _module_texts() -> dict[str, bytes]:
-    """Return the page's module and what it imports; it finds the signature beside itself."""
+    """Return the page's module, its types, and what it imports; it finds the signature beside itself."""
     texts = modules_of(shipped_folder(), MODULE_NAME)
     texts[MODULE_NAME] = texts[MODULE_NAME].replace(_SHIPPED_SERVER_URL.encode(), _SERVER_URL.encode())
+    texts[TYPES_NAME] = (shipped_folder() / TYPES_NAME).read_bytes()
     return texts
 
 

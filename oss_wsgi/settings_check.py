@@ -236,8 +236,7 @@ def _list_problems(values: dict[str, Any]) -> Iterator[str]:
     for name in values["upload_content_types"]:
         if essence(name) != name or "*" in name:
             yield (
-                "OSS_UPLOAD_CONTENT_TYPES must list types like image/png, no wildcards or parameters, "
-                f"not {name!r}."
+                f"OSS_UPLOAD_CONTENT_TYPES must list types like image/png, no wildcards or parameters, not {name!r}."
             )
     for origin in values["allowed_origins"]:
         if origin != "*" and not _ORIGIN.fullmatch(origin):

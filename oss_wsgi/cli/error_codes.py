@@ -23,7 +23,7 @@ PAGES = {
     "CORS": "OSS help, PutBucketCors, Options and Configure CORS",
     "TROUBLE": "OSS help, troubleshooting: PostObject errors, Upload callback errors, HTTP status codes",
     "STS": "RAM help, AssumeRole",
-    "PAGE": "the sentences of the upload page, static/words.js",
+    "PAGE": "the sentences of the upload page, static/languages/",
     "SWEEP": "the outcomes of a sweep, docs/never-lost.md",
 }
 
@@ -115,9 +115,7 @@ TABLE = (
         "not for response.ok.",
         "CALLBACK",
     ),
-    _row(
-        "EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"
-    ),
+    _row("EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"),
     _row(
         "EntityTooSmall",
         "The file is smaller than the policy allows, or a part but the last than 100 KB.",
@@ -701,6 +699,14 @@ TABLE = (
         "endpoints.multipart",
     ),
     _row(
+        "handler_committed",
+        "The handler committed or rolled back by itself, before its answer was stored, or left an error: OSS gets 500.",
+        "Leave commit and rollback out of the handler: the ledger commits both together. Put a savepoint around what "
+        "may fail.",
+        "ledger.sql_sharing",
+        "ledger.transactional",
+    ),
+    _row(
         "handler_failed",
         "on_upload raised an exception, or returned neither a dict nor None; OSS is answered 500.",
         f"Fix your on_upload callable. {_TRACEBACK}",
@@ -844,7 +850,7 @@ TABLE = (
     _row(
         "oss_unreachable",
         "OSS did not answer whether it holds the object.",
-        'Allow the server to reach OSS, or use SDKConfirmation(when_unreachable="accept").',
+        "Allow the server to reach OSS, or use SDKConfirmation(when_unreachable=\"accept\").",
         "sdk.confirmation",
     ),
     _row(
@@ -868,8 +874,10 @@ TABLE = (
     ),
     _row(
         "parts_mismatch",
-        "The ID of an upload in parts came with another object's name than its own.",
-        "Send the key and the uploadId of one answer; if the page does, somebody tries tickets.",
+        "The ID of an upload in parts came with another object's name than its own, or to the application of another "
+        "bucket.",
+        "Send the key and the uploadId of one answer, to the server that gave it; if the page does, somebody tries "
+        "tickets.",
         "parts.uploads",
     ),
     _row(

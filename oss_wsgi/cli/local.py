@@ -98,11 +98,24 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
         lasting = ledger if ledger and not is_url(ledger) else local_dir
         defaults["OSS_TICKET_SECRET"] = _stored_secret(lasting) if lasting else secrets.token_hex(32)
     if not any(access_key_from(environ)):
-        defaults["OSS_ACCESS_KEY_ID"] = f"local-{secrets.token_hex(8)}"
-        defaults["OSS_ACCESS_KEY_SECRET"] = secrets.token_hex(16)
+        defaults["OSS_ACCESS_KEY_ID"], defaults["OSS_ACCESS_KEY_SECRET"] = _access_key(local_dir)
     missing = {name: value for name, value in defaults.items() if not is_set(environ, name)}
     # Forms go to the local OSS, so the address of a real one must not count.
     return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": ""}
+
+
+def _access_key(local_dir: str | None) -> tuple[str, str]:
+    """Return the access key that is kept with the objects, or a new one without a folder."""
+    if not local_dir:
+        return f"local-{secrets.token_hex(8)}", secrets.token_hex(16)
+    from ..local.kept_keys import DamagedKeysError, access_key
+
+    try:
+        return access_key(local_dir)
+    except DamagedKeysError as error:
+        raise CannotStartError(f"--local-dir: {error}.") from error
+    except OSError as error:
+        raise CannotStartError(f"--local-dir: {local_dir!r} cannot be used: {error.strerror}.") from error
 
 
 def _stored_secret(lasting: str) -> str:

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from ..application import DEFAULT_PREFIX
+from ..exceptions import SettingsError
+from ..ledger.url import passwords_in
 from ..log_format import FORMATS
 from ..settings import TABLE, Setting, duration
 from .parser import CommandParser
@@ -118,8 +120,16 @@ def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) ->
 
 
 def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return the environment, ``arguments.environ``, with the options of settings in place of its variables."""
+    """Return the environment, ``arguments.environ``, with the options of settings in place of its variables.
+
+    Raises SettingsError for a password among them.
+    """
     options = {name: value for name, value in vars(arguments).items() if name.startswith("OSS_") and value is not None}
+    if passwords_in(options.get("OSS_LEDGER", "")):
+        raise SettingsError(
+            "--ledger has a password, and other users of this machine can read command lines: set OSS_LEDGER in the "
+            "environment."
+        )
     return {**arguments.environ, **options}
 
 

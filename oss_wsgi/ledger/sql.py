@@ -61,7 +61,7 @@ class SQLLedger(TransactionalLedger):
         if isinstance(url_or_engine, Engine):
             engine = url_or_engine
         elif isinstance(url_or_engine, (str, URL)):
-            engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout)
+            engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout, clock=clock)
         else:
             raise SettingsError(f"A SQLLedger needs a URL or SQLAlchemy's Engine, not {type(url_or_engine).__name__}.")
         super().__init__(_dialect_of(engine), clock=clock, wait_timeout=wait_timeout)

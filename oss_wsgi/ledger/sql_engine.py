@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -30,12 +31,19 @@ _MALFORMED = (
 PEER_SECONDS = 25
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
 _CONNECT_SECONDS = 5
-#: Drivers that take several statements without parameters in one round trip.
-_JOINING = ("psycopg", "psycopg2")
+#: Seconds for which a connection is believed to live after it was asked.
+_PING_SECONDS = 1.0
+_POSTGRESQL_DRIVERS = ("psycopg", "psycopg2")
+# CLIENT_FOUND_ROWS, which SQLAlchemy relies on, and CLIENT_MULTI_STATEMENTS, in MySQL's protocol.
+_PYMYSQL_FLAGS = 2 | 65536
 
 
-def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine:
+def engine_from(
+    text: str | URL, *, threads: int, wait_timeout: float, clock: Callable[[], float] | None = None
+) -> Engine:
     """Return an engine for a URL, with a connection for each thread and one for the sweeps.
+
+    A connection is asked whether it lives when it leaves the pool, by ``clock`` once a second at the most.
 
     Raises SettingsError, without the password, for a URL that is malformed, or whose driver is not installed.
     """
@@ -51,6 +59,7 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
             pool_timeout=wait_timeout,
             pool_pre_ping=True,
             pool_recycle=3600,
+            pool_reset_on_return=None,  # a transaction ends before its connection comes back
             connect_args=_connect_arguments(url, wait_timeout),
             hide_parameters=True,
         )
@@ -63,7 +72,33 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise SettingsError(f"The ledger's URL cannot be used: {type(error).__name__} for {url.drivername}.") from None
     event.listen(engine, "connect", lambda connection, record: _set_up(engine, connection, wait_timeout))
+    if clock is not None and url.get_backend_name() != "sqlite":  # whose connections are not lost
+        dialect: Any = engine.dialect
+        dialect.do_ping = _Pings(dialect.do_ping, clock)
     return engine
+
+
+class _Pings:
+    """Asks a connection whether it lives, unless it was asked just now."""
+
+    def __init__(self, ping: Callable[[Any], bool], clock: Callable[[], float]) -> None:
+        self._ping = ping
+        self._clock = clock
+        self._asked: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+
+    def __call__(self, connection: Any) -> bool:
+        now = self._clock()
+        asked = self._asked.get(connection)
+        if asked is not None and 0 <= now - asked < _PING_SECONDS:
+            return True
+        lives = self._ping(connection)
+        if lives:
+            self._asked[connection] = now
+        return lives
+
+    def clear(self) -> None:
+        """Ask all connections again: one of them was cut."""
+        self._asked.clear()
 
 
 def shown_url(url: URL) -> str:
@@ -92,7 +127,7 @@ def _checked_url(text: str | URL) -> URL:
 
 def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
     driver = url.get_driver_name()
-    if driver in _JOINING:
+    if driver in _POSTGRESQL_DRIVERS:
         arguments: dict[str, Any] = {
             "connect_timeout": _CONNECT_SECONDS,
             "keepalives_idle": _IDLE_SECONDS,
@@ -107,6 +142,7 @@ def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
     if driver == "pymysql":
         timeouts = {"connect_timeout": _CONNECT_SECONDS}
         # A statement waits for a lock at the most; what takes longer is a peer that is gone.
+        timeouts["client_flag"] = _PYMYSQL_FLAGS
         timeouts |= dict.fromkeys(("read_timeout", "write_timeout"), max(PEER_SECONDS, math.ceil(wait_timeout) + 5))
         return {name: value for name, value in timeouts.items() if name not in url.query}
     return {"timeout": wait_timeout} if url.get_backend_name() == "sqlite" else {}
@@ -203,7 +239,8 @@ class OwnConnections:
     def __init__(self, engine: Engine, dialect: Dialect, *, is_ours: bool, wait_timeout: float) -> None:
         self._engine = engine if is_ours else engine.execution_options(isolation_level="AUTOCOMMIT")
         self._is_ours = is_ours
-        self._joins = engine.dialect.driver in _JOINING
+        driver = engine.dialect.driver
+        self._joins = driver in _POSTGRESQL_DRIVERS or (is_ours and driver == "pymysql")
         begin = list(dialect.begin)
         self._undo: list[str] = []
         if dialect.name == "postgresql":
@@ -235,6 +272,9 @@ class OwnConnections:
                     transaction.roll_back()
                 except Exception:  # the first error counts
                     connection.invalidate()
+                    ping = self._engine.dialect.do_ping
+                    if isinstance(ping, _Pings):
+                        ping.clear()
                 raise
             finally:
                 if self._undo and raw.is_valid:

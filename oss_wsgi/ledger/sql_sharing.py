@@ -97,7 +97,7 @@ def _note_commit(connection: Connection) -> None:
         # After an error in commit SQLAlchemy believes that there is nothing to roll back, and the next user of the
         # connection would commit it.
         connection.connection.rollback()
-        raise HandlerCommittedError(_REFUSED)
+        raise HandlerCommittedError("handler_committed", _REFUSED)
     del connection.info[_SHARED]
     transaction.is_committed = True
 

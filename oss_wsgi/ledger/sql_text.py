@@ -458,7 +458,7 @@ class SQLite(Dialect):
 
     name = "sqlite"
     begin = ("BEGIN IMMEDIATE",)
-    clock = "CAST(strftime('%s', 'now') AS INTEGER)"
+    clock = "CAST((julianday('now') - 2440587.5) * 86400 AS INTEGER)"
     has_row_locks = False
 
     def schema(self, *, partitioned: bool = False) -> list[str]:

@@ -457,7 +457,7 @@ class _Attempt:
     def _store(self, transaction: Transaction, slot: int | None, response: StoredResponse) -> None:
         if transaction.is_shared:
             if transaction.was_ended and not transaction.has_conflict:
-                raise HandlerCommittedError(_COMMITTED)
+                raise HandlerCommittedError("handler_committed", _COMMITTED)
             try:
                 transaction.run("RELEASE SAVEPOINT oss_wsgi")
             except Exception as error:
@@ -465,9 +465,9 @@ class _Attempt:
                 if transaction.has_conflict:
                     raise _ConflictError from error
                 if meaning is Meaning.ENDED:
-                    raise HandlerCommittedError(_COMMITTED) from error
+                    raise HandlerCommittedError("handler_committed", _COMMITTED) from error
                 if meaning is Meaning.ABORTED:
-                    raise HandlerCommittedError(_BROKEN) from error
+                    raise HandlerCommittedError("handler_committed", _BROKEN) from error
                 raise
         if slot is not None and self._key.max_objects > 1 and self._has_slot_by_now(transaction):
             slot = None

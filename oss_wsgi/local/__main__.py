@@ -63,10 +63,13 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, is_urgent: Callable
     """
     try:
         from . import CORSRule, LocalOSS, LocalOSSServer
+        from .kept_keys import DamagedKeysError
     except ModuleNotFoundError as error:
         raise CannotStartError(f"{error.name} is not installed: pip install 'oss-wsgi[local]'.") from error
     if bool(arguments.access_key_id) != bool(arguments.access_key_secret):
         raise CannotStartError("give --access-key-id and --access-key-secret together, or neither.")
+    if arguments.reset and not arguments.dir:
+        raise CannotStartError("--reset makes new keys in the folder of --dir: give --dir DIR too.")
     bucket, *others = dict.fromkeys(arguments.bucket or [BUCKET])
     rules = [CORSRule(arguments.cors, METHODS, expose_headers=EXPOSED)] if arguments.cors else []
     try:
@@ -86,6 +89,9 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, is_urgent: Callable
             allow_private_callback=not arguments.refuse_private_callback,
             callback_timeout=arguments.callback_timeout,
             max_cors_rules=arguments.max_cors_rules,
+            reset_keys=arguments.reset,
+            inspector="everywhere" if arguments.open_inspector else not arguments.no_inspector,
+            log=_print_line if arguments.log else None,
         )
         stack.enter_context(oss)
         for name in others:
@@ -97,7 +103,8 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, is_urgent: Callable
                     f"--cname {host}={name}: there is no such bucket, only {', '.join(names)}. Add --bucket {name}."
                 )
     except ValueError as error:
-        raise CannotStartError(f"--bucket: {error}.") from error
+        option = "--dir" if isinstance(error, DamagedKeysError) else "--bucket"
+        raise CannotStartError(f"{option}: {error}.") from error
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CannotStartError(f"--dir: {arguments.dir!r} cannot be used: {reason}.") from error
@@ -113,6 +120,11 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, is_urgent: Callable
     stack.callback(server.stop, is_urgent)
     server.start()
     return oss
+
+
+def _print_line(line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # such as `--log | head`; the server goes on
+        print(line, flush=True)
 
 
 class _StoppedError(SystemExit):

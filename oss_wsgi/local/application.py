@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from .body_headers import content_length
@@ -23,9 +23,13 @@ from .callbacks.signing_key import CallbackKey
 from .callbacks.transports import HTTPTransport, WSGITransport
 from .cors import CORS, MAX_RULES, BucketRules, CORSRule
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
-from .errors import Headers, OSSError, Response, insufficient_storage, is_disk_full
+from .errors import OSSError, Response, insufficient_storage, is_disk_full
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
-from .index_page import index_page, wants_index_page
+from .inspector.inspector import Inspector, Options
+from .inspector.mistakes import diagnose
+from .inspector.story import Story
+from .inspector.trust import object_headers
+from .kept_keys import kept_keys, new_keys
 from .operations.lifecycle import LifecycleReport, apply_rules
 from .operations.routes import find_operation
 from .request import Request, Service
@@ -50,12 +54,15 @@ class LocalOSS:
 
     :param bucket: the bucket of a request that names none.
     :param region: with or without the `oss-` that some of OSS's pages put before it.
-    :param access_key_id: the one access key that is accepted; without it one is made.
+    :param access_key_id: the one access key that is accepted; without it one is made, and kept in `directory` with the
+        key that signs callbacks.
     :param security_token: a token that forms and signed requests must then carry.
     :param security_token_expires: Unix seconds, after which the token is refused.
     :param directory: the folder of the objects; without it a temporary one, which close() removes.
     :param storage: holds the objects instead of `directory`; the caller closes it.
     :param url: the base URL as clients see it; a LocalOSSServer sets it.
+    :param reset_keys: with `directory`, make new keys in the place of those that are kept there.
+    :param inspector: serve what was asked and answered at `/` and `/_inspect`, to this machine; "everywhere" to all.
     :param cnames: host names that are bound to a bucket: `{"img.example.com": "examplebucket"}`.
     :param cors_rules: the rules of `bucket` and of the buckets of `create_bucket()` until they get others by `?cors`,
         and of requests that mean no bucket.
@@ -71,6 +78,7 @@ class LocalOSS:
         `callback_status; status=404; times=2, slow_upload`; and let an unsigned `POST /bucket?lifecycle&days=8` do what
         `apply_lifecycle` does 8 days ahead.
     :param allow_private_callback: call private addresses, such as this machine; OSS does not (protocol.md 7.1).
+    :param log: is called with a line for each upload, and for what failed: the stories of the inspector as text.
     :param clock: returns Unix seconds.
     :raises ValueError: the bucket has a name that OSS does not allow.
     """
@@ -98,14 +106,15 @@ class LocalOSS:
         space_as_plus: bool = False,
         test_mode: bool = False,
         allow_private_callback: bool = True,
+        reset_keys: bool = False,
+        inspector: bool | Literal["everywhere"] = True,
+        log: Callable[[str], object] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         _check_bucket_name(bucket)
         region = region.removeprefix("oss-")
         self.bucket = bucket
         self.region = region
-        self.access_key_id = access_key_id or f"LOCAL{secrets.token_hex(10)}"
-        self.access_key_secret = access_key_secret or secrets.token_urlsafe(24)
         self.url = url
         is_temporary = not (directory or storage)
         self.directory = Path(tempfile.mkdtemp(prefix="local-oss-") if is_temporary else directory or "")
@@ -116,9 +125,21 @@ class LocalOSS:
         self._clock = clock
         self._faults = Faults()
         self._test_mode = test_mode
-        key = CallbackKey.generate(key_bits)
-        self.public_key_pem = key.public_pem
         self.storage = directory_storage(self.directory) if storage is None else storage
+        try:
+            if directory:
+                keys = kept_keys(
+                    self.directory, lambda: CallbackKey.generate(key_bits), bits=key_bits, reset=reset_keys
+                )
+            else:
+                keys = new_keys(lambda: CallbackKey.generate(key_bits))
+        except BaseException:
+            _close(None if storage else self.storage, None)
+            raise
+        self.access_key_id = access_key_id or keys.access_key_id
+        self.access_key_secret = access_key_secret or keys.access_key_secret
+        self._former = tuple(dict.fromkeys((keys.access_key_secret, *keys.former)))
+        self.public_key_pem = keys.callback_key.public_pem
         self.storage.create_bucket(bucket, now=clock())
         self._configured_buckets = {bucket}
         self._rules = BucketRules(
@@ -139,7 +160,7 @@ class LocalOSS:
             account=self._account,
             storage=self.storage,
             sender=CallbackSender(
-                key,
+                keys.callback_key,
                 WSGITransport(transport) if transport else HTTPTransport(callback_timeout),
                 clock,
                 space_as_plus=space_as_plus,
@@ -151,6 +172,23 @@ class LocalOSS:
             allow_private_callback=allow_private_callback,
             test_mode=test_mode,
             resolve=None if transport else resolve_host,
+        )
+        self._inspector = Inspector(
+            Options(
+                bucket,
+                (self.access_key_secret, security_token, *self._former),
+                has_pages=bool(inspector),
+                strict=strict,
+                allow_private=allow_private_callback,
+                resolve=self._service.resolve,
+                clock=clock,
+                log=log,
+                url=lambda: self.url,
+            ),
+            storage=self.storage,
+            faults=self._faults,
+            sender=self._service.sender,
+            everywhere=inspector == "everywhere",
         )
 
     def create_bucket(self, name: str) -> None:
@@ -171,7 +209,7 @@ class LocalOSS:
     def fail_next(self, name: str, *, times: int | None = 1, **details: Any) -> None:
         """Let one of the next requests fail: `oss.fail_next("callback_status", status=404)`.
 
-        `slow_down` (503) fails any request except preflights, the index page and the public key. All others fail
+        `slow_down` (503) fails any request except preflights, the inspector and the public key. All others fail
         uploads: a form, a PUT, one in parts.
 
         - `slow_upload`: the file takes `seconds` longer to arrive.
@@ -198,8 +236,17 @@ class LocalOSS:
     def clear_faults(self) -> None:
         self._faults.clear()
 
+    def start_streams(self) -> None:
+        """Let the inspector's pages hear of news, after stop_streams()."""
+        self._inspector.open()
+
+    def stop_streams(self) -> None:
+        """End the streams of the inspector's pages, so that a server can stop."""
+        self._inspector.close()
+
     def close(self) -> None:
         """Close the storage and remove a temporary directory; a second call does nothing."""
+        self.stop_streams()
         self._close()
 
     def __enter__(self) -> LocalOSS:
@@ -215,53 +262,69 @@ class LocalOSS:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = self._clock()
+        inspected = self._inspector.answer(environ)
+        if inspected:
+            inspected.headers.insert(0, ("Date", formatdate(started, usegmt=True)))
+            return _send(environ, start_response, inspected)
         request_id = f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}"
         host_id = environ.get("HTTP_HOST") or host_name(environ)
+        story, clock = Story.of(environ, request_id, started), time.monotonic()
         try:
-            response = self._respond(environ, request_id, started)
+            response = self._respond(environ, story)
         except ConnectionDroppedError:
+            story.dropped = True
+            self._inspector.record(story)
             raise
         except OSSError as error:
+            self._note_error(environ, story, error)
             response = error.response(request_id, host_id)
         except Exception as error:
             if is_disk_full(error):
                 logger.error("request %s failed: the disk is full: %s", request_id, error)
-                refusal = insufficient_storage()
+                story.error = insufficient_storage()
             else:
                 logger.exception("request %s failed", request_id)
-                refusal = OSSError(500, "InternalError", "We encountered an internal error. Please try again.")
-            response = refusal.response(request_id, host_id)
-        headers: Headers = [
+                story.error = OSSError(500, "InternalError", "We encountered an internal error. Please try again.")
+            response = story.error.response(request_id, host_id)
+        response.headers[:0] = [
             ("Server", "AliyunOSS"),
             ("Date", formatdate(started, usegmt=True)),
             ("x-oss-request-id", request_id),
             ("x-oss-server-time", str(max(0, round((self._clock() - started) * 1000)))),
-            *response.headers,
-            *self._cors(environ).headers(environ),
         ]
-        body = response.body
-        if isinstance(body, bytes):
-            if response.status not in (204, 304) and not any(name == "Content-Length" for name, _ in headers):
-                headers.append(("Content-Length", str(len(body))))
-            if environ["REQUEST_METHOD"] == "HEAD" and response.status >= 400:
-                # A HEAD has no body for the XML, so it comes in a header, from which the SDKs read the code.
-                headers.append(("x-oss-err", b64encode(body).decode()))
-            body = [] if environ["REQUEST_METHOD"] == "HEAD" or response.status in (204, 304) else [body]
-        start_response(response.status_line, headers)
-        return body
+        response.headers += self._cors(environ).headers(environ)
+        story.finish(response.status, response.headers, response.body, time.monotonic() - clock)
+        self._inspector.record(story)
+        return _send(environ, start_response, response)
 
-    def _respond(self, environ: WSGIEnvironment, request_id: str, now: float) -> Response:
+    def _note_error(self, environ: WSGIEnvironment, story: Story, error: OSSError) -> None:
+        story.error = error
+        if error.code == "SignatureDoesNotMatch":
+            try:
+                address = self._resolver().candidates(environ)[0]
+                story.computed, story.mistake = diagnose(
+                    environ, story.fields, address, self._account, self.region, self._former, error
+                )
+            except Exception:  # the answer to the client must not depend on it
+                logger.exception("request %s: its signature could not be examined", story.id)
+
+    def _respond(self, environ: WSGIEnvironment, story: Story) -> Response:
+        now = story.started
         content_length(environ.get("CONTENT_LENGTH") or "0")
         method = environ["REQUEST_METHOD"]
+        resolver = self._resolver()
+        try:
+            candidates = resolver.candidates(environ)
+        except OSSError:
+            if method == "OPTIONS":  # whose rules do not depend on the object
+                return self._cors(environ).preflight(environ)
+            raise
+        story.bucket, story.key = candidates[0].bucket or "", candidates[0].key
         if method == "OPTIONS":
             return self._cors(environ).preflight(environ)
-        resolver = self._resolver()
-        candidates = resolver.candidates(environ)
-        if method in ("GET", "HEAD") and not resolver.bucket_of_host(environ):
-            if Address(PUBLIC_KEY_PATH, "") in candidates:
-                return Response(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
-            if wants_index_page(environ, candidates[0]):
-                return index_page(self.storage.buckets())
+        is_key = Address(PUBLIC_KEY_PATH, "") in candidates and not resolver.bucket_of_host(environ)
+        if method in ("GET", "HEAD") and is_key:
+            return Response(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
         faults = self._request_faults(environ)
         address, signed = signed_address(
             environ,
@@ -271,18 +334,24 @@ class LocalOSS:
             arrival(environ, now),
             more_candidates=lambda: self._in_each_bucket(environ),
         )
+        story.bucket, story.key = address.bucket or "", address.key
         request = Request(
             environ=environ,
             address=address,
             service=self._service,
-            id=request_id,
+            id=story.id,
             now=now,
             url=self.url,
             public_key_url=self.public_key_url,
             signed=signed,
             faults=faults,
+            story=story,
         )
-        return find_operation(request).handle(request)
+        response = find_operation(request).handle(request)
+        if self._inspector.has_pages and method in ("GET", "HEAD") and address.key:
+            # The pages share the origin of the objects.
+            response.headers += object_headers(dict(response.headers).get("Content-Type", ""))
+        return response
 
     def _request_faults(self, environ: WSGIEnvironment) -> Faults:
         """Return the faults that may strike the request; raise OSSError if `slow_down` does."""
@@ -316,6 +385,19 @@ class LocalOSS:
         except OSSError:
             bucket = None
         return self._rules.cors(bucket or "")
+
+
+def _send(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
+    headers, body = response.headers, response.body
+    if isinstance(body, bytes):
+        if response.status not in (204, 304) and not any(name == "Content-Length" for name, _ in headers):
+            headers.append(("Content-Length", str(len(body))))
+        if environ["REQUEST_METHOD"] == "HEAD" and response.status >= 400:
+            # A HEAD has no body for the XML, so it comes in a header, from which the SDKs read the code.
+            headers.append(("x-oss-err", b64encode(body).decode()))
+        body = [] if environ["REQUEST_METHOD"] == "HEAD" or response.status in (204, 304) else [body]
+    start_response(response.status_line, headers)
+    return body
 
 
 def _check_bucket_name(name: str) -> None:

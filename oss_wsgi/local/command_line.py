@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--listen", type=address, default="127.0.0.1:8081", metavar="HOST:PORT", help="default: %(default)s"
     )
-    options.add_argument("--dir", metavar="DIR", help="store the objects here; default: a temporary folder")
+    options.add_argument("--dir", metavar="DIR", help="keep the objects and the keys here; default: a temporary folder")
     options.add_argument(
         "--bucket",
         action="append",
@@ -45,8 +45,10 @@ def parser() -> argparse.ArgumentParser:
         help="bind a host name to a bucket; may be repeated",
     )
     options.add_argument("--region", type=region, default="cn-hangzhou", metavar="REGION", help="default: %(default)s")
-    options.add_argument("--access-key-id", metavar="ID", help="default: made at start")
-    options.add_argument("--access-key-secret", metavar="SECRET", help="default: made at start and printed")
+    options.add_argument("--access-key-id", metavar="ID", help="default: made at start, kept in --dir")
+    options.add_argument(
+        "--access-key-secret", metavar="SECRET", help="default: made at start and printed, kept in --dir"
+    )
     options.add_argument(
         "--security-token", metavar="TOKEN", help="make the key temporary: refuse it without this token"
     )
@@ -60,6 +62,19 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--test-mode", action="store_true", help="let requests ask for faults with the header x-oss-local-fault: NAME"
+    )
+    options.add_argument(
+        "--log", action="store_true", help="print each upload as one line: stored, callback, and what went wrong"
+    )
+    inspector = options.add_mutually_exclusive_group()
+    inspector.add_argument(
+        "--no-inspector", action="store_true", help="serve no pages at / and /_inspect that show requests and objects"
+    )
+    inspector.add_argument(
+        "--open-inspector", action="store_true", help="show those pages to other machines too, and let them act"
+    )
+    options.add_argument(
+        "--reset", action="store_true", help="with --dir: make a new access key and callback key; keep the objects"
     )
     _add_choices(options.add_argument_group("where OSS's documentation is silent or contradicts itself"))
     return options
@@ -140,13 +155,15 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
     token = ", security token as given" if arguments.security_token else ""
     folder = os.path.abspath(arguments.dir) if arguments.dir else "a temporary folder, removed at the end (--dir DIR)"
     names = ", ".join(bucket.name for bucket in oss.storage.buckets())
-    yield f"Local OSS at {oss.url}, region {oss.region}, holding {names}. Open {oss.url}/ to see what is stored."
+    opened = "" if arguments.no_inspector else f" Open {oss.url}/ to see each request, and what is stored."
+    yield f"Local OSS at {oss.url}, region {oss.region}, holding {names}.{opened}"
     yield f"AccessKey ID {oss.access_key_id}, secret {secret}{token}."
     yield f"Objects go to {folder}. CORS: {', '.join(arguments.cors) or 'no origin (--cors ORIGIN)'}."
     if arguments.cname:
         yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cname)}."
     if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
-        yield "It listens beyond this machine: anyone who can connect can read its objects."
+        acts = ", and use its inspector" if arguments.open_inspector else ""
+        yield f"It listens beyond this machine: anyone who can connect can read its objects{acts}."
     made = None if arguments.access_key_secret else oss.access_key_secret
     yield from _client_examples(oss, made, is_temporary=bool(arguments.security_token))
     yield "Ctrl-C ends it."

@@ -88,6 +88,11 @@ class Faults:
         with self._lock:
             self._pending.clear()
 
+    def pending(self) -> list[tuple[Fault, int | None]]:
+        """Return the faults that have not struck yet, in order, and how often each will."""
+        with self._lock:
+            return list(self._pending)
+
     def with_header(self, header: str) -> Faults:
         """Return the faults that a header names, `NAME; detail=value, ...`, with these as fallback.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -12,6 +12,7 @@ from .callbacks.sender import CallbackSender
 from .cors import BucketRules
 from .environ import Address
 from .faults import Faults
+from .inspector.story import Story
 from .signatures.account import Account
 from .signatures.signed_request import read_headers
 from .storage.interface import Bucket, Storage
@@ -48,6 +49,7 @@ class Request:
     :param url: the base URL of this OSS.
     :param signed: False for an anonymous request, which has few rights.
     :param faults: the faults that this request can trigger.
+    :param story: what the inspector shows of it.
     """
 
     environ: WSGIEnvironment
@@ -59,6 +61,7 @@ class Request:
     public_key_url: str
     signed: bool
     faults: Faults
+    story: Story = field(default_factory=Story)
 
     @property
     def method(self) -> str:

@@ -161,7 +161,7 @@ def sign_url_v4(
     key: str,
     *,
     region: str,
-    now: int,
+    now: float,
     expires: int,
     query: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
@@ -178,7 +178,7 @@ def sign_url_v4(
         ``http://<host>/<bucket>``.
     :param key: the object's name, not encoded.
     :param region: the bare ID, such as ``cn-hangzhou``.
-    :param now: Unix seconds.
+    :param now: Unix seconds; a fraction is cut off.
     :param expires: seconds of life, 1 to 604,800 (7 days).
     :param query: parameters by name, not encoded; "" is a parameter without a value. Callback and callback-var go here.
     :param headers: what the request must carry; those that are neither signed always nor listed are not signed.
@@ -187,6 +187,7 @@ def sign_url_v4(
 
     Raises PresignError.
     """
+    method, now = _method(method), int(now)
     _check(expires, query, _SIGNATURE_V4)
     names, sent = _read_headers(headers)
     additional = _additional(additional_headers, names) if additional_headers else ""
@@ -219,7 +220,7 @@ def sign_url_v1(
     bucket: str,
     key: str,
     *,
-    now: int,
+    now: float,
     expires: int,
     query: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
@@ -231,6 +232,7 @@ def sign_url_v1(
 
     Raises PresignError.
     """
+    method, now = _method(method), int(now)
     _check(expires, query, _SIGNATURE_V1)
     path = _encoded_key(key)
     names, sent = _read_headers(headers)
@@ -315,9 +317,16 @@ def _encoded_key(key: str) -> str:
     return quote(key)
 
 
+def _method(method: str) -> str:
+    """Return a method in upper case, as every client sends it, and OSS signs it."""
+    if not (method.isascii() and method.isalpha()):
+        raise PresignError(f"The method must be like GET or PUT, not {method!r}.")
+    return method.upper()
+
+
 def _check(expires: int, query: Mapping[str, str] | None, own: frozenset[str]) -> None:
-    if not 1 <= expires <= MAX_SECONDS:
-        raise PresignError(f"expires must be 1 to {MAX_SECONDS} seconds (7 days), not {expires}.")
+    if not (isinstance(expires, int) and 1 <= expires <= MAX_SECONDS):
+        raise PresignError(f"expires must be 1 to {MAX_SECONDS} seconds (7 days), not {expires!r}.")
     if query and not own.isdisjoint(query):
         names = ", ".join(sorted(own.intersection(query)))
         raise PresignError(f"The query must not have {names}: the signature adds it.")

@@ -156,6 +156,38 @@ def test_a_file_that_changes_meanwhile_is_not_completed(
     assert "the file has changed since its upload began" in members["error"]["message"]
 
 
+def test_a_file_that_is_removed_meanwhile_is_a_sentence(
+    deployment: Deployment, large: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def send(*_: Any) -> Any:
+        large.unlink()
+        return {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upload_parts.PartsUpload, "_send", send)
+        status, members = in_process(deployment, large, capsys)
+    assert (status, members["file"]) == (1, str(large))
+    assert members["error"]["message"] == "cannot be read any more: No such file or directory."
+
+
+def test_a_name_as_long_as_a_file_system_takes_goes_in_parts(
+    deployment: Deployment, large: Path, tmp_path: Path
+) -> None:
+    path = large.rename(tmp_path / ("猫" * 85))
+    assert uploaded(deployment, path)["parts"] == 11
+    assert uploaded(deployment, path, "--state-dir", str(tmp_path))["parts"] == 11
+
+
+def test_a_server_with_other_secrets_is_told_apart_from_a_missing_login(deployment: Deployment, large: Path) -> None:
+    deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
+    stop_after(deployment, large, 1, signal.SIGKILL)
+    state = state_path(str(large), None)
+    members = json.loads(state.read_text())
+    members["upload_id"] = members["upload_id"].swapcase()
+    state.write_text(json.dumps(members))
+    assert f"remove {state} to begin anew" in uploaded(deployment, large, status=1)["error"]["message"]
+
+
 def test_a_changed_file_is_refused(
     deployment: Deployment, large: Path, handler: Handler, capsys: pytest.CaptureFixture[str]
 ) -> None:

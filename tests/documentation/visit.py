@@ -27,7 +27,7 @@ class Next(argparse.Action):
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="visit", description="Open a page in Chromium and use it.")
     result.add_argument("url")
-    for name in ("fill", "click", "upload", "see", "picture", "script", "goto"):
+    for name in ("fill", "click", "open", "upload", "see", "picture", "script", "goto"):
         result.add_argument(f"--{name}", action=Next)
     result.add_argument("--width", type=int, default=1000)
     result.add_argument("--height", type=int, default=640)
@@ -57,6 +57,8 @@ def do(page: Any, name: str, value: str) -> None:
         page.locator(f"[name={field}]").fill(text)
     elif name == "click":
         page.get_by_role("button", name=value, exact=True).or_(page.get_by_role("link", name=value, exact=True)).click()
+    elif name == "open":
+        page.get_by_role("link").filter(has_text=value).first.click()
     elif name == "upload":
         page.wait_for_load_state("load")  # the page's modules have run by then
         page.locator("input[type=file]").first.set_input_files(value.split(","))

@@ -27,5 +27,5 @@ def test_a_sqlite_ledger_has_one_answer_for_each_upload_whoever_is_killed() -> N
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_the_proof_finds_a_claim_without_a_lock(kind: str) -> None:
-    outcome = prove(kind, parse([kind, "--kills", "4", "--without-lock"]))
+    outcome = prove(kind, parse([kind, "--kills", "10", "--without-lock"]))
     assert outcome["uploads with several rows"] > 0

@@ -127,8 +127,8 @@ def test_a_form_is_accepted_by_path_and_by_host(app, oss, path, host):
     post(app, form({"key": "a", **sign_v1(oss, policy())}), path=path, headers={"Host": host}, status=204)
 
 
-def test_access_keys_are_made_when_none_are_given(make_oss):
-    first, second = make_oss(), make_oss()
+def test_access_keys_are_made_when_none_are_given(make_oss, tmp_path):
+    first, second = make_oss(), make_oss(directory=tmp_path / "others")
     assert first.access_key_id != second.access_key_id
     assert first.access_key_secret != second.access_key_secret
     assert len(first.access_key_secret) >= 30

@@ -43,6 +43,22 @@ class CallbackReply:
     body: bytes = b""
 
 
+@dataclass(frozen=True)
+class CallbackCall:
+    """One request to one URL, and what came of it.
+
+    :param failure: why OSS did not accept the reply; None if it did.
+    :param seconds: how long it took.
+    :param fault: the fault on demand that struck it, "" for none.
+    """
+
+    request: CallbackRequest
+    reply: CallbackReply | None
+    failure: CallbackError | None
+    seconds: float
+    fault: str = ""
+
+
 class CallbackError(Exception):
     """The application did not accept the callback; `message` and `ec` are those of protocol.md 10.4."""
 

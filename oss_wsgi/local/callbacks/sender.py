@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ..faults import Fault, Faults
 from .message import (
     MAX_REPLY_SIZE,
+    CallbackCall,
     CallbackError,
     CallbackReply,
     CallbackRequest,
@@ -61,10 +64,12 @@ class CallbackSender:
         request_id: str,
         public_key_url: str,
         faults: Faults | None = None,
+        on_call: Callable[[CallbackCall], None] = lambda call: None,
     ) -> bytes:
         """Return the JSON of the application; raise CallbackError as the last URL failed.
 
         :param faults: the faults that may strike the callback; each strikes one URL, so that the next may succeed.
+        :param on_call: is called after the request to each URL.
         """
         body = callback_body(parameters, values, space_as_plus=self._space_as_plus)
         faults = faults or Faults()
@@ -80,13 +85,34 @@ class CallbackSender:
                 request_id=request_id,
                 now=self._clock(),
             )
-            try:
-                fault = faults.pop(*CALLBACK_FAULTS)
-                return accepted_body(self._fail(fault, request) if fault else self._transport(request))
-            except CallbackError as error:
-                logger.info("callback to %s://%s failed: %s", url.scheme, url.netloc, error.message)
-                failure = error
+            call, relayed = self.call(request, faults.pop(*CALLBACK_FAULTS))
+            on_call(call)
+            if call.failure is None:
+                return relayed
+            logger.info("callback to %s://%s failed: %s", url.scheme, url.netloc, call.failure.message)
+            failure = call.failure
         raise failure
+
+    def call(self, request: CallbackRequest, fault: Fault | None = None) -> tuple[CallbackCall, bytes]:
+        """Send one request; return what came of it, and the body that OSS relays if it accepts the reply."""
+        started, reply, failure, relayed = time.monotonic(), None, None, b""
+        try:
+            reply = self._fail(fault, request) if fault else self._transport(request)
+            relayed = accepted_body(reply)
+        except CallbackError as error:
+            failure = error
+        seconds = time.monotonic() - started
+        return CallbackCall(request, reply, failure, seconds, fault.name if fault else ""), relayed
+
+    def signed(
+        self, request: CallbackRequest, string_to_sign: bytes, key: CallbackKey | None = None
+    ) -> CallbackRequest:
+        """Return the request with another signature: of another text, or by another key."""
+        signature = (key or self._key).sign(string_to_sign)
+        return replace(
+            request,
+            headers=[(name, signature if name == "Authorization" else value) for name, value in request.headers],
+        )
 
     def _fail(self, fault: Fault, request: CallbackRequest) -> CallbackReply:
         """Return what arrives instead of the application's reply; raise CallbackError if nothing does."""

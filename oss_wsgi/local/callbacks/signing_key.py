@@ -26,6 +26,23 @@ class CallbackKey:
             return cls(_generate_small(bits))
         return cls(rsa.generate_private_key(EXPONENT, bits))
 
+    @classmethod
+    def from_pem(cls, text: str) -> CallbackKey:
+        """Return the key in a PEM text; raise ValueError if there is none."""
+        key = serialization.load_pem_private_key(text.encode("ascii"), None, unsafe_skip_rsa_key_validation=True)
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise ValueError("not an RSA key")
+        return cls(key)
+
+    @property
+    def bits(self) -> int:
+        return self._private_key.key_size
+
+    @property
+    def private_pem(self) -> str:
+        encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        return self._private_key.private_bytes(encoding, form, serialization.NoEncryption()).decode("ascii")
+
     @property
     def public_pem(self) -> str:
         form = serialization.PublicFormat.SubjectPublicKeyInfo

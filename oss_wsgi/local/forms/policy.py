@@ -68,7 +68,7 @@ def parse_policy(text: str) -> Policy:
         raise invalid_policy("The conditions must be an array.", "0006-00000214")
     if not conditions:
         raise invalid_policy("The conditions are empty.", "0006-00000215")
-    parsed = [_parse_condition(condition) for condition in conditions]
+    parsed = [parse_condition(condition) for condition in conditions]
     return Policy(
         expiration,
         [condition for condition in parsed if isinstance(condition, Condition)],
@@ -148,7 +148,8 @@ def _parse_expiration(value: Any) -> float:
     return whole + float(f"0{match[2]}0" if match[2] else 0)
 
 
-def _parse_condition(condition: Any) -> Condition | SizeRange:
+def parse_condition(condition: Any) -> Condition | SizeRange:
+    """Return one condition of a policy; raise OSSError if it is not valid."""
     if isinstance(condition, dict):
         return _parse_simple(condition)
     if not isinstance(condition, list):

@@ -25,15 +25,21 @@ def check_policy(
     """
     if now > policy.expiration:
         raise access_denied("Invalid according to Policy: Policy expired.", "0006-00000213")
-    values = {**fields, "bucket": bucket}
-    if file_type:
-        values.setdefault("content-type", file_type)
+    values = compared_values(fields, bucket=bucket, file_type=file_type)
     for condition in policy.conditions:
         _check_condition(condition, values)
     if strict:
         _check_covered(policy, [name for name in fields if name not in UNCOVERED_FIELDS])
     elif fields.get("x-oss-signature-version") == V4:
         _check_covered(policy, [name for name in COVERED_FIELDS if fields.get(name)])
+
+
+def compared_values(fields: Mapping[str, str], *, bucket: str, file_type: str) -> dict[str, str]:
+    """Return what conditions are compared with, by lower-case name."""
+    values = {**fields, "bucket": bucket}
+    if file_type:
+        values.setdefault("content-type", file_type)
+    return values
 
 
 def size_range(policy: Policy) -> SizeRange:
@@ -59,11 +65,12 @@ def _check_condition(condition: Condition, values: Mapping[str, str]) -> None:
     value = values.get(condition.name.lower())
     if value is None:
         raise _failed(condition, "0006-00000226")
-    if not _holds(condition, value):
+    if not holds(condition, value):
         raise _failed(condition, "0006-00000227")
 
 
-def _holds(condition: Condition, value: str) -> bool:
+def holds(condition: Condition, value: str) -> bool:
+    """Return whether a value is what a condition asks for."""
     operand = condition.operand
     if isinstance(operand, list):
         return (value in operand) == (condition.operator == "in")

@@ -24,6 +24,7 @@ def post_object(request: Request) -> Response:
     environ, service, bucket = request.environ, request.service, request.storage
     form = Form(environ, exact_names=service.exact_field_names)
     fields = form.fields
+    request.story.note_form(fields, form.file.filename, form.file.content_type)
     if "key" not in fields:
         message = (
             "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the fields"
@@ -52,6 +53,7 @@ def post_object(request: Request) -> Response:
         upload_faults.arrived()
         image = image_info(callback, incoming)
         stored = incoming.commit(key, stored_type, headers, now=service.clock(), forbid_overwrite=forbid_overwrite)
+    request.story.stored = stored
     with upload_faults:
         if callback:
             return call_back(request, callback, stored, image, "PostObject")

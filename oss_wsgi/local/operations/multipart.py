@@ -91,6 +91,7 @@ def complete_multipart_upload(request: Request) -> Response:
     acl = {name: value for name, value in request.headers.items() if name == "x-oss-object-acl"}
     upload = replace(upload, headers={**upload.headers, **object_headers(acl)})
     stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
+    request.story.stored = stored
     with faults:
         if callback:
             return call_back(request, callback, stored, _image_info(request, stored), "CompleteMultipartUpload")

@@ -46,6 +46,7 @@ def put_object(request: Request) -> Response:
         image = image_info(callback, incoming)
         now = request.service.clock()
         stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
+        request.story.stored = stored
     with faults:
         if callback:
             return call_back(request, callback, stored, image, "PutObject")
@@ -72,6 +73,7 @@ def copy_object(request: Request) -> Response:
             incoming.copy(source, content)
             now = request.service.clock()
             stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
+            request.story.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
     return xml_response("CopyObjectResult", nodes, stored.checksum_headers)
 

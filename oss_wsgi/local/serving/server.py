@@ -61,11 +61,13 @@ class LocalOSSServer:
         self._server.channel_class = channel_class(oss.storage.spool)
 
     def start(self) -> None:
+        self.oss.start_streams()
         self._thread = threading.Thread(target=self._server.run, name="local-oss", daemon=True)
         self._thread.start()
 
     def stop(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
         """Wait for requests in progress, 5 seconds at the most and until ``is_urgent``; then close every socket."""
+        self.oss.stop_streams()
         self._server.task_dispatcher.shutdown(is_urgent=is_urgent)
         if self._thread:
             trigger = self._server.trigger

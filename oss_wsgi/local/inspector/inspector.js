@@ -1,0 +1,88 @@
+// Keeps the list of stories new while the page is open, and copies links and commands.
+
+const live = document.querySelector("[data-events]");
+const list = document.getElementById("stories");
+
+if (live && list) {
+  let running = false;
+  let again = false;
+
+  // One fetch at a time; what comes meanwhile asks for one more.
+  const refresh = async () => {
+    if (running) {
+      again = true;
+      return;
+    }
+    running = true;
+    try {
+      const response = await fetch(location.href, { cache: "no-store" });
+      if (response.ok) show(new DOMParser().parseFromString(await response.text(), "text/html"));
+    } catch {
+      // The stream connects again, and then asks anew.
+    }
+    running = false;
+    if (again) {
+      again = false;
+      refresh();
+    }
+  };
+
+  const show = (next) => {
+    const rows = next.querySelectorAll("#stories li");
+    const current = list.querySelector("ol");
+    if (!rows.length || !current) {
+      list.replaceChildren(...(next.getElementById("stories")?.childNodes ?? []));
+    } else {
+      // Rows that stay keep their element, and so the focus.
+      const wanted = new Set([...rows].map((row) => row.id));
+      for (const row of [...current.children]) if (!wanted.has(row.id)) row.remove();
+      let place = current.firstElementChild;
+      for (const row of rows) {
+        if (place?.id === row.id) {
+          place = place.nextElementSibling;
+        } else {
+          row.classList.add("new");
+          current.insertBefore(row, place);
+        }
+      }
+    }
+    const count = document.getElementById("count");
+    const text = next.getElementById("count")?.textContent;
+    if (count && text && count.textContent !== text) count.textContent = text;
+  };
+
+  const say = (state, text) => {
+    live.hidden = false;
+    live.dataset.state = state;
+    if (live.textContent !== text) live.textContent = text;
+  };
+
+  let seen;
+  const source = new EventSource(live.dataset.events);
+  source.addEventListener("open", () => say("on", "Live"));
+  source.addEventListener("error", () => say("off", "Reconnecting"));
+  source.addEventListener("story", (event) => {
+    if (event.data !== seen || seen === undefined) refresh();
+    seen = event.data;
+  });
+  addEventListener("pagehide", () => source.close());
+}
+
+const copied = async (link, text) => {
+  const label = link.textContent;
+  await navigator.clipboard.writeText(text);
+  link.textContent = "Copied";
+  setTimeout(() => (link.textContent = label), 1500);
+};
+
+for (const link of document.querySelectorAll("[data-copy], [data-link]")) {
+  link.addEventListener("click", async (event) => {
+    if (!navigator.clipboard || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    try {
+      await copied(link, "link" in link.dataset ? link.href : (await (await fetch(link.href)).text()).trim());
+    } catch {
+      location.href = link.href;
+    }
+  });
+}

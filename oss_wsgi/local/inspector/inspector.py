@@ -1,0 +1,306 @@
+"""The inspector: answers its own URLs, and leaves all others to OSS."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from ..callbacks.parameters import CallbackURL, check_address, parse_callback_url
+from ..callbacks.sender import CallbackSender
+from ..errors import OSSError, Response
+from ..faults import Faults
+from ..storage.interface import Storage
+from .activity_page import activity_page, beside
+from .curl import curl_line
+from .events import Events
+from .faults_page import add_fault, faults_page
+from .journal import Journal
+from .markup import ROOT, Page, text
+from .masks import Masks
+from .objects_page import object_content, object_page, objects_page
+from .outcome import log_line
+from .send_again import CHANGES, send_again
+from .story import Story
+from .story_page import story_content
+from .trust import SAFE, Trust, plain
+
+MAX_FORM = 64 * 1024
+
+#: The parameters of a signed URL, which asks for an object.
+_SIGNED = re.compile(r"(^|&)(Signature|x-oss-signature)=")
+_FOLDER = Path(__file__).parent
+_FILES = {"inspector.css": "text/css", "inspector.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the inspector knows of its LocalOSS.
+
+    :param secrets: what no page may show.
+    :param has_pages: False for the log alone.
+    :param allow_private: let callbacks go to private addresses.
+    :param resolve: returns the addresses of a callback URL's host; None if hosts are not looked up.
+    :param log: is called with the line of each story that is worth one.
+    :param url: returns the URL of the LocalOSS as clients see it.
+    """
+
+    bucket: str
+    secrets: tuple[str | None, ...]
+    strict: bool = False
+    allow_private: bool = True
+    resolve: Callable[[str], list[str]] | None = None
+    has_pages: bool = True
+    clock: Callable[[], float] = time.time
+    log: Callable[[str], object] | None = None
+    url: Callable[[], str] = str
+
+
+class Inspector:
+    """The pages, what they do, and the journal that they show.
+
+    :param everywhere: let other machines use it.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        storage: Storage,
+        faults: Faults,
+        sender: CallbackSender,
+        everywhere: bool = False,
+    ) -> None:
+        self.journal = Journal()
+        self._options = options
+        self._storage = storage
+        self._faults = faults
+        self._sender = sender
+        self._trust = Trust(everywhere=everywhere)
+        self._events = Events(self.journal)
+        self._ended = threading.Event()
+
+    def answer(self, environ: Mapping[str, Any]) -> Response | None:
+        """Return the response to a request for the inspector; None for one that is OSS's."""
+        if not self.has_pages:
+            return None
+        path = str(environ.get("PATH_INFO", ""))
+        is_own = path == ROOT or path.startswith(f"{ROOT}/")
+        if environ.get("HTTP_AUTHORIZATION") or _SIGNED.search(str(environ.get("QUERY_STRING", ""))):
+            return None
+        if not is_own:
+            return self._root(environ) if path in ("", "/") else None
+        refusal = self._trust.refusal(environ, self._options.url())
+        if refusal:
+            return refusal
+        method = environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD", "POST"):
+            return plain(405, "The inspector answers GET, HEAD and POST.\n", [("Allow", "GET, HEAD, POST")])
+        try:
+            act = self._act if method == "POST" else self._show
+            return act(environ, path.removeprefix(ROOT))
+        except OSSError as error:
+            return self._page(environ).response(
+                "Local OSS", "", f"<h1>{text(error.code)}</h1><p>{text(error.message)}</p>", status=error.status
+            )
+
+    @property
+    def has_pages(self) -> bool:
+        return self._options.has_pages
+
+    def record(self, story: Story) -> None:
+        """Add a finished story to the journal, and write its line."""
+        if self.has_pages:
+            self.journal.add(story)
+        if self._options.log:
+            link = f"{self._options.url()}{ROOT}/requests/{story.id}" if self.has_pages else ""
+            line = log_line(story, self.masks(story), link)
+            if line:
+                self._options.log(line)
+
+    def masks(self, story: Story | None = None, *, shorten_tickets: bool = True) -> Masks:
+        """Return what hides the secrets of the account, and those of a story."""
+        return Masks(self._options.secrets, story, shorten_tickets=shorten_tickets)
+
+    def open(self) -> None:
+        """Let pages wait for news again."""
+        self._ended.clear()
+        self.journal.open()
+
+    def close(self) -> None:
+        """End all streams, and what waits to be sent late."""
+        self._ended.set()
+        self.journal.close()
+
+    def _root(self, environ: Mapping[str, Any]) -> Response | None:
+        """Return the activity for a person who opens the root; None for a program that lists buckets, or a stranger."""
+        if (
+            environ["REQUEST_METHOD"] not in ("GET", "HEAD")
+            or environ.get("QUERY_STRING")
+            or environ.get("HTTP_ORIGIN")
+        ):
+            return None
+        return None if self._trust.refusal(environ, self._options.url()) else self._show(environ, "")
+
+    def _page(self, environ: Mapping[str, Any]) -> Page:
+        return Page(quote(str(environ.get("SCRIPT_NAME", "")), safe="/"), self._trust.token)
+
+    def _show(self, environ: Mapping[str, Any], path: str) -> Response:
+        query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))
+        page = self._page(environ)
+        if path in ("", "/"):
+            return activity_page(page, self.journal, self.masks(), query, greeting=self._greeting(page))
+        if path == "/events":
+            return self._stream(environ)
+        if path == "/objects":
+            return objects_page(page, self._storage, query, self._options.bucket)
+        if path == "/object":
+            return object_page(page, self._storage, query.get("bucket", ""), query.get("key", ""))
+        if path == "/content":
+            return object_content(
+                self._storage, query.get("bucket", ""), query.get("key", ""), download="download" in query
+            )
+        if path == "/faults":
+            return faults_page(page, self._faults)
+        name = path.removeprefix("/")
+        if name in _FILES:
+            return _file(name)
+        if path.startswith("/requests/"):
+            return self._request(page, query, path.removeprefix("/requests/"))
+        return page.response("Not found · Local OSS", "", "<h1>No such page</h1>", status=404)
+
+    def _greeting(self, page: Page) -> str:
+        buckets = [bucket.name for bucket in self._storage.buckets()]
+        links = ", ".join(f'<a href="{page.link("/objects", bucket=name)}">{text(name)}</a>' for name in buckets)
+        return (
+            "<p><strong>Waiting for the first request.</strong></p><p>Upload a file: it appears here, with what "
+            f"was checked, stored and called back.</p><p>Stored so far: {links}</p>"
+        )
+
+    def _request(self, page: Page, query: Mapping[str, str], rest: str) -> Response:
+        request_id, _, form = rest.partition("/")
+        story = self.journal.story(request_id)
+        if story is None or form not in ("", "curl"):
+            gone = "It is not among the newest ones, or this is another run of the local OSS."
+            gone = f"<h1>No such request</h1><p>{gone}</p>"
+            return page.response("Not found · Local OSS", "activity", gone, status=404)
+        if form:
+            return plain(200, f"{curl_line(story, self.masks(story, shorten_tickets=False))}\n")
+        masks = self.masks(story)
+        own = story_content(page, story, masks, strict=self._options.strict, related=self._related(page, story))
+        aside = beside(page, self.journal, self.masks(), query, story.id)
+        title = masks(story.key or story.operation)
+        return page.response(f"{title} · Local OSS", "activity", f'<div class="split">{aside}{own}</div>', wide=True)
+
+    def _related(self, page: Page, story: Story) -> str:
+        """Return links to the parts of the same upload, and to its callbacks sent again."""
+        links: list[str] = []
+        if story.origin:
+            links.append(f'<a href="{page.link(f"/requests/{story.origin}")}">The upload whose callback this is</a>')
+        for other in reversed(self.journal.stories()):
+            if other.id == story.id:
+                continue
+            link = page.link(f"/requests/{other.id}")
+            if other.origin == story.id or (story.origin and other.origin == story.origin):
+                links.append(f'<a href="{link}">Sent again: {text(other.again)}, {other.status or "no reply"}</a>')
+            elif story.upload_id and other.upload_id == story.upload_id:
+                part = dict(other.query).get("partNumber", "")
+                links.append(f'<a href="{link}">{other.operation} {text(part)}</a>')
+        return f'<nav class="related" aria-label="Of the same upload">{" ".join(links[:200])}</nav>' if links else ""
+
+    def _stream(self, environ: Mapping[str, Any]) -> Response:
+        headers = [
+            ("Content-Type", "text/event-stream"),
+            ("Cache-Control", "no-store"),
+            ("X-Accel-Buffering", "no"),
+            *SAFE,
+        ]
+        return Response(200, headers, self._events.stream() if environ["REQUEST_METHOD"] == "GET" else b"")
+
+    def _act(self, environ: Mapping[str, Any], path: str) -> Response:
+        form = _read_form(environ)
+        page = self._page(environ)
+        if form is None or not self._trust.is_token(form.get("token", "")):
+            return plain(403, "The form is not of this run of the local OSS: load its page again.\n")
+        if path == "/clear":
+            self.journal.clear()
+            return _see_other(page, "")
+        if path == "/faults":
+            try:
+                add_fault(self._faults, form)
+            except (ValueError, OverflowError) as error:
+                return plain(400, f"{error}\n")
+            return _see_other(page, "/faults")
+        if path == "/delete":
+            bucket, key = form.get("bucket", ""), form.get("key", "")
+            self._storage.bucket(bucket).delete(key)
+            folder = f"{key.rpartition('/')[0]}/" if "/" in key else ""
+            return _see_other(page, "/objects", bucket=bucket, prefix=folder)
+        if path.startswith("/requests/") and path.endswith("/again"):
+            return self._send_again(page, path.removeprefix("/requests/").removesuffix("/again"), form)
+        return plain(404, "There is no such action.\n")
+
+    def _send_again(self, page: Page, request_id: str, form: Mapping[str, str]) -> Response:
+        story = self.journal.story(request_id)
+        change = form.get("change", "")
+        if story is None or not story.calls or not story.calls[-1].request.body or change not in CHANGES:
+            return plain(404, "There is no such callback to send again.\n")
+        request, url = story.calls[-1].request, self._callback_url(form.get("url", ""))
+        started, clock = self._options.clock(), time.monotonic()
+        calls = send_again(self._sender, request, change, url, sleep=self._ended.wait)
+        again = Story(
+            id=f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}",
+            started=started,
+            method="POST",
+            target=(url or request.url).target,
+            bucket=story.bucket,
+            key=story.key,
+            origin=story.origin or story.id,
+            again=CHANGES[change].partition(":")[0],
+        )
+        for call in calls:
+            again.note_call(call)
+        # What is worse of two: a repeated callback is refused while the first is handled.
+        again.status = max(call.reply.status if call.reply else 0 for call in calls)
+        again.seconds = time.monotonic() - clock
+        self.record(again)
+        return _see_other(page, f"/requests/{again.id}")
+
+    def _callback_url(self, address: str) -> CallbackURL | None:
+        """Return another URL that the form asks for; raise OSSError if OSS could not call it."""
+        if not address.strip():
+            return None
+        url = parse_callback_url(address)
+        check_address(url, allow_private=self._options.allow_private, resolve=self._options.resolve)
+        return url
+
+
+def _file(name: str) -> Response:
+    headers = [("Content-Type", f"{_FILES[name]}; charset=utf-8"), ("Cache-Control", "no-cache"), *SAFE]
+    if name.endswith(".svg"):
+        headers.append(("Content-Security-Policy", "sandbox"))
+    return Response(200, headers, (_FOLDER / name).read_bytes())
+
+
+def _see_other(page: Page, path: str, **query: str) -> Response:
+    location = page.link(path, **query).replace("&amp;", "&")
+    return Response(303, [("Location", location), ("Cache-Control", "no-store"), *SAFE])
+
+
+def _read_form(environ: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the fields of a form; None if it is none, or too long."""
+    length = str(environ.get("CONTENT_LENGTH") or "0")
+    media_type = str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded" or not length.isdecimal() or int(length) > MAX_FORM:
+        return None
+    body = environ["wsgi.input"].read(int(length)).decode("latin-1")
+    try:
+        return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=50))
+    except ValueError:
+        return None

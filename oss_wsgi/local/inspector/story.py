@@ -1,0 +1,240 @@
+"""What is recorded of one request: who asked for what, what was stored, who was called back, and what was answered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from ..callbacks.message import CallbackCall
+from ..errors import Headers, OSSError
+from ..storage.interface import StoredObject
+
+#: Characters of a field or a header that are kept; a longer value is left out as a whole.
+MAX_VALUE = 64 * 1024
+#: Characters of all fields, and bytes of an answer, that are kept.
+MAX_FIELDS = 512 * 1024
+MAX_ANSWER = 64 * 1024
+
+#: Kind -> what the list calls it.
+KINDS = {
+    "upload": "Uploads",
+    "part": "Parts",
+    "callback": "Callbacks sent again",
+    "cors": "Preflights and CORS",
+    "read": "Reads",
+    "call": "Other calls",
+}
+
+_UPLOADS = ("PostObject", "PutObject", "CopyObject", "CompleteMultipartUpload", "AppendObject")
+_PARTS = ("InitiateMultipartUpload", "UploadPart", "UploadPartCopy", "AbortMultipartUpload", "ListParts")
+
+
+@dataclass
+class Story:
+    """One request; a part that did not come about has its default.
+
+    :param started: Unix seconds.
+    :param target: path and query, as they were sent.
+    :param fields: the fields of a form, by lower-case name; None for a request that is no form.
+    :param origin: the id of the story whose callback was sent again; "" for a request that came from a client.
+    :param mistake: the known mistake that makes the signature that was received.
+    :param dropped: no answer was sent.
+    """
+
+    id: str = ""
+    started: float = 0.0
+    method: str = ""
+    target: str = ""
+    base_url: str = ""
+    client: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    bucket: str = ""
+    key: str = ""
+    query: tuple[tuple[str, str], ...] = ()
+    fields: dict[str, str] | None = None
+    file_name: str = ""
+    file_type: str = ""
+    left_out: tuple[str, ...] = ()
+    stored: StoredObject | None = None
+    calls: list[CallbackCall] = field(default_factory=list)
+    error: OSSError | None = None
+    mistake: str = ""
+    computed: str = ""
+    status: int = 0
+    answer_headers: tuple[tuple[str, str], ...] = ()
+    answer: bytes = b""
+    seconds: float = 0.0
+    dropped: bool = False
+    origin: str = ""
+    again: str = ""
+
+    @classmethod
+    def of(cls, environ: Mapping[str, Any], request_id: str, started: float) -> Story:
+        """Return the beginning of a story: the request without its body."""
+        target = str(environ.get("REQUEST_URI") or "")
+        query = str(environ.get("QUERY_STRING", ""))
+        path = quote(
+            f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}".encode("latin-1"), safe="/~:@!$&'()*+,;="
+        )
+        if not target.startswith("/"):
+            target = f"{path}?{query}" if query else path
+        host = str(environ.get("HTTP_HOST") or environ.get("SERVER_NAME", ""))
+        return cls(
+            id=request_id,
+            started=started,
+            method=str(environ["REQUEST_METHOD"]),
+            target=target[:MAX_VALUE],
+            base_url=f"{environ.get('wsgi.url_scheme', 'http')}://{host}"[:MAX_VALUE],
+            client=str(environ.get("REMOTE_ADDR", "")),
+            headers=tuple(_headers(environ)),
+            query=tuple(parse_qsl(query[:MAX_VALUE], keep_blank_values=True, max_num_fields=1000)),
+        )
+
+    def note_form(self, fields: Mapping[str, str], file_name: str, file_type: str) -> None:
+        """Keep the fields of a form, but for those that are too long."""
+        self.fields, left_out, total = {}, [], 0
+        for name, value in fields.items():
+            total += len(name) + len(value)
+            if len(value) > MAX_VALUE or total > MAX_FIELDS:
+                left_out.append(f"{name} ({len(value)} characters)"[:200])
+                total -= len(name) + len(value)
+            else:
+                self.fields[name] = value
+        self.left_out = tuple(left_out[:100])
+        self.file_name, self.file_type = file_name[:1024], file_type[:1024]
+        self.key = fields.get("key", "").replace("${filename}", file_name)[:2048]
+
+    def note_call(self, call: CallbackCall) -> None:
+        """Keep a call of the application, with as much of the bodies as the pages show."""
+        reply = call.reply
+        if reply and len(reply.body) > MAX_ANSWER:
+            reply = replace(reply, body=reply.body[:MAX_ANSWER])
+        request = call.request
+        if len(request.body) > MAX_FIELDS:
+            request = replace(request, body=b"")
+        self.calls.append(replace(call, request=request, reply=reply))
+
+    def finish(self, status: int, headers: Headers, body: object, seconds: float) -> None:
+        """Keep the answer; a body that is no bytes is an object, and is not kept."""
+        self.status, self.seconds = status, seconds
+        self.answer_headers = tuple((name, value[:MAX_VALUE]) for name, value in headers)
+        self.answer = body[:MAX_ANSWER] if isinstance(body, bytes) else b""
+
+    @property
+    def operation(self) -> str:
+        """The name of the operation, as OSS's pages have it."""
+        if self.origin:
+            return "Callback"
+        return _operation(
+            self.method, self.key, {name for name, _ in self.query}, self.header("x-oss-copy-source") != "", self.fields
+        )
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS."""
+        operation = self.operation
+        if self.origin:
+            return "callback"
+        if operation == "Preflight":
+            return "cors"
+        if operation in _UPLOADS:
+            return "upload"
+        if operation in _PARTS:
+            return "part"
+        return "read" if operation in ("GetObject", "HeadObject") else "call"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a client, or the application, did not get what it wanted."""
+        return self.dropped or self.status == 203 or self.status >= 400 or self.is_cors_refusal
+
+    @property
+    def is_cors_refusal(self) -> bool:
+        """Whether a browser hides the answer from the page that asked."""
+        origin = self.header("origin")
+        if not origin or self.status == 0 or self.origin:
+            return False
+        if origin == self.base_url or self.header("sec-fetch-mode") in ("navigate", "no-cors"):
+            return False
+        return not any(name.lower() == "access-control-allow-origin" for name, _ in self.answer_headers)
+
+    @property
+    def upload_id(self) -> str:
+        return dict(self.query).get("uploadId", "")
+
+    @property
+    def size(self) -> int | None:
+        """The bytes of the object or the part; None where nothing was sent."""
+        if self.stored:
+            return self.stored.size
+        length = self.header("content-length")
+        return int(length) if self.method == "PUT" and length.isascii() and length.isdigit() else None
+
+    def header(self, name: str) -> str:
+        """Return the value of a header of the request, "" if it is missing."""
+        return next((value for header, value in self.headers if header.lower() == name), "")
+
+    def cost(self) -> int:
+        """Return about how many bytes of memory the story takes."""
+        total = 2048 + sum(map(sys.getsizeof, (self.target, self.base_url, self.key, self.answer, self.file_name)))
+        pairs: list[tuple[str, str]] = [*self.headers, *self.query, *self.answer_headers, *(self.fields or {}).items()]
+        if self.stored:
+            pairs += self.stored.headers.items()
+        if self.error:
+            pairs += self.error.members.items()
+        for call in self.calls:
+            total += 1024 + len(call.request.body) + (len(call.reply.body) if call.reply else 0)
+            pairs += [*call.request.headers, *(call.reply.headers.items() if call.reply else ())]
+        return total + sum(128 + sys.getsizeof(name) + sys.getsizeof(value) for name, value in pairs)
+
+
+def _headers(environ: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in environ.items():
+        if name.startswith("HTTP_"):
+            name = name[5:]
+        elif name not in ("CONTENT_TYPE", "CONTENT_LENGTH") or not value:
+            continue
+        value = str(value).encode("latin-1", "replace").decode(errors="replace")
+        yield name.replace("_", "-").lower(), value if len(value) <= MAX_VALUE else f"({len(value)} characters)"
+
+
+def _operation(method: str, key: str, query: set[str], is_copy: bool, fields: Mapping[str, str] | None) -> str:
+    if method == "OPTIONS":
+        return "Preflight"
+    if fields is not None:
+        return "PostObject"
+    if key:
+        table: dict[str, list[tuple[str, str]]] = {
+            "PUT": [("partNumber", "UploadPartCopy" if is_copy else "UploadPart"), ("acl", "PutObjectACL")],
+            "POST": [
+                ("uploads", "InitiateMultipartUpload"),
+                ("uploadId", "CompleteMultipartUpload"),
+                ("append", "AppendObject"),
+            ],
+            "DELETE": [("uploadId", "AbortMultipartUpload")],
+            "GET": [("uploadId", "ListParts"), ("acl", "GetObjectACL"), ("objectMeta", "GetObjectMeta")],
+            "HEAD": [("objectMeta", "GetObjectMeta")],
+        }
+        default = {"PUT": "CopyObject" if is_copy else "PutObject", "GET": "GetObject", "HEAD": "HeadObject"}
+        default["DELETE"] = "DeleteObject"
+        return next((name for part, name in table.get(method, ()) if part in query), default.get(method, method))
+    if method == "POST" and not query:
+        return "PostObject"
+    names = {
+        "cors": "BucketCors",
+        "lifecycle": "BucketLifecycle",
+        "acl": "BucketACL",
+        "bucketInfo": "BucketInfo",
+        "location": "BucketLocation",
+    }
+    part = next((name for name in names if name in query), "")
+    if part:
+        return f"{ {'PUT': 'Put', 'DELETE': 'Delete', 'POST': 'Post'}.get(method, 'Get') }{names[part]}"
+    if "delete" in query:
+        return "DeleteMultipleObjects"
+    if method in ("GET", "HEAD"):
+        return "ListMultipartUploads" if "uploads" in query else "ListObjects" if method == "GET" else "HeadBucket"
+    return {"PUT": "PutBucket", "DELETE": "DeleteBucket"}.get(method, method)

@@ -1,0 +1,95 @@
+"""Who may use the inspector, and how objects are answered that share its origin."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..environ import host_name
+from ..errors import Headers, Response
+
+_HOST = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?", re.IGNORECASE)
+#: Types that a browser shows without running anything in them.
+_HARMLESS = re.compile(r"(image/(?!svg)|audio/|video/|font/|text/plain\b|text/css\b|application/json\b)", re.IGNORECASE)
+_ADVICE = "Open the inspector on this machine, at a loopback address."
+
+
+class Trust:
+    """The rules of one inspector, and the token of its forms.
+
+    :param everywhere: let other machines use it, at any IP address or at the host of its own URL.
+    """
+
+    def __init__(self, *, everywhere: bool = False) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self._everywhere = everywhere
+
+    def is_known_host(self, environ: Mapping[str, Any], own_url: str) -> bool:
+        """Return whether the Host is one that no stranger's DNS leads here."""
+        if not _HOST.fullmatch(str(environ.get("HTTP_HOST") or "localhost")):
+            return False
+        host = host_name(environ) if environ.get("HTTP_HOST") else "localhost"
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback or self._everywhere
+        except ValueError:
+            return self._everywhere and host == (urlsplit(own_url).hostname or "")
+
+    def is_near(self, environ: Mapping[str, Any]) -> bool:
+        """Return whether the request comes from this machine, or from anywhere if that is allowed."""
+        client = str(environ.get("REMOTE_ADDR", ""))
+        try:
+            address = ipaddress.ip_address(client.partition("%")[0])
+        except ValueError:
+            return self._everywhere or not client  # a call in this process has no address
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return self._everywhere or bool(mapped.is_loopback)
+
+    def refusal(self, environ: Mapping[str, Any], own_url: str) -> Response | None:
+        """Return the answer to a request that may not read; None for one that may."""
+        if not self.is_known_host(environ, own_url):
+            return plain(421, f"This Host is not the inspector's. {_ADVICE}\n")
+        if not self.is_near(environ):
+            return plain(403, f"The inspector answers this machine only. {_ADVICE}\n")
+        origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE", "none")
+        if origin is not None and not _is_own(str(origin), environ):
+            return plain(403, "A page of another origin may not use the inspector.\n")
+        is_link = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["REQUEST_METHOD"] == "GET"
+        if site not in ("none", "same-origin") and not (is_link and environ.get("HTTP_SEC_FETCH_DEST") == "document"):
+            return plain(403, "A page of another origin may not use the inspector.\n")
+        return None
+
+    def is_token(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self.token.encode())
+
+
+def plain(status: int, text: str, headers: Headers | None = None) -> Response:
+    """Return an answer in plain text, which no other origin can read."""
+    own = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"), *SAFE]
+    return Response(status, [*own, *(headers or [])], text.encode())
+
+
+#: The headers of all answers of the inspector.
+SAFE: Headers = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),  # with no-referrer a form of our own would send the Origin null
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+]
+
+
+def object_headers(content_type: str) -> Headers:
+    """Return the headers with which a browser runs nothing of an object; none for a type that it runs nothing of."""
+    if _HARMLESS.match(content_type.strip()):
+        return []
+    return [("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "sandbox")]
+
+
+def _is_own(origin: str, environ: Mapping[str, Any]) -> bool:
+    return urlsplit(origin).netloc.lower() == str(environ.get("HTTP_HOST", "")).lower() != ""

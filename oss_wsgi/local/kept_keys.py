@@ -1,0 +1,124 @@
+"""The access key and the key of callbacks, kept with the objects: a restart changes nothing for who pinned them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .callbacks.signing_key import CallbackKey
+from .storage.private_file import open_private, outer_folder
+
+FILE = ".keys.json"
+#: Secrets of former access keys that are kept, so that the inspector can name a signature of one.
+MAX_FORMER = 8
+
+
+class DamagedKeysError(ValueError):
+    """The file of the keys holds none."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What is kept.
+
+    :param former: the secrets of the access keys before this one, the newest first.
+    """
+
+    access_key_id: str
+    access_key_secret: str = field(repr=False)
+    callback_key: CallbackKey = field(repr=False)
+    former: tuple[str, ...] = field(default=(), repr=False)
+
+
+def new_keys(make_callback_key: Callable[[], CallbackKey], former: tuple[str, ...] = ()) -> Keys:
+    """Return new keys, kept nowhere."""
+    return Keys(f"LOCAL{secrets.token_hex(10)}", secrets.token_hex(20), make_callback_key(), former)
+
+
+def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, bits: int, reset: bool = False) -> Keys:
+    """Return the keys of a folder, and make what it has none of.
+
+    :param bits: the size of the callback key; one of another size is replaced.
+    :param reset: make new ones.
+    :raises OSError: the file cannot be read or written.
+    :raises DamagedKeysError: the file holds no keys.
+    """
+    path = directory / FILE
+    keys = _read(path)
+    is_kept = keys is not None
+    if keys and not reset and keys.callback_key.bits == bits:
+        return keys
+    if keys and reset:
+        former = (keys.access_key_secret, *keys.former)[:MAX_FORMER]
+        keys = new_keys(make_callback_key, former)
+    elif keys:
+        keys = Keys(keys.access_key_id, keys.access_key_secret, make_callback_key(), keys.former)
+    else:
+        keys = new_keys(make_callback_key)
+    outer_folder(directory)
+    return _write(path, keys, replace=is_kept)
+
+
+def access_key(directory: str | Path, *, bits: int = 2048) -> tuple[str, str]:
+    """Return the ID and the secret of the access key of a folder, made with the other keys where it has none.
+
+    :raises OSError: the file cannot be read or written.
+    :raises DamagedKeysError: the file holds no keys.
+    """
+    keys = kept_keys(Path(directory), lambda: CallbackKey.generate(bits), bits=bits)
+    return keys.access_key_id, keys.access_key_secret
+
+
+def _read(path: Path) -> Keys | None:
+    try:
+        with open(path, encoding="ascii", opener=open_private) as file:
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    try:
+        members = json.loads(text)
+        key = CallbackKey.from_pem(members["callback_key"])
+        return Keys(
+            str(members["access_key_id"]), str(members["access_key_secret"]), key, tuple(map(str, members["former"]))
+        )
+    except (ValueError, KeyError, TypeError):
+        raise DamagedKeysError(f"{str(path)!r} holds no keys: remove it, and new ones are made") from None
+
+
+def _write(path: Path, keys: Keys, *, replace: bool) -> Keys:
+    """Write the file in one step, so that nobody reads half of it; return what it holds then.
+
+    :param replace: False to leave the file of another process that started at the same time.
+    """
+    members = {
+        "access_key_id": keys.access_key_id,
+        "access_key_secret": keys.access_key_secret,
+        "callback_key": keys.callback_key.private_pem,
+        "former": list(keys.former),
+    }
+    temporary = path.with_name(f"{FILE}.{secrets.token_hex(4)}")
+    try:
+        with open(temporary, "x", encoding="ascii", opener=open_private) as file:
+            json.dump(members, file, indent=1)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            _link(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return keys if replace else _read(path) or keys
+
+
+def _link(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        os.replace(temporary, path)

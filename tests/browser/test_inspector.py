@@ -1,0 +1,432 @@
+"""The inspector of the local OSS in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import re
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+
+from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
+from oss_wsgi.testing import multipart
+
+from .conftest import ARGUMENTS
+from .upload_page import PNG, expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PAGE_ORIGIN = "http://page.example"
+LONG_NAME = "图 <b>&amp; a name as long as only cameras make them " + "x" * 100 + ".txt"
+
+
+class Application:
+    """An application that is called back: it handles each upload once, and believes only what OSS signed."""
+
+    def __init__(self) -> None:
+        self.status = "200 OK"
+        self.bodies: list[bytes] = []
+        self.server = make_server("127.0.0.1", 0, self, handler_class=_Quiet)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/callback"
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["REQUEST_METHOD"] == "GET":
+            start_response("200 OK", [("Content-Type", "text/html")])
+            return [b"<!doctype html><title>Other</title>"]
+        self.bodies.append(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        answer = json.dumps({"handled": len(self.bodies)}).encode()
+        start_response(self.status, [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
+        return [answer]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def application() -> Iterator[Application]:
+    application = Application()
+    yield application
+    application.close()
+
+
+@pytest.fixture
+def oss(tmp_path: Path) -> Iterator[LocalOSS]:
+    with LocalOSS("my-bucket", directory=tmp_path / "oss", cors_rules=[CORSRule([PAGE_ORIGIN])]) as oss:
+        server = LocalOSSServer(oss)
+        server.start()
+        yield oss
+        server.stop()
+
+
+Upload = Callable[..., int]
+
+
+@pytest.fixture
+def upload(oss: LocalOSS, application: Application) -> Upload:
+    """Return a function that posts a form and returns the status."""
+
+    def upload(
+        key: str, content: bytes = b"hello", kind: str = "text/plain", *, secret: str = "", prefix: str = ""
+    ) -> int:
+        body = '{"object":${object},"size":${size}}'
+        members = {"callbackUrl": application.url, "callbackBody": body, "callbackBodyType": "application/json"}
+        callback = base64.b64encode(json.dumps(members).encode()).decode()
+        expiration = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 600))
+        conditions = [{"bucket": "my-bucket"}, ["starts-with", "$key", prefix], {"callback": callback}]
+        policy = json.dumps({"expiration": expiration, "conditions": conditions}).encode()
+        text = base64.b64encode(policy)
+        digest = hmac.digest((secret or oss.access_key_secret).encode(), text, hashlib.sha1)
+        fields = {"key": key, "callback": callback, "policy": text.decode(), "OSSAccessKeyId": oss.access_key_id}
+        fields["Signature"] = base64.b64encode(digest).decode()
+        content_type, form = multipart(fields, key.rpartition("/")[2], content, kind)
+        request = urllib.request.Request(oss.host, form, {"Content-Type": content_type, "Origin": PAGE_ORIGIN})
+        try:
+            with urllib.request.urlopen(request) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    return upload
+
+
+@pytest.fixture
+def page(browser: Browser, oss: LocalOSS) -> Iterator[Page]:
+    """Return a page at the root whose complaints fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{oss.url}/")
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def open_story(page: Page, words: str) -> None:
+    page.get_by_role("link").filter(has_text=words).first.click()
+    page.wait_for_url("**/_inspect/requests/*")
+
+
+def test_requests_appear_while_one_looks(page: Page, upload: Upload) -> None:
+    expect(page.get_by_text("Waiting for the first request.")).to_be_visible()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    for name in ("first.txt", "second.txt"):
+        assert upload(name) == 200
+        expect(page.get_by_role("listitem").first).to_contain_text(name)
+    expect(page.locator("#count")).to_have_text("2 requests")
+
+
+def test_what_is_focused_stays_focused_when_requests_appear(page: Page, upload: Upload) -> None:
+    upload("first.txt")
+    link = page.get_by_role("link").filter(has_text="first.txt")
+    link.focus()
+    upload("second.txt")
+    expect(page.get_by_role("listitem")).to_have_count(2)
+    expect(link).to_be_focused()
+
+
+def test_a_filtered_list_stays_filtered_while_requests_appear(page: Page, upload: Upload) -> None:
+    page.get_by_label("Object").fill("cat")
+    page.get_by_role("button", name="Filter").click()
+    upload("dog.txt")
+    upload("cat.txt")
+    expect(page.get_by_role("listitem")).to_have_count(1)
+    expect(page.get_by_role("listitem")).to_contain_text("cat.txt")
+    expect(page.locator("#count")).to_have_text("1 request of 2")
+
+
+def test_kind_status_and_search_filter(page: Page, oss: LocalOSS, upload: Upload) -> None:
+    upload("cat.txt")
+    upload("dog.txt", prefix="other/")
+    urllib.request.urlopen(f"{oss.host}/cat.txt").close()
+    for choose, count in (
+        (lambda: page.get_by_label("Kind").select_option("read"), 1),
+        (lambda: page.get_by_label("Status").select_option("failed"), 1),
+        (lambda: page.get_by_label("Search").fill("accessdenied"), 1),
+        (lambda: page.get_by_label("Search").fill("nothing-has-this"), 0),
+    ):
+        page.goto(f"{oss.url}/")
+        choose()
+        page.get_by_role("button", name="Filter").click()
+        expect(page.get_by_role("listitem")).to_have_count(count)
+
+
+def test_an_upload_is_one_story(page: Page, upload: Upload, application: Application) -> None:
+    upload("cat.png", PNG, "image/png")
+    expect(page.get_by_role("listitem")).to_have_count(1)
+    open_story(page, "Stored, application told")
+    article = page.get_by_role("article")
+    for words in ("image/png", "69 B", "ETag", "CRC-64", "POST /callback HTTP/1.1", '"size":69', "Came back after"):
+        expect(article).to_contain_text(words)
+    for title, words in (
+        ("Form", "OSSAccessKeyId".lower()),
+        ("Signature", "String to sign"),
+        ("Policy", '["starts-with", "$key", ""]'),
+        ("Answer", '"handled": 1'),
+    ):
+        step = article.locator("details.step").filter(has=page.get_by_role("heading", name=title, exact=True))
+        step.locator("summary").first.click()
+        expect(step.get_by_text(words).first).to_be_visible()
+    expect(article.get_by_role("img", name="holds", exact=True)).to_have_count(4)
+
+
+def test_a_failed_callback_says_why_and_what_to_do(page: Page, upload: Upload, application: Application) -> None:
+    application.status = "403 Forbidden"
+    assert upload("cat.txt") == 203
+    open_story(page, "application not told")
+    expect(page.locator(".callout")).to_contain_text("Error status : 403.")
+    expect(page.locator(".cure")).to_contain_text("read the reason and the fix in the application's log")
+
+
+def test_a_condition_that_fails_shows_what_it_was_compared_with(page: Page, upload: Upload) -> None:
+    assert upload("cat.txt", prefix="user/") == 403
+    open_story(page, "AccessDenied")
+    failed = page.get_by_role("listitem").filter(has=page.get_by_role("img", name="does not hold"))
+    expect(failed).to_contain_text('["starts-with", "$key", "user/"]')
+    expect(failed).to_contain_text("cat.txt")
+
+
+def test_a_wrong_signature_names_the_mistake(page: Page, oss: LocalOSS, upload: Upload) -> None:
+    assert upload("cat.txt", secret=f"{oss.access_key_secret}\n") == 403
+    open_story(page, "SignatureDoesNotMatch")
+    expect(page.locator(".cure")).to_have_text("The secret was used with a line break at its end.")
+    for name in ("String to sign", "Received", "Computed", "Differs"):
+        expect(page.get_by_role("rowheader", name=name)).to_be_visible()
+
+
+def test_a_refused_preflight_says_what_to_allow(page: Page, oss: LocalOSS) -> None:
+    headers = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(urllib.request.Request(oss.host, headers=headers, method="OPTIONS"))
+    caught.value.close()
+    open_story(page, "Preflight refused")
+    expect(page.locator(".cure")).to_contain_text("--cors http://localhost:3000")
+
+
+def test_links_and_commands_are_copied(page: Page, upload: Upload) -> None:
+    upload("cat.txt")
+    open_story(page, "cat.txt")
+    url = page.url
+    page.get_by_role("link", name="Permanent link").click()
+    expect(page.get_by_role("link", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == url
+    page.get_by_role("link", name="Copy as curl").click()
+    expect(page.get_by_role("link", name="Copied")).to_have_count(2)
+    assert page.evaluate("navigator.clipboard.readText()").startswith("curl -i ")
+
+
+@pytest.mark.parametrize(
+    ("choice", "calls"),
+    [("Unchanged", 1), ("Twice at once", 2), ("Altered body", 1), ("Signed with another key", 1)],
+)
+def test_a_callback_is_sent_again(
+    page: Page, upload: Upload, application: Application, choice: str, calls: int
+) -> None:
+    upload("cat.txt")
+    open_story(page, "cat.txt")
+    page.get_by_role("heading", name="Send again").click()
+    page.get_by_role("radio", name=choice).check()
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("link", name="The upload whose callback this is")).to_be_visible()
+    assert len(application.bodies) == 1 + calls
+    assert (application.bodies[0] == application.bodies[-1]) == (choice != "Altered body")
+    expect(page.locator("details.step").filter(has_text="Came back after")).to_have_count(calls)
+
+
+def test_a_callback_goes_to_another_url(page: Page, upload: Upload, application: Application) -> None:
+    upload("cat.txt")
+    open_story(page, "cat.txt")
+    page.get_by_role("heading", name="Send again").click()
+    page.get_by_label("To", exact=True).fill(application.url.replace("/callback", "/elsewhere"))
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_text("POST /elsewhere HTTP/1.1")).to_be_visible()
+
+
+def test_a_fault_is_a_button(page: Page, upload: Upload) -> None:
+    page.get_by_role("link", name="Faults").click()
+    page.get_by_role("button", name="Fail next: callback_not_json").click()
+    expect(page.get_by_text("once")).to_be_visible()
+    assert upload("cat.txt") == 203
+    page.reload()
+    expect(page.get_by_text("None is waiting")).to_be_visible()
+
+
+def test_objects_are_browsed_looked_at_downloaded_and_deleted(page: Page, oss: LocalOSS, upload: Upload) -> None:
+    upload("user/42/cat.png", PNG, "image/png")
+    upload("user/42/notes.txt", "Milk & 茶".encode())
+    page.get_by_role("link", name="Objects").click()
+    for name in ("user/", "42/", "cat.png"):
+        page.get_by_role("link", name=name, exact=True).click()
+    picture = page.get_by_role("img", name="The picture user/42/cat.png")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1
+    page.get_by_role("link", name="42", exact=True).click()
+    page.get_by_role("link", name="notes.txt").click()
+    expect(page.get_by_text("Milk & 茶")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert Path(download.value.path()).read_bytes() == "Milk & 茶".encode()
+    assert download.value.suggested_filename == "notes.txt"
+    page.get_by_text("Delete …").click()
+    page.get_by_role("button", name="Delete for good").click()
+    page.wait_for_url("**/_inspect/objects?*")
+    expect(page.get_by_role("link", name="notes.txt")).to_have_count(0)
+    assert oss.storage.bucket("my-bucket").get("user/42/notes.txt") is None
+
+
+def test_an_uploaded_page_cannot_read_the_inspector(page: Page, oss: LocalOSS, upload: Upload) -> None:
+    script = b"<h1>Evil</h1><script>document.title = 'ran'; fetch('/_inspect/faults')</script>"
+    upload("evil.html", script, "text/html")
+    upload(
+        "evil.svg",
+        b"<svg xmlns='http://www.w3.org/2000/svg'><script>document.title='ran'</script></svg>",
+        "image/svg+xml",
+    )
+    other = page.context.new_page()
+    for name in ("evil.html", "evil.svg"):
+        other.goto(f"{oss.host}/{name}")
+        assert other.evaluate("document.title") != "ran", name
+        assert other.evaluate("self.origin") == "null", name
+    page.goto(f"{oss.url}/_inspect/object?bucket=my-bucket&key=evil.svg")
+    expect(page.get_by_role("img")).to_be_visible()
+    assert page.title() != "ran"
+
+
+def test_another_page_can_neither_read_nor_act(
+    browser: Browser, oss: LocalOSS, upload: Upload, application: Application
+) -> None:
+    upload("cat.txt")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(application.url)
+    read = f"fetch('{oss.url}/_inspect/objects').then(r => r.text(), () => 'refused')"
+    assert page.evaluate(read) == "refused"
+    stream = f"new Promise(done => {{ const s = new EventSource('{oss.url}/_inspect/events');"
+    assert page.evaluate(f"{stream} s.onopen = () => done('open'); s.onerror = () => done('refused') }})") == "refused"
+    with urllib.request.urlopen(f"{oss.url}/_inspect/faults") as response:
+        token = re.search(r'name="token" value="([^"]+)"', response.read().decode())
+    assert token
+    act = f"new URLSearchParams({{token: '{token[1]}', bucket: 'my-bucket', key: 'cat.txt'}})"
+    send = f"fetch('{oss.url}/_inspect/delete', {{method: 'POST', mode: 'no-cors', body: {act}}})"
+    assert page.evaluate(f"{send}.catch(() => 'refused')") == "refused"
+    assert oss.storage.bucket("my-bucket").get("cat.txt")
+    framed = f"""new Promise(done => {{ const f = document.createElement('iframe'); f.src = '{oss.url}/';
+        f.onload = () => {{ try {{ done(f.contentDocument?.title ?? 'hidden') }} catch {{ done('hidden') }} }};
+        document.body.append(f) }})"""
+    assert page.evaluate(framed) == "hidden"
+    context.close()
+
+
+def test_a_rebound_name_is_misdirected(browser: Browser, oss: LocalOSS, upload: Upload) -> None:
+    """The attacker's page has the origin of the local OSS for the browser, once its name means 127.0.0.1."""
+    upload("cat.txt")
+    port = oss.url.rpartition(":")[2]
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    rebinding = [*ARGUMENTS, "--host-resolver-rules=MAP rebound.example 127.0.0.1"]
+    chromium = browser.browser_type.launch(executable_path=path, args=rebinding)
+    try:
+        page = chromium.new_page()
+        origin = f"http://rebound.example:{port}"
+        page.goto(origin)  # whatever it is: what runs there has the origin of the name
+        ask = "path => fetch(path).then(async r => [r.status, await r.text()])"
+        for path in ("/_inspect", "/_inspect/objects", "/_inspect/events", "/_inspect/faults"):
+            status, text = page.evaluate(ask, path)
+            assert status == 421, path
+            assert "cat.txt" not in text
+        status, text = page.evaluate(ask, "/")
+        assert status == 403
+        assert "<Code>AccessDenied</Code>" in text
+        act = "fetch('/_inspect/clear', {method: 'POST', body: new URLSearchParams({token: ''})}).then(r => r.status)"
+        assert page.evaluate(act) == 421
+    finally:
+        chromium.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+def test_every_page_fits(browser: Browser, oss: LocalOSS, upload: Upload, width: int, scheme: Any) -> None:
+    upload(LONG_NAME)
+    upload("cat.txt", prefix="x" * 300)
+    context = browser.new_context(viewport={"width": width, "height": 700}, color_scheme=scheme)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(f"{oss.url}/")
+    stories = page.get_by_role("listitem").get_by_role("link").evaluate_all("links => links.map(link => link.href)")
+    assert len(stories) == 2
+    names = ("objects", "faults", f"object?bucket=my-bucket&key={quote(LONG_NAME)}")
+    for url in (f"{oss.url}/", *stories, *(f"{oss.url}/_inspect/{name}" for name in names)):
+        page.goto(url)
+        assert page.evaluate("document.documentElement.scrollWidth") == width, url
+        small = """[...document.querySelectorAll('button, select, .button, nav a, .choice')]
+            .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML)"""
+        assert page.evaluate(small) == [], url
+    assert complaints == []
+    context.close()
+
+
+def test_without_scripts_it_works(browser: Browser, oss: LocalOSS, upload: Upload, application: Application) -> None:
+    upload("cat.txt")
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{oss.url}/")
+    open_story(page, "cat.txt")
+    page.get_by_role("heading", name="Send again").click()
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_text("The upload whose callback this is")).to_be_visible()
+    assert len(application.bodies) == 2
+    context.close()
+
+
+def test_a_page_that_is_open_does_not_hold_the_end_up(browser: Browser, tmp_path: Path) -> None:
+    with LocalOSS("my-bucket", directory=tmp_path) as oss:
+        server = LocalOSSServer(oss)
+        server.start()
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{oss.url}/")
+        expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 4, "the end waits 5 seconds for requests"
+        context.close()
+
+
+def test_open_pages_do_not_hold_up_other_requests(oss: LocalOSS) -> None:
+    host = oss.url.removeprefix("http://")
+    streams = []
+    for _ in range(30):
+        stream = http.client.HTTPConnection(host, timeout=60)
+        stream.request("GET", "/_inspect/events")
+        assert stream.getresponse().status == 200
+        streams.append(stream)
+    with urllib.request.urlopen(oss.public_key_url, timeout=60) as response:
+        assert response.status == 200
+    for stream in streams:
+        stream.close()

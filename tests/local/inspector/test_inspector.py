@@ -1,0 +1,409 @@
+import base64
+import json
+import re
+import threading
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from webtest import TestApp
+
+from oss_wsgi.local import CORSRule
+
+from ..form_client import callback_field, form, policy, post, sign_v1, sign_v4
+from .conftest import Browser
+
+ORIGIN = {"Origin": "http://page.example"}
+
+
+def test_the_root_is_the_activity(app, upload):
+    assert "Waiting for the first request" in app.get("/").text
+    upload()
+    assert "dir/a.txt" in app.get("/").text
+
+
+def test_the_pages_list_what_is_stored_where(make_oss, tmp_path):
+    oss = make_oss(directory=tmp_path / "two")
+    oss.create_bucket("second-one")
+    app = TestApp(oss)
+    for path in ("/", "/_inspect/objects"):
+        assert "examplebucket" in app.get(path).text
+        assert "second-one" in app.get(path).text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Host": "rebound.example:8081"}, id="a foreign Host"),
+        pytest.param({"Host": "192.0.2.1:8081"}, id="another address"),
+        pytest.param({"Host": 'localhost"<script>'}, id="no host"),
+        pytest.param(ORIGIN, id="the script of another page"),
+        pytest.param({"Origin": "null"}, id="a sandboxed page"),
+        pytest.param({"Authorization": "OSS4-HMAC-SHA256 x"}, id="an SDK"),
+    ],
+)
+def test_the_root_is_osss_own_answer_to_all_others(app, headers):
+    response = app.get("/", headers=headers, status="*")
+    assert response.content_type == "application/xml"
+    assert response.status_int in (400, 403)
+
+
+@pytest.mark.parametrize("path", ["", "/events", "/objects", "/content?bucket=examplebucket&key=a", "/inspector.js"])
+def test_a_foreign_host_is_misdirected(browser, upload, path):
+    upload("a")
+    response = browser.page(path, headers={"Host": "rebound.example"}, status="*")
+    assert response.status_int == 421
+    assert "hi oss" not in response.text
+
+
+def test_a_foreign_host_cannot_act(browser, oss, upload):
+    upload("a")
+    form = {"bucket": "examplebucket", "key": "a"}
+    assert browser.act("/delete", form, headers={"Host": "rebound.example"}, status="*").status_int == 421
+    assert oss.storage.bucket("examplebucket").get("a")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ORIGIN,
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    ],
+)
+def test_a_page_of_another_origin_can_neither_read_nor_act(browser, oss, upload, headers):
+    upload("a")
+    assert browser.page("", headers=headers, status="*").status_int == 403
+    response = browser.act("/delete", {"bucket": "examplebucket", "key": "a"}, headers=headers, status="*")
+    assert response.status_int == 403
+    assert not any(name.lower().startswith("access-control") for name in response.headers)
+    assert oss.storage.bucket("examplebucket").get("a")
+
+
+def test_a_link_on_another_page_opens_it(browser):
+    navigation = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert browser.page("", headers=navigation).status_int == 200
+
+
+def test_preflights_for_it_are_refused_whatever_the_rules(make_oss):
+    oss = make_oss(cors_rules=[CORSRule(["*"])])
+    headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    response = TestApp(oss).options("/_inspect/delete", headers=headers, status="*")
+    assert response.status_int == 403
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_a_form_without_the_token_does_nothing(browser, oss, upload, token):
+    upload("a")
+    response = browser.act("/delete", {"bucket": "examplebucket", "key": "a"}, token=token, status="*")
+    assert response.status_int == 403
+    assert oss.storage.bucket("examplebucket").get("a")
+
+
+def test_other_machines_get_it_only_when_asked(make_oss, tmp_path):
+    far = {"extra_environ": {"REMOTE_ADDR": "192.0.2.7"}, "status": "*"}
+    assert TestApp(make_oss()).get("/_inspect", **far).status_int == 403
+    assert TestApp(make_oss()).get("/", **far).content_type == "application/xml"
+    asked = TestApp(make_oss(directory=tmp_path / "asked", inspector="everywhere", url="http://oss.example:8081"))
+    for host in ("192.0.2.1:8081", "oss.example:8081"):
+        assert asked.get("/_inspect", headers={"Host": host}, **far).status_int == 200
+    assert asked.get("/_inspect", headers={"Host": "rebound.example"}, **far).status_int == 421
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_gets_it(app, address):
+    assert app.get("/_inspect", extra_environ={"REMOTE_ADDR": address}).status_int == 200
+
+
+@pytest.mark.parametrize("host", ["localhost:8081", "127.0.0.1:8081", "[::1]:8081", "my-bucket.localhost"])
+def test_loopback_hosts_get_it(app, host):
+    assert "Activity" in app.get("/_inspect", headers={"Host": host}).text
+
+
+def test_where_a_bucket_has_the_root_it_is_below_inspect(app):
+    host = {"Host": "examplebucket.localhost"}
+    assert app.get("/_inspect", headers=host).content_type == "text/html"
+
+
+def test_without_the_inspector_all_is_osss_own(make_oss):
+    app = TestApp(make_oss(inspector=False))
+    for path in ("/", "/_inspect", "/_inspect/objects"):
+        assert app.get(path, status="*").content_type == "application/xml"
+
+
+def test_its_own_requests_are_no_stories(browser, upload):
+    upload()
+    browser.page("/objects")
+    assert len(browser.newest()) == 1
+
+
+def test_its_csp_allows_no_inline_code_and_nothing_of_objects(browser):
+    response = browser.page()
+    policy = response.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'nonce-")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "<style" not in response.text
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_links_work_below_a_mount(oss, upload):
+    upload()
+
+    def mounted(environ, start_response):
+        return oss({**environ, "SCRIPT_NAME": "/mount"}, start_response)
+
+    page = TestApp(mounted).get("/_inspect").text
+    assert 'href="/mount/_inspect/requests/' in page
+    assert 'href="/_inspect' not in page
+
+
+def test_what_strangers_chose_is_escaped(browser, upload):
+    upload('<script>alert(1)</script>"onmouseover="x', **{"x-oss-content-type": "text/<b>"})
+    for text in (browser.page().text, browser.story().text, browser.page("/objects").text):
+        assert "<script>alert" not in text
+        assert '"onmouseover' not in text
+        assert "text/<b>" not in text
+
+
+@pytest.mark.parametrize(
+    ("content_type", "headers"),
+    [
+        ("text/html", True),
+        ("TEXT/HTML; charset=utf-8", True),
+        ("image/svg+xml", True),
+        ("application/xhtml+xml", True),
+        ("text/javascript", True),
+        ("application/octet-stream", True),
+        ("image/png", False),
+        ("text/plain", False),
+        ("application/json", False),
+    ],
+)
+def test_objects_that_a_browser_could_run_are_sandboxed(app, upload, content_type, headers):
+    upload("a", **{"x-oss-content-type": content_type})
+    response = app.get("/examplebucket/a")
+    assert response.body == b"hi oss"
+    expected = ("sandbox", "nosniff") if headers else (None, None)
+    names = ("Content-Security-Policy", "X-Content-Type-Options")
+    assert tuple(response.headers.get(name) for name in names) == expected
+
+
+def test_an_upload_is_one_story_with_what_was_stored_and_called(browser, oss, upload, recorder):
+    value = callback_field()
+    upload("图.png", callback=value, conditions=[{"callback": value}], **{"x-oss-content-type": "image/png"})
+    assert len(browser.newest()) == 1
+    text = browser.story().text
+    for part in (
+        "Stored, application told",
+        "3 conditions hold",
+        "/examplebucket/%E5%9B%BE.png",
+        "image/png",
+        "6 B",
+        oss.storage.bucket("examplebucket").get("图.png").etag,
+        str(oss.storage.bucket("examplebucket").get("图.png").crc64),
+        "POST /oss/callback HTTP/1.1",
+        "x-oss-pub-key-url: ",
+        "object=%E5%9B%BE.png",
+        "Came back after",
+        "&quot;Status&quot;: &quot;Ok&quot;",
+    ):
+        assert part in text, part
+
+
+def test_a_callback_that_failed_has_the_reason_and_the_cure_of_explain(browser, upload, recorder):
+    recorder.status = "403 Forbidden"
+    value = callback_field()
+    upload(callback=value, conditions=[{"callback": value}])
+    text = browser.story().text
+    assert "Stored, application not told" in text
+    assert "Error status : 403." in text
+    assert "read the reason and the fix in the application&#x27;s log" in text
+
+
+def test_each_condition_says_what_it_was_compared_with(browser, upload):
+    upload("b.txt", conditions=[["starts-with", "$key", "dir/"], ["content-length-range", 1, 10]], status=403)
+    text = browser.story().text
+    assert "1 of 4 conditions does not hold" in text
+    assert (
+        'aria-label="does not hold">✗</span><code>[&quot;starts-with&quot;, &quot;$key&quot;, &quot;dir/&quot;]' in text
+    )
+    assert "<span class=compared>b.txt</span>" in text
+    assert "<span class=compared>the file was not read</span>" in text
+
+
+def test_a_wrong_signature_shows_where_it_differs_and_the_mistake(app, browser, oss):
+    fields = {"key": "a", **sign_v1(oss, policy())}
+    wrong = fields["Signature"][:5] + ("A" if fields["Signature"][5] != "A" else "B") + fields["Signature"][6:]
+    post(app, form({**fields, "Signature": wrong}), status=403)
+    text = browser.story().text
+    assert fields["policy"] in text, "the string to sign"
+    assert f"<code>{wrong[:5]}<mark>{wrong[5:]}</mark></code>" in text
+    assert "from character 6" in text
+    assert "No known mistake" in text
+
+
+def test_preflights_and_hidden_answers_are_in_the_list(app, browser):
+    headers = {"Origin": "http://other.example", "Access-Control-Request-Method": "POST"}
+    app.options("/examplebucket", headers=headers, status=403)
+    app.get("/examplebucket/none", headers={"Origin": "http://other.example"}, status=404)
+    assert len(browser.newest(kind="cors")) == 2
+    assert "--cors http://other.example" in browser.story(1).text
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({"kind": "upload"}, ["b/2.txt", "a/1.txt"]),
+        ({"kind": "read"}, ["a/1.txt"]),
+        ({"object": "b/"}, ["b/2.txt"]),
+        ({"status": "failed"}, ["b/2.txt"]),
+        ({"status": "ok"}, ["a/1.txt", "a/1.txt"]),
+        ({"status": "4"}, ["b/2.txt"]),
+        ({"q": "getobject"}, ["a/1.txt"]),
+        ({"q": "NoSuchThing"}, []),
+    ],
+)
+def test_the_list_is_filtered(app, browser, upload, filters, names):
+    upload("a/1.txt")
+    upload("b/2.txt", conditions=[["eq", "$key", "other"]])
+    app.get("/examplebucket/a/1.txt")
+    text = browser.page("", params=filters).text
+    assert re.findall(r'class="name"><bdi>(.*?)<', text) == names
+
+
+def test_a_permanent_link_that_is_gone_says_so(browser):
+    assert "not among the newest" in browser.page("/requests/0123", status=404).text
+
+
+def test_the_key_secret_is_on_no_page(app, browser, oss, upload):
+    upload(oss.access_key_secret, f"{oss.access_key_secret}".encode())
+    app.get("/examplebucket/a", headers={"X-Leak": oss.access_key_secret}, status=404)
+    stories = [f"/requests/{story}" for story in browser.newest()]
+    for path in ("", *stories, *(f"{story}/curl" for story in stories)):
+        assert oss.access_key_secret not in browser.page(path).text
+
+
+def test_the_token_is_hidden_also_in_a_policy(make_oss, tmp_path):
+    token = "CAIS-the/secret+token=="
+    oss = make_oss(security_token=token)
+    app = TestApp(oss)
+    fields = {"key": "a", "x-oss-security-token": token}
+    document = policy({"x-oss-security-token": token})
+    post(app, form({**fields, **sign_v1(oss, document)}), status=204)
+    post(app, form({**fields, **sign_v1(oss, document), "Signature": "eA=="}), status=403)
+    other = "another-token-that-is-wrong"
+    post(app, form({**fields, "x-oss-security-token": other, **sign_v1(oss, policy({"x-oss-security-token": other}))}))
+    app.get(f"/examplebucket/a?security-token={token.replace('+', '%2B')}", status="*")
+    browser = Browser(app)
+    seen = [token, other, token.replace("+", "%2B"), token.encode().hex(" ").upper()]
+    for story in browser.newest():
+        for path in (f"/requests/{story}", f"/requests/{story}/curl"):
+            text = browser.page(path).text
+            assert not [secret for secret in seen if secret in text], path
+            for run in re.findall(r"[A-Za-z0-9+/]{24,}={0,2}", text):
+                decoded = base64.b64decode(run + "=" * (-len(run) % 4) if len(run) % 4 != 1 else run[:-1])
+                assert token.encode() not in decoded
+                assert other.encode() not in decoded
+
+
+def test_tickets_are_shortened(browser, upload):
+    ticket = "AbCdEf0123456789_-" * 8
+    value = callback_field(callbackBody=json.dumps({"ticket": ticket}), callbackBodyType="application/json")
+    upload(callback=value, conditions=[{"callback": value}])
+    text = browser.story().text
+    assert "AbCdEf…" in text
+    assert ticket not in text
+    assert value not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "believed"), [("", True), ("twice", True), ("body", False), ("key", False), ("path", False)]
+)
+def test_a_callback_is_sent_again(browser, oss, upload, recorder, change, believed):
+    value = callback_field()
+    upload("a1", callback=value, conditions=[{"callback": value}])
+    sent = recorder.requests[-1]
+    response = browser.act(f"/requests/{browser.newest()[0]}/again", {"change": change, "url": ""}).follow()
+    again = recorder.requests[1:]
+    assert len(again) == (2 if change == "twice" else 1)
+    key = serialization.load_pem_public_key(oss.public_key_pem.encode())
+    for environ, body in again:
+        assert (body == sent[1]) == (change != "body")
+        text = b"/oss/callback\n" + body
+        try:
+            key.verify(base64.b64decode(environ["HTTP_AUTHORIZATION"]), text, padding.PKCS1v15(), hashes.MD5())
+        except InvalidSignature:
+            assert not believed
+        else:
+            assert believed
+    assert "Sent again" in browser.story(1).text
+    assert "The upload whose callback this is" in response.text
+
+
+def test_late_waits_until_oss_has_given_up(browser, oss, upload, recorder, monkeypatch):
+    waited = []
+    value = callback_field()
+    upload(callback=value, conditions=[{"callback": value}])
+    monkeypatch.setattr(threading.Event, "wait", lambda self, seconds=None: waited.append(seconds))
+    browser.act(f"/requests/{browser.newest()[0]}/again", {"change": "late"})
+    assert [seconds for seconds in waited if seconds] == [6.0]
+    assert len(recorder.requests) == 2
+
+
+def test_a_callback_goes_to_another_url_signed_for_it(browser, upload, recorder):
+    value = callback_field()
+    upload(callback=value, conditions=[{"callback": value}])
+    url = "http://other.example/elsewhere?x=1"
+    browser.act(f"/requests/{browser.newest()[0]}/again", {"change": "", "url": url})
+    assert recorder.environ["PATH_INFO"] == "/elsewhere"
+    assert recorder.environ["HTTP_HOST"] == "other.example"
+    assert recorder.environ["HTTP_AUTHORIZATION"] != recorder.requests[0][0]["HTTP_AUTHORIZATION"]
+
+
+def test_a_wrong_url_is_refused(browser, upload, recorder):
+    value = callback_field()
+    upload(callback=value, conditions=[{"callback": value}])
+    story = browser.newest()[0]
+    response = browser.act(f"/requests/{story}/again", {"change": "", "url": "ftp://x y"}, status=400)
+    assert "callback url configuration is invalid" in response.text
+    assert len(recorder.requests) == 1
+
+
+def test_faults_are_buttons(browser, upload, recorder):
+    browser.act("/faults", {"name": "callback_status", "status": "404", "times": "1"})
+    assert "status 404" in browser.page("/faults").text
+    value = callback_field()
+    assert upload(callback=value, conditions=[{"callback": value}]).status_int == 203
+    assert "None is waiting" in browser.page("/faults").text
+    browser.act("/faults", {"name": "slow_down"})
+    browser.act("/faults", {"name": ""})
+    assert upload().status_int == 204
+
+
+def test_a_wrong_fault_is_refused(browser):
+    assert "no fault" in browser.act("/faults", {"name": "none"}, status=400).text
+
+
+def test_clearing_forgets_the_stories_and_keeps_the_objects(browser, oss, upload):
+    upload()
+    browser.act("/clear")
+    assert browser.newest() == []
+    assert oss.storage.bucket("examplebucket").get("dir/a.txt")
+
+
+def test_a_dropped_connection_is_a_story(app, browser, oss, upload):
+    oss.fail_next("dropped_connection", stored=True)
+    with pytest.raises(ConnectionResetError):
+        upload()
+    assert "Connection dropped" in browser.page().text
+
+
+def test_a_v4_form_names_its_scheme(app, browser, oss):
+    post(app, form({"key": "a", **sign_v4(oss)}), status=204)
+    assert "V4, right" in browser.story().text

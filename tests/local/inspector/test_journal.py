@@ -1,0 +1,59 @@
+import threading
+import tracemalloc
+
+from oss_wsgi.local.inspector.journal import MAX_BYTES, MAX_STORIES, Journal
+from oss_wsgi.local.inspector.story import MAX_VALUE, Story
+
+
+def test_the_newest_thousand_are_kept():
+    journal = Journal()
+    for number in range(MAX_STORIES + 5):
+        journal.add(Story(id=f"{number}"))
+    stories = journal.stories()
+    assert len(stories) == MAX_STORIES
+    assert (stories[0].id, stories[-1].id) == (f"{MAX_STORIES + 4}", "5")
+    assert journal.story("4") is None
+    assert journal.story("5") is stories[-1]
+
+
+def test_16_mib_are_the_most_and_that_is_what_the_memory_takes():
+    journal = Journal()
+    tracemalloc.start()
+    try:
+        for number in range(600):
+            story = Story(id=f"{number}")
+            story.note_form({f"x:{name}": f"{number}{name}" + "中" * (MAX_VALUE - 10) for name in range(8)}, "", "")
+            journal.add(story)
+        memory, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0 < journal.bytes <= MAX_BYTES
+    assert memory < MAX_BYTES * 1.1
+    assert journal.stories()[0].id == "599"
+
+
+def test_who_waits_hears_of_the_next_story():
+    journal = Journal()
+    heard = []
+    thread = threading.Thread(target=lambda: heard.append(journal.wait(0, 60)))
+    thread.start()
+    journal.add(Story(id="1"))
+    thread.join(60)
+    assert heard == [1]
+
+
+def test_closing_ends_all_waiting():
+    journal = Journal()
+    journal.close()
+    assert journal.wait(0, 3600) == 0
+    journal.open()
+    assert not journal.is_closed
+
+
+def test_clearing_is_news():
+    journal = Journal()
+    journal.add(Story(id="1"))
+    journal.clear()
+    assert journal.stories() == []
+    assert journal.bytes == 0
+    assert journal.count == 2

@@ -1,0 +1,80 @@
+import pytest
+
+from oss_wsgi.local.inspector.story import MAX_FIELDS, MAX_VALUE, Story
+
+
+def story(method="GET", path="/examplebucket/a", query="", key="a", **variables):
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "HTTP_HOST": "localhost"}
+    made = Story.of({**environ, **variables}, "1", 0.0)
+    made.bucket, made.key = "examplebucket", key
+    return made
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "key", "operation", "kind"),
+    [
+        ("GET", "", "a", "GetObject", "read"),
+        ("HEAD", "", "a", "HeadObject", "read"),
+        ("PUT", "", "a", "PutObject", "upload"),
+        ("PUT", "partNumber=1&uploadId=x", "a", "UploadPart", "part"),
+        ("POST", "uploads", "a", "InitiateMultipartUpload", "part"),
+        ("POST", "uploadId=x", "a", "CompleteMultipartUpload", "upload"),
+        ("DELETE", "uploadId=x", "a", "AbortMultipartUpload", "part"),
+        ("DELETE", "", "a", "DeleteObject", "call"),
+        ("POST", "", "", "PostObject", "upload"),
+        ("POST", "delete", "", "DeleteMultipleObjects", "call"),
+        ("PUT", "cors", "", "PutBucketCors", "call"),
+        ("GET", "list-type=2", "", "ListObjects", "call"),
+        ("OPTIONS", "", "a", "Preflight", "cors"),
+    ],
+)
+def test_an_operation_has_its_name_and_kind(method, query, key, operation, kind):
+    made = story(method, query=query, key=key)
+    assert (made.operation, made.kind) == (operation, kind)
+
+
+def test_a_copy_is_an_upload():
+    made = story("PUT", HTTP_X_OSS_COPY_SOURCE="/examplebucket/b")
+    assert (made.operation, made.kind) == ("CopyObject", "upload")
+
+
+def test_the_target_is_what_was_sent():
+    assert story(REQUEST_URI="/a%2fb?x=%2F").target == "/a%2fb?x=%2F"
+    assert story(path="/中 ".encode().decode("latin-1"), query="x").target == "/%E4%B8%AD%20?x"
+
+
+def test_values_that_are_too_long_are_left_out_whole():
+    made = Story()
+    made.note_form({"key": "a", "x:long": "x" * (MAX_VALUE + 1), "x:short": "y"}, "", "")
+    assert made.fields == {"key": "a", "x:short": "y"}
+    assert made.left_out == (f"x:long ({MAX_VALUE + 1} characters)",)
+
+
+def test_all_fields_together_are_bounded():
+    made = Story()
+    made.note_form({f"x:{number}": "x" * MAX_VALUE for number in range(100)}, "", "")
+    assert sum(map(len, made.fields.values())) <= MAX_FIELDS
+    assert made.cost() < 2 * MAX_FIELDS
+
+
+def test_an_object_that_is_read_is_not_kept():
+    made = story()
+    made.finish(200, [], iter([b"content"]), 0.1)
+    assert made.answer == b""
+
+
+@pytest.mark.parametrize(
+    ("headers", "answer", "refused"),
+    [
+        ({"HTTP_ORIGIN": "http://other.example"}, [], True),
+        ({"HTTP_ORIGIN": "http://other.example"}, [("Access-Control-Allow-Origin", "*")], False),
+        ({"HTTP_ORIGIN": "http://localhost"}, [], False),
+        ({"HTTP_ORIGIN": "http://other.example", "HTTP_SEC_FETCH_MODE": "navigate"}, [], False),
+        ({}, [], False),
+    ],
+)
+def test_an_answer_that_a_page_may_not_read_is_a_cors_refusal(headers, answer, refused):
+    made = story(**headers)
+    made.finish(200, answer, b"", 0.1)
+    assert made.is_cors_refusal == refused
+    assert made.has_failed == refused
