@@ -15,7 +15,6 @@ from ..signatures.v4 import V4
 from ..xml_document import iso_time
 from .story import Story
 
-
 #: Characters of a value that is not shown a second time where it is what the condition says.
 _LONG = 80
 
