@@ -171,6 +171,16 @@ def test_what_strangers_chose_is_escaped(browser, upload):
         assert "text/<b>" not in text
 
 
+def test_what_an_application_and_a_client_send_in_headers_is_escaped(browser, upload, recorder):
+    recorder.body = b'{"a": "<img src=x>"}'
+    recorder.headers = [("Content-Type", "application/json"), ("Content-Length", "20"), ("X-Own", "<img src=y>")]
+    value = callback_field(callbackBody="<img src=z>${object}")
+    upload("<img src=u>", callback=value, conditions=[{"callback": value}], headers={"X-Mine": "<img src=w>"})
+    text = browser.story().text
+    assert text.count("&lt;img src=") >= 5
+    assert "<img" not in text
+
+
 @pytest.mark.parametrize(
     ("content_type", "headers"),
     [
