@@ -247,6 +247,11 @@ def test_each_condition_says_what_it_was_compared_with(browser, upload):
     assert "<span class=compared>the file was not read</span>" in text
 
 
+def test_an_expired_policy_is_marked(app, browser, oss):
+    post(app, form({"key": "a", **sign_v1(oss, policy(expiration=1733227932.0 - 60))}), status=403)
+    assert 'does not hold">✗</span><code>expiration 2024-12-03T12:11:12Z' in browser.story().text
+
+
 def test_a_wrong_signature_shows_where_it_differs_and_the_mistake(app, browser, oss):
     fields = {"key": "a", **sign_v1(oss, policy())}
     wrong = fields["Signature"][:5] + ("A" if fields["Signature"][5] != "A" else "B") + fields["Signature"][6:]
