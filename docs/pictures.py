@@ -106,6 +106,9 @@ def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else DOCS / "pictures").resolve()
     folder.mkdir(exist_ok=True)
     draw(folder)
+    states = subprocess.run([sys.executable, str(DOCS / "page_states.py"), str(folder)], cwd=ROOT)
+    if states.returncode:
+        return states.returncode
     for page in pages():
         command = [sys.executable, "-m", "tests.documentation.reader", str(page)]
         process = subprocess.run(command, cwd=ROOT, env={**os.environ, "PICTURES": str(folder)})

@@ -74,6 +74,7 @@ LIMITS_PATH = "/limits"
 MULTIPART_PATH = "/s3"
 METRICS_PATH = "/metrics"
 MODULE_NAME = "upload.js"
+TYPES_NAME = "upload.d.ts"
 
 _SHIPPED_SERVER_URL = f'const SERVER_URL = "{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}";'
 _SERVER_URL = f'const SERVER_URL = new URL("{SIGNATURE_PATH[1:]}", import.meta.url).href;'
@@ -392,7 +393,13 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
         log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
     own_path = quote(prefix + CALLBACK_PATH)
     if not settings.callback_url:
-        if has_handler:
+        if has_handler and settings.multipart:
+            log.warning(
+                "OSS_CALLBACK_URL is not set, so the application's handler hears of files in parts and of no other; "
+                "set the public URL of its path: OSS_CALLBACK_URL=https://YOUR-HOST%s",
+                own_path,
+            )
+        elif has_handler:
             log.warning(
                 "OSS_CALLBACK_URL is not set, so OSS reports no upload, and the application's handler at %s is never "
                 "called; set the public URL of that path: OSS_CALLBACK_URL=https://YOUR-HOST%s",
@@ -418,9 +425,10 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
 
 @functools.cache
 def _module_texts() -> dict[str, bytes]:
-    """Return the page's module and what it imports; it finds the signature beside itself."""
+    """Return the page's module, its types, and what it imports; it finds the signature beside itself."""
     texts = modules_of(shipped_folder(), MODULE_NAME)
     texts[MODULE_NAME] = texts[MODULE_NAME].replace(_SHIPPED_SERVER_URL.encode(), _SERVER_URL.encode())
+    texts[TYPES_NAME] = (shipped_folder() / TYPES_NAME).read_bytes()
     return texts
 
 

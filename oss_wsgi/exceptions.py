@@ -9,7 +9,6 @@
         PresignError                        OSS would refuse a signed URL
         GrantError                          a grant is malformed, or cannot be signed
         FetchError                          an HTTP GET returned nothing usable
-        HandlerCommittedError               a handler ended the ledger's transaction by itself
         ReasonedError                       has a reason code and a hint
             UploadRequestError                  a signature request is refused
                 MalformedRequestError               one of its parameters is malformed
@@ -23,6 +22,7 @@
                     KeyUnavailableError                 undecided: the key could not be fetched
                 TicketUsedError                     its ticket was used for another object or ETag
                 LedgerUnavailableError              undecided: the ledger cannot be used now
+                HandlerCommittedError               its handler ended the ledger's transaction by itself
                 NotConfirmedError                   OSS holds another object, or none
                 ConfirmationUnavailableError        undecided: OSS could not be asked
             PartsError                          an upload in parts cannot go on
@@ -86,10 +86,6 @@ class FetchError(OSSWSGIError):
         self.status = status
 
 
-class HandlerCommittedError(OSSWSGIError):
-    """Raised when a handler ends the transaction in which the ledger stores the answer, or leaves it broken."""
-
-
 class ReasonedError(OSSWSGIError):
     """An error with a stable ``reason`` code for programs and a ``hint`` for people."""
 
@@ -150,6 +146,10 @@ class TicketUsedError(CallbackError):
 
 class LedgerUnavailableError(CallbackError):
     """Raised when the ledger cannot say now whether an upload was handled, or other threads handle or await it."""
+
+
+class HandlerCommittedError(CallbackError):
+    """Raised when a handler ends the transaction in which the ledger stores the answer, or leaves it broken."""
 
 
 class NotConfirmedError(CallbackError):

@@ -70,6 +70,15 @@ def original_name(filename: str) -> str:
     return _shorten(name or "file")
 
 
+def original_folder(path: str) -> str:
+    """Return the cleaned folders of a path such as ``holidays/2026/sea.jpg``, each with a ``/``; "" without any.
+
+    Each is cleaned as `original_name` does it; empty ones, ``.`` and ``..`` are left out.
+    """
+    folders = [folder for folder in re.split(r"[/\\]", path)[:-1] if folder.strip(" .")]
+    return "".join(f"{original_name(folder)}/" for folder in folders)
+
+
 def _shorten(name: str) -> str:
     """Return the name cut between two characters to what fits, with its extension."""
     if len(name.encode()) <= _MAX_NAME_BYTES:

@@ -134,7 +134,10 @@ class Settings:
     region: str | None = _row("OSS_REGION", None, "region of the bucket, e.g. cn-hangzhou")
     endpoint: str | None = _row("OSS_ENDPOINT", None, "endpoint of OSS", shown="https://oss-<region>.aliyuncs.com")
     host: str | None = _row(
-        "OSS_HOST", None, "address that forms are posted to; set it for a custom domain", shown="https://<bucket>.<endpoint>"
+        "OSS_HOST",
+        None,
+        "address that forms are posted to; set it for a custom domain",
+        shown="https://<bucket>.<endpoint>",
     )
     signature_version: str = _row(
         "OSS_SIGNATURE_VERSION", "v4", "v4 or v1 (new accounts and buckets no longer accept v1)", lower
@@ -142,9 +145,7 @@ class Settings:
     callback_url: str | None = _row(
         "OSS_CALLBACK_URL", None, "public URL of the callback endpoint; up to 5 joined by ';'", shown="no callback"
     )
-    callback_required: bool = _row(
-        "OSS_CALLBACK_REQUIRED", True, "OSS refuses uploads without our callback", switch
-    )
+    callback_required: bool = _row("OSS_CALLBACK_REQUIRED", True, "OSS refuses uploads without our callback", switch)
     upload_dir: str = _row(
         "OSS_UPLOAD_DIR", "user-dir-prefix/", "prefix of the object names; must end in '/', empty for none"
     )

@@ -207,8 +207,10 @@ def _limit_problems(values: dict[str, Any]) -> Iterator[str]:
             yield f"OSS_LEDGER {error}."
     largest = MAX_OBJECT_BYTES if values["multipart"] else MAX_FORM_BYTES
     if not 0 < values["upload_max_size"] <= largest:
-        limit = f"{largest} bytes ({'48.8 TB' if values['multipart'] else '5 GB, or 48.8 TB with OSS_MULTIPART=on'})"
-        yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {limit}, not {values['upload_max_size']}."
+        size = values["upload_max_size"]
+        more = " Larger files go in parts: set OSS_MULTIPART=on." if largest < size <= MAX_OBJECT_BYTES else ""
+        name = "48.8 TB" if values["multipart"] else "5 GB"
+        yield f"OSS_UPLOAD_MAX_SIZE must be 1 to {largest} bytes ({name}), not {size}.{more}"
     if not MIN_PART_BYTES <= values["part_size"] <= MAX_PART_BYTES:
         yield (
             f"OSS_PART_SIZE must be {MIN_PART_BYTES} to {MAX_PART_BYTES} bytes (100 KB to 5 GB), "
@@ -234,8 +236,7 @@ def _list_problems(values: dict[str, Any]) -> Iterator[str]:
     for name in values["upload_content_types"]:
         if essence(name) != name or "*" in name:
             yield (
-                "OSS_UPLOAD_CONTENT_TYPES must list types like image/png, no wildcards or parameters, "
-                f"not {name!r}."
+                f"OSS_UPLOAD_CONTENT_TYPES must list types like image/png, no wildcards or parameters, not {name!r}."
             )
     for origin in values["allowed_origins"]:
         if origin != "*" and not _ORIGIN.fullmatch(origin):

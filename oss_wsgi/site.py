@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import html
+import json
 import logging
+import os
+import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +22,15 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger("oss_wsgi.server")
+
+#: The custom properties of static/style.css that are colors.
+COLORS = (
+    *("ground", "surface", "sunken", "line", "edge", "ink", "quiet", "accent", "accent-strong", "on-accent"),
+    *("good", "warn", "bad", "track"),
+)
+_COLOR = re.compile(r"[#\w%.,()/ +*-]+")
+_LOGOS = (".svg", ".png", ".webp", ".jpg", ".jpeg")
+_TEXT = re.compile(r"^  (\w+): ", re.MULTILINE)
 
 
 def site(settings: Settings, prefix: str = DEFAULT_PREFIX, **options: Any) -> DirectUpload:
@@ -50,11 +63,29 @@ class UploadPage(StaticSite):
 
     :param prefix: the prefix of the DirectUpload.
     :param mount: where a dispatcher below the DirectUpload mounts the page.
+    :param title: the page's title and heading, in every language.
+    :param texts: name of a text in ``static/languages/en.js`` -> another text, as ``{"lead": "For our members."}``; a
+        language such as ``de`` -> texts of that language alone.
+    :param colors: name of a custom property in ``COLORS`` -> a CSS color, or a pair for light and dark pages.
+    :param logo: path of an SVG, PNG, WebP or JPEG file that stands above the title.
+    :param language: a language such as ``de``; the browser's without it.
 
-    Raises SettingsError without a bucket, ValueError for a prefix or mount that is not like ``/files``.
+    Raises SettingsError without a bucket; ValueError for a prefix or mount that is not like ``/files``, for an unknown
+    text, color, language or kind of logo, and for a color that is none.
     """
 
-    def __init__(self, settings: Settings, prefix: str = DEFAULT_PREFIX, *, mount: str = "") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        prefix: str = DEFAULT_PREFIX,
+        *,
+        mount: str = "",
+        title: str = "",
+        texts: Mapping[str, str | Mapping[str, str]] | None = None,
+        colors: Mapping[str, str | tuple[str, str]] | None = None,
+        logo: str | os.PathLike[str] = "",
+        language: str = "",
+    ) -> None:
         check_prefix(prefix)
         if mount:
             check_prefix(mount)
@@ -65,12 +96,26 @@ class UploadPage(StaticSite):
         place = html.escape("../" * mount.count("/") + quote(prefix[1:]))
         recover = f"{place}{RECOVER_PATH}" if settings.recover else ""  # an empty one: the server does not answer there
         replacement = f'data-server-url="{place}{SIGNATURE_PATH}" data-recover-url="{recover}"'
-        index = (root / "index.html").read_bytes().replace(shipped.encode(), replacement.encode())
-        super().__init__(
-            root,
-            content_security_policy=_page_policy(f"{parts.scheme}://{parts.netloc}"),
-            overrides={"/index.html": index},
-        )
+        own_texts = _checked_texts(root, {**({"title": title} if title else {}), **(texts or {})})
+        if own_texts:
+            replacement += f' data-texts="{html.escape(json.dumps(own_texts, ensure_ascii=False))}"'
+        if language:
+            _check_language(root, language)
+            replacement += f' data-language="{html.escape(language)}"'
+        index = (root / "index.html").read_text(encoding="utf-8").replace(shipped, replacement)
+        for name, text in own_texts.items():
+            if isinstance(text, str):  # the script would write it a moment later
+                index = _with_text(index, f'data-text="{name}">', text)
+                if name == "title":
+                    index = _with_text(index, "<title>", text)
+        overrides = {"/theme.css": _theme(colors or {})}
+        if logo:
+            name, content = _logo(Path(logo))
+            overrides[f"/{name}"] = content
+            index = index.replace("<header>", f'<header>\n      <img class="logo" src="{name}" alt="">', 1)
+        overrides["/index.html"] = index.encode()
+        policy = _page_policy(f"{parts.scheme}://{parts.netloc}")
+        super().__init__(root, content_security_policy=policy, overrides=overrides)
         self._endpoints = prefix.encode().decode("latin-1") + "/"
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -79,6 +124,64 @@ class UploadPage(StaticSite):
             # A DirectUpload right around the page takes these paths, so it is above the page's mount.
             return _redirect_above(environ, start_response, path)
         return super().__call__(environ, start_response)
+
+
+def _with_text(index: str, start: str, text: str) -> str:
+    """Return the page with another text behind the end of a tag."""
+    before, tag, rest = index.partition(start)
+    return f"{before}{tag}{html.escape(text)}{rest[rest.index('<') :]}" if tag else index
+
+
+def _checked_texts(root: Path, texts: Mapping[str, str | Mapping[str, str]]) -> dict[str, str | Mapping[str, str]]:
+    """Return the page's own texts; ValueError for a name that no language has."""
+    known = set(_TEXT.findall((root / "languages" / "en.js").read_text(encoding="utf-8")))
+    for name, text in texts.items():
+        if isinstance(text, str):
+            _check_text(name, known)
+        else:
+            _check_language(root, name)
+            for inner in text:
+                _check_text(inner, known)
+    return dict(texts)
+
+
+def _check_text(name: str, known: set[str]) -> None:
+    if name not in known:
+        raise ValueError(f"The page has no text {name!r}: static/languages/en.js names them.")
+
+
+def _check_language(root: Path, name: str) -> None:
+    known = sorted(path.stem for path in (root / "languages").glob("*.js"))
+    if name not in known:
+        raise ValueError(f"The page has no language {name!r}, only {', '.join(known)}.")
+
+
+def _theme(colors: Mapping[str, str | tuple[str, str]]) -> bytes:
+    """Return a style sheet with the colors; ValueError for an unknown one, and for what is no color."""
+    light: list[str] = []
+    dark: list[str] = []
+    for name, color in colors.items():
+        if name not in COLORS:
+            raise ValueError(f"The page has no color {name!r}, only {', '.join(COLORS)}.")
+        for values, value in zip((light, dark), (color, color) if isinstance(color, str) else color, strict=True):
+            if not _COLOR.fullmatch(value):
+                raise ValueError(f"{value!r} is no CSS color, such as '#1a56c4' or 'rgb(26 86 196)'.")
+            values.append(f"--{name}: {value};")
+    if not colors:
+        return b""
+    rules = [
+        ":root { " + " ".join(light) + " }",
+        "@media (prefers-color-scheme: dark) { :root { " + " ".join(dark) + " } }",
+    ]
+    return "\n".join(rules).encode()
+
+
+def _logo(path: Path) -> tuple[str, bytes]:
+    """Return the name under which the page has its logo, and the file; ValueError for a kind that pages do not show."""
+    suffix = path.suffix.lower()
+    if suffix not in _LOGOS:
+        raise ValueError(f"The logo {str(path)!r} must be one of {', '.join(_LOGOS)}.")
+    return f"logo{suffix}", path.read_bytes()
 
 
 def _redirect_above(environ: WSGIEnvironment, start_response: StartResponse, path: str) -> Iterable[bytes]:

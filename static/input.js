@@ -3,10 +3,16 @@
  * has such an input. The text goes to the `<output>` of the input, if there is one.
  */
 
-import { explain, wordsFor } from "./words.js";
+import { explain, loadWords } from "./words.js";
 
 /** Ends what an earlier choice of an input has begun. */
 const stopRound = new WeakMap();
+
+/** Returns the words in the language of the nearest `data-language`, or else of the browser. */
+export function wordsOf(input) {
+  const language = input.closest("[data-language]")?.dataset.language;
+  return loadWords(language ? [language] : navigator.languages);
+}
 
 /**
  * Starts to upload the chosen files; those of an earlier choice that still run are cancelled.
@@ -17,8 +23,7 @@ const stopRound = new WeakMap();
  * the browser.
  * `oss:progress`, `oss:done` and `oss:fail` bubble from the input; `detail.item` is the file's `UploadItem`.
  */
-export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
-  const words = wordsFor(navigator.language);
+export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
   stopRound.get(input)?.();
   const uploader = new Uploader({ serverUrl: input.dataset.ossUpload || defaultUrl });
   const output = outputOf(input);
@@ -35,12 +40,14 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
     if (stopRound.get(input) !== stop) return;
     const running = uploader.items.find((item) => item.running);
     const failed = uploader.items.find((item) => item.state === "failed" || item.state === "unsure");
-    input.setCustomValidity(running ? words.states.sending : failed ? stateOf(failed, words) : "");
+    input.setCustomValidity(running ? words("states.sending") : failed ? stateOf(failed, words) : "");
     const isSettled = uploader.items.every(({ state }) => state === "stored" || state === "failed");
     if (isSettled && (failed || !input.required)) input.value = "";
     if (output) output.textContent = uploader.items.map((item) => `${item.file.name}: ${stateOf(item, words)}`).join("\n");
   };
-  const tell = (type, item) => input.dispatchEvent(new CustomEvent(`oss:${type}`, { bubbles: true, detail: { item } }));
+  const tell = (type, item) => {
+    input.dispatchEvent(new CustomEvent(`oss:${type}`, { bubbles: true, composed: true, detail: { item } }));
+  };
 
   uploader.addEventListener("state", show);
   uploader.addEventListener("progress", ({ detail: { item } }) => {
@@ -68,12 +75,13 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf) {
 }
 
 /** Starts to upload what an input has held since before the module was there. */
-export function uploadHeld(input, Uploader, defaultUrl, outputOf) {
-  if (input.files.length > 0) uploadChosen(input, Uploader, defaultUrl, outputOf);
+export function uploadHeld(input, ...rest) {
+  if (input.files.length > 0) uploadChosen(input, ...rest);
 }
 
 function stateOf(item, words) {
   if (item.state === "sending") return `${Math.floor(item.progress * 100)} %`;
-  if (item.state === "failed") return explain(item.error, words);
-  return words.states[item.state];
+  if (item.state === "failed") return explain(item.error, words, item.file);
+  if (item.state !== "retrying") return words(`states.${item.state}`);
+  return [explain(item.error, words, item.file), words("states.retrying")].join(words("sentences"));
 }

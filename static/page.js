@@ -1,45 +1,93 @@
 /** The upload page: shows the state of an Uploader in the reader's language. */
 
+import { filesIn, nameOfPasted } from "./choosing.js";
 import { Uploader } from "./upload.js";
-import { explain, technical, wordsFor } from "./words.js";
+import { explain, loadWords, sizeIn, technical, typesIn, wordsOf } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
-const words = wordsFor(navigator.language);
 const { serverUrl, recoverUrl } = root.dataset;
 const uploader = new Uploader({ serverUrl, recoverUrl: recoverUrl === "" ? null : recoverUrl });
 const rows = new Map();
+
+/** Name, size and path -> how often they are in the list. */
+const twins = new Map();
+
+/** Files that change without an event: a countdown goes on, and the speed of a stalled upload falls. */
+const moving = new Set();
 
 /** In bytes. Larger pictures take too long to decode for a thumbnail. */
 const LARGEST_THUMBNAIL = 30e6;
 
 // ---------------------------------------------------------------- words and numbers
 
-root.lang = words.lang;
-document.title = words.title;
-for (const element of document.querySelectorAll("[data-text]")) element.textContent = words[element.dataset.text];
+let words = await wordsOfPage();
+let limits = null;
+let percent;
 
-const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
-
-function size(bytes) {
-  const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
-  const value = bytes / 1000 ** power;
-  const digits = power === 0 || value >= 100 ? 0 : 1;
-  const style = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short" };
-  return new Intl.NumberFormat(words.lang, { ...style, minimumFractionDigits: digits, maximumFractionDigits: digits })
-    .format(value).replace(" ", "\u00a0");
+/** Returns the words in the language that the page's attribute names, or else the browser's. */
+async function wordsOfPage() {
+  const { data } = await loadWords(root.dataset.language ? [root.dataset.language] : navigator.languages);
+  const own = JSON.parse(root.dataset.texts ?? "{}");
+  return wordsOf(data, { ...own, ...own[data.lang] });
 }
 
-const percent = new Intl.NumberFormat(words.lang, { style: "percent", maximumFractionDigits: 0 });
-const join = (parts) => parts.filter(Boolean).join(words.separator);
+/** Writes all texts in the language of `words`. */
+function showWords() {
+  root.lang = words.lang;
+  root.dir = words.dir;
+  percent = new Intl.NumberFormat(words.lang, { style: "percent", maximumFractionDigits: 0 });
+  for (const element of document.querySelectorAll("[data-text]")) element.textContent = words(element.dataset.text);
+  for (const row of rows.values()) row.rename();
+  for (const group of groups.values()) group.update();
+  showLimits();
+  updateBar();
+}
 
-function pace(rate, left) {
-  return rate > 0 ? [words.speed(size(rate)), left > 0 && words.left(left / rate)] : [];
+new MutationObserver(async () => {
+  words = await wordsOfPage();
+  showWords();
+}).observe(root, { attributeFilter: ["data-language"] });
+
+const size = (bytes) => sizeIn(bytes, words);
+const join = (parts) => parts.filter(Boolean).join(words("separator"));
+
+function left(seconds) {
+  if (seconds < 60) return words("left.seconds", { n: Math.max(1, Math.ceil(seconds)) });
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return words("left.minutes", { n: minutes });
+  return words("left.hours", { h: Math.floor(minutes / 60), n: minutes % 60 });
+}
+
+function pace(rate, bytes) {
+  return rate > 0 ? [words("speed", { size: size(rate) }), bytes > 0 && left(bytes / rate)] : [];
 }
 
 function show(element, text) {
   if (element.textContent !== text) element.textContent = text;
   element.hidden = text === "";
+}
+
+// ---------------------------------------------------------------- what may be uploaded
+
+async function loadLimits() {
+  limits = await uploader.limits();
+  $("file").accept = limits?.content_types.join() ?? "";
+  showLimits();
+}
+
+/** Says on the drop zone what the server takes, in place of a person's trial and error. */
+function showLimits() {
+  show($("limits"), limits === null ? "" : limitsText());
+}
+
+function limitsText() {
+  const types = limits.content_types;
+  const text = join([
+    types.length > 0 && words("only", { types: typesIn(types, words) }),
+    words("upTo", { size: size(limits.max_size) }),
+  ]);
+  return text.charAt(0).toLocaleUpperCase(words.lang) + text.slice(1);
 }
 
 // ---------------------------------------------------------------- one row
@@ -50,138 +98,302 @@ class Row {
     this.element = $("row").content.firstElementChild.cloneNode(true);
     const find = (selector) => this.element.querySelector(selector);
     this.parts = {
-      tile: find(".tile"), name: find(".name bdi"), state: find(".state"), facts: find(".facts"),
-      close: find(".icon-button"), progress: find("progress"), more: find(".more"), message: find(".message"),
-      detail: find(".detail"), object: find(".object"), link: find(".object a"), key: find(".object bdi"),
-      answer: find(".answer"), text: find("pre"), retry: find(".retry"),
+      tile: find(".tile"), path: find(".path"), folder: find(".path bdi"), link: find(".name a"), name: find(".name bdi"),
+      state: find(".state"), facts: find(".facts"), close: find(".close"), progress: find("progress"),
+      more: find(".more"), message: find(".message"), detail: find(".detail"), key: find(".object bdi"),
+      answer: find(".answer"), title: find(".answer-title"), text: find("pre"), retry: find(".retry"), show: find(".show"),
+      pause: find(".pause"), offer: find(".offer"), resume: find(".continue"), startOver: find(".offer .plain"),
     };
-    const { name, close, progress, retry, text } = this.parts;
-    name.id = `name-${item.id}`;
+    const { link, name, close, progress, retry, show: more, pause, resume, startOver } = this.parts;
+    link.id = `name-${item.id}`;
     name.textContent = name.title = item.file.name;
-    this.twin = [...rows.values()].some(({ item: { file } }) => file.name === item.file.name && file.size === item.file.size);
-    close.setAttribute("aria-describedby", name.id);
-    retry.setAttribute("aria-describedby", name.id);
-    progress.setAttribute("aria-labelledby", name.id);
-    text.setAttribute("aria-label", words.answer);
-    find(".answer-title").textContent = words.answer;
-    retry.textContent = words.retry;
+    show(this.parts.folder, item.path.slice(0, item.path.lastIndexOf("/") + 1));
+    this.parts.path.hidden = this.parts.folder.hidden;
+    this.twinKey = `${item.path} ${item.file.name} ${item.file.size}`;
+    const count = twins.get(this.twinKey) ?? 0;
+    this.isTwin = count > 0;
+    twins.set(this.twinKey, count + 1);
+    for (const button of [close, retry, more, pause, resume, startOver]) button.setAttribute("aria-describedby", link.id);
+    progress.setAttribute("aria-labelledby", link.id);
     close.addEventListener("click", (event) => {
-      if (item.running) uploader.cancel(item);
+      if (item.running || item.state === "paused") uploader.cancel(item);
       else if (isDeliberate(event)) remove(item);
     });
-    retry.addEventListener("click", () => {
-      uploader.retry(item);
-      close.focus();
+    retry.addEventListener("click", (event) => {
+      if (isDeliberate(event) && uploader.retry(item)) close.focus();
     });
+    pause.addEventListener("click", (event) => {
+      if (isDeliberate(event) && !uploader.resume(item)) uploader.pause(item);
+    });
+    for (const [button, act] of [[resume, () => uploader.resume(item)], [startOver, () => uploader.start([item])]]) {
+      button.addEventListener("click", () => {
+        act();
+        close.focus();
+      });
+    }
+    more.addEventListener("click", () => this.open(more.getAttribute("aria-expanded") === "false"));
     this.picture();
-    this.update();
+    this.rename();
   }
 
-  /** Shows a thumbnail for an image, and the extension in up to four letters for any other file. */
+  /** Shows the extension in up to four letters, and for an image a thumbnail when the row comes into view. */
   picture() {
     const { file } = this.item;
-    const { tile } = this.parts;
-    tile.textContent = /\.([a-z0-9]{1,4})$/i.exec(file.name)?.[1].toUpperCase() ?? "";
-    if (!file.type.startsWith("image/") || file.size === 0 || file.size > LARGEST_THUMBNAIL) return;
+    this.parts.tile.textContent = /\.([a-z0-9]{1,4})$/i.exec(file.name)?.[1].toUpperCase() ?? "";
+    if (file.type.startsWith("image/") && file.size > 0 && file.size <= LARGEST_THUMBNAIL) inView.observe(this.element);
+  }
+
+  /** Resolves when the thumbnail is there, or cannot be. */
+  loadPicture() {
     const image = new Image();
     image.alt = "";
     image.decoding = "async";
-    this.imageUrl = URL.createObjectURL(file);
-    image.addEventListener("load", () => {
-      this.release();
-      tile.replaceChildren(image);
-    });
-    image.addEventListener("error", () => this.release());
-    image.src = this.imageUrl;
+    const url = URL.createObjectURL(this.item.file);
+    image.src = url;
+    return image.decode().then(() => this.parts.tile.replaceChildren(image), () => {}).finally(() => URL.revokeObjectURL(url));
   }
 
   release() {
-    URL.revokeObjectURL(this.imageUrl);
+    inView.unobserve(this.element);
+    twins.set(this.twinKey, twins.get(this.twinKey) - 1);
+    moving.delete(this.item);
+    leaveGroup(this);
+  }
+
+  /** Opens or closes what the application answered. */
+  open(isOpen) {
+    this.parts.show.setAttribute("aria-expanded", String(isOpen));
+    this.update();
+    if (isOpen && this.parts.text.scrollHeight > this.parts.text.clientHeight) this.parts.text.tabIndex = 0;
+  }
+
+  rename() {
+    const { text, title, show: more } = this.parts;
+    text.setAttribute("aria-label", words("answer"));
+    title.textContent = words("answer");
+    more.setAttribute("aria-label", words("details"));
+    more.title = words("details");
+    this.parts.resume.textContent = words("resume");
+    this.parts.startOver.textContent = words("startOver");
+    this.update();
   }
 
   update() {
     const { item, parts } = this;
     const { file, state, error } = item;
     this.element.dataset.state = state;
-    show(parts.state, words.states[state]);
+    show(parts.state, words(`states.${state}`));
     this.updateProgress();
 
-    const label = item.running ? words.cancel : words.remove;
+    const isPaused = state === "paused";
+    parts.pause.hidden = !item.canPause && !isPaused;
+    parts.pause.title = words(isPaused ? "resume" : "pause");
+    parts.pause.setAttribute("aria-label", parts.pause.title);
+    parts.offer.hidden = !isOffered(item);
+    const label = words(item.running || isPaused ? "cancel" : "remove");
     parts.close.setAttribute("aria-label", label);
     parts.close.title = label;
 
-    const failed = state === "failed";
-    const untold = state === "untold";
-    show(parts.message, explainState(item));
-    show(parts.detail, error ? technical(error) : "");
-    const stored = state === "stored" || untold;
-    show(parts.key, stored ? item.key : "");
-    parts.object.hidden = !stored;
-    if (stored && item.url) parts.link.href = item.url;
+    const isStored = state === "stored" || state === "untold";
+    const isGrouped = this.group?.items.size > 1;
+    show(parts.message, isGrouped ? "" : explainState(item));
+    show(parts.detail, error && !isGrouped ? technical(error) : "");
+    show(parts.key, isStored ? item.key : "");
+    if (isStored && item.url) parts.link.href = item.url;
     else parts.link.removeAttribute("href");
     show(parts.text, item.answer);
-    parts.answer.hidden = item.answer === "";
-    show(parts.retry, item.notStored ? words.sendAgain : words.retry);
-    parts.retry.hidden = !failed && state !== "cancelled" && !item.canAsk;
+    parts.show.hidden = !isStored;
+    parts.answer.hidden = !isStored || parts.show.getAttribute("aria-expanded") === "false";
+    parts.title.hidden = item.answer === "";
+    show(parts.retry, words(item.notStored ? "sendAgain" : "retry"));
+    parts.retry.hidden = !item.canRetry || isGrouped;
     parts.more.hidden = [...parts.more.children].every((child) => child.hidden);
-    if (parts.text.scrollHeight > parts.text.clientHeight) parts.text.tabIndex = 0;
     if (file.size === 0) parts.progress.value = state === "answering" ? 1 : 0;
   }
 
   updateProgress() {
     const { item, parts } = this;
-    const { file, state } = item;
+    const { file, state, retryIn } = item;
     const sending = state === "sending";
-    parts.progress.hidden = !item.running || state === "waiting";
+    const hasParts = item.upload !== null;
+    const isHidden = !item.running || state === "waiting" || state === "retrying";
+    parts.progress.hidden = hasParts ? !item.running && state !== "paused" : isHidden;
     parts.progress.value = item.progress;
     const rate = item.rate();
     show(parts.facts, join([
-      sending && percent.format(item.progress),
-      sending ? words.bytes(size(item.sent), size(file.size)) : size(file.size),
+      (sending || state === "paused") && percent.format(item.progress),
+      sending || state === "paused" ? words("bytes", { sent: size(item.sent), size: size(file.size) }) : size(file.size),
       ...pace(rate, file.size - item.sent),
-      state === "queued" && this.twin && words.twin,
+      retryIn > 0 && again(retryIn),
+      state === "queued" && this.isTwin && words("twin"),
     ]));
   }
 }
 
+function again(seconds) {
+  if (seconds === Infinity) return words("whenOnline");
+  return words("againIn", { time: words("seconds", { n: Math.ceil(seconds) }) });
+}
+
+/** Whether a person has to say if what an earlier page has sent of a file is to be used. */
+function isOffered({ state, resumable }) {
+  return state === "queued" && resumable !== null && !resumable.isChanged;
+}
+
 /** Returns the sentence under a file that did not simply succeed: what happened, and what to do. */
-function explainState({ state, error, complete, notStored, canAsk }) {
-  if (state === "untold") return canAsk ? words.untoldAskHint : words.untoldHint;
-  if (state === "unsure") return words.unsureHint;
-  if (state === "cancelled") return complete ? words.cancelledLate : "";
-  if (state !== "failed") return "";
-  if (notStored) return words.notStoredHint;
-  return [explain(error, words), error.complete && words.completeHint].filter(Boolean).join(words.sentences);
+function explainState({ state, error, complete, notStored, canAsk, file, resumable }) {
+  if (state === "queued" && resumable?.isChanged) return words("errors.changed");
+  if (state === "queued" && resumable) return words("resumableHint", { percent: percent.format(resumable.sent / file.size) });
+  if (state === "untold") return words(canAsk ? "untoldAskHint" : "untoldHint");
+  if (state === "unsure") return words("unsureHint");
+  if (state === "cancelled") return complete ? words("cancelledLate") : "";
+  if (state !== "failed" && state !== "retrying") return "";
+  if (notStored) return words("notStoredHint");
+  return [explain(error, words, file), error.complete && words("completeHint")].filter(Boolean).join(words("sentences"));
+}
+
+/** Thumbnails are made one after another, so that a hundred photos do not stop the page. */
+let lastPicture = Promise.resolve();
+const inView = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    inView.unobserve(target);
+    const row = [...rows.values()].find(({ element }) => element === target);
+    if (row) lastPicture = lastPicture.then(() => row.loadPicture());
+  }
+}, { rootMargin: "200px" });
+
+// ---------------------------------------------------------------- files that failed for one reason
+
+/** Reason -> the files that failed for it, with their banner as soon as there are two. */
+const groups = new Map();
+
+class Group {
+  constructor(reason) {
+    this.reason = reason;
+    this.items = new Set();
+    this.element = $("banner").content.firstElementChild.cloneNode(true);
+    const find = (selector) => this.element.querySelector(selector);
+    this.parts = { title: find("h3"), message: find(".message"), detail: find(".detail"), button: find("button") };
+    this.parts.title.id = `banner-${groups.size}-${Date.now()}`;
+    this.element.setAttribute("aria-labelledby", this.parts.title.id);
+    this.parts.button.setAttribute("aria-describedby", this.parts.title.id);
+    this.parts.button.addEventListener("click", (event) => {
+      if (isDeliberate(event)) this.act();
+    });
+  }
+
+  get isRetriable() {
+    return [...this.items].some((item) => item.canRetry);
+  }
+
+  act() {
+    const change = this.isRetriable ? (item) => uploader.retry(item) : (item) => uploader.remove(item);
+    for (const item of [...this.items]) change(item);
+    (uploader.items.length > 0 ? $("upload") : $("file")).focus();
+  }
+
+  update() {
+    if (this.items.size === 0) groups.delete(this.reason);
+    if (this.items.size < 2) {
+      this.element.remove();
+      return;
+    }
+    const [first] = this.items;
+    const { title, message, detail, button } = this.parts;
+    const isExcluded = !this.isRetriable;
+    show(title, words(isExcluded ? "excludedTogether" : "failedTogether", { n: this.items.size }));
+    show(message, isExcluded ? limitsText() : explainState(first));
+    show(detail, isExcluded ? "" : technical(first.error));
+    show(button, words(isExcluded ? "removeThese" : "retry"));
+    if (!this.element.isConnected) $("banners").append(this.element);
+  }
+}
+
+/** Puts a failed row beside those that failed for the same reason. */
+function joinGroup(row) {
+  const { kind, stage, code, status, complete, ec } = row.item.error;
+  const reason = [kind, stage, code, status, complete, ec, row.item.notStored].join();
+  if (!groups.has(reason)) groups.set(reason, new Group(reason));
+  row.group = groups.get(reason);
+  row.group.items.add(row.item);
+  row.group.update();
+  if (row.group.items.size === 2) for (const item of row.group.items) rows.get(item).update();
+}
+
+function leaveGroup(row) {
+  const { group } = row;
+  if (!group) return;
+  row.group = null;
+  group.items.delete(row.item);
+  group.update();
+  if (group.items.size === 1) for (const item of group.items) rows.get(item).update();
 }
 
 // ---------------------------------------------------------------- all files
 
 function updateBar() {
   const totals = uploader.totals;
-  const { files, queued, running, stored, untold, failed, cancelled } = totals;
-  const askable = uploader.items.filter((item) => item.canAsk).length;
+  const { files, queued, running, stored, untold, cancelled } = totals;
   const done = stored + untold;
   const progress = totals.bytes > 0 ? totals.sent / totals.bytes : files > 0 ? done / files : 0;
 
-  let summary = words.nothing;
-  if (running > 0) summary = words.doing(done, files);
-  else if (files + cancelled > 0) summary = words.result(totals);
-  else if (queued > 0) summary = words.ready(queued, size(totals.queuedBytes));
-  show($("summary"), join([summary, files + cancelled > 0 && queued > 0 && words.moreReady(queued)]));
+  let summary = words("nothing");
+  if (running > 0) summary = words("doing", { done, n: files });
+  else if (files + cancelled > 0) summary = resultText(totals);
+  else if (queued > 0) summary = words("ready", { n: queued, size: size(totals.queuedBytes) });
+  show($("summary"), join([summary, files + cancelled > 0 && queued > 0 && words("moreReady", { n: queued })]));
   show($("pace"), running === 0 ? "" : join([
-    words.bytes(size(totals.sent), size(totals.bytes)),
+    words("bytes", { sent: size(totals.sent), size: size(totals.bytes) }),
     ...pace(totals.rate, totals.bytes - totals.sent),
   ]));
 
   $("total").hidden = running === 0;
   $("total").value = progress;
   $("stop").hidden = running === 0;
-  $("again").hidden = running > 0 || failed + cancelled + askable < 2;
-  $("clear").hidden = running > 0 || stored + untold + cancelled < 2;
-  $("upload").setAttribute("aria-disabled", String(queued === 0));
+  $("clear").hidden = running > 0 || done + cancelled < 2;
+  const hasNext = queued > 0 && uploader.items.some((item) => item.state === "queued" && !isOffered(item));
+  $("upload").setAttribute("aria-disabled", String(!hasNext));
   $("rows").hidden = rows.size === 0;
+  updateAgain(running);
   document.body.classList.toggle("has-files", rows.size > 0);
-  document.title = running > 0 ? `${percent.format(progress)} · ${words.title}` : words.title;
+  document.title = running > 0 ? `${percent.format(progress)} · ${words("title")}` : words("title");
+  guardLeaving(running > 0);
+}
+
+function resultText(totals) {
+  const states = ["stored", "untold", "unsure", "failed", "paused", "cancelled"];
+  return states.filter((state) => totals[state] > 0).map((state) => words(`results.${state}`, { n: totals[state] }))
+    .join(words("comma"));
+}
+
+/** It may stand in a banner that has left the page. */
+const againButton = $("again");
+
+/** Shows one button for all that can be tried again: in the banner, if that speaks of all of them, or else in the bar. */
+function updateAgain(running) {
+  const retriable = running > 0 ? [] : uploader.items.filter((item) => item.canRetry);
+  const together = [...groups.values()].filter((group) => group.items.size > 1);
+  const only = together.length === 1 && retriable.every((item) => together[0].items.has(item)) && retriable.length > 0;
+  const home = only ? together[0].element : $("bar-buttons");
+  if (againButton.parentElement !== home) home.insertBefore(againButton, only ? null : $("stop"));
+  againButton.hidden = retriable.length < 2;
+  for (const group of together) group.parts.button.hidden = only;
+}
+
+/** The browser asks before the page is closed, but only while something is on its way. */
+let isGuarded = false;
+
+function guardLeaving(isBusy) {
+  if (isBusy === isGuarded) return;
+  isGuarded = isBusy;
+  if (isBusy) addEventListener("beforeunload", keepPage);
+  else removeEventListener("beforeunload", keepPage);
+}
+
+function keepPage(event) {
+  event.preventDefault();
+  event.returnValue = true; // older browsers
 }
 
 function remove(item) {
@@ -189,22 +401,22 @@ function remove(item) {
   const next = element.nextElementSibling ?? element.previousElementSibling;
   const focused = element.contains(document.activeElement);
   uploader.remove(item);
-  if (focused) (next?.querySelector(".icon-button") ?? $("file")).focus();
+  if (focused) (next?.querySelector(".close") ?? $("file")).focus();
 }
 
 // ---------------------------------------------------------------- screen readers
 
 /** Events of the last moment, announced together: 100 files must not make 100 announcements. */
-const news = { stored: [], untold: [], unsure: [], failed: [], cancelled: [] };
+const news = { retrying: [], stored: [], untold: [], unsure: [], failed: [], paused: [], cancelled: [], resumable: [] };
 let newsTimer = 0;
 let newsIdle = false;
 
 function announce(...sentences) {
-  $("live").textContent = sentences.join(words.sentences);
+  $("live").textContent = sentences.join(words("sentences"));
 }
 
-function addNews(item) {
-  news[item.state].push(item);
+function addNews(item, kind = item.state) {
+  news[kind].push(item);
   announceLater();
 }
 
@@ -218,34 +430,45 @@ function announceNews() {
   for (const [state, items] of Object.entries(news)) {
     if (items.length === 0) continue;
     const [{ file, error }] = items;
-    sentences.push(words.news[state](items.length, file.name, error ? explain(error, words) : ""));
+    const isOneReason = new Set(items.map((item) => rows.get(item)?.group)).size === 1;
+    const why = error && isOneReason ? explain(error, words, file) : "";
+    sentences.push(words(`news.${state}`, { n: items.length, name: file.name, why }).trim());
     items.length = 0;
   }
   const totals = uploader.totals;
-  if (newsIdle && totals.running === 0 && totals.files > 1) sentences.push(words.news.idle(words.result(totals)));
+  if (newsIdle && totals.running === 0 && totals.files > 1) sentences.push(words("news.idle", { result: resultText(totals) }));
   newsIdle = false;
   if (sentences.length > 0) announce(...sentences);
 }
 
 // ---------------------------------------------------------------- events of the uploader
 
+/** Rows of files that are added together come into the page together. */
+let arriving = null;
+
 uploader.addEventListener("add", ({ detail: { item } }) => {
   const row = new Row(item);
   rows.set(item, row);
-  $("rows").append(row.element);
+  (arriving ?? $("rows")).append(row.element);
 });
 
 uploader.addEventListener("remove", ({ detail: { item } }) => {
   const row = rows.get(item);
-  row.release();
   row.element.remove();
   rows.delete(item);
+  row.release();
   updateBar();
 });
 
-uploader.addEventListener("state", ({ detail: { item } }) => {
-  rows.get(item).update();
-  updateBar();
+uploader.addEventListener("state", ({ detail: { item, previous } }) => {
+  const row = rows.get(item);
+  if (["sending", "retrying", "asking"].includes(item.state)) moving.add(item);
+  else moving.delete(item);
+  if (previous === "failed") leaveGroup(row);
+  if (item.state === "failed") joinGroup(row);
+  if (item.state === "paused" || (item.state === "retrying" && previous !== "retrying")) addNews(item);
+  row.update();
+  if (!arriving) updateBar();
 });
 
 uploader.addEventListener("progress", ({ detail: { item } }) => {
@@ -254,8 +477,14 @@ uploader.addEventListener("progress", ({ detail: { item } }) => {
 });
 
 for (const type of ["done", "fail", "cancel"]) {
-  uploader.addEventListener(type, ({ detail: { item } }) => addNews(item));
+  uploader.addEventListener(type, ({ detail: { item } }) => arriving || addNews(item));
 }
+
+uploader.addEventListener("resumable", ({ detail: { item } }) => {
+  rows.get(item)?.update();
+  updateBar();
+  addNews(item, "resumable");
+});
 
 uploader.addEventListener("idle", () => {
   newsIdle = true;
@@ -263,18 +492,11 @@ uploader.addEventListener("idle", () => {
   announceLater();
 });
 
-/** A stalled upload sends no events, but its displayed speed must still fall. */
 setInterval(() => {
-  if (!uploader.running) return;
-  for (const row of rows.values()) if (row.item.state === "sending") row.updateProgress();
+  if (moving.size === 0) return;
+  for (const item of moving) rows.get(item).updateProgress();
   updateBar();
 }, 1000);
-
-addEventListener("beforeunload", (event) => {
-  if (!uploader.running) return;
-  event.preventDefault();
-  event.returnValue = true; // older browsers
-});
 
 // ---------------------------------------------------------------- input
 
@@ -283,12 +505,23 @@ function isDeliberate(event) {
   return event.detail < 2;
 }
 
+// Enter held down would press the button that has the focus next.
+addEventListener("keydown", (event) => {
+  if (event.repeat && event.key === "Enter" && event.target.closest("button")) event.preventDefault();
+}, true);
+
 function add(files, unreadable = 0) {
+  arriving = document.createDocumentFragment();
   const added = uploader.add(files);
+  $("rows").append(arriving);
+  arriving = null;
   updateBar();
+  const excluded = added.filter((item) => item.state === "failed");
   const sentences = [];
-  if (added.length > 0) sentences.push(words.news.added(added.length));
-  if (unreadable > 0) sentences.push(words.news.unreadable(unreadable));
+  if (added.length > excluded.length) sentences.push(words("news.added", { n: added.length - excluded.length }));
+  if (excluded.length === 1) sentences.push(explain(excluded[0].error, words, excluded[0].file));
+  if (excluded.length > 1) sentences.push(words("news.excluded", { n: excluded.length }), limitsText());
+  if (unreadable > 0) sentences.push(words("news.unreadable", { n: unreadable }));
   if (sentences.length > 0) announce(...sentences);
 }
 
@@ -297,18 +530,27 @@ $("file").addEventListener("change", ({ target }) => {
   target.value = ""; // otherwise choosing the same file again fires no event
 });
 
+$("folder").addEventListener("click", () => {
+  const chooser = Object.assign(document.createElement("input"), { type: "file", webkitdirectory: true });
+  chooser.addEventListener("change", () => add(chooser.files));
+  chooser.click();
+});
+
 $("upload").addEventListener("click", () => {
-  const started = uploader.start();
-  announce(started.length > 0 ? words.news.started(started.length) : words.nothingToSend);
+  const started = uploader.start(uploader.items.filter((item) => !isOffered(item)));
+  if (started.length > 0) announce(words("news.started", { n: started.length }));
+  else if (uploader.items.some(isOffered)) rows.get(uploader.items.find(isOffered)).parts.resume.focus();
+  else if (!uploader.running) announce(words("nothingToSend"));
   if (uploader.items.length === 0) $("file").focus();
 });
 
-$("stop").addEventListener("click", () => {
+$("stop").addEventListener("click", (event) => {
+  if (!isDeliberate(event)) return;
   for (const item of uploader.items.filter((item) => item.running).reverse()) uploader.cancel(item);
   $("upload").focus();
 });
 
-$("again").addEventListener("click", (event) => {
+againButton.addEventListener("click", (event) => {
   if (!isDeliberate(event)) return;
   for (const item of uploader.items) uploader.retry(item);
   $("upload").focus();
@@ -321,58 +563,44 @@ $("clear").addEventListener("click", (event) => {
 });
 
 addEventListener("paste", ({ clipboardData }) => {
-  if (clipboardData?.files.length > 0) add(clipboardData.files);
+  const names = new Set(uploader.items.map((item) => item.file.name));
+  const files = [...(clipboardData?.files ?? [])];
+  if (files.length > 0) add(files.map((file) => nameOfPasted(file, words("screenshot"), names)));
 });
 
-// A file dropped beside the zone would replace the page, so the whole window accepts files.
-const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
-let depth = 0;
+// ---------------------------------------------------------------- dragging over the window
 
-function drag(change) {
-  depth = Math.max(0, depth + change);
-  document.body.classList.toggle("dragging", depth > 0);
+const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+
+function showOverlay(dataTransfer) {
+  const n = [...dataTransfer.items].filter((item) => item.kind === "file").length;
+  show($("overlay-title"), n > 0 ? words("overlay", { n }) : words("overlayAny"));
+  $("overlay").hidden = false;
 }
 
-addEventListener("dragenter", (event) => carriesFiles(event) && drag(1));
-addEventListener("dragleave", (event) => carriesFiles(event) && drag(-1));
+function hideOverlay() {
+  $("overlay").hidden = true;
+}
+
+addEventListener("dragenter", (event) => carriesFiles(event) && showOverlay(event.dataTransfer));
 addEventListener("dragover", (event) => {
   if (!carriesFiles(event)) return;
-  event.preventDefault();
+  event.preventDefault(); // else a dropped file would replace the page
   event.dataTransfer.dropEffect = "copy";
+  if ($("overlay").hidden) showOverlay(event.dataTransfer);
 });
 addEventListener("drop", async (event) => {
   if (!carriesFiles(event)) return;
   event.preventDefault();
-  drag(-depth);
+  hideOverlay();
   const { files, unreadable } = await filesIn(event.dataTransfer);
   add(files, unreadable);
 });
 
-/** Returns the dropped files and those inside dropped folders. Entries can be read only before the first await. */
-async function filesIn({ items, files: plain }) {
-  const entries = Array.from(items, (item) => item.kind === "file" && item.webkitGetAsEntry?.());
-  const flat = [...plain];
-  if (!entries.some((entry) => entry && entry.isDirectory)) return { files: flat, unreadable: 0 };
-  const dropped = { files: [], unreadable: 0 };
-  for (const entry of entries) if (entry) await walk(entry, dropped);
-  return dropped;
-}
+// The pointer leaves the window, or the drag is cancelled: no pointer moves, and no key is pressed, while one lasts.
+addEventListener("dragleave", (event) => event.relatedTarget === null && hideOverlay());
+for (const type of ["dragend", "pointermove", "keydown", "blur"]) addEventListener(type, hideOverlay);
 
-async function walk(entry, dropped) {
-  try {
-    if (entry.isFile) {
-      dropped.files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
-      return;
-    }
-    const reader = entry.createReader();
-    for (;;) {
-      const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (batch.length === 0) return;
-      for (const child of batch) await walk(child, dropped);
-    }
-  } catch {
-    dropped.unreadable += 1;
-  }
-}
-
-updateBar();
+showWords();
+loadLimits();
+if ($("file").files.length > 0) add($("file").files); // chosen before this script came

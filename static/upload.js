@@ -1,133 +1,88 @@
-/**
- * Uploads files straight from the browser to Alibaba Cloud OSS, with forms that your own server signs.
- *
- *     import { Uploader } from "./upload.js";
- *     const uploader = new Uploader({ serverUrl: "oss/signature" });
- *     uploader.addEventListener("done", ({ detail: { item } }) => console.log(item.key, item.answer));
- *     uploader.add(input.files);
- *     uploader.start();
- *
- * A page needs no script of its own, also under a Content-Security-Policy that forbids inline scripts:
- *
- *     <input type="file" id="file" data-oss-upload>
- *     <output for="file"></output>
- *     <script type="module" src="/oss/upload.js"></script>
- *
- * The import changes nothing else in the document; it uploads what inputs with `data-oss-upload` hold already, and waits
- * for further choices. The Uploader has no texts for readers: a failed item has an `error` with codes, and the page turns
- * them into words.
- */
+/** Uploads files from the browser to Alibaba Cloud OSS. `upload.d.ts` describes every name. */
 
-/** The signature endpoint, relative to the page. The server replaces this line where it serves the module beside it. */
+/** The server replaces this line where it serves the module beside the signature. */
 const SERVER_URL = "oss/signature";
 
-/** Speed is averaged over this many seconds. */
+// In seconds.
 const RATE_WINDOW = 5;
-
-/** A signature that expires within this many seconds is replaced before the file is sent. */
 const EXPIRY_MARGIN = 3;
+const RETRY_DELAYS = [2, 5, 10, 20, 40];
 
-/** Seconds before each question to the server about a file of which no report came. */
-const RECOVERY_DELAYS = [1, 2, 4, 8, 16];
+/** How often a server may send Retry-After before a file fails. */
+const MOST_WAITS = 50;
 
-/** After a network error OSS may still be storing the file: "not stored" counts when it is said twice, seconds apart. */
-const NOT_STORED_TWICE = 2;
-
-/** Seconds that a ticket outlives its form (the server's rule). */
-const TICKET_SECONDS = 12 * 3600;
-
-/** Where the rest of the code cannot be loaded, its words are missing too. */
 const NOT_LOADED = /^zh\b/i.test(globalThis.navigator?.language)
   ? "无法连接服务器。请检查网络，然后重新选择文件。"
   : "The server could not be reached. Check the connection and choose the file again.";
 
-/** In bytes. Of larger files not the content is compared after a reload, but the time of their last change. */
-const LARGEST_COMPARED = 2 ** 20;
+const SMALLEST_PART = 102_400;
 
 const PENDING = "oss-wsgi-unanswered";
+const RUNNING = ["waiting", "preparing", "signing", "sending", "answering", "asking", "retrying"];
+const NO_FACTS = { status: 0, code: "", ec: "", requestId: "", complete: false, retryAfter: null, limit: null };
 
-const RUNNING = new Set(["waiting", "signing", "sending", "answering", "asking"]);
-
-/**
- * The reason why a file was not uploaded.
- *
- * `kind` is one of
- *   `unreachable`  no response that this page may read: no network, or the browser withheld it (CORS)
- *   `blocked`      the page's Content-Security-Policy does not allow the request; `message` is the address to allow
- *   `refused`      a response that refuses: `status`, `code`, `message`, from OSS also `ec` and `requestId`
- *   `unexpected`   a response in the wrong form
- *   `unreadable`   the browser can no longer read the file
- * `stage` is where it happened: `server` (yours, for a signature), `storage` (OSS) or `page`.
- * `complete` is true if every byte was sent, so that the object may be stored in spite of the error.
- */
 export class UploadError extends Error {
-  constructor(kind, stage, { status = 0, code = "", message = "", ec = "", requestId = "", complete = false } = {}) {
-    super(message || code || kind);
+  constructor(kind, stage, { message = "", ...facts } = {}) {
+    super(message || facts.code || kind);
     this.name = "UploadError";
-    Object.assign(this, { kind, stage, status, code, ec, requestId, complete });
-    this.reason = message;
+    Object.assign(this, NO_FACTS, { kind, stage, reason: message }, facts);
+  }
+
+  get passing() {
+    const { kind, status, code, ec, reason, complete } = this;
+    if (kind !== "refused") return kind === "unreachable" && !complete;
+    if (status >= 500 || status === 429 || status === 408) return true;
+    return ec === "0006-00000213" || /expired/i.test(code + reason) || code === "RequestTimeout";
   }
 }
 
-/**
- * One file of an Uploader. Read its properties; do not write them.
- *
- * `state` goes queued -> waiting -> signing -> sending -> answering, and ends as
- *   `stored`     OSS stored it; `answer` is the text that the application returned ("" without a callback)
- *   `untold`     OSS stored it, but the callback failed (203); `error` says why. Sending it again would store it twice
- *   `unsure`     every byte was sent, and nobody could say yet whether it is stored; `error` says why
- *   `failed`     `error` says why; with `notStored` the server has looked, and it is not stored
- *   `cancelled`  by `cancel()`; with `complete`, every byte was sent before
- *
- * Before a file ends as `untold` or `unsure`, it is `asking`: the server is asked up to five times whether it has the
- * file, and tells the application where it was not told. `canAsk` says that `retry()` asks again instead of sending.
- */
 export class UploadItem {
   #samples = [];
 
-  constructor(id, file) {
-    this.id = id;
-    this.file = file;
-    this.state = "queued";
+  constructor(id, file, path = file.webkitRelativePath || "") {
+    Object.assign(this, { id, file, path, state: "queued", prepared: false, upload: null, resumable: null });
     this.reset();
   }
 
   reset() {
-    this.sent = 0;
-    this.progress = 0;
-    this.complete = false;
-    this.key = "";
-    this.url = "";
-    this.status = 0;
-    this.answer = "";
-    this.error = null;
-    this.proof = null;
-    this.notStored = false;
+    Object.assign(this, { sent: 0, progress: 0, complete: false, key: "", url: "", status: 0, answer: "" });
+    Object.assign(this, { error: null, proof: null, notStored: false, retryAt: null });
     this.#samples = [];
   }
 
-  /** Whether the server can be asked for this file, instead of sending it again. */
   get canAsk() {
     return this.proof !== null && (this.state === "untold" || this.state === "unsure");
   }
 
+  get canRetry() {
+    const { state, error } = this;
+    return state === "failed" ? error?.limit == null : state === "cancelled" || state === "retrying" || this.canAsk;
+  }
+
+  get canPause() {
+    return this.upload !== null && (this.state === "sending" || this.state === "retrying");
+  }
+
   get running() {
-    return RUNNING.has(this.state);
+    return RUNNING.includes(this.state);
   }
 
   get ended() {
-    return !this.running && this.state !== "queued";
+    return !this.running && this.state !== "queued" && this.state !== "paused";
   }
 
-  /** Records the progress of the request. The form around the file counts in `progress`, not in `sent`. */
-  note(loaded, total, seconds) {
+  get retryIn() {
+    return this.retryAt === null ? 0 : Math.max(0, (this.retryAt - performance.now()) / 1000);
+  }
+
+  note(loaded, total) {
+    const seconds = performance.now() / 1000;
     this.progress = total > 0 ? Math.min(1, loaded / total) : 0;
     this.sent = Math.round(this.file.size * this.progress);
     this.#samples.push([seconds, this.sent]);
     while (this.#samples.length > 2 && this.#samples[0][0] < seconds - RATE_WINDOW) this.#samples.shift();
   }
 
-  /** Returns the recent speed in bytes per second, or 0 if there are too few samples. */
   rate(seconds = performance.now() / 1000) {
     if (this.state !== "sending" || this.#samples.length < 2) return 0;
     const [since, before] = this.#samples[0];
@@ -136,51 +91,53 @@ export class UploadItem {
   }
 }
 
-/**
- * A queue of files that uploads a few of them at a time.
- *
- * Options: `serverUrl`, the signature endpoint, relative to the page or absolute (default: beside this module where the
- * server serves it at `{prefix}/upload.js`, else `oss/signature`); `recoverUrl`, the endpoint that finds
- * files of which no report came (by default `recover` beside the signature, null for none; a server without it is
- * noticed); `parallel`, the number of files at a time; `fetch` and `XMLHttpRequest`, for tests and for servers that need
- * credentials or extra headers; `storage`, where files without an answer are noted for the time after a reload (by
- * default sessionStorage, null for no longer than the page).
- *
- * Added files wait until `start()`, also while others run. Each file gets its own signature when its turn comes, and a
- * new one at every retry.
- *
- * Events, all CustomEvent with `detail.item`:
- *   `add`, `remove`    the list changed
- *   `state`            `detail.previous` is the former state
- *   `progress`         `item.sent`, `item.progress` (0 to 1), `item.rate()`
- *   `done`             OSS stored the file: `stored` or `untold`
- *   `fail`             the file was not stored, or may be: `failed` or `unsure`
- *   `cancel`           the file was cancelled
- *   `idle`             without item: no file is running
- */
 export class Uploader extends EventTarget {
   #items = [];
   #waiting = [];
   #attempts = new Map();
+  #wakers = new Map();
   #active = 0;
-  #nextId = 1;
-  #unanswered;
+  #lastId = 0;
+  #storage;
+  #recovery;
+  #limits;
+  #known = {};
+  #exhausted = false;
+  #tools = {
+    server: () => this.#endpoint("", this.serverUrl).href,
+    partSize: () => this.#known.part_size,
+    call: (path, ...rest) => this.#call(new URL(this.#endpoint("s3/multipart").href + path), ...rest),
+    transfer: (request) => this.#transfer(request).then((answer) => {
+      if (answer.status !== 200) throw refusal(answer);
+      if (!answer.etag) throw new UploadError("exposed", "storage");
+      return answer.etag;
+    }),
+    emit: (type, item) => this.#emit(type, { item }),
+    setState: (item, state) => this.#setState(item, state),
+    rest: (...rest) => this.#rest(...rest),
+  };
 
   constructor({
     serverUrl = SERVER_URL,
     recoverUrl,
+    limitsUrl,
     parallel = 3,
+    concurrency = parallel,
+    prepare,
+    headers,
     storage,
     fetch = (...request) => globalThis.fetch(...request),
     XMLHttpRequest = globalThis.XMLHttpRequest,
   } = {}) {
     super();
-    this.serverUrl = serverUrl;
-    this.recoverUrl = recoverUrl;
-    this.#unanswered = new Unanswered(storage);
-    this.parallel = Math.max(1, parallel);
-    this.fetch = fetch;
-    this.XMLHttpRequest = XMLHttpRequest;
+    Object.assign(this, { serverUrl, recoverUrl, limitsUrl, prepare, headers, fetch, XMLHttpRequest });
+    this.concurrency = this.parallel = Math.max(1, concurrency);
+    try {
+      storage = storage === undefined ? globalThis.sessionStorage : storage;
+    } catch {
+      storage = null; // in a sandboxed frame
+    }
+    this.#storage = storage ?? memory();
   }
 
   get items() {
@@ -191,68 +148,96 @@ export class Uploader extends EventTarget {
     return this.#items.some((item) => item.running);
   }
 
-  /** Returns the number of files by state, and the bytes of all files that are neither queued nor cancelled. */
   get totals() {
-    const totals = { files: 0, bytes: 0, sent: 0, rate: 0, queued: 0, queuedBytes: 0 };
-    Object.assign(totals, { running: 0, stored: 0, untold: 0, unsure: 0, failed: 0, cancelled: 0 });
+    const names = "files bytes sent rate queued queuedBytes running stored untold unsure failed cancelled paused";
+    const totals = Object.fromEntries(names.split(" ").map((name) => [name, 0]));
     for (const item of this.#items) {
-      totals[item.running ? "running" : item.state] += 1;
-      if (item.state === "queued") totals.queuedBytes += item.file.size;
-      if (item.state === "queued" || item.state === "cancelled") continue;
+      const { state, file } = item;
+      totals[item.running ? "running" : state] += 1;
+      if (state === "queued") totals.queuedBytes += file.size;
+      if (state === "queued" || state === "cancelled") continue;
       totals.files += 1;
-      totals.bytes += item.file.size;
+      totals.bytes += file.size;
       totals.sent += item.sent;
       totals.rate += item.rate();
     }
     return totals;
   }
 
-  /** Adds files to the queue. They wait for `start()`. */
-  add(files) {
-    const added = Array.from(files, (file) => new UploadItem(this.#nextId++, file));
-    for (const item of added) {
-      this.#items.push(item);
-      this.#emit("add", { item });
-    }
-    return added;
+  limits() {
+    this.#limits ??= this.#askForLimits().then((limits) => {
+      if (limits === undefined) this.#limits = undefined;
+      this.#known = limits ?? {};
+      for (const item of this.#items) if (item.state === "queued") this.#check(item);
+      return limits ?? null;
+    });
+    return this.#limits;
   }
 
-  /** Starts all queued files. */
-  start() {
-    const started = this.#items.filter((item) => item.state === "queued");
+  add(files) {
+    return Array.from(files, (entry) => {
+      const { file, path } = entry instanceof Blob ? { file: entry } : entry;
+      const item = new UploadItem(++this.#lastId, file, path);
+      this.#items.push(item);
+      this.#emit("add", { item });
+      this.#check(item);
+      if (file.size >= SMALLEST_PART && item.state === "queued") this.#offer(item);
+      return item;
+    });
+  }
+
+  start(items = this.#items) {
+    const started = items.filter((item) => item.state === "queued");
     for (const item of started) this.#enqueue(item);
     this.#pump();
     return started;
   }
 
-  /** Stops a waiting or running file. If every byte was sent (`item.complete`), it may be stored all the same. */
   cancel(item) {
-    if (!item.running) return false;
-    const attempt = this.#attempts.get(item);
-    this.#attempts.delete(item);
-    this.#waiting = this.#waiting.filter((other) => other !== item);
+    if (!item.running && item.state !== "paused") return false;
     item.complete = item.state === "answering" || item.state === "asking";
     item.sent = item.progress = 0;
-    this.#setState(item, "cancelled");
-    this.#emit("cancel", { item });
-    attempt?.abort();
-    this.#emitIdle();
+    this.#halt(item, "cancelled");
+    if (item.upload) this.#parts().then(({ abortParts }) => abortParts(item, this.#tools));
     return true;
   }
 
-  /**
-   * Sends a failed or cancelled file again, with a new signature. A stored one is never sent twice: for one that is
-   * `untold` or `unsure` the server is asked again.
-   */
+  pause(item) {
+    if (item.canPause) this.#halt(item, "paused");
+    return item.state === "paused";
+  }
+
+  resume(item) {
+    if (item.state !== "paused" && (item.state !== "queued" || !item.resumable || item.resumable.isChanged)) return false;
+    item.upload ??= item.resumable;
+    this.#enqueue(item);
+    this.#pump();
+    return true;
+  }
+
+  #halt(item, state) {
+    const attempt = this.#attempts.get(item);
+    this.#attempts.delete(item);
+    this.#waiting = this.#waiting.filter((other) => other !== item);
+    this.#setState(item, state);
+    if (state === "cancelled") this.#emit("cancel", { item });
+    attempt?.abort();
+    this.#emitIdle();
+  }
+
+  /** Sends a file again, or now if it waits. A stored one is never sent twice: the server is asked again. */
   retry(item) {
-    if (item.state !== "failed" && item.state !== "cancelled" && !item.canAsk) return false;
+    if (!item.canRetry) return false;
+    if (item.state === "retrying") {
+      for (const wake of [...this.#wakers.get(item)]) wake();
+      return true;
+    }
     if (!item.canAsk) item.reset();
     this.#enqueue(item);
     this.#pump();
     return true;
   }
 
-  /** Removes a file from the list. A running file is cancelled first. */
   remove(item) {
     if (!this.#items.includes(item)) return false;
     this.cancel(item);
@@ -262,6 +247,8 @@ export class Uploader extends EventTarget {
   }
 
   #enqueue(item) {
+    this.#exhausted = false;
+    item.resumable = null;
     this.#waiting.push(item);
     this.#setState(item, "waiting");
   }
@@ -281,108 +268,231 @@ export class Uploader extends EventTarget {
     const { signal } = attempt;
     this.#attempts.set(item, attempt);
     try {
-      if (item.proof !== null) return await this.#askAgain(item, signal);
-      if (!this.#unanswered.isEmpty) {
-        // It may be the file that was being answered when the page was left.
-        item.proof = await this.#unanswered.find(item.file);
+      if (item.proof) return await this.#askAgain(item, signal);
+      if (this.#storage.getItem(PENDING)) {
+        // It may have been sent before a reload.
+        item.proof = (await (await this.#loadRecovery())?.find(item.file)) ?? null;
         signal.throwIfAborted();
-        if (item.proof !== null && (await this.#ask(item, signal))) return;
+        if (item.proof && (await this.#ask(item, signal))) return;
         signal.throwIfAborted();
         item.reset();
       }
-      this.#setState(item, "signing");
-      const form = await this.#sign(item.file, signal);
-      signal.throwIfAborted();
-      item.key = objectKey(form, item.file);
-      item.url = objectUrl(form.host, item.key);
-      item.proof = await this.#proofOf(form, item);
-      signal.throwIfAborted();
-      this.#setState(item, "sending");
-      const answer = await this.#post(item, form, signal);
-      signal.throwIfAborted();
-      await this.#finish(item, answer, signal);
+      for (let tries = 0, waits = 0; await this.#fails(item, signal); item.reset()) {
+        const { passing, retryAfter, isFinal } = item.error;
+        const mayPass = (passing || (item.notStored && item.status !== 203)) && !isFinal;
+        const isPatience = retryAfter !== null && waits++ < MOST_WAITS;
+        if (!mayPass || this.#exhausted || (!isPatience && tries >= RETRY_DELAYS.length)) {
+          this.#exhausted ||= mayPass; // the files behind it do not wait for the same again
+          return this.#fail(item);
+        }
+        const delay = isPatience ? retryAfter : RETRY_DELAYS[tries++] * (1 + Math.random() / 5);
+        await this.#rest(item, item.error, delay, signal, () => this.#setState(item, "retrying"));
+        signal.throwIfAborted();
+      }
     } catch (error) {
-      if (signal.aborted) return;
-      item.error = error instanceof UploadError ? error : new UploadError("unexpected", "page", { message: String(error) });
-      const { kind, complete, code, requestId } = item.error;
-      const lost = kind === "unreachable" && complete;
-      // A browser sends a form again by itself when the connection dies, and finds its own file there.
-      const mayBeOurs = code === "FileAlreadyExists" && requestId !== "";
-      if (item.proof !== null && (lost || mayBeOurs) && (await this.#ask(item, signal))) return;
-      if (signal.aborted) return;
-      this.#unanswered.remove(item.proof);
-      this.#fail(item);
+      if (!signal.aborted) throw error;
     } finally {
       if (this.#attempts.get(item) === attempt) this.#attempts.delete(item);
       if (!signal.aborted) this.#emitIdle();
     }
   }
 
-  /** Fetches a form from the server, and a second one if the first has expired meanwhile, as after a laptop's sleep. */
-  async #sign(file, signal) {
-    const form = await this.#askForForm(file, signal);
-    return form.secondsLeft() > EXPIRY_MARGIN ? form : this.#askForForm(file, signal);
+  async #fails(item, signal) {
+    try {
+      if (this.prepare && !item.prepared) await this.#prepare(item, signal);
+      const exclusion = this.#exclusion(item.file);
+      if (exclusion) throw exclusion;
+      if (item.file.size >= SMALLEST_PART || item.upload) await this.limits();
+      this.#setState(item, "signing");
+      if (item.upload || item.file.size >= (this.#known.multipart_from ?? Infinity)) {
+        Object.assign(item, await (await this.#parts()).sendParts(item, this.#tools, signal));
+        this.#exhausted = false;
+        this.#end(item, "stored");
+        return false;
+      }
+      const form = await this.#sign(item, signal);
+      signal.throwIfAborted();
+      item.key = form.fields.key.replaceAll("${filename}", () => item.file.name);
+      item.url = objectUrl(form.host, item.key);
+      const recovery = form.fields.callback && this.recoverUrl !== null && (await this.#loadRecovery());
+      item.proof = recovery ? await recovery.proofOf(form, item) : null;
+      signal.throwIfAborted();
+      this.#setState(item, "sending");
+      return await this.#finish(item, await this.#post(item, form, signal), signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      item.error = error instanceof UploadError ? error : new UploadError("unexpected", "page", { message: String(error) });
+      const { kind, complete, code, requestId } = item.error;
+      // A browser sends a form again by itself when the connection dies, and finds its own file there.
+      const mayBeStored = (kind === "unreachable" && complete) || (code === "FileAlreadyExists" && requestId);
+      if (item.proof && mayBeStored && (await this.#ask(item, signal))) return false;
+      signal.throwIfAborted();
+      await this.#forget(item);
+      return true;
+    }
   }
 
-  async #askForForm(file, signal) {
-    const url = new URL(this.serverUrl, globalThis.document?.baseURI ?? globalThis.location?.href);
-    url.searchParams.set("filename", file.name);
-    if (file.type) url.searchParams.set("content_type", file.type);
-    url.searchParams.set("size", file.size);
+  #rest(item, error, seconds, signal, show) {
+    return new Promise((resolve) => {
+      let timer;
+      const end = new AbortController();
+      const wakers = this.#wakers.get(item) ?? new Set();
+      const plan = (delay) => {
+        clearTimeout(timer);
+        item.error = error;
+        item.retryAt = performance.now() + delay * 1000;
+        if (delay < Infinity) timer = setTimeout(wake, delay * 1000);
+        show();
+      };
+      const wake = () => {
+        clearTimeout(timer);
+        end.abort();
+        wakers.delete(wake);
+        item.retryAt = null;
+        resolve();
+      };
+      const on = (target, type, listener) => target.addEventListener?.(type, listener, end);
+      this.#wakers.set(item, wakers.add(wake));
+      on(signal, "abort", wake);
+      on(globalThis, "online", wake);
+      on(globalThis, "offline", () => plan(Infinity));
+      plan(error.kind === "unreachable" && globalThis.navigator?.onLine === false ? Infinity : seconds);
+    });
+  }
+
+  async #prepare(item, signal) {
+    const { file } = item;
+    this.#setState(item, "preparing");
+    try {
+      const made = (await this.prepare(file)) ?? file;
+      item.file = made instanceof File ? made : new File([made], file.name, { type: made.type });
+    } catch (error) {
+      throw new UploadError("unprepared", "page", { message: error?.message ?? String(error) });
+    }
+    signal.throwIfAborted();
+    item.prepared = true;
+  }
+
+  #check(item) {
+    item.error = this.prepare ? null : this.#exclusion(item.file);
+    if (item.error) this.#fail(item);
+  }
+
+  #exclusion({ size, type }) {
+    const { max_size: max, min_size: min, content_types: types } = this.#known;
+    const exclude = (code, limit) => new UploadError("refused", "page", { code, limit });
+    if (size > max) return exclude("too_large", max);
+    if (size < min) return exclude("too_small", min);
+    return types?.length && type && !types.includes(type.toLowerCase()) ? exclude("type_not_allowed", types) : null;
+  }
+
+  #endpoint(name, url) {
+    const page = globalThis.document?.baseURI ?? globalThis.location?.href;
+    return url == null ? new URL(name, new URL(this.serverUrl, page)) : new URL(url, page);
+  }
+
+  async #call(url, options, isRight = (answer) => answer !== null) {
+    const own = typeof this.headers === "function" ? this.headers() : this.headers;
+    const headers = { Accept: "application/json", ...(options.body && { "Content-Type": "application/json" }), ...own };
     let response, text;
     try {
-      response = await this.fetch(url.href, { headers: { Accept: "application/json" }, cache: "no-store", signal });
+      response = await this.fetch(url.href, { cache: "no-store", ...options, headers });
       text = await response.text();
     } catch (error) {
       if (await isBlocked(url.origin)) throw new UploadError("blocked", "server", { message: url.origin });
       throw new UploadError("unreachable", "server", { message: error.message });
     }
     const answer = parseJson(text);
-    if (!response.ok) throw new UploadError("refused", "server", { status: response.status, ...serverReason(answer) });
-    if (typeof answer?.url !== "string" || typeof answer.fields?.key !== "string") {
-      throw new UploadError("unexpected", "server", { status: response.status });
+    const { status } = response;
+    if (!response.ok) {
+      const retryAfter = secondsIn(response.headers.get("Retry-After"));
+      throw new UploadError("refused", "server", { status, retryAfter, ...serverReason(answer) });
     }
-    return { ...answer, secondsLeft: countdown(answer.expire, response.headers.get("Date")) };
+    if (!isRight(answer)) throw new UploadError("unexpected", "server", { status });
+    return { answer, text, response };
+  }
+
+  async #askForLimits() {
+    if (this.limitsUrl === null) return null;
+    try {
+      return (await this.#call(this.#endpoint("limits", this.limitsUrl), {}, (answer) => answer?.max_size > 0)).answer;
+    } catch ({ kind, status }) {
+      return kind === "unexpected" || status === 404 || status === 405 ? null : undefined;
+    }
+  }
+
+  /** Fetches a form, and a second one if the first has expired meanwhile, as after a laptop's sleep. */
+  async #sign({ file, path }, signal) {
+    const url = this.#endpoint("", this.serverUrl);
+    const parameters = { filename: file.name, content_type: file.type, size: String(file.size) };
+    if (path.includes("/")) parameters.relative_path = path;
+    for (const [name, value] of Object.entries(parameters)) if (value) url.searchParams.set(name, value);
+    const isForm = (answer) => typeof answer?.url === "string" && typeof answer.fields?.key === "string";
+    const ask = () => this.#call(url, { signal }, isForm);
+    const first = await ask();
+    return (secondsLeft(first) > EXPIRY_MARGIN ? first : await ask()).answer;
+  }
+
+  #parts() {
+    return import("./parts.js").catch((error) => {
+      throw new UploadError("unreachable", "server", { message: error.message });
+    });
+  }
+
+  async #offer(item) {
+    if ((await this.limits())?.multipart_from <= item.file.size) (await this.#parts()).offer(item, this.#tools);
   }
 
   #post(item, form, signal) {
+    const body = new FormData();
+    for (const [name, value] of Object.entries(form.fields)) body.append(name, value);
+    body.append("file", item.file, item.file.name);
+    const progress = (loaded, total) => {
+      item.note(loaded, total);
+      this.#emit("progress", { item });
+    };
+    const sent = async () => {
+      progress(1, 1);
+      this.#setState(item, "answering");
+      if (item.proof) (await this.#recovery)?.add(item.proof);
+    };
+    return this.#transfer({ method: "POST", url: form.url, headers: form.headers, body, file: item.file, progress, sent, signal });
+  }
+
+  #transfer({ method, url, headers, body, file, progress, sent, signal }) {
     return new Promise((resolve, reject) => {
       const request = new this.XMLHttpRequest();
-      const body = new FormData();
-      for (const [name, value] of Object.entries(form.fields)) body.append(name, value);
-      body.append("file", item.file, item.file.name);
       let complete = false;
-
-      request.upload.addEventListener("progress", (event) => {
-        if (signal.aborted) return;
-        item.note(event.loaded, event.lengthComputable ? event.total : 0, performance.now() / 1000);
-        this.#emit("progress", { item });
-      });
+      request.upload.addEventListener("progress", ({ loaded, total }) => signal.aborted || progress(loaded, total));
       request.upload.addEventListener("load", () => {
-        if (signal.aborted) return;
         complete = true;
-        item.note(1, 1, performance.now() / 1000);
-        this.#unanswered.add(item.proof);
-        this.#emit("progress", { item });
-        this.#setState(item, "answering");
+        if (!signal.aborted) sent?.();
       });
-      request.addEventListener("load", () => resolve({ status: request.status, text: request.responseText }));
+      request.addEventListener("load", () => {
+        // To ask for a header that the bucket does not expose is an error in the console.
+        const all = request.getAllResponseHeaders?.() ?? "";
+        const header = (name) => new RegExp(`^${name}: *(.+?) *$`, "im").exec(all)?.[1];
+        const { status, responseText: text } = request;
+        resolve({ status, text, retryAfter: secondsIn(header("retry-after")), etag: header("etag") });
+      });
       request.addEventListener("error", async () => {
-        const { origin } = new URL(form.url, globalThis.location?.href);
+        const { origin } = new URL(url, globalThis.location?.href);
         if (!complete && (await isBlocked(origin))) {
           reject(new UploadError("blocked", "storage", { message: origin }));
           return;
         }
-        const kind = (await isReadable(item.file)) ? "unreachable" : "unreadable";
+        // Browsers report a moved or changed file as a network error.
+        const kind = await file.slice(0, 1).arrayBuffer().then(() => "unreachable", () => "unreadable");
         reject(new UploadError(kind, "storage", { complete }));
       });
       request.addEventListener("abort", () => reject(signal.reason));
       signal.addEventListener("abort", () => request.abort());
 
       try {
-        request.open("POST", form.url);
-        for (const [name, value] of Object.entries(form.headers ?? {})) {
-          if (name.toLowerCase() !== "content-type") request.setRequestHeader(name, value); // FormData sets it, with its boundary
+        signal.throwIfAborted();
+        request.open(method, url);
+        for (const [name, value] of Object.entries(headers ?? {})) {
+          if (method !== "POST" || name.toLowerCase() !== "content-type") request.setRequestHeader(name, value);
         }
         request.send(body);
       } catch (error) {
@@ -391,20 +501,25 @@ export class Uploader extends EventTarget {
     });
   }
 
-  async #finish(item, { status, text }, signal) {
+  async #finish(item, answer, signal) {
+    signal.throwIfAborted();
+    const { status, text } = answer;
     item.status = status;
-    if (status < 200 || status > 299) throw new UploadError("refused", "storage", { status, ...storageReason(text) });
-    item.sent = item.file.size;
-    item.progress = 1;
-    if (status === 203) {
-      item.error = new UploadError("refused", "storage", { status, ...storageReason(text) });
-      if (item.proof !== null && (await this.#ask(item, signal))) return;
+    const isTold = status !== 203;
+    const error = refusal(answer);
+    if (status < 200 || status > 299) throw error;
+    this.#exhausted = false;
+    Object.assign(item, { sent: item.file.size, progress: 1, error: isTold ? null : error });
+    if (isTold) {
+      if (status === 200) item.answer = text;
+      await this.#forget(item);
+      this.#end(item, "stored");
+    } else if (!item.proof || !(await this.#ask(item, signal))) {
       signal.throwIfAborted();
-      return item.notStored ? this.#fail(item) : this.#end(item, "untold");
+      if (item.notStored) return true;
+      this.#end(item, "untold");
     }
-    if (status === 200) item.answer = text;
-    this.#unanswered.remove(item.proof);
-    this.#end(item, "stored");
+    return false;
   }
 
   #end(item, state) {
@@ -412,100 +527,53 @@ export class Uploader extends EventTarget {
     this.#emit("done", { item });
   }
 
-  #fail(item) {
-    item.sent = item.progress = 0;
-    this.#setState(item, "failed");
+  #fail(item, state = "failed") {
+    if (state === "failed" && !item.upload) item.sent = item.progress = 0;
+    this.#setState(item, state);
     this.#emit("fail", { item });
   }
 
-  /** Returns what proves that a file was allowed, or null where the server cannot be asked with it. */
-  async #proofOf(form, { key, url, file }) {
-    const ticket = form.fields.callback;
-    if (!ticket || this.recoverUrl === null || form.fields.key.includes("${filename}")) return null;
-    return { ticket, key, url, until: Number(form.expire) + TICKET_SECONDS, file: await fingerprint(file) };
+  /** Without it a file is as with a server that has no recovery. */
+  #loadRecovery() {
+    this.#recovery ??= import("./recovery.js").then(
+      ({ Recovery }) => new Recovery(this.#storage, PENDING),
+      () => (this.#recovery = null),
+    );
+    return this.#recovery;
   }
 
-  /** Asks again for a file that is `untold` or `unsure`; it is never sent without the person's wish. */
+  async #forget({ proof }) {
+    if (proof) (await this.#recovery)?.remove(proof);
+  }
+
   async #askAgain(item, signal) {
     if ((await this.#ask(item, signal)) || signal.aborted) return;
     if (item.status === 203 && !item.notStored) this.#end(item, "untold");
     else this.#fail(item);
   }
 
-  /**
-   * Asks the server for a file that was sent, after 1, 2, 4, 8 and 16 seconds, and returns whether the file has ended:
-   * as `stored`, or without an answer as `untold` or `unsure`. False means that asking again is useless: the file is not
-   * stored (`item.notStored`), the server does not answer such questions, or the attempt was cancelled.
-   *
-   * Meanwhile another file may be sent.
-   */
+  /** Asks for a file that was sent; returns whether it has ended. */
   async #ask(item, signal) {
     this.#active -= 1;
     this.#pump();
     try {
-      return await this.#askRepeatedly(item, signal);
+      const recovery = await this.#loadRecovery();
+      const url = this.#endpoint("recover", this.recoverUrl);
+      const call = (body) => this.#call(url, { method: "POST", body, signal });
+      const answer = await recovery?.ask(item, signal, call, () => this.#setState(item, "asking"));
+      if (answer === undefined || signal.aborted) return false;
+      if (answer !== null) {
+        Object.assign(item, { answer, error: null, sent: item.file.size, progress: 1 });
+        this.#end(item, "stored");
+      } else if (item.status === 203) {
+        this.#end(item, "untold");
+      } else {
+        item.error ??= new UploadError("unreachable", "server", { complete: true });
+        this.#fail(item, "unsure");
+      }
+      return true;
     } finally {
       this.#active += 1;
-    }
-  }
-
-  async #askRepeatedly(item, signal) {
-    const { proof } = item;
-    const isStored = item.status === 203;
-    item.key = proof.key;
-    item.url = proof.url;
-    this.#setState(item, "asking");
-    let absences = 0;
-    for (const delay of RECOVERY_DELAYS) {
-      await pause(delay, signal);
-      if (signal.aborted) return false;
-      const answer = await this.#recover(proof, signal);
-      if (signal.aborted) return false;
-      if (answer.stored) {
-        this.#unanswered.remove(proof);
-        Object.assign(item, { answer: answer.text, error: null, sent: item.file.size, progress: 1 });
-        this.#end(item, "stored");
-        return true;
-      }
-      absences = answer.absent ? absences + 1 : 0;
-      item.notStored = absences >= (isStored ? 1 : NOT_STORED_TWICE);
-      if (item.notStored || answer.useless) {
-        this.#unanswered.remove(proof);
-        item.proof = null;
-        return false;
-      }
-    }
-    item.error ??= new UploadError("unreachable", "server", { complete: true });
-    if (isStored) {
-      this.#end(item, "untold");
-    } else {
-      this.#setState(item, "unsure");
-      this.#emit("fail", { item });
-    }
-    return true;
-  }
-
-  /** Asks once: `stored` with the application's `text`; `absent`; `useless`, when asking again changes nothing; or {}. */
-  async #recover({ ticket, key }, signal) {
-    const page = globalThis.document?.baseURI ?? globalThis.location?.href;
-    const url = this.recoverUrl === undefined
-      ? new URL("recover", new URL(this.serverUrl, page))
-      : new URL(this.recoverUrl, page);
-    try {
-      const response = await this.fetch(url.href, {
-        method: "POST",
-        headers: { Accept: "application/json", "Content-Type": "application/json" },
-        body: JSON.stringify({ ticket, object: key }),
-        cache: "no-store",
-        signal,
-      });
-      const text = await response.text();
-      const answer = parseJson(text);
-      if (response.ok) return answer === null ? { useless: true } : { stored: true, text };
-      if (response.status === 404 && serverReason(answer).code === "not_stored") return { absent: true };
-      return { useless: response.status < 500 && response.status !== 408 && response.status !== 429 };
-    } catch {
-      return {};
     }
   }
 
@@ -524,14 +592,8 @@ export class Uploader extends EventTarget {
   }
 }
 
-/** Returns the object's name. OSS replaces `${filename}` in the key by the file's name. */
-function objectKey(form, file) {
-  return form.fields.key.replaceAll("${filename}", () => file.name);
-}
-
-/** Returns the URL of the object, or "" if `host` is no web address. */
 export function objectUrl(host, key) {
-  if (!/^https?:\/\//i.test(host ?? "")) return "";
+  if (!/^https?:/i.test(host ?? "")) return "";
   return `${host.replace(/\/+$/, "")}/${key.split("/").map(encodeSegment).join("/")}`;
 }
 
@@ -540,115 +602,24 @@ function encodeSegment(segment) {
   return encodeURIComponent(text).replace(/['()*!]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-/**
- * Returns a function that returns the seconds until a signature expires. It uses the server's Date header if the page can
- * read it: `expire` is the server's time, and a browser's clock may be wrong by hours.
- */
-function countdown(expire, date) {
-  const received = performance.now();
-  const now = Date.parse(date ?? "") || Date.now();
-  const life = Number(expire) - now / 1000;
-  return () => (Number.isFinite(life) ? life - (performance.now() - received) / 1000 : Infinity);
+/** By the server's clock if it can be read: the browser's may be wrong. */
+function secondsLeft({ answer: { expire }, response }) {
+  const now = Date.parse(response.headers.get("Date") ?? "") || Date.now();
+  return Number.isFinite(Number(expire)) ? Number(expire) - now / 1000 : Infinity;
 }
 
-/** The files that were sent and have no answer yet, noted in a storage that outlives a reload of the page. */
-class Unanswered {
-  #storage;
-
-  constructor(storage) {
-    try {
-      this.#storage = storage === undefined ? globalThis.sessionStorage : storage; // it throws in a sandboxed frame
-    } catch {
-      this.#storage = null;
-    }
-    this.#storage ??= new Memory();
-  }
-
-  get isEmpty() {
-    return this.#read().length === 0;
-  }
-
-  /** Returns the proof of the same file as was sent before, or null. */
-  async find(file) {
-    const wanted = await fingerprint(file);
-    return this.#read().find((proof) => proof.file === wanted) ?? null;
-  }
-
-  add(proof) {
-    if (proof) this.#write([...this.#read().filter(({ key }) => key !== proof.key), proof]);
-  }
-
-  remove(proof) {
-    if (proof) this.#write(this.#read().filter(({ key }) => key !== proof.key));
-  }
-
-  #read() {
-    try {
-      const proofs = JSON.parse(this.#storage.getItem(PENDING) ?? "[]");
-      return proofs.filter(({ key, ticket, file, until }) => key && ticket && file && until > Date.now() / 1000);
-    } catch {
-      return [];
-    }
-  }
-
-  #write(proofs) {
-    try {
-      if (proofs.length > 0) this.#storage.setItem(PENDING, JSON.stringify(proofs));
-      else this.#storage.removeItem(PENDING);
-    } catch {
-      // A full storage forgets: then the file is sent again after a reload.
-    }
-  }
+function secondsIn(text) {
+  const seconds = Number(text || NaN) || (Date.parse(text) - Date.now()) / 1000;
+  return Number.isFinite(seconds) ? Math.max(1, seconds) : null;
 }
 
-/** Stands in for a storage until the page is left: a cancelled file is asked for, too, before it is sent again. */
-class Memory {
-  #texts = new Map();
-
-  getItem(name) {
-    return this.#texts.get(name) ?? null;
-  }
-
-  setItem(name, text) {
-    this.#texts.set(name, text);
-  }
-
-  removeItem(name) {
-    this.#texts.delete(name);
-  }
-}
-
-/** Returns a text that is the same for the same file chosen again: by its content, or for a large file by its time. */
-async function fingerprint(file) {
-  let content = file.lastModified;
-  if (file.size <= LARGEST_COMPARED) {
-    try {
-      content = hash(new Uint8Array(await file.arrayBuffer()));
-    } catch {
-      // An unreadable file fails when it is sent.
-    }
-  }
-  return JSON.stringify([file.name, file.size, file.type, content]);
-}
-
-/** FNV-1a with two primes, 64 bits in hex: crypto.subtle exists on https only. */
-function hash(bytes) {
-  let [a, b] = [0x811c9dc5, 0x01234567];
-  for (const byte of bytes) {
-    a = Math.imul(a ^ byte, 0x01000193);
-    b = Math.imul(b ^ byte, 0x85ebca6b) ^ (b >>> 15);
-  }
-  return [a, b].map((half) => (half >>> 0).toString(16).padStart(8, "0")).join("");
-}
-
-function pause(seconds, signal) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
+function memory() {
+  const texts = new Map();
+  return {
+    getItem: (name) => texts.get(name) ?? null,
+    setItem: (name, text) => texts.set(name, text),
+    removeItem: (name) => texts.delete(name),
+  };
 }
 
 function parseJson(text) {
@@ -666,87 +637,63 @@ function serverReason(answer) {
   return { code: text(error?.code), message: text(error?.message) };
 }
 
-/** Reads OSS's error XML. DOMParser would write an inline style for malformed XML, which a strict CSP reports. */
+function refusal({ status, text, retryAfter }) {
+  return new UploadError("refused", "storage", { status, retryAfter, ...storageReason(text) });
+}
+
+/** DOMParser would write an inline style for malformed XML, which a strict CSP reports. */
 function storageReason(text) {
-  const read = (name) => unescapeXml(new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1].trim() ?? "");
+  const marks = { lt: "<", gt: ">", quot: '"', apos: "'", "#34": '"', "#39": "'", amp: "&" };
+  const read = (name) => (new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1].trim() ?? "")
+    .replace(/&(lt|gt|quot|apos|amp|#34|#39);/g, (_, mark) => marks[mark]);
   return { code: read("Code"), message: read("Message"), ec: read("EC"), requestId: read("RequestId") };
 }
 
-const MARKS = { lt: "<", gt: ">", quot: '"', apos: "'", "#34": '"', "#39": "'", amp: "&" };
-
-function unescapeXml(text) {
-  return text.replace(/&(lt|gt|quot|apos|amp|#34|#39);/g, (_, mark) => MARKS[mark]);
-}
-
-/** Checks whether a file can still be read: browsers report a moved or changed file as a network error. */
-async function isReadable(file) {
-  try {
-    await file.slice(0, 1).arrayBuffer();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** The origins to which the page's Content-Security-Policy has forbidden a request. */
 const blockedOrigins = new Set();
 
 globalThis.document?.addEventListener("securitypolicyviolation", ({ effectiveDirective, disposition, blockedURI }) => {
   if (effectiveDirective !== "connect-src" || disposition !== "enforce") return;
-  try {
-    blockedOrigins.add(new URL(blockedURI).origin);
-  } catch {
-    // Such as "inline", which is no address.
-  }
+  if (/^http/.test(blockedURI)) blockedOrigins.add(new URL(blockedURI).origin);
 });
 
-/** Checks whether the policy is the reason of an error; the browser may report it just after the error. */
 async function isBlocked(origin) {
-  if (!blockedOrigins.has(origin)) await new Promise((resolve) => setTimeout(resolve));
+  await new Promise((resolve) => setTimeout(resolve)); // it may be reported just after the error
   return blockedOrigins.has(origin);
 }
 
 const CHOOSER = "input[type=file][data-oss-upload]";
-let rest = null;
-let attempts = 0;
+let failures = 0;
 
-/** Loads what an input needs. Some browsers remember that an address failed, so a further attempt has another one. */
-function loadRest() {
-  rest ??= (attempts++ === 0 ? import("./input.js") : import(`./input.js?attempt=${attempts}`)).catch((error) => {
-    rest = null;
-    throw error;
-  });
-  return rest;
-}
-
-/** The last choice of each input: one that comes while the rest is loaded replaces the one before. */
 const lastChoices = new WeakMap();
 
-/** Calls a function of the rest for an input; where the rest cannot be loaded, the output of the input says so. */
 async function withRest(input, name) {
   const choice = {};
   lastChoices.set(input, choice);
-  let functions;
   try {
-    functions = await loadRest();
+    // Some browsers remember that an address failed, so a further attempt has another one.
+    const rest = await (failures === 0 ? import("./input.js") : import(`./input.js?attempt=${failures}`));
+    const words = await rest.wordsOf(input);
+    if (lastChoices.get(input) === choice) rest[name](input, Uploader, SERVER_URL, outputOf, words);
   } catch {
+    failures += 1;
     const output = outputOf(input);
     if (output) output.textContent = input.files.length > 0 ? NOT_LOADED : "";
-    return;
   }
-  if (lastChoices.get(input) === choice) functions[name](input, Uploader, SERVER_URL, outputOf);
 }
 
-/** Returns the `<output for="...">` that names the input, or one that follows it directly. */
 function outputOf(input) {
-  const named = input.id && [...document.querySelectorAll("output")].find((output) => output.htmlFor.contains(input.id));
+  const outputs = [...input.getRootNode().querySelectorAll("output")];
+  const named = input.id && outputs.find((output) => output.htmlFor.contains(input.id));
   return named || (input.nextElementSibling?.localName === "output" ? input.nextElementSibling : null);
 }
 
-globalThis.document?.addEventListener("change", ({ target }) => {
-  if (target.matches?.(CHOOSER)) withRest(target, "uploadChosen");
-});
+// A change inside a shadow root does not leave it, but the `input` event before it does.
+for (const type of ["change", "input"]) {
+  globalThis.document?.addEventListener(type, (event) => {
+    const [input] = event.composedPath();
+    if ((type === "change") === (input === event.target) && input.matches?.(CHOOSER)) withRest(input, "uploadChosen");
+  });
+}
 
-// A person may choose before a slow network has brought this module, and browsers put choices back. The rest is loaded
-// now: when a file is chosen the network may be gone.
+// Files may have been chosen already, and later the network may be gone.
 for (const input of globalThis.document?.querySelectorAll(CHOOSER) ?? []) withRest(input, "uploadHeld");

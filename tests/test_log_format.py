@@ -55,6 +55,11 @@ def test_a_line_of_text_ends_in_the_fields_of_its_request() -> None:
     assert TextFormatter(MASKER).format(record("plain")).endswith("oss_wsgi.x: plain")
 
 
+def test_where_there_are_several_processes_a_line_ends_in_the_number_of_its_own() -> None:
+    assert TextFormatter(MASKER, 2).format(record("plain", user="eric")).endswith(" plain user=eric process=2")
+    assert json.loads(JSONFormatter(MASKER, 2).format(record("plain")))["process"] == 2
+
+
 @pytest.mark.parametrize("name", ["a\nb", "a\r\nWARNING forged", 'a" id="r2', "a\u2028b", "上传", "a=b", "\x1b[31m"])
 def test_a_name_cannot_begin_a_line_or_end_its_quotes(name: str) -> None:
     text = TextFormatter(MASKER).format(record("stored %s", name, request_id="r1", object=name))

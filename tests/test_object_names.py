@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oss_wsgi.object_names import dir_problem, is_hidden, original_name, path_problem, unique_name
+from oss_wsgi.object_names import dir_problem, is_hidden, original_folder, original_name, path_problem, unique_name
 
 HIDDEN = "\x00\x1f\x7f\x85\xad\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\ud800\U000e0001"
 NASTY = st.text(
@@ -188,3 +188,20 @@ def test_a_valid_prefix_has_no_problem(prefix: str) -> None:
 def test_a_prefix_without_its_slash_is_refused_with_the_fix() -> None:
     assert dir_problem("user1") == "'user1' must end in '/', or 'user1' would cover 'user10' too: write 'user1/'."
     assert dir_problem("/") is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [
+        ("a.jpg", ""),
+        ("holidays/2026/a.jpg", "holidays/2026/"),
+        ("../../etc/./a.jpg", "etc/"),
+        ("/root//x/a.jpg", "root/x/"),
+        ("C:\\fake\\a.jpg", "C_/fake/"),
+        ("a\u202eb/c?/x", "ab/c_/"),
+        ("... /x", ""),
+    ],
+)
+def test_a_folder_is_cleaned_part_by_part(path: str, folder: str) -> None:
+    assert original_folder(path) == folder
+    assert path_problem(f"{folder}x") is None

@@ -95,6 +95,16 @@ def test_another_prefix_moves_the_endpoints(prefix: str) -> None:
             assert json.load(answer) == {"Status": "Ok"}
 
 
+def test_the_list_of_an_uploads_parts_may_be_longer_than_other_bodies() -> None:
+    with running_server() as server:
+        parts = urlsplit(server.url)
+        for size, status in ((700_000, 400), (1024 * 1024 + 1, 413)):
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+            connection.request("POST", "/oss/s3/multipart/x/complete", b"x" * size)
+            assert connection.getresponse().status == status
+            connection.close()
+
+
 def test_a_body_over_the_limit_is_413() -> None:
     with running_server() as server:
         parts = urlsplit(server.url)

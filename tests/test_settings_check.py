@@ -9,6 +9,7 @@ import pytest
 
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.settings import Settings
+from oss_wsgi.settings_check import unshared
 
 USUAL = {"OSS_BUCKET": "examplebucket", "OSS_REGION": "cn-hangzhou"}
 HOST = "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
@@ -161,6 +162,9 @@ def test_a_password_in_an_address_is_refused_and_not_shown(name: str) -> None:
         ("OSS_UPLOAD_EXPIRES", "5m", "OSS_UPLOAD_EXPIRES must be a whole number"),
         ("OSS_UPLOAD_MAX_SIZE", "0", "OSS_UPLOAD_MAX_SIZE must be 1 to 5368709120 bytes (5 GB), not 0."),
         ("OSS_UPLOAD_MAX_SIZE", "5368709121", "OSS_UPLOAD_MAX_SIZE must be 1 to 5368709120"),
+        ("OSS_UPLOAD_MAX_SIZE", "5368709121", "Larger files go in parts: set OSS_MULTIPART=on."),
+        ("OSS_PART_SIZE", "102399", "OSS_PART_SIZE must be 102400 to 5368709120 bytes (100 KB to 5 GB), not 102399."),
+        ("OSS_PART_SIZE", "5368709121", "OSS_PART_SIZE must be 102400 to 5368709120 bytes"),
         ("OSS_UPLOAD_MAX_SIZE", "1GB", "OSS_UPLOAD_MAX_SIZE must be a whole number"),
         ("OSS_UPLOAD_CONTENT_TYPES", "image/png,image/*", "no wildcards or parameters, not 'image/*'."),
         ("OSS_UPLOAD_CONTENT_TYPES", "png", "OSS_UPLOAD_CONTENT_TYPES must list types like image/png"),
@@ -275,3 +279,19 @@ def test_all_problems_are_reported_at_once() -> None:
 )
 def test_an_unknown_name_is_refused_with_the_closest_one(name: str, problem: str) -> None:
     assert only_problem(**{name: SECRET}) == problem
+
+
+def test_several_processes_need_what_they_share() -> None:
+    assert unshared(1, has_ledger=False, has_secret=False) is None
+    assert unshared(2, has_ledger=True, has_secret=True) is None
+    assert unshared(4, has_ledger=False, has_secret=True) == (
+        "4 processes need a ledger that they share; set, for example:\n"
+        "    export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3"
+    )
+
+
+def test_with_parts_files_may_be_over_5_gb() -> None:
+    largest = 10_000 * 5 * 1024**3
+    assert Settings(upload_max_size=largest, multipart=True).upload_max_size == largest
+    with pytest.raises(SettingsError, match=rf"1 to {largest} bytes \(48.8 TB\)"):
+        Settings(upload_max_size=largest + 1, multipart=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 import webtest
 
 from oss_wsgi import DirectUpload, Dispatcher, Settings, UploadPage
-from oss_wsgi.site import application_for, site
+from oss_wsgi.endpoints.static import shipped_folder
+from oss_wsgi.site import COLORS, application_for, site
 
 from .test_application import VALUES, legacy
 
@@ -68,3 +73,53 @@ def test_a_direct_upload_right_around_the_page_takes_its_paths_below_a_mount() -
 def test_a_prefix_or_mount_without_its_slash_is_refused(arguments: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="A prefix must be like '/uploads'"):
         UploadPage(Settings(**VALUES), **arguments)
+
+
+def test_the_page_takes_title_texts_and_language() -> None:
+    texts = {"lead": "For <members>.", "de": {"lead": "Für Mitglieder."}}
+    page = webtest.TestApp(UploadPage(Settings(**VALUES), title='Our "files"', texts=texts, language="de"))
+    root = page.get("/").text
+    assert "<title>Our &quot;files&quot;</title>" in root
+    assert 'data-text="title">Our &quot;files&quot;</h1>' in root
+    assert 'data-text="lead">For &lt;members&gt;.</p>' in root
+    assert 'data-language="de"' in root
+    assert "&quot;Für Mitglieder.&quot;" in root
+
+
+def test_the_page_takes_colors_for_light_and_dark() -> None:
+    page = webtest.TestApp(UploadPage(Settings(**VALUES), colors={"accent": ("#0a7", "#5fc"), "good": "green"}))
+    light, dark = page.get("/theme.css").text.splitlines()
+    assert light == ":root { --accent: #0a7; --good: green; }"
+    assert dark == "@media (prefers-color-scheme: dark) { :root { --accent: #5fc; --good: green; } }"
+
+
+def test_the_page_shows_a_logo(tmp_path: Path) -> None:
+    logo = tmp_path / "Our logo.svg"
+    logo.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    page = webtest.TestApp(UploadPage(Settings(**VALUES), logo=logo))
+    assert '<img class="logo" src="logo.svg" alt="">' in page.get("/").text
+    assert page.get("/logo.svg").content_type == "image/svg+xml"
+    assert page.get("/logo.svg").text.startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"texts": {"ledd": "x"}}, "The page has no text 'ledd'"),
+        ({"texts": {"xx": {"lead": "x"}}}, "The page has no language 'xx', only ar, de, en"),
+        ({"texts": {"de": {"ledd": "x"}}}, "The page has no text 'ledd'"),
+        ({"language": "tlh"}, "The page has no language 'tlh'"),
+        ({"colors": {"acent": "#fff"}}, "The page has no color 'acent', only ground"),
+        ({"colors": {"accent": "red; } body { display: none"}}, "is no CSS color"),
+        ({"logo": "logo.exe"}, r"must be one of \.svg"),
+    ],
+)
+def test_what_the_page_does_not_know_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        UploadPage(Settings(**VALUES), **options)
+
+
+def test_the_colors_are_those_of_the_style_sheet() -> None:
+    style = (shipped_folder() / "style.css").read_text()
+    declared = re.findall(r"^  --([\w-]+): #", style.partition("}")[0], re.MULTILINE)
+    assert sorted(declared) == sorted(COLORS)

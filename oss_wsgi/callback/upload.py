@@ -43,7 +43,7 @@ class Upload:
     :ivar image_format: such as ``png``; images only.
     :ivar crc64: CRC-64/XZ as an integer.
     :ivar request_id: OSS's ID of the upload's request.
-    :ivar operation: "PostObject" for a form, "PutObject" for a signed PUT.
+    :ivar operation: "PostObject" for a form, "PutObject" for a signed PUT, "CompleteMultipartUpload" for parts.
     :ivar custom: the ``x:`` variables, without ``x:``.
     :ivar members: the whole body, by name.
     :ivar target: the request target that was signed.

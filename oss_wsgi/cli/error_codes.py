@@ -23,7 +23,7 @@ PAGES = {
     "CORS": "OSS help, PutBucketCors, Options and Configure CORS",
     "TROUBLE": "OSS help, troubleshooting: PostObject errors, Upload callback errors, HTTP status codes",
     "STS": "RAM help, AssumeRole",
-    "PAGE": "the sentences of the upload page, static/words.js",
+    "PAGE": "the sentences of the upload page, static/languages/",
     "SWEEP": "the outcomes of a sweep, docs/never-lost.md",
 }
 
@@ -55,6 +55,7 @@ def _row(code: str, meaning: str, fix: str, *origins: str) -> Explanation:
 _CLOCK = "Synchronize the server's clock by NTP: `oss-wsgi doctor --only clock`."
 _FORM = "Send `fields` unchanged and in their order, then the file as `file`; the shipped page does so."
 _KEY = "Check OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_REGION: `oss-wsgi doctor --only v4`."
+_COMPARE = "See what differs: `oss-wsgi explain --signed SIGNATURE.json < ANSWER.xml`."
 _STS = "Take OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_SESSION_TOKEN from the same answer of STS."
 _STS_EXPIRED = "Use a credentials provider that renews the key; a temporary key in the environment expires."
 _FIELD_CHANGED = "This application signs it correctly: find out what changed the form on its way to OSS."
@@ -115,9 +116,19 @@ TABLE = (
         "CALLBACK",
     ),
     _row("EntityTooLarge", "The file is larger than the policy allows, or over 5 GB in a form.", _TOO_LARGE, "TROUBLE"),
-    _row("EntityTooSmall", "The file is smaller than the policy allows.", _TOO_SMALL, "TROUBLE"),
+    _row(
+        "EntityTooSmall",
+        "The file is smaller than the policy allows, or a part but the last than 100 KB.",
+        _TOO_SMALL,
+        "TROUBLE",
+    ),
     _row("FieldItemTooLong", "A form field's name or value is too long.", _SHORTER, "TROUBLE"),
-    _row("FileAlreadyExists", "An object of that name exists, and the form forbids overwriting it.", _EXISTS, "POST"),
+    _row(
+        "FileAlreadyExists",
+        "An object of that name exists, and the form or the PUT forbids overwriting it.",
+        _EXISTS,
+        "POST",
+    ),
     _row(
         "FileImmutable", "A retention policy of the bucket protects the object.", "Use another object name.", "TROUBLE"
     ),
@@ -308,8 +319,9 @@ TABLE = (
     _row("SecurityTokenExpired", "The STS token has expired.", _STS_EXPIRED, "STS"),
     _row(
         "SignatureDoesNotMatch",
-        "The secret does not belong to the AccessKey ID, or `policy` was changed after signing.",
-        _KEY,
+        "What was signed was changed (`policy`; in a signed URL its query, or a header, mostly Content-Type), or the "
+        "secret does not belong to the AccessKey ID.",
+        f"{_COMPARE} {_KEY}",
         "TROUBLE",
     ),
     _row(
@@ -321,8 +333,13 @@ TABLE = (
     # EC numbers of OSS.
     _row("0002-00000006", "Malformed STS token.", _STS, "STS"),
     _row("0002-00000007", "The STS token has expired.", _STS_EXPIRED, "STS"),
-    _row("0002-00000040", "A request's V1 signature in the Authorization header is wrong.", _KEY, "TROUBLE"),
-    _row("0002-00000069", "The signed URL has expired.", "Sign a new one.", "TROUBLE"),
+    _row(
+        "0002-00000040",
+        "The V1 signature in an Authorization header or a URL is wrong: another secret, or a changed request.",
+        f"{_COMPARE} {_KEY}",
+        "TROUBLE",
+    ),
+    _row("0002-00000069", "The signed URL has expired.", "Ask for a new one, and use it before `expire`.", "TROUBLE"),
     _row("0002-00000070", "The signed URL's Expires is not a Unix time.", "Let an SDK sign the URL.", "TROUBLE"),
     _row(
         "0002-00000076",
@@ -339,13 +356,19 @@ TABLE = (
     _row(
         "0002-00000201",
         "A request's V4 signature is wrong: another secret, another region, or a changed request.",
-        _KEY,
+        f"{_COMPARE} {_KEY}",
         "V4",
     ),
     _row(
         "0002-00000209",
         "The Authorization header has an empty AdditionalHeaders.",
         "Leave the member out, or name headers in it.",
+        "TROUBLE",
+    ),
+    _row(
+        "0002-00000215",
+        "The signed URL's x-oss-expires is not a number of seconds from 1 to 604800 (7 days).",
+        "Sign a new one with fewer seconds: it is the URL's life, not a Unix time.",
         "TROUBLE",
     ),
     _row("0002-00000504", "The request's time is more than 15 minutes off OSS's clock.", _CLOCK, "TROUBLE"),
@@ -523,6 +546,12 @@ TABLE = (
         "Start a new one.",
         "TROUBLE",
     ),
+    _row(
+        "0042-00000216",
+        "A request that completes an upload in parts has x-oss-complete-all, and a body too.",
+        "Leave the body out, or the header.",
+        "TROUBLE",
+    ),
     # Reasons in this application's log.
     _row(
         "anonymous",
@@ -670,6 +699,14 @@ TABLE = (
         "endpoints.multipart",
     ),
     _row(
+        "handler_committed",
+        "The handler committed or rolled back by itself, before its answer was stored, or left an error: OSS gets 500.",
+        "Leave commit and rollback out of the handler: the ledger commits both together. Put a savepoint around what "
+        "may fail.",
+        "ledger.sql_sharing",
+        "ledger.transactional",
+    ),
+    _row(
         "handler_failed",
         "on_upload raised an exception, or returned neither a dict nor None; OSS is answered 500.",
         f"Fix your on_upload callable. {_TRACEBACK}",
@@ -813,7 +850,7 @@ TABLE = (
     _row(
         "oss_unreachable",
         "OSS did not answer whether it holds the object.",
-        'Allow the server to reach OSS, or use SDKConfirmation(when_unreachable="accept").',
+        "Allow the server to reach OSS, or use SDKConfirmation(when_unreachable=\"accept\").",
         "sdk.confirmation",
     ),
     _row(
@@ -837,8 +874,10 @@ TABLE = (
     ),
     _row(
         "parts_mismatch",
-        "The ID of an upload in parts came with another object's name than its own.",
-        "Send the key and the uploadId of one answer; if the page does, somebody tries tickets.",
+        "The ID of an upload in parts came with another object's name than its own, or to the application of another "
+        "bucket.",
+        "Send the key and the uploadId of one answer, to the server that gave it; if the page does, somebody tries "
+        "tickets.",
         "parts.uploads",
     ),
     _row(

@@ -15,7 +15,8 @@ from .error_codes import BY_CODE, EC_PAGE, TABLE, Explanation, find
 from .known_lines import codes_of_sentences, explain_lines
 from .pasted import MAX_TEXT, FoundCode, find_codes
 from .statuses import rows_of
-from .terminal import note, plain
+from .string_to_sign import compare
+from .terminal import MisuseError, note, plain
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -34,7 +35,8 @@ def add(subparsers: Any) -> None:
         "(0007-00000203), a reason in this application's log (ticket_foreign) or an HTTP status (403). It also finds "
         "the code in a whole answer in XML or JSON, or in a line of the log, as an argument or on standard "
         "input. Lines "
-        "without a code that people ask about, and the sentences of the upload page, are explained too.",
+        "without a code that people ask about, and the sentences of the upload page, are explained too. For "
+        "SignatureDoesNotMatch it shows what OSS read in the request, beside what was signed.",
         epilog="Example: oss-wsgi explain 0007-00000203, or oss-wsgi explain < answer.xml",
     )
     parser.add_argument(
@@ -42,6 +44,12 @@ def add(subparsers: Any) -> None:
         nargs="*",
         metavar="CODE",
         help="a code, or a text with one; - is standard input; without it and without input all codes are listed",
+    )
+    parser.add_argument(
+        "--signed",
+        metavar="FILE",
+        help="what was signed, to compare OSS's answer with: the JSON of the signature endpoint or a signed URL, as an "
+        "argument or in a file",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -52,9 +60,12 @@ def run(arguments: Namespace) -> int:
     text = " ".join(arguments.code)
     if text.strip() == "-" or (not text and _has_input()):
         text = sys.stdin.buffer.read(MAX_TEXT).decode("utf-8", "replace")
-    if not text.strip():
+    if not text.strip() and arguments.signed is None:
         return _list_all(arguments)
     found = list(dict.fromkeys([*find_codes(text), *codes_of_sentences(text)]))
+    comparison = compare(text, arguments.signed)
+    if comparison is None and arguments.signed is not None:
+        raise MisuseError("--signed needs the whole answer of OSS to compare with, with its StringToSign.")
     explanations = [_members(line) for line in explain_lines(text)]
     explanations += [explanation for each in found if (explanation := _explanation(each)) is not None]
     if not explanations:
@@ -64,13 +75,22 @@ def run(arguments: Namespace) -> int:
             note(f"{arguments.program}: {_unknown(each.code)}")
     if arguments.json:
         first, *others = explanations
+        first |= comparison.members() if comparison is not None else {}
         print(json.dumps({**first, "also": others} if others else first, indent=1))
     else:
         for number, explanation in enumerate(explanations):
             print("\n" if number else "", end="")
             for line in _lines(explanation):
-                print(textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False))
+                print(_filled(line))
+        if comparison is not None:
+            print()
+            for line in comparison.lines():
+                print(plain(line) if line.startswith(" ") else _filled(line))
     return 0
+
+
+def _filled(line: str) -> str:
+    return textwrap.fill(line, 100, break_on_hyphens=False, break_long_words=False)
 
 
 def _has_input() -> bool:

@@ -11,7 +11,7 @@ from .error_codes import Explanation
 from .pasted import MAX_TEXT, FoundCode
 from .statuses import APPLICATION
 
-_WORDS = "words.js"
+_LANGUAGES = "languages"
 _PAGE = "PAGE"
 _DOCTOR = "Run `oss-wsgi doctor --only callback-url`, and `oss-wsgi doctor --only callback` after the mend."
 
@@ -84,7 +84,7 @@ _LINES = (
     ),
 )  # fmt: skip
 
-#: Name of a text in words.js -> its explanation.
+#: Name of a text in static/languages/ -> its explanation.
 _SENTENCES = {
     "untold": Explanation(
         "page: stored, but the application was not told",
@@ -210,10 +210,11 @@ def _sentences() -> dict[str, tuple[str, str]]:
     Of equal texts the first one counts. The longest come first, since one may be a part of another.
     """
     sentences: dict[str, tuple[str, str]] = {}
-    section = ""
-    for match in _TEXT.finditer((shipped_folder() / _WORDS).read_text(encoding="utf-8")):
-        name, sentence, opened = match.groups()
-        section = opened or section
-        if not opened and section in ("states", "errors", "server", "storage"):
-            sentences.setdefault(sentence.casefold().rstrip(".。"), (section, name))
+    for language in sorted((shipped_folder() / _LANGUAGES).glob("*.js")):
+        section = ""
+        for match in _TEXT.finditer(language.read_text(encoding="utf-8")):
+            name, sentence, opened = match.groups()
+            section = opened or section
+            if not opened and section in ("states", "errors", "server", "storage"):
+                sentences.setdefault(sentence.casefold().rstrip(".。"), (section, name))
     return dict(sorted(sentences.items(), key=lambda item: len(item[0]), reverse=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..credentials import access_key_from
@@ -26,7 +26,7 @@ from .process import (
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from ..local import CORSRule, LocalOSS
+    from ..local import LocalOSS
 
 # Servers in production import this module through server.py, so the functions import `..local`.
 
@@ -144,7 +144,7 @@ def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: 
     :raises CannotStartError: the extra is missing, or the folder or the port cannot be used.
     """
     try:
-        from ..local import LocalOSS, LocalOSSServer
+        from ..local import CORSRule, LocalOSS, LocalOSSServer
     except ModuleNotFoundError as error:
         raise CannotStartError(
             f"the local OSS needs {error.name}: pip install 'oss-wsgi[local]', or set OSS_BUCKET for the real OSS."
@@ -162,7 +162,13 @@ def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: 
             access_key_secret=key.access_key_secret,
             security_token=key.security_token,
             directory=arguments.local_dir,
-            cors_rules=[_cors_rule(origins, settings)],
+            cors_rules=[
+                CORSRule(
+                    allowed_origins=tuple(origins),
+                    allowed_methods=("GET", "HEAD", "POST", "PUT"),
+                    expose_headers=("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma"),
+                )
+            ],
         )
     except OSError as error:
         raise CannotStartError(f"--local-dir: {arguments.local_dir!r} cannot be used: {error.strerror}.") from error
@@ -175,15 +181,6 @@ def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: 
     stack.callback(server.stop, is_urgent)
     server.start()
     return oss
-
-
-def _cors_rule(origins: Sequence[str], settings: Settings) -> CORSRule:
-    """Return the rule that lets pages of some origins send forms and, where they are on, parts."""
-    from ..local import CORSRule
-
-    methods = ("GET", "HEAD", "POST", "PUT") if settings.multipart else ("GET", "HEAD", "POST")
-    exposed = ("ETag", "x-oss-request-id", "x-oss-hash-crc64ecma")
-    return CORSRule(allowed_origins=tuple(origins), allowed_methods=methods, expose_headers=exposed)
 
 
 def ledger_beside(local_dir: str | None) -> str | None:

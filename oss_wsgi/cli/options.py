@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from ..application import DEFAULT_PREFIX
+from ..exceptions import SettingsError
+from ..ledger.url import passwords_in
 from ..log_format import FORMATS
 from ..settings import TABLE, Setting, duration
 from .parser import CommandParser
@@ -16,6 +18,8 @@ DESCRIPTION = (
 )
 #: What a first real upload needs.
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
+#: More processes than any machine has cores for.
+MOST_PROCESSES = 256
 EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable for row in TABLE if row.secret)}."
 
 
@@ -40,7 +44,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     server.add_argument(
         "--processes",
-        type=_count,
+        type=_processes,
         default=1,
         metavar="N",
         help="how many processes serve; more than one need OSS_LEDGER and OSS_TICKET_SECRET; %(default)s",
@@ -116,8 +120,16 @@ def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) ->
 
 
 def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return the environment, ``arguments.environ``, with the options of settings in place of its variables."""
+    """Return the environment, ``arguments.environ``, with the options of settings in place of its variables.
+
+    Raises SettingsError for a password among them.
+    """
     options = {name: value for name, value in vars(arguments).items() if name.startswith("OSS_") and value is not None}
+    if passwords_in(options.get("OSS_LEDGER", "")):
+        raise SettingsError(
+            "--ledger has a password, and other users of this machine can read command lines: set OSS_LEDGER in the "
+            "environment."
+        )
     return {**arguments.environ, **options}
 
 
@@ -155,6 +167,13 @@ def _positive_seconds(text: str) -> float:
     if not seconds:
         raise argparse.ArgumentTypeError(f"must be more than 0, not {text!r}")
     return seconds
+
+
+def _processes(text: str) -> int:
+    """Read a number of processes; nobody means thousands, which would take all memory."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_PROCESSES):
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_PROCESSES}, about one for each core, not {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:

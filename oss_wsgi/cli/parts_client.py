@@ -103,6 +103,10 @@ class PartsClient:
 
         return _object(self.retried(ask))
 
+    def abort(self, upload_id: str, key: str) -> None:
+        """Remove an upload and its parts, as well as that works. Raises AppRefusedError, UnreachableError."""
+        _value(self._ask("DELETE", f"/multipart/{quote(upload_id)}", key=key))
+
     def put(self, url: str, headers: Mapping[str, str], body: Iterable[bytes]) -> Response:
         """Send a part to OSS, once. Raises UnreachableError."""
         return request("PUT", url, headers, body, timeout=self._timeout)

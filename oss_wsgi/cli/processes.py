@@ -76,9 +76,10 @@ class Child:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message; one that is ending may not take it."""
-        if self.channel is not None:
+        channel = self.channel  # another thread may take it away meanwhile
+        if channel is not None:
             with contextlib.suppress(OSError):
-                self.channel.send(json.dumps(message).encode() + b"\n")
+                channel.send(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> Iterator[dict[str, Any]]:
         """Yield the messages that have come."""

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ..application import DirectUpload, ledger_of, public_key_store
 from ..endpoints.metrics import Metrics
 from ..endpoints.multipart import MAX_BODY_BYTES as MAX_LIST_BYTES
+from ..endpoints.multipart import is_list_of_parts
 from ..ledger.base import Ledger
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
 from ..serving.limits import raise_descriptor_limit
+from ..serving.parser import LargerBodies
 from ..settings import Settings
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
@@ -33,9 +35,8 @@ from .serve_processes import become_child, check_shared, serve_processes
 if TYPE_CHECKING:
     from argparse import Namespace
 
-# What has a body here: callbacks, and the list of an upload's parts. waitress refuses these sizes and larger ones.
+# What has a body here is a callback, or about parts. waitress refuses this size and larger ones.
 MAX_BODY = MAX_BODY_BYTES + 1
-MAX_BODY_WITH_PARTS = MAX_LIST_BYTES + 1
 
 
 def add(subparsers: Any) -> None:
@@ -158,7 +159,8 @@ def _run_site(
         arguments,
         stack,
         greeting,
-        max_request_body_size=MAX_BODY_WITH_PARTS if uploads.settings.multipart else MAX_BODY,
+        max_request_body_size=MAX_BODY,
+        larger_bodies=LargerBodies(is_list_of_parts, MAX_LIST_BYTES + 1) if uploads.settings.multipart else None,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
         **options,
     )

@@ -85,6 +85,7 @@ class Progress:
         self._shown_at = -_INTERVAL
         self._bar = ""
         self._width = 0
+        self._environ = environ
         self._is_terminal = shows_progress(environ)
         #: When and how much was done: the first and the newest of the last seconds.
         self._history: deque[tuple[float, int]] = deque()
@@ -103,6 +104,10 @@ class Progress:
         """Show behind the bar that something failed and is tried again."""
         if self._bar:
             self._print(f" {plain(reason)}, trying again")
+
+    def waiting(self, text: str) -> contextlib.AbstractContextManager[None]:
+        """Show in place of the bar what the command waits for, until the end of the block."""
+        return waiting(text, self._environ)
 
     def start_at(self, done: int) -> None:
         """Show what was done before, which counts for no speed."""

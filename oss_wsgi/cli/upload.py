@@ -216,9 +216,16 @@ def _resume(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
                 state = _begin(client, path, file, size, arguments)
             if state is None:
                 return _upload(path, file, size, headers, arguments)
-            state.save(state_file)
+            try:
+                state.save(state_file)
+            except StateError:
+                with contextlib.suppress(AppRefusedError, UnreachableError):
+                    client.abort(state.upload_id, state.key)
+                raise
         try:
             uploaded = PartsUpload(path, state_file, client, stop, progress).run(state, resumed=resumed)
+        except OSError as error:  # the threads open the file by its name
+            raise UnreadableFileError(f"cannot be read any more: {system_reason(error)}") from error
         finally:
             progress.end()
     except KeyboardInterrupt:
@@ -228,7 +235,10 @@ def _resume(path: str, file: BinaryIO, size: int, headers: Mapping[str, str], ar
     except AppRefusedError as error:
         if error.code in _GONE:
             state_file.unlink(missing_ok=True)
-        return _refused_by_application(error)
+        # A server that has other ticket secrets now refuses the ID as one that somebody made up.
+        is_unknown = resumed and error.status == 403 and error.code == "forbidden"
+        other = f" If that does not help, remove {plain(str(state_file))} to begin anew." if is_unknown else ""
+        return _refused_by_application(error, other)
     except PartsFailedError as error:
         message = f"{str(error).rstrip('.')}. {_GOES_ON}"
         return Outcome(False, message, {"error": {"message": message}, **error.members})
@@ -266,13 +276,13 @@ def _begin(client: PartsClient, path: str, file: BinaryIO, size: int, arguments:
     )
 
 
-def _refused_by_application(error: AppRefusedError) -> Outcome:
-    """Return the outcome of a refusal of the server, with what to do about it."""
+def _refused_by_application(error: AppRefusedError, other: str) -> Outcome:
+    """Return the outcome of a refusal of the server, with what to do about it, or ``other`` if that does not help."""
     if error.status in (401, 403) and error.code in ("", "forbidden"):
         hint = _FIX_ANONYMOUS
     else:
         hint = f". {cure_status(error.status, error.code) or _FIX_ENDPOINT}"
-    message = f"no upload in parts: {str(error).rstrip(' .')}{hint}"
+    message = f"no upload in parts: {str(error).rstrip(' .')}{hint}{other}"
     return Outcome(False, message, {"status": error.status, "error": {"code": error.code, "message": message}})
 
 

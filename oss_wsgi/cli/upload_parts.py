@@ -76,7 +76,8 @@ class PartsUpload:
         before = 0
         for number in range(_ROUNDS):
             if number or resumed:
-                etags = self._stored(state, self._client.list_parts(state.upload_id, state.key))
+                with self._progress.waiting("Comparing the stored parts with the file"):
+                    etags = self._stored(state, self._client.list_parts(state.upload_id, state.key))
                 before = before if number else len(etags)
             self._done = self._shown = sum(state.length(part) for part in etags)
             self._progress.start_at(self._done)

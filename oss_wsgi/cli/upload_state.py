@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
@@ -12,6 +13,8 @@ from ..private_file import open_private
 from .terminal import plain, system_reason
 
 _VERSION = 1
+#: Bytes of a file's name, to which this one adds some; file systems take 255.
+_LONGEST_NAME = 200
 
 
 class StateError(Exception):
@@ -64,9 +67,15 @@ class UploadState:
 
 
 def state_path(file: str, folder: str | None) -> Path:
-    """Return where the state of a file's upload is: beside it, or in ``folder``."""
+    """Return where the state of a file's upload is: beside it, or in ``folder``, where files of one name may meet."""
     path = Path(file)
-    return (path.parent if folder is None else Path(folder)) / f".{path.name}.oss-wsgi-upload"
+    name = path.name
+    place = hashlib.sha256(os.fsencode(os.path.abspath(file))).hexdigest()[:12]
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = place
+    if folder is None:
+        return path.with_name(f".{name}.oss-wsgi-upload")
+    return Path(folder) / f".{name}.{place}.oss-wsgi-upload"
 
 
 def load_state(path: Path) -> UploadState | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -15,6 +15,11 @@ from ..ledger.sql_shared import SharedTransaction
 from ..ledger.sql_text import Dialect, dialect_of
 from ..ledger.transactional import Rows, Transaction, TransactionalLedger
 
+_NESTED = (
+    "A DjangoLedger commits its transaction itself, so that it cannot handle an upload within atomic(): with "
+    "ATOMIC_REQUESTS put @transaction.non_atomic_requests before the view that calls it."
+)
+
 
 class DjangoLedger(TransactionalLedger):
     """A ledger in a database of Django's, PostgreSQL, MySQL or MariaDB (SQLite with one upload at a time).
@@ -25,6 +30,8 @@ class DjangoLedger(TransactionalLedger):
 
     Put ``oss_wsgi.django`` into INSTALLED_APPS and run ``manage.py migrate``; else the tables are made at the first
     use. A connection stays open for CONN_MAX_AGE seconds in each thread, so set that.
+
+    Raises SettingsError for a name that is not there, and, when it is used, within ``atomic()``.
 
     :param using: the name of the database in DATABASES.
     :param clock: returns Unix seconds.
@@ -38,6 +45,9 @@ class DjangoLedger(TransactionalLedger):
         clock: Callable[[], float],
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
     ) -> None:
+        if using not in connections:
+            known = ", ".join(map(repr, connections))
+            raise SettingsError(f"A DjangoLedger needs a name of Django's DATABASES, one of {known}, not {using!r}.")
         super().__init__(None, clock=clock, wait_timeout=wait_timeout)
         self._using = using
 
@@ -48,7 +58,7 @@ class DjangoLedger(TransactionalLedger):
         try:
             return dialect_of(connections[self._using].vendor)
         except ValueError as error:
-            raise SettingsError(f"{str(error).capitalize()}.") from None
+            raise SettingsError(f"{error}.") from None
 
     @contextmanager
     def _begin(self) -> Iterator[Transaction]:
@@ -56,8 +66,12 @@ class DjangoLedger(TransactionalLedger):
         # Outside Django's own requests nobody else closes what the server has cut, or what is too old.
         connection.close_if_unusable_or_obsolete()
         try:
-            with transaction.atomic(using=self._using, durable=True), connection.cursor() as cursor:
-                yield self._shared(connection, cursor)
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(transaction.atomic(using=self._using, durable=True))
+                except RuntimeError as error:  # it would be committed later, or not at all
+                    raise SettingsError(_NESTED) from error
+                yield self._shared(connection, stack.enter_context(connection.cursor()))
         finally:
             connection.close_if_unusable_or_obsolete()
 

@@ -175,9 +175,19 @@ def _user_parameter(authorize: Callable[..., Any]) -> inspect.Parameter | None:
     positional = [parameter for parameter in parameters if parameter.kind <= parameter.POSITIONAL_OR_KEYWORD]
     second = positional[1] if len(positional) > 1 else None
     if second is not None and (second.name == "user" or second.default is second.empty):
-        return second
+        return second if _can_be_called(authorize, None, None) else None
     keyword = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    return next((parameter for parameter in keyword if parameter.name == "user"), None)
+    user = next((parameter for parameter in keyword if parameter.name == "user"), None)
+    return user if _can_be_called(authorize, None, user=None) else None
+
+
+def _can_be_called(authorize: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
+    """Return whether a callable takes such arguments itself: a decorator may fill in what the function within takes."""
+    try:
+        inspect.signature(authorize, follow_wrapped=False).bind(*arguments, **named)
+    except TypeError:
+        return False
+    return True
 
 
 def _with_security_headers(app: WSGIApplication) -> WSGIApplication:
@@ -229,7 +239,10 @@ def with_cors(
     cors: Headers = [("Access-Control-Allow-Origin", "*")] if anybody else [("Vary", "Origin")]
     if listed and not anybody:
         cors += [("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true")]
-    if environ["REQUEST_METHOD"] == "OPTIONS" and (anybody or listed):
+    preflight = environ["REQUEST_METHOD"] == "OPTIONS"
+    if (anybody or listed) and not preflight:
+        cors.append(("Access-Control-Expose-Headers", "Retry-After"))
+    if preflight and (anybody or listed):
         cors += [("Access-Control-Allow-Methods", methods), ("Access-Control-Max-Age", _PREFLIGHT_SECONDS)]
         requested = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS")
         if requested:

@@ -25,23 +25,25 @@ log = logging.getLogger(__name__)
 class Metrics:
     """Counters for ``DirectUpload(..., metrics=Metrics())``; needs ``pip install oss-wsgi[metrics]``.
 
-    ====================================  =========  ==================================================================
+    ====================================  =============  ==============================================================
     oss_wsgi_signatures_issued_total
-    oss_wsgi_signatures_by_method_total   method     the same, as post or put
-    oss_wsgi_signatures_refused_total     reason     as in the log
-    oss_wsgi_callbacks_total              outcome    accepted, repeated (the stored response), a reason, application
-                                                     (your own view's response was not 2xx)
-    oss_wsgi_request_seconds              endpoint   histogram of the time until the response
-    oss_wsgi_key_fetches_total            outcome    fetched, failed
-    oss_wsgi_ledger_uploads                          stored responses
-    oss_wsgi_recovered_total              outcome    pages that asked for a lost report: recovered, repeated, a reason
-    oss_wsgi_multipart_total              step,      requests of uploads in parts: params, begin, part, list, complete,
-                                          outcome    abort; ok, repeated (the stored response), a reason, application
-    oss_wsgi_reconciled_total             outcome    objects of this process's sweeps, by ``Reconciliation.counts``
-    oss_wsgi_events_total                 outcome    uploads that events named, as ``handle_event`` returns it
-    oss_wsgi_oldest_untold_seconds                   age of the oldest upload that the last sweep could not hand over;
-                                                     0 if none
-    ====================================  =========  ==================================================================
+    oss_wsgi_signatures_by_method_total   method         the same, as post, put or multipart
+    oss_wsgi_signatures_refused_total     reason         as in the log
+    oss_wsgi_callbacks_total              outcome        accepted, repeated (the stored response), a reason, application
+                                                         (your own view's response was not 2xx)
+    oss_wsgi_request_seconds              endpoint       histogram of the time until the response
+    oss_wsgi_key_fetches_total            outcome        fetched, failed
+    oss_wsgi_ledger_uploads                              stored responses
+    oss_wsgi_recovered_total              outcome        pages that asked for a lost report: recovered, repeated, a
+                                                         reason
+    oss_wsgi_multipart_total              step, outcome  requests of uploads in parts. Steps: params, begin, part,
+                                                         list, complete, abort. Outcomes: ok, repeated (the stored
+                                                         response), a reason, application
+    oss_wsgi_reconciled_total             outcome        objects of this process's sweeps, by ``Reconciliation.counts``
+    oss_wsgi_events_total                 outcome        uploads that events named, as ``handle_event`` returns it
+    oss_wsgi_oldest_untold_seconds                       age of the oldest upload that the last sweep could not hand
+                                                         over; 0 if none
+    ====================================  =============  ==============================================================
 
     Each process counts separately, and ``--metrics-listen`` adds up those of ``--processes``; labels never name users
     or objects.

@@ -56,12 +56,20 @@ _MESSAGES = {
 log = logging.getLogger(__name__)
 
 
+def is_list_of_parts(path: str) -> bool:
+    """Return whether a path is that of a request to complete an upload, whose body may have 1 MiB."""
+    return path.endswith("/complete") and "/s3/multipart/" in path
+
+
 class _Step(NamedTuple):
     """What a request asks for: a name for the metrics, the upload's ID, and a part's number."""
 
     name: str
     id: str = ""
     number: str = ""
+
+    def __repr__(self) -> str:
+        return f"_Step({self.name!r}, number={self.number!r})"  # the ID is a ticket
 
 
 def step_of(method: str, path: str) -> _Step | None:
@@ -257,6 +265,7 @@ class MultipartEndpoint:
             return grant(environ, start_response)
         context = context_of(environ)
         context.user = grant.user
+        grant = self._presigner.in_folder(grant, _text(members, "relative_path"))
         begun = self._uploads.begin(
             grant, filename=filename, content_type=content_type or None, size=size, part_size=part_size
         )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _ALLOWED = "GET, HEAD, OPTIONS"
-_PARAMETERS = frozenset({"filename", "content_type", "size", "method"})
+_PARAMETERS = frozenset({"filename", "content_type", "size", "method", "relative_path"})
 _MAX_PARAMETERS = 100
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,9 @@ class SignatureEndpoint:
     ``authorize(request: webob.Request) -> Grant | None`` decides; None refuses with 403, and it may raise a
     ``webob.exc`` of its own. Without it every request is refused, unless ``allow_anonymous`` is True. It sees the
     Authorization header also where the web server hid it from ``HTTP_AUTHORIZATION``.
+
+    ``relative_path`` is where the file stands below a folder that a person chose, such as ``holidays/sea.jpg``: where
+    names are original, the object's name keeps the folders.
 
     A malformed parameter is refused with 400, one that the grant does not cover with 403, both with a sentence; without
     credentials to sign with the status is 503. Other parameters are ignored.
@@ -122,7 +125,7 @@ class SignatureEndpoint:
             raise MalformedRequestError("method_malformed", "The method must be post, which is the default, or put.")
         sign = self._presigner.presign if method.lower() == "post" else self._presigner.presign_put
         return sign(
-            grant,
+            self._presigner.in_folder(grant, parameters.get("relative_path")),
             filename=parameters.get("filename"),
             content_type=parameters.get("content_type") or None,
             size=None if size is None else _size(size),

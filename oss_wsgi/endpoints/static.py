@@ -25,7 +25,11 @@ _TYPES = {
     ".ico": "image/x-icon",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".ts": "text/plain; charset=utf-8",  # TypeScript's declarations; mimetypes takes them for a video
     ".txt": "text/plain; charset=utf-8",
     ".webp": "image/webp",
     ".woff2": "font/woff2",
@@ -45,6 +49,8 @@ _FILE_CACHE = "public, max-age=300"
 
 # `import ... from "./words.js"`, `export ... from`, `import "./words.js"` and `import("./input.js")`
 _IMPORT = re.compile(rb"""\b(?:from|import)\s*\(?\s*["']\./([A-Za-z0-9_.-]+\.js)["']""")
+# import(`./languages/${name}.js`): any of this folder
+_IMPORT_OF_FOLDER = re.compile(rb"\bimport\(`\./([A-Za-z0-9_-]+)/\$\{")
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +96,7 @@ class StaticSite:
     not served. Responses have an ETag; a matching ``If-None-Match`` gives 304.
 
     :param content_security_policy: text of that header, for every file.
-    :param overrides: path such as ``/index.html`` -> bytes to serve instead of the file's.
+    :param overrides: path such as ``/index.html`` -> bytes to serve instead of the file's, or beside the files.
     """
 
     def __init__(
@@ -105,12 +111,15 @@ class StaticSite:
             raise NotADirectoryError(f"{os.fspath(root)!r} is not a folder.")
         self._policy = content_security_policy
         self._files: dict[str, _File] = {}
+        overrides = overrides or {}
         for path in sorted(top.rglob("*")):
             parts = path.relative_to(top).parts
             if path.is_file() and path.resolve().is_relative_to(top) and not any(p.startswith(".") for p in parts):
                 name = "/" + "/".join(parts)
-                body = (overrides or {}).get(name)
-                self._add(name, path.read_bytes() if body is None else body)
+                if name not in overrides:
+                    self._add(name, path.read_bytes())
+        for name, body in overrides.items():
+            self._add(name, body)
 
     def _add(self, name: str, body: bytes) -> None:
         native = name.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -166,7 +175,10 @@ def shipped_folder() -> Path:
 
 
 def modules_of(folder: Path, entry: str) -> dict[str, bytes]:
-    """Return by its name the JavaScript module ``entry``, and each module beside it that these import."""
+    """Return by its name the JavaScript module ``entry``, and each that these import, beside it or in a folder there.
+
+    Modules of a folder import nothing.
+    """
     modules: dict[str, bytes] = {}
     names = [entry]
     while names:
@@ -174,6 +186,9 @@ def modules_of(folder: Path, entry: str) -> dict[str, bytes]:
         if name not in modules:
             modules[name] = (folder / name).read_bytes()
             names += [imported.decode() for imported in _IMPORT.findall(modules[name])]
+            for part in _IMPORT_OF_FOLDER.findall(modules[name]):
+                children = sorted((folder / part.decode()).glob("*.js"))
+                modules |= {f"{part.decode()}/{child.name}": child.read_bytes() for child in children}
     return modules
 
 

@@ -93,7 +93,12 @@ class RedisConnection:
             self._is_cluster = hasattr(url_or_client, "get_node_from_key")
             #: How messages name the server: without user, password and parameters.
             self.shown = _shown_client(url_or_client)
-        import_redis()
+        redis = import_redis()
+        if self._url:
+            try:
+                redis.Redis.from_url(self._url).connection_pool.make_connection()  # it connects when it is used
+            except REFUSED_PARAMETERS as error:
+                raise SettingsError(f"The URL of {self.shown} cannot be used: {self.message(error)}.") from None
         _connections.add(self)
 
     def __repr__(self) -> str:

@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, cast
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import URL, Engine
 
 from ..exceptions import LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
-from .sql_engine import OwnConnections, engine_from
-from .sql_sharing import connection_of, shared
+from .sql_engine import OwnConnections, engine_from, shown_url
+from .sql_sharing import check_committed, connection_of, shared
 from .sql_text import Dialect, dialect_of
 from .transactional import Transaction, TransactionalLedger
 
@@ -43,7 +43,7 @@ class SQLLedger(TransactionalLedger):
     database that cannot be used.
 
     :param url_or_engine: ``postgresql://USER:PASSWORD@HOST/DATABASE`` (psycopg 3), ``mysql://...`` (PyMySQL), any other
-        URL of SQLAlchemy, or an Engine.
+        URL of SQLAlchemy, as a text or as its URL; or an Engine.
     :param clock: returns Unix seconds.
     :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger. MySQL counts whole seconds.
     :param threads: how many threads use the ledger: the pool has a connection for each, and one more.
@@ -51,18 +51,19 @@ class SQLLedger(TransactionalLedger):
 
     def __init__(
         self,
-        url_or_engine: str | Engine,
+        url_or_engine: str | URL | Engine,
         *,
         clock: Callable[[], float],
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
         threads: int = DEFAULT_THREADS,
     ) -> None:
-        is_ours = isinstance(url_or_engine, str)
-        engine = (
-            engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout)
-            if isinstance(url_or_engine, str)
-            else url_or_engine
-        )
+        is_ours = not isinstance(url_or_engine, Engine)
+        if isinstance(url_or_engine, Engine):
+            engine = url_or_engine
+        elif isinstance(url_or_engine, (str, URL)):
+            engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout, clock=clock)
+        else:
+            raise SettingsError(f"A SQLLedger needs a URL or SQLAlchemy's Engine, not {type(url_or_engine).__name__}.")
         super().__init__(_dialect_of(engine), clock=clock, wait_timeout=wait_timeout)
         self._engine: Engine | None = engine
         self._is_ours = is_ours
@@ -73,7 +74,13 @@ class SQLLedger(TransactionalLedger):
             self._prepare()
         except LedgerUnavailableError as error:
             self.close()
-            raise SettingsError(f"The ledger {engine.url!r} cannot be used: {error.hint}.") from None
+            raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {error.hint}.") from None
+        except (TypeError, ValueError) as error:
+            self.close()
+            if isinstance(error, SettingsError) or not is_ours:
+                raise
+            # What the driver says to the URL's parameters.
+            raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {error}.") from None
         except BaseException:
             self.close()
             raise
@@ -96,6 +103,11 @@ class SQLLedger(TransactionalLedger):
             SQLAlchemy's Connection or Session, commits at the end, and rolls back after an exception; such as
             ``engine.begin`` and ``sessionmaker(engine).begin``.
         """
+        if not callable(begin):
+            raise SettingsError(
+                "SQLLedger.sharing needs what begins a transaction, engine.begin or sessionmaker(engine).begin, not "
+                f"{type(begin).__name__}."
+            )
         ledger = cls.__new__(cls)
         TransactionalLedger.__init__(ledger, None, clock=clock, wait_timeout=wait_timeout)
         ledger._engine = None
@@ -113,7 +125,7 @@ class SQLLedger(TransactionalLedger):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<SQLLedger {self._engine.url!r}>" if self._engine is not None else "<SQLLedger.sharing>"
+        return f"<SQLLedger {shown_url(self._engine.url)}>" if self._engine is not None else "<SQLLedger.sharing>"
 
     def close(self) -> None:
         """Close the connections of an engine that the ledger has made; the next call opens them again."""
@@ -127,8 +139,13 @@ class SQLLedger(TransactionalLedger):
 
     @contextmanager
     def _begin_shared(self, begin: Callable[[], AbstractContextManager[Any]]) -> Iterator[Transaction]:
-        with begin() as handed, shared(handed, self.dialect, self._wait_timeout) as transaction:
-            yield transaction
+        with begin() as handed:
+            connection = connection_of(handed)
+            if self._dialect_or_none is None:  # a second transaction for that might wait for a connection in vain
+                self._dialect_or_none = _dialect_of(connection.engine)
+            with shared(handed, self._dialect_or_none, self._wait_timeout) as transaction:
+                yield transaction
+        check_committed(connection, transaction)
 
     def _detect(self) -> Dialect:
         if self._share is None:
@@ -147,7 +164,7 @@ def _dialect_of(engine: Engine) -> Dialect:
     try:
         return dialect_of(engine.dialect.name)
     except ValueError as error:
-        raise SettingsError(f"{str(error).capitalize()}.") from None
+        raise SettingsError(f"{error}.") from None
 
 
 _ledgers: weakref.WeakSet[SQLLedger] = weakref.WeakSet()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 
 from ..exceptions import SettingsError
-from .sql_text import Dialect
+from .sql_text import Dialect, dialect_of
 from .transactional import Rows
 
 #: The driver that a scheme means, and the extra that brings it.
@@ -22,29 +23,34 @@ DRIVERS = {
     "mysql": ("mysql+pymysql", "pymysql", "mysql"),
     "mariadb": ("mariadb+pymysql", "pymysql", "mysql"),
 }
+_MALFORMED = (
+    "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode what is no "
+    "letter or digit in the password."
+)
 #: Seconds after which a peer that is gone without a word is noticed, on both sides.
 PEER_SECONDS = 25
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
 _CONNECT_SECONDS = 5
-#: Drivers that take several statements without parameters in one round trip.
-_JOINING = ("psycopg", "psycopg2")
+#: Seconds for which a connection is believed to live after it was asked.
+_PING_SECONDS = 1.0
+_POSTGRESQL_DRIVERS = ("psycopg", "psycopg2")
+# CLIENT_FOUND_ROWS, which SQLAlchemy relies on, and CLIENT_MULTI_STATEMENTS, in MySQL's protocol.
+_PYMYSQL_FLAGS = 2 | 65536
 
 
-def engine_from(text: str, *, threads: int, wait_timeout: float) -> Engine:
+def engine_from(
+    text: str | URL, *, threads: int, wait_timeout: float, clock: Callable[[], float] | None = None
+) -> Engine:
     """Return an engine for a URL, with a connection for each thread and one for the sweeps.
+
+    A connection is asked whether it lives when it leaves the pool, by ``clock`` once a second at the most.
 
     Raises SettingsError, without the password, for a URL that is malformed, or whose driver is not installed.
     """
+    url = _checked_url(text)
     try:
-        url = make_url(text)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise SettingsError(
-            "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode what is "
-            "no letter or digit in the password."
-        ) from None
-    driver, _, extra = DRIVERS.get(url.drivername, (url.drivername, "", url.drivername.partition("+")[0]))
-    url = url.set(drivername=driver)
-    try:
+        if url.get_dialect().is_async:
+            raise SettingsError(f"A ledger cannot use the driver {url.drivername}, which is one of asyncio's.")
         engine = sqlalchemy.create_engine(
             url,
             isolation_level="AUTOCOMMIT",  # the ledger writes BEGIN and COMMIT itself
@@ -53,23 +59,75 @@ def engine_from(text: str, *, threads: int, wait_timeout: float) -> Engine:
             pool_timeout=wait_timeout,
             pool_pre_ping=True,
             pool_recycle=3600,
+            pool_reset_on_return=None,  # a transaction ends before its connection comes back
             connect_args=_connect_arguments(url, wait_timeout),
             hide_parameters=True,
         )
     except ModuleNotFoundError as error:
-        extra = {"mariadb": "mysql"}.get(extra, extra)
-        raise SettingsError(
-            f"The ledger {url.drivername}:// needs {error.name}: pip install 'oss-wsgi[{extra}]'."
-        ) from None
+        _, module, extra = DRIVERS.get(url.get_backend_name(), ("", "", ""))
+        cure = f"pip install 'oss-wsgi[{extra}]'"
+        if module and module != error.name:
+            cure = f"install it, or write {url.get_backend_name()}:// for {module}, which {cure} brings"
+        raise SettingsError(f"The ledger {url.drivername}:// needs {error.name}: {cure}.") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise SettingsError(f"The ledger's URL cannot be used: {type(error).__name__} for {url.drivername}.") from None
     event.listen(engine, "connect", lambda connection, record: _set_up(engine, connection, wait_timeout))
+    if clock is not None and url.get_backend_name() != "sqlite":  # whose connections are not lost
+        dialect: Any = engine.dialect
+        dialect.do_ping = _Pings(dialect.do_ping, clock)
     return engine
+
+
+class _Pings:
+    """Asks a connection whether it lives, unless it was asked just now."""
+
+    def __init__(self, ping: Callable[[Any], bool], clock: Callable[[], float]) -> None:
+        self._ping = ping
+        self._clock = clock
+        self._asked: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+
+    def __call__(self, connection: Any) -> bool:
+        now = self._clock()
+        asked = self._asked.get(connection)
+        if asked is not None and 0 <= now - asked < _PING_SECONDS:
+            return True
+        lives = self._ping(connection)
+        if lives:
+            self._asked[connection] = now
+        return lives
+
+    def clear(self) -> None:
+        """Ask all connections again: one of them was cut."""
+        self._asked.clear()
+
+
+def shown_url(url: URL) -> str:
+    """Return a URL without user, password and parameters, which may hold passwords too."""
+    return URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
+
+
+def _checked_url(text: str | URL) -> URL:
+    """Return the URL with the driver that it means. Raises SettingsError."""
+    try:
+        url = make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise SettingsError(_MALFORMED) from None
+    url = url.set(drivername=url.drivername.lower())
+    url = url.set(drivername=DRIVERS.get(url.drivername, (url.drivername,))[0])
+    try:
+        dialect_of(url.get_backend_name())
+    except ValueError as error:
+        raise SettingsError(f"{error}.") from None
+    if "@" in (url.host or ""):  # SQLAlchemy reads a password up to the first one
+        raise SettingsError(_MALFORMED)
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise SettingsError("A SQLLedger needs a file of SQLite's, sqlite:///PATH: in memory there is MemoryLedger.")
+    return url
 
 
 def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
     driver = url.get_driver_name()
-    if driver in _JOINING:
+    if driver in _POSTGRESQL_DRIVERS:
         arguments: dict[str, Any] = {
             "connect_timeout": _CONNECT_SECONDS,
             "keepalives_idle": _IDLE_SECONDS,
@@ -84,6 +142,7 @@ def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
     if driver == "pymysql":
         timeouts = {"connect_timeout": _CONNECT_SECONDS}
         # A statement waits for a lock at the most; what takes longer is a peer that is gone.
+        timeouts["client_flag"] = _PYMYSQL_FLAGS
         timeouts |= dict.fromkeys(("read_timeout", "write_timeout"), max(PEER_SECONDS, math.ceil(wait_timeout) + 5))
         return {name: value for name, value in timeouts.items() if name not in url.query}
     return {"timeout": wait_timeout} if url.get_backend_name() == "sqlite" else {}
@@ -121,6 +180,7 @@ class OwnTransaction:
     handed = None
     is_shared = False
     has_conflict = False
+    was_ended = False
 
     def __init__(self, cursor: Any, begin: list[str], *, joins: bool) -> None:
         self._cursor = cursor
@@ -141,6 +201,9 @@ class OwnTransaction:
     def handling(self) -> AbstractContextManager[None]:
         """Return nothing special: the handler does not know this connection."""
         return nullcontext()
+
+    def flush(self) -> None:
+        """Do nothing: the handler works elsewhere."""
 
     def commit(self) -> None:
         """Commit what was run, if anything was."""
@@ -176,7 +239,8 @@ class OwnConnections:
     def __init__(self, engine: Engine, dialect: Dialect, *, is_ours: bool, wait_timeout: float) -> None:
         self._engine = engine if is_ours else engine.execution_options(isolation_level="AUTOCOMMIT")
         self._is_ours = is_ours
-        self._joins = engine.dialect.driver in _JOINING
+        driver = engine.dialect.driver
+        self._joins = driver in _POSTGRESQL_DRIVERS or (is_ours and driver == "pymysql")
         begin = list(dialect.begin)
         self._undo: list[str] = []
         if dialect.name == "postgresql":
@@ -208,6 +272,9 @@ class OwnConnections:
                     transaction.roll_back()
                 except Exception:  # the first error counts
                     connection.invalidate()
+                    ping = self._engine.dialect.do_ping
+                    if isinstance(ping, _Pings):
+                        ping.clear()
                 raise
             finally:
                 if self._undo and raw.is_valid:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from ..exceptions import SettingsError
 from .sql_text import Dialect
-from .transactional import Rows
+from .transactional import AUTOCOMMIT, Rows
 
 _SETTING = re.compile(r"[0-9a-z]+")
 
@@ -28,9 +29,16 @@ class SharedTransaction:
         dialect: Dialect,
         wait_timeout: float,
         guard: Callable[[SharedTransaction], AbstractContextManager[None]],
+        flush: Callable[[], object] | None = None,
     ) -> None:
         self.handed: object | None = handed
         self.has_conflict = False
+        self.was_ended = False
+        #: Whether the handler runs.
+        self.is_handling = False
+        #: Whether the application has committed, where that is not certain.
+        self.is_committed = True
+        self._flush = flush
         self._execute = execute
         self._guard = guard
         self._undo = ""
@@ -41,7 +49,9 @@ class SharedTransaction:
             if _SETTING.fullmatch(before):
                 self._undo = f"SET LOCAL lock_timeout = '{before}'"
         elif dialect.name == "mysql":
-            before = str(execute("SELECT @@SESSION.innodb_lock_wait_timeout").rows[0][0])
+            before, autocommit = execute("SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.autocommit").rows[0]
+            if int(autocommit):
+                raise SettingsError(AUTOCOMMIT)
             execute(dialect.wait_at_most(wait_timeout)[0])
             self._undo = f"SET SESSION innodb_lock_wait_timeout = {int(before)}"
 
@@ -61,6 +71,11 @@ class SharedTransaction:
         if self._undo:
             undo, self._undo = self._undo, ""
             self._execute(undo)
+
+    def flush(self) -> None:
+        """Send the statements that a Session keeps back until the commit: their errors are the handler's."""
+        if self._flush is not None and not self.was_ended:
+            self._flush()
 
     @contextmanager
     def handling(self) -> Iterator[None]:

@@ -125,6 +125,10 @@ class Dialect:
         """Return the part of a ticket that stands for one upload: slots count from 0, so it is below."""
         return -1 - (_number(key.upload) & 0x3FFF_FFFF_FFFF_FFFF)
 
+    def part_of_object(self, key: Key) -> int:
+        """Return the part of a ticket that stands for one object: below those that stand for uploads."""
+        return -1 - (1 << 62) - (_number(key.object) & 0x3FFF_FFFF_FFFF_FFFF)
+
     def select_ticket(self, key: Key) -> str:
         """Select the answers of a ticket that is valid for one object."""
         return (
@@ -163,6 +167,14 @@ class Dialect:
     def take_slot(self, key: Key, slot: int) -> str | None:
         """Note that a slot has an answer, where the answer does not say so itself."""
         return None
+
+    def lock_object(self, key: Key) -> str:
+        """Lock an object until the end of the transaction, and wait for that."""
+        return self.lock_ticket(key, self.part_of_object(key))
+
+    def object_has_slot(self, key: Key) -> str:
+        """Select a row if an object, which is locked, has an answer: that of another ETag may have been stored."""
+        return f"{self.select_ticket(key)} AND object = {self.literal(key.object)} LIMIT 1"
 
     def slot_is_taken(self, key: Key, slot: int) -> str | None:
         """Select a row if a slot has an answer, where that may have changed since."""
@@ -397,8 +409,24 @@ class MySQL(Dialect):
         return None
 
     def take_slot(self, key: Key, slot: int) -> str:
-        """Note in the row of a slot that it has an answer."""
-        return f"UPDATE oss_wsgi_tickets SET turn = 2 WHERE ticket = {self.literal(key.ticket)} AND part = {slot}"
+        """Note in the rows of a slot and of its object that they have an answer."""
+        parts = f"{self.part_of_object(key)}, {slot}"
+        return f"UPDATE oss_wsgi_tickets SET turn = 2 WHERE ticket = {self.literal(key.ticket)} AND part IN ({parts})"
+
+    def lock_object(self, key: Key) -> str:
+        """Lock the row of an object, and leave in it whether the object has a slot."""
+        ticket, part = self.literal(key.ticket), self.part_of_object(key)
+        forget_after = f"{self.clock} + {key.seconds + _TICKET_MARGIN}"
+        return (
+            "INSERT INTO oss_wsgi_tickets (ticket, part, turn, expires, forget_after) "
+            f"VALUES ({ticket}, {part}, 0, {key.expires}, {forget_after}) ON DUPLICATE KEY UPDATE "
+            f"expires = greatest(expires, {key.expires}), forget_after = greatest(forget_after, {forget_after})"
+        )
+
+    def object_has_slot(self, key: Key) -> str:
+        """Select the row of an object if it has a slot, as it is now, whatever the isolation level."""
+        where = f"ticket = {self.literal(key.ticket)} AND part = {self.part_of_object(key)}"
+        return f"SELECT 1 FROM oss_wsgi_tickets WHERE {where} AND turn = 2 FOR UPDATE"
 
     def add_slots(self, key: Key) -> list[str]:
         """Make as many slots again as there are, 16 at the least, up to the ticket's number."""
@@ -430,7 +458,7 @@ class SQLite(Dialect):
 
     name = "sqlite"
     begin = ("BEGIN IMMEDIATE",)
-    clock = "CAST(strftime('%s', 'now') AS INTEGER)"
+    clock = "CAST((julianday('now') - 2440587.5) * 86400 AS INTEGER)"
     has_row_locks = False
 
     def schema(self, *, partitioned: bool = False) -> list[str]:
@@ -477,5 +505,5 @@ def dialect_of(name: str) -> Dialect:
         "sqlite": SQLite,
     }
     if name not in dialects:
-        raise ValueError(f"a ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not {name}")
+        raise ValueError(f"A ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not {name}")
     return dialects[name]()

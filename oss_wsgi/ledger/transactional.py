@@ -48,6 +48,13 @@ _BROKEN = (
 )
 
 
+#: What is wrong with a shared connection that has no transactions.
+AUTOCOMMIT = (
+    "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so that the handler's work and "
+    "the upload's answer cannot be stored together: give it an engine with another isolation level."
+)
+
+
 class Rows(NamedTuple):
     """What a statement returned: how many rows it affected, and those that it selected."""
 
@@ -64,6 +71,8 @@ class Transaction(Protocol):
     is_shared: bool
     #: Whether one of the handler's statements lost against another transaction.
     has_conflict: bool
+    #: Whether the handler has ended it.
+    was_ended: bool
 
     def run(self, *statements: str) -> Rows:
         """Run statements, and return what the last one returned."""
@@ -75,6 +84,10 @@ class Transaction(Protocol):
 
     def handling(self) -> AbstractContextManager[None]:
         """Refuse to commit while the with block runs."""
+        ...
+
+    def flush(self) -> None:
+        """Run the statements that the handler's tools have kept back."""
         ...
 
 
@@ -433,6 +446,8 @@ class _Attempt:
         try:
             with transaction.handling():
                 self._response = self._handle(transaction.handed)
+                if self._response.status[:1] == "2":
+                    transaction.flush()
         except BaseException as error:
             self._handler_error = error
             self._was_cut = True
@@ -441,6 +456,8 @@ class _Attempt:
 
     def _store(self, transaction: Transaction, slot: int | None, response: StoredResponse) -> None:
         if transaction.is_shared:
+            if transaction.was_ended and not transaction.has_conflict:
+                raise HandlerCommittedError("handler_committed", _COMMITTED)
             try:
                 transaction.run("RELEASE SAVEPOINT oss_wsgi")
             except Exception as error:
@@ -448,15 +465,30 @@ class _Attempt:
                 if transaction.has_conflict:
                     raise _ConflictError from error
                 if meaning is Meaning.ENDED:
-                    raise HandlerCommittedError(_COMMITTED) from error
+                    raise HandlerCommittedError("handler_committed", _COMMITTED) from error
                 if meaning is Meaning.ABORTED:
-                    raise HandlerCommittedError(_BROKEN) from error
+                    raise HandlerCommittedError("handler_committed", _BROKEN) from error
                 raise
+        if slot is not None and self._key.max_objects > 1 and self._has_slot_by_now(transaction):
+            slot = None
         if slot is not None and self._key.max_objects > 1:
             take = self._ledger.dialect.take_slot(self._key, slot)
             if take is not None:
                 transaction.run(take)
         transaction.run_last(self._ledger.dialect.insert(self._key, slot, response))
+
+    def _has_slot_by_now(self, transaction: Transaction) -> bool:
+        """Return whether another ETag of the object was stored meanwhile: one object has one slot."""
+        dialect, key = self._ledger.dialect, self._key
+        if not dialect.has_row_locks:
+            return False
+        attempt = dialect.try_to_lock_ticket(key, dialect.part_of_object(key)) if transaction.is_shared else None
+        if attempt is None:
+            return bool(transaction.run(dialect.lock_object(key), dialect.object_has_slot(key)).rows)
+        # How long a statement waits for a lock is the application's affair now: it may be for ever.
+        if not transaction.run(attempt).rows[0][0]:
+            raise _ConflictError
+        return bool(transaction.run(dialect.object_has_slot(key)).rows)
 
     def _claim(self, transaction: Transaction) -> StoredResponse | int | None:
         """Return the stored answer, or the slot that the upload has now: None if its object has one."""
@@ -466,10 +498,18 @@ class _Attempt:
             if self._ledger.dialect.is_partitioned:
                 self._look_for_partition(transaction)
             if transaction.is_shared:
-                transaction.run("SAVEPOINT oss_wsgi")
+                self._set_savepoint(transaction)
             if not self._call.is_member:
                 self._ledger._gate.hold_lock(self._call)
         return outcome
+
+    def _set_savepoint(self, transaction: Transaction) -> None:
+        try:
+            transaction.run("SAVEPOINT oss_wsgi")
+        except Exception as error:
+            if meaning_of(error) is Meaning.ENDED:
+                raise SettingsError(AUTOCOMMIT) from error
+            raise
 
     def _claim_ticket(self, transaction: Transaction) -> StoredResponse | int | None:
         """Claim an upload of a ticket that is valid for one object."""
@@ -493,6 +533,9 @@ class _Attempt:
         dialect, key = self._ledger.dialect, self._key
         if self._identity.forbid_overwrite:  # no form asks for both: it names one object then
             transaction.run(dialect.lock_ticket(key, -1 << 62))
+        if self._isolation(transaction) == "repeatable read":
+            # Such a transaction would not see at its end that another ETag of its object was stored meanwhile.
+            self._lock(transaction, dialect.part_of_object(key), dialect.select_answer(key))
         rows = self._lock(transaction, dialect.part_of_upload(key), dialect.select_answer(key))
         if rows:
             return _stored_response(rows[0][2:])
@@ -512,6 +555,12 @@ class _Attempt:
         if check is not None and transaction.run(check).rows:
             raise _ConflictError
         return slot
+
+    def _isolation(self, transaction: Transaction) -> str:
+        """Return the isolation level of an application's transaction on PostgreSQL, and READ COMMITTED for others."""
+        if not transaction.is_shared or self._ledger.dialect.name != "postgresql":
+            return "read committed"
+        return str(transaction.run("SHOW transaction_isolation").rows[0][0])
 
     def _lock_slot(self, transaction: Transaction, first: int) -> int | None:
         """Lock a free slot, from ``first`` on if there is one; return None if others have locked the rest."""
@@ -537,7 +586,7 @@ class _Attempt:
             return transaction.run(dialect.lock_ticket(key, part), select).rows
         if not transaction.run(attempt).rows[0][0]:
             transaction.run(dialect.lock_ticket(key, part))
-            if transaction.run("SHOW transaction_isolation").rows[0][0] != "read committed":
+            if self._isolation(transaction) != "read committed":
                 raise _ConflictError
         return transaction.run(select).rows
 
@@ -574,4 +623,4 @@ def _stored_response(row: Iterable[Any]) -> StoredResponse:
     return StoredResponse(status.decode("utf-8", "surrogatepass"), content_type.decode("utf-8", "surrogatepass"), body)
 
 
-__all__ = ["DEFAULT_WAIT_TIMEOUT", "Rows", "Transaction", "TransactionalLedger"]
+__all__ = ["AUTOCOMMIT", "DEFAULT_WAIT_TIMEOUT", "Rows", "Transaction", "TransactionalLedger"]

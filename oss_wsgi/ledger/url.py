@@ -32,6 +32,8 @@ def check_ledger(text: str) -> None:
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018
+        if kind in _SQL and (parts.netloc.count("@") > 1 or "@" in parts.path):
+            raise ValueError("a password with @ or /")
     except ValueError:
         raise ValueError(
             "must have a host and a port that can be read; percent-encode what is no letter or digit in the password"

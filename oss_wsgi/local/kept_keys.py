@@ -37,7 +37,7 @@ class Keys:
 
 def new_keys(make_callback_key: Callable[[], CallbackKey], former: tuple[str, ...] = ()) -> Keys:
     """Return new keys, kept nowhere."""
-    return Keys(f"LOCAL{secrets.token_hex(10)}", secrets.token_urlsafe(24), make_callback_key(), former)
+    return Keys(f"LOCAL{secrets.token_hex(10)}", secrets.token_hex(20), make_callback_key(), former)
 
 
 def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, bits: int, reset: bool = False) -> Keys:

@@ -148,7 +148,6 @@ class PathRouter:
             if timed and name is not None:
                 observers.answered(name, status, observers.clock() - started, context.reason)
 
-
     def _name(self, method: str, path: str) -> str | None:
         """Return the name of the endpoint at a path, for the metrics; None if there is none."""
         if path in self._endpoints:

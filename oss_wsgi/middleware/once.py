@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..callback.upload import UPLOAD_KEY, Upload
-from ..exceptions import LedgerUnavailableError, TicketUsedError
+from ..exceptions import HandlerCommittedError, LedgerUnavailableError, TicketUsedError
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from ..ledger.memory import MemoryLedger
 from ..wsgi.environ import request_id
@@ -33,8 +33,8 @@ class OncePerUpload:
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
     Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
-    its form forbade to overwrite; 503 when the ledger cannot be used now, other threads handle uploads of the ticket
-    for too long, or as many wait for that already.
+    its form forbade to overwrite; 500 when the handler ended the ledger's transaction; 503 when the ledger cannot be
+    used now, other threads handle uploads of the ticket for too long, or as many wait for that already.
 
     A ledger in a database may give the handler its open transaction, which is ``Upload.transaction`` then. Such a
     ledger calls ``app`` again when another transaction has won, each time with an environ of its own.
@@ -66,7 +66,7 @@ class OncePerUpload:
         call = _Call(self._app, environ)
         try:
             response = self._ledger.run_once(identity, call)
-        except (TicketUsedError, LedgerUnavailableError) as error:
+        except (TicketUsedError, LedgerUnavailableError, HandlerCommittedError) as error:
             return refuse_error(log, environ, start_response, error)
         headers = call.headers if response is call.response else None
         if headers is None and CONTEXT_KEY in environ:

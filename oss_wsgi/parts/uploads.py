@@ -16,10 +16,12 @@ from ..exceptions import (
     MalformedRequestError,
     NotStoredError,
     NotYoursError,
+    OSSWSGIError,
     OutsideGrantError,
     PartsCorruptError,
     PartsNotAllowedError,
     PartsRefusedError,
+    SettingsError,
     UnverifiedError,
     UploadGoneError,
 )
@@ -44,6 +46,9 @@ PART_SECONDS = 3600
 _SHORT_WAITS = (0.2, 0.5, 1.0)
 _LONG_WAITS = (1.0, 2.0, 4.0, 8.0)
 
+# Of a bucket's client; one that has only `head` and `list` is enough for recovery.
+_METHODS = ("begin", "list_parts", "complete", "abort")
+
 # How Uppy cuts a file, unless its page says otherwise.
 _UPPY_PART_SIZE = 5 * 1024 * 1024
 
@@ -51,8 +56,9 @@ _UPPY_PART_SIZE = 5 * 1024 * 1024
 class BegunUpload(NamedTuple):
     """An upload in parts that has begun.
 
-    ``id`` is its sealed ticket. ``part_size`` is how a file of this size is best cut, ``parts`` how many there are then
-    (None if the size is not known), ``expire`` the Unix seconds until which it may be sent.
+    ``id`` is its sealed ticket, which the repr leaves out. ``part_size`` is how a file of this size is best cut,
+    ``parts`` how many there are then (None if the size is not known), ``expire`` the Unix seconds until which it may be
+    sent.
     """
 
     id: str
@@ -60,6 +66,9 @@ class BegunUpload(NamedTuple):
     part_size: int
     parts: int | None
     expire: int
+
+    def __repr__(self) -> str:
+        return f"BegunUpload(key={self.key!r}, part_size={self.part_size}, parts={self.parts}, expire={self.expire})"
 
 
 class PartUploads:
@@ -75,6 +84,8 @@ class PartUploads:
     :param part_size: the settings', in bytes.
     :param clock: returns Unix seconds.
     :param wait: waits for some seconds.
+
+    Raises SettingsError if the bucket's client knows no parts.
     """
 
     def __init__(
@@ -90,6 +101,12 @@ class PartUploads:
         clock: Callable[[], float],
         wait: Callable[[float], object],
     ) -> None:
+        missing = [name for name in _METHODS if not callable(getattr(recovery.bucket, name, None))]
+        if missing:
+            raise SettingsError(
+                f"OSS_MULTIPART is on, and the bucket_client {type(recovery.bucket).__name__} has no method "
+                f"{', '.join(missing)}: add it as BucketClient describes, use SDKBucket, or set OSS_MULTIPART=off."
+            )
         self._recovery = recovery
         self._bucket = recovery.bucket
         self._presigner = presigner
@@ -152,8 +169,10 @@ class PartUploads:
         return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expire)
 
     def open(self, text: str, key: str) -> PartsTicket:
-        """Return the ticket of an ID; UnverifiedError if it does not count, or is for another object than ``key``."""
+        """Return the ticket of an ID; UnverifiedError if it does not count, or is for another object or bucket."""
         opened = self._book.open(text)
+        if opened.ticket.bucket != self._recovery.bucket_name:  # two buckets may share the secrets
+            raise UnverifiedError("parts_mismatch", "the upload ID is for another bucket")
         if key != opened.key:
             raise UnverifiedError("parts_mismatch", "the upload ID is for another object than the key names")
         return opened
@@ -201,27 +220,18 @@ class PartUploads:
         UploadGoneError; PartsCorruptError; UnverifiedError; BucketError.
         """
         try:
-            listed = self._bucket.list_parts(opened.key, opened.upload_id)
+            listed = self._listed(opened)
         except NotStoredError:
             return self._completed(opened)
-        self._check(opened, listed, claimed)
-        headers = _forbid_overwrite(opened.ticket.forbid_overwrite)
-        if opened.acl is not None:
-            headers["x-oss-object-acl"] = opened.acl
-        parts = [(part.number, f'"{plain_etag(part.etag)}"') for part in listed]
         try:
-            stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
-        except NotStoredError:
-            return self._completed(opened)
+            self._check(opened, listed, claimed)
+        except PartsRefusedError as error:
+            return self._completed_meanwhile(opened, error)
+        try:
+            return self._join(opened, listed)
         except BucketUnreachableError:
-            upload = self._find_soon(opened, _LONG_WAITS)
-            if upload is None:
-                raise
-            return upload
-        except BucketRefusedError as error:
-            return self._after_refusal(opened, error)
-        _check_crc64(stored, listed)
-        return self._upload(opened, stored)
+            # OSS goes on with what it got; perhaps it never got the request.
+            return self._find_soon(opened, _LONG_WAITS) or self._join(opened, listed)
 
     def abort(self, opened: PartsTicket) -> Upload | None:
         """Remove the upload and its parts; return the upload if it is completed already, whose object stays.
@@ -255,36 +265,74 @@ class PartUploads:
         hint = f"the parts have {total} bytes together, and the ticket allows {allowed}: they were removed"
         raise PartsNotAllowedError("parts_size", hint)
 
+    def _listed(self, opened: PartsTicket) -> Sequence[StoredPart]:
+        """Return the stored parts, asked for again when OSS does not answer: Uppy 5 gives up the upload on a 503."""
+        for seconds in _SHORT_WAITS:
+            try:
+                return self._bucket.list_parts(opened.key, opened.upload_id)
+            except BucketUnreachableError:
+                self._wait(seconds)
+        return self._bucket.list_parts(opened.key, opened.upload_id)
+
+    def _join(self, opened: PartsTicket, listed: Sequence[StoredPart]) -> Upload:
+        headers = _forbid_overwrite(opened.ticket.forbid_overwrite)
+        if opened.acl is not None:
+            headers["x-oss-object-acl"] = opened.acl
+        parts = [(part.number, f'"{plain_etag(part.etag)}"') for part in listed]
+        try:
+            stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
+        except NotStoredError:
+            return self._completed(opened)
+        except BucketRefusedError as error:
+            return self._after_refusal(opened, error)
+        _check_crc64(stored, listed)
+        return self._upload(opened, stored)
+
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
         """Return the upload if OSS refused because it is completed; raise what its refusal means if not."""
+        meaning: OSSWSGIError = error
         if error.code == "FileAlreadyExists":
+            meaning = _file_exists()
+        elif error.code == "InvalidPart":
+            meaning = PartsRefusedError("parts_missing", "a part was replaced while the upload was completed")
+        elif error.code == "EntityTooSmall":
+            meaning = PartsRefusedError("part_too_small", "OSS finds a part that is too small")
+        return self._completed_meanwhile(opened, meaning)
+
+    def _completed_meanwhile(self, opened: PartsTicket, refusal: OSSWSGIError) -> Upload:
+        """Return the upload if another page has completed it, which takes its parts away; raise ``refusal`` if not."""
+        try:
             upload = self._find(opened)
-            if upload is None:
-                raise _file_exists() from error
-            return upload
-        if error.code == "InvalidPart":
-            raise PartsRefusedError("parts_missing", "a part was replaced while the upload was completed") from error
-        if error.code == "EntityTooSmall":
-            raise PartsRefusedError("part_too_small", "OSS finds a part that is too small") from error
-        raise error
+        except BucketError:
+            upload = None
+        if upload is None:
+            raise refusal
+        return upload
 
     def _completed(self, opened: PartsTicket) -> Upload:
         """Return the upload that OSS does not know any more, because it is completed."""
-        upload = self._find(opened) or self._find_soon(opened, _SHORT_WAITS)
+        upload = self._find_soon(opened, (0, *_SHORT_WAITS))
         if upload is None:
             raise _gone()
         return upload
 
     def _find_soon(self, opened: PartsTicket, waits: Sequence[float]) -> Upload | None:
-        """Ask for the completed object now and then, and return its upload, or None if it does not appear."""
+        """Ask for the completed object after each wait; return its upload, or None if it does not appear.
+
+        Raises BucketError if OSS cannot be asked the last time either.
+        """
+        failure: BucketError | None = None
         for seconds in waits:
-            self._wait(seconds)
+            if seconds:
+                self._wait(seconds)
             try:
-                upload = self._find(opened)
-            except BucketError:
-                continue
+                upload, failure = self._find(opened), None
+            except BucketError as error:
+                upload, failure = None, error
             if upload is not None:
                 return upload
+        if failure is not None:
+            raise failure
         return None
 
     def _find(self, opened: PartsTicket) -> Upload | None:

@@ -16,6 +16,9 @@ from ..settings import Settings
 #: All that an upload by form needs (protocol.md 13.1).
 PUT = "oss:PutObject"
 
+#: What uploads in parts need besides.
+PARTS = ("oss:ListParts", "oss:AbortMultipartUpload", "oss:GetObject")
+
 _MAX_POLICY_CHARACTERS = 1024
 _WILDCARDS = frozenset("*?")  # in a resource of a policy
 
@@ -36,13 +39,14 @@ class SDKCredentialsProvider(RefreshingCredentialsProvider):
         DirectUpload(app, settings, credentials=SDKCredentialsProvider(settings, clock=time.time, role_arn="acs:..."))
 
     With ``role_arn`` these credentials only assume that role, under a session policy that allows nothing but
-    ``oss:PutObject`` below the settings' ``upload_dir``.
+    ``oss:PutObject`` below the settings' ``upload_dir``, and with OSS_MULTIPART=on what parts need.
 
     Needs ``pip install oss-wsgi[credentials]``; SettingsError without it.
 
     :param clock: returns Unix seconds.
     :param source: a provider of the library to use instead of the chain.
     :param dirs: the prefixes that your grants name, where they differ from ``upload_dir``.
+    :param keys: exact object names instead of prefixes, for credentials that a browser gets.
     :param actions: what the session may do; ``SDKConfirmation`` needs ``oss:GetObject`` too.
     :param duration: seconds for which the role is assumed, from 900 up to the role's own limit.
     :param sts_endpoint: host of STS, such as ``sts-vpc.cn-hangzhou.aliyuncs.com``.
@@ -58,7 +62,8 @@ class SDKCredentialsProvider(RefreshingCredentialsProvider):
         role_arn: str | None = None,
         session_name: str = "oss-wsgi",
         dirs: Sequence[str] | None = None,
-        actions: Sequence[str] = (PUT,),
+        keys: Sequence[str] = (),
+        actions: Sequence[str] | None = None,
         duration: int = 3600,
         sts_endpoint: str | None = None,
         **options: float,
@@ -72,7 +77,7 @@ class SDKCredentialsProvider(RefreshingCredentialsProvider):
                     role_arn=role_arn,
                     role_session_name=session_name,
                     duration_seconds=duration,
-                    policy=session_policy(settings, dirs, actions),
+                    policy=session_policy(settings, dirs, actions, keys=keys),
                     sts_endpoint=sts_endpoint,
                 )
             except ValueError as error:
@@ -80,23 +85,37 @@ class SDKCredentialsProvider(RefreshingCredentialsProvider):
         super().__init__(_LibraryProvider(provider), clock=clock, **options)
 
 
-def session_policy(settings: Settings, dirs: Sequence[str] | None = None, actions: Sequence[str] = (PUT,)) -> str:
-    """Return the policy, JSON, that allows ``actions`` on ``<bucket>/<dir>*`` and nothing else.
+def session_policy(
+    settings: Settings,
+    dirs: Sequence[str] | None = None,
+    actions: Sequence[str] | None = None,
+    *,
+    keys: Sequence[str] = (),
+) -> str:
+    """Return the policy, JSON, that allows ``actions`` on ``<bucket>/<dir>*``, or on exact names, and nothing else.
 
-    ``dirs`` are the prefixes that grants may name, each ending in ``/``; None means the settings' ``upload_dir`` alone.
+    ``dirs`` are the prefixes that grants may name, each ending in ``/``; None means the settings' ``upload_dir`` alone,
+    or none where there are ``keys``, which are exact object names. ``actions`` are ``oss:PutObject``, with
+    OSS_MULTIPART=on also what uploads in parts need, unless they are given.
 
-    Raises SettingsError if the settings name no bucket, or a prefix would allow more than itself.
+    Raises SettingsError if the settings name no bucket, or a prefix or a key would allow more than itself.
     """
     bucket, _ = settings.bucket_and_host()
-    prefixes = (settings.upload_dir,) if dirs is None else tuple(dirs)
-    if isinstance(dirs, str) or not prefixes:
-        raise SettingsError("dirs must list at least one prefix, such as ['users/'].")
+    if actions is None:
+        actions = (PUT, *PARTS) if settings.multipart else (PUT,)
+    prefixes = tuple(dirs) if dirs is not None else () if keys else (settings.upload_dir,)
+    if isinstance(dirs, str) or isinstance(keys, str) or not (prefixes or keys):
+        raise SettingsError("dirs must list at least one prefix, such as ['users/'], or keys an exact name.")
+    for key in keys:
+        if _WILDCARDS & set(key) or "${" in key or not key:
+            raise SettingsError(f"The key {key!r} stands for others too in a session policy: use another.")
     for prefix in prefixes:
         if _WILDCARDS & set(prefix) or "${" in prefix:
             raise SettingsError(f"The prefix {prefix!r} stands for others too in a session policy: use another.")
         if prefix and not prefix.endswith("/"):
             raise SettingsError(f"The prefix {prefix!r} must end in '/'.")
-    resources = [f"acs:oss:*:*:{bucket}/{prefix}*" for prefix in prefixes]
+    names = [*(f"{prefix}*" for prefix in prefixes), *keys]
+    resources = [f"acs:oss:*:*:{bucket}/{name}" for name in names]
     statement = {"Effect": "Allow", "Action": list(actions), "Resource": resources}
     text = json.dumps({"Version": "1", "Statement": [statement]}, separators=(",", ":"))
     if len(text) > _MAX_POLICY_CHARACTERS:

@@ -16,6 +16,7 @@ from waitress.proxy_headers import proxy_headers_middleware
 from waitress.task import ThreadedTaskDispatcher
 
 from .limits import Limits, default_connection_limit
+from .parser import LargerBodies, allow_larger_bodies
 from .server import Server
 from .stock import make_stock_server
 
@@ -40,6 +41,7 @@ def make_server(
     clock: Callable[[], float] = time.monotonic,
     owns_listeners: bool = False,
     shares_listeners: bool = False,
+    larger_bodies: LargerBodies | None = None,
     **options: Any,
 ) -> Any:
     """Return a server for one listening socket or several.
@@ -58,6 +60,7 @@ def make_server(
         it closes the sockets, so that no handshake ends between the last accept and the close and is reset (Linux).
     :param shares_listeners: other processes accept from these sockets at the same time. Then this one takes a few new
         connections in a turn, and the next ones wake another process.
+    :param larger_bodies: paths whose bodies may be longer than ``max_request_body_size``.
     :param options: the fields of `limits.Limits` (``header_timeout``, ``body_timeout``, ``idle_timeout``,
         ``write_timeout``, ``connections_per_address``, ``buffered_bytes``), and waitress's own. Without
         ``connection_limit`` as many as the descriptors (RLIMIT_NOFILE, which is not raised here) and the memory allow;
@@ -67,9 +70,12 @@ def make_server(
     if not listeners:
         raise ValueError("listener must be a listening socket, or several; there is none.")
     own = {name: options.pop(name) for name in _LIMITS if name in options}
+    largest = larger_bodies.max_request_body_size if larger_bodies is not None else 0
     version = waitress_version()
     if not version.startswith(_KNOWN):
         log.warning("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
+        if largest:
+            options["max_request_body_size"] = largest
         return make_stock_server(app, listeners, options)
     for each in listeners:  # one by one: our loop serves Internet and Unix sockets together
         Adjustments.check_sockets([each])
@@ -88,7 +94,9 @@ def make_server(
             logger=logging.getLogger("waitress"),
         )
     # A body or a response that is large goes to a temporary file.
-    spills = adj.max_request_body_size > adj.inbuf_overflow
+    spills = max(adj.max_request_body_size, largest) > adj.inbuf_overflow
+    if larger_bodies is not None:
+        allow_larger_bodies(adj, larger_bodies)
     limit = adj.connection_limit if "connection_limit" in options else default_connection_limit(1 + spills)
     if limit < 1:
         raise ValueError(f"connection_limit must be at least 1, not {limit!r}.")

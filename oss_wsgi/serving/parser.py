@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -45,9 +47,27 @@ _PIECE_OF_CHUNKS = 4096
 _OBJECTS_BYTES = 2048
 
 
+class LargerBodies(NamedTuple):
+    """Paths whose bodies may be longer than those of others: shorter than ``max_request_body_size`` bytes.
+
+    ``allows`` gets a path decoded as PATH_INFO is.
+    """
+
+    allows: Callable[[str], bool]
+    max_request_body_size: int
+
+
+def allow_larger_bodies(adj: Any, larger: LargerBodies) -> None:
+    """Let the parsers that use waitress's adjustments take larger bodies at some paths."""
+    larger_adj = copy.copy(adj)
+    larger_adj.max_request_body_size = larger.max_request_body_size
+    adj.larger_bodies = larger.allows, larger_adj
+
+
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """Reads a plain header, and a body that came with it, in one step; waitress reads everything else."""
 
+    adj: Any
     completed = False
     body_rcv: Any = None
     _head: bytearray | None = None
@@ -97,6 +117,12 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
+        self._parse_header(header_plus)
+        larger = getattr(self.adj, "larger_bodies", None)
+        if larger is not None and (self.content_length or self.chunked) and larger[0](self.path):
+            self.adj = larger[1]
+
+    def _parse_header(self, header_plus: bytes) -> None:
         plain = read_plain_request(header_plus)
         self.header_plus = b""
         if plain is None:

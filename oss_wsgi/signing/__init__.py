@@ -1,1 +1,1 @@
-"""What a browser may upload, written as a form with a policy and signed (PostObject, V1 and V4)."""
+"""What a browser may upload, written as a form with a policy or as a URL, and signed (V1 and V4)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from json.encoder import encode_basestring_ascii as quoted
 from os import urandom
 from typing import Any, ClassVar, NamedTuple
@@ -13,7 +13,7 @@ from ..callback.ticket import MAX_METADATA_BYTES, PUT_OBJECT, RECEIPT_FIELD, Rec
 from ..credentials import Credentials, CredentialsProvider, valid_credentials
 from ..exceptions import GrantError, MalformedRequestError, OutsideGrantError, PolicyError
 from ..http import essence, runs_in_browsers
-from ..object_names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_name, unique_name
+from ..object_names import FILENAME_VARIABLE, MAX_KEY_BYTES, original_folder, original_name, unique_name
 from ..settings import Settings
 from ..settings_check import MAX_FORM_BYTES, MAX_OBJECT_BYTES
 from . import v1, v4
@@ -257,6 +257,19 @@ class PostPresigner:
             additional_headers=["Content-Length", *({"Content-Disposition"} & headers.keys())],
             credentials=credentials,
         )
+
+    def in_folder(self, grant: Grant, relative_path: str | None) -> Grant:
+        """Return the grant for a file of a chosen folder, whose name keeps the folders where names are original.
+
+        Raises MalformedRequestError for an overlong path.
+        """
+        if not relative_path or grant.key is not None or self._settings.upload_names != "original":
+            return grant
+        if len(relative_path) > MAX_KEY_BYTES:
+            hint = f"The relative_path must have {MAX_KEY_BYTES} characters at most."
+            raise MalformedRequestError("filename_malformed", hint)
+        folder = original_folder(relative_path)
+        return replace(grant, dir=self._prefix(grant) + folder) if folder else grant
 
     def limits(self, grant: Grant) -> UploadLimits:
         """Return what a form for ``grant`` allows; no types mean any type. Raises GrantError as `presign` does."""

@@ -116,9 +116,7 @@ def _refusal(code: str) -> BucketRefusedError:
 
 
 def _stored(stored: LocalObject) -> StoredObject:
-    metadata = {
-        name[len(_METADATA) :]: value for name, value in stored.headers.items() if name.startswith(_METADATA)
-    }
+    metadata = {name[len(_METADATA) :]: value for name, value in stored.headers.items() if name.startswith(_METADATA)}
     return StoredObject(
         stored.key,
         stored.size,

@@ -1,8 +1,8 @@
 """The tests that every storage of the local OSS must pass, yours included.
 
-    class TestMyStorage(StorageContract):
-        def make_storage(self) -> MyStorage:
-            return MyStorage()
+class TestMyStorage(StorageContract):
+    def make_storage(self) -> MyStorage:
+        return MyStorage()
 """
 
 from __future__ import annotations

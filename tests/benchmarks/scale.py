@@ -7,11 +7,12 @@
 It simulates, with SimPy: uploads come as a Poisson stream whose rate follows the hour; each asks for a signature, and
 OSS reports it on a connection of its own. OSS waits 5 seconds, and reports once. A report takes a process for its
 processor time, one of its threads for the handler, and the ledger: those that wait for the ledger share one sync of the
-disk. What OSS did not hear in time is lost; the page asks for it as long as it is open, and the sweep finds the rest.
+disk. What OSS did not hear in time is lost; pages that are still open ask for it, up to 31 seconds, and the sweep finds
+the rest.
 
 10^9 uploads are not simulated one by one. Each form names the ledger that takes its reports, so each ledger with its
 processes is a cell of its own, and its share of a Poisson stream is one again: one cell stands for all. Of each hour it
-serves a slice, long enough for 20,000 uploads or 5 minutes, and of each failure a slice at the peak.
+serves a slice, long enough for 10,000 uploads or 5 minutes, and of each failure a slice at the peak.
 
 The times of the work are measured (docs/scaling.md says where); prices and failures are assumptions: options change
 them. ``--check`` measures the processor time of a report and the rates with 1 and 16 clients, predicts the run
@@ -45,9 +46,14 @@ DAY = (
     *(1.2, 1.1, 1.0, 1.0, 1.05, 1.2, 1.6, 2.1, 2.7, 3.0, 1.6, 0.73),
 )
 
-_SLICE_UPLOADS = 20_000
-_SLICE_SECONDS = 5.0, 300.0
-_FULL = 0.7  # how busy a process or a ledger may be at the peak
+#: Seconds between the attempts of a page to have a lost report found, as in static/upload.js.
+PAGE_DELAYS = (1, 2, 4, 8, 16)
+_HEAD_SECONDS = 0.02  # that OSS takes to say what it has stored
+
+_SLICE_UPLOADS = 10_000
+_SLICE_SECONDS = 3.0, 300.0
+_FULL = 0.7  # how busy a ledger, or the proxy, may be at the peak
+_SPARE = 0.4  # and a process, which pages ask again and again after an outage
 _DAY_SECONDS = 86_400
 _BOUND = 0.9  # so busy, a process cannot do more
 
@@ -132,10 +138,11 @@ class Ledger:
 
 @dataclass
 class Heard:
-    """What OSS has seen of the reports of a slice."""
+    """What OSS has heard of the reports of a slice, and what pages have found of the rest."""
 
     seconds: list[float] = field(default_factory=list)
     lost: int = 0
+    found: int = 0
     most_waiting: int = 0
     processor: float = 0.0
     ledger: float = 0.0
@@ -149,8 +156,11 @@ class Heard:
 class Cell:
     """A ledger, and the processes that use it; each process does one thing at a time, and has 8 threads that wait."""
 
-    def __init__(self, env: simpy.Environment, costs: Costs, processes: int, draw: random.Random) -> None:
+    def __init__(
+        self, env: simpy.Environment, costs: Costs, processes: int, draw: random.Random, pages: float = 0.0
+    ) -> None:
         self._env = env
+        self._pages = pages
         self.costs = costs
         self._draw = draw
         self._processors = [simpy.Resource(env) for _ in range(processes)]
@@ -169,8 +179,23 @@ class Cell:
         yield from self._work(self._some_process(), self.costs.signature)
 
     def report(self) -> Process:
-        """Take a report, and note what OSS hears."""
+        """Take a report, and note what OSS hears; of what it does not, the page may ask later."""
         start = self._env.now
+        is_kept = yield from self._handle()
+        seconds = self._env.now - start
+        if is_kept and seconds <= OSS_SECONDS:
+            self.heard.seconds.append(seconds)
+            return
+        self.heard.lost += 1
+        if self._draw.random() < self._pages:
+            for delay in PAGE_DELAYS:
+                yield self._env.timeout(delay)
+                if (yield from self._handle(_HEAD_SECONDS)):
+                    self.heard.found += 1
+                    return
+
+    def _handle(self, wait: float = 0.0) -> Generator[Any, Any, bool]:
+        """Handle an upload, after a wait for OSS; return whether the ledger keeps it and the answer has left."""
         number = self._some_process()
         if number == self._dead:
             if len(self._processors) == 1:  # the parent holds the socket: connections wait
@@ -184,15 +209,12 @@ class Cell:
         yield from self._work(number, self.costs.callback * (1 + self.costs.contention * others / 7))
         with self._threads[number].request() as thread:
             yield thread
-            if self.handler:
-                yield self._env.timeout(self._draw.expovariate(1 / self.handler))
+            handler = self._draw.expovariate(1 / self.handler) if self.handler else 0.0
+            if wait + handler:
+                yield self._env.timeout(wait + handler)
             is_kept = yield self.ledger.write()
         self._waiting -= 1
-        seconds = self._env.now - start
-        if is_kept and seconds <= OSS_SECONDS and life == self._lives[number]:
-            self.heard.seconds.append(seconds)
-        else:
-            self.heard.lost += 1
+        return bool(is_kept) and life == self._lives[number]
 
     def kill(self, seconds: float) -> Process:
         """Kill a process with what it has begun; another takes its place after some seconds."""
@@ -229,11 +251,11 @@ class Group:
 
 
 def sized(peak: float, costs: Costs) -> Group:
-    """Return the group that is busy for 0.7 of its time at a peak rate: the formula of docs/scaling.md."""
+    """Return the group for a peak rate: ledgers busy for 0.7 of their time, processes for 0.4 (docs/scaling.md)."""
     cells = max(math.ceil(peak / (_FULL * costs.ledger_rate)), 1)
     share = peak / cells
-    threads = share * (costs.handler + costs.row * costs.batch + costs.sync) / (8 * _FULL)
-    return Group(cells, max(math.ceil(share * (costs.signature + costs.callback) / _FULL), math.ceil(threads), 1))
+    threads = share * (costs.handler + costs.row * costs.batch + costs.sync) / (8 * _SPARE)
+    return Group(cells, max(math.ceil(share * (costs.signature + costs.callback) / _SPARE), math.ceil(threads), 1))
 
 
 def simulate(
@@ -246,14 +268,16 @@ def simulate(
     failure: str = "",
     begin: float = 0.0,
     end: float = 0.0,
+    pages: float = 0.0,
 ) -> Heard:
     """Simulate one cell for some seconds at a rate; between ``begin`` and ``end`` a failure holds.
 
     :param failure: ``ledger``: the ledger is away. ``process``: one process is. ``slow``: the handler takes 3 s.
+    :param pages: the share of pages that are still open, and ask for what is lost.
     """
     env = simpy.Environment()
     draw = random.Random(seed)
-    cell = Cell(env, costs, processes, draw)
+    cell = Cell(env, costs, processes, draw, pages)
 
     def arrivals(work: str) -> Process:
         while True:
@@ -293,14 +317,14 @@ class Failures:
     :param outage: seconds in which the ledger is away, at the peak.
     :param slow: seconds in which the handler takes 3 s, at the peak.
     :param restarts: unplanned ends of each process, with what it has begun; planned ones lose nothing.
-    :param pages: the share of the lost that an open page asks for.
+    :param pages: the share of pages that are still open when a report was lost.
     :param sweep: seconds between two sweeps.
     :param heads: objects that a sweep asks the bucket for in a second, in all cells.
     """
 
     net: float = 1e-5
-    outage: float = 60.0
-    slow: float = 60.0
+    outage: float = 10.0
+    slow: float = 10.0
     restarts: int = 2
     pages: float = 0.9
     sweep: float = 3600.0
@@ -349,16 +373,30 @@ def day(uploads: float, costs: Costs, failures: Failures, prices: Prices, *, cor
     busiest = hours[DAY.index(max(DAY))]
     normal = sum(heard.lost * _share(heard, uploads, weight) for heard, weight in zip(hours, DAY, strict=True))
     lost = {"net": uploads * failures.net, "busy": normal}
+    by_pages = failures.pages * sum(lost.values())
     share = peak / group.cells
-    for failure, seconds in (("ledger", failures.outage), ("slow", failures.slow)):
-        # A failure of a few seconds is simulated to its end, when what waits has gone; a longer one loses as much more.
-        shown = min(seconds, 15.0)
-        heard = simulate(costs, group.processes, share, shown + 10, seed=seed, failure=failure, begin=2, end=2 + shown)
-        lost[failure] = heard.lost * (seconds / shown if shown else 0) * group.cells
-    heard = simulate(costs, group.processes, share, 3, seed=seed, failure="process", begin=1, end=2)
-    lost["restart"] = heard.lost * failures.restarts * group.cells * group.processes
+    tail = sum(PAGE_DELAYS) + OSS_SECONDS
+    for failure, seconds, times in (
+        ("ledger", failures.outage, 1),
+        ("slow", failures.slow, 1),
+        ("process", 1.0, failures.restarts * group.processes),
+    ):
+        length, open_pages = (seconds + tail, failures.pages) if failure != "process" else (seconds + 2, 0.0)
+        heard = simulate(
+            costs,
+            group.processes,
+            share,
+            length,
+            seed=seed,
+            failure=failure,
+            begin=1,
+            end=1 + seconds,
+            pages=open_pages,
+        )
+        lost[failure] = heard.lost * times * group.cells
+        by_pages += (heard.found if open_pages else failures.pages * heard.lost) * times * group.cells
     total = sum(lost.values())
-    by_sweep = total * (1 - failures.pages)
+    by_sweep = total - by_pages
     # The worst: lost right after a sweep, and found as the last of what the next one finds.
     last_found = failures.sweep + by_sweep / failures.heads
     machines = group.machines(cores, costs, peak)
@@ -371,7 +409,7 @@ def day(uploads: float, costs: Costs, failures: Failures, prices: Prices, *, cor
     mean_busy = statistics.fmean(heard.processor for heard in hours)
     return Day(
         uploads, peak, group, machines, mean_busy, busiest.processor, busiest.ledger, busiest.percentile(0.5),
-        busiest.percentile(0.99), busiest.most_waiting, lost, total - by_sweep, by_sweep, last_found, money,
+        busiest.percentile(0.99), busiest.most_waiting, lost, by_pages, by_sweep, last_found, money,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ SMALL_TARGETS = """() => [...document.querySelectorAll("button, .choose")]
   .map((button) => [button.getAttribute("aria-label") ?? button.textContent, button.getBoundingClientRect()])
   .filter(([, box]) => box.width < 44 || box.height < 44)
   .map(([name]) => name)"""
+LANGUAGES = sorted(path.stem for path in (Path(__file__).parents[2] / "static" / "languages").glob("*.js"))
 MANY_NAMES = ["a.txt", f"{'verylong' * 25}.txt", "a name of many short words that has to be broken into lines.txt"]
 
 
@@ -31,9 +33,23 @@ def test_the_keyboard_is_enough(page: UploadPage) -> None:
     assert chooser.value.is_multiple()
     chooser.value.set_files([file("a.txt"), file("b.txt")])
     keyboard.press("Tab")
+    expect(page.page.get_by_role("button", name="Choose a folder")).to_be_focused()
+    keyboard.press("Tab")
     expect(page.upload_button).to_be_focused()
     keyboard.press("Enter")
     expect(page.summary).to_have_text("2 files done")
+    keyboard.press("Shift+Tab")
+    keyboard.press("Shift+Tab")
+    expect(page.page.get_by_role("button", name="Choose a folder")).to_be_focused()
+    keyboard.press("Tab")
+    keyboard.press("Tab")
+    expect(page.upload_button).to_be_focused()
+    keyboard.press("Tab")
+    expect(page.row("a.txt").get_by_role("link")).to_be_focused()
+    keyboard.press("Tab")
+    expect(page.button("Answer", of="a.txt")).to_be_focused()
+    keyboard.press("Enter")
+    expect(page.row("a.txt").locator("pre")).to_be_visible()
     keyboard.press("Tab")
     expect(page.button("Remove", of="a.txt")).to_be_focused()
     keyboard.press("Enter")
@@ -70,7 +86,7 @@ def test_without_files_the_button_announces_what_to_do(page: UploadPage) -> None
     expect(page.spoken).to_have_text("Choose files first.")
 
 
-@pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "zh"])
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-SG", "zh"])
 def test_the_page_is_chinese_in_chinese_browsers(open_page: OpenPage, server: RunningServer, locale: str) -> None:
     page = open_page(server, locale=locale)
     expect(page.page).to_have_title("上传文件")
@@ -82,20 +98,81 @@ def test_the_page_is_chinese_in_chinese_browsers(open_page: OpenPage, server: Ru
     expect(page.spoken).to_contain_text("照片.txt：已完成。")
 
 
-def test_the_page_is_english_in_other_browsers(open_page: OpenPage, server: RunningServer) -> None:
-    page = open_page(server, locale="fr-FR")
-    expect(page.page.locator("html")).to_have_attribute("lang", "en")
-    expect(page.upload_button).to_be_visible()
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [("en-GB", "en"), ("fr-CA", "fr"), ("zh-HK", "zh-TW"), ("zh-Hant", "zh-TW"), ("pt-BR", "pt"), ("nl-NL", "en")],
+)
+def test_the_browser_chooses_the_language(
+    open_page: OpenPage, server: RunningServer, locale: str, language: str
+) -> None:
+    page = open_page(server, locale=locale)
+    expect(page.page.locator("html")).to_have_attribute("lang", language)
+    loaded = page.page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
+    names = [url.rpartition("/")[2] for url in loaded if "/languages/" in url]
+    assert names == [f"{language}.js"], "a page loads the one that it needs"
 
 
-def test_both_languages_have_the_same_texts(page: UploadPage) -> None:
-    shapes = page.page.evaluate("""async () => {
-      const { wordsFor } = await import("./words.js");
-      const shape = (value) => value !== null && typeof value === "object"
-        ? Object.entries(value).map(([key, inner]) => [key, shape(inner)]) : typeof value;
-      return ["en", "zh-CN"].map((language) => JSON.stringify(shape(wordsFor(language))));
-    }""")
-    assert shapes[0] == shapes[1]
+def test_an_attribute_switches_the_language_of_the_whole_page(page: UploadPage) -> None:
+    page.upload(file("a.txt"))
+    expect(page.summary).to_have_text("1 file done")
+    page.page.evaluate("document.documentElement.dataset.language = 'de'")
+    expect(page.summary).to_have_text("1 Datei fertig")
+    expect(page.page.get_by_role("button", name="Hochladen")).to_be_visible()
+    expect(page.button("Antwort", of="a.txt")).to_be_visible()
+    page.page.evaluate("document.documentElement.dataset.language = 'ar'")
+    expect(page.page.locator("html")).to_have_attribute("dir", "rtl")
+    row = page.row("a.txt")
+    tile, close = row.locator(".tile").bounding_box(), row.locator(".close").bounding_box()
+    assert tile is not None
+    assert close is not None
+    assert tile["x"] > close["x"], "the whole layout runs from the right"
+
+
+SHAPES = """async (names) => {
+  const isPlural = (value) => typeof value === "object" && "other" in value && !("cancelled" in value);
+  const shape = (value) => isPlural(value) ? "plural" : typeof value !== "object" ? typeof value
+    : Object.entries(value).map(([key, inner]) => [key, shape(inner)]);
+  const languages = await Promise.all(names.map((name) => import(`./languages/${name}.js`)));
+  return languages.map((language) => JSON.stringify(shape(language.default)));
+}"""
+PLURALS = """async (names) => {
+  const wrong = [];
+  const check = (lang, name, value) => {
+    if (typeof value !== "object") return;
+    if (!("other" in value) || "cancelled" in value) {
+      for (const [key, inner] of Object.entries(value)) check(lang, `${name}.${key}`, inner);
+      return;
+    }
+    const known = new Intl.PluralRules(lang).resolvedOptions().pluralCategories;
+    for (const category of Object.keys(value)) {
+      if (!known.includes(category) && category !== "one") wrong.push(`${lang} ${name}.${category}`);
+    }
+  };
+  for (const name of names) check(name, "", (await import(`./languages/${name}.js`)).default);
+  return wrong;
+}"""
+PLACEHOLDERS = """async (names) => {
+  const flat = (value, name = "") => typeof value === "string" ? [[name, value]]
+    : "other" in value && !("cancelled" in value) ? [[name, value.other]]
+    : Object.entries(value).flatMap(([key, inner]) => flat(inner, `${name}.${key}`));
+  const holes = (text) => [...new Set(text.match(/\\{\\w+\\}/g) ?? [])].sort().join();
+  const english = new Map(flat((await import("./languages/en.js")).default).map(([name, text]) => [name, holes(text)]));
+  const wrong = [];
+  for (const name of names) {
+    for (const [key, text] of flat((await import(`./languages/${name}.js`)).default)) {
+      if (holes(text) !== english.get(key)) wrong.push(`${name}${key}: ${text}`);
+    }
+  }
+  return wrong;
+}"""
+
+
+def test_all_languages_have_the_same_texts(page: UploadPage) -> None:
+    shapes = page.page.evaluate(SHAPES, LANGUAGES)
+    assert len(LANGUAGES) == 11
+    assert {language: shape for language, shape in zip(LANGUAGES, shapes, strict=True) if shape != shapes[0]} == {}
+    assert page.page.evaluate(PLURALS, LANGUAGES) == []
+    assert page.page.evaluate(PLACEHOLDERS, LANGUAGES) == []
 
 
 def test_a_dark_colour_scheme_changes_the_background(open_page: OpenPage, server: RunningServer) -> None:
@@ -104,8 +181,7 @@ def test_a_dark_colour_scheme_changes_the_background(open_page: OpenPage, server
     assert light != dark
 
 
-@pytest.mark.parametrize("width", [320, 375, 390, 1280])
-@pytest.mark.parametrize("locale", ["en", "zh-CN"])
+@pytest.mark.parametrize(("width", "locale"), [*((320, name) for name in LANGUAGES), (375, "en"), (1280, "de")])
 def test_the_page_fits_the_screen_and_buttons_fit_a_finger(
     open_page: OpenPage, server: RunningServer, width: int, locale: str
 ) -> None:

@@ -53,9 +53,8 @@ class Stand:
 @contextlib.contextmanager
 def stand(folder: Path, **settings: Any) -> Iterator[Stand]:
     with contextlib.ExitStack() as stack:
-        oss = stack.enter_context(
-            LocalOSS(directory=folder / "objects", cors_rules=[CORSRule(["http://127.0.0.1:*"])], key_bits=1024)
-        )
+        rule = CORSRule(["http://127.0.0.1:*"], allowed_methods=("GET", "HEAD", "POST", "PUT"))
+        oss = stack.enter_context(LocalOSS(directory=folder / "objects", cors_rules=[rule], key_bits=1024))
         storage = LocalOSSServer(oss)
         storage.start()
         stack.callback(storage.stop)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from .upload_page import UploadPage
+import gzip
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from ..absent import skip_or_fail
+from .upload_page import UploadPage, expect, file
+
+STATIC = Path(__file__).parents[2] / "static"
 
 USE = """async () => {
   const { Uploader } = await import("./upload.js");
@@ -29,6 +39,7 @@ USE = """async () => {
 
 
 def test_the_import_has_no_side_effects(page: UploadPage) -> None:
+    expect(page.page.locator("#limits")).to_be_visible()  # the page itself is at rest
     before = page.page.content()
     names = page.page.evaluate("async () => Object.keys(await import('./upload.js?fresh'))")
     assert set(names) == {"Uploader", "UploadItem", "UploadError", "objectUrl"}
@@ -64,3 +75,113 @@ def test_an_object_url_keeps_slashes_and_escapes_the_rest(page: UploadPage) -> N
         "http://127.0.0.1:1/bucket/%23%3F%26",
         "",
     ]
+
+
+PREPARED = """async () => {
+  const { Uploader } = await import("./upload.js");
+  const asked = [];
+  const uploader = new Uploader({
+    serverUrl: "oss/signature",
+    concurrency: 2,
+    headers: () => ({ "X-CSRFToken": "t" }),
+    prepare: async (file) => {
+      if (file.name === "bad") throw new Error("no picture");
+      return new Blob([(await file.text()).toUpperCase()], { type: "text/plain" });
+    },
+    fetch: (url, options) => (asked.push(options.headers["X-CSRFToken"]), fetch(url, options)),
+  });
+  const states = [];
+  uploader.addEventListener("state", ({ detail: { item } }) => states.push(item.state));
+  const idle = new Promise((resolve) => uploader.addEventListener("idle", resolve));
+  const [a, bad] = uploader.add([new File(["a"], "a.txt"), new File(["b"], "bad")]);
+  uploader.start();
+  await idle;
+  const stored = await (await fetch(a.url)).text();
+  return { asked, states: states.slice(0, 4), stored, name: a.file.name, kind: bad.error.kind, why: bad.error.reason };
+}"""
+
+
+def test_a_file_is_prepared_and_the_server_gets_the_pages_headers(page: UploadPage) -> None:
+    outcome = page.page.evaluate(PREPARED)
+    assert outcome["asked"] == ["t"]
+    assert outcome["states"] == ["waiting", "waiting", "preparing", "preparing"]
+    assert (outcome["stored"], outcome["name"]) == ("A", "a.txt")
+    assert (outcome["kind"], outcome["why"]) == ("unprepared", "no picture")
+
+
+SHADOW = """() => {
+  const host = document.body.appendChild(document.createElement("div"));
+  const root = host.attachShadow({ mode: "open" });
+  root.innerHTML = `<div data-language="de"><input type="file" id="inside" data-oss-upload>
+    <output for="inside"></output></div>`;
+  window.heard = [];
+  addEventListener("oss:done", ({ detail: { item } }) => heard.push(item.file.name));
+}"""
+
+
+def test_an_input_in_a_shadow_root_uploads_in_the_language_of_its_attribute(page: UploadPage) -> None:
+    page.page.evaluate(SHADOW)
+    page.page.locator("#inside").set_input_files(file("a.txt"))
+    expect(page.page.locator("output")).to_have_text("a.txt: Fertig")
+    assert page.page.evaluate("heard") == ["a.txt"]
+    assert len(page.signatures) == 1
+
+
+def test_no_cookies_are_needed_and_none_are_set(page: UploadPage) -> None:
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text("Done")
+    assert page.page.context.cookies() == []
+
+
+def gzipped(*names: str) -> int:
+    return sum(len(gzip.compress((STATIC / name).read_bytes(), 9)) for name in names)
+
+
+def test_the_module_is_small() -> None:
+    assert gzipped("upload.js") <= 8 * 1024
+    assert gzipped("upload.js", "recovery.js", "parts.js") <= 14 * 1024
+    assert "import " not in re.sub(r"import\(", "", (STATIC / "upload.js").read_text(encoding="utf-8"))
+
+
+USE_OF_TYPES = """
+import { Uploader, UploadError, objectUrl, type UploadItem, type UploaderOptions } from "./upload";
+const options: UploaderOptions = { prepare: async (file) => file.slice(0, 10), headers: { a: "b" }, concurrency: 2 };
+const uploader = new Uploader(options);
+uploader.addEventListener("state", ({ detail: { item, previous } }) => console.log(item.state, previous.length));
+uploader.addEventListener("done", ({ detail: { item } }) => console.log(item.key.length, item.error?.retryAfter));
+const items: UploadItem[] = uploader.add([new File([], "a"), { file: new File([], "b"), path: "c/b" }]);
+uploader.start(items);
+const limits = await uploader.limits();
+console.log(limits?.content_types.join(), uploader.totals.paused, uploader.pause(items[0]), uploader.resume(items[0]));
+const error: unknown = items[0].error;
+if (error instanceof UploadError) console.log(error.kind === "refused", error.passing);
+document.addEventListener("oss:done", ({ detail: { item } }) => console.log(objectUrl(item.url, item.key)));
+// @ts-expect-error: there is no such state
+if (items[0].state === "finished") console.log();
+"""
+NAMES = """async () => {
+  const { Uploader, UploadItem, UploadError } = await import("./upload.js");
+  const own = (value) => Object.getOwnPropertyNames(value);
+  const item = new UploadItem(1, new File([], "a"));
+  return [own(Uploader.prototype), own(UploadItem.prototype), own(item), own(UploadError.prototype),
+    own(new UploadError("refused", "page"))].flat();
+}"""
+INTERNAL = {"constructor", "reset", "note", "proof", "upload", "prepared", "retryAt", "message", "name", "stack"}
+
+
+def test_the_types_are_those_of_the_module(page: UploadPage, tmp_path: Path) -> None:
+    declared = (STATIC / "upload.d.ts").read_text(encoding="utf-8")
+    names = set(page.page.evaluate(NAMES)) - INTERNAL - {"isFinal"}
+    assert {name for name in names if not re.search(rf"\b{name}\b", declared)} == set()
+    folders = os.environ.get("NODE_PATH", "").split(os.pathsep)
+    tsc = shutil.which("tsc", path=os.pathsep.join(f"{folder}/.bin" for folder in folders))
+    if tsc is None:
+        skip_or_fail("typescript of npm")
+    shutil.copy(STATIC / "upload.d.ts", tmp_path)
+    (tmp_path / "use.ts").write_text(USE_OF_TYPES)
+    options = ("--strict", "--noEmit", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler")
+    checking = subprocess.run(
+        [tsc, *options, "use.ts"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert checking.stdout == ""
+    assert checking.returncode == 0

@@ -106,3 +106,40 @@ def test_a_text_without_a_code_asks_for_the_whole() -> None:
     text = "the upload did not work, and nobody knows why that may be, for nothing is written anywhere"
     assert "there is no code in this text" in oss_wsgi("explain", text, status=1).stderr
     assert "is not in the table" in oss_wsgi("explain", stdin=b"\xff\xfe\x00", status=1).stderr
+
+
+CHANGED = """<Error><Code>SignatureDoesNotMatch</Code><Message>no</Message>
+<StringToSign>PUT
+
+text/plain
+1733231532
+x-oss-forbid-overwrite:true
+/examplebucket/a.png</StringToSign></Error>"""
+SIGNED = {
+    "method": "PUT",
+    "url": "https://examplebucket.oss-cn-hangzhou.aliyuncs.com/a.png?OSSAccessKeyId=i&Expires=1733231532&Signature=s",
+    "headers": {"Content-Type": "image/png", "x-oss-forbid-overwrite": "true"},
+}
+
+
+def test_what_oss_signed_is_shown_beside_what_we_signed(tmp_path: Path) -> None:
+    file = tmp_path / "signature.json"
+    file.write_text(json.dumps(SIGNED))
+    output = oss_wsgi("explain", "--signed", str(file), stdin=CHANGED).stdout
+    assert "  ! content-type\n      OSS:    text/plain\n      signed: image/png\n" in output
+    assert "Content-Type is signed always." in output
+    answer = json.loads(oss_wsgi("explain", "--json", "--signed", json.dumps(SIGNED), stdin=CHANGED).stdout)
+    different = [row for row in answer["signed"] if row["differs"]]
+    assert different == [{"name": "content-type", "oss": "text/plain", "ours": "image/png", "differs": True}]
+
+
+def test_without_what_we_signed_it_says_how_to_compare() -> None:
+    output = oss_wsgi("explain", stdin=CHANGED).stdout
+    assert "    content-type: text/plain\n" in output
+    assert "--signed FILE" in output
+
+
+def test_there_is_nothing_to_compare_in_a_code_alone() -> None:
+    for text in (["SignatureDoesNotMatch"], []):
+        error = oss_wsgi("explain", *text, "--signed", json.dumps(SIGNED), status=2).stderr
+        assert "--signed needs the whole answer of OSS" in error

@@ -1,4 +1,4 @@
-"""Lines without a code: each is explained as the code writes it, and the page's sentences in both languages."""
+"""Lines without a code: each is explained as the code writes it, and the page's sentences in all languages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
 from ..endpoints.test_recover import Site
 from .command import oss_wsgi
 
-WORDS = (Path(__file__).parents[2] / "static" / "words.js").read_text(encoding="utf-8")
+LANGUAGES = sorted((Path(__file__).parents[2] / "static" / "languages").glob("*.js"))
+WORDS = "\n".join(language.read_text(encoding="utf-8") for language in LANGUAGES)
 VALUES = {"bucket": "examplebucket", "region": "cn-hangzhou", "access_key_id": "id", "access_key_secret": "secret"}
 
 
@@ -88,9 +89,9 @@ def test_lines_of_handled_and_recovered_uploads_are_known(caplog: pytest.LogCapt
         ("condition", "page: the file is not what permission was given for"),
     ],
 )
-def test_a_sentence_of_the_page_is_known_in_both_languages(name: str, explained: str) -> None:
+def test_a_sentence_of_the_page_is_known_in_all_languages(name: str, explained: str) -> None:
     sentences = re.findall(rf'^ +{name}: "(.+)",$', WORDS, re.MULTILINE)
-    assert len(sentences) == 2
+    assert len(sentences) == len(LANGUAGES) == 11
     for sentence in sentences:
         for text in (sentence, f"cat.png: {sentence}", sentence.upper(), sentence.rstrip(".\u3002")):
             assert names(text) == [explained]

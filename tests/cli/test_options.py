@@ -73,3 +73,10 @@ def test_the_help_begins_with_what_a_beginner_needs() -> None:
     wanted = ["--app", "--reload", "--bucket", "--region", "--access-key-id", "--callback-url", "--listen", "--prefix"]
     assert first[: len(wanted)] == wanted
     assert "one client address" in commands.choices["serve"].format_help().replace("\n", " ")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "257", "100000"])
+def test_a_number_of_processes_that_nobody_means_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        server_parser().parse_args([f"--processes={text}"])
+    assert f"must be 1 to 256, about one for each core, not '{text}'" in capsys.readouterr().err

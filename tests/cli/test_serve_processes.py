@@ -151,9 +151,9 @@ def test_reload_and_processes_are_refused_together(folder: Path) -> None:
     assert errors == ("oss-wsgi serve: --reload restarts one process, for development: leave --processes out.\n")
 
 
-@pytest.mark.parametrize("count", ["0", "-1", "two"])
+@pytest.mark.parametrize("count", ["0", "-1", "two", "257"])
 def test_the_number_is_checked(count: str) -> None:
-    assert "--processes: must be a number such as" in oss_wsgi("serve", "--processes", count, status=2).stderr
+    assert "--processes: must be 1 to 256, " in oss_wsgi("serve", "--processes", count, status=2).stderr
 
 
 def test_metrics_of_all_are_added_up_and_outlive_a_process() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.cli import parts_client, upload_parts
+from oss_wsgi.cli import parts_client, upload_parts, upload_state
 from oss_wsgi.cli.http_client import Response
 from oss_wsgi.cli.upload_state import load_state, state_path
 from oss_wsgi.local import LocalOSS
@@ -139,12 +139,6 @@ def test_a_stopped_upload_goes_on(end: int, deployment: Deployment, large: Path,
     assert bucket_of(deployment.oss).uploads()[0] == []
 
 
-def stored_parts(deployment: Deployment) -> list[Any]:
-    bucket = bucket_of(deployment.oss)
-    (upload,), _ = bucket.uploads()
-    return bucket.parts(upload)[0]
-
-
 def test_a_file_that_changes_meanwhile_is_not_completed(
     deployment: Deployment, large: Path, handler: Handler, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,15 +156,50 @@ def test_a_file_that_changes_meanwhile_is_not_completed(
     assert "the file has changed since its upload began" in members["error"]["message"]
 
 
-def test_a_changed_file_is_refused(deployment: Deployment, large: Path, handler: Handler) -> None:
+def test_a_file_that_is_removed_meanwhile_is_a_sentence(
+    deployment: Deployment, large: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def send(*_: Any) -> Any:
+        large.unlink()
+        return {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upload_parts.PartsUpload, "_send", send)
+        status, members = in_process(deployment, large, capsys)
+    assert (status, members["file"]) == (1, str(large))
+    assert members["error"]["message"] == "cannot be read any more: No such file or directory."
+
+
+def test_a_name_as_long_as_a_file_system_takes_goes_in_parts(
+    deployment: Deployment, large: Path, tmp_path: Path
+) -> None:
+    path = large.rename(tmp_path / ("猫" * 85))
+    assert uploaded(deployment, path)["parts"] == 11
+    assert uploaded(deployment, path, "--state-dir", str(tmp_path))["parts"] == 11
+
+
+def test_a_server_with_other_secrets_is_told_apart_from_a_missing_login(deployment: Deployment, large: Path) -> None:
+    deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
+    stop_after(deployment, large, 1, signal.SIGKILL)
+    state = state_path(str(large), None)
+    members = json.loads(state.read_text())
+    members["upload_id"] = members["upload_id"].swapcase()
+    state.write_text(json.dumps(members))
+    assert f"remove {state} to begin anew" in uploaded(deployment, large, status=1)["error"]["message"]
+
+
+def test_a_changed_file_is_refused(
+    deployment: Deployment, large: Path, handler: Handler, capsys: pytest.CaptureFixture[str]
+) -> None:
     deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
     stop_after(deployment, large, 1, signal.SIGINT)
     deployment.oss.clear_faults()
     before = large.stat()
     os.utime(large, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    stored = stored_parts(deployment)
-    members = uploaded(deployment, large, status=1)
-    assert stored_parts(deployment) == stored, "nothing was sent"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upload_parts.PartsUpload, "run", lambda *_, **__: pytest.fail("nothing may be sent"))
+        status, members = in_process(deployment, large, capsys)
+    assert status == 1
     assert "the file has changed since its upload began" in members["error"]["message"]
     assert "to begin anew" in members["error"]["message"]
     os.utime(large, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -322,6 +351,19 @@ def test_an_aborted_upload_begins_anew(deployment: Deployment, large: Path) -> N
     assert members["error"]["code"] == "upload_gone"
     assert "Begin again" in members["error"]["message"]
     assert uploaded(deployment, large)["resumed"] == 0
+
+
+def test_a_state_that_fails_to_be_written_leaves_no_upload(
+    deployment: Deployment, large: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upload_state.os, "replace", fail)
+        status, members = in_process(deployment, large, capsys)
+    assert (status, bucket_of(deployment.oss).uploads()[0]) == (1, [])
+    assert "No space left on device. Name a folder for it with --state-dir." in members["error"]["message"]
 
 
 def test_the_state_may_be_in_another_folder(deployment: Deployment, large: Path, tmp_path: Path) -> None:

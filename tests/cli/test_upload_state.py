@@ -30,7 +30,11 @@ def test_only_the_owner_can_read_it_and_no_repr_shows_the_ticket(tmp_path: Path)
 
 def test_it_is_hidden_beside_the_file_or_in_a_folder() -> None:
     assert state_path("films/a.mp4", None) == Path("films/.a.mp4.oss-wsgi-upload")
-    assert state_path("films/a.mp4", "states") == Path("states/.a.mp4.oss-wsgi-upload")
+    one, other = (state_path(f"{folder}/a.mp4", "states") for folder in ("films", "songs"))
+    assert one.parent == other.parent == Path("states")
+    assert one.name.startswith(".a.mp4.")
+    assert one != other, "files of one name do not share a state"
+    assert one == state_path(str(Path("films/a.mp4").absolute()), "states")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -259,10 +260,15 @@ def careless(request: webob.Request, user: str | None = None) -> Grant:
     return Grant(user=request.headers.get("X-Session", "eric"))
 
 
+@functools.wraps(second_look)
+def passed_on(*arguments: Any, **named: Any) -> Grant | None:
+    return second_look(*arguments, **named)
+
+
 @pytest.mark.parametrize(
     "authorize",
-    [second_look, second_look_by_keyword, second_look_of_another_name, careless],
-    ids=lambda each: each.__name__,
+    [second_look, second_look_by_keyword, second_look_of_another_name, careless, passed_on],
+    ids=["second", "keyword", "another_name", "careless", "passed_on"],
 )
 def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[..., Site], authorize: Any) -> None:
     site = make(authorize=authorize)
@@ -272,6 +278,19 @@ def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[
     assert (site.stored, site.unfinished) == ([], 1), "the parts stay"
     assert site.complete(file).status_int == 200
     assert site.uploads[0].user == "eric"
+
+
+def test_what_a_decorator_fills_in_is_no_user(make: Callable[..., Site]) -> None:
+    def with_session(function: Callable[[webob.Request, str], Grant]) -> Callable[[webob.Request], Grant]:
+        return functools.wraps(function)(lambda request: function(request, request.headers.get("X-Session", "eric")))
+
+    @with_session
+    def authorize(request: webob.Request, session: str) -> Grant:
+        return Grant(user=session)
+
+    site = make(authorize=authorize)
+    assert site.ask("GET", "/signature?filename=a").status_int == 200
+    assert site.complete(site.upload()).status_int == 200
 
 
 def test_a_second_look_may_raise_a_response_of_its_own(make: Callable[..., Site]) -> None:
@@ -754,9 +773,13 @@ def test_a_forms_ticket_is_no_upload_id_and_an_upload_id_no_ticket(site: Site) -
     ids=["unreachable", "refused"],
 )
 @pytest.mark.parametrize("step", ["begin", "list", "complete", "abort"])
-def test_when_oss_cannot_be_asked_the_answer_is_503_and_a_later_try_works(site: Site, step: str, error: Any) -> None:
+def test_when_oss_cannot_be_asked_the_answer_is_503_and_a_later_try_works(
+    site: Site, step: str, error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = site.upload()
-    site.bucket.fail_next(error)  # type: ignore[attr-defined]
+    monkeypatch.setattr("oss_wsgi.application.time.sleep", lambda seconds: None)
+    tries = 4 if step == "complete" and isinstance(error, BucketUnreachableError) else 1
+    site.bucket.fail_next(error, tries)  # type: ignore[attr-defined]
     ask: dict[str, Callable[[], webob.Response]] = {
         "begin": lambda: site.ask("POST", "/s3/multipart", {"filename": "a"}),
         "list": lambda: site.list(file),

@@ -231,6 +231,7 @@ def test_a_listed_origin_may_read_responses_and_refusals() -> None:
         assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
         assert response.headers["Access-Control-Allow-Credentials"] == "true"
         assert response.headers["Vary"] == "Origin"
+        assert response.headers["Access-Control-Expose-Headers"] == "Retry-After"
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "https://app.example.com.evil.example", ""])
@@ -262,3 +263,18 @@ def test_no_secret_is_in_the_response_or_the_log(caplog: pytest.LogCaptureFixtur
     page = RootClient()
     text = page.get("?filename=a").text + page.get("?size=x").text + caplog.text
     assert "ExampleSecret" not in text
+
+
+@pytest.mark.parametrize(
+    ("names", "key"), [("original", "uploads/holidays/2026/sea.jpg"), ("unique", None)], ids=["original", "unique"]
+)
+def test_an_original_name_keeps_the_folders_of_a_relative_path(names: str, key: str | None) -> None:
+    settings = Settings(
+        bucket="examplebucket", region="cn-hangzhou", access_key_id="id", access_key_secret="secret", upload_names=names
+    )
+    grant = Grant(user="eric", dir="uploads/")
+    presigner = PostPresigner(settings, clock=FrozenClock())
+    app = webtest.TestApp(SignatureEndpoint(presigner, authorize=lambda request: grant))
+    form = app.get("", {"filename": "sea.jpg", "relative_path": "holidays/../2026/sea.jpg"}).json
+    assert form["fields"]["key"] == key or (key is None and "holidays" not in form["fields"]["key"])
+    assert app.get("", {"filename": "sea.jpg", "relative_path": "x/" * 1000 + "y"}, status=400 if key else 200)

@@ -35,7 +35,8 @@ def test_the_module_and_its_imports_are_javascript(prefix: str) -> None:
         assert int(response.headers["Content-Length"]) == len(response.body)
         imported = re.findall(r'(?:^import .*from |import\()"\./([^"]+)"', response.text, re.MULTILINE)
         unread |= set(imported) - read
-    assert read == {"upload.js", "input.js", "words.js"}
+    assert read == {"upload.js", "recovery.js", "parts.js", "input.js", "words.js"}
+    assert app.get(f"{prefix}/languages/de.js").content_type == "text/javascript"
 
 
 def test_the_module_asks_for_signatures_beside_itself() -> None:
@@ -76,9 +77,11 @@ def test_it_needs_no_login_and_never_waits() -> None:
 
 def test_imports_are_followed_in_each_way_of_writing(tmp_path: Path) -> None:
     (tmp_path / "a.js").write_text("import x from './b.js';\nexport * from \"./c.js\"; await import(\"./d.js\");")
-    for name in "bcd":
+    (tmp_path / "b.js").write_text('import "./a.js"; import(`./tongues/${name}.js`);')
+    (tmp_path / "tongues").mkdir()
+    for name in ("c", "d", "unused", "tongues/e", "tongues/f"):
         (tmp_path / f"{name}.js").write_text('import "./a.js";')
-    assert set(modules_of(tmp_path, "a.js")) == {"a.js", "b.js", "c.js", "d.js"}
+    assert set(modules_of(tmp_path, "a.js")) == {*(f"{name}.js" for name in "abcd"), "tongues/e.js", "tongues/f.js"}
 
 
 def test_the_shipped_module_imports_nothing_that_is_missing() -> None:

@@ -22,7 +22,7 @@ import webtest
 
 from oss_wsgi import DirectUpload, Grant, Settings, StaticCredentialsProvider
 from oss_wsgi import exceptions as errors
-from oss_wsgi.bucket import StoredObject
+from oss_wsgi.bucket import StoredObject, StoredPart
 from oss_wsgi.endpoints.callback import CallbackEndpoint
 from oss_wsgi.ledger.base import ledger_busy_error
 from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
@@ -108,6 +108,7 @@ def encoded(url: str) -> str:
 
 
 def signature_refusals(site: Site) -> None:
+    site.sign("filename=a.png&method=patch")
     site.sign(path="/oss/nothing")
     site.client().post("/oss/signature", "policy=x", expect_errors=True)
     for query in ("size=x", "size=1&size=2", "%ff", "size=99999999999", "content_type=x", f"filename={'x' * 5000}"):
@@ -235,7 +236,75 @@ def recovery_refusals(site: Site) -> None:
         recover(errors.BucketUnreachableError(reason, "no answer"), {})
 
 
-KINDS = (signature_refusals, header_refusals, body_refusals, handling_refusals, recovery_refusals)
+class PartsBucket(Bucket):
+    """A bucket client whose uploads in parts have the parts that a test has put there; None: the upload is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.exists = False
+        self.parts: list[StoredPart] | None = []
+        self.receipt = ""
+
+    def begin(self, key: str, headers: dict[str, str]) -> str:
+        if self.exists:
+            raise errors.BucketRefusedError("bucket_refused", "it exists", code="FileAlreadyExists")
+        self.receipt = headers["x-oss-meta-oss-wsgi"]
+        return "0004B9894A22E5B1888A1E29F8230000"
+
+    def list_parts(self, key: str, upload_id: str) -> list[StoredPart]:
+        if self.parts is None:
+            raise errors.NotStoredError("not_stored", "NoSuchUpload")
+        return self.parts
+
+    def complete(self, key: str, *arguments: Any) -> StoredObject:
+        return StoredObject(key, 6, "E-1", 0.0, "image/png", 1, {"oss-wsgi": self.receipt})
+
+    def abort(self, key: str, upload_id: str) -> None:
+        pass
+
+
+def parts_refusals(site: Site) -> None:
+    bucket = PartsBucket()
+    client = site.client(Settings(**{**vars(SETTINGS), "multipart": True}), bucket_client=bucket, on_upload=leaking)
+    file = {"filename": "a.png", "type": "image/png", "size": 6, "part_size": 102400}
+
+    def begin(**changes: Any) -> dict[str, Any]:
+        answer = client.post_json("/oss/s3/multipart", {**file, **changes}, expect_errors=True).json
+        site.secrets |= {bucket.receipt, answer.get("uploadId", bucket.receipt)}
+        return dict(answer)
+
+    begun = begin()
+    upload = f"/oss/s3/multipart/{begun['uploadId']}"
+    query = f"?key={begun['key']}"
+
+    def complete(parts: list[StoredPart], claimed: list[dict[str, Any]] | None = None) -> None:
+        bucket.parts = parts
+        own = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+        body = {"parts": own if claimed is None else claimed}
+        client.post_json(f"{upload}/complete{query}", body, expect_errors=True)
+
+    begin(part_size=1)
+    begin(filename=5)
+    bucket.exists = True
+    begin()
+    client.get(upload, expect_errors=True)
+    client.get(f"{upload}?key=other", expect_errors=True)
+    client.get(f"{upload}/2{query}", expect_errors=True)
+    complete([StoredPart(1, 6, "E", 1)], [])
+    complete([StoredPart(1, 7, "E")])
+    complete([StoredPart(1, 3, "E"), StoredPart(2, 3, "F")])
+    complete([StoredPart(1, 6, "E", 2)])
+    complete([StoredPart(1, 6, "E", 1)])
+    bucket.parts = None
+    client.get(f"{upload}{query}", expect_errors=True)
+    client.delete(f"{upload}{query}")
+    site.client().get("/oss/s3/params", expect_errors=True)
+
+
+KINDS = (
+    *(signature_refusals, header_refusals, body_refusals, handling_refusals, recovery_refusals),
+    parts_refusals,
+)
 
 
 class LogCapture(logging.Handler):

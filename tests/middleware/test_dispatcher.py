@@ -9,7 +9,7 @@ import pytest
 import webtest
 
 from oss_wsgi import Dispatcher
-from oss_wsgi.middleware.dispatcher import PathRouter, at_original_path
+from oss_wsgi.middleware.dispatcher import PathRouter, Subtree, at_original_path
 from oss_wsgi.wsgi.observers import Observers
 
 
@@ -93,6 +93,24 @@ def test_an_endpoint_is_served_only_at_its_path() -> None:
     app = PathRouter({"/one": endpoint})
     assert call(app, "/one") == ("201 Created", b"/site/oss/one ''")
     assert {call(app, path)[0] for path in ("", "/", "/one/", "/two")} == {"404 Not Found"}
+
+
+def test_a_subtree_gets_all_paths_below_its_own() -> None:
+    app = PathRouter({"/one": endpoint}, subtrees={"/s3": Subtree(endpoint, lambda method, path: None)})
+    assert call(app, "/s3") == ("201 Created", b"/site/oss/s3 ''")
+    assert call(app, "/s3/a/b") == ("201 Created", b"/site/oss/s3 '/a/b'")
+    assert {call(app, path)[0] for path in ("/s3x", "/s3x/a", "/", "//s3")} == {"404 Not Found"}
+    assert call(app, "/one")[0] == "201 Created"
+
+
+def test_a_subtree_names_its_requests_for_the_observers() -> None:
+    responses: list[Any] = []
+    observers = Observers(on_answered=[lambda *answer: responses.append(answer[0])], clock=lambda: 0.0)
+    names = {"/a": "first"}
+    app = PathRouter({}, observers, {"/s3": Subtree(endpoint, lambda method, path: names.get(path))})
+    for path in ("/s3/a", "/s3/b"):
+        call(app, path)
+    assert responses == ["s3/first"]
 
 
 def test_at_original_path_restores_the_path() -> None:

@@ -196,3 +196,42 @@ def test_an_unavailable_ledger_is_503() -> None:
     assert answer.status_int == 503
     assert "disk" not in answer.text
     assert view.uploads == []
+
+
+class Transactional:
+    """A ledger that hands on a transaction, calls twice, and returns the answer that it is told to return."""
+
+    def __init__(self, returned: int) -> None:
+        self.returned = returned
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        responses = [handle("first"), handle("second"), StoredResponse("200 OK", "text/plain", b"stored")]
+        return responses[self.returned]
+
+
+def test_the_handler_gets_the_ledgers_transaction_and_others_none() -> None:
+    view = View()
+    post(webtest.TestApp(OncePerUpload(view, Transactional(1))))
+    post(client(view))
+    assert [upload.transaction for upload in view.uploads] == ["first", "second", None]
+    assert "first" not in repr(view.uploads[0])
+
+
+def test_a_handler_that_is_called_again_reads_the_same_request() -> None:
+    requests = []
+
+    def view(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        requests.append((environ.pop("PATH_INFO"), environ["wsgi.input"].read()))
+        start_response("200 OK", [])
+        return [b""]
+
+    environ = webtest.TestRequest.blank("/path", POST=b"the body").environ
+    OncePerUpload(view, Transactional(1))({**environ, "oss_wsgi.upload": UPLOAD}, lambda *_: None)
+    assert requests == [("/path", b"the body")] * 2
+
+
+@pytest.mark.parametrize(("returned", "call"), [(1, "2"), (2, None)], ids=["last call", "stored"])
+def test_body_and_headers_are_those_of_the_answer_given(returned: int, call: str | None) -> None:
+    answer = post(webtest.TestApp(OncePerUpload(View(), Transactional(returned))))
+    assert answer.headers.get("X-Call") == call
+    assert answer.body == (b"stored" if call is None else b'{"a": 1}')

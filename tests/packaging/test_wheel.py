@@ -92,6 +92,7 @@ def test_the_sdist_has_everything_that_the_checkout_has(sdist: Path) -> None:
 def test_the_wheel_has_the_page_and_types_but_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"oss_wsgi/static/index.html", "oss_wsgi/static/upload.js", "oss_wsgi/py.typed"} <= set(names)
+    assert {"oss_wsgi/static/languages/de.js", "oss_wsgi/static/upload.d.ts"} <= set(names)
     inspector = {f"oss_wsgi/local/inspector/{name}" for name in ("inspector.css", "inspector.js", "icon.svg")}
     assert inspector <= set(names)
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "oss_wsgi").rglob("*.py")}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from oss_wsgi.bucket import StoredObject, StoredPart
-from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, NotStoredError
+from oss_wsgi.bucket import ListedObject, StoredObject, StoredPart
+from oss_wsgi.endpoints.multipart import step_of
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, NotStoredError, SettingsError
 from oss_wsgi.local import LocalOSS
+from oss_wsgi.parts.uploads import BegunUpload
 from oss_wsgi.testing.bucket import InProcessBucket
 
-from .site import CONTENT, File, Site
+from .site import CONTENT, PART, File, Site
 
 UNREACHABLE = BucketUnreachableError("bucket_unreachable", "OSS did not answer within 120 s")
 
@@ -25,6 +27,8 @@ class Bucket(InProcessBucket):
         self.before: Callable[[str, str, Sequence[tuple[int, str]]], None] = lambda *arguments: None
         self.after: Callable[[StoredObject], StoredObject] = lambda stored: stored
         self.hidden = 0
+        self.heads = 0
+        self.silent_heads: Collection[int] = ()
 
     def complete(
         self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], headers: Mapping[str, str]
@@ -33,6 +37,9 @@ class Bucket(InProcessBucket):
         return self.after(super().complete(key, upload_id, parts, headers))
 
     def head(self, key: str) -> StoredObject | None:
+        self.heads += 1
+        if self.heads in self.silent_heads:
+            raise UNREACHABLE
         if self.hidden:
             self.hidden -= 1
             return None
@@ -91,6 +98,31 @@ def test_a_completion_that_does_not_appear_is_a_503_and_the_next_try_succeeds(
     assert len(site.uploads) == 1
 
 
+def test_what_oss_fails_to_list_or_to_join_once_is_asked_again(site: Site, bucket: Bucket, waits: list[float]) -> None:
+    """Uppy 5 gives up the upload on a 503, and sends the whole file again."""
+    file = site.upload()
+    failures = [UNREACHABLE]
+
+    def silent(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+
+    bucket.fail_next(UNREACHABLE)  # the list
+    bucket.before = silent
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    assert waits == [0.2, 1.0, 2.0, 4.0, 8.0]
+
+
+def test_a_completed_upload_is_not_gone_while_oss_is_silent(site: Site, bucket: Bucket, waits: list[float]) -> None:
+    file = site.upload()
+    assert site.complete(file).status_int == 200
+    bucket.heads, bucket.silent_heads = 0, {1, 2}
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+    bucket.heads, bucket.hidden, bucket.silent_heads = 0, 1, range(2, 10)
+    assert site.complete(file).status_int == 503
+    assert len(site.uploads) == 1
+
+
 def test_another_pages_completion_is_waited_for(site: Site, bucket: Bucket, waits: list[float]) -> None:
     file = site.upload()
 
@@ -101,6 +133,32 @@ def test_another_pages_completion_is_waited_for(site: Site, bucket: Bucket, wait
     bucket.before = first
     assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
     assert waits == [0.2, 0.5]
+
+
+@pytest.mark.parametrize("code", ["InvalidPart", "FileAlreadyExists", "AnyConflict"])
+def test_what_oss_refuses_while_another_page_completes_is_no_refusal(site: Site, bucket: Bucket, code: str) -> None:
+    file = site.upload()
+
+    def first(key: str, upload_id: str, parts: Sequence[tuple[int, str]]) -> None:
+        InProcessBucket.complete(bucket, key, upload_id, parts, {})
+        raise BucketRefusedError("bucket_refused", "OSS refused", code=code)
+
+    bucket.before = first
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
+
+
+def test_parts_that_another_page_takes_away_by_completing_are_not_missing(
+    site: Site, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = site.upload()
+
+    def list_parts(key: str, upload_id: str) -> Sequence[StoredPart]:
+        parts = InProcessBucket.list_parts(bucket, key, upload_id)
+        bucket.complete(key, upload_id, [(part.number, part.etag) for part in parts], {})
+        return ()
+
+    monkeypatch.setattr(bucket, "list_parts", list_parts)
+    assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
 
 
 def test_an_aborted_upload_is_gone_after_a_short_wait(site: Site, waits: list[float]) -> None:
@@ -180,3 +238,25 @@ def test_a_bucket_that_answers_not_stored_to_complete_is_no_error_of_ours(site: 
 
     bucket.before = gone
     assert site.complete(site.upload()).status_int == 404
+
+
+def test_a_client_that_knows_no_parts_is_refused_at_the_start() -> None:
+    class HeadAndList:
+        def head(self, key: str) -> StoredObject | None:
+            return None
+
+        def list(self, prefix: str, start_after: str, limit: int) -> Sequence[ListedObject]:
+            return ()
+
+    client: Any = HeadAndList()
+    with pytest.raises(SettingsError, match="HeadAndList has no method begin, list_parts, complete, abort"):
+        Site(bucket_client=client)
+    Site({"multipart": False, "recover": True}, bucket_client=client).close()
+
+
+def test_no_repr_has_the_ticket() -> None:
+    begun = BegunUpload("sealed-ticket", "u/film.mp4", PART, 3, 5)
+    step = step_of("GET", "/multipart/sealed-ticket/7")
+    assert "sealed-ticket" not in f"{begun!r} {begun} {step!r}"
+    assert "u/film.mp4" in repr(begun)
+    assert "7" in repr(step)

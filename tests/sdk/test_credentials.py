@@ -272,6 +272,22 @@ def test_the_policy_allows_only_putting_objects_below_the_upload_dir() -> None:
     }
 
 
+def test_the_policy_of_parts_has_what_they_need() -> None:
+    settings = Settings(bucket="examplebucket", region="cn-hangzhou", multipart=True)
+    (statement,) = json.loads(session_policy(settings))["Statement"]
+    assert statement["Action"] == [
+        "oss:PutObject", "oss:ListParts", "oss:AbortMultipartUpload", "oss:GetObject",
+    ]  # fmt: skip
+
+
+def test_the_policy_of_exact_names_allows_no_other() -> None:
+    (statement,) = json.loads(session_policy(SETTINGS, keys=["users/eric/大 film.mp4"]))["Statement"]
+    assert statement["Resource"] == ["acs:oss:*:*:examplebucket/users/eric/大 film.mp4"]
+    for key in ("a*", "a?", "${x}", ""):
+        with pytest.raises(SettingsError, match="stands for others"):
+            session_policy(SETTINGS, keys=[key])
+
+
 def test_the_policy_names_the_given_prefixes_and_actions() -> None:
     policy = json.loads(session_policy(SETTINGS, ["users/", "上传/"], ["oss:PutObject", "oss:GetObject"]))
     (statement,) = policy["Statement"]

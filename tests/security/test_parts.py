@@ -198,6 +198,15 @@ def test_a_ticket_is_good_for_one_name(site: Site) -> None:
     assert (site.unfinished, site.stored) == (2, [])
 
 
+def test_a_ticket_is_good_for_one_bucket(make: Callable[..., Site]) -> None:
+    """Applications of two buckets may share their ticket secrets."""
+    site, other = make(), make({"bucket": "other-bucket"})
+    file = site.upload()
+    answers = [other.sign(file, 1), other.list(file), other.complete(file), other.abort(file)]
+    assert [answer.status_int for answer in answers] == [403] * 4
+    assert site.complete(file).status_int == 200
+
+
 # Two tabs.
 
 

@@ -14,7 +14,13 @@ from waitress.parser import HTTPRequestParser
 from waitress.utilities import BadRequest, RequestHeaderFieldsTooLarge
 
 from oss_wsgi.serving import parser
-from oss_wsgi.serving.parser import MAX_HEADER_LINES, RequestParser, read_plain_request
+from oss_wsgi.serving.parser import (
+    MAX_HEADER_LINES,
+    LargerBodies,
+    RequestParser,
+    allow_larger_bodies,
+    read_plain_request,
+)
 
 from ..linear import MARGIN, slowdown
 
@@ -367,3 +373,45 @@ def test_lines_of_a_header_are_bounded(line: bytes) -> None:
         ours.received(START + b"".join(line % number for number in range(count)) + b"\r\n")
         assert ours.completed
         assert type(ours.error) is (error or type(None))
+
+
+def with_larger_bodies() -> Adjustments:
+    adjustments = Adjustments(max_request_header_size=4096, max_request_body_size=100)
+    allow_larger_bodies(adjustments, LargerBodies(lambda path: path.endswith("/complete"), 1000))
+    return adjustments
+
+
+@pytest.mark.parametrize("header", ["", "X_Under: not plain\r\n"], ids=["plain", "other"])
+@pytest.mark.parametrize(
+    ("path", "length", "is_refused"),
+    [
+        ("/a", 99, False),
+        ("/a", 100, True),
+        ("/a/complete", 100, False),
+        ("/a/complete", 999, False),
+        ("/a/complete", 1000, True),
+        ("/a/complete?x=/b", 999, False),
+        ("/b?x=/complete", 100, True),
+    ],
+)
+def test_some_paths_may_have_larger_bodies(header: str, path: str, length: int, is_refused: bool) -> None:
+    for piece in (1, 10_000):
+        parser = RequestParser(with_larger_bodies())
+        data = f"POST {path} HTTP/1.1\r\nHost: a\r\n{header}Content-Length: {length}\r\n\r\n".encode() + b"x" * length
+        taken = 0
+        while taken < len(data) and not parser.completed:
+            taken += parser.received(data[taken : taken + piece])
+        assert (parser.error is not None) is is_refused
+        if not is_refused:
+            assert parser.get_body_stream().read() == b"x" * length
+
+
+def test_a_body_in_chunks_is_bounded_by_its_path_too() -> None:
+    for path, is_refused in (("/a", True), ("/a/complete", False)):
+        parser = RequestParser(with_larger_bodies())
+        data = f"POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n12C\r\n".encode()
+        data += b"x" * 300 + b"\r\n0\r\n\r\n"
+        taken = 0
+        while taken < len(data) and not parser.completed:
+            taken += parser.received(data[taken:])
+        assert (parser.error is not None) is is_refused

@@ -114,8 +114,8 @@ def test_servers_that_share_a_socket_take_new_connections_in_turn() -> None:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
         servers = [stack.enter_context(running(listener=listener.dup(), shares_listeners=True)) for _ in range(2)]
         clients = []
-        for _ in range(20):
+        for _ in range(60):
             clients.append(stack.enter_context(connect(servers[0])))
             clients[-1].sendall(REQUEST)
             read_response(clients[-1])
-        assert min(len(server.connections) for server in servers) >= 6  # 10 each, or one fewer for each that sweeps
+        assert min(len(server.connections) for server in servers) >= 24  # 30 each on an idle machine

@@ -122,6 +122,9 @@ def sign(**changes: Any) -> PresignedURL:
         ({"key": "\\a"}, "must not begin with"),
         ({"expires": 0}, "1 to 604800 seconds (7 days), not 0"),
         ({"expires": 604801}, "not 604801"),
+        ({"expires": 60.5}, "not 60.5"),
+        ({"method": "PUT /b"}, "like GET or PUT, not 'PUT /b'"),
+        ({"method": ""}, "like GET or PUT"),
         ({"query": {"x-oss-date": "1"}}, "must not have x-oss-date"),
         ({"headers": {"a": "b\r\nx: y"}}, "The header a must not have control"),
         ({"headers": {"Content-Type": "a/b", "content-type": "a/c"}}, "content-type only once"),
@@ -132,6 +135,13 @@ def sign(**changes: Any) -> PresignedURL:
 def test_what_oss_would_refuse_is_refused_with_a_sentence(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(PresignError, match=re.escape(said)):
         sign(**changes)
+
+
+def test_a_method_in_small_letters_and_the_fraction_of_a_second_do_not_count() -> None:
+    assert sign(method="put", now=NOW + 0.9) == sign()
+    usual = {"address": HOST, "bucket": "examplebucket", "key": "a", "expires": 60}
+    key = Credentials(ID, SECRET)
+    assert sign_url_v1(key, "get", **usual, now=NOW + 0.9) == sign_url_v1(key, "GET", **usual, now=NOW)
 
 
 def test_v1_refuses_its_own_parameters_too() -> None:

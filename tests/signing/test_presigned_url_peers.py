@@ -21,6 +21,7 @@ from webtest import TestApp, TestResponse
 
 from oss_wsgi.credentials import Credentials
 from oss_wsgi.local import LocalOSS
+from oss_wsgi.local.signatures.v1 import SUB_RESOURCES as THEIR_SUB_RESOURCES
 from oss_wsgi.signing.presigned_url import SUB_RESOURCES, PresignedURL, sign_url_v1, sign_url_v4
 from oss_wsgi.testing import FrozenClock
 
@@ -258,6 +259,14 @@ def test_an_upload_in_parts_goes_by_urls_alone(oss: LocalOSS, version: str) -> N
     complete = sign(oss, version, "POST", key, query=query, headers={"x-oss-complete-all": "yes"})
     assert send(oss, complete).status_int == 200
     assert send(oss, sign(oss, version, "DELETE", key)).status_int == 204
+
+
+def test_v1_signs_the_sub_resources_that_the_local_oss_takes_for_some() -> None:
+    """The local OSS has its own list, of the documentation: what only one of the two signs is refused."""
+    assert SUB_RESOURCES <= THEIR_SUB_RESOURCES
+    beside = {"x-oss-traffic-limit", "x-oss-process", "x-oss-async-process", "x-oss-request-payer", "objectInfo"}
+    beside |= {f"x-oss-ac-{name}" for name in ("source-ip", "subnet-mask", "vpc-id", "forward-allow")} | {"asyncFetch"}
+    assert beside <= SUB_RESOURCES
 
 
 CHANGES = {

@@ -40,6 +40,7 @@ ERRORS: dict[type[Exception], int] = {
     exceptions.KeyUnavailableError: 503,
     exceptions.TicketUsedError: 409,
     exceptions.LedgerUnavailableError: 503,
+    exceptions.HandlerCommittedError: 500,
     exceptions.NotConfirmedError: 403,
     exceptions.ConfirmationUnavailableError: 503,
     exceptions.MalformedRecoveryError: 400,
@@ -60,6 +61,7 @@ ERRORS: dict[type[Exception], int] = {
     exceptions.VerificationError: 403,
     exceptions.UploadRequestError: 403,
     exceptions.PolicyError: 500,
+    exceptions.HandlerCommittedError: 500,
     exceptions.PresignError: 500,
     exceptions.OSSWSGIError: 500,
 }

@@ -74,7 +74,9 @@ def _check_rule(context: CheckContext) -> Finding:
         return warning(message, f"Add the rule: `{_RULE_LINE}`.")
     if shortest < _UPLOAD_DAYS:
         message = f"OSS removes unfinished parts {names} after {shortest} days, but a page may go on for {_UPLOAD_DAYS}"
-        return warning(message, f"Let the rule wait as long: `{_RULE_LINE} --days {_UPLOAD_DAYS}`.")
+        # `lifecycle apply` leaves a rule that removes parts earlier as it is.
+        fix = f"Set its days to {_UPLOAD_DAYS} or more in the console, Data Management > Lifecycle."
+        return warning(message, fix)
     return ok(f"OSS removes unfinished parts {names} after {shortest} days")
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
-from django.db import migrations
+from django.db import migrations, transaction
 
 from oss_wsgi.ledger.sql_text import dialect_of
 
 
 def make_tables(apps: Any, schema_editor: Any) -> None:
     """Make the tables of the ledger where they do not exist."""
-    for statement in dialect_of(schema_editor.connection.vendor).schema():
-        schema_editor.execute(statement)
+    connection = schema_editor.connection
+    # In MySQL a statement that makes a table commits; in PostgreSQL the lock around them needs a transaction.
+    with transaction.atomic(connection.alias) if connection.features.can_rollback_ddl else nullcontext():
+        for statement in dialect_of(connection.vendor).schema():
+            schema_editor.execute(statement)
 
 
 def drop_tables(apps: Any, schema_editor: Any) -> None:
@@ -25,5 +29,6 @@ class Migration(migrations.Migration):
     """Makes the tables."""
 
     initial = True
+    atomic = False
     dependencies: ClassVar[list[tuple[str, str]]] = []
     operations: ClassVar = [migrations.RunPython(make_tables, drop_tables)]

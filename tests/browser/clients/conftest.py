@@ -15,10 +15,11 @@ from urllib.parse import urlencode
 import pytest
 
 from ...absent import skip_or_fail
+from .parts_site import PartsSite, serving_parts
 from .site import Site, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FilePayload, Page
+    from playwright.sync_api import Browser, BrowserContext, FilePayload, Page
 
 # Harmless complaints: a library also reports the first, and works without the header of the second.
 HARMLESS = ("expects a JSON response", "Could not read the Location header")
@@ -26,6 +27,8 @@ HERE = Path(__file__).parent
 #: What the build of a project replaces: Taro's own reads more of it than the others.
 DEFINED = {"": {}, ".NODE_ENV": "production", ".TARO_ENV": "h5", ".TARO_PLATFORM": "web"}
 OPTIONS = [
+    # Our examples import Uppy 5 by its own name, which Uppy 6 has here.
+    "--alias:uppy=uppy-5",
     *("--bundle", "--minify", "--format=esm", "--log-limit=0"),
     *(f"--define:process.env{name}={json.dumps(value)}" for name, value in DEFINED.items()),
 ]
@@ -53,6 +56,21 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(pages: Path) -> Iterator[Site]:
     with serving(pages) as running:
         yield running
+
+
+@pytest.fixture
+def parts_site(pages: Path, tmp_path: Path) -> Iterator[PartsSite]:
+    """Return a site whose uploads go in parts."""
+    with serving_parts(pages, tmp_path / "objects") as running:
+        yield running
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Return a context of the browser, whose pages share what a site remembers."""
+    context = browser.new_context()
+    yield context
+    context.close()
 
 
 Choose = Callable[..., "Page"]

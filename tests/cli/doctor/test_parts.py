@@ -79,6 +79,13 @@ def test_a_rule_that_is_missing_or_too_early_is_yellow(deployment: Deployment, d
     assert (colour, message in text) == ("yellow", True), text
 
 
+def test_what_is_advised_for_an_early_rule_is_not_a_command_that_leaves_it(deployment: Deployment) -> None:
+    oss_wsgi("lifecycle", "apply", "--yes", "--days", "3", **deployment.environ)
+    assert oss_wsgi("lifecycle", "apply", "--yes", "--days", "7", **deployment.environ).stdout.startswith("Nothing")
+    (early,) = [each for each in parts.check_parts(CheckContext(deployment.environ)) if "3 days" in each.message]
+    assert early.fix == "Set its days to 7 or more in the console, Data Management > Lifecycle."
+
+
 def test_signature_v1_leaves_the_length_open(deployment: Deployment) -> None:
     colour, message = findings(deployment, OSS_SIGNATURE_VERSION="v1")[0]
     assert (colour, "does not sign the length of a part" in message) == ("yellow", True)

@@ -1,0 +1,218 @@
+"""What OSS signed for SignatureDoesNotMatch, taken from its answer, beside what this server signed (protocol.md 15)."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from ..http import urlencoded_pairs
+from ..signing.presigned_url import canonical_request, string_to_sign_v1
+from .pasted import MAX_TEXT
+from .terminal import MisuseError
+
+_MAX_SHOWN = 100
+_MAX_PARAMETERS = 1000
+_UNKNOWN = "?"
+_SIGNATURES = ("x-oss-signature", "Signature")
+#: Nobody reads anything in these, and they do not belong on a screen.
+_SEALED = ("security-token", "oss-wsgi")
+#: An answer of the signature endpoint does not have these, which clients send by themselves.
+_SENT_BY_ITSELF = ("content-length", "host")
+_CONTENT_TYPE = (
+    "Content-Type is signed always. fetch and XMLHttpRequest send a File's own type unless the header is set; curl -T "
+    "sends none, curl -d application/x-www-form-urlencoded. Send the headers of the signature's answer as they are."
+)
+
+
+class Row(NamedTuple):
+    """One item of the text: what OSS has and what was signed; None where it is not there, ``?`` where not known."""
+
+    name: str
+    oss: str | None
+    ours: str | None
+
+    @property
+    def differs(self) -> bool:
+        return _UNKNOWN not in (self.oss, self.ours) and self.oss != self.ours
+
+
+class Comparison(NamedTuple):
+    """OSS's text item by item, beside ours where that is known, and what follows from the differences."""
+
+    rows: list[Row]
+    advice: list[str]
+
+    def members(self) -> dict[str, Any]:
+        """Return the members of JSON, with long values shortened."""
+        texts = [(row, _shown(row.name, row.oss), _shown(row.name, row.ours)) for row in self.rows]
+        rows = [{"name": row.name, "oss": oss, "ours": ours, "differs": row.differs} for row, oss, ours in texts]
+        return {"signed": rows, "advice": self.advice}
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines for a person; ``!`` marks a difference."""
+        yield "What OSS read in the request, beside what was signed:"
+        for row in self.rows:
+            if not row.differs:
+                yield f"    {row.name}: {_shown(row.name, row.oss if row.oss is not None else row.ours)}"
+                continue
+            yield f"  ! {row.name}"
+            yield f"      OSS:    {_shown(row.name, row.oss)}"
+            yield f"      signed: {_shown(row.name, row.ours)}"
+        yield from self.advice
+
+
+def compare(answer: str, signed: str | None) -> Comparison | None:
+    """Compare OSS's answer with what was signed; None if the answer does not show what OSS signed.
+
+    ``signed`` is the signature endpoint's JSON, a signed URL, or the name of a file with either; None if not known.
+
+    Raises MisuseError.
+    """
+    oss = _read_answer(answer)
+    if oss is None:
+        return None
+    ours = None if signed is None else _read_signed(signed, oss)
+    if ours is None:
+        rows = [Row(name, value, _UNKNOWN) for name, value in oss.items()]
+        hint = "Compare this with the signature's answer, or have it done: --signed FILE, the answer's JSON in a file."
+        return Comparison(rows, [_CONTENT_TYPE, hint] if "content-type" in oss else [hint])
+    names = [*oss, *(name for name in ours if name not in oss)]
+    rows = [Row(name, oss.get(name), ours.get(name)) for name in names]
+    rows = [row for row in rows if row.differs or not row.name.startswith(("parameter ", "policy"))]
+    return Comparison(rows, list(_advice(rows)))
+
+
+def _advice(rows: list[Row]) -> Iterator[str]:
+    different = [row for row in rows if row.differs]
+    length = next((row for row in rows if row.name == "content-length" and row.oss is not None), None)
+    if any(row.name == "content-type" for row in different):
+        yield _CONTENT_TYPE
+    others = [row for row in different if row.name != "content-type"]
+    missing = [row.name for row in others if row.oss is None]
+    added = [row.name for row in others if row.ours is None]
+    changed = [row.name for row in others if row.oss is not None and row.ours is not None]
+    if missing:
+        yield f"Not sent: {', '.join(missing)}. Send the answer's URL and headers as they are."
+    if added:
+        yield f"Sent, but not signed: {', '.join(added)}. Leave it out."
+    if changed:
+        yield f"Changed on the way: {', '.join(changed)}. Send the answer's URL, headers and fields as they are."
+    if different:
+        return
+    if length is not None:
+        yield (
+            f"All that is known is the same. The size is signed too: OSS got {length.oss} bytes, which must be the "
+            "`size` that the signature was asked for."
+        )
+    yield "If nothing differs, the secret does not belong to the AccessKey ID: `oss-wsgi doctor --only v4`."
+
+
+def _read_answer(text: str) -> dict[str, str] | None:
+    """Return the items that OSS signed, as its answer shows them."""
+    string_to_sign = _member(text, "StringToSign")
+    if string_to_sign is None:
+        return None
+    try:
+        if string_to_sign.startswith("OSS4-HMAC-SHA256"):  # it has only the hash of the request
+            return _items_v4(_member(text, "CanonicalRequest") or "")
+        return _policy(string_to_sign) if "\n" not in string_to_sign else _items_v1(string_to_sign)
+    except ValueError:  # cut short
+        return None
+
+
+def _member(text: str, name: str) -> str | None:
+    match = re.search(rf"<{name}>(.*?)</{name}>", text, re.DOTALL)
+    return None if match is None else html.unescape(match[1]).replace("\r\n", "\n")
+
+
+def _policy(text: str) -> dict[str, str]:
+    return {"policy of the form": text}
+
+
+def _items_v1(text: str) -> dict[str, str]:
+    method, md5, content_type, date, *headers, resource = text.split("\n")
+    path, _, sub_resources = resource.partition("?")
+    items = {"method": method, "path": path, "date": date, "content-md5": md5, "content-type": content_type}
+    items |= dict(_split(headers, ":"))
+    items |= {f"parameter {name}": value for name, value in _split(sub_resources.split("&"), "=")}
+    return {name: value for name, value in items.items() if value or not name.startswith("content-")}
+
+
+def _items_v4(text: str) -> dict[str, str]:
+    method, path, query, *headers, _, additional, _ = text.split("\n")
+    items = {"method": method, "path": unquote(path)}
+    items |= dict(_split(headers, ":"))
+    if additional:
+        items["additional headers"] = additional
+    return items | {f"parameter {unquote(name)}": unquote(value) for name, value in _split(query.split("&"), "=")}
+
+
+def _split(lines: list[str], separator: str) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        if line:
+            name, _, value = line.partition(separator)
+            yield name, value
+
+
+def _read_signed(text: str, oss: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the items that were signed."""
+    signed = _parse(text)
+    fields, url = signed.get("fields"), signed.get("url")
+    if isinstance(fields, dict) and isinstance(fields.get("policy"), str):
+        return _policy(fields["policy"])
+    if not isinstance(url, str) or "?" not in url:
+        raise MisuseError("--signed has no signed URL and no policy: give the signature endpoint's JSON, or a URL.")
+    headers = signed.get("headers")
+    known = {str(name).lower(): str(value) for name, value in headers.items()} if isinstance(headers, dict) else None
+    items = _items_of(str(signed.get("method") or oss.get("method")), url, known or {}, oss)
+    for name in oss:
+        if not name.startswith(("parameter ", "additional")) and (known is None or name in _SENT_BY_ITSELF):
+            items.setdefault(name, _UNKNOWN)
+    return items
+
+
+def _items_of(method: str, url: str, headers: Mapping[str, str], oss: Mapping[str, str]) -> dict[str, str]:
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if not oss.get("path", "").endswith(path):  # the host names the bucket, unless it is a domain of one's own
+        path = f"/{(parts.hostname or '').partition('.')[0]}{path}"
+    else:
+        path = oss["path"]
+    pairs = {name: value for name, value in urlencoded_pairs(parts.query, _MAX_PARAMETERS) if name not in _SIGNATURES}
+    if "x-oss-signature-version" not in pairs:
+        return _items_v1(string_to_sign_v1(method, path, pairs.get("Expires", ""), pairs, headers))
+    raw = [pair.partition("=")[::2] for pair in parts.query.split("&")]
+    query = [(name, value) for name, value in raw if name not in _SIGNATURES]
+    return _items_v4(canonical_request(method, path, query, headers, pairs.get("x-oss-additional-headers", "")))
+
+
+def _parse(text: str) -> dict[str, Any]:
+    text = text.strip()
+    if not text.startswith(("{", "http://", "https://")):
+        try:
+            with Path(text).open(encoding="utf-8") as file:
+                text = file.read(MAX_TEXT).strip()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise MisuseError(f"--signed: {text!r} cannot be read: {reason}.") from None
+    if text.startswith(("http://", "https://")):
+        return {"url": text}
+    try:
+        signed = json.loads(text)
+    except (ValueError, RecursionError):
+        signed = None
+    if not isinstance(signed, dict):
+        raise MisuseError("--signed must be a signed URL, or the JSON object that the signature endpoint returned.")
+    return signed
+
+
+def _shown(name: str, value: str | None) -> str:
+    if value is None:
+        return "(not there)"
+    length = 0 if name.endswith(_SEALED) else _MAX_SHOWN
+    return value if 0 < len(value) <= length else f"{value[:length]}... ({len(value)} characters)"

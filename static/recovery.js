@@ -1,0 +1,133 @@
+/** Finds files that were sent and of which no report came. `upload.js` loads this when it has a form with a ticket. */
+
+/** Seconds before each question to the server. */
+const DELAYS = [1, 2, 4, 8, 16];
+
+/** After a network error OSS may still be storing the file: "not stored" counts when it is said twice, seconds apart. */
+const NOT_STORED_TWICE = 2;
+
+/** Seconds that a ticket outlives its form (the server's rule). */
+const TICKET_SECONDS = 12 * 3600;
+
+/** In bytes. Of larger files not the content is compared after a reload, but the time of their last change. */
+const LARGEST_COMPARED = 2 ** 20;
+
+/** The files without an answer, noted under a name in a storage that outlives a reload of the page. */
+export class Recovery {
+  #storage;
+  #name;
+
+  constructor(storage, name) {
+    this.#storage = storage;
+    this.#name = name;
+  }
+
+  /** Returns what proves that a file was allowed, or null where the server cannot be asked with it. */
+  async proofOf(form, { key, url, file }) {
+    const ticket = form.fields.callback;
+    if (!ticket || form.fields.key.includes("${filename}")) return null;
+    return { ticket, key, url, until: Number(form.expire) + TICKET_SECONDS, file: await fingerprint(file) };
+  }
+
+  /** Returns the proof of the same file as was sent before, or null. */
+  async find(file) {
+    const proofs = this.#read();
+    if (proofs.length === 0) return null;
+    const wanted = await fingerprint(file);
+    return proofs.find((proof) => proof.file === wanted) ?? null;
+  }
+
+  add(proof) {
+    if (proof) this.#write([...this.#read().filter(({ key }) => key !== proof.key), proof]);
+  }
+
+  remove(proof) {
+    if (proof) this.#write(this.#read().filter(({ key }) => key !== proof.key));
+  }
+
+  /**
+   * Asks after 1, 2, 4, 8 and 16 seconds, and returns the application's answer; null if nobody could say; undefined if
+   * asking again is useless: the file is not stored (`item.notStored`), the server does not answer such questions, or the
+   * attempt was cancelled. `call(body)` asks once; `show()` is called before each pause.
+   */
+  async ask(item, signal, call, show) {
+    const { proof } = item;
+    Object.assign(item, { key: proof.key, url: proof.url });
+    let absences = 0;
+    for (const delay of DELAYS) {
+      item.retryAt = performance.now() + delay * 1000;
+      show();
+      await pause(delay, signal);
+      item.retryAt = null;
+      if (signal.aborted) return undefined;
+      try {
+        const { text } = await call(JSON.stringify({ ticket: proof.ticket, object: proof.key }));
+        this.remove(proof);
+        return text;
+      } catch ({ kind, status, code }) {
+        if (signal.aborted) return undefined;
+        const isAbsent = status === 404 && code === "not_stored";
+        absences = isAbsent ? absences + 1 : 0;
+        item.notStored = absences >= (item.status === 203 ? 1 : NOT_STORED_TWICE);
+        const isUseless = kind === "unexpected" || (kind === "refused" && status < 500 && status !== 408 && status !== 429);
+        if (item.notStored || (isUseless && !isAbsent)) {
+          this.remove(proof);
+          item.proof = null;
+          return undefined;
+        }
+      }
+    }
+    return null;
+  }
+
+  #read() {
+    try {
+      const proofs = JSON.parse(this.#storage.getItem(this.#name) ?? "[]");
+      return proofs.filter(({ key, ticket, file, until }) => key && ticket && file && until > Date.now() / 1000);
+    } catch {
+      return [];
+    }
+  }
+
+  #write(proofs) {
+    try {
+      if (proofs.length > 0) this.#storage.setItem(this.#name, JSON.stringify(proofs));
+      else this.#storage.removeItem(this.#name);
+    } catch {
+      // A full storage forgets: then the file is sent again after a reload.
+    }
+  }
+}
+
+/** Returns a text that is the same for the same file chosen again: by its content, or for a large file by its time. */
+async function fingerprint(file) {
+  let content = file.lastModified;
+  if (file.size <= LARGEST_COMPARED) {
+    try {
+      content = hash(new Uint8Array(await file.arrayBuffer()));
+    } catch {
+      // An unreadable file fails when it is sent.
+    }
+  }
+  return JSON.stringify([file.name, file.size, file.type, content]);
+}
+
+/** FNV-1a with two primes, 64 bits in hex: crypto.subtle exists on https only. */
+function hash(bytes) {
+  let [a, b] = [0x811c9dc5, 0x01234567];
+  for (const byte of bytes) {
+    a = Math.imul(a ^ byte, 0x01000193);
+    b = Math.imul(b ^ byte, 0x85ebca6b) ^ (b >>> 15);
+  }
+  return [a, b].map((half) => (half >>> 0).toString(16).padStart(8, "0")).join("");
+}
+
+function pause(seconds, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

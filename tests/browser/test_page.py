@@ -1,0 +1,289 @@
+"""What the page does by itself: limits before the choice, further attempts, one banner for one reason, many files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..running_server import running_server
+from .test_going_wrong import STORAGE, xml
+from .test_uploading import DROP
+from .upload_page import PNG, UploadPage, expect, file
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
+
+    from .conftest import OpenPage
+
+CORS = {"Access-Control-Allow-Origin": "*"}
+
+
+def test_a_finished_file_shows_name_size_and_a_check(page: UploadPage) -> None:
+    page.upload(file("a.txt"))
+    row = page.row("a.txt")
+    expect(row.locator(".mark")).to_be_visible()
+    expect(row.locator("pre")).to_be_hidden()
+    expect(row.get_by_role("paragraph")).to_have_text(["a.txt", "Done5 bytes"])
+    page.button("Answer", of="a.txt").click()
+    expect(row.locator("pre")).to_be_visible()
+    expect(row.locator("pre")).to_contain_text('"Status"')
+    page.button("Answer", of="a.txt").click()
+    expect(row.locator("pre")).to_be_hidden()
+
+
+def test_ten_files_that_failed_for_one_reason_share_a_banner(page: UploadPage) -> None:
+    page.expects("status of 403")
+    page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml("InvalidAccessKeyId"), headers=CORS))
+    page.upload(*(file(f"{number}.txt") for number in range(10)))
+    banner = page.page.get_by_role("region", name="10 files failed")
+    expect(banner).to_contain_text("Storage does not know the server's access key.")
+    expect(banner.get_by_role("button")).to_have_count(1)
+    expect(page.page.locator("main > :not(#live)").get_by_text("Storage does not know")).to_have_count(1)
+    expect(page.rows.first.get_by_role("paragraph")).to_have_text(["0.txt", "Failed5 bytes"])
+    page.page.unroute(STORAGE)
+    banner.get_by_role("button").click()
+    expect(page.summary).to_have_text("10 files done")
+    expect(banner).to_have_count(0)
+
+
+def test_the_last_file_of_a_reason_says_it_itself(page: UploadPage) -> None:
+    page.expects("status of 403")
+    page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml("AccessDenied"), headers=CORS))
+    page.upload(file("a.txt"), file("b.txt"))
+    expect(page.page.get_by_role("region", name="2 files failed")).to_be_visible()
+    page.button("Remove", of="a.txt").click()
+    expect(page.page.get_by_role("region", name="files failed")).to_have_count(0)
+    expect(page.row("b.txt")).to_contain_text("permission does not cover it")
+
+
+def test_limits_are_said_before_the_choice_and_refuse_when_a_file_is_chosen(open_page: OpenPage) -> None:
+    with running_server(OSS_UPLOAD_MAX_SIZE="1000", OSS_UPLOAD_CONTENT_TYPES="image/png,image/jpeg") as server:
+        page = open_page(server)
+        said = "Only PNG, JPEG\u00a0· up to 1 kB each"
+        expect(page.page.locator("#limits")).to_have_text(said)
+        expect(page.page.locator("#file")).to_have_attribute("accept", "image/png,image/jpeg")
+        hint = "or paste them, or choose them from this device"
+        expect(page.page.locator("#file")).to_have_accessible_description(f"{hint} {said}")
+        page.choose(file("big.png", b"x" * 2000, "image/png"), file("a.txt"), file("a.png", PNG, "image/png"))
+        expect(page.row("big.png")).to_contain_text("This file has 2 kB, and at most 1 kB are allowed.")
+        expect(page.row("a.txt")).to_contain_text("This file is of the type TXT, and only PNG, JPEG are allowed.")
+        expect(page.row("a.png")).to_contain_text("Ready")
+        expect(page.spoken).to_have_text(f"1 file added. 2 files are not allowed here. {said}")
+        page.upload_button.click()
+        expect(page.row("a.png")).to_contain_text("Done")
+        assert len(page.signatures) == 1
+        assert page.button("Retry", of="a.txt").count() == 0
+
+
+def test_a_passing_trouble_is_tried_again_with_a_visible_countdown(page: UploadPage) -> None:
+    page.expects("status of 500")
+    page.page.clock.install()
+    page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS), times=2)
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text("again in ")
+    page.page.clock.run_for(3_000)
+    expect(page.row("a.txt")).to_contain_text("again in ")
+    page.page.clock.run_for(7_000)
+    expect(page.row("a.txt")).to_contain_text("Done")
+    assert len(page.signatures) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"), [(429, {"Retry-After": "7"}, "7 s"), (503, {"Retry-After": "30"}, "30 s")]
+)
+def test_retry_after_is_obeyed(page: UploadPage, status: int, headers: dict[str, str], seconds: str) -> None:
+    page.expects(f"status of {status}")
+    page.page.clock.install()
+    answer = {"status": status, "body": "{}", "headers": headers}
+    page.page.route("**/oss/signature?*", lambda route: route.fulfill(**answer), times=1)  # type: ignore[arg-type]
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text(f"again in {seconds}")
+    page.page.clock.run_for(31_000)
+    expect(page.row("a.txt")).to_contain_text("Done")
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "SignatureDoesNotMatch", "EntityTooLarge", "NoSuchBucket"])
+def test_what_cannot_get_better_is_not_tried_again(page: UploadPage, code: str) -> None:
+    page.expects("status of 403")
+    page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml(code), headers=CORS))
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_have_attribute("data-state", "failed")
+    assert len(page.signatures) == 1
+
+
+def test_a_trouble_that_stays_fails_after_six_attempts_and_those_behind_do_not_wait_as_long(page: UploadPage) -> None:
+    page.expects("status of 500")
+    page.page.clock.install()
+    page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS))
+    page.upload(*(file(f"{number}.txt") for number in range(10)))
+    for _ in range(120):
+        page.page.clock.run_for(1000)
+        if page.rows.first.get_attribute("data-state") == "failed":
+            break
+    expect(page.page.get_by_role("region", name="10 files failed")).to_be_visible()
+    assert len(page.signatures) == 3 * 6 + 7
+
+
+def test_it_stops_while_offline_and_goes_on_when_online(page: UploadPage) -> None:
+    page.expects("net::ERR_")
+    page.choose(file("a.txt"))
+    page.page.context.set_offline(True)
+    page.upload_button.click()
+    expect(page.row("a.txt")).to_contain_text("goes on when this device is online")
+    page.page.context.set_offline(False)
+    expect(page.row("a.txt")).to_contain_text("Done")
+
+
+def test_a_countdown_stops_at_the_offline_event(page: UploadPage) -> None:
+    page.expects("status of 500")
+    page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS), times=1)
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text("again in")
+    page.page.context.set_offline(True)
+    expect(page.row("a.txt")).to_contain_text("goes on when this device is online")
+    page.page.context.set_offline(False)
+    expect(page.row("a.txt")).to_contain_text("Done")
+
+
+def test_a_double_tap_or_a_held_key_sends_each_file_once(page: UploadPage) -> None:
+    page.choose(*(file(f"{number}.txt") for number in range(4)))
+    page.upload_button.dblclick()
+    expect(page.summary).to_have_text("4 files done")
+    assert len(page.signatures) == 4
+    page.choose(*(file(f"more {number}.txt") for number in range(4)))
+    page.upload_button.focus()
+    for _ in range(30):
+        page.page.keyboard.down("Enter")
+    page.page.keyboard.up("Enter")
+    expect(page.summary).to_have_text("8 files done")
+    assert len(page.signatures) == 8
+
+
+def test_the_page_asks_only_while_something_is_on_its_way(page: UploadPage) -> None:
+    asked: list[str] = []
+    page.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.upload(file("a.txt"))
+    expect(page.row("a.txt")).to_contain_text("Done")
+    page.page.reload()
+    page.choose(file("a.txt"))
+    page.page.reload()
+    assert asked == []
+
+
+def test_the_overlay_says_what_will_happen_and_goes_away(page: UploadPage) -> None:
+    overlay = page.page.locator("#overlay")
+    dragged = {"dataTransfer": page.page.evaluate_handle(DROP, [["a.txt", "a"], ["b.txt", "b"]])}
+    for end, target in (("dragleave", "body"), ("dragend", "body"), ("drop", "h1")):
+        page.page.dispatch_event("h1", "dragenter", dragged)
+        expect(overlay).to_be_visible()
+        expect(overlay).to_have_text("Drop to add 2 items Nothing is sent before you press Upload.")
+        page.page.dispatch_event(target, end, dragged)
+        expect(overlay).to_be_hidden()
+    expect(page.rows).to_have_count(2)
+    page.page.dispatch_event("h1", "dragenter", dragged)
+    page.page.keyboard.press("Escape")
+    expect(overlay).to_be_hidden()
+
+
+def test_a_dragged_text_shows_no_overlay(page: UploadPage) -> None:
+    text = page.page.evaluate_handle("() => { const d = new DataTransfer(); d.setData('text/plain', 'x'); return d; }")
+    page.page.dispatch_event("h1", "dragenter", {"dataTransfer": text})
+    expect(page.page.locator("#overlay")).to_be_hidden()
+
+
+def test_a_folder_keeps_its_paths(open_page: OpenPage, tmp_path: Path) -> None:
+    for name in ("sea.jpg", "2026/sea.jpg"):
+        path = tmp_path / "holidays" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(name.encode())
+    with running_server(OSS_UPLOAD_NAMES="original") as server:
+        page = open_page(server)
+        with page.page.expect_file_chooser() as chooser:
+            page.page.get_by_role("button", name="Choose a folder").click()
+        chooser.value.set_files(str(tmp_path / "holidays"))
+        expect(page.rows).to_have_count(2)
+        assert sorted(page.page.locator(".path").all_inner_texts()) == ["holidays/", "holidays/2026/"]
+        page.upload_button.click()
+        expect(page.summary).to_have_text("2 files done")
+        links = [link.get_attribute("href") or "" for link in page.page.get_by_role("link").all()]
+        assert sorted(link.partition("holidays/")[2] for link in links) == ["2026/sea.jpg", "sea.jpg"]
+
+
+def test_a_pasted_screenshot_gets_a_name(page: UploadPage) -> None:
+    page.page.clock.set_fixed_time("2026-11-26T14:05:09")
+    paste = """(png) => {
+      const data = new DataTransfer();
+      data.items.add(new File([new Uint8Array(png)], "image.png", { type: "image/png" }));
+      dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+    }"""
+    for _ in range(2):
+        page.page.evaluate(paste, list(PNG))
+    names = [row.locator(".name").inner_text() for row in page.rows.all()]
+    assert [name.partition(" 2026-11-26 ")[0] for name in names] == ["Screenshot", "Screenshot"]
+    assert names[1] == names[0].replace(".png", " (2).png")
+
+
+ADD_MANY = """async () => {
+  const data = new DataTransfer();
+  const content = new Blob([new Uint8Array(50 * 2 ** 20)]);
+  for (let number = 0; number < 1000; number += 1) data.items.add(new File([content], `photo ${number}.jpg`));
+  const input = document.getElementById("file");
+  input.files = data.files;
+  const start = performance.now();
+  input.dispatchEvent(new Event("change"));
+  await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  return performance.now() - start;
+}"""
+SCROLL = """async () => {
+  const frames = [];
+  let last = performance.now();
+  for (let y = 0; y < document.body.scrollHeight; y += 700) {
+    scrollTo(0, y);
+    await new Promise(requestAnimationFrame);
+    frames.push(performance.now() - last);
+    last = performance.now();
+  }
+  return frames;
+}"""
+
+
+def test_a_thousand_files_of_50_mib(page: UploadPage) -> None:
+    """A busy machine gets generous ends; on a quiet one it takes 0.2 s, and no frame 100 ms."""
+    took = page.page.evaluate(ADD_MANY)
+    expect(page.rows).to_have_count(1000)
+    expect(page.summary).to_have_text("1,000 files ready · 52.4 GB")
+    frames = page.page.evaluate(SCROLL)
+    assert took < 5000
+    assert sorted(frames)[len(frames) // 2] < 100
+    assert page.signatures == [], "signatures are asked for when a file's turn comes"
+    held: list[Route] = []
+    page.page.route("**/oss/s3/multipart", lambda route: held.append(route))
+    page.upload_button.click()
+    expect(page.summary).to_have_text("0 of 1,000 files done")
+    expect(page.rows.and_(page.page.locator('[data-state="signing"]'))).to_have_count(3)
+    while len(held) < 3:
+        page.page.wait_for_timeout(50)
+    page.page.get_by_role("button", name="Stop all").click()
+    expect(page.summary).to_have_text("1,000 cancelled")
+
+
+def test_another_page_changes_title_texts_and_colors(open_page: OpenPage) -> None:
+    texts = {"title": "Ours", "de": {"lead": "Für uns"}}
+    with running_server() as server:
+        page = open_page(server, locale="de-DE")
+        page.page.route(
+            f"{server.url}/",
+            lambda route: route.fulfill(
+                response=(response := route.fetch()),
+                body=response.text().replace(
+                    "data-server-url", f"data-texts='{json.dumps(texts)}' data-server-url"
+                ),
+            ),
+        )
+        page.open()
+        expect(page.page.get_by_role("heading", level=1)).to_have_text("Ours")
+        expect(page.page.locator(".lead")).to_have_text("Für uns")
+        expect(page.page).to_have_title("Ours")

@@ -1,0 +1,300 @@
+"""Large files in parts: they go on after failures, pauses, reloads, and nothing of a cancelled one stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .test_going_wrong import xml
+from .test_recovering import Stand, stand
+from .upload_page import UploadPage, expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
+
+    from .conftest import OpenPage
+
+PART = 1024 * 1024
+PARTS = "**/examplebucket/**partNumber=*"
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Stand]:
+    pytest.importorskip("alibabacloud_oss_v2")
+    with stand(tmp_path, multipart=True, part_size=PART) as running:
+        yield running
+
+
+@pytest.fixture
+def page(open_page: OpenPage, running: Stand) -> UploadPage:
+    page = open_page(running)
+    expect(page.page.locator("#limits")).to_be_visible()
+    return page
+
+
+def large(folder: Path, size: int, name: str = "film.bin") -> Path:
+    path = folder / name
+    path.write_bytes(bytes(number % 251 for number in range(4096)) * (size // 4096) + b"x" * (size % 4096))
+    return path
+
+
+def wait_for_half(page: UploadPage) -> None:
+    """Wait until three of the file's six parts are stored; the page's policy lets no `wait_for_function` evaluate."""
+    while page.page.evaluate("document.querySelector('li progress').value") < 0.5:
+        page.page.wait_for_timeout(50)
+
+
+def uploads_of(running: Stand) -> list[Any]:
+    return list(running.oss.storage.bucket(running.oss.bucket).uploads()[0])
+
+
+@pytest.mark.parametrize("size", [PART, PART + 1, 3 * PART + 17], ids=["one-part", "one-byte-more", "several"])
+def test_a_large_file_goes_in_parts(page: UploadPage, running: Stand, tmp_path: Path, size: int) -> None:
+    path = large(tmp_path, size)
+    sent: list[str] = []
+    page.page.on("request", lambda request: sent.append(request.method) if "partNumber" in request.url else None)
+    page.upload(path)
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert sent.count("PUT") == -(-size // PART)
+    assert page.answer("film.bin")["number"] == 1
+    assert page.stored("film.bin") == path.read_bytes()
+    assert [upload.size for upload in running.uploads] == [size]
+
+
+@pytest.mark.parametrize("size", [0, PART - 1])
+def test_a_smaller_file_goes_by_form(page: UploadPage, running: Stand, tmp_path: Path, size: int) -> None:
+    page.upload(large(tmp_path, size))
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert len(page.signatures) == 1
+    assert len(running.uploads) == 1
+
+
+def test_a_part_that_fails_is_sent_again_and_progress_never_goes_back(
+    page: UploadPage, running: Stand, tmp_path: Path
+) -> None:
+    page.expects("status of", "net::ERR_")
+    page.page.clock.install()
+    patience = {"Retry-After": "2", "Access-Control-Expose-Headers": "Retry-After"}
+    failures: list[dict[str, Any]] = [
+        {"status": 500, "body": xml("InternalError")},
+        {"status": 403, "body": xml("AccessDenied", "Request has expired.")},
+        {"status": 503, "body": xml("SlowDown"), "headers": patience},
+    ]
+
+    def fail(route: Route) -> None:
+        if route.request.method == "PUT" and failures:
+            failure = failures.pop()
+            route.fulfill(**{**failure, "headers": {"Access-Control-Allow-Origin": "*", **failure.get("headers", {})}})
+        else:
+            route.continue_()
+
+    page.page.route(PARTS, fail)
+    page.page.evaluate("""() => {
+      window.seen = [];
+      new MutationObserver(() => document.querySelectorAll("li progress").forEach((bar) => seen.push(bar.value)))
+        .observe(document.querySelector("#rows"), { subtree: true, attributeFilter: ["value"] });
+    }""")
+    page.upload(large(tmp_path, 6 * PART))
+    for _ in range(40):
+        page.page.clock.run_for(1000)
+        if page.row("film.bin").get_attribute("data-state") == "stored":
+            break
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert failures == []
+    seen = page.page.evaluate("seen")
+    assert seen == sorted(seen)
+    assert len(running.uploads) == 1
+
+
+def test_a_paused_file_goes_on_where_it_was(page: UploadPage, running: Stand, tmp_path: Path) -> None:
+    held: list[Route] = []
+    puts: list[str] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method != "PUT":
+            route.continue_()
+        elif len(puts) < 3:
+            puts.append(route.request.url)
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.page.route(PARTS, hold)
+    path = large(tmp_path, 6 * PART)
+    page.upload(path)
+    wait_for_half(page)
+    page.button("Pause", of="film.bin").click()
+    expect(page.row("film.bin")).to_contain_text("50% · 3.1 MB of 6.3 MB")
+    expect(page.summary).to_contain_text("1 paused")
+    page.page.unroute(PARTS)
+    sent: list[str] = []
+    page.page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
+    page.button("Continue", of="film.bin").click()
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert len(sent) == 3
+    assert page.stored("film.bin") == path.read_bytes()
+    assert len(running.uploads) == 1
+
+
+def test_of_a_cancelled_file_nothing_stays(page: UploadPage, running: Stand, tmp_path: Path) -> None:
+    held: list[Route] = []
+    page.page.route(PARTS, lambda route: held.append(route) if route.request.method == "PUT" else route.continue_())
+    page.upload(large(tmp_path, 4 * PART))
+    expect(page.row("film.bin")).to_contain_text("Sending")
+    expect(page.button("Pause", of="film.bin")).to_be_visible()
+    assert len(uploads_of(running)) == 1
+    with page.page.expect_response(lambda response: response.request.method == "DELETE"):
+        page.button("Cancel", of="film.bin").click()
+    expect(page.row("film.bin")).to_contain_text("Cancelled")
+    assert uploads_of(running) == []
+    assert running.objects == []
+    page.page.unroute(PARTS)
+    page.button("Retry", of="film.bin").click()
+    expect(page.row("film.bin")).to_contain_text("Done")
+
+
+def interrupt(page: UploadPage, path: Path) -> None:
+    """Reload the page when three of the file's parts are stored."""
+    counted: list[str] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method != "PUT":
+            route.continue_()
+        elif len(counted) < 3:
+            counted.append(route.request.url)
+            route.continue_()
+
+    page.page.route(PARTS, hold)
+    page.upload(path)
+    wait_for_half(page)
+    page.page.wait_for_timeout(200)
+    page.page.on("dialog", lambda dialog: dialog.accept())
+    page.page.reload()
+    page.page.unroute(PARTS)
+    expect(page.page.locator("#limits")).to_be_visible()
+
+
+def test_after_a_reload_the_same_file_is_offered_to_go_on(page: UploadPage, running: Stand, tmp_path: Path) -> None:
+    path = large(tmp_path, 6 * PART)
+    interrupt(page, path)
+    page.choose(path)
+    row = page.row("film.bin")
+    expect(row).to_contain_text("50% of this file are already in storage.")
+    expect(page.spoken).to_contain_text("film.bin: a part of it is already in storage.")
+    expect(page.upload_button).to_be_disabled()
+    page.upload_button.click(force=True)
+    expect(page.button("Continue", of="film.bin")).to_be_focused()
+    assert row.get_attribute("data-state") == "queued", "it never goes on silently"
+    sent: list[str] = []
+    page.page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
+    page.button("Continue", of="film.bin").click()
+    expect(row).to_contain_text("Done")
+    assert len(sent) == 3
+    assert page.stored("film.bin") == path.read_bytes()
+    assert len(running.uploads) == 1
+    page.choose(path)
+    expect(page.row("film.bin")).to_have_count(2)
+    expect(page.upload_button).to_be_enabled()
+
+
+def test_the_person_may_start_over(page: UploadPage, running: Stand, tmp_path: Path) -> None:
+    path = large(tmp_path, 6 * PART)
+    interrupt(page, path)
+    page.choose(path)
+    page.button("Start over", of="film.bin").click()
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert page.stored("film.bin") == path.read_bytes()
+
+
+def test_a_changed_file_is_not_joined_to_the_parts_of_the_old_one(
+    page: UploadPage, running: Stand, tmp_path: Path
+) -> None:
+    path = large(tmp_path, 6 * PART)
+    interrupt(page, path)
+    path.write_bytes(b"another file of this size".ljust(6 * PART))
+    page.choose(path)
+    expect(page.row("film.bin")).to_contain_text("This file has changed since its upload began.")
+    expect(page.button("Continue", of="film.bin")).to_have_count(0)
+    page.upload_button.click()
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert page.stored("film.bin") == path.read_bytes()
+
+
+def test_a_file_that_changes_while_it_is_sent_is_refused(page: UploadPage, running: Stand, tmp_path: Path) -> None:
+    page.expects("net::ERR_")
+    held: list[Route] = []
+    page.page.route(PARTS, lambda route: held.append(route) if route.request.method == "PUT" else route.continue_())
+    path = large(tmp_path, 6 * PART)
+    page.upload(path)
+    expect(page.button("Pause", of="film.bin")).to_be_visible()
+    page.button("Pause", of="film.bin").click()
+    page.page.unroute(PARTS)
+    path.write_bytes(b"changed")
+    page.button("Continue", of="film.bin").click()
+    expect(page.row("film.bin")).to_contain_text("This file can no longer be read. It may have been moved or changed")
+    assert running.objects == []
+
+
+def test_it_waits_while_offline_and_goes_on(page: UploadPage, running: Stand, tmp_path: Path) -> None:
+    page.expects("net::ERR_")
+    held: list[Route] = []
+    page.page.route(PARTS, lambda route: held.append(route) if route.request.method == "PUT" else route.continue_())
+    page.upload(large(tmp_path, 4 * PART))
+    expect(page.button("Pause", of="film.bin")).to_be_visible()
+    page.page.wait_for_timeout(300)
+    page.page.context.set_offline(True)
+    for route in held:
+        route.abort("internetdisconnected")
+    page.page.unroute(PARTS)
+    expect(page.row("film.bin")).to_contain_text("goes on when this device is online")
+    page.page.context.set_offline(False)
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert len(running.uploads) == 1
+
+
+def test_a_server_that_fails_at_the_end_is_asked_again_and_the_handler_runs_once(
+    page: UploadPage, running: Stand, tmp_path: Path
+) -> None:
+    page.expects("status of 503")
+    completes: list[int] = []
+
+    def lose(route: Route) -> None:
+        response = route.fetch()
+        completes.append(response.status)
+        if len(completes) == 1:
+            route.fulfill(status=503, body="{}")
+        else:
+            route.fulfill(response=response)
+
+    page.page.route("**/complete?*", lose)
+    page.upload(large(tmp_path, 2 * PART))
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert completes == [200, 200]
+    assert len(running.uploads) == 1
+
+
+UPLOAD = """async (size) => {
+  const { Uploader } = await import("./upload.js");
+  const uploader = new Uploader({ serverUrl: "oss/signature" });
+  const events = [];
+  for (const type of ["add", "state", "done", "fail", "cancel", "idle"]) {
+    uploader.addEventListener(type, ({ detail: { item } }) => events.push(type === "state" ? item.state : type));
+  }
+  const ended = new Promise((resolve) => uploader.addEventListener("idle", resolve));
+  const [item] = uploader.add([new File([new Uint8Array(size)], "a.bin")]);
+  uploader.start();
+  await ended;
+  return { events, answer: JSON.parse(item.answer), status: item.status };
+}"""
+
+
+def test_the_events_are_those_of_a_form(page: UploadPage, running: Stand) -> None:
+    form = page.page.evaluate(UPLOAD, 1000)
+    parts = page.page.evaluate(UPLOAD, 2 * PART)
+    assert form["events"] == parts["events"] == [
+        "add", "waiting", "signing", "sending", "answering", "stored", "done", "idle",
+    ]  # fmt: skip
+    assert [form["answer"]["number"], parts["answer"]["number"]] == [1, 2]

@@ -1,0 +1,62 @@
+"""`oss-wsgi ledger sql` prints the tables for administrators."""
+
+from __future__ import annotations
+
+import pytest
+
+from oss_wsgi.cli.main import main
+from oss_wsgi.ledger.sql_text import dialect_of
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql://app:pass-word@db/shop", "postgresql"),
+        ("postgresql+psycopg:", "postgresql"),
+        ("mysql:", "mysql"),
+        ("mariadb://db/shop", "mysql"),
+    ],
+)
+def test_the_statements_are_those_that_the_ledger_runs(capsys: pytest.CaptureFixture[str], url: str, name: str) -> None:
+    assert main(["ledger", "sql", "--url", url]) == 0
+    output = capsys.readouterr().out
+    assert "pass-word" not in output
+    for statement in dialect_of(name).schema():
+        assert f"{statement};\n" in output
+
+
+def test_the_partitioned_tables_are_partitioned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "sql", "--url", "postgresql:", "--partitioned"]) == 0
+    assert "PARTITION BY RANGE (forget_after);" in capsys.readouterr().out
+
+
+def test_the_setting_names_the_database(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSS_LEDGER", "mysql://app:pass-word@db/shop")
+    assert main(["ledger", "sql"]) == 0
+    assert "ENGINE=InnoDB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "which database?"),
+        (["--url", "redis://:pass-word@h/0"], "not in 'redis://h/0'"),
+        (["--url", "ledger.db"], "not in 'ledger.db'"),
+        (["--url", "mysql:", "--partitioned"], "leave --partitioned out"),
+    ],
+)
+def test_what_has_no_tables_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.delenv("OSS_LEDGER", raising=False)
+    assert main(["ledger", "sql", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "pass-word" not in error
+
+
+def test_a_password_on_the_command_line_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--ledger", "postgresql://app:pass-word@db/shop"]) == 2
+    error = capsys.readouterr().err
+    assert "set OSS_LEDGER in the environment" in error
+    assert "pass-word" not in error

@@ -1,0 +1,263 @@
+"""Kills the processes that handle uploads, again and again, and counts what is left: one row for each upload.
+
+    python -m tests.ledger.killed_processes postgresql [--kills 1000] [--processes 4] [--without-lock]
+
+Several processes share a database with ``SQLLedger.sharing``; each handler inserts a row into the application's table.
+Reports of the same uploads go to all of them, as OSS and a sweep may send them, and one process after the other gets
+SIGKILL and is started again. A report that gets no answer comes again. In the end each upload has exactly one row, and
+all its reports got the same answer. ``--without-lock`` breaks the claim, and the program must find that out. With
+``sqlite`` the ledger is a file, whose handler may run again after a kill: rows may repeat where a kill came, answers
+may not differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.engine import Connection, Engine
+
+from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
+from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.ledger.sql_text import Dialect, Key
+from oss_wsgi.ledger.sqlite import SQLiteLedger
+
+from ..databases import running
+
+ROOT = Path(__file__).parents[2]
+DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "sqlite": "sqlite"}
+#: Uploads that are reported at the same time.
+WINDOW = 8
+#: How many processes get each report.
+REPORTS = 3
+THREADS = 4
+
+
+def engine_of(url: str) -> Engine:
+    """Return the application's engine: it has the defaults that people have."""
+    parsed = sqlalchemy.make_url(url)
+    return sqlalchemy.create_engine(parsed.set(drivername=DRIVERS[parsed.drivername]), pool_size=THREADS + 1)
+
+
+class WithoutLock:
+    """Makes a dialect that claims without a lock, and whose answers have no unique key."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dialect, name)
+
+    def lock_ticket(self, key: Key, part: int = 0) -> str:
+        return "SELECT 1"
+
+    def try_to_lock_ticket(self, key: Key, part: int = 0) -> str | None:
+        return None
+
+
+def work(url: str, file: str, without_lock: bool) -> None:
+    """Handle the uploads whose numbers come in, each in a thread, and print their answers."""
+    engine = engine_of(url)
+    ledger: Ledger
+    if file:
+        ledger = SQLiteLedger(file, clock=time.time)
+    else:
+        ledger = SQLLedger.sharing(engine.begin, clock=time.time)
+        if without_lock:
+            broken: Any = WithoutLock(ledger.dialect)
+            ledger._dialect_or_none = broken
+
+    def handle(number: str) -> Handle:
+        text = f"{os.getpid()} {random.getrandbits(64):x}"
+
+        def insert(transaction: Connection | None) -> StoredResponse:
+            with contextlib.nullcontext(transaction) if transaction is not None else engine.begin() as connection:
+                connection.exec_driver_sql(f"INSERT INTO works (upload, answer) VALUES ('{number}', '{text}')")
+            # Without a lock the handlers overlap, also on a machine that is busy with something else.
+            time.sleep(random.random() * (0.2 if without_lock else 0.004))
+            return StoredResponse("200 OK", "text/plain", text.encode())
+
+        return insert
+
+    def answer(number: str) -> None:
+        upload = UploadIdentity(f"ticket {number}", f"object {number}", "5B3C", int(time.time()) + 3600)
+        try:
+            line = ledger.run_once(upload, handle(number)).body.decode()
+        except Exception as error:
+            line = f"! {error}"
+        os.write(1, f"{number} {line}\n".encode())
+
+    for line in sys.stdin:
+        threading.Thread(target=answer, args=(line.strip(),), daemon=True).start()
+
+
+class Worker:
+    """A process that handles uploads, and its successors."""
+
+    def __init__(self, command: list[str], proof: Proof) -> None:
+        self._command, self._proof = command, proof
+        self._lock = threading.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        self.process = subprocess.Popen(
+            self._command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._hearing = threading.Thread(target=self._hear, args=(self.process,), daemon=True)
+        self._hearing.start()
+
+    def _hear(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                number, _, text = line.rstrip("\n").partition(" ")
+                self._proof.hear(int(number), text)
+
+    def report(self, number: int) -> None:
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            assert self.process.stdin is not None
+            self.process.stdin.write(f"{number}\n")
+            self.process.stdin.flush()
+
+    def kill(self) -> None:
+        with self._lock:
+            self.end()
+            self._start()
+
+    def end(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._hearing.join()
+        with contextlib.suppress(OSError):
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+
+
+class Proof:
+    """The reports, their answers, and the kills."""
+
+    def __init__(self, url: str, file: str, arguments: argparse.Namespace) -> None:
+        self.answers: dict[int, set[str]] = defaultdict(set)
+        self.counts: Counter[int] = Counter()
+        self.errors: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        command = [sys.executable, "-m", __spec__.name, "work", url, file, "on" if arguments.without_lock else ""]
+        self._workers = [Worker(command, self) for _ in range(arguments.processes)]
+        self._kills = arguments.kills
+        self.killed = 0
+
+    def hear(self, number: int, text: str) -> None:
+        with self._changed:
+            if text.startswith("!"):
+                self.errors[text.partition(":")[0]] += 1
+            else:
+                self.answers[number].add(text)
+                self.counts[number] += 1
+            self._changed.notify_all()
+
+    def run(self) -> int:
+        """Report uploads until so many processes were killed; return how many uploads were reported."""
+        first = 0
+        while self.killed < self._kills:
+            uploads = range(first, first + WINDOW)
+            self._handle(uploads)
+            first += WINDOW
+        for worker in self._workers:
+            worker.end()
+        return first
+
+    def _handle(self, uploads: range) -> None:
+        kills = random.randint(0, 2)
+        for _ in range(2000):
+            missing = [number for number in uploads if not self.counts[number]]
+            for number in missing:
+                for worker in random.sample(self._workers, min(REPORTS, len(self._workers))):
+                    worker.report(number)
+            if kills and self.killed < self._kills:
+                time.sleep(random.random() * 0.03)
+                random.choice(self._workers).kill()
+                self.killed += 1
+                kills -= 1
+            with self._changed:
+                if self._changed.wait_for(lambda: all(self.counts[number] for number in uploads), 0.5):
+                    return
+        raise AssertionError(f"uploads without an answer: {self.errors}")
+
+
+def prove(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the proof on a server of its own, and return what it found."""
+    with contextlib.ExitStack() as stack:
+        file = ""
+        if kind == "sqlite":
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            url, file = f"sqlite:///{folder}/works.db?timeout=60", f"{folder}/ledger.db"
+        else:
+            url = stack.enter_context(running(kind)).url
+        engine = engine_of(url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE works (upload VARCHAR(40), answer VARCHAR(80))")
+        if not file:
+            len(SQLLedger.sharing(engine.begin, clock=time.time))  # makes the tables
+            if arguments.without_lock:
+                with engine.begin() as connection:
+                    for statement in _without_keys(kind):
+                        connection.exec_driver_sql(statement)
+        proof = Proof(url, file, arguments)
+        uploads = proof.run()
+        with engine.begin() as connection:
+            rows = Counter(int(row[0]) for row in connection.exec_driver_sql("SELECT upload FROM works"))
+        engine.dispose()
+    return {
+        "kind": kind,
+        "kills": proof.killed,
+        "uploads": uploads,
+        "answered": sum(proof.counts.values()),
+        "rows": rows.total(),
+        "uploads without a row": sum(not rows[number] for number in range(uploads)),
+        "uploads with several rows": sum(count > 1 for count in rows.values()),
+        "uploads with several answers": sum(len(texts) > 1 for texts in proof.answers.values()),
+        "errors": dict(proof.errors),
+    }
+
+
+def _without_keys(kind: str) -> list[str]:
+    if kind == "postgresql":
+        return [
+            "ALTER TABLE oss_wsgi_answers DROP CONSTRAINT oss_wsgi_answers_pkey",
+            "ALTER TABLE oss_wsgi_answers DROP CONSTRAINT oss_wsgi_answers_ticket_slot_key",
+        ]
+    return [
+        "ALTER TABLE oss_wsgi_answers DROP PRIMARY KEY",
+        "ALTER TABLE oss_wsgi_answers DROP KEY oss_wsgi_answers_ticket",
+    ]
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("kind", choices=["postgresql", "mariadb", "sqlite"])
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--without-lock", action="store_true")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "work":
+        work(*sys.argv[2:4], sys.argv[4] == "on")
+    else:
+        options = parse(sys.argv[1:])
+        print(json.dumps(prove(options.kind, options)))

@@ -1,0 +1,65 @@
+"""URLs of a SQLLedger: which are refused, with what sentence, and that none shows a password."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.ledger.url import check_ledger
+from oss_wsgi.testing.ledger_contract import SUCCESS, Handler, LedgerClock, identity
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("", "The ledger's URL is malformed"),
+        ("postgresql://u:p@swordfish@127.0.0.1:1/app", "percent-encode what is no letter or digit in the password"),
+        ("mysql://u:p@swordfish@127.0.0.1:1/app", "percent-encode what is no letter or digit in the password"),
+        ("postgresql://u@127.0.0.1:1/app?password=swordfish", "//127.0.0.1:1/app cannot be used"),
+        ("mysql://u@127.0.0.1:1/app?password=swordfish", "//127.0.0.1:1/app cannot be used"),
+        ("mysql://u@127.0.0.1:1/app?nonsense=swordfish", "unexpected keyword argument 'nonsense'"),
+        ("postgresql://u@127.0.0.1:1/app?nonsense=swordfish", "invalid connection option"),
+        ("oracle://u:swordfish@127.0.0.1/app", "A ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not oracle."),
+        ("postgresql+asyncpg://u:swordfish@127.0.0.1/app", "one of asyncio's"),
+        ("postgresql+pg8000://u:swordfish@127.0.0.1/app", "or write postgresql:// for psycopg, which pip install"),
+        ("sqlite://", "sqlite:///PATH: in memory there is MemoryLedger"),
+        ("POSTGRESQL://u:swordfish@127.0.0.1:1/app", "postgresql+psycopg://127.0.0.1:1/app cannot be used"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_a_password(url: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(sentence)) as raised:
+        SQLLedger(url, clock=LedgerClock())
+    assert "swordfish" not in str(raised.value)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, object()])
+def test_what_is_neither_url_nor_engine_is_refused(wrong: Any) -> None:
+    with pytest.raises(SettingsError, match="needs a URL or SQLAlchemy's Engine, not"):
+        SQLLedger(wrong, clock=LedgerClock())
+
+
+def test_sqlalchemys_own_url_may_be_given(tmp_path: Path) -> None:
+    with SQLLedger(sqlalchemy.URL.create("sqlite", database=str(tmp_path / "ledger")), clock=LedgerClock()) as ledger:
+        assert ledger.run_once(identity(), Handler()) == SUCCESS
+
+
+def test_a_ledgers_name_has_neither_user_nor_password_nor_parameters(tmp_path: Path) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'ledger'}?timeout=7")
+    ledger = SQLLedger(engine, clock=LedgerClock())
+    assert repr(ledger) == f"<SQLLedger sqlite:///{tmp_path / 'ledger'}>"
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:p@swordfish@h/app", "mysql://u:12/swordfish@h/app"])
+def test_a_setting_whose_password_is_not_encoded_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="percent-encode") as raised:
+        check_ledger(url)
+    assert "swordfish" not in str(raised.value)

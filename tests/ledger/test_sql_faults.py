@@ -1,0 +1,551 @@
+"""SQLLedger when something breaks: connections, COMMIT, processes, servers, clocks; and shared transactions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from oss_wsgi.exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError, TicketUsedError
+from oss_wsgi.ledger.base import StoredResponse
+from oss_wsgi.ledger.memory import MARGIN
+from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.ledger.sql_text import dialect_of
+from oss_wsgi.testing.ledger_contract import (
+    FAILURE,
+    NOW,
+    SUCCESS,
+    BlockingHandler,
+    Call,
+    Handler,
+    LedgerClock,
+    identity,
+)
+
+from ..databases import Server, running
+from ..proxy import CuttingProxy
+from .test_sql import emptied
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+BOTH = pytest.mark.parametrize("server", ["postgresql", "mariadb"], indirect=True)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Server:
+    """Return one of the servers, with a table of the application and none of the ledger."""
+    server: Server = request.getfixturevalue(getattr(request, "param", "postgresql"))
+    emptied(server.url)
+    with closing_engine(server) as engine, engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE works (name VARCHAR(40))")
+    return server
+
+
+class closing_engine:  # noqa: N801
+    """An engine of the application's, disposed at the end of the with block."""
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        url = sqlalchemy.make_url(server.url)
+        self.engine = sqlalchemy.create_engine(url.set(drivername=DRIVERS[url.drivername]), pool_size=20, **options)
+
+    def __enter__(self) -> Engine:
+        return self.engine
+
+    def __exit__(self, *error: object) -> None:
+        self.engine.dispose()
+
+
+@pytest.fixture
+def engine(server: Server) -> Iterator[Engine]:
+    with closing_engine(server) as engine:
+        yield engine
+
+
+@pytest.fixture
+def ledger(server: Server) -> Iterator[SQLLedger]:
+    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=10.0) as ledger:
+        yield ledger
+
+
+def works(engine: Engine) -> int:
+    with engine.begin() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM works").scalar_one())
+
+
+def insert(connection: Connection) -> StoredResponse:
+    connection.exec_driver_sql("INSERT INTO works VALUES ('one')")
+    return SUCCESS
+
+
+# The application's own transaction.
+
+
+@BOTH
+def test_effect_and_answer_are_committed_together(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    for _ in range(2):
+        assert ledger.run_once(identity(), insert) == SUCCESS
+    assert (works(engine), len(ledger)) == (1, 1)
+
+
+@BOTH
+@pytest.mark.parametrize("result", [FAILURE, KeyError("its own")], ids=["failure", "exception"])
+def test_a_failed_handlers_effect_is_rolled_back(engine: Engine, result: StoredResponse | Exception) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+
+    def handle(connection: Connection) -> StoredResponse:
+        insert(connection)
+        return Handler(result)()
+
+    if isinstance(result, Exception):
+        with pytest.raises(KeyError):
+            ledger.run_once(identity(), handle)
+    else:
+        assert ledger.run_once(identity(), handle) == FAILURE
+    assert (works(engine), len(ledger)) == (0, 0)
+
+
+def test_a_session_is_handed_on(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(sessionmaker(engine).begin, clock=LedgerClock())
+
+    def handle(session: Session) -> StoredResponse:
+        with session.begin_nested():
+            session.execute(sqlalchemy.text("INSERT INTO works VALUES ('one')"))
+        return SUCCESS
+
+    assert ledger.run_once(identity(), handle) == SUCCESS
+    assert works(engine) == 1
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["connection", "session"])
+def test_a_handler_that_commits_is_refused_and_nothing_is_stored(engine: Engine, kind: str) -> None:
+    begin: Any = engine.begin if kind == "connection" else sessionmaker(engine).begin
+    ledger = SQLLedger.sharing(begin, clock=LedgerClock())
+
+    def handle(transaction: Any) -> StoredResponse:
+        transaction.execute(sqlalchemy.text("INSERT INTO works VALUES ('one')"))
+        transaction.commit()
+        return SUCCESS
+
+    with pytest.raises(HandlerCommittedError, match="must not commit: the ledger commits its work together with"):
+        ledger.run_once(identity(), handle)
+    assert (works(engine), len(ledger)) == (0, 0)
+
+
+@BOTH
+@pytest.mark.parametrize("statement", ["COMMIT", "ROLLBACK"])
+def test_a_handler_that_ends_the_transaction_by_a_statement_is_refused(engine: Engine, statement: str) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+
+    def handle(connection: Connection) -> StoredResponse:
+        connection.exec_driver_sql(statement)
+        return SUCCESS
+
+    with pytest.raises(HandlerCommittedError, match="leave out the commit"):
+        ledger.run_once(identity(), handle)
+    assert len(ledger) == 0
+
+
+def test_an_error_that_the_handler_swallows_is_refused(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+
+    def handle(connection: Connection) -> StoredResponse:
+        with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
+            connection.exec_driver_sql("SELECT 1 / 0")
+        return SUCCESS
+
+    with pytest.raises(HandlerCommittedError, match="savepoint"):
+        ledger.run_once(identity(), handle)
+
+
+@BOTH
+def test_the_applications_lock_timeout_is_as_before(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=1.0)
+    setting = "lock_timeout" if engine.dialect.name == "postgresql" else "@@SESSION.innodb_lock_wait_timeout"
+    statement = f"SHOW {setting}" if engine.dialect.name == "postgresql" else f"SELECT {setting}"
+    seen = []
+
+    def handle(connection: Connection) -> StoredResponse:
+        seen.append(connection.exec_driver_sql(statement).scalar_one())
+        return SUCCESS
+
+    with engine.begin() as connection:
+        before = connection.exec_driver_sql(statement).scalar_one()
+    ledger.run_once(identity(), handle)
+    with engine.begin() as connection:
+        after = connection.exec_driver_sql(statement).scalar_one()
+    assert (seen, after) == ([before], before)
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+@BOTH
+def test_racing_objects_have_as_many_effects_as_slots(server: Server, level: str) -> None:
+    with closing_engine(server, isolation_level=level) as engine:
+        ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=60.0)
+        calls = [Call(ledger, identity(object=f"o{number}", max_objects=3), insert) for number in range(9)]
+        outcomes = [call.outcome() for call in calls]
+        assert works(engine) == outcomes.count(SUCCESS) == len(ledger) <= 3
+
+
+@BOTH
+def test_a_handler_that_loses_a_conflict_is_called_again(server: Server) -> None:
+    """The handler answers 500, as an endpoint does for an exception: the ledger knows of the conflict all the same."""
+    with closing_engine(server, isolation_level="SERIALIZABLE") as engine:
+        ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=60.0)
+        barrier = threading.Barrier(2)
+        calls = []
+
+        def handle(connection: Connection) -> StoredResponse:
+            calls.append(connection)
+            try:
+                connection.exec_driver_sql("SELECT count(*) FROM works").scalar_one()
+                if len(calls) <= 2:
+                    barrier.wait(60)
+                return insert(connection)
+            except sqlalchemy.exc.SQLAlchemyError:
+                return FAILURE
+
+        running_calls = [Call(ledger, identity(f"t{number}"), handle) for number in range(2)]
+        assert [call.outcome() for call in running_calls] == [SUCCESS] * 2
+        assert len(calls) > 2
+        assert (works(engine), len(ledger)) == (2, 2)
+
+
+# Connections, and COMMIT.
+
+
+@BOTH
+def test_a_connection_that_the_server_cuts_in_the_handler_lets_the_next_call_handle(
+    server: Server, engine: Engine, ledger: SQLLedger
+) -> None:
+    sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+
+    def handle(connection: Connection) -> StoredResponse:
+        insert(connection)
+        if connection.dialect.name == "postgresql":
+            number, end = (
+                connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one(),
+                "SELECT pg_terminate_backend",
+            )
+        else:
+            number, end = connection.exec_driver_sql("SELECT connection_id()").scalar_one(), "KILL "
+        with closing_engine(server) as other, other.connect() as another:
+            another.exec_driver_sql(f"{end}({number})" if end.startswith("SELECT") else f"{end}{number}")
+        return SUCCESS
+
+    with pytest.raises(LedgerUnavailableError, match="ledger_unavailable"):
+        sharing.run_once(identity(), handle)
+    assert works(engine) == 0
+    assert sharing.run_once(identity(), insert) == SUCCESS
+    assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+    assert works(engine) == 1
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["own", "sharing"])
+def test_a_commit_whose_end_is_unknown_is_unavailable_and_the_next_call_finds_the_truth(
+    server: Server, engine: Engine, kind: str
+) -> None:
+    with closing(CuttingProxy(server.port)) as proxy:
+        url = server.url.replace(f":{server.port}/", f":{proxy.port}/")
+        if url.startswith("mysql"):
+            url += "?ssl_disabled=true"  # the proxy reads along
+        parsed = sqlalchemy.make_url(url)
+        behind = sqlalchemy.create_engine(parsed.set(drivername=DRIVERS[parsed.drivername]))
+        ledger = (
+            SQLLedger(url, clock=LedgerClock())
+            if kind == "own"
+            else SQLLedger.sharing(behind.begin, clock=LedgerClock())
+        )
+        assert len(ledger) == 0
+
+        def handle(connection: Connection | None) -> StoredResponse:
+            if connection is not None:
+                insert(connection)
+            proxy.cut_after = b"COMMIT"
+            return SUCCESS
+
+        with pytest.raises(LedgerUnavailableError, match="did not say whether it has stored the answer"):
+            ledger.run_once(identity(), handle)
+        again = Handler()
+        assert ledger.run_once(identity(), again if kind == "own" else insert) == SUCCESS
+        assert works(engine) == (1 if kind == "sharing" else 0)
+        assert len(ledger) == 1
+        behind.dispose()
+        ledger.close()
+
+
+@BOTH
+def test_a_server_that_restarts_is_used_again(request: pytest.FixtureRequest, server: Server) -> None:
+    kind = "postgresql" if server.url.startswith("postgresql") else "mariadb"
+    with running(kind) as own, SQLLedger(own.url, clock=LedgerClock()) as ledger:
+        assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
+        own.restart()
+        assert ledger.run_once(identity("t1"), Handler(FAILURE)) == SUCCESS
+        assert ledger.run_once(identity("t2"), Handler()) == SUCCESS
+
+
+# Processes.
+
+PROGRAM = """
+import os, signal, sys, time
+from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.testing.ledger_contract import SUCCESS, identity
+ledger = SQLLedger(sys.argv[1], clock=lambda: 1733227932.0, wait_timeout=1.0)
+def handle(transaction):
+    print("handling", flush=True)
+    sys.stdin.readline()
+    return SUCCESS
+print(ledger.run_once(identity(), handle).status, flush=True)
+"""
+
+
+def start_handling(server: Server) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, server.url]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "handling\n"
+    return process
+
+
+@BOTH
+def test_a_process_killed_in_its_handler_lets_go_of_the_upload(server: Server, ledger: SQLLedger) -> None:
+    process = start_handling(server)
+    process.kill()
+    process.communicate()
+    handler = Handler()
+    assert ledger.run_once(identity(), handler) == SUCCESS
+    assert handler.calls == 1
+
+
+@BOTH
+def test_a_stopped_process_keeps_its_upload_and_the_others_are_refused(server: Server) -> None:
+    process = start_handling(server)
+    os.kill(process.pid, signal.SIGSTOP)
+    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=1.0) as ledger:
+        refused = Handler(FAILURE)
+        with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+            ledger.run_once(identity(), refused)
+        os.kill(process.pid, signal.SIGCONT)
+        assert process.communicate("\n")[0] == "200 OK\n"
+        assert ledger.run_once(identity(), refused) == SUCCESS
+        assert refused.calls == 0
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["own", "sharing"])
+def test_two_etags_of_an_object_that_are_handled_at_once_take_one_slot(
+    server: Server, engine: Engine, kind: str
+) -> None:
+    def ledger() -> SQLLedger:
+        if kind == "own":
+            return SQLLedger(server.url, clock=LedgerClock())
+        return SQLLedger.sharing(engine.begin, clock=LedgerClock())
+
+    with ledger() as first, ledger() as second:
+        for number in range(2):
+            name = f"user/{number}"
+            blocking = BlockingHandler()
+            call = Call(first, identity(object=name, etag="1", max_objects=3), blocking)
+            assert blocking.started.wait(60)
+            assert second.run_once(identity(object=name, etag="2", max_objects=3), Handler()) == SUCCESS
+            blocking.release.set()
+            assert call.outcome() == SUCCESS
+        assert first.run_once(identity(object="user/2", max_objects=3), Handler()) == SUCCESS
+        with pytest.raises(TicketUsedError):
+            second.run_once(identity(object="user/3", max_objects=3), Handler())
+        assert len(first) == 5
+
+
+def test_two_etags_of_an_object_take_one_slot_in_repeatable_read(engine: Engine) -> None:
+    begin = engine.execution_options(isolation_level="REPEATABLE READ").begin
+    first, second = (SQLLedger.sharing(begin, clock=LedgerClock()) for _ in range(2))
+    blocking = BlockingHandler()
+    one = Call(first, identity(object="user/1", etag="1", max_objects=2), blocking)
+    assert blocking.started.wait(60)
+    two = Call(second, identity(object="user/1", etag="2", max_objects=2), Handler())
+    two.join(0.5)
+    blocking.release.set()
+    assert (one.outcome(), two.outcome()) == (SUCCESS, SUCCESS)
+    assert first.run_once(identity(object="user/2", max_objects=2), Handler()) == SUCCESS
+
+
+@BOTH
+def test_two_ledgers_count_the_objects_of_a_ticket_together(server: Server) -> None:
+    with (
+        SQLLedger(server.url, clock=LedgerClock(), wait_timeout=60.0) as one,
+        SQLLedger(server.url, clock=LedgerClock(), wait_timeout=60.0) as two,
+    ):
+        handlers = [BlockingHandler() for _ in range(4)]
+        uploads = [identity(object=f"o{number}", max_objects=4) for number in range(4)]
+        calls = [
+            Call((one, two)[number % 2], upload, handler)
+            for number, (upload, handler) in enumerate(zip(uploads, handlers, strict=True))
+        ]
+        # None waits for another process.
+        assert all(handler.started.wait(60) for handler in handlers)
+        last = Call(two, identity(object="one more", max_objects=4), Handler())
+        for handler in handlers:
+            handler.release.set()
+        assert [call.outcome() for call in calls] == [SUCCESS] * 4
+        assert isinstance(last.outcome(), TicketUsedError)
+
+
+# Clocks, and what has expired.
+
+
+def move(engine: Engine, seconds: int) -> None:
+    """Let time pass for the rows, as if the database's clock were later."""
+    with engine.begin() as connection:
+        for table in ("oss_wsgi_answers", "oss_wsgi_tickets"):
+            if sqlalchemy.inspect(connection).has_table(table):
+                connection.exec_driver_sql(f"UPDATE {table} SET forget_after = forget_after - {seconds}")
+
+
+@BOTH
+def test_a_response_is_deleted_when_both_clocks_have_passed(server: Server, engine: Engine) -> None:
+    clock = LedgerClock()
+    with SQLLedger(server.url, clock=clock) as ledger:
+        ledger.run_once(identity("old"), Handler())
+        ledger.run_once(identity("valid", expires=NOW + 10 * 86_400), Handler())
+        assert ledger.delete_expired() == 0
+        move(engine, 300 + MARGIN + 4000)
+        assert ledger.delete_expired() == 0, "by the caller's clock it is valid"
+        clock.advance(301)
+        assert ledger.delete_expired() > 0
+        assert len(ledger) == 1
+        assert ledger.run_once(identity("valid", expires=NOW + 10 * 86_400), Handler(FAILURE)) == SUCCESS
+
+
+@BOTH
+@pytest.mark.parametrize("wrong", [86_400, -86_400], ids="{:+}".format)
+def test_a_callers_clock_that_is_off_by_a_day_forgets_nothing(server: Server, engine: Engine, wrong: int) -> None:
+    right, wrong_clock = LedgerClock(), LedgerClock(NOW + wrong)
+    life = 3 * 86_400
+    upload = identity(expires=NOW + life)
+    with SQLLedger(server.url, clock=right) as ledger, SQLLedger(server.url, clock=wrong_clock) as other:
+        other.run_once(upload, Handler())
+        for seconds in (86_400, 86_400, 86_400 - 60):
+            move(engine, seconds)
+            right.advance(seconds)
+            wrong_clock.advance(seconds)
+            other.delete_expired()
+            ledger.delete_expired()
+            assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
+
+
+@BOTH
+@pytest.mark.parametrize("wrong", [86_400, -86_400], ids="{:+}".format)
+def test_a_databases_clock_that_is_off_by_a_day_forgets_nothing(server: Server, engine: Engine, wrong: int) -> None:
+    with SQLLedger(server.url, clock=LedgerClock(NOW + 299)) as ledger:
+        ledger.run_once(identity(), Handler())
+        move(engine, wrong)
+        ledger.delete_expired()
+        assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+@BOTH
+def test_expired_rows_that_another_call_deletes_are_skipped(server: Server, engine: Engine) -> None:
+    clock = LedgerClock()
+    with SQLLedger(server.url, clock=clock, wait_timeout=60.0) as ledger:
+        for number in range(10):
+            ledger.run_once(identity(f"t{number}"), Handler())
+        move(engine, 300 + MARGIN + 4000)
+        clock.advance(301)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(dialect_of(engine.dialect.name).select_expired("oss_wsgi_answers", 0))
+            deleted = ledger.delete_expired()
+            assert deleted in (0, 10), "the rows are locked; MariaDB's tickets are not"
+        ledger.delete_expired()
+        assert len(ledger) == 0
+
+
+def test_partitions_are_made_ahead_and_dropped_when_both_clocks_have_passed(server: Server, engine: Engine) -> None:
+    with engine.begin() as connection:
+        for statement in dialect_of("postgresql").schema(partitioned=True):
+            connection.exec_driver_sql(statement)
+    clock = LedgerClock()
+    with SQLLedger(server.url, clock=clock) as ledger:
+        handler = Handler()
+        ledger.run_once(identity(), handler)
+        assert handler.calls == 1
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "CREATE TABLE oss_wsgi_answers_19000 PARTITION OF oss_wsgi_answers "
+                f"FOR VALUES FROM ({19000 * 86400}) TO ({19001 * 86400})"
+            )
+        before = len(sqlalchemy.inspect(engine).get_table_names())
+        clock.now = 19000 * 86400
+        assert ledger.delete_expired() == 0, "by the caller's clock it is valid"
+        clock.now = NOW
+        assert ledger.delete_expired() == 1
+        assert len(sqlalchemy.inspect(engine).get_table_names()) == before - 1
+        assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+# Tables.
+
+
+@BOTH
+def test_eight_processes_may_make_the_tables_at_once(server: Server) -> None:
+    code = (
+        "import sys; from oss_wsgi.ledger.sql import SQLLedger; sys.stdin.readline(); "
+        "print(len(SQLLedger(sys.argv[1], clock=lambda: 1.0)))"
+    )
+    command = [sys.executable, "-c", code, server.url]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)
+    ]
+    assert [process.communicate("\n")[0] for process in processes] == ["0\n"] * 8
+
+
+@BOTH
+def test_tables_of_another_version_are_refused(server: Server, engine: Engine) -> None:
+    SQLLedger(server.url, clock=LedgerClock()).close()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE oss_wsgi_schema SET version = 7")
+    with pytest.raises(SettingsError, match="tables have version 7, and this program uses version 1"):
+        SQLLedger(server.url, clock=LedgerClock())
+
+
+@BOTH
+def test_an_engine_of_the_applications_own_may_be_used(engine: Engine) -> None:
+    ledger = SQLLedger(engine, clock=LedgerClock())
+    handler = Handler()
+    for _ in range(2):
+        assert ledger.run_once(identity(), handler) == SUCCESS
+    assert handler.calls == 1
+    with engine.connect() as connection:
+        level = connection.get_isolation_level()
+    assert level == engine.dialect.default_isolation_level
+
+
+@BOTH
+def test_names_that_differ_in_case_are_two_objects(ledger: SQLLedger) -> None:
+    ledger.run_once(identity("t", object="a.png", max_objects=2), Handler())
+    handler = Handler()
+    ledger.run_once(identity("t", object="A.PNG", max_objects=2), handler)
+    ledger.run_once(identity("T", object="a.png", max_objects=2), handler)
+    assert handler.calls == 2
+
+
+def test_a_server_that_cannot_be_reached_is_a_setting_error_without_the_password(server: Server) -> None:
+    url = server.url.replace(f":{server.port}/", ":1/")
+    with pytest.raises(SettingsError, match="cannot be used") as raised:
+        SQLLedger(url, clock=LedgerClock())
+    assert "pass-word" not in str(raised.value)
+    assert "pass-word" not in repr(raised.value.__cause__)

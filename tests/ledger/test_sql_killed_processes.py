@@ -1,0 +1,31 @@
+"""Processes that are killed while they handle uploads: each upload has one effect and one answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from .killed_processes import parse, prove
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_each_upload_has_one_row_and_one_answer_whoever_is_killed(kind: str) -> None:
+    outcome = prove(kind, parse([kind, "--kills", "24"]))
+    assert outcome["kills"] == 24
+    assert outcome["rows"] == outcome["uploads"]
+    assert outcome["uploads without a row"] == 0
+    assert outcome["uploads with several rows"] == 0
+    assert outcome["uploads with several answers"] == 0
+
+
+def test_a_sqlite_ledger_has_one_answer_for_each_upload_whoever_is_killed() -> None:
+    outcome = prove("sqlite", parse(["sqlite", "--kills", "24"]))
+    assert outcome["uploads without a row"] == 0
+    assert outcome["uploads with several answers"] == 0
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_the_proof_finds_a_claim_without_a_lock(kind: str) -> None:
+    outcome = prove(kind, parse([kind, "--kills", "10", "--without-lock"]))
+    assert outcome["uploads with several rows"] > 0

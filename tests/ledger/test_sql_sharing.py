@@ -1,0 +1,136 @@
+"""What an application and its handlers may do to a shared transaction, on a SQLite file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+
+from oss_wsgi.exceptions import HandlerCommittedError, SettingsError
+from oss_wsgi.ledger.base import StoredResponse
+from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Handler, LedgerClock, identity
+
+pytestmark = pytest.mark.fast
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Work(Base):
+    __tablename__ = "works"
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'database'}", pool_size=1, max_overflow=0, pool_timeout=1)
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def begin_of(engine: Engine, kind: str) -> Callable[[], Any]:
+    return engine.begin if kind == "connection" else sessionmaker(engine).begin
+
+
+def works(engine: Engine) -> int:
+    with engine.begin() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM works").scalar_one())
+
+
+def insert(transaction: Connection | Session) -> None:
+    transaction.execute(sqlalchemy.text("INSERT INTO works VALUES ('one')"))
+
+
+@pytest.mark.parametrize("kind", ["connection", "session"])
+@pytest.mark.parametrize("end", ["rollback", "close"])
+def test_a_handler_that_rolls_back_or_closes_is_refused(engine: Engine, kind: str, end: str) -> None:
+    ledger = SQLLedger.sharing(begin_of(engine, kind), clock=LedgerClock())
+
+    def handle(transaction: Any) -> StoredResponse:
+        insert(transaction)
+        getattr(transaction, end)()
+        return SUCCESS
+
+    with pytest.raises(HandlerCommittedError, match="leave out the commit"):
+        ledger.run_once(identity(), handle)
+    assert (works(engine), len(ledger)) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["connection", "session"])
+def test_a_handler_that_swallows_the_refusal_of_its_commit_is_refused(engine: Engine, kind: str) -> None:
+    ledger = SQLLedger.sharing(begin_of(engine, kind), clock=LedgerClock())
+
+    def handle(transaction: Any) -> StoredResponse:
+        insert(transaction)
+        with suppress(Exception):
+            transaction.commit()
+        return SUCCESS
+
+    with pytest.raises(HandlerCommittedError, match="leave out the commit"):
+        ledger.run_once(identity(), handle)
+    assert (works(engine), len(ledger)) == (0, 0)
+    assert ledger.run_once(identity(), Handler()) == SUCCESS
+
+
+def test_a_handler_that_rolls_back_and_fails_is_answered(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+
+    def handle(connection: Connection) -> StoredResponse:
+        connection.rollback()
+        return FAILURE
+
+    assert ledger.run_once(identity(), handle) == FAILURE
+
+
+@pytest.mark.parametrize("kind", ["connect", "sessionmaker"])
+def test_a_begin_that_does_not_commit_is_refused(engine: Engine, kind: str) -> None:
+    ledger = SQLLedger.sharing(engine.connect if kind == "connect" else sessionmaker(engine), clock=LedgerClock())
+    with pytest.raises(SettingsError, match="did not commit"):
+        ledger.run_once(identity(), Handler())
+
+
+def test_a_begin_that_yields_no_session_is_refused(engine: Engine) -> None:
+    begin = scoped_session(sessionmaker(engine)).begin
+    with pytest.raises(TypeError, match="must yield SQLAlchemy's Connection or Session, not SessionTransaction"):
+        SQLLedger.sharing(begin, clock=LedgerClock()).run_once(identity(), Handler())
+
+
+def test_a_transaction_within_another_one_is_not_ended(engine: Engine) -> None:
+    """As tests have it that roll everything back."""
+    with engine.connect() as connection, connection.begin() as outer:
+        sessions = sessionmaker(connection, join_transaction_mode="create_savepoint")
+        ledger = SQLLedger.sharing(sessions.begin, clock=LedgerClock())
+        assert ledger.run_once(identity(), Handler()) == SUCCESS
+        assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+        outer.rollback()
+
+
+@pytest.mark.parametrize("begin", [None, "postgresql://app:secret@db/app", "engine"])
+def test_what_cannot_begin_is_refused_at_once(engine: Engine, begin: Any) -> None:
+    with pytest.raises(SettingsError, match="needs what begins a transaction") as raised:
+        SQLLedger.sharing(engine if begin == "engine" else begin, clock=LedgerClock())
+    assert "secret" not in str(raised.value)
+
+
+def test_what_a_session_keeps_back_fails_as_the_handlers_own(engine: Engine) -> None:
+    ledger = SQLLedger.sharing(sessionmaker(engine).begin, clock=LedgerClock())
+    calls = []
+
+    def handle(session: Session) -> StoredResponse:
+        calls.append(1)
+        insert(session)
+        session.add(Work(name="one"))
+        return SUCCESS
+
+    with pytest.raises(sqlalchemy.exc.IntegrityError):
+        ledger.run_once(identity(), handle)
+    assert (len(calls), works(engine), len(ledger)) == (1, 0, 0)

@@ -1,0 +1,80 @@
+"""The ledger that OSS_LEDGER names, and what is never shown of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from oss_wsgi import Settings
+from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.ledger.sqlite import SQLiteLedger
+from oss_wsgi.ledger.url import check_ledger, is_url, ledger_from, passwords_in, shown
+from oss_wsgi.testing.ledger_contract import LedgerClock
+
+URL = "postgresql://app:p%40ss@db.example:5432/shop?sslmode=require"
+
+
+def test_a_path_is_a_sqlite_file(tmp_path: Path) -> None:
+    ledger = ledger_from(str(tmp_path / "ledger.db"), clock=LedgerClock())
+    assert isinstance(ledger, SQLiteLedger)
+    ledger.close()
+
+
+@pytest.mark.parametrize("text", ["ledger.db", "/var/lib/ledger.db", "C:\\ledger.db", "postgresql.db"])
+def test_a_path_is_no_url(text: str) -> None:
+    assert not is_url(text)
+    check_ledger(text)
+    assert shown(text) == text
+    assert passwords_in(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("http://app:pass-word@db/shop", "must be a path, or a URL that begins with postgresql://"),
+        ("postgresql://app:pass-word@db", "must name the database"),
+        ("mysql://app:pass-word@db/", "must name the database"),
+        ("postgresql://app:pass-word@db:port/shop", "must have a host and a port"),
+        ("postgresql://app:pass-word@[db/shop", "must have a host and a port"),
+    ],
+)
+def test_a_url_that_names_no_ledger_is_refused_without_its_password(text: str, problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem) as raised:
+        Settings(ledger=text)
+    assert "pass-word" not in str(raised.value)
+    with pytest.raises(SettingsError, match=problem) as raised:
+        ledger_from(text, clock=LedgerClock())
+    assert "pass-word" not in str(raised.value)
+
+
+def test_the_password_is_a_secret_of_the_settings() -> None:
+    settings = Settings(ledger=URL)
+    assert settings.secrets() == ["p%40ss", "p@ss"]
+    assert "p%40ss" not in repr(settings)
+    assert shown(URL) == "postgresql://db.example:5432/shop"
+    assert passwords_in("redis://:abc@h/0") == ["abc"]
+    assert passwords_in("postgresql://h/shop?password=xyz") == ["xyz"]
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [
+        ("postgresql://app:pass-word@db/shop", "sqlalchemy", "postgresql"),
+        ("postgresql://app:pass-word@db/shop", "psycopg", "postgresql"),
+        ("mysql://app:pass-word@db/shop", "sqlalchemy", "mysql"),
+        ("mysql://app:pass-word@db/shop", "pymysql", "mysql"),
+    ],
+)
+def test_a_missing_package_is_said_with_the_line_to_install(
+    monkeypatch: pytest.MonkeyPatch, url: str, package: str, extra: str
+) -> None:
+    for name in list(sys.modules):
+        if name.startswith("oss_wsgi.ledger.sql") and name != "oss_wsgi.ledger.sqlite":
+            monkeypatch.delitem(sys.modules, name)
+    for name in (package, *(name for name in sys.modules if name.startswith(f"{package}."))):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SettingsError, match=rf"needs {package}: pip install 'oss-wsgi\[{extra}\]'") as raised:
+        ledger_from(url, clock=LedgerClock())
+    assert "pass-word" not in str(raised.value)
