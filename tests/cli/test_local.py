@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from oss_wsgi.cli.local import local_environ
+from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.command_line import parser
 
 from ..absent import skip_or_fail
@@ -97,3 +99,13 @@ def test_the_lines_for_oss_wsgi_can_be_pasted(tmp_path: Path) -> None:
     assert "HTTP status 200" in shell.stderr
     assert "green  v4" in shell.stdout
     assert shell.stdout.count("  key: ") == 2, "OSS's own, and that of the local OSS"
+
+
+def test_the_access_key_of_serve_is_kept_with_the_objects(tmp_path: Path) -> None:
+    names = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET")
+    first, second = (local_environ({}, str(tmp_path / "oss")) for _ in range(2))
+    other = local_environ({}, None)
+    assert [first[name] for name in names] == [second[name] for name in names]
+    assert [first[name] for name in names] != [other[name] for name in names]
+    with LocalOSS(directory=tmp_path / "oss") as oss:
+        assert (oss.access_key_id, oss.access_key_secret) == (first[names[0]], first[names[1]])

@@ -15,6 +15,10 @@ from .trust import SAFE
 #: The path below which the inspector answers; no bucket may have this name.
 ROOT = "/_inspect"
 
+#: Characters and lines from which a block may scroll, on a narrow screen.
+_SCREENFUL = 600
+_LINES = 15
+
 NAVIGATION = (("activity", "Activity", ""), ("objects", "Objects", "/objects"), ("faults", "Faults", "/faults"))
 
 
@@ -116,6 +120,12 @@ def moment(seconds: float, pattern: str = "%H:%M:%S") -> str:
     """Return a time of this machine's zone; the attribute has it in UTC."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
     return f'<time datetime="{stamp}" title="{stamp}">{time.strftime(pattern, time.localtime(seconds))}</time>'
+
+
+def block(content: str) -> str:
+    """Return text as it is, in a block that the keyboard can scroll where it is long."""
+    is_long = len(content) > _SCREENFUL or content.count("\n") > _LINES
+    return f"<pre{' tabindex=0' if is_long else ''}>{text(content)}</pre>"
 
 
 def table(rows: Iterable[tuple[str, str]], caption: str) -> str:

@@ -20,6 +20,8 @@ _TOKEN_NAMES = ("x-oss-security-token", "security-token")
 _FOREIGN_HEADERS = ("cookie", "proxy-authorization")
 _TICKET = re.compile(r"""(?<![\w-])ticket(?:\\*["'])?\s*[=:]\s*(?:\\*["'])?([A-Za-z0-9_\-+/.]{24,}={0,2})""")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
+#: A condition of a policy on the token.
+_CONDITION = re.compile(r'''"\$?(?:x-oss-)?security-token"\s*[:,]\s*"([^"]+)"''', re.IGNORECASE)
 _BYTES = re.compile(r"<(?:StringToSignBytes|CanonicalRequestBytes)>([^<]*)")
 _MARKS = re.compile(f"({HIDDEN}|…)")
 _SHOWN = 6
@@ -93,8 +95,9 @@ class Masks:
         if self._shorten_tickets:
             for match in _TICKET.finditer(text):
                 yield match.start(1) + _SHOWN, match.end(1), "…"
-        for match in _BYTES.finditer(text):
-            yield match.start(1), match.end(1), HIDDEN
+        for pattern in (_CONDITION, _BYTES):
+            for match in pattern.finditer(text):
+                yield match.start(1), match.end(1), HIDDEN
         if depth < _MAX_DEPTH:
             for match in _BASE64.finditer(text):
                 yield from self._encoded_spans(match, depth)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from ..errors import Headers, Response, header_value
 from ..operations.read_objects import FileRange
 from ..storage.interface import CommonPrefix, Storage, StoredObject
-from .markup import Page, moment, named, object_path, size_text, table, text
+from .markup import Page, block, moment, named, object_path, size_text, table, text
 from .trust import SAFE, plain
 
 PAGE_SIZE = 200
@@ -117,7 +117,7 @@ def _look(page: Page, bucket: str, stored: StoredObject, beginning: bytes) -> st
         return f'<p class="look"><img src="{source}" alt="The picture {text(stored.key)}"></p>'
     if _is_text(stored.content_type):
         rest = f'<p class="quiet">The first {size_text(MAX_SHOWN)}</p>' if stored.size > MAX_SHOWN else ""
-        return f'<pre class="look">{text(beginning.decode(errors="replace"))}</pre>{rest}'
+        return f'<div class="look">{block(beginning.decode(errors="replace"))}</div>{rest}'
     return ""
 
 

@@ -52,21 +52,22 @@ def policy_lines(story: Story, *, strict: bool = False) -> list[ConditionView]:
     fields = story.fields or {}
     try:
         document = parse_policy_json(base64.b64decode(fields.get("policy", ""), validate=True))
-        parse_policy(fields.get("policy", ""))
+        policy = parse_policy(fields.get("policy", ""))
     except (OSSError, ValueError):
         return []
     values = compared_values(fields, bucket=story.bucket, file_type=story.file_type)
-    return [*_lines(document, story, values), *_not_named(document, fields, strict=strict)]
+    return [*_lines(document, policy.expiration, story, values), *_not_named(document, fields, strict=strict)]
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _lines(document: dict[str, Any], story: Story, values: Mapping[str, str]) -> Iterator[ConditionView]:
-    expiration = str(document["expiration"])
-    expired = bool(story.error and story.error.ec == "0006-00000213")
-    yield ConditionView(f"expiration {expiration}", not expired, f"arrived {iso_time(story.started)}")
+def _lines(
+    document: dict[str, Any], expires: float, story: Story, values: Mapping[str, str]
+) -> Iterator[ConditionView]:
+    expired = story.started > expires or bool(story.error and story.error.ec == "0006-00000213")
+    yield ConditionView(f"expiration {document['expiration']}", not expired, f"arrived {iso_time(story.started)}")
     for raw in document["conditions"]:
         condition = parse_condition(raw)
         text = _json(raw)

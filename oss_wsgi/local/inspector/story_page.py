@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from ..callbacks.message import CallbackCall
 from ..callbacks.parameters import parse_callback
 from ..errors import OSSError
-from .markup import Page, duration_text, moment, named, object_path, size_text, table, text
+from .markup import Page, block, duration_text, moment, named, object_path, size_text, table, text
 from .masks import HIDDEN, Masks
 from .mistakes import difference
 from .outcome import outcome, reason
@@ -83,7 +83,7 @@ def _request_step(story: Story, masks: Masks) -> str:
     query = table(((name, _code(masks.header(name, value))) for name, value in story.query), "Query")
     parts = f"<h3>Query</h3>{query}" if story.query else ""
     client = f'<p class="quiet">From {text(story.client)}</p>' if story.client else ""
-    body = f"<pre>{text(line)}</pre>{client}{parts}<h3>Headers</h3>{headers}"
+    body = f"{block(line)}{client}{parts}<h3>Headers</h3>{headers}"
     return _step("Request", text(line if len(line) < 60 else line[:57] + "…"), body)
 
 
@@ -169,7 +169,7 @@ def _policy_step(story: Story, masks: Masks, *, strict: bool) -> str:
         fact = f"{len(lines)} conditions hold" if lines else "not read"
     rows = "".join(_condition(line, masks) for line in lines)
     plain = masks(decoded) if decoded is not None else f"(not Base64) {masks(source)}"
-    body = f'<ul class="conditions">{rows}</ul><h3>Decoded</h3><pre>{text(plain)}</pre>'
+    body = f'<ul class="conditions">{rows}</ul><h3>Decoded</h3>{block(plain)}'
     return _step("Policy", text(fact), body, level="bad" if failed else "good", is_open=failed)
 
 
@@ -218,11 +218,11 @@ def _call_step(call: CallbackCall, masks: Masks) -> str:
     came = f"{reply.status}" if reply else "no reply"
     sent = request.body.decode(errors="replace") or "(too long to keep)"
     body = f"<h3>Sent to {text(masks(url))}</h3><pre>POST {text(masks.target(request.url.target))} HTTP/1.1</pre>"
-    body += f"{_header_lines(request.headers, masks)}<pre>{text(masks(sent))}</pre>"
+    body += f"{_header_lines(request.headers, masks)}{block(masks(sent))}"
     body += f"<h3>Came back after {duration_text(call.seconds)}</h3>"
     if reply:
         content = masks(_pretty(reply.body)) or "(no body)"
-        body += f"<pre>{reply.status}</pre>{_header_lines(reply.headers.items(), masks)}<pre>{text(content)}</pre>"
+        body += f"<pre>{reply.status}</pre>{_header_lines(reply.headers.items(), masks)}{block(content)}"
     if call.fault:
         body += f"<p>The fault {text(call.fault)} struck it: the application’s reply, if any, did not count.</p>"
     if call.failure:
@@ -234,8 +234,8 @@ def _call_step(call: CallbackCall, masks: Masks) -> str:
 def _header_lines(headers: Iterable[tuple[str, str]], masks: Masks) -> str:
     lines = [f"{name}: {masks.header(name, value)}" for name, value in headers]
     count = f"{len(lines)} header{'' if len(lines) == 1 else 's'}"
-    content = text("\n".join(lines))
-    return f'<details class="headers"><summary>{count}</summary><pre>{content}</pre></details>'
+    content = "\n".join(lines)
+    return f'<details class="headers"><summary>{count}</summary>{block(content)}</details>'
 
 
 def _answer_step(story: Story, masks: Masks) -> str:
@@ -244,7 +244,7 @@ def _answer_step(story: Story, masks: Masks) -> str:
     headers = _header_lines(story.answer_headers, masks)
     is_text = not story.answer or b"\0" not in story.answer[:1024]
     content = _pretty(story.answer) if is_text else f"({len(story.answer)} bytes)"
-    body = f"{headers}<pre>{text(masks(content))}</pre>" if content else headers
+    body = f"{headers}{block(masks(content))}" if content else headers
     return _step(
         "Answer",
         f"{story.status} after {duration_text(story.seconds)}",

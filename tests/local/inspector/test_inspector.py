@@ -171,6 +171,16 @@ def test_what_strangers_chose_is_escaped(browser, upload):
         assert "text/<b>" not in text
 
 
+def test_what_an_application_and_a_client_send_in_headers_is_escaped(browser, upload, recorder):
+    recorder.body = b'{"a": "<img src=x>"}'
+    recorder.headers = [("Content-Type", "application/json"), ("Content-Length", "20"), ("X-Own", "<img src=y>")]
+    value = callback_field(callbackBody="<img src=z>${object}")
+    upload("<img src=u>", callback=value, conditions=[{"callback": value}], headers={"X-Mine": "<img src=w>"})
+    text = browser.story().text
+    assert text.count("&lt;img src=") >= 5
+    assert "<img" not in text
+
+
 @pytest.mark.parametrize(
     ("content_type", "headers"),
     [
@@ -235,6 +245,11 @@ def test_each_condition_says_what_it_was_compared_with(browser, upload):
     )
     assert "<span class=compared>b.txt</span>" in text
     assert "<span class=compared>the file was not read</span>" in text
+
+
+def test_an_expired_policy_is_marked(app, browser, oss):
+    post(app, form({"key": "a", **sign_v1(oss, policy(expiration=1733227932.0 - 60))}), status=403)
+    assert 'does not hold">✗</span><code>expiration 2024-12-03T12:11:12Z' in browser.story().text
 
 
 def test_a_wrong_signature_shows_where_it_differs_and_the_mistake(app, browser, oss):

@@ -82,3 +82,12 @@ def test_what_is_cut_off_is_decoded():
     whole = base64.b64encode("中文 and more text".encode()).decode()
     assert decode(whole[:-9]).startswith("中文 and")
     assert decode(base64.b64encode(bytes(range(200, 255))).decode()) is None
+
+
+@pytest.mark.parametrize("condition", [{"x-oss-security-token": "abc"}, ["eq", "$x-oss-security-token", "abc"]])
+def test_a_condition_on_a_token_hides_it_however_short(condition):
+    shown = Masks([])(json.dumps({"conditions": [condition]}))
+    assert "abc" not in shown
+    assert HIDDEN in shown
+    head, tail = Masks([])(encoded({"conditions": [condition]})).split("…")
+    assert b"abc" not in base64.b64decode(head) + base64.b64decode(tail)
