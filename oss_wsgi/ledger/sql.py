@@ -71,6 +71,8 @@ class SQLLedger(TransactionalLedger):
         _ledgers.add(self)
         try:
             self._prepare()
+            # The statements of an engine of the application's are its own affair.
+            self.dialect.is_prepared = is_ours and bool(self.dialect.prepare())
         except LedgerUnavailableError as error:
             self.close()
             raise SettingsError(f"The ledger {engine.url!r} cannot be used: {error.hint}.") from None
