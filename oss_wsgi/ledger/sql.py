@@ -72,6 +72,8 @@ class SQLLedger(TransactionalLedger):
         _ledgers.add(self)
         try:
             self._prepare()
+            # The statements of an engine of the application's are its own affair.
+            self.dialect.is_prepared = is_ours and bool(self.dialect.prepare())
         except LedgerUnavailableError as error:
             self.close()
             raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {error.hint}.") from None

@@ -13,6 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 
 from ..exceptions import SettingsError
+from .sql_errors import Meaning, meaning_of
 from .sql_text import Dialect, dialect_of
 from .transactional import Rows
 
@@ -255,6 +256,18 @@ class OwnConnections:
             ]
             self._undo = ["SET SESSION innodb_lock_wait_timeout = @oss_wsgi_wait"]
         self._begin = begin
+        self._dialect = dialect
+        self._prepared: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def _prepare(self, connection: Any, cursor: Any) -> None:
+        """Prepare the statements in a session, unless a pooler has given it one that has them."""
+        try:
+            cursor.execute("; ".join(self._dialect.prepare()))
+            self._prepared.add(connection)
+        except Exception as error:
+            if meaning_of(error) is not Meaning.NOT_PREPARED:
+                raise
+            self._dialect.is_prepared = False
 
     @contextmanager
     def transaction(self) -> Iterator[OwnTransaction]:
@@ -263,6 +276,8 @@ class OwnConnections:
         try:
             raw = connection if self._is_ours else connection.connection
             cursor = raw.cursor()
+            if self._dialect.is_prepared and raw.driver_connection not in self._prepared:
+                self._prepare(raw.driver_connection, cursor)
             transaction = OwnTransaction(cursor, list(self._begin), joins=self._joins)
             try:
                 yield transaction

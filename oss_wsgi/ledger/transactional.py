@@ -198,7 +198,7 @@ class TransactionalLedger(ABC):
                 with self._begin_own() as transaction:
                     transaction.run(self.dialect.lock_ticket(key))
                     if not self.dialect.is_partitioned:
-                        transaction.run(self.dialect.insert(key, None, StoredResponse("", "", b"")))
+                        transaction.run(Dialect.insert(self.dialect, key, None, StoredResponse("", "", b"")))
                     raise _RollBackError
             except _RollBackError:
                 pass
@@ -432,6 +432,9 @@ class _Attempt:
         if meaning is None:
             raise error
         if meaning in (Meaning.CONFLICT, Meaning.DUPLICATE):
+            raise _ConflictError from error
+        if meaning is Meaning.NOT_PREPARED:
+            self._ledger.dialect.is_prepared = False
             raise _ConflictError from error
         if meaning is Meaning.NO_PARTITION and self._ledger.dialect.is_partitioned:
             self._ledger._make_partitions_for(self._key)
