@@ -365,6 +365,7 @@ class PostgreSQL(Dialect):
         """Make the partition of a day since 1970, if there is none."""
         first, last = day * PARTITION_SECONDS, (day + 1) * PARTITION_SECONDS
         return [
+            "SET LOCAL lock_timeout = 4000",  # several calls may find at once that it is missing
             f"SELECT pg_advisory_xact_lock('{_number(b'oss_wsgi', b'schema')}')",
             f"CREATE TABLE IF NOT EXISTS oss_wsgi_answers_{day} PARTITION OF oss_wsgi_answers "
             f"FOR VALUES FROM ({first}) TO ({last})",

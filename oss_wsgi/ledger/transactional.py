@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 #: How often a transaction is run again that lost against another one.
 _TRIES = 12
 _POLL_SECONDS = 0.05
+#: Others hold a ticket's slots for a moment while they look for a free one, so one look does not tell.
+_LOOKS = 5
 #: Of so many stored answers one call deletes what has expired: twice as many rows as come in.
 _SWEEP_EVERY = 128
 _EXACT_COUNT = 100_000
@@ -162,19 +164,20 @@ class TransactionalLedger(ABC):
 
     def _run_again(self, attempt: _Attempt, identity: UploadIdentity, began: float) -> StoredResponse:
         waited = 0.0
-        conflicts = 0
+        looks = conflicts = 0
         while True:
             try:
                 return attempt.run()
             except _UndecidedError:
                 pause = min(_POLL_SECONDS, max(self._wait_timeout, 0.001))
                 waited += pause
+                looks += 1
             except _ConflictError as error:
                 conflicts += 1
                 if conflicts >= _TRIES:
                     raise self._busy() from error
                 pause = random.uniform(0, min(0.002 * 2**conflicts, 0.2))  # noqa: S311
-            if waited > self._wait_timeout or abs(self._clock() - began) > 2 * self._wait_timeout + 1:
+            if (waited > self._wait_timeout and looks >= _LOOKS) or abs(self._clock() - began) > 2 * self._wait_timeout + 1:
                 raise self._busy()
             threading.Event().wait(pause)
 
