@@ -177,7 +177,8 @@ class TransactionalLedger(ABC):
                 if conflicts >= _TRIES:
                     raise self._busy() from error
                 pause = random.uniform(0, min(0.002 * 2**conflicts, 0.2))  # noqa: S311
-            if (waited > self._wait_timeout and looks >= _LOOKS) or abs(self._clock() - began) > 2 * self._wait_timeout + 1:
+            has_waited = waited > self._wait_timeout and looks >= _LOOKS
+            if has_waited or abs(self._clock() - began) > 2 * self._wait_timeout + 1:
                 raise self._busy()
             threading.Event().wait(pause)
 

@@ -34,7 +34,8 @@ class LocalOSSServer:
     """
 
     def __init__(self, oss: LocalOSS, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.oss = oss
+        self.oss = oss  # whoever tests may put an application of its own here
+        self._start_streams, self._stop_streams = oss.start_streams, oss.stop_streams
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{_url_host(host)}:{self.port}"
@@ -61,13 +62,13 @@ class LocalOSSServer:
         self._server.channel_class = channel_class(oss.storage.spool)
 
     def start(self) -> None:
-        self.oss.start_streams()
+        self._start_streams()
         self._thread = threading.Thread(target=self._server.run, name="local-oss", daemon=True)
         self._thread.start()
 
     def stop(self, is_urgent: Callable[[], bool] = lambda: False) -> None:
         """Wait for requests in progress, 5 seconds at the most and until ``is_urgent``; then close every socket."""
-        self.oss.stop_streams()
+        self._stop_streams()
         self._server.task_dispatcher.shutdown(is_urgent=is_urgent)
         if self._thread:
             trigger = self._server.trigger
