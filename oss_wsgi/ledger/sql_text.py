@@ -177,7 +177,8 @@ class Dialect:
 
     def object_has_slot(self, key: Key) -> str:
         """Select a row if an object, which is locked, has an answer: that of another ETag may have been stored."""
-        return f"{self.select_ticket(key)} AND object = {self.literal(key.object)} LIMIT 1"
+        of_ticket = f"ticket = {self.literal(key.ticket)}"
+        return f"SELECT 1 FROM oss_wsgi_answers WHERE {of_ticket} AND object = {self.literal(key.object)} LIMIT 1"
 
     def slot_is_taken(self, key: Key, slot: int) -> str | None:
         """Select a row if a slot has an answer, where that may have changed since."""

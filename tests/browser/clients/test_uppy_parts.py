@@ -152,7 +152,8 @@ def test_a_url_that_has_expired_ends_in_an_error_and_retry_ends_well(
     assert parts_site.uploads == []
     page.evaluate("uppy.retryAll()")
     expect_report(page, "upload-success 200")
-    assert parts_site.oss.sent.count("1") == (2 if uppy == "uppy_5_parts" else 1), "Uppy 5 aborts and begins anew"
+    # Uppy 5 aborts and begins anew, perhaps before the first part is there.
+    assert parts_site.oss.sent.count("1") in ({1, 2} if uppy == "uppy_5_parts" else {1})
     wait_until(lambda: parts_site.unfinished == 0, page)
     expect_one_film(parts_site)
 
