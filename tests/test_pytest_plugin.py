@@ -48,7 +48,7 @@ def test_the_fixtures_work_in_another_project(pytester: pytest.Pytester) -> None
                 assert key.headers["Access-Control-Allow-Origin"] == "*"
 
         def test_nothing_is_left_from_the_test_before(local_oss):
-            assert "No objects yet" in TestApp(local_oss).get("/", headers={"Accept": "text/html"}).text
+            assert "/_inspect/objects" in TestApp(local_oss).get("/", headers={"Accept": "text/html"}).text
         """,
     )
     result = pytester.runpytest_subprocess("-W", "error", "-W", "ignore:'cgi' is deprecated:DeprecationWarning")

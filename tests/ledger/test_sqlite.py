@@ -411,7 +411,7 @@ with SQLiteLedger(path, clock=clock, wait_timeout=60.0) as ledger:
     for number in range(20):
         upload = UploadIdentity("t1", f"user/{sys.argv[2]} {number}", "etag", 1733228232, False, 30)
         try:
-            ledger.run_once(upload, lambda: print(upload.object) or success("stored"))
+            ledger.run_once(upload, lambda transaction: print(upload.object) or success("stored"))
         except Exception as error:
             assert type(error).__name__ == "TicketUsedError", repr(error)
 """
