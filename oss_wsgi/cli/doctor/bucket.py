@@ -135,13 +135,14 @@ def check_v4(context: CheckContext) -> Iterator[Finding]:
 def check_cors(context: CheckContext) -> Iterator[Finding]:
     """Send a browser's preflights from each allowed origin and from the application's own: POST, with parts PUT too."""
     context.require("OSS_ALLOWED_ORIGINS", "OSS_MULTIPART")
+    host = context.host
     listed = context.settings.allowed_origins
     for origin in listed:
-        yield from _check_preflights(context, origin, origin, needed=True)
+        yield from _check_preflights(context, host, origin, origin, needed=True)
     own = [] if "*" in listed else [origin for origin in _own_origins(context) if origin not in listed]
     for origin in own:
         shown = f"{origin} (taken from OSS_CALLBACK_URL)"
-        yield from _check_preflights(context, origin, shown, needed=not listed)
+        yield from _check_preflights(context, host, origin, shown, needed=not listed)
     if not listed and not own:
         fix = "Set your pages' origins: `export OSS_ALLOWED_ORIGINS=https://app.example.com`."
         yield warning("there is no origin to try", fix)
@@ -159,11 +160,13 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}"
 
 
-def _check_preflights(context: CheckContext, listed_origin: str, shown: str, *, needed: bool) -> Iterator[Finding]:
+def _check_preflights(
+    context: CheckContext, host: str, listed_origin: str, shown: str, *, needed: bool
+) -> Iterator[Finding]:
     """Yield what the preflight of each needed method finds; one finding if all methods are allowed alike."""
     rule = rule_for((), parts=context.settings.multipart)
     findings = [
-        _check_preflight(context, method, rule.exposed, listed_origin, shown, needed=needed) for method in rule.methods
+        _check_preflight(host, method, rule.exposed, listed_origin, shown, needed=needed) for method in rule.methods
     ]
     if len({finding.colour for finding in findings}) == 1 and findings[0].colour == "green":
         ways = "upload, in parts too" if context.settings.multipart else "upload"
@@ -173,9 +176,8 @@ def _check_preflights(context: CheckContext, listed_origin: str, shown: str, *, 
 
 
 def _check_preflight(
-    context: CheckContext, method: str, exposed: tuple[str, ...], listed_origin: str, shown: str, *, needed: bool
+    host: str, method: str, exposed: tuple[str, ...], listed_origin: str, shown: str, *, needed: bool
 ) -> Finding:
-    host = context.host
     origin = "https://any.example.com" if listed_origin == "*" else listed_origin
     headers = {"Origin": origin, "Access-Control-Request-Method": method}
     try:

@@ -1,4 +1,4 @@
-"""`doctor` finds machines with different ticket secrets behind one URL."""
+"""`doctor --only machines`, as docs/how-to/ticket-secrets.md has it: different ticket secrets behind one URL."""
 
 from __future__ import annotations
 
