@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.request
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 try:
-    from playwright.sync_api import expect
+    from playwright.sync_api import TimeoutError, expect  # noqa: A004
 
     expect.set_options(timeout=60_000)  # its own 5 s are too short on a busy machine
 except ModuleNotFoundError:
@@ -56,6 +57,9 @@ class UploadPage:
 
     def open(self) -> None:
         self.page.goto(self.url)
+        # The script waits for the words of a language before it listens; a page whose script is kept away never does.
+        with contextlib.suppress(TimeoutError):
+            self.page.wait_for_selector("html[dir]", state="attached", timeout=10_000)
 
     def expects(self, *parts: str) -> None:
         """Accept complaints that contain one of these texts."""
