@@ -18,6 +18,8 @@ DESCRIPTION = (
 )
 #: What a first real upload needs.
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
+#: Beside it a reader would look for --ticket-secret, and secrets are no options.
+_NOT_SHOWN = frozenset({"ticket_secret_file"})
 #: More processes than any machine has cores for.
 MOST_PROCESSES = 256
 EPILOG = f"Secrets come only from environment variables: {', '.join(row.variable for row in TABLE if row.secret)}."
@@ -116,7 +118,8 @@ def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) ->
         if not row.secret:
             meaning = f"{row.help} [{row.variable}{f'; {row.shown_default}' if row.shown_default else ''}]"
             option = "--" + row.name.replace("_", "-")
-            group.add_argument(option, dest=row.variable, metavar="VALUE", help=meaning.replace("%", "%%"))
+            text = argparse.SUPPRESS if row.name in _NOT_SHOWN else meaning.replace("%", "%%")
+            group.add_argument(option, dest=row.variable, metavar="VALUE", help=text)
 
 
 def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
