@@ -59,7 +59,7 @@ def test_forged_tickets_do_not_stop_valid_ones() -> None:
 
 def test_the_cache_of_daily_keys_is_bounded() -> None:
     book = TicketBook(VALUES["ticket_secret"], clock=FrozenClock())
-    secret = book._secrets[0]
+    secret = book._secrets.current()[0]
     for day in range(10_000):
         secret.cipher(day)
         assert len(secret._ciphers) <= 9
