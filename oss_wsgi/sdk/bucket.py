@@ -19,9 +19,9 @@ from ..time_limit import TimeLimitError, call_within
 T = TypeVar("T")
 
 _SDK = "alibabacloud_oss_v2"
-#: Listing takes OSS longer than a HEAD, and joining up to 10,000 parts longer still.
+#: Listing takes OSS longer than a HEAD, and joining up to 10,000 parts longer still: this many times as long.
 _LONG_TIMEOUT = 30.0
-_COMPLETE_TIMEOUT = 120.0
+_COMPLETE_TIMES = 4
 
 
 class SDKBucket:
@@ -142,7 +142,7 @@ class SDKBucket:
             identifier: str | None = self._client.complete_multipart_upload(request).headers.get("x-oss-request-id")
             return identifier
 
-        request_id = self._call(complete, "completing an upload in parts", "oss:PutObject", _COMPLETE_TIMEOUT)
+        request_id = self._call(complete, "completing an upload in parts", "oss:PutObject", _COMPLETE_TIMES * _LONG_TIMEOUT)
         stored = self.head(key)
         if stored is None:
             raise NotStoredError("not_stored", "OSS completed the upload, but holds no object now: was it deleted?")
@@ -184,7 +184,7 @@ class SDKBucket:
                 return
             sdk = self._sdk = importlib.import_module(_SDK)
             limit = self._timeout
-            longest = _COMPLETE_TIMEOUT
+            longest = _COMPLETE_TIMES * _LONG_TIMEOUT
             self._transport = sdk.transport.RequestsHttpClient(connect_timeout=limit, readwrite_timeout=longest)
             self._client = sdk.Client(
                 sdk.Config(
