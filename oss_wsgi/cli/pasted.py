@@ -30,7 +30,7 @@ _STATUS = re.compile(
 )
 #: OSS quotes the application's own status in the message of a callback that failed.
 _CALLBACK_STATUS = re.compile(r"Error status ?: ?([1-5][0-9]{2})\b", re.IGNORECASE)
-_NAMES = {status.name.lower(): status.value for status in HTTPStatus}
+_NAMES = {name.lower(): status.value for name, status in HTTPStatus.__members__.items()}
 
 
 class FoundCode(NamedTuple):

@@ -142,7 +142,8 @@ class SDKBucket:
             identifier: str | None = self._client.complete_multipart_upload(request).headers.get("x-oss-request-id")
             return identifier
 
-        request_id = self._call(complete, "completing an upload in parts", "oss:PutObject", _COMPLETE_TIMES * _LONG_TIMEOUT)
+        limit = _COMPLETE_TIMES * _LONG_TIMEOUT
+        request_id = self._call(complete, "completing an upload in parts", "oss:PutObject", limit)
         stored = self.head(key)
         if stored is None:
             raise NotStoredError("not_stored", "OSS completed the upload, but holds no object now: was it deleted?")

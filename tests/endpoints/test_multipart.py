@@ -714,6 +714,7 @@ def test_a_completed_upload_that_uppy_has_cut_lists_what_uppy_sent(site: Site) -
     assert [part["Size"] for part in site.list(file).json] == [cut, 1]
 
 
+@pytest.mark.slow
 def test_a_cancelled_upload_leaves_nothing(site: Site) -> None:
     file = site.upload()
     assert (site.abort(file).status_int, site.abort(file).json) == (200, {})
