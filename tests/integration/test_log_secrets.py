@@ -172,7 +172,11 @@ def body_refusals(site: Site) -> None:
 def handling_refusals(site: Site) -> None:
     site.report(on_upload=leaking)
     site.report(on_upload=lambda upload: {"ticket": object()})
-    for error in (ledger_busy_error(4.0), errors.LedgerUnavailableError("ledger_unavailable", "the disk is full")):
+    for error in (
+        ledger_busy_error(4.0),
+        errors.LedgerUnavailableError("ledger_unavailable", "the disk is full"),
+        errors.HandlerCommittedError("handler_committed", "the handler has committed"),
+    ):
         site.report(ledger=BusyLedger(error))
     # A form without an exact name is good for several objects: two are one too many for this grant.
     shared = site.client(authorize=lambda request: Grant(max_objects=1))
