@@ -148,6 +148,9 @@ class PostPresigner:
         self._settings = settings
         #: The provider, or the settings' own access key where there is none.
         self._credentials = settings.credentials() if credentials is None else credentials
+        own = self._credentials if isinstance(self._credentials, Credentials) else None
+        #: A key that does not expire, so that nobody need be asked for each signature.
+        self._lasting_key = own if own is not None and own.expiration is None else None
         #: Whether signing never waits: a credentials provider of the user's own may ask another host.
         self.is_nonblocking = credentials is None
         self._clock = clock
@@ -186,7 +189,7 @@ class PostPresigner:
         if key is None and grant.has_fields:
             raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
 
-        credentials = valid_credentials(self._credentials, now)
+        credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expire = self._expire(grant, credentials, now)
         ticket_types = types if requested_type is None else [requested_type]
         callback, ticket = self._callback_and_ticket(grant, key, prefix, sizes, ticket_types, expire)
@@ -239,7 +242,7 @@ class PostPresigner:
         requested_type = _check_type(content_type, types)
         sizes = self._sizes(grant, size)
         prefix, key = self._prefix_and_exact_key(grant, filename, v4.format_date(now)[:8])
-        credentials = valid_credentials(self._credentials, now)
+        credentials = self._lasting_key or valid_credentials(self._credentials, now)
         expire = self._expire(grant, credentials, now)
         callback, ticket = self._callback_and_ticket(grant, key, prefix, sizes, [requested_type], expire)
         headers, receipt = _request_headers(grant, content_type), None
