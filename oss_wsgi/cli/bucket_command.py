@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings
 from .options import environ_of
 from .sdk_client import SDKClient, SDKRefusedError, sdk_client
-from .terminal import note, waiting
+from .terminal import coloured, confirmed, note, print_difference, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -49,3 +50,37 @@ def with_bucket(
         if arguments.json:
             print(json.dumps({"error": {"code": error.code, "message": str(error), "do": cure}}, indent=1))
         return 1
+
+
+class RuleChange(NamedTuple):
+    """How a bucket's rules have to change: as XML, and as members of JSON."""
+
+    xml: tuple[str, str]
+    members: tuple[list[Any], list[Any]]
+    is_needed: bool
+
+
+def offer(
+    change: RuleChange, bucket: str, arguments: Namespace, *, satisfied: str, write: Callable[[], object]
+) -> int:
+    """Show a change, and write it if that is the action and the person agrees; return 1 if the bucket still needs it.
+
+    :param satisfied: what holds where nothing has to change.
+    """
+    needed, applied = change.is_needed, False
+    # Standard output is for the JSON alone; a person who has to agree sees the change on standard error.
+    stream = sys.stderr if arguments.json else sys.stdout
+    if needed and not (arguments.json and (arguments.yes or arguments.action == "diff")):
+        print_difference(*change.xml, f"bucket {bucket}", stream, arguments.environ)
+    elif not needed and not arguments.json:
+        print(coloured("Nothing to change:", "green", arguments.environ), satisfied)
+    if needed and arguments.action == "apply" and (arguments.yes or confirmed("Apply this?")):
+        with waiting("Writing the bucket's rules", arguments.environ):
+            write()
+        applied = True
+    if arguments.json:
+        before, after = change.members
+        print(json.dumps({"changes": needed, "before": before, "after": after, "applied": applied}, indent=1))
+    if arguments.action == "apply" and needed:
+        note(f"The rules of bucket {bucket} were changed." if applied else "Nothing was changed.")
+    return 1 if needed and not applied else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
@@ -13,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import SettingsError
 from ..settings import Settings, items
-from .bucket_command import required_settings, with_bucket
+from .bucket_command import RuleChange, offer, required_settings, with_bucket
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
 from .sdk_client import SDKClient, SDKRefusedError
-from .terminal import MisuseError, coloured, confirmed, note, print_difference, waiting
+from .terminal import MisuseError, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -101,24 +100,17 @@ def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments
     needed = with_origins(rules, origins, parts=parts)
     # The responses of a bucket that gets its first rule differ by origin, and caches must know.
     needed_vary = vary if rules else True
-    changes, applied = needed != rules, False
-    # Standard output is for the JSON alone; a person who has to agree sees the change on standard error.
-    stream = sys.stderr if arguments.json else sys.stdout
-    if changes and not (arguments.json and (arguments.yes or arguments.action == "diff")):
-        before = as_xml(rules, vary) if rules else ""
-        print_difference(before, as_xml(needed, needed_vary), f"bucket {client.bucket}", stream, arguments.environ)
-    elif not changes and not arguments.json:
-        print(coloured("Nothing to change:", "green", arguments.environ), "pages of these origins can upload.")
-    if changes and arguments.action == "apply" and (arguments.yes or confirmed("Apply this?")):
-        with waiting("Writing the bucket's rules", arguments.environ):
-            _write_rules(client, needed, needed_vary)
-        applied = True
-    if arguments.json:
-        before_after = {"before": [asdict(rule) for rule in rules], "after": [asdict(rule) for rule in needed]}
-        print(json.dumps({"changes": changes, **before_after, "applied": applied}, indent=1))
-    if arguments.action == "apply" and changes:
-        note(f"The rules of bucket {client.bucket} were changed." if applied else "Nothing was changed.")
-    return 1 if changes and not applied else 0
+    return offer(
+        RuleChange(
+            (as_xml(rules, vary) if rules else "", as_xml(needed, needed_vary)),
+            ([asdict(rule) for rule in rules], [asdict(rule) for rule in needed]),
+            needed != rules,
+        ),
+        client.bucket,
+        arguments,
+        satisfied="pages of these origins can upload.",
+        write=lambda: _write_rules(client, needed, needed_vary),
+    )
 
 
 @dataclass(frozen=True)

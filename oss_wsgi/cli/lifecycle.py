@@ -7,16 +7,15 @@ import html
 import itertools
 import json
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..settings import Settings
-from .bucket_command import required_settings, with_bucket
+from .bucket_command import RuleChange, offer, required_settings, with_bucket
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
 from .sdk_client import SDKClient, SDKRefusedError
-from .terminal import coloured, confirmed, note, plain, print_difference, waiting
+from .terminal import plain, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -91,26 +90,19 @@ def _compare(client: SDKClient, prefix: str, arguments: Namespace) -> int:
     with waiting("Reading the bucket's rules", arguments.environ):
         rules, overlap = read_rules(client)
     needed = with_abort_rule(rules, prefix, arguments.days)
-    changes, applied = needed != rules, False
-    # Standard output is for the JSON alone; a person who has to agree sees the change on standard error.
-    stream = sys.stderr if arguments.json else sys.stdout
-    if changes and not (arguments.json and (arguments.yes or arguments.action == "diff")):
-        before = as_xml(rules) if rules else ""
-        print_difference(before, as_xml(needed), f"bucket {client.bucket}", stream, arguments.environ)
-    elif not changes and not arguments.json:
-        names = f"under {plain(prefix)}" if prefix else "of the whole bucket"
-        print(coloured("Nothing to change:", "green", arguments.environ), f"OSS removes unfinished parts {names}.")
-    if changes and arguments.action == "apply" and (arguments.yes or confirmed("Apply this?")):
-        with waiting("Writing the bucket's rules", arguments.environ):
-            headers = {_OVERLAP: "true"} if overlap or overlapping(needed) else {}
-            client.ask_raw("PUT", "lifecycle", as_xml(needed).encode(), headers)
-        applied = True
-    if arguments.json:
-        before_after = {"before": [rule.members() for rule in rules], "after": [rule.members() for rule in needed]}
-        print(json.dumps({"changes": changes, **before_after, "applied": applied}, indent=1))
-    if arguments.action == "apply" and changes:
-        note(f"The rules of bucket {client.bucket} were changed." if applied else "Nothing was changed.")
-    return 1 if changes and not applied else 0
+    headers = {_OVERLAP: "true"} if overlap or overlapping(needed) else {}
+    xml = as_xml(needed)
+    return offer(
+        RuleChange(
+            (as_xml(rules) if rules else "", xml),
+            ([rule.members() for rule in rules], [rule.members() for rule in needed]),
+            needed != rules,
+        ),
+        client.bucket,
+        arguments,
+        satisfied=f"OSS removes unfinished parts {f'under {plain(prefix)}' if prefix else 'of the whole bucket'}.",
+        write=lambda: client.ask_raw("PUT", "lifecycle", xml.encode(), headers),
+    )
 
 
 @dataclass(frozen=True)
