@@ -915,7 +915,7 @@ TABLE = (
         "query_malformed",
         "The query of the request is not percent-encoded UTF-8, or has too many parameters.",
         "Build it with URLSearchParams.",
-        "endpoints.signature",
+        "wsgi.environ",
         "endpoints.multipart",
     ),
     _row(

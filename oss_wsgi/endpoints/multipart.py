@@ -21,14 +21,13 @@ from ..exceptions import (
     RecoveryError,
     UploadRequestError,
 )
-from ..http import urlencoded_pairs
 from ..parts.ticket import PartsTicket
 from ..parts.uploads import PartUploads
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
 from ..wsgi.delivery import Delivery
-from ..wsgi.environ import header, read_body
+from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, context_of
 from ..wsgi.responses import Headers, json_response, not_found, refuse, refuse_error, status_of
 from .gate import Gate
@@ -390,13 +389,8 @@ def _with_body(environ: WSGIEnvironment, body: bytes) -> WSGIEnvironment:
 
 def _query(environ: WSGIEnvironment) -> dict[str, str]:
     """Return the query's parameters; one that comes twice counts as malformed where it is used."""
-    try:
-        pairs = urlencoded_pairs(header(environ, "QUERY_STRING"), _MAX_PARAMETERS)
-    except ValueError:
-        hint = f"The query must be percent-encoded UTF-8, with {_MAX_PARAMETERS} parameters at most."
-        raise MalformedRequestError("query_malformed", hint) from None
     parameters: dict[str, str] = {}
-    for name, value in pairs:
+    for name, value in query_pairs(environ, _MAX_PARAMETERS):
         if name in parameters and name in ("filename", "type", "key"):
             raise MalformedRequestError("query_malformed", f"Send {name} only once.")
         parameters[name] = value

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, UploadRequestError
-from ..http import urlencoded_pairs
 from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL
 from ..signing.presigner import PostPresigner, PresignedPost
-from ..wsgi.environ import header
+from ..wsgi.environ import query_pairs
 from ..wsgi.observers import CONTEXT_KEY, Observers, context_of
 from ..wsgi.responses import (
     json_bytes,
@@ -134,13 +133,8 @@ class SignatureEndpoint:
 
 def _parameters(environ: WSGIEnvironment) -> dict[str, str]:
     """Read the parameters that we know; MalformedRequestError for a malformed query or a repeated parameter."""
-    try:
-        pairs = urlencoded_pairs(header(environ, "QUERY_STRING"), _MAX_PARAMETERS)
-    except ValueError:
-        hint = f"The query must be percent-encoded UTF-8, with {_MAX_PARAMETERS} parameters at most."
-        raise MalformedRequestError("query_malformed", hint) from None
     parameters: dict[str, str] = {}
-    for name, value in pairs:
+    for name, value in query_pairs(environ, _MAX_PARAMETERS):
         if name in _PARAMETERS:
             if name in parameters:
                 raise MalformedRequestError(f"{name}_malformed", f"Send {name} only once.")

@@ -7,7 +7,14 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote_from_bytes
 
-from ..exceptions import BodyTooLargeError, CallbackError, LengthRequiredError, MalformedCallbackError
+from ..exceptions import (
+    BodyTooLargeError,
+    CallbackError,
+    LengthRequiredError,
+    MalformedCallbackError,
+    MalformedRequestError,
+)
+from ..http import urlencoded_pairs
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -67,6 +74,18 @@ def header(environ: WSGIEnvironment, key: str) -> str:
     """Return the text under a key; "" where the key is missing or holds anything but a text."""
     value = environ.get(key)
     return value if isinstance(value, str) else ""
+
+
+def query_pairs(environ: WSGIEnvironment, most: int) -> list[tuple[str, str]]:
+    """Return the parameters of the query, in their order.
+
+    Raises MalformedRequestError if it is not percent-encoded UTF-8, or has more than ``most`` of them.
+    """
+    try:
+        return urlencoded_pairs(header(environ, "QUERY_STRING"), most)
+    except ValueError:
+        hint = f"The query must be percent-encoded UTF-8, with {most} parameters at most."
+        raise MalformedRequestError("query_malformed", hint) from None
 
 
 def request_id(environ: WSGIEnvironment) -> str:
