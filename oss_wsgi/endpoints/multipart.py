@@ -29,7 +29,7 @@ from ..signing.presigner import PostPresigner
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, context_of
-from ..wsgi.responses import Headers, json_response, not_found, refuse, refuse_error, status_of
+from ..wsgi.responses import Headers, json_response, not_found, read_response, refuse, refuse_error, status_of
 from .gate import Gate
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ class MultipartEndpoint:
         return json_response(environ, start_response, 200, payload)
 
     def _deliver(self, upload: Upload, beside: WSGIEnvironment) -> tuple[str, Headers, bytes]:
-        return _collect(lambda environ, start: self._delivery.respond(upload, environ, start), beside)
+        return read_response(lambda environ, start: self._delivery.respond(upload, environ, start), beside)
 
 
 def multipart_is_off(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -349,7 +349,7 @@ def multipart_is_off(environ: WSGIEnvironment, start_response: StartResponse) ->
 
 def _with_message(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Respond as ``app``, with the message of a JSON refusal at the top too."""
-    status, headers, body = _collect(app, environ)
+    status, headers, body = read_response(app, environ)
     if status[:1] in "45":
         try:
             members = json.loads(body)
@@ -361,25 +361,6 @@ def _with_message(app: WSGIApplication, environ: WSGIEnvironment, start_response
             headers.append(("Content-Length", str(len(body))))
     start_response(status, headers)
     return [body]
-
-
-def _collect(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, Headers, bytes]:
-    """Return status, headers and body of an application's response."""
-    pieces: list[bytes] = []
-    started: list[tuple[str, Headers]] = []
-
-    def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-        started.append((status, headers))
-        return pieces.append
-
-    body = app(environ, start)
-    try:
-        pieces.extend(body)
-    finally:
-        close = getattr(body, "close", None)
-        if close is not None:
-            close()
-    return *started[-1], b"".join(pieces)
 
 
 def _with_body(environ: WSGIEnvironment, body: bytes) -> WSGIEnvironment:

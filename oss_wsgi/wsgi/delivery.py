@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from ..callback.parameters import FORM
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..recovery.recovery import Delivered
 from .observers import CONTEXT_KEY, context_of
+from .responses import read_response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,22 +42,8 @@ class Delivery:
     def __call__(self, upload: Upload) -> Delivered:
         """Deliver an upload that nobody waits for, and return how it was answered."""
         environ = self._environ(upload, self._own_environ())
-        status = 0
-
-        def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status
-            status = int(text[:3])
-            return written.append
-
-        written: list[bytes] = []
-        body = self._app(environ, start)
-        try:
-            pieces = list(body)
-        finally:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
-        return Delivered(status, context_of(environ).reason, b"".join([*written, *pieces]))
+        status, _, body = read_response(self._app, environ)
+        return Delivered(int(status[:3]), context_of(environ).reason, body)
 
     def respond(self, upload: Upload, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Deliver an upload for a request at a path beside the callback's, and respond with the answer.

@@ -44,7 +44,7 @@ from .environ import request_id
 from .observers import context_of
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ..exceptions import ReasonedError
 
@@ -224,3 +224,22 @@ def not_found(
 ) -> Iterable[bytes]:
     """Refuse a path, 404."""
     return refuse(log, environ, start_response, 404, "not_found", hint)
+
+
+def read_response(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, Headers, bytes]:
+    """Return the status line, the headers and the body of an application's response, read to its end."""
+    started: list[tuple[str, Headers]] = []
+    pieces: list[bytes] = []
+
+    def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+        started.append((status, headers))
+        return pieces.append
+
+    body = app(environ, start)
+    try:
+        pieces.extend(body)
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+    return *started[-1], b"".join(pieces)
