@@ -659,10 +659,9 @@ TABLE = (
         "credentials_unavailable",
         "No access key is available now.",
         "Check the credentials provider: `oss-wsgi doctor --only credentials`.",
-        "endpoints.signature",
         "sdk.bucket",
         "sdk.confirmation",
-        "endpoints.multipart",
+        "endpoints.gate",
     ),
     _row(
         "event_malformed",
@@ -694,9 +693,7 @@ TABLE = (
         "grant_refused",
         "The grant from authorize contradicts itself or the settings.",
         "Fix the grant; the hint in the log names the contradiction.",
-        "endpoints.limits",
-        "endpoints.signature",
-        "endpoints.multipart",
+        "endpoints.gate",
     ),
     _row(
         "handler_committed",
@@ -825,8 +822,7 @@ TABLE = (
         "not_signed",
         "The form could not be signed, and the browser is not the cause.",
         "Read the cause in the log's hint.",
-        "endpoints.signature",
-        "endpoints.multipart",
+        "endpoints.gate",
     ),
     _row(
         "not_stored",

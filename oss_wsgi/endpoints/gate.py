@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import GrantError
+from ..exceptions import CredentialsError, GrantError, OSSWSGIError
 from ..signing.grant import Grant
 from ..wsgi.environ import with_authorization
-from ..wsgi.responses import SECURITY_HEADERS, Headers, log_refusal, method_not_allowed, not_found, refuse
+from ..wsgi.responses import SECURITY_HEADERS, Headers, log_refusal, method_not_allowed, not_found, refuse, status_of
 from .rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -283,3 +283,15 @@ def _names_host(origin: str, host: str) -> bool:
 
 def _without_default_port(authority: str) -> str:
     return authority.removesuffix(":80").removesuffix(":443")
+
+
+def refuse_unsigned(
+    log: logging.Logger, environ: WSGIEnvironment, start_response: StartResponse, error: OSSWSGIError
+) -> Iterable[bytes]:
+    """Refuse a request for which nothing could be signed, for a cause that is not the browser's."""
+    status, hint = status_of(error), str(error)
+    if isinstance(error, GrantError):
+        return refuse(log, environ, start_response, status, "grant_refused", hint)
+    if isinstance(error, CredentialsError):
+        return refuse(log, environ, start_response, status, "credentials_unavailable", hint)
+    return refuse(log, environ, start_response, status, "not_signed", hint)

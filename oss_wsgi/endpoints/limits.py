@@ -10,8 +10,8 @@ from ..exceptions import GrantError
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
 from ..wsgi.observers import CONTEXT_KEY, context_of
-from ..wsgi.responses import json_response, refuse, status_of
-from .gate import Gate
+from ..wsgi.responses import json_response
+from .gate import Gate, refuse_unsigned
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -55,7 +55,7 @@ class LimitsEndpoint:
                 context_of(environ).user = grant.user
             limits = self._presigner.limits(grant)
         except GrantError as error:
-            return refuse(log, environ, start_response, status_of(error), "grant_refused", str(error))
+            return refuse_unsigned(log, environ, start_response, error)
         payload = {
             "max_size": limits.max_size,
             "min_size": limits.min_size,

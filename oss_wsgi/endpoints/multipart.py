@@ -13,8 +13,6 @@ from urllib.parse import quote
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
     CallbackError,
-    CredentialsError,
-    GrantError,
     MalformedRequestError,
     OSSWSGIError,
     PartsError,
@@ -30,7 +28,7 @@ from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, context_of
 from ..wsgi.responses import Headers, json_response, not_found, read_response, refuse, refuse_error, status_of
-from .gate import Gate
+from .gate import Gate, refuse_unsigned
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -184,12 +182,8 @@ class MultipartEndpoint:
             )
         except (CallbackError, RecoveryError) as error:
             return refuse_error(log, environ, start_response, error)
-        except GrantError as error:
-            return refuse(log, environ, start_response, status_of(error), "grant_refused", str(error))
-        except CredentialsError as error:
-            return refuse(log, environ, start_response, status_of(error), "credentials_unavailable", str(error))
         except OSSWSGIError as error:
-            return refuse(log, environ, start_response, status_of(error), "not_signed", str(error))
+            return refuse_unsigned(log, environ, start_response, error)
 
     def _take(
         self, step: _Step, below: str, environ: WSGIEnvironment, start_response: StartResponse

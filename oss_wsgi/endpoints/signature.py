@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..exceptions import CredentialsError, GrantError, MalformedRequestError, OSSWSGIError, UploadRequestError
+from ..exceptions import MalformedRequestError, OSSWSGIError, UploadRequestError
 from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL
 from ..signing.presigner import PostPresigner, PresignedPost
@@ -17,7 +17,7 @@ from ..wsgi.responses import (
     refuse,
     status_of,
 )
-from .gate import Gate
+from .gate import Gate, refuse_unsigned
 
 if TYPE_CHECKING:
     import webob
@@ -87,12 +87,8 @@ class SignatureEndpoint:
         except UploadRequestError as error:
             reason, hint = error.reason, error.hint
             return refuse(log, environ, start_response, status_of(error), reason, hint, code=reason, message=hint)
-        except GrantError as error:
-            return refuse(log, environ, start_response, status_of(error), "grant_refused", str(error))
-        except CredentialsError as error:
-            return refuse(log, environ, start_response, status_of(error), "credentials_unavailable", str(error))
         except OSSWSGIError as error:
-            return refuse(log, environ, start_response, status_of(error), "not_signed", str(error))
+            return refuse_unsigned(log, environ, start_response, error)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request is answered without waiting: none of the user's callables decides or signs."""
