@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..absent import skip_or_fail
 from ..running_server import RunningServer, running_server
+from .chromium import chromium
 from .upload_page import UploadPage
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# The browser itself must not use the network.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-
-# The scope is the package: Playwright keeps an event loop running, which Django elsewhere takes for an async context.
+# Not for the session: see chromium().
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Return the system's Chromium. None is ever downloaded."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        skip_or_fail("playwright")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        skip_or_fail(f"one of {', '.join(names)}")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+    """Return the system's Chromium."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="package")

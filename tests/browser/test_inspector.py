@@ -24,7 +24,7 @@ import pytest
 from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.testing import multipart
 
-from .conftest import ARGUMENTS
+from .chromium import ARGUMENTS
 from .upload_page import PNG, expect
 
 if TYPE_CHECKING:

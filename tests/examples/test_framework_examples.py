@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import webtest
@@ -76,11 +78,26 @@ def log_in(client: webtest.TestApp, user: str, password: str, statuses: set[int]
     assert form.submit(expect_errors=True).status_int in statuses
 
 
-@pytest.fixture(scope="session")
+@contextmanager
+def forgotten(package: str) -> Iterator[None]:
+    """Forget a package's modules for a while, so that it can be imported anew."""
+
+    def forget() -> dict[str, ModuleType]:
+        names = [name for name in sys.modules if name.partition(".")[0] == package]
+        return {name: sys.modules.pop(name) for name in names}
+
+    known = forget()
+    yield
+    forget()
+    sys.modules.update(known)
+
+
+@pytest.fixture(scope="module")
 def loaded() -> Iterator[dict[str, Example]]:
-    """Keep each example for the whole session: Django can be configured only once in a process."""
+    """Import each example once. Django can be configured once after its import, and tests/django does that too."""
     examples: dict[str, Example] = {}
-    yield examples
+    with forgotten("django"):
+        yield examples
     for framework in examples:
         sys.modules.pop(f"examples.{framework}_app")
 

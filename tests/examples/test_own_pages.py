@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..absent import skip_or_fail
-from ..browser.conftest import browser as browser
+from ..browser.chromium import chromium
 from ..browser.upload_page import PNG, expect, file
 from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
 
@@ -47,6 +47,12 @@ application = DirectUpload(
     StaticSite(".", content_security_policy=policy), Settings.from_environ(os.environ),
     authorize=lambda request: Grant(), on_upload=lambda upload: {"name": "a.txt"})
 """
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
