@@ -47,7 +47,6 @@ _MESSAGES = {
     "parts_size": "The file does not have the size that was allowed, so its parts were removed.",
     "file_exists": "There is a file of this name already.",
     "upload_gone": "This upload no longer exists: begin again.",
-    "crc64_mismatch": "The file was damaged in storage: send it again.",
 }
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,6 @@ from ..exceptions import (
     NotYoursError,
     OSSWSGIError,
     OutsideGrantError,
-    PartsCorruptError,
     PartsNotAllowedError,
     PartsRefusedError,
     SettingsError,
@@ -30,11 +29,9 @@ from ..settings_check import MAX_PART_BYTES, MIN_PART_BYTES
 from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL, URLPresigner
 from ..signing.presigner import PostPresigner, check_metadata_size
-from . import crc64
+from .expected import COMPLETE_OPERATION, ExpectedObjects
 from .sizes import fitting_part_size, part_count
 from .ticket import PartsBook, PartsTicket
-
-COMPLETE_OPERATION = "CompleteMultipartUpload"
 
 #: Seconds that an upload in parts may take, pauses included: the days after which the lifecycle rule removes its parts.
 UPLOAD_SECONDS = 7 * 24 * 3600
@@ -81,6 +78,7 @@ class PartUploads:
     :param recovery: asks the bucket, and makes the upload of what it holds.
     :param presigner: says what a grant allows, and how the object is named and described.
     :param urls: signs the URLs of parts.
+    :param expected: remembers what is joined, before it is.
     :param part_size: the settings', in bytes.
     :param clock: returns Unix seconds.
     :param wait: waits for some seconds.
@@ -97,6 +95,7 @@ class PartUploads:
         tickets: TicketBook,
         receipts: ReceiptBook,
         book: PartsBook,
+        expected: ExpectedObjects,
         part_size: int,
         clock: Callable[[], float],
         wait: Callable[[float], object],
@@ -114,6 +113,7 @@ class PartUploads:
         self._tickets = tickets
         self._receipts = receipts
         self._book = book
+        self._expected = expected
         self._part_size = part_size
         self._clock = clock
         self._wait = wait
@@ -217,7 +217,7 @@ class PartUploads:
         ``claimed`` are the parts that the client has sent, ETag by number.
 
         Raises PartsRefusedError, after which the parts are still there, PartsNotAllowedError after which they are not;
-        UploadGoneError; PartsCorruptError; UnverifiedError; BucketError.
+        UploadGoneError; UnverifiedError; BucketError; LedgerUnavailableError.
         """
         try:
             listed = self._listed(opened)
@@ -227,6 +227,7 @@ class PartUploads:
             self._check(opened, listed, claimed)
         except PartsRefusedError as error:
             return self._completed_meanwhile(opened, error)
+        self._expected.remember(opened, listed)
         try:
             return self._join(opened, listed)
         except BucketUnreachableError:
@@ -285,7 +286,6 @@ class PartUploads:
             return self._completed(opened)
         except BucketRefusedError as error:
             return self._after_refusal(opened, error)
-        _check_crc64(stored, listed)
         return self._upload(opened, stored)
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
@@ -361,15 +361,6 @@ def _file_exists() -> PartsRefusedError:
 
 def _gone() -> UploadGoneError:
     return UploadGoneError("upload_gone", "OSS has neither the upload nor its object: it was aborted, or deleted")
-
-
-def _check_crc64(stored: StoredObject, parts: Sequence[StoredPart]) -> None:
-    """Raise PartsCorruptError unless the object's CRC-64 is that of the parts joined, where OSS says both."""
-    pairs = [(part.crc64, part.size) for part in parts if part.crc64 is not None]
-    if stored.crc64 is None or len(pairs) != len(parts):
-        return
-    if crc64.joined(pairs) != stored.crc64:
-        raise PartsCorruptError("crc64_mismatch", "the CRC-64 of the object is not that of its parts")
 
 
 def _former_parts(opened: PartsTicket, upload: Upload) -> Iterator[StoredPart]:

@@ -417,7 +417,7 @@ def outcome_of(delivered: Delivered) -> str:
     """Return the outcome of an upload that was delivered: recovered, known, refused, unavailable or failed."""
     if 200 <= delivered.status < 300:
         return "known" if delivered.reason == "repeated" else "recovered"
-    if delivered.reason in ("ticket_used", "not_confirmed"):
+    if delivered.reason in ("ticket_used", "not_confirmed", "crc64_mismatch"):
         return "refused"
     return "unavailable" if delivered.status == 503 else "failed"
 

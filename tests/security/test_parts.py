@@ -5,9 +5,11 @@ What OSS keeps, and what the application hears, decides; a refusal alone does no
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -303,3 +305,84 @@ def test_types_that_are_not_granted_do_not_begin(make: Callable[..., Site]) -> N
         answer = site.ask("POST", "/s3/multipart", {"filename": "film.mp4", "type": content_type})
         assert answer.status_int == 403
     assert site.complete(site.upload()).status_int == 200
+
+
+# OSS joins something else than the parts.
+
+
+def damaged(answer: webob.Response) -> bool:
+    message = "The file was damaged in storage: send it again."
+    members = answer.json
+    return (answer.status_int, members["error"]["code"], members["message"]) == (500, "crc64_mismatch", message)
+
+
+def event(site: Site, file: File) -> bytes:
+    oss = {"bucket": {"name": "examplebucket"}, "object": {"key": file.key}}
+    return json.dumps({"events": [{"eventName": "ObjectCreated:CompleteMultipartUpload", "oss": oss}]}).encode()
+
+
+@pytest.mark.parametrize("members", [{}, EXACT], ids=["any", "exact"])
+def test_a_damaged_object_is_refused_on_every_way_and_for_ever(
+    make: Callable[..., Site], members: dict[str, Any], tmp_path: Path
+) -> None:
+    orphans: list[Any] = []
+    site = make({"ledger": str(tmp_path / "ledger.sqlite")}, on_orphan=orphans.append)
+    file = site.upload(**members)
+    site.oss.fail_next("damaged_object")
+    assert damaged(site.complete(file))
+    assert damaged(site.complete(file)), "the list of parts is gone, and with it what they were"
+    site.application.ledger.close()
+    site.application = site.start()
+    assert damaged(site.complete(file)), "another process"
+    assert site.list(file).status_int == 200
+    assert damaged(site.complete(file, site.list(file).json)), "a client that resumes"
+    assert site.abort(file).json == {}
+    report = site.application.reconcile(until=0)
+    assert (report.refused, report.reasons) == (1, {"crc64_mismatch": 1})
+    assert [(orphan.object, orphan.user) for orphan in orphans] == [(file.key, "eric")]
+    assert [outcome[::2] for outcome in site.application.handle_event(event(site, file))] == [
+        ("refused", "crc64_mismatch")
+    ]
+    assert site.uploads == []
+    assert site.stored == [file.key], "nothing is deleted: whoever runs the site decides"
+    assert site.complete(site.upload(**members)).status_int == 200
+    site.application.ledger.close()
+
+
+def test_a_damaged_object_is_refused_although_the_process_died_as_oss_joined_it(site: Site) -> None:
+    """Another page then finds the object and no list of parts."""
+    file = site.upload()
+    site.oss.fail_next("damaged_object")
+    swapping = Swapping(site.bucket)  # type: ignore[arg-type]
+
+    def die(*arguments: Any) -> StoredObject:
+        site.bucket.complete(*arguments)
+        raise SystemExit
+
+    swapping.complete = die  # type: ignore[method-assign]
+    inner, site.bucket = site.bucket, swapping
+    site.application = site.start()
+    site.bucket = inner
+    with pytest.raises(SystemExit):
+        site.complete(file)
+    assert site.stored == [file.key]
+    site.options["ledger"] = site.application.ledger
+    site.application = site.start()
+    assert damaged(site.complete(file))
+    assert site.application.reconcile(until=0).refused == 1
+    assert site.uploads == []
+
+
+def test_what_was_remembered_of_parts_that_were_sent_again_refuses_nothing(site: Site) -> None:
+    assert isinstance(site.bucket, SDKBucket)
+    swapping = Swapping(site.bucket)
+    site.bucket = swapping
+    site.application = site.start()
+    file = site.upload()
+    url = site.sign(file, 3).json["url"]
+    swapping.swap = lambda: site.put(url, b"!" * (len(CONTENT) - 2 * PART))
+    assert site.complete(file).status_int == 409
+    swapping.swap = lambda: None
+    site.send(file, 3, b"?" * (len(CONTENT) - 2 * PART))
+    assert site.complete(file).status_int == site.complete(file).status_int == 200
+    assert len(site.uploads) == 1
