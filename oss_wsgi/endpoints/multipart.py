@@ -293,8 +293,12 @@ class MultipartEndpoint:
         self, opened: PartsTicket, beside: WSGIEnvironment, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         upload = self._uploads.abort(opened)
-        if upload is not None:  # whether the application takes it now or not, there is nothing left to abort
-            self._deliver(upload, beside)
+        if upload is not None:
+            status, headers, body = self._deliver(upload, beside)
+            if status.startswith("503"):  # OSS or the ledger could not be asked: cancelling again tells the application
+                start_response(status, headers)
+                return [body]
+        # Whether the application has taken it or not, there is nothing left to abort.
         return json_response(environ, start_response, 200, {})
 
     def _complete(

@@ -16,7 +16,7 @@ import webob.exc
 
 from oss_wsgi import Grant, Metrics, RateLimit, Upload
 from oss_wsgi.callback.ticket import RECEIPT_NAME
-from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, GrantError
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, ConfirmationUnavailableError, GrantError
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
 
@@ -730,6 +730,32 @@ def test_cancelling_a_completed_upload_keeps_the_object_and_tells_it(site: Site)
     assert (site.abort(file).status_int, site.abort(file).json) == (200, {})
     assert site.stored == [file.key]
     assert [upload.object for upload in site.uploads] == [file.key]
+
+
+def test_cancelling_a_completed_upload_that_cannot_be_confirmed_now_is_503(make: Callable[..., Site]) -> None:
+    answers: list[bool] = [False, False]
+
+    def confirm(upload: Upload) -> bool:
+        if answers:
+            answers.pop()
+            raise ConfirmationUnavailableError("confirmation_unavailable", "OSS does not answer")
+        return True
+
+    site = make(confirm=confirm)
+    file = site.upload()
+    for answer in (site.complete(file), site.abort(file)):
+        assert refused(answer, 503, "service_unavailable")
+        assert answer.headers["Retry-After"] == "10"
+    assert (site.abort(file).json, len(site.uploads)) == ({}, 1)
+
+
+def test_what_our_own_request_has_confirmed_stays_confirmed(make: Callable[..., Site]) -> None:
+    def confirm(upload: Upload) -> bool:
+        raise ConfirmationUnavailableError("confirmation_unavailable", "OSS does not answer", accept=True)
+
+    site = make(confirm=confirm)
+    assert site.complete(site.upload()).status_int == 200
+    assert site.uploads[0].confirmed is True
 
 
 # Tickets.

@@ -386,3 +386,45 @@ def test_what_was_remembered_of_parts_that_were_sent_again_refuses_nothing(site:
     site.send(file, 3, b"?" * (len(CONTENT) - 2 * PART))
     assert site.complete(file).status_int == site.complete(file).status_int == 200
     assert len(site.uploads) == 1
+
+
+# OSS fails while an upload is cancelled.
+
+
+class Cancelling(Swapping):
+    """A bucket's client; between the abort and the HEAD something happens to OSS."""
+
+    def abort(self, key: str, upload_id: str) -> None:
+        self._bucket.abort(key, upload_id)
+        self.swap()
+
+
+@pytest.mark.parametrize("completed", [False, True], ids=["begun", "completed"])
+@pytest.mark.parametrize("asked", ["abort", "head"])
+def test_a_cancel_of_which_oss_says_503_is_503_and_can_be_repeated(site: Site, asked: str, completed: bool) -> None:
+    assert isinstance(site.bucket, SDKBucket)
+    cancelling = Cancelling(site.bucket)
+    site.bucket = cancelling
+    site.errors.append(RuntimeError("the application is down"))
+    site.application = site.start()
+    file = site.upload()
+    if completed:
+        assert site.complete(file).status_int == 500
+    if asked == "abort":
+        site.oss.fail_next("slow_down")
+    else:
+        cancelling.swap = lambda: site.oss.fail_next("slow_down")
+    answer = site.abort(file)
+    assert (answer.status_int, answer.headers["Retry-After"]) == (503, "10")
+    assert site.uploads == []
+    cancelling.swap = lambda: None
+    site.errors.clear()
+    assert (site.abort(file).status_int, site.abort(file).json) == (200, {})
+    assert (site.unfinished, len(site.stored), len(site.uploads)) == (0, completed, completed)
+
+
+def test_a_cancel_while_oss_cannot_be_reached_is_503(site: Site) -> None:
+    file = site.upload()
+    site.stop_oss()
+    answer = site.abort(file)
+    assert (answer.status_int, answer.headers["Retry-After"]) == (503, "10")
