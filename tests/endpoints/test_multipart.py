@@ -260,16 +260,78 @@ def careless(request: webob.Request, user: str | None = None) -> Grant:
     return Grant(user=request.headers.get("X-Session", "eric"))
 
 
+def by_any_name(request: webob.Request, **named: Any) -> Grant | None:
+    return second_look(request, **named)
+
+
+def behind_others(request: webob.Request, limit: int = 5, user: str | None = None) -> Grant | None:
+    return second_look(request, user)
+
+
+def by_place_only(request: webob.Request, user: str | None = None, /) -> Grant | None:
+    return second_look(request, user)
+
+
+def with_a_database(database: str, request: webob.Request, user: str | None = None) -> Grant | None:
+    assert database == "database"
+    return second_look(request, user)
+
+
+class Account:
+    def __call__(self, request: webob.Request, user: str | None = None) -> Grant | None:
+        return second_look(request, user)
+
+    def allow(self, request: webob.Request, *, user: str | None = None) -> Grant | None:
+        return second_look(request, user)
+
+    def allow_more(self, request: webob.Request, **named: Any) -> Grant | None:
+        return second_look(request, **named)
+
+    @classmethod
+    def allow_all(cls, request: webob.Request, user: str | None = None) -> Grant | None:
+        return second_look(request, user)
+
+
 @functools.wraps(second_look)
 def passed_on(*arguments: Any, **named: Any) -> Grant | None:
     return second_look(*arguments, **named)
 
 
-@pytest.mark.parametrize(
-    "authorize",
-    [second_look, second_look_by_keyword, second_look_of_another_name, careless, passed_on],
-    ids=["second", "keyword", "another_name", "careless", "passed_on"],
-)
+@functools.wraps(second_look)
+def passed_on_by_place(request: webob.Request, *arguments: Any) -> Grant | None:
+    return second_look(request, *arguments)
+
+
+def plain(request: webob.Request) -> Grant:
+    return Grant(user="eric")
+
+
+@functools.wraps(plain)
+def added_by_a_decorator(request: webob.Request, user: str | None = None) -> Grant | None:
+    return plain(request) and second_look(request, user)
+
+
+TAKING = {
+    "second": second_look,
+    "keyword": second_look_by_keyword,
+    "another_name": second_look_of_another_name,
+    "careless": careless,
+    "any_name": by_any_name,
+    "behind_others": behind_others,
+    "by_place_only": by_place_only,
+    "partial": functools.partial(with_a_database, "database"),
+    "partial_by_name": functools.partial(behind_others, limit=7),
+    "object": Account(),
+    "method": Account().allow,
+    "method_any_name": Account().allow_more,
+    "class_method": Account.allow_all,
+    "passed_on": passed_on,
+    "passed_on_by_place": passed_on_by_place,
+    "added_by_a_decorator": added_by_a_decorator,
+}
+
+
+@pytest.mark.parametrize("authorize", TAKING.values(), ids=TAKING)
 def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[..., Site], authorize: Any) -> None:
     site = make(authorize=authorize)
     file = site.upload()
@@ -278,6 +340,51 @@ def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[
     assert (site.stored, site.unfinished) == ([], 1), "the parts stay"
     assert site.complete(file).status_int == 200
     assert site.uploads[0].user == "eric"
+
+
+def options_without_user(request: webob.Request, limit: int = 5, *, folder: str = "u/") -> Grant:
+    assert (limit, folder) == (5, "u/")
+    return Grant(user="eric")
+
+
+@functools.wraps(plain)
+def any_that_is_passed_on(*arguments: Any, **named: Any) -> Grant:
+    return plain(*arguments, **named)
+
+
+def passed_on_unseen(*arguments: Any, **named: Any) -> Grant:
+    return plain(*arguments, **named)
+
+
+def of_a_user(request: webob.Request, user: str) -> Grant:
+    assert user == "filled in"
+    return Grant(user="eric")
+
+
+class Plain:
+    def __call__(self, request: webob.Request) -> Grant:
+        return plain(request)
+
+    def allow(self, request: webob.Request) -> Grant:
+        return plain(request)
+
+
+NOT_TAKING = {
+    "plain": plain,
+    "options": options_without_user,
+    "partial": functools.partial(options_without_user, limit=5),
+    "filled_in": functools.partial(of_a_user, user="filled in"),
+    "object": Plain(),
+    "method": Plain().allow,
+    "passed_on": any_that_is_passed_on,
+    "passed_on_unseen": passed_on_unseen,
+}
+
+
+@pytest.mark.parametrize("authorize", NOT_TAKING.values(), ids=NOT_TAKING)
+def test_an_authorize_that_takes_no_user_is_not_asked_again(make: Callable[..., Site], authorize: Any) -> None:
+    site = make(authorize=authorize)
+    assert site.complete(site.upload(), headers={"X-Session": "mallory"}).status_int == 200
 
 
 def test_what_a_decorator_fills_in_is_no_user(make: Callable[..., Site]) -> None:
