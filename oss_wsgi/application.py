@@ -267,7 +267,7 @@ class DirectUpload:
             )
         else:
             endpoints[RECOVER_PATH] = recovery_is_off
-        multipart: WSGIApplication = multipart_is_off
+        multipart: WSGIApplication = multipart_is_off(settings.allowed_origins)
         if settings.multipart:
             multipart = MultipartEndpoint(
                 PartUploads(

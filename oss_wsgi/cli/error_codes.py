@@ -774,6 +774,12 @@ TABLE = (
         "endpoints.multipart",
     ),
     _row(
+        "multipart_failed",
+        "Your bucket_client, or with forward_callback your view, raised an exception during an upload in parts.",
+        f"Fix it: the client may ask again. {_TRACEBACK}",
+        "endpoints.multipart",
+    ),
+    _row(
         "multipart_off",
         "A page asks for an upload in parts, and they are off.",
         "Set OSS_MULTIPART=on, and install oss-wsgi[sdk].",

@@ -288,6 +288,24 @@ def with_cors(
     return start
 
 
+def readable(app: WSGIApplication, allowed_origins: Collection[str], methods: str) -> WSGIApplication:
+    """Return an application that responds as ``app`` to any path, so that pages of the allowed origins can read it.
+
+    Their preflights pass, whatever the path: the refusal that follows says more than a failed preflight.
+    """
+    if not allowed_origins:
+        return app
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response = with_cors(environ, start_response, allowed_origins, methods)
+        if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+            start_response("204 No Content", [("Allow", methods), *SECURITY_HEADERS])
+            return []
+        return app(environ, start_response)
+
+    return application
+
+
 def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | None:
     """Describe the page of another origin that sent a request; None for our own page, an allowed one, or no page.
 

@@ -493,6 +493,98 @@ def test_a_listed_origin_may_get_post_and_delete_with_a_content_type(make: Calla
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+FROM_PAGES = {"Origin": PAGES, "Sec-Fetch-Site": "cross-site"}
+
+
+def readable(answer: webob.Response) -> bool:
+    """Return whether a page of another origin can read a response, and when to try again."""
+    headers = answer.headers
+    exposed = headers.get("Access-Control-Expose-Headers") == "Retry-After"
+    return headers.get("Access-Control-Allow-Origin") == PAGES and exposed
+
+
+def preflight(site: Site, path: str, method: str, origin: str = PAGES) -> webob.Response:
+    names = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"}
+    return site.ask("OPTIONS", path, headers={"Origin": origin, **names})
+
+
+UNKNOWN_PATHS = ["/s3", "/s3/", "/s3/sts", "/s3/multipart/", "/s3/multipart/x/batch", "/s3/multipart/x/1/2"]
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+@pytest.mark.parametrize("path", [*UNKNOWN_PATHS, "/s3/params", "/s3/multipart", "/s3/multipart/x/complete"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_listed_origin_can_read_why_there_is_nothing(
+    make: Callable[..., Site], on: bool, path: str, method: str
+) -> None:
+    site = make({"allowed_origins": (PAGES,), "multipart": on})
+    allowed = preflight(site, path, method)
+    assert (allowed.status_int, allowed.headers["Access-Control-Allow-Origin"]) == (204, PAGES)
+    assert allowed.headers["Access-Control-Allow-Headers"] == "content-type"
+    answer = site.ask(method, path, b"{}" if method == "POST" else None, headers=FROM_PAGES)
+    assert readable(answer)
+    if path in UNKNOWN_PATHS or not on:
+        assert method in allowed.headers["Access-Control-Allow-Methods"]
+        assert refused(answer, 404, "not_found" if on else "multipart_off")
+    foreign = "https://evil.example.com"
+    assert "Access-Control-Allow-Origin" not in preflight(site, path, method, foreign).headers
+    assert "Access-Control-Allow-Origin" not in site.ask(method, path, headers={"Origin": foreign}).headers
+
+
+def test_any_origin_can_read_it_where_all_are_allowed(make: Callable[..., Site]) -> None:
+    for on in (True, False):
+        answer = make({"allowed_origins": ("*",), "multipart": on}).ask("GET", "/s3/sts", headers=FROM_PAGES)
+        assert (answer.status_int, answer.headers["Access-Control-Allow-Origin"]) == (404, "*")
+
+
+def test_without_listed_origins_there_is_no_cors(make: Callable[..., Site]) -> None:
+    for on in (True, False):
+        answer = preflight(make({"multipart": on}), "/s3/sts", "GET")
+        assert answer.status_int == 404
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_a_listed_origin_can_read_refusals_of_every_kind(make: Callable[..., Site]) -> None:
+    site = make({"allowed_origins": (PAGES,)}, rate_limit=RateLimit(2, 60, clock=lambda: 0.0))
+    file, other = site.upload(), site.begin()
+    path = f"/s3/multipart/{file.id}"
+    key = f"?key={file.key}"
+    unreachable = BucketUnreachableError("bucket_unreachable", "no route")
+    asked: list[tuple[int, str, str, Any, dict[str, str]]] = [
+        (400, "POST", f"{path}/complete{key}", b"[", {}),
+        (400, "GET", path, None, {}),
+        (403, "GET", f"{path}/10001{key}", None, {}),
+        (403, "GET", f"{path}?key={other.key}", None, {}),
+        (405, "DELETE", "/s3/params", None, {}),
+        (405, "PUT", "/s3/multipart", b"{}", {}),
+        (409, "POST", f"{path}/complete{key}", {"parts": []}, {}),
+        (411, "POST", "/s3/multipart", None, {}),
+        (413, "POST", "/s3/multipart", bytes(1024 * 1024 + 1), {}),
+        (429, "POST", "/s3/multipart", {"filename": "a"}, {}),
+        (503, "DELETE", f"{path}{key}", None, {}),
+        (503, "GET", f"{path}{key}", None, {}),
+    ]
+    for status, method, target, body, headers in asked:
+        if status == 503:
+            site.bucket.fail_next(unreachable)  # type: ignore[attr-defined]
+        answer = site.ask(method, target, body, headers={**FROM_PAGES, **headers})
+        assert (answer.status_int, readable(answer)) == (status, True), answer.text
+        assert answer.json["message"]
+
+
+def test_an_exception_of_the_bucket_client_is_a_refusal_that_a_page_can_read(
+    make: Callable[..., Site], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make({"allowed_origins": (PAGES,)})
+    file = site.upload()
+    monkeypatch.setattr(site.bucket, "list_parts", lambda key, upload_id: {}[key])
+    answer = site.complete(file, headers=FROM_PAGES)
+    assert refused(answer, 500, "internal_server_error")
+    assert readable(answer)
+    assert reason(caplog) == "multipart_failed"
+    assert caplog.records[-1].exc_info
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
