@@ -43,6 +43,9 @@ PART_SECONDS = 3600
 _SHORT_WAITS = (0.2, 0.5, 1.0)
 _LONG_WAITS = (1.0, 2.0, 4.0, 8.0)
 
+# OSS keeps the type that was given at the beginning, and none of a part's.
+_OF_A_WHOLE_FILE = {"Content-Type": "application/octet-stream"}
+
 # Of a bucket's client; one that has only `head` and `list` is enough for recovery.
 _METHODS = ("begin", "list_parts", "complete", "abort")
 
@@ -177,8 +180,11 @@ class PartUploads:
             raise UnverifiedError("parts_mismatch", "the upload ID is for another object than the key names")
         return opened
 
-    def sign(self, opened: PartsTicket, number: int) -> PresignedURL:
+    def sign(self, opened: PartsTicket, number: int, *, typed: bool = False) -> PresignedURL:
         """Return the signed URL of one part, with its exact length where that is known (V4 only).
+
+        ``typed``: the client sends the headers that are returned, and its first part may be a whole file, which a
+        browser sends with the file's type. OSS signs a Content-Type that is present, so one is fixed then.
 
         Raises OutsideGrantError for a number that a file of the allowed size cannot have; CredentialsError.
         """
@@ -187,6 +193,8 @@ class PartUploads:
             raise OutsideGrantError("part_not_allowed", hint)
         query = {"partNumber": str(number), "uploadId": opened.upload_id}
         length = opened.length(number)
+        if length is None and typed and number == 1:
+            return self._urls.presign("PUT", opened.key, expires=PART_SECONDS, query=query, headers=_OF_A_WHOLE_FILE)
         if length is None or not self._urls.signs_additional_headers:
             return self._urls.presign("PUT", opened.key, expires=PART_SECONDS, query=query)
         return self._urls.presign(

@@ -636,6 +636,30 @@ def test_the_length_of_a_part_is_exact_where_the_client_cuts_as_it_was_told(site
     assert refused(site.sign(file, 0), 403, "part_not_allowed")
 
 
+UPPY_5 = {"Accept": "application/json"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"signature_version": "v1"}], ids=["v4", "v1"])
+def test_the_first_part_of_uppy_5_may_be_a_whole_file_with_its_type(
+    make: Callable[..., Site], settings: dict[str, Any]
+) -> None:
+    site = make(settings)
+    file = site.begin()
+    signed = site.sign(file, 1, headers=UPPY_5).json
+    assert signed["headers"] == {"Content-Type": "application/octet-stream"}
+    assert site.put(signed["url"], b"whole", {"Content-Type": "video/mp4"}).status_int == 403
+    file.etags[1] = site.put(signed["url"], b"whole", signed["headers"]).headers["ETag"]
+    assert site.complete(file).status_int == 200
+    assert site.uploads[0].mime_type == "video/mp4"
+    assert site.sign(file, 2, headers=UPPY_5).json["headers"] == {}, "a slice has no type"
+
+
+def test_no_type_is_signed_for_a_client_that_sends_none(site: Site) -> None:
+    assert site.sign(site.begin(), 1, headers={"Accept": "*/*"}).json["headers"] == {}
+    exact = site.begin(size=len(CONTENT), part_size=PART)
+    assert site.sign(exact, 1, headers=UPPY_5).json["headers"] == {}
+
+
 def test_an_empty_file_is_uploaded_in_one_empty_part(site: Site) -> None:
     file = site.begin(size=0, part_size=PART)
     assert site.put(site.sign(file, 1).json["url"], b"x").status_int == 403
