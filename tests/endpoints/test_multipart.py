@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,9 +15,10 @@ import pytest
 import webob
 import webob.exc
 
-from oss_wsgi import Grant, Metrics, RateLimit, Upload
+from oss_wsgi import Credentials, Grant, Metrics, RateLimit, Upload
 from oss_wsgi.callback.ticket import RECEIPT_NAME
 from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, ConfirmationUnavailableError, GrantError
+from oss_wsgi.local import LocalOSS
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
 
@@ -675,6 +677,72 @@ def test_a_client_with_a_rule_of_its_own_may_number_as_many_parts_as_its_file_ca
     assert site.sign(site.begin(), 10_000).status_int == 200
     assert refused(site.sign(site.begin(), 10_001), 403, "part_not_allowed")
     assert refused(site.sign(site.begin(), 10**30), 403, "part_not_allowed")
+
+
+@pytest.mark.parametrize("number", ["0", "00", "10001", "1000000001", "99999999999999999999"])
+def test_numbers_that_no_part_has_get_no_url(site: Site, number: str) -> None:
+    file = site.begin()
+    assert refused(site.ask("GET", f"/s3/multipart/{file.id}/{number}?key={file.key}"), 403, "part_not_allowed")
+
+
+@pytest.mark.parametrize("number", ["-1", "+1", "1.0", "1e3", "0x1", "%C2%B2", "%EF%BC%91", "1%20", "complete%00"])
+def test_what_is_no_number_is_no_part(site: Site, number: str) -> None:
+    file = site.begin()
+    assert site.ask("GET", f"/s3/multipart/{file.id}/{number}?key={file.key}").status_int == 404
+
+
+@pytest.mark.parametrize("version", ["v1", "v4"])
+def test_the_url_of_a_part_lives_no_longer_than_the_key_that_signs_it(make: Callable[..., Site], version: str) -> None:
+    until = datetime.fromtimestamp(int(NOW) + 900, timezone.utc)
+
+    class Provider:
+        def get_credentials(self) -> Credentials:
+            return Credentials(oss.access_key_id, oss.access_key_secret, "token", until)
+
+    with LocalOSS(key_bits=512, clock=lambda: NOW) as oss:
+        key = {"access_key_id": oss.access_key_id, "access_key_secret": oss.access_key_secret}
+        site = make({"signature_version": version, **key}, credentials=Provider())
+        signed = site.sign(site.begin(), 1).json
+    assert signed["expires"] == 900
+    assert "security-token=token" in signed["url"]
+
+
+@pytest.mark.parametrize("difference", [-1, 0, 1])
+@pytest.mark.parametrize("bound", ["min_size", "max_size"])
+def test_the_sum_of_the_parts_is_compared_to_the_byte(make: Callable[..., Site], bound: str, difference: int) -> None:
+    site = make(authorize=granting(**{bound: len(CONTENT) + difference}))
+    status = site.complete(site.upload()).status_int
+    allowed = difference <= 0 if bound == "min_size" else difference >= 0
+    assert (status, len(site.stored), site.unfinished) == ((200, 1, 0) if allowed else (403, 0, 0))
+
+
+def test_parts_that_are_sent_again_after_the_list_was_made_are_refused_and_stay(site: Site) -> None:
+    file = site.upload()
+    url = site.sign(file, 2).json["url"]
+    claimed = file.parts
+    other = site.put(url, bytes(PART))
+    assert refused(site.complete(file, claimed), 409, "parts_missing")
+    file.etags[2] = other.headers["ETag"]
+    assert site.complete(file).status_int == 200
+    assert site.content(file.key) == CONTENT[:PART] + bytes(PART) + CONTENT[2 * PART :]
+
+
+def test_an_upload_that_expires_between_its_parts_and_its_end_is_refused(site: Site) -> None:
+    file = site.upload()
+    site.clock.advance(7 * 24 * 3600 + 24 * 3600 + 1)
+    assert refused(site.complete(file), 403, "forbidden")
+    assert (site.stored, site.uploads) == ([], [])
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/json;x"])
+def test_the_body_is_json_whatever_its_type_says(site: Site, content_type: str) -> None:
+    file = site.upload()
+    path = f"/s3/multipart/{file.id}/complete?key={file.key}"
+    body = json.dumps({"parts": file.parts}).encode()
+    request = webob.Request.blank(f"/oss{path}", method="POST", body=body, content_type=content_type)
+    assert request.get_response(site.application).status_int == 200
+    form = webob.Request.blank(f"/oss{path}", method="POST", body=b"parts=1", content_type=content_type)
+    assert refused(form.get_response(site.application), 400, "multipart_malformed")
 
 
 def test_a_part_of_an_expired_url_is_refused_and_asked_for_anew(site: Site) -> None:

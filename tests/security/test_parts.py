@@ -428,3 +428,84 @@ def test_a_cancel_while_oss_cannot_be_reached_is_503(site: Site) -> None:
     site.stop_oss()
     answer = site.abort(file)
     assert (answer.status_int, answer.headers["Retry-After"]) == (503, "10")
+
+
+# Two tabs, and one of them dies or gives up.
+
+
+def test_two_tabs_at_once_of_which_one_dies_after_oss_has_joined(make: Callable[..., Site], tmp_path: Path) -> None:
+    site = make({"ledger": str(tmp_path / "ledger.sqlite")})
+    file = site.upload(**EXACT)
+    joined, dead = threading.Event(), threading.Event()
+    real = site.bucket
+
+    class Dying(Swapping):
+        def complete(self, *arguments: Any) -> StoredObject:
+            real.complete(*arguments)
+            joined.set()
+            assert dead.wait(60)
+            raise SystemExit
+
+    site.bucket = Dying(real)  # type: ignore[arg-type]
+    dying = site.start()
+    site.bucket = real
+    killed: list[BaseException] = []
+
+    def first_tab() -> None:
+        request = webob.Request.blank(f"/oss/s3/multipart/{file.id}/complete?key={file.key}", method="POST")
+        request.body = json.dumps({"parts": file.parts}).encode()
+        try:
+            get_response(request, dying)
+        except SystemExit as error:
+            killed.append(error)
+
+    thread = threading.Thread(target=first_tab)
+    thread.start()
+    assert joined.wait(60)
+    second = site.complete(file)
+    dead.set()
+    thread.join(60)
+    assert len(killed) == 1
+    assert second.json["answer"] == {"Status": "Ok", "number": 1}
+    assert site.complete(file).body == second.body
+    assert site.application.reconcile(until=0).recovered == 0
+    assert len(site.uploads) == 1
+    dying.ledger.close()
+    site.application.ledger.close()
+
+
+@pytest.mark.parametrize("cancelled", ["before", "after"])
+def test_a_tab_that_cancels_while_another_completes_leaves_all_or_nothing(site: Site, cancelled: str) -> None:
+    assert isinstance(site.bucket, SDKBucket)
+    real = site.bucket
+    file = site.upload()
+
+    class Cancelled(Swapping):
+        def complete(self, *arguments: Any) -> StoredObject:
+            if cancelled == "before":
+                assert site.abort(file).status_int == 200
+            stored = real.complete(*arguments)
+            assert site.abort(file).status_int == 200
+            return stored
+
+    site.options["ledger"] = site.application.ledger
+    site.bucket = Cancelled(real)
+    completing = site.start()
+    request = webob.Request.blank(f"/oss/s3/multipart/{file.id}/complete?key={file.key}", method="POST")
+    request.body = json.dumps({"parts": file.parts}).encode()
+    answer = get_response(request, completing)
+    expected = (404, 0) if cancelled == "before" else (200, 1)
+    assert (answer.status_int, len(site.uploads)) == expected
+    assert (len(site.stored), site.unfinished) == (expected[1], 0)
+
+
+def test_after_a_cancel_nothing_can_be_sent_or_completed(site: Site) -> None:
+    file = site.upload()
+    url = site.sign(file, 1).json["url"]
+    for _ in range(2):
+        assert site.abort(file).json == {}
+    assert site.put(url, CONTENT[:PART]).status_int == 404
+    assert site.put(site.sign(file, 1).json["url"], CONTENT[:PART]).status_int == 404
+    for _ in range(2):
+        assert site.complete(file).status_int == 404
+    assert nothing(site)
