@@ -1072,7 +1072,7 @@ TABLE = (
     _row("recovered", "The sweep handed the upload to the application, which accepted it.", "Nothing to do.", "SWEEP"),
     _row(
         "refused",
-        "Ticket, ledger or `confirm` does not allow the application to get this upload.",
+        "Ticket, ledger, `confirm` or the CRC of its parts does not allow the application to get this upload.",
         "The sweep's `reasons` say why; explain that one. `on_orphan` gets the upload.",
         "SWEEP",
     ),

@@ -308,10 +308,13 @@ class PartUploads:
         return self._completed_meanwhile(opened, meaning)
 
     def _completed_meanwhile(self, opened: PartsTicket, refusal: OSSWSGIError) -> Upload:
-        """Return the upload if another page has completed it, which takes its parts away; raise ``refusal`` if not."""
+        """Return the upload if another page has completed it, which takes its parts away; raise ``refusal`` if not.
+
+        Raises BucketUnreachableError if nobody can tell now.
+        """
         try:
             upload = self._find(opened)
-        except BucketError:
+        except BucketRefusedError:
             upload = None
         if upload is None:
             raise refusal

@@ -55,9 +55,9 @@ class Reconciliation:
 
     ``known``: handled before. ``recovered``: handled now. ``untold``: would be handled (dry run only). ``failed``: the
     application did not accept it; the next sweep tries again. ``unavailable``: OSS or the ledger could not be asked.
-    ``refused``: ticket, ledger or ``confirm`` does not allow it. ``no_receipt``: it carries none, such as an object of
-    a prefix form, or one that is not an upload. ``foreign``: its receipt was altered, has expired, or was sealed with
-    another secret. ``gone``: deleted meanwhile.
+    ``refused``: ticket, ledger or ``confirm`` does not allow it, or OSS damaged it as it joined its parts.
+    ``no_receipt``: it carries none, such as an object of a prefix form, or one that is not an upload. ``foreign``: its
+    receipt was altered, has expired, or was sealed with another secret. ``gone``: deleted meanwhile.
 
     ``since`` and ``until`` bound the window, in Unix seconds. ``listed`` counts its objects, ``samples`` names up to 10
     for each outcome but the good ones, ``reasons`` counts the reason codes of what was not handled. ``oldest_untold``

@@ -161,6 +161,17 @@ def test_parts_that_another_page_takes_away_by_completing_are_not_missing(
     assert site.complete(file).json["answer"] == {"Status": "Ok", "number": 1}
 
 
+def test_whether_parts_are_missing_or_completed_nobody_can_tell_while_oss_is_silent(
+    site: Site, bucket: Bucket, waits: list[float]
+) -> None:
+    file = site.upload()
+    bucket.silent_heads = {1}
+    answer = site.complete(file, [])
+    assert (answer.status_int, answer.headers["Retry-After"]) == (503, "10")
+    assert site.complete(file, []).status_int == 409
+    assert site.complete(file).status_int == 200
+
+
 def test_an_aborted_upload_is_gone_after_a_short_wait(site: Site, waits: list[float]) -> None:
     file = site.upload()
     site.abort(file)
