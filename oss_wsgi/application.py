@@ -40,8 +40,10 @@ from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher, PathRouter, Subtree, at_original_path, blocking
+from .middleware.joined_parts import JoinedParts
 from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
+from .parts.expected import ExpectedObjects
 from .parts.ticket import PartsBook
 from .parts.uploads import PartUploads
 from .recovery.events import EventOutcome
@@ -240,7 +242,8 @@ class DirectUpload:
         self.ledger = ledger
         self.settings = settings
         callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
-        delivery = Delivery(once, callback_path, callback_urls[0] if callback_urls else None)
+        expected = ExpectedObjects(ledger, keep_seconds=settings.ledger_keep)
+        delivery = Delivery(JoinedParts(once, expected), callback_path, callback_urls[0] if callback_urls else None)
 
         @functools.cache
         def recovery() -> Recovery:
@@ -264,7 +267,7 @@ class DirectUpload:
             )
         else:
             endpoints[RECOVER_PATH] = recovery_is_off
-        multipart: WSGIApplication = multipart_is_off
+        multipart: WSGIApplication = multipart_is_off(settings.allowed_origins)
         if settings.multipart:
             multipart = MultipartEndpoint(
                 PartUploads(
@@ -274,6 +277,7 @@ class DirectUpload:
                     tickets=tickets,
                     receipts=receipts,
                     book=PartsBook(ticket_secrets, clock=clock, tickets=tickets),
+                    expected=expected,
                     part_size=settings.part_size,
                     clock=clock,
                     wait=time.sleep,

@@ -23,7 +23,7 @@ export async function sendParts(item, tools, signal) {
         return { key, url, status: 200, answer: text, upload: null, sent: item.file.size, progress: 1, error: null };
       } catch (error) {
         signal.throwIfAborted();
-        const isGone = error.code === "upload_gone";
+        const isGone = error.code === "upload_gone" || error.code === "crc64_mismatch";
         if (isGone) {
           forget(item.upload.id);
           item.upload = null;

@@ -40,7 +40,7 @@ def confirmed(confirm: Confirm, upload: Upload) -> Upload:
             raise
         message = "accepted unconfirmed: reason=%s hint=%r request_id=%r"
         log.warning(message, error.reason, error.hint, upload.request_id or "-")
-        return upload if upload.recovered else replace(upload, confirmed=False)  # recovery has asked OSS already
+        return upload if upload.confirmed else replace(upload, confirmed=False)  # our own HEAD has found it
     except BaseException as error:  # SystemExit too: `endpoints.callback` says why
         raise ConfirmationUnavailableError("confirm_failed", f"confirm raised {type(error).__name__}") from error
     if result is True:

@@ -653,7 +653,7 @@ TABLE = (
         "crc64_mismatch",
         "OSS joined something else than the parts that it had listed.",
         "Send the file again, and report the request ID to Alibaba Cloud.",
-        "parts.uploads",
+        "parts.expected",
     ),
     _row(
         "credentials_unavailable",
@@ -771,6 +771,12 @@ TABLE = (
         "multipart_malformed",
         "The body of a request about an upload in parts is not the JSON that it must be.",
         "Send what docs/reference/http.md describes; Uppy does so by itself.",
+        "endpoints.multipart",
+    ),
+    _row(
+        "multipart_failed",
+        "Your bucket_client, or with forward_callback your view, raised an exception during an upload in parts.",
+        f"Fix it: the client may ask again. {_TRACEBACK}",
         "endpoints.multipart",
     ),
     _row(
@@ -1066,7 +1072,7 @@ TABLE = (
     _row("recovered", "The sweep handed the upload to the application, which accepted it.", "Nothing to do.", "SWEEP"),
     _row(
         "refused",
-        "Ticket, ledger or `confirm` does not allow the application to get this upload.",
+        "Ticket, ledger, `confirm` or the CRC of its parts does not allow the application to get this upload.",
         "The sweep's `reasons` say why; explain that one. `on_orphan` gets the upload.",
         "SWEEP",
     ),

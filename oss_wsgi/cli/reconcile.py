@@ -36,7 +36,7 @@ _MEANINGS = {
     "untold": "would be handled",
     "failed": "not accepted by the application",
     "unavailable": "OSS or the ledger could not be asked",
-    "refused": "not allowed by ticket, ledger or confirm",
+    "refused": "not allowed by ticket, ledger, confirm or the CRC of its parts",
     "no_receipt": "without a receipt",
     "foreign": "with a receipt of another secret, altered or expired",
     "gone": "deleted meanwhile",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exceptions import CredentialsError, GrantError, OSSWSGIError
 from ..signing.grant import Grant
@@ -144,9 +145,9 @@ class _Authorizer:
         try:
             request = self._request_class(with_authorization(environ))
             parameter = self._user_parameter
-            if parameter is None or (user is None and parameter.default is not parameter.empty):
+            if parameter is None or (user is None and not parameter.is_required):
                 grant = self._authorize(request)
-            elif parameter.kind is parameter.KEYWORD_ONLY:
+            elif parameter.by_name:
                 grant = self._authorize(request, user=user)
             else:
                 grant = self._authorize(request, user)
@@ -166,25 +167,58 @@ class _Authorizer:
         return grant
 
 
-def _user_parameter(authorize: Callable[..., Any]) -> inspect.Parameter | None:
-    """Return the parameter that takes the user of a ticket: named ``user``, or a second one that must be given."""
+class _UserParameter(NamedTuple):
+    """How ``authorize`` takes the user of a ticket: by its name or as the second argument, and whether it must."""
+
+    by_name: bool
+    is_required: bool
+
+
+def _user_parameter(authorize: Callable[..., Any]) -> _UserParameter | None:
+    """Return how a callable takes the user of a ticket, or None if it does not.
+
+    It takes one with a parameter named ``user``, with a second one that must be given, and with ``**`` after one for
+    the request. What a decorator or a ``functools.partial`` fills in itself is none. ``(*arguments, **named)`` alone
+    says nothing: the signature within counts, which ``functools.wraps`` shows.
+    """
+    if isinstance(authorize, functools.partial) and "user" in authorize.keywords:
+        return None
     try:
-        parameters = list(inspect.signature(authorize).parameters.values())
+        outer, inner = inspect.signature(authorize, follow_wrapped=False), inspect.signature(authorize)
     except (TypeError, ValueError):  # a callable written in C
         return None
-    positional = [parameter for parameter in parameters if parameter.kind <= parameter.POSITIONAL_OR_KEYWORD]
-    second = positional[1] if len(positional) > 1 else None
-    if second is not None and (second.name == "user" or second.default is second.empty):
-        return second if _can_be_called(authorize, None, None) else None
-    keyword = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    user = next((parameter for parameter in keyword if parameter.name == "user"), None)
-    return user if _can_be_called(authorize, None, user=None) else None
+    parameter = _named_or_second(outer) or _named_or_second(inner) or _rest(inner)
+    if parameter is None:
+        return None
+    is_required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    is_named = parameter.name == "user" or parameter.kind is parameter.VAR_KEYWORD
+    if is_named and _can_be_called(outer, None, user=None):
+        return _UserParameter(True, is_required)
+    is_second = parameter in _positional(inner)[1:2] or parameter in _positional(outer)[1:2]
+    return _UserParameter(False, is_required) if is_second and _can_be_called(outer, None, None) else None
 
 
-def _can_be_called(authorize: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
-    """Return whether a callable takes such arguments itself: a decorator may fill in what the function within takes."""
+def _named_or_second(signature: inspect.Signature) -> inspect.Parameter | None:
+    """Return the parameter named ``user`` behind the request's, or else a second one that must be given."""
+    for parameter in list(signature.parameters.values())[1:]:
+        if parameter.name == "user" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            return parameter
+    return next((second for second in _positional(signature)[1:2] if second.default is second.empty), None)
+
+
+def _rest(signature: inspect.Signature) -> inspect.Parameter | None:
+    """Return the ``**`` of a callable that names a parameter for the request."""
+    last = list(signature.parameters.values())[-1:]
+    return next((rest for rest in last if rest.kind is rest.VAR_KEYWORD and _positional(signature)), None)
+
+
+def _positional(signature: inspect.Signature) -> list[inspect.Parameter]:
+    return [each for each in signature.parameters.values() if each.kind <= each.POSITIONAL_OR_KEYWORD]
+
+
+def _can_be_called(signature: inspect.Signature, *arguments: Any, **named: Any) -> bool:
     try:
-        inspect.signature(authorize, follow_wrapped=False).bind(*arguments, **named)
+        signature.bind(*arguments, **named)
     except TypeError:
         return False
     return True
@@ -252,6 +286,24 @@ def with_cors(
         return start_response(status, [*headers, *cors], exc_info)
 
     return start
+
+
+def readable(app: WSGIApplication, allowed_origins: Collection[str], methods: str) -> WSGIApplication:
+    """Return an application that responds as ``app`` to any path, so that pages of the allowed origins can read it.
+
+    Their preflights pass, whatever the path: the refusal that follows says more than a failed preflight.
+    """
+    if not allowed_origins:
+        return app
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response = with_cors(environ, start_response, allowed_origins, methods)
+        if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+            start_response("204 No Content", [("Allow", methods), *SECURITY_HEADERS])
+            return []
+        return app(environ, start_response)
+
+    return application
 
 
 def foreign_origin(environ: WSGIEnvironment, allowed: Collection[str]) -> str | None:

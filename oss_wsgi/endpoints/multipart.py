@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import logging
@@ -28,7 +29,7 @@ from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, context_of
 from ..wsgi.responses import Headers, json_response, not_found, read_response, refuse, refuse_error, status_of
-from .gate import Gate, refuse_unsigned
+from .gate import Gate, readable, refuse_unsigned
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,7 +48,6 @@ _MESSAGES = {
     "parts_size": "The file does not have the size that was allowed, so its parts were removed.",
     "file_exists": "There is a file of this name already.",
     "upload_gone": "This upload no longer exists: begin again.",
-    "crc64_mismatch": "The file was damaged in storage: send it again.",
 }
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,7 @@ _METHODS = {
     "part": "GET, HEAD, OPTIONS",
     "complete": "POST, OPTIONS",
 }
+_ANY_METHOD = "GET, HEAD, POST, DELETE, OPTIONS"
 
 
 class MultipartEndpoint:
@@ -149,6 +150,7 @@ class MultipartEndpoint:
         self._clock = clock
         self._wait = wait
         self._observers = observers
+        self._unknown_path = readable(functools.partial(not_found, log), gate.allowed_origins, _ANY_METHOD)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         context_of(environ)  # the copies below share it
@@ -165,7 +167,7 @@ class MultipartEndpoint:
         path, below = environ.get("PATH_INFO") or "", environ["SCRIPT_NAME"]
         step = step_of(environ["REQUEST_METHOD"], path)
         if step is None:
-            return not_found(log, environ, start_response)
+            return self._unknown_path(environ, start_response)
         environ = {**environ, "SCRIPT_NAME": below + path, "PATH_INFO": ""}
         start_response, response = self._gate.admit(log, environ, start_response, _METHODS[step.name])
         if response is not None:
@@ -184,6 +186,9 @@ class MultipartEndpoint:
             return refuse_error(log, environ, start_response, error)
         except OSSWSGIError as error:
             return refuse_unsigned(log, environ, start_response, error)
+        except Exception as error:  # of the bucket's client, or of the application's own view of callbacks
+            hint = f"the bucket_client, or the view that answers callbacks, raised {type(error).__name__}"
+            return refuse(log, environ, start_response, 500, "multipart_failed", hint, exc_info=error)
 
     def _take(
         self, step: _Step, below: str, environ: WSGIEnvironment, start_response: StartResponse
@@ -285,7 +290,9 @@ class MultipartEndpoint:
     def _part(
         self, opened: PartsTicket, number: str, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        signed = self._uploads.sign(opened, int(number[:6]))
+        # Uppy 5 sends a file of up to 5 MiB whole, and the headers that it is told; Uppy 6 slices, and sends none.
+        typed = environ.get("HTTP_ACCEPT") == "application/json"
+        signed = self._uploads.sign(opened, int(number[:6]), typed=typed)
         expires = max(1, signed.expire - int(self._clock()))
         payload = {"method": signed.method, "url": signed.url, "headers": signed.headers, "expires": expires}
         return json_response(environ, start_response, 200, payload)
@@ -294,8 +301,12 @@ class MultipartEndpoint:
         self, opened: PartsTicket, beside: WSGIEnvironment, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         upload = self._uploads.abort(opened)
-        if upload is not None:  # whether the application takes it now or not, there is nothing left to abort
-            self._deliver(upload, beside)
+        if upload is not None:
+            status, headers, body = self._deliver(upload, beside)
+            if status.startswith("503"):  # OSS or the ledger could not be asked: cancelling again tells the application
+                start_response(status, headers)
+                return [body]
+        # Whether the application has taken it or not, there is nothing left to abort.
         return json_response(environ, start_response, 200, {})
 
     def _complete(
@@ -330,15 +341,16 @@ class MultipartEndpoint:
         return read_response(lambda environ, start: self._delivery.respond(upload, environ, start), beside)
 
 
-def multipart_is_off(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Refuse, 404, in the place of a ``MultipartEndpoint``: the log says which setting brings one."""
+def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
+    """Return what refuses, 404, in the place of a ``MultipartEndpoint``: the log says which setting brings one."""
     hint = "OSS_MULTIPART is off: nothing is uploaded in parts; set OSS_MULTIPART=on"
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         message = "Uploads in parts are off here."
         return refuse(log, environ, start_response, 404, "multipart_off", hint, code="multipart_off", message=message)
 
-    return _with_message(respond, environ, start_response)
+    origins = frozenset(origin.lower() for origin in allowed_origins)
+    return functools.partial(_with_message, readable(respond, origins, _ANY_METHOD))
 
 
 def _with_message(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -128,16 +128,19 @@ class MemoryLedger:
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes."""
-        # A sweep asks once for 1,000 objects; an index would cost each callback.
+        asked = set(pairs)
+        names = {name for name, _ in asked}
+        # A sweep asks once for 1,000 objects, and an upload in parts a few times; an index would cost each callback.
         with self._lock:
             stored = {
                 (name, etag)
                 for use in self._tickets.values()
                 for name, entry in use.objects.items()
+                if name in names
                 for etag, response in entry.responses.items()
                 if response is not None
             }
-        return stored.intersection(pairs)
+        return stored & asked
 
     def check(self) -> None:
         """Do nothing: memory is always available."""

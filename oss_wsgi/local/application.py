@@ -214,6 +214,7 @@ class LocalOSS:
 
         - `slow_upload`: the file takes `seconds` longer to arrive.
         - `dropped_connection`: no response; with `stored=True`, after the object was stored.
+        - `damaged_object`: an object that is made of parts has another CRC-64 than they have.
         - `callback_timeout`, `callback_status` (`status`), `callback_not_json`, `callback_too_long`,
           `callback_no_length`, `callback_refused`: one URL of a callback fails; with `delivered=True` (for all but
           the last) the application gets the request and only its reply is lost.

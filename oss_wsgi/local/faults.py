@@ -22,6 +22,8 @@ FAULTS: dict[str, dict[str, Any]] = {
     "slow_upload": {"seconds": 1.0},
     # no response; with `stored`, after the object was stored and the application was called
     "dropped_connection": {"stored": False},
+    # the object that is made of parts has another CRC-64 than they have
+    "damaged_object": {},
     # 203 CallbackFailed; with `delivered`, the application gets the request and only its response is lost
     "callback_timeout": {"delivered": False},
     "callback_status": {"status": 500, "delivered": False},

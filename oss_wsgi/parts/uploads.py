@@ -18,7 +18,6 @@ from ..exceptions import (
     NotYoursError,
     OSSWSGIError,
     OutsideGrantError,
-    PartsCorruptError,
     PartsNotAllowedError,
     PartsRefusedError,
     SettingsError,
@@ -30,11 +29,9 @@ from ..settings_check import MAX_PART_BYTES, MIN_PART_BYTES
 from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL, URLPresigner
 from ..signing.presigner import PostPresigner, check_metadata_size
-from . import crc64
+from .expected import COMPLETE_OPERATION, ExpectedObjects
 from .sizes import fitting_part_size, part_count
 from .ticket import PartsBook, PartsTicket
-
-COMPLETE_OPERATION = "CompleteMultipartUpload"
 
 #: Seconds that an upload in parts may take, pauses included: the days after which the lifecycle rule removes its parts.
 UPLOAD_SECONDS = 7 * 24 * 3600
@@ -45,6 +42,9 @@ PART_SECONDS = 3600
 # Another request may have completed the upload a moment ago, and OSS goes on when nobody waits for it any more.
 _SHORT_WAITS = (0.2, 0.5, 1.0)
 _LONG_WAITS = (1.0, 2.0, 4.0, 8.0)
+
+# OSS keeps the type that was given at the beginning, and none of a part's.
+_OF_A_WHOLE_FILE = {"Content-Type": "application/octet-stream"}
 
 # Of a bucket's client; one that has only `head` and `list` is enough for recovery.
 _METHODS = ("begin", "list_parts", "complete", "abort")
@@ -81,6 +81,7 @@ class PartUploads:
     :param recovery: asks the bucket, and makes the upload of what it holds.
     :param presigner: says what a grant allows, and how the object is named and described.
     :param urls: signs the URLs of parts.
+    :param expected: remembers what is joined, before it is.
     :param part_size: the settings', in bytes.
     :param clock: returns Unix seconds.
     :param wait: waits for some seconds.
@@ -97,6 +98,7 @@ class PartUploads:
         tickets: TicketBook,
         receipts: ReceiptBook,
         book: PartsBook,
+        expected: ExpectedObjects,
         part_size: int,
         clock: Callable[[], float],
         wait: Callable[[float], object],
@@ -114,6 +116,7 @@ class PartUploads:
         self._tickets = tickets
         self._receipts = receipts
         self._book = book
+        self._expected = expected
         self._part_size = part_size
         self._clock = clock
         self._wait = wait
@@ -177,8 +180,11 @@ class PartUploads:
             raise UnverifiedError("parts_mismatch", "the upload ID is for another object than the key names")
         return opened
 
-    def sign(self, opened: PartsTicket, number: int) -> PresignedURL:
+    def sign(self, opened: PartsTicket, number: int, *, typed: bool = False) -> PresignedURL:
         """Return the signed URL of one part, with its exact length where that is known (V4 only).
+
+        ``typed``: the client sends the headers that are returned, and its first part may be a whole file, which a
+        browser sends with the file's type. OSS signs a Content-Type that is present, so one is fixed then.
 
         Raises OutsideGrantError for a number that a file of the allowed size cannot have; CredentialsError.
         """
@@ -187,6 +193,8 @@ class PartUploads:
             raise OutsideGrantError("part_not_allowed", hint)
         query = {"partNumber": str(number), "uploadId": opened.upload_id}
         length = opened.length(number)
+        if length is None and typed and number == 1:
+            return self._urls.presign("PUT", opened.key, expires=PART_SECONDS, query=query, headers=_OF_A_WHOLE_FILE)
         if length is None or not self._urls.signs_additional_headers:
             return self._urls.presign("PUT", opened.key, expires=PART_SECONDS, query=query)
         return self._urls.presign(
@@ -217,7 +225,7 @@ class PartUploads:
         ``claimed`` are the parts that the client has sent, ETag by number.
 
         Raises PartsRefusedError, after which the parts are still there, PartsNotAllowedError after which they are not;
-        UploadGoneError; PartsCorruptError; UnverifiedError; BucketError.
+        UploadGoneError; UnverifiedError; BucketError; LedgerUnavailableError.
         """
         try:
             listed = self._listed(opened)
@@ -227,6 +235,7 @@ class PartUploads:
             self._check(opened, listed, claimed)
         except PartsRefusedError as error:
             return self._completed_meanwhile(opened, error)
+        self._expected.remember(opened, listed)
         try:
             return self._join(opened, listed)
         except BucketUnreachableError:
@@ -285,7 +294,6 @@ class PartUploads:
             return self._completed(opened)
         except BucketRefusedError as error:
             return self._after_refusal(opened, error)
-        _check_crc64(stored, listed)
         return self._upload(opened, stored)
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
@@ -300,10 +308,13 @@ class PartUploads:
         return self._completed_meanwhile(opened, meaning)
 
     def _completed_meanwhile(self, opened: PartsTicket, refusal: OSSWSGIError) -> Upload:
-        """Return the upload if another page has completed it, which takes its parts away; raise ``refusal`` if not."""
+        """Return the upload if another page has completed it, which takes its parts away; raise ``refusal`` if not.
+
+        Raises BucketUnreachableError if nobody can tell now.
+        """
         try:
             upload = self._find(opened)
-        except BucketError:
+        except BucketRefusedError:
             upload = None
         if upload is None:
             raise refusal
@@ -361,15 +372,6 @@ def _file_exists() -> PartsRefusedError:
 
 def _gone() -> UploadGoneError:
     return UploadGoneError("upload_gone", "OSS has neither the upload nor its object: it was aborted, or deleted")
-
-
-def _check_crc64(stored: StoredObject, parts: Sequence[StoredPart]) -> None:
-    """Raise PartsCorruptError unless the object's CRC-64 is that of the parts joined, where OSS says both."""
-    pairs = [(part.crc64, part.size) for part in parts if part.crc64 is not None]
-    if stored.crc64 is None or len(pairs) != len(parts):
-        return
-    if crc64.joined(pairs) != stored.crc64:
-        raise PartsCorruptError("crc64_mismatch", "the CRC-64 of the object is not that of its parts")
 
 
 def _former_parts(opened: PartsTicket, upload: Upload) -> Iterator[StoredPart]:

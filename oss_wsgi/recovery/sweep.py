@@ -55,9 +55,9 @@ class Reconciliation:
 
     ``known``: handled before. ``recovered``: handled now. ``untold``: would be handled (dry run only). ``failed``: the
     application did not accept it; the next sweep tries again. ``unavailable``: OSS or the ledger could not be asked.
-    ``refused``: ticket, ledger or ``confirm`` does not allow it. ``no_receipt``: it carries none, such as an object of
-    a prefix form, or one that is not an upload. ``foreign``: its receipt was altered, has expired, or was sealed with
-    another secret. ``gone``: deleted meanwhile.
+    ``refused``: ticket, ledger or ``confirm`` does not allow it, or OSS damaged it as it joined its parts.
+    ``no_receipt``: it carries none, such as an object of a prefix form, or one that is not an upload. ``foreign``: its
+    receipt was altered, has expired, or was sealed with another secret. ``gone``: deleted meanwhile.
 
     ``since`` and ``until`` bound the window, in Unix seconds. ``listed`` counts its objects, ``samples`` names up to 10
     for each outcome but the good ones, ``reasons`` counts the reason codes of what was not handled. ``oldest_untold``
@@ -417,7 +417,7 @@ def outcome_of(delivered: Delivered) -> str:
     """Return the outcome of an upload that was delivered: recovered, known, refused, unavailable or failed."""
     if 200 <= delivered.status < 300:
         return "known" if delivered.reason == "repeated" else "recovered"
-    if delivered.reason in ("ticket_used", "not_confirmed"):
+    if delivered.reason in ("ticket_used", "not_confirmed", "crc64_mismatch"):
         return "refused"
     return "unavailable" if delivered.status == 503 else "failed"
 

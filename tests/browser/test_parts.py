@@ -298,3 +298,13 @@ def test_the_events_are_those_of_a_form(page: UploadPage, running: Stand) -> Non
         "add", "waiting", "signing", "sending", "answering", "stored", "done", "idle",
     ]  # fmt: skip
     assert [form["answer"]["number"], parts["answer"]["number"]] == [1, 2]
+
+
+def test_a_file_that_was_damaged_in_storage_is_sent_anew(page: UploadPage, running: Stand, tmp_path: Path) -> None:
+    page.expects("status of 500")
+    running.oss.fail_next("damaged_object")
+    path = large(tmp_path, 2 * PART)
+    page.upload(path)
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert page.stored("film.bin") == path.read_bytes()
+    assert len(running.uploads) == 1

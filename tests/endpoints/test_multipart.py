@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,9 +15,10 @@ import pytest
 import webob
 import webob.exc
 
-from oss_wsgi import Grant, Metrics, RateLimit, Upload
+from oss_wsgi import Credentials, Grant, Metrics, RateLimit, Upload
 from oss_wsgi.callback.ticket import RECEIPT_NAME
-from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, GrantError
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, ConfirmationUnavailableError, GrantError
+from oss_wsgi.local import LocalOSS
 
 from ..parts.site import CONTENT, KB, NOW, PART, File, Site, granting
 
@@ -260,16 +262,78 @@ def careless(request: webob.Request, user: str | None = None) -> Grant:
     return Grant(user=request.headers.get("X-Session", "eric"))
 
 
+def by_any_name(request: webob.Request, **named: Any) -> Grant | None:
+    return second_look(request, **named)
+
+
+def behind_others(request: webob.Request, limit: int = 5, user: str | None = None) -> Grant | None:
+    return second_look(request, user)
+
+
+def by_place_only(request: webob.Request, user: str | None = None, /) -> Grant | None:
+    return second_look(request, user)
+
+
+def with_a_database(database: str, request: webob.Request, user: str | None = None) -> Grant | None:
+    assert database == "database"
+    return second_look(request, user)
+
+
+class Account:
+    def __call__(self, request: webob.Request, user: str | None = None) -> Grant | None:
+        return second_look(request, user)
+
+    def allow(self, request: webob.Request, *, user: str | None = None) -> Grant | None:
+        return second_look(request, user)
+
+    def allow_more(self, request: webob.Request, **named: Any) -> Grant | None:
+        return second_look(request, **named)
+
+    @classmethod
+    def allow_all(cls, request: webob.Request, user: str | None = None) -> Grant | None:
+        return second_look(request, user)
+
+
 @functools.wraps(second_look)
 def passed_on(*arguments: Any, **named: Any) -> Grant | None:
     return second_look(*arguments, **named)
 
 
-@pytest.mark.parametrize(
-    "authorize",
-    [second_look, second_look_by_keyword, second_look_of_another_name, careless, passed_on],
-    ids=["second", "keyword", "another_name", "careless", "passed_on"],
-)
+@functools.wraps(second_look)
+def passed_on_by_place(request: webob.Request, *arguments: Any) -> Grant | None:
+    return second_look(request, *arguments)
+
+
+def plain(request: webob.Request) -> Grant:
+    return Grant(user="eric")
+
+
+@functools.wraps(plain)
+def added_by_a_decorator(request: webob.Request, user: str | None = None) -> Grant | None:
+    return plain(request) and second_look(request, user)
+
+
+TAKING = {
+    "second": second_look,
+    "keyword": second_look_by_keyword,
+    "another_name": second_look_of_another_name,
+    "careless": careless,
+    "any_name": by_any_name,
+    "behind_others": behind_others,
+    "by_place_only": by_place_only,
+    "partial": functools.partial(with_a_database, "database"),
+    "partial_by_name": functools.partial(behind_others, limit=7),
+    "object": Account(),
+    "method": Account().allow,
+    "method_any_name": Account().allow_more,
+    "class_method": Account.allow_all,
+    "passed_on": passed_on,
+    "passed_on_by_place": passed_on_by_place,
+    "added_by_a_decorator": added_by_a_decorator,
+}
+
+
+@pytest.mark.parametrize("authorize", TAKING.values(), ids=TAKING)
 def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[..., Site], authorize: Any) -> None:
     site = make(authorize=authorize)
     file = site.upload()
@@ -278,6 +342,51 @@ def test_an_authorize_that_takes_the_user_looks_again_at_the_end(make: Callable[
     assert (site.stored, site.unfinished) == ([], 1), "the parts stay"
     assert site.complete(file).status_int == 200
     assert site.uploads[0].user == "eric"
+
+
+def options_without_user(request: webob.Request, limit: int = 5, *, folder: str = "u/") -> Grant:
+    assert (limit, folder) == (5, "u/")
+    return Grant(user="eric")
+
+
+@functools.wraps(plain)
+def any_that_is_passed_on(*arguments: Any, **named: Any) -> Grant:
+    return plain(*arguments, **named)
+
+
+def passed_on_unseen(*arguments: Any, **named: Any) -> Grant:
+    return plain(*arguments, **named)
+
+
+def of_a_user(request: webob.Request, user: str) -> Grant:
+    assert user == "filled in"
+    return Grant(user="eric")
+
+
+class Plain:
+    def __call__(self, request: webob.Request) -> Grant:
+        return plain(request)
+
+    def allow(self, request: webob.Request) -> Grant:
+        return plain(request)
+
+
+NOT_TAKING = {
+    "plain": plain,
+    "options": options_without_user,
+    "partial": functools.partial(options_without_user, limit=5),
+    "filled_in": functools.partial(of_a_user, user="filled in"),
+    "object": Plain(),
+    "method": Plain().allow,
+    "passed_on": any_that_is_passed_on,
+    "passed_on_unseen": passed_on_unseen,
+}
+
+
+@pytest.mark.parametrize("authorize", NOT_TAKING.values(), ids=NOT_TAKING)
+def test_an_authorize_that_takes_no_user_is_not_asked_again(make: Callable[..., Site], authorize: Any) -> None:
+    site = make(authorize=authorize)
+    assert site.complete(site.upload(), headers={"X-Session": "mallory"}).status_int == 200
 
 
 def test_what_a_decorator_fills_in_is_no_user(make: Callable[..., Site]) -> None:
@@ -386,6 +495,98 @@ def test_a_listed_origin_may_get_post_and_delete_with_a_content_type(make: Calla
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+FROM_PAGES = {"Origin": PAGES, "Sec-Fetch-Site": "cross-site"}
+
+
+def readable(answer: webob.Response) -> bool:
+    """Return whether a page of another origin can read a response, and when to try again."""
+    headers = answer.headers
+    exposed = headers.get("Access-Control-Expose-Headers") == "Retry-After"
+    return headers.get("Access-Control-Allow-Origin") == PAGES and exposed
+
+
+def preflight(site: Site, path: str, method: str, origin: str = PAGES) -> webob.Response:
+    names = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "content-type"}
+    return site.ask("OPTIONS", path, headers={"Origin": origin, **names})
+
+
+UNKNOWN_PATHS = ["/s3", "/s3/", "/s3/sts", "/s3/multipart/", "/s3/multipart/x/batch", "/s3/multipart/x/1/2"]
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+@pytest.mark.parametrize("path", [*UNKNOWN_PATHS, "/s3/params", "/s3/multipart", "/s3/multipart/x/complete"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_listed_origin_can_read_why_there_is_nothing(
+    make: Callable[..., Site], on: bool, path: str, method: str
+) -> None:
+    site = make({"allowed_origins": (PAGES,), "multipart": on})
+    allowed = preflight(site, path, method)
+    assert (allowed.status_int, allowed.headers["Access-Control-Allow-Origin"]) == (204, PAGES)
+    assert allowed.headers["Access-Control-Allow-Headers"] == "content-type"
+    answer = site.ask(method, path, b"{}" if method == "POST" else None, headers=FROM_PAGES)
+    assert readable(answer)
+    if path in UNKNOWN_PATHS or not on:
+        assert method in allowed.headers["Access-Control-Allow-Methods"]
+        assert refused(answer, 404, "not_found" if on else "multipart_off")
+    foreign = "https://evil.example.com"
+    assert "Access-Control-Allow-Origin" not in preflight(site, path, method, foreign).headers
+    assert "Access-Control-Allow-Origin" not in site.ask(method, path, headers={"Origin": foreign}).headers
+
+
+def test_any_origin_can_read_it_where_all_are_allowed(make: Callable[..., Site]) -> None:
+    for on in (True, False):
+        answer = make({"allowed_origins": ("*",), "multipart": on}).ask("GET", "/s3/sts", headers=FROM_PAGES)
+        assert (answer.status_int, answer.headers["Access-Control-Allow-Origin"]) == (404, "*")
+
+
+def test_without_listed_origins_there_is_no_cors(make: Callable[..., Site]) -> None:
+    for on in (True, False):
+        answer = preflight(make({"multipart": on}), "/s3/sts", "GET")
+        assert answer.status_int == 404
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_a_listed_origin_can_read_refusals_of_every_kind(make: Callable[..., Site]) -> None:
+    site = make({"allowed_origins": (PAGES,)}, rate_limit=RateLimit(2, 60, clock=lambda: 0.0))
+    file, other = site.upload(), site.begin()
+    path = f"/s3/multipart/{file.id}"
+    key = f"?key={file.key}"
+    unreachable = BucketUnreachableError("bucket_unreachable", "no route")
+    asked: list[tuple[int, str, str, Any, dict[str, str]]] = [
+        (400, "POST", f"{path}/complete{key}", b"[", {}),
+        (400, "GET", path, None, {}),
+        (403, "GET", f"{path}/10001{key}", None, {}),
+        (403, "GET", f"{path}?key={other.key}", None, {}),
+        (405, "DELETE", "/s3/params", None, {}),
+        (405, "PUT", "/s3/multipart", b"{}", {}),
+        (409, "POST", f"{path}/complete{key}", {"parts": []}, {}),
+        (411, "POST", "/s3/multipart", None, {}),
+        (413, "POST", "/s3/multipart", bytes(1024 * 1024 + 1), {}),
+        (429, "POST", "/s3/multipart", {"filename": "a"}, {}),
+        (503, "DELETE", f"{path}{key}", None, {}),
+        (503, "GET", f"{path}{key}", None, {}),
+    ]
+    for status, method, target, body, headers in asked:
+        if status == 503:
+            site.bucket.fail_next(unreachable)  # type: ignore[attr-defined]
+        answer = site.ask(method, target, body, headers={**FROM_PAGES, **headers})
+        assert (answer.status_int, readable(answer)) == (status, True), answer.text
+        assert answer.json["message"]
+
+
+def test_an_exception_of_the_bucket_client_is_a_refusal_that_a_page_can_read(
+    make: Callable[..., Site], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make({"allowed_origins": (PAGES,)})
+    file = site.upload()
+    monkeypatch.setattr(site.bucket, "list_parts", lambda key, upload_id: {}[key])
+    answer = site.complete(file, headers=FROM_PAGES)
+    assert refused(answer, 500, "internal_server_error")
+    assert readable(answer)
+    assert reason(caplog) == "multipart_failed"
+    assert caplog.records[-1].exc_info
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
@@ -437,6 +638,30 @@ def test_the_length_of_a_part_is_exact_where_the_client_cuts_as_it_was_told(site
     assert refused(site.sign(file, 0), 403, "part_not_allowed")
 
 
+UPPY_5 = {"Accept": "application/json"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"signature_version": "v1"}], ids=["v4", "v1"])
+def test_the_first_part_of_uppy_5_may_be_a_whole_file_with_its_type(
+    make: Callable[..., Site], settings: dict[str, Any]
+) -> None:
+    site = make(settings)
+    file = site.begin()
+    signed = site.sign(file, 1, headers=UPPY_5).json
+    assert signed["headers"] == {"Content-Type": "application/octet-stream"}
+    assert site.put(signed["url"], b"whole", {"Content-Type": "video/mp4"}).status_int == 403
+    file.etags[1] = site.put(signed["url"], b"whole", signed["headers"]).headers["ETag"]
+    assert site.complete(file).status_int == 200
+    assert site.uploads[0].mime_type == "video/mp4"
+    assert site.sign(file, 2, headers=UPPY_5).json["headers"] == {}, "a slice has no type"
+
+
+def test_no_type_is_signed_for_a_client_that_sends_none(site: Site) -> None:
+    assert site.sign(site.begin(), 1, headers={"Accept": "*/*"}).json["headers"] == {}
+    exact = site.begin(size=len(CONTENT), part_size=PART)
+    assert site.sign(exact, 1, headers=UPPY_5).json["headers"] == {}
+
+
 def test_an_empty_file_is_uploaded_in_one_empty_part(site: Site) -> None:
     file = site.begin(size=0, part_size=PART)
     assert site.put(site.sign(file, 1).json["url"], b"x").status_int == 403
@@ -452,6 +677,72 @@ def test_a_client_with_a_rule_of_its_own_may_number_as_many_parts_as_its_file_ca
     assert site.sign(site.begin(), 10_000).status_int == 200
     assert refused(site.sign(site.begin(), 10_001), 403, "part_not_allowed")
     assert refused(site.sign(site.begin(), 10**30), 403, "part_not_allowed")
+
+
+@pytest.mark.parametrize("number", ["0", "00", "10001", "1000000001", "99999999999999999999"])
+def test_numbers_that_no_part_has_get_no_url(site: Site, number: str) -> None:
+    file = site.begin()
+    assert refused(site.ask("GET", f"/s3/multipart/{file.id}/{number}?key={file.key}"), 403, "part_not_allowed")
+
+
+@pytest.mark.parametrize("number", ["-1", "+1", "1.0", "1e3", "0x1", "%C2%B2", "%EF%BC%91", "1%20", "complete%00"])
+def test_what_is_no_number_is_no_part(site: Site, number: str) -> None:
+    file = site.begin()
+    assert site.ask("GET", f"/s3/multipart/{file.id}/{number}?key={file.key}").status_int == 404
+
+
+@pytest.mark.parametrize("version", ["v1", "v4"])
+def test_the_url_of_a_part_lives_no_longer_than_the_key_that_signs_it(make: Callable[..., Site], version: str) -> None:
+    until = datetime.fromtimestamp(int(NOW) + 900, timezone.utc)
+
+    class Provider:
+        def get_credentials(self) -> Credentials:
+            return Credentials(oss.access_key_id, oss.access_key_secret, "token", until)
+
+    with LocalOSS(key_bits=512, clock=lambda: NOW) as oss:
+        key = {"access_key_id": oss.access_key_id, "access_key_secret": oss.access_key_secret}
+        site = make({"signature_version": version, **key}, credentials=Provider())
+        signed = site.sign(site.begin(), 1).json
+    assert signed["expires"] == 900
+    assert "security-token=token" in signed["url"]
+
+
+@pytest.mark.parametrize("difference", [-1, 0, 1])
+@pytest.mark.parametrize("bound", ["min_size", "max_size"])
+def test_the_sum_of_the_parts_is_compared_to_the_byte(make: Callable[..., Site], bound: str, difference: int) -> None:
+    site = make(authorize=granting(**{bound: len(CONTENT) + difference}))
+    status = site.complete(site.upload()).status_int
+    allowed = difference <= 0 if bound == "min_size" else difference >= 0
+    assert (status, len(site.stored), site.unfinished) == ((200, 1, 0) if allowed else (403, 0, 0))
+
+
+def test_parts_that_are_sent_again_after_the_list_was_made_are_refused_and_stay(site: Site) -> None:
+    file = site.upload()
+    url = site.sign(file, 2).json["url"]
+    claimed = file.parts
+    other = site.put(url, bytes(PART))
+    assert refused(site.complete(file, claimed), 409, "parts_missing")
+    file.etags[2] = other.headers["ETag"]
+    assert site.complete(file).status_int == 200
+    assert site.content(file.key) == CONTENT[:PART] + bytes(PART) + CONTENT[2 * PART :]
+
+
+def test_an_upload_that_expires_between_its_parts_and_its_end_is_refused(site: Site) -> None:
+    file = site.upload()
+    site.clock.advance(7 * 24 * 3600 + 24 * 3600 + 1)
+    assert refused(site.complete(file), 403, "forbidden")
+    assert (site.stored, site.uploads) == ([], [])
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/json;x"])
+def test_the_body_is_json_whatever_its_type_says(site: Site, content_type: str) -> None:
+    file = site.upload()
+    path = f"/s3/multipart/{file.id}/complete?key={file.key}"
+    body = json.dumps({"parts": file.parts}).encode()
+    request = webob.Request.blank(f"/oss{path}", method="POST", body=body, content_type=content_type)
+    assert request.get_response(site.application).status_int == 200
+    form = webob.Request.blank(f"/oss{path}", method="POST", body=b"parts=1", content_type=content_type)
+    assert refused(form.get_response(site.application), 400, "multipart_malformed")
 
 
 def test_a_part_of_an_expired_url_is_refused_and_asked_for_anew(site: Site) -> None:
@@ -730,6 +1021,32 @@ def test_cancelling_a_completed_upload_keeps_the_object_and_tells_it(site: Site)
     assert (site.abort(file).status_int, site.abort(file).json) == (200, {})
     assert site.stored == [file.key]
     assert [upload.object for upload in site.uploads] == [file.key]
+
+
+def test_cancelling_a_completed_upload_that_cannot_be_confirmed_now_is_503(make: Callable[..., Site]) -> None:
+    answers: list[bool] = [False, False]
+
+    def confirm(upload: Upload) -> bool:
+        if answers:
+            answers.pop()
+            raise ConfirmationUnavailableError("confirmation_unavailable", "OSS does not answer")
+        return True
+
+    site = make(confirm=confirm)
+    file = site.upload()
+    for answer in (site.complete(file), site.abort(file)):
+        assert refused(answer, 503, "service_unavailable")
+        assert answer.headers["Retry-After"] == "10"
+    assert (site.abort(file).json, len(site.uploads)) == ({}, 1)
+
+
+def test_what_our_own_request_has_confirmed_stays_confirmed(make: Callable[..., Site]) -> None:
+    def confirm(upload: Upload) -> bool:
+        raise ConfirmationUnavailableError("confirmation_unavailable", "OSS does not answer", accept=True)
+
+    site = make(confirm=confirm)
+    assert site.complete(site.upload()).status_int == 200
+    assert site.uploads[0].confirmed is True
 
 
 # Tickets.

@@ -64,6 +64,7 @@ class Site:
         if sdk:
             server = LocalOSSServer(self.oss)
             server.start()
+            self.stop_oss = server.stop
             self._stack.callback(server.stop)
         self.settings = Settings(
             **{

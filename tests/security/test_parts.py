@@ -5,9 +5,11 @@ What OSS keeps, and what the application hears, decides; a refusal alone does no
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -303,3 +305,207 @@ def test_types_that_are_not_granted_do_not_begin(make: Callable[..., Site]) -> N
         answer = site.ask("POST", "/s3/multipart", {"filename": "film.mp4", "type": content_type})
         assert answer.status_int == 403
     assert site.complete(site.upload()).status_int == 200
+
+
+# OSS joins something else than the parts.
+
+
+def damaged(answer: webob.Response) -> bool:
+    message = "The file was damaged in storage: send it again."
+    members = answer.json
+    return (answer.status_int, members["error"]["code"], members["message"]) == (500, "crc64_mismatch", message)
+
+
+def event(site: Site, file: File) -> bytes:
+    oss = {"bucket": {"name": "examplebucket"}, "object": {"key": file.key}}
+    return json.dumps({"events": [{"eventName": "ObjectCreated:CompleteMultipartUpload", "oss": oss}]}).encode()
+
+
+@pytest.mark.parametrize("members", [{}, EXACT], ids=["any", "exact"])
+def test_a_damaged_object_is_refused_on_every_way_and_for_ever(
+    make: Callable[..., Site], members: dict[str, Any], tmp_path: Path
+) -> None:
+    orphans: list[Any] = []
+    site = make({"ledger": str(tmp_path / "ledger.sqlite")}, on_orphan=orphans.append)
+    file = site.upload(**members)
+    site.oss.fail_next("damaged_object")
+    assert damaged(site.complete(file))
+    assert damaged(site.complete(file)), "the list of parts is gone, and with it what they were"
+    site.application.ledger.close()
+    site.application = site.start()
+    assert damaged(site.complete(file)), "another process"
+    assert site.list(file).status_int == 200
+    assert damaged(site.complete(file, site.list(file).json)), "a client that resumes"
+    assert site.abort(file).json == {}
+    report = site.application.reconcile(until=0)
+    assert (report.refused, report.reasons) == (1, {"crc64_mismatch": 1})
+    assert [(orphan.object, orphan.user) for orphan in orphans] == [(file.key, "eric")]
+    assert [outcome[::2] for outcome in site.application.handle_event(event(site, file))] == [
+        ("refused", "crc64_mismatch")
+    ]
+    assert site.uploads == []
+    assert site.stored == [file.key], "nothing is deleted: whoever runs the site decides"
+    assert site.complete(site.upload(**members)).status_int == 200
+    site.application.ledger.close()
+
+
+def test_a_damaged_object_is_refused_although_the_process_died_as_oss_joined_it(site: Site) -> None:
+    """Another page then finds the object and no list of parts."""
+    file = site.upload()
+    site.oss.fail_next("damaged_object")
+    swapping = Swapping(site.bucket)  # type: ignore[arg-type]
+
+    def die(*arguments: Any) -> StoredObject:
+        site.bucket.complete(*arguments)
+        raise SystemExit
+
+    swapping.complete = die  # type: ignore[method-assign]
+    inner, site.bucket = site.bucket, swapping
+    site.application = site.start()
+    site.bucket = inner
+    with pytest.raises(SystemExit):
+        site.complete(file)
+    assert site.stored == [file.key]
+    site.options["ledger"] = site.application.ledger
+    site.application = site.start()
+    assert damaged(site.complete(file))
+    assert site.application.reconcile(until=0).refused == 1
+    assert site.uploads == []
+
+
+def test_what_was_remembered_of_parts_that_were_sent_again_refuses_nothing(site: Site) -> None:
+    assert isinstance(site.bucket, SDKBucket)
+    swapping = Swapping(site.bucket)
+    site.bucket = swapping
+    site.application = site.start()
+    file = site.upload()
+    url = site.sign(file, 3).json["url"]
+    swapping.swap = lambda: site.put(url, b"!" * (len(CONTENT) - 2 * PART))
+    assert site.complete(file).status_int == 409
+    swapping.swap = lambda: None
+    site.send(file, 3, b"?" * (len(CONTENT) - 2 * PART))
+    assert site.complete(file).status_int == site.complete(file).status_int == 200
+    assert len(site.uploads) == 1
+
+
+# OSS fails while an upload is cancelled.
+
+
+class Cancelling(Swapping):
+    """A bucket's client; between the abort and the HEAD something happens to OSS."""
+
+    def abort(self, key: str, upload_id: str) -> None:
+        self._bucket.abort(key, upload_id)
+        self.swap()
+
+
+@pytest.mark.parametrize("completed", [False, True], ids=["begun", "completed"])
+@pytest.mark.parametrize("asked", ["abort", "head"])
+def test_a_cancel_of_which_oss_says_503_is_503_and_can_be_repeated(site: Site, asked: str, completed: bool) -> None:
+    assert isinstance(site.bucket, SDKBucket)
+    cancelling = Cancelling(site.bucket)
+    site.bucket = cancelling
+    site.errors.append(RuntimeError("the application is down"))
+    site.application = site.start()
+    file = site.upload()
+    if completed:
+        assert site.complete(file).status_int == 500
+    if asked == "abort":
+        site.oss.fail_next("slow_down")
+    else:
+        cancelling.swap = lambda: site.oss.fail_next("slow_down")
+    answer = site.abort(file)
+    assert (answer.status_int, answer.headers["Retry-After"]) == (503, "10")
+    assert site.uploads == []
+    cancelling.swap = lambda: None
+    site.errors.clear()
+    assert (site.abort(file).status_int, site.abort(file).json) == (200, {})
+    assert (site.unfinished, len(site.stored), len(site.uploads)) == (0, completed, completed)
+
+
+def test_a_cancel_while_oss_cannot_be_reached_is_503(site: Site) -> None:
+    file = site.upload()
+    site.stop_oss()
+    answer = site.abort(file)
+    assert (answer.status_int, answer.headers["Retry-After"]) == (503, "10")
+
+
+# Two tabs, and one of them dies or gives up.
+
+
+def test_two_tabs_at_once_of_which_one_dies_after_oss_has_joined(make: Callable[..., Site], tmp_path: Path) -> None:
+    site = make({"ledger": str(tmp_path / "ledger.sqlite")})
+    file = site.upload(**EXACT)
+    joined, dead = threading.Event(), threading.Event()
+    real = site.bucket
+
+    class Dying(Swapping):
+        def complete(self, *arguments: Any) -> StoredObject:
+            real.complete(*arguments)
+            joined.set()
+            assert dead.wait(60)
+            raise SystemExit
+
+    site.bucket = Dying(real)  # type: ignore[arg-type]
+    dying = site.start()
+    site.bucket = real
+    killed: list[BaseException] = []
+
+    def first_tab() -> None:
+        request = webob.Request.blank(f"/oss/s3/multipart/{file.id}/complete?key={file.key}", method="POST")
+        request.body = json.dumps({"parts": file.parts}).encode()
+        try:
+            get_response(request, dying)
+        except SystemExit as error:
+            killed.append(error)
+
+    thread = threading.Thread(target=first_tab)
+    thread.start()
+    assert joined.wait(60)
+    second = site.complete(file)
+    dead.set()
+    thread.join(60)
+    assert len(killed) == 1
+    assert second.json["answer"] == {"Status": "Ok", "number": 1}
+    assert site.complete(file).body == second.body
+    assert site.application.reconcile(until=0).recovered == 0
+    assert len(site.uploads) == 1
+    dying.ledger.close()
+    site.application.ledger.close()
+
+
+@pytest.mark.parametrize("cancelled", ["before", "after"])
+def test_a_tab_that_cancels_while_another_completes_leaves_all_or_nothing(site: Site, cancelled: str) -> None:
+    assert isinstance(site.bucket, SDKBucket)
+    real = site.bucket
+    file = site.upload()
+
+    class Cancelled(Swapping):
+        def complete(self, *arguments: Any) -> StoredObject:
+            if cancelled == "before":
+                assert site.abort(file).status_int == 200
+            stored = real.complete(*arguments)
+            assert site.abort(file).status_int == 200
+            return stored
+
+    site.options["ledger"] = site.application.ledger
+    site.bucket = Cancelled(real)
+    completing = site.start()
+    request = webob.Request.blank(f"/oss/s3/multipart/{file.id}/complete?key={file.key}", method="POST")
+    request.body = json.dumps({"parts": file.parts}).encode()
+    answer = get_response(request, completing)
+    expected = (404, 0) if cancelled == "before" else (200, 1)
+    assert (answer.status_int, len(site.uploads)) == expected
+    assert (len(site.stored), site.unfinished) == (expected[1], 0)
+
+
+def test_after_a_cancel_nothing_can_be_sent_or_completed(site: Site) -> None:
+    file = site.upload()
+    url = site.sign(file, 1).json["url"]
+    for _ in range(2):
+        assert site.abort(file).json == {}
+    assert site.put(url, CONTENT[:PART]).status_int == 404
+    assert site.put(site.sign(file, 1).json["url"], CONTENT[:PART]).status_int == 404
+    for _ in range(2):
+        assert site.complete(file).status_int == 404
+    assert nothing(site)

@@ -87,6 +87,8 @@ def complete_multipart_upload(request: Request) -> Response:
     faults = UploadFaults(request.faults)
     faults.arriving()
     faults.arrived()
+    if request.faults.pop("damaged_object"):
+        parts = [replace(parts[0], crc64=parts[0].crc64 ^ 1), *parts[1:]]
     now = request.service.clock()
     acl = {name: value for name, value in request.headers.items() if name == "x-oss-object-acl"}
     upload = replace(upload, headers={**upload.headers, **object_headers(acl)})

@@ -104,6 +104,21 @@ def test_300_mb_go_in_parts_by_uppys_own_choice(
     assert (parts_site.unfinished, len(parts_site.objects)) == (0, 1)
 
 
+@pytest.mark.parametrize("size", [0, 1, 5 * MEGABYTE, 5 * MEGABYTE + 1])
+def test_small_files_too_go_in_parts_where_the_page_says_so(
+    open_page: Callable[..., Page], parts_site: PartsSite, uppy: str, size: int
+) -> None:
+    page = open_page()
+    choose(page, CONTENT[:size])
+    expect_report(page, "upload-success 200")
+    assert (parts_site.content(), parts_site.unfinished) == (CONTENT[:size], 0)
+    by_form = uppy == "uppy_6_parts" and size == 0  # whatever the page says
+    operation = "PostObject" if by_form else "CompleteMultipartUpload"
+    assert [(upload.size, upload.operation, upload.mime_type) for upload in parts_site.uploads] == [
+        (size, operation, "video/mp4")
+    ]
+
+
 def test_a_part_that_fails_twice_is_sent_again(open_page: Callable[..., Page], parts_site: PartsSite) -> None:
     parts_site.oss.failing = {"2": 2}
     page = open_page()
