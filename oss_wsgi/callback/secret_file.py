@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def read_secrets(path: str) -> tuple[str, ...]:
     """Return the secrets in a file: one on each line, without the blanks around it.
 
-    Empty lines and lines that begin with ``#`` are none. Raises SettingsError, which quotes nothing of the file.
+    Empty lines and lines that begin with ``#`` are ignored. Raises SettingsError, which quotes nothing of the file.
     """
     try:
         raw = _read(path)
