@@ -102,7 +102,7 @@ class SecretFile:
 
 
 def _read(path: str) -> bytes:
-    """Return one byte more than a file may have, at the most. Raises OSError, also for what is not a regular file."""
+    """Read at most one byte more than a file may have. Raises OSError, also for anything but a regular file."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for its writer
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -347,7 +347,7 @@ class PartUploads:
 
 
 def _reported(upload: Upload) -> Upload:
-    """Return an upload as a callback brings it: its own client has reported it."""
+    """Return an upload as reported, not recovered: the client that completed it has reported it."""
     return replace(upload, recovered=False)
 
 
