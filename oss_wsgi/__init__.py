@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .endpoints.signature import SignatureEndpoint as SignatureEndpoint
     from .endpoints.static import StaticSite as StaticSite
     from .exceptions import OSSWSGIError as OSSWSGIError
+    from .ledger.base import Ledger as Ledger
     from .ledger.memory import MemoryLedger as MemoryLedger
     from .ledger.redis import RedisLedger as RedisLedger
     from .ledger.sql import SQLLedger as SQLLedger
@@ -71,6 +72,7 @@ _MODULES = {
     "EnvironmentVariableCredentialsProvider": ".credentials",
     "Grant": ".signing.grant",
     "HealthEndpoint": ".endpoints.health",
+    "Ledger": ".ledger.base",
     "MemoryLedger": ".ledger.memory",
     "Metrics": ".endpoints.metrics",
     "MetricsEndpoint": ".endpoints.metrics",

@@ -52,7 +52,7 @@ _OWN_SERVICE = "OSS_WSGI"
 
 
 def service_variables(environ: Mapping[str, str], known: Collection[str]) -> set[str]:
-    """Return the variables that Kubernetes makes for a Service whose name begins with ``oss-``; no setting is one."""
+    """Return the variables that Kubernetes makes for a Service named ``oss-...``, without our own settings."""
     services = {name.removesuffix(_SERVICE_HOST) for name in environ if name.endswith(_SERVICE_HOST)} | {_OWN_SERVICE}
     pattern = re.compile(f"({'|'.join(map(re.escape, sorted(services)))})_({_SERVICE_VARIABLE})")
     return {name for name in environ if name.startswith("OSS_") and pattern.fullmatch(name)} - set(known)

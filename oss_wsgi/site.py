@@ -71,7 +71,7 @@ class UploadPage(StaticSite):
     :param language: a language such as ``de``; the browser's without it.
 
     Raises SettingsError without a bucket; ValueError for a prefix or mount that is not like ``/files``, for an unknown
-    text, color, language or kind of logo, and for a color that is none.
+    text, color, language or kind of logo, and for a malformed color.
     """
 
     def __init__(

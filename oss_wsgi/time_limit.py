@@ -25,7 +25,7 @@ def call_within(seconds: float, function: Callable[[], T], *, thread_name: str) 
     def work() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # without it nobody would hear of a SystemExit before the time limit
+        except BaseException as error:  # a SystemExit would otherwise be noticed only after the time limit
             future.set_exception(error)
 
     threading.Thread(target=work, daemon=True, name=thread_name).start()

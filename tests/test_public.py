@@ -19,6 +19,10 @@ def test_each_public_name_is_there_and_listed() -> None:
     assert set(oss_wsgi.__all__) <= set(dir(oss_wsgi))
 
 
+def test_the_protocols_of_what_a_program_may_bring_itself_are_public() -> None:
+    assert {"BucketClient", "CredentialsProvider", "Ledger"} <= set(oss_wsgi.__all__)
+
+
 def test_type_checkers_see_the_same_names_in_the_same_modules() -> None:
     source = ast.parse(Path(oss_wsgi.__file__).read_text(encoding="utf-8"))
     (checking,) = (node for node in source.body if isinstance(node, ast.If))

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def read_secrets(path: str) -> tuple[str, ...]:
     """Return the secrets in a file: one on each line, without the blanks around it.
 
-    Empty lines and lines that begin with ``#`` are none. Raises SettingsError, which quotes nothing of the file.
+    Empty lines and lines that begin with ``#`` are ignored. Raises SettingsError, which quotes nothing of the file.
     """
     try:
         raw = _read(path)
@@ -102,7 +102,7 @@ class SecretFile:
 
 
 def _read(path: str) -> bytes:
-    """Return one byte more than a file may have, at the most. Raises OSError, also for what is not a regular file."""
+    """Read at most one byte more than a file may have. Raises OSError, also for anything but a regular file."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for its writer
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

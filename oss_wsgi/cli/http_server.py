@@ -71,7 +71,7 @@ def run_server(
     stack.callback(server.close)
     if servers is not None:
         servers.append(server)
-    # Before the greeting: whoever reads it may send a signal, and what the listener has taken is then answered.
+    # Before the greeting: a reader of it may send a signal, and what the listener has taken is then answered.
     drain_on_signals(server, arguments.drain, arguments.drain_delay)
     for line in greeting:
         print(line, flush=True)

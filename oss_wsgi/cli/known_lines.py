@@ -40,9 +40,9 @@ _LINES = (
         ),
     ),
     (
-        re.compile(r"OSS reported an upload to \S+, and the application has nothing there"),
+        re.compile(r"OSS reported an upload to \S+, and no DirectUpload is there"),
         Explanation(
-            "OSS reported an upload, and the application has nothing there",
+            "OSS reported an upload, and no DirectUpload is there",
             "The local OSS called back at a path at which `oss-wsgi serve --app` finds no DirectUpload: the file is "
             "stored, and the page shows that the application was not told.",
             "Leave --prefix out: the callback URL then follows DirectUpload's own prefix. Only if the "

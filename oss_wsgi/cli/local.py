@@ -131,7 +131,8 @@ def _stored_secret(lasting: str) -> str:
             secret = file.read().strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text"
-        raise CannotStartError(f"cannot keep a ticket secret in {path!r}: {reason}. Set OSS_TICKET_SECRET.") from error
+        fix = f"Check the path {lasting!r}, or set OSS_TICKET_SECRET."
+        raise CannotStartError(f"cannot keep a ticket secret in {path!r}: {reason}. {fix}") from error
     if len(secret) < MIN_TICKET_SECRET:
         raise CannotStartError(f"{path!r} holds no ticket secret: remove the file, or set OSS_TICKET_SECRET.")
     return secret

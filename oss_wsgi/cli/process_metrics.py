@@ -56,7 +56,7 @@ def add_up(families: Iterable[Family]) -> list[Family]:
 
 
 def counts_of(families: Iterable[Family]) -> list[Family]:
-    """Return what counts on when the process has ended: all but gauges."""
+    """Return the families that still count after the process has ended: all but gauges."""
     return [family for family in map(Family._make, families) if family.kind != _GAUGE]
 
 

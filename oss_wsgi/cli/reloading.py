@@ -251,7 +251,7 @@ class WatchedFiles:
                 self._last.setdefault(path, _stamp(path))
 
     def changes(self) -> list[str]:
-        """Return the files that have appeared, changed or gone since the last call; the first call returns none."""
+        """Return the files that appeared, changed or disappeared since the last call; the first call returns none."""
         started = time.monotonic()
         now = {path: _stamp(path) for path in {*self._below(), *self._added}}
         self.interval = max(_INTERVAL, 10 * (time.monotonic() - started))

@@ -1,4 +1,4 @@
-"""Serves the application that `--app` names: its settings filled in, its DirectUpload's callback reached, reloaded."""
+"""Serves the application that `--app` names: fills in its settings, leads callbacks to its DirectUpload, reloads it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from urllib.parse import quote
 from ..application import CALLBACK_PATH, DEFAULT_PREFIX, Host, lend
 from ..endpoints.metrics import Metrics
 from ..exceptions import SettingsError
+from ..http import essence
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..serving.limits import raise_descriptor_limit
 from ..settings import Settings
 from ..wsgi.nonblocking import nonblocking_test
+from ..wsgi.observers import RequestContext, context_of
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
 from .load_application import check_spelling, load_application
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
@@ -257,15 +259,24 @@ class CallbackWatch:
         if "HTTP_X_OSS_PUB_KEY_URL" not in environ or self._has_spoken:
             return self._app(environ, start_response)
         path = (environ.get("SCRIPT_NAME") or "") + (environ.get("PATH_INFO") or "")
+        context = context_of(environ)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if status.startswith("404") and not self._has_spoken:
+            if not self._has_spoken and _found_nobody(context, status, headers):
                 self._has_spoken = True
                 print(
-                    f"{self._program}: OSS reported an upload to {path}, and the application has nothing there (404). "
-                    f"{self._cure}",
+                    f"{self._program}: OSS reported an upload to {path}, and no DirectUpload is there: the application "
+                    f"answered {status[:3]}. {self._cure}",
                     file=sys.stderr,
                 )
             return start_response(status, headers, exc_info)
 
         return self._app(environ, start)
+
+
+def _found_nobody(context: RequestContext, status: str, headers: list[tuple[str, str]]) -> bool:
+    """Return whether no DirectUpload has verified or refused a callback, so that the application itself answered it."""
+    if context.object is not None or context.reason not in (None, "not_found"):
+        return False
+    is_json = any(name.lower() == "content-type" and essence(value) == "application/json" for name, value in headers)
+    return status.startswith("404") or not is_json

@@ -127,7 +127,7 @@ class Progress:
         self._width = max(len(behind), len(_WAITING))
 
     def _speed(self, now: float, done: int) -> str:
-        """Return the speed of the last seconds and the time left by it; "" before there is a second to measure."""
+        """Return the speed over the last seconds, and the time left at that speed; "" during the first second."""
         self._history.append((now, done))
         while len(self._history) > 2 and now - self._history[1][0] >= _WINDOW:
             self._history.popleft()

@@ -179,7 +179,7 @@ class PartsUpload:
         check_unchanged(state, os.stat(self._name), self._path)
 
     def add_progress(self, size: int) -> None:
-        """Count bytes that were sent, or with a minus those that have to be sent again: the bar does not go back."""
+        """Count bytes sent; a negative number counts bytes to send again. The bar never goes back."""
         with self._lock:
             self._done += size
             if self._done > self._shown:

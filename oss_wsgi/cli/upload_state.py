@@ -26,7 +26,7 @@ class UploadState:
     """An upload in parts that has begun.
 
     :ivar endpoint: the signature endpoint beside which it began.
-    :ivar upload_id: its sealed ticket: whoever has it may go on with the upload, so it is in no repr.
+    :ivar upload_id: its sealed ticket: anyone who has it can continue the upload, so no repr shows it.
     :ivar mtime: when the file was last changed, in nanoseconds.
     :ivar expire: Unix seconds until which the upload may be sent.
     """

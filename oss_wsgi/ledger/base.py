@@ -105,6 +105,6 @@ def ledger_busy_error(wait_timeout: float) -> LedgerUnavailableError:
 
 
 def already_waiting_error() -> LedgerUnavailableError:
-    """Return the error for an upload that must wait while as many calls wait for its ticket as may."""
+    """Return the error for an upload whose ticket has as many waiting calls as it may have."""
     hint = "other calls handle uploads of this ticket, and as many wait for them already"
     return LedgerUnavailableError("ledger_busy", hint)

@@ -136,7 +136,7 @@ class LedgerFile:
         return dead
 
     def finish_claim(self, process_lock: ProcessLock) -> None:
-        """Count one claim less; release a lock that is no longer used with its last one."""
+        """Count one claim less; with the last one, release the lock if it is no longer used."""
         with self._lock:
             process_lock.claims -= 1
             if process_lock is not self._process_lock:

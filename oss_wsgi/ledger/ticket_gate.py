@@ -27,10 +27,10 @@ class Call:
 
 
 class TicketGate:
-    """Lets in the calls of one process whose outcomes do not depend on each other.
+    """Lets the calls of one process run together where their outcomes do not depend on each other.
 
-    As many calls may wait for a ticket as are let in; others are refused at once, or the ticket's owner could hold all
-    threads, and all connections.
+    A ticket may have as many waiting calls as running ones. More are refused at once: otherwise the owner of one ticket
+    could occupy all threads and all connections.
     """
 
     def __init__(self, wait_timeout: float) -> None:

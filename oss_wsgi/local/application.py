@@ -238,7 +238,7 @@ class LocalOSS:
         self._faults.clear()
 
     def start_streams(self) -> None:
-        """Let the inspector's pages hear of news, after stop_streams()."""
+        """Start the streams of the inspector's pages again, after stop_streams()."""
         self._inspector.open()
 
     def stop_streams(self) -> None:

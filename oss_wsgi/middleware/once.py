@@ -79,7 +79,7 @@ class OncePerUpload:
 
 
 def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:
-    if upload.recovered:  # whoever recovered it logs that
+    if upload.recovered:  # the recovery logs it
         return
     fields = context_of(environ).fields(environ)
     if upload.size is not None:

@@ -74,8 +74,8 @@ class BegunUpload(NamedTuple):
 class PartUploads:
     """Uploads in parts of one bucket.
 
-    Nothing is stored here: the sealed ticket that clients have as the upload's ID says all, so that any process goes on
-    with it. OSS's list of parts decides what is joined, never the client's. A completed object is recognized by its
+    Nothing is stored here: the upload's ID is a sealed ticket that says everything, so any process can continue the
+    upload. OSS's list of parts decides what is joined, never the client's. A completed object is recognized by its
     receipt, which makes completing it repeatable, over crashes too.
 
     :param recovery: asks the bucket, and makes the upload of what it holds.
@@ -308,7 +308,7 @@ class PartUploads:
         return self._completed_meanwhile(opened, meaning)
 
     def _completed_meanwhile(self, opened: PartsTicket, refusal: OSSWSGIError) -> Upload:
-        """Return the upload if another page has completed it, which takes its parts away; raise ``refusal`` if not.
+        """Return the upload if another page has completed it, so that its parts are gone; raise ``refusal`` if not.
 
         Raises BucketUnreachableError if nobody can tell now.
         """
@@ -358,7 +358,7 @@ class PartUploads:
 
 
 def _reported(upload: Upload) -> Upload:
-    """Return an upload as a callback brings it: its own client has reported it."""
+    """Return an upload as reported, not recovered: the client that completed it has reported it."""
     return replace(upload, recovered=False)
 
 

@@ -50,8 +50,8 @@ class EventOutcome(NamedTuple):
 def read_events(body: bytes | str) -> list[UploadEvent]:
     """Return the events in a message's body: JSON or its Base64, in the layouts of SMQ and of EventBridge.
 
-    A member that OSS's documentation nests inside ``oss`` may also stand beside it, as in captures. What is no event
-    beside others that are is logged and left out.
+    A member that OSS's documentation nests inside ``oss`` may also stand beside it, as in captures. Anything else
+    among the events is logged and skipped.
 
     Raises MalformedRecoveryError, reason ``event_malformed``, if nothing in the body is an event.
     """

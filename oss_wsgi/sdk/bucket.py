@@ -168,7 +168,7 @@ class SDKBucket:
             transport.close()
 
     def _call(self, function: Callable[[], T], action: str, right: str, timeout: float) -> T:
-        """Return the result of a call of the SDK that ends within ``timeout``, or raise an error of ours."""
+        """Return the result of a call of the SDK that ends within ``timeout``, or raise a BucketError."""
         try:
             self.connect()
             return call_within(timeout, function, thread_name="oss_wsgi-bucket")

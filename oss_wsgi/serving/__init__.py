@@ -49,7 +49,7 @@ def make_server(
     It has waitress's interface: ``run()`` serves until the process ends, ``close()`` closes the listeners. Beside it,
     ``drain(seconds, delay=0)``, which a signal's handler may call, ends in order, and ``run()`` returns.
 
-    An unknown release of waitress serves without our parts, and the log says so: it has no bounds of ours, and
+    An unknown release of waitress serves without our parts, and the log says so: nothing bounds connections, and
     ``drain`` ends at once.
 
     :param is_nonblocking: ``(method, path, headers) -> bool``: which requests ``app`` answers without waiting for a

@@ -296,7 +296,7 @@ class Connection:
             server.hold(self, len(self.unread))
 
     def wait_for(self, interest: int) -> None:
-        """Tell the poller what this connection waits for, where that changes."""
+        """Tell the poller what this connection waits for, if that has changed."""
         before = self.interest
         if interest == before:
             return

@@ -16,7 +16,7 @@ _ORDER = {LINGERING: 0, IDLE: 1, NEW: 2, HEADER: 2, BODY: 2, WRITING: 3}
 
 
 def evictable(connections: Iterable[Connection], counts: Mapping[Any, int], number: int) -> list[Connection]:
-    """Return up to ``number`` connections, the first to go last in the list.
+    """Return up to ``number`` connections to close, the last of the list first.
 
     The address that holds most goes first: its longest idle connection, then its oldest unfinished request. A
     connection whose request is being handled never goes.
@@ -32,7 +32,7 @@ def evictable(connections: Iterable[Connection], counts: Mapping[Any, int], numb
 
 
 def heaviest(connections: Iterable[Connection], counts: Mapping[Any, int], number: int) -> list[Connection]:
-    """Return up to ``number`` connections that hold memory, the first to go last: the address with most, its oldest."""
+    """Return up to ``number`` connections that hold memory, in the order of ``evictable``: most, then oldest."""
     candidates = [
         (-counts[connection.address], connection.since, connection.fd, connection)
         for connection in connections

@@ -1,4 +1,4 @@
-"""Gives the system back the memory that many requests have left free, where the C library would keep it."""
+"""Returns to the system the memory that many requests have freed, where the C library would keep it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def give_back() -> None:
-    """Have glibc return its free pages. Its heap ends at the last block in use, and all below stays the process's."""
+    """Return glibc's free pages to the system; by itself glibc keeps all that lie below its last block in use."""
     trim = _malloc_trim()
     if trim is not None:
         trim(0)

@@ -257,7 +257,7 @@ class Server:
             self._free_memory()
 
     def is_signal(self, error: BaseException) -> bool:
-        """Tell whether the handler of a signal that has come raised what was raised in the loop."""
+        """Return whether an error in the loop was raised by the handler of a signal that has arrived."""
         if isinstance(error, Exception):
             return False
         self._read_wake()
@@ -319,7 +319,7 @@ class Server:
                 self._each(unsent, Connection.send_answer)
 
     def _each(self, connections: Iterable[Connection], work: Callable[[Connection], None]) -> None:
-        """Do the same for several connections; an error ends its connection only."""
+        """Call ``work`` with each connection; an error ends only the connection that it happens on."""
         for connection in connections:
             try:
                 work(connection)
@@ -576,7 +576,7 @@ class Server:
 
 
 def _raised_by(handler: Any, error: BaseException) -> bool:
-    """Tell whether a signal's handler is in an error's traceback; one that is no plain function counts as if."""
+    """Return whether a signal's handler is in an error's traceback; assume it of handlers without code of their own."""
     if handler is signal.default_int_handler:
         return isinstance(error, KeyboardInterrupt)
     if not callable(handler):

@@ -39,7 +39,25 @@ _MAX_JOINED_BYTES = 64 * 1024
 
 
 class _Task(WSGITask):  # type: ignore[misc]
-    """waitress's task, without a body in the response to HEAD, which the client would take for the next response."""
+    """waitress's task, with two rules of HTTP that it does not keep.
+
+    The response to HEAD has no body, which the client would take for the next response. 204 and 304 keep the
+    connection: they have no body whose end a length must tell, and browsers send preflights and revalidations in rows.
+    """
+
+    _needs_no_length = False
+
+    def build_response_header(self) -> bytes:
+        is_asked_to_close = self.request.headers.get("CONNECTION", "").lower() == "close"
+        has_no_body = self.version == "1.1" and self.status.startswith(("204", "304"))
+        self._needs_no_length = has_no_body and not (is_asked_to_close or self.close_on_finish)
+        header: bytes = super().build_response_header()
+        self._needs_no_length = False
+        return header
+
+    def set_close_on_finish(self) -> None:
+        if not self._needs_no_length:
+            super().set_close_on_finish()
 
     def write(self, data: bytes) -> None:
         if self.request.command != "HEAD":

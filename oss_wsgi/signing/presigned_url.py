@@ -1,4 +1,4 @@
-"""Signed URLs: one request to OSS that whoever has the URL may send, V1 and V4 (protocol.md 15)."""
+"""Signed URLs: anyone who has one may send its one request to OSS; V1 and V4 (protocol.md 15)."""
 
 from __future__ import annotations
 

@@ -27,11 +27,13 @@ _MOD_WSGI_FIX = (
     "it withheld Authorization: add `WSGIPassAuthorization On` to the virtual host, or `CGIPassAuth On` to the "
     "<Directory> or .htaccess"
 )
-_PROXY_FIX = (
-    'it passes Authorization, so a proxy in front removed it: nginx by `proxy_set_header Authorization "";` (write '
+_PROXY_REMOVED = (
+    'a proxy in front removed it: nginx by `proxy_set_header Authorization "";` (write '
     "`proxy_set_header Authorization $http_authorization;`), Apache by `RequestHeader unset Authorization` (remove "
     "it); API gateways rename it"
 )
+_PROXY_FIX = f"it passes Authorization, so {_PROXY_REMOVED}"
+_UNKNOWN_FIX = f"if it passes Authorization to applications, {_PROXY_REMOVED}"
 # Where a rule or a proxy may have put the value; REMOTE_USER counts only if it holds what looks like a signature.
 _COPY = re.compile(r"HTTP_X_(\w+_)?AUTHORIZATION")
 _USERS = ("REMOTE_USER", "REDIRECT_REMOTE_USER")
@@ -129,7 +131,7 @@ def missing_authorization(environ: WSGIEnvironment) -> str:
     name, fix = _server(environ)
     copies = _copies(environ)
     clues = [*_unusable_values(environ, (*AUTHORIZATION_KEYS, *copies)), *_usable_copies(environ, copies)]
-    if not clues and fix is not _PROXY_FIX and "SCRIPT_URL" in environ:
+    if not clues and fix not in (_PROXY_FIX, _UNKNOWN_FIX) and "SCRIPT_URL" in environ:
         clues.append(
             "mod_rewrite runs here but no rule sets it: a <VirtualHost> does not inherit the rules of the main server, "
             "and an .htaccess with rules replaces those of <Directory>"
@@ -207,7 +209,7 @@ def _server(environ: WSGIEnvironment) -> tuple[str, str]:
             if "mod_wsgi.version" in environ:
                 name += " (daemon)" if environ.get("mod_wsgi.process_group") else " (embedded)"
             return name, fix
-    return "an unknown server", _PROXY_FIX
+    return "an unknown server", _UNKNOWN_FIX
 
 
 def _copies(environ: WSGIEnvironment) -> list[str]:

@@ -54,7 +54,7 @@ def test_a_note_of_serve_is_known(prefix: str, capsys: pytest.CaptureFixture[str
     callback = {"HTTP_X_OSS_PUB_KEY_URL": "x", "PATH_INFO": f"{prefix}/callback"}
     watch(callback, lambda *arguments: None)  # type: ignore[arg-type, return-value]
     note = capsys.readouterr().err
-    assert names(note) == ["OSS reported an upload, and the application has nothing there"]
+    assert names(note) == ["OSS reported an upload, and no DirectUpload is there"]
     assert (f"Start again without --prefix {prefix}:" in note) is (prefix != "/oss")
     assert ("start with --prefix PATH" in note) is (prefix == "/oss")
 

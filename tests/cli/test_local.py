@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi.cli.local import local_environ
+from oss_wsgi.cli.process import CannotStartError
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.command_line import parser
 
@@ -109,3 +110,9 @@ def test_the_access_key_of_serve_is_kept_with_the_objects(tmp_path: Path) -> Non
     assert [first[name] for name in names] != [other[name] for name in names]
     with LocalOSS(directory=tmp_path / "oss") as oss:
         assert (oss.access_key_id, oss.access_key_secret) == (first[names[0]], first[names[1]])
+
+
+def test_a_ledger_in_a_missing_folder_is_named_with_its_path(tmp_path: Path) -> None:
+    ledger = str(tmp_path / "missing" / "ledger.sqlite3")
+    with pytest.raises(CannotStartError, match=r"No such file or directory. Check the path '.*ledger.sqlite3', or set"):
+        local_environ({"OSS_LEDGER": ledger}, None)

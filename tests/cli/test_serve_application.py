@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import webob
 
 from oss_wsgi.cli.serve_application import CallbackWatch
-from oss_wsgi.testing import multipart
+from oss_wsgi.testing import UploadClient, multipart
 
 from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
 from .command import oss_wsgi
@@ -123,18 +125,41 @@ def test_a_callback_that_finds_nobody_names_the_option(folder: Path) -> None:
         assert "start with --prefix PATH" in running.log("--prefix PATH")
 
 
-def test_only_a_404_of_a_callback_is_spoken_of_and_once(capsys: pytest.CaptureFixture[str]) -> None:
-    status = ["404 Not Found"]
-    watch = CallbackWatch(lambda environ, start: (start(status[0], []) and []) or [], "oss-wsgi serve")
-    callback = {"HTTP_X_OSS_PUB_KEY_URL": "x", "PATH_INFO": "/oss/callback"}
-    for environ, text in ((({"PATH_INFO": "/"}), "200 OK"), (callback, "403 Forbidden")):
-        status[0] = text
-        watch(environ, lambda *arguments: None)  # type: ignore[arg-type, return-value]
+@pytest.mark.parametrize("status", ["404 Not Found", "200 OK", "302 Found", "405 Method Not Allowed"])
+def test_a_callback_that_finds_no_direct_upload_is_spoken_of_once(
+    status: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the application answers: many have a page for every path."""
+
+    def application(environ: Any, start: Any) -> list[bytes]:
+        start(status, [("content-type", "text/html; charset=utf-8")])
+        return []
+
+    watch = CallbackWatch(application, "oss-wsgi serve")
+    watch({"PATH_INFO": "/"}, lambda *arguments: None)  # type: ignore[arg-type, return-value]
     assert capsys.readouterr().err == ""
-    status[0] = "404 Not Found"
     for _ in range(2):
+        callback = {"HTTP_X_OSS_PUB_KEY_URL": "x", "PATH_INFO": "/oss/callback"}
         watch(callback, lambda *arguments: None)  # type: ignore[arg-type, return-value]
-    assert capsys.readouterr().err.count("OSS reported an upload to /oss/callback") == 1
+    note = f"an upload to /oss/callback, and no DirectUpload is there: the application answered {status[:3]}. "
+    assert capsys.readouterr().err.count(note) == 1
+
+
+@pytest.mark.parametrize("forwards", [False, True])
+def test_a_callback_that_a_direct_upload_took_is_not_spoken_of(
+    forwards: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def view(environ: Any, start: Any) -> list[bytes]:
+        start("500 Internal Server Error", [("Content-Type", "text/html")])
+        return [b""]
+
+    client = UploadClient(view, wrap=lambda app: CallbackWatch(app, "oss-wsgi serve"), forward_callback=forwards)
+    assert client.upload("a.png", b"x").status_int == (203 if forwards else 200)
+    refused = {"HTTP_X_OSS_PUB_KEY_URL": "x", "CONTENT_LENGTH": "1", "wsgi.input": io.BytesIO(b"x")}
+    request = webob.Request.blank("/oss/callback", refused, method="POST")
+    assert request.get_response(client.application).status_int == 403
+    client.close()
+    assert capsys.readouterr().err == ""
 
 
 def test_options_of_settings_metrics_and_the_access_log_apply(folder: Path) -> None:

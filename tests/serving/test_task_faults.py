@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -210,3 +211,27 @@ def test_a_body_in_response_to_head_is_not_sent(in_loop: bool) -> None:
         with connect(server) as client:
             client.sendall(b"HEAD /chunks HTTP/1.1\r\nHost: a\r\n\r\n")
             assert read_all(client).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("in_loop", [True, False], ids=["loop", "thread"])
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_a_response_that_never_has_a_body_keeps_the_connection(status: str, in_loop: bool) -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/":
+            return small(environ, start_response)
+        start_response(status, [("ETag", '"a"')])
+        return []
+
+    empty = b"OPTIONS /empty HTTP/1.1\r\nHost: a\r\n"
+    with running(application, in_loop=in_loop) as server:
+        with connect(server) as client:
+            client.sendall(2 * (empty + b"\r\n") + REQUEST)
+            first, second, third, _ = read_response(client).split(b"\r\n\r\n")
+        assert third.startswith(b"HTTP/1.1 200 OK\r\n")
+        for head in (first, second):
+            assert head.startswith(b"HTTP/1.1 " + status.encode() + b"\r\n")
+            assert not re.search(rb"(?i)\n(connection|content-length|transfer-encoding):", head)
+        for version, close in ((b"1.1", b"Connection: close\r\n"), (b"1.0", b"")):
+            with connect(server) as client:
+                client.sendall(empty.replace(b"1.1", version) + close + b"\r\n")
+                assert b"Connection: close" in read_all(client)

@@ -74,7 +74,7 @@ def stream_of(module: str) -> Any:
         ),
         ({"SCGI": "1"}, "an SCGI gateway", "proxy in front"),
         ({"AJP_LOCAL_ADDR": "127.0.0.1"}, "an AJP gateway", "proxy in front"),
-        ({}, "an unknown server", "proxy_set_header Authorization $http_authorization;"),
+        ({}, "an unknown server", "if it passes Authorization to applications, a proxy in front"),
     ],
 )
 def test_the_server_is_named_with_its_fix(environ: dict[str, Any], name: str, fix: str) -> None:

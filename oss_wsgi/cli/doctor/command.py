@@ -113,7 +113,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _findings(name: str, context: CheckContext, earlier: set[tuple[str, str]]) -> tuple[list[Finding], list[Finding]]:
-    """Run a check; return its findings, and apart from them why it could not run if an earlier finding says it."""
+    """Run a check; return its findings, and separately those that repeat what an earlier check has found."""
     findings: list[Finding] = []
     repeated: list[Finding] = []
     try:

@@ -70,7 +70,7 @@ class RequestBody:
                 os.unlink(self._path)
 
     def _fail(self, error: OSError) -> None:
-        """Give up a body that the disk does not hold: it makes room at once, and the application hears of it."""
+        """Drop a body that does not fit on the disk: free its space now, and raise the error when the body is read."""
         self._error = error
         self._memory = io.BytesIO()
         self.close()
