@@ -13,7 +13,8 @@ from sqlalchemy.engine import URL, Engine
 
 from ..exceptions import LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
-from .sql_engine import OwnConnections, engine_from, shown_url
+from .sql_engine import engine_from, shown_url
+from .sql_sessions import OwnConnections
 from .sql_sharing import check_committed, connection_of, shared
 from .sql_text import Dialect, dialect_of
 from .transactional import Transaction, TransactionalLedger
@@ -61,14 +62,16 @@ class SQLLedger(TransactionalLedger):
         if isinstance(url_or_engine, Engine):
             engine = url_or_engine
         elif isinstance(url_or_engine, (str, URL)):
-            engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout, clock=clock)
+            engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout)
         else:
             raise SettingsError(f"A SQLLedger needs a URL or SQLAlchemy's Engine, not {type(url_or_engine).__name__}.")
         super().__init__(_dialect_of(engine), clock=clock, wait_timeout=wait_timeout)
         self._engine: Engine | None = engine
         self._is_ours = is_ours
         self._share: Callable[[], AbstractContextManager[Any]] | None = None
-        self._connections = OwnConnections(engine, self.dialect, is_ours=is_ours, wait_timeout=wait_timeout)
+        self._connections = OwnConnections(
+            engine, self.dialect, clock=clock, is_ours=is_ours, wait_timeout=wait_timeout
+        )
         _ledgers.add(self)
         try:
             self._prepare()
@@ -132,6 +135,7 @@ class SQLLedger(TransactionalLedger):
     def close(self) -> None:
         """Close the connections of an engine that the ledger has made; the next call opens them again."""
         if self._engine is not None and self._is_ours:
+            self._connections.release()
             self._engine.dispose()
 
     def _begin(self) -> AbstractContextManager[Transaction]:
@@ -159,6 +163,7 @@ class SQLLedger(TransactionalLedger):
         """Leave the parent's connections alone, and forget its calls."""
         self._gate.reset()
         if self._engine is not None and self._is_ours:
+            self._connections.forget()
             self._engine.dispose(close=False)
 
 

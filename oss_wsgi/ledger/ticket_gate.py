@@ -39,7 +39,8 @@ class TicketGate:
 
     def reset(self) -> None:
         """Forget all calls, as a forked child must, where their threads do not run."""
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # cheaper to enter than the Condition
+        self._changed = threading.Condition(self._lock)
         self._calls: dict[str, list[Call]] = {}
         self._waiting: dict[str, int] = {}
 
@@ -47,7 +48,7 @@ class TicketGate:
     def entered(self, identity: UploadIdentity) -> Iterator[Call]:
         """Let a call in while the with block runs; LedgerUnavailableError (``ledger_busy``) if it cannot be."""
         ticket = identity.ticket
-        with self._changed:
+        with self._lock:
             if not self._is_free(identity):
                 self._wait(identity)
             calls = self._calls.setdefault(ticket, [])
@@ -56,11 +57,12 @@ class TicketGate:
         try:
             yield call
         finally:
-            with self._changed:
+            with self._lock:
                 calls.remove(call)
                 if not calls:
                     del self._calls[ticket]
-                self._changed.notify_all()
+                if self._waiting or call.is_member:  # whose leader may wait for its end
+                    self._changed.notify_all()
 
     def _wait(self, identity: UploadIdentity) -> None:
         ticket = identity.ticket
@@ -89,15 +91,16 @@ class TicketGate:
 
     def hold_lock(self, call: Call) -> None:
         """Note that the ticket is locked for a call: from now on it may have members."""
-        with self._changed:
+        with self._lock:
             call.holds_lock = True
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
 
     def end(self, identity: UploadIdentity, call: Call) -> None:
         """Wait for the members of a call, which must come before the end of its transaction; others come too late."""
         if not call.holds_lock or call.is_member:
             return
-        with self._changed:
+        with self._lock:
             call.is_ending = True
             self._changed.wait_for(lambda: not any(other.is_member for other in self._calls[identity.ticket]))
             call.holds_lock = call.is_ending = False
