@@ -70,15 +70,12 @@ class OwnTransaction:
     def commit(self) -> None:
         """Commit what was run, if anything was."""
         if self._has_begun:
-            self._end(*self._last, "COMMIT")
+            self.run(*self._last, "COMMIT")
 
     def roll_back(self) -> None:
         """Undo what was run, if anything was."""
         if self._has_begun:
-            self._end("ROLLBACK")
-
-    def _end(self, *statements: str) -> None:
-        self.run(*statements)
+            self.run("ROLLBACK")
 
 
 class PyMySQLTransaction(OwnTransaction):
@@ -93,10 +90,17 @@ class PyMySQLTransaction(OwnTransaction):
         super().__init__(cursor, begin, joins=True)
         self._connection = connection
 
-    def _end(self, *statements: str) -> None:
-        self._connection.query("; ".join(statements))
+    def run(self, *statements: str) -> Rows:
+        """Run statements, and return what the last one returned."""
+        if statements[-1].startswith("SELECT"):
+            return super().run(*statements)
+        if not self._has_begun:
+            self._has_begun = True
+            statements = (*self._begin, *statements)
+        affected = self._connection.query("; ".join(statements))
         for _ in statements[1:]:
-            self._connection.next_result()
+            affected = self._connection.next_result()
+        return Rows(affected, [])
 
 
 class _Session:

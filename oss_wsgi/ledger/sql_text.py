@@ -96,12 +96,13 @@ class Dialect:
     has_row_locks: ClassVar[bool] = True
     is_partitioned = False
     is_prepared = False
+    _literal: ClassVar[str] = "X'%s'"
     #: The tables whose rows expire.
     expiring: ClassVar[Sequence[str]] = ("oss_wsgi_answers",)
 
     def literal(self, data: bytes) -> str:
         """Return bytes as a text of SQL."""
-        return f"X'{data.hex()}'"
+        return self._literal % data.hex()
 
     # The tables.
 
@@ -190,13 +191,10 @@ class Dialect:
 
     def _values(self, key: Key, slot: int | None, response: StoredResponse, forget_after: str) -> list[str]:
         status, content_type = encoded(response.status), encoded(response.content_type)
-        return [
-            *map(self.literal, (key.upload, key.ticket, key.object, key.etag)),
-            "NULL" if slot is None else str(slot),
-            str(key.expires),
-            forget_after,
-            *map(self.literal, (status, content_type, response.body)),
-        ]
+        data = (key.upload, key.ticket, key.object, key.etag, status, content_type, response.body)
+        literals = [self._literal % item.hex() for item in data]
+        literals[4:4] = ["NULL" if slot is None else str(slot), str(key.expires), forget_after]
+        return literals
 
     def prepare(self) -> list[str]:
         """Return statements that a session runs first, where others are faster then."""
@@ -263,6 +261,7 @@ class PostgreSQL(Dialect):
     #: Whether the sessions have run ``prepare``: to plan takes longer than to run.
     is_prepared = False
     begin = ("BEGIN ISOLATION LEVEL READ COMMITTED",)
+    _literal = "decode('%s', 'hex')"  # whatever standard_conforming_strings says
     clock = "CAST(extract(epoch FROM clock_timestamp()) AS bigint)"
     _columns = (
         "upload bytea NOT NULL, ticket bytea NOT NULL, object bytea NOT NULL, etag bytea NOT NULL, slot integer, "
@@ -290,10 +289,6 @@ class PostgreSQL(Dialect):
         if not self.is_prepared:
             return super().insert(key, slot, response)
         return f"EXECUTE oss_wsgi_insert ({', '.join(self._values(key, slot, response, str(key.seconds)))})"
-
-    def literal(self, data: bytes) -> str:
-        """Return bytes as a text of SQL, whatever ``standard_conforming_strings`` says."""
-        return f"decode('{data.hex()}', 'hex')"
 
     def schema(self, *, partitioned: bool = False) -> list[str]:
         """Return the statements that make the tables; two processes may run them at once."""
