@@ -81,7 +81,7 @@ class OwnTransaction:
 class PyMySQLTransaction(OwnTransaction):
     """The same in a session of PyMySQL's that is not in autocommit mode: its first statement begins it.
 
-    PyMySQL is Python, and takes as long for BEGIN's answer as the server for BEGIN.
+    PyMySQL is Python: each result costs as much as the server's work for it.
     """
 
     def __init__(self, connection: Any, cursor: Any) -> None:
@@ -101,6 +101,13 @@ class PyMySQLTransaction(OwnTransaction):
         for _ in statements[1:]:
             affected = self._connection.next_result()
         return Rows(affected, [])
+
+    def commit(self) -> None:
+        """Commit what was run, if anything was."""
+        if self._last and "MariaDB" in self._connection.get_server_info():
+            self.run(f"BEGIN NOT ATOMIC {'; '.join(self._last)}; COMMIT; END")  # one result, and one wait for it
+        else:
+            super().commit()
 
 
 class _Session:
