@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, Engine
 from ..exceptions import LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
 from .sql_engine import engine_from, shown_url
+from .sql_errors import text_of
 from .sql_sessions import OwnConnections
 from .sql_sharing import check_committed, connection_of, shared
 from .sql_text import Dialect, dialect_of
@@ -79,7 +80,9 @@ class SQLLedger(TransactionalLedger):
             self.dialect.is_prepared = is_ours and bool(self.dialect.prepare())
         except LedgerUnavailableError as error:
             self.close()
-            raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {error.hint}.") from None
+            cause = error.__cause__
+            problem = error.hint if cause is None or error.reason == "ledger_busy" else text_of(cause)
+            raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {problem}.") from None
         except (TypeError, ValueError) as error:
             self.close()
             if isinstance(error, SettingsError) or not is_ours:
