@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy.engine import URL, Engine
 
@@ -143,7 +143,7 @@ class SQLLedger(TransactionalLedger):
 
     def _begin(self) -> AbstractContextManager[Transaction]:
         if self._share is None:
-            return cast("AbstractContextManager[Transaction]", self._connections.transaction())
+            return self._connections.transaction()
         return self._begin_shared(self._share)
 
     @contextmanager

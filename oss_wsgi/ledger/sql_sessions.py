@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from types import TracebackType
 from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
@@ -20,30 +21,68 @@ from .transactional import Rows
 _BELIEVED_SECONDS = 1.0
 
 
+class _Session:
+    """A connection that was taken out of the pool, with one cursor."""
+
+    __slots__ = ("connection", "cursor", "driver_connection", "is_prepared", "is_valid", "used")
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        raw = connection.connection if isinstance(connection, Connection) else connection
+        self.driver_connection: Any = raw.driver_connection
+        self.cursor = raw.cursor()
+        self.is_prepared = False
+        self.is_valid = True
+        self.used = 0.0
+
+    def invalidate(self) -> None:
+        """Close the connection: it is broken."""
+        self.is_valid = False
+        self.connection.invalidate()
+
+    def close(self) -> None:
+        """Give the connection back to the pool."""
+        if self.is_valid:
+            with suppress(Exception):
+                self.cursor.close()
+        self.connection.close()
+
+
 class OwnTransaction:
     """A transaction of the ledger on a connection in autocommit mode; the handler works outside it.
 
     Where the driver can, BEGIN goes out with the first statements and COMMIT with the last one.
     """
 
-    handed = None
+    handed: object | None = None
     is_shared = False
     has_conflict = False
     was_ended = False
 
-    def __init__(self, cursor: Any, begin: Sequence[str], *, joins: bool) -> None:
-        self._cursor = cursor
+    def __init__(
+        self, session: _Session, end: Callable[[OwnTransaction, bool], None], begin: Sequence[str], *, joins: bool
+    ) -> None:
+        self.session = session
+        self._end = end
         self._begin = begin
         self._joins = joins
         self._has_begun = False
         self._last: list[str] = []
+
+    def __enter__(self) -> OwnTransaction:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end(self, error is not None)
 
     def run(self, *statements: str) -> Rows:
         """Run statements, and return what the last one returned."""
         if not self._has_begun:
             self._has_begun = True
             statements = (*self._begin, *statements)
-        cursor = self._cursor
+        cursor = self.session.cursor
         if self._joins:
             cursor.execute("; ".join(statements))
             if hasattr(cursor, "nextset"):
@@ -84,11 +123,11 @@ class PyMySQLTransaction(OwnTransaction):
     PyMySQL is Python: each result costs as much as the server's work for it.
     """
 
-    def __init__(self, connection: Any, cursor: Any) -> None:
+    def __init__(self, session: _Session, end: Callable[[OwnTransaction, bool], None]) -> None:
+        self._connection = session.driver_connection
         # What the server has said last: a new session is in autocommit mode.
-        begin = ("SET SESSION autocommit = 0",) if connection.get_autocommit() else ()
-        super().__init__(cursor, begin, joins=True)
-        self._connection = connection
+        begin = ("SET SESSION autocommit = 0",) if self._connection.get_autocommit() else ()
+        super().__init__(session, end, begin, joins=True)
 
     def run(self, *statements: str) -> Rows:
         """Run statements, and return what the last one returned."""
@@ -108,33 +147,6 @@ class PyMySQLTransaction(OwnTransaction):
             self.run(f"BEGIN NOT ATOMIC {'; '.join(self._last)}; COMMIT; END")  # one result, and one wait for it
         else:
             super().commit()
-
-
-class _Session:
-    """A connection that was taken out of the pool, with one cursor."""
-
-    __slots__ = ("connection", "cursor", "driver_connection", "is_prepared", "is_valid", "used")
-
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-        raw = connection.connection if isinstance(connection, Connection) else connection
-        self.driver_connection = raw.driver_connection
-        self.cursor = raw.cursor()
-        self.is_prepared = False
-        self.is_valid = True
-        self.used = 0.0
-
-    def invalidate(self) -> None:
-        """Close the connection: it is broken."""
-        self.is_valid = False
-        self.connection.invalidate()
-
-    def close(self) -> None:
-        """Give the connection back to the pool."""
-        if self.is_valid:
-            with suppress(Exception):
-                self.cursor.close()
-        self.connection.close()
 
 
 class OwnConnections:
@@ -186,33 +198,45 @@ class OwnConnections:
         for session in idle:
             session.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[OwnTransaction]:
+    def transaction(self) -> OwnTransaction:
         """Begin a transaction; the with block's end commits it, an exception rolls it back."""
         session = self._open()
         try:
             if self._dialect.is_prepared and not session.is_prepared:
                 self._prepare(session)
             if self._is_pymysql:
-                transaction: OwnTransaction = PyMySQLTransaction(session.driver_connection, session.cursor)
-            else:
-                transaction = OwnTransaction(session.cursor, self._begin, joins=self._joins)
+                return PyMySQLTransaction(session, self._end)
+            return OwnTransaction(session, self._end, self._begin, joins=self._joins)
+        except BaseException:
+            self._leave(session)
+            raise
+
+    def _end(self, transaction: OwnTransaction, has_failed: bool) -> None:
+        """Commit a transaction, or roll it back; its session is free then."""
+        session = transaction.session
+        try:
             try:
-                yield transaction
-                transaction.commit()
+                if not has_failed:
+                    transaction.commit()
             except BaseException:
-                try:
-                    transaction.roll_back()
-                except Exception:  # the first error counts
-                    session.invalidate()
-                    self.release()  # to be asked: the others may be cut as well
+                self._roll_back(transaction)
                 raise
+            else:
+                if has_failed:
+                    self._roll_back(transaction)
             finally:
                 if session.is_valid:
                     for statement in self._undo:
                         session.cursor.execute(statement)
         finally:
             self._leave(session)
+
+    def _roll_back(self, transaction: OwnTransaction) -> None:
+        try:
+            transaction.roll_back()
+        except Exception:  # the first error counts
+            transaction.session.invalidate()
+            self.release()  # to be asked: the others may be cut as well
 
     def _open(self) -> _Session:
         if not self._is_ours:

@@ -152,10 +152,13 @@ class TransactionalLedger(ABC):
         and whatever ``handle`` raises.
         """
         began = self._clock()
-        with self._gate.entered(identity) as call:
+        call = self._gate.enter(identity)
+        try:
             self._prepare()
             attempt = _Attempt(self, Key.of(identity, began), identity, handle, call)
             response = self._run_again(attempt, identity, began)
+        finally:
+            self._gate.leave(identity, call)
         if attempt.has_stored:
             self._stored += 1
             if self._stored % _SWEEP_EVERY == 0:

@@ -458,6 +458,15 @@ def test_a_databases_clock_that_is_off_by_a_day_forgets_nothing(server: Server, 
         assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
 
+def test_the_search_for_expired_rows_reads_no_others(engine: Engine, ledger: SQLLedger) -> None:
+    ledger.run_once(identity(), Handler())
+    select = dialect_of(engine.dialect.name).select_expired("oss_wsgi_answers", 0)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {select}").scalars())
+    assert "Index Cond: (forget_after <" in plan
+
+
 @BOTH
 def test_expired_rows_that_another_call_deletes_are_skipped(server: Server, engine: Engine) -> None:
     clock = LedgerClock()
