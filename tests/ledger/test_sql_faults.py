@@ -30,6 +30,7 @@ from oss_wsgi.testing.ledger_contract import (
     Call,
     Handler,
     LedgerClock,
+    handling,
     identity,
 )
 
@@ -199,6 +200,19 @@ def test_racing_objects_have_as_many_effects_as_slots(server: Server, level: str
         calls = [Call(ledger, identity(object=f"o{number}", max_objects=3), insert) for number in range(9)]
         outcomes = [call.outcome() for call in calls]
         assert works(engine) == outcomes.count(SUCCESS) == len(ledger) <= 3
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+@BOTH
+def test_more_objects_than_there_are_slots_yet_wait_for_no_handler(server: Server, level: str) -> None:
+    with closing_engine(server, isolation_level=level) as engine:
+        ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=1.0)
+        with handling(ledger, identity(object="first", max_objects=40), BlockingHandler()) as call:
+            for number in range(39):
+                assert ledger.run_once(identity(object=f"o{number}", max_objects=40), Handler()) == SUCCESS
+        assert call.outcome() == SUCCESS
+        with pytest.raises(TicketUsedError):
+            ledger.run_once(identity(object="one more", max_objects=40), Handler())
 
 
 @BOTH
