@@ -180,6 +180,8 @@ class RedisConnection:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
+            if hasattr(client, "disconnect_connection_pools"):  # RedisCluster.close leaves those of its servers open
+                client.disconnect_connection_pools()
             client.close()
 
     def message(self, error: BaseException) -> str:

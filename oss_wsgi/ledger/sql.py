@@ -7,13 +7,15 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy.engine import URL, Engine
 
 from ..exceptions import LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
-from .sql_engine import OwnConnections, engine_from, shown_url
+from .sql_engine import engine_from, shown_url
+from .sql_errors import text_of
+from .sql_sessions import OwnConnections
 from .sql_sharing import check_committed, connection_of, shared
 from .sql_text import Dialect, dialect_of
 from .transactional import Transaction, TransactionalLedger
@@ -61,14 +63,16 @@ class SQLLedger(TransactionalLedger):
         if isinstance(url_or_engine, Engine):
             engine = url_or_engine
         elif isinstance(url_or_engine, (str, URL)):
-            engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout, clock=clock)
+            engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout)
         else:
             raise SettingsError(f"A SQLLedger needs a URL or SQLAlchemy's Engine, not {type(url_or_engine).__name__}.")
         super().__init__(_dialect_of(engine), clock=clock, wait_timeout=wait_timeout)
         self._engine: Engine | None = engine
         self._is_ours = is_ours
         self._share: Callable[[], AbstractContextManager[Any]] | None = None
-        self._connections = OwnConnections(engine, self.dialect, is_ours=is_ours, wait_timeout=wait_timeout)
+        self._connections = OwnConnections(
+            engine, self.dialect, clock=clock, is_ours=is_ours, wait_timeout=wait_timeout
+        )
         _ledgers.add(self)
         try:
             self._prepare()
@@ -76,7 +80,9 @@ class SQLLedger(TransactionalLedger):
             self.dialect.is_prepared = is_ours and bool(self.dialect.prepare())
         except LedgerUnavailableError as error:
             self.close()
-            raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {error.hint}.") from None
+            cause = error.__cause__
+            problem = error.hint if cause is None or error.reason == "ledger_busy" else text_of(cause)
+            raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {problem}.") from None
         except (TypeError, ValueError) as error:
             self.close()
             if isinstance(error, SettingsError) or not is_ours:
@@ -132,11 +138,12 @@ class SQLLedger(TransactionalLedger):
     def close(self) -> None:
         """Close the connections of an engine that the ledger has made; the next call opens them again."""
         if self._engine is not None and self._is_ours:
+            self._connections.release()
             self._engine.dispose()
 
     def _begin(self) -> AbstractContextManager[Transaction]:
         if self._share is None:
-            return cast("AbstractContextManager[Transaction]", self._connections.transaction())
+            return self._connections.transaction()
         return self._begin_shared(self._share)
 
     @contextmanager
@@ -159,6 +166,7 @@ class SQLLedger(TransactionalLedger):
         """Leave the parent's connections alone, and forget its calls."""
         self._gate.reset()
         if self._engine is not None and self._is_ours:
+            self._connections.forget()
             self._engine.dispose(close=False)
 
 

@@ -89,28 +89,30 @@ def check_committed(connection: Connection, transaction: SharedTransaction) -> N
 
 def _note_commit(connection: Connection) -> None:
     """Note that the application commits the ledger's work; refuse it while the handler runs."""
-    transaction = connection.info.get(_SHARED)
+    transaction = _note_end(connection)
     if transaction is None:
         return
     if transaction.is_handling:
-        transaction.was_ended = True
         # After an error in commit SQLAlchemy believes that there is nothing to roll back, and the next user of the
         # connection would commit it.
         connection.connection.rollback()
         raise HandlerCommittedError("handler_committed", _REFUSED)
-    del connection.info[_SHARED]
     transaction.is_committed = True
 
 
 def _note_rollback(connection: Connection) -> None:
     """Note that a handler has rolled back, or closed, what is not its own."""
-    transaction = connection.info.get(_SHARED)
-    if transaction is None:
-        return
-    if transaction.is_handling:
+    _note_end(connection)
+
+
+def _note_end(connection: Connection) -> SharedTransaction | None:
+    """Note who ends the ledger's transaction, and return it; None if the connection has none."""
+    transaction: SharedTransaction | None = connection.info.get(_SHARED)
+    if transaction is not None and transaction.is_handling:
         transaction.was_ended = True
-    else:
+    elif transaction is not None:
         del connection.info[_SHARED]
+    return transaction
 
 
 def _note_conflict(context: Any) -> None:

@@ -34,6 +34,10 @@ BATCH = 256
 # A ticket's row outlives its answers, whose handlers take time.
 _TICKET_MARGIN = 3600
 _FIRST_SLOTS = 16
+_MOST_SLOTS = 1024
+
+#: The part of a ticket that is locked while slots are added.
+ADDING_SLOTS = -1 << 63
 
 
 _SELECT = "SELECT upload, object, status, content_type, body FROM oss_wsgi_answers"
@@ -96,12 +100,13 @@ class Dialect:
     has_row_locks: ClassVar[bool] = True
     is_partitioned = False
     is_prepared = False
+    _literal: ClassVar[str] = "X'%s'"
     #: The tables whose rows expire.
     expiring: ClassVar[Sequence[str]] = ("oss_wsgi_answers",)
 
     def literal(self, data: bytes) -> str:
         """Return bytes as a text of SQL."""
-        return f"X'{data.hex()}'"
+        return self._literal % data.hex()
 
     # The tables.
 
@@ -163,9 +168,13 @@ class Dialect:
         """Select the slots that may be locked one by one, where none can be locked by a search."""
         return None
 
-    def add_slots(self, key: Key) -> list[str]:
-        """Return statements that make more slots, if the database needs rows for them and there can be more."""
-        return []
+    def select_next_slot(self, key: Key) -> str | None:
+        """Select the first slot that has no row, where the database needs rows for slots."""
+        return None
+
+    def add_slots(self, key: Key, first: int) -> str:
+        """Make rows for as many slots again as there are; ``first`` is the first that has none."""
+        raise NotImplementedError
 
     def take_slot(self, key: Key, slot: int) -> list[str]:
         """Note that a slot has an answer, where the answer does not say so itself."""
@@ -190,13 +199,10 @@ class Dialect:
 
     def _values(self, key: Key, slot: int | None, response: StoredResponse, forget_after: str) -> list[str]:
         status, content_type = encoded(response.status), encoded(response.content_type)
-        return [
-            *map(self.literal, (key.upload, key.ticket, key.object, key.etag)),
-            "NULL" if slot is None else str(slot),
-            str(key.expires),
-            forget_after,
-            *map(self.literal, (status, content_type, response.body)),
-        ]
+        data = (key.upload, key.ticket, key.object, key.etag, status, content_type, response.body)
+        literals = [self._literal % item.hex() for item in data]
+        literals[4:4] = ["NULL" if slot is None else str(slot), str(key.expires), forget_after]
+        return literals
 
     def prepare(self) -> list[str]:
         """Return statements that a session runs first, where others are faster then."""
@@ -263,7 +269,9 @@ class PostgreSQL(Dialect):
     #: Whether the sessions have run ``prepare``: to plan takes longer than to run.
     is_prepared = False
     begin = ("BEGIN ISOLATION LEVEL READ COMMITTED",)
-    clock = "CAST(extract(epoch FROM clock_timestamp()) AS bigint)"
+    _literal = "decode('%s', 'hex')"  # whatever standard_conforming_strings says
+    # clock_timestamp() would not do: a volatile function bounds no search of an index.
+    clock = "CAST(extract(epoch FROM statement_timestamp()) AS bigint)"
     _columns = (
         "upload bytea NOT NULL, ticket bytea NOT NULL, object bytea NOT NULL, etag bytea NOT NULL, slot integer, "
         "expires bigint NOT NULL, forget_after bigint NOT NULL, "
@@ -290,10 +298,6 @@ class PostgreSQL(Dialect):
         if not self.is_prepared:
             return super().insert(key, slot, response)
         return f"EXECUTE oss_wsgi_insert ({', '.join(self._values(key, slot, response, str(key.seconds)))})"
-
-    def literal(self, data: bytes) -> str:
-        """Return bytes as a text of SQL, whatever ``standard_conforming_strings`` says."""
-        return f"decode('{data.hex()}', 'hex')"
 
     def schema(self, *, partitioned: bool = False) -> list[str]:
         """Return the statements that make the tables; two processes may run them at once."""
@@ -459,22 +463,22 @@ class MySQL(Dialect):
         where = f"ticket = {self.literal(key.ticket)} AND part = {self.part_of_object(key)}"
         return f"SELECT 1 FROM oss_wsgi_tickets WHERE {where} AND turn = 2 FOR UPDATE"
 
-    def add_slots(self, key: Key) -> list[str]:
-        """Make as many slots again as there are, 16 at the least, up to the ticket's number."""
+    def select_next_slot(self, key: Key) -> str:
+        """Select the first slot that has no row."""
+        of_ticket = f"ticket = {self.literal(key.ticket)} AND part >= 0"
+        return f"SELECT coalesce(max(part) + 1, 0) FROM oss_wsgi_tickets WHERE {of_ticket}"
+
+    def add_slots(self, key: Key, first: int) -> str:
+        """Make as many slots again as there are, 16 at the least, up to the ticket's number.
+
+        The numbers come from the program. A statement that looks at rows that exist waits for the handlers that have
+        them locked.
+        """
         ticket = self.literal(key.ticket)
-        # The numbers come from the program: the two databases have no common way to make them.
-        values = ", ".join(
-            f"({ticket}, {part}, 0, {key.expires}, {self.clock} + {key.seconds + _TICKET_MARGIN})"
-            for part in range(min(key.max_objects, _FIRST_SLOTS))
-        )
-        doubled = (
-            "INSERT IGNORE INTO oss_wsgi_tickets (ticket, part, turn, expires, forget_after) "
-            "SELECT ticket, part + slots, 0, expires, forget_after FROM oss_wsgi_tickets, (SELECT count(*) AS slots "
-            f"FROM oss_wsgi_tickets WHERE ticket = {ticket} AND part >= 0) AS counted "
-            f"WHERE ticket = {ticket} AND part >= 0 AND part + slots < {key.max_objects}"
-        )
-        first = f"INSERT IGNORE INTO oss_wsgi_tickets (ticket, part, turn, expires, forget_after) VALUES {values}"
-        return [doubled, first]
+        last = min(first + min(max(first, _FIRST_SLOTS), _MOST_SLOTS), key.max_objects)
+        forget_after = f"{self.clock} + {key.seconds + _TICKET_MARGIN}"
+        values = ", ".join(f"({ticket}, {part}, 0, {key.expires}, {forget_after})" for part in range(first, last))
+        return f"INSERT IGNORE INTO oss_wsgi_tickets (ticket, part, turn, expires, forget_after) VALUES {values}"
 
     def estimate(self) -> str:
         """Select InnoDB's number of rows."""

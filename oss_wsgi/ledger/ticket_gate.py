@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from .base import UploadIdentity, already_waiting_error, ledger_busy_error
 
@@ -39,27 +37,29 @@ class TicketGate:
 
     def reset(self) -> None:
         """Forget all calls, as a forked child must, where their threads do not run."""
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # cheaper to enter than the Condition
+        self._changed = threading.Condition(self._lock)
         self._calls: dict[str, list[Call]] = {}
         self._waiting: dict[str, int] = {}
 
-    @contextmanager
-    def entered(self, identity: UploadIdentity) -> Iterator[Call]:
-        """Let a call in while the with block runs; LedgerUnavailableError (``ledger_busy``) if it cannot be."""
-        ticket = identity.ticket
-        with self._changed:
+    def enter(self, identity: UploadIdentity) -> Call:
+        """Let a call in until ``leave``; LedgerUnavailableError (``ledger_busy``) if it cannot be."""
+        with self._lock:
             if not self._is_free(identity):
                 self._wait(identity)
-            calls = self._calls.setdefault(ticket, [])
+            calls = self._calls.setdefault(identity.ticket, [])
             call = Call(identity, is_member=identity.max_objects == 1 and bool(calls))
             calls.append(call)
-        try:
-            yield call
-        finally:
-            with self._changed:
-                calls.remove(call)
-                if not calls:
-                    del self._calls[ticket]
+        return call
+
+    def leave(self, identity: UploadIdentity, call: Call) -> None:
+        """Let in those that have waited for this call."""
+        with self._lock:
+            calls = self._calls[identity.ticket]
+            calls.remove(call)
+            if not calls:
+                del self._calls[identity.ticket]
+            if self._waiting or call.is_member:  # whose leader may wait for its end
                 self._changed.notify_all()
 
     def _wait(self, identity: UploadIdentity) -> None:
@@ -89,15 +89,18 @@ class TicketGate:
 
     def hold_lock(self, call: Call) -> None:
         """Note that the ticket is locked for a call: from now on it may have members."""
-        with self._changed:
+        with self._lock:
             call.holds_lock = True
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
 
     def end(self, identity: UploadIdentity, call: Call) -> None:
         """Wait for the members of a call, which must come before the end of its transaction; others come too late."""
         if not call.holds_lock or call.is_member:
             return
-        with self._changed:
+        with self._lock:
             call.is_ending = True
-            self._changed.wait_for(lambda: not any(other.is_member for other in self._calls[identity.ticket]))
+            calls = self._calls[identity.ticket]
+            if len(calls) > 1:
+                self._changed.wait_for(lambda: not any(other.is_member for other in calls))
             call.holds_lock = call.is_ending = False

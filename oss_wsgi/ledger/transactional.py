@@ -21,7 +21,7 @@ from .base import (
     ticket_used_error,
 )
 from .sql_errors import Meaning, meaning_of, text_of
-from .sql_text import PARTITION_SECONDS, VERSION, Dialect, Key, upload_hash
+from .sql_text import ADDING_SLOTS, PARTITION_SECONDS, VERSION, Dialect, Key, upload_hash
 from .ticket_gate import Call, TicketGate
 
 if TYPE_CHECKING:
@@ -152,10 +152,13 @@ class TransactionalLedger(ABC):
         and whatever ``handle`` raises.
         """
         began = self._clock()
-        with self._gate.entered(identity) as call:
+        call = self._gate.enter(identity)
+        try:
             self._prepare()
             attempt = _Attempt(self, Key.of(identity, began), identity, handle, call)
             response = self._run_again(attempt, identity, began)
+        finally:
+            self._gate.leave(identity, call)
         if attempt.has_stored:
             self._stored += 1
             if self._stored % _SWEEP_EVERY == 0:
@@ -614,11 +617,13 @@ class _Attempt:
 
     def _add_slots(self) -> bool:
         """Make more slots where the database needs rows for them; return whether there are more now."""
-        statements = self._ledger.dialect.add_slots(self._key)
+        dialect, key = self._ledger.dialect, self._key
+        select = dialect.select_next_slot(key)
         try:
-            if statements:
+            if select is not None:
                 with self._ledger._begin_own() as transaction:
-                    return sum(transaction.run(statement).affected for statement in statements) > 0
+                    first = int(transaction.run(dialect.lock_ticket(key, ADDING_SLOTS), select).rows[0][0])
+                    return first < key.max_objects and transaction.run(dialect.add_slots(key, first)).affected > 0
         except Exception as error:
             if meaning_of(error) is not Meaning.CONFLICT:
                 raise self._ledger._unavailable(error) from error

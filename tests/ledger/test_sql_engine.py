@@ -38,6 +38,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_a_password(url: str, sente
     with pytest.raises(SettingsError, match=re.escape(sentence)) as raised:
         SQLLedger(url, clock=LedgerClock())
     assert "swordfish" not in str(raised.value)
+    assert str(raised.value).count("cannot be used") <= 1
 
 
 @pytest.mark.parametrize("wrong", [None, 5, object()])

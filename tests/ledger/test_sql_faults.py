@@ -30,6 +30,7 @@ from oss_wsgi.testing.ledger_contract import (
     Call,
     Handler,
     LedgerClock,
+    handling,
     identity,
 )
 
@@ -199,6 +200,19 @@ def test_racing_objects_have_as_many_effects_as_slots(server: Server, level: str
         calls = [Call(ledger, identity(object=f"o{number}", max_objects=3), insert) for number in range(9)]
         outcomes = [call.outcome() for call in calls]
         assert works(engine) == outcomes.count(SUCCESS) == len(ledger) <= 3
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+@BOTH
+def test_more_objects_than_there_are_slots_yet_wait_for_no_handler(server: Server, level: str) -> None:
+    with closing_engine(server, isolation_level=level) as engine:
+        ledger = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=1.0)
+        with handling(ledger, identity(object="first", max_objects=40), BlockingHandler()) as call:
+            for number in range(39):
+                assert ledger.run_once(identity(object=f"o{number}", max_objects=40), Handler()) == SUCCESS
+        assert call.outcome() == SUCCESS
+        with pytest.raises(TicketUsedError):
+            ledger.run_once(identity(object="one more", max_objects=40), Handler())
 
 
 @BOTH
@@ -456,6 +470,15 @@ def test_a_databases_clock_that_is_off_by_a_day_forgets_nothing(server: Server, 
         move(engine, wrong)
         ledger.delete_expired()
         assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
+def test_the_search_for_expired_rows_reads_no_others(engine: Engine, ledger: SQLLedger) -> None:
+    ledger.run_once(identity(), Handler())
+    select = dialect_of(engine.dialect.name).select_expired("oss_wsgi_answers", 0)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {select}").scalars())
+    assert "Index Cond: (forget_after <" in plan
 
 
 @BOTH
