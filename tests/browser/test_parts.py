@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .axe import findings
+from .test_access import LOOKS
 from .test_going_wrong import xml
 from .test_recovering import Stand, stand
 from .upload_page import UploadPage, expect
@@ -298,3 +300,21 @@ def test_the_events_are_those_of_a_form(page: UploadPage, running: Stand) -> Non
         "add", "waiting", "signing", "sending", "answering", "stored", "done", "idle",
     ]  # fmt: skip
     assert [form["answer"]["number"], parts["answer"]["number"]] == [1, 2]
+
+
+@pytest.mark.parametrize("look", list(LOOKS))
+def test_axe_finds_nothing_where_a_file_is_paused_or_offered(
+    open_page: OpenPage, running: Stand, tmp_path: Path, axe: str, look: str
+) -> None:
+    page = open_page(running, bypass_csp=True, **LOOKS[look])
+    expect(page.page.locator("#limits")).to_be_visible()
+    path = large(tmp_path, 6 * PART)
+    interrupt(page, path)
+    page.choose(path)
+    expect(page.button("Continue", of="film.bin")).to_be_visible()
+    assert findings(page.page, axe) == []
+    page.page.route(PARTS, lambda route: None if route.request.method == "PUT" else route.continue_())
+    page.button("Continue", of="film.bin").click()
+    page.button("Pause", of="film.bin").click()
+    expect(page.row("film.bin")).to_have_attribute("data-state", "paused")
+    assert findings(page.page, axe) == []
