@@ -24,6 +24,7 @@ import pytest
 from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.testing import multipart
 
+from .axe import findings
 from .chromium import ARGUMENTS
 from .upload_page import PNG, expect
 
@@ -389,6 +390,56 @@ def test_every_page_fits(browser: Browser, oss: LocalOSS, upload: Upload, width:
         assert page.evaluate(small) == [], url
     assert complaints == []
     context.close()
+
+
+def test_axe_finds_nothing_on_any_page(
+    browser: Browser, oss: LocalOSS, upload: Upload, application: Application, axe: str
+) -> None:
+    """The activity empty and full, a story of each kind with all its steps open, objects, and faults."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+    page = context.new_page()
+
+    def check() -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found[f"{page.url} {scheme}"] = findings(page, axe)
+        page.emulate_media(color_scheme="light", forced_colors="active")
+        found[f"{page.url} forced"] = findings(page, axe)
+        page.emulate_media(forced_colors="none")
+
+    found: dict[str, list[str]] = {}
+    page.goto(f"{oss.url}/")
+    check()
+    upload("user/cat.png", PNG, "image/png")
+    upload("notes.txt")
+    upload("cat.txt", prefix="user/")
+    upload("cat.txt", secret="of another account")
+    application.status = "403 Forbidden"
+    upload("cat.txt")
+    urllib.request.urlopen(f"{oss.host}/notes.txt").close()
+    headers = {"Origin": "http://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(urllib.request.Request(oss.host, headers=headers, method="OPTIONS"))
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(urllib.request.Request(f"{oss.host}/put.txt", b"unsigned", method="PUT"))
+    oss.fail_next("callback_timeout")
+    page.goto(f"{oss.url}/")
+    stories = page.get_by_role("listitem").get_by_role("link").evaluate_all("links => links.map(link => link.href)")
+    assert len(stories) == 8
+    names = ("objects", "objects?prefix=user/", "faults", "object?bucket=my-bucket&key=user/cat.png")
+    names += ("object?bucket=my-bucket&key=notes.txt", "?object=nothing-has-this", "nowhere")
+    for url in (f"{oss.url}/", *(f"{oss.url}/_inspect/{name}" for name in names), *stories):
+        page.goto(url)
+        page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+        check()
+    page.goto(stories[-1])
+    page.get_by_role("heading", name="Send again").click()
+    page.get_by_role("radio", name="Twice at once").check()
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("link", name="The upload whose callback this is")).to_be_visible()
+    check()
+    context.close()
+    assert {url: rules for url, rules in found.items() if rules} == {}
 
 
 def test_without_scripts_it_works(browser: Browser, oss: LocalOSS, upload: Upload, application: Application) -> None:
