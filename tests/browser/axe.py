@@ -11,9 +11,9 @@ from ..absent import skip_or_fail
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# Each rule runs: the experimental ones, and those of AAA too. What axe cannot decide counts as found, except two things:
-# `hidden-content` says only that a part is hidden, and another state shows that part; and the contrast of a mark such as
-# a check is not measured, which has the colour of text beside it.
+# Each rule runs: the experimental ones, and those of AAA too. What axe cannot decide counts as found, except two things.
+# `hidden-content` says only that a part is hidden, and another state shows that part. The contrast of a mark such as a
+# check is not measured, and the mark has the colour of text beside it.
 RUN = """async () => {
   const rules = Object.fromEntries(axe.getRules().map(({ ruleId }) => [ruleId, { enabled: true }]));
   const { violations, incomplete } = await axe.run(document, { rules });

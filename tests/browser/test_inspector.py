@@ -41,6 +41,8 @@ class Application:
     def __init__(self) -> None:
         self.status = "200 OK"
         self.bodies: list[bytes] = []
+        self.release = threading.Event()
+        self.release.set()
         self.server = make_server("127.0.0.1", 0, self, handler_class=_Quiet)
         self.url = f"http://127.0.0.1:{self.server.server_port}/callback"
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
@@ -51,6 +53,7 @@ class Application:
             start_response("200 OK", [("Content-Type", "text/html")])
             return [b"<!doctype html><title>Other</title>"]
         self.bodies.append(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        assert self.release.wait(60)
         answer = json.dumps({"handled": len(self.bodies)}).encode()
         start_response(self.status, [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
         return [answer]
@@ -150,6 +153,31 @@ def test_what_is_focused_stays_focused_when_requests_appear(page: Page, upload: 
     upload("second.txt")
     expect(page.get_by_role("listitem")).to_have_count(2)
     expect(link).to_be_focused()
+
+
+def test_a_callback_that_waits_is_shown_and_goes_on_by_itself(
+    page: Page, upload: Upload, application: Application
+) -> None:
+    application.release.clear()
+    client = threading.Thread(target=upload, args=("cat.txt",))
+    client.start()
+    row = page.get_by_role("listitem")
+    expect(row).to_contain_text("Waiting for the callback’s answer, ")
+    expect(row).to_contain_text(re.compile(r"answer, ([2-9]|\d\d) s"))
+    story = page.context.new_page()
+    story.goto(page.url)
+    open_story(story, "cat.txt")
+    expect(story.locator(".pill")).to_contain_text("Waiting for the callback’s answer")
+    form = story.locator("details.step").filter(has=story.get_by_role("heading", name="Form"))
+    form.locator("summary").first.click()
+    row.get_by_role("link").focus()
+    application.release.set()
+    client.join()
+    for shown in (page.locator("#stories"), story.locator("#stories"), story.locator(".pill")):
+        expect(shown).to_contain_text("Stored, application told")
+    expect(story.get_by_role("heading", name="Answer")).to_be_visible()
+    expect(form.get_by_text("callback, decoded")).to_be_visible()
+    expect(row.get_by_role("link")).to_be_focused()
 
 
 def test_a_filtered_list_stays_filtered_while_requests_appear(page: Page, upload: Upload) -> None:
