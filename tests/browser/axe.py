@@ -11,7 +11,7 @@ from ..absent import skip_or_fail
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# Each rule runs: the experimental ones, and those of AAA too. What axe cannot decide counts as found; two things do not.
+# Each rule runs, experimental and AAA ones too. What axe cannot decide counts as found, except two things.
 # `hidden-content` says only that a part is hidden, and another state shows that part. The contrast of a mark such as a
 # check is not measured, and the mark has the colour of text beside it.
 RUN = """async () => {
