@@ -185,8 +185,9 @@ class Inspector:
         buckets = [bucket.name for bucket in self._storage.buckets()]
         links = ", ".join(f'<a href="{page.link("/objects", bucket=name)}">{text(name)}</a>' for name in buckets)
         return (
-            "<p><strong>Waiting for the first request.</strong></p><p>Upload a file: it appears here, with what "
-            f"was checked, stored and called back.</p><p>Stored so far: {links}</p>"
+            "<p><strong>Waiting for the first request.</strong></p><p>Upload a file to "
+            f"<code>{text(self._options.url())}/{text(self._options.bucket)}</code>: it appears here, with what was "
+            f"checked, stored and called back.</p><p>Stored so far: {links}</p>"
         )
 
     def _request(self, page: Page, query: Mapping[str, str], rest: str) -> Response:

@@ -16,7 +16,7 @@ def outcome(story: Story) -> tuple[Level, str]:
     """Return how well it ended, and that in a few words."""
     if story.is_under_way:
         waits_for = "Waiting for the callback’s answer" if story.asked else "Under way"
-        return "busy", f"{waits_for}, {int(time.monotonic() - story.begun)} s"
+        return "busy", f"{waits_for}, {int(time.monotonic() - story.begun)}\u00a0s"
     if story.dropped:
         return "bad", "Connection dropped"
     if story.origin:

@@ -291,7 +291,7 @@ def _again_step(page: Page, story: Story) -> str:
 
 def _with_code(html: str) -> str:
     """Return a sentence with its `commands` marked."""
-    return re.sub("`[^`]+`", r"<code>\g<0></code>", html)
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html)
 
 
 def _quiet(value: str) -> str:
