@@ -377,7 +377,7 @@ function showBar() {
   else if (files + cancelled > 0) summary = resultText(totals);
   else if (queued > 0) summary = words("ready", { n: queued, size: size(totals.queuedBytes) });
   show($("summary"), join([summary, files + cancelled > 0 && queued > 0 && words("moreReady", { n: queued })]));
-  show($("pace"), running === 0 ? "" : join([
+  show($("pace"), running === 0 ? "" : join(waitText() ?? [
     words("bytes", { sent: size(totals.sent), size: size(totals.bytes) }),
     ...pace(totals.rate, totals.bytes - totals.sent),
   ]));
@@ -393,6 +393,14 @@ function showBar() {
   document.body.classList.toggle("has-files", rows.size > 0);
   document.title = running > 0 ? `${percent.format(progress)} · ${words("title")}` : words("title");
   guardLeaving(running > 0);
+}
+
+/** Returns that files are tried again, where nothing else happens: their rows may be out of sight. */
+function waitText() {
+  const running = uploader.items.filter((item) => item.running && item.state !== "waiting");
+  const retrying = running.filter((item) => item.retryIn > 0);
+  if (retrying.length === 0 || retrying.length < running.length) return null;
+  return [words("states.retrying"), again(Math.min(...retrying.map((item) => item.retryIn)))];
 }
 
 function resultText(totals) {

@@ -84,6 +84,7 @@ def test_a_passing_trouble_is_tried_again_with_a_visible_countdown(page: UploadP
     page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS), times=2)
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("again in ")
+    expect(page.page.locator("#pace")).to_contain_text("Trying again by itself\xa0· again in ")
     page.page.clock.run_for(3_000)
     expect(page.row("a.txt")).to_contain_text("again in ")
     page.page.clock.run_for(7_000)
