@@ -150,7 +150,7 @@ def test_forced_colours_keep_borders_and_marks(open_page: OpenPage, server: Runn
     bring_into("done", page)
     style: dict[str, Any] = page.page.evaluate("""() => {
       const mark = getComputedStyle(document.querySelector(".row .mark"));
-      const button = getComputedStyle(document.getElementById("upload"));
+      const button = getComputedStyle(document.getElementById("clear"));
       return { mark: mark.stroke, ground: getComputedStyle(document.body).backgroundColor, border: button.borderStyle };
     }""")
     assert style["border"] == "solid"
