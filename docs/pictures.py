@@ -19,8 +19,8 @@ ROOT = DOCS.parent
 
 #: Kind of page -> the diagram's colors.
 COLORS = {
-    "light": {"ink": "#1a1f26", "quiet": "#59626e", "surface": "#ffffff", "line": "#c9ced6", "accent": "#1a56c4"},
-    "dark": {"ink": "#e7eaee", "quiet": "#a2abb7", "surface": "#191d23", "line": "#4a525d", "accent": "#82adff"},
+    "light": {"ink": "#1a1f26", "quiet": "#49515c", "surface": "#ffffff", "line": "#c9ced6", "accent": "#164aaa"},
+    "dark": {"ink": "#e7eaee", "quiet": "#aeb6c1", "surface": "#191d23", "line": "#4a525d", "accent": "#82adff"},
 }
 #: End of the file's name -> the diagram's words.
 WORDS = {

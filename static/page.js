@@ -16,6 +16,9 @@ const twins = new Map();
 /** Files that change without an event: a countdown goes on, and the speed of a stalled upload falls. */
 const moving = new Set();
 
+/** Rows that come into the page in one frame: they fill a window, and a thousand files do not stop it. */
+const ROWS_OF_A_FRAME = 25;
+
 /** In bytes. Larger pictures take too long to decode for a thumbnail. */
 const LARGEST_THUMBNAIL = 30e6;
 
@@ -92,10 +95,29 @@ function limitsText() {
 
 // ---------------------------------------------------------------- one row
 
+/** Spaces between the elements of a template would be half of the nodes of a row. */
+for (const { content } of document.querySelectorAll("template")) {
+  const texts = document.createNodeIterator(content, NodeFilter.SHOW_TEXT);
+  for (let text = texts.nextNode(); text; text = texts.nextNode()) if (text.data.trim() === "") text.remove();
+}
+
+/** Element -> its row. */
+const rowOf = new WeakMap();
+
 class Row {
   constructor(item) {
     this.item = item;
+    this.twinKey = `${item.path} ${item.file.name} ${item.file.size}`;
+    const count = twins.get(this.twinKey) ?? 0;
+    this.isTwin = count > 0;
+    twins.set(this.twinKey, count + 1);
+  }
+
+  /** Makes the element. Until then the row shows nothing. */
+  build() {
+    const { item } = this;
     this.element = $("row").content.firstElementChild.cloneNode(true);
+    rowOf.set(this.element, this);
     const find = (selector) => this.element.querySelector(selector);
     this.parts = {
       tile: find(".tile"), path: find(".path"), folder: find(".path bdi"), link: find(".name a"), name: find(".name bdi"),
@@ -109,10 +131,6 @@ class Row {
     name.textContent = name.title = item.file.name;
     show(this.parts.folder, item.path.slice(0, item.path.lastIndexOf("/") + 1));
     this.parts.path.hidden = this.parts.folder.hidden;
-    this.twinKey = `${item.path} ${item.file.name} ${item.file.size}`;
-    const count = twins.get(this.twinKey) ?? 0;
-    this.isTwin = count > 0;
-    twins.set(this.twinKey, count + 1);
     for (const button of [close, retry, more, pause, resume, startOver]) button.setAttribute("aria-describedby", link.id);
     progress.setAttribute("aria-labelledby", link.id);
     close.addEventListener("click", (event) => {
@@ -134,6 +152,7 @@ class Row {
     more.addEventListener("click", () => this.open(more.getAttribute("aria-expanded") === "false"));
     this.picture();
     this.rename();
+    return this.element;
   }
 
   /** Shows the extension in up to four letters, and for an image a thumbnail when the row comes into view. */
@@ -154,7 +173,8 @@ class Row {
   }
 
   release() {
-    inView.unobserve(this.element);
+    if (this.element) inView.unobserve(this.element);
+    this.element?.remove();
     twins.set(this.twinKey, twins.get(this.twinKey) - 1);
     moving.delete(this.item);
     leaveGroup(this);
@@ -168,6 +188,7 @@ class Row {
   }
 
   rename() {
+    if (!this.element) return;
     const { text, title, show: more } = this.parts;
     text.setAttribute("aria-label", words("answer"));
     title.textContent = words("answer");
@@ -179,6 +200,7 @@ class Row {
   }
 
   update() {
+    if (!this.element) return;
     const { item, parts } = this;
     const { file, state, error } = item;
     this.element.dataset.state = state;
@@ -212,6 +234,7 @@ class Row {
   }
 
   updateProgress() {
+    if (!this.element) return;
     const { item, parts } = this;
     const { file, state, retryIn } = item;
     const sending = state === "sending";
@@ -258,8 +281,7 @@ const inView = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (!isIntersecting) continue;
     inView.unobserve(target);
-    const row = [...rows.values()].find(({ element }) => element === target);
-    if (row) lastPicture = lastPicture.then(() => row.loadPicture());
+    lastPicture = lastPicture.then(() => rowOf.get(target).loadPicture());
   }
 }, { rootMargin: "200px" });
 
@@ -332,7 +354,19 @@ function leaveGroup(row) {
 
 // ---------------------------------------------------------------- all files
 
+let isBarDue = false;
+
+/** A thousand files that start together change the bar once. */
 function updateBar() {
+  if (isBarDue) return;
+  isBarDue = true;
+  queueMicrotask(() => {
+    isBarDue = false;
+    showBar();
+  });
+}
+
+function showBar() {
   const totals = uploader.totals;
   const { files, queued, running, stored, untold, cancelled } = totals;
   const done = stored + untold;
@@ -343,7 +377,7 @@ function updateBar() {
   else if (files + cancelled > 0) summary = resultText(totals);
   else if (queued > 0) summary = words("ready", { n: queued, size: size(totals.queuedBytes) });
   show($("summary"), join([summary, files + cancelled > 0 && queued > 0 && words("moreReady", { n: queued })]));
-  show($("pace"), running === 0 ? "" : join([
+  show($("pace"), running === 0 ? "" : join(waitText() ?? [
     words("bytes", { sent: size(totals.sent), size: size(totals.bytes) }),
     ...pace(totals.rate, totals.bytes - totals.sent),
   ]));
@@ -357,8 +391,17 @@ function updateBar() {
   $("rows").hidden = rows.size === 0;
   updateAgain(running);
   document.body.classList.toggle("has-files", rows.size > 0);
+  document.body.classList.toggle("all-sent", rows.size > 0 && queued === 0);
   document.title = running > 0 ? `${percent.format(progress)} · ${words("title")}` : words("title");
   guardLeaving(running > 0);
+}
+
+/** Returns that files are tried again, where nothing else happens: their rows may be out of sight. */
+function waitText() {
+  const running = uploader.items.filter((item) => item.running && item.state !== "waiting");
+  const retrying = running.filter((item) => item.retryIn > 0);
+  if (retrying.length === 0 || retrying.length < running.length) return null;
+  return [words("states.retrying"), again(Math.min(...retrying.map((item) => item.retryIn)))];
 }
 
 function resultText(totals) {
@@ -443,18 +486,26 @@ function announceNews() {
 
 // ---------------------------------------------------------------- events of the uploader
 
-/** Rows of files that are added together come into the page together. */
-let arriving = null;
+/** Rows that are not in the page yet, in their order. */
+const arriving = [];
+let isAdding = false;
+let arrival = 0;
+
+function showArriving() {
+  arrival = 0;
+  const next = arriving.splice(0, ROWS_OF_A_FRAME).filter((row) => rows.has(row.item));
+  $("rows").append(...next.map((row) => row.build()));
+  if (arriving.length > 0) arrival = requestAnimationFrame(showArriving);
+}
 
 uploader.addEventListener("add", ({ detail: { item } }) => {
   const row = new Row(item);
   rows.set(item, row);
-  (arriving ?? $("rows")).append(row.element);
+  arriving.push(row);
 });
 
 uploader.addEventListener("remove", ({ detail: { item } }) => {
   const row = rows.get(item);
-  row.element.remove();
   rows.delete(item);
   row.release();
   updateBar();
@@ -468,7 +519,7 @@ uploader.addEventListener("state", ({ detail: { item, previous } }) => {
   if (item.state === "failed") joinGroup(row);
   if (item.state === "paused" || (item.state === "retrying" && previous !== "retrying")) addNews(item);
   row.update();
-  if (!arriving) updateBar();
+  updateBar();
 });
 
 uploader.addEventListener("progress", ({ detail: { item } }) => {
@@ -477,7 +528,7 @@ uploader.addEventListener("progress", ({ detail: { item } }) => {
 });
 
 for (const type of ["done", "fail", "cancel"]) {
-  uploader.addEventListener(type, ({ detail: { item } }) => arriving || addNews(item));
+  uploader.addEventListener(type, ({ detail: { item } }) => isAdding || addNews(item));
 }
 
 uploader.addEventListener("resumable", ({ detail: { item } }) => {
@@ -511,10 +562,10 @@ addEventListener("keydown", (event) => {
 }, true);
 
 function add(files, unreadable = 0) {
-  arriving = document.createDocumentFragment();
+  isAdding = true;
   const added = uploader.add(files);
-  $("rows").append(arriving);
-  arriving = null;
+  isAdding = false;
+  if (!arrival) showArriving();
   updateBar();
   const excluded = added.filter((item) => item.state === "failed");
   const sentences = [];
@@ -539,7 +590,7 @@ $("folder").addEventListener("click", () => {
 $("upload").addEventListener("click", () => {
   const started = uploader.start(uploader.items.filter((item) => !isOffered(item)));
   if (started.length > 0) announce(words("news.started", { n: started.length }));
-  else if (uploader.items.some(isOffered)) rows.get(uploader.items.find(isOffered)).parts.resume.focus();
+  else if (uploader.items.some(isOffered)) rows.get(uploader.items.find(isOffered)).parts?.resume.focus();
   else if (!uploader.running) announce(words("nothingToSend"));
   if (uploader.items.length === 0) $("file").focus();
 });

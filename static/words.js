@@ -57,7 +57,7 @@ const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 export function sizeIn(bytes, words) {
   const power = bytes < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
   const value = bytes / 1000 ** power;
-  const digits = power === 0 || value >= 100 || Number.isInteger(value) ? 0 : 1;
+  const digits = power === 0 || value >= 100 || Number.isInteger(Math.round(value * 10) / 10) ? 0 : 1;
   const key = [words.lang, power, digits].join();
   if (!formats.has(key)) {
     const style = { style: "unit", unit: units[power], unitDisplay: power === 0 ? "long" : "short" };

@@ -511,7 +511,7 @@ TABLE = (
         "0007-00000203",
         "The application did not answer 200, or could not be reached; the file is stored.",
         "`Error status : 403`: read the reason and the fix in the application's log. `502`: check TLS and SNI. `-1`: "
-        f"no connection. {_CALLBACK}",
+        f"no connection, or no answer within 5 seconds. {_CALLBACK}",
         "CALLBACK",
     ),
     _row(

@@ -270,10 +270,11 @@ class LocalOSS:
         request_id = f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}"
         host_id = environ.get("HTTP_HOST") or host_name(environ)
         story, clock = Story.of(environ, request_id, started), time.monotonic()
+        self._inspector.begin(story)
         try:
             response = self._respond(environ, story)
         except ConnectionDroppedError:
-            story.dropped = True
+            story.drop(time.monotonic() - clock)
             self._inspector.record(story)
             raise
         except OSSError as error:

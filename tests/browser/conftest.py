@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..running_server import RunningServer, running_server
+from .axe import axe_source
 from .chromium import chromium
 from .upload_page import UploadPage
 
@@ -27,6 +28,12 @@ def server() -> Iterator[RunningServer]:
     """Return server.py, running without configuration."""
     with running_server() as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def axe() -> str:
+    """Return the source of axe-core, for findings()."""
+    return axe_source()
 
 
 OpenPage = Callable[..., UploadPage]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 SMALL_TARGETS = """() => [...document.querySelectorAll("button, .choose")]
-  .filter((button) => button.checkVisibility())
+  .filter((button) => button.checkVisibility() && getComputedStyle(button).clipPath === "none")
   .map((button) => [button.getAttribute("aria-label") ?? button.textContent, button.getBoundingClientRect()])
   .filter(([, box]) => box.width < 44 || box.height < 44)
   .map(([name]) => name)"""

@@ -24,6 +24,7 @@ import pytest
 from oss_wsgi.local import CORSRule, LocalOSS, LocalOSSServer
 from oss_wsgi.testing import multipart
 
+from .axe import findings
 from .chromium import ARGUMENTS
 from .upload_page import PNG, expect
 
@@ -40,6 +41,8 @@ class Application:
     def __init__(self) -> None:
         self.status = "200 OK"
         self.bodies: list[bytes] = []
+        self.release = threading.Event()
+        self.release.set()
         self.server = make_server("127.0.0.1", 0, self, handler_class=_Quiet)
         self.url = f"http://127.0.0.1:{self.server.server_port}/callback"
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
@@ -50,6 +53,7 @@ class Application:
             start_response("200 OK", [("Content-Type", "text/html")])
             return [b"<!doctype html><title>Other</title>"]
         self.bodies.append(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        assert self.release.wait(60)
         answer = json.dumps({"handled": len(self.bodies)}).encode()
         start_response(self.status, [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
         return [answer]
@@ -149,6 +153,31 @@ def test_what_is_focused_stays_focused_when_requests_appear(page: Page, upload: 
     upload("second.txt")
     expect(page.get_by_role("listitem")).to_have_count(2)
     expect(link).to_be_focused()
+
+
+def test_a_callback_that_waits_is_shown_and_goes_on_by_itself(
+    page: Page, upload: Upload, application: Application
+) -> None:
+    application.release.clear()
+    client = threading.Thread(target=upload, args=("cat.txt",))
+    client.start()
+    row = page.get_by_role("listitem")
+    expect(row).to_contain_text("Waiting for the callback’s answer, ")
+    expect(row).to_contain_text(re.compile(r"answer, ([2-9]|\d\d)\xa0s"))
+    story = page.context.new_page()
+    story.goto(page.url)
+    open_story(story, "cat.txt")
+    expect(story.locator(".pill")).to_contain_text("Waiting for the callback’s answer")
+    form = story.locator("details.step").filter(has=story.get_by_role("heading", name="Form"))
+    form.locator("summary").first.click()
+    row.get_by_role("link").focus()
+    application.release.set()
+    client.join()
+    for shown in (page.locator("#stories"), story.locator("#stories"), story.locator(".pill")):
+        expect(shown).to_contain_text("Stored, application told")
+    expect(story.get_by_role("heading", name="Answer")).to_be_visible()
+    expect(form.get_by_text("callback, decoded")).to_be_visible()
+    expect(row.get_by_role("link")).to_be_focused()
 
 
 def test_a_filtered_list_stays_filtered_while_requests_appear(page: Page, upload: Upload) -> None:
@@ -389,6 +418,56 @@ def test_every_page_fits(browser: Browser, oss: LocalOSS, upload: Upload, width:
         assert page.evaluate(small) == [], url
     assert complaints == []
     context.close()
+
+
+def test_axe_finds_nothing_on_any_page(
+    browser: Browser, oss: LocalOSS, upload: Upload, application: Application, axe: str
+) -> None:
+    """The activity empty and full, a story of each kind with all its steps open, objects, and faults."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+    page = context.new_page()
+
+    def check() -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found[f"{page.url} {scheme}"] = findings(page, axe)
+        page.emulate_media(color_scheme="light", forced_colors="active")
+        found[f"{page.url} forced"] = findings(page, axe)
+        page.emulate_media(forced_colors="none")
+
+    found: dict[str, list[str]] = {}
+    page.goto(f"{oss.url}/")
+    check()
+    upload("user/cat.png", PNG, "image/png")
+    upload("notes.txt")
+    upload("cat.txt", prefix="user/")
+    upload("cat.txt", secret="of another account")
+    application.status = "403 Forbidden"
+    upload("cat.txt")
+    urllib.request.urlopen(f"{oss.host}/notes.txt").close()
+    headers = {"Origin": "http://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(urllib.request.Request(oss.host, headers=headers, method="OPTIONS"))
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(urllib.request.Request(f"{oss.host}/put.txt", b"unsigned", method="PUT"))
+    oss.fail_next("callback_timeout")
+    page.goto(f"{oss.url}/")
+    stories = page.get_by_role("listitem").get_by_role("link").evaluate_all("links => links.map(link => link.href)")
+    assert len(stories) == 8
+    names = ("objects", "objects?prefix=user/", "faults", "object?bucket=my-bucket&key=user/cat.png")
+    names += ("object?bucket=my-bucket&key=notes.txt", "?object=nothing-has-this", "nowhere")
+    for url in (f"{oss.url}/", *(f"{oss.url}/_inspect/{name}" for name in names), *stories):
+        page.goto(url)
+        page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+        check()
+    page.goto(stories[-1])
+    page.get_by_role("heading", name="Send again").click()
+    page.get_by_role("radio", name="Twice at once").check()
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("link", name="The upload whose callback this is")).to_be_visible()
+    check()
+    context.close()
+    assert {url: rules for url, rules in found.items() if rules} == {}
 
 
 def test_without_scripts_it_works(browser: Browser, oss: LocalOSS, upload: Upload, application: Application) -> None:

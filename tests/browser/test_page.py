@@ -84,6 +84,7 @@ def test_a_passing_trouble_is_tried_again_with_a_visible_countdown(page: UploadP
     page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS), times=2)
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("again in ")
+    expect(page.page.locator("#pace")).to_contain_text("Trying again by itself\xa0· again in ")
     page.page.clock.run_for(3_000)
     expect(page.row("a.txt")).to_contain_text("again in ")
     page.page.clock.run_for(7_000)
@@ -232,6 +233,9 @@ ADD_MANY = """async () => {
   for (let number = 0; number < 1000; number += 1) data.items.add(new File([content], `photo ${number}.jpg`));
   const input = document.getElementById("file");
   input.files = data.files;
+  window.batches = [];
+  const count = (records) => batches.push(records.reduce((sum, { addedNodes }) => sum + addedNodes.length, 0));
+  new MutationObserver(count).observe(document.getElementById("rows"), { childList: true });
   const start = performance.now();
   input.dispatchEvent(new Event("change"));
   await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
@@ -250,14 +254,33 @@ SCROLL = """async () => {
 }"""
 
 
+def memory_of(page: UploadPage) -> dict[str, int]:
+    """Return the nodes of the document, and the bytes of JavaScript that are in use."""
+    session = page.page.context.new_cdp_session(page.page)
+    session.send("Performance.enable")
+    session.send("HeapProfiler.collectGarbage")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    session.detach()
+    return {metric["name"]: metric["value"] for metric in metrics if metric["name"] in ("Nodes", "JSHeapUsedSize")}
+
+
 def test_a_thousand_files_of_50_mib(page: UploadPage) -> None:
-    """A busy machine gets generous ends."""
+    """A busy machine gets generous ends; what a frame does is counted."""
+    empty = memory_of(page)
     took = page.page.evaluate(ADD_MANY)
     expect(page.rows).to_have_count(1000)
     expect(page.summary).to_have_text("1,000 files ready · 52.4 GB")
-    frames = page.page.evaluate(SCROLL)
     assert took < 5000
-    assert sorted(frames)[len(frames) // 2] < 100
+    assert max(page.page.evaluate("batches")) <= 25, "as many as fill a window"
+    added = memory_of(page)
+    assert added["Nodes"] - empty["Nodes"] < 60 * 1000
+    assert added["JSHeapUsedSize"] - empty["JSHeapUsedSize"] < 8 * 1000**2
+    for _ in range(2):
+        frames = page.page.evaluate(SCROLL)
+        assert sorted(frames)[len(frames) // 2] < 100
+    scrolled = memory_of(page)
+    assert scrolled["Nodes"] < added["Nodes"] * 1.05
+    assert scrolled["JSHeapUsedSize"] < added["JSHeapUsedSize"] + 2 * 1000**2
     assert page.signatures == [], "signatures are asked for when a file's turn comes"
     held: list[Route] = []
     page.page.route("**/oss/s3/multipart", lambda route: held.append(route))
@@ -268,6 +291,26 @@ def test_a_thousand_files_of_50_mib(page: UploadPage) -> None:
         page.page.wait_for_timeout(50)
     page.page.get_by_role("button", name="Stop all").click()
     expect(page.summary).to_have_text("1,000 cancelled")
+    page.page.get_by_role("button", name="Clear finished").click()
+    expect(page.rows).to_have_count(0)
+    assert memory_of(page)["Nodes"] < empty["Nodes"] + 1000
+
+
+def test_files_that_come_while_rows_arrive_keep_their_order(page: UploadPage) -> None:
+    page.page.evaluate("""() => {
+      const add = (names) => {
+        const data = new DataTransfer();
+        for (const name of names) data.items.add(new File(["a"], name));
+        const input = document.getElementById("file");
+        input.files = data.files;
+        input.dispatchEvent(new Event("change"));
+      };
+      add(Array.from({ length: 60 }, (_, number) => `first ${number}`));
+      add(["second"]);
+    }""")
+    expect(page.rows).to_have_count(61)
+    assert page.rows.nth(59).locator(".name").text_content() == "first 59"
+    assert page.rows.last.locator(".name").text_content() == "second"
 
 
 def test_another_page_changes_title_texts_and_colors(open_page: OpenPage) -> None:

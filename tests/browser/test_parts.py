@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .axe import findings
+from .test_access import LOOKS
 from .test_going_wrong import xml
 from .test_recovering import Stand, stand
 from .upload_page import UploadPage, expect
@@ -308,3 +310,21 @@ def test_a_file_that_was_damaged_in_storage_is_sent_anew(page: UploadPage, runni
     expect(page.row("film.bin")).to_contain_text("Done")
     assert page.stored("film.bin") == path.read_bytes()
     assert len(running.uploads) == 1
+
+
+@pytest.mark.parametrize("look", list(LOOKS))
+def test_axe_finds_nothing_where_a_file_is_paused_or_offered(
+    open_page: OpenPage, running: Stand, tmp_path: Path, axe: str, look: str
+) -> None:
+    page = open_page(running, bypass_csp=True, **LOOKS[look])
+    expect(page.page.locator("#limits")).to_be_visible()
+    path = large(tmp_path, 6 * PART)
+    interrupt(page, path)
+    page.choose(path)
+    expect(page.button("Continue", of="film.bin")).to_be_visible()
+    assert findings(page.page, axe) == []
+    page.page.route(PARTS, lambda route: None if route.request.method == "PUT" else route.continue_())
+    page.button("Continue", of="film.bin").click()
+    page.button("Pause", of="film.bin").click()
+    expect(page.row("film.bin")).to_have_attribute("data-state", "paused")
+    assert findings(page.page, axe) == []

@@ -23,10 +23,12 @@ class Recorder:
         self.body = b'{"Status":"Ok"}'
         self.headers = None
         self.closed = 0
+        self.on_request = lambda: None
 
     def __call__(self, environ, start_response):
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         self.requests.append((environ, body))
+        self.on_request()
         length = ("Content-Length", str(len(self.body)))
         default = [("Content-Type", "application/json"), length]
         start_response(self.status, default if self.headers is None else self.headers)

@@ -64,12 +64,14 @@ class CallbackSender:
         request_id: str,
         public_key_url: str,
         faults: Faults | None = None,
+        on_request: Callable[[CallbackRequest], None] = lambda request: None,
         on_call: Callable[[CallbackCall], None] = lambda call: None,
     ) -> bytes:
         """Return the JSON of the application; raise CallbackError as the last URL failed.
 
         :param faults: the faults that may strike the callback; each strikes one URL, so that the next may succeed.
-        :param on_call: is called after the request to each URL.
+        :param on_request: is called before the request to each URL.
+        :param on_call: is called after it.
         """
         body = callback_body(parameters, values, space_as_plus=self._space_as_plus)
         faults = faults or Faults()
@@ -85,6 +87,7 @@ class CallbackSender:
                 request_id=request_id,
                 now=self._clock(),
             )
+            on_request(request)
             call, relayed = self.call(request, faults.pop(*CALLBACK_FAULTS))
             on_call(call)
             if call.failure is None:

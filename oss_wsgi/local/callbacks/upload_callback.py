@@ -82,6 +82,7 @@ def call_back(
             request_id=request.id,
             public_key_url=request.public_key_url,
             faults=request.faults,
+            on_request=request.story.note_request,
             on_call=request.story.note_call,
         )
     except CallbackError as error:

@@ -19,6 +19,7 @@ STATUSES = {
     "": "Any status",
     "ok": "Worked",
     "failed": "Failed",
+    "busy": "Under way",
     "2": "2xx",
     "203": "203",
     "3": "3xx",
@@ -95,11 +96,11 @@ def _row(page: Page, story: Story, masks: Masks, filters: Mapping[str, str], cur
         detail.append(story.bucket)
     if story.origin:
         detail = [detail[0], story.again]
-    facts = [size_text(story.size), duration_text(story.seconds)]
+    facts = [size_text(story.size), "" if story.is_under_way else duration_text(story.seconds)]
     return (
         f'<li id="s-{story.id}" data-level="{level}"><a href="{page.link(f"/requests/{story.id}", **filters)}"'
         f"{' aria-current=true' if story.id == current else ''}>"
-        f'<span class="status">{story.status or "—"}</span>'
+        f'<span class="status">{story.status or ("…" if story.is_under_way else "—")}</span>'
         f'<span class="name">{named(name)}</span><span class="short">{text(short)}</span>'
         f'<span class="detail">{text(masks(" · ".join(detail)))}</span>'
         f'<span class="facts">{" · ".join(filter(None, facts))}</span>'
@@ -138,6 +139,8 @@ def _pages(page: Page, filters: Mapping[str, str], start: int, count: int) -> st
 
 
 def _has_status(story: Story, status: str) -> bool:
+    if story.is_under_way:
+        return status == "busy"
     if status in ("ok", "failed"):
         return story.has_failed == (status == "failed")
     return str(story.status).startswith(status)

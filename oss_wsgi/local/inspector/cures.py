@@ -12,7 +12,7 @@ CURES = {
     "0007-00000203": (
         "The application did not answer 200, or could not be reached; the file is stored.",
         "`Error status : 403`: read the reason and the fix in the application's log. `502`: check TLS and SNI. `-1`: "
-        f"no connection. {_DOCTOR}",
+        f"no connection, or no answer within 5 seconds. {_DOCTOR}",
     ),
     "0007-00000205": (
         "The application's answer is not JSON; the file is stored.",

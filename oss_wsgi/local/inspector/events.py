@@ -1,4 +1,4 @@
-"""Server-sent events: pages hear that there are new stories, and fetch what they show."""
+"""Server-sent events: pages hear that stories begin, go on and end, and fetch what they show."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Events:
         return len(self._open)
 
     def stream(self) -> Iterator[bytes]:
-        """Yield an event whenever there are new stories; the first says how many there were."""
+        """Yield an event whenever there is news of a story; the first says how much there was."""
         mark = object()
         with self._lock:
             self._open.append(mark)

@@ -1,4 +1,4 @@
-// Keeps the list of stories new while the page is open, and copies links and commands.
+// Keeps the list of stories, and one that is under way, new while the page is open; copies links and commands.
 
 const live = document.querySelector("[data-events]");
 const list = document.getElementById("stories");
@@ -6,6 +6,7 @@ const list = document.getElementById("stories");
 if (live && list) {
   let running = false;
   let again = false;
+  let timer;
 
   // One fetch at a time; what comes meanwhile asks for one more.
   const refresh = async () => {
@@ -14,6 +15,7 @@ if (live && list) {
       return;
     }
     running = true;
+    clearTimeout(timer);
     try {
       const response = await fetch(location.href, { cache: "no-store" });
       if (response.ok) show(new DOMParser().parseFromString(await response.text(), "text/html"));
@@ -24,6 +26,8 @@ if (live && list) {
     if (again) {
       again = false;
       refresh();
+    } else if (document.querySelector("[data-level=busy]")) {
+      timer = setTimeout(refresh, 1000); // its seconds go on
     }
   };
 
@@ -39,6 +43,7 @@ if (live && list) {
       let place = current.firstElementChild;
       for (const row of rows) {
         if (place?.id === row.id) {
+          update(place, row);
           place = place.nextElementSibling;
         } else {
           row.classList.add("new");
@@ -46,9 +51,34 @@ if (live && list) {
         }
       }
     }
+    showStory(next);
     const count = document.getElementById("count");
     const text = next.getElementById("count")?.textContent;
     if (count && text && count.textContent !== text) count.textContent = text;
+  };
+
+  // A row keeps its link, which may have the focus.
+  const update = (row, next) => {
+    if (row.dataset.level === next.dataset.level && row.textContent === next.textContent) return;
+    row.dataset.level = next.dataset.level;
+    row.firstElementChild.replaceChildren(...next.cloneNode(true).firstElementChild.childNodes);
+  };
+
+  // A story goes on in stages; between them only its seconds change, and what was opened stays open.
+  const showStory = (next) => {
+    const story = document.querySelector("article[data-stage]");
+    const now = next.querySelector("article.story");
+    if (!story || !now) return;
+    if (story.dataset.stage === now.dataset.stage) {
+      story.querySelector(".pill").textContent = now.querySelector(".pill").textContent;
+      return;
+    }
+    const opened = new Set([...story.querySelectorAll(".step[open] h2")].map((title) => title.textContent));
+    for (const title of now.querySelectorAll(".step h2")) {
+      if (opened.has(title.textContent)) title.closest("details").open = true;
+    }
+    story.replaceWith(now);
+    copyFrom(now);
   };
 
   const say = (state, text) => {
@@ -75,14 +105,18 @@ const copied = async (link, text) => {
   setTimeout(() => (link.textContent = label), 1500);
 };
 
-for (const link of document.querySelectorAll("[data-copy], [data-link]")) {
-  link.addEventListener("click", async (event) => {
-    if (!navigator.clipboard || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    try {
-      await copied(link, "link" in link.dataset ? link.href : (await (await fetch(link.href)).text()).trim());
-    } catch {
-      location.href = link.href;
-    }
-  });
+function copyFrom(part) {
+  for (const link of part.querySelectorAll("[data-copy], [data-link]")) {
+    link.addEventListener("click", async (event) => {
+      if (!navigator.clipboard || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      try {
+        await copied(link, "link" in link.dataset ? link.href : (await (await fetch(link.href)).text()).trim());
+      } catch {
+        location.href = link.href;
+      }
+    });
+  }
 }
+
+copyFrom(document);

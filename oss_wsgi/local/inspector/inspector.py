@@ -114,8 +114,14 @@ class Inspector:
     def has_pages(self) -> bool:
         return self._options.has_pages
 
+    def begin(self, story: Story) -> None:
+        """Show a story from now on."""
+        if self.has_pages:
+            story.changed = self.journal.add
+            self.journal.add(story)
+
     def record(self, story: Story) -> None:
-        """Add a finished story to the journal, and write its line."""
+        """Show the end of a story, and write its line."""
         if self.has_pages:
             self.journal.add(story)
         if self._options.log:
@@ -179,8 +185,9 @@ class Inspector:
         buckets = [bucket.name for bucket in self._storage.buckets()]
         links = ", ".join(f'<a href="{page.link("/objects", bucket=name)}">{text(name)}</a>' for name in buckets)
         return (
-            "<p><strong>Waiting for the first request.</strong></p><p>Upload a file: it appears here, with what "
-            f"was checked, stored and called back.</p><p>Stored so far: {links}</p>"
+            "<p><strong>Waiting for the first request.</strong></p><p>Upload a file to "
+            f"<code>{text(self._options.url())}/{text(self._options.bucket)}</code>: it appears here, with what was "
+            f"checked, stored and called back.</p><p>Stored so far: {links}</p>"
         )
 
     def _request(self, page: Page, query: Mapping[str, str], rest: str) -> Response:
@@ -208,7 +215,7 @@ class Inspector:
                 continue
             link = page.link(f"/requests/{other.id}")
             if other.origin == story.id or (story.origin and other.origin == story.origin):
-                links.append(f'<a href="{link}">Sent again: {text(other.again)}, {other.status or "no reply"}</a>')
+                links.append(f'<a href="{link}">Sent again: {text(other.again)}, {_result(other)}</a>')
             elif story.upload_id and other.upload_id == story.upload_id:
                 part = dict(other.query).get("partNumber", "")
                 links.append(f'<a href="{link}">{other.operation} {text(part)}</a>')
@@ -253,7 +260,6 @@ class Inspector:
             return plain(404, "There is no such callback to send again.\n")
         request, url = story.calls[-1].request, self._callback_url(form.get("url", ""))
         started, clock = self._options.clock(), time.monotonic()
-        calls = send_again(self._sender, request, change, url, sleep=self._ended.wait)
         again = Story(
             id=f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}",
             started=started,
@@ -263,13 +269,18 @@ class Inspector:
             key=story.key,
             origin=story.origin or story.id,
             again=CHANGES[change].partition(":")[0],
+            is_under_way=True,
         )
-        for call in calls:
-            again.note_call(call)
-        # What is worse of two: a repeated callback is refused while the first is handled.
-        again.status = max(call.reply.status if call.reply else 0 for call in calls)
-        again.seconds = time.monotonic() - clock
-        self.record(again)
+        self.begin(again)
+        try:
+            wait = self._ended.wait
+            for call in send_again(self._sender, request, change, url, sleep=wait, on_request=again.note_request):
+                again.note_call(call)
+        finally:
+            # What is worse of two: a repeated callback is refused while the first is handled.
+            status = max((call.reply.status if call.reply else 0 for call in again.calls), default=0)
+            again.finish(status, [], b"", time.monotonic() - clock)
+            self.record(again)
         return _see_other(page, f"/requests/{again.id}")
 
     def _callback_url(self, address: str) -> CallbackURL | None:
@@ -279,6 +290,10 @@ class Inspector:
         url = parse_callback_url(address)
         check_address(url, allow_private=self._options.allow_private, resolve=self._options.resolve)
         return url
+
+
+def _result(story: Story) -> str:
+    return "under way" if story.is_under_way else str(story.status or "no reply")
 
 
 def _file(name: str) -> Response:

@@ -13,7 +13,7 @@ MAX_BYTES = 16 * 1024 * 1024
 
 
 class Journal:
-    """The newest stories by their ids; adding one drops the oldest. Safe to share between threads."""
+    """The newest stories by their ids, from their beginning on; a new one drops the oldest. For many threads."""
 
     def __init__(self) -> None:
         self._stories: OrderedDict[str, tuple[Story, int]] = OrderedDict()
@@ -23,11 +23,12 @@ class Journal:
         self._changed = threading.Condition()
 
     def add(self, story: Story) -> None:
-        """Add a finished story, which must not change any more."""
+        """Add a story, or what is new of one that is already there, which keeps its place."""
         cost = story.cost()
         with self._changed:
+            _, former = self._stories.get(story.id, (None, 0))
             self._stories[story.id] = story, cost
-            self._bytes += cost
+            self._bytes += cost - former
             self._count += 1
             while self._stories and (len(self._stories) > MAX_STORIES or self._bytes > MAX_BYTES):
                 _, (_, dropped) = self._stories.popitem(last=False)
@@ -50,7 +51,7 @@ class Journal:
 
     @property
     def count(self) -> int:
-        """How many stories were ever added."""
+        """How much news there was: stories that were added, that went on, or that ended."""
         return self._count
 
     @property
@@ -58,15 +59,15 @@ class Journal:
         return self._is_closed
 
     def clear(self) -> None:
-        """Forget all stories."""
+        """Forget all stories that have ended."""
         with self._changed:
-            self._stories.clear()
-            self._bytes = 0
+            for name in [name for name, (story, _) in self._stories.items() if not story.is_under_way]:
+                self._bytes -= self._stories.pop(name)[1]
             self._count += 1
             self._changed.notify_all()
 
     def wait(self, count: int, seconds: float) -> int:
-        """Return how many stories were ever added, when they are more than `count`, or after some seconds."""
+        """Return the count, when it is no longer `count`, or after some seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._count != count or self._is_closed, seconds)
             return self._count

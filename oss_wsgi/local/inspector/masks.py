@@ -154,6 +154,6 @@ def _tickets(text: str, depth: int = 0) -> Iterator[str]:
 def _texts(story: Story) -> Iterator[str]:
     yield from (value for _, value in [*story.headers, *story.query])
     yield from (story.fields or {}).values()
-    for call in story.calls:
-        yield call.request.body.decode(errors="replace")
-        yield call.request.url.target
+    for request in [*(call.request for call in story.calls), *([story.asked] if story.asked else [])]:
+        yield request.body.decode(errors="replace")
+        yield request.url.target

@@ -1,4 +1,4 @@
-"""How a story ended, in a few words for the list and the log, and in a sentence for its own page."""
+"""How a story ended, or how far it is, in a few words for the list and the log, and in a sentence for its own page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from .cures import CURES
 from .masks import Masks
 from .story import Story
 
-Level = Literal["good", "warn", "bad", "quiet"]
+Level = Literal["good", "warn", "bad", "quiet", "busy"]
 
 
 def outcome(story: Story) -> tuple[Level, str]:
     """Return how well it ended, and that in a few words."""
+    if story.is_under_way:
+        waits_for = "Waiting for the callback’s answer" if story.asked else "Under way"
+        return "busy", f"{waits_for}, {int(time.monotonic() - story.begun)}\u00a0s"
     if story.dropped:
         return "bad", "Connection dropped"
     if story.origin:
@@ -67,7 +70,7 @@ def log_line(story: Story, masks: Masks, link: str) -> str | None:
     level, short = outcome(story)
     if story.kind not in ("upload", "callback") and level not in ("bad", "warn"):
         return None
-    mark = {"good": "ok  ", "warn": "WARN", "bad": "FAIL", "quiet": "ok  "}[level]
+    mark = {"warn": "WARN", "bad": "FAIL"}.get(level, "ok  ")
     clock = time.strftime("%H:%M:%S", time.localtime(story.started))
     name = f"{story.bucket}/{story.key}" if story.bucket else story.target.partition("?")[0]
     size = "" if story.size is None else f" {story.size} B"

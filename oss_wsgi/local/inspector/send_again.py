@@ -30,12 +30,14 @@ def send_again(
     url: CallbackURL | None,
     *,
     sleep: Callable[[float], object],
+    on_request: Callable[[CallbackRequest], None] = lambda request: None,
 ) -> list[CallbackCall]:
     """Send the request, and return what came of it; two calls for "twice".
 
     :param change: a name of CHANGES.
     :param url: another URL, for which it is signed again.
     :param sleep: waits so many seconds.
+    :param on_request: is called with what is sent, before it is.
     """
     if url and url != request.url:
         host = [(name, url.netloc if name == "Host" else value) for name, value in request.headers]
@@ -51,6 +53,7 @@ def send_again(
         request = sender.signed(request, elsewhere.string_to_sign(request.body))
     elif change == "late":
         sleep(LATE_SECONDS)
+    on_request(request)
     return _twice(sender, request) if change == "twice" else [sender.call(request)[0]]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from ..callbacks.message import CallbackCall
+from ..callbacks.message import CallbackCall, CallbackRequest
 from ..errors import Headers, OSSError
 from ..storage.interface import StoredObject
 
@@ -34,7 +35,9 @@ _PARTS = ("InitiateMultipartUpload", "UploadPart", "UploadPartCopy", "AbortMulti
 
 @dataclass
 class Story:
-    """One request; a part that did not come about has its default.
+    """One request; a part that did not come about, or not yet, has its default.
+
+    Pages show it while it is under way, so each part is set as a whole.
 
     :param started: Unix seconds.
     :param target: path and query, as they were sent.
@@ -42,6 +45,10 @@ class Story:
     :param origin: the id of the story whose callback was sent again; "" for a request that came from a client.
     :param mistake: the known mistake that makes the signature that was received.
     :param dropped: no answer was sent.
+    :param is_under_way: it has no end yet.
+    :param asked: the callback that has no answer yet.
+    :param begun: the monotonic time since which it is under way; of its callback, once that is sent.
+    :param changed: is called with the story when there is more of it to show, except for its end.
     """
 
     id: str = ""
@@ -70,6 +77,10 @@ class Story:
     dropped: bool = False
     origin: str = ""
     again: str = ""
+    is_under_way: bool = False
+    asked: CallbackRequest | None = None
+    begun: float = field(default_factory=time.monotonic)
+    changed: Callable[[Story], None] = field(default=lambda story: None, repr=False, compare=False)
 
     @classmethod
     def of(cls, environ: Mapping[str, Any], request_id: str, started: float) -> Story:
@@ -91,37 +102,49 @@ class Story:
             client=str(environ.get("REMOTE_ADDR", "")),
             headers=tuple(_headers(environ)),
             query=tuple(parse_qsl(query[:MAX_VALUE], keep_blank_values=True, max_num_fields=1000)),
+            is_under_way=True,
         )
 
     def note_form(self, fields: Mapping[str, str], file_name: str, file_type: str) -> None:
         """Keep the fields of a form, but for those that are too long."""
-        self.fields, left_out, total = {}, [], 0
+        kept: dict[str, str] = {}
+        left_out, total = [], 0
         for name, value in fields.items():
             total += len(name) + len(value)
             if len(value) > MAX_VALUE or total > MAX_FIELDS:
                 left_out.append(f"{name} ({len(value)} characters)"[:200])
                 total -= len(name) + len(value)
             else:
-                self.fields[name] = value
+                kept[name] = value
         self.left_out = tuple(left_out[:100])
         self.file_name, self.file_type = file_name[:1024], file_type[:1024]
         self.key = fields.get("key", "").replace("${filename}", file_name)[:2048]
+        self.fields = kept
+        self.changed(self)
+
+    def note_request(self, request: CallbackRequest) -> None:
+        """Keep a callback that is being sent."""
+        self.begun, self.asked = time.monotonic(), _kept_request(request)
+        self.changed(self)
 
     def note_call(self, call: CallbackCall) -> None:
         """Keep a call of the application, with as much of the bodies as the pages show."""
         reply = call.reply
         if reply and len(reply.body) > MAX_ANSWER:
             reply = replace(reply, body=reply.body[:MAX_ANSWER])
-        request = call.request
-        if len(request.body) > MAX_FIELDS:
-            request = replace(request, body=b"")
-        self.calls.append(replace(call, request=request, reply=reply))
+        self.calls = [*self.calls, replace(call, request=_kept_request(call.request), reply=reply)]
+        self.asked = None
+
+    def drop(self, seconds: float) -> None:
+        """Keep that no answer was sent."""
+        self.seconds, self.dropped, self.is_under_way, self.asked = seconds, True, False, None
 
     def finish(self, status: int, headers: Headers, body: object, seconds: float) -> None:
         """Keep the answer; a body that is no bytes is an object, and is not kept."""
         self.status, self.seconds = status, seconds
         self.answer_headers = tuple((name, value[:MAX_VALUE]) for name, value in headers)
         self.answer = body[:MAX_ANSWER] if isinstance(body, bytes) else b""
+        self.is_under_way, self.asked = False, None
 
     @property
     def operation(self) -> str:
@@ -185,10 +208,18 @@ class Story:
             pairs += self.stored.headers.items()
         if self.error:
             pairs += self.error.members.items()
+        if self.asked:
+            total += 1024 + len(self.asked.body)
+            pairs += self.asked.headers
         for call in self.calls:
             total += 1024 + len(call.request.body) + (len(call.reply.body) if call.reply else 0)
             pairs += [*call.request.headers, *(call.reply.headers.items() if call.reply else ())]
         return total + sum(128 + sys.getsizeof(name) + sys.getsizeof(value) for name, value in pairs)
+
+
+def _kept_request(request: CallbackRequest) -> CallbackRequest:
+    """Return the request with as much of its body as the pages show."""
+    return replace(request, body=b"") if len(request.body) > MAX_FIELDS else request
 
 
 def _headers(environ: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
-from ..callbacks.message import CallbackCall
+from ..callbacks.message import CallbackCall, CallbackRequest
 from ..callbacks.parameters import parse_callback
 from ..errors import OSSError
 from .markup import Page, block, duration_text, moment, named, object_path, size_text, table, text
@@ -35,11 +35,14 @@ def story_content(page: Page, story: Story, masks: Masks, *, strict: bool, relat
     link = page.link(f"/requests/{story.id}")
     curl = "" if story.origin else f'<a class="button small" data-copy href="{link}/curl">Copy as curl</a>'
     place = f" in {text(story.bucket)}" if story.bucket else ""
+    pill = text(short if story.is_under_way else f"{story.status or '—'} {short}")
     steps = "".join(_steps(page, story, masks, strict=strict))
-    return f"""<article class="story">
+    stage = f' data-stage="{len(story.calls)}{"-asked" if story.asked else ""}"' if story.is_under_way else ""
+    took = "" if story.is_under_way else f" · {duration_text(story.seconds)}"
+    return f"""<article class="story"{stage}>
 <div class="head"><h1>{named(name)}</h1></div>
-<p class="line"><span class="pill" data-level="{level}">{text(story.status or "—")} {text(short)}</span>
-<span class="quiet">{text(story.operation)}{place} · {moment(story.started)} · {duration_text(story.seconds)}</span></p>
+<p class="line"><span class="pill" data-level="{level}">{pill}</span>
+<span class="quiet">{text(story.operation)}{place} · {moment(story.started)}{took}</span></p>
 {callout}
 <p class="actions"><a class="button small" data-link href="{link}">Permanent link</a>{curl}</p>
 {related}
@@ -51,7 +54,10 @@ def _steps(page: Page, story: Story, masks: Masks, *, strict: bool) -> Iterator[
     if story.origin:
         for call in story.calls:
             yield _call_step(call, masks)
-        yield _again_step(page, story)
+        if story.asked:
+            yield _asked_step(story.asked, masks)
+        elif story.calls:
+            yield _again_step(page, story)
         return
     yield _request_step(story, masks)
     if story.fields is not None:
@@ -65,6 +71,10 @@ def _steps(page: Page, story: Story, masks: Masks, *, strict: bool) -> Iterator[
         yield _stored_step(page, story, masks)
     for call in story.calls:
         yield _call_step(call, masks)
+    if story.asked:
+        yield _asked_step(story.asked, masks)
+    if story.is_under_way:
+        return
     yield _answer_step(story, masks)
     if story.calls:
         yield _again_step(page, story)
@@ -216,10 +226,7 @@ def _call_step(call: CallbackCall, masks: Masks) -> str:
     request, reply = call.request, call.reply
     url = f"{request.url.scheme}://{request.url.netloc}"
     came = f"{reply.status}" if reply else "no reply"
-    sent = request.body.decode(errors="replace") or "(too long to keep)"
-    body = f"<h3>Sent to {text(masks(url))}</h3><pre>POST {text(masks.target(request.url.target))} HTTP/1.1</pre>"
-    body += f"{_header_lines(request.headers, masks)}{block(masks(sent))}"
-    body += f"<h3>Came back after {duration_text(call.seconds)}</h3>"
+    body = f"{_sent(request, masks)}<h3>Came back after {duration_text(call.seconds)}</h3>"
     if reply:
         content = masks(_pretty(reply.body)) or "(no body)"
         body += f"<pre>{reply.status}</pre>{_header_lines(reply.headers.items(), masks)}{block(content)}"
@@ -229,6 +236,18 @@ def _call_step(call: CallbackCall, masks: Masks) -> str:
         body += f'<p class="mistake">{text(masks(call.failure.message))} {_quiet("EC " + call.failure.ec)}</p>'
     fact = f"{came} in {duration_text(call.seconds)}, {text(masks(url + request.url.path))}"
     return _step("Callback", fact, body, level="bad" if call.failure else "good", is_open=True)
+
+
+def _asked_step(request: CallbackRequest, masks: Masks) -> str:
+    url = f"{request.url.scheme}://{request.url.netloc}{request.url.path}"
+    return _step("Callback", f"no answer yet, {text(masks(url))}", _sent(request, masks), level="busy", is_open=True)
+
+
+def _sent(request: CallbackRequest, masks: Masks) -> str:
+    sent = request.body.decode(errors="replace") or "(too long to keep)"
+    title = f"<h3>Sent to {text(masks(f'{request.url.scheme}://{request.url.netloc}'))}</h3>"
+    line = f"<pre>POST {text(masks.target(request.url.target))} HTTP/1.1</pre>"
+    return f"{title}{line}{_header_lines(request.headers, masks)}{block(masks(sent))}"
 
 
 def _header_lines(headers: Iterable[tuple[str, str]], masks: Masks) -> str:
@@ -272,7 +291,7 @@ def _again_step(page: Page, story: Story) -> str:
 
 def _with_code(html: str) -> str:
     """Return a sentence with its `commands` marked."""
-    return re.sub("`[^`]+`", r"<code>\g<0></code>", html)
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html)
 
 
 def _quiet(value: str) -> str:

@@ -226,6 +226,52 @@ def test_an_upload_is_one_story_with_what_was_stored_and_called(browser, oss, up
         assert part in text, part
 
 
+def test_an_upload_whose_callback_has_no_answer_yet_is_listed(browser, upload, recorder):
+    seen = {}
+
+    def look():
+        seen["list"], seen["story"] = browser.page().text, browser.story().text
+        seen["busy"] = browser.newest(status="busy")
+        seen["ended"] = browser.newest(status="ok") + browser.newest(status="failed")
+        browser.act("/clear")
+        seen["after clearing"] = browser.newest()
+
+    recorder.on_request = look
+    value = callback_field()
+    upload("cat.txt", callback=value, conditions=[{"callback": value}])
+    assert "Waiting for the callback’s answer, " in seen["list"]
+    assert "cat.txt" in seen["list"]
+    for part in ("Waiting for the callback’s answer, ", "no answer yet", "POST /oss/callback HTTP/1.1"):
+        assert part in seen["story"]
+    assert "<h2>Answer</h2>" not in seen["story"]
+    assert seen["busy"] == seen["after clearing"] == browser.newest()
+    assert seen["ended"] == []
+    assert browser.newest(status="busy") == []
+    assert "Stored, application told" in browser.page().text
+    assert "no answer yet" not in browser.story().text
+
+
+def test_a_callback_that_is_sent_again_is_listed_while_it_waits(browser, upload, recorder):
+    value = callback_field()
+    upload(callback=value, conditions=[{"callback": value}])
+    seen = []
+    recorder.on_request = lambda: seen.append(browser.page().text)
+    browser.act(f"/requests/{browser.newest()[0]}/again", {"change": "body"})
+    assert "Altered body" in seen[0]
+    assert "Waiting for the callback’s answer" in seen[0]
+    assert "Waiting for the callback’s answer" not in browser.page().text
+
+
+def test_the_secrets_of_a_callback_that_waits_are_hidden(browser, upload, recorder):
+    seen = []
+    recorder.on_request = lambda: seen.append(browser.story().text)
+    ticket = "abcdef0123456789abcdef0123456789"
+    value = callback_field(callbackBody=json.dumps({"ticket": ticket}), callbackBodyType="application/json")
+    upload(callback=value, conditions=[{"callback": value}])
+    assert ticket not in seen[0]
+    assert "abcdef…" in seen[0]
+
+
 def test_a_callback_that_failed_has_the_reason_and_the_cure_of_explain(browser, upload, recorder):
     recorder.status = "403 Forbidden"
     value = callback_field()

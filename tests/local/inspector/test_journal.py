@@ -16,6 +16,41 @@ def test_the_newest_thousand_are_kept():
     assert journal.story("5") is stories[-1]
 
 
+def test_a_story_that_goes_on_keeps_its_place_and_counts_once():
+    journal = Journal()
+    first, second = Story(id="1", is_under_way=True), Story(id="2")
+    journal.add(first)
+    journal.add(second)
+    first.note_form({"key": "a" * 5000}, "", "")
+    first.finish(200, [], b"", 0.1)
+    journal.add(first)
+    assert journal.stories() == [second, first]
+    assert journal.bytes == first.cost() + second.cost()
+    assert journal.count == 3
+
+
+def test_a_thousand_are_the_most_with_those_under_way():
+    journal = Journal()
+    stories = [Story(id=f"{number}", is_under_way=True) for number in range(MAX_STORIES + 1)]
+    for story in stories:
+        journal.add(story)
+    assert journal.story("0") is None
+    stories[0].finish(200, [], b"", 0.1)
+    journal.add(stories[0])
+    assert journal.stories()[0] is stories[0]
+    assert len(journal.stories()) == MAX_STORIES
+
+
+def test_what_is_under_way_grows_within_16_mib():
+    journal = Journal()
+    for number in range(100):
+        story = Story(id=f"{number}", is_under_way=True, changed=journal.add)
+        journal.add(story)
+        story.note_form({f"x:{name}": "a" * MAX_VALUE for name in range(7)}, "", "")
+        assert journal.bytes <= MAX_BYTES
+    assert len(journal.stories()) < 100
+
+
 def test_16_mib_are_the_most_and_that_is_what_the_memory_takes():
     journal = Journal()
     tracemalloc.start()
@@ -48,6 +83,16 @@ def test_closing_ends_all_waiting():
     assert journal.wait(0, 3600) == 0
     journal.open()
     assert not journal.is_closed
+
+
+def test_clearing_keeps_what_is_under_way():
+    journal = Journal()
+    story = Story(id="1", is_under_way=True)
+    journal.add(story)
+    journal.add(Story(id="2"))
+    journal.clear()
+    assert journal.stories() == [story]
+    assert journal.bytes == story.cost()
 
 
 def test_clearing_is_news():
