@@ -71,7 +71,7 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
             continue
         if all(set(action.option_strings) & flags for action in actions):
             if not told:
-                yield "The [settings](settings.md) that are no secrets: `--upload-dir` for `OSS_UPLOAD_DIR`.\n"
+                yield "The [settings](settings.md) that are not secret: `--upload-dir` for `OSS_UPLOAD_DIR`.\n"
             told = True
             continue
         if group.title not in ("positional arguments", "options", "optional arguments"):

@@ -376,7 +376,7 @@ class DirectUpload:
 
         Returns what was done with each event, after which the message may be deleted. When it must come again, raises
         NotDeliveredError (the application did not accept an upload), BucketError or LedgerUnavailableError.
-        MalformedRecoveryError says that the body is no event, and coming again would not help.
+        MalformedRecoveryError says that the body is not an event, and coming again would not help.
         """
         return self._reconciler.handle_events(body)
 

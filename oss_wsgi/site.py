@@ -157,7 +157,7 @@ def _check_language(root: Path, name: str) -> None:
 
 
 def _theme(colors: Mapping[str, str | tuple[str, str]]) -> bytes:
-    """Return a style sheet with the colors; ValueError for an unknown one, and for what is no color."""
+    """Return a style sheet with the colors; ValueError for an unknown one, and for a malformed one."""
     light: list[str] = []
     dark: list[str] = []
     for name, color in colors.items():

@@ -665,7 +665,7 @@ TABLE = (
     ),
     _row(
         "event_malformed",
-        "The message is no event of OSS, or does not name event, bucket and object.",
+        "The message is not an event of OSS, or does not name event, bucket and object.",
         "Check the queue's rule, or the target's format: the whole event must arrive, as JSON or its Base64.",
         "recovery.events",
     ),

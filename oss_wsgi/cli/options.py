@@ -18,7 +18,7 @@ DESCRIPTION = (
 )
 #: What a first real upload needs.
 _FIRST_SETTINGS = ("OSS_BUCKET", "OSS_REGION", "OSS_ACCESS_KEY_ID", "OSS_CALLBACK_URL")
-#: Beside it a reader would look for --ticket-secret, and secrets are no options.
+#: Beside it a reader would look for --ticket-secret, and secrets cannot be options.
 _NOT_SHOWN = frozenset({"ticket_secret_file"})
 #: More processes than any machine has cores for.
 MOST_PROCESSES = 256

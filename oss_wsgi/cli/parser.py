@@ -58,7 +58,7 @@ class CommandParser(argparse.ArgumentParser):
             variable = secret_variable(word, self._option_string_actions)
             if variable:
                 self.error(
-                    f"secrets are no options, because other users of this machine can read command lines: set "
+                    f"secrets cannot be options, because other users of this machine can read command lines: set "
                     f"{variable} in the environment."
                 )
         unknown = [option for option in map(_option_of, own) if option and option not in self._option_string_actions]
@@ -94,7 +94,7 @@ class CommandParser(argparse.ArgumentParser):
 def secret_variable(word: str, known: Iterable[str] = ()) -> str | None:
     """Return the variable of the secret that an argument seems to hold, or None.
 
-    :param known: the options of the command; they are no secrets.
+    :param known: the options of the command; they are not secret.
     """
     name = re.split(r"[=\s]", word, maxsplit=1)[0]
     if name in known or not (word.startswith("-") or (name != word and _VARIABLE.fullmatch(name))):

@@ -22,7 +22,7 @@ PARTS = ("oss:ListParts", "oss:AbortMultipartUpload", "oss:GetObject")
 _MAX_POLICY_CHARACTERS = 1024
 _WILDCARDS = frozenset("*?")  # in a resource of a policy
 
-# The parts of an error's text that are no secret: the library's texts hold whole responses, and keys where a response
+# The parts of an error's text that are not secret: the library's texts hold whole responses, and keys where a response
 # lacks a member.
 _STATUS_OR_CODE = re.compile(
     r"""(?:http_?code|HttpCode)\s*[:=]\s*([0-9]{3})|"Code"\s*:\s*"([A-Za-z][A-Za-z0-9.]{0,60})\""""

@@ -111,7 +111,7 @@ class Masks:
 
 
 def decode(text: str) -> str | None:
-    """Return what Base64 of either alphabet holds; None if it is no text."""
+    """Return what Base64 of either alphabet holds; None if it is not text."""
     stripped = text.rstrip("=")
     stripped = stripped[: len(stripped) - (len(stripped) % 4 == 1)]
     source = base64.b64decode(stripped.translate({45: "+", 95: "/"}) + "=" * (-len(stripped) % 4))

@@ -41,7 +41,7 @@ class Story:
 
     :param started: Unix seconds.
     :param target: path and query, as they were sent.
-    :param fields: the fields of a form, by lower-case name; None for a request that is no form.
+    :param fields: the fields of a form, by lower-case name; None for a request that is not a form.
     :param origin: the id of the story whose callback was sent again; "" for a request that came from a client.
     :param mistake: the known mistake that makes the signature that was received.
     :param dropped: no answer was sent.
