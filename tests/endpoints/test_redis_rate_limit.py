@@ -19,6 +19,12 @@ pytestmark = pytest.mark.slow
 __all__ = ["redis", "server", "servers"]  # fixtures
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a server on a busy machine for slow, not for away."""
+    monkeypatch.setattr(redis_rate_limit, "_TIMEOUTS", (60.0, 60.0))
+
+
 @pytest.fixture
 def away() -> str:
     """Return the URL of a server that is not there."""
