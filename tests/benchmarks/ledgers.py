@@ -242,6 +242,7 @@ def _redis_subjects(kind: str, stack: contextlib.ExitStack) -> list[Subject]:
     folder = stack.enter_context(tempfile.TemporaryDirectory())
     port = free_port()
     command = [f"{kind}-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--appendonly", "yes"]
+    command += ["--appendfsync", "always"]  # or each upload waits for the disk of the next second
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     stack.callback(process.wait)
     stack.callback(process.send_signal, signal.SIGTERM)
