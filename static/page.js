@@ -391,7 +391,7 @@ function showBar() {
   $("rows").hidden = rows.size === 0;
   updateAgain(running);
   document.body.classList.toggle("has-files", rows.size > 0);
-  document.body.classList.toggle("all-sent", rows.size > 0 && queued === 0);
+  document.body.classList.toggle("all-sent", rows.size > 0 && queued + running === 0);
   document.title = running > 0 ? `${percent.format(progress)} · ${words("title")}` : words("title");
   guardLeaving(running > 0);
 }

@@ -313,6 +313,24 @@ def test_files_that_come_while_rows_arrive_keep_their_order(page: UploadPage) ->
     assert page.rows.last.locator(".name").text_content() == "second"
 
 
+def test_upload_leaves_when_all_is_over_and_the_keyboard_still_finds_it(page: UploadPage) -> None:
+    hidden = "getComputedStyle(document.getElementById('upload')).clipPath !== 'none'"
+    held: list[Route] = []
+    page.page.route(STORAGE, lambda route: held.append(route))
+    page.choose(file("a.txt"), file("b.txt"))
+    place = page.upload_button.bounding_box()
+    page.upload_button.click()
+    expect(page.page.get_by_role("button", name="Stop all")).to_be_visible()
+    assert page.upload_button.bounding_box() == place, "a second click does not hit another button"
+    page.page.get_by_role("button", name="Stop all").click()
+    expect(page.summary).to_have_text("2 cancelled")
+    assert page.page.evaluate(hidden)
+    page.page.keyboard.press("Shift+Tab")
+    page.page.keyboard.press("Tab")
+    expect(page.upload_button).to_be_focused()
+    assert not page.page.evaluate(hidden)
+
+
 def test_another_page_changes_title_texts_and_colors(open_page: OpenPage) -> None:
     texts = {"title": "Ours", "de": {"lead": "Für uns"}}
     with running_server() as server:
