@@ -321,7 +321,10 @@ def test_upload_leaves_when_all_is_over_and_the_keyboard_still_finds_it(page: Up
     place = page.upload_button.bounding_box()
     page.upload_button.click()
     expect(page.page.get_by_role("button", name="Stop all")).to_be_visible()
-    assert page.upload_button.bounding_box() == place, "a second click does not hit another button"
+    now = page.upload_button.bounding_box()
+    assert place is not None
+    assert now is not None
+    assert abs(now["x"] - place["x"]) + abs(now["y"] - place["y"]) < 5, "a second click does not hit another button"
     page.page.get_by_role("button", name="Stop all").click()
     expect(page.summary).to_have_text("2 cancelled")
     assert page.page.evaluate(hidden)
