@@ -86,9 +86,9 @@ def upload(url: str, prefix: str = "/oss") -> Any:
 def becomes_true(condition: Callable[[], bool]) -> bool:
     """Wait until a condition is true, for 60 s at most."""
     end = time.monotonic() + 60
-    while not condition() and time.monotonic() < end:
+    while not (is_true := condition()) and time.monotonic() < end:
         time.sleep(0.05)
-    return condition()
+    return is_true
 
 
 def test_an_upload_reaches_the_application_through_the_local_oss(folder: Path) -> None:
