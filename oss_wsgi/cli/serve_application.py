@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import signal
 import socket
@@ -162,8 +161,6 @@ def _run_application(
         else:
             servers[0].drain(seconds, delay)
 
-    # waitress warns of one waiting request while its threads start.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     parent: Parent | None = None
     metrics: Metrics | None
     if inherited.number:

@@ -101,6 +101,8 @@ def make_server(
     if limit < 1:
         raise ValueError(f"connection_limit must be at least 1, not {limit!r}.")
     dispatcher = ThreadedTaskDispatcher()
+    # It would warn of every request that waits for a thread, in the log's lock; the server warns once a minute.
+    dispatcher.queue_logger = logging.Logger("waitress.queue", logging.ERROR)
     dispatcher.set_thread_count(adj.threads)
     owns, shares = owns_listeners, shares_listeners
     return Server(app, listeners, adj, limits, limit, dispatcher, is_nonblocking, clock, owns, shares)

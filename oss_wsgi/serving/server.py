@@ -47,6 +47,8 @@ FIRST_REQUEST_SECONDS = 2.0
 # After an accept failed for want of descriptors or memory.
 _PAUSE_SECONDS = 0.5
 _LOG_SECONDS = 60.0
+#: Requests that wait for each thread from which on the log says so; a burst is no matter.
+_MANY_WAITING = 4
 
 # Errors that accept() passes on from one connection, which is gone then.
 _OF_ONE_CONNECTION = frozenset(
@@ -226,6 +228,10 @@ class Server:
         self.hold(connection, request.held_bytes())
         if self.held <= self.limits.buffered_bytes:
             connection.hand_to_thread()
+            waiting, threads = len(self.task_dispatcher.queue), len(self.task_dispatcher.threads)
+            if waiting > _MANY_WAITING * threads:
+                message = "%d requests wait for one of %d threads: more threads may help, or a faster application"
+                self._log_now_and_then("threads", message, waiting, threads)
             return
         request.error = OverloadedError("too many requests wait for a thread: try again later")
         self.hold(connection, 0)

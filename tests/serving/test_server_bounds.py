@@ -283,3 +283,26 @@ def test_who_sends_a_body_that_is_refused_reads_the_response_after_it() -> None:
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n")
         client.sendall(bytes(20_000_000))
         assert read_all(client).startswith(b"HTTP/1.1 413 ")
+
+
+def test_requests_that_wait_for_a_thread_are_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    may_end = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        may_end.wait(60)
+        return small(environ, start_response)
+
+    with running(application, in_loop=False) as server:
+        clients = [connect(server) for _ in range(12)]
+        try:
+            for client in clients:
+                client.sendall(REQUEST)
+            wait_until(lambda: len(server.task_dispatcher.queue) == 10)
+        finally:
+            may_end.set()
+        for client in clients:
+            assert read_response(client).startswith(b"HTTP/1.1 200 ")
+            client.close()
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "9 requests wait for one of 2 threads: more threads may help, or a faster application"
+    ]
