@@ -46,7 +46,8 @@ PRAGMA user_version = {_VERSION};
 _WAL_PAGES = 16_000
 _BUSY_SECONDS = 2.0
 _MOVE_SECONDS = 60.0
-_BUSY_TRIES, _BUSY_TRY_SECONDS = 400, 0.005
+#: Seconds between two tries while another process has the file locked: to write, and to open the file.
+_BEGIN_PAUSE, _OPEN_PAUSE = 0.0004, 0.005
 
 
 class LedgerFile:
@@ -171,15 +172,16 @@ def begin(connection: sqlite3.Connection, *, durable: bool) -> None:
     Raises sqlite3.Error if the file stays locked for two seconds.
     """
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-    # SQLite waits longer from try to try, up to 100 ms: among busy processes the longest waiters would starve.
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TRY_SECONDS * 1000:.0f}")
-    _execute_with_retry(connection, "BEGIN IMMEDIATE")
+    # SQLite itself would sleep 1 ms and then longer, up to 100: several times what another process needs the file for,
+    # and among busy processes the longest waiters would starve.
+    connection.execute("PRAGMA busy_timeout = 0")
+    _execute_with_retry(connection, "BEGIN IMMEDIATE", _BEGIN_PAUSE)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
 
 
-def _execute_with_retry(connection: sqlite3.Connection, statement: str, pause: float = 0.0) -> sqlite3.Cursor:
-    """Execute a statement, and repeat it while another process has the file locked; ``pause`` is in seconds."""
-    for tries_left in reversed(range(_BUSY_TRIES)):
+def _execute_with_retry(connection: sqlite3.Connection, statement: str, pause: float) -> sqlite3.Cursor:
+    """Execute a statement, and repeat it after each pause while another process has the file locked."""
+    for tries_left in reversed(range(round(_BUSY_SECONDS / pause))):
         try:
             return connection.execute(statement)
         except sqlite3.OperationalError as error:
@@ -201,7 +203,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if application_id != _APPLICATION_ID and not is_empty:
             raise ValueError("it is another application's database")
         # SQLite's own busy time-out does not apply to this statement.
-        mode = _execute_with_retry(connection, "PRAGMA journal_mode = WAL", _BUSY_TRY_SECONDS).fetchone()[0]
+        mode = _execute_with_retry(connection, "PRAGMA journal_mode = WAL", _OPEN_PAUSE).fetchone()[0]
         if mode != "wal":
             raise ValueError("SQLite cannot keep a write-ahead log there")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")

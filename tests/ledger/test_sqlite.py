@@ -249,8 +249,8 @@ def test_a_response_that_cannot_be_stored_is_not_returned(
 
 @pytest.fixture
 def few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up a locked file after two tries instead of two seconds."""
-    monkeypatch.setattr(sqlite_file, "_BUSY_TRIES", 2)
+    """Give up a locked file after few tries instead of two seconds."""
+    monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("few_tries")

@@ -108,7 +108,9 @@ except SettingsError as error:
     assert message.startswith(f"The ledger {str(path)!r} cannot be used: ")
 
 
-def test_a_statement_is_repeated_while_the_file_is_locked() -> None:
+def test_a_statement_is_repeated_while_the_file_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.01)
+
     class LockedConnection:
         def __init__(self, error: str, failures: int) -> None:
             self.error, self.failures_left = error, failures
@@ -121,10 +123,10 @@ def test_a_statement_is_repeated_while_the_file_is_locked() -> None:
 
     execute: Any = sqlite_file._execute_with_retry
     statement = "PRAGMA journal_mode = WAL"
-    assert execute(LockedConnection("database is locked", 3), statement) == statement
+    assert execute(LockedConnection("database is locked", 3), statement, 0.001) == statement
     for error, failures in (("database is locked", 10_000), ("disk I/O error", 1)):
         with pytest.raises(sqlite3.OperationalError, match=error):
-            execute(LockedConnection(error, failures), statement)
+            execute(LockedConnection(error, failures), statement, 0.001)
 
 
 _FIRST_VERSION = """
