@@ -843,6 +843,7 @@ def test_a_handler_that_fails_is_a_500_and_runs_again(site: Site) -> None:
     assert site.complete(file).json["answer"]["number"] == 1
 
 
+@pytest.mark.slow  # a page that is told to come back waits first
 def test_two_pages_complete_at_once_and_the_handler_runs_once(make: Callable[..., Site]) -> None:
     entered, release = threading.Event(), threading.Event()
     calls: list[Upload] = []
