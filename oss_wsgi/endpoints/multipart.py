@@ -28,7 +28,7 @@ from ..signing.presigner import PostPresigner
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, context_of
-from ..wsgi.responses import Headers, json_response, not_found, read_response, refuse, refuse_error, status_of
+from ..wsgi.responses import Headers, json_response, not_found, read_response, refuse, refuse_error
 from .gate import Gate, readable, refuse_unsigned
 
 if TYPE_CHECKING:
@@ -175,13 +175,9 @@ class MultipartEndpoint:
         try:
             return self._take(step, below, environ, start_response)
         except UploadRequestError as error:
-            reason, hint = error.reason, error.hint
-            return refuse(log, environ, start_response, status_of(error), reason, hint, code=reason, message=hint)
+            return refuse_error(log, environ, start_response, error, message=error.hint)
         except PartsError as error:
-            reason, message = error.reason, _MESSAGES[error.reason]
-            return refuse(
-                log, environ, start_response, status_of(error), reason, error.hint, code=reason, message=message
-            )
+            return refuse_error(log, environ, start_response, error, message=_MESSAGES[error.reason])
         except (CallbackError, RecoveryError) as error:
             return refuse_error(log, environ, start_response, error)
         except OSSWSGIError as error:

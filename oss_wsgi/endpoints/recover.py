@@ -12,7 +12,7 @@ from ..recovery.recovery import Recovery
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import read_body
 from ..wsgi.observers import context_of
-from ..wsgi.responses import not_found, refuse, refuse_error, status_of
+from ..wsgi.responses import not_found, refuse_error
 from .gate import Gate
 
 if TYPE_CHECKING:
@@ -67,10 +67,7 @@ class RecoverEndpoint:
             upload, oss_request_id = self._recovery.find(ticket, key)
         except NotStoredError as error:
             message = "The file is not stored: it may be sent again."
-            return refuse(
-                log, environ, start_response, status_of(error), error.reason, error.hint, code=error.reason,
-                message=message,
-            )  # fmt: skip
+            return refuse_error(log, environ, start_response, error, message=message)
         except (CallbackError, RecoveryError) as error:
             return refuse_error(log, environ, start_response, error)
         return self._respond(upload, oss_request_id, environ, start_response)

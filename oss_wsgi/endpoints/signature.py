@@ -12,11 +12,7 @@ from ..signing.presigned_url import PresignedURL
 from ..signing.presigner import PostPresigner, PresignedPost
 from ..wsgi.environ import query_pairs
 from ..wsgi.observers import CONTEXT_KEY, Observers, context_of
-from ..wsgi.responses import (
-    json_bytes,
-    refuse,
-    status_of,
-)
+from ..wsgi.responses import json_bytes, refuse_error
 from .gate import Gate, refuse_unsigned
 
 if TYPE_CHECKING:
@@ -85,8 +81,7 @@ class SignatureEndpoint:
         try:
             return self._sign(environ, start_response)
         except UploadRequestError as error:
-            reason, hint = error.reason, error.hint
-            return refuse(log, environ, start_response, status_of(error), reason, hint, code=reason, message=hint)
+            return refuse_error(log, environ, start_response, error, message=error.hint)
         except OSSWSGIError as error:
             return refuse_unsigned(log, environ, start_response, error)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..callback.upload import UPLOAD_KEY
 from ..exceptions import LedgerUnavailableError, PartsCorruptError
 from ..parts.expected import ExpectedObjects
-from ..wsgi.responses import refuse, refuse_error, status_of
+from ..wsgi.responses import refuse_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,10 +33,7 @@ class JoinedParts:
             self._expected.check(environ[UPLOAD_KEY])
         except PartsCorruptError as error:
             message = "The file was damaged in storage: send it again."
-            return refuse(
-                log, environ, start_response, status_of(error), error.reason, error.hint, code=error.reason,
-                message=message,
-            )  # fmt: skip
+            return refuse_error(log, environ, start_response, error, message=message)
         except LedgerUnavailableError as error:
             return refuse_error(log, environ, start_response, error)
         return self._app(environ, start_response)

@@ -188,9 +188,15 @@ def refuse_error(
     start_response: StartResponse,
     error: ReasonedError,
     hint: str | None = None,
+    *,
+    message: str | None = None,
 ) -> Iterable[bytes]:
-    """Refuse with the status and the reason of an error, and with ``hint`` or else the error's own."""
-    return refuse(log, environ, start_response, status_of(error), error.reason, error.hint if hint is None else hint)
+    """Refuse with the status and the reason of an error, and with ``hint`` or else the error's own.
+
+    A browser gets ``message`` with the reason as its code, or else what is generic.
+    """
+    hint, code = error.hint if hint is None else hint, None if message is None else error.reason
+    return refuse(log, environ, start_response, status_of(error), error.reason, hint, code=code, message=message)
 
 
 def refuse_unconfirmed(
