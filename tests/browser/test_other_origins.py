@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..running_server import running_server
+from ..running_server import becomes_true, running_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -62,14 +61,6 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def refusals(server: RunningServer) -> int:
     return server.log().count("reason=origin_foreign")
-
-
-def becomes_true(condition: Callable[[], bool], seconds: int = 60) -> bool:
-    """Wait until a condition is true, and return whether it is."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 def test_a_listed_page_on_another_port_reads_the_signature(page: Page, ours: RunningServer, elsewhere: int) -> None:

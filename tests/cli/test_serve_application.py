@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import webob
 from oss_wsgi.cli.serve_application import CallbackWatch
 from oss_wsgi.testing import UploadClient, multipart
 
-from ..running_server import FREE_PORTS, RunningServer, clean_environ, serving
+from ..running_server import FREE_PORTS, RunningServer, becomes_true, clean_environ, serving
 from .command import oss_wsgi
 
 pytestmark = pytest.mark.slow
@@ -81,14 +81,6 @@ def upload(url: str, prefix: str = "/oss") -> Any:
     form = json.loads(fetch(f"{url}{prefix}/signature?filename=a.txt"))
     content_type, body = multipart(form["fields"], "a.txt", b"hello")
     return json.loads(fetch(form["url"], body, {"Content-Type": content_type}))
-
-
-def becomes_true(condition: Callable[[], bool]) -> bool:
-    """Wait until a condition is true, for 60 s at most."""
-    end = time.monotonic() + 60
-    while not (is_true := condition()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return is_true
 
 
 def test_an_upload_reaches_the_application_through_the_local_oss(folder: Path) -> None:

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from ..running_server import FREE_PORTS, SERVER, RunningServer, clean_environ, running_server, serving
+from ..running_server import FREE_PORTS, SERVER, RunningServer, becomes_true, clean_environ, running_server, serving
 from ..serving.test_socket_activation import HAND_OVER
 from .command import oss_wsgi
-from .test_serve_application import ROOT, becomes_true, children_of, fetch, is_gone, upload
+from .test_serve_application import ROOT, children_of, fetch, is_gone, upload
 
 pytestmark = pytest.mark.slow
 

@@ -136,12 +136,17 @@ class Swapping:
         return self._bucket.complete(key, upload_id, parts, headers)
 
 
+def with_swapping(site: Site) -> Swapping:
+    """Start the application again, with a bucket's client that a test may interrupt."""
+    assert isinstance(site.bucket, SDKBucket)
+    site.bucket = swapping = Swapping(site.bucket)
+    site.application = site.start()
+    return swapping
+
+
 @pytest.mark.parametrize("length", [len(CONTENT) - 2 * PART, 3 * PART], ids=["same", "longer"])
 def test_a_part_swapped_after_the_check_does_not_get_in(site: Site, length: int) -> None:
-    assert isinstance(site.bucket, SDKBucket)
-    swapping = Swapping(site.bucket)
-    site.bucket = swapping
-    site.application = site.start()
+    swapping = with_swapping(site)
     file = site.upload()
     url = site.sign(file, 3).json["url"]
     swapping.swap = lambda: site.put(url, b"!" * length)
@@ -374,10 +379,7 @@ def test_a_damaged_object_is_refused_although_the_process_died_as_oss_joined_it(
 
 
 def test_what_was_remembered_of_parts_that_were_sent_again_refuses_nothing(site: Site) -> None:
-    assert isinstance(site.bucket, SDKBucket)
-    swapping = Swapping(site.bucket)
-    site.bucket = swapping
-    site.application = site.start()
+    swapping = with_swapping(site)
     file = site.upload()
     url = site.sign(file, 3).json["url"]
     swapping.swap = lambda: site.put(url, b"!" * (len(CONTENT) - 2 * PART))
