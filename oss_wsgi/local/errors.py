@@ -82,6 +82,15 @@ def invalid_digest() -> OSSError:
     return OSSError(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")
 
 
+def invalid_part(number: str) -> OSSError:
+    """Return the error for a part that an upload does not have, or not with the ETag that was given."""
+    message = (
+        "One or more of the specified parts could not be found or the specified entity tag might not have matched"
+        " the part's entity tag."
+    )
+    return OSSError(400, "InvalidPart", message, PartNumber=number)
+
+
 def invalid_policy(message: str, ec: str = "") -> OSSError:
     """Return the error for a policy that cannot be read or is not met."""
     return OSSError(400, "InvalidPolicyDocument", f"Invalid Policy: {message}", ec)

@@ -98,8 +98,12 @@ def loaded() -> Iterator[dict[str, Example]]:
     examples: dict[str, Example] = {}
     with forgotten("django"):
         yield examples
-    for framework in examples:
+    for framework, example in examples.items():
         sys.modules.pop(f"examples.{framework}_app")
+        if framework == "cherrypy" and example.module.RamSession.clean_thread:
+            # Its thread would clean up sessions while other tests run.
+            example.module.RamSession.clean_thread.stop()
+            example.module.RamSession.clean_thread = None
 
 
 @pytest.fixture(params=FRAMEWORKS)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..callbacks.image_info import ImageInfo, read_image_info
 from ..callbacks.upload_callback import call_back, read_callback
-from ..errors import OSSError, Response, file_already_exists, invalid_argument
+from ..errors import OSSError, Response, file_already_exists, invalid_argument, invalid_part
 from ..faults import UploadFaults
 from ..object_headers import check_key, forbids_overwrite, object_headers
 from ..request import Request
@@ -238,11 +238,7 @@ def _find_part(element: ElementTree.Element, by_number: dict[int, Part]) -> Part
         raise malformed_xml()
     part = by_number.get(int(number))
     if part is None or part.etag != etag:
-        message = (
-            "One or more of the specified parts could not be found or the specified entity tag might not have matched"
-            " the part's entity tag."
-        )
-        raise OSSError(400, "InvalidPart", message, PartNumber=number)
+        raise invalid_part(number)
     return part
 
 

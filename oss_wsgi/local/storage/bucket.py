@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from ..errors import OSSError, file_already_exists, no_such_bucket
+from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
 from .blob_store import BlobStore
 from .index import (
     OBJECT,
@@ -157,10 +157,7 @@ class IndexedBucket:
             if upload.sequential:
                 incoming.hash_parts()
             for part in parts:
-                content = self._blobs.open(PARTS, part.file)
-                if content is None:
-                    raise _no_such_upload(upload.id)
-                with content:
+                with self._open_part(upload, part) as content:
                     incoming.append_part(part, content)
 
             def add(stored: StoredObject) -> None:
@@ -172,6 +169,18 @@ class IndexedBucket:
                 self._discard(files)
 
             return incoming.commit_parts(parts, upload, add, now=now)
+
+    def _open_part(self, upload: MultipartUpload, part: Part) -> BinaryIO:
+        """Open the content of a part, also if somebody has meanwhile sent the same part once more."""
+        file = part.file
+        while (content := self._blobs.open(PARTS, file)) is None:
+            replacing, _ = self.parts(upload, after=part.number - 1, limit=1)
+            if not replacing or replacing[0].file == file:  # the upload ended, or somebody removed the file by hand
+                raise _no_such_upload(upload.id)
+            if (replacing[0].number, replacing[0].md5) != (part.number, part.md5):
+                raise invalid_part(str(part.number))
+            file = replacing[0].file
+        return content
 
     def abort(self, upload: MultipartUpload) -> None:
         with self._index.transaction() as connection:

@@ -8,9 +8,9 @@ from oss_wsgi.local.storage.object_writer import ObjectWriter
 from oss_wsgi.testing.storage_contract import NOW, content, put
 
 
-def put_part(bucket, upload, number):
+def put_part(bucket, upload, number, body=b"x"):
     with bucket.incoming() as incoming:
-        incoming.write(b"x")
+        incoming.write(body)
         incoming.commit_part(upload, number, now=NOW)
 
 
@@ -107,6 +107,22 @@ def test_an_upload_aborted_while_it_is_completed_makes_no_object(bucket, files, 
         bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
     assert bucket.get("a") is None
     assert files() == []
+
+
+@pytest.mark.parametrize("body", [b"a part", b"another"])
+def test_a_part_that_is_sent_again_while_the_upload_is_completed(bucket, files, body):
+    upload = bucket.begin("a", "text/plain", {}, now=NOW)
+    put_part(bucket, upload, 1, b"a part")
+    parts, _ = bucket.parts(upload)
+    put_part(bucket, upload, 1, body)
+    if body == b"a part":
+        assert bucket.complete(upload, parts, now=NOW).crc64 == parts[0].crc64
+        assert len(files()) == 1
+    else:
+        with pytest.raises(OSSError, match="InvalidPart"):
+            bucket.complete(upload, parts, now=NOW)
+        bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
+    assert content(bucket, "a") == body
 
 
 def test_settings_of_a_deleted_bucket_cannot_be_changed(open_storage):
