@@ -57,6 +57,9 @@ def running(
         clock.server = server
     thread = threading.Thread(target=server.run, name="loop")
     thread.start()
+    if clock is not None:
+        # One sweep begins at once. Under way while the clock is set, it would not look again at what it has seen.
+        wait_until(lambda: server._next_sweep > clock.now)
     try:
         yield server
     finally:
@@ -97,3 +100,22 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def phases(server: Any) -> list[int]:
     return sorted(connection.phase for connection in list(server.connections.values()))
+
+
+def held_after_turns(server: Any) -> list[int]:
+    """Return a list that gets the memory held at the end of each turn; within a turn it may be more for a moment."""
+    held: list[int] = []
+    poller = server.poller
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(poller, name)
+
+        def poll(self, timeout: float) -> Any:
+            held.append(server.held)
+            return poller.poll(timeout)
+
+    server.poller = Watched()
+    server.pull_trigger()
+    wait_until(lambda: held)  # the poller before counts nothing
+    return held
