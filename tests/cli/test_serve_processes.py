@@ -298,8 +298,8 @@ def test_all_say_that_they_drain(folder: Path) -> None:
         server.log("Ctrl-C ends it.")
         assert fetch(f"{server.url}/oss/health/ready")
         server.process.send_signal(signal.SIGTERM)
-        assert becomes_true(lambda: is_draining(server.url))
-        assert [is_draining(server.url) for _ in range(4)] == [True] * 4
+        # The parent tells one after another; connections go to all in turn.
+        assert becomes_true(lambda: all(is_draining(server.url) for _ in range(4)))
 
 
 def is_draining(url: str) -> bool:
