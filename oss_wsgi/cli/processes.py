@@ -65,8 +65,8 @@ class Child:
         self.number = number
         self.process: subprocess.Popen[bytes] | None = None
         self.channel: socket.socket | None = None
-        self.started = 0.0
         self.is_serving = False
+        self.serving_since = 0.0
         self.short_lives = 0
         #: When it is to start again.
         self.start_at: float | None = None
@@ -290,7 +290,6 @@ class Processes:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         child.channel = ours
-        child.started = self._clock()
         self._selector.register(ours, selectors.EVENT_READ, child)
 
     def _read(self, child: Child) -> None:
@@ -302,17 +301,20 @@ class Processes:
                     self._answered[child.number] = message["asked"]
                 else:
                     child.is_serving = self._has_served = True
+                    child.serving_since = self._clock()
                 self._answers.notify_all()
         if child.channel is None and channel is not None:
             self._selector.unregister(channel)
 
     def _bury(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         """Say how a process has ended, and plan the next."""
-        status, lived = process.returncode, self._clock() - child.started
+        status = process.returncode
         if child.channel is not None:
             self._read(child)
         if child.channel is not None:
             self._selector.unregister(child.channel)
+        # A start may take long by itself.
+        lived = self._clock() - child.serving_since if child.is_serving else 0.0
         with self._answers:
             child.close()
             self._past = add_up([*self._past, *counts_of(child.samples)])
