@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from .absent import skip_or_fail
+from .ports import free_port
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "pass-word-9f"
@@ -91,13 +92,6 @@ def program(kind: str) -> str | None:
     name = PROGRAMS[kind]
     places = [*sorted(glob.glob("/usr/lib/postgresql/*/bin")), "/usr/sbin", "/usr/local/sbin"]
     return shutil.which(name) or shutil.which(name, path=os.pathsep.join(reversed(places)))
-
-
-def free_port() -> int:
-    """Return a port of loopback that the kernel has picked."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class _Starter:

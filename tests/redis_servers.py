@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.absent import skip_or_fail
+from tests.ports import free_port
 
 #: What Debian calls the servers.
 PROGRAMS = {"redis": "redis-server", "valkey": "valkey-server"}
@@ -90,13 +91,6 @@ def _end_with_parent() -> None:
     """Let the kernel end the server when the tests die."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def server_program(kind: str) -> str:

@@ -33,7 +33,8 @@ from oss_wsgi.ledger.sql_engine import engine_from
 from oss_wsgi.ledger.sql_text import dialect_of
 from oss_wsgi.ledger.url import ledger_from
 
-from ..databases import free_port, running
+from ..databases import running
+from ..ports import free_port
 
 KINDS = ("memory", "sqlite", "postgresql", "mariadb", "redis", "valkey")
 GOOD = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')

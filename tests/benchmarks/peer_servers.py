@@ -100,12 +100,6 @@ def _ours(works: list[str]) -> Server:
     return Server("server.py", [sys.executable, str(ROOT / "server.py"), "--listen", "127.0.0.1:{port}"], works)
 
 
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def can_run(server: Server) -> bool:
     """Tell whether a server is installed, and print that it is not."""
     program = "go" if server.name.startswith("go") else server.command[0]

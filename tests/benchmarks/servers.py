@@ -28,10 +28,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..ports import free_port
 from .callbacks import SIGNATURE, Reporter
 from .held_connections import holding
 from .nginx import nginx_before
-from .peer_servers import ROOT, Figures, Server, behind_tls, can_run, closes, free_port, hosting, peers, running
+from .peer_servers import ROOT, Figures, Server, behind_tls, can_run, closes, hosting, peers, running
 from .processes import cpu_seconds, peak_mebibytes, raise_descriptor_limit
 from .wrk import Wrk
 

@@ -12,7 +12,8 @@ import pytest
 from oss_wsgi.endpoints import redis_rate_limit
 from oss_wsgi.endpoints.redis_rate_limit import RedisRateLimit
 from oss_wsgi.exceptions import SettingsError
-from tests.redis_servers import Server, free_port, redis, running, running_cluster, server, servers
+from tests.ports import free_port
+from tests.redis_servers import Server, redis, running, running_cluster, server, servers
 
 pytestmark = pytest.mark.slow
 
@@ -67,11 +68,11 @@ def test_as_many_pass_at_once_as_the_count_says(redis: Server, count: int, secon
 
 
 def test_a_caller_that_waits_as_long_as_told_is_let_through(server: Server) -> None:
-    limit = RedisRateLimit(1, 0.3, server.url)
+    limit = RedisRateLimit(1, 2, server.url)  # so long that a busy machine asks twice before it is over
     assert limit("a") is None
     wait = limit("a")
     assert wait is not None
-    assert 0 < wait <= 0.3
+    assert 0 < wait <= 2
     time.sleep(wait)
     assert limit("a") is None
     limit.close()

@@ -18,7 +18,8 @@ from urllib.parse import urlencode
 from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.testing import multipart
 
-from ..servers.site import Site, free_port
+from ..ports import free_port
+from ..servers.site import Site
 from ..servers.starters import APACHE_MODULES, copy_flup, system_python
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

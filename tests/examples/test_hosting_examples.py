@@ -13,7 +13,8 @@ from oss_wsgi.testing import CallbackSigner
 
 from ..absent import skip_or_fail
 from ..certificate import certificate
-from ..servers.site import Site, free_port
+from ..ports import free_port
+from ..servers.site import Site
 from ..servers.starters import missing
 from .hosted import (
     BACK_ENDS,

@@ -12,7 +12,8 @@ import pytest
 
 from ..absent import skip_or_fail
 from ..benchmarks.callbacks import Report, Reporter
-from ..benchmarks.peer_servers import free_port, peers, running
+from ..benchmarks.peer_servers import peers, running
+from ..ports import free_port
 from ..running_server import clean_environ
 
 Post = Callable[[Report], tuple[int, bytes]]

@@ -24,7 +24,7 @@ import pytest
 from oss_wsgi.testing import multipart
 
 from ..absent import skip_or_fail, skip_without_namespaces
-from ..servers.site import free_port
+from ..ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CONTAINER = ROOT / "examples" / "container"

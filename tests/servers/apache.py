@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .site import Site, free_port
+from ..ports import free_port
+from .site import Site
 from .starters import APACHE_MODULES, FLUP, WAITRESS_SERVER, copy_flup, flup, system_python, uwsgi
 
 MODULES = ("mpm_event", "authz_core", "alias", "mime", "rewrite", "setenvif", "headers")

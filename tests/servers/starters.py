@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .site import Site, free_port
+from ..ports import free_port
+from .site import Site
 
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
 FLUP = "from flup.server.fcgi import WSGIServer\nfrom app import application\nWSGIServer(application{}).run()\n"

@@ -21,8 +21,8 @@ import pytest
 from oss_wsgi.testing import CallbackSigner, callback_body
 
 from ..absent import skip_or_fail
+from ..ports import free_port
 from ..running_server import clean_environ
-from .site import free_port
 
 WORKERS, UPLOADS, REPORTS = 4, 40, 3
 APPLICATION = """

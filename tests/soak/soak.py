@@ -35,7 +35,7 @@ from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.testing.bucket import InProcessBucket
 from oss_wsgi.testing.road import multipart
 
-from ..servers.site import free_port
+from ..ports import free_port
 from . import tables
 
 ROOT = Path(__file__).parents[2]
