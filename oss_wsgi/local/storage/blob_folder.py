@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,7 @@ from .private_file import open_private, private_folder
 from .process_lock import create_locked, file_lock
 
 LOCK_NAME = ".owner"
+STARTING = ".starting"
 
 QUARANTINE = ".aside"
 
@@ -41,7 +42,7 @@ class BlobFolder:
         private_folder(self._incoming)
         self.process_folder = self._incoming / secrets.token_hex(8)
         # Processes start one at a time: a folder that is made but not yet locked looks like that of a dead process.
-        with file_lock(self._incoming / ".starting"):
+        with file_lock(self._incoming / STARTING):
             self._clear_dead_folders(folder_of)
             private_folder(self.process_folder / QUARANTINE)
             self._lock = create_locked(self.process_folder / LOCK_NAME)
@@ -117,8 +118,14 @@ class BlobFolder:
             (self._directory / folder).rmdir()
 
     def close(self) -> None:
-        with suppress(OSError):
-            os.close(self._lock)
+        lock, self._lock = self._lock, -1
+        if lock < 0:  # closed before, and the number may be another file's now
+            return
+        with ExitStack() as stack, suppress(OSError):
+            # One that starts meanwhile would find the folder of a dead process, and lose it while it looks.
+            with suppress(OSError):  # somebody has removed all folders by hand
+                stack.enter_context(file_lock(self._incoming / STARTING))
+            os.close(lock)
             (self.process_folder / LOCK_NAME).unlink()
             (self.process_folder / QUARANTINE).rmdir()
             self.process_folder.rmdir()

@@ -2,10 +2,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from oss_wsgi.local.storage.blob_folder import LOCK_NAME, STARTING
+from oss_wsgi.local.storage.process_lock import file_lock
 from oss_wsgi.testing.storage_contract import NOW, content, put
 
 ROOT = Path(__file__).parents[3]
@@ -29,6 +32,28 @@ def test_a_starting_process_leaves_alone_what_another_receives(open_storage):
         incoming.write(b"oss")
         incoming.commit("a", "text/plain", {}, now=NOW)
     assert content(second.bucket("examplebucket"), "a") == b"hi oss"
+
+
+def test_a_process_that_ends_waits_for_one_that_starts(open_storage, directory):
+    """It would find the folder of a dead process, and lose it while it looks."""
+    storage = open_storage()
+    with file_lock(directory / ".incoming" / STARTING):
+        ending = threading.Thread(target=storage.close)
+        ending.start()
+        ending.join(0.1)
+        assert ending.is_alive()
+        assert (storage.blobs.process_folder / LOCK_NAME).exists()
+    ending.join(60)
+    assert os.listdir(directory / ".incoming") == [STARTING]
+
+
+def test_a_second_close_closes_nobody_elses_file(open_storage):
+    storage = open_storage()
+    storage.close()
+    descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(20)]
+    storage.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("copied", ["nothing", "a piece", "all"])
