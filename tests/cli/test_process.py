@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from oss_wsgi.cli import process
 from oss_wsgi.cli.process import (
     CannotStartError,
     drain_on_signals,
@@ -26,11 +27,12 @@ from oss_wsgi.exceptions import SettingsError
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    """Restore the handlers that the server replaces."""
+    """Restore the handlers that the server replaces, and forget what signals have said."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    process._ending.reset()
 
 
 def test_sigterm_undoes_what_is_on_the_stack() -> None:
