@@ -28,7 +28,10 @@ from .blocks import ROOT, Step
 
 CLONE_NEWNET, CLONE_NEWUSER = 0x40000000, 0x10000000
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41
-JUNK = shutil.ignore_patterns(".venv*", ".git", "build", "dist", "_build", "*.egg-info", "__pycache__", ".*_cache")
+# Other tests may be writing into .hypothesis meanwhile.
+JUNK = shutil.ignore_patterns(
+    *(".venv*", ".git", ".hypothesis", "build", "dist", "_build", "*.egg-info", "__pycache__", ".*_cache")
+)
 
 
 def in_own_network() -> bool:

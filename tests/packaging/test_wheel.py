@@ -40,7 +40,9 @@ def run(*command: str | Path, cwd: Path) -> str:
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the sdist from a copy of the checkout, which stays clean."""
     source = tmp_path_factory.mktemp("source") / "checkout"
-    unwanted = shutil.ignore_patterns(".venv*", ".git", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
+    # Other tests may be writing into .hypothesis meanwhile.
+    junk = (".venv*", ".git", ".hypothesis", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
+    unwanted = shutil.ignore_patterns(*junk)
     shutil.copytree(ROOT, source, ignore=unwanted)
     target = tmp_path_factory.mktemp("sdist")
     build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
