@@ -217,6 +217,11 @@ class SQLiteLedger:
         now = self._clock()
         with self._file.opened() as connection:
             outcome = _decide(connection, identity)
+            if isinstance(outcome, TicketUsedError):
+                # Between two statements another process may have stored the very response: one moment decides.
+                connection.execute("BEGIN")
+                outcome = _decide(connection, identity)
+                connection.execute("COMMIT")
             if outcome is not None:
                 return outcome
             process_lock = self._file.process_lock(connection)

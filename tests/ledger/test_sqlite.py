@@ -464,6 +464,29 @@ def test_an_upload_costs_the_same_among_a_hundred_thousand(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "statement"),
+    [({"forbid_overwrite": True}, "FROM claims"), ({"max_objects": 2}, "SELECT objects")],
+    ids=["an object that is not overwritten", "the last of some objects"],
+)
+def test_what_another_process_stores_between_two_statements_is_no_other_upload(
+    path: Path, ledger: SQLiteLedger, options: dict[str, Any], statement: str
+) -> None:
+    if "max_objects" in options:
+        ledger.run_once(identity(object="user/first.png", **options), Handler())
+    with SQLiteLedger(path, clock=LedgerClock()) as other:
+        reports = [Handler(), Handler()]
+
+        def store(text: str) -> None:
+            if statement in text and not reports[1].calls:
+                other.run_once(identity(**options), reports[1])
+
+        with ledger._file.opened() as connection:
+            connection.set_trace_callback(store)
+        assert ledger.run_once(identity(**options), reports[0]) == SUCCESS
+    assert [report.calls for report in reports] == [0, 1]
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "_SELECT_RESPONSE",
