@@ -46,6 +46,8 @@ class CuttingProxy:
 
     def close(self) -> None:
         """Cut all connections, and accept no more."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # a close alone does not end `accept`, which takes one more
         self._listener.close()
         for pair in self._pairs:
             for one in pair:

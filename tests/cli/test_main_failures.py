@@ -108,7 +108,10 @@ def rubbish(tmp_path: Path) -> Iterator[list[str]]:
         urls = ["http://nowhere.invalid/oss/signature", "http://127.0.0.1:1/oss/signature"]
         for answer in (b"\0rubbish\n\n", b"", b"HTTP/1.1 abc\r\n\r\n"):
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            threading.Thread(target=answer_all, args=(listener, answer), daemon=True).start()
+            thread = threading.Thread(target=answer_all, args=(listener, answer), daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)  # a close alone does not end `accept`
             urls.append(f"http://127.0.0.1:{listener.getsockname()[1]}/oss/signature")
         yield files + urls
 
