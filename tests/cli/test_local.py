@@ -6,12 +6,14 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli.local import local_environ
+from oss_wsgi.cli.local import _stored_secret, local_environ
 from oss_wsgi.cli.process import CannotStartError
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.command_line import parser
@@ -110,6 +112,19 @@ def test_the_access_key_of_serve_is_kept_with_the_objects(tmp_path: Path) -> Non
     assert [first[name] for name in names] != [other[name] for name in names]
     with LocalOSS(directory=tmp_path / "oss") as oss:
         assert (oss.access_key_id, oss.access_key_secret) == (first[names[0]], first[names[1]])
+
+
+def test_those_who_start_at_the_same_time_keep_one_ticket_secret(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def start(name: str) -> str:
+        together.wait(60)
+        return _stored_secret(str(tmp_path / name))
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            assert len(set(pool.map(start, [str(number)] * 8))) == 1
+    assert {path.suffix for path in tmp_path.iterdir()} == {".ticket-secret"}
 
 
 def test_a_ledger_in_a_missing_folder_is_named_with_its_path(tmp_path: Path) -> None:
