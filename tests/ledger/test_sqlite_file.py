@@ -129,6 +129,33 @@ def test_a_statement_is_repeated_while_the_file_is_locked(monkeypatch: pytest.Mo
             execute(LockedConnection(error, failures), statement, 0.001)
 
 
+@pytest.mark.parametrize("when", ["open", "claim"])
+def test_what_is_deleted_waits_for_a_locked_file_as_uploads_do(
+    path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """SQLite's own pauses are long: among busy processes one that starts would not get the file in two seconds."""
+    ledger = SQLiteLedger(path, clock=LedgerClock())
+    with closing(sqlite3.connect(path, isolation_level=None)) as busy:
+        busy.execute("INSERT INTO claims VALUES ('t0', '', '', '0123456789abcdef')")
+        busy.execute("BEGIN IMMEDIATE")
+        tries: list[str] = []
+        execute = sqlite_file._execute_with_retry
+
+        def try_again(connection: sqlite3.Connection, statement: str, pause: float) -> sqlite3.Cursor:
+            tries.append(statement)
+            if statement == "BEGIN IMMEDIATE" and busy.in_transaction:
+                busy.execute("COMMIT")
+            return execute(connection, statement, pause)
+
+        monkeypatch.setattr(sqlite_file, "_execute_with_retry", try_again)
+        if when == "open":
+            SQLiteLedger(path, clock=LedgerClock()).close()
+        ledger.run_once(identity(), Handler())
+        assert busy.execute("SELECT count(*) FROM claims").fetchone() == (0,)
+    ledger.close()
+    assert "BEGIN IMMEDIATE" in tries
+
+
 _FIRST_VERSION = """
 CREATE TABLE claims (ticket TEXT, object TEXT, etag TEXT, owner TEXT NOT NULL,
     PRIMARY KEY (ticket, object, etag)) WITHOUT ROWID;
