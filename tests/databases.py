@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,13 +154,14 @@ class _Starter:
         self.process = subprocess.Popen(
             command, stdout=self.log, stderr=self.log, preexec_fn=end_with_parent, **self.identity
         )
-        for _ in range(600):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             if self.process.poll() is not None:
                 break
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as client:
                 if self.kind != "mariadb" or client.recv(1):
                     return
-            threading.Event().wait(0.05)
+            time.sleep(0.05)
         raise RuntimeError((folder / "log").read_text(errors="replace"))
 
     def make_database(self) -> None:
@@ -191,11 +192,12 @@ class _Starter:
             )
 
     def _until_ready(self, *command: str | Path) -> None:
-        for _ in range(100):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             with contextlib.suppress(subprocess.CalledProcessError):
                 self.run(*command)
                 return
-            threading.Event().wait(0.05)
+            time.sleep(0.05)
         raise RuntimeError((self.folder / "log").read_text(errors="replace"))
 
     def stop(self, number: int) -> None:

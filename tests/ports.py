@@ -1,21 +1,52 @@
-"""Ports of loopback for servers that cannot choose one themselves."""
+"""Ports of loopback for servers that cannot be told to take any, or that come back to theirs after a restart."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import socket
+import sys
+from collections.abc import Iterator
 
-_RANDOM = random.SystemRandom()  # tests that run at the same time must not draw the same ports
+#: Below the ports that connections get: until a server listens, and while it is away, no client takes its own, and a
+#: connection to it is none to oneself.
+PORTS = range(20_000, 32_000)
+_BLOCK = 100
 
 
 def free_port() -> int:
-    """Return a port of loopback that is free now.
-
-    It is below the range from which the kernel gives ports to clients, and to servers that leave the choice to it: none
-    of those may take it until the server listens, and a probe may not connect to itself.
-    """
-    while True:
-        port = _RANDOM.randrange(20_000, 32_000)
+    """Return a port that is free now, and that no other process of the tests gets."""
+    for port in _own_ports():
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
+    raise AssertionError("no port of loopback is free")
+
+
+def _own_ports() -> Iterator[int]:
+    """Yield this process's ports, those that it got longest ago first."""
+    ports = _block()
+    for _ in range(len(ports)):
+        ports.append(ports.pop(0))
+        yield ports[-1]
+
+
+@functools.cache
+def _block() -> list[int]:
+    """Return ports that other processes leave alone: several runs of the tests may share the machine."""
+    starts = list(PORTS[::_BLOCK])
+    random.shuffle(starts)
+    for start in starts if sys.platform == "linux" else starts[:1]:
+        if sys.platform != "linux" or _reserve(f"\0oss-wsgi tests, ports from {start}"):
+            return list(range(start, start + _BLOCK))
+    raise AssertionError("as many processes have ports as there are blocks")
+
+
+def _reserve(name: str) -> bool:
+    """Bind a name, which is in the same network as the ports, until this process ends; False if another has it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as reservation:
+        with contextlib.suppress(OSError):
+            reservation.bind(name)
+            reservation.detach()
+            return True
+    return False

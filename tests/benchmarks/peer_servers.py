@@ -13,7 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -126,11 +126,10 @@ def running(server: Server, port: int, environ: dict[str, str], folder: Path) ->
             time.sleep(0.1)
             if process.poll() is not None:
                 raise RuntimeError(f"{server.name} ended with status {process.returncode}: is port {port} free?")
-            with suppress(OSError):
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            with suppress(OSError), closing(connection):
                 connection.request("GET", SIGNATURE)
                 connection.getresponse().read()
-                connection.close()
                 break
         else:
             raise RuntimeError(f"{server.name} does not answer at port {port}")

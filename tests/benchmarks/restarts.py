@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import random
 import signal
 import socket
 import subprocess
@@ -32,6 +31,7 @@ from pathlib import Path
 from oss_wsgi.ledger.base import StoredResponse, UploadIdentity
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 
+from ..ports import free_port
 from ..running_server import clean_environ
 from .callbacks import Report, Reporter
 
@@ -39,8 +39,6 @@ ROOT = Path(__file__).parents[2]
 
 _TIMEOUT = 30.0
 _RETRY_SECONDS = 0.01
-# Below the ports that connections get: while the server is away nobody else takes its own.
-_PORTS = range(20_000, 32_768)
 # Not the server's: a connection to one's own port and address would be a connection to oneself.
 _CLIENT_ADDRESS = "127.0.0.2"
 # systemd puts the sockets from descriptor 3 on, and names the process that it then becomes.
@@ -229,10 +227,7 @@ def _listening(systemd: bool) -> Iterator[tuple[int, socket.socket | None]]:
 
 
 def _listener() -> socket.socket:
-    for port in random.sample(_PORTS, 100):
-        with contextlib.suppress(OSError):
-            return socket.create_server(("127.0.0.1", port), backlog=1024)
-    raise CannotRestartError("no port of loopback is free")
+    return socket.create_server(("127.0.0.1", free_port()), backlog=1024)
 
 
 def measure(
