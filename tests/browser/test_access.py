@@ -113,8 +113,12 @@ def test_what_happens_is_said_in_one_polite_region(page: UploadPage) -> None:
       const live = document.getElementById("live");
       new MutationObserver(() => said.push(live.textContent)).observe(live, { childList: true });
     }""")
+    page.stop_clock()
     page.page.route(STORAGE, lambda route: route.fulfill(status=403, body=xml("NoSuchBucket"), headers=CORS))
     page.upload(*(file(f"{number}.txt") for number in range(10)))
+    while page.page.locator("[data-state=failed]").count() < 10:
+        page.page.clock.run_for(100)
+    page.page.clock.run_for(1000)
     expect(page.spoken).to_contain_text("All finished: 10 failed.")
     said = page.page.evaluate("said")
     assert said[:2] == ["10 files added.", "Sending 10 files."]

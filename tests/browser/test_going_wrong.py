@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,12 @@ def xml(code: str, message: str = "", ec: str = "") -> str:
     return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message><EC>{ec}</EC></Error>"
 
 
-def closed_port() -> int:
+@pytest.fixture
+def closed_port() -> Iterator[int]:
     """Return a port of loopback where no server listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def test_a_cancelled_file_does_not_stop_the_others(page: UploadPage) -> None:
@@ -73,9 +74,11 @@ def test_a_double_click_on_cancel_does_not_remove_the_row(page: UploadPage) -> N
 
 def test_retry_after_a_broken_connection_gets_a_new_signature(page: UploadPage) -> None:
     page.expects(NETWORK_ERROR)
-    page.page.clock.install()
+    page.stop_clock()
     page.page.route(STORAGE, lambda route: route.abort("connectionreset"), times=1)
     page.upload(file("a.txt", b"once more"))
+    while page.row("a.txt").get_attribute("data-state") != "retrying":
+        page.page.clock.run_for(10)
     expect(page.row("a.txt")).to_contain_text("either the connection failed, or storage does not allow uploads")
     expect(page.row("a.txt")).to_contain_text("(CORS)")
     page.page.clock.run_for(700)
@@ -139,8 +142,8 @@ def test_the_text_of_a_refusal_is_shown_as_text(page: UploadPage) -> None:
     expect(detail).to_have_text('AccessDenied (403) · Condition failed: ["eq", "<b>"] &amp;')
 
 
-def test_stored_but_unreported_is_neither_success_nor_failure(open_page: OpenPage) -> None:
-    with running_server(OSS_CALLBACK_URL=f"http://127.0.0.1:{closed_port()}/gone", OSS_RECOVER="off") as server:
+def test_stored_but_unreported_is_neither_success_nor_failure(open_page: OpenPage, closed_port: int) -> None:
+    with running_server(OSS_CALLBACK_URL=f"http://127.0.0.1:{closed_port}/gone", OSS_RECOVER="off") as server:
         page = open_page(server)
         page.upload(file("photo.png", PNG, "image/png"))
         row = page.row("photo.png")

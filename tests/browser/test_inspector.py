@@ -78,7 +78,9 @@ def application() -> Iterator[Application]:
 
 @pytest.fixture
 def oss(tmp_path: Path) -> Iterator[LocalOSS]:
-    with LocalOSS("my-bucket", directory=tmp_path / "oss", cors_rules=[CORSRule([PAGE_ORIGIN])]) as oss:
+    rules = [CORSRule([PAGE_ORIGIN])]
+    # A test looks at a callback while it waits: on a busy machine that takes longer than OSS's 5 s.
+    with LocalOSS("my-bucket", directory=tmp_path / "oss", cors_rules=rules, callback_timeout=60.0) as oss:
         server = LocalOSSServer(oss)
         server.start()
         yield oss
@@ -491,9 +493,9 @@ def test_a_page_that_is_open_does_not_hold_the_end_up(browser: Browser, tmp_path
         page = context.new_page()
         page.goto(f"{oss.url}/")
         expect(page.get_by_text("Live", exact=True)).to_be_visible()
-        started = time.monotonic()
-        server.stop()
-        assert time.monotonic() - started < 4, "the end waits 5 seconds for requests"
+        looks: list[None] = []
+        server.stop(is_urgent=lambda: bool(looks.append(None)))
+        assert len(looks) < 40, "the end waits 5 seconds for requests, and looks every tenth"
         context.close()
 
 

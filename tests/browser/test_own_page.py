@@ -140,6 +140,8 @@ def test_a_file_that_is_chosen_before_the_module_has_loaded_is_uploaded_once(
     page.route("**/oss/upload.js", lambda route: held.append(route))
     page.goto(f"{shop.url}/three-lines?strict", wait_until="commit")
     page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
+    while not held:
+        page.wait_for_timeout(50)
     expect(page.locator("output")).to_have_text("")
     held[0].continue_()
     expect(page.locator("output")).to_have_text("cat.png: Done")

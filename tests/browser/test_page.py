@@ -97,7 +97,7 @@ def test_a_passing_trouble_is_tried_again_with_a_visible_countdown(page: UploadP
 )
 def test_retry_after_is_obeyed(page: UploadPage, status: int, headers: dict[str, str], seconds: str) -> None:
     page.expects(f"status of {status}")
-    page.page.clock.install()
+    page.stop_clock()
     answer = {"status": status, "body": "{}", "headers": headers}
     page.page.route("**/oss/signature?*", lambda route: route.fulfill(**answer), times=1)  # type: ignore[arg-type]
     page.upload(file("a.txt"))
@@ -140,11 +140,12 @@ def test_it_stops_while_offline_and_goes_on_when_online(page: UploadPage) -> Non
 
 def test_a_countdown_stops_at_the_offline_event(page: UploadPage) -> None:
     page.expects("status of 500")
-    page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS), times=1)
+    page.page.route(STORAGE, lambda route: route.fulfill(status=500, body=xml("InternalError"), headers=CORS))
     page.upload(file("a.txt"))
     expect(page.row("a.txt")).to_contain_text("again in")
     page.page.context.set_offline(True)
     expect(page.row("a.txt")).to_contain_text("goes on when this device is online")
+    page.page.unroute(STORAGE)
     page.page.context.set_offline(False)
     expect(page.row("a.txt")).to_contain_text("Done")
 

@@ -44,8 +44,11 @@ def large(folder: Path, size: int, name: str = "film.bin") -> Path:
 
 
 def wait_for_half(page: UploadPage) -> None:
-    """Wait until three of the file's six parts are stored; the page's policy lets no `wait_for_function` evaluate."""
-    while page.page.evaluate("document.querySelector('li progress').value") < 0.5:
+    """Wait until three of the file's six parts are stored and the page knows it: it shows what is sent.
+
+    The page's policy lets no `wait_for_function` evaluate.
+    """
+    while len(page.stored_parts) < 3 or page.page.evaluate("document.querySelector('li progress').value") < 0.5:
         page.page.wait_for_timeout(50)
 
 
@@ -245,8 +248,8 @@ def test_it_waits_while_offline_and_goes_on(page: UploadPage, running: Stand, tm
     held: list[Route] = []
     page.page.route(PARTS, lambda route: held.append(route) if route.request.method == "PUT" else route.continue_())
     page.upload(large(tmp_path, 4 * PART))
-    expect(page.button("Pause", of="film.bin")).to_be_visible()
-    page.page.wait_for_timeout(300)
+    while len(held) < 3:
+        page.page.wait_for_timeout(50)
     page.page.context.set_offline(True)
     for route in held:
         route.abort("internetdisconnected")

@@ -116,8 +116,9 @@ def test_an_upload_of_which_the_application_was_not_told_is_done_a_moment_later(
     page: UploadPage, running: Stand, fault: str, details: dict[str, Any]
 ) -> None:
     running.oss.fail_next(fault, **details)
-    page.upload(file("photo.png", PNG, "image/png"))
-    expect(page.row("photo.png")).to_contain_text("making sure that it arrived")
+    with page.without_answers():
+        page.upload(file("photo.png", PNG, "image/png"))
+        expect(page.row("photo.png")).to_contain_text("making sure that it arrived")
     expect_done(page)
     expect(page.summary).to_have_text("1 file done")
     expect(page.spoken).to_contain_text("photo.png: done.")
@@ -143,10 +144,10 @@ def test_a_handler_that_fails_for_long_leaves_a_plain_sentence_and_retry_tells_i
     running.failing = True
     page.upload(file("photo.png", PNG, "image/png"))
     row = page.row("photo.png")
-    for seconds in (1, 2, 4, 8, 16):
+    for number, seconds in enumerate((1, 2, 4, 8, 16), start=1):
         expect(row).to_contain_text("making sure that it arrived")
-        with page.page.expect_response("**/oss/recover"):
-            page.page.clock.run_for(seconds * 1000)
+        page.page.clock.run_for(seconds * 1000)
+        page.wait_for_questions(number)
     expect(row).to_contain_text("Stored, but the application was not told")
     expect(row.locator(".message")).to_have_text(
         "The file is in storage, so there is no need to send it again; Retry tells the application."
@@ -209,10 +210,10 @@ def test_a_server_that_stays_away_leaves_one_plain_sentence_and_retry_asks_again
     page.page.route("**/oss/recover", lambda route: route.abort())
     page.upload(file("photo.png", PNG, "image/png"))
     row = page.row("photo.png")
-    for seconds in (1, 2, 4, 8, 16):
+    for number, seconds in enumerate((1, 2, 4, 8, 16), start=1):
         expect(row).to_contain_text("making sure that it arrived")
-        with page.page.expect_event("requestfailed", lambda request: "/oss/recover" in request.url):
-            page.page.clock.run_for(seconds * 1000)
+        page.page.clock.run_for(seconds * 1000)
+        page.wait_for_questions(number)
     expect(row).to_contain_text("Sent, but without an answer")
     expect(row.locator(".message")).to_have_text(
         "Everything was sent; Retry asks again whether it arrived, and does not send it twice."
@@ -283,7 +284,7 @@ def test_files_that_are_asked_for_do_not_hold_up_the_others(page: UploadPage, ru
 
 
 def test_a_cancelled_question_ends_it_and_retry_asks_before_it_sends(page: UploadPage, running: Stand) -> None:
-    page.page.clock.install()
+    page.stop_clock()
     running.oss.fail_next("callback_refused")
     page.upload(file("photo.png", PNG, "image/png"))
     row = page.row("photo.png")
@@ -336,9 +337,9 @@ def test_a_form_is_not_submitted_while_nobody_can_say_whether_its_file_is_stored
     chooser.set_input_files(file("photo.png", PNG, "image/png"))
     output = page.page.locator("#x + output")
     expect(output).to_contain_text("making sure that it arrived")
-    for seconds in (1, 2, 4, 8, 16):
-        with page.page.expect_event("requestfailed", lambda request: "/oss/recover" in request.url):
-            page.page.clock.run_for(seconds * 1000)
+    for number, seconds in enumerate((1, 2, 4, 8, 16), start=1):
+        page.page.clock.run_for(seconds * 1000)
+        page.wait_for_questions(number)
     expect(output).to_have_text("photo.png: Sent, but without an answer")
     assert chooser.evaluate("input => input.validationMessage") == "Sent, but without an answer"
 
@@ -390,10 +391,9 @@ def test_the_states_fit_a_small_screen(
     page.upload(file("a long name of a photo from the holidays in the mountains.png", PNG, "image/png"))
     row = page.rows.first
     expect(row).to_contain_text("making sure that it arrived")
-    for seconds in (1, 2, 4, 8, 16) if shot != "not stored" else (1, 2):
-        with page.page.expect_request("**/oss/recover"):
-            page.page.clock.run_for(seconds * 1000)
-        page.page.wait_for_load_state("networkidle")
+    for number, seconds in enumerate((1, 2, 4, 8, 16) if shot != "not stored" else (1, 2), start=1):
+        page.page.clock.run_for(seconds * 1000)
+        page.wait_for_questions(number)
     expect(row.locator(".message")).to_be_visible()
     assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.page.screenshot(path=tmp_path / f"{shot}.png")

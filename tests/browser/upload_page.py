@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ except ModuleNotFoundError:
     expect = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request
+    from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request, Route
 
 __all__ = ["PNG", "UploadPage", "expect", "file"]
 
@@ -42,10 +43,15 @@ class UploadPage:
         self.url = f"{url}/"
         self.complaints: list[str] = []
         self.signatures: list[str] = []
+        #: Requests for what became of a file, once they are answered or have failed.
+        self.questions: list[str] = []
+        self.stored_parts: list[str] = []
         self._expected: tuple[str, ...] = ()
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._on_request)
+        page.on("requestfinished", self._on_finished)
+        page.on("requestfailed", self._on_end)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -54,6 +60,15 @@ class UploadPage:
     def _on_request(self, request: Request) -> None:
         if "/signature?" in request.url:
             self.signatures.append(request.url)
+
+    def _on_finished(self, request: Request) -> None:
+        self._on_end(request)
+        if request.method == "PUT" and "partNumber=" in request.url:
+            self.stored_parts.append(request.url)
+
+    def _on_end(self, request: Request) -> None:
+        if request.url.endswith("/oss/recover"):
+            self.questions.append(request.url)
 
     def open(self) -> None:
         self.page.goto(self.url)
@@ -67,6 +82,29 @@ class UploadPage:
 
     def unexpected(self) -> list[str]:
         return [text for text in self.complaints if not any(part in text for part in self._expected)]
+
+    def stop_clock(self) -> None:
+        """Let time pass for the page only where the test says so: a busy machine looks when a pause is over."""
+        self.page.clock.install()
+        self.page.clock.pause_at(time.time() + 60)
+
+    def wait_for_questions(self, number: int) -> None:
+        """Wait until the page has asked so often what became of a file; time passes for it by itself, too."""
+        end = time.monotonic() + 60
+        while len(self.questions) < number:
+            assert time.monotonic() < end
+            self.page.wait_for_timeout(20)
+
+    @contextlib.contextmanager
+    def without_answers(self) -> Iterator[None]:
+        """Hold what the page asks about a file as long as the block runs, and so the state of its row."""
+        held: list[Route] = []
+        is_over = False
+        self.page.route("**/oss/recover", lambda route: route.continue_() if is_over else held.append(route))
+        yield
+        is_over = True
+        for route in held:
+            route.continue_()
 
     def choose(self, *files: FilePayload | str | Path) -> None:
         paths_or_payloads: Sequence[Any] = files

@@ -179,10 +179,26 @@ def restore(page: Page) -> None:
     page.evaluate("uppy.emit('restore-confirmed')")
 
 
+REMEMBERED = """async () => {
+  const database = await new Promise((resolve) => {
+    indexedDB.open("uppy-blobs").onsuccess = ({ target }) => resolve(target.result);
+  });
+  const all = (name) => new Promise((resolve) => {
+    if (!database.objectStoreNames.contains(name)) return resolve([]);
+    database.transaction(name).objectStore(name).getAll().onsuccess = ({ target }) => resolve(target.result);
+  });
+  const [files, states] = [await all("files"), await all("metadata")];
+  database.close();
+  const texts = [...states.map(({ metadata }) => metadata), ...Object.values(localStorage)];
+  return files.length > 0 && texts.some((text) => text.includes('"uploadId"'));
+}"""
+
+
 def wait_for_memory(page: Page) -> None:
     """Wait until the Golden Retriever has written the file and the upload's ID, which it does now and then."""
     wait_until(lambda: page.evaluate("uppy.getFiles()[0].s3Multipart?.uploadId !== undefined"), page)
     page.wait_for_timeout(1500)
+    wait_until(lambda: page.evaluate(REMEMBERED), page)
 
 
 def test_the_golden_retriever_goes_on_after_a_reload(open_page: Callable[..., Page], parts_site: PartsSite) -> None:
