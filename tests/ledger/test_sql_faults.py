@@ -526,14 +526,21 @@ def test_partitions_are_made_ahead_and_dropped_when_both_clocks_have_passed(serv
 @BOTH
 def test_eight_processes_may_make_the_tables_at_once(server: Server) -> None:
     code = (
-        "import sys; from oss_wsgi.ledger.sql import SQLLedger; sys.stdin.readline(); "
+        "import sys; from oss_wsgi.ledger.sql import SQLLedger; print('ready', flush=True); sys.stdin.readline(); "
         "print(len(SQLLedger(sys.argv[1], clock=lambda: 1.0)))"
     )
     command = [sys.executable, "-c", code, server.url]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)
     ]
-    assert [process.communicate("\n")[0] for process in processes] == ["0\n"] * 8
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate()[0] for process in processes] == ["0\n"] * 8
 
 
 @BOTH
