@@ -166,16 +166,16 @@ class LedgerFile:
         self._lock.release()
 
 
-def begin(connection: sqlite3.Connection, *, durable: bool) -> None:
+def begin(connection: sqlite3.Connection, *, durable: bool, seconds: float | None = None) -> None:
     """Begin a transaction that writes; with ``durable`` its commit returns only when the data is on the disk.
 
-    Raises sqlite3.Error if the file stays locked for two seconds.
+    Raises sqlite3.Error if the file stays locked for two seconds, or for ``seconds``.
     """
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     # SQLite itself would sleep 1 ms and then longer, up to 100: several times what another process needs the file for,
     # and among busy processes the longest waiters would starve.
     connection.execute("PRAGMA busy_timeout = 0")
-    _execute_with_retry(connection, "BEGIN IMMEDIATE", _BEGIN_PAUSE)
+    _execute_with_retry(connection, "BEGIN IMMEDIATE", _BEGIN_PAUSE, seconds)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
 
 
@@ -186,9 +186,11 @@ def execute(connection: sqlite3.Connection, statement: str, *values: str) -> Non
     connection.execute("COMMIT")
 
 
-def _execute_with_retry(connection: sqlite3.Connection, statement: str, pause: float) -> sqlite3.Cursor:
+def _execute_with_retry(
+    connection: sqlite3.Connection, statement: str, pause: float, seconds: float | None = None
+) -> sqlite3.Cursor:
     """Execute a statement, and repeat it after each pause while another process has the file locked."""
-    for tries_left in reversed(range(round(_BUSY_SECONDS / pause))):
+    for tries_left in reversed(range(round((seconds or _BUSY_SECONDS) / pause))):
         try:
             return connection.execute(statement)
         except sqlite3.OperationalError as error:
@@ -215,10 +217,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise ValueError("SQLite cannot keep a write-ahead log there")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         if application_id != _APPLICATION_ID or _version(connection) < _VERSION:
-            # Other processes may be making the index of a large old file meanwhile.
-            connection.execute(f"PRAGMA busy_timeout = {_MOVE_SECONDS * 1000:.0f}")
             _make_tables(connection)
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
     except BaseException:
         connection.close()
         raise
@@ -227,7 +226,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _make_tables(connection: sqlite3.Connection) -> None:
     """Make the tables of a new file, or change those of an older version, unless another process has done it."""
-    begin(connection, durable=True)
+    # Another process may be making the index of a large old file meanwhile.
+    begin(connection, durable=True, seconds=_MOVE_SECONDS)
     try:
         if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
             scripts = _SCHEMA + _SCHEMA_1

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import tempfile
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -141,11 +142,11 @@ def test_what_is_deleted_waits_for_a_locked_file_as_uploads_do(
         tries: list[str] = []
         execute = sqlite_file._execute_with_retry
 
-        def try_again(connection: sqlite3.Connection, statement: str, pause: float) -> sqlite3.Cursor:
+        def try_again(connection: sqlite3.Connection, statement: str, *options: Any) -> sqlite3.Cursor:
             tries.append(statement)
             if statement == "BEGIN IMMEDIATE" and busy.in_transaction:
                 busy.execute("COMMIT")
-            return execute(connection, statement, pause)
+            return execute(connection, statement, *options)
 
         monkeypatch.setattr(sqlite_file, "_execute_with_retry", try_again)
         if when == "open":
@@ -183,6 +184,20 @@ def test_a_file_of_the_first_version_is_moved_over(path: Path) -> None:
     with closing(sqlite3.connect(path)) as moved:
         names = {name for (name,) in moved.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
     assert "answers_object" in names
+
+
+@pytest.mark.slow
+def test_a_file_that_another_process_is_moving_over_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.01)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as moving:
+        moving.executescript(f"PRAGMA journal_mode = WAL; {_FIRST_VERSION}")
+        moving.execute("BEGIN IMMEDIATE")
+        end = threading.Timer(0.5, moving.execute, ["COMMIT"])
+        end.start()
+        try:
+            SQLiteLedger(path, clock=LedgerClock()).close()
+        finally:
+            end.join()
 
 
 def test_known_pairs_are_found_by_their_index(path: Path) -> None:
