@@ -102,7 +102,9 @@ class _Starter:
         self.path = os.path.realpath(program(kind) or "")
         self.folder = Path(tempfile.mkdtemp(prefix=f"oss-wsgi-{kind}-", dir="/tmp"))
         self.port = free_port()
-        self.identity: dict[str, Any] = {"cwd": self.folder, "stdin": subprocess.DEVNULL}
+        # A MariaDB that starts removes the temporary tables of all others that have the same folder for them.
+        environ = {**os.environ, "TMPDIR": str(self.folder)}
+        self.identity: dict[str, Any] = {"cwd": self.folder, "stdin": subprocess.DEVNULL, "env": environ}
         if os.getuid() == 0:
             user = pwd.getpwnam(USERS[kind])
             self.identity |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
@@ -112,6 +114,10 @@ class _Starter:
 
     def run(self, *command: str | Path) -> None:
         subprocess.run(list(map(str, command)), check=True, stdout=self.log, stderr=self.log, **self.identity)
+
+    def said(self) -> str:
+        """Return what the server and its programs have printed."""
+        return (self.folder / "log").read_text(errors="replace")
 
     def prepare(self) -> None:
         data = self.folder / "data"
@@ -162,7 +168,7 @@ class _Starter:
                 if self.kind != "mariadb" or client.recv(1):
                     return
             time.sleep(0.05)
-        raise RuntimeError((folder / "log").read_text(errors="replace"))
+        raise RuntimeError("it does not answer")
 
     def make_database(self) -> None:
         if self.kind == "postgresql":
@@ -198,7 +204,7 @@ class _Starter:
                 self.run(*command)
                 return
             time.sleep(0.05)
-        raise RuntimeError((self.folder / "log").read_text(errors="replace"))
+        raise RuntimeError("it is not ready")
 
     def stop(self, number: int) -> None:
         if self.process is not None:
@@ -230,6 +236,9 @@ def main(kind: str, options: list[str]) -> None:
             starter.start()
             starter.wait_until_ready()
             print(json.dumps({"port": starter.port}), flush=True)
+    except Exception:
+        print(starter.said(), file=sys.stderr)
+        raise
     finally:
         starter.end()
 
