@@ -207,7 +207,7 @@ def test_a_folder_keeps_its_paths(open_page: OpenPage, tmp_path: Path) -> None:
             page.page.get_by_role("button", name="Choose a folder").click()
         chooser.value.set_files(str(tmp_path / "holidays"))
         expect(page.rows).to_have_count(2)
-        assert sorted(page.page.locator(".path").all_inner_texts()) == ["holidays/", "holidays/2026/"]
+        assert sorted(page.page.locator(".path").all_text_contents()) == ["holidays/", "holidays/2026/"]
         page.upload_button.click()
         expect(page.summary).to_have_text("2 files done")
         links = [link.get_attribute("href") or "" for link in page.page.get_by_role("link").all()]
@@ -223,7 +223,8 @@ def test_a_pasted_screenshot_gets_a_name(page: UploadPage) -> None:
     }"""
     for _ in range(2):
         page.page.evaluate(paste, list(PNG))
-    names = [row.locator(".name").inner_text() for row in page.rows.all()]
+    expect(page.rows).to_have_count(2)
+    names = page.rows.locator(".name").all_text_contents()
     assert [name.partition(" 2026-11-26 ")[0] for name in names] == ["Screenshot", "Screenshot"]
     assert names[1] == names[0].replace(".png", " (2).png")
 

@@ -139,7 +139,7 @@ class UploadPage:
 
     def answer(self, name: str) -> Any:
         """Return the application's response, as the row of a file shows it."""
-        return json.loads(self.row(name).locator("pre").inner_text())
+        return json.loads(self.row(name).locator("pre").text_content() or "")
 
     def link(self, name: str) -> str:
         href = self.row(name).get_by_role("link").get_attribute("href")
