@@ -79,10 +79,12 @@ def uploaded(deployment: Deployment, path: Path, *options: str, status: int = 0)
 
 
 def stop_after(deployment: Deployment, path: Path, parts: int, end: int) -> subprocess.CompletedProcess[bytes]:
-    """Run the command, and send it a signal when OSS has so many parts."""
+    """Run the command, and send it a signal when OSS has so many parts; the others are far from there."""
     command = [*COMMAND, "upload", str(path), "--resume", "--endpoint", deployment.signature]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     deadline = time.monotonic() + 60
+    deployment.oss.fail_next("slow_upload", seconds=0.0, times=parts)
+    deployment.oss.fail_next("slow_upload", seconds=1.0, times=None)
     with subprocess.Popen(command, env=clean_environ(), **pipes) as process:
         while time.monotonic() < deadline:
             uploads, _ = bucket_of(deployment.oss).uploads()
@@ -91,6 +93,7 @@ def stop_after(deployment: Deployment, path: Path, parts: int, end: int) -> subp
             time.sleep(0.02)
         process.send_signal(end)
         output, errors = process.communicate(timeout=60)
+    deployment.oss.clear_faults()
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
@@ -120,7 +123,6 @@ def test_a_file_of_exactly_parts_has_no_empty_part(deployment: Deployment, tmp_p
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_upload_goes_on(end: int, deployment: Deployment, large: Path, handler: Handler) -> None:
-    deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
     stopped = stop_after(deployment, large, 3, end)
     assert b"Traceback" not in stopped.stderr
     if end == signal.SIGKILL:
@@ -130,7 +132,6 @@ def test_a_stopped_upload_goes_on(end: int, deployment: Deployment, large: Path,
         assert b"Stopped. The same command goes on where it was." in stopped.stderr
     state = load_state(state_path(str(large), None))
     assert state is not None
-    deployment.oss.clear_faults()
     members = uploaded(deployment, large)
     assert members["resumed"] >= 3
     assert members["key"] == state.key
@@ -179,7 +180,6 @@ def test_a_name_as_long_as_a_file_system_takes_goes_in_parts(
 
 
 def test_a_server_with_other_secrets_is_told_apart_from_a_missing_login(deployment: Deployment, large: Path) -> None:
-    deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
     stop_after(deployment, large, 1, signal.SIGKILL)
     state = state_path(str(large), None)
     members = json.loads(state.read_text())
@@ -191,9 +191,7 @@ def test_a_server_with_other_secrets_is_told_apart_from_a_missing_login(deployme
 def test_a_changed_file_is_refused(
     deployment: Deployment, large: Path, handler: Handler, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
     stop_after(deployment, large, 1, signal.SIGINT)
-    deployment.oss.clear_faults()
     before = large.stat()
     os.utime(large, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     with pytest.MonkeyPatch.context() as patch:
@@ -208,9 +206,7 @@ def test_a_changed_file_is_refused(
 
 
 def test_a_stored_part_that_is_not_of_the_file_is_sent_again(deployment: Deployment, large: Path) -> None:
-    deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
     stop_after(deployment, large, 3, signal.SIGKILL)
-    deployment.oss.clear_faults()
     bucket = bucket_of(deployment.oss)
     (upload,), _ = bucket.uploads()
     number = bucket.parts(upload)[0][0].number
@@ -222,9 +218,7 @@ def test_a_stored_part_that_is_not_of_the_file_is_sent_again(deployment: Deploym
 
 def test_a_lost_answer_to_complete_is_told_once(deployment: Deployment, large: Path, handler: Handler) -> None:
     path = state_path(str(large), None)
-    deployment.oss.fail_next("slow_upload", seconds=0.2, times=None)
     stop_after(deployment, large, 1, signal.SIGKILL)
-    deployment.oss.clear_faults()
     saved = path.read_bytes()
     first = uploaded(deployment, large)
     path.write_bytes(saved)
@@ -342,9 +336,7 @@ def test_only_an_expired_url_is_signed_anew(
 
 
 def test_an_aborted_upload_begins_anew(deployment: Deployment, large: Path) -> None:
-    deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
     stop_after(deployment, large, 1, signal.SIGKILL)
-    deployment.oss.clear_faults()
     bucket = bucket_of(deployment.oss)
     bucket.abort(bucket.uploads()[0][0])
     members = uploaded(deployment, large, status=1)
@@ -395,7 +387,6 @@ def test_the_endpoint_must_be_one_of_signatures(large: Path) -> None:
 
 
 def test_another_server_does_not_go_on_with_it(deployment: Deployment, large: Path) -> None:
-    deployment.oss.fail_next("slow_upload", seconds=0.3, times=None)
     stop_after(deployment, large, 1, signal.SIGKILL)
     command = ["upload", str(large), "--resume", "--endpoint", "http://127.0.0.1:1/oss/signature"]
     assert f"the upload began at {deployment.signature}" in oss_wsgi(*command, status=1).stdout
