@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..credentials import access_key_from
@@ -123,10 +124,12 @@ def _stored_secret(lasting: str) -> str:
 
     Tickets are then valid as long as the folder or the ledger lasts.
     """
+    from ..local.storage.private_file import write_private
+
     path = f"{os.path.abspath(lasting)}.ticket-secret"
     try:
         if not os.path.exists(path):
-            _store_secret(path)
+            write_private(Path(path), secrets.token_hex(32), replace=False)
         with open(path, encoding="ascii", opener=open_private) as file:
             secret = file.read().strip()
     except (OSError, ValueError) as error:
@@ -136,23 +139,6 @@ def _stored_secret(lasting: str) -> str:
     if len(secret) < MIN_TICKET_SECRET:
         raise CannotStartError(f"{path!r} holds no ticket secret: remove the file, or set OSS_TICKET_SECRET.")
     return secret
-
-
-def _store_secret(path: str) -> None:
-    """Write a new secret in one step: who starts at the same time reads all of it, or makes the one that both keep."""
-    temporary = f"{path}.{secrets.token_hex(4)}"
-    try:
-        with open(temporary, "x", encoding="ascii", opener=open_private) as file:
-            file.write(secrets.token_hex(32))
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without hard links
-            os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def start_local_oss(settings: Settings, arguments: Namespace, page: str, stack: contextlib.ExitStack) -> LocalOSS:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .callbacks.signing_key import CallbackKey
-from .storage.private_file import open_private, outer_folder
+from .storage.private_file import open_private, outer_folder, write_private
 
 FILE = ".keys.json"
 #: Secrets of former access keys that are kept, so that the inspector can name a signature of one.
@@ -91,7 +89,7 @@ def _read(path: Path) -> Keys | None:
 
 
 def _write(path: Path, keys: Keys, *, replace: bool) -> Keys:
-    """Write the file in one step, so that nobody reads half of it; return what it holds then.
+    """Write the file, and return what it holds then.
 
     :param replace: False to leave the file of another process that started at the same time.
     """
@@ -101,24 +99,5 @@ def _write(path: Path, keys: Keys, *, replace: bool) -> Keys:
         "callback_key": keys.callback_key.private_pem,
         "former": list(keys.former),
     }
-    temporary = path.with_name(f"{FILE}.{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "x", encoding="ascii", opener=open_private) as file:
-            json.dump(members, file, indent=1)
-        if replace:
-            os.replace(temporary, path)
-        else:
-            _link(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    write_private(path, json.dumps(members, indent=1), replace=replace)
     return keys if replace else _read(path) or keys
-
-
-def _link(temporary: Path, path: Path) -> None:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without hard links
-        os.replace(temporary, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import stat
 import sys
 from pathlib import Path
@@ -22,6 +23,33 @@ def open_private(path: str | Path, flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def write_private(path: Path, text: str, *, replace: bool) -> None:
+    """Write an ASCII text into a private file in one step, so that nobody reads half of it.
+
+    :param replace: False to leave the file of another process that writes one at the same time.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(temporary, "x", encoding="ascii", opener=open_private) as file:
+            file.write(text)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            _link(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _link(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        os.replace(temporary, path)
 
 
 def narrow(path: str | Path) -> None:
