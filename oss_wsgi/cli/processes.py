@@ -65,14 +65,18 @@ class Child:
         self.number = number
         self.process: subprocess.Popen[bytes] | None = None
         self.channel: socket.socket | None = None
-        self.is_serving = False
-        self.serving_since = 0.0
+        self.serving_since: float | None = None
         self.short_lives = 0
         #: When it is to start again.
         self.start_at: float | None = None
         #: What this process has counted, as it said last.
         self.samples: list[Family] = []
         self._unread = b""
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the process has said that it serves."""
+        return self.serving_since is not None
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message; one that is ending may not take it."""
@@ -101,7 +105,7 @@ class Child:
         if self.channel is not None:
             self.channel.close()
         self.process = self.channel = None
-        self.is_serving = False
+        self.serving_since = None
         self._unread = b""
 
 
@@ -300,8 +304,7 @@ class Processes:
                     child.samples = message["samples"]
                     self._answered[child.number] = message["asked"]
                 else:
-                    child.is_serving = self._has_served = True
-                    child.serving_since = self._clock()
+                    child.serving_since, self._has_served = self._clock(), True
                 self._answers.notify_all()
         if child.channel is None and channel is not None:
             self._selector.unregister(channel)
@@ -314,7 +317,7 @@ class Processes:
         if child.channel is not None:
             self._selector.unregister(child.channel)
         # A start may take long by itself.
-        lived = self._clock() - child.serving_since if child.is_serving else 0.0
+        lived = 0.0 if child.serving_since is None else self._clock() - child.serving_since
         with self._answers:
             child.close()
             self._past = add_up([*self._past, *counts_of(child.samples)])

@@ -42,6 +42,6 @@ def test_a_start_that_takes_long_is_no_long_life(
         child.process = SimpleNamespace(pid=7, returncode=7)
         clock.advance(60)
         if serves:
-            child.is_serving, child.serving_since = True, clock() - 10
+            child.serving_since = clock() - 10
         processes._bury(child, child.process)
         assert child.start_at - clock() == pause
