@@ -72,7 +72,7 @@ class LedgerFile:
             os.close(open_private(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         try:
             with self.opened() as connection:
-                execute(connection, "DELETE FROM claims WHERE owner = ''")  # SQLite opens a read-only file, too
+                _execute(connection, "DELETE FROM claims WHERE owner = ''")  # SQLite opens a read-only file, too
                 self.process_lock(connection)
                 for side_file in ("", "-wal", "-shm"):  # of a file that others could read until now
                     narrow(f"{self.path}{side_file}")
@@ -133,7 +133,7 @@ class LedgerFile:
         """Delete the claims under a name if its process has ended; return whether it has."""
         with is_dead(self._stem, name) as dead:
             if dead:
-                execute(connection, "DELETE FROM claims WHERE owner = ?", name)
+                _execute(connection, "DELETE FROM claims WHERE owner = ?", name)
         return dead
 
     def finish_claim(self, process_lock: ProcessLock) -> None:
@@ -179,7 +179,7 @@ def begin(connection: sqlite3.Connection, *, durable: bool, seconds: float | Non
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
 
 
-def execute(connection: sqlite3.Connection, statement: str, *values: str) -> None:
+def _execute(connection: sqlite3.Connection, statement: str, *values: str) -> None:
     """Execute a statement that writes, in a transaction of its own; raises what ``begin`` raises."""
     begin(connection, durable=False)
     connection.execute(statement, values)
