@@ -13,7 +13,7 @@ import pytest
 
 from ..running_server import FREE_PORTS, RunningServer, clean_environ, running_server, serving
 from .test_other_origins import BlankPage
-from .upload_page import PNG, expect, file
+from .upload_page import PNG, expect, file, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -140,8 +140,7 @@ def test_a_file_that_is_chosen_before_the_module_has_loaded_is_uploaded_once(
     page.route("**/oss/upload.js", lambda route: held.append(route))
     page.goto(f"{shop.url}/three-lines?strict", wait_until="commit")
     page.locator("#file").set_input_files(file("cat.png", PNG, "image/png"))
-    while not held:
-        page.wait_for_timeout(50)
+    wait_until(lambda: held, page)
     expect(page.locator("output")).to_have_text("")
     held[0].continue_()
     expect(page.locator("output")).to_have_text("cat.png: Done")

@@ -11,7 +11,7 @@ import pytest
 from ..running_server import running_server
 from .test_going_wrong import STORAGE, xml
 from .test_uploading import DROP
-from .upload_page import PNG, UploadPage, expect, file
+from .upload_page import PNG, UploadPage, expect, file, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -289,8 +289,7 @@ def test_a_thousand_files_of_50_mib(page: UploadPage) -> None:
     page.upload_button.click()
     expect(page.summary).to_have_text("0 of 1,000 files done")
     expect(page.rows.and_(page.page.locator('[data-state="signing"]'))).to_have_count(3)
-    while len(held) < 3:
-        page.page.wait_for_timeout(50)
+    wait_until(lambda: len(held) >= 3, page.page)
     page.page.get_by_role("button", name="Stop all").click()
     expect(page.summary).to_have_text("1,000 cancelled")
     page.page.get_by_role("button", name="Clear finished").click()

@@ -12,7 +12,7 @@ from .axe import findings
 from .test_access import LOOKS
 from .test_going_wrong import xml
 from .test_recovering import Stand, stand
-from .upload_page import UploadPage, expect
+from .upload_page import UploadPage, expect, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -48,8 +48,8 @@ def wait_for_half(page: UploadPage) -> None:
 
     The page's policy lets no `wait_for_function` evaluate.
     """
-    while len(page.stored_parts) < 3 or page.page.evaluate("document.querySelector('li progress').value") < 0.5:
-        page.page.wait_for_timeout(50)
+    shown = "document.querySelector('li progress').value"
+    wait_until(lambda: len(page.stored_parts) >= 3 and page.page.evaluate(shown) >= 0.5, page.page)
 
 
 def uploads_of(running: Stand) -> list[Any]:
@@ -248,8 +248,7 @@ def test_it_waits_while_offline_and_goes_on(page: UploadPage, running: Stand, tm
     held: list[Route] = []
     page.page.route(PARTS, lambda route: held.append(route) if route.request.method == "PUT" else route.continue_())
     page.upload(large(tmp_path, 4 * PART))
-    while len(held) < 3:
-        page.page.wait_for_timeout(50)
+    wait_until(lambda: len(held) >= 3, page.page)
     page.page.context.set_offline(True)
     for route in held:
         route.abort("internetdisconnected")

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request, Route
 
-__all__ = ["PNG", "UploadPage", "expect", "file"]
+__all__ = ["PNG", "UploadPage", "expect", "file", "wait_until"]
 
 # One red pixel.
 PNG = bytes.fromhex(
@@ -33,6 +33,14 @@ PNG = bytes.fromhex(
 def file(name: str, content: bytes = b"hello", media_type: str = "text/plain") -> FilePayload:
     """Return a file for the file chooser."""
     return {"name": name, "mimeType": media_type, "buffer": content}
+
+
+def wait_until(condition: Callable[[], object], page: Page) -> None:
+    """Wait for a condition that Playwright's own waits cannot tell; fail after a minute."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        page.wait_for_timeout(20)
 
 
 class UploadPage:
@@ -90,10 +98,7 @@ class UploadPage:
 
     def wait_for_questions(self, number: int) -> None:
         """Wait until the page has asked so often what became of a file; time passes for it by itself, too."""
-        end = time.monotonic() + 60
-        while len(self.questions) < number:
-            assert time.monotonic() < end
-            self.page.wait_for_timeout(20)
+        wait_until(lambda: len(self.questions) >= number, self.page)
 
     @contextlib.contextmanager
     def without_answers(self) -> Iterator[None]:

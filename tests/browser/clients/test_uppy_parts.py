@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..upload_page import expect
+from ..upload_page import expect, wait_until
 from .parts_site import MEGABYTE, PartsSite
 
 if TYPE_CHECKING:
@@ -48,13 +47,6 @@ def choose(page: Page, content: bytes | Path = CONTENT) -> None:
 
 def expect_report(page: Page, text: str) -> None:
     expect(page.locator("output")).to_contain_text(text, timeout=TIMEOUT)
-
-
-def wait_until(condition: Callable[[], object], page: Page) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        page.wait_for_timeout(20)
 
 
 def expect_one_film(parts_site: PartsSite, content: bytes = CONTENT) -> None:
