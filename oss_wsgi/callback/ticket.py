@@ -71,7 +71,8 @@ class ReportedObject(Protocol):
 class Ticket(NamedTuple):
     """What one signature allowed.
 
-    ``id`` is random. The object's name is ``key`` or, where that is None, begins with ``prefix``. Sizes are in bytes;
+    ``id`` has 32 hex digits: the signature's expiry, so that a ledger's keys come in the order of time, and 24 random
+    ones. The object's name is ``key`` or, where that is None, begins with ``prefix``. Sizes are in bytes;
     ``content_types`` lists the allowed types, empty for any; ``accepted_until`` is in Unix seconds; ``user`` and
     ``data`` are the grant's. ``forbid_overwrite`` says that the form pins ``x-oss-forbid-overwrite`` for its one
     object, which can then have one ETag only. ``max_objects`` is how many objects the ticket is valid for: with ``key``
@@ -228,7 +229,7 @@ class TicketBook:
         forbid_overwrite = key is not None and number == [1]
         max_objects = number[0] if key is None and number else 1
         return Ticket(
-            nonce.hex(), bucket, key, prefix, min_size, max_size, types, accepted_until, user, data,
+            f"{expires:08x}{nonce.hex()}", bucket, key, prefix, min_size, max_size, types, accepted_until, user, data,
             forbid_overwrite, max_objects,
         )  # fmt: skip
 

@@ -1,24 +1,50 @@
-"""The interface of a ledger, which runs the handler of each upload once and stores its response."""
+"""Ledgers: the interface, and the algorithm by which all of ours handle each upload once.
+
+    run_once(identity, handle)
+      1 gate      in this process: who may handle, who waits, who is refused
+      2 lock      among processes: one lock, which ends when its process dies
+      3 find      the stored response; or why there will be none
+      4 handle    where the store has a transaction to give, in it
+      5 store     the response, durable before the caller gets it
+      6 unlock
+
+What is locked is the ticket where it is valid for one object, and ticket and object where it is valid for several: so
+the objects of a prefix form never wait for each other. A store knows how to do steps 2, 3, 5 and 6 (``Claim``); the
+order, the decision and the gate are here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from ..exceptions import LedgerUnavailableError, TicketUsedError
+from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunningError, TicketUsedError
 
 #: Seconds to wait for another call that handles the same upload: OSS itself gives up after 5.
 DEFAULT_WAIT_TIMEOUT = 4.0
+
+#: The part of ``wait_timeout`` for calls of this process; the rest is for other processes, which come after them.
+_SHARE_OF_GATE = 0.9
 
 
 class UploadIdentity(NamedTuple):
     """What makes two callbacks reports of one upload: ticket, object and ETag.
 
-    ``ticket`` is the ticket's ID. ``expires`` is not part of the identity: these are the Unix seconds after which the
-    ticket is refused, so the upload need not be remembered any longer (``memory.SteadyTime`` says how much longer a
-    ledger does). The last two are the same for all uploads of a ticket. With ``forbid_overwrite`` OSS does not replace
-    the object, so that another ETag of it is not an upload of the ticket. ``max_objects`` is how many objects the
-    ticket is valid for: 1 where the form names its object, ``Grant.max_objects`` where it names a prefix.
+    ``ticket`` is the ticket's ID. The others are not part of the identity, and the same for all reports of an upload:
+
+    - ``expires``: the Unix seconds after which the ticket is refused, so that the upload need not be remembered any
+      longer (``SteadyTime`` says how much longer a ledger does).
+    - ``forbid_overwrite``: OSS does not replace the object, so another ETag of it is not an upload of the ticket.
+    - ``max_objects``: how many objects the ticket is valid for: 1 where the form names its object,
+      ``Grant.max_objects`` where it names a prefix.
+    - ``checksum``: the CRC-64 of an upload in parts, which must be one of those that the ledger expects.
+    - ``may_wait``: False for the request of a browser, which asks again by itself: where it would have to wait for
+      another call, it is refused at once (``ledger_busy``).
     """
 
     ticket: str
@@ -27,6 +53,8 @@ class UploadIdentity(NamedTuple):
     expires: int
     forbid_overwrite: bool = False
     max_objects: int = 1
+    checksum: int | None = None
+    may_wait: bool = True
 
 
 class StoredResponse(NamedTuple):
@@ -35,6 +63,11 @@ class StoredResponse(NamedTuple):
     status: str
     content_type: str
     body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the upload counts as handled: any 2xx."""
+        return self.status[:1] == "2"
 
 
 #: Handles an upload. Its argument is the ledger's open transaction, or None where the ledger has none to give.
@@ -53,16 +86,19 @@ class Ledger(Protocol):
 
         A 2xx response is stored until ``identity.expires`` at least, also by a clock that jumps and comes back. After
         any other response, and after an exception, the upload counts as not handled, and the next call handles it
-        again.
+        again. A ledger that cannot store refuses before it calls ``handle``.
 
-        Of concurrent calls for one upload, one calls ``handle`` and the others wait for its response. Other objects of
-        the ticket do not wait, unless those that are being handled may use up its ``max_objects``: their outcome then
-        decides. In one process no more calls may wait for a ticket than are handling its uploads; further ones are
-        refused at once, or the ticket's owner could hold all threads.
+        Of concurrent calls for one upload, one calls ``handle`` and the others wait for its response; so do those for
+        other objects or ETags of a ticket that is valid for one object. In one process one call may wait for each that
+        handles; further ones are refused at once, or the ticket's owner could hold all threads.
+
+        A ticket for several objects is counted when a handler begins. While uploads of the ticket are being handled,
+        ``max_objects`` may be exceeded by as many: it is a bound against abuse.
 
         Raises TicketUsedError when the ticket was used for ``max_objects`` other objects, or for another ETag of one
-        with ``forbid_overwrite``; LedgerUnavailableError when the ledger cannot tell, another call takes too long or
-        too many wait already (both ``ledger_busy``); and whatever ``handle`` raises, SystemExit and its like included.
+        with ``forbid_overwrite``; PartsCorruptError when another ``checksum`` is expected; LedgerUnavailableError when
+        the ledger cannot tell (``ledger_unavailable``), or another call takes too long or too many wait already
+        (``ledger_busy``); and whatever ``handle`` raises, SystemExit and its like included.
         """
         ...
 
@@ -71,6 +107,29 @@ class Ledger(Protocol):
 
         An upload that is being handled is not known yet. Raises LedgerUnavailableError when the ledger cannot tell.
         """
+        ...
+
+    def expect(self, ticket: str, checksum: int, expires: int) -> None:
+        """Remember what the parts of a ticket's object are together, their CRC-64, before OSS joins them.
+
+        Several may be expected. From then on ``run_once`` refuses an upload of the ticket that has another checksum,
+        until ``expires``, or until an upload of the ticket is handled. Raises LedgerUnavailableError.
+        """
+        ...
+
+    def hold(self, name: str) -> AbstractContextManager[None]:
+        """Hold a lock among all that share the ledger while the with block runs; it ends when its process dies.
+
+        Raises SweepRunningError at once when another thread or process holds it, and LedgerUnavailableError.
+        """
+        ...
+
+    def load(self, name: str) -> str | None:
+        """Return the text that was saved under a name, or None. Raises LedgerUnavailableError."""
+        ...
+
+    def save(self, name: str, text: str) -> None:
+        """Keep a text of up to 64 KiB under a name, for good and durably. Raises LedgerUnavailableError."""
         ...
 
     def check(self) -> None:
@@ -84,6 +143,193 @@ class Ledger(Protocol):
     def __len__(self) -> int:
         """Return the number of stored responses, for metrics; expired ones may be included."""
         ...
+
+
+class Found(NamedTuple):
+    """What a store knows of an upload and its ticket.
+
+    ``response`` is the upload's own. ``has_object`` says that another ETag of its object has one; ``objects`` counts
+    the objects of the ticket that have one. ``checksums`` are those that are expected.
+    """
+
+    response: StoredResponse | None
+    has_object: bool = False
+    objects: int = 0
+    checksums: Collection[int] = ()
+
+
+NOTHING_FOUND = Found(None)
+
+
+class Claim(ABC):
+    """One upload between lock and unlock, as a store sees it."""
+
+    @abstractmethod
+    def find(self) -> Found:
+        """Return what is stored. Raises LedgerUnavailableError."""
+
+    def handle(self, handle: Handle) -> StoredResponse:
+        """Call the handler, with the transaction that the store has to give."""
+        return handle(None)
+
+    @abstractmethod
+    def store(self, response: StoredResponse) -> StoredResponse:
+        """Store a response durably, and return the one that holds. Raises LedgerUnavailableError if that is uncertain.
+
+        What the ledger expects of the ticket is forgotten with it.
+        """
+
+    @abstractmethod
+    def end(self, error: BaseException | None) -> None:
+        """Unlock, and undo what the store has not stored; ``error`` is what ended the call, if anything."""
+
+
+class OnceLedger(ABC):
+    """A ledger that follows the algorithm of this module; a subclass is the store.
+
+    :param wait_timeout: seconds for which a call waits for others.
+    """
+
+    def __init__(self, wait_timeout: float) -> None:
+        self._wait_timeout = wait_timeout
+        self._gate = Gate(wait_timeout)
+        _ledgers.add(self)
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes."""
+        place = self._place(identity)
+        patience = self._wait_timeout if identity.may_wait else 0.0
+        if self._gate.enter(place, patience * _SHARE_OF_GATE):
+            patience *= 1 - _SHARE_OF_GATE
+        try:
+            return self._run(identity, handle, patience)
+        finally:
+            self._gate.leave(place)
+
+    def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
+        claim = self._claim(identity, patience)
+        error: BaseException | None = None
+        try:
+            response = decide(identity, claim.find())
+            if response is None:
+                response = claim.handle(handle)
+                if response.is_success:
+                    response = claim.store(response)
+            return response
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            claim.end(error)
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Hold a lock while the with block runs, as ``Ledger.hold`` describes."""
+        place = "held", name
+        try:
+            self._gate.enter(place, 0.0)
+        except LedgerUnavailableError:
+            raise held_error() from None
+        try:
+            with self._hold(name):
+                yield
+        finally:
+            self._gate.leave(place)
+
+    def _place(self, identity: UploadIdentity) -> Hashable:
+        """Return what is locked for an upload: equal places are never handled at the same time."""
+        return identity.ticket if identity.max_objects == 1 else (identity.ticket, identity.object)
+
+    @abstractmethod
+    def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
+        """Lock the place of an upload among processes, waiting ``patience`` seconds at the most.
+
+        Raises LedgerUnavailableError (``ledger_busy``; ``ledger_unavailable``, also where nothing could be stored).
+        """
+
+    @abstractmethod
+    def _hold(self, name: str) -> AbstractContextManager[None]:
+        """Hold a lock among processes; SweepRunningError (``held_error``) when another one has it."""
+
+    def _before_fork(self) -> None:
+        """Release what must not pass into a child, and let no call begin until ``_after_fork``."""
+
+    def _after_fork(self, *, is_child: bool) -> None:
+        """Allow calls again; a child has none of its parent's."""
+
+
+class Gate:
+    """Decides which calls of one process go on: one for each place, with one that waits for it."""
+
+    def __init__(self, wait_timeout: float) -> None:
+        self._wait_timeout = wait_timeout
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all calls, as a forked child must, where their threads do not run."""
+        self._lock = threading.Lock()
+        #: Places that are taken, each with the lock on which a call waits for it.
+        self._taken: dict[Hashable, threading.Lock | None] = {}
+
+    def enter(self, place: Hashable, patience: float) -> bool:
+        """Take a place, and return whether that meant waiting.
+
+        Raises LedgerUnavailableError (``ledger_busy``) after ``patience`` seconds, and at once where a call waits.
+        """
+        with self._lock:
+            if place not in self._taken:
+                self._taken[place] = None
+                return False
+            if patience <= 0:
+                raise busy_error()
+            if self._taken[place] is not None:
+                raise already_waiting_error()
+            turn = self._taken[place] = threading.Lock()
+            turn.acquire()
+        try:
+            has_turn = turn.acquire(timeout=patience)
+        except BaseException:  # of a signal's handler
+            if not self._stop_waiting(place, turn):
+                self.leave(place)
+            raise
+        if not has_turn and self._stop_waiting(place, turn):
+            raise ledger_busy_error(self._wait_timeout)
+        return True
+
+    def _stop_waiting(self, place: Hashable, turn: threading.Lock) -> bool:
+        """Wait no longer; return False if the turn has come meanwhile."""
+        with self._lock:
+            is_waiting = self._taken.get(place) is turn
+            if is_waiting:
+                self._taken[place] = None
+            return is_waiting
+
+    def leave(self, place: Hashable) -> None:
+        """Free a place, or pass it on to the call that waits for it."""
+        with self._lock:
+            turn = self._taken[place]
+            if turn is None:
+                del self._taken[place]
+            else:
+                self._taken[place] = None
+                turn.release()
+
+
+def decide(identity: UploadIdentity, found: Found) -> StoredResponse | None:
+    """Return the stored response of an upload, or None if it is to be handled.
+
+    Raises TicketUsedError and PartsCorruptError if there will be none.
+    """
+    if found.response is not None:
+        return found.response
+    if found.has_object:
+        if identity.forbid_overwrite:
+            raise ticket_used_error()
+    elif found.objects >= identity.max_objects:
+        raise ticket_used_error(identity.max_objects)
+    if identity.checksum is not None and found.checksums and identity.checksum not in found.checksums:
+        raise PartsCorruptError("crc64_mismatch", "the CRC-64 of the object is not that of its parts")
+    return None
 
 
 def ticket_used_error(max_objects: int = 1) -> TicketUsedError:
@@ -108,3 +354,39 @@ def already_waiting_error() -> LedgerUnavailableError:
     """Return the error for an upload whose ticket has as many waiting calls as it may have."""
     hint = "other calls handle uploads of this ticket, and as many wait for them already"
     return LedgerUnavailableError("ledger_busy", hint)
+
+
+def busy_error() -> LedgerUnavailableError:
+    """Return the error for an upload that may not wait for the call that handles its ticket."""
+    return LedgerUnavailableError("ledger_busy", "another call handles an upload of this ticket: ask again")
+
+
+def held_error() -> SweepRunningError:
+    """Return the error for a lock that another thread or process holds."""
+    return SweepRunningError("sweep_running", "another sweep is running: wait until it ends; nothing is lost")
+
+
+_ledgers: weakref.WeakSet[OnceLedger] = weakref.WeakSet()
+_forking: list[OnceLedger] = []
+
+
+def _before_fork() -> None:
+    _forking.extend(_ledgers)
+    for ledger in _forking:
+        ledger._before_fork()
+
+
+def _after_fork(*, is_child: bool) -> None:
+    while _forking:
+        ledger = _forking.pop()
+        if is_child:
+            ledger._gate.reset()
+        ledger._after_fork(is_child=is_child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=lambda: _after_fork(is_child=False),
+        after_in_child=lambda: _after_fork(is_child=True),
+    )

@@ -1,89 +1,42 @@
-"""A ledger in the memory of one process, and the steady time by which every ledger forgets."""
+"""A ledger in the memory of one process."""
 
 from __future__ import annotations
 
 import heapq
 import logging
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-from .base import (
-    DEFAULT_WAIT_TIMEOUT,
-    Handle,
-    StoredResponse,
-    UploadIdentity,
-    already_waiting_error,
-    ledger_busy_error,
-    ticket_used_error,
-)
-
-#: Seconds by which the steady time moves at the most between two looks at the clock.
-MAX_STEP = 600
-
-#: Seconds of steady time for which a response stays after its ticket has expired.
-MARGIN = 24 * 3600
+from .base import DEFAULT_WAIT_TIMEOUT, NOTHING_FOUND, Claim, Found, OnceLedger, StoredResponse, UploadIdentity
+from .steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
 
 
-class SteadyTime(NamedTuple):
-    """The steady time of a ledger in seconds, and the caller's clock (Unix seconds) when it was last looked at.
+class _Entry(NamedTuple):
+    """What is removed when its ticket has expired: a response, or a checksum that is expected."""
 
-    A clock that is a day ahead for a moment makes everything look expired. A ledger that forgot by it would handle each
-    report again once the clock is right. So a ledger has a steady time. At each look at the clock it moves as far as
-    the clock has moved since the last look, forwards or backwards, but by ``MAX_STEP`` at the most. A jump and the way
-    back cancel out.
-
-    A ledger forgets a response when both say so: its ticket has expired by the clock, and since the response was stored
-    ``MARGIN`` more than the rest of the ticket's life has passed in steady time. The margin also covers a clock that
-    was wrong when the response was stored, and one that is set back afterwards.
-
-    The steady time lags in a ledger that looks at the clock more rarely than every ``MAX_STEP``. Its responses stay
-    longer, but they do not pile up: at most one is stored between two looks.
-    """
-
-    seconds: float
-    clock: float
-
-    @classmethod
-    def started(cls, clock: float) -> SteadyTime:
-        """Return the steady time of a ledger that looks at the clock for the first time."""
-        return cls(clock, clock)
-
-    def at(self, clock: float) -> SteadyTime:
-        """Return the steady time at the next look."""
-        return SteadyTime(self.seconds + max(-MAX_STEP, min(clock - self.clock, MAX_STEP)), clock)
-
-    def forget_after(self, expires: int) -> int:
-        """Return until which steady time a response stays that is stored now, for a ticket that ends at ``expires``."""
-        return math.ceil(self.seconds + max(0.0, expires - self.clock) + MARGIN)
-
-
-class _ObjectUse:
-    """The responses of one object of a ticket by ETag: None while an upload is being handled."""
-
-    __slots__ = ("responses", "stored_count")
-
-    def __init__(self) -> None:
-        self.responses: dict[str, StoredResponse | None] = {}
-        self.stored_count = 0
+    ticket: str
+    object: str
+    etag: str
+    expires: int
+    checksum: int | None = None
 
 
 class _TicketUse:
-    """The objects that one ticket was used for, how many of them have a response, and how many uploads are handled."""
+    """The responses of one ticket by object and ETag, and the checksums that are expected."""
 
-    __slots__ = ("handling", "objects", "stored_objects")
+    __slots__ = ("checksums", "objects")
 
     def __init__(self) -> None:
-        self.objects: dict[str, _ObjectUse] = {}
-        self.stored_objects = 0
-        self.handling = 0
+        self.objects: dict[str, dict[str, StoredResponse]] = {}
+        self.checksums: set[int] = set()
 
 
-class MemoryLedger:
+class MemoryLedger(OnceLedger):
     """A ledger for one process. It forgets everything when the process ends.
 
     A response is removed when its ticket has expired, as ``SteadyTime`` describes: a clock that jumps removes nothing.
@@ -92,9 +45,8 @@ class MemoryLedger:
     warns once.
 
     :param clock: returns Unix seconds.
-    :param wait_timeout: seconds for which a call waits for another one that handles the same upload, or the last object
-        that the ticket is valid for: its outcome decides whether the ticket counts as used. As many calls may wait for
-        a ticket as are handling its uploads; others are refused at once.
+    :param wait_timeout: seconds for which a call waits for another one that handles the same upload, or another one of
+        a ticket that is valid for one object: its outcome decides.
     """
 
     def __init__(
@@ -105,22 +57,22 @@ class MemoryLedger:
         max_bytes: int = 16 * 1024 * 1024,
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
     ) -> None:
+        super().__init__(wait_timeout)
         self._clock = clock
         self._max_uploads = max_uploads
         self._max_bytes = max_bytes
-        self._wait_timeout = wait_timeout
         self._tickets: dict[str, _TicketUse] = {}
         # By the steady time until which they stay. A deque for each second would take 0.7 kB, so that a list becomes
         # one only where responses are removed: from a long list that takes its length each time.
-        self._by_expiry: dict[int, list[UploadIdentity] | deque[UploadIdentity]] = {}
+        self._by_expiry: dict[int, list[_Entry] | deque[_Entry]] = {}
         self._expiries: list[int] = []  # a heap
+        self._texts: dict[str, str] = {}
         self._time: SteadyTime | None = None
         self._count = 0
+        self._expected_count = 0
         self._bytes = 0
         self._overflow_logged = False
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._waiting: dict[str, int] = {}  # calls by ticket
 
     def __len__(self) -> int:
         """Return the number of stored responses."""
@@ -135,12 +87,28 @@ class MemoryLedger:
             stored = {
                 (name, etag)
                 for use in self._tickets.values()
-                for name, entry in use.objects.items()
+                for name, responses in use.objects.items()
                 if name in names
-                for etag, response in entry.responses.items()
-                if response is not None
+                for etag in responses
             }
         return stored & asked
+
+    def expect(self, ticket: str, checksum: int, expires: int) -> None:
+        """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
+        with self._lock:
+            use = self._use(ticket)
+            if checksum not in use.checksums:
+                use.checksums.add(checksum)
+                self._expected_count += 1
+                self._remove_later(_Entry(ticket, "", "", expires, checksum))
+
+    def load(self, name: str) -> str | None:
+        """Return a saved text, or None."""
+        return self._texts.get(name)
+
+    def save(self, name: str, text: str) -> None:
+        """Keep a text until the process ends."""
+        self._texts[name] = text
 
     def check(self) -> None:
         """Do nothing: memory is always available."""
@@ -148,92 +116,56 @@ class MemoryLedger:
     def close(self) -> None:
         """Do nothing: there is nothing to release, and the responses stay."""
 
-    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-        """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes.
+    def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
+        return _MemoryClaim(self, identity)
 
-        Raises TicketUsedError, LedgerUnavailableError (``ledger_busy``), and whatever ``handle`` raises.
-        """
+    def _hold(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def _before_fork(self) -> None:
+        self._lock.acquire()
+
+    def _after_fork(self, *, is_child: bool) -> None:
+        self._lock.release()
+
+    # What a claim does.
+
+    def _find(self, identity: UploadIdentity) -> Found:
         with self._lock:
             self._remove_expired()
-            outcome = self._response_or_claim(identity)
-            if outcome is None:
-                outcome = self._wait(identity)
-        if outcome is None:
-            raise ledger_busy_error(self._wait_timeout)
-        if isinstance(outcome, StoredResponse):
-            return outcome
-        response: StoredResponse | None = None
-        try:
-            response = handle(None)
-        finally:
-            with self._lock:
-                self._finish(identity, response if response is not None and response.status[:1] == "2" else None)
-                if self._waiting:
-                    self._changed.notify_all()
-        return response
+            use = self._tickets.get(identity.ticket)
+            if use is None:
+                return NOTHING_FOUND
+            responses = use.objects.get(identity.object, {})
+            return Found(responses.get(identity.etag), bool(responses), len(use.objects), frozenset(use.checksums))
 
-    def _wait(self, identity: UploadIdentity) -> StoredResponse | bool | None:
-        """Return what ``_response_or_claim`` returns as soon as that is not None, or None after ``wait_timeout``."""
-        ticket = identity.ticket
-        waiting = self._waiting.get(ticket, 0)
-        if waiting >= self._tickets[ticket].handling:
-            raise already_waiting_error()
-        self._waiting[ticket] = waiting + 1
-        try:
-            return self._changed.wait_for(lambda: self._response_or_claim(identity), self._wait_timeout)
-        finally:
-            self._waiting[ticket] -= 1
-            if not self._waiting[ticket]:
-                del self._waiting[ticket]
+    def _store(self, identity: UploadIdentity, response: StoredResponse) -> None:
+        with self._lock:
+            if len(response.body) > self._max_bytes:
+                self._log_overflow()
+                return
+            use = self._use(identity.ticket)
+            self._expected_count -= len(use.checksums)
+            use.checksums.clear()
+            use.objects.setdefault(identity.object, {})[identity.etag] = response
+            self._bytes += len(response.body)
+            self._count += 1
+            self._remove_later(_Entry(*identity[:4]))
+            while self._is_over():
+                if not self._overflow_logged and self._soonest().expires >= self._look_at_clock().clock:
+                    self._log_overflow()
+                self._remove_soonest()
 
-    def _response_or_claim(self, identity: UploadIdentity) -> StoredResponse | bool | None:
-        """Return the stored response, True if the upload is now claimed, or None while other calls decide."""
-        use = self._tickets.get(identity.ticket)
+    def _use(self, ticket: str) -> _TicketUse:
+        use = self._tickets.get(ticket)
         if use is None:
-            use = self._tickets[identity.ticket] = _TicketUse()
-        entry = use.objects.get(identity.object)
-        if entry is None:
-            if len(use.objects) >= identity.max_objects:
-                if use.stored_objects >= identity.max_objects:
-                    raise ticket_used_error(identity.max_objects)
-                return None
-            entry = use.objects[identity.object] = _ObjectUse()
-        elif identity.etag in entry.responses:
-            return entry.responses[identity.etag]
-        elif identity.forbid_overwrite:
-            if entry.stored_count:
-                raise ticket_used_error()
-            return None
-        entry.responses[identity.etag] = None
-        use.handling += 1
-        return True
+            use = self._tickets[ticket] = _TicketUse()
+        return use
 
-    def _finish(self, identity: UploadIdentity, response: StoredResponse | None) -> None:
-        """Store the response of a claimed upload, or drop the claim."""
-        use = self._tickets[identity.ticket]
-        use.handling -= 1
-        if response is None or len(response.body) > self._max_bytes:
-            self._forget(identity)
-            if response is not None:
-                self._log_overflow()
-            return
-        entry = use.objects[identity.object]
-        entry.responses[identity.etag] = response
-        if not entry.stored_count:
-            use.stored_objects += 1
-        entry.stored_count += 1
-        self._bytes += len(response.body)
-        self._count += 1
-        expiry = self._look_at_clock().forget_after(identity.expires)
-        queue = self._by_expiry.get(expiry)
-        if queue is None:
-            queue = self._by_expiry[expiry] = []
-            heapq.heappush(self._expiries, expiry)
-        queue.append(identity)
-        while self._count > self._max_uploads or self._bytes > self._max_bytes:
-            if not self._overflow_logged and self._soonest().expires >= self._look_at_clock().clock:
-                self._log_overflow()
-            self._remove_soonest()
+    def _is_over(self) -> bool:
+        return self._count + self._expected_count > self._max_uploads or self._bytes > self._max_bytes
+
+    # Forgetting.
 
     def _look_at_clock(self) -> SteadyTime:
         """Return the steady time; less than a second is left to a later look."""
@@ -245,12 +177,20 @@ class MemoryLedger:
             time = self._time = time.at(now)
         return time
 
+    def _remove_later(self, entry: _Entry) -> None:
+        expiry = self._look_at_clock().forget_after(entry.expires)
+        queue = self._by_expiry.get(expiry)
+        if queue is None:
+            queue = self._by_expiry[expiry] = []
+            heapq.heappush(self._expiries, expiry)
+        queue.append(entry)
+
     def _remove_expired(self) -> None:
         time = self._look_at_clock()
         while self._expiries and self._expiries[0] < time.seconds and self._soonest().expires < time.clock:
             self._remove_soonest()
 
-    def _soonest(self) -> UploadIdentity:
+    def _soonest(self) -> _Entry:
         return self._by_expiry[self._expiries[0]][0]
 
     def _remove_soonest(self) -> None:
@@ -258,26 +198,24 @@ class MemoryLedger:
         queue = self._by_expiry[expiry]
         if isinstance(queue, list):
             queue = self._by_expiry[expiry] = deque(queue)
-        identity = queue.popleft()
+        entry = queue.popleft()
         if not queue:
             heapq.heappop(self._expiries)
             del self._by_expiry[expiry]
-        self._count -= 1
-        self._forget(identity)
-
-    def _forget(self, identity: UploadIdentity) -> None:
-        use = self._tickets[identity.ticket]
-        entry = use.objects[identity.object]
-        response = entry.responses.pop(identity.etag)
-        if response is not None:
-            self._bytes -= len(response.body)
-            entry.stored_count -= 1
-            if not entry.stored_count:
-                use.stored_objects -= 1
-        if not entry.responses:
-            del use.objects[identity.object]
-        if not use.objects:
-            del self._tickets[identity.ticket]
+        use = self._tickets.get(entry.ticket)
+        if use is None:
+            return
+        if entry.checksum is None:
+            responses = use.objects[entry.object]
+            self._bytes -= len(responses.pop(entry.etag).body)
+            self._count -= 1
+            if not responses:
+                del use.objects[entry.object]
+        elif entry.checksum in use.checksums:  # none is left once the upload is handled
+            use.checksums.remove(entry.checksum)
+            self._expected_count -= 1
+        if not use.objects and not use.checksums:
+            del self._tickets[entry.ticket]
 
     def _log_overflow(self) -> None:
         if not self._overflow_logged:
@@ -288,3 +226,23 @@ class MemoryLedger:
                 self._count,
                 self._bytes,
             )
+
+
+class _MemoryClaim(Claim):
+    """The gate is the lock, so a claim only looks and stores."""
+
+    __slots__ = ("_identity", "_ledger")
+
+    def __init__(self, ledger: MemoryLedger, identity: UploadIdentity) -> None:
+        self._ledger = ledger
+        self._identity = identity
+
+    def find(self) -> Found:
+        return self._ledger._find(self._identity)
+
+    def store(self, response: StoredResponse) -> StoredResponse:
+        self._ledger._store(self._identity, response)
+        return response
+
+    def end(self, error: BaseException | None) -> None:
+        return

@@ -22,7 +22,7 @@ from .base import (
     ledger_busy_error,
     ticket_used_error,
 )
-from .memory import MARGIN
+from .steady_time import MARGIN
 from .redis_client import REFUSED_PARAMETERS, RedisConnection, Run, Script, checked_prefix, import_redis, server_errors
 
 #: Seconds for which a claim holds unless it is renewed.

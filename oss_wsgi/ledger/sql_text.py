@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, NamedTuple
 
 from .base import StoredResponse, UploadIdentity
-from .memory import MARGIN
+from .steady_time import MARGIN
 
 #: The version of the tables that this program reads and writes.
 VERSION = 1

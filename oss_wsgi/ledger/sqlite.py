@@ -25,7 +25,7 @@ from .base import (
     ledger_busy_error,
     ticket_used_error,
 )
-from .memory import SteadyTime
+from .steady_time import SteadyTime
 from .process_lock import ProcessLock
 from .sqlite_file import LedgerFile, begin
 

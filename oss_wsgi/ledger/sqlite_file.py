@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..private_file import narrow, open_private
-from .memory import MARGIN
+from .steady_time import MARGIN
 from .process_lock import ProcessLock, is_dead, lock_names
 
 _APPLICATION_ID = 0x6F737377  # "ossw"

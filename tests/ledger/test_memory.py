@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from oss_wsgi.ledger.base import StoredResponse
-from oss_wsgi.ledger.memory import MARGIN, MAX_STEP, MemoryLedger
+from oss_wsgi.ledger.memory import MemoryLedger
+from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP
 from oss_wsgi.testing.ledger_contract import (
     FAILURE,
     NOW,
@@ -38,7 +39,7 @@ def test_the_end_of_a_handling_wakes_a_waiting_call(clock: LedgerClock) -> None:
     ledger = MemoryLedger(clock=clock, wait_timeout=3600.0)  # longer than a test may take
     with handling(ledger, identity(), BlockingHandler()):
         waiting = waiting_call(ledger, clock, identity(), Handler(FAILURE))
-        while not ledger._changed._waiters:  # type: ignore[attr-defined]
+        while ledger._gate._taken == {"t1": None}:
             assert waiting.is_alive()
     assert waiting.outcome() == SUCCESS
 

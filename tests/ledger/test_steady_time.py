@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import pytest
 
-from oss_wsgi.ledger.memory import MARGIN, MAX_STEP, SteadyTime
+from oss_wsgi.ledger.steady_time import MARGIN, MAX_STEP, SteadyTime
 
 NOW = 1733227932.0
 DAY = 86_400.0
