@@ -253,9 +253,11 @@ class OnceLedger(ABC):
 
     def _before_fork(self) -> None:
         """Release what must not pass into a child, and let no call begin until ``_after_fork``."""
+        return
 
     def _after_fork(self, *, is_child: bool) -> None:
         """Allow calls again; a child has none of its parent's."""
+        return
 
 
 class Gate:

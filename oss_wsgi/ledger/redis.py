@@ -22,8 +22,8 @@ from .base import (
     ledger_busy_error,
     ticket_used_error,
 )
-from .steady_time import MARGIN
 from .redis_client import REFUSED_PARAMETERS, RedisConnection, Run, Script, checked_prefix, import_redis, server_errors
+from .steady_time import MARGIN
 
 #: Seconds for which a claim holds unless it is renewed.
 LEASE = 12.0

@@ -25,9 +25,9 @@ from .base import (
     ledger_busy_error,
     ticket_used_error,
 )
-from .steady_time import SteadyTime
 from .process_lock import ProcessLock
 from .sqlite_file import LedgerFile, begin
+from .steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
 

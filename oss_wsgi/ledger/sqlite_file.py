@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..private_file import narrow, open_private
-from .steady_time import MARGIN
 from .process_lock import ProcessLock, is_dead, lock_names
+from .steady_time import MARGIN
 
 _APPLICATION_ID = 0x6F737377  # "ossw"
 # `expires` is in the caller's Unix seconds, `forget_after` in the seconds of `steady_time`. `tickets` counts the

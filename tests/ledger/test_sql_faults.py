@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from oss_wsgi.exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError, TicketUsedError
 from oss_wsgi.ledger.base import StoredResponse
-from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.sql_text import dialect_of
+from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing.ledger_contract import (
     FAILURE,
     NOW,

@@ -18,8 +18,8 @@ import pytest
 from oss_wsgi.exceptions import LedgerUnavailableError
 from oss_wsgi.ledger import sqlite, sqlite_file
 from oss_wsgi.ledger.base import StoredResponse
-from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.ledger.sqlite import SQLiteLedger
+from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing.ledger_contract import (
     FAILURE,
     NOW,
