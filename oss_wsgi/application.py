@@ -40,10 +40,8 @@ from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
 from .middleware.dispatcher import Dispatcher, PathRouter, Subtree, at_original_path, blocking
-from .middleware.joined_parts import JoinedParts
 from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
-from .parts.expected import ExpectedObjects
 from .parts.ticket import PartsBook
 from .parts.uploads import PartUploads
 from .recovery.events import EventOutcome
@@ -242,8 +240,7 @@ class DirectUpload:
         self.ledger = ledger
         self.settings = settings
         callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
-        expected = ExpectedObjects(ledger, keep_seconds=settings.ledger_keep)
-        delivery = Delivery(JoinedParts(once, expected), callback_path, callback_urls[0] if callback_urls else None)
+        delivery = Delivery(once, callback_path, callback_urls[0] if callback_urls else None)
 
         @functools.cache
         def recovery() -> Recovery:
@@ -277,7 +274,8 @@ class DirectUpload:
                     tickets=tickets,
                     receipts=receipts,
                     book=PartsBook(ticket_secrets, clock=clock, tickets=tickets),
-                    expected=expected,
+                    ledger=ledger,
+                    keep_seconds=settings.ledger_keep,
                     part_size=settings.part_size,
                     clock=clock,
                     wait=time.sleep,

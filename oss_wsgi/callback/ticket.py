@@ -27,9 +27,10 @@ RECEIPT_NAME = "oss-wsgi"
 #: Name of the form field, and of the header of the object.
 RECEIPT_FIELD = f"x-oss-meta-{RECEIPT_NAME}"
 
-#: What OSS calls an upload by form, and one by PUT.
+#: What OSS calls an upload by form, one by PUT, and one in parts.
 POST_OBJECT = "PostObject"
 PUT_OBJECT = "PutObject"
+COMPLETE_UPLOAD = "CompleteMultipartUpload"
 
 #: OSS's limit for all names and values of an object's user metadata (never-lost.md 7.2).
 MAX_METADATA_BYTES = 8192

@@ -653,7 +653,7 @@ TABLE = (
         "crc64_mismatch",
         "OSS joined something else than the parts that it had listed.",
         "Send the file again, and report the request ID to Alibaba Cloud.",
-        "parts.expected",
+        "ledger.base",
     ),
     _row(
         "credentials_unavailable",

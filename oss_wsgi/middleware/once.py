@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..callback.ticket import COMPLETE_UPLOAD
 from ..callback.upload import UPLOAD_KEY, Upload
-from ..exceptions import HandlerCommittedError, LedgerUnavailableError, TicketUsedError
+from ..exceptions import HandlerCommittedError, LedgerUnavailableError, PartsCorruptError, TicketUsedError
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from ..ledger.memory import MemoryLedger
 from ..wsgi.environ import request_id
@@ -33,8 +34,9 @@ class OncePerUpload:
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
     Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
-    its form forbade to overwrite; 500 when the handler ended the ledger's transaction; 503 when the ledger cannot be
-    used now, other threads handle uploads of the ticket for too long, or as many wait for that already.
+    its form forbade to overwrite; 500 when the handler ended the ledger's transaction, and ``crc64_mismatch`` when OSS
+    damaged an upload as it joined its parts; 503 when the ledger cannot be used now, other threads handle uploads of
+    the ticket for too long, or as many wait for that already.
 
     A ledger in a database may give the handler its open transaction, which is ``Upload.transaction`` then. Such a
     ledger calls ``app`` again when another transaction has won, each time with an environ of its own.
@@ -62,17 +64,21 @@ class OncePerUpload:
             upload.ticket_until + self._keep_seconds,
             upload.forbid_overwrite,
             upload.max_objects,
+            checksum=upload.crc64 if upload.operation == COMPLETE_UPLOAD else None,
         )
         call = _Call(self._app, environ)
         try:
             response = self._ledger.run_once(identity, call)
+        except PartsCorruptError as error:
+            message = "The file was damaged in storage: send it again."
+            return refuse_error(log, environ, start_response, error, message=message)
         except (TicketUsedError, LedgerUnavailableError, HandlerCommittedError) as error:
             return refuse_error(log, environ, start_response, error)
         headers = call.headers if response is call.response else None
         if headers is None and CONTEXT_KEY in environ:
             context_of(environ).reason = "repeated"
         # A line of INFO would take longer than all the rest of this method: the formats mask and escape it.
-        if log.isEnabledFor(logging.DEBUG) and headers is not None and response.status.startswith("2"):
+        if log.isEnabledFor(logging.DEBUG) and headers is not None and response.is_success:
             _log_handled(upload, environ)
         start_response(response.status, headers or _headers(response))
         return [response.body]
