@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..application import DEFAULT_PREFIX
 from ..exceptions import SettingsError
-from ..ledger.url import passwords_in
+from ..ledger.url import passwords_in, shown
 from ..log_format import FORMATS
 from ..settings import TABLE, Setting, duration
 from .parser import CommandParser
@@ -125,13 +125,19 @@ def _add_settings(group: argparse._ActionsContainer, rows: Sequence[Setting]) ->
 def environ_of(arguments: argparse.Namespace) -> dict[str, str]:
     """Return the environment, ``arguments.environ``, with the options of settings in place of its variables.
 
-    Raises SettingsError for a password among them.
+    Raises SettingsError for a password among them, and for a ledger beside another one.
     """
     options = {name: value for name, value in vars(arguments).items() if name.startswith("OSS_") and value is not None}
     if passwords_in(options.get("OSS_LEDGER", "")):
         raise SettingsError(
             "--ledger has a password, and other users of this machine can read command lines: set OSS_LEDGER in the "
             "environment."
+        )
+    ledgers = arguments.environ.get("OSS_LEDGER", "").strip(), options.get("OSS_LEDGER", "").strip()
+    if all(ledgers) and ledgers[0] != ledgers[1]:
+        raise SettingsError(
+            f"OSS_LEDGER is {shown(ledgers[0])} and --ledger is {shown(ledgers[1])}: uploads that one remembers "
+            "would be handled again with the other. Leave one of them out."
         )
     return {**arguments.environ, **options}
 

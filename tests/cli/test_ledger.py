@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from oss_wsgi.cli.main import main
+from oss_wsgi.cli.main import command_parser, main
+from oss_wsgi.cli.options import environ_of
 from oss_wsgi.ledger.sql_text import dialect_of
 
 
@@ -60,3 +63,20 @@ def test_a_password_on_the_command_line_is_refused(capsys: pytest.CaptureFixture
     error = capsys.readouterr().err
     assert "set OSS_LEDGER in the environment" in error
     assert "pass-word" not in error
+
+
+def test_a_ledger_beside_another_one_is_refused_by_both_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OSS_LEDGER", "postgresql://app:pass-word@db/shop")
+    assert main(["serve", "--ledger", "/var/lib/ledger.sqlite3"]) == 2
+    error = capsys.readouterr().err
+    assert "OSS_LEDGER is postgresql://db/shop and --ledger is /var/lib/ledger.sqlite3" in error
+    assert "pass-word" not in error
+
+
+def test_the_same_ledger_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSS_LEDGER", " ledger.sqlite3 ")
+    arguments = command_parser().parse_args(["serve", "--ledger", "ledger.sqlite3"])
+    arguments.environ = dict(os.environ)
+    assert environ_of(arguments)["OSS_LEDGER"] == "ledger.sqlite3"

@@ -96,7 +96,15 @@ def test_the_unit_uses_only_existing_options(tmp_path: Path) -> None:
     (line,) = [row for row in example("oss-wsgi.service", {}).splitlines() if row.startswith("ExecStart=")]
     arguments = command_parser().parse_args(line.split()[1:])
     assert arguments.command == "serve"
-    assert arguments.OSS_LEDGER == "${STATE_DIRECTORY}/ledger.sqlite3"
+
+
+def test_a_ledger_in_the_environment_file_takes_the_place_of_the_units_own() -> None:
+    """systemd reads EnvironmentFile= after Environment=, wherever they stand; an option would win over both."""
+    for name in ("oss-wsgi.service", "oss-wsgi-reconcile.service"):
+        lines = example(name, {}).splitlines()
+        assert "Environment=OSS_LEDGER=%S/oss-wsgi/ledger.sqlite3" in lines
+        assert "EnvironmentFile=/etc/oss-wsgi.env" in lines
+        assert not any("--ledger" in line for line in lines)
 
 
 def test_the_timer_and_the_cron_line_sweep_with_existing_options() -> None:
@@ -105,7 +113,6 @@ def test_the_timer_and_the_cron_line_sweep_with_existing_options() -> None:
     (line,) = [row for row in example("oss-wsgi-reconcile.service", {}).splitlines() if row.startswith("ExecStart=")]
     arguments = command_parser().parse_args(line.split()[1:])
     assert (arguments.command, arguments.since, arguments.until) == ("reconcile", 26 * 3600, 15 * 60)
-    assert arguments.OSS_LEDGER == "${STATE_DIRECTORY}/ledger.sqlite3"
     (line,) = [row for row in example("reconcile.cron", {}).splitlines() if not row.startswith("#")]
     command = line.partition("oss-wsgi ")[2].partition(" 2>&1")[0]
     arguments = command_parser().parse_args(command.split())
