@@ -839,9 +839,9 @@ TABLE = (
     ),
     _row(
         "not_yours",
-        "The object has no receipt of the ticket that asks for it.",
+        "The object has no receipt of the ticket that asks for it, or OSS reported it with another ticket.",
         "Check whether OSS_RECEIPTS was off, or a prefix form stored it. Otherwise somebody asks for another object.",
-        "recovery.recovery",
+        "middleware.once", "recovery.recovery",
     ),
     _row(
         "origin_foreign",
@@ -1019,8 +1019,8 @@ TABLE = (
     ),
     _row(
         "ticket_mismatch",
-        "The ticket does not allow the reported bucket, object, size or type.",
-        "Check whether the page sends another x-oss-content-type. Otherwise somebody is trying to misuse a ticket.",
+        "The ticket does not allow the reported bucket, object, size or type, or a found object is of another upload.",
+        "Check whether the page sends another x-oss-content-type. Otherwise somebody misuses a ticket or a receipt.",
         "callback.ticket",
     ),
     _row(

@@ -55,6 +55,9 @@ class Ledger(Protocol):
         any other response, and after an exception, the upload counts as not handled, and the next call handles it
         again.
 
+        A ledger that cannot store (a full disk, a standby, a read-only database) refuses before it calls ``handle``:
+        it writes something first, or looks whether it may write.
+
         Of concurrent calls for one upload, one calls ``handle`` and the others wait for its response. Other objects of
         the ticket do not wait, unless those that are being handled may use up its ``max_objects``: their outcome then
         decides. In one process no more calls may wait for a ticket than are handling its uploads; further ones are

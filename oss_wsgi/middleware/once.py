@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..callback.upload import UPLOAD_KEY, Upload
-from ..exceptions import HandlerCommittedError, LedgerUnavailableError, TicketUsedError
+from ..exceptions import HandlerCommittedError, LedgerUnavailableError, NotYoursError, TicketUsedError
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from ..ledger.memory import MemoryLedger
 from ..wsgi.environ import request_id
@@ -32,9 +32,13 @@ class OncePerUpload:
 
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
+    An upload that was found in the bucket counts only if the ledger does not know its object and ETag of another
+    ticket: whoever may read an object can copy its receipt, but OSS reports an upload with the ticket of its own form.
+
     Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
-    its form forbade to overwrite; 500 when the handler ended the ledger's transaction; 503 when the ledger cannot be
-    used now, other threads handle uploads of the ticket for too long, or as many wait for that already.
+    its form forbade to overwrite, and for an upload that was found and is another ticket's; 500 when the handler ended
+    the ledger's transaction; 503 when the ledger cannot be used now, other threads handle uploads of the ticket for too
+    long, or as many wait for that already.
 
     A ledger in a database may give the handler its open transaction, which is ``Upload.transaction`` then. Such a
     ledger calls ``app`` again when another transaction has won, each time with an environ of its own.
@@ -65,8 +69,9 @@ class OncePerUpload:
         )
         call = _Call(self._app, environ)
         try:
-            response = self._ledger.run_once(identity, call)
-        except (TicketUsedError, LedgerUnavailableError, HandlerCommittedError) as error:
+            is_known = upload.recovered and bool(self._ledger.known([(identity.object, identity.etag)]))
+            response = self._ledger.run_once(identity, _refuse_another_tickets if is_known else call)
+        except (TicketUsedError, NotYoursError, LedgerUnavailableError, HandlerCommittedError) as error:
             return refuse_error(log, environ, start_response, error)
         headers = call.headers if response is call.response else None
         if headers is None and CONTEXT_KEY in environ:
@@ -76,6 +81,12 @@ class OncePerUpload:
             _log_handled(upload, environ)
         start_response(response.status, headers or _headers(response))
         return [response.body]
+
+
+def _refuse_another_tickets(transaction: object | None) -> StoredResponse:
+    """Refuse an upload whose object and ETag the ledger knows, but has no response for under the upload's ticket."""
+    hint = "this object and ETag were reported with another ticket: the object's receipt is a copy, or sent again"
+    raise NotYoursError("not_yours", hint)
 
 
 def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:

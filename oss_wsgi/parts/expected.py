@@ -6,13 +6,12 @@ import secrets
 from collections.abc import Sequence
 
 from ..bucket import StoredPart
+from ..callback.ticket import COMPLETE_OPERATION
 from ..callback.upload import Upload
 from ..exceptions import PartsCorruptError
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from . import crc64
 from .ticket import PartsTicket
-
-COMPLETE_OPERATION = "CompleteMultipartUpload"
 
 _REMEMBERED = StoredResponse("200 OK", "", b"")
 

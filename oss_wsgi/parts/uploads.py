@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..bucket import StoredObject, StoredPart
-from ..callback.ticket import RECEIPT_FIELD, ReceiptBook, TicketBook
+from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, TicketBook
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
     BucketError,
@@ -29,7 +29,7 @@ from ..settings_check import MAX_PART_BYTES, MIN_PART_BYTES
 from ..signing.grant import Grant
 from ..signing.presigned_url import PresignedURL, URLPresigner
 from ..signing.presigner import PostPresigner, check_metadata_size
-from .expected import COMPLETE_OPERATION, ExpectedObjects
+from .expected import ExpectedObjects
 from .sizes import fitting_part_size, part_count
 from .ticket import PartsBook, PartsTicket
 
@@ -155,7 +155,9 @@ class PartUploads:
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,
         )
-        receipt = self._receipts.issue(ticket, operation=COMPLETE_OPERATION, custom=grant.custom)
+        receipt = self._receipts.issue(
+            ticket, operation=COMPLETE_OPERATION, custom=grant.custom, metadata=grant.metadata
+        )
         check_metadata_size(target.headers, receipt)
         # The ACL counts when the upload is completed.
         headers = {name: value for name, value in target.headers.items() if name != "x-oss-object-acl"}

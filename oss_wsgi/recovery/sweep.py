@@ -415,6 +415,8 @@ def _is_of_the_name(error: BucketRefusedError) -> bool:
 
 def outcome_of(delivered: Delivered) -> str:
     """Return the outcome of an upload that was delivered: recovered, known, refused, unavailable or failed."""
+    if delivered.reason == "not_yours":  # handled under the ticket that OSS reported
+        return "known"
     if 200 <= delivered.status < 300:
         return "known" if delivered.reason == "repeated" else "recovered"
     if delivered.reason in ("ticket_used", "not_confirmed", "crc64_mismatch"):
