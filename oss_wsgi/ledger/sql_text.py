@@ -98,9 +98,6 @@ class Dialect:
     clock: ClassVar[str]
     #: Whether other transactions can be waited for while this one goes on; SQLite has one writer.
     has_row_locks: ClassVar[bool] = True
-    #: Whether the row of an upload is inserted before its handler runs, because a claim alone writes nothing: a
-    #: database that refuses to be written to shows itself before the handler works in vain.
-    stores_first: ClassVar[bool] = False
     is_partitioned = False
     is_prepared = False
     _literal: ClassVar[str] = "X'%s'"
@@ -189,7 +186,7 @@ class Dialect:
 
     def object_has_slot(self, key: Key) -> str:
         """Select a row if an object, which is locked, has an answer: that of another ETag may have been stored."""
-        of_ticket = f"ticket = {self.literal(key.ticket)} AND upload <> {self.literal(key.upload)}"
+        of_ticket = f"ticket = {self.literal(key.ticket)}"
         return f"SELECT 1 FROM oss_wsgi_answers WHERE {of_ticket} AND object = {self.literal(key.object)} LIMIT 1"
 
     def slot_is_taken(self, key: Key, slot: int) -> str | None:
@@ -200,16 +197,6 @@ class Dialect:
         """Store the answer of an upload."""
         return f"{_INSERT} VALUES ({', '.join(self._values(key, slot, response, f'{self.clock} + {key.seconds}'))})"
 
-    def complete(self, key: Key, slot: int | None, response: StoredResponse) -> str:
-        """Store the answer of an upload whose row was inserted before, where ``stores_first`` asks for that."""
-        status, content_type = encoded(response.status), encoded(response.content_type)
-        number = "NULL" if slot is None else str(slot)
-        return (
-            f"UPDATE oss_wsgi_answers SET slot = {number}, status = {self.literal(status)}, "
-            f"content_type = {self.literal(content_type)}, body = {self.literal(response.body)} "
-            f"WHERE upload = {self.literal(key.upload)} AND ticket = {self.literal(key.ticket)}"
-        )
-
     def _values(self, key: Key, slot: int | None, response: StoredResponse, forget_after: str) -> list[str]:
         status, content_type = encoded(response.status), encoded(response.content_type)
         data = (key.upload, key.ticket, key.object, key.etag, status, content_type, response.body)
@@ -219,6 +206,10 @@ class Dialect:
 
     def prepare(self) -> list[str]:
         """Return statements that a session runs first, where others are faster then."""
+        return []
+
+    def try_to_write(self, key: Key) -> list[str]:
+        """Return statements that write as much as an answer and leave nothing, where claims alone write nothing."""
         return []
 
     # The rest.
@@ -279,7 +270,6 @@ class PostgreSQL(Dialect):
     """
 
     name = "postgresql"
-    stores_first = True
     #: Whether the sessions have run ``prepare``: to plan takes longer than to run.
     is_prepared = False
     begin = ("BEGIN ISOLATION LEVEL READ COMMITTED",)
@@ -361,6 +351,12 @@ class PostgreSQL(Dialect):
             f"SELECT slot FROM (SELECT slot FROM generate_series(0::bigint, {key.max_objects - 1}) AS slot "
             f"EXCEPT {taken} OFFSET 0) AS free WHERE {lock} LIMIT 1"
         )
+
+    def try_to_write(self, key: Key) -> list[str]:
+        """Return statements that fail on a standby and on a full disk: advisory locks are granted there too."""
+        savepoint = "SAVEPOINT oss_wsgi_try"
+        insert = self.insert(key, None, StoredResponse("", "", b""))
+        return [savepoint, insert, f"ROLLBACK TO {savepoint}", f"RELEASE {savepoint}"]
 
     def estimate(self) -> str:
         """Select the planner's number of rows, all partitions together."""

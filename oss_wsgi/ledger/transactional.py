@@ -37,8 +37,6 @@ _LOOKS = 5
 #: Of so many stored answers one call deletes what has expired: twice as many rows as come in.
 _SWEEP_EVERY = 128
 _EXACT_COUNT = 100_000
-#: What stands in the row of an upload while it is handled.
-_NO_RESPONSE = StoredResponse("", "", b"")
 #: Days for which partitions are made beyond the day of the newest answer.
 _DAYS_AHEAD = 2
 
@@ -209,7 +207,7 @@ class TransactionalLedger(ABC):
                     if self.dialect.is_partitioned:  # perhaps without a partition for such a row
                         transaction.run("DELETE FROM oss_wsgi_answers WHERE false")
                     else:
-                        transaction.run(Dialect.insert(self.dialect, key, None, _NO_RESPONSE))
+                        transaction.run(Dialect.insert(self.dialect, key, None, StoredResponse("", "", b"")))
                     raise _RollBackError
             except _RollBackError:
                 pass
@@ -489,9 +487,7 @@ class _Attempt:
             statements = self._ledger.dialect.take_slot(self._key, slot)
             if statements:
                 transaction.run(*statements)
-        dialect = self._ledger.dialect
-        store = dialect.complete if dialect.stores_first else dialect.insert
-        transaction.run_last(store(self._key, slot, response))
+        transaction.run_last(self._ledger.dialect.insert(self._key, slot, response))
 
     def _has_slot_by_now(self, transaction: Transaction) -> bool:
         """Return whether another ETag of the object was stored meanwhile: one object has one slot."""
@@ -513,10 +509,12 @@ class _Attempt:
         if not isinstance(outcome, StoredResponse):
             if self._ledger.dialect.is_partitioned:
                 self._look_for_partition(transaction)
-            if self._ledger.dialect.stores_first:
-                transaction.run(self._ledger.dialect.insert(self._key, outcome, _NO_RESPONSE))
             if transaction.is_shared:
                 self._set_savepoint(transaction)
+            # A store that cannot be written to must not show itself only when the handler has done its work.
+            attempt = self._ledger.dialect.try_to_write(self._key)
+            if attempt:
+                transaction.run(*attempt)
             if not self._call.is_member:
                 self._ledger._gate.hold_lock(self._call)
         return outcome
