@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+_NOTED = StoredResponse("200 OK", "", b"")
+
 log = logging.getLogger(__name__)
 
 
@@ -32,8 +36,9 @@ class OncePerUpload:
 
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
-    An upload that was found in the bucket counts only if the ledger does not know its object and ETag of another
-    ticket: whoever may read an object can copy its receipt, but OSS reports an upload with the ticket of its own form.
+    An upload that was found in the bucket counts only if OSS has not reported its object and ETag with another ticket:
+    whoever may read an object can copy its receipt, but not the ticket of another form. A prefix form's report that is
+    refused, or whose handler fails, is therefore noted in the ledger.
 
     Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
     its form forbade to overwrite, and for an upload that was found and is another ticket's; 500 when the handler ended
@@ -69,10 +74,13 @@ class OncePerUpload:
         )
         call = _Call(self._app, environ)
         try:
-            is_known = upload.recovered and bool(self._ledger.known([(identity.object, identity.etag)]))
-            response = self._ledger.run_once(identity, _refuse_another_tickets if is_known else call)
+            is_anothers = upload.recovered and self._is_known(identity)
+            response = self._ledger.run_once(identity, _refuse_anothers if is_anothers else call)
         except (TicketUsedError, NotYoursError, LedgerUnavailableError, HandlerCommittedError) as error:
+            self._note_refused(upload, identity)
             return refuse_error(log, environ, start_response, error)
+        if not response.status.startswith("2"):
+            self._note_refused(upload, identity)
         headers = call.headers if response is call.response else None
         if headers is None and CONTEXT_KEY in environ:
             context_of(environ).reason = "repeated"
@@ -82,9 +90,28 @@ class OncePerUpload:
         start_response(response.status, headers or _headers(response))
         return [response.body]
 
+    def _is_known(self, identity: UploadIdentity) -> bool:
+        """Return whether an object and ETag were reported with any ticket; LedgerUnavailableError if nobody can tell."""
+        etags = identity.etag, _refused(identity.etag)
+        return bool(self._ledger.known([(identity.object, etag) for etag in etags]))
 
-def _refuse_another_tickets(transaction: object | None) -> StoredResponse:
-    """Refuse an upload whose object and ETag the ledger knows, but has no response for under the upload's ticket."""
+    def _note_refused(self, upload: Upload, identity: UploadIdentity) -> None:
+        """Note that a prefix form's upload was reported, although nobody has handled it."""
+        if not upload.by_prefix:
+            return
+        # Under a ticket of its own, so that it waits for nobody and does not use up the form's.
+        note = UploadIdentity(secrets.token_hex(12), identity.object, _refused(identity.etag), identity.expires)
+        with suppress(LedgerUnavailableError):
+            self._ledger.run_once(note, lambda transaction: _NOTED)
+
+
+def _refused(etag: str) -> str:
+    """Return what stands in the place of an ETag whose report was refused."""
+    return f"refused {etag}"
+
+
+def _refuse_anothers(transaction: object | None) -> StoredResponse:
+    """Refuse an upload that was reported, and for which the ledger has no response under its own ticket."""
     hint = "this object and ETag were reported with another ticket: the object's receipt is a copy, or sent again"
     raise NotYoursError("not_yours", hint)
 

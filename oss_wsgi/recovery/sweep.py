@@ -220,7 +220,7 @@ class Sweep:
             orphan = error.upload if isinstance(error.upload, Upload) else Upload(object=listed.key, etag=listed.etag)
             return self._refuse(orphan, error.reason, error.hint, dry_run=dry_run)
         pair = upload.object or "", upload.etag or ""
-        if pair != (listed.key, listed.etag) and pair in self._known_to_application([pair]):
+        if pair != (listed.key, listed.etag) and not self.unknown([listed._replace(key=pair[0], etag=pair[1])]):
             return "known", None
         if dry_run:
             return "untold", None
@@ -445,11 +445,9 @@ class _Run:
 
 def outcome_of(delivered: Delivered) -> str:
     """Return the outcome of an upload that was delivered: recovered, known, refused, unavailable or failed."""
-    if delivered.reason == "not_yours":  # handled under the ticket that OSS reported
-        return "known"
     if 200 <= delivered.status < 300:
         return "known" if delivered.reason == "repeated" else "recovered"
-    if delivered.reason in ("ticket_used", "not_confirmed", "crc64_mismatch"):
+    if delivered.reason in ("ticket_used", "not_yours", "not_confirmed", "crc64_mismatch"):
         return "refused"
     return "unavailable" if delivered.status == 503 else "failed"
 
