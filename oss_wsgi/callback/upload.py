@@ -86,7 +86,7 @@ class Upload:
     ticket_until: int | None = None
     forbid_overwrite: bool = False
     max_objects: int = 1
-    by_prefix: bool = False
+    by_prefix: bool = field(default=False, repr=False, compare=False)
     confirmed: bool | None = None
     recovered: bool = False
     transaction: Any = field(default=None, repr=False, compare=False)
@@ -153,7 +153,7 @@ class Upload:
         return upload
 
     def with_ticket(self, ticket: Ticket) -> Upload:
-        """Return a copy with what a ticket says: user, data, ID, time, whether overwriting is forbidden, objects, form."""
+        """Return a copy with what a ticket says: user, data, ID, time, whether overwriting is forbidden, objects."""
         attributes = dict(vars(self))
         attributes["user"], attributes["data"] = ticket.user, ticket.data
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.accepted_until

@@ -847,7 +847,8 @@ TABLE = (
         "not_yours",
         "The object has no receipt of the ticket that asks for it, or OSS reported it with another ticket.",
         "Check whether OSS_RECEIPTS was off, or a prefix form stored it. Otherwise somebody asks for another object.",
-        "middleware.once", "recovery.recovery",
+        "middleware.once",
+        "recovery.recovery",
     ),
     _row(
         "origin_foreign",

@@ -91,7 +91,7 @@ class OncePerUpload:
         return [response.body]
 
     def _is_known(self, identity: UploadIdentity) -> bool:
-        """Return whether an object and ETag were reported with any ticket; LedgerUnavailableError if nobody can tell."""
+        """Return whether an object and ETag were reported, with any ticket; LedgerUnavailableError if unknown."""
         etags = identity.etag, _refused(identity.etag)
         return bool(self._ledger.known([(identity.object, etag) for etag in etags]))
 

@@ -247,9 +247,7 @@ class PostPresigner:
         callback, ticket = self._callback_and_ticket(grant, key, prefix, sizes, [requested_type], expire)
         headers, receipt = _request_headers(grant, content_type), None
         if ticket is not None and self._receipts is not None:
-            receipt = self._receipts.issue(
-                ticket, operation=PUT_OBJECT, custom=grant.custom, metadata=grant.metadata
-            )
+            receipt = self._receipts.issue(ticket, operation=PUT_OBJECT, custom=grant.custom, metadata=grant.metadata)
         check_metadata_size(headers, receipt)
         if receipt is not None:
             headers[RECEIPT_FIELD] = receipt

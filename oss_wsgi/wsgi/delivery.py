@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 from ..callback.parameters import FORM
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..recovery.recovery import Delivered
+from .environ import header
 from .observers import CONTEXT_KEY, context_of
 from .responses import read_response
 
@@ -63,6 +64,7 @@ class Delivery:
         The reason of a refusal, or ``repeated``, is in the context of ``environ``.
         """
         context = context_of(environ)
+        context.address = header(environ, "REMOTE_ADDR")  # for the log: the handler would take it for OSS's
         passed = {name: environ[name] for name in _OF_THE_SERVER if name in environ}
         parent = environ["SCRIPT_NAME"].rpartition("/")[0]
         passed |= {"SCRIPT_NAME": f"{parent}/{self._path.rpartition('/')[2]}", CONTEXT_KEY: context}

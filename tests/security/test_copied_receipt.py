@@ -148,5 +148,5 @@ def test_an_object_that_does_not_fit_the_receipt_is_refused_although_no_report_a
     site.client.local_oss.fail_next("callback_refused")
     site.overwrite(**({} if difference == "metadata" else {"x-oss-meta-album": "summer"}))
     site.look(way)
-    # Without a difference it is the gap that SECURITY.md names: within the receipt's time, with all that the receipt can know.
+    # Without a difference it is the gap that SECURITY.md names: all that the receipt can know fits.
     assert len(site.of_eric(COPY)) == (difference == "none")
