@@ -79,6 +79,9 @@ class OncePerUpload:
         except (TicketUsedError, NotYoursError, LedgerUnavailableError, HandlerCommittedError) as error:
             self._note_refused(upload, identity)
             return refuse_error(log, environ, start_response, error)
+        except Exception:
+            self._note_refused(upload, identity)
+            raise
         if not response.status.startswith("2"):
             self._note_refused(upload, identity)
         headers = call.headers if response is call.response else None
