@@ -20,7 +20,8 @@ class StoredObject(NamedTuple):
 
     ``etag`` is in upper case without quotes, ``crc64`` a whole number or None, ``last_modified`` in Unix seconds.
     ``metadata`` has the user metadata by name, in lower case and without ``x-oss-meta-``. ``request_id`` is OSS's, of
-    the HEAD.
+    the HEAD. ``object_type`` is OSS's ``x-oss-object-type``: ``Normal``, ``Multipart`` or ``Appendable``; None where
+    the client does not say.
     """
 
     key: str
@@ -31,6 +32,7 @@ class StoredObject(NamedTuple):
     crc64: int | None = None
     metadata: Mapping[str, str] = {}
     request_id: str | None = None
+    object_type: str | None = None
 
 
 class StoredPart(NamedTuple):

@@ -21,6 +21,11 @@ def is_hidden(character: str) -> bool:
     return unicodedata.category(character) in _HIDDEN_CATEGORIES
 
 
+def has_dot_segment(path: str) -> bool:
+    """Return whether a part of an object name is ``.`` or ``..``: HTTP clients ask for another name then."""
+    return any(segment in (".", "..") for segment in path.split("/"))
+
+
 def dir_problem(prefix: str) -> str | None:
     """Return what is wrong with a prefix of object names, which must end in ``/`` unless it is empty, or None."""
     if prefix and not prefix.endswith("/"):
@@ -36,7 +41,7 @@ def path_problem(path: str) -> str | None:
         return f"{path!r} must not contain a backslash: use '/'."
     if "//" in path:
         return f"{path!r} must not contain '//'."
-    if any(segment in (".", "..") for segment in path.split("/")):
+    if has_dot_segment(path):
         return f"{path!r} must not contain '.' or '..' as a part."
     if any(is_hidden(character) for character in path):
         return f"{path!r} must not contain control, invisible or text-direction characters."

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import binascii
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from os import urandom
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,6 +18,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ..exceptions import UnverifiedError
 from ..http import essence
 from ..object_names import MAX_KEY_BYTES
+
+if TYPE_CHECKING:
+    from ..bucket import StoredObject
 
 #: Seconds that an upload may take after its signature has expired: 5 GB, a form's maximum, at 1 Mbit/s.
 UPLOAD_SECONDS = 12 * 3600
@@ -30,12 +34,14 @@ RECEIPT_FIELD = f"x-oss-meta-{RECEIPT_NAME}"
 #: What OSS calls an upload by form, one by PUT, and one in parts.
 POST_OBJECT = "PostObject"
 PUT_OBJECT = "PutObject"
-COMPLETE_UPLOAD = "CompleteMultipartUpload"
+COMPLETE_OPERATION = "CompleteMultipartUpload"
 
 #: OSS's limit for all names and values of an object's user metadata (never-lost.md 7.2).
 MAX_METADATA_BYTES = 8192
 
 _DAY = 24 * 3600
+# How far the clocks of OSS and of this machine may differ: OSS refuses requests beyond that (protocol.md 5.4).
+_CLOCK_SLACK = 15 * 60
 _LABEL = b"oss_wsgi upload ticket"
 _RECEIPT_LABEL = b"oss_wsgi upload receipt"
 _JSON = json.JSONDecoder()
@@ -260,11 +266,36 @@ class TicketBook:
 
 
 class Receipt(NamedTuple):
-    """What the form of an object allowed: its ticket, OSS's name of the operation, and the ``x:`` variables."""
+    """What the signature of one upload allowed.
+
+    ``operation`` is OSS's name of the upload, ``custom`` has the ``x:`` variables. ``metadata`` are the fingerprints of
+    the object's other user metadata; None means that nothing is known of it. ``issued_after`` is the beginning of the
+    day on which the receipt was sealed, in Unix seconds.
+    """
 
     ticket: Ticket
     operation: str
     custom: Mapping[str, str]
+    metadata: Sequence[str] | None = None
+    issued_after: int = 0
+
+    def check(self, stored: StoredObject) -> None:
+        """Raise UnverifiedError if the object cannot be that of the upload for which the receipt was issued.
+
+        Whoever may read an object can copy its receipt, so the receipt alone does not say whose upload the object is.
+        The ticket checks bucket, name, size and type.
+        """
+        if not self.issued_after - _CLOCK_SLACK <= stored.last_modified <= self.ticket.accepted_until + _CLOCK_SLACK:
+            raise _another_upload("time")
+        object_type = "Multipart" if self.operation == COMPLETE_OPERATION else "Normal"
+        if stored.object_type not in (None, object_type):
+            raise _another_upload("type of object")
+        if self.metadata is not None:
+            pinned = set(self.metadata)
+            found = set(_fingerprints({name: text for name, text in stored.metadata.items() if name != RECEIPT_NAME}))
+            # A form may have further fields that no condition names; everything of a PUT or of parts is signed.
+            if not pinned <= found or (self.operation != POST_OBJECT and found != pinned):
+                raise _another_upload("metadata")
 
 
 class ReceiptBook:
@@ -296,17 +327,26 @@ class ReceiptBook:
         )
         self._beyond_ticket = reach - UPLOAD_SECONDS
 
-    def issue(self, ticket: str, *, operation: str = POST_OBJECT, custom: Mapping[str, str] | None = None) -> str:
+    def issue(
+        self,
+        ticket: str,
+        *,
+        operation: str = POST_OBJECT,
+        custom: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
         """Return the receipt of a ticket that ``TicketBook.issue`` has just returned; 300 to 700 characters usually.
 
-        ``operation`` is what OSS calls the upload in a callback, ``custom`` the ``x:`` variables by name.
+        ``operation`` is what OSS calls the upload in a callback, ``custom`` the ``x:`` variables by name, ``metadata``
+        the object's user metadata by name, without ``x-oss-meta-``.
         """
         text, nonce, plain = self._tickets.last_issued
         if text is not ticket:  # another thread has issued one meanwhile
             nonce, opened = self._tickets.unseal(ticket)
             plain = opened.rstrip().encode()
-        if operation != POST_OBJECT or custom:
-            plain += json.dumps([operation, dict(custom or {})], separators=(",", ":")).encode()
+        if operation != POST_OBJECT or custom or metadata:
+            rest = [operation, dict(custom or {}), _fingerprints(metadata or {})]
+            plain += json.dumps(rest, separators=(",", ":")).encode()
         return self._receipts.seal(nonce, plain)
 
     def open(self, text: str | None) -> Receipt:
@@ -325,7 +365,16 @@ class ReceiptBook:
             raise UnverifiedError(f"receipt_{problem}", _RECEIPT_HINTS[problem]) from None
         rest: list[Any] = json.loads(plain[end:]) if plain[end:].strip() else [POST_OBJECT, {}]
         ticket = ticket._replace(accepted_until=ticket.accepted_until - self._beyond_ticket)
-        return Receipt(ticket, *rest)
+        day = int.from_bytes(_decode(text, MAX_METADATA_BYTES)[4:8], "big")
+        return Receipt(ticket, *rest)._replace(issued_after=day * _DAY)
+
+
+def _fingerprints(metadata: Mapping[str, str]) -> list[str]:
+    """Return a short hash of each name and text. How OSS returns other than ASCII, and nothing, is not certain."""
+    pairs = [(name, text.strip()) for name, text in metadata.items()]
+    return [
+        hashlib.sha256(f"{name}:{text}".encode()).hexdigest()[:12] for name, text in pairs if text.isascii() and text
+    ]
 
 
 class _Secret:
@@ -375,3 +424,8 @@ def _altered() -> UnverifiedError:
 
 def _mismatch(name: str) -> UnverifiedError:
     return UnverifiedError("ticket_mismatch", f"the ticket does not allow the report's {name}")
+
+
+def _another_upload(name: str) -> UnverifiedError:
+    hint = f"the object has a receipt, but its {name} is not that of the receipt's upload: somebody copied the receipt"
+    return UnverifiedError("ticket_mismatch", hint)

@@ -30,7 +30,7 @@ _TEXTS = ("bucket", "object", "filename", "etag", "mimeType", "format", "imageIn
 class Upload:
     """What OSS reports that it stored; made only from a body whose signature was verified.
 
-    The callback's body template decides which attributes are set; the others are None. ``user`` to ``max_objects`` come
+    The callback's body template decides which attributes are set; the others are None. ``user`` to ``by_prefix`` come
     from our own ticket, not from the report.
 
     :ivar bucket: the bucket's name.
@@ -54,6 +54,7 @@ class Upload:
     :ivar ticket_until: Unix seconds after which the same report is refused.
     :ivar forbid_overwrite: True where the form named this one object and forbade OSS to overwrite it.
     :ivar max_objects: how many objects the ticket is valid for.
+    :ivar by_prefix: True where the form named a prefix, so that the browser chose the object's name.
     :ivar confirmed: True when OSS was asked and holds exactly this object, False when it could not be asked and the
         report was accepted all the same, None when nobody asked.
     :ivar recovered: True when OSS's callback did not bring it: it was found in the bucket, by its page, a sweep or an
@@ -85,6 +86,7 @@ class Upload:
     ticket_until: int | None = None
     forbid_overwrite: bool = False
     max_objects: int = 1
+    by_prefix: bool = field(default=False, repr=False, compare=False)
     confirmed: bool | None = None
     recovered: bool = False
     transaction: Any = field(default=None, repr=False, compare=False)
@@ -139,6 +141,7 @@ class Upload:
                 "ticket_until": None,
                 "forbid_overwrite": False,
                 "max_objects": 1,
+                "by_prefix": False,
             }
         )
 
@@ -155,6 +158,7 @@ class Upload:
         attributes["user"], attributes["data"] = ticket.user, ticket.data
         attributes["ticket_id"], attributes["ticket_until"] = ticket.id, ticket.accepted_until
         attributes["forbid_overwrite"], attributes["max_objects"] = ticket.forbid_overwrite, ticket.max_objects
+        attributes["by_prefix"] = ticket.key is None
         return self._of(attributes)
 
 

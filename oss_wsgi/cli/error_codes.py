@@ -838,9 +838,16 @@ TABLE = (
         "sdk.bucket",
     ),
     _row(
+        "name_unreachable",
+        "Nobody can ask OSS for an object of this name: a part of it is `.` or `..`, or OSS refuses the name.",
+        "No form with an exact name stores such an object. Delete it with a tool that lists, or leave it.",
+        "recovery.sweep",
+    ),
+    _row(
         "not_yours",
-        "The object has no receipt of the ticket that asks for it.",
+        "The object has no receipt of the ticket that asks for it, or OSS reported it with another ticket.",
         "Check whether OSS_RECEIPTS was off, or a prefix form stored it. Otherwise somebody asks for another object.",
+        "middleware.once",
         "recovery.recovery",
     ),
     _row(
@@ -1019,8 +1026,8 @@ TABLE = (
     ),
     _row(
         "ticket_mismatch",
-        "The ticket does not allow the reported bucket, object, size or type.",
-        "Check whether the page sends another x-oss-content-type. Otherwise somebody is trying to misuse a ticket.",
+        "The ticket does not allow the reported bucket, object, size or type, or a found object is of another upload.",
+        "Check whether the page sends another x-oss-content-type. Otherwise somebody misuses a ticket or a receipt.",
         "callback.ticket",
     ),
     _row(
@@ -1073,9 +1080,10 @@ TABLE = (
     _row(
         "refused",
         "Ticket, ledger, `confirm` or the CRC of its parts does not allow the application to get this upload.",
-        "The sweep's `reasons` say why; explain that one. `on_orphan` gets the upload.",
+        "The sweep's `reasons` say why; explain that one. `on_orphan` gets the upload, once.",
         "SWEEP",
     ),
+    _row("settled", "An earlier sweep refused the object, and told `on_orphan` then.", "Nothing to do.", "SWEEP"),
     _row(
         "unavailable",
         "OSS or the ledger could not be asked about the object.",

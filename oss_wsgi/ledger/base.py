@@ -86,7 +86,8 @@ class Ledger(Protocol):
 
         A 2xx response is stored until ``identity.expires`` at least, also by a clock that jumps and comes back. After
         any other response, and after an exception, the upload counts as not handled, and the next call handles it
-        again. A ledger that cannot store refuses before it calls ``handle``.
+        again. A ledger that cannot store (a full disk, a standby, a read-only database) refuses before it calls
+        ``handle``: it writes something first, or looks whether it may write.
 
         Of concurrent calls for one upload, one calls ``handle`` and the others wait for its response; so do those for
         other objects or ETags of a ticket that is valid for one object. In one process one call may wait for each that

@@ -208,6 +208,10 @@ class Dialect:
         """Return statements that a session runs first, where others are faster then."""
         return []
 
+    def try_to_write(self, key: Key) -> list[str]:
+        """Return statements that write as much as an answer and leave nothing, where claims alone write nothing."""
+        return []
+
     # The rest.
 
     def select_known(self, hashes: Iterable[bytes]) -> str:
@@ -347,6 +351,12 @@ class PostgreSQL(Dialect):
             f"SELECT slot FROM (SELECT slot FROM generate_series(0::bigint, {key.max_objects - 1}) AS slot "
             f"EXCEPT {taken} OFFSET 0) AS free WHERE {lock} LIMIT 1"
         )
+
+    def try_to_write(self, key: Key) -> list[str]:
+        """Return statements that fail on a standby and on a full disk: advisory locks are granted there too."""
+        savepoint = "SAVEPOINT oss_wsgi_try"
+        insert = self.insert(key, None, StoredResponse("", "", b""))
+        return [savepoint, insert, f"ROLLBACK TO {savepoint}", f"RELEASE {savepoint}"]
 
     def estimate(self) -> str:
         """Select the planner's number of rows, all partitions together."""

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import io
 import logging
+import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..callback.ticket import COMPLETE_UPLOAD
+from ..callback.ticket import COMPLETE_OPERATION
 from ..callback.upload import UPLOAD_KEY, Upload
-from ..exceptions import HandlerCommittedError, LedgerUnavailableError, PartsCorruptError, TicketUsedError
+from ..exceptions import (
+    HandlerCommittedError,
+    LedgerUnavailableError,
+    NotYoursError,
+    PartsCorruptError,
+    TicketUsedError,
+)
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from ..ledger.memory import MemoryLedger
 from ..wsgi.environ import request_id
@@ -20,6 +28,8 @@ from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_NOTED = StoredResponse("200 OK", "", b"")
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +43,15 @@ class OncePerUpload:
 
         application = CallbackGuard(OncePerUpload(receive, MemoryLedger(clock=time.time)), verifier, tickets=book)
 
+    An upload that was found in the bucket counts only if OSS has not reported its object and ETag with another ticket:
+    whoever may read an object can copy its receipt, but not the ticket of another form. A prefix form's report that is
+    refused, or whose handler fails, is therefore noted in the ledger.
+
     Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
-    its form forbade to overwrite; 500 when the handler ended the ledger's transaction, and ``crc64_mismatch`` when OSS
-    damaged an upload as it joined its parts; 503 when the ledger cannot be used now, other threads handle uploads of
-    the ticket for too long, or as many wait for that already.
+    its form forbade to overwrite, and for an upload that was found and is another ticket's; 500 when the handler ended
+    the ledger's transaction, and ``crc64_mismatch`` when OSS damaged an upload as it joined its parts; 503 when the
+    ledger cannot be used now, other threads handle uploads of the ticket for too long, or as many wait for that
+    already.
 
     A ledger in a database may give the handler its open transaction, which is ``Upload.transaction`` then. Such a
     ledger calls ``app`` again when another transaction has won, each time with an environ of its own.
@@ -64,16 +79,23 @@ class OncePerUpload:
             upload.ticket_until + self._keep_seconds,
             upload.forbid_overwrite,
             upload.max_objects,
-            checksum=upload.crc64 if upload.operation == COMPLETE_UPLOAD else None,
+            checksum=upload.crc64 if upload.operation == COMPLETE_OPERATION else None,
         )
         call = _Call(self._app, environ)
         try:
-            response = self._ledger.run_once(identity, call)
+            is_anothers = upload.recovered and self._is_known(identity)
+            response = self._ledger.run_once(identity, _refuse_anothers if is_anothers else call)
         except PartsCorruptError as error:
             message = "The file was damaged in storage: send it again."
             return refuse_error(log, environ, start_response, error, message=message)
-        except (TicketUsedError, LedgerUnavailableError, HandlerCommittedError) as error:
+        except (TicketUsedError, NotYoursError, LedgerUnavailableError, HandlerCommittedError) as error:
+            self._note_refused(upload, identity)
             return refuse_error(log, environ, start_response, error)
+        except Exception:
+            self._note_refused(upload, identity)
+            raise
+        if not response.is_success:
+            self._note_refused(upload, identity)
         headers = call.headers if response is call.response else None
         if headers is None and CONTEXT_KEY in environ:
             context_of(environ).reason = "repeated"
@@ -82,6 +104,33 @@ class OncePerUpload:
             _log_handled(upload, environ)
         start_response(response.status, headers or _headers(response))
         return [response.body]
+
+    def _is_known(self, identity: UploadIdentity) -> bool:
+        """Return whether an object and ETag were reported, with any ticket; LedgerUnavailableError if unknown."""
+        etags = identity.etag, _refused(identity.etag)
+        return bool(self._ledger.known([(identity.object, etag) for etag in etags]))
+
+    def _note_refused(self, upload: Upload, identity: UploadIdentity) -> None:
+        """Note that a prefix form's upload was reported, although nobody has handled it."""
+        if not upload.by_prefix:
+            return
+        # Under a ticket of its own, so that it waits for nobody and does not use up the form's.
+        note = UploadIdentity(
+            f"{identity.expires:08x}{secrets.token_hex(12)}", identity.object, _refused(identity.etag), identity.expires
+        )
+        with suppress(LedgerUnavailableError):
+            self._ledger.run_once(note, lambda transaction: _NOTED)
+
+
+def _refused(etag: str) -> str:
+    """Return what stands in the place of an ETag whose report was refused."""
+    return f"refused {etag}"
+
+
+def _refuse_anothers(transaction: object | None) -> StoredResponse:
+    """Refuse an upload that was reported, and for which the ledger has no response under its own ticket."""
+    hint = "this object and ETag were reported with another ticket: the object's receipt is a copy, or sent again"
+    raise NotYoursError("not_yours", hint)
 
 
 def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:

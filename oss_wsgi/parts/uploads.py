@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..bucket import StoredObject, StoredPart
-from ..callback.ticket import COMPLETE_UPLOAD, RECEIPT_FIELD, ReceiptBook, TicketBook
+from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, TicketBook
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
     BucketError,
@@ -159,7 +159,9 @@ class PartUploads:
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,
         )
-        receipt = self._receipts.issue(ticket, operation=COMPLETE_UPLOAD, custom=grant.custom)
+        receipt = self._receipts.issue(
+            ticket, operation=COMPLETE_OPERATION, custom=grant.custom, metadata=grant.metadata
+        )
         check_metadata_size(target.headers, receipt)
         # The ACL counts when the upload is completed.
         headers = {name: value for name, value in target.headers.items() if name != "x-oss-object-acl"}

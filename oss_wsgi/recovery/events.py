@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ UPLOAD_EVENTS = frozenset(
 )
 
 MAX_BODY_BYTES = 1024 * 1024
+# OSS's have 32 characters, and a few more after an upload in parts.
+_ETAG = re.compile(r"[!-~]{0,64}")
 _MAX_WRAPPERS = 3  # such as a push of SMQ around the Base64 of the message
 
 log = logging.getLogger(__name__)
@@ -128,9 +131,11 @@ def _event(members: dict[str, Any]) -> UploadEvent:
     etag = stored.get("eTag") if isinstance(stored, dict) else None
     if not (isinstance(name, str) and name and isinstance(bucket_name, str) and isinstance(key, str) and key):
         raise _malformed("it does not name the event, the bucket and the object")
-    if any("\ud800" <= character <= "\udfff" for character in key):
-        raise _malformed("the object's name is not text")
     etag = etag.strip('"').upper() if isinstance(etag, str) else ""
+    if any("\ud800" <= character <= "\udfff" for text in (name, bucket_name, key) for character in text):
+        raise _malformed("a name in it is not text")
+    if not _ETAG.fullmatch(etag):
+        raise _malformed("its ETag is none of OSS's")
     return UploadEvent(name.removeprefix("oss:"), bucket_name, key, etag)
 
 

@@ -100,7 +100,7 @@ class Recovery:
             raise NotYoursError("not_yours", f"the object is not of this ticket: {error.hint}") from error
         if receipt.ticket.id != ticket.id:
             raise NotYoursError("not_yours", "the object's receipt is another ticket's")
-        return self._checked(stored, Receipt(ticket, receipt.operation, receipt.custom))
+        return self._checked(stored, receipt._replace(ticket=ticket))
 
     def find_by_receipt(self, key: str) -> FoundUpload:
         """Return the upload that an object's own receipt describes.
@@ -124,6 +124,7 @@ class Recovery:
         upload = upload_of(stored, self.bucket_name, receipt)
         try:
             ticket.check(upload)
+            receipt.check(stored)
         except UnverifiedError as error:
             error.upload = upload.with_ticket(ticket)
             raise

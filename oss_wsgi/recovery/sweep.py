@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -24,6 +25,7 @@ from ..exceptions import (
     UnverifiedError,
 )
 from ..ledger.base import Ledger
+from ..object_names import has_dot_segment
 from ..settings import duration
 from ..settings_check import MAX_EXPIRES
 from .checkpoint import Checkpoint, State
@@ -33,8 +35,8 @@ PAGE = 1000
 SAMPLES = 10
 #: HEAD requests that may fail one after the other before the sweep gives up.
 _MAX_UNREACHABLE = 3
-#: OSS's codes for a HEAD that only the object's name spoils, as the listing was answered: HTTP clients change ``../``.
-_OF_THE_NAME = frozenset({"SignatureDoesNotMatch", "InvalidObjectName"})
+#: How many refused objects a checkpoint remembers, so that each is told once; 16 characters each.
+_MAX_SETTLED = 2000
 
 # A unique name of ours in the folder of its day, as `object_names.unique_name` makes it.
 _UNIQUE = re.compile(r"((?s:.*/)?)([0-9]{8})/[0-9a-f]{32}(?:\.[^/]*)?")
@@ -55,7 +57,8 @@ class Reconciliation:
 
     ``known``: handled before. ``recovered``: handled now. ``untold``: would be handled (dry run only). ``failed``: the
     application did not accept it; the next sweep tries again. ``unavailable``: OSS or the ledger could not be asked.
-    ``refused``: ticket, ledger or ``confirm`` does not allow it, or OSS damaged it as it joined its parts.
+    ``refused``: ticket, ledger or ``confirm`` does not allow it, OSS damaged it as it joined its parts, or nobody can
+    ask for an object of this name. ``settled``: refused as in an earlier sweep, which told of it.
     ``no_receipt``: it carries none, such as an object of a prefix form, or one that is not an upload. ``foreign``: its
     receipt was altered, has expired, or was sealed with another secret. ``gone``: deleted meanwhile.
 
@@ -75,6 +78,7 @@ class Reconciliation:
     failed: int = 0
     unavailable: int = 0
     refused: int = 0
+    settled: int = 0
     no_receipt: int = 0
     foreign: int = 0
     gone: int = 0
@@ -97,7 +101,7 @@ class Reconciliation:
     def add(self, outcome: str, listed: ListedObject, reason: str | None = None) -> None:
         """Count one object."""
         setattr(self, outcome, getattr(self, outcome) + 1)
-        if outcome in ("known", "recovered", "gone"):
+        if outcome in ("known", "recovered", "settled", "gone"):
             return
         names = self.samples.setdefault(outcome, [])
         if len(names) < SAMPLES:
@@ -108,7 +112,9 @@ class Reconciliation:
             self.oldest_untold = min(listed.last_modified, self.oldest_untold or listed.last_modified)
 
 
-OUTCOMES = ("known", "recovered", "untold", "failed", "unavailable", "refused", "no_receipt", "foreign", "gone")
+OUTCOMES = (
+    "known", "recovered", "untold", "failed", "unavailable", "refused", "settled", "no_receipt", "foreign", "gone",
+)  # fmt: skip
 _LEFT = frozenset({"untold", "failed", "unavailable", "refused", "no_receipt", "foreign"})
 
 
@@ -137,7 +143,8 @@ class Sweep:
     :param deliver: passes an upload through the ledger to the application.
     :param known: ``(pairs of object and ETag) -> those that the application has handled``, asked for what the ledger
         does not know.
-    :param on_orphan: called with each upload that the checks refuse. Its exceptions are logged.
+    :param on_orphan: called once with each upload that the checks refuse, as far as the checkpoint remembers. An
+        exception is logged, and the next sweep calls it again.
     :param skip_old_days: leave out folders of unique names whose day is so old that no form of it can be in the window.
     :param sharded: unique names have a shard before the day (OSS_NAME_SHARDS). Of each of its 256 folders, the old days
         are left out together, where the first name of the folder is found: a sweep costs two lists a shard, and one for
@@ -162,6 +169,8 @@ class Sweep:
         self._checkpoint = checkpoint
         self._known = known
         self._on_orphan = on_orphan
+        #: What was refused and told of, in the order of time.
+        self.settled: dict[str, None] = {}
         self._skip_old_days = skip_old_days
         self._sharded = sharded
 
@@ -193,21 +202,25 @@ class Sweep:
 
     def outcome_of(self, listed: ListedObject, *, dry_run: bool) -> tuple[str, str | None]:
         """Handle one object that the ledger does not know; return its outcome and the reason. Raises BucketError."""
+        if has_dot_segment(listed.key):  # nothing of ours: such names are not signed
+            return self.refuse_name(listed, dry_run=dry_run)
         try:
             upload, head_request_id = self._recovery.find_by_receipt(listed.key)
         except NotStoredError:
             return "gone", None
+        except BucketRefusedError as error:
+            if error.code != "InvalidObjectName":
+                raise
+            return self.refuse_name(listed, dry_run=dry_run)
         except UnverifiedError as error:
             if error.reason == "receipt_missing":
                 return "no_receipt", error.reason
             if error.reason.startswith("receipt_"):
                 return "foreign", error.reason
-            log.warning("reconcile refused %r: reason=%s hint=%r", listed.key, error.reason, error.hint)
-            if isinstance(error.upload, Upload) and not dry_run:
-                self._report_orphan(error.upload)
-            return "refused", error.reason
+            orphan = error.upload if isinstance(error.upload, Upload) else Upload(object=listed.key, etag=listed.etag)
+            return self._refuse(orphan, error.reason, error.hint, dry_run=dry_run)
         pair = upload.object or "", upload.etag or ""
-        if pair != (listed.key, listed.etag) and pair in self._known_to_application([pair]):
+        if pair != (listed.key, listed.etag) and not self.unknown([listed._replace(key=pair[0], etag=pair[1])]):
             return "known", None
         if dry_run:
             return "untold", None
@@ -216,8 +229,15 @@ class Sweep:
         line = "reconcile: outcome=%s object=%r user=%r reason=%s head_request_id=%s"
         log.info(line, outcome, upload.object, upload.user, delivered.reason, head_request_id or "-")
         if outcome == "refused":
-            self._report_orphan(upload)
+            return self._refuse(upload, delivered.reason or outcome, "the application's side refused it", dry_run=False)
         return outcome, delivered.reason
+
+    def refuse_name(self, listed: ListedObject, *, dry_run: bool) -> tuple[str, str | None]:
+        """Return the outcome of an object for which nobody can ask, because HTTP clients or OSS refuse its name."""
+        orphan = Upload(self._recovery.bucket_name, listed.key, listed.etag or None, listed.size)
+        hint = "HTTP clients change this name, or OSS refuses it: the object is of no exact form, and is left behind"
+        error = UnverifiedError("name_unreachable", hint)
+        return self._refuse(orphan, error.reason, error.hint, dry_run=dry_run)
 
     def unknown(self, page: Sequence[ListedObject]) -> list[ListedObject]:
         """Return the objects of a page that neither the ledger nor the application knows."""
@@ -238,13 +258,23 @@ class Sweep:
             hint = f"known= must return those of the pairs that were handled, but it raised {type(error).__name__}"
             raise LedgerUnavailableError("known_failed", hint) from error
 
-    def _report_orphan(self, upload: Upload) -> None:
-        if self._on_orphan is None:
-            return
-        try:
-            self._on_orphan(upload)
-        except Exception:
-            log.exception("on_orphan raised for %r; the sweep goes on", upload.object)
+    def _refuse(self, upload: Upload, reason: str, hint: str, *, dry_run: bool) -> tuple[str, str | None]:
+        """Return the outcome of an upload that can never be handled: ``refused`` the first time, when it is told."""
+        if dry_run:
+            return "refused", reason
+        pair = json.dumps([upload.object, upload.etag])
+        mark = hashlib.sha256(pair.encode()).hexdigest()[:16]
+        if mark in self.settled:
+            return "settled", reason
+        log.warning("reconcile refused %r: reason=%s hint=%r", upload.object, reason, hint)
+        if self._on_orphan is not None:
+            try:
+                self._on_orphan(upload)
+            except Exception:
+                log.exception("on_orphan raised for %r; the sweep goes on", upload.object)
+                return "refused", reason
+        self.settled[mark] = None
+        return "refused", reason
 
 
 class _Run:
@@ -271,6 +301,7 @@ class _Run:
         self._bucket = sweep._recovery.bucket_name
         self._stored: State = {} if dry_run else sweep._checkpoint.load()
         self._states = _states_of(self._stored, self._bucket)
+        sweep.settled = _read_settled(self._states)
         self.report = Reconciliation(since, until, dry_run)
         self._segments = [Segment(Position(0, ""), since, until)]
         self._unreachable = 0
@@ -359,9 +390,12 @@ class _Run:
                 raise
             outcome, reason = "unavailable", error.reason
         except BucketRefusedError as error:
-            if not (self._has_answered or _is_of_the_name(error)):
-                self._note_refusal(error)
-            outcome, reason = "unavailable", error.reason
+            if error.code == "SignatureDoesNotMatch":  # the listing was answered to the same key
+                outcome, reason = self._sweep.refuse_name(listed, dry_run=self._dry_run)
+            else:
+                if not (self._has_answered or error.reason == "bucket_failed"):
+                    self._note_refusal(error)
+                outcome, reason = "unavailable", error.reason
         else:
             self._unreachable = 0
             self._has_answered = True
@@ -405,19 +439,15 @@ class _Run:
         if not self._dry_run:
             self._states[self._name] = {"report": asdict(self.report), "segments": self._segments}
             self._states["last"] = self._name
+            self._states["settled"] = list(self._sweep.settled)[-_MAX_SETTLED:]
             self._sweep._checkpoint.save({**self._stored, self._bucket: self._states})
-
-
-def _is_of_the_name(error: BucketRefusedError) -> bool:
-    """Return whether a refused HEAD tells of this object only, so that the sweep may go on."""
-    return error.reason == "bucket_failed" or error.code in _OF_THE_NAME
 
 
 def outcome_of(delivered: Delivered) -> str:
     """Return the outcome of an upload that was delivered: recovered, known, refused, unavailable or failed."""
     if 200 <= delivered.status < 300:
         return "known" if delivered.reason == "repeated" else "recovered"
-    if delivered.reason in ("ticket_used", "not_confirmed", "crc64_mismatch"):
+    if delivered.reason in ("ticket_used", "not_yours", "not_confirmed", "crc64_mismatch"):
         return "refused"
     return "unavailable" if delivered.status == 503 else "failed"
 
@@ -435,6 +465,12 @@ def _states_of(stored: State, bucket: str) -> State:
     """Return the states of a bucket's sweeps by their prefixes, and which was the last."""
     states = stored.get(bucket)
     return states if isinstance(states, dict) else {}
+
+
+def _read_settled(states: State) -> dict[str, None]:
+    """Return the marks of what was refused and told of before; none if that is damaged."""
+    marks = states.get("settled")
+    return dict.fromkeys(mark for mark in marks if isinstance(mark, str)) if isinstance(marks, list) else {}
 
 
 def _read_report(state: Any) -> Reconciliation:

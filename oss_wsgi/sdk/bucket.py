@@ -73,6 +73,7 @@ class SDKBucket:
                 int(result.hash_crc64) if result.hash_crc64 else None,
                 {name.lower(): value for name, value in (result.metadata or {}).items()},
                 result.headers.get("x-oss-request-id"),
+                result.object_type,
             )
 
         try:

@@ -205,7 +205,7 @@ class PostPresigner:
         receipt = None
         if key is not None:
             if ticket is not None and self._receipts is not None:
-                receipt = self._receipts.issue(ticket, custom=grant.custom)
+                receipt = self._receipts.issue(ticket, custom=grant.custom, metadata=grant.metadata)
                 conditions.append(f'{{"{RECEIPT_FIELD}":"{receipt}"}}')  # Base64 needs no escape
             if grant.metadata or (receipt is not None and len(receipt) > _SMALL_RECEIPT):
                 check_metadata_size(pinned.fields if grant.metadata else {}, receipt)
@@ -247,7 +247,7 @@ class PostPresigner:
         callback, ticket = self._callback_and_ticket(grant, key, prefix, sizes, [requested_type], expire)
         headers, receipt = _request_headers(grant, content_type), None
         if ticket is not None and self._receipts is not None:
-            receipt = self._receipts.issue(ticket, operation=PUT_OBJECT, custom=grant.custom)
+            receipt = self._receipts.issue(ticket, operation=PUT_OBJECT, custom=grant.custom, metadata=grant.metadata)
         check_metadata_size(headers, receipt)
         if receipt is not None:
             headers[RECEIPT_FIELD] = receipt

@@ -125,4 +125,5 @@ def _stored(stored: LocalObject) -> StoredObject:
         stored.content_type,
         stored.crc64,
         metadata,
+        object_type=stored.type,
     )

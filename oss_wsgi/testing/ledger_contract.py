@@ -183,6 +183,16 @@ class LedgerContract:
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
         """Return a ledger without uploads; ``clock`` returns Unix seconds, ``wait_timeout`` is in seconds."""
 
+    @contextmanager
+    def unwritable(self, ledger: Ledger) -> Iterator[None]:
+        """Let the store of ``ledger`` refuse to be written to during the with block, as on a full disk or a standby.
+
+        What is stored stays, and can be written to afterwards. Override it where the store can be brought to that;
+        without it the tests that need it are skipped.
+        """
+        pytest.skip("the test class does not say how this ledger's store refuses to be written to")
+        yield
+
     @pytest.fixture
     def clock(self) -> LedgerClock:
         return LedgerClock()
@@ -512,6 +522,24 @@ class LedgerContract:
         ledger.save("b", "other")
         ledger.close()
         assert (ledger.load("a"), ledger.load("b"), len(ledger)) == ("", "other", 0)
+
+    # A store that cannot be written to.
+
+    @pytest.mark.parametrize("max_objects", [1, 3])
+    def test_a_ledger_that_cannot_store_refuses_before_the_handler(self, ledger: Ledger, max_objects: int) -> None:
+        """OSS reports once: what a handler did for a report that is refused afterwards, it would do again."""
+        ledger.run_once(identity("before"), Handler())
+        upload, handler = identity(max_objects=max_objects), Handler()
+        with self.unwritable(ledger):
+            for _ in range(3):
+                with pytest.raises(LedgerUnavailableError):
+                    ledger.run_once(upload, handler)
+            assert handler.calls == 0
+            with pytest.raises(LedgerUnavailableError):
+                ledger.check()
+        assert ledger.run_once(upload, handler) == SUCCESS
+        assert handler.calls == 1
+        assert ledger.run_once(identity("before"), Handler(FAILURE)) == SUCCESS
 
     # Expiry.
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 from ..callback.parameters import FORM
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..recovery.recovery import Delivered
+from .environ import header
 from .observers import CONTEXT_KEY, context_of
 from .responses import read_response
 
@@ -18,17 +19,29 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-#: Headers of a request for a recovery that a callback's request would have too.
-_PASSED_HEADERS = frozenset({"HTTP_HOST", "HTTP_X_REQUEST_ID"})
-#: The person's login, and what names the path that was requested.
-_NOT_PASSED = frozenset({"REMOTE_USER", "AUTH_TYPE", "RAW_URI", "REQUEST_URI", "RAW_PATH_INFO", "asgi.scope"})
+#: What a request for a recovery has in common with a callback's request: the server that got it, and its number.
+_OF_THE_SERVER = (
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "HTTP_HOST",
+    "HTTP_X_REQUEST_ID",
+    "wsgi.version",
+    "wsgi.url_scheme",
+    "wsgi.errors",
+    "wsgi.multithread",
+    "wsgi.multiprocess",
+    "wsgi.run_once",
+)
 
 
 class Delivery:
     """Calls ``app``, the ledger's middleware behind ``CallbackGuard``, with a recovered upload.
 
     ``app`` sees what a verified callback brings: POST to the callback's path, the upload in the environ, and a body in
-    the usual form. It sees neither cookies nor the login of the person whose page asks, as with a callback.
+    the usual form. All of it is made from the upload. Of the request of the person whose page asks it sees the server's
+    name, port and scheme, Host, X-Request-ID and wsgi.errors, and nothing else: no address, no login, whatever it is
+    called, and no key of a middleware.
 
     :param path: PATH_INFO of the callback endpoint, prefix included, as WSGI has it (UTF-8 read as latin-1).
     :param url: the callback's public URL, for requests that no browser sends; None means localhost.
@@ -50,15 +63,12 @@ class Delivery:
 
         The reason of a refusal, or ``repeated``, is in the context of ``environ``.
         """
-        kept = {
-            name: value
-            for name, value in environ.items()
-            if name not in _NOT_PASSED and (not name.startswith("HTTP_") or name in _PASSED_HEADERS)
-        }
+        context = context_of(environ)
+        context.address = header(environ, "REMOTE_ADDR")  # for the log: the handler would take it for OSS's
+        passed = {name: environ[name] for name in _OF_THE_SERVER if name in environ}
         parent = environ["SCRIPT_NAME"].rpartition("/")[0]
-        kept["SCRIPT_NAME"] = f"{parent}/{self._path.rpartition('/')[2]}"
-        kept[CONTEXT_KEY] = context_of(environ)
-        return self._app(self._environ(upload, kept), start_response)
+        passed |= {"SCRIPT_NAME": f"{parent}/{self._path.rpartition('/')[2]}", CONTEXT_KEY: context}
+        return self._app(self._environ(upload, passed), start_response)
 
     def _environ(self, upload: Upload, base: WSGIEnvironment) -> WSGIEnvironment:
         members = [(name, value) for name, value in upload.members.items() if isinstance(value, str)]

@@ -83,9 +83,10 @@ class RequestContext:
 
     ``user`` and ``object`` come from our own grant or a verified report, never from what the client claims.
     ``reason`` says why a request was refused, or that it was ``repeated``; ``refused`` is a refusal's status.
+    ``address`` is that of the client where the environ does not have it, because a handler gets it.
     """
 
-    __slots__ = ("_id", "object", "reason", "refused", "user")
+    __slots__ = ("_id", "address", "object", "reason", "refused", "user")
 
     def __init__(self, user: str | None = None, object: str | None = None) -> None:  # noqa: A002 - the facts' name
         self._id: str | None = None
@@ -93,6 +94,7 @@ class RequestContext:
         self.object = object
         self.reason: str | None = None
         self.refused: int | None = None
+        self.address = ""
 
     def id(self, environ: WSGIEnvironment) -> str:
         """Return the request's ID: a well-formed ``X-Request-ID``, or else a random one that stays the same."""
@@ -107,7 +109,7 @@ class RequestContext:
         fields = {
             "request_id": self.id(environ),
             "oss_request_id": None if oss_id == "-" else oss_id,
-            "address": header(environ, "REMOTE_ADDR"),
+            "address": header(environ, "REMOTE_ADDR") or self.address,
             "method": header(environ, "REQUEST_METHOD"),
             "path": shown_path(environ),
             "reason": self.reason,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 
+from oss_wsgi.bucket import StoredObject
 from oss_wsgi.callback.ticket import UPLOAD_SECONDS, ReceiptBook, TicketBook
 from oss_wsgi.exceptions import UnverifiedError
 from oss_wsgi.testing import FrozenClock
@@ -143,3 +146,44 @@ def test_a_receipt_opens_at_any_length_that_oss_takes(tickets: TicketBook, recei
     text = receipts.issue(issue(tickets), custom=custom)
     assert 7_000 < len(text) < 8_192
     assert receipts.open(text).custom == custom
+
+
+STORED = StoredObject("users/猫/1.png", 5, "5B3C", NOW + 10.0, "image/png")
+PINNED = {"album": "summer 2026", "empty": "", "place": "海"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes", "problem"),
+    [
+        ("PostObject", {}, None),
+        ("PostObject", {"object_type": "Normal"}, None),
+        ("PostObject", {"object_type": "Multipart"}, "type of object"),
+        ("PostObject", {"object_type": "Appendable"}, "type of object"),
+        ("PutObject", {"object_type": "Multipart"}, "type of object"),
+        ("CompleteMultipartUpload", {"object_type": "Multipart"}, None),
+        ("CompleteMultipartUpload", {"object_type": "Normal"}, "type of object"),
+        ("PostObject", {"last_modified": NOW - 2 * 86_400}, "time"),
+        ("PostObject", {"last_modified": NOW + 300 + UPLOAD_SECONDS + 900}, None),
+        ("PostObject", {"last_modified": NOW + 300 + UPLOAD_SECONDS + 901}, "time"),
+        ("PostObject", {"metadata": {"album": " summer 2026", "place": "æµ·", "more": "of the browser's"}}, None),
+        ("PostObject", {"metadata": {"album": "winter", "place": "海"}}, "metadata"),
+        ("PostObject", {"metadata": {}}, "metadata"),
+        ("PutObject", {"metadata": {"album": "summer 2026", "more": "of nobody's"}}, "metadata"),
+        ("CompleteMultipartUpload", {"metadata": {"album": "summer 2026", "more": "of nobody's"}}, "metadata"),
+        ("PutObject", {"metadata": {"album": "summer 2026", "oss-wsgi": "the receipt"}}, None),
+    ],
+)
+def test_an_object_must_fit_what_its_receipt_can_know(
+    tickets: TicketBook, receipts: ReceiptBook, operation: str, changes: dict[str, Any], problem: str | None
+) -> None:
+    receipt = receipts.open(receipts.issue(issue(tickets), operation=operation, metadata=PINNED))
+    stored = STORED._replace(**{"metadata": {"album": "summer 2026"}, **changes})
+    with nullcontext() if problem is None else pytest.raises(UnverifiedError, match=f"its {problem} is not that of"):
+        receipt.check(stored)
+
+
+def test_without_pinned_metadata_a_form_may_have_any_and_a_put_none(tickets: TicketBook, receipts: ReceiptBook) -> None:
+    stored = STORED._replace(metadata={"of": "the browser's"})
+    receipts.open(receipts.issue(issue(tickets))).check(stored)
+    with pytest.raises(UnverifiedError):
+        receipts.open(receipts.issue(issue(tickets), operation="PutObject")).check(stored)

@@ -17,6 +17,7 @@ from oss_wsgi.ledger.base import Ledger, StoredResponse
 from oss_wsgi.testing.ledger_contract import FAILURE, SUCCESS, Call, Handler, LedgerClock, LedgerContract, identity
 
 from ..databases import Server
+from ..ledger import unwritable
 from ..ledger.test_sql import emptied
 from . import project
 
@@ -64,11 +65,19 @@ class Contract(LedgerContract):
     @pytest.fixture(autouse=True)
     def database(self, request: pytest.FixtureRequest) -> None:
         server: Server = request.getfixturevalue(self.server_name)
+        self.url = server.url
         emptied(server.url)
         use(project.database(server.url))
 
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
         return DjangoLedger(clock=clock, wait_timeout=wait_timeout)
+
+    @contextlib.contextmanager
+    def unwritable(self, ledger: Ledger) -> Iterator[None]:
+        with unwritable.database(self.url):
+            connections.close_all()
+            yield
+        connections.close_all()
 
     def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Ledger, clock: LedgerClock) -> None:
         """The database has a clock of its own, as in tests/ledger/test_sql.py."""

@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError
-from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
+from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.redis import RedisLedger
 from oss_wsgi.testing.ledger_contract import (
     DEADLINE,
@@ -32,6 +33,7 @@ from oss_wsgi.testing.ledger_contract import (
 )
 from tests.redis_servers import PROGRAMS, Server, empty, redis, running, running_cluster, server, servers
 
+from . import unwritable
 from .processes import POSIX, ROOT
 
 pytestmark = pytest.mark.slow
@@ -65,9 +67,15 @@ class ClockReader(RedisLedger):
 
 class OnServer:
     url: str
+    nodes: list[Server]
 
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> RedisLedger:
         return ClockReader(self.url, clock, wait_timeout=wait_timeout)
+
+    @contextmanager
+    def unwritable(self, ledger: Ledger) -> Iterator[None]:
+        with unwritable.redis(self.nodes):
+            yield
 
     def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Any, clock: LedgerClock) -> None:
         """The server's clock decides; it cannot be moved, so the time that is left tells."""
@@ -89,19 +97,22 @@ def target(client: Any) -> dict[str, str]:
 class TestRedisContract(OnServer, LedgerContract):
     @pytest.fixture(autouse=True)
     def _server(self, servers: Callable[[str], Server]) -> None:
-        self.url = empty(servers("redis")).url
+        self.nodes = [empty(servers("redis"))]
+        self.url = self.nodes[0].url
 
 
 class TestValkeyContract(OnServer, LedgerContract):
     @pytest.fixture(autouse=True)
     def _server(self, servers: Callable[[str], Server]) -> None:
-        self.url = empty(servers("valkey")).url.replace("redis://", "valkey://")
+        self.nodes = [empty(servers("valkey"))]
+        self.url = self.nodes[0].url.replace("redis://", "valkey://")
 
 
 class TestClusterContract(OnServer, LedgerContract):
     @pytest.fixture(autouse=True)
     def _server(self, cluster: list[Server]) -> None:
-        self.url = [empty(server) for server in cluster][1].url
+        self.nodes = [empty(server) for server in cluster]
+        self.url = self.nodes[1].url
 
 
 # Processes.

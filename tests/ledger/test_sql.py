@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import pytest
@@ -17,6 +18,7 @@ from oss_wsgi.ledger.sql_text import PostgreSQL
 from oss_wsgi.testing.ledger_contract import LedgerClock, LedgerContract
 
 from ..databases import Server
+from . import unwritable
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +39,8 @@ class Contract(LedgerContract):
 
     server_name: ClassVar[str]
     url: str
+    #: Of the database itself, where ``url`` is that of a pooler.
+    direct_url: str | None = None
 
     @pytest.fixture(autouse=True)
     def database(self, request: pytest.FixtureRequest) -> None:
@@ -46,6 +50,11 @@ class Contract(LedgerContract):
 
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> Ledger:
         return SQLLedger(self.url, clock=clock, wait_timeout=wait_timeout, threads=16)
+
+    @contextmanager
+    def unwritable(self, ledger: Ledger) -> Iterator[None]:
+        with unwritable.database(self.direct_url or self.url):
+            yield
 
     def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Ledger, clock: LedgerClock) -> None:
         """The database has a clock of its own: see test_a_response_is_deleted_when_both_clocks_have_passed."""
@@ -87,6 +96,10 @@ class TestContractOnMariaDB(Contract):
 
 class TestContractBehindPgBouncer(Contract):
     server_name = "pgbouncer"
+
+    @pytest.fixture(autouse=True)
+    def behind(self, request: pytest.FixtureRequest, database: None) -> None:
+        self.direct_url = request.getfixturevalue("postgresql").url
 
 
 class TestContractOnPartitions(Contract):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError
 from oss_wsgi.ledger import sqlite, sqlite_file
-from oss_wsgi.ledger.base import StoredResponse
+from oss_wsgi.ledger.base import Ledger, StoredResponse
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing.ledger_contract import (
@@ -34,6 +34,7 @@ from oss_wsgi.testing.ledger_contract import (
     let_time_pass,
 )
 
+from . import unwritable
 from .processes import POSIX, ROOT, output, start
 
 
@@ -60,6 +61,11 @@ class TestContract(LedgerContract):
 
     def make_ledger(self, *, clock: Callable[[], float], wait_timeout: float) -> SQLiteLedger:
         return SQLiteLedger(self.path, clock=clock, wait_timeout=wait_timeout)
+
+    @contextmanager
+    def unwritable(self, ledger: Ledger) -> Iterator[None]:
+        with unwritable.files():
+            yield
 
 
 def test_a_response_survives_a_restart(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -235,3 +236,31 @@ def test_body_and_headers_are_those_of_the_answer_given(returned: int, call: str
     answer = post(webtest.TestApp(OncePerUpload(View(), Transactional(returned))))
     assert answer.headers.get("X-Call") == call
     assert answer.body == (b"stored" if call is None else b'{"a": 1}')
+
+
+class Raising(View):
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        raise RuntimeError("its own problem")
+
+
+@pytest.mark.parametrize("by_prefix", [True, False])
+@pytest.mark.parametrize("view", [View("500 No"), Raising()], ids=["failed", "raised"])
+def test_a_found_upload_counts_only_if_no_prefix_form_reported_its_object(view: View, by_prefix: bool) -> None:
+    """The own report of an exact form may have failed: that is what a recovery is for."""
+    ledger = MemoryLedger(clock=FrozenClock(NOW))
+    failing, found = webtest.TestApp(OncePerUpload(view, ledger)), View()
+    with suppress(RuntimeError):
+        post(failing, replace(UPLOAD, ticket_id="T2", by_prefix=by_prefix))
+    answer = post(webtest.TestApp(OncePerUpload(found, ledger)), replace(UPLOAD, recovered=True))
+    assert (answer.status_int, len(found.uploads)) == ((409, 0) if by_prefix else (200, 1))
+
+
+def test_a_found_upload_that_was_handled_with_another_ticket_is_refused_and_its_own_answer_is_repeated() -> None:
+    view = View()
+    app = client(view)
+    post(app)
+    found = replace(UPLOAD, recovered=True)
+    assert post(app, found).status_int == 200
+    assert post(app, replace(found, ticket_id="T2")).status_int == 409
+    assert post(app, replace(found, ticket_id="T2", etag="another")).status_int == 200
+    assert len(view.uploads) == 2

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 
-from oss_wsgi import Metrics
-from oss_wsgi.exceptions import BucketUnreachableError, MalformedRecoveryError, NotDeliveredError
+from oss_wsgi import Metrics, SQLiteLedger
+from oss_wsgi.exceptions import BucketRefusedError, BucketUnreachableError, MalformedRecoveryError, NotDeliveredError
 from oss_wsgi.recovery.events import EventOutcome
 
-from .site import Site
+from .site import NOW, Site
 
 
 def event(
@@ -123,13 +124,37 @@ def test_a_bucket_that_cannot_be_asked_lets_the_message_come_again(site: Site) -
     assert site.application.handle_event(message(event(key)))[0].outcome == "recovered"
 
 
-def test_what_is_no_event_does_not_keep_others_from_being_handled(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_no_event_does_not_keep_others_from_being_handled(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     key = site.upload()
     body = message({"eventName": "ObjectRemoved:DeleteObjects", "oss": {}}, event(key))
     assert site.application.handle_event(body) == [EventOutcome("recovered", key)]
     assert "1 of 2 events in a message are left out" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["user/x/../y", "user/x%2F..%2Fy", "./a", "a/.."])
+def test_the_event_of_a_name_that_nobody_can_ask_for_ends_at_once(site: Site, key: str) -> None:
+    (outcome,) = site.application.handle_event(message(event(key, etag=ETAG)))
+    assert (outcome.outcome, outcome.reason) == ("refused", "name_unreachable")
+    assert site.heads() in ([], ["user/x%2F..%2Fy"])
+
+
+def test_a_name_that_oss_refuses_ends_its_event(site: Site) -> None:
+    site.bucket.fail_next(BucketRefusedError("bucket_refused", "OSS answered 400", code="InvalidObjectName"))
+    outcomes = site.application.handle_event(message(event("user/\0")))
+    assert outcomes == [EventOutcome("refused", "user/\0", "name_unreachable")]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"etag": "\ud800"}, {"etag": "A" * 65}, {"etag": "\0"}, {"bucket": "\ud800"}, {"name": "\udfff"}]
+)
+def test_a_forged_event_is_malformed_at_once_whatever_the_ledger(
+    make: Callable[..., Site], tmp_path: Path, changes: dict[str, str]
+) -> None:
+    site = make(ledger=SQLiteLedger(tmp_path / "ledger.db", clock=lambda: NOW))
+    key = site.upload()
+    with pytest.raises(MalformedRecoveryError, match="event_malformed"):
+        site.application.handle_event(message(event(key, **changes)))
+    assert site.application.handle_event(message(event(key, **changes), event(key))) == [EventOutcome("recovered", key)]
 
 
 def test_what_is_no_event_is_an_error_of_its_own(site: Site) -> None:

@@ -547,19 +547,78 @@ def test_a_key_that_may_not_head_is_told_however_few_objects_there_are(site: Sit
     assert (report.recovered, report.left, report.listed) == (count, {}, count)
 
 
-@pytest.mark.parametrize(("code", "name"), [("SignatureDoesNotMatch", "../a"), ("AccessDenied", "a/secret")])
-def test_objects_that_cannot_be_asked_for_do_not_keep_others_from_being_handled(
-    site: Site, code: str, name: str
-) -> None:
-    names = [f"{name}{number}" for number in range(1 if code == "AccessDenied" else 5)]
-    for each in names:
-        site.put(each)
+def test_an_object_that_cannot_be_asked_for_does_not_keep_others_from_being_handled(site: Site) -> None:
+    site.put("a/secret")
     lost = [site.upload(name=f"{number}.png") for number in range(3)]
-    refusing(site, names.__contains__, code)
+    refusing(site, lambda key: key == "a/secret", "AccessDenied")
     report = site.reconcile(prefixes=[""])
     assert sorted(str(upload.object) for upload in site.uploads) == sorted(lost)
-    assert report.left == {"unavailable": len(names)}
-    assert report.samples == {"unavailable": names}
+    assert (report.left, report.samples) == ({"unavailable": 1}, {"unavailable": ["a/secret"]})
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        (None, ["user/x/../y", "../a", "user/.", "user/./b", ".."]),
+        ("SignatureDoesNotMatch", ["user/a", "user/b", "user/c", "user/d"]),
+        ("InvalidObjectName", ["user/\0"]),
+    ],
+)
+def test_a_name_that_nobody_can_ask_for_is_told_once_and_left_behind(
+    make: Callable[..., Site], code: str | None, names: list[str]
+) -> None:
+    orphans: list[Upload] = []
+    site = make(on_orphan=orphans.append)
+    for name in names:
+        site.put(name)
+    lost = site.upload()
+    refusing(site, names.__contains__, code or "SignatureDoesNotMatch")
+    report = site.reconcile(prefixes=[""])
+    assert [upload.object for upload in site.uploads] == [lost]
+    assert (report.left, report.reasons) == ({"refused": len(names)}, {"name_unreachable": len(names)})
+    assert [(upload.object, upload.size, upload.user) for upload in orphans] == [
+        (name, 1, None) for name in sorted(names)
+    ]
+    assert site.application.oldest_untold_seconds() == 0, "no alarm"
+    site.clock.advance(25 * HOUR)
+    later = site.application.reconcile(since="26h", until=0, prefixes=[""])
+    assert (later.settled, later.left, later.since) == (len(names), {}, site.clock() - 26 * HOUR)
+    assert len(orphans) == len(names)
+    if code is None:
+        assert site.heads() == [lost], "OSS is not asked for another name"
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_what_can_never_be_handled_is_told_once_for_each_object_and_etag(
+    make: Callable[..., Site], tmp_path: Path, kind: str
+) -> None:
+    orphans: list[bytes | int | None] = []
+    failures = [RuntimeError("its own problem")]
+
+    def on_orphan(upload: Upload) -> None:
+        if failures:
+            raise failures.pop()
+        orphans.append(upload.size)
+
+    def sweep() -> Reconciliation:
+        site = make(on_orphan=on_orphan, bucket_client=bucket, **ledger_of())
+        return site.reconcile(checkpoint=tmp_path / "checkpoint") if kind == "memory" else site.reconcile()
+
+    def ledger_of() -> dict[str, Any]:
+        return {"ledger": SQLiteLedger(tmp_path / "ledger.db", clock=lambda: NOW)} if kind == "sqlite" else {}
+
+    site = make()
+    bucket = site.bucket
+    key = site.upload()
+    stored = site.client.local_oss.storage.bucket("examplebucket").get(key)
+    assert stored is not None
+    site.put(key, b"another size", stored.headers)
+    assert (sweep().refused, orphans) == (1, []), "it did not take it"
+    assert (sweep().refused, orphans) == (1, [12])
+    again = sweep()
+    assert (again.settled, again.refused, again.left, again.reasons, orphans) == (1, 0, {}, {}, [12])
+    site.put(key, b"a third size", stored.headers)
+    assert (sweep().refused, orphans) == (1, [12, 12]), "another ETag is another upload"
 
 
 def test_a_ledger_that_cannot_tell_ends_the_sweep(make: Callable[..., Site]) -> None:

@@ -6,13 +6,14 @@ That test runs the contract on each class here in a process of its own; pytest d
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError
-from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
+from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse, UploadIdentity, ledger_busy_error, ticket_used_error
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.testing import ledger_contract
 from oss_wsgi.testing.ledger_contract import LedgerContract
@@ -32,6 +33,34 @@ class Broken(LedgerContract):
 
 
 Broken.__test__ = False
+
+
+class NoticesTooLateThatItCannotStore(MemoryLedger):
+    is_unwritable = False
+
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        def handle_in_vain(transaction: object) -> StoredResponse:
+            response = handle(transaction)
+            self.check()
+            return response
+
+        return super().run_once(identity, handle_in_vain)
+
+    def check(self) -> None:
+        if self.is_unwritable:
+            raise LedgerUnavailableError("ledger_unavailable", "nothing can be written")
+
+
+class TestNoticesTooLateThatItCannotStore(Broken):
+    ledger_class = NoticesTooLateThatItCannotStore
+    failing: ClassVar = {"test_a_ledger_that_cannot_store_refuses_before_the_handler"}
+
+    @contextmanager
+    def unwritable(self, ledger: Ledger) -> Iterator[None]:
+        assert isinstance(ledger, NoticesTooLateThatItCannotStore)
+        ledger.is_unwritable = True
+        yield
+        ledger.is_unwritable = False
 
 
 class HandlesEverythingTwice(MemoryLedger):
@@ -686,9 +715,7 @@ class TestKnowsWhatIsBeingHandled(Broken):
 
 class KnowsByTheObjectAlone(MemoryLedger):
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        objects = {
-            name for use in self._tickets.values() for name, entry in use.objects.items() if entry.stored_count
-        }
+        objects = {name for use in self._tickets.values() for name, entry in use.objects.items() if entry.stored_count}
         return {pair for pair in pairs if pair[0] in objects}
 
 

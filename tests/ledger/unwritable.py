@@ -1,0 +1,71 @@
+"""Stores that refuse to be written to for a while, as ``LedgerContract.unwritable`` needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+from oss_wsgi.ledger.sql_engine import engine_from
+
+from ..redis_servers import Server
+
+_READ_ONLY = "default_transaction_read_only"
+_REFUSE = "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no space left on device'"
+
+
+@contextmanager
+def files() -> Iterator[None]:
+    """Let this process write to no file, as on a full disk."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def database(url: str) -> Iterator[None]:
+    """Let a database at a PostgreSQL or MariaDB server refuse what is written."""
+    engine = engine_from(url, threads=1, wait_timeout=60.0)
+    try:
+        with engine.connect() as connection:
+            run = connection.exec_driver_sql
+            if engine.dialect.name == "postgresql":
+                # Sessions take it over when they begin; this one has begun, and can end it.
+                others = "FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
+                end_others = f"SELECT pg_terminate_backend(pid) {others}"
+                begin = [f"ALTER DATABASE app SET {_READ_ONLY} = on", end_others]
+                end = [f"ALTER DATABASE app RESET {_READ_ONLY}", end_others]
+            else:
+                tables = ("oss_wsgi_answers", "oss_wsgi_tickets")
+                begin = [
+                    f"CREATE TRIGGER {table}_full BEFORE INSERT ON {table} FOR EACH ROW {_REFUSE}" for table in tables
+                ]
+                end = [f"DROP TRIGGER {table}_full" for table in tables]
+            for statement in begin:
+                run(statement)
+            try:
+                yield
+            finally:
+                for statement in end:
+                    run(statement)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def redis(servers: Sequence[Server]) -> Iterator[None]:
+    """Let Redis servers refuse what is written, because a replica of theirs is missing."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.client()) for server in servers]
+        try:
+            for client in clients:
+                client.config_set("min-replicas-to-write", 1)
+            yield
+        finally:
+            for client in clients:
+                with suppress(OSError):
+                    client.config_set("min-replicas-to-write", 0)

@@ -1,0 +1,152 @@
+"""A receipt that somebody copied: a prefix form over the victim's folder posts another file under the victim's name.
+
+Whoever may read an object reads its receipt, and no condition of a policy can keep a field out of a form whose clients
+do not send it (protocol.md 3.3.1). So the server decides alone whose upload a found object is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from oss_wsgi import Grant, Upload
+from oss_wsgi.callback.ticket import RECEIPT_FIELD, UPLOAD_SECONDS
+from oss_wsgi.testing import FrozenClock, UploadClient
+
+from ..recovery.site import NOW, legacy
+
+OWN, COPY = b"mine!", b"other"
+
+
+class Site:
+    """An application in which two users upload to one folder: eric by exact forms, mallory by prefix forms."""
+
+    def __init__(self, *, forbid_overwrite: bool = True, max_objects: int = 1000, **grant: Any) -> None:
+        self.clock = FrozenClock(NOW)
+        self.uploads: list[Upload] = []
+        self.orphans: list[Upload] = []
+        self.refused: set[str] = set()
+        grants = {
+            "eric": Grant("eric", "shared/", data={"order": 7}, forbid_overwrite=forbid_overwrite, **grant),
+            "mallory": Grant("mallory", "shared/", max_objects=max_objects),
+        }
+        self.client = UploadClient(
+            legacy,
+            {"recover": True},
+            clock=self.clock,
+            authorize=lambda request: grants[request.remote_user],
+            on_upload=self.save,
+            on_orphan=self.orphans.append,
+        )
+        self.fields: dict[str, str] = {}
+
+    def save(self, upload: Upload) -> None:
+        if upload.user in self.refused:
+            raise RuntimeError("not yours")
+        self.uploads.append(upload)
+
+    def upload(self, *, lost: bool) -> None:
+        """Upload eric's file."""
+        if lost:
+            self.client.local_oss.fail_next("callback_refused")
+        environ = {"REMOTE_USER": "eric"}
+        answer = self.client.upload("a.png", OWN, content_type="image/png", environ=environ, change=self.fields.update)
+        assert answer.status_int == (203 if lost else 200)
+
+    def overwrite(self, **more: str) -> int:
+        """Post another file under eric's name, with eric's receipt, and return OSS's status."""
+        copied = {"key": self.fields["key"], RECEIPT_FIELD: self.fields[RECEIPT_FIELD], **more}
+        answer = self.client.upload(
+            "b.png", COPY, content_type="image/png", exact=False, environ={"REMOTE_USER": "mallory"},
+            change=lambda fields: fields.update(copied),
+        )  # fmt: skip
+        return answer.status_int
+
+    def look(self, way: str) -> None:
+        """Let the application hear of what is stored, in one of four ways."""
+        etag = str(self.client.bucket.head(self.fields["key"]).etag)
+        if way == "sweep":
+            self.client.direct_upload.reconcile(until=0, prefixes=[""])
+        elif way == "recover":
+            self.client.recover(self.fields["callback"], self.fields["key"])
+        else:
+            stored = {"key": self.fields["key"], **({"eTag": etag} if way == "event" else {})}
+            oss = {"bucket": {"name": "examplebucket"}, "object": stored}
+            event = {"eventName": "ObjectCreated:PostObject", "oss": oss}
+            self.client.direct_upload.handle_event(json.dumps({"events": [event]}))
+
+    def of_eric(self, data: bytes) -> list[Upload]:
+        """Return what was handed over as eric's, and has this content."""
+        etag = hashlib.md5(data, usedforsecurity=False).hexdigest().upper()
+        return [upload for upload in self.uploads if upload.user == "eric" and upload.etag == etag]
+
+
+@pytest.fixture
+def make() -> Iterator[Any]:
+    sites: list[Site] = []
+
+    def make(**options: Any) -> Site:
+        sites.append(Site(**options))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.client.close()
+
+
+def one_form(sign: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what signs the first form only, and returns it always."""
+    forms: list[Any] = []
+
+    def first(*arguments: Any, **options: Any) -> Any:
+        if not forms:
+            forms.append(sign(*arguments, **options))
+        return forms[0]
+
+    return first
+
+
+WAYS = ("sweep", "event", "event without ETag", "recover")
+
+
+@pytest.mark.parametrize("forbid_overwrite", [True, False], ids=["forbidden", "allowed"])
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "heard"])
+@pytest.mark.parametrize("report", ["handled", "used up", "failed"])
+def test_another_file_with_a_copied_receipt_is_never_handed_over_as_the_victims(
+    make: Any, forbid_overwrite: bool, lost: bool, report: str
+) -> None:
+    """Mallory's own report arrives, and is handled, refused because her ticket is used up, or fails."""
+    for first, second in itertools.permutations(WAYS, 2):
+        site = make(forbid_overwrite=forbid_overwrite, max_objects=1 if report == "used up" else 1000)
+        site.upload(lost=lost)
+        if report == "failed":
+            site.refused.add("mallory")
+        if report == "used up":
+            site.client.sign = one_form(site.client.sign)
+            assert site.overwrite(key="shared/other.png") == 200
+        assert site.overwrite() == (200 if report == "handled" else 203)
+        site.look(first)
+        site.look(second)
+        assert site.of_eric(COPY) == []
+        assert len(site.of_eric(OWN)) == (not lost)
+        assert all(upload.user == "mallory" for upload in site.uploads if upload.object != site.fields["key"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("difference", ["none", "metadata", "time"])
+def test_an_object_that_does_not_fit_the_receipt_is_refused_although_no_report_arrives(
+    make: Any, way: str, difference: str
+) -> None:
+    site = make(metadata={"album": "summer"})
+    site.upload(lost=True)
+    site.clock.advance({"time": 300 + UPLOAD_SECONDS + 15 * 60 + 1}.get(difference, 0))
+    site.client.local_oss.fail_next("callback_refused")
+    site.overwrite(**({} if difference == "metadata" else {"x-oss-meta-album": "summer"}))
+    site.look(way)
+    # Without a difference it is the gap that SECURITY.md names: all that the receipt can know fits.
+    assert len(site.of_eric(COPY)) == (difference == "none")
