@@ -344,7 +344,7 @@ class DirectUpload:
         :param prefixes: of the object names; by default OSS_UPLOAD_DIR, or with an ``authorize``, which may grant any
             name, the whole bucket.
         :param known: replaces that of the constructor, as does ``on_orphan``.
-        :param checkpoint: file that says where the sweep stands; by default beside a SQLite ledger, else in memory.
+        :param checkpoint: file that says where the sweep stands; by default the ledger does.
 
         Raises SettingsError if ``since`` is before all that the ledger remembers (OSS_LEDGER_KEEP) and there is no
         ``known``; ValueError for a malformed window; SweepRunningError; BucketError and LedgerUnavailableError, after

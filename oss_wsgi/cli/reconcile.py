@@ -74,7 +74,7 @@ def add(subparsers: Any) -> None:
         help="of the object names; may be repeated; default: OSS_UPLOAD_DIR, or all names if there is an authorize",
     )
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="says where a stopped sweep goes on; default: beside a SQLite ledger"
+        "--checkpoint", metavar="FILE", help="says where a stopped sweep goes on; default: the ledger does"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_credentials_library(parser)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..callback.public_keys import PublicKeyStore
 from ..exceptions import SettingsError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # OSS waits 5 s for a callback; a signature takes a tenth of a millisecond.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -133,11 +135,11 @@ class Metrics:
             fetches.add_metric([outcome], sum(store.fetches[outcome] for store in stores.values()))
         yield fetches
         ledgers = {id(ledger): ledger for ledger, _ in self._watched}
-        sizes = [size for size in map(_size, ledgers.values()) if size is not None]
+        sizes = [size for size in (_told(ledger.__len__) for ledger in ledgers.values()) if size is not None]
         if sizes:
             yield GaugeMetricFamily("oss_wsgi_ledger_uploads", "Responses that the ledger stores.", sum(sizes))
 
-        ages = [age for age in (function() for function in self._untold_ages) if age is not None]
+        ages = [age for age in map(_told, self._untold_ages) if age is not None]
         if ages:
             yield GaugeMetricFamily(
                 "oss_wsgi_oldest_untold_seconds", "Age of the oldest upload that the last sweep left.", max(ages)
@@ -152,10 +154,10 @@ class Metrics:
         return self._prometheus.CONTENT_TYPE_LATEST, self._prometheus.generate_latest(self.registry)
 
 
-def _size(ledger: Ledger) -> int | None:
-    """Count the stored responses; None if the ledger cannot be reached now."""
+def _told(function: Callable[[], T]) -> T | None:
+    """Return what the ledger tells; None if it cannot be reached now."""
     try:
-        return len(ledger)
+        return function()
     except BaseException as error:  # SystemExit too: `endpoints.callback` says why
         log.warning("the ledger could not be counted: %s", type(error).__name__)
         return None

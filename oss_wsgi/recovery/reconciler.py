@@ -13,7 +13,7 @@ from ..bucket import ListedObject
 from ..exceptions import BucketError, NotDeliveredError, RecoveryError, SettingsError
 from ..ledger.base import Ledger
 from ..settings import Settings
-from .checkpoint import Checkpoint, FileCheckpoint, MemoryCheckpoint
+from .checkpoint import FileCheckpoint, LedgerCheckpoint
 from .events import UPLOAD_EVENTS, EventOutcome, UploadEvent, read_events
 from .recovery import Deliver, Recovery
 from .sweep import Known, OnOrphan, Reconciliation, Sweep, last_report, moments
@@ -61,7 +61,7 @@ class Reconciler:
         self._recovery = recovery
         self._deliver = deliver
         self._ledger = ledger
-        self._checkpoint = _checkpoint_of(ledger)
+        self._checkpoint = LedgerCheckpoint(ledger)
         self._prefixes = prefixes
         self.known = known
         self._on_orphan = on_orphan
@@ -152,9 +152,3 @@ class Reconciler:
             hint = f"{listed.key!r} was not accepted ({reason or 'no 2xx'}): let the message come again"
             raise NotDeliveredError("not_delivered", hint)
         return EventOutcome(outcome, listed.key, reason)
-
-
-def _checkpoint_of(ledger: Ledger) -> Checkpoint:
-    """Return where sweeps note how far they are: beside a SQLite ledger, else in memory."""
-    path = getattr(ledger, "path", None)
-    return FileCheckpoint(f"{path}.reconcile.json") if isinstance(path, str) else MemoryCheckpoint()

@@ -37,6 +37,8 @@ SAMPLES = 10
 _MAX_UNREACHABLE = 3
 #: How many refused objects a checkpoint remembers, so that each is told once; 16 characters each.
 _MAX_SETTLED = 2000
+#: Characters of all sample names beyond which a checkpoint leaves them out: a ledger keeps 64 KiB under a name.
+_MAX_SAMPLES_LENGTH = 10_000
 
 # A unique name of ours in the folder of its day, as `object_names.unique_name` makes it.
 _UNIQUE = re.compile(r"((?s:.*/)?)([0-9]{8})/[0-9a-f]{32}(?:\.[^/]*)?")
@@ -195,7 +197,8 @@ class Sweep:
         Raises SweepRunningError, BucketError and LedgerUnavailableError (then the next sweep goes on from there).
         """
         prefixes = _distinct(prefixes)
-        with nullcontext() if dry_run else self._checkpoint.hold():
+        name = _checkpoint_name(self._recovery.bucket_name)
+        with nullcontext() if dry_run else self._ledger.hold(name):
             run = _Run(self, prefixes, since, until, not_before=not_before, dry_run=dry_run, progress=progress)
             run.to_the_end()
         return run.report
@@ -296,12 +299,12 @@ class _Run:
         self._prefixes = prefixes
         self._progress = progress
         self._dry_run = dry_run
-        self._name = json.dumps(prefixes)
         # A ledger, and with it the checkpoint, may serve several buckets.
-        self._bucket = sweep._recovery.bucket_name
-        self._stored: State = {} if dry_run else sweep._checkpoint.load()
-        self._states = _states_of(self._stored, self._bucket)
-        sweep.settled = _read_settled(self._states)
+        self._name = _checkpoint_name(sweep._recovery.bucket_name)
+        self._own_name = _checkpoint_name(sweep._recovery.bucket_name, prefixes)
+        of_all: State = {} if dry_run else sweep._checkpoint.load(self._name)
+        sweep.settled = _read_settled(of_all)
+        self._saved_of_all = of_all
         self.report = Reconciliation(since, until, dry_run)
         self._segments = [Segment(Position(0, ""), since, until)]
         self._unreachable = 0
@@ -309,8 +312,8 @@ class _Run:
         self._has_answered = False
         self._refusals: list[BucketRefusedError] = []
         self._before_refusal = self._segments, self.report
-        state = self._states.get(self._name)
-        if state is not None:
+        state = {} if dry_run else sweep._checkpoint.load(self._own_name)
+        if state:
             self._take_up(state, since, until)
 
     def _take_up(self, state: Any, since: float, until: float) -> None:
@@ -436,11 +439,16 @@ class _Run:
             self._progress(self.report)
 
     def _save(self) -> None:
-        if not self._dry_run:
-            self._states[self._name] = {"report": asdict(self.report), "segments": self._segments}
-            self._states["last"] = self._name
-            self._states["settled"] = list(self._sweep.settled)[-_MAX_SETTLED:]
-            self._sweep._checkpoint.save({**self._stored, self._bucket: self._states})
+        if self._dry_run:
+            return
+        report = asdict(self.report)
+        if sum(len(name) for names in self.report.samples.values() for name in names) > _MAX_SAMPLES_LENGTH:
+            report["samples"] = {}
+        self._sweep._checkpoint.save(self._own_name, {"report": report, "segments": self._segments})
+        of_all = {"last": self._own_name, "settled": list(self._sweep.settled)[-_MAX_SETTLED:]}
+        if of_all != self._saved_of_all:
+            self._sweep._checkpoint.save(self._name, of_all)
+            self._saved_of_all = of_all
 
 
 def outcome_of(delivered: Delivered) -> str:
@@ -454,22 +462,23 @@ def outcome_of(delivered: Delivered) -> str:
 
 def last_report(checkpoint: Checkpoint, bucket: str) -> Reconciliation | None:
     """Return the report of a bucket's last sweep, also one that was stopped or still runs; None if there was none."""
-    states = _states_of(checkpoint.load(), bucket)
+    last = checkpoint.load(_checkpoint_name(bucket)).get("last")
     try:
-        return _read_report(states.get(str(states.get("last"))))
+        return _read_report(checkpoint.load(last)) if isinstance(last, str) else None
     except ValueError:
         return None
 
 
-def _states_of(stored: State, bucket: str) -> State:
-    """Return the states of a bucket's sweeps by their prefixes, and which was the last."""
-    states = stored.get(bucket)
-    return states if isinstance(states, dict) else {}
+def _checkpoint_name(bucket: str, prefixes: Sequence[str] | None = None) -> str:
+    """Return the name of what all sweeps of a bucket share, or of the state of those with the same prefixes."""
+    if prefixes is None:
+        return f"sweep {bucket}"
+    return f"sweep {bucket} {hashlib.sha256(json.dumps(prefixes).encode()).hexdigest()[:16]}"
 
 
-def _read_settled(states: State) -> dict[str, None]:
+def _read_settled(state: State) -> dict[str, None]:
     """Return the marks of what was refused and told of before; none if that is damaged."""
-    marks = states.get("settled")
+    marks = state.get("settled")
     return dict.fromkeys(mark for mark in marks if isinstance(mark, str)) if isinstance(marks, list) else {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -406,38 +407,51 @@ def test_a_sweep_of_another_bucket_does_not_go_on_for_it(make: Callable[..., Sit
 
 
 @pytest.mark.parametrize(
-    "stored",
+    "state",
     [
         '{"report": {"since": 1',
         "[]",
-        '{"examplebucket": 5}',
-        '{"examplebucket": {"[\\"\\"]": 5}}',
-        *[
-            f'{{"examplebucket": {{"last": "[\\"\\"]", "[\\"\\"]": {state}}}}}'
-            for state in (
-                '{"report": 5, "segments": []}',
-                '{"report": {"since": "a", "until": "b"}, "segments": []}',
-                '{"report": {"since": null, "until": null}, "segments": []}',
-                '{"report": {"since": 1, "until": 2, "oldest_untold": "x"}, "segments": []}',
-                '{"report": {"since": 1, "until": 2, "listed": "x"}, "segments": [[[0, ""], 1, 2]]}',
-                '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [[[0, ""], 1, 2]]}',
-                '{"report": {"since": 1, "until": 2}, "segments": [[["a", 5], 1, 2]]}',
-                '{"report": {"since": 1, "until": 2}, "segments": [[[-1, ""], 1, 2]]}',
-                '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], NaN, NaN]]}',
-                '{"report": {"since": 1, "until": 2}, "segments": 5}',
-            )
-        ],
+        '{"report": 5, "segments": []}',
+        '{"report": {"since": "a", "until": "b"}, "segments": []}',
+        '{"report": {"since": null, "until": null}, "segments": []}',
+        '{"report": {"since": 1, "until": 2, "oldest_untold": "x"}, "segments": []}',
+        '{"report": {"since": 1, "until": 2, "listed": "x"}, "segments": [[[0, ""], 1, 2]]}',
+        '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [[[0, ""], 1, 2]]}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[["a", 5], 1, 2]]}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[[-1, ""], 1, 2]]}',
+        '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], NaN, NaN]]}',
+        '{"report": {"since": 1, "until": 2}, "segments": 5}',
     ],
 )
-def test_a_damaged_checkpoint_is_begun_anew(make: Callable[..., Site], tmp_path: Path, stored: str) -> None:
-    ledger = SQLiteLedger(tmp_path / "ledger.db", clock=lambda: NOW)
+def test_a_damaged_state_is_begun_anew(make: Callable[..., Site], state: str) -> None:
+    ledger = MemoryLedger(clock=lambda: NOW)
     site = make(ledger=ledger)
+    site.reconcile(prefixes=[""])
+    name = json.loads(ledger.load("sweep examplebucket") or "")["last"]
+    ledger.save(name, state)
     site.upload()
-    (tmp_path / "ledger.db.reconcile.json").write_text(stored)
     assert not site.application.oldest_untold_seconds()
     report = site.reconcile(prefixes=[""])
     assert (report.resumed, report.recovered, report.left) == (False, 1, {})
-    ledger.close()
+
+
+@pytest.mark.parametrize("state", ["5", '{"last": 5, "settled": 5}', '{"last": "x", "settled": [5]}'])
+def test_a_damaged_state_of_a_bucket_is_begun_anew(make: Callable[..., Site], state: str) -> None:
+    ledger = MemoryLedger(clock=lambda: NOW)
+    ledger.save("sweep examplebucket", state)
+    site = make(ledger=ledger)
+    site.upload()
+    assert site.application.oldest_untold_seconds() is None
+    assert site.reconcile(prefixes=[""]).recovered == 1
+
+
+def test_a_sweep_with_long_samples_fits_into_a_ledger(make: Callable[..., Site]) -> None:
+    ledger = MemoryLedger(clock=lambda: NOW)
+    site = make(ledger=ledger)
+    for number in range(20):
+        site.put(f"{number:02}" + "x" * 1020, b"no upload", {})
+    assert len(site.reconcile(prefixes=[""]).samples["no_receipt"]) == 10
+    assert max(map(len, ledger._texts.values())) < 10_000
 
 
 def test_a_sweep_that_was_stopped_long_ago_does_not_reach_behind_the_ledgers_memory(site: Site) -> None:
