@@ -284,7 +284,8 @@ class Receipt(NamedTuple):
         Whoever may read an object can copy its receipt, so the receipt alone does not say whose upload the object is.
         The ticket checks bucket, name, size and type.
         """
-        if not self.issued_after - _CLOCK_SLACK <= stored.last_modified <= self.ticket.accepted_until + _CLOCK_SLACK:
+        first, last = self.issued_after - _CLOCK_SLACK, self.ticket.accepted_until + _CLOCK_SLACK
+        if stored.last_modified and not first <= stored.last_modified <= last:  # 0 where the client does not know it
             raise _another_upload("time")
         object_type = "Multipart" if self.operation == COMPLETE_OPERATION else "Normal"
         if stored.object_type not in (None, object_type):
