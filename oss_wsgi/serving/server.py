@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .connection import CLOSED, IDLE, NEW, Connection, OverloadedError
+from ..wsgi.again import Again
+from .connection import CLOSED, HANDLING, IDLE, NEW, Connection, OverloadedError
 from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .memory import give_back
@@ -49,6 +50,10 @@ _PAUSE_SECONDS = 0.5
 _LOG_SECONDS = 60.0
 #: Requests that wait for each thread from which on the log says so; a burst is no matter.
 _MANY_WAITING = 4
+
+# Seconds before each further try of a request that the application asks for, and how many requests wait for one.
+_AGAIN_SECONDS = (0.05, 0.1, 0.2, 0.4)
+_MOST_PUT_OFF = 64
 
 # Errors that accept() passes on from one connection, which is gone then.
 _OF_ONE_CONNECTION = frozenset(
@@ -127,6 +132,8 @@ class Server:
         self.counts: dict[Any, int] = {}
         #: Connections whose next request came with the one before; they wait for a turn, and for nothing else.
         self.pending: deque[Connection] = deque()
+        # Requests that wait for another try, and when that is.
+        self._put_off: list[tuple[float, Connection]] = []
         #: The memory of requests that are not complete or wait for a thread, and of responses that are not read.
         self.held = 0
         self._peak = 0
@@ -227,6 +234,7 @@ class Server:
             return
         self.hold(connection, request.held_bytes())
         if self.held <= self.limits.buffered_bytes:
+            self._offer_another_try(connection)
             connection.hand_to_thread()
             waiting, threads = len(self.task_dispatcher.queue), len(self.task_dispatcher.threads)
             if waiting > _MANY_WAITING * threads:
@@ -236,6 +244,20 @@ class Server:
         request.error = OverloadedError("too many requests wait for a thread: try again later")
         self.hold(connection, 0)
         self._ready.append(connection)
+
+    def _offer_another_try(self, connection: Connection) -> None:
+        again = connection.again
+        if again is None:
+            again = connection.again = Again()
+        again.is_asked = False
+        again.is_offered = again.tries < len(_AGAIN_SECONDS) and len(self._put_off) < _MOST_PUT_OFF
+
+    def put_off(self, connection: Connection) -> None:
+        """Have the application called again for a request, in a moment."""
+        again = connection.again
+        if again is not None:
+            self._put_off.append((self.now + _AGAIN_SECONDS[again.tries], connection))
+            again.tries += 1
 
     def report(self, connection: Connection) -> None:
         """Have the loop attend to a connection; called from threads."""
@@ -293,6 +315,8 @@ class Server:
             self._each([pending.popleft() for _ in range(min(len(pending), BATCH_SIZE))], Connection.proceed)
         while self._reports:
             self._each([self._reports.popleft()], Connection.attend)
+        if self._put_off:
+            self._try_again(now)
         for listener in listening:
             if self._shares_listeners:
                 self._accept_share(listener)
@@ -306,8 +330,15 @@ class Server:
             self._continue_drain(now)
 
     def _timeout(self) -> float:
-        wait = max(self._next_sweep - self._clock(), 0.0)
+        soonest = min((due for due, _ in self._put_off), default=self._next_sweep)
+        wait = max(min(soonest, self._next_sweep) - self._clock(), 0.0)
         return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
+
+    def _try_again(self, now: float) -> None:
+        """Hand the requests to threads whose next try is due."""
+        due = [connection for moment, connection in self._put_off if moment <= now]
+        self._put_off = [each for each in self._put_off if each[0] > now]
+        self._each([each for each in due if each.phase == HANDLING], self.dispatch)
 
     def _answer(self) -> None:
         """Make a batch of responses, then send them; what is made is sent even when a signal raises in between.

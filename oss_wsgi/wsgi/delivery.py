@@ -48,7 +48,8 @@ class Delivery:
     def respond(self, upload: Upload, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Deliver an upload for a request at a path beside the callback's, and respond with the answer.
 
-        The reason of a refusal, or ``repeated``, is in the context of ``environ``.
+        A browser waits for it, and asks again by itself: the upload waits in the ledger for no other call. The reason
+        of a refusal, or ``repeated``, is in the context of ``environ``.
         """
         kept = {
             name: value
@@ -57,7 +58,8 @@ class Delivery:
         }
         parent = environ["SCRIPT_NAME"].rpartition("/")[0]
         kept["SCRIPT_NAME"] = f"{parent}/{self._path.rpartition('/')[2]}"
-        kept[CONTEXT_KEY] = context_of(environ)
+        kept[CONTEXT_KEY] = context = context_of(environ)
+        context.may_wait = False
         return self._app(self._environ(upload, kept), start_response)
 
     def _environ(self, upload: Upload, base: WSGIEnvironment) -> WSGIEnvironment:

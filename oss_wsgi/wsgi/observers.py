@@ -83,9 +83,10 @@ class RequestContext:
 
     ``user`` and ``object`` come from our own grant or a verified report, never from what the client claims.
     ``reason`` says why a request was refused, or that it was ``repeated``; ``refused`` is a refusal's status.
+    ``may_wait`` is False for a request of a browser, which waits for no other request.
     """
 
-    __slots__ = ("_id", "object", "reason", "refused", "user")
+    __slots__ = ("_id", "may_wait", "object", "reason", "refused", "user")
 
     def __init__(self, user: str | None = None, object: str | None = None) -> None:  # noqa: A002 - the facts' name
         self._id: str | None = None
@@ -93,6 +94,7 @@ class RequestContext:
         self.object = object
         self.reason: str | None = None
         self.refused: int | None = None
+        self.may_wait = True
 
     def id(self, environ: WSGIEnvironment) -> str:
         """Return the request's ID: a well-formed ``X-Request-ID``, or else a random one that stays the same."""
