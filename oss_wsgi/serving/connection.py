@@ -260,6 +260,8 @@ class Connection:
             if self.is_done:
                 self.lock = None
                 self.request = None
+                if self.again is not None and self.again.frees_others:
+                    self.server.has_ended()
             if self.phase == CLOSED:
                 return
             if self.output:

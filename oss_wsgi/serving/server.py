@@ -51,9 +51,13 @@ _LOG_SECONDS = 60.0
 #: Requests that wait for each thread from which on the log says so; a burst is no matter.
 _MANY_WAITING = 4
 
-# Seconds before each further try of a request that the application asks for, and how many requests wait for one.
-_AGAIN_SECONDS = (0.05, 0.1, 0.2, 0.4)
+# Requests for which the application asks for another try: when it comes at the latest, how long a request waits while
+# others end, and while none does; how many wait, and how many get their try when another one ends.
+_AGAIN_SECONDS = 0.2
+_PUT_OFF_SECONDS = 5.0
+_STANDSTILL_SECONDS = 0.7
 _MOST_PUT_OFF = 64
+_TRIES_AT_AN_END = 2
 
 # Errors that accept() passes on from one connection, which is gone then.
 _OF_ONE_CONNECTION = frozenset(
@@ -132,8 +136,9 @@ class Server:
         self.counts: dict[Any, int] = {}
         #: Connections whose next request came with the one before; they wait for a turn, and for nothing else.
         self.pending: deque[Connection] = deque()
-        # Requests that wait for another try, and when that is.
-        self._put_off: list[tuple[float, Connection]] = []
+        # Requests that wait for another try, and when the last one ended that others may have waited for.
+        self._put_off: deque[Connection] = deque()
+        self._ended_at = self.now
         #: The memory of requests that are not complete or wait for a thread, and of responses that are not read.
         self.held = 0
         self._peak = 0
@@ -250,14 +255,24 @@ class Server:
         if again is None:
             again = connection.again = Again()
         again.is_asked = False
-        again.is_offered = again.tries < len(_AGAIN_SECONDS) and len(self._put_off) < _MOST_PUT_OFF
+        again.is_offered = len(self._put_off) < _MOST_PUT_OFF
+        if again.since is not None:
+            moves = self.now - max(again.since, self._ended_at) < _STANDSTILL_SECONDS
+            again.is_offered &= moves and self.now - again.since < _PUT_OFF_SECONDS
 
     def put_off(self, connection: Connection) -> None:
         """Have the application called again for a request, in a moment."""
         again = connection.again
         if again is not None:
-            self._put_off.append((self.now + _AGAIN_SECONDS[again.tries], connection))
-            again.tries += 1
+            again.since = self.now if again.since is None else again.since
+            again.due = self.now + _AGAIN_SECONDS
+            self._put_off.append(connection)
+
+    def has_ended(self) -> None:
+        """Let some of the requests have their try that may have waited for the end of one."""
+        self._ended_at = self.now
+        some = [self._put_off.popleft() for _ in range(min(len(self._put_off), _TRIES_AT_AN_END))]
+        self._each([each for each in some if each.phase == HANDLING], self.dispatch)
 
     def report(self, connection: Connection) -> None:
         """Have the loop attend to a connection; called from threads."""
@@ -330,15 +345,16 @@ class Server:
             self._continue_drain(now)
 
     def _timeout(self) -> float:
-        soonest = min((due for due, _ in self._put_off), default=self._next_sweep)
+        soonest = min((each.again.due for each in self._put_off if each.again), default=self._next_sweep)
         wait = max(min(soonest, self._next_sweep) - self._clock(), 0.0)
         return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
 
     def _try_again(self, now: float) -> None:
         """Hand the requests to threads whose next try is due."""
-        due = [connection for moment, connection in self._put_off if moment <= now]
-        self._put_off = [each for each in self._put_off if each[0] > now]
-        self._each([each for each in due if each.phase == HANDLING], self.dispatch)
+        due = [each for each in self._put_off if each.again is None or each.again.due <= now]
+        if due:
+            self._put_off = deque(each for each in self._put_off if each not in due)
+            self._each([each for each in due if each.phase == HANDLING], self.dispatch)
 
     def _answer(self) -> None:
         """Make a batch of responses, then send them; what is made is sent even when a signal raises in between.

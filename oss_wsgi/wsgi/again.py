@@ -26,16 +26,19 @@ class Again:
     The request waits in the server's loop meanwhile, not in a thread. All tries of a request share one object.
     """
 
-    __slots__ = ("is_asked", "is_counted", "is_offered", "tries")
+    __slots__ = ("due", "frees_others", "is_asked", "is_counted", "is_offered", "since")
 
     def __init__(self) -> None:
         #: Whether there will be another try where the application asks for it.
         self.is_offered = False
         self.is_asked = False
+        #: Whether other requests may have waited for the end of this one.
+        self.frees_others = False
         #: Whether the request has counted for the rate limit.
         self.is_counted = False
-        #: How many tries were dropped.
-        self.tries = 0
+        #: Of the server: since when it waits, None before the first try was dropped, and when the next try is due.
+        self.since: float | None = None
+        self.due = 0.0
 
 
 def again_of(environ: WSGIEnvironment) -> Again | None:
@@ -45,7 +48,12 @@ def again_of(environ: WSGIEnvironment) -> Again | None:
 
 
 def ask_again(environ: WSGIEnvironment) -> None:
-    """Ask for another try of a request that was refused for what passes soon, where the server offers one."""
+    """Ask for another try of a request that was refused for what passes soon, where the server offers one.
+
+    The end of any other request lets one that waits have its try.
+    """
     again, context = again_of(environ), context_of(environ)
-    if again is not None and again.is_offered and context.refused == 503 and context.reason in _PASSING:
-        again.is_asked = True
+    if again is not None:
+        is_passing = context.refused == 503 and context.reason in _PASSING
+        again.is_asked = is_passing and again.is_offered
+        again.frees_others = not is_passing
