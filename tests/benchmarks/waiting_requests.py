@@ -6,9 +6,8 @@ gone    completes an upload that was aborted
 handler completes one upload whose handler takes 8 s
 silent  asks for a lost report, while OSS does not answer
 
-    python -m tests.benchmarks.waiting_requests serve
-
-is the server of ``measure``: our own with 8 threads, and a bucket in its memory.
+Run as a module it is the server of ``measure``: our own with 8 threads, and a bucket in its memory. The attackers have
+8 addresses, so that only the sum of the slots bounds them.
 """
 
 from __future__ import annotations
@@ -16,12 +15,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ KINDS = ("gone", "handler", "silent")
 CONNECTIONS = (8, 32, 128)
 IN_TIME = 1.0
 
-_ADDRESSES = 8  # more than the slots: only their sum bounds
+_ADDRESSES = 8
 _HANDLER_SECONDS = 8.0
 _SILENT_SECONDS = 20.0
 _GIVE_UP_SECONDS = 30.0
@@ -91,7 +92,7 @@ class MemoryBucket:
 
 
 def serve() -> None:
-    import socket
+    """Serve on a free port of loopback until SIGTERM."""
 
     def save(upload: Upload) -> None:
         if upload.operation == "CompleteMultipartUpload":
@@ -106,8 +107,6 @@ def serve() -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(f"Serving http://127.0.0.1:{listener.getsockname()[1]}/ ", flush=True)
     server = make_server(application, listener, application.is_nonblocking, threads=8)
-    import signal
-
     signal.signal(signal.SIGTERM, lambda number, frame: server.drain(0.5))
     server.run()
 
@@ -139,7 +138,7 @@ def measure(kind: str, connections: int, seconds: float) -> Outcome:
     reporter = Reporter()
     with tempfile.TemporaryDirectory() as folder:
         environ = clean_environ(**reporter.environ(Path(folder)), OSS_MULTIPART="on", OSS_RECOVER="on")
-        command = [sys.executable, "-m", __spec__.name if __spec__ else "tests.benchmarks.waiting_requests", "serve"]
+        command = [sys.executable, "-m", __name__]
         with serving(command, environ) as server:
             port = urlsplit(server.url).port or 0
             requests = [report.request(closed=True) for report in reporter.reports(max(1, round(seconds)))]
@@ -148,15 +147,13 @@ def measure(kind: str, connections: int, seconds: float) -> Outcome:
             attack = threading.Thread(target=lambda: asyncio.run(_attack(port, kind, connections, stop, answers)))
             attack.start()
             time.sleep(1)  # until the attack is under way
-            callbacks = [_callback(port, number, request) for number, request in enumerate(requests)]
+            callbacks = [_callback(port, request) for request in requests]
             stop.set()
             attack.join()
     return Outcome(kind, connections, callbacks, answers)
 
 
-def _callback(port: int, number: int, request: bytes) -> tuple[int, float]:
-    import socket
-
+def _callback(port: int, request: bytes) -> tuple[int, float]:
     time.sleep(1)
     start = time.monotonic()
     try:
@@ -231,18 +228,12 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head[9:12]), await reader.readexactly(length)
 
 
-def report(outcomes: Iterable[Outcome], show: Callable[[str], object] = print) -> None:
+def report(outcomes: Iterable[Outcome]) -> None:
     """Print a line for each attack."""
-    show(f"{'':10}{'conn.':>5}{'200':>9}{'p50 ms':>9}{'most':>9}   the attackers were answered")
+    print(f"{'':10}{'conn.':>5}{'200':>9}{'p50 ms':>9}{'most':>9}   the attackers were answered")
     for outcome in outcomes:
-        show(outcome.line())
+        print(outcome.line())
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["serve"]:
-        serve()
-    else:
-        seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-        results = [measure(kind, count, seconds) for kind in KINDS for count in CONNECTIONS]
-        report(results)
-        sys.exit(any(outcome.faults() for outcome in results))
+    serve()
