@@ -280,7 +280,6 @@ class DirectUpload:
                     expected=expected,
                     part_size=settings.part_size,
                     clock=clock,
-                    wait=time.sleep,
                 ),
                 presigner,
                 Gate(**gate_options),
@@ -288,7 +287,6 @@ class DirectUpload:
                 bucket=bucket,
                 address=host,
                 clock=clock,
-                wait=time.sleep,
                 observers=observers,
             )
             if on_issued is not None or on_refused is not None:

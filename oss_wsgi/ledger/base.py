@@ -16,9 +16,12 @@ class UploadIdentity(NamedTuple):
 
     ``ticket`` is the ticket's ID. ``expires`` is not part of the identity: these are the Unix seconds after which the
     ticket is refused, so the upload need not be remembered any longer (``memory.SteadyTime`` says how much longer a
-    ledger does). The last two are the same for all uploads of a ticket. With ``forbid_overwrite`` OSS does not replace
+    ledger does). The next two are the same for all uploads of a ticket. With ``forbid_overwrite`` OSS does not replace
     the object, so that another ETag of it is not an upload of the ticket. ``max_objects`` is how many objects the
     ticket is valid for: 1 where the form names its object, ``Grant.max_objects`` where it names a prefix.
+
+    ``may_wait`` is not part of the identity either. It is False for a request of a browser, which asks again by itself:
+    a call that would have to wait for another one raises ``ledger_busy`` at once.
     """
 
     ticket: str
@@ -27,6 +30,7 @@ class UploadIdentity(NamedTuple):
     expires: int
     forbid_overwrite: bool = False
     max_objects: int = 1
+    may_wait: bool = True
 
 
 class StoredResponse(NamedTuple):
@@ -61,7 +65,8 @@ class Ledger(Protocol):
         Of concurrent calls for one upload, one calls ``handle`` and the others wait for its response. Other objects of
         the ticket do not wait, unless those that are being handled may use up its ``max_objects``: their outcome then
         decides. In one process no more calls may wait for a ticket than are handling its uploads; further ones are
-        refused at once, or the ticket's owner could hold all threads.
+        refused at once, or the ticket's owner could hold all threads. Without ``identity.may_wait`` a call never waits
+        for another one: it raises ``ledger_busy`` at once.
 
         Raises TicketUsedError when the ticket was used for ``max_objects`` other objects, or for another ETag of one
         with ``forbid_overwrite``; LedgerUnavailableError when the ledger cannot tell, another call takes too long or
@@ -107,7 +112,7 @@ def ledger_busy_error(wait_timeout: float) -> LedgerUnavailableError:
     return LedgerUnavailableError("ledger_busy", hint)
 
 
-def already_waiting_error() -> LedgerUnavailableError:
-    """Return the error for an upload whose ticket has as many waiting calls as it may have."""
-    hint = "other calls handle uploads of this ticket, and as many wait for them already"
-    return LedgerUnavailableError("ledger_busy", hint)
+def already_waiting_error(identity: UploadIdentity) -> LedgerUnavailableError:
+    """Return the error for a call that may not wait: for none, or because as many calls of its ticket wait already."""
+    others = "and as many wait for them already" if identity.may_wait else "and a browser's request does not wait"
+    return LedgerUnavailableError("ledger_busy", f"other calls handle uploads of this ticket, {others}")

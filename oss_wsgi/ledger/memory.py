@@ -176,8 +176,8 @@ class MemoryLedger:
         """Return what ``_response_or_claim`` returns as soon as that is not None, or None after ``wait_timeout``."""
         ticket = identity.ticket
         waiting = self._waiting.get(ticket, 0)
-        if waiting >= self._tickets[ticket].handling:
-            raise already_waiting_error()
+        if not identity.may_wait or waiting >= self._tickets[ticket].handling:
+            raise already_waiting_error(identity)
         self._waiting[ticket] = waiting + 1
         try:
             return self._changed.wait_for(lambda: self._response_or_claim(identity), self._wait_timeout)

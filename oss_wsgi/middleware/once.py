@@ -43,7 +43,8 @@ class OncePerUpload:
     Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
     its form forbade to overwrite, and for an upload that was found and is another ticket's; 500 when the handler ended
     the ledger's transaction; 503 when the ledger cannot be used now, other threads handle uploads of the ticket for too
-    long, or as many wait for that already.
+    long, or as many wait for that already. A request of a browser waits for no other call: it is refused at once, and
+    asks again.
 
     A ledger in a database may give the handler its open transaction, which is ``Upload.transaction`` then. Such a
     ledger calls ``app`` again when another transaction has won, each time with an environ of its own.
@@ -71,6 +72,7 @@ class OncePerUpload:
             upload.ticket_until + self._keep_seconds,
             upload.forbid_overwrite,
             upload.max_objects,
+            CONTEXT_KEY not in environ or context_of(environ).may_wait,
         )
         call = _Call(self._app, environ)
         try:

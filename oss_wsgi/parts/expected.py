@@ -13,6 +13,9 @@ from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from . import crc64
 from .ticket import PartsTicket
 
+#: An upload in parts that ended without an answer is unsettled for one to two times as many seconds.
+UNSETTLED_SECONDS = 30
+
 _REMEMBERED = StoredResponse("200 OK", "", b"")
 
 
@@ -42,9 +45,21 @@ class ExpectedObjects:
         expires = opened.ticket.accepted_until + self._keep_seconds
         for etag in expected:
             if (opened.key, etag) not in known:
-                # Under a ticket of its own, so that pages which complete at once do not wait for each other.
-                identity = UploadIdentity(secrets.token_hex(12), opened.key, etag, expires)
-                self._ledger.run_once(identity, lambda transaction: _REMEMBERED)
+                self._note(opened.key, etag, expires)
+
+    def note_unsettled(self, opened: PartsTicket, now: float) -> None:
+        """Note that an upload ended now, and that OSS did not say how; raises LedgerUnavailableError."""
+        self._note(opened.key, _unsettled(opened.ticket.id, now), int(now) + 2 * UNSETTLED_SECONDS)
+
+    def is_unsettled(self, opened: PartsTicket, now: float) -> bool:
+        """Return whether that was noted a moment ago, by any process; raises LedgerUnavailableError."""
+        moments = now, now - UNSETTLED_SECONDS
+        return bool(self._ledger.known([(opened.key, _unsettled(opened.ticket.id, moment)) for moment in moments]))
+
+    def _note(self, key: str, etag: str, expires: int) -> None:
+        # Under a ticket of its own, so that pages which complete at once do not wait for each other.
+        identity = UploadIdentity(secrets.token_hex(12), key, etag, expires, may_wait=False)
+        self._ledger.run_once(identity, lambda transaction: _REMEMBERED)
 
     def check(self, upload: Upload) -> None:
         """Raise PartsCorruptError unless an upload is what was remembered, if anything was.
@@ -58,6 +73,11 @@ class ExpectedObjects:
         known = self._ledger.known([right, anything])
         if anything in known and right not in known:
             raise PartsCorruptError("crc64_mismatch", "the CRC-64 of the object is not that of its parts")
+
+
+def _unsettled(ticket_id: str, moment: float) -> str:
+    """Return what stands in the place of an ETag."""
+    return f"end of {ticket_id}: {int(moment // UNSETTLED_SECONDS)}"
 
 
 def _expected(ticket_id: str, crc: int | None = None) -> str:

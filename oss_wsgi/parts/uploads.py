@@ -10,7 +10,6 @@ from ..bucket import StoredObject, StoredPart
 from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, TicketBook
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
-    BucketError,
     BucketRefusedError,
     BucketUnreachableError,
     MalformedRequestError,
@@ -23,6 +22,7 @@ from ..exceptions import (
     SettingsError,
     UnverifiedError,
     UploadGoneError,
+    UploadUnsettledError,
 )
 from ..recovery.recovery import Recovery
 from ..settings_check import MAX_PART_BYTES, MIN_PART_BYTES
@@ -38,10 +38,6 @@ UPLOAD_SECONDS = 7 * 24 * 3600
 
 #: Seconds that the URL of a part lives: it must begin to be sent before.
 PART_SECONDS = 3600
-
-# Another request may have completed the upload a moment ago, and OSS goes on when nobody waits for it any more.
-_SHORT_WAITS = (0.2, 0.5, 1.0)
-_LONG_WAITS = (1.0, 2.0, 4.0, 8.0)
 
 # OSS keeps the type that was given at the beginning, and none of a part's.
 _OF_A_WHOLE_FILE = {"Content-Type": "application/octet-stream"}
@@ -84,7 +80,6 @@ class PartUploads:
     :param expected: remembers what is joined, before it is.
     :param part_size: the settings', in bytes.
     :param clock: returns Unix seconds.
-    :param wait: waits for some seconds.
 
     Raises SettingsError if the bucket's client knows no parts.
     """
@@ -101,7 +96,6 @@ class PartUploads:
         expected: ExpectedObjects,
         part_size: int,
         clock: Callable[[], float],
-        wait: Callable[[float], object],
     ) -> None:
         missing = [name for name in _METHODS if not callable(getattr(recovery.bucket, name, None))]
         if missing:
@@ -119,7 +113,6 @@ class PartUploads:
         self._expected = expected
         self._part_size = part_size
         self._clock = clock
-        self._wait = wait
 
     def begin(
         self,
@@ -211,26 +204,24 @@ class PartUploads:
     def list(self, opened: PartsTicket) -> Sequence[StoredPart]:
         """Return the parts that are stored; those of a completed upload as they were.
 
-        Raises UploadGoneError, BucketError.
+        Raises UploadGoneError, UploadUnsettledError, BucketError, LedgerUnavailableError.
         """
         try:
             return self._bucket.list_parts(opened.key, opened.upload_id)
         except NotStoredError:
-            upload = self._find(opened)
-            if upload is None:
-                raise _gone() from None
-            return list(_former_parts(opened, upload))
+            return list(_former_parts(opened, self._completed(opened)))
 
     def complete(self, opened: PartsTicket, claimed: Mapping[int, str]) -> Upload:
         """Join the parts that OSS lists, and return the upload; also if it was completed before.
 
+        Nothing is waited for: an error that says that nobody can tell now is for the client, which asks again.
         ``claimed`` are the parts that the client has sent, ETag by number.
 
         Raises PartsRefusedError, after which the parts are still there, PartsNotAllowedError after which they are not;
-        UploadGoneError; UnverifiedError; BucketError; LedgerUnavailableError.
+        UploadGoneError; UploadUnsettledError; UnverifiedError; BucketError; LedgerUnavailableError.
         """
         try:
-            listed = self._listed(opened)
+            listed = self._bucket.list_parts(opened.key, opened.upload_id)
         except NotStoredError:
             return self._completed(opened)
         try:
@@ -238,11 +229,7 @@ class PartUploads:
         except PartsRefusedError as error:
             return self._completed_meanwhile(opened, error)
         self._expected.remember(opened, listed)
-        try:
-            return self._join(opened, listed)
-        except BucketUnreachableError:
-            # OSS goes on with what it got; perhaps it never got the request.
-            return self._find_soon(opened, _LONG_WAITS) or self._join(opened, listed)
+        return self._join(opened, listed)
 
     def abort(self, opened: PartsTicket) -> Upload | None:
         """Remove the upload and its parts; return the upload if it is completed already, whose object stays.
@@ -276,15 +263,6 @@ class PartUploads:
         hint = f"the parts have {total} bytes together, and the ticket allows {allowed}: they were removed"
         raise PartsNotAllowedError("parts_size", hint)
 
-    def _listed(self, opened: PartsTicket) -> Sequence[StoredPart]:
-        """Return the stored parts, asked for again when OSS does not answer: Uppy 5 gives up the upload on a 503."""
-        for seconds in _SHORT_WAITS:
-            try:
-                return self._bucket.list_parts(opened.key, opened.upload_id)
-            except BucketUnreachableError:
-                self._wait(seconds)
-        return self._bucket.list_parts(opened.key, opened.upload_id)
-
     def _join(self, opened: PartsTicket, listed: Sequence[StoredPart]) -> Upload:
         headers = _forbid_overwrite(opened.ticket.forbid_overwrite)
         if opened.acl is not None:
@@ -293,9 +271,13 @@ class PartUploads:
         try:
             stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
         except NotStoredError:
-            return self._completed(opened)
+            return self._completed(opened, has_just_ended=True)
         except BucketRefusedError as error:
             return self._after_refusal(opened, error)
+        except BucketUnreachableError:
+            # OSS goes on with what it got; perhaps it never got the request.
+            self._expected.note_unsettled(opened, self._clock())
+            raise
         return self._upload(opened, stored)
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
@@ -322,31 +304,28 @@ class PartUploads:
             raise refusal
         return upload
 
-    def _completed(self, opened: PartsTicket) -> Upload:
-        """Return the upload that OSS does not know any more, because it is completed."""
-        upload = self._find_soon(opened, (0, *_SHORT_WAITS))
-        if upload is None:
-            raise _gone()
-        return upload
+    def _completed(self, opened: PartsTicket, *, has_just_ended: bool = False) -> Upload:
+        """Return the upload that OSS does not know any more, because it is completed.
 
-    def _find_soon(self, opened: PartsTicket, waits: Sequence[float]) -> Upload | None:
-        """Ask for the completed object after each wait; return its upload, or None if it does not appear.
-
-        Raises BucketError if OSS cannot be asked the last time either.
+        Raises UploadGoneError where its object is not there either, and nobody has just told OSS to join the parts.
         """
-        failure: BucketError | None = None
-        for seconds in waits:
-            if seconds:
-                self._wait(seconds)
-            try:
-                upload, failure = self._find(opened), None
-            except BucketError as error:
-                upload, failure = None, error
-            if upload is not None:
-                return upload
-        if failure is not None:
-            raise failure
-        return None
+        upload = self._find(opened)
+        if upload is not None:
+            return upload
+        now = self._clock()
+        if has_just_ended and not self._is_listed(opened):  # it was, a moment ago
+            self._expected.note_unsettled(opened, now)
+        if self._expected.is_unsettled(opened, now):
+            hint = "the upload ended a moment ago, and OSS shows no object yet: it was completed or aborted just now"
+            raise UploadUnsettledError("upload_unsettled", hint)
+        raise UploadGoneError("upload_gone", "OSS has neither the upload nor its object: it was aborted, or deleted")
+
+    def _is_listed(self, opened: PartsTicket) -> bool:
+        try:
+            self._bucket.list_parts(opened.key, opened.upload_id)
+        except NotStoredError:
+            return False
+        return True
 
     def _find(self, opened: PartsTicket) -> Upload | None:
         """Return the upload if its object is stored, and None if there is none, or another one."""
@@ -370,10 +349,6 @@ def _forbid_overwrite(forbid: bool) -> dict[str, str]:
 
 def _file_exists() -> PartsRefusedError:
     return PartsRefusedError("file_exists", "there is an object of this name, and the grant forbids to overwrite it")
-
-
-def _gone() -> UploadGoneError:
-    return UploadGoneError("upload_gone", "OSS has neither the upload nor its object: it was aborted, or deleted")
 
 
 def _former_parts(opened: PartsTicket, upload: Upload) -> Iterator[StoredPart]:

@@ -19,10 +19,11 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
 from waitress.utilities import Error, InternalServerError
 
+from ..wsgi.again import Again
 from .output import Output
 from .parser import RequestParser
 from .poller import READ, WRITE
-from .task import ErrorTask, LoopTask, ThreadTask
+from .task import ErrorTask, LoopTask, PutOffError, ThreadTask
 
 #: What a connection waits for.
 NEW, HEADER, BODY, HANDLING, WRITING, IDLE, LINGERING, CLOSED = range(8)
@@ -64,7 +65,7 @@ class Connection:
     __slots__ = (
         *("server", "listener", "socket", "fd", "addr", "address", "phase", "since", "deadline", "interest", "request"),
         *("unread", "pieces", "output", "held", "lock", "is_done", "is_closing", "may_have_more", "sent_continue"),
-        *("discarded",),
+        *("discarded", "again", "is_put_off"),
     )
 
     # ``listener`` is a `server.Listener`; that module imports this one.
@@ -98,6 +99,9 @@ class Connection:
         self.may_have_more = False
         self.sent_continue = False
         self.discarded = 0
+        #: What asks for another try of the request, where the server can give one.
+        self.again: Again | None = None
+        self.is_put_off = False
 
     @property
     def adj(self) -> Any:
@@ -150,6 +154,7 @@ class Connection:
                 self.sent_continue = False
                 self.unread = data
                 self.phase = HANDLING
+                self.again = None
                 if self.held:
                     self.server.hold(self, 0)
                 self.server.dispatch(self)
@@ -249,9 +254,14 @@ class Connection:
         if lock is None:
             return
         with lock:
+            if self.is_put_off:
+                self._put_off()
+                return
             if self.is_done:
                 self.lock = None
                 self.request = None
+                if self.again is not None and self.again.frees_others:
+                    self.server.has_ended()
             if self.phase == CLOSED:
                 return
             if self.output:
@@ -262,6 +272,17 @@ class Connection:
                     self.wait_for(WRITE)
             elif self.is_done:
                 self._answered()
+
+    def _put_off(self) -> None:
+        """Wait without a thread for another try of the request."""
+        self.is_put_off = False
+        self.lock = None
+        if self.phase == CLOSED:
+            self.request.close()
+            self.request = None
+        else:
+            self.wait_for(0)
+            self.server.put_off(self)
 
     def expire(self) -> None:
         """End what took too long: 408 where a request has begun."""
@@ -449,7 +470,8 @@ class Connection:
         try:
             request = self.request
             self.is_closing = self.phase == CLOSED or self._run(ThreadTask(self, request))
-            request.close()
+            if not self.is_put_off:
+                request.close()
         finally:
             self.is_done = True
             self.server.report(self)
@@ -515,6 +537,9 @@ class Connection:
         request = self.request
         try:
             task.service()
+        except PutOffError:
+            self.is_put_off = True
+            return False
         except ClientDisconnected:
             log.info("Client disconnected while serving %s", request.path)
             return True

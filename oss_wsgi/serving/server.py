@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .connection import CLOSED, IDLE, NEW, Connection, OverloadedError
+from ..wsgi.again import Again
+from .connection import CLOSED, HANDLING, IDLE, NEW, Connection, OverloadedError
 from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .memory import give_back
@@ -49,6 +50,14 @@ _PAUSE_SECONDS = 0.5
 _LOG_SECONDS = 60.0
 #: Requests that wait for each thread from which on the log says so; a burst is no matter.
 _MANY_WAITING = 4
+
+# Requests for which the application asks for another try: when it comes at the latest, how long a request waits while
+# others end, and while none does; how many wait, and how many get their try when another one ends.
+_AGAIN_SECONDS = 0.2
+_PUT_OFF_SECONDS = 5.0
+_STANDSTILL_SECONDS = 0.7
+_MOST_PUT_OFF = 64
+_TRIES_AT_AN_END = 2
 
 # Errors that accept() passes on from one connection, which is gone then.
 _OF_ONE_CONNECTION = frozenset(
@@ -127,6 +136,9 @@ class Server:
         self.counts: dict[Any, int] = {}
         #: Connections whose next request came with the one before; they wait for a turn, and for nothing else.
         self.pending: deque[Connection] = deque()
+        # Requests that wait for another try, and when the last one ended that others may have waited for.
+        self._put_off: deque[Connection] = deque()
+        self._ended_at = self.now
         #: The memory of requests that are not complete or wait for a thread, and of responses that are not read.
         self.held = 0
         self._peak = 0
@@ -227,6 +239,7 @@ class Server:
             return
         self.hold(connection, request.held_bytes())
         if self.held <= self.limits.buffered_bytes:
+            self._offer_another_try(connection)
             connection.hand_to_thread()
             waiting, threads = len(self.task_dispatcher.queue), len(self.task_dispatcher.threads)
             if waiting > _MANY_WAITING * threads:
@@ -236,6 +249,30 @@ class Server:
         request.error = OverloadedError("too many requests wait for a thread: try again later")
         self.hold(connection, 0)
         self._ready.append(connection)
+
+    def _offer_another_try(self, connection: Connection) -> None:
+        again = connection.again
+        if again is None:
+            again = connection.again = Again()
+        again.is_asked = False
+        again.is_offered = len(self._put_off) < _MOST_PUT_OFF
+        if again.since is not None:
+            moves = self.now - max(again.since, self._ended_at) < _STANDSTILL_SECONDS
+            again.is_offered &= moves and self.now - again.since < _PUT_OFF_SECONDS
+
+    def put_off(self, connection: Connection) -> None:
+        """Have the application called again for a request, in a moment."""
+        again = connection.again
+        if again is not None:
+            again.since = self.now if again.since is None else again.since
+            again.due = self.now + _AGAIN_SECONDS
+            self._put_off.append(connection)
+
+    def has_ended(self) -> None:
+        """Let some of the requests have their try that may have waited for the end of one."""
+        self._ended_at = self.now
+        some = [self._put_off.popleft() for _ in range(min(len(self._put_off), _TRIES_AT_AN_END))]
+        self._each([each for each in some if each.phase == HANDLING], self.dispatch)
 
     def report(self, connection: Connection) -> None:
         """Have the loop attend to a connection; called from threads."""
@@ -293,6 +330,8 @@ class Server:
             self._each([pending.popleft() for _ in range(min(len(pending), BATCH_SIZE))], Connection.proceed)
         while self._reports:
             self._each([self._reports.popleft()], Connection.attend)
+        if self._put_off:
+            self._try_again(now)
         for listener in listening:
             if self._shares_listeners:
                 self._accept_share(listener)
@@ -306,8 +345,16 @@ class Server:
             self._continue_drain(now)
 
     def _timeout(self) -> float:
-        wait = max(self._next_sweep - self._clock(), 0.0)
+        soonest = min((each.again.due for each in self._put_off if each.again), default=self._next_sweep)
+        wait = max(min(soonest, self._next_sweep) - self._clock(), 0.0)
         return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
+
+    def _try_again(self, now: float) -> None:
+        """Hand the requests to threads whose next try is due."""
+        due = [each for each in self._put_off if each.again is None or each.again.due <= now]
+        if due:
+            self._put_off = deque(each for each in self._put_off if each not in due)
+            self._each([each for each in due if each.phase == HANDLING], self.dispatch)
 
     def _answer(self) -> None:
         """Make a batch of responses, then send them; what is made is sent even when a signal raises in between.

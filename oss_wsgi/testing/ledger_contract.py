@@ -53,9 +53,10 @@ def identity(
     expires: int = NOW + 300,
     forbid_overwrite: bool = False,
     max_objects: int = 1,
+    may_wait: bool = True,
 ) -> UploadIdentity:
     """Return the identity of an upload; what a test does not name is always the same."""
-    return UploadIdentity(ticket, object, etag, expires, forbid_overwrite, max_objects)
+    return UploadIdentity(ticket, object, etag, expires, forbid_overwrite, max_objects, may_wait)
 
 
 class LedgerClock(FrozenClock):
@@ -414,6 +415,16 @@ class LedgerContract:
         assert waiting.outcome() == SUCCESS or isinstance(waiting.outcome(), TicketUsedError)
         assert [other.calls for other in others] == [0] * 4
         assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+    @pytest.mark.parametrize("object", ["user/猫 1.png", "another"], ids=["same-object", "another-object"])
+    def test_a_call_that_may_not_wait_is_refused_at_once(self, ledger: Ledger, object: str) -> None:  # noqa: A002
+        other = Handler(FAILURE)
+        with handling(ledger, identity(), BlockingHandler()) as call:
+            error = first_ended([Call(ledger, identity(object=object, may_wait=False), other)], 1)[0].outcome()
+            assert isinstance(error, LedgerUnavailableError)
+            assert error.reason == "ledger_busy"
+        assert (call.outcome(), other.calls) == (SUCCESS, 0)
+        assert ledger.run_once(identity(may_wait=False), other) == SUCCESS
 
     def test_a_ticket_may_wait_again_after_its_waiting_call(self, ledger: Ledger, clock: LedgerClock) -> None:
         for etag in ("1", "2"):
