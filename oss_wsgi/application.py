@@ -28,7 +28,7 @@ from .endpoints.gate import Gate
 from .endpoints.health import HealthEndpoint, ReadinessEndpoint
 from .endpoints.limits import LimitsEndpoint
 from .endpoints.metrics import Metrics, MetricsEndpoint
-from .endpoints.multipart import MultipartEndpoint, multipart_is_off, step_name
+from .endpoints.multipart import MultipartEndpoint, longest_body, multipart_is_off, step_name
 from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
@@ -298,7 +298,7 @@ class DirectUpload:
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
-        subtrees = {MULTIPART_PATH: Subtree(multipart, step_name)}
+        subtrees = {MULTIPART_PATH: Subtree(multipart, step_name, longest_body if settings.multipart else None)}
         self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers, subtrees)})
         self._callback_path = callback_path
         self._probe: Probe | None = None
@@ -320,6 +320,13 @@ class DirectUpload:
         ``X_OSS_PUB_KEY_URL``.
         """
         return self._app.is_nonblocking(method, path, headers)
+
+    def body_limit(self, method: str, path: str) -> int | None:
+        """Return how many bytes the body of a request may have; None for one of your application, if it does not say.
+
+        ``path`` is decoded as PATH_INFO is.
+        """
+        return self._app.body_limit(method, path)
 
     def reconcile(
         self,
