@@ -81,6 +81,9 @@ TYPES_NAME = "upload.d.ts"
 _SHIPPED_SERVER_URL = f'const SERVER_URL = "{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}";'
 _SERVER_URL = f'const SERVER_URL = new URL("{SIGNATURE_PATH[1:]}", import.meta.url).href;'
 
+# The path of a callback URL is shorter; nothing is said about a longer one.
+_MAX_MISROUTED = 4096
+
 log = logging.getLogger(__name__)
 
 
@@ -393,8 +396,8 @@ class DirectUpload:
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:
         """Log why a callback that was sent to our path goes to the application instead."""
-        target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
-        if target.endswith(self._callback_path.encode("latin-1")):
+        target = request_target(environ).partition(b"?")[0]
+        if len(target) <= _MAX_MISROUTED and unquote_to_bytes(target).endswith(self._callback_path.encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
 
