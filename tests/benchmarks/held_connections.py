@@ -4,9 +4,10 @@
 
 idle says nothing; header sends a line of a header every 5 s, body a byte of a body; pipeline sends 50 requests and
 reads no answer; mixed is a quarter of each. large-header and large-body send all that is allowed but the end, and list
-a list of parts (1 MiB) for an upload that is none; chunks sends such a list in chunks of one byte, again and again;
-metrics says nothing to the port of the metrics. What the server closes is opened again a second later. Prints what is held as JSON once all are open, or after 20 s, and
-for each line of its standard input, whose end ends it. Loopback only; with --addresses from that many addresses of it.
+a list of parts (1 MiB) for an upload that is none; chunks sends such a list in chunks of one byte, without a pause;
+metrics says nothing to the port of the metrics. What the server closes is opened again a second later. Prints what is
+held as JSON once all are open, or after 20 s, and for each line of its standard input, whose end ends it. Loopback
+only; with --addresses from that many addresses of it.
 """
 
 from __future__ import annotations

@@ -5,11 +5,12 @@
     python -m tests.benchmarks.slow_clients --kind large-header
 
 Kinds: idle; header (a line every 5 s); body (a byte every 5 s); pipeline (50 requests whose answers are not read);
-mixed (a quarter of each); large-header and large-body (all that is allowed but the end); list (a list of parts of 1 MiB,
-all but the end); chunks (of one byte, without a pause); metrics (idle, at the port of the metrics). What the server
-closes comes back a second later, so the clients are as many all the time. Starts server.py, holds the clients in a process of their
-own, and prints for each kind: the share of 200s within a second, p50, p99 and the longest of them in milliseconds, how
-many connections were held and came back, and the server's memory and descriptors before, at most during, and after.
+mixed (a quarter of each); large-header and large-body (all that is allowed but the end); list (all but the end of a
+list of parts of 1 MiB); chunks (of one byte, without a pause); metrics (idle, at the port of the metrics). What the
+server closes comes back a second later, so the clients are as many all the time. Starts server.py, holds the clients
+in a process of their own, and prints for each kind: the share of 200s within a second, p50, p99 and the longest of
+them in milliseconds, how many connections were held and came back, and the server's memory and descriptors before, at
+most during, and after.
 Exit status 1 if less than 99 % were in time, if the server took more than 150 MiB, or if descriptors or more than
 8 MiB are left half a minute after.
 Further arguments after ``--`` are server.py's. Loopback only.

@@ -404,6 +404,25 @@ def test_the_application_says_how_long_a_body_may_be(header: str, path: str, len
             assert parser.get_body_stream().read() == b"x" * length
 
 
+@given(
+    pieces=st.lists(
+        st.sampled_from([b"1\r\na\r\n", b"03\r\nb\r\n\r\n", b"2;a=b\r\ncc\r\n", b"\r\n", b"A\r\n"]), max_size=9
+    ),
+    end=st.sampled_from([b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"1\r\nab\r\n", b"g\r\n", b"-1\r\n", b"1 \r\na\r\n", b""]),
+    size=st.integers(1, 40),
+)
+def test_chunks_are_read_as_waitress_reads_them(pieces: list[bytes], end: bytes, size: int) -> None:
+    data = b"".join(pieces) + end
+    ours, theirs = RequestParser(LARGE), HTTPRequestParser(LARGE)
+    for each in (ours, theirs):
+        each.received(CHUNKED)
+        taken = 0
+        while taken < len(data) and not each.completed:
+            taken += each.received(data[taken : taken + size])
+    assert (ours.completed, type(ours.error)) == (theirs.completed, type(theirs.error))
+    assert ours.body_rcv.getbuf().get() == theirs.body_rcv.getbuf().get()
+
+
 def test_a_body_that_comes_after_its_header_may_be_shorter_than_others() -> None:
     for length, is_refused in ((50, False), (51, True)):
         parser = RequestParser(with_body_limit())
