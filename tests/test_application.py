@@ -291,7 +291,8 @@ def test_the_application_says_how_long_bodies_may_be() -> None:
         def body_limit(self, method: str, path: str) -> int | None:
             return {"/short": 9}.get(path)
 
-    app = DirectUpload(Wrapped(), Settings(**VALUES, multipart=True), bucket_client=InProcessBucket(LocalOSS(bucket="examplebucket")))
+    bucket = InProcessBucket(LocalOSS(bucket="examplebucket"))
+    app = DirectUpload(Wrapped(), Settings(**VALUES, multipart=True), bucket_client=bucket)
     complete = "/oss/s3/multipart/x/complete"
     assert app.body_limit("POST", complete) == 1024 * 1024
     for method, path in (("POST", "/oss/callback"), ("PUT", complete), ("POST", "/oss/s3/multipart"), ("GET", "/oss")):

@@ -64,12 +64,17 @@ class Limits:
 def default_connection_limit(descriptors_each: int = 1) -> int:
     """Return how many connections the descriptors and the memory of this process allow."""
     by_memory = _memory() // 4 // _CONNECTION_BYTES
-    return max(16, int(min(_limit_by_descriptors(descriptors_each), by_memory, _MAX_CONNECTIONS)))
+    return max(16, int(min(most_connections(descriptors_each), by_memory, _MAX_CONNECTIONS)))
+
+
+def most_connections(descriptors_each: int = 1) -> float:
+    """Return how many connections the descriptors of this process allow; infinity where nothing bounds them."""
+    return max(16, (_descriptors() - _RESERVED_DESCRIPTORS) // descriptors_each)
 
 
 def allowed_connection_limit(wanted: int, descriptors_each: int = 1) -> int:
     """Return ``wanted``, or what the descriptors of this process allow; log that it is fewer."""
-    allowed = max(16, _limit_by_descriptors(descriptors_each))
+    allowed = most_connections(descriptors_each)
     if wanted <= allowed:
         return wanted
     log.warning(
@@ -101,10 +106,6 @@ def raise_descriptor_limit() -> None:
         wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _limit_by_descriptors(descriptors_each: int) -> float:
-    return (_descriptors() - _RESERVED_DESCRIPTORS) // descriptors_each
 
 
 def _descriptors() -> float:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
 import threading
 import tracemalloc
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from oss_wsgi.serving.connection import BODY, CLOSED, HANDLING, HEADER, IDLE, NEW, WRITING
 from oss_wsgi.serving.eviction import evictable
-from oss_wsgi.serving.limits import default_connection_limit
+from oss_wsgi.serving.limits import default_connection_limit, default_file_bytes
 
 from .server_thread import (
     REQUEST,
@@ -108,6 +110,14 @@ def test_of_many_connections_that_one_address_makes_at_once_the_first_stay() -> 
             for client in clients[2:]:
                 with contextlib.suppress(ConnectionResetError):
                     assert is_closed(client)
+
+
+def test_files_take_half_of_what_is_free_and_threads_half_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    megabyte = 1 << 20
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=64 * megabyte))
+    assert (default_file_bytes(), default_file_bytes(4)) == (32 * megabyte, 8 * megabyte)
+    with running(threads=8) as server:
+        assert (server.file_bytes, server.adj.outbuf_high_watermark) == (32 * megabyte, 2 * megabyte)
 
 
 def test_the_default_limit_leaves_descriptors_to_the_application() -> None:
