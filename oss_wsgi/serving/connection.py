@@ -392,6 +392,8 @@ class Connection:
             return
         self.phase = LINGERING
         self.unread = b""
+        if self.held or self.filed:
+            self.server.hold(self, 0)
         self.since = self.server.now
         self.deadline = self.since + LINGER_SECONDS
         self._discard()
