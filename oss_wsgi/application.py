@@ -28,7 +28,7 @@ from .endpoints.gate import Gate
 from .endpoints.health import HealthEndpoint, ReadinessEndpoint
 from .endpoints.limits import LimitsEndpoint
 from .endpoints.metrics import Metrics, MetricsEndpoint
-from .endpoints.multipart import MultipartEndpoint, multipart_is_off, step_name
+from .endpoints.multipart import MultipartEndpoint, longest_body, multipart_is_off, step_name
 from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
@@ -80,6 +80,9 @@ TYPES_NAME = "upload.d.ts"
 
 _SHIPPED_SERVER_URL = f'const SERVER_URL = "{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}";'
 _SERVER_URL = f'const SERVER_URL = new URL("{SIGNATURE_PATH[1:]}", import.meta.url).href;'
+
+# The path of a callback URL is shorter; nothing is said about a longer one.
+_MAX_MISROUTED = 4096
 
 log = logging.getLogger(__name__)
 
@@ -296,7 +299,7 @@ class DirectUpload:
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
-        subtrees = {MULTIPART_PATH: Subtree(multipart, step_name)}
+        subtrees = {MULTIPART_PATH: Subtree(multipart, step_name, longest_body if settings.multipart else None)}
         self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers, subtrees)})
         self._callback_path = callback_path
         self._probe: Probe | None = None
@@ -318,6 +321,13 @@ class DirectUpload:
         ``X_OSS_PUB_KEY_URL``.
         """
         return self._app.is_nonblocking(method, path, headers)
+
+    def body_limit(self, method: str, path: str) -> int | None:
+        """Return how many bytes the body of a request may have; None for one of your application, if it does not say.
+
+        ``path`` is decoded as PATH_INFO is.
+        """
+        return self._app.body_limit(method, path)
 
     def reconcile(
         self,
@@ -384,8 +394,8 @@ class DirectUpload:
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:
         """Log why a callback that was sent to our path goes to the application instead."""
-        target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
-        if target.endswith(self._callback_path.encode("latin-1")):
+        target = request_target(environ).partition(b"?")[0]
+        if len(target) <= _MAX_MISROUTED and unquote_to_bytes(target).endswith(self._callback_path.encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
 

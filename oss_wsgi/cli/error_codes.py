@@ -923,7 +923,7 @@ TABLE = (
     ),
     _row(
         "query_malformed",
-        "The query of the request is not percent-encoded UTF-8, or has too many parameters.",
+        "The query of the request is not percent-encoded UTF-8, has too many parameters, or is over 16 KiB.",
         "Build it with URLSearchParams.",
         "wsgi.environ",
         "endpoints.multipart",

@@ -55,11 +55,6 @@ _MESSAGES = {
 log = logging.getLogger(__name__)
 
 
-def is_list_of_parts(path: str) -> bool:
-    """Return whether a path is that of a request to complete an upload, whose body may have 1 MiB."""
-    return path.endswith("/complete") and "/s3/multipart/" in path
-
-
 class _Step(NamedTuple):
     """What a request asks for: a name for the metrics, the upload's ID, and a part's number."""
 
@@ -90,6 +85,12 @@ def step_name(method: str, path: str) -> str | None:
     """Return the name of what a request asks for, for the metrics."""
     step = step_of(method, path)
     return None if step is None else step.name
+
+
+def longest_body(method: str, path: str) -> int | None:
+    """Return how long the body may be of a request to complete an upload; None for all others."""
+    step = step_of(method, path)
+    return MAX_BODY_BYTES if step is not None and step.name == "complete" and method == "POST" else None
 
 
 _METHODS = {

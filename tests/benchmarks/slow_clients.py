@@ -5,10 +5,12 @@
     python -m tests.benchmarks.slow_clients --kind large-header
 
 Kinds: idle; header (a line every 5 s); body (a byte every 5 s); pipeline (50 requests whose answers are not read);
-mixed (a quarter of each); large-header and large-body (all that is allowed but the end). What the server closes comes
-back a second later, so the clients are as many all the time. Starts server.py, holds the clients in a process of their
-own, and prints for each kind: the share of 200s within a second, p50, p99 and the longest of them in milliseconds, how
-many connections were held and came back, and the server's memory and descriptors before, at most during, and after.
+mixed (a quarter of each); large-header and large-body (all that is allowed but the end); list (all but the end of a
+list of parts of 1 MiB); chunks (of one byte, without a pause); metrics (idle, at the port of the metrics). What the
+server closes comes back a second later, so the clients are as many all the time. Starts server.py, holds the clients
+in a process of their own, and prints for each kind: the share of 200s within a second, p50, p99 and the longest of
+them in milliseconds, how many connections were held and came back, and the server's memory and descriptors before, at
+most during, and after.
 gone, handler and silent are browsers' requests that would wait (``waiting_requests`` says what they ask), from 8, 32
 and 128 connections whatever --clients says, beside one report of OSS a second: prints how long the reports took.
 Exit status 1 if less than 99 % were in time, if a report took over a second, if the server took more than 150 MiB, or
@@ -21,6 +23,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -46,6 +49,9 @@ IN_TIME = 1.0
 #: MiB that the server may take beside 5,000 slow clients, and those of them that it may keep.
 MOST_MEMORY = 150
 MEMORY_LEFT = 8
+
+_LISTS = {"OSS_MULTIPART": "on"}
+_ENVIRON = {"list": _LISTS, "chunks": _LISTS}
 
 _RATE = 20
 _GIVE_UP_SECONDS = 10.0
@@ -114,13 +120,18 @@ def measure(
     ``give_up`` is how many seconds an answer is waited for.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environ = clean_environ(**Reporter().environ(Path(folder)))
+        environ = clean_environ(**Reporter().environ(Path(folder)), **_ENVIRON.get(kind, {}))
         command = [sys.executable, str(ROOT / "server.py"), "--listen", "127.0.0.1:0", *arguments]
+        if kind == "metrics":
+            command += ["--metrics-listen", "127.0.0.1:0"]
         with serving(command, environ) as server:
             port, pid = urlsplit(server.url).port or 0, server.process.pid
+            target = port
+            if kind == "metrics":
+                (target,) = map(int, re.findall(r"^Metrics at http://\S+:([0-9]+)/", server.log(), re.MULTILINE))
             asyncio.run(_ask(port, _WARM_UP_SECONDS, pid, give_up))
             before = _settled(pid)
-            with holding(port, clients, kind, addresses) as slow:
+            with holding(target, clients, kind, addresses) as slow:
                 answers, most = asyncio.run(_ask(port, seconds, pid, give_up))
                 at_end = slow.now()
             after = _settled(pid, before)
