@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from ..callbacks.message import CallbackCall, CallbackRequest
 from ..callbacks.parameters import parse_callback
-from ..errors import OSSError
+from ..errors import ErrorText, OSSError
 from .markup import Page, block, duration_text, moment, named, object_path, size_text, table, text
 from .masks import HIDDEN, Masks
 from .mistakes import difference
@@ -135,7 +135,7 @@ def _signature_step(story: Story, masks: Masks) -> str:
     return ""
 
 
-def _mismatch_step(story: Story, error: OSSError, masks: Masks) -> str:
+def _mismatch_step(story: Story, error: ErrorText, masks: Masks) -> str:
     provided = error.members.get("SignatureProvided", "")
     rows = [
         ("String to sign", _code(masks(error.members.get("StringToSign", "")))),
