@@ -426,6 +426,18 @@ def test_a_rebound_name_is_misdirected(browser: Browser, oss: LocalOSS, upload: 
         chromium.close()
 
 
+def test_a_name_that_turns_its_letters_around_is_shown_as_it_is(page: Page, oss: LocalOSS, upload: Upload) -> None:
+    upload("holiday-\u202egnp.exe")
+    open_story(page, "holiday-<U+202E>gnp.exe")
+    page.get_by_role("link", name="holiday-<U+202E>gnp.exe").last.click()
+    assert page.title() == "holiday-<U+202E>gnp.exe · Local OSS"
+    assert "\u202e" not in page.locator("body").inner_text()
+    page.get_by_text("Delete …").click()
+    page.get_by_role("button", name="Delete for good").click()
+    page.wait_for_url("**/_inspect/objects?*")
+    assert oss.storage.bucket("my-bucket").get("holiday-\u202egnp.exe") is None
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 360, 768, 1280])
 def test_every_page_fits(browser: Browser, oss: LocalOSS, upload: Upload, width: int, scheme: Any) -> None:
