@@ -36,6 +36,7 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
     """Call ``serve`` and return 0 after SIGTERM, SIGHUP or Ctrl-C, or 2 if it cannot start.
 
     What ``serve`` puts on the stack is undone at the end; signals do not interrupt that, and `is_urgent` reports them.
+    After it they are ignored, for the program ends.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _ending.reset()
@@ -52,6 +53,9 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
         return 2
     except (KeyboardInterrupt, SystemExit):
         pass
+    finally:
+        # While Python ends it gives signals back to the system, and the next would end the process with its own status.
+        _handle_signals(signal.SIG_IGN)
     return 0
 
 
@@ -142,7 +146,7 @@ def _hurry(number: int, frame: object) -> None:
     _ending.time = -math.inf
 
 
-def _handle_signals(handler: Callable[[int, object], None]) -> None:
+def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) -> None:
     """Set the handler of the signals that end a server.
 
     SIGHUP and SIGINT stay ignored where they are, by `nohup` and by shells for what runs in the background.
