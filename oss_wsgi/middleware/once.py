@@ -38,7 +38,8 @@ class OncePerUpload:
 
     An upload that was found in the bucket counts only if OSS has not reported its object and ETag with another ticket:
     whoever may read an object can copy its receipt, but not the ticket of another form. A prefix form's report that is
-    refused, or whose handler fails, is therefore noted in the ledger.
+    refused, or whose handler fails, is therefore noted in the ledger. Nor does it count if another ETag of its ticket
+    was handled, although the form allowed to overwrite the object.
 
     Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
     its form forbade to overwrite, and for an upload that was found and is another ticket's; 500 when the handler ended
@@ -69,7 +70,8 @@ class OncePerUpload:
             upload.object or "",
             upload.etag or "",
             upload.ticket_until + self._keep_seconds,
-            upload.forbid_overwrite,
+            # A receipt is for one upload: what another one has stored in its place is never found under it.
+            upload.forbid_overwrite or upload.recovered,
             upload.max_objects,
         )
         call = _Call(self._app, environ)
