@@ -226,6 +226,7 @@ class DirectUpload:
             tickets=tickets,
             bucket=bucket,
             callback_urls=callback_urls,
+            on_mismatch=once.note_refused,
         )
 
         # The user's own view reads Authorization where every application finds it; the guard finds it anywhere.

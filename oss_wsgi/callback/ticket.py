@@ -99,7 +99,12 @@ class Ticket(NamedTuple):
     max_objects: int = 1
 
     def check(self, upload: ReportedObject) -> None:
-        """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type.
+        """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type."""
+        self.check_name(upload)
+        self.check_content(upload)
+
+    def check_name(self, upload: ReportedObject) -> None:
+        """Raise UnverifiedError unless the ticket allows bucket and object.
 
         Object and ETag must not be longer than OSS's, because a ledger stores both.
         """
@@ -112,6 +117,9 @@ class Ticket(NamedTuple):
             raise _mismatch("object's length")
         if len(upload.etag or "") > _MAX_ETAG:
             raise _mismatch("etag's length")
+
+    def check_content(self, upload: ReportedObject) -> None:
+        """Raise UnverifiedError unless the ticket allows size and type."""
         if upload.size is None or not self.min_size <= upload.size <= self.max_size:
             raise _mismatch("size")
         types, mime_type = self.content_types, upload.mime_type or ""

@@ -16,9 +16,10 @@ class UploadIdentity(NamedTuple):
 
     ``ticket`` is the ticket's ID. ``expires`` is not part of the identity: these are the Unix seconds after which the
     ticket is refused, so the upload need not be remembered any longer (``memory.SteadyTime`` says how much longer a
-    ledger does). The next two are the same for all uploads of a ticket. With ``forbid_overwrite`` OSS does not replace
-    the object, so that another ETag of it is not an upload of the ticket. ``max_objects`` is how many objects the
-    ticket is valid for: 1 where the form names its object, ``Grant.max_objects`` where it names a prefix.
+    ledger does). With ``forbid_overwrite`` OSS does not replace the object, so that another ETag of it is not an upload
+    of the ticket; an upload that was found in the bucket has it always. ``max_objects``, the same for all uploads of a
+    ticket, is how many objects it is valid for: 1 where the form names its object, ``Grant.max_objects`` where it names
+    a prefix.
 
     ``may_wait`` is not part of the identity either. It is False for a request of a browser, which asks again by itself:
     a call that would have to wait for another one raises ``ledger_busy`` at once.

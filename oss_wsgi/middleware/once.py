@@ -38,7 +38,8 @@ class OncePerUpload:
 
     An upload that was found in the bucket counts only if OSS has not reported its object and ETag with another ticket:
     whoever may read an object can copy its receipt, but not the ticket of another form. A prefix form's report that is
-    refused, or whose handler fails, is therefore noted in the ledger.
+    refused, or whose handler fails, is therefore noted in the ledger. Nor does it count if another ETag of its ticket
+    was handled, although the form allowed to overwrite the object.
 
     Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
     its form forbade to overwrite, and for an upload that was found and is another ticket's; 500 when the handler ended
@@ -65,27 +66,21 @@ class OncePerUpload:
         if not isinstance(upload, Upload) or upload.ticket_id is None or upload.ticket_until is None:
             hint = "put CallbackGuard with tickets around OncePerUpload: the ticket identifies the upload"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
-        identity = UploadIdentity(
-            upload.ticket_id,
-            upload.object or "",
-            upload.etag or "",
-            upload.ticket_until + self._keep_seconds,
-            upload.forbid_overwrite,
-            upload.max_objects,
-            CONTEXT_KEY not in environ or context_of(environ).may_wait,
-        )
+        identity = self._identity(upload)
+        if CONTEXT_KEY in environ:
+            identity = identity._replace(may_wait=context_of(environ).may_wait)
         call = _Call(self._app, environ)
         try:
             is_anothers = upload.recovered and self._is_known(identity)
             response = self._ledger.run_once(identity, _refuse_anothers if is_anothers else call)
         except (TicketUsedError, NotYoursError, LedgerUnavailableError, HandlerCommittedError) as error:
-            self._note_refused(upload, identity)
+            self.note_refused(upload)
             return refuse_error(log, environ, start_response, error)
         except Exception:
-            self._note_refused(upload, identity)
+            self.note_refused(upload)
             raise
         if not response.status.startswith("2"):
-            self._note_refused(upload, identity)
+            self.note_refused(upload)
         headers = call.headers if response is call.response else None
         if headers is None and CONTEXT_KEY in environ:
             context_of(environ).reason = "repeated"
@@ -95,15 +90,27 @@ class OncePerUpload:
         start_response(response.status, headers or _headers(response))
         return [response.body]
 
+    def _identity(self, upload: Upload) -> UploadIdentity:
+        return UploadIdentity(
+            upload.ticket_id or "",
+            upload.object or "",
+            upload.etag or "",
+            (upload.ticket_until or 0) + self._keep_seconds,
+            # A receipt is for one upload: what another one has stored in its place is never found under it.
+            upload.forbid_overwrite or upload.recovered,
+            upload.max_objects,
+        )
+
     def _is_known(self, identity: UploadIdentity) -> bool:
         """Return whether an object and ETag were reported, with any ticket; LedgerUnavailableError if unknown."""
         etags = identity.etag, _refused(identity.etag)
         return bool(self._ledger.known([(identity.object, etag) for etag in etags]))
 
-    def _note_refused(self, upload: Upload, identity: UploadIdentity) -> None:
-        """Note that a prefix form's upload was reported, although nobody has handled it."""
+    def note_refused(self, upload: Upload) -> None:
+        """Note that a prefix form's upload was reported, although nobody has handled it; ignore others."""
         if not upload.by_prefix:
             return
+        identity = self._identity(upload)
         # Under a ticket of its own, so that it waits for nobody and does not use up the form's.
         note = UploadIdentity(secrets.token_hex(12), identity.object, _refused(identity.etag), identity.expires)
         with suppress(LedgerUnavailableError):

@@ -264,6 +264,16 @@ class LedgerContract:
         assert handler.calls == 0
         assert ledger.run_once(second, Handler(FAILURE)) == SUCCESS
 
+    def test_a_call_that_forbids_overwriting_is_refused_after_one_that_allows_it(self, ledger: Ledger) -> None:
+        """An upload that was found in the bucket comes so, also under a ticket whose reports may have other ETags."""
+        ledger.run_once(identity(etag="1"), Handler())
+        handler = Handler()
+        with pytest.raises(TicketUsedError):
+            ledger.run_once(identity(etag="2", forbid_overwrite=True), handler)
+        assert handler.calls == 0
+        assert ledger.run_once(identity(etag="1", forbid_overwrite=True), Handler(FAILURE)) == SUCCESS
+        assert ledger.run_once(identity(etag="2"), handler) == SUCCESS
+
     @pytest.mark.parametrize("other", ["a", "z", "user/猫", "user/猫 1.png "])
     def test_a_used_ticket_refuses_another_object(self, ledger: Ledger, other: str) -> None:
         ledger.run_once(identity(), Handler())
