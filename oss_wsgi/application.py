@@ -131,8 +131,8 @@ class DirectUpload:
         in ``environ["oss_wsgi.upload"]``.
     :param confirm: ``(Upload) -> bool``: asks OSS itself before the application gets an upload, as
         ``SDKConfirmation`` does.
-    :param rate_limit: ``(who: str) -> float | None``: seconds to wait for a caller that asks for too many signatures,
-        as ``RateLimit`` returns them.
+    :param rate_limit: ``(who: str) -> float | None``: seconds to wait for a caller that asks too often, for signatures,
+        uploads in parts or lost reports, as ``RateLimit`` returns them.
     :param credentials: provider of the access key, called for each signature; by default the settings' own key signs.
     :param on_issued: ``(Grant, facts)``: called with each signed form or PUT. ``facts`` is a dict: ``object``,
         ``expires``, ``user``, ``address``, ``request_id`` and more, without a secret; of a PUT, and of

@@ -190,7 +190,7 @@ class UploadGoneError(PartsError):
 
 
 class UploadUnsettledError(PartsError):
-    """Raised when an upload in parts ended a moment ago and OSS shows no object yet: asking again tells."""
+    """Raised when OSS did not say how it ended an upload in parts, and shows no object yet: asking again tells."""
 
 
 class PartsCorruptError(PartsError):

@@ -1065,7 +1065,7 @@ TABLE = (
     ),
     _row(
         "upload_unsettled",
-        "An upload in parts ended a moment ago, and OSS shows no object of it yet.",
+        "OSS did not answer when it was told to join an upload's parts, and shows no object yet.",
         "Nothing to do: the page asks again, and within a minute the object is there or the upload is gone.",
         "parts.uploads",
     ),

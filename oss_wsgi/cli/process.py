@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
@@ -36,11 +37,13 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
     """Call ``serve`` and return 0 after SIGTERM, SIGHUP or Ctrl-C, or 2 if it cannot start.
 
     What ``serve`` puts on the stack is undone at the end; signals do not interrupt that, and `is_urgent` reports them.
-    After it they are ignored, for the program ends.
+    They do not change the exit status either, until the program has ended.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _ending.reset()
     _handle_signals(_exit)
+    # While Python ends it gives signals back to the system, and the next would end the process with its own status.
+    atexit.register(_handle_signals, signal.SIG_IGN)
     try:
         with contextlib.ExitStack() as stack:
             try:
@@ -53,9 +56,6 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
         return 2
     except (KeyboardInterrupt, SystemExit):
         pass
-    finally:
-        # While Python ends it gives signals back to the system, and the next would end the process with its own status.
-        _handle_signals(signal.SIG_IGN)
     return 0
 
 

@@ -13,7 +13,7 @@ from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from . import crc64
 from .ticket import PartsTicket
 
-#: An upload in parts that ended without an answer is unsettled for one to two times as many seconds.
+#: An upload in parts that OSS was told to join, and did not answer, is unsettled for one to two times as many seconds.
 UNSETTLED_SECONDS = 30
 
 _REMEMBERED = StoredResponse("200 OK", "", b"")
@@ -48,7 +48,7 @@ class ExpectedObjects:
                 self._note(opened.key, etag, expires)
 
     def note_unsettled(self, opened: PartsTicket, now: float) -> None:
-        """Note that an upload ended now, and that OSS did not say how; raises LedgerUnavailableError."""
+        """Note that OSS was told to join the parts and did not answer; raises LedgerUnavailableError."""
         self._note(opened.key, _unsettled(opened.ticket.id, now), int(now) + 2 * UNSETTLED_SECONDS)
 
     def is_unsettled(self, opened: PartsTicket, now: float) -> bool:

@@ -271,7 +271,7 @@ class PartUploads:
         try:
             stored = self._bucket.complete(opened.key, opened.upload_id, parts, headers)
         except NotStoredError:
-            return self._completed(opened, has_just_ended=True)
+            return self._completed(opened)
         except BucketRefusedError as error:
             return self._after_refusal(opened, error)
         except BucketUnreachableError:
@@ -304,28 +304,19 @@ class PartUploads:
             raise refusal
         return upload
 
-    def _completed(self, opened: PartsTicket, *, has_just_ended: bool = False) -> Upload:
+    def _completed(self, opened: PartsTicket) -> Upload:
         """Return the upload that OSS does not know any more, because it is completed.
 
-        Raises UploadGoneError where its object is not there either, and nobody has just told OSS to join the parts.
+        Raises UploadGoneError where its object is not there either; UploadUnsettledError where OSS was told to join the
+        parts a moment ago and did not answer.
         """
         upload = self._find(opened)
         if upload is not None:
             return upload
-        now = self._clock()
-        if has_just_ended and not self._is_listed(opened):  # it was, a moment ago
-            self._expected.note_unsettled(opened, now)
-        if self._expected.is_unsettled(opened, now):
-            hint = "the upload ended a moment ago, and OSS shows no object yet: it was completed or aborted just now"
+        if self._expected.is_unsettled(opened, self._clock()):
+            hint = "OSS did not answer when it was told to join the parts, and shows neither them nor the object yet"
             raise UploadUnsettledError("upload_unsettled", hint)
         raise UploadGoneError("upload_gone", "OSS has neither the upload nor its object: it was aborted, or deleted")
-
-    def _is_listed(self, opened: PartsTicket) -> bool:
-        try:
-            self._bucket.list_parts(opened.key, opened.upload_id)
-        except NotStoredError:
-            return False
-        return True
 
     def _find(self, opened: PartsTicket) -> Upload | None:
         """Return the upload if its object is stored, and None if there is none, or another one."""
