@@ -28,7 +28,7 @@ from .endpoints.gate import Gate
 from .endpoints.health import HealthEndpoint, ReadinessEndpoint
 from .endpoints.limits import LimitsEndpoint
 from .endpoints.metrics import Metrics, MetricsEndpoint
-from .endpoints.multipart import MultipartEndpoint, multipart_is_off, step_name
+from .endpoints.multipart import MultipartEndpoint, longest_body, multipart_is_off, step_name
 from .endpoints.recover import RecoverEndpoint, recovery_is_off
 from .endpoints.signature import SignatureEndpoint
 from .endpoints.static import StaticFile, modules_of, shipped_folder
@@ -79,6 +79,9 @@ TYPES_NAME = "upload.d.ts"
 _SHIPPED_SERVER_URL = f'const SERVER_URL = "{DEFAULT_PREFIX[1:]}{SIGNATURE_PATH}";'
 _SERVER_URL = f'const SERVER_URL = new URL("{SIGNATURE_PATH[1:]}", import.meta.url).href;'
 
+# The path of a callback URL is shorter; nothing is said about a longer one.
+_MAX_MISROUTED = 4096
+
 log = logging.getLogger(__name__)
 
 
@@ -126,8 +129,8 @@ class DirectUpload:
         in ``environ["oss_wsgi.upload"]``.
     :param confirm: ``(Upload) -> bool``: asks OSS itself before the application gets an upload, as
         ``SDKConfirmation`` does.
-    :param rate_limit: ``(who: str) -> float | None``: seconds to wait for a caller that asks for too many signatures,
-        as ``RateLimit`` returns them.
+    :param rate_limit: ``(who: str) -> float | None``: seconds to wait for a caller that asks too often, for signatures,
+        uploads in parts or lost reports, as ``RateLimit`` returns them.
     :param credentials: provider of the access key, called for each signature; by default the settings' own key signs.
     :param on_issued: ``(Grant, facts)``: called with each signed form or PUT. ``facts`` is a dict: ``object``,
         ``expires``, ``user``, ``address``, ``request_id`` and more, without a secret; of a PUT, and of
@@ -221,6 +224,7 @@ class DirectUpload:
             tickets=tickets,
             bucket=bucket,
             callback_urls=callback_urls,
+            on_mismatch=once.note_refused,
         )
 
         # The user's own view reads Authorization where every application finds it; the guard finds it anywhere.
@@ -278,7 +282,6 @@ class DirectUpload:
                     keep_seconds=settings.ledger_keep,
                     part_size=settings.part_size,
                     clock=clock,
-                    wait=time.sleep,
                 ),
                 presigner,
                 Gate(**gate_options),
@@ -286,7 +289,6 @@ class DirectUpload:
                 bucket=bucket,
                 address=host,
                 clock=clock,
-                wait=time.sleep,
                 observers=observers,
             )
             if on_issued is not None or on_refused is not None:
@@ -296,7 +298,7 @@ class DirectUpload:
             if serve_metrics:
                 endpoints[METRICS_PATH] = MetricsEndpoint(metrics)
         _warn_of_unheard_uploads(settings, prefix, on_upload is not None or forward_callback)
-        subtrees = {MULTIPART_PATH: Subtree(multipart, step_name)}
+        subtrees = {MULTIPART_PATH: Subtree(multipart, step_name, longest_body if settings.multipart else None)}
         self._app = Dispatcher(app, {prefix: PathRouter(endpoints, observers, subtrees)})
         self._callback_path = callback_path
         self._probe: Probe | None = None
@@ -318,6 +320,13 @@ class DirectUpload:
         ``X_OSS_PUB_KEY_URL``.
         """
         return self._app.is_nonblocking(method, path, headers)
+
+    def body_limit(self, method: str, path: str) -> int | None:
+        """Return how many bytes the body of a request may have; None for one of your application, if it does not say.
+
+        ``path`` is decoded as PATH_INFO is.
+        """
+        return self._app.body_limit(method, path)
 
     def reconcile(
         self,
@@ -384,8 +393,8 @@ class DirectUpload:
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:
         """Log why a callback that was sent to our path goes to the application instead."""
-        target = unquote_to_bytes(request_target(environ).partition(b"?")[0])
-        if target.endswith(self._callback_path.encode("latin-1")):
+        target = request_target(environ).partition(b"?")[0]
+        if len(target) <= _MAX_MISROUTED and unquote_to_bytes(target).endswith(self._callback_path.encode("latin-1")):
             log.warning("a callback does not reach %s: %s", CALLBACK_PATH, wrong_path(environ))
 
 

@@ -10,6 +10,7 @@
         GrantError                          a grant is malformed, or cannot be signed
         FetchError                          an HTTP GET returned nothing usable
         ReasonedError                       has a reason code and a hint
+            SlotsTakenError                     as many requests of browsers hold a thread as may
             UploadRequestError                  a signature request is refused
                 MalformedRequestError               one of its parameters is malformed
                 OutsideGrantError                   the grant does not cover the file
@@ -29,6 +30,7 @@
                 PartsRefusedError                   its parts cannot be joined as they are; they stay
                 PartsNotAllowedError                its size is not allowed; the parts were removed
                 UploadGoneError                     OSS has neither the upload nor its object
+                UploadUnsettledError                undecided: OSS may still be joining the parts
                 PartsCorruptError                   OSS joined something else than the parts
             RecoveryError                       an upload whose callback did not arrive is not recovered
                 MalformedRecoveryError              the request or the event cannot be read
@@ -93,6 +95,10 @@ class ReasonedError(OSSWSGIError):
         super().__init__(f"{reason}: {hint}")
         self.reason = reason
         self.hint = hint
+
+
+class SlotsTakenError(ReasonedError):
+    """Raised when as many requests of browsers, or of one caller, hold a thread of the server as may: ask again."""
 
 
 class UploadRequestError(ReasonedError):
@@ -181,6 +187,10 @@ class PartsNotAllowedError(PartsError):
 
 class UploadGoneError(PartsError):
     """Raised when OSS has neither the upload in parts nor its object: it must begin again."""
+
+
+class UploadUnsettledError(PartsError):
+    """Raised when OSS did not say how it ended an upload in parts, and shows no object yet: asking again tells."""
 
 
 class PartsCorruptError(PartsError):

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -37,6 +37,9 @@ MAX_FIELD = 1024
 
 #: The most characters of a message, and of an exception's text, that a line shows.
 MAX_MESSAGE = 8 * 1024
+
+# A longer text is cut before secrets are looked for: so far beyond what is shown that none is shown in part.
+_BEYOND = 512
 
 # A line of text shows these fields; the others are in its message, or in a line of the access log.
 _TEXT_FIELDS = (("id", "request_id"), ("user", "user"), ("object", "object"))
@@ -91,10 +94,11 @@ class TextFormatter(logging.Formatter):
             record.exc_text = cached
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        fields = _fields(record, self._mask)
+        fields = _fields(record, self._mask, [name for _, name in _TEXT_FIELDS])
         shown = [f" {label}={_quoted(fields[name])}" for label, name in _TEXT_FIELDS if name in fields]
         shown += self._process
-        return cut(_on_one_line(self._mask(super().formatMessage(record))), MAX_MESSAGE) + "".join(shown)
+        message = super().formatMessage(record)
+        return _masked_and_cut(message, lambda text: _on_one_line(self._mask(text)), MAX_MESSAGE) + "".join(shown)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         return "\n".join(f"  {line}" for line in _traceback_lines(ei, self._mask))
@@ -120,8 +124,8 @@ class JSONFormatter(logging.Formatter):
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
-            "message": cut(self._mask(record.getMessage()), MAX_MESSAGE),
-            **_fields(record, self._mask),
+            "message": _masked_and_cut(record.getMessage(), self._mask, MAX_MESSAGE),
+            **_fields(record, self._mask, FIELDS),
             **self._process,
         }
         if record.exc_info:
@@ -134,15 +138,21 @@ class JSONFormatter(logging.Formatter):
         return "\n".join(_traceback_lines(ei, self._mask))
 
 
-def _fields(record: logging.LogRecord, mask: Masker) -> dict[str, Any]:
-    values = {name: getattr(record, name, None) for name in FIELDS}
+def _fields(record: logging.LogRecord, mask: Masker, names: Iterable[str]) -> dict[str, Any]:
+    values = {name: getattr(record, name, None) for name in names}
     return {name: _masked(name, value, mask) for name, value in values.items() if value is not None}
 
 
 def _masked(name: str, value: Any, mask: Masker) -> Any:
     if isinstance(value, (int, float)):
         return value
-    return cut(mask.mask_literals(str(value)) if name in _CHOSEN_FIELDS else mask(str(value)))
+    return _masked_and_cut(str(value), mask.mask_literals if name in _CHOSEN_FIELDS else mask, MAX_FIELD)
+
+
+def _masked_and_cut(text: str, mask: Callable[[str], str], limit: int) -> str:
+    if len(text) <= limit + _BEYOND:
+        return cut(mask(text), limit)
+    return f"{mask(text[: limit + _BEYOND])[:limit]}... (cut: {len(text)} characters)"
 
 
 def _traceback_lines(exc_info: Any, mask: Masker) -> Iterator[str]:

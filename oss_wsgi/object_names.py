@@ -9,6 +9,8 @@ MAX_KEY_BYTES = 1023
 FILENAME_VARIABLE = "${filename}"
 
 _MAX_NAME_BYTES = 255
+# At most two characters become one byte in NFC. To normalize takes the square of a row of combining marks.
+_MAX_NAME_CHARACTERS = 2 * _MAX_NAME_BYTES
 _EXTENSION = re.compile(r"\.([A-Za-z0-9]{1,16})$")
 # Windows, shells and URLs give these a meaning. `$`, `{` and `}` would let a name contain OSS's ${filename}, which OSS
 # replaces after it has checked the policy.
@@ -68,7 +70,9 @@ def original_name(filename: str) -> str:
 
     A name of which nothing is left becomes ``file``.
     """
-    name = re.split(r"[/\\]", filename)[-1]
+    name = re.split(r"[/\\]", filename)[-1].strip()
+    if len(name) > _MAX_NAME_CHARACTERS:
+        name = name[:_MAX_NAME_CHARACTERS] + _extension(name)
     name = unicodedata.normalize("NFC", "".join(character for character in name if not is_hidden(character)))
     name = _RESERVED.sub("_", name)
     name = " ".join(name.split()).strip(" .")
@@ -88,7 +92,11 @@ def _shorten(name: str) -> str:
     """Return the name cut between two characters to what fits, with its extension."""
     if len(name.encode()) <= _MAX_NAME_BYTES:
         return name
-    match = _EXTENSION.search(name)
-    extension = match.group(0) if match else ""
+    extension = _extension(name)
     stem = name[: len(name) - len(extension)].encode()[: _MAX_NAME_BYTES - len(extension)].decode(errors="ignore")
     return stem.rstrip(" .") + extension
+
+
+def _extension(name: str) -> str:
+    match = _EXTENSION.search(name)
+    return match.group(0) if match else ""

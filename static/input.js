@@ -3,7 +3,7 @@
  * has such an input. The text goes to the `<output>` of the input, if there is one.
  */
 
-import { explain, loadWords } from "./words.js";
+import { explain, loadWords, visible } from "./words.js";
 
 /** Ends what an earlier choice of an input has begun. */
 const stopRound = new WeakMap();
@@ -43,7 +43,7 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
     input.setCustomValidity(running ? words("states.sending") : failed ? stateOf(failed, words) : "");
     const isSettled = uploader.items.every(({ state }) => state === "stored" || state === "failed");
     if (isSettled && (failed || !input.required)) input.value = "";
-    if (output) output.textContent = uploader.items.map((item) => `${item.file.name}: ${stateOf(item, words)}`).join("\n");
+    if (output) output.textContent = uploader.items.map((item) => `${visible(item.file.name)}: ${stateOf(item, words)}`).join("\n");
   };
   const tell = (type, item) => {
     input.dispatchEvent(new CustomEvent(`oss:${type}`, { bubbles: true, composed: true, detail: { item } }));

@@ -2,7 +2,7 @@
 
 import { filesIn, nameOfPasted } from "./choosing.js";
 import { Uploader } from "./upload.js";
-import { explain, loadWords, sizeIn, technical, typesIn, wordsOf } from "./words.js";
+import { explain, loadWords, sizeIn, technical, typesIn, visible, wordsOf } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
@@ -128,8 +128,8 @@ class Row {
     };
     const { link, name, close, progress, retry, show: more, pause, resume, startOver } = this.parts;
     link.id = `name-${item.id}`;
-    name.textContent = name.title = item.file.name;
-    show(this.parts.folder, item.path.slice(0, item.path.lastIndexOf("/") + 1));
+    name.textContent = name.title = visible(item.file.name);
+    show(this.parts.folder, visible(item.path.slice(0, item.path.lastIndexOf("/") + 1)));
     this.parts.path.hidden = this.parts.folder.hidden;
     for (const button of [close, retry, more, pause, resume, startOver]) button.setAttribute("aria-describedby", link.id);
     progress.setAttribute("aria-labelledby", link.id);
@@ -220,10 +220,10 @@ class Row {
     const isGrouped = this.group?.items.size > 1;
     show(parts.message, isGrouped ? "" : explainState(item));
     show(parts.detail, error && !isGrouped ? technical(error) : "");
-    show(parts.key, isStored ? item.key : "");
+    show(parts.key, isStored ? visible(item.key) : "");
     if (isStored && item.url) parts.link.href = item.url;
     else parts.link.removeAttribute("href");
-    show(parts.text, item.answer);
+    show(parts.text, visible(item.answer));
     parts.show.hidden = !isStored;
     parts.answer.hidden = !isStored || parts.show.getAttribute("aria-expanded") === "false";
     parts.title.hidden = item.answer === "";
@@ -475,7 +475,7 @@ function announceNews() {
     const [{ file, error }] = items;
     const isOneReason = new Set(items.map((item) => rows.get(item)?.group)).size === 1;
     const why = error && isOneReason ? explain(error, words, file) : "";
-    sentences.push(words(`news.${state}`, { n: items.length, name: file.name, why }).trim());
+    sentences.push(words(`news.${state}`, { n: items.length, name: visible(file.name), why }).trim());
     items.length = 0;
   }
   const totals = uploader.totals;

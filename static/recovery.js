@@ -46,7 +46,7 @@ export class Recovery {
   }
 
   /**
-   * Asks after 1, 2, 4, 8 and 16 seconds, and returns the application's answer; null if nobody could say; undefined if
+   * Asks after 1, 2, 4, 8 and 16 seconds, or later where the server says so by Retry-After, and returns the application's answer; null if nobody could say; undefined if
    * asking again is useless: the file is not stored (`item.notStored`), the server does not answer such questions, or the
    * attempt was cancelled. `call(body)` asks once; `show()` is called before each pause.
    */
@@ -54,7 +54,9 @@ export class Recovery {
     const { proof } = item;
     Object.assign(item, { key: proof.key, url: proof.url });
     let absences = 0;
-    for (const delay of DELAYS) {
+    let atLeast = 0;
+    for (const usual of DELAYS) {
+      const delay = Math.max(usual, atLeast);
       item.retryAt = performance.now() + delay * 1000;
       show();
       await pause(delay, signal);
@@ -64,8 +66,9 @@ export class Recovery {
         const { text } = await call(JSON.stringify({ ticket: proof.ticket, object: proof.key }));
         this.remove(proof);
         return text;
-      } catch ({ kind, status, code }) {
+      } catch ({ kind, status, code, retryAfter }) {
         if (signal.aborted) return undefined;
+        atLeast = retryAfter ?? 0;
         const isAbsent = status === 404 && code === "not_stored";
         absences = isAbsent ? absences + 1 : 0;
         item.notStored = absences >= (item.status === 203 ? 1 : NOT_STORED_TWICE);

@@ -111,9 +111,28 @@ function storageWord({ code, ec, reason }) {
   return code;
 }
 
+/**
+ * What turns the letters around it, or cannot be seen. Joiners count only where they join nothing, and tags outside a flag:
+ * emoji, and scripts from Hebrew on, need them.
+ */
+const HIDDEN = new RegExp(
+  "[\\0-\\x08\\v\\f\\x0e-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e"
+    + "\\u2060-\\u206f\\u2800\\u3164\\ud800-\\udfff\\ufeff\\uffa0\\ufff0-\\ufffb]"
+    + "|([\\u0590-\\u1dff\\u2190-\\u2bff\\ufe0f\\u{1f000}-\\u{1faff}][\\u200c\\u200d]|\\u{1f3f4}[\\u{e0020}-\\u{e007f}]+)"
+    + "|[\\u200c\\u200d\\u{e0000}-\\u{e00ff}]",
+  "gu",
+);
+
+/** Returns a text from outside, such as a file's name, with each hidden character as what it is: `<U+202E>`. */
+export function visible(text) {
+  return text.replace(HIDDEN, (character, whole) => {
+    return whole ?? `<U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`;
+  });
+}
+
 /** Returns one line for the people who run the site: status, code and the text of the server or OSS. */
 export function technical(error) {
   if (error.stage === "page" && error.kind === "refused") return "";
   const name = [error.code, error.status > 0 && `(${error.status})`].filter(Boolean).join(" ");
-  return [name, error.reason, error.requestId].filter(Boolean).join(" · ");
+  return visible([name, error.reason, error.requestId].filter(Boolean).join(" · "));
 }

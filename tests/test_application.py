@@ -13,11 +13,21 @@ from typing import Any
 import pytest
 import webtest
 
-from oss_wsgi import DirectUpload, Grant, RateLimit, Settings, StaticCredentialsProvider, Upload
+from oss_wsgi import (
+    AuthorizationPassthrough,
+    DirectUpload,
+    Grant,
+    RateLimit,
+    Settings,
+    StaticCredentialsProvider,
+    Upload,
+)
 from oss_wsgi.application import public_key_store
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
+from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import CallbackSigner, callback_body
+from oss_wsgi.testing.bucket import InProcessBucket
 
 SIGNER = CallbackSigner()
 VALUES: dict[str, Any] = {
@@ -271,6 +281,26 @@ def test_nonblocking_paths_move_with_the_prefix() -> None:
     app = DirectUpload(legacy, Settings(**VALUES), prefix="/a/上传")
     assert app.is_nonblocking("GET", "/a/上传/signature".encode().decode("latin-1"), {})
     assert not app.is_nonblocking("GET", "/oss/signature", {})
+
+
+def test_the_application_says_how_long_bodies_may_be() -> None:
+    class Wrapped:
+        def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            return legacy(environ, start_response)
+
+        def body_limit(self, method: str, path: str) -> int | None:
+            return {"/short": 9}.get(path)
+
+    bucket = InProcessBucket(LocalOSS(bucket="examplebucket"))
+    app = DirectUpload(Wrapped(), Settings(**VALUES, multipart=True), bucket_client=bucket)
+    complete = "/oss/s3/multipart/x/complete"
+    assert app.body_limit("POST", complete) == 1024 * 1024
+    for method, path in (("POST", "/oss/callback"), ("PUT", complete), ("POST", "/oss/s3/multipart"), ("GET", "/oss")):
+        assert app.body_limit(method, path) == 64 * 1024, path
+    assert app.body_limit("POST", "/short") == 9
+    assert app.body_limit("POST", "/x/s3/multipart/x/complete") is None
+    assert DirectUpload(legacy, Settings(**VALUES)).body_limit("POST", complete) == 64 * 1024
+    assert AuthorizationPassthrough(app).body_limit("POST", "/short") == 9
 
 
 def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from oss_wsgi.log_format import MASK, JSONFormatter, Masker, TextFormatter, configure, cut
+from oss_wsgi.log_format import MASK, MAX_FIELD, MAX_MESSAGE, JSONFormatter, Masker, TextFormatter, configure, cut
 
 from .linear import MARGIN, slowdown
 
@@ -337,6 +337,22 @@ def test_masking_takes_time_in_proportion_to_the_text(before: str, repeated: str
         return formatter.format(record("%s %r", text, text, path=text, object=text))
 
     assert slowdown(write, lambda length: before + repeated * (length // len(repeated))) < MARGIN
+
+
+def test_a_long_text_is_cut_before_it_is_masked_and_shows_no_part_of_a_secret() -> None:
+    lengths = []
+
+    class CountingMasker(Masker):
+        def __call__(self, text: str) -> str:
+            lengths.append(len(text))
+            return super().__call__(text)
+
+    mask = CountingMasker([SECRET])
+    text = "/" * (MAX_FIELD - 10) + SECRET + "/" * 100_000
+    path = json.loads(JSONFormatter(mask).format(record("%s", text, path=text)))["path"]
+    assert path == "/" * (MAX_FIELD - 10) + "***" + "/" * 7 + f"... (cut: {len(text)} characters)"
+    assert SECRET[:10] not in TextFormatter(mask).format(record("/" * (MAX_MESSAGE - 10) + text[MAX_FIELD - 10 :]))
+    assert max(lengths) <= MAX_MESSAGE + 512
 
 
 def test_a_long_run_of_one_kind_is_not_masked_for_what_follows_it() -> None:

@@ -21,7 +21,7 @@ import webtest
 
 from oss_wsgi.testing import multipart
 
-from .running_server import SERVER, clean_environ, running_server
+from .running_server import SERVER, becomes_true, clean_environ, running_server
 
 pytestmark = pytest.mark.slow
 
@@ -98,9 +98,14 @@ def test_another_prefix_moves_the_endpoints(prefix: str) -> None:
 def test_the_list_of_an_uploads_parts_may_be_longer_than_other_bodies() -> None:
     with running_server() as server:
         parts = urlsplit(server.url)
-        for size, status in ((700_000, 400), (1024 * 1024 + 1, 413)):
+        for path, size, status in (
+            ("/oss/s3/multipart/x/complete", 700_000, 400),
+            ("/oss/s3/multipart/x/complete", 1024 * 1024 + 1, 413),
+            ("/oss/s3/multipart/x/1", 700_000, 413),
+            ("/x/s3/multipart/x/complete", 700_000, 413),
+        ):
             connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-            connection.request("POST", "/oss/s3/multipart/x/complete", b"x" * size)
+            connection.request("POST", path, b"x" * size)
             assert connection.getresponse().status == status
             connection.close()
 
@@ -153,6 +158,29 @@ def test_metrics_have_a_port_of_their_own() -> None:
             get(f"{server.url}/oss/metrics")
         assert refusal.value.code == 404
         refusal.value.close()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--processes", "2")], ids=["one process", "the parent of two"])
+def test_the_metrics_port_holds_few_connections(arguments: tuple[str, ...]) -> None:
+    with running_server("--metrics-listen", "127.0.0.1:0", *arguments) as server, contextlib.ExitStack() as stack:
+        (line,) = (line for line in server.lines if line.startswith("Metrics at "))
+        url = line.removeprefix("Metrics at ").rstrip(".\n")
+        address = urlsplit(url)
+        clients = [
+            stack.enter_context(socket.create_connection((address.hostname, address.port), 60)) for _ in range(60)
+        ]
+        assert becomes_true(lambda: sum(map(is_closed, clients)) >= 50)
+        with urllib.request.urlopen(url) as answer:
+            assert answer.status == 200
+
+
+def is_closed(client: socket.socket) -> bool:
+    try:
+        return client.recv(1, socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def test_a_taken_metrics_port_is_an_error() -> None:

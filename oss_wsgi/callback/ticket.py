@@ -100,7 +100,12 @@ class Ticket(NamedTuple):
     max_objects: int = 1
 
     def check(self, upload: ReportedObject) -> None:
-        """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type.
+        """Raise UnverifiedError unless the ticket allows what was stored: bucket, object, size and type."""
+        self.check_name(upload)
+        self.check_content(upload)
+
+    def check_name(self, upload: ReportedObject) -> None:
+        """Raise UnverifiedError unless the ticket allows bucket and object.
 
         Object and ETag must not be longer than OSS's, because a ledger stores both.
         """
@@ -113,6 +118,9 @@ class Ticket(NamedTuple):
             raise _mismatch("object's length")
         if len(upload.etag or "") > _MAX_ETAG:
             raise _mismatch("etag's length")
+
+    def check_content(self, upload: ReportedObject) -> None:
+        """Raise UnverifiedError unless the ticket allows size and type."""
         if upload.size is None or not self.min_size <= upload.size <= self.max_size:
             raise _mismatch("size")
         types, mime_type = self.content_types, upload.mime_type or ""
@@ -285,7 +293,8 @@ class Receipt(NamedTuple):
         Whoever may read an object can copy its receipt, so the receipt alone does not say whose upload the object is.
         The ticket checks bucket, name, size and type.
         """
-        if not self.issued_after - _CLOCK_SLACK <= stored.last_modified <= self.ticket.accepted_until + _CLOCK_SLACK:
+        first, last = self.issued_after - _CLOCK_SLACK, self.ticket.accepted_until + _CLOCK_SLACK
+        if stored.last_modified and not first <= stored.last_modified <= last:  # 0 where the client does not know it
             raise _another_upload("time")
         object_type = "Multipart" if self.operation == COMPLETE_OPERATION else "Normal"
         if stored.object_type not in (None, object_type):

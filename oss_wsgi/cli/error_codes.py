@@ -729,8 +729,9 @@ TABLE = (
     ),
     _row(
         "ledger_busy",
-        "Another request still handles the same callback, or one that waits for it already is there.",
-        "Find out in the log why that one takes so long, or which process died; OSS does not repeat callbacks.",
+        "Another request still handles the same upload, and one waits for it already, or this one may not wait.",
+        "A page asks again by itself. Of a callback, find out in the log why that one takes so long, or which process "
+        "died; OSS does not repeat callbacks.",
         "ledger.base",
         "ledger.redis",
     ),
@@ -922,7 +923,7 @@ TABLE = (
     ),
     _row(
         "query_malformed",
-        "The query of the request is not percent-encoded UTF-8, or has too many parameters.",
+        "The query of the request is not percent-encoded UTF-8, has too many parameters, or is over 16 KiB.",
         "Build it with URLSearchParams.",
         "wsgi.environ",
         "endpoints.multipart",
@@ -1001,6 +1002,13 @@ TABLE = (
         "signing.presigner",
     ),
     _row(
+        "slots_taken",
+        "As many requests of browsers hold a thread as may, or two of this ticket, user or address.",
+        "Nothing to do where it passes: the page asks again. Where it comes often, give the server more threads, and "
+        "behind a proxy each grant a user.",
+        "endpoints.slots",
+    ),
+    _row(
         "sweep_running",
         "Another process sweeps already.",
         "Wait for its end; if it hangs, end it, and the next sweep goes on.",
@@ -1053,6 +1061,12 @@ TABLE = (
         "upload_gone",
         "OSS has neither the upload in parts nor its object.",
         "Begin again; it was aborted, removed by the lifecycle rule, or its object was deleted.",
+        "parts.uploads",
+    ),
+    _row(
+        "upload_unsettled",
+        "OSS did not answer when it was told to join an upload's parts, and shows no object yet.",
+        "Nothing to do: the page asks again, and within a minute the object is there or the upload is gone.",
         "parts.uploads",
     ),
     _row(

@@ -25,7 +25,6 @@ from .local import is_set
 from .process import (
     CannotListenError,
     CannotStartError,
-    cannot_listen_error,
     drain_on_signals,
     listening_socket,
     local_url,
@@ -41,6 +40,9 @@ if TYPE_CHECKING:
 MAX_HEADERS = 32 * 1024
 
 DEFAULT_ADDRESS = "127.0.0.1", 8080
+
+# Whoever scrapes needs one connection; strangers must not take from the main port what it needs.
+_METRICS_BOUNDS: dict[str, Any] = {"connection_limit": 10, "buffered_bytes": 1 << 20, "max_request_body_size": 1}
 
 
 def run_server(
@@ -150,12 +152,12 @@ def serve_metrics(
     registry: Any, arguments: Namespace, listeners: list[socket.socket], stack: contextlib.ExitStack
 ) -> None:
     """Serve a registry of prometheus_client, on ``listeners`` or where the option says, until the stack ends."""
-    if not listeners:
-        _serve_metrics_at(arguments.metrics_listen, registry, stack)
-        return
     from prometheus_client import make_wsgi_app
 
-    server = make_server(make_wsgi_app(registry), listeners, threads=1, ident=None)
+    if not listeners:
+        listeners = [stack.enter_context(listening_socket(arguments.metrics_listen, "--metrics-listen"))]
+        print(f"Metrics at {local_url(listeners[0])}/metrics.", flush=True)
+    server = make_server(make_wsgi_app(registry), listeners, threads=1, ident=None, **_METRICS_BOUNDS)
     thread = threading.Thread(target=server.run, name="metrics", daemon=True)
     thread.start()
     stack.callback(thread.join)
@@ -173,22 +175,6 @@ def _bounds(arguments: Namespace) -> dict[str, Any]:
         "connections_per_address": arguments.connections_per_address,
     }
     return {name: value for name, value in bounds.items() if value is not None}
-
-
-def _serve_metrics_at(address: tuple[str, int], registry: Any, stack: contextlib.ExitStack) -> None:
-    """Serve a registry until the stack ends, and print where."""
-    from prometheus_client import start_http_server
-
-    host, port = address
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise cannot_listen_error("--metrics-listen", host, port, error) from error
-    stack.callback(thread.join)
-    stack.callback(server.server_close)
-    stack.callback(server.shutdown)
-    shown_host = f"[{host}]" if ":" in host else host
-    print(f"Metrics at http://{shown_host}:{server.server_port}/metrics.", flush=True)
 
 
 def library_credentials(settings: Settings) -> CredentialsProvider:

@@ -61,7 +61,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     local.add_argument("--local-dir", metavar="DIR", help="keep the files here; default: a temporary folder")
     operation = parser.add_argument_group("operation")
     operation.add_argument(
-        "--metrics-listen", type=address, metavar="HOST:PORT", help="serve metrics for Prometheus there; default: off"
+        "--metrics-listen",
+        type=address,
+        metavar="HOST:PORT",
+        help="serve metrics for Prometheus there, to 10 connections; default: off",
     )
     add_credentials_library(operation)
     _add_bounds(operation)
@@ -73,7 +76,7 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
     """Add the options that bound how long a connection waits, how many there are, and how long the end takes."""
     for name, default, meaning in (
         ("header-timeout", 10, "for the whole header of a request"),
-        ("body-timeout", 20, "for a body; a second longer for every 500 bytes received"),
+        ("body-timeout", 20, "for a body; a second longer for every 500 bytes received, up to a bound by its length"),
         ("idle-timeout", 60, "between two requests of a connection"),
         ("write-timeout", 20, "for a client that does not read; a second longer for every 500 bytes taken"),
         ("drain", 10, "after a signal, to respond to what has begun"),
@@ -85,7 +88,8 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
         "--connections",
         type=_count,
         metavar="N",
-        help="how many may be open in all processes; default: as descriptors and memory allow",
+        help="how many may be open in all processes; default: as descriptors and memory allow; never more than the "
+        "descriptors allow",
     )
     group.add_argument(
         "--connections-per-address",

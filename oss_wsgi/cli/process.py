@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
@@ -36,10 +37,13 @@ def run_until_stopped(program: str, serve: Callable[[contextlib.ExitStack], None
     """Call ``serve`` and return 0 after SIGTERM, SIGHUP or Ctrl-C, or 2 if it cannot start.
 
     What ``serve`` puts on the stack is undone at the end; signals do not interrupt that, and `is_urgent` reports them.
+    They do not change the exit status either, until the program has ended.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _ending.reset()
     _handle_signals(_exit)
+    # While Python ends it gives signals back to the system, and the next would end the process with its own status.
+    atexit.register(_handle_signals, signal.SIG_IGN)
     try:
         with contextlib.ExitStack() as stack:
             try:
@@ -142,7 +146,7 @@ def _hurry(number: int, frame: object) -> None:
     _ending.time = -math.inf
 
 
-def _handle_signals(handler: Callable[[int, object], None]) -> None:
+def _handle_signals(handler: Callable[[int, object], None] | signal.Handlers) -> None:
     """Set the handler of the signals that end a server.
 
     SIGHUP and SIGINT stay ignored where they are, by `nohup` and by shells for what runs in the background.

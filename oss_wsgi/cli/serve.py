@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..application import DirectUpload, ledger_of, public_key_store
 from ..endpoints.metrics import Metrics
-from ..endpoints.multipart import MAX_BODY_BYTES as MAX_LIST_BYTES
-from ..endpoints.multipart import is_list_of_parts
 from ..ledger.base import Ledger
 from ..ledger.memory import MemoryLedger
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..sdk.bucket import has_sdk
 from ..serving.limits import raise_descriptor_limit
-from ..serving.parser import LargerBodies
 from ..settings import Settings
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
@@ -35,7 +32,7 @@ from .serve_processes import become_child, check_shared, serve_processes
 if TYPE_CHECKING:
     from argparse import Namespace
 
-# What has a body here is a callback, or about parts. waitress refuses this size and larger ones.
+# For paths of which DirectUpload says nothing. waitress refuses this size and larger ones.
 MAX_BODY = MAX_BODY_BYTES + 1
 
 
@@ -160,7 +157,7 @@ def _run_site(
         stack,
         greeting,
         max_request_body_size=MAX_BODY,
-        larger_bodies=LargerBodies(is_list_of_parts, MAX_LIST_BYTES + 1) if uploads.settings.multipart else None,
+        body_limit=uploads.body_limit,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
         **options,
     )

@@ -20,8 +20,9 @@ from ..exceptions import SettingsError
 from ..http import essence
 from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
-from ..serving.limits import raise_descriptor_limit
+from ..serving.limits import default_file_bytes, raise_descriptor_limit
 from ..settings import Settings
+from ..wsgi.body_limit import body_limit_of
 from ..wsgi.nonblocking import nonblocking_test
 from ..wsgi.observers import RequestContext, context_of
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
@@ -204,6 +205,8 @@ def _run_application(
         greeting,
         servers,
         parent.serving if parent is not None else None,
+        body_limit=body_limit_of(app),
+        file_bytes=default_file_bytes(inherited.processes),
         owns_listeners=owns_listeners,
         shares_listeners=inherited.processes > 1,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..endpoints.metrics import Metrics
 from ..serving.handshakes import HANDSHAKE_SECONDS
-from ..serving.limits import default_connection_limit
+from ..serving.limits import default_connection_limit, most_connections
 from ..settings_check import unshared
 from .http_server import serve_metrics
 from .local import is_set
@@ -89,6 +89,8 @@ def become_child(
     # The bound holds for all processes together.
     total = arguments.connections or default_connection_limit(descriptors_each)
     arguments.connections = max(1, total // child.processes)
+    if child.number > 1:  # the first one says that these are too many
+        arguments.connections = min(arguments.connections, most_connections(descriptors_each))
     metrics = Metrics() if child.has_metrics else None
 
     def end(seconds: float, delay: float) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import secrets
+import stat
+import sys
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from .terminal import plain, system_reason
 _VERSION = 1
 #: Bytes of a file's name, to which this one adds some; file systems take 255.
 _LONGEST_NAME = 200
+_MAX_SIZE = 64 * 1024
 
 
 class StateError(Exception):
@@ -50,9 +55,10 @@ class UploadState:
 
     def save(self, path: Path) -> None:
         """Write the state into a file that its owner alone can read, in one step. Raises StateError."""
-        temporary = path.with_name(f"{path.name}.new")
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         try:
-            with open(temporary, "w", encoding="utf-8", opener=open_private) as file:
+            # A new file, never one or a link that another user of the folder put there.
+            with open(temporary, "x", encoding="utf-8", opener=open_private) as file:
                 json.dump({"version": _VERSION, **asdict(self)}, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
@@ -79,9 +85,13 @@ def state_path(file: str, folder: str | None) -> Path:
 
 
 def load_state(path: Path) -> UploadState | None:
-    """Return the state in a file, None if there is no file. Raises StateError if it is not one."""
+    """Return the state in a file, None if there is no file.
+
+    Raises StateError if it is not one, and for a file that another user could have written.
+    """
     try:
-        members = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8", opener=_open_own) as file:
+            members = json.loads(file.read(_MAX_SIZE))
         if members.pop("version") != _VERSION:
             raise ValueError
         state = UploadState(**members)
@@ -97,3 +107,26 @@ def load_state(path: Path) -> UploadState | None:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise StateError(f"{plain(str(path))} does not say how an upload goes on: remove it to begin anew") from error
     return state
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a file that this user alone can write. Raises StateError for any other, and OSError."""
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise _not_own_error(path) from error
+    status = os.fstat(descriptor)
+    is_own = sys.platform == "win32" or (status.st_uid == os.geteuid() and not status.st_mode & 0o022)
+    if not (is_own and stat.S_ISREG(status.st_mode)):
+        os.close(descriptor)
+        raise _not_own_error(path)
+    return descriptor
+
+
+def _not_own_error(path: str) -> StateError:
+    return StateError(
+        f"{plain(str(path))} cannot be trusted: others could have written it, or it is not a regular file. Remove it "
+        "to begin anew, or name a folder of your own with --state-dir"
+    )

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exceptions import CredentialsError, GrantError, OSSWSGIError
 from ..signing.grant import Grant
+from ..wsgi.again import again_of
 from ..wsgi.environ import with_authorization
 from ..wsgi.responses import SECURITY_HEADERS, Headers, log_refusal, method_not_allowed, not_found, refuse, status_of
 from .rate_limit import RateLimit
+from .slots import Slot
 
 if TYPE_CHECKING:
     import webob
@@ -51,8 +53,11 @@ class Gate:
         #: Whether asking never waits. A RateLimit never waits; the user's own callables may.
         self.is_nonblocking = authorize is None and isinstance(rate_limit, RateLimit | None)
 
-    def grant(self, environ: WSGIEnvironment) -> Grant | WSGIApplication:
-        """Return the grant of a request, or an application that refuses it."""
+    def grant(self, environ: WSGIEnvironment, slot: Slot | None = None) -> Grant | WSGIApplication:
+        """Return the grant of a request, or an application that refuses it.
+
+        The slot that the request holds counts for the grant's user too. Raises SlotsTakenError.
+        """
         if self._authorize is not None:
             grant = self._authorize(environ)
             if not isinstance(grant, Grant):
@@ -62,13 +67,13 @@ class Gate:
         else:
             hint = "nobody may upload yet: give DirectUpload an authorize callable, or set OSS_ALLOW_ANONYMOUS=on"
             return _refusal(403, "anonymous", hint)
-        return self.rate_refusal(grant.user, environ) or grant
+        return self.rate_refusal(grant.user, environ, slot) or grant
 
     def second_look(self, user: str | None, environ: WSGIEnvironment) -> WSGIApplication | None:
         """Ask an ``authorize`` that takes ``user`` whether the ticket's user may finish an upload.
 
-        Returns an application that refuses: also where the grant is another user's. None otherwise; the rate does not
-        count.
+        Returns an application that refuses: also where the grant is another user's. None otherwise; the rate is counted
+        by `rate_refusal`.
         """
         if self._authorize is None or not self._authorize.takes_user:
             return None
@@ -80,10 +85,22 @@ class Gate:
             return _refusal(403, "not_authorized", hint)
         return None
 
-    def rate_refusal(self, user: str | None, environ: WSGIEnvironment) -> WSGIApplication | None:
-        """Return an application that refuses a user, or an address without one, who asks too often; None otherwise."""
-        if self._rate_limit is None:
+    def rate_refusal(
+        self, user: str | None, environ: WSGIEnvironment, slot: Slot | None = None, ticket: str | None = None
+    ) -> WSGIApplication | None:
+        """Return an application that refuses a user, or an address without one, who asks too often; None otherwise.
+
+        The slot that the request holds counts for the user, and for the ID of a ticket. Raises SlotsTakenError.
+        """
+        if slot is not None:
+            for caller in (ticket and f"ticket:{ticket}", user and f"user:{user}"):
+                if caller:
+                    slot.share(caller)
+        again = again_of(environ)
+        if self._rate_limit is None or (again is not None and again.is_counted):
             return None
+        if again is not None:
+            again.is_counted = True
         who = f"user:{user}" if user else f"address:{environ.get('REMOTE_ADDR') or ''}"
         try:
             wait = self._rate_limit(who)

@@ -18,6 +18,7 @@ from ..exceptions import (
     OSSWSGIError,
     PartsError,
     RecoveryError,
+    SlotsTakenError,
     UploadRequestError,
 )
 from ..parts.ticket import PartsTicket
@@ -25,11 +26,13 @@ from ..parts.uploads import PartUploads
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
+from ..wsgi.again import ask_again
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, context_of
 from ..wsgi.responses import Headers, json_response, not_found, read_response, refuse, refuse_error
 from .gate import Gate, readable, refuse_unsigned
+from .slots import SLOTS, Slot
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,8 +41,6 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 1024 * 1024
 
 _MAX_PARAMETERS = 1000
-# Other pages complete the same upload, and the handler takes its time.
-_BUSY_WAITS = (0.2, 0.5, 1.0, 2.0, 4.0)
 _MULTIPART = "/multipart"
 _PATH = re.compile(r"/multipart/([^/]+)(?:/([0-9]+|complete))?")
 _MESSAGES = {
@@ -48,14 +49,10 @@ _MESSAGES = {
     "parts_size": "The file does not have the size that was allowed, so its parts were removed.",
     "file_exists": "There is a file of this name already.",
     "upload_gone": "This upload no longer exists: begin again.",
+    "upload_unsettled": "The upload is just ending: ask again.",
 }
 
 log = logging.getLogger(__name__)
-
-
-def is_list_of_parts(path: str) -> bool:
-    """Return whether a path is that of a request to complete an upload, whose body may have 1 MiB."""
-    return path.endswith("/complete") and "/s3/multipart/" in path
 
 
 class _Step(NamedTuple):
@@ -90,6 +87,12 @@ def step_name(method: str, path: str) -> str | None:
     return None if step is None else step.name
 
 
+def longest_body(method: str, path: str) -> int | None:
+    """Return how long the body may be of a request to complete an upload; None for all others."""
+    step = step_of(method, path)
+    return MAX_BODY_BYTES if step is not None and step.name == "complete" and method == "POST" else None
+
+
 _METHODS = {
     "params": "GET, HEAD, OPTIONS",
     "begin": "POST, OPTIONS",
@@ -98,6 +101,8 @@ _METHODS = {
     "part": "GET, HEAD, OPTIONS",
     "complete": "POST, OPTIONS",
 }
+# Of these steps neither asks OSS nor a ledger.
+_ONLY_SIGN = ("params", "part")
 _ANY_METHOD = "GET, HEAD, POST, DELETE, OPTIONS"
 
 
@@ -118,13 +123,14 @@ class MultipartEndpoint:
     top too, where Uppy looks for it.
 
     A completed upload goes through the ledger to what receives callbacks, so that however often and from however many
-    pages it is completed, the application hears of it once, and everybody gets its answer.
+    pages it is completed, the application hears of it once, and everybody gets its answer. Each step but ``params`` and
+    the URL of a part holds a slot, and no step waits for another request: 503 with Retry-After, and the client asks
+    again.
 
-    :param gate: asks ``authorize`` and counts the rate, for forms and for uploads that begin; an ``authorize`` that
-        takes ``user`` is asked again before an upload is completed.
+    :param gate: asks ``authorize``, for forms and for uploads that begin, and counts the rate, for each step but the
+        URL of a part; an ``authorize`` that takes ``user`` is asked again before an upload is completed.
     :param address: what the object's URL begins with.
     :param clock: returns Unix seconds.
-    :param wait: waits for some seconds.
     :param observers: are called for each form and each upload that begins.
     """
 
@@ -138,7 +144,6 @@ class MultipartEndpoint:
         bucket: str,
         address: str,
         clock: Callable[[], float],
-        wait: Callable[[float], object],
         observers: Observers | None = None,
     ) -> None:
         self._uploads = uploads
@@ -148,13 +153,15 @@ class MultipartEndpoint:
         self._bucket = bucket
         self._address = address
         self._clock = clock
-        self._wait = wait
         self._observers = observers
         self._unknown_path = readable(functools.partial(not_found, log), gate.allowed_origins, _ANY_METHOD)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         context_of(environ)  # the copies below share it
-        return _with_message(self._respond, environ, start_response)
+        try:
+            return _with_message(self._respond, environ, start_response)
+        finally:
+            ask_again(environ)
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request is answered without waiting: one that only signs, with the settings' own key."""
@@ -173,7 +180,12 @@ class MultipartEndpoint:
         if response is not None:
             return response
         try:
-            return self._take(step, below, environ, start_response)
+            if step.name in _ONLY_SIGN:
+                return self._take(step, None, below, environ, start_response)
+            with SLOTS.hold(environ) as slot:
+                return self._take(step, slot, below, environ, start_response)
+        except SlotsTakenError as error:
+            return refuse_error(log, environ, start_response, error)
         except UploadRequestError as error:
             return refuse_error(log, environ, start_response, error, message=error.hint)
         except PartsError as error:
@@ -187,12 +199,17 @@ class MultipartEndpoint:
             return refuse(log, environ, start_response, 500, "multipart_failed", hint, exc_info=error)
 
     def _take(
-        self, step: _Step, below: str, environ: WSGIEnvironment, start_response: StartResponse
+        self,
+        step: _Step,
+        slot: Slot | None,
+        below: str,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
     ) -> Iterable[bytes]:
         if step.name == "params":
             return self._params(environ, start_response)
         if step.name == "begin":
-            return self._begin(environ, start_response)
+            return self._begin(slot, environ, start_response)
         body = read_body(environ, MAX_BODY_BYTES) if step.name == "complete" else b""
         key = _query(environ).get("key")
         if not key:
@@ -202,6 +219,9 @@ class MultipartEndpoint:
         context.user, context.object = opened.ticket.user, opened.key
         if step.name == "part":
             return self._part(opened, step.number, environ, start_response)
+        refusal = self._gate.rate_refusal(opened.ticket.user, environ, slot, opened.ticket.id)
+        if refusal is not None:
+            return refusal(environ, start_response)
         if step.name == "list":
             parts = self._uploads.list(opened)
             payload = [
@@ -245,7 +265,7 @@ class MultipartEndpoint:
         }
         return json_response(environ, start_response, 200, payload)
 
-    def _begin(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _begin(self, slot: Slot | None, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = read_body(environ, MAX_BODY_BYTES)
         members = _members(body)
         filename, content_type = _text(members, "filename"), _text(members, "type")
@@ -254,7 +274,7 @@ class MultipartEndpoint:
             metadata = members.get("metadata")
             size = _digits(metadata.get("size")) if isinstance(metadata, dict) else None
         environ = _with_body(environ, body)
-        grant = self._gate.grant(environ)
+        grant = self._gate.grant(environ, slot)
         if not isinstance(grant, Grant):
             return grant(environ, start_response)
         context = context_of(environ)
@@ -315,13 +335,6 @@ class MultipartEndpoint:
     ) -> Iterable[bytes]:
         upload = self._uploads.complete(opened, claimed)
         status, headers, body = self._deliver(upload, beside)
-        context = context_of(environ)
-        for seconds in _BUSY_WAITS:  # Uppy gives up on a 503, and does not complete again
-            if context.reason != "ledger_busy":
-                break
-            self._wait(seconds)
-            context.reason = context.refused = None
-            status, headers, body = self._deliver(upload, beside)
         if not status.startswith("2"):
             start_response(status, headers)
             return [body]

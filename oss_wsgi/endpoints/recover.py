@@ -7,13 +7,15 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import CallbackError, MalformedRecoveryError, NotStoredError, RecoveryError
+from ..exceptions import CallbackError, MalformedRecoveryError, NotStoredError, RecoveryError, SlotsTakenError
 from ..recovery.recovery import Recovery
+from ..wsgi.again import ask_again
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import read_body
 from ..wsgi.observers import context_of
 from ..wsgi.responses import not_found, refuse_error
 from .gate import Gate
+from .slots import SLOTS, Slot
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -29,12 +31,14 @@ class RecoverEndpoint:
 
     The page of an upload hands in its proof: the ticket, or the form's whole ``callback`` field. OSS is asked for the
     object, and if its receipt is the ticket's, the upload goes through the ledger to the application, as its callback
-    does. An upload that was handled gets the stored answer, one that is being handled is waited for.
+    does. An upload that was handled gets the stored answer. One that is being handled is not waited for: the page asks
+    again.
 
     Refusals: 400 malformed, 403 for the ticket, 404 ``not_stored`` (the file may be sent again), 409 when the object is
-    not of this ticket, 411 no length, 413 over 16 KiB, 503 with Retry-After when OSS or the ledger cannot tell now.
+    not of this ticket, 411 no length, 413 over 16 KiB, 503 with Retry-After when OSS or the ledger cannot tell now, the
+    upload is being handled, or no slot is free.
 
-    It waits for OSS and for the application's handler, so it never runs in a server's loop.
+    It waits for OSS and for the application's handler, so it never runs in a server's loop, and holds a slot.
 
     :param allowed_origins: as of ``SignatureEndpoint``.
     :param rate_limit: as of ``SignatureEndpoint``, with the user of the ticket; it counts only requests with a ticket.
@@ -57,11 +61,20 @@ class RecoverEndpoint:
         if response is not None:
             return response
         try:
+            with SLOTS.hold(environ) as slot:
+                return self._recover(slot, environ, start_response)
+        except SlotsTakenError as error:
+            return refuse_error(log, environ, start_response, error)
+        finally:
+            ask_again(environ)
+
+    def _recover(self, slot: Slot, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
             proof, key = _proof_and_key(environ)
             ticket = self._recovery.open(proof, key)
             context = context_of(environ)
             context.user, context.object = ticket.user, key
-            refusal = self._gate.rate_refusal(ticket.user, environ)
+            refusal = self._gate.rate_refusal(ticket.user, environ, slot, ticket.id)
             if refusal is not None:
                 return refusal(environ, start_response)
             upload, oss_request_id = self._recovery.find(ticket, key)

@@ -35,13 +35,14 @@ _SHARE_OF_GATE = 0.9
 class UploadIdentity(NamedTuple):
     """What makes two callbacks reports of one upload: ticket, object and ETag.
 
-    ``ticket`` is the ticket's ID. The others are not part of the identity, and the same for all reports of an upload:
+    ``ticket`` is the ticket's ID. The others are not part of the identity:
 
     - ``expires``: the Unix seconds after which the ticket is refused, so that the upload need not be remembered any
       longer (``SteadyTime`` says how much longer a ledger does).
-    - ``forbid_overwrite``: OSS does not replace the object, so another ETag of it is not an upload of the ticket.
-    - ``max_objects``: how many objects the ticket is valid for: 1 where the form names its object,
-      ``Grant.max_objects`` where it names a prefix.
+    - ``forbid_overwrite``: OSS does not replace the object, so another ETag of it is not an upload of the ticket; an
+      upload that was found in the bucket has it always.
+    - ``max_objects``: how many objects the ticket is valid for, the same for all its uploads: 1 where the form names
+      its object, ``Grant.max_objects`` where it names a prefix.
     - ``checksum``: the CRC-64 of an upload in parts, which must be one of those that the ledger expects.
     - ``may_wait``: False for the request of a browser, which asks again by itself: where it would have to wait for
       another call, it is refused at once (``ledger_busy``).
@@ -95,6 +96,8 @@ class Ledger(Protocol):
 
         A ticket for several objects is counted when a handler begins. While uploads of the ticket are being handled,
         ``max_objects`` may be exceeded by as many: it is a bound against abuse.
+
+        Without ``identity.may_wait`` a call never waits for another one: it raises ``ledger_busy`` at once.
 
         Raises TicketUsedError when the ticket was used for ``max_objects`` other objects, or for another ETag of one
         with ``forbid_overwrite``; PartsCorruptError when another ``checksum`` is expected; LedgerUnavailableError when

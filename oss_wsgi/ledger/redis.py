@@ -361,9 +361,9 @@ class RedisLedger:
                 if verdict == b"used":
                     raise ticket_used_error(int(rest[0]))
                 handling, remaining = map(int, rest)
-                is_waiting = is_waiting or self._may_wait(identity.ticket, handling)
+                is_waiting = is_waiting or (identity.may_wait and self._may_wait(identity.ticket, handling))
                 if not is_waiting:
-                    raise already_waiting_error()
+                    raise already_waiting_error(identity)
                 if waited >= self._wait_timeout:
                     raise ledger_busy_error(self._wait_timeout)
                 seconds = min(pause, remaining / 1000 + 0.001, self._wait_timeout - waited)

@@ -192,11 +192,11 @@ class SQLiteLedger:
                     return outcome
                 with self._file.opened() as connection:  # its lock is one that a fork does not copy locked
                     dead = [name for name in outcome.owners if self._file.delete_claims_if_dead(connection, name)]
-                    may_wait = dead or self._may_wait(this_call, identity.ticket, outcome.handling)
+                    may_wait = dead or self._may_wait(this_call, identity, outcome.handling)
                 if dead:
                     continue
                 if not may_wait:
-                    raise already_waiting_error()
+                    raise already_waiting_error(identity)
                 if waited >= self._wait_timeout:
                     raise ledger_busy_error(self._wait_timeout)
                 pause = min(_POLL_SECONDS, self._wait_timeout - waited)
@@ -205,9 +205,11 @@ class SQLiteLedger:
         finally:
             self._waiting.pop(this_call, None)
 
-    def _may_wait(self, call: object, ticket: str, handling: int) -> bool:
+    def _may_wait(self, call: object, identity: UploadIdentity, handling: int) -> bool:
         """Count a call as waiting, unless as many wait already as uploads of the ticket are being handled."""
-        place = os.getpid(), ticket
+        place = os.getpid(), identity.ticket
+        if not identity.may_wait:
+            return False
         if call not in self._waiting and list(self._waiting.values()).count(place) < handling:
             self._waiting[call] = place
         return call in self._waiting

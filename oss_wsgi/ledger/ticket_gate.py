@@ -65,8 +65,8 @@ class TicketGate:
     def _wait(self, identity: UploadIdentity) -> None:
         ticket = identity.ticket
         waiting = self._waiting.get(ticket, 0)
-        if waiting >= len(self._calls[ticket]):
-            raise already_waiting_error()
+        if not identity.may_wait or waiting >= len(self._calls[ticket]):
+            raise already_waiting_error(identity)
         self._waiting[ticket] = waiting + 1
         try:
             if not self._changed.wait_for(lambda: self._is_free(identity), self._wait_timeout):

@@ -172,6 +172,8 @@ class TransactionalLedger(ABC):
             try:
                 return attempt.run()
             except _UndecidedError:
+                if not identity.may_wait and looks >= _LOOKS:
+                    raise self._busy() from None
                 pause = min(_POLL_SECONDS, max(self._wait_timeout, 0.001))
                 waited += pause
                 looks += 1
@@ -403,6 +405,8 @@ class _Attempt:
         transaction: Transaction | None = None
         try:
             with ledger._begin() as transaction:
+                if not self._identity.may_wait and ledger.dialect.name == "postgresql":
+                    transaction.run(*ledger.dialect.wait_at_most(0))
                 stored = self._claim(transaction)
                 if isinstance(stored, StoredResponse):
                     return stored

@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except (KeyboardInterrupt, SystemExit):
         pass
+    finally:
+        # While Python ends it gives signals back to the system, and the next would end the process with its own status.
+        signals.handle(signal.SIG_IGN)
     return 0
 
 
@@ -141,10 +144,14 @@ class _Signals:
         self.count = 0
         self.is_ending = False
         self._is_deferred = False
+        self.handle(self._count)
+
+    def handle(self, handler: Callable[[int, object], None] | signal.Handlers) -> None:
+        """Set the handler of the signals that end the server."""
         for name in ("SIGTERM", "SIGHUP", "SIGINT"):  # Windows has no SIGHUP
             number = getattr(signal, name, None)
             if number is not None and (name == "SIGTERM" or signal.getsignal(number) is not signal.SIG_IGN):
-                signal.signal(number, self._count)
+                signal.signal(number, handler)
 
     def _count(self, number: int, frame: object) -> None:
         self.count += 1

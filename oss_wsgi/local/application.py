@@ -280,14 +280,17 @@ class LocalOSS:
         except OSSError as error:
             self._note_error(environ, story, error)
             response = error.response(request_id, host_id)
+            _drop_frames(error)
         except Exception as error:
             if is_disk_full(error):
                 logger.error("request %s failed: the disk is full: %s", request_id, error)
-                story.error = insufficient_storage()
+                failure = insufficient_storage()
             else:
                 logger.exception("request %s failed", request_id)
-                story.error = OSSError(500, "InternalError", "We encountered an internal error. Please try again.")
-            response = story.error.response(request_id, host_id)
+                failure = OSSError(500, "InternalError", "We encountered an internal error. Please try again.")
+            story.note_error(failure)
+            response = failure.response(request_id, host_id)
+            _drop_frames(error)
         response.headers[:0] = [
             ("Server", "AliyunOSS"),
             ("Date", formatdate(started, usegmt=True)),
@@ -300,7 +303,7 @@ class LocalOSS:
         return _send(environ, start_response, response)
 
     def _note_error(self, environ: WSGIEnvironment, story: Story, error: OSSError) -> None:
-        story.error = error
+        story.note_error(error)
         if error.code == "SignatureDoesNotMatch":
             try:
                 address = self._resolver().candidates(environ)[0]
@@ -387,6 +390,13 @@ class LocalOSS:
         except OSSError:
             bucket = None
         return self._rules.cors(bucket or "")
+
+
+def _drop_frames(error: BaseException | None) -> None:
+    """Let an error keep no frame: one that keeps its error would stay, with the body, until garbage is collected."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def _send(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from xml.sax.saxutils import escape
@@ -29,6 +29,16 @@ class Response:
     @property
     def status_line(self) -> str:
         return f"{self.status} {HTTPStatus(self.status).phrase}"
+
+
+@dataclass(frozen=True)
+class ErrorText:
+    """What is kept of an error: its texts, for an exception keeps alive all that its frames held."""
+
+    message: str
+    ec: str = ""
+    code: str = ""
+    members: Mapping[str, str] = field(default_factory=dict)
 
 
 class OSSError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..wsgi.body_limit import body_limit_of
 from ..wsgi.environ import AUTHORIZATION_KEYS, with_authorization
 from ..wsgi.nonblocking import nonblocking_test
 
@@ -47,6 +48,7 @@ class AuthorizationPassthrough:
         self._trusted_keys = tuple(trusted_keys)
         #: The wrapped application's own: looking for the header never waits.
         self.is_nonblocking = nonblocking_test(app)
+        self.body_limit = body_limit_of(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._app(with_authorization(environ, self._trusted_keys), start_response)

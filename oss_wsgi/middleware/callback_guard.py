@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..callback.parameters import TICKET_MEMBER
@@ -53,6 +53,7 @@ class CallbackGuard:
     :param bucket: refuse reports about any other bucket; the callback's body must then name it.
     :param callback_urls: the callback URLs as OSS knows them. Where a proxy strips or adds a prefix, OSS signs their
         targets; only these and the received target are tried.
+    :param on_mismatch: called with a verified upload whose object the ticket allows, but not its size or type.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class CallbackGuard:
         tickets: TicketBook | None = None,
         bucket: str | None = None,
         callback_urls: Sequence[str] = (),
+        on_mismatch: Callable[[Upload], object] | None = None,
     ) -> None:
         self._app = app
+        self._on_mismatch = on_mismatch
         self._verifier = verifier
         self._tickets = tickets
         self._bucket = bucket
@@ -117,10 +120,15 @@ class CallbackGuard:
             raise UnverifiedError("bucket_foreign", hint)
         if self._tickets is not None:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
+            is_named = False
             try:
-                ticket.check(upload)
+                ticket.check_name(upload)
+                is_named = True
+                ticket.check_content(upload)
             except UnverifiedError:
                 context_of(environ).user = ticket.user
+                if is_named and self._on_mismatch is not None:
+                    self._on_mismatch(upload.with_ticket(ticket))
                 raise
             upload = upload.with_ticket(ticket)
         if CONTEXT_KEY in environ:

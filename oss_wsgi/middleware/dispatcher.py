@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..wsgi.body_limit import BodyLimit, body_limit_of
+from ..wsgi.environ import MAX_BODY_BYTES
 from ..wsgi.nonblocking import NonBlockingTest, nonblocking_test
 from ..wsgi.observers import Observers, context_of
 from ..wsgi.responses import not_found
@@ -14,6 +16,15 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
+
+
+class _Mount(NamedTuple):
+    """An application below a prefix, and what it says of requests."""
+
+    prefix: str
+    app: WSGIApplication
+    is_nonblocking: NonBlockingTest
+    body_limit: BodyLimit
 
 
 class Dispatcher:
@@ -34,14 +45,14 @@ class Dispatcher:
         # PATH_INFO holds UTF-8 bytes read as latin-1 (PEP 3333).
         native = {prefix.encode().decode("latin-1"): mounted for prefix, mounted in mounts.items()}
         self._mounts = [
-            (prefix, mounted, nonblocking_test(mounted))
+            _Mount(prefix, mounted, nonblocking_test(mounted), body_limit_of(mounted))
             for prefix, mounted in sorted(native.items(), key=lambda item: len(item[0]), reverse=True)
         ]
-        self._unmounted = "", app, nonblocking_test(app)
+        self._unmounted = _Mount("", app, nonblocking_test(app), body_limit_of(app))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
-        prefix, app, _ = self._find(path)
+        prefix, app, _, _ = self._find(path)
         if not prefix:
             return app(environ, start_response)
         script_name = environ.get("SCRIPT_NAME") or ""
@@ -50,13 +61,18 @@ class Dispatcher:
 
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether the application that a request is passed to answers it without waiting."""
-        prefix, _, is_nonblocking = self._find(path)
-        return is_nonblocking(method, path[len(prefix) :], headers)
+        mount = self._find(path)
+        return mount.is_nonblocking(method, path[len(mount.prefix) :], headers)
 
-    def _find(self, path: str) -> tuple[str, WSGIApplication, NonBlockingTest]:
-        """Return the prefix of a path, the application below it, and that application's nonblocking test."""
+    def body_limit(self, method: str, path: str) -> int | None:
+        """Return how long a body the application takes that a request is passed to; None if it does not say."""
+        mount = self._find(path)
+        return mount.body_limit(method, path[len(mount.prefix) :])
+
+    def _find(self, path: str) -> _Mount:
+        """Return the mount that a path is below."""
         for mount in self._mounts:
-            prefix = mount[0]
+            prefix = mount.prefix
             if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
                 return mount
         return self._unmounted
@@ -69,10 +85,11 @@ def check_prefix(prefix: str) -> None:
 
 
 class Subtree(NamedTuple):
-    """An application that answers all paths below one, and ``(method, path) -> name`` for the metrics."""
+    """An application that answers all paths below one, ``(method, path) -> name`` for the metrics, and its bodies."""
 
     app: WSGIApplication
     name: Callable[[str, str], str | None]
+    body_limit: BodyLimit | None = None
 
 
 class PathRouter:
@@ -109,6 +126,14 @@ class PathRouter:
             subtree = self._subtrees.get(top)
             return subtree is not None and nonblocking_test(subtree.app)(method, path[len(top) :], headers)
         return test(method, "", headers)
+
+    def body_limit(self, method: str, path: str) -> int | None:
+        """Return how many bytes the body of a request may have: 64 KiB at a path whose subtree says nothing."""
+        top = self._top(path)
+        subtree = self._subtrees.get(top)
+        body_limit = None if subtree is None else subtree.body_limit
+        most = None if body_limit is None else body_limit(method, path[len(top) :])
+        return MAX_BODY_BYTES if most is None else most
 
     def _route(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]

@@ -45,13 +45,14 @@ class OncePerUpload:
 
     An upload that was found in the bucket counts only if OSS has not reported its object and ETag with another ticket:
     whoever may read an object can copy its receipt, but not the ticket of another form. A prefix form's report that is
-    refused, or whose handler fails, is therefore noted in the ledger.
+    refused, or whose handler fails, is therefore noted in the ledger. Nor does it count if another ETag of its ticket
+    was handled, although the form allowed to overwrite the object.
 
     Refusals: 409 when the ticket was used for as many other objects as it is valid for, or for another ETag of one that
     its form forbade to overwrite, and for an upload that was found and is another ticket's; 500 when the handler ended
     the ledger's transaction, and ``crc64_mismatch`` when OSS damaged an upload as it joined its parts; 503 when the
     ledger cannot be used now, other threads handle uploads of the ticket for too long, or as many wait for that
-    already.
+    already. A request of a browser waits for no other call: it is refused at once, and asks again.
 
     A ledger in a database may give the handler its open transaction, which is ``Upload.transaction`` then. Such a
     ledger calls ``app`` again when another transaction has won, each time with an environ of its own.
@@ -72,15 +73,9 @@ class OncePerUpload:
         if not isinstance(upload, Upload) or upload.ticket_id is None or upload.ticket_until is None:
             hint = "put CallbackGuard with tickets around OncePerUpload: the ticket identifies the upload"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
-        identity = UploadIdentity(
-            upload.ticket_id,
-            upload.object or "",
-            upload.etag or "",
-            upload.ticket_until + self._keep_seconds,
-            upload.forbid_overwrite,
-            upload.max_objects,
-            checksum=upload.crc64 if upload.operation == COMPLETE_OPERATION else None,
-        )
+        identity = self._identity(upload)
+        if CONTEXT_KEY in environ:
+            identity = identity._replace(may_wait=context_of(environ).may_wait)
         call = _Call(self._app, environ)
         try:
             is_anothers = upload.recovered and self._is_known(identity)
@@ -89,13 +84,13 @@ class OncePerUpload:
             message = "The file was damaged in storage: send it again."
             return refuse_error(log, environ, start_response, error, message=message)
         except (TicketUsedError, NotYoursError, LedgerUnavailableError, HandlerCommittedError) as error:
-            self._note_refused(upload, identity)
+            self.note_refused(upload)
             return refuse_error(log, environ, start_response, error)
         except Exception:
-            self._note_refused(upload, identity)
+            self.note_refused(upload)
             raise
         if not response.is_success:
-            self._note_refused(upload, identity)
+            self.note_refused(upload)
         headers = call.headers if response is call.response else None
         if headers is None and CONTEXT_KEY in environ:
             context_of(environ).reason = "repeated"
@@ -105,15 +100,28 @@ class OncePerUpload:
         start_response(response.status, headers or _headers(response))
         return [response.body]
 
+    def _identity(self, upload: Upload) -> UploadIdentity:
+        return UploadIdentity(
+            upload.ticket_id or "",
+            upload.object or "",
+            upload.etag or "",
+            (upload.ticket_until or 0) + self._keep_seconds,
+            # A receipt is for one upload: what another one has stored in its place is never found under it.
+            upload.forbid_overwrite or upload.recovered,
+            upload.max_objects,
+            checksum=upload.crc64 if upload.operation == COMPLETE_OPERATION else None,
+        )
+
     def _is_known(self, identity: UploadIdentity) -> bool:
         """Return whether an object and ETag were reported, with any ticket; LedgerUnavailableError if unknown."""
         etags = identity.etag, _refused(identity.etag)
         return bool(self._ledger.known([(identity.object, etag) for etag in etags]))
 
-    def _note_refused(self, upload: Upload, identity: UploadIdentity) -> None:
-        """Note that a prefix form's upload was reported, although nobody has handled it."""
+    def note_refused(self, upload: Upload) -> None:
+        """Note that a prefix form's upload was reported, although nobody has handled it; ignore others."""
         if not upload.by_prefix:
             return
+        identity = self._identity(upload)
         # Under a ticket of its own, so that it waits for nobody and does not use up the form's.
         note = UploadIdentity(
             f"{identity.expires:08x}{secrets.token_hex(12)}", identity.object, _refused(identity.etag), identity.expires

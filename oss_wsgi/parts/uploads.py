@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from secrets import token_hex
 from typing import NamedTuple
 
 from ..bucket import StoredObject, StoredPart
 from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, TicketBook
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
-    BucketError,
     BucketRefusedError,
     BucketUnreachableError,
     MalformedRequestError,
@@ -23,8 +23,9 @@ from ..exceptions import (
     SettingsError,
     UnverifiedError,
     UploadGoneError,
+    UploadUnsettledError,
 )
-from ..ledger.base import Ledger
+from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from ..recovery.recovery import Recovery
 from ..settings_check import MAX_PART_BYTES, MIN_PART_BYTES
 from ..signing.grant import Grant
@@ -37,12 +38,11 @@ from .ticket import PartsBook, PartsTicket
 #: Seconds that an upload in parts may take, pauses included: the days after which the lifecycle rule removes its parts.
 UPLOAD_SECONDS = 7 * 24 * 3600
 
+#: An upload in parts that OSS was told to join, and did not answer, is unsettled for one to two times as many seconds.
+UNSETTLED_SECONDS = 30
+
 #: Seconds that the URL of a part lives: it must begin to be sent before.
 PART_SECONDS = 3600
-
-# Another request may have completed the upload a moment ago, and OSS goes on when nobody waits for it any more.
-_SHORT_WAITS = (0.2, 0.5, 1.0)
-_LONG_WAITS = (1.0, 2.0, 4.0, 8.0)
 
 # OSS keeps the type that was given at the beginning, and none of a part's.
 _OF_A_WHOLE_FILE = {"Content-Type": "application/octet-stream"}
@@ -86,7 +86,6 @@ class PartUploads:
     :param keep_seconds: how long the ledger remembers that after the ticket has expired.
     :param part_size: the settings', in bytes.
     :param clock: returns Unix seconds.
-    :param wait: waits for some seconds.
 
     Raises SettingsError if the bucket's client knows no parts.
     """
@@ -104,7 +103,6 @@ class PartUploads:
         keep_seconds: int,
         part_size: int,
         clock: Callable[[], float],
-        wait: Callable[[float], object],
     ) -> None:
         missing = [name for name in _METHODS if not callable(getattr(recovery.bucket, name, None))]
         if missing:
@@ -123,7 +121,6 @@ class PartUploads:
         self._keep_seconds = keep_seconds
         self._part_size = part_size
         self._clock = clock
-        self._wait = wait
 
     def begin(
         self,
@@ -215,26 +212,24 @@ class PartUploads:
     def list(self, opened: PartsTicket) -> Sequence[StoredPart]:
         """Return the parts that are stored; those of a completed upload as they were.
 
-        Raises UploadGoneError, BucketError.
+        Raises UploadGoneError, UploadUnsettledError, BucketError, LedgerUnavailableError.
         """
         try:
             return self._bucket.list_parts(opened.key, opened.upload_id)
         except NotStoredError:
-            upload = self._find(opened)
-            if upload is None:
-                raise _gone() from None
-            return list(_former_parts(opened, upload))
+            return list(_former_parts(opened, self._completed(opened)))
 
     def complete(self, opened: PartsTicket, claimed: Mapping[int, str]) -> Upload:
         """Join the parts that OSS lists, and return the upload; also if it was completed before.
 
+        Nothing is waited for: an error that says that nobody can tell now is for the client, which asks again.
         ``claimed`` are the parts that the client has sent, ETag by number.
 
         Raises PartsRefusedError, after which the parts are still there, PartsNotAllowedError after which they are not;
-        UploadGoneError; UnverifiedError; BucketError; LedgerUnavailableError.
+        UploadGoneError; UploadUnsettledError; UnverifiedError; BucketError; LedgerUnavailableError.
         """
         try:
-            listed = self._listed(opened)
+            listed = self._bucket.list_parts(opened.key, opened.upload_id)
         except NotStoredError:
             return self._completed(opened)
         try:
@@ -242,11 +237,7 @@ class PartUploads:
         except PartsRefusedError as error:
             return self._completed_meanwhile(opened, error)
         self._expect(opened, listed)
-        try:
-            return self._join(opened, listed)
-        except BucketUnreachableError:
-            # OSS goes on with what it got; perhaps it never got the request.
-            return self._find_soon(opened, _LONG_WAITS) or self._join(opened, listed)
+        return self._join(opened, listed)
 
     def abort(self, opened: PartsTicket) -> Upload | None:
         """Remove the upload and its parts; return the upload if it is completed already, whose object stays.
@@ -284,20 +275,24 @@ class PartUploads:
             expires = opened.ticket.accepted_until + self._keep_seconds
             self._ledger.expect(opened.ticket.id, crc64.joined(pairs), expires)
 
+    def _note_unanswered(self, opened: PartsTicket) -> None:
+        """Note for all processes that OSS was told to join the parts and did not answer."""
+        now = int(self._clock())
+        # Under a ticket of its own: the upload's is not used yet.
+        ticket = f"{now:08x}{token_hex(12)}"
+        note = UploadIdentity(ticket, opened.key, _unanswered(opened, now), now + 2 * UNSETTLED_SECONDS, may_wait=False)
+        self._ledger.run_once(note, lambda transaction: StoredResponse("200 OK", "", b""))
+
+    def _is_unanswered(self, opened: PartsTicket) -> bool:
+        """Return whether that was noted a moment ago, by any process."""
+        moments = self._clock(), self._clock() - UNSETTLED_SECONDS
+        return bool(self._ledger.known([(opened.key, _unanswered(opened, moment)) for moment in moments]))
+
     def _refuse_size(self, opened: PartsTicket, total: int) -> None:
         self._bucket.abort(opened.key, opened.upload_id)
         allowed = f"{opened.ticket.min_size} to {opened.ticket.max_size}" if opened.size is None else f"{opened.size}"
         hint = f"the parts have {total} bytes together, and the ticket allows {allowed}: they were removed"
         raise PartsNotAllowedError("parts_size", hint)
-
-    def _listed(self, opened: PartsTicket) -> Sequence[StoredPart]:
-        """Return the stored parts, asked for again when OSS does not answer: Uppy 5 gives up the upload on a 503."""
-        for seconds in _SHORT_WAITS:
-            try:
-                return self._bucket.list_parts(opened.key, opened.upload_id)
-            except BucketUnreachableError:
-                self._wait(seconds)
-        return self._bucket.list_parts(opened.key, opened.upload_id)
 
     def _join(self, opened: PartsTicket, listed: Sequence[StoredPart]) -> Upload:
         headers = _forbid_overwrite(opened.ticket.forbid_overwrite)
@@ -310,6 +305,10 @@ class PartUploads:
             return self._completed(opened)
         except BucketRefusedError as error:
             return self._after_refusal(opened, error)
+        except BucketUnreachableError:
+            # OSS goes on with what it got; perhaps it never got the request.
+            self._note_unanswered(opened)
+            raise
         return self._upload(opened, stored)
 
     def _after_refusal(self, opened: PartsTicket, error: BucketRefusedError) -> Upload:
@@ -337,30 +336,18 @@ class PartUploads:
         return upload
 
     def _completed(self, opened: PartsTicket) -> Upload:
-        """Return the upload that OSS does not know any more, because it is completed."""
-        upload = self._find_soon(opened, (0, *_SHORT_WAITS))
-        if upload is None:
-            raise _gone()
-        return upload
+        """Return the upload that OSS does not know any more, because it is completed.
 
-    def _find_soon(self, opened: PartsTicket, waits: Sequence[float]) -> Upload | None:
-        """Ask for the completed object after each wait; return its upload, or None if it does not appear.
-
-        Raises BucketError if OSS cannot be asked the last time either.
+        Raises UploadGoneError where its object is not there either; UploadUnsettledError where OSS was told to join the
+        parts a moment ago and did not answer.
         """
-        failure: BucketError | None = None
-        for seconds in waits:
-            if seconds:
-                self._wait(seconds)
-            try:
-                upload, failure = self._find(opened), None
-            except BucketError as error:
-                upload, failure = None, error
-            if upload is not None:
-                return upload
-        if failure is not None:
-            raise failure
-        return None
+        upload = self._find(opened)
+        if upload is not None:
+            return upload
+        if self._is_unanswered(opened):
+            hint = "OSS did not answer when it was told to join the parts, and shows neither them nor the object yet"
+            raise UploadUnsettledError("upload_unsettled", hint)
+        raise UploadGoneError("upload_gone", "OSS has neither the upload nor its object: it was aborted, or deleted")
 
     def _find(self, opened: PartsTicket) -> Upload | None:
         """Return the upload if its object is stored, and None if there is none, or another one."""
@@ -378,16 +365,17 @@ def _reported(upload: Upload) -> Upload:
     return replace(upload, recovered=False)
 
 
+def _unanswered(opened: PartsTicket, moment: float) -> str:
+    """Return what stands in the place of an ETag."""
+    return f"end of {opened.ticket.id}: {int(moment // UNSETTLED_SECONDS)}"
+
+
 def _forbid_overwrite(forbid: bool) -> dict[str, str]:
     return {"x-oss-forbid-overwrite": "true"} if forbid else {}
 
 
 def _file_exists() -> PartsRefusedError:
     return PartsRefusedError("file_exists", "there is an object of this name, and the grant forbids to overwrite it")
-
-
-def _gone() -> UploadGoneError:
-    return UploadGoneError("upload_gone", "OSS has neither the upload nor its object: it was aborted, or deleted")
 
 
 def _former_parts(opened: PartsTicket, upload: Upload) -> Iterator[StoredPart]:

@@ -80,7 +80,6 @@ class Reconciliation:
     failed: int = 0
     unavailable: int = 0
     refused: int = 0
-    settled: int = 0
     no_receipt: int = 0
     foreign: int = 0
     gone: int = 0
@@ -89,6 +88,7 @@ class Reconciliation:
     oldest_untold: float | None = None
     resumed: bool = False
     progress: float = 0.0
+    settled: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -400,8 +400,9 @@ class _Run:
                     self._note_refusal(error)
                 outcome, reason = "unavailable", error.reason
         else:
-            self._unreachable = 0
-            self._has_answered = True
+            if reason != "name_unreachable":
+                self._unreachable = 0
+                self._has_answered = True
         self.report.add(outcome, listed, reason)
 
     def _note_refusal(self, error: BucketRefusedError) -> None:

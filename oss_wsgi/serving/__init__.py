@@ -15,8 +15,14 @@ from waitress.adjustments import Adjustments
 from waitress.proxy_headers import proxy_headers_middleware
 from waitress.task import ThreadedTaskDispatcher
 
-from .limits import Limits, default_connection_limit
-from .parser import LargerBodies, allow_larger_bodies
+from ..wsgi.body_limit import BodyLimit, body_limit_of
+from .limits import (
+    MEMORY_BODY_BYTES,
+    Limits,
+    allowed_connection_limit,
+    default_connection_limit,
+    default_file_bytes,
+)
 from .server import Server
 from .stock import make_stock_server
 
@@ -41,7 +47,7 @@ def make_server(
     clock: Callable[[], float] = time.monotonic,
     owns_listeners: bool = False,
     shares_listeners: bool = False,
-    larger_bodies: LargerBodies | None = None,
+    body_limit: BodyLimit | None = None,
     **options: Any,
 ) -> Any:
     """Return a server for one listening socket or several.
@@ -60,26 +66,30 @@ def make_server(
         it closes the sockets, so that no handshake ends between the last accept and the close and is reset (Linux).
     :param shares_listeners: other processes accept from these sockets at the same time. Then this one takes a few new
         connections in a turn, and the next ones wake another process.
-    :param larger_bodies: paths whose bodies may be longer than ``max_request_body_size``.
+    :param body_limit: ``(method, path) -> int | None``: how many bytes the body of a request to ``app`` may have, up to
+        1 MiB, or ``max_request_body_size`` if that is more. None: what the latter allows. By default the ``body_limit``
+        of ``app``, if it has one, as DirectUpload has. A body that comes with its header is left to ``app``.
     :param options: the fields of `limits.Limits` (``header_timeout``, ``body_timeout``, ``idle_timeout``,
-        ``write_timeout``, ``connections_per_address``, ``buffered_bytes``), and waitress's own. Without
+        ``write_timeout``, ``connections_per_address``, ``buffered_bytes``, ``file_bytes``), and waitress's own. Without
         ``connection_limit`` as many as the descriptors (RLIMIT_NOFILE, which is not raised here) and the memory allow;
-        ``channel_timeout`` means ``idle_timeout``.
+        one that is more than the descriptors allow is lowered, and the log says so. ``channel_timeout`` means
+        ``idle_timeout``.
     """
     listeners = [listener] if isinstance(listener, socket.socket) else list(listener)
     if not listeners:
         raise ValueError("listener must be a listening socket, or several; there is none.")
     own = {name: options.pop(name) for name in _LIMITS if name in options}
-    largest = larger_bodies.max_request_body_size if larger_bodies is not None else 0
+    if body_limit is None and hasattr(app, "body_limit"):
+        body_limit = body_limit_of(app)
     version = waitress_version()
     if not version.startswith(_KNOWN):
         log.warning("waitress %s is unknown here and serves as it is: it may be slow with many connections", version)
-        if largest:
-            options["max_request_body_size"] = largest
+        if body_limit is not None and "max_request_body_size" in options:
+            options["max_request_body_size"] = max(options["max_request_body_size"], MEMORY_BODY_BYTES + 1)
         return make_stock_server(app, listeners, options)
     for each in listeners:  # one by one: our loop serves Internet and Unix sockets together
         Adjustments.check_sockets([each])
-    adj = Adjustments(sockets=listeners[:1], **options)
+    adj = Adjustments(sockets=listeners[:1], **{"inbuf_overflow": MEMORY_BODY_BYTES, **options})
     if "channel_timeout" in options:
         own.setdefault("idle_timeout", adj.channel_timeout)
     limits = Limits(**own)
@@ -93,19 +103,26 @@ def make_server(
             log_untrusted=adj.log_untrusted_proxy_headers,
             logger=logging.getLogger("waitress"),
         )
-    # A body or a response that is large goes to a temporary file.
-    spills = max(adj.max_request_body_size, largest) > adj.inbuf_overflow
-    if larger_bodies is not None:
-        allow_larger_bodies(adj, larger_bodies)
-    limit = adj.connection_limit if "connection_limit" in options else default_connection_limit(1 + spills)
-    if limit < 1:
-        raise ValueError(f"connection_limit must be at least 1, not {limit!r}.")
+    # A body that is large goes to a temporary file, and so does a response.
+    spills = adj.max_request_body_size > adj.inbuf_overflow
+    if "connection_limit" not in options:
+        limit = default_connection_limit(1 + spills)
+    elif adj.connection_limit < 1:
+        raise ValueError(f"connection_limit must be at least 1, not {adj.connection_limit!r}.")
+    else:
+        limit = allowed_connection_limit(adj.connection_limit, 1 + spills)
+    file_bytes = limits.file_bytes or (default_file_bytes() if spills else limits.buffered_bytes)
+    # What threads have written and nobody reads is at most half of the files.
+    watermark = max(file_bytes // 2 // adj.threads, adj.outbuf_overflow)
+    adj.outbuf_high_watermark = min(adj.outbuf_high_watermark, watermark)
     dispatcher = ThreadedTaskDispatcher()
     # It would warn of every request that waits for a thread, in the log's lock; the server warns once a minute.
     dispatcher.queue_logger = logging.Logger("waitress.queue", logging.ERROR)
     dispatcher.set_thread_count(adj.threads)
     owns, shares = owns_listeners, shares_listeners
-    return Server(app, listeners, adj, limits, limit, dispatcher, is_nonblocking, clock, owns, shares)
+    return Server(
+        *(app, listeners, adj, limits, file_bytes, limit, dispatcher, is_nonblocking, body_limit, clock, owns, shares)
+    )
 
 
 def waitress_version() -> str:

@@ -19,16 +19,20 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
 from waitress.utilities import Error, InternalServerError
 
+from ..wsgi.again import Again
 from .output import Output
 from .parser import RequestParser
 from .poller import READ, WRITE
-from .task import ErrorTask, LoopTask, ThreadTask
+from .task import ErrorTask, LoopTask, PutOffError, ThreadTask
 
 #: What a connection waits for.
 NEW, HEADER, BODY, HANDLING, WRITING, IDLE, LINGERING, CLOSED = range(8)
 
 # A peer that sends or takes this many bytes earns a second.
 BYTES_FOR_A_SECOND = 500
+# A body earns so many at the most, and as many as what it may be takes at this speed.
+_MOST_SECONDS = 10.0
+_BODY_BYTES_IN_A_SECOND = 50_000
 
 # After the response, what the peer still sends is read for so long and so far: a close before would reset the
 # connection, and a reset can destroy the response on its way.
@@ -41,6 +45,9 @@ _MAX_READ_AHEAD = 64 * 1024
 
 # What a request that does not come whole is read in.
 _MANY_BYTES = 64 * 1024
+
+# A request of which so much has been read takes its turn behind those that have begun.
+_SMALL_BYTES = 8 * 1024
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
@@ -63,8 +70,8 @@ class Connection:
 
     __slots__ = (
         *("server", "listener", "socket", "fd", "addr", "address", "phase", "since", "deadline", "interest", "request"),
-        *("unread", "pieces", "output", "held", "lock", "is_done", "is_closing", "may_have_more", "sent_continue"),
-        *("discarded",),
+        *("unread", "pieces", "output", "held", "filed", "lock", "is_done", "is_closing", "may_have_more"),
+        *("sent_continue", "discarded", "event", "again", "is_put_off"),
     )
 
     # ``listener`` is a `server.Listener`; that module imports this one.
@@ -91,6 +98,10 @@ class Connection:
         self.output: Output | None = None
         #: Bytes of memory that the server counts for this connection.
         self.held = 0
+        #: And bytes in temporary files.
+        self.filed = 0
+        #: What the poller has said that is not done; not 0 while the connection waits in a queue of the server.
+        self.event = 0
         #: None unless a thread works on this connection.
         self.lock: threading.Condition | None = None
         self.is_done = False
@@ -98,6 +109,9 @@ class Connection:
         self.may_have_more = False
         self.sent_continue = False
         self.discarded = 0
+        #: What asks for another try of the request, where the server can give one.
+        self.again: Again | None = None
+        self.is_put_off = False
 
     @property
     def adj(self) -> Any:
@@ -105,8 +119,16 @@ class Connection:
 
     # What the loop calls.
 
-    def handle_event(self, event: int) -> None:
+    def is_small(self) -> bool:
+        """Return whether what can be read is little work: not more of a long request, nor of one in chunks."""
+        request = self.request
+        if self.phase not in (HEADER, BODY):
+            return self.phase != LINGERING
+        return not request.chunked and request.header_bytes_received + request.body_bytes_received < _SMALL_BYTES
+
+    def handle_event(self) -> None:
         """Do what the poller says is possible."""
+        event, self.event = self.event, 0
         phase = self.phase
         if phase == HANDLING:
             self._handle_event_beside_thread(event)
@@ -119,6 +141,10 @@ class Connection:
 
     def receive(self) -> None:
         """Read what is there; wait for more where the request is not complete."""
+        if self.unread:
+            data, self.unread = self.unread, b""
+            self.parse(data)
+            return
         size = _MANY_BYTES if self.phase in (HEADER, BODY) else self.server.adj.recv_bytes
         try:
             data = self.socket.recv(size, _DONTWAIT)
@@ -135,7 +161,10 @@ class Connection:
         self.parse(data)
 
     def parse(self, data: bytes) -> None:
-        """Feed the parser; a complete request goes to the server, what follows it waits."""
+        """Feed the parser; a complete request goes to the server, what follows it waits.
+
+        Chunks wait too: those that came together may be so many that others must have their turn in between.
+        """
         request = self.request
         if request is None:
             if data[0] <= 32:  # empty lines before a request are none of it, and earn no time (RFC 9112 section 2.2)
@@ -150,12 +179,16 @@ class Connection:
                 self.sent_continue = False
                 self.unread = data
                 self.phase = HANDLING
+                self.again = None
                 if self.held:
                     self.server.hold(self, 0)
                 self.server.dispatch(self)
                 return
             if request.expect_continue and request.headers_finished and not self.sent_continue:
                 self._send_continue(request)
+            if request.chunked and data:
+                self.unread = data
+                break
         self._wait_for_more()
 
     def _begin_request(self) -> RequestParser:
@@ -181,9 +214,12 @@ class Connection:
                 self.phase = BODY
                 self.since = server.now
             earned = request.body_bytes_received / BYTES_FOR_A_SECOND
-            self.deadline = self.since + server.limits.body_timeout + earned
+            most = _MOST_SECONDS + request.longest_body() / _BODY_BYTES_IN_A_SECOND
+            self.deadline = self.since + server.limits.body_timeout + min(earned, most)
         self.wait_for(READ)
-        server.hold(self, request.held_bytes())
+        server.hold(self, request.held_bytes() + len(self.unread), request.file_bytes())
+        if self.unread:
+            server.queue(self, READ)
 
     def _send_continue(self, request: RequestParser) -> None:
         self.sent_continue = True
@@ -249,9 +285,14 @@ class Connection:
         if lock is None:
             return
         with lock:
+            if self.is_put_off:
+                self._put_off()
+                return
             if self.is_done:
                 self.lock = None
                 self.request = None
+                if self.again is not None and self.again.frees_others:
+                    self.server.has_ended()
             if self.phase == CLOSED:
                 return
             if self.output:
@@ -262,6 +303,17 @@ class Connection:
                     self.wait_for(WRITE)
             elif self.is_done:
                 self._answered()
+
+    def _put_off(self) -> None:
+        """Wait without a thread for another try of the request."""
+        self.is_put_off = False
+        self.lock = None
+        if self.phase == CLOSED:
+            self.request.close()
+            self.request = None
+        else:
+            self.wait_for(0)
+            self.server.put_off(self)
 
     def expire(self) -> None:
         """End what took too long: 408 where a request has begun."""
@@ -292,7 +344,7 @@ class Connection:
             interest = 0
         if self.interest != interest:
             self.wait_for(interest)
-        if self.unread or self.held:
+        if self.unread or self.held or self.filed:
             server.hold(self, len(self.unread))
 
     def wait_for(self, interest: int) -> None:
@@ -361,6 +413,8 @@ class Connection:
             return
         self.phase = LINGERING
         self.unread = b""
+        if self.held or self.filed:
+            self.server.hold(self, 0)
         self.since = self.server.now
         self.deadline = self.since + LINGER_SECONDS
         self._discard()
@@ -389,7 +443,15 @@ class Connection:
         output.taken = 0
         self.deadline = server.now + server.limits.write_timeout
         self.wait_for(WRITE)
-        server.hold(self, output.memory + len(self.unread))
+        self._hold_output(output)
+
+    def _hold_output(self, output: Output) -> None:
+        """Count what is not sent, and the request that a thread still answers."""
+        memory, files = output.memory + len(self.unread), output.file_bytes
+        request = self.request
+        if request is not None:
+            memory, files = memory + request.held_bytes(), files + request.file_bytes()
+        self.server.hold(self, memory, files)
 
     def _continue_writing(self) -> None:
         output = self.output
@@ -403,7 +465,7 @@ class Connection:
         if not output:
             output.close()
             self.output = None
-            if self.held:
+            if self.held or self.filed:
                 self.server.hold(self, 0)
             if self.lock is None:
                 self._answered()
@@ -413,7 +475,7 @@ class Connection:
         else:
             earned = output.taken / BYTES_FOR_A_SECOND
             self.deadline = self.since + self.server.limits.write_timeout + earned
-            self.server.hold(self, output.memory + len(self.unread))
+            self._hold_output(output)
 
     def _handle_event_beside_thread(self, event: int) -> None:
         lock = self.lock
@@ -449,7 +511,8 @@ class Connection:
         try:
             request = self.request
             self.is_closing = self.phase == CLOSED or self._run(ThreadTask(self, request))
-            request.close()
+            if not self.is_put_off:
+                request.close()
         finally:
             self.is_done = True
             self.server.report(self)
@@ -515,6 +578,9 @@ class Connection:
         request = self.request
         try:
             task.service()
+        except PutOffError:
+            self.is_put_off = True
+            return False
         except ClientDisconnected:
             log.info("Client disconnected while serving %s", request.path)
             return True

@@ -31,11 +31,16 @@ def evictable(connections: Iterable[Connection], counts: Mapping[Any, int], numb
     return [each[-1] for each in reversed(heapq.nsmallest(number, candidates))]
 
 
-def heaviest(connections: Iterable[Connection], counts: Mapping[Any, int], number: int) -> list[Connection]:
-    """Return up to ``number`` connections that hold memory, in the order of ``evictable``: most, then oldest."""
+def heaviest(
+    connections: Iterable[Connection], counts: Mapping[Any, int], number: int, held: str = "held"
+) -> list[Connection]:
+    """Return up to ``number`` connections that hold memory, in the order of ``evictable``: most, then oldest.
+
+    :param held: ``filed`` for those that hold files.
+    """
     candidates = [
         (-counts[connection.address], connection.since, connection.fd, connection)
         for connection in connections
-        if connection.held and connection.phase not in (HANDLING, CLOSED)
+        if getattr(connection, held) and connection.phase not in (HANDLING, CLOSED)
     ]
     return [each[-1] for each in reversed(heapq.nsmallest(number, candidates))]

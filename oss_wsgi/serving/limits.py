@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from dataclasses import dataclass
 from math import inf
@@ -14,8 +15,13 @@ _RESERVED_DESCRIPTORS = 64
 _CONNECTION_BYTES = 32 * 1024
 _MAX_CONNECTIONS = 100_000
 
+#: A longer body goes to a temporary file, as does a response that its client does not read.
+MEMORY_BODY_BYTES = 1024 * 1024
+
 #: How far the limit of descriptors is raised where the system sets no bound.
 MAX_DESCRIPTORS = 1 << 17
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,15 @@ class Limits:
     """The bounds of a server; times in seconds.
 
     :param header_timeout: for a whole header, from its first byte; the first one of a connection, from the accept.
-    :param body_timeout: for a body; a second longer for every 500 bytes received.
+    :param body_timeout: for a body; a second longer for every 500 bytes received, but at most 10 seconds and a second
+        for every 50,000 bytes that the body may have.
     :param idle_timeout: between two requests.
     :param write_timeout: for a peer that does not read; a second longer for every 500 bytes taken.
     :param connections_per_address: None for any number; networks of 64 bits count as one address of IPv6.
     :param buffered_bytes: memory for requests that are not complete or wait for a thread, and for responses that are
         not read, of all connections together.
+    :param file_bytes: the same in temporary files, where bodies of more than 1 MiB go. None: half of what is free there
+        when the server starts.
     """
 
     header_timeout: float = 10.0
@@ -37,6 +46,7 @@ class Limits:
     write_timeout: float = 20.0
     connections_per_address: int | None = None
     buffered_bytes: int = 48 * 1024 * 1024
+    file_bytes: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("header_timeout", "body_timeout", "idle_timeout", "write_timeout", "buffered_bytes"):
@@ -46,13 +56,45 @@ class Limits:
         bound = self.connections_per_address
         if bound is not None and not (isinstance(bound, int) and bound > 0):
             raise ValueError(f"connections_per_address must be a whole number, at least 1, not {bound!r}.")
+        files = self.file_bytes
+        if files is not None and not (isinstance(files, int) and files > 0):
+            raise ValueError(f"file_bytes must be a whole number, at least 1, not {files!r}.")
 
 
 def default_connection_limit(descriptors_each: int = 1) -> int:
     """Return how many connections the descriptors and the memory of this process allow."""
-    by_descriptors = (_descriptors() - _RESERVED_DESCRIPTORS) // descriptors_each
     by_memory = _memory() // 4 // _CONNECTION_BYTES
-    return max(16, int(min(by_descriptors, by_memory, _MAX_CONNECTIONS)))
+    return max(16, int(min(most_connections(descriptors_each), by_memory, _MAX_CONNECTIONS)))
+
+
+def most_connections(descriptors_each: int = 1) -> float:
+    """Return how many connections the descriptors of this process allow; infinity where nothing bounds them."""
+    return max(16, (_descriptors() - _RESERVED_DESCRIPTORS) // descriptors_each)
+
+
+def allowed_connection_limit(wanted: int, descriptors_each: int = 1) -> int:
+    """Return ``wanted``, or what the descriptors of this process allow; log that it is fewer."""
+    allowed = most_connections(descriptors_each)
+    if wanted <= allowed:
+        return wanted
+    log.warning(
+        "%d connections were asked for, and %d are used: the process may have %d descriptors, of which the rest is for "
+        "the application%s. Raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or ask for fewer",
+        *(wanted, allowed, _descriptors(), " and for files of large bodies" if descriptors_each > 1 else ""),
+    )
+    return int(allowed)
+
+
+def default_file_bytes(processes: int = 1) -> int:
+    """Return half of what is free in the folder of temporary files, for each of several processes."""
+    import shutil  # both are imported here because they take memory, and few servers write files
+    from tempfile import gettempdir
+
+    try:
+        free = shutil.disk_usage(gettempdir()).free
+    except OSError:  # no such folder can be written
+        free = 0
+    return max(free // 2 // processes, MEMORY_BODY_BYTES)
 
 
 def raise_descriptor_limit() -> None:

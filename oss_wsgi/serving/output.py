@@ -38,6 +38,12 @@ class Output:
         """The bytes that are in memory."""
         return sum(len(buffer) for buffer in self._buffers if not _is_file(buffer))
 
+    @property
+    def file_bytes(self) -> int:
+        """The bytes that are in temporary files; the application's own are none."""
+        files = (buffer for buffer in self._buffers if not isinstance(buffer, ReadOnlyFileBasedBuffer))
+        return sum(len(buffer) for buffer in files if buffer.overflowed)
+
     def append(self, data: Any) -> None:
         """Add bytes, or a file of ``wsgi.file_wrapper``."""
         self.length += len(data)

@@ -12,9 +12,11 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from .connection import CLOSED, IDLE, NEW, Connection, OverloadedError
+from ..wsgi.again import Again
+from .connection import CLOSED, HANDLING, IDLE, NEW, Connection, OverloadedError
 from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .memory import give_back
@@ -23,6 +25,7 @@ from .poller import EXCLUSIVE, READ, make_poller
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+    from ..wsgi.body_limit import BodyLimit
     from ..wsgi.nonblocking import NonBlockingTest
     from .limits import Limits
 
@@ -31,6 +34,12 @@ BATCH_SIZE = 64
 
 #: How many are accepted in a turn where other processes accept from the same socket: one must not take all.
 SHARED_BATCH_SIZE = 4
+
+# How long a turn reads what is little work, and what is more of a long request; at least one of each.
+_SMALL_SECONDS = 0.02
+_LARGE_SECONDS = 0.01
+# So many requests are answered in a turn before it accepts again.
+_MAX_READY = 4 * BATCH_SIZE
 
 _SWEEP_SECONDS = 1.0
 # In a turn: connections whose deadlines are looked at, and those that are ended.
@@ -49,6 +58,14 @@ _PAUSE_SECONDS = 0.5
 _LOG_SECONDS = 60.0
 #: Requests that wait for each thread from which on the log says so; a burst is no matter.
 _MANY_WAITING = 4
+
+# Requests for which the application asks for another try: when it comes at the latest, how long a request waits while
+# others end, and while none does; how many wait, and how many get their try when another one ends.
+_AGAIN_SECONDS = 0.2
+_PUT_OFF_SECONDS = 5.0
+_STANDSTILL_SECONDS = 0.7
+_MOST_PUT_OFF = 64
+_TRIES_AT_AN_END = 2
 
 # Errors that accept() passes on from one connection, which is gone then.
 _OF_ONE_CONNECTION = frozenset(
@@ -97,9 +114,11 @@ class Server:
         listeners: Sequence[socket.socket],
         adj: Any,
         limits: Limits,
+        file_bytes: int,
         connection_limit: int,
         dispatcher: Any,
         is_nonblocking: NonBlockingTest | None,
+        body_limit: BodyLimit | None,
         clock: Callable[[], float],
         owns_listeners: bool,
         shares_listeners: bool = False,
@@ -107,10 +126,13 @@ class Server:
         self.application = application
         self.adj = adj
         self.limits = limits
+        self.file_bytes = file_bytes
         self.connection_limit = connection_limit
         self.task_dispatcher = dispatcher
         self.server_name = adj.server_name
         self._is_nonblocking = is_nonblocking
+        self._body_limit = body_limit
+        adj.body_limit = self._longest_body if body_limit is not None else None
         self._clock = clock
         self._owns_listeners = owns_listeners
         self._shares_listeners = shares_listeners
@@ -127,9 +149,17 @@ class Server:
         self.counts: dict[Any, int] = {}
         #: Connections whose next request came with the one before; they wait for a turn, and for nothing else.
         self.pending: deque[Connection] = deque()
+        # Requests that wait for another try, and when the last one ended that others may have waited for.
+        self._put_off: deque[Connection] = deque()
+        self._ended_at = self.now
         #: The memory of requests that are not complete or wait for a thread, and of responses that are not read.
         self.held = 0
+        #: What of these is in temporary files.
+        self.filed = 0
         self._peak = 0
+        # Connections that can be read or written, in order: those that have little to do go first.
+        self._small: deque[Connection] = deque()
+        self._large: deque[Connection] = deque()
         self._ready: list[Connection] = []
         self._reports: deque[Connection] = deque()
         self._replaceable: list[tuple[Connection, int, float]] = []
@@ -225,8 +255,9 @@ class Server:
         if request.error or self._answers_in_loop(request):
             self._ready.append(connection)
             return
-        self.hold(connection, request.held_bytes())
-        if self.held <= self.limits.buffered_bytes:
+        self.hold(connection, request.held_bytes(), request.file_bytes())
+        if self.held <= self.limits.buffered_bytes and self.filed <= self.file_bytes:
+            self._offer_another_try(connection)
             connection.hand_to_thread()
             waiting, threads = len(self.task_dispatcher.queue), len(self.task_dispatcher.threads)
             if waiting > _MANY_WAITING * threads:
@@ -236,6 +267,30 @@ class Server:
         request.error = OverloadedError("too many requests wait for a thread: try again later")
         self.hold(connection, 0)
         self._ready.append(connection)
+
+    def _offer_another_try(self, connection: Connection) -> None:
+        again = connection.again
+        if again is None:
+            again = connection.again = Again()
+        again.is_asked = False
+        again.is_offered = len(self._put_off) < _MOST_PUT_OFF
+        if again.since is not None:
+            moves = self.now - max(again.since, self._ended_at) < _STANDSTILL_SECONDS
+            again.is_offered &= moves and self.now - again.since < _PUT_OFF_SECONDS
+
+    def put_off(self, connection: Connection) -> None:
+        """Have the application called again for a request, in a moment."""
+        again = connection.again
+        if again is not None:
+            again.since = self.now if again.since is None else again.since
+            again.due = self.now + _AGAIN_SECONDS
+            self._put_off.append(connection)
+
+    def has_ended(self) -> None:
+        """Let some of the requests have their try that may have waited for the end of one."""
+        self._ended_at = self.now
+        some = [self._put_off.popleft() for _ in range(min(len(self._put_off), _TRIES_AT_AN_END))]
+        self._each([each for each in some if each.phase == HANDLING], self.dispatch)
 
     def report(self, connection: Connection) -> None:
         """Have the loop attend to a connection; called from threads."""
@@ -252,15 +307,27 @@ class Server:
         else:
             del self.counts[address]
         self.held -= connection.held
-        connection.held = 0
+        self.filed -= connection.filed
+        connection.held = connection.filed = 0
 
-    def hold(self, connection: Connection, count: int) -> None:
-        """Count a connection's memory; where all hold too much, close some."""
+    def hold(self, connection: Connection, count: int, files: int = 0) -> None:
+        """Count a connection's bytes in memory and in files; where all hold too much, close some."""
         self.held += count - connection.held
         connection.held = count
         self._peak = max(self._peak, self.held)
         if count and self.held > self.limits.buffered_bytes:
-            self._free_memory()
+            self._free("held", self.limits.buffered_bytes)
+        if connection.phase != CLOSED:
+            self.filed += files - connection.filed
+            connection.filed = files
+            if files and self.filed > self.file_bytes:
+                self._free("filed", self.file_bytes)
+
+    def queue(self, connection: Connection, event: int) -> None:
+        """Let a connection have its turn, after those that wait."""
+        if not connection.event:
+            (self._small if connection.is_small() else self._large).append(connection)
+        connection.event = event
 
     def is_signal(self, error: BaseException) -> bool:
         """Return whether an error in the loop was raised by the handler of a signal that has arrived."""
@@ -272,42 +339,66 @@ class Server:
     # The loop.
 
     def _turn(self) -> None:
-        timeout = 0.0 if self.pending or self._reports or self._is_sweeping else self._timeout()
-        events = self.poller.poll(timeout)
+        is_busy = self.pending or self._reports or self._is_sweeping or self._small or self._large
+        events = self.poller.poll(0.0 if is_busy else self._timeout())
         self.now = now = self._clock()
         listening = []
         find = self.connections.get
         for fd, event in events:
             connection = find(fd)
             if connection is not None:
-                try:
-                    connection.handle_event(event)
-                except Exception:
-                    self._fail(connection)
+                self.queue(connection, event)
             elif fd in self._listener_of:
                 listening.append(self._listener_of[fd])
             else:
                 self._read_wake()
-        if self.pending:
-            pending = self.pending
-            self._each([pending.popleft() for _ in range(min(len(pending), BATCH_SIZE))], Connection.proceed)
         while self._reports:
             self._each([self._reports.popleft()], Connection.attend)
+        if self._put_off:
+            self._try_again(now)
         for listener in listening:
             if self._shares_listeners:
                 self._accept_share(listener)
             else:
                 self._accept(listener, max(BATCH_SIZE, len(events)))  # as many new ones as old ones, or they pile up
+        self._take(self._small, Connection.handle_event, _SMALL_SECONDS)
+        self._take(self.pending, Connection.proceed, _SMALL_SECONDS, BATCH_SIZE)
         self._seen_signals.clear()  # handlers have run for what has come
+        self._answer()
+        self._take(self._large, Connection.handle_event, _LARGE_SECONDS)
         self._answer()
         if now >= self._next_sweep or self._is_sweeping:
             self._sweep(now)
         if self.draining:
             self._continue_drain(now)
 
+    def _take(
+        self, queue: deque[Connection], work: Callable[[Connection], None], seconds: float, most: int | None = None
+    ) -> None:
+        """Work on the first of a queue until the time is over, or many requests wait for their answers."""
+        if not queue:
+            return
+        end = self._clock() + seconds
+        for _ in range(len(queue) if most is None else min(len(queue), most)):
+            connection = queue.popleft()
+            try:
+                work(connection)
+            except Exception:
+                self._fail(connection)
+            if self._clock() >= end or len(self._ready) >= _MAX_READY:
+                break
+
     def _timeout(self) -> float:
-        wait = max(self._next_sweep - self._clock(), 0.0)
+        soonest = min((each.again.due for each in self._put_off if each.again), default=self._next_sweep)
+        wait = max(min(soonest, self._next_sweep) - self._clock(), 0.0)
         return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
+
+    def _try_again(self, now: float) -> None:
+        """Hand the requests to threads whose next try is due."""
+        due = [each for each in self._put_off if each.again is None or each.again.due <= now]
+        if due:
+            self._put_off = deque(each for each in self._put_off if each not in due)
+            self._each([each for each in due if each.phase == HANDLING], self.dispatch)
 
     def _answer(self) -> None:
         """Make a batch of responses, then send them; what is made is sent even when a signal raises in between.
@@ -347,6 +438,17 @@ class Server:
             log.exception("is_nonblocking failed, and a thread answers the request")
             return False
 
+    def _longest_body(self, method: str, path: str) -> int | None:
+        if self._body_limit is None:
+            return None
+        try:
+            return self._body_limit(method, path)
+        except BaseException as error:
+            if self.is_signal(error):
+                raise
+            log.exception("body_limit failed, and the body may have what all may have")
+            return None
+
     def _sweep(self, now: float) -> None:
         """Look for deadlines that have passed: at all connections once a second, at some of them in a turn."""
         if now >= self._next_sweep:
@@ -369,7 +471,9 @@ class Server:
     # Accepting.
 
     def _accept(self, listener: Listener, count: int = BATCH_SIZE) -> int:
-        """Accept what is there, ``count`` at the most, and read from it; return how many were accepted."""
+        """Accept what is there, ``count`` at the most, to be read next; return how many were accepted."""
+        # What is over the limit goes at once, and has a descriptor until then.
+        count = min(count, max(self.connection_limit - len(self.connections), min(BATCH_SIZE, self.connection_limit)))
         accept = listener.socket._accept  # type: ignore[attr-defined]
         family, kind, proto = listener.socket.family, listener.socket.type, listener.socket.proto
         is_inet6, is_inet = family == socket.AF_INET6, family == socket.AF_INET
@@ -407,10 +511,7 @@ class Server:
             self._replace(excess)
         for connection in accepted:
             if connection.phase != CLOSED:
-                try:
-                    connection.receive()
-                except Exception:
-                    self._fail(connection)
+                self.queue(connection, READ)
         return len(accepted)
 
     def _accept_share(self, listener: Listener) -> None:
@@ -461,15 +562,17 @@ class Server:
                 connection.abort()
                 number -= 1
 
-    def _free_memory(self) -> None:
-        self._log_now_and_then("memory", "requests and responses hold %d bytes: the oldest go", self.held)
-        goal = self.limits.buffered_bytes * (_SHARE_OF_A_SEARCH - 1) // _SHARE_OF_A_SEARCH
+    def _free(self, held: str, limit: int) -> None:
+        """Close the oldest of those that hold memory, or ``filed`` for files, until somewhat less than the limit."""
+        what = "requests and responses hold %d bytes%s: the oldest go"
+        self._log_now_and_then(held, what, getattr(self, held), " in files" if held == "filed" else "")
+        goal = limit * (_SHARE_OF_A_SEARCH - 1) // _SHARE_OF_A_SEARCH
         number = max(1, len(self.connections) // _SHARE_OF_A_SEARCH)
-        while self.held > goal:
-            found = heaviest(self.connections.values(), self.counts, number)
+        while getattr(self, held) > goal:
+            found = heaviest(self.connections.values(), self.counts, number, held)
             if not found:
                 return
-            while found and self.held > goal:
+            while found and getattr(self, held) > goal:
                 found.pop().abort()
 
     # Ending.
@@ -518,6 +621,7 @@ class Server:
             left = max(self.adj.backlog, socket.SOMAXCONN) + BATCH_SIZE  # more come while these are taken
             while left > 0 and (count := self._accept(listener)):
                 left -= count
+                self._take(self._small, Connection.handle_event, inf)
                 self._answer()
         return self._accept_again is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from waitress.task import ErrorTask as WaitressErrorTask
 from waitress.task import WSGITask, hop_by_hop, rename_headers
 from waitress.utilities import build_http_date
 
+from ..wsgi.again import AGAIN_KEY, THREADS_KEY
 from ..wsgi.responses import SECURITY_HEADERS
 
 Headers = tuple[tuple[str, str], ...]
@@ -33,6 +35,8 @@ _REQUEST_KEYS = (
     *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REQUEST_METHOD", "SERVER_PROTOCOL", "PATH_INFO", "REQUEST_URI"),
     *("QUERY_STRING", "wsgi.input", "waitress.client_disconnected"),
 )
+# A try that took longer than this is answered: it may have waited in vain, and would again.
+_QUICK_SECONDS = 0.3
 _MAX_CACHED_KEYS = 256
 _MAX_CACHED_NAME_LENGTH = 64
 _MAX_JOINED_BYTES = 64 * 1024
@@ -67,16 +71,26 @@ class _Task(WSGITask):  # type: ignore[misc]
         self.chunked_response = False
 
 
+class PutOffError(Exception):
+    """Raised in a thread in place of a response: the application has asked for another try of the request."""
+
+
 class ThreadTask(_Task):
     """Answers in a thread; sends header and first piece of the body together, and formats the date once a second."""
 
     wrote_header = False
+    start_time: float
 
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["SERVER_PORT"] = str(self.channel.listener.port)
         if self.request.command == "HEAD":
             del environ["wsgi.file_wrapper"]  # a file would be sent past `write`
+        environ[THREADS_KEY] = self.channel.server.adj.threads
+        again = self.channel.again
+        if again is not None:
+            environ[AGAIN_KEY] = again
+            environ["wsgi.input"].seek(0)
         if self.channel.server.draining:
             environ[DRAINING_KEY] = True
         return environ
@@ -90,6 +104,11 @@ class ThreadTask(_Task):
         return header
 
     def write(self, data: bytes) -> None:
+        again = self.channel.again
+        if again is not None and again.is_asked and not self.wrote_header:
+            if time.time() - self.start_time < _QUICK_SECONDS:
+                raise PutOffError
+            again.is_asked = False
         if self.wrote_header or not 0 < len(data) <= _MAX_JOINED_BYTES or self.request.command == "HEAD":
             super().write(data)
             return

@@ -53,9 +53,10 @@ def identity(
     expires: int = NOW + 300,
     forbid_overwrite: bool = False,
     max_objects: int = 1,
+    may_wait: bool = True,
 ) -> UploadIdentity:
     """Return the identity of an upload; what a test does not name is always the same."""
-    return UploadIdentity(ticket, object, etag, expires, forbid_overwrite, max_objects)
+    return UploadIdentity(ticket, object, etag, expires, forbid_overwrite, max_objects, may_wait)
 
 
 class LedgerClock(FrozenClock):
@@ -263,6 +264,16 @@ class LedgerContract:
         assert handler.calls == 0
         assert ledger.run_once(second, Handler(FAILURE)) == SUCCESS
 
+    def test_a_call_that_forbids_overwriting_is_refused_after_one_that_allows_it(self, ledger: Ledger) -> None:
+        """An upload that was found in the bucket comes so, also under a ticket whose reports may have other ETags."""
+        ledger.run_once(identity(etag="1"), Handler())
+        handler = Handler()
+        with pytest.raises(TicketUsedError):
+            ledger.run_once(identity(etag="2", forbid_overwrite=True), handler)
+        assert handler.calls == 0
+        assert ledger.run_once(identity(etag="1", forbid_overwrite=True), Handler(FAILURE)) == SUCCESS
+        assert ledger.run_once(identity(etag="2"), handler) == SUCCESS
+
     @pytest.mark.parametrize("other", ["a", "z", "user/猫", "user/猫 1.png "])
     def test_a_used_ticket_refuses_another_object(self, ledger: Ledger, other: str) -> None:
         ledger.run_once(identity(), Handler())
@@ -396,6 +407,16 @@ class LedgerContract:
         assert [other.calls for other in others] == [0] * 4
         assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
+    @pytest.mark.parametrize("object", ["user/猫 1.png", "another"], ids=["same-object", "another-object"])
+    def test_a_call_that_may_not_wait_is_refused_at_once(self, ledger: Ledger, object: str) -> None:  # noqa: A002
+        other = Handler(FAILURE)
+        with handling(ledger, identity(), BlockingHandler()) as call:
+            error = first_ended([Call(ledger, identity(object=object, may_wait=False), other)], 1)[0].outcome()
+            assert isinstance(error, LedgerUnavailableError)
+            assert error.reason == "ledger_busy"
+        assert (call.outcome(), other.calls) == (SUCCESS, 0)
+        assert ledger.run_once(identity(may_wait=False), other) == SUCCESS
+
     def test_a_ticket_may_wait_again_after_its_waiting_call(self, ledger: Ledger, clock: LedgerClock) -> None:
         for etag in ("1", "2"):
             with handling(ledger, identity(etag=etag), BlockingHandler()):
@@ -462,16 +483,6 @@ class LedgerContract:
         with handling(ledger, identity(etag="1"), BlockingHandler()) as first:
             call = Call(ledger, identity(etag="2"), second)
         assert (first.outcome(), call.outcome(), second.calls) == (SUCCESS, SUCCESS, 1)
-
-    def test_a_call_that_may_not_wait_is_refused_at_once(self, ledger: Ledger) -> None:
-        upload = identity()._replace(may_wait=False)
-        second = Handler()
-        with handling(ledger, identity(), BlockingHandler()):
-            with pytest.raises(LedgerUnavailableError) as raised:
-                ledger.run_once(upload, second)
-            assert raised.value.reason == "ledger_busy"
-        assert second.calls == 0
-        assert ledger.run_once(upload, Handler(FAILURE)) == SUCCESS
 
     # Uploads in parts.
 

@@ -61,12 +61,14 @@ class Delivery:
     def respond(self, upload: Upload, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Deliver an upload for a request at a path beside the callback's, and respond with the answer.
 
-        The reason of a refusal, or ``repeated``, is in the context of ``environ``.
+        A browser waits for it, and asks again by itself: the upload waits in the ledger for no other call. The reason
+        of a refusal, or ``repeated``, is in the context of ``environ``.
         """
         context = context_of(environ)
         context.address = header(environ, "REMOTE_ADDR")  # for the log: the handler would take it for OSS's
         passed = {name: environ[name] for name in _OF_THE_SERVER if name in environ}
         parent = environ["SCRIPT_NAME"].rpartition("/")[0]
+        context.may_wait = False
         passed |= {"SCRIPT_NAME": f"{parent}/{self._path.rpartition('/')[2]}", CONTEXT_KEY: context}
         return self._app(self._environ(upload, passed), start_response)
 

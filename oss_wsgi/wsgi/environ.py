@@ -35,6 +35,9 @@ AUTHORIZATION_KEYS = (
 #: Environ key that names the key where `with_authorization` found the header.
 AUTHORIZATION_SOURCE_KEY = "oss_wsgi.authorization_source"
 
+# A name of 255 characters and a folder, encoded, are less; OSS's own names have 1,023 bytes.
+_MAX_QUERY = 16 * 1024
+
 _BLANKS = " \t\r\n"
 _UNEXPANDED = re.compile(r"\(null\)|\$[0-9]")
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -79,12 +82,15 @@ def header(environ: WSGIEnvironment, key: str) -> str:
 def query_pairs(environ: WSGIEnvironment, most: int) -> list[tuple[str, str]]:
     """Return the parameters of the query, in their order.
 
-    Raises MalformedRequestError if it is not percent-encoded UTF-8, or has more than ``most`` of them.
+    Raises MalformedRequestError if it is not percent-encoded UTF-8, or has more than ``most`` of them or 16 KiB.
     """
+    text = header(environ, "QUERY_STRING")
     try:
-        return urlencoded_pairs(header(environ, "QUERY_STRING"), most)
+        if len(text) > _MAX_QUERY:
+            raise ValueError(f"more than {_MAX_QUERY} characters")
+        return urlencoded_pairs(text, most)
     except ValueError:
-        hint = f"The query must be percent-encoded UTF-8, with {most} parameters at most."
+        hint = f"The query must be percent-encoded UTF-8, with {most} parameters and {_MAX_QUERY} characters at most."
         raise MalformedRequestError("query_malformed", hint) from None
 
 

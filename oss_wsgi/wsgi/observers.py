@@ -83,10 +83,11 @@ class RequestContext:
 
     ``user`` and ``object`` come from our own grant or a verified report, never from what the client claims.
     ``reason`` says why a request was refused, or that it was ``repeated``; ``refused`` is a refusal's status.
-    ``address`` is that of the client where the environ does not have it, because a handler gets it.
+    ``address`` is that of the client where the environ does not have it, because a handler gets it. ``may_wait`` is
+    False for a request of a browser, which waits for no other request.
     """
 
-    __slots__ = ("_id", "address", "object", "reason", "refused", "user")
+    __slots__ = ("_id", "address", "may_wait", "object", "reason", "refused", "user")
 
     def __init__(self, user: str | None = None, object: str | None = None) -> None:  # noqa: A002 - the facts' name
         self._id: str | None = None
@@ -95,6 +96,7 @@ class RequestContext:
         self.reason: str | None = None
         self.refused: int | None = None
         self.address = ""
+        self.may_wait = True
 
     def id(self, environ: WSGIEnvironment) -> str:
         """Return the request's ID: a well-formed ``X-Request-ID``, or else a random one that stays the same."""

@@ -33,11 +33,13 @@ from ..exceptions import (
     PartsNotAllowedError,
     PartsRefusedError,
     RecoveryError,
+    SlotsTakenError,
     SweepRunningError,
     TicketUsedError,
     UnverifiedError,
     UploadGoneError,
     UploadRequestError,
+    UploadUnsettledError,
     VerificationError,
 )
 from .environ import request_id
@@ -55,6 +57,7 @@ STATUSES: dict[type[BaseException], int] = {
     OSSWSGIError: 500,
     CredentialsError: 503,
     GrantError: 403,
+    SlotsTakenError: 503,
     UploadRequestError: 403,
     MalformedRequestError: 400,
     OutsideGrantError: 403,
@@ -74,6 +77,7 @@ STATUSES: dict[type[BaseException], int] = {
     PartsRefusedError: 409,
     PartsNotAllowedError: 403,
     UploadGoneError: 404,
+    UploadUnsettledError: 503,
     PartsCorruptError: 500,
     RecoveryError: 500,
     MalformedRecoveryError: 400,
@@ -98,9 +102,15 @@ _MESSAGES = {
 }
 
 _LEVELS = {404: logging.INFO, 405: logging.INFO, 429: logging.INFO, 500: logging.ERROR}
+# A stranger can have any number of these.
+_QUIET = "slots_taken"
 
 # As long as PublicKeyStore waits after a failed fetch; the other causes of 503 end no later.
 _RETRY_LATER = ("Retry-After", "10")
+_RETRY_SOON = ("Retry-After", "1")
+
+#: The reasons of a 503 that pass as soon as another request has ended.
+SOON = frozenset({"slots_taken", "ledger_busy", "upload_unsettled"})
 
 #: For every response that is data and not a page. In spite of the resource policy a listed origin can read it by CORS.
 SECURITY_HEADERS = (
@@ -152,7 +162,7 @@ def log_refusal(
     context.reason, context.refused = reason, status
     line = "refused: status=%d reason=%s hint=%r request_id=%s"
     extra = {**context.fields(environ), "status": status}
-    level = _LEVELS.get(status, logging.WARNING)
+    level = logging.INFO if reason == _QUIET else _LEVELS.get(status, logging.WARNING)
     log.log(level, line, status, reason, hint, request_id(environ), exc_info=exc_info, extra=extra)
 
 
@@ -174,7 +184,7 @@ def refuse(
     The response is generic, unless ``code`` and ``message`` give what a browser may know. 503 has a Retry-After.
     """
     if status == 503:
-        headers = [*(headers or ()), _RETRY_LATER]
+        headers = [*(headers or ()), _RETRY_SOON if reason in SOON else _RETRY_LATER]
     log_refusal(log, environ, status, reason, hint, exc_info)
     generic = HTTPStatus(status)
     message = message or _MESSAGES.get(status) or f"{generic.phrase}."

@@ -3,9 +3,11 @@
     python -m tests.benchmarks.held_connections PORT COUNT KIND [--addresses N]
 
 idle says nothing; header sends a line of a header every 5 s, body a byte of a body; pipeline sends 50 requests and
-reads no answer; mixed is a quarter of each. large-header and large-body send all that is allowed but the end. What
-the server closes is opened again a second later. Prints what is held as JSON once all are open, or after 20 s, and
-for each line of its standard input, whose end ends it. Loopback only; with --addresses from that many addresses of it.
+reads no answer; mixed is a quarter of each. large-header and large-body send all that is allowed but the end, and list
+a list of parts (1 MiB) for an upload that is none; chunks sends such a list in chunks of one byte, without a pause;
+metrics says nothing to the port of the metrics. What the server closes is opened again a second later. Prints what is
+held as JSON once all are open, or after 20 s, and for each line of its standard input, whose end ends it. Loopback
+only; with --addresses from that many addresses of it.
 """
 
 from __future__ import annotations
@@ -33,11 +35,12 @@ from .processes import raise_descriptor_limit
 
 ROOT = Path(__file__).parents[2]
 SLOW_KINDS = ("idle", "header", "body", "pipeline")
-KINDS = (*SLOW_KINDS, "mixed", "large-header", "large-body")
+KINDS = (*SLOW_KINDS, "mixed", "large-header", "large-body", "list", "chunks", "metrics")
 
 _MAX_COUNT = 20_000
 _MAX_HEADER = 32 * 1024
 _MAX_BODY = 64 * 1024
+_MAX_LIST = 1024 * 1024
 _DRIP_SECONDS = 5.0
 _REOPEN_SECONDS = 1.0
 _OPEN_SECONDS = 20.0
@@ -51,12 +54,16 @@ _POST = (
 ).encode()
 
 
+_LIST = "POST /oss/s3/multipart/none/complete?key=a HTTP/1.1\r\nHost: app.example.com\r\n"
+
+
 class _Behaviour(NamedTuple):
-    """What a client sends at once, what it sends every 5 seconds, and whether it reads."""
+    """What a client sends at once and every 5 seconds, whether it reads, and what it sends without a pause."""
 
     first: bytes = b""
     drip: bytes = b""
     reads: bool = True
+    stream: bytes = b""
 
 
 _BEHAVIOURS = {
@@ -66,6 +73,9 @@ _BEHAVIOURS = {
     "pipeline": _Behaviour((_GET + b"\r\n") * 50, reads=False),
     "large-header": _Behaviour(_GET + b"X-Large: " + b"a" * (_MAX_HEADER - len(_GET) - 64)),
     "large-body": _Behaviour(_POST + b"a" * (_MAX_BODY - 1)),
+    "list": _Behaviour(f"{_LIST}Content-Length: {_MAX_LIST}\r\n\r\n".encode() + b"a" * (_MAX_LIST - 1)),
+    "chunks": _Behaviour(f"{_LIST}Transfer-Encoding: chunked\r\n\r\n".encode(), stream=b"1\r\na\r\n" * 50_000),
+    "metrics": _Behaviour(),
 }
 
 
@@ -186,6 +196,7 @@ class _Holder:
         with suppress(BlockingIOError):
             while connection.unsent:
                 connection.unsent = connection.unsent[connection.socket.send(connection.unsent) :]
+                connection.unsent = connection.unsent or memoryview(connection.behaviour.stream)
         awaited = select.EPOLLIN if connection.behaviour.reads else select.EPOLLRDHUP
         self._epoll.modify(connection.socket, awaited | (select.EPOLLOUT if connection.unsent else 0))
 

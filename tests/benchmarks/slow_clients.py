@@ -5,12 +5,16 @@
     python -m tests.benchmarks.slow_clients --kind large-header
 
 Kinds: idle; header (a line every 5 s); body (a byte every 5 s); pipeline (50 requests whose answers are not read);
-mixed (a quarter of each); large-header and large-body (all that is allowed but the end). What the server closes comes
-back a second later, so the clients are as many all the time. Starts server.py, holds the clients in a process of their
-own, and prints for each kind: the share of 200s within a second, p50, p99 and the longest of them in milliseconds, how
-many connections were held and came back, and the server's memory and descriptors before, at most during, and after.
-Exit status 1 if less than 99 % were in time, if the server took more than 150 MiB, or if descriptors or more than
-8 MiB are left half a minute after.
+mixed (a quarter of each); large-header and large-body (all that is allowed but the end); list (all but the end of a
+list of parts of 1 MiB); chunks (of one byte, without a pause); metrics (idle, at the port of the metrics). What the
+server closes comes back a second later, so the clients are as many all the time. Starts server.py, holds the clients
+in a process of their own, and prints for each kind: the share of 200s within a second, p50, p99 and the longest of
+them in milliseconds, how many connections were held and came back, and the server's memory and descriptors before, at
+most during, and after.
+gone, handler and silent are browsers' requests that would wait (``waiting_requests`` says what they ask), from 8, 32
+and 128 connections whatever --clients says, beside one report of OSS a second: prints how long the reports took.
+Exit status 1 if less than 99 % were in time, if a report took over a second, if the server took more than 150 MiB, or
+if descriptors or more than 8 MiB are left half a minute after.
 Further arguments after ``--`` are server.py's. Loopback only.
 """
 
@@ -19,6 +23,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -34,12 +39,19 @@ from ..running_server import clean_environ, serving
 from .callbacks import SIGNATURE, Reporter
 from .held_connections import KINDS, Held, holding
 from .processes import descriptor_count, raise_descriptor_limit, resident_mebibytes
+from .waiting_requests import CONNECTIONS
+from .waiting_requests import KINDS as WAITING_KINDS
+from .waiting_requests import measure as measure_waiting
+from .waiting_requests import report as report_waiting
 
 ROOT = Path(__file__).parents[2]
 IN_TIME = 1.0
 #: MiB that the server may take beside 5,000 slow clients, and those of them that it may keep.
 MOST_MEMORY = 150
 MEMORY_LEFT = 8
+
+_LISTS = {"OSS_MULTIPART": "on"}
+_ENVIRON = {"list": _LISTS, "chunks": _LISTS}
 
 _RATE = 20
 _GIVE_UP_SECONDS = 10.0
@@ -108,13 +120,18 @@ def measure(
     ``give_up`` is how many seconds an answer is waited for.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environ = clean_environ(**Reporter().environ(Path(folder)))
+        environ = clean_environ(**Reporter().environ(Path(folder)), **_ENVIRON.get(kind, {}))
         command = [sys.executable, str(ROOT / "server.py"), "--listen", "127.0.0.1:0", *arguments]
+        if kind == "metrics":
+            command += ["--metrics-listen", "127.0.0.1:0"]
         with serving(command, environ) as server:
             port, pid = urlsplit(server.url).port or 0, server.process.pid
+            target = port
+            if kind == "metrics":
+                (target,) = map(int, re.findall(r"^Metrics at http://\S+:([0-9]+)/", server.log(), re.MULTILINE))
             asyncio.run(_ask(port, _WARM_UP_SECONDS, pid, give_up))
             before = _settled(pid)
-            with holding(port, clients, kind, addresses) as slow:
+            with holding(target, clients, kind, addresses) as slow:
                 answers, most = asyncio.run(_ask(port, seconds, pid, give_up))
                 at_end = slow.now()
             after = _settled(pid, before)
@@ -202,7 +219,7 @@ def _counts(statuses: dict[str, int]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=5000, help="default: %(default)s")
-    parser.add_argument("--kind", choices=KINDS, help="default: all of them in turn")
+    parser.add_argument("--kind", choices=(*KINDS, *WAITING_KINDS), help="default: all of them in turn")
     parser.add_argument("--seconds", type=float, default=30, help="for each kind (default: %(default)s)")
     parser.add_argument("--addresses", type=int, default=1, help="of the slow clients (default: %(default)s)")
     parser.add_argument("server", nargs="*", help="further arguments of server.py, after --")
@@ -210,16 +227,24 @@ def main() -> int:
     limit = raise_descriptor_limit()
     if not 0 < arguments.clients <= min(20_000, limit - 1000):
         parser.error(f"--clients is at most 20000, and here {limit - 1000}: descriptors are short")
-    kinds = [arguments.kind] if arguments.kind else KINDS
+    kinds = [arguments.kind] if arguments.kind else [*KINDS, *WAITING_KINDS]
     outcomes = []
-    for kind in kinds:
+    for kind in [kind for kind in kinds if kind in KINDS]:
         print(f"{arguments.clients} clients: {kind}", file=sys.stderr)
         addresses = max(arguments.addresses, -(-arguments.clients // 10_000))
         outcomes.append(
             measure(arguments.clients, kind, arguments.seconds, addresses=addresses, arguments=arguments.server)
         )
-    report(outcomes)
-    faults = [fault for outcome in outcomes for fault in outcome.faults()]
+    waiting = []
+    for kind in [kind for kind in kinds if kind in WAITING_KINDS]:
+        for connections in CONNECTIONS:
+            print(f"{connections} connections: {kind}", file=sys.stderr)
+            waiting.append(measure_waiting(kind, connections, arguments.seconds))
+    if outcomes:
+        report(outcomes)
+    if waiting:
+        report_waiting(waiting)
+    faults = [fault for outcome in (*outcomes, *waiting) for fault in outcome.faults()]
     for fault in faults:
         print(fault)
     return int(bool(faults))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..hidden_characters import HIDDEN, SHOWN
 from ..running_server import RunningServer
 from .upload_page import UploadPage, expect, file
 
@@ -110,6 +111,20 @@ def test_the_browser_chooses_the_language(
     loaded = page.page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
     names = [url.rpartition("/")[2] for url in loaded if "/languages/" in url]
     assert names == [f"{language}.js"], "a page loads the one that it needs"
+
+
+def test_characters_that_hide_are_shown_as_what_they_are(page: UploadPage) -> None:
+    shown = "holiday-<U+202E>gnp.exe"
+    page.choose(file("holiday-\u202egnp.exe"))
+    expect(page.row(shown).get_by_title(shown, exact=True)).to_be_visible()
+    page.upload_button.click()
+    expect(page.summary).to_have_text("1 file done")
+    expect(page.spoken.filter(has_text=shown)).to_have_count(1)
+    assert "\u202e" not in page.page.content()
+    visible = "async (texts) => { const { visible } = await import('./words.js'); return texts.map(visible) }"
+    names = [f"a{character}gnp.exe" for character in HIDDEN]
+    assert page.page.evaluate(visible, names) == [f"a<U+{ord(character):04X}>gnp.exe" for character in HIDDEN]
+    assert page.page.evaluate(visible, SHOWN) == list(SHOWN)
 
 
 def test_an_attribute_switches_the_language_of_the_whole_page(page: UploadPage) -> None:

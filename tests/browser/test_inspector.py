@@ -13,7 +13,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -95,7 +96,13 @@ def upload(oss: LocalOSS, application: Application) -> Upload:
     """Return a function that posts a form and returns the status."""
 
     def upload(
-        key: str, content: bytes = b"hello", kind: str = "text/plain", *, secret: str = "", prefix: str = ""
+        key: str,
+        content: bytes = b"hello",
+        kind: str = "text/plain",
+        *,
+        secret: str = "",
+        prefix: str = "",
+        fields: Mapping[str, str] = {},
     ) -> int:
         body = '{"object":${object},"size":${size}}'
         members = {"callbackUrl": application.url, "callbackBody": body, "callbackBodyType": "application/json"}
@@ -105,8 +112,8 @@ def upload(oss: LocalOSS, application: Application) -> Upload:
         policy = json.dumps({"expiration": expiration, "conditions": conditions}).encode()
         text = base64.b64encode(policy)
         digest = hmac.digest((secret or oss.access_key_secret).encode(), text, hashlib.sha1)
-        fields = {"key": key, "callback": callback, "policy": text.decode(), "OSSAccessKeyId": oss.access_key_id}
-        fields["Signature"] = base64.b64encode(digest).decode()
+        fields = {**fields, "key": key, "callback": callback, "policy": text.decode()}
+        fields |= {"OSSAccessKeyId": oss.access_key_id, "Signature": base64.b64encode(digest).decode()}
         content_type, form = multipart(fields, key.rpartition("/")[2], content, kind)
         request = urllib.request.Request(oss.host, form, {"Content-Type": content_type, "Origin": PAGE_ORIGIN})
         try:
@@ -331,19 +338,39 @@ def test_objects_are_browsed_looked_at_downloaded_and_deleted(page: Page, oss: L
     assert oss.storage.bucket("my-bucket").get("user/42/notes.txt") is None
 
 
+# As HTML and as XML.
+EVIL = b"""<html xmlns="http://www.w3.org/1999/xhtml"><head><title>Evil</title></head><body><script>//<![CDATA[
+document.title = 'ran';
+fetch('/_inspect/faults').then(answer => answer.text()).then(page => {
+    const token = /name="token" value="([^"]+)"/.exec(page)[1];
+    const body = new URLSearchParams({token, bucket: 'my-bucket', key: 'cat.txt'});
+    fetch('/_inspect/delete', {method: 'POST', body});
+});
+//]]></script></body></html>"""
+ODD_TYPES = """text/html|text/html;x|text/html,image/png|image/png,text/html|image/png, text/html|image/png;text/html
+image/png;x="a,text/html"|text/plain,text/html|application/json,text/html|video/mp4,text/html|TEXT/HTML| text/html|image
+*/*|image/*|nonsense|unknown/unknown|text/xml|application/xml|application/xhtml+xml|image/svg+xml
+multipart/x-mixed-replace|text/css text/html|text/plain\u00a0,text/html""".replace("\n", "|").split("|")
+
+
 def test_an_uploaded_page_cannot_read_the_inspector(page: Page, oss: LocalOSS, upload: Upload) -> None:
-    script = b"<h1>Evil</h1><script>document.title = 'ran'; fetch('/_inspect/faults')</script>"
-    upload("evil.html", script, "text/html")
+    from playwright.sync_api import Error
+
+    upload("cat.txt")
+    other = page.context.new_page()
+    for number, kind in enumerate(ODD_TYPES):
+        assert upload(f"evil-{number}", EVIL, fields={"x-oss-content-type": kind}) == 200, kind
+        other.goto("about:blank")
+        with suppress(Error):  # what the browser does not show, it downloads
+            other.goto(f"{oss.host}/evil-{number}")
+        assert other.title() != "ran", kind
+        assert other.evaluate("self.origin") == "null", kind
+    assert oss.storage.bucket("my-bucket").get("cat.txt")
     upload(
         "evil.svg",
         b"<svg xmlns='http://www.w3.org/2000/svg'><script>document.title='ran'</script></svg>",
         "image/svg+xml",
     )
-    other = page.context.new_page()
-    for name in ("evil.html", "evil.svg"):
-        other.goto(f"{oss.host}/{name}")
-        assert other.evaluate("document.title") != "ran", name
-        assert other.evaluate("self.origin") == "null", name
     page.goto(f"{oss.url}/_inspect/object?bucket=my-bucket&key=evil.svg")
     expect(page.get_by_role("img")).to_be_visible()
     assert page.title() != "ran"
@@ -397,6 +424,18 @@ def test_a_rebound_name_is_misdirected(browser: Browser, oss: LocalOSS, upload: 
         assert page.evaluate(act) == 421
     finally:
         chromium.close()
+
+
+def test_a_name_that_turns_its_letters_around_is_shown_as_it_is(page: Page, oss: LocalOSS, upload: Upload) -> None:
+    upload("holiday-\u202egnp.exe")
+    open_story(page, "holiday-<U+202E>gnp.exe")
+    page.get_by_role("link", name="holiday-<U+202E>gnp.exe").last.click()
+    assert page.title() == "holiday-<U+202E>gnp.exe · Local OSS"
+    assert "\u202e" not in page.locator("body").inner_text()
+    page.get_by_text("Delete …").click()
+    page.get_by_role("button", name="Delete for good").click()
+    page.wait_for_url("**/_inspect/objects?*")
+    assert oss.storage.bucket("my-bucket").get("holiday-\u202egnp.exe") is None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

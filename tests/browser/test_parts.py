@@ -280,6 +280,33 @@ def test_a_server_that_fails_at_the_end_is_asked_again_and_the_handler_runs_once
     assert len(running.uploads) == 1
 
 
+@pytest.mark.parametrize(("step", "status"), [("/multipart", 503), ("/multipart", 429), ("/complete", 503)])
+def test_a_server_that_is_busy_is_asked_again_when_it_says(
+    page: UploadPage, running: Stand, tmp_path: Path, step: str, status: int
+) -> None:
+    """It says so more often than the page would try by itself."""
+    page.expects(f"status of {status}")
+    page.page.clock.install()
+    refusals = 0
+
+    def refuse(route: Route) -> None:
+        nonlocal refusals
+        if route.request.method == "POST" and refusals < 8:
+            refusals += 1
+            route.fulfill(status=status, headers={"Retry-After": "1"}, body="{}")
+        else:
+            route.continue_()
+
+    page.page.route(lambda url: url.partition("?")[0].endswith(step), refuse)
+    page.upload(large(tmp_path, 2 * PART))
+    for number in range(1, 9):
+        wait_until(lambda number=number: refusals == number, page.page)  # type: ignore[misc]
+        expect(page.row("film.bin")).to_have_attribute("data-state", "retrying")
+        page.page.clock.run_for(1000)
+    expect(page.row("film.bin")).to_contain_text("Done")
+    assert len(running.uploads) == 1
+
+
 UPLOAD = """async (size) => {
   const { Uploader } = await import("./upload.js");
   const uploader = new Uploader({ serverUrl: "oss/signature" });

@@ -228,6 +228,25 @@ def test_a_server_that_stays_away_leaves_one_plain_sentence_and_retry_asks_again
     assert len(running.objects) == len(page.signatures) == 1
 
 
+def test_a_server_that_is_busy_is_not_asked_before_it_says(page: UploadPage, running: Stand) -> None:
+    page.expects(NETWORK_ERROR, "status of 503", "status of 409")
+    page.page.clock.install()
+    running.oss.fail_next("dropped_connection", stored=True)
+    busy = {"status": 503, "headers": {"Retry-After": "30"}, "body": "{}"}
+    page.page.route("**/oss/recover", lambda route: route.fulfill(**busy), times=1)
+    page.upload(file("photo.png", PNG, "image/png"))
+    row = page.row("photo.png")
+    expect(row).to_contain_text("making sure that it arrived")
+    page.page.clock.run_for(1000)
+    page.wait_for_questions(1)
+    expect(row).to_contain_text("making sure that it arrived")
+    page.page.clock.run_for(29_000)
+    assert page.row("photo.png").get_attribute("data-state") != "stored"
+    page.page.clock.run_for(1000)
+    expect_done(page)
+    assert len(running.objects) == len(running.uploads) == 1
+
+
 def leave_while_answering(page: UploadPage, running: Stand, payload: Any) -> None:
     """Reload the page while OSS waits for the application's answer."""
     running.release.clear()

@@ -162,6 +162,7 @@ PINNED = {"album": "summer 2026", "empty": "", "place": "海"}
         ("PutObject", {"object_type": "Multipart"}, "type of object"),
         ("CompleteMultipartUpload", {"object_type": "Multipart"}, None),
         ("CompleteMultipartUpload", {"object_type": "Normal"}, "type of object"),
+        ("PostObject", {"last_modified": 0.0}, None),
         ("PostObject", {"last_modified": NOW - 2 * 86_400}, "time"),
         ("PostObject", {"last_modified": NOW + 300 + UPLOAD_SECONDS + 900}, None),
         ("PostObject", {"last_modified": NOW + 300 + UPLOAD_SECONDS + 901}, "time"),

@@ -364,3 +364,9 @@ def test_inherited_sockets_serve_the_application_and_the_metrics(tmp_path: Path)
         assert process.wait(60) == 0
         socket.create_connection(("127.0.0.1", sockets[0].getsockname()[1])).close()
         process.stdout.close()
+
+
+def test_too_many_connections_are_said_once() -> None:
+    with running_server("--processes", "2", "--connections", "900000000") as server:
+        log = server.log("Ctrl-C ends it.")
+    assert log.count("connections were asked for") == 1

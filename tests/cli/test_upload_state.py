@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from oss_wsgi.cli.upload_state import StateError, UploadState, load_state, state_path
+
+from ..ledger.processes import POSIX
 
 STATE = UploadState("http://127.0.0.1/oss/signature", "sealed-ticket", "user/a", 250, 1, 100, 2_000_000_000)
 
@@ -71,4 +74,36 @@ def test_a_folder_that_takes_no_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="--state-dir"):
         STATE.save(tmp_path / "absent" / "state")
     with pytest.raises(StateError, match="cannot be read"):
-        load_state(tmp_path)
+        load_state(tmp_path / ("x" * 300))
+
+
+@POSIX
+def test_no_file_that_others_planted_is_written(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    for name in ("state", "state.new"):
+        (tmp_path / name).symlink_to(precious)
+    STATE.save(tmp_path / "state")
+    assert precious.read_text() == "mine"
+    assert load_state(tmp_path / "state") == STATE
+
+
+@POSIX
+@pytest.mark.parametrize("kind", ["link", "another user's", "writable by others", "pipe", "folder"])
+def test_a_state_that_others_could_have_written_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "state"
+    STATE.save(path)
+    if kind == "link":
+        path.rename(tmp_path / "other")
+        path.symlink_to(tmp_path / "other")
+    elif kind == "another user's":
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    elif kind == "writable by others":
+        path.chmod(0o622)
+    else:
+        path.unlink()
+        os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    with pytest.raises(StateError, match=r"cannot be trusted: .* Remove it to begin anew"):
+        load_state(path)

@@ -106,6 +106,7 @@ def test_size_pins_exactly_that_many_bytes() -> None:
         ("?filename=a&filename=b", "filename_malformed"),
         ("?filename=%FF", "query_malformed"),
         ("?a&" * 101, "query_malformed"),
+        ("?filename=a&b=" + "b" * 16 * 1024, "query_malformed"),
         ("?filename=" + "a" * 5000, "filename_malformed"),
         ("?content_type=png", "content_type_malformed"),
         ("?content_type=image/png%0D%0AX:%20y", "content_type_malformed"),

@@ -236,7 +236,7 @@ def recovery_refusals(site: Site) -> None:
     recover(good._replace(metadata={}), {})
     recover(None, {})
     reasons = "bucket_unreachable", "bucket_refused", "bucket_failed", "event_malformed", "not_delivered"
-    for reason in (*reasons, "sweep_running", "known_failed"):
+    for reason in (*reasons, "sweep_running", "known_failed", "name_unreachable"):
         recover(errors.BucketUnreachableError(reason, "no answer"), {})
 
 

@@ -44,6 +44,17 @@ def running(*arguments, end=signal.SIGTERM, logs="", **options):
     assert re.fullmatch(logs, rest), rest
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_signals_until_it_has_ended_leave_the_exit_status_0(end):
+    with subprocess.Popen([*COMMAND, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True) as process:
+        while "Ctrl-C" not in process.stdout.readline():
+            assert process.poll() is None
+        while process.poll() is None:
+            process.send_signal(end)
+            time.sleep(0.0005)  # or it has no time to end
+    assert process.returncode == 0
+
+
 def url_of(output):
     return re.match(r"Local OSS at (http://127\.0\.0\.1:[0-9]+), ", output)[1]
 

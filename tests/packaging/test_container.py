@@ -276,7 +276,8 @@ def test_an_image_of_an_own_application_serves_it(image: str, tmp_path: Path) ->
     try:
         settings = [f"--env={line}" for line in SETTINGS.splitlines()]
         secrets = [f"--env={secret}={value}" for secret, value in SECRETS.items()]
-        options = ["--read-only", "--tmpfs", "/tmp", "-p", f"127.0.0.1:{port}:8080", *LIMITS, *settings, *secrets]
+        files = ["--read-only", "--tmpfs", "/tmp:size=64m"]
+        options = [*files, "-p", f"127.0.0.1:{port}:8080", *LIMITS, *settings, *secrets]
         podman("run", "-d", "--name", name, *options, name)
         assert get(f"http://127.0.0.1:{port}/") == "2005", podman("logs", name).stderr
         assert get(f"http://127.0.0.1:{port}/oss/signature?filename=a.txt")["method"] == "POST"

@@ -602,6 +602,14 @@ def test_a_name_that_nobody_can_ask_for_is_told_once_and_left_behind(
         assert site.heads() == [lost], "OSS is not asked for another name"
 
 
+def test_a_name_that_is_not_asked_for_does_not_hide_that_the_key_may_not_ask(site: Site) -> None:
+    site.put("user-dir-prefix/../a")
+    site.upload()
+    refusing(site, lambda key: True, "AccessDenied")
+    with pytest.raises(BucketRefusedError):
+        site.reconcile()
+
+
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_what_can_never_be_handled_is_told_once_for_each_object_and_etag(
     make: Callable[..., Site], tmp_path: Path, kind: str

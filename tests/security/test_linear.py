@@ -62,6 +62,7 @@ TEXTS = [
     repeated("."),
     repeated(".a"),
     repeated("é"),
+    repeated("\u0301\u0316"),
     repeated("9"),
     repeated("-"),
     repeated("\\"),

@@ -106,6 +106,24 @@ def test_a_body_has_twenty_seconds_and_a_second_for_500_bytes(server: Any, clock
         assert read_all(steady).startswith(b"HTTP/1.1 200 ")
 
 
+def test_what_a_body_earns_is_bounded_by_what_it_may_be(server: Any, clock: SetClock) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    with connect(server) as short, connect(server) as long:
+        short.sendall(head % 60_000 + b"x" * 50_000)
+        long.sendall(head % 1_000_000 + b"x" * 50_000)
+        wait_until(lambda: phases(server) == [BODY, BODY] and server.held > 100_000)
+        clock.advance(31)
+        wait_until(lambda: server._next_sweep > clock.now)
+        assert phases(server) == [BODY, BODY]
+        clock.advance(1)  # 20 s, 10 s and 60,000 bytes at 50,000 a second
+        assert read_all(short).startswith(b"HTTP/1.1 408 ")
+        clock.advance(17)
+        wait_until(lambda: server._next_sweep > clock.now)
+        assert phases(server) == [BODY]
+        clock.advance(2)
+        assert read_all(long).startswith(b"HTTP/1.1 408 ")
+
+
 @pytest.mark.parametrize(("seconds", "is_open"), [(59.9, True), (60.1, False)])
 def test_an_idle_connection_has_a_minute(server: Any, clock: SetClock, seconds: float, is_open: bool) -> None:
     with connect(server) as client:

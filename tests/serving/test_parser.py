@@ -16,9 +16,7 @@ from waitress.utilities import BadRequest, RequestHeaderFieldsTooLarge
 from oss_wsgi.serving import parser
 from oss_wsgi.serving.parser import (
     MAX_HEADER_LINES,
-    LargerBodies,
     RequestParser,
-    allow_larger_bodies,
     read_plain_request,
 )
 
@@ -375,9 +373,9 @@ def test_lines_of_a_header_are_bounded(line: bytes) -> None:
         assert type(ours.error) is (error or type(None))
 
 
-def with_larger_bodies() -> Adjustments:
+def with_body_limit() -> Adjustments:
     adjustments = Adjustments(max_request_header_size=4096, max_request_body_size=100)
-    allow_larger_bodies(adjustments, LargerBodies(lambda path: path.endswith("/complete"), 1000))
+    adjustments.body_limit = lambda method, path: {"/complete": 999, "/short": 50}.get(path[path.rfind("/") :])
     return adjustments
 
 
@@ -394,9 +392,9 @@ def with_larger_bodies() -> Adjustments:
         ("/b?x=/complete", 100, True),
     ],
 )
-def test_some_paths_may_have_larger_bodies(header: str, path: str, length: int, is_refused: bool) -> None:
+def test_the_application_says_how_long_a_body_may_be(header: str, path: str, length: int, is_refused: bool) -> None:
     for piece in (1, 10_000):
-        parser = RequestParser(with_larger_bodies())
+        parser = RequestParser(with_body_limit())
         data = f"POST {path} HTTP/1.1\r\nHost: a\r\n{header}Content-Length: {length}\r\n\r\n".encode() + b"x" * length
         taken = 0
         while taken < len(data) and not parser.completed:
@@ -406,9 +404,35 @@ def test_some_paths_may_have_larger_bodies(header: str, path: str, length: int, 
             assert parser.get_body_stream().read() == b"x" * length
 
 
+@given(
+    pieces=st.lists(
+        st.sampled_from([b"1\r\na\r\n", b"03\r\nb\r\n\r\n", b"2;a=b\r\ncc\r\n", b"\r\n", b"A\r\n"]), max_size=9
+    ),
+    end=st.sampled_from([b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"1\r\nab\r\n", b"g\r\n", b"-1\r\n", b"1 \r\na\r\n", b""]),
+    size=st.integers(1, 40),
+)
+def test_chunks_are_read_as_waitress_reads_them(pieces: list[bytes], end: bytes, size: int) -> None:
+    data = b"".join(pieces) + end
+    ours, theirs = RequestParser(LARGE), HTTPRequestParser(LARGE)
+    for each in (ours, theirs):
+        each.received(CHUNKED)
+        taken = 0
+        while taken < len(data) and not each.completed:
+            taken += each.received(data[taken : taken + size])
+    assert (ours.completed, type(ours.error)) == (theirs.completed, type(theirs.error))
+    assert ours.body_rcv.getbuf().get() == theirs.body_rcv.getbuf().get()
+
+
+def test_a_body_that_comes_after_its_header_may_be_shorter_than_others() -> None:
+    for length, is_refused in ((50, False), (51, True)):
+        parser = RequestParser(with_body_limit())
+        parser.received(b"POST /a/short HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length)
+        assert (parser.error is not None) is is_refused
+
+
 def test_a_body_in_chunks_is_bounded_by_its_path_too() -> None:
     for path, is_refused in (("/a", True), ("/a/complete", False)):
-        parser = RequestParser(with_larger_bodies())
+        parser = RequestParser(with_body_limit())
         data = f"POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n12C\r\n".encode()
         data += b"x" * 300 + b"\r\n0\r\n\r\n"
         taken = 0

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
 import threading
 import tracemalloc
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from oss_wsgi.serving.connection import BODY, CLOSED, HANDLING, HEADER, IDLE, NEW, WRITING
 from oss_wsgi.serving.eviction import evictable
-from oss_wsgi.serving.limits import default_connection_limit
+from oss_wsgi.serving.limits import default_connection_limit, default_file_bytes
 
 from .server_thread import (
     REQUEST,
@@ -108,6 +110,14 @@ def test_of_many_connections_that_one_address_makes_at_once_the_first_stay() -> 
             for client in clients[2:]:
                 with contextlib.suppress(ConnectionResetError):
                     assert is_closed(client)
+
+
+def test_files_take_half_of_what_is_free_and_threads_half_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    megabyte = 1 << 20
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=64 * megabyte))
+    assert (default_file_bytes(), default_file_bytes(4)) == (32 * megabyte, 8 * megabyte)
+    with running(threads=8) as server:
+        assert (server.file_bytes, server.adj.outbuf_high_watermark) == (32 * megabyte, 2 * megabyte)
 
 
 def test_the_default_limit_leaves_descriptors_to_the_application() -> None:
@@ -319,3 +329,88 @@ def test_requests_that_wait_for_a_thread_are_one_line_of_the_log(caplog: pytest.
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
         "9 requests wait for one of 2 threads: more threads may help, or a faster application"
     ]
+
+
+def test_bodies_in_files_are_bounded_together() -> None:
+    megabyte = 1 << 20
+    with running(file_bytes=8 * megabyte) as server:
+        clients = [connect(server) for _ in range(10)]
+        wait_until(lambda: len(server.connections) == 10)
+        for client in clients:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (3 * megabyte) + bytes(2 * megabyte))
+        wait_until(lambda: len(server.connections) <= 4)
+        wait_until(lambda: server.held < megabyte)  # the last bytes have come, so all are in files
+        assert megabyte < server.filed <= 8 * megabyte
+        with connect(server) as client:
+            client.sendall(REQUEST)
+            read_response(client)
+        for client in clients:
+            client.close()
+        wait_until(lambda: not server.connections)
+        assert server.filed == server.held == 0
+
+
+def test_files_of_requests_that_wait_for_a_thread_are_bounded() -> None:
+    may_end = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        may_end.wait(60)
+        return small(environ, start_response)
+
+    body = bytes(2 << 20)
+    with running(application, in_loop=False, file_bytes=5 << 20) as server, contextlib.ExitStack() as stack:
+        stack.callback(may_end.set)
+        request = b"POST / HTTP/1.1\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+        clients = [stack.enter_context(connect(server)) for _ in range(3)]
+        for number, client in enumerate(clients[:2], start=1):
+            client.sendall(request)
+            wait_until(lambda number=number: phases(server).count(HANDLING) == number)
+        with contextlib.suppress(ConnectionError):
+            clients[2].sendall(request)
+        assert is_closed(clients[2])
+        may_end.set()
+        for client in clients[:2]:
+            assert read_all(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_of_a_mebibyte_is_held_in_memory_and_counts() -> None:
+    with running(max_request_body_size=1000, body_limit=lambda method, path: 1 << 20) as server:
+        with connect(server) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (1 << 20) + bytes((1 << 20) - 1))
+            wait_until(lambda: server.held > 1 << 20)
+            assert server.filed == 0
+            client.sendall(b"x")
+            read_response(client)
+        wait_until(lambda: not server.connections)
+        assert server.held == 0
+
+
+def test_more_connections_than_descriptors_are_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    limit = 10**9
+    with running(connection_limit=limit, max_request_body_size=1000) as server:
+        assert 16 <= server.connection_limit < limit
+        messages = [record.getMessage() for record in caplog.records]
+    (message,) = (each for each in messages if "were asked for" in each)
+    assert message.startswith(f"{limit} connections were asked for, and {server.connection_limit} are used: ")
+
+
+def test_a_full_server_accepts_no_more_than_it_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are replaced in the same turn have a descriptor until then."""
+    most = 0
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listener, contextlib.ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(socket.create_connection(listener.getsockname(), 60))
+        with running(listener=listener, connection_limit=10) as server:
+            replace = server._replace
+
+            def counted(number: int) -> None:
+                nonlocal most
+                most = max(most, len(server.connections))
+                replace(number)
+
+            server._replace = counted
+            with connect(server) as client:
+                client.sendall(REQUEST)
+                read_response(client)
+    assert most <= 20

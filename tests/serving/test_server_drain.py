@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -366,6 +367,17 @@ def test_server_py_cleans_up_whatever_ends_it(tmp_path: Path, numbers: list[str]
                 os.kill(server.process.pid, getattr(signal, name))
             assert server.process.wait(60) == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_signals_until_it_has_ended_leave_the_exit_status_0(processes: str, name: str) -> None:
+    with running_server("--processes", processes) as server:
+        server.log("Ctrl-C ends it.")
+        while server.process.poll() is None:
+            server.process.send_signal(getattr(signal, name))
+            time.sleep(0.0005)  # or it has no time to end
+        assert server.process.returncode == 0
 
 
 def listens(host: str, port: int) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 
+from oss_wsgi.serving import make_server
 from oss_wsgi.serving import server as server_module
-from oss_wsgi.serving.connection import HEADER, NEW
+from oss_wsgi.serving.connection import BODY, HEADER, NEW
+from oss_wsgi.serving.parser import RequestParser
 
 from .server_thread import (
     REQUEST,
@@ -130,3 +132,54 @@ def test_servers_that_share_a_socket_take_new_connections_in_turn() -> None:
             clients[-1].sendall(REQUEST)
             read_response(clients[-1])
         assert min(len(server.connections) for server in servers) >= 24  # 30 each on an idle machine
+
+
+class TickingClock:
+    """A clock that goes on by so much with each look at it."""
+
+    def __init__(self, tick: float) -> None:
+        self.now, self.tick = 0.0, tick
+
+    def __call__(self) -> float:
+        self.now += self.tick
+        return self.now
+
+
+@pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"1;a=b\r\nx\r\n"], ids=["plain", "with an extension"])
+def test_chunks_of_many_connections_let_a_small_request_pass(chunk: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    chunks_read = []
+    received_body = RequestParser._received_body
+
+    def counted(parser: RequestParser, data: bytes) -> int:
+        consumed = received_body(parser, data)
+        chunks_read.append(data[:consumed].count(chunk))
+        return consumed
+
+    monkeypatch.setattr(RequestParser, "_received_body", counted)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    clock = TickingClock(server_module._LARGE_SECONDS / 10)
+    timeouts = {"header_timeout": 1e9, "body_timeout": 1e9}
+    server = make_server(small, listener, lambda method, path, headers: True, clock=clock, threads=1, **timeouts)
+    try:
+        with connected(server, NUMBER) as clients:
+            for client in clients:
+                client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 8000)
+            while phases(server) != [BODY] * NUMBER:
+                server._turn()
+            with connect(server) as client:
+                client.sendall(REQUEST)
+                chunks_read.clear()
+                answer = b""
+                turns = 0
+                while not answer:
+                    server._turn()
+                    turns += 1
+                    with suppress(BlockingIOError):
+                        answer = client.recv(65536, socket.MSG_DONTWAIT)
+                assert answer.startswith(b"HTTP/1.1 200 ")
+                assert len(chunks_read) <= 10 * turns
+                assert max(chunks_read) <= 1000
+            assert sum(chunks_read) < NUMBER * 8000 / 2, "most of them wait still"
+    finally:
+        server.close()
+        server.task_dispatcher.shutdown()

@@ -229,6 +229,7 @@ class AllowsOtherObjects(MemoryLedger):
 class TestAllowsOtherObjects(Broken):
     ledger_class = AllowsOtherObjects
     failing: ClassVar = {
+        "test_a_call_that_may_not_wait_is_refused_at_once",
         "test_a_used_ticket_refuses_another_object",
         "test_another_object_of_the_ticket_waits_and_is_refused",
         "test_a_waiting_call_ends_with_ledger_busy",
@@ -257,6 +258,7 @@ class UsesTheTicketAtOnce(MemoryLedger):
 class TestUsesTheTicketAtOnce(Broken):
     ledger_class = UsesTheTicketAtOnce
     failing: ClassVar = {
+        "test_a_call_that_may_not_wait_is_refused_at_once",
         "test_a_failed_upload_does_not_use_its_ticket",
         "test_another_object_of_the_ticket_is_handled_after_a_failure",
         "test_a_waiting_call_ends_with_ledger_busy",
@@ -373,6 +375,16 @@ class TestLetsOneCallWaitForATicket(Broken):
     failing: ClassVar = {"test_each_object_of_a_ticket_may_have_a_waiting_call"}
 
 
+class MakesBrowsersWait(MemoryLedger):
+    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+        return super().run_once(identity._replace(may_wait=True), handle)
+
+
+class TestMakesBrowsersWait(Broken):
+    ledger_class = MakesBrowsersWait
+    failing: ClassVar = {"test_a_call_that_may_not_wait_is_refused_at_once"}
+
+
 class HandlesConcurrently(MemoryLedger):
     def _response_or_claim(self, identity: UploadIdentity) -> StoredResponse | bool | None:
         outcome = super()._response_or_claim(identity)
@@ -393,6 +405,7 @@ class HandlesConcurrently(MemoryLedger):
 class TestHandlesConcurrently(Broken):
     ledger_class = HandlesConcurrently
     failing: ClassVar = {
+        "test_a_call_that_may_not_wait_is_refused_at_once",
         "test_one_of_many_concurrent_calls_handles",
         "test_a_concurrent_call_waits_for_the_response",
         "test_a_waiting_call_ends_with_ledger_busy",
@@ -504,6 +517,7 @@ class TestAllowsAnotherETagAlways(Broken):
     ledger_class = AllowsAnotherETagAlways
     failing: ClassVar = {
         "test_a_ticket_that_forbids_overwriting_refuses_another_etag",
+        "test_a_call_that_forbids_overwriting_is_refused_after_one_that_allows_it",
         "test_another_etag_waits_and_is_refused_where_overwriting_is_forbidden",
     }
 
@@ -533,6 +547,7 @@ class GivesAnotherReason(MemoryLedger):
 class TestGivesAnotherReason(Broken):
     ledger_class = GivesAnotherReason
     failing: ClassVar = {
+        "test_a_call_that_may_not_wait_is_refused_at_once",
         "test_a_waiting_call_ends_with_ledger_busy",
         "test_one_call_waits_for_a_ticket_and_others_are_refused_at_once",
     }

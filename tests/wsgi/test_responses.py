@@ -31,6 +31,7 @@ log = logging.getLogger("oss_wsgi.test")
 ERRORS: dict[type[Exception], int] = {
     exceptions.CredentialsError: 503,
     exceptions.GrantError: 403,
+    exceptions.SlotsTakenError: 503,
     exceptions.MalformedRequestError: 400,
     exceptions.OutsideGrantError: 403,
     exceptions.MalformedCallbackError: 400,
@@ -54,6 +55,7 @@ ERRORS: dict[type[Exception], int] = {
     exceptions.PartsRefusedError: 409,
     exceptions.PartsNotAllowedError: 403,
     exceptions.UploadGoneError: 404,
+    exceptions.UploadUnsettledError: 503,
     exceptions.PartsCorruptError: 500,
     exceptions.PartsError: 500,
     exceptions.RecoveryError: 500,

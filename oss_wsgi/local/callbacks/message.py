@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
+from ..errors import ErrorText
 from .parameters import JSON, CallbackParameters, CallbackURL
 from .signing_key import CallbackKey
 from .variables import Value, substitute_form, substitute_json
@@ -54,7 +55,7 @@ class CallbackCall:
 
     request: CallbackRequest
     reply: CallbackReply | None
-    failure: CallbackError | None
+    failure: ErrorText | None
     seconds: float
     fault: str = ""
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ..errors import ErrorText
 from ..faults import Fault, Faults
 from .message import (
     MAX_REPLY_SIZE,
@@ -93,7 +94,7 @@ class CallbackSender:
             if call.failure is None:
                 return relayed
             logger.info("callback to %s://%s failed: %s", url.scheme, url.netloc, call.failure.message)
-            failure = call.failure
+            failure = CallbackError(call.failure.message, call.failure.ec)
         raise failure
 
     def call(self, request: CallbackRequest, fault: Fault | None = None) -> tuple[CallbackCall, bytes]:
@@ -103,7 +104,7 @@ class CallbackSender:
             reply = self._fail(fault, request) if fault else self._transport(request)
             relayed = accepted_body(reply)
         except CallbackError as error:
-            failure = error
+            failure = ErrorText(error.message, error.ec)
         seconds = time.monotonic() - started
         return CallbackCall(request, reply, failure, seconds, fault.name if fault else ""), relayed
 

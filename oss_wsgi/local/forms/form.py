@@ -64,7 +64,7 @@ class Form:
         self._content_md5 = content_md5(environ.get("HTTP_CONTENT_MD5", ""))
         self._body_md5 = hashlib.md5(usedforsecurity=False) if self._content_md5 else None
         self._exact_names = exact_names
-        self._events = self._parse(stream, length, boundary)
+        self._events = _parse(stream, length, boundary, self._body_md5)
         self.fields: dict[str, str] = {}
         self.file = self._read_fields()
         self.source = stream.content if isinstance(stream, FormInput) and stream.at_content else None
@@ -81,23 +81,6 @@ class Form:
                 raise OSSError(400, "IncorrectNumberOfFilesInPOSTRequest", message, "0006-00000107")
         if self._body_md5 and not hmac.compare_digest(self._body_md5.digest(), self._content_md5):
             raise invalid_digest()
-
-    def _parse(self, stream: Readable, length: int, boundary: str) -> Iterator[Any]:
-        """Yield the parser's events: a segment, the pieces of its content, None at its end."""
-        try:
-            parser = multipart.PushMultipartParser(boundary, length, max_header_size=2 * MAX_NAME_SIZE)
-            while length > 0 and (chunk := stream.read(min(CHUNK_SIZE, length))):
-                length -= len(chunk)
-                if self._body_md5:
-                    self._body_md5.update(chunk)
-                yield from parser.parse(chunk)
-            parser.close()
-        except multipart.ParserLimitReached:
-            raise _field_too_long() from None
-        except multipart.MultipartError:
-            raise malformed_post() from None
-        if length:
-            raise malformed_post()
 
     def _read_fields(self) -> FilePart:
         total = 0
@@ -164,6 +147,27 @@ class FormInput:
         piece = self._head[: min(size, max(1, len(self._head) - 1))]
         self._head = self._head[len(piece) :]
         return bytes(piece)
+
+
+def _parse(stream: Readable, length: int, boundary: str, body_md5: Any) -> Iterator[Any]:
+    """Yield the parser's events: a segment, the pieces of its content, None at its end.
+
+    It knows nothing of the form, or both would keep each other, and the body, until garbage is collected.
+    """
+    try:
+        parser = multipart.PushMultipartParser(boundary, length, max_header_size=2 * MAX_NAME_SIZE)
+        while length > 0 and (chunk := stream.read(min(CHUNK_SIZE, length))):
+            length -= len(chunk)
+            if body_md5:
+                body_md5.update(chunk)
+            yield from parser.parse(chunk)
+        parser.close()
+    except multipart.ParserLimitReached:
+        raise _field_too_long() from None
+    except multipart.MultipartError:
+        raise malformed_post() from None
+    if length:
+        raise malformed_post()
 
 
 def content_start(beginning: bytes) -> int:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from ..errors import Response
 from .journal import MAX_STORIES, Journal
-from .markup import Page, duration_text, moment, named, size_text, text
+from .markup import Page, duration_text, field_value, moment, named, size_text, text
 from .masks import Masks
 from .outcome import outcome
 from .story import KINDS, Story
@@ -119,9 +119,9 @@ def _filter_form(page: Page, filters: Mapping[str, str]) -> str:
     reset = f'<a class="button small" href="{page.link("")}">Show all</a>' if any(filters.values()) else ""
     return f"""<form class="filter" role="search" action="{page.link("")}">
 <label class="grow"><span class="hidden">Search</span>
-<input type="search" name="q" value="{text(filters["q"])}" placeholder="Search: id, code, URL, …"></label>
+<input type="search" name="q" value="{field_value(filters["q"])}" placeholder="Search: id, code, URL, …"></label>
 <label class="grow"><span class="hidden">Object</span>
-<input type="search" name="object" value="{text(filters["object"])}" placeholder="Object"></label>
+<input type="search" name="object" value="{field_value(filters["object"])}" placeholder="Object"></label>
 {select("kind", "Kind", {"": "Any kind", **KINDS})}
 {select("status", "Status", STATUSES)}
 <button class="button">Filter</button>{reset}</form>"""

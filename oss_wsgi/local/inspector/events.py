@@ -36,13 +36,14 @@ class Events:
         with self._lock:
             self._open.append(mark)
             del self._open[:-MAX_STREAMS]
+        self._journal.wake()  # the stream that was one too many holds a thread
         try:
             end = time.monotonic() + LIFETIME
             count = self._journal.count
             yield f"retry: 500\nevent: story\ndata: {count}\n\n".encode()
             while mark in self._open and time.monotonic() < end and not self._journal.is_closed:
-                now = self._journal.wait(count, HEARTBEAT)
-                if self._journal.is_closed:
+                now = self._journal.wait(count, HEARTBEAT, lambda: mark not in self._open)
+                if self._journal.is_closed or mark not in self._open:
                     return
                 yield f"event: story\ndata: {now}\n\n".encode() if now != count else b":\n\n"
                 count = now

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 
 from .story import Story
 
 #: Stories and bytes that are kept.
 MAX_STORIES = 1000
-MAX_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 
 
 class Journal:
@@ -66,11 +67,16 @@ class Journal:
             self._count += 1
             self._changed.notify_all()
 
-    def wait(self, count: int, seconds: float) -> int:
-        """Return the count, when it is no longer `count`, or after some seconds."""
+    def wait(self, count: int, seconds: float, is_over: Callable[[], bool] = lambda: False) -> int:
+        """Return the count, when it is no longer `count`, after some seconds, or when `is_over` after a `wake()`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._count != count or self._is_closed, seconds)
+            self._changed.wait_for(lambda: self._count != count or self._is_closed or is_over(), seconds)
             return self._count
+
+    def wake(self) -> None:
+        """Let all who wait look whether that is over."""
+        with self._changed:
+            self._changed.notify_all()
 
     def open(self) -> None:
         """Let others wait again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -18,6 +19,15 @@ ROOT = "/_inspect"
 #: Characters and lines from which a block may scroll, on a narrow screen.
 _SCREENFUL = 600
 _LINES = 15
+
+#: What turns the letters around it, or cannot be seen.
+# Joiners count only where they join nothing, and tags outside a flag: emoji, and scripts from Hebrew on, need them.
+_HIDDEN = re.compile(
+    r"[\0-\x08\v\f\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb]"
+    r"|([\u0590-\u1dff\u2190-\u2bff\ufe0f\U0001f000-\U0001faff][\u200c\u200d]|\U0001f3f4[\U000e0020-\U000e007f]+)"
+    r"|[\u200c\u200d\U000e0000-\U000e00ff]"
+)
 
 NAVIGATION = (("activity", "Activity", ""), ("objects", "Objects", "/objects"), ("faults", "Faults", "/faults"))
 
@@ -41,7 +51,7 @@ class Page:
 
     def button(self, path: str, label: str, hidden: Iterable[tuple[str, str]] = (), *, kind: str = "") -> str:
         """Return a form of one button."""
-        fields = "".join(f'<input type="hidden" name="{text(name)}" value="{text(value)}">' for name, value in hidden)
+        fields = "".join(f'<input type="hidden" name="{name}" value="{field_value(value)}">' for name, value in hidden)
         return (
             f'<form method="post" action="{self.link(path)}">{self.token_field}{fields}'
             f'<button class="button {kind}">{text(label)}</button></form>'
@@ -90,9 +100,19 @@ class Page:
         return Response(status, headers, document.encode())
 
 
+def visible(value: str) -> str:
+    """Return a text with each character that turns others around, or cannot be seen, as what it is: `<U+202E>`."""
+    return _HIDDEN.sub(lambda match: match[1] or f"<U+{ord(match[0]):04X}>", value)
+
+
 def text(value: object) -> str:
     """Return a text for HTML, also one that a stranger chose."""
-    return escape(xml_text(str(value)))
+    return escape(xml_text(visible(str(value))))
+
+
+def field_value(value: str) -> str:
+    """Return the value of a form's field for HTML, which comes back as it is."""
+    return escape(xml_text(value))
 
 
 def named(value: str) -> str:

@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from ..errors import Headers, Response, header_value
+from ..errors import Headers, Response
 from ..operations.read_objects import FileRange
 from ..storage.interface import CommonPrefix, Storage, StoredObject
 from .markup import Page, block, moment, named, object_path, size_text, table, text
-from .trust import SAFE, plain
+from .trust import PICTURES, SAFE, essence, plain
 
 PAGE_SIZE = 200
 #: Bytes of a text that are shown.
 MAX_SHOWN = 64 * 1024
-#: Pictures that a browser shows and that run nothing.
-PICTURES = (
-    "image/png",
-    "image/jpeg",
-    "image/gif",
-    "image/webp",
-    "image/avif",
-    "image/bmp",
-    "image/svg+xml",
-    "image/x-icon",
-)
+#: Pictures that the pages show, by this type.
+_SHOWN = PICTURES | {"image/svg+xml"}
 _TEXTS = ("application/json", "application/xml", "application/javascript", "application/x-yaml", "application/x-sh")
 
 
@@ -98,9 +89,10 @@ def object_content(storage: Storage, bucket_name: str, key: str, *, download: bo
         return plain(404, "There is no such object.\n")
     stored, file = opened
     name = quote(key.rpartition("/")[2] or "object", safe="")
-    is_shown = not download and stored.content_type.partition(";")[0].strip().lower() in PICTURES
+    kind = essence(stored.content_type)
+    is_shown = not download and kind in _SHOWN
     headers: Headers = [
-        ("Content-Type", header_value(stored.content_type) if is_shown else "application/octet-stream"),
+        ("Content-Type", kind if is_shown else "application/octet-stream"),
         ("Content-Length", str(stored.size)),
         ("Cache-Control", "no-store"),
         ("Content-Security-Policy", "sandbox"),
@@ -112,7 +104,7 @@ def object_content(storage: Storage, bucket_name: str, key: str, *, download: bo
 
 
 def _look(page: Page, bucket: str, stored: StoredObject, beginning: bytes) -> str:
-    if stored.content_type.partition(";")[0].strip().lower() in PICTURES:
+    if essence(stored.content_type) in _SHOWN:
         source = page.link("/content", bucket=bucket, key=stored.key)
         return f'<p class="look"><img src="{source}" alt="The picture {text(stored.key)}"></p>'
     if _is_text(stored.content_type):
@@ -122,8 +114,8 @@ def _look(page: Page, bucket: str, stored: StoredObject, beginning: bytes) -> st
 
 
 def _is_text(content_type: str) -> bool:
-    essence = content_type.partition(";")[0].strip().lower()
-    return essence.startswith("text/") or essence in _TEXTS or essence.endswith(("+json", "+xml"))
+    kind = essence(content_type)
+    return kind.startswith("text/") or kind in _TEXTS or kind.endswith(("+json", "+xml"))
 
 
 def _entry(page: Page, bucket: str, prefix: str, entry: StoredObject | CommonPrefix) -> str:

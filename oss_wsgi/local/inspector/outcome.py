@@ -6,6 +6,7 @@ import time
 from typing import Literal
 
 from .cures import CURES
+from .markup import visible
 from .masks import Masks
 from .story import Story
 
@@ -82,4 +83,4 @@ def log_line(story: Story, masks: Masks, link: str) -> str | None:
     why, cure = reason(story)
     facts += [part.rstrip(".") for part in (why, cure) if part]
     text = masks("; ".join(facts)) + (f" {link}" if level in ("bad", "warn") else "")
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+    return "".join(character if character.isprintable() else "\ufffd" for character in visible(text))

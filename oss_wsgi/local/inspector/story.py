@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from ..callbacks.message import CallbackCall, CallbackRequest
-from ..errors import Headers, OSSError
+from ..errors import ErrorText, Headers, OSSError
 from ..storage.interface import StoredObject
 
 #: Characters of a field or a header that are kept; a longer value is left out as a whole.
@@ -67,7 +67,7 @@ class Story:
     left_out: tuple[str, ...] = ()
     stored: StoredObject | None = None
     calls: list[CallbackCall] = field(default_factory=list)
-    error: OSSError | None = None
+    error: ErrorText | None = None
     mistake: str = ""
     computed: str = ""
     status: int = 0
@@ -134,6 +134,11 @@ class Story:
             reply = replace(reply, body=reply.body[:MAX_ANSWER])
         self.calls = [*self.calls, replace(call, request=_kept_request(call.request), reply=reply)]
         self.asked = None
+
+    def note_error(self, error: OSSError) -> None:
+        """Keep the texts of an error, but for those that are too long."""
+        members = {name: _kept(value) for name, value in error.members.items()}
+        self.error = ErrorText(_kept(error.message), error.ec, error.code, members)
 
     def drop(self, seconds: float) -> None:
         """Keep that no answer was sent."""
@@ -202,19 +207,21 @@ class Story:
 
     def cost(self) -> int:
         """Return about how many bytes of memory the story takes."""
-        total = 2048 + sum(map(sys.getsizeof, (self.target, self.base_url, self.key, self.answer, self.file_name)))
-        pairs: list[tuple[str, str]] = [*self.headers, *self.query, *self.answer_headers, *(self.fields or {}).items()]
-        if self.stored:
-            pairs += self.stored.headers.items()
-        if self.error:
-            pairs += self.error.members.items()
-        if self.asked:
-            total += 1024 + len(self.asked.body)
-            pairs += self.asked.headers
-        for call in self.calls:
-            total += 1024 + len(call.request.body) + (len(call.reply.body) if call.reply else 0)
-            pairs += [*call.request.headers, *(call.reply.headers.items() if call.reply else ())]
-        return total + sum(128 + sys.getsizeof(name) + sys.getsizeof(value) for name, value in pairs)
+        return 2048 + _size(self)
+
+
+def _size(value: object) -> int:
+    """Return about how many bytes a value takes with all that it holds: texts, and what is made of them."""
+    if isinstance(value, str | bytes):
+        return sys.getsizeof(value)
+    parts: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = value
+    elif is_dataclass(value):
+        parts = [getattr(value, each.name) for each in fields(value)]
+    return sum(64 + _size(part) for part in parts)
 
 
 def _kept_request(request: CallbackRequest) -> CallbackRequest:
@@ -229,7 +236,12 @@ def _headers(environ: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         elif name not in ("CONTENT_TYPE", "CONTENT_LENGTH") or not value:
             continue
         value = str(value).encode("latin-1", "replace").decode(errors="replace")
-        yield name.replace("_", "-").lower(), value if len(value) <= MAX_VALUE else f"({len(value)} characters)"
+        yield name.replace("_", "-").lower(), _kept(value)
+
+
+def _kept(value: str) -> str:
+    """Return a text, or its length where it is too long to keep."""
+    return value if len(value) <= MAX_VALUE else f"({len(value)} characters)"
 
 
 def _operation(method: str, key: str, query: set[str], is_copy: bool, fields: Mapping[str, str] | None) -> str:

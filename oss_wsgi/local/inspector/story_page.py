@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from ..callbacks.message import CallbackCall, CallbackRequest
 from ..callbacks.parameters import parse_callback
-from ..errors import OSSError
-from .markup import Page, block, duration_text, moment, named, object_path, size_text, table, text
+from ..errors import ErrorText, OSSError
+from .markup import Page, block, duration_text, field_value, moment, named, object_path, size_text, table, text
 from .masks import HIDDEN, Masks
 from .mistakes import difference
 from .outcome import outcome, reason
@@ -135,7 +135,7 @@ def _signature_step(story: Story, masks: Masks) -> str:
     return ""
 
 
-def _mismatch_step(story: Story, error: OSSError, masks: Masks) -> str:
+def _mismatch_step(story: Story, error: ErrorText, masks: Masks) -> str:
     provided = error.members.get("SignatureProvided", "")
     rows = [
         ("String to sign", _code(masks(error.members.get("StringToSign", "")))),
@@ -284,7 +284,7 @@ def _again_step(page: Page, story: Story) -> str:
     )
     form = f"""<form class="again" method="post" action="{page.link(f"/requests/{story.id}/again")}">{page.token_field}
 <fieldset><legend>This callback once more</legend>{choices}</fieldset>
-<label>To <input name="url" type="text" inputmode="url" value="{text(url)}" autocomplete="off"></label>
+<label>To <input name="url" type="text" inputmode="url" value="{field_value(url)}" autocomplete="off"></label>
 <button class="button primary">Send again</button></form>"""
     return _step("Send again", "to see “exactly once”, and what is not believed", form, is_open=bool(story.origin))
 

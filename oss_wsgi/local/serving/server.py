@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 # Far more than uploads that wait for their callbacks: a callback may send a request to this server itself.
 MAX_CONNECTIONS = 1000
+#: Seconds without work after which a thread ends.
+IDLE_SECONDS = 1.0
+#: mallopt's M_TRIM_THRESHOLD, and its own default; both are glibc's.
+_TRIM_THRESHOLD, _TRIM_BYTES = -1, 128 * 1024
 
 
 class LocalOSSServer:
@@ -62,6 +67,7 @@ class LocalOSSServer:
         self._server.channel_class = channel_class(oss.storage.spool)
 
     def start(self) -> None:
+        _return_freed_memory()
         self._start_streams()
         self._thread = threading.Thread(target=self._server.run, name="local-oss", daemon=True)
         self._thread.start()
@@ -112,12 +118,36 @@ class LocalOSSServer:
 
 
 class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """Threads for requests, one more whenever all are busy.
+    """Threads for requests, one more whenever all are busy; each ends when it has been idle for a second.
 
     With a fixed number, uploads that wait for their callbacks could block the requests that the callbacks send here.
     """
 
+    stop_count: int = 0
     _stopped = False
+
+    def handler_thread(self, thread_no: int) -> None:
+        while task := self._next_task(thread_no):
+            try:
+                task.service()
+            except BaseException:
+                self.logger.exception("Exception when servicing %r", task)
+            task = None  # or an idle thread keeps the last request
+
+    def _next_task(self, thread_no: int) -> Any:
+        """Return a task; None when the thread must end, which then counts no more."""
+        with self.lock:
+            if not self.queue and not self.stop_count:
+                self.active_count -= 1
+                self.queue_cv.wait_for(lambda: self.queue or self.stop_count, IDLE_SECONDS)
+                self.active_count += 1
+            if self.queue and not self.stop_count:
+                return self.queue.popleft()
+            self.active_count -= 1
+            self.stop_count = max(0, self.stop_count - 1)
+            self.threads.discard(thread_no)
+            self.thread_exit_cv.notify()
+            return None
 
     def add_task(self, task: Any) -> None:
         with self.lock:
@@ -139,6 +169,15 @@ class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]
                 self.thread_exit_cv.wait(0.1)
         cancelled: bool = super().shutdown(cancel_pending, 0)
         return cancelled
+
+
+def _return_freed_memory() -> None:
+    """Let glibc return what it frees: after one large block it keeps all memory below the last block in use."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(ImportError, OSError, AttributeError):  # another C library
+            import ctypes
+
+            ctypes.CDLL(None).mallopt(_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from oss_wsgi.endpoints.slots import SLOTS
+from oss_wsgi.wsgi.again import THREADS_KEY
 
 from ..upload_page import expect, wait_until
 from .parts_site import MEGABYTE, PartsSite
@@ -162,6 +167,45 @@ def test_a_url_that_has_expired_ends_in_an_error_and_retry_ends_well(
     # Uppy 5 aborts and begins anew, perhaps before the first part is there.
     assert parts_site.oss.sent.count("1") in ({1, 2} if uppy == "uppy_5_parts" else {1})
     wait_until(lambda: parts_site.unfinished == 0, page)
+    expect_one_film(parts_site)
+
+
+def test_six_files_at_once_all_arrive(open_page: Callable[..., Page], parts_site: PartsSite) -> None:
+    """Uppy begins them at the same moment, and one address holds two slots: the others wait in the server's loop."""
+    page = open_page()
+    page.evaluate(
+        """() => [1, 2, 3, 4, 5, 6].forEach((size) =>
+            uppy.addFile({ name: `film-${size}.mp4`, type: "video/mp4", data: new Blob(["x".repeat(size)]) }))"""
+    )
+    expect(page.locator("output")).to_contain_text(re.compile("(upload-success 200.*){6}", re.DOTALL), timeout=TIMEOUT)
+    assert sorted(upload.size or 0 for upload in parts_site.uploads) == [1, 2, 3, 4, 5, 6]
+    assert parts_site.unfinished == 0
+
+
+@contextmanager
+def all_slots() -> Iterator[None]:
+    """Hold all slots of this process, so that whatever needs one is refused."""
+    with ExitStack() as stack:
+        for number in range(50):
+            stack.enter_context(SLOTS.hold({"REMOTE_ADDR": f"held-{number}", THREADS_KEY: 100}))
+        yield
+
+
+@pytest.mark.parametrize("uppy", ["patient_uppy_5", "patient_uppy_6"])
+def test_with_our_example_uppy_asks_again_while_the_server_is_busy(
+    open_page: Callable[..., Page], parts_site: PartsSite
+) -> None:
+    """The loop has given up a request after five tries: the sixth is Uppy's own."""
+    parts_site.hold_completes = 1
+    page = open_page()
+    with all_slots():
+        choose(page)
+        wait_until(lambda: parts_site.requests.count("POST multipart") > 5, page)
+    wait_until(lambda: parts_site.completes.acquire(blocking=False), page)
+    with all_slots():
+        parts_site.release.set()
+        wait_until(lambda: parts_site.requests.count("POST multipart/ID/complete") > 5, page)
+    expect_report(page, "upload-success 200")
     expect_one_film(parts_site)
 
 

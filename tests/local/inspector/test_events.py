@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from oss_wsgi.local.inspector import events
@@ -51,6 +53,19 @@ def test_one_stream_too_many_ends_the_oldest(journal, monkeypatch):
     assert list(streams[0]) == []
     assert next(streams[1])
     assert both.count == events.MAX_STREAMS
+
+
+def test_one_stream_too_many_ends_the_oldest_at_once(journal, monkeypatch):
+    monkeypatch.setattr(events, "HEARTBEAT", 3600)
+    both = Events(journal)
+    streams = [both.stream() for _ in range(events.MAX_STREAMS + 1)]
+    for stream in streams[:-1]:
+        next(stream)
+    thread = threading.Thread(target=lambda: list(streams[0]), daemon=True)
+    thread.start()
+    next(streams[-1])
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_a_closed_stream_counts_no_more(journal):

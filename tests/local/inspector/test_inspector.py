@@ -1,7 +1,10 @@
 import base64
+import gc
+import io
 import json
 import re
 import threading
+import weakref
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -11,7 +14,7 @@ from webtest import TestApp
 
 from oss_wsgi.local import CORSRule
 
-from ..form_client import callback_field, form, policy, post, sign_v1, sign_v4
+from ..form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4
 from .conftest import Browser
 
 ORIGIN = {"Origin": "http://page.example"}
@@ -193,6 +196,13 @@ def test_what_an_application_and_a_client_send_in_headers_is_escaped(browser, up
         ("image/png", False),
         ("text/plain", False),
         ("application/json", False),
+        ("Text/Plain; charset=utf-8", False),
+        ("image/png,text/html", True),
+        ("image/png;text/html", True),
+        ('image/png;x="a,text/html"', True),
+        ("image/pngx", True),
+        (" image/png", True),
+        ("video/x-unknown", True),
     ],
 )
 def test_objects_that_a_browser_could_run_are_sandboxed(app, upload, content_type, headers):
@@ -468,3 +478,32 @@ def test_a_dropped_connection_is_a_story(app, browser, oss, upload):
 def test_a_v4_form_names_its_scheme(app, browser, oss):
     post(app, form({"key": "a", **sign_v4(oss)}), status=204)
     assert "V4, right" in browser.story().text
+
+
+class Body(io.BytesIO):
+    """The body of a request, of which a test sees whether something still holds it."""
+
+
+@pytest.mark.parametrize("what", ["refused", "no form", "not called", "stored"])
+def test_a_kept_request_holds_nothing_of_its_body(oss, upload, recorder, what):
+    recorder.status = "500 Internal Server Error" if what == "not called" else "200 OK"
+    callback = callback_field()
+    document = policy({"bucket": "other"} if what == "refused" else {"bucket": "examplebucket"}, {"callback": callback})
+    content = form({"key": "a", "callback": callback, **sign_v1(oss, document)})
+    body = Body(b"no form" if what == "no form" else content)
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/examplebucket",
+        "CONTENT_TYPE": f"multipart/form-data; boundary={BOUNDARY}",
+        "CONTENT_LENGTH": str(len(body.getvalue())),
+        "wsgi.input": body,
+    }
+    held, statuses = weakref.ref(body), []
+    gc.disable()
+    try:
+        list(oss(environ, lambda status, headers: statuses.append(status[:3])))
+        del environ, body
+        assert held() is None
+    finally:
+        gc.enable()
+    assert statuses == [{"refused": "403", "no form": "400", "not called": "203", "stored": "200"}[what]]

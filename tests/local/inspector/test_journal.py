@@ -41,7 +41,7 @@ def test_a_thousand_are_the_most_with_those_under_way():
     assert len(journal.stories()) == MAX_STORIES
 
 
-def test_what_is_under_way_grows_within_16_mib():
+def test_what_is_under_way_grows_within_8_mib():
     journal = Journal()
     for number in range(100):
         story = Story(id=f"{number}", is_under_way=True, changed=journal.add)
@@ -51,7 +51,7 @@ def test_what_is_under_way_grows_within_16_mib():
     assert len(journal.stories()) < 100
 
 
-def test_16_mib_are_the_most_and_that_is_what_the_memory_takes():
+def test_8_mib_are_the_most_and_that_is_what_the_memory_takes():
     journal = Journal()
     tracemalloc.start()
     try:

@@ -1,5 +1,8 @@
 import pytest
 
+from oss_wsgi.local.callbacks.message import CallbackRequest
+from oss_wsgi.local.callbacks.parameters import parse_callback_url
+from oss_wsgi.local.errors import ErrorText, OSSError
 from oss_wsgi.local.inspector.story import MAX_FIELDS, MAX_VALUE, Story
 
 
@@ -55,6 +58,26 @@ def test_all_fields_together_are_bounded():
     made.note_form({f"x:{number}": "x" * MAX_VALUE for number in range(100)}, "", "")
     assert sum(map(len, made.fields.values())) <= MAX_FIELDS
     assert made.cost() < 2 * MAX_FIELDS
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"left_out": ("x" * 200,) * 100},
+        {"error": ErrorText("x" * 20_000)},
+        {"error": ErrorText("", members={"StringToSign": "x" * 20_000})},
+        {"mistake": "x" * 20_000},
+        {"asked": CallbackRequest(parse_callback_url(f"http://a/{'x' * 20_000}"), [], b"")},
+    ],
+)
+def test_whatever_is_kept_costs(parts):
+    assert Story(**parts).cost() > 20_000
+
+
+def test_a_text_of_an_error_that_is_too_long_is_left_out_whole():
+    made = Story()
+    made.note_error(OSSError(403, "SignatureDoesNotMatch", "No.", StringToSign="x" * (MAX_VALUE + 1), Short="y"))
+    assert made.error.members == {"StringToSign": f"({MAX_VALUE + 1} characters)", "Short": "y"}
 
 
 def test_an_object_that_is_read_is_not_kept():

@@ -1,0 +1,87 @@
+"""Slots: how many requests of browsers may hold a thread at a time, so that OSS's callbacks always find one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..exceptions import SlotsTakenError
+from ..wsgi.again import THREADS_KEY
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+#: How many slots one ticket, one user and one address may hold.
+SLOTS_PER_CALLER = 2
+
+#: The threads of a server that does not say how many it has; waitress's default.
+ASSUMED_THREADS = 4
+
+
+class Slots:
+    """Counts the requests of browsers that may wait: for OSS, for a ledger or for the application's own code.
+
+    They hold at most half of the server's threads, and at least one; one caller holds ``SLOTS_PER_CALLER`` at most.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what is held, as a forked child must, where the threads that hold it do not run."""
+        self._lock = threading.Lock()
+        self._held: list[Slot] = []
+
+    @contextmanager
+    def hold(self, environ: WSGIEnvironment) -> Iterator[Slot]:
+        """Hold a slot while the with block runs, for the request's address, which is the rate limit's.
+
+        Raises SlotsTakenError.
+        """
+        slot = Slot(self)
+        threads = environ.get(THREADS_KEY)
+        most = max(1, (threads if isinstance(threads, int) else ASSUMED_THREADS) // 2)
+        with self._lock:
+            if len(self._held) >= most:
+                hint = f"{most} requests of browsers hold a thread, which is half of them: the rest is for callbacks"
+                raise SlotsTakenError("slots_taken", hint)
+            self._held.append(slot)
+        try:
+            slot.share(f"address:{environ.get('REMOTE_ADDR') or ''}")
+            yield slot
+        finally:
+            with self._lock:
+                self._held.remove(slot)
+
+    def add(self, slot: Slot, caller: str) -> None:
+        """Count a caller as one that holds a slot. Raises SlotsTakenError."""
+        with self._lock:
+            if sum(caller in other.callers for other in self._held) >= SLOTS_PER_CALLER:
+                kind = caller.partition(":")[0]
+                hint = f"{SLOTS_PER_CALLER} requests of this {kind} are being handled, which is all that it may hold"
+                raise SlotsTakenError("slots_taken", hint)
+            slot.callers.add(caller)
+
+
+class Slot:
+    """A slot that a request holds, and whom it counts for."""
+
+    __slots__ = ("_slots", "callers")
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self.callers: set[str] = set()
+
+    def share(self, caller: str) -> None:
+        """Count this slot for one more caller, such as ``user:eric``. Raises SlotsTakenError."""
+        self._slots.add(self, caller)
+
+
+#: Those of this process: all its applications share the server's threads.
+SLOTS = Slots()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=SLOTS.forget)

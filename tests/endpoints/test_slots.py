@@ -1,0 +1,189 @@
+"""Slots: which requests of browsers hold a thread, how many, and for whom."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import webob
+
+from oss_wsgi import Grant
+from oss_wsgi.endpoints.slots import SLOTS, SLOTS_PER_CALLER, Slots
+from oss_wsgi.exceptions import SlotsTakenError
+from oss_wsgi.wsgi.again import THREADS_KEY
+
+from ..parts.site import Site
+
+
+def environ(address: str = "", threads: object = None) -> dict[str, Any]:
+    return {"REMOTE_ADDR": address, **({} if threads is None else {THREADS_KEY: threads})}
+
+
+@pytest.mark.parametrize(("threads", "most"), [(1, 1), (2, 1), (3, 1), (4, 2), (8, 4), (9, 4), (None, 2)])
+def test_half_of_the_threads_and_at_least_one(threads: int | None, most: int) -> None:
+    slots = Slots()
+    for _ in range(2):  # what was held is free again
+        with contextlib.ExitStack() as stack:
+            for number in range(most):
+                stack.enter_context(slots.hold(environ(str(number), threads)))
+            with pytest.raises(SlotsTakenError):
+                stack.enter_context(slots.hold(environ("another", threads)))
+
+
+@pytest.mark.parametrize("caller", ["address", "user:eric", "ticket:1"])
+def test_one_caller_holds_two_at_most_and_others_hold_the_rest(caller: str) -> None:
+    slots = Slots()
+
+    def hold(number: int) -> None:
+        slot = stack.enter_context(slots.hold(environ("one" if caller == "address" else str(number), 100)))
+        if caller != "address":
+            slot.share(caller)
+
+    with contextlib.ExitStack() as stack:
+        for number in range(SLOTS_PER_CALLER):
+            hold(number)
+        with pytest.raises(SlotsTakenError, match=caller.partition(":")[0]):
+            hold(SLOTS_PER_CALLER)
+        stack.enter_context(slots.hold(environ("another", 100))).share("user:frida")
+    with contextlib.ExitStack() as stack:
+        hold(0)
+
+
+def granting(request: webob.Request) -> Grant:
+    return Grant(user="eric", dir="u/")
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site({"recover": True}, authorize=granting)
+    yield site
+    site.close()
+
+
+def asks(site: Site) -> dict[str, Callable[[], webob.Response]]:
+    """Return what asks each of the endpoints that hold a slot."""
+    file, done = site.upload(), site.upload()
+    form = site.ask("GET", "/signature?filename=a.png").json
+    proof = {"ticket": form["fields"]["callback"], "object": form["fields"]["key"]}
+    return {
+        "begin": lambda: site.ask("POST", "/s3/multipart", {"filename": "a"}),
+        "list": lambda: site.list(file),
+        "complete": lambda: site.complete(file),
+        "abort": lambda: site.abort(done),
+        "recover": lambda: site.ask("POST", "/recover", proof),
+    }
+
+
+STEPS = ["begin", "list", "complete", "abort", "recover"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_request_without_a_slot_is_refused_at_once_and_asks_nobody(site: Site, step: str) -> None:
+    ask = asks(site)[step]
+    before = len(site.bucket.requests)  # type: ignore[attr-defined]
+    with SLOTS.hold({"REMOTE_ADDR": "1"}), SLOTS.hold({"REMOTE_ADDR": "2"}):
+        answer = ask()
+        assert (answer.status_int, answer.headers["Retry-After"]) == (503, "1")
+        assert len(site.bucket.requests) == before  # type: ignore[attr-defined]
+        assert site.ask("GET", "/s3/params?filename=a").status_int == 200
+        assert site.ask("GET", "/signature?filename=a").status_int == 200
+    assert ask().status_int == (404 if step == "recover" else 200)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_user_or_a_ticket_that_holds_two_is_refused(site: Site, step: str) -> None:
+    ask = asks(site)[step]
+    with (
+        SLOTS.hold({"REMOTE_ADDR": "1", THREADS_KEY: 8}) as one,
+        SLOTS.hold({"REMOTE_ADDR": "2", THREADS_KEY: 8}) as two,
+    ):
+        for slot in (one, two):
+            slot.share("user:eric")
+        environ = {THREADS_KEY: 8, "REMOTE_ADDR": "3"}
+        inner = site.application
+        site.application = lambda env, start: inner({**env, **environ}, start)  # type: ignore[assignment]
+        assert ask().status_int == 503
+    assert ask().status_int == (404 if step == "recover" else 200)
+
+
+def test_the_slot_is_held_while_authorize_runs_and_oss_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    def authorize(request: webob.Request, user: str | None = None) -> Grant:
+        held.append(len(SLOTS._held))
+        return Grant(user="eric")
+
+    site = Site(authorize=authorize)
+    file = site.upload()
+    original = site.bucket.list_parts
+
+    def list_parts(key: str, upload_id: str) -> Any:
+        held.append(len(SLOTS._held))
+        return original(key, upload_id)
+
+    monkeypatch.setattr(site.bucket, "list_parts", list_parts)
+    assert site.complete(file).status_int == 200
+    site.close()
+    assert held == [1, 1, 1]
+
+
+class _StartError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("fault", ["the bucket raises", "start_response raises"])
+def test_the_slot_is_free_again_whatever_happens(
+    site: Site, step: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = asks(site)[step]
+    if fault == "the bucket raises":
+        site.bucket.fail_next(RuntimeError("a bug"))  # type: ignore[attr-defined]
+    else:
+        inner = site.application
+
+        def application(environ: Any, start_response: Any) -> Any:
+            def start(*arguments: Any) -> Any:
+                raise _StartError
+
+            return inner(environ, start)
+
+        site.application = application  # type: ignore[assignment]
+    with contextlib.suppress(RuntimeError, _StartError):
+        ask()
+    assert SLOTS._held == []
+
+
+def test_requests_that_wait_hold_their_slots_and_no_more_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two complete while OSS is silent; a third one of another address is refused, until one of them ends."""
+    site = Site()
+    files = [site.upload() for _ in range(3)]
+    release, entered = threading.Event(), threading.Semaphore(0)
+    original = site.bucket.list_parts
+
+    def list_parts(key: str, upload_id: str) -> Any:
+        if key != files[2].key:
+            entered.release()
+            assert release.wait(60)
+        return original(key, upload_id)
+
+    monkeypatch.setattr(site.bucket, "list_parts", list_parts)
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda file=file: answers.append(site.complete(file).status_int))  # type: ignore[misc]
+        for file in files[:2]
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert entered.acquire(timeout=60)
+    assert site.complete(files[2]).status_int == 503
+    release.set()
+    for thread in threads:
+        thread.join(60)
+    assert answers == [200, 200]
+    assert site.complete(files[2]).status_int == 200
+    site.close()
