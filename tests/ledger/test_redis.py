@@ -71,7 +71,7 @@ class OnServer:
 
     def test_a_response_is_forgotten_some_time_after_its_ticket(self, ledger: Any, clock: LedgerClock) -> None:
         """The server's clock decides; it cannot be moved, so the time that is left tells."""
-        client = ledger._connection.client
+        client = ledger._server.client
         ledger.run_once(identity("expired"), Handler())
         left = [client.pttl(key) / 1000 for key in client.scan_iter("*") if not key.endswith((b":c", b":n"))]
         assert len(left) == 2, "the answers of the ticket, and the mark of the pair"
@@ -439,7 +439,7 @@ def test_a_cluster_client_of_the_application_is_used(cluster: list[Server]) -> N
 
 def test_both_keys_of_a_ticket_are_in_one_slot(cluster: list[Server]) -> None:
     with RedisLedger(cluster[0].url) as ledger:
-        client = ledger._connection.client
+        client = ledger._server.client
         upload = identity("a ticket", max_objects=2)
         with handling(ledger, upload._replace(object="another"), BlockingHandler()):
             ledger.run_once(upload, Handler())
@@ -471,7 +471,7 @@ def test_no_password_appears_anywhere(redis: Server, caplog: pytest.LogCaptureFi
     with redis.client() as client:
         client.execute_command("ACL", "SETUSER", "user", "on", "+@all", "~*", ">sword@fish")
         with RedisLedger(f"{url}/0?wait_for_sync=off&client_name=x") as ledger:
-            shown = [repr(ledger), ledger.url, repr(ledger._connection), str(raised.value), caplog.text]
+            shown = [repr(ledger), ledger.url, repr(ledger._server), str(raised.value), caplog.text]
         client.acl_deluser("user")
     assert ledger.url == f"{redis.url}/0"
     assert not [text for text in shown if "fish" in text or "user:" in text]

@@ -1,0 +1,107 @@
+"""Requests of many threads, sent together: while a batch is on its way, the next one gathers."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Call(Generic[T]):
+    """A thread's request, the answer to it, and the lock that is released when one is there or the thread must send."""
+
+    __slots__ = ("answer", "request", "sends", "turn")
+
+    def __init__(self, request: T) -> None:
+        self.request = request
+        self.answer: Any = None
+        self.turn = threading.Lock()
+        self.sends = False
+
+
+class Batches(Generic[T]):
+    """Sends requests in batches: a driver's work for one command is most of what a command costs.
+
+    There is no thread for it. A request that finds nothing under way is sent at once. Those that come meanwhile wait,
+    and the first of them then sends them all.
+
+    :param send: returns the answers to some requests, in their order. An answer that is an exception is raised by
+        ``ask``. When ``send`` raises, so does ``ask`` for its requests and for those that wait: they would find the
+        server as it is, each after another time limit.
+    :param lanes: how many batches may be under way.
+    """
+
+    def __init__(self, send: Callable[[list[T]], Sequence[Any]], lanes: int) -> None:
+        self._send, self._lanes = send, lanes
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all calls, as a forked child must, where their threads do not run."""
+        self._lock = threading.Lock()
+        self._waiting: deque[_Call[T]] = deque()
+        self._free = self._lanes
+
+    def ask(self, request: T) -> Any:
+        """Send a request, perhaps with others, and return the answer or raise it."""
+        call = _Call(request)
+        with self._lock:
+            call.sends = self._free > 0
+            if call.sends:
+                self._free -= 1
+            else:
+                call.turn.acquire()
+                self._waiting.append(call)
+        if not call.sends:
+            self._wait(call)
+        if call.sends:
+            self._send_all(call)
+        if isinstance(call.answer, Exception):
+            raise call.answer
+        return call.answer
+
+    def _wait(self, call: _Call[T]) -> None:
+        try:
+            call.turn.acquire()
+        except BaseException:  # of a signal's handler
+            with self._lock:
+                if call in self._waiting:
+                    self._waiting.remove(call)
+            if call.sends:
+                self._pass_on()
+            raise
+
+    def _send_all(self, call: _Call[T]) -> None:
+        """Send a request and those that wait."""
+        batch = [call, *self._taken()]
+        answers: Sequence[Any] = ()
+        try:
+            answers = self._send([each.request for each in batch])
+        except Exception as error:
+            batch += self._taken()
+            answers = [error] * len(batch)
+        finally:
+            for number, each in enumerate(batch):
+                each.answer = answers[number] if answers else ConnectionError("the thread that sent it was interrupted")
+                if each is not call:
+                    each.turn.release()
+            # Last, so that the threads that have their answers may be back with a request for the next batch.
+            self._pass_on()
+
+    def _taken(self) -> list[_Call[T]]:
+        with self._lock:
+            taken = list(self._waiting)
+            self._waiting.clear()
+        return taken
+
+    def _pass_on(self) -> None:
+        """Let the first that waits send, if any does."""
+        with self._lock:
+            if self._waiting:
+                call = self._waiting.popleft()
+                call.sends = True
+                call.turn.release()
+            else:
+                self._free += 1
