@@ -308,15 +308,15 @@ class RedisLedger(OnceLedger):
 
     def _write(self, script: Script, keys: list[str], arguments: tuple[str | bytes | int, ...], what: str) -> Any:
         """Run a script, and wait for the disk where that is asked for; log that the disk has not got ``what``."""
-        if not self._sync_milliseconds:
-            return self._server.run(script, keys, arguments)
-        answer, synced = self._server.run_and_sync(script, keys, arguments, self._sync_milliseconds)
-        if isinstance(synced, Exception):
-            self._sync_milliseconds = 0
-            log.warning("%s no longer waits for its disk: %s", self.url, self._server.message(synced))
-        elif synced is not None and int(synced[0]) < 1:
-            line = "the disk of %s had not got %s after %d ms: a crash now may forget it"
-            log.warning(line, self.url, what, self._sync_milliseconds)
+        answer = self._server.run(script, keys, arguments)
+        if self._sync_milliseconds:
+            synced = self._server.sync(f"{keys[0]}:sync", self._sync_milliseconds)
+            if isinstance(synced, Exception):
+                self._sync_milliseconds = 0
+                log.warning("%s cannot wait for its disk: %s", self.url, self._server.message(synced))
+            elif int(synced[0]) < 1:
+                line = "the disk of %s had not got %s after %d ms: a crash now may forget it"
+                log.warning(line, self.url, what, self._sync_milliseconds)
         return answer
 
     def _unlock(self, lock: _Lock, what: str) -> None:
@@ -381,11 +381,6 @@ class RedisLedger(OnceLedger):
         fsync = set(self._server.ask_each("config_get", "appendfsync"))
         if fsync == {"always"}:
             return 0  # the server answers when its disk has got what the answer is about
-        problem = self._server.problem_of_waitaof()
-        if problem is not None:
-            line = "%s cannot wait for its disk (%s), so a crash of it may forget the last second"
-            log.warning(line, self.url, problem)
-            return 0
         if "everysec" in fsync:
             log.warning(
                 "%s has appendfsync everysec, so each upload waits up to a second for its disk: set `appendfsync "

@@ -31,27 +31,24 @@ class Batches(Generic[T]):
     :param send: returns the answers to some requests, in their order. An answer that is an exception is raised by
         ``ask``. When ``send`` raises, so does ``ask`` for its requests and for those that wait: they would find the
         server as it is, each after another time limit.
-    :param lanes: how many batches may be under way.
     """
 
-    def __init__(self, send: Callable[[list[T]], Sequence[Any]], lanes: int) -> None:
-        self._send, self._lanes = send, lanes
+    def __init__(self, send: Callable[[list[T]], Sequence[Any]]) -> None:
+        self._send = send
         self.reset()
 
     def reset(self) -> None:
         """Forget all calls, as a forked child must, where their threads do not run."""
         self._lock = threading.Lock()
         self._waiting: deque[_Call[T]] = deque()
-        self._free = self._lanes
+        self._is_sending = False
 
     def ask(self, request: T) -> Any:
         """Send a request, perhaps with others, and return the answer or raise it."""
         call = _Call(request)
         with self._lock:
-            call.sends = self._free > 0
-            if call.sends:
-                self._free -= 1
-            else:
+            call.sends, self._is_sending = not self._is_sending, True
+            if not call.sends:
                 call.turn.acquire()
                 self._waiting.append(call)
         if not call.sends:
@@ -99,9 +96,8 @@ class Batches(Generic[T]):
     def _pass_on(self) -> None:
         """Let the first that waits send, if any does."""
         with self._lock:
+            self._is_sending = bool(self._waiting)
             if self._waiting:
                 call = self._waiting.popleft()
                 call.sends = True
                 call.turn.release()
-            else:
-                self._free += 1

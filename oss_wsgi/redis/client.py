@@ -87,7 +87,7 @@ class RedisServer:
         self._timeouts = timeouts
         self._password = ""
         self._url = ""  # empty for a client of the application's own
-        self._batches: Batches[_Run] = Batches(lambda runs: self._exchange(self.client, runs), lanes=2)
+        self._batches: Batches[_Run] = Batches(self._run_all)
         if isinstance(url_or_client, str):
             self._read_url(url_or_client, own_options)
         else:
@@ -133,28 +133,19 @@ class RedisServer:
         except import_redis().exceptions.NoScriptError:  # the server was restarted, or is another one
             return self.client.execute_command(*run.command(by_digest=False), **_AS_BYTES)
 
-    def run_and_sync(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int], milliseconds: int
-    ) -> tuple[Any, Any]:
-        """Run a script as ``run`` does, and wait until its server's disk has what it did, ``milliseconds`` at the most.
+    def sync(self, key: str, milliseconds: int) -> Any:
+        """Wait until the disk of a key's server has what the server did so far, ``milliseconds`` at the most.
 
-        Return the script's answer and that of WAITAOF, which may be an exception, or None if it could not be asked.
+        Writes the key, which ends at once, because WAITAOF waits for the writes of its own connection, and what is
+        older comes before them. Return the answer of WAITAOF, which may be an exception.
         """
-        run, exceptions = _Run(script, keys, arguments), import_redis().exceptions
         client = self.client
         if self.is_cluster:
-            client = client.get_redis_connection(client.get_node_from_key(keys[0]))
-        try:
-            answer, synced = self._exchange(client, [run], [("WAITAOF", 1, 0, milliseconds)])
-        except (exceptions.ConnectionError, exceptions.TimeoutError):
-            if not self.is_cluster:
-                raise
-            return self.run(*run), None  # finds the key's new server
-        if isinstance(answer, exceptions.MovedError | exceptions.AskError):
-            return self.run(*run), None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer, synced
+            client = client.get_redis_connection(client.get_node_from_key(key))
+        written, synced = _sent(client, [("SET", key, b"", "PX", 1), ("WAITAOF", 1, 0, milliseconds)])
+        if isinstance(written, Exception):
+            raise written
+        return synced
 
     def ask_each(self, method: str, argument: str, *, key: str | None = None) -> list[str]:
         """Return what each server, in a cluster each primary, says to ``info`` or ``config_get``.
@@ -172,17 +163,6 @@ class RedisServer:
             answers = list(answer.values())
         values = [each[key or argument] for each in answers if (key or argument) in each]
         return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
-
-    def problem_of_waitaof(self) -> str | None:
-        """Return what a server says against WAITAOF; None if it works."""
-        client = self.client
-        if self.is_cluster:
-            client = client.get_redis_connection(client.get_primaries()[0])
-        try:
-            client.execute_command("WAITAOF", 1, 0, 1)
-        except import_redis().exceptions.ResponseError as error:
-            return self.message(error)
-        return None
 
     def close(self) -> None:
         """Close the connections; the next call opens them again. The application's own client stays open."""
@@ -207,17 +187,14 @@ class RedisServer:
         if self._url:
             self._client = None
 
-    def _exchange(self, client: Any, runs: Sequence[_Run], last: Sequence[_Command] = ()) -> list[Any]:
-        """Run scripts on one server, and then a last command if any, in one round trip by one connection.
-
-        Return their answers, refusals as exceptions.
-        """
-        answers = _sent(client, [*(run.command() for run in runs), *last])
+    def _run_all(self, runs: Sequence[_Run]) -> list[Any]:
+        """Run scripts on the one server, in one round trip; return their answers, refusals as exceptions."""
+        answers = _sent(self.client, [run.command() for run in runs])
         no_script = import_redis().exceptions.NoScriptError
         missing = [number for number, each in enumerate(answers) if isinstance(each, no_script)]
         if missing:  # the server was restarted, or is another one
-            again = _sent(client, [*(runs[number].command(by_digest=False) for number in missing), *last])
-            for number, answer in zip([*missing, -1] if last else missing, again, strict=True):
+            again = _sent(self.client, [runs[number].command(by_digest=False) for number in missing])
+            for number, answer in zip(missing, again, strict=True):
                 answers[number] = answer
         return answers
 
@@ -290,11 +267,6 @@ def server_errors() -> tuple[type[Exception], ...]:
     """Return what a client raises when the server is away, or refuses."""
     exceptions = import_redis().exceptions
     return (exceptions.RedisError, exceptions.RedisClusterException, OSError)
-
-
-def is_redis_url(text: str) -> bool:
-    """Return whether a text is a URL of Redis or Valkey."""
-    return text.partition("://")[0].lower() in SCHEMES and "://" in text
 
 
 def checked_prefix(prefix: str) -> str:
