@@ -42,12 +42,14 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.2
 log = logging.getLogger(__name__)
 
 # KEYS: the lock; the ticket's hash of 'r' and pair -> response, 'o' and object -> '', 'n' -> how many objects have a
-# response, 'e' -> the checksums that are expected, as texts, for Lua's numbers have 53 bits.
+# response, 'e' -> the checksums that are expected, as texts, for Lua's numbers have 53 bits. The lock goes neither to the
+# disk nor to replicas: it may end with its server as it does with its holder, and need not wait for the disk.
 _LOCK = Script.of(
     """
 local pair, object, token, lease = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local found = redis.call('HMGET', KEYS[2], 'r' .. pair, 'o' .. object, 'n', 'e')
 if found[1] then return {'stored', found[1]} end
+redis.set_repl(redis.REPL_NONE)
 if not redis.call('SET', KEYS[1], token, 'NX', 'PX', lease) and redis.call('GET', KEYS[1]) ~= token then
     return {'busy', unpack(redis.call('TIME'))}
 end
@@ -56,7 +58,7 @@ return false
 """
 )
 
-# Each line that follows may use how long an answer stays, in seconds.
+# What scripts use that store something: for how many seconds it stays.
 _LIFE = f"""
 local now = redis.call('TIME')[1]
 local function life(expires) return math.max(0, expires - now) + {MARGIN} end
@@ -141,10 +143,12 @@ class RedisLedger(OnceLedger):
       and ``recover`` or ``reconcile`` brings it back.
     - Replication is asynchronous. A failover forgets what the new primary had not got, and those uploads are handled
       again when they are reported again.
-    - A crash of the server forgets what its disk had not got: nothing with ``appendfsync always``; with ``everysec``
-      nothing that ``wait_for_sync`` waited for; up to everything without ``appendonly``.
+    - A crash of the server forgets the locks, so that what is being handled may be handled by another call too; and of
+      what is stored, what its disk had not got: nothing with ``appendfsync always``; with ``everysec`` nothing that
+      ``wait_for_sync`` waited for; up to everything without ``appendonly``.
 
-    So let ``on_upload`` do the same when it runs twice. Where that cannot be, use a ledger on SQL.
+    So let ``on_upload`` do the same when it runs twice. Where that cannot be, use a ledger on SQL. A server that cannot
+    write (a replica, a full memory, MISCONF) refuses before ``handle``.
 
     A sweep holds a lease too (``hold``). One that stood still for longer may have lost it to another sweep: what it
     saves is refused from then on (LedgerUnavailableError), so that it ends, and the other one's place stays.
@@ -417,23 +421,23 @@ class _RedisClaim(Claim):
     def lock(self) -> bool:
         """Lock the place and look what is stored, in one round trip; return whether it is locked or need not be."""
         ledger, (key, token, _) = self._ledger, self._lock
-        with ledger._server_must_answer():
-            answer = ledger._server.run(
-                _LOCK,
-                (key, ledger._responses(self._identity.ticket)),
-                (self._pair, self._object, token, ledger._lease),
-            )
-        if answer is not None and answer[0] == b"busy":
-            self.asked_at = int(answer[1]) + int(answer[2]) / 1e6
-            return False
-        if answer is not None and answer[0] == b"stored":
-            self._found = Found(_unpacked(answer[1]))
+        keys = key, ledger._responses(self._identity.ticket)
+        try:
+            answer = ledger._server.run(_LOCK, keys, (self._pair, self._object, token, ledger._lease))
+        except server_errors() as error:
+            raise ledger._unavailable(error) from None
+        if answer is None:  # nothing is known of the ticket
+            self._is_locked = True
             return True
-        self._is_locked = True
-        if answer is not None:
-            checksums = {int(each) for each in answer[3].split(b",") if each}
-            self._found = Found(None, bool(answer[1]), int(answer[2]), checksums)
-        return True
+        verdict, *rest = answer
+        if verdict == b"busy":
+            self.asked_at = int(rest[0]) + int(rest[1]) / 1e6
+        elif verdict == b"stored":
+            self._found = Found(_unpacked(rest[0]))
+        else:
+            checksums = {int(each) for each in rest[2].split(b",") if each}
+            self._is_locked, self._found = True, Found(None, bool(rest[0]), int(rest[1]), checksums)
+        return bool(verdict != b"busy")
 
     def find(self) -> Found:
         return self._found
@@ -443,28 +447,27 @@ class _RedisClaim(Claim):
             return super().handle(handle)
 
     def store(self, response: StoredResponse) -> StoredResponse:
-        ledger, identity, pair = self._ledger, self._identity, self._pair
-        stored = self._lock.key, ledger._responses(identity.ticket)
-        marks = [ledger._mark(pair), ledger._counts(pair)]
+        ledger, identity = self._ledger, self._identity
+        keys = [self._lock.key, ledger._responses(identity.ticket)]
+        marks = [ledger._mark(self._pair), ledger._counts(self._pair)]
         ticket, objects = _digest(identity.ticket)[:4], str(self._found.objects)
-        arguments = pair, self._object, self._lock.token, _packed(response), identity.expires, objects, ticket
-        line = "%r was handled, but the ledger cannot store that: %s"
+        arguments = self._pair, self._object, self._lock.token, _packed(response), identity.expires, objects, ticket
+        name, line = repr(identity.object), "%s was handled, but the ledger cannot store that: %s"
+        is_cluster = ledger._server.is_cluster  # where the marks are on other servers
         try:
-            if ledger._server.is_cluster:  # which has them on other servers
-                answer = ledger._write(_STORE, [*stored], arguments, repr(identity.object))
+            answer = ledger._write(_STORE, keys if is_cluster else keys + marks, arguments, name)
+            if is_cluster and answer != b"lost":
                 ledger._server.run(_MARK, marks, (ticket, identity.expires))
-            else:
-                answer = ledger._write(_STORE, [*stored, *marks], arguments, repr(identity.object))
         except server_errors() as error:
             # One that does not answer is not asked again: the lock ends with its lease.
             self._is_locked = isinstance(error, import_redis().exceptions.ResponseError)
             unavailable = ledger._unavailable(error)
-            log.error(line, identity.object, unavailable.hint)
+            log.error(line, name, unavailable.hint)
             raise unavailable from None
         self._is_locked = False
         if answer == b"lost":
             hint = ledger._lost("call")
-            log.error(line, identity.object, hint)
+            log.error(line, name, hint)
             raise LedgerUnavailableError("ledger_busy", hint)
         return response if answer is None else _unpacked(answer)
 

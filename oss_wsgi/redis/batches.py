@@ -35,10 +35,6 @@ class Batches(Generic[T]):
 
     def __init__(self, send: Callable[[list[T]], Sequence[Any]]) -> None:
         self._send = send
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all calls, as a forked child must, where their threads do not run."""
         self._lock = threading.Lock()
         self._waiting: deque[_Call[T]] = deque()
         self._is_sending = False

@@ -87,7 +87,8 @@ class RedisServer:
         self._timeouts = timeouts
         self._password = ""
         self._url = ""  # empty for a client of the application's own
-        self._batches: Batches[_Run] = Batches(self._run_all)
+        #: One for each script, so that those that wait for the server's disk hold up no others.
+        self._batches: dict[Script, Batches[_Run]] = {}
         if isinstance(url_or_client, str):
             self._read_url(url_or_client, own_options)
         else:
@@ -127,7 +128,8 @@ class RedisServer:
         """
         run = _Run(script, keys, arguments)
         if not self.is_cluster:
-            return self._batches.ask(run)
+            batches = self._batches.get(script) or self._batches.setdefault(script, Batches(self._run_all))
+            return batches.ask(run)
         try:
             return self.client.execute_command(*run.command(), **_AS_BYTES)
         except import_redis().exceptions.NoScriptError:  # the server was restarted, or is another one
@@ -183,19 +185,17 @@ class RedisServer:
     def after_fork(self) -> None:
         """Forget what belongs to the parent process."""
         self._lock = threading.Lock()
-        self._batches.reset()
+        self._batches = {}
         if self._url:
             self._client = None
 
     def _run_all(self, runs: Sequence[_Run]) -> list[Any]:
-        """Run scripts on the one server, in one round trip; return their answers, refusals as exceptions."""
+        """Run scripts on the one server, together; return their answers, refusals as exceptions."""
         answers = _sent(self.client, [run.command() for run in runs])
-        no_script = import_redis().exceptions.NoScriptError
-        missing = [number for number, each in enumerate(answers) if isinstance(each, no_script)]
-        if missing:  # the server was restarted, or is another one
-            again = _sent(self.client, [runs[number].command(by_digest=False) for number in missing])
-            for number, answer in zip(missing, again, strict=True):
-                answers[number] = answer
+        for number, answer in enumerate(answers):
+            if isinstance(answer, Exception) and isinstance(answer, import_redis().exceptions.NoScriptError):
+                # The server was restarted, or is another one.
+                answers[number] = _sent(self.client, [runs[number].command(by_digest=False)])[0]
         return answers
 
     def _read_url(self, url: str, own_options: Sequence[str]) -> None:
