@@ -42,8 +42,9 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.2
 log = logging.getLogger(__name__)
 
 # KEYS: the lock; the ticket's hash of 'r' and pair -> response, 'o' and object -> '', 'n' -> how many objects have a
-# response, 'e' -> the checksums that are expected, as texts, for Lua's numbers have 53 bits. The lock goes neither to the
-# disk nor to replicas: it may end with its server as it does with its holder, and need not wait for the disk.
+# response, 'e' -> the checksums that are expected, as texts, for Lua's numbers have 53 bits.
+# The lock goes to no disk and no replica: it may end with its server as it does with its holder, and need not wait for
+# the disk.
 _LOCK = Script.of(
     """
 local pair, object, token, lease = ARGV[1], ARGV[2], ARGV[3], ARGV[4]

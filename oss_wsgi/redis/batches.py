@@ -9,6 +9,9 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+#: Seconds for which a batch is held back after one of several requests: their threads are about to ask again.
+_PAUSE = 0.0001
+
 
 class _Call(Generic[T]):
     """A thread's request, the answer to it, and the lock that is released when one is there or the thread must send."""
@@ -19,6 +22,7 @@ class _Call(Generic[T]):
         self.request = request
         self.answer: Any = None
         self.turn = threading.Lock()
+        self.turn.acquire()
         self.sends = False
 
 
@@ -38,6 +42,7 @@ class Batches(Generic[T]):
         self._lock = threading.Lock()
         self._waiting: deque[_Call[T]] = deque()
         self._is_sending = False
+        self._last_size = 1
 
     def ask(self, request: T) -> Any:
         """Send a request, perhaps with others, and return the answer or raise it."""
@@ -45,7 +50,6 @@ class Batches(Generic[T]):
         with self._lock:
             call.sends, self._is_sending = not self._is_sending, True
             if not call.sends:
-                call.turn.acquire()
                 self._waiting.append(call)
         if not call.sends:
             self._wait(call)
@@ -68,9 +72,13 @@ class Batches(Generic[T]):
 
     def _send_all(self, call: _Call[T]) -> None:
         """Send a request and those that wait."""
-        batch = [call, *self._taken()]
+        batch = [call]
         answers: Sequence[Any] = ()
         try:
+            if self._last_size > 1:
+                call.turn.acquire(timeout=_PAUSE)
+            batch += self._taken()
+            self._last_size = len(batch)
             answers = self._send([each.request for each in batch])
         except Exception as error:
             batch += self._taken()
