@@ -361,21 +361,16 @@ class RedisLedger(OnceLedger):
 
     def _check_policy(self) -> None:
         """Raise SettingsError if the server evicts keys when its memory is full."""
-        for policy in self._policies():
+        policies = self._server.ask_each("info", "memory", key="maxmemory_policy")
+        for policy in policies:
             if policy != "noeviction":
                 raise SettingsError(
                     f"The ledger {self.url} has maxmemory-policy {policy}: it would forget handled uploads. Set "
                     "`maxmemory-policy noeviction`, or use another server."
                 )
-
-    def _policies(self) -> list[str]:
-        """Return the policy of each server; none where neither CONFIG nor INFO tells it."""
-        policies = self._server.ask_each("config_get", "maxmemory-policy")
-        policies += self._server.ask_each("info", "memory", key="maxmemory_policy")
         if not policies:
-            line = "%s tells neither by CONFIG nor by INFO whether it evicts keys: maxmemory-policy must be noeviction"
+            line = "%s does not tell by INFO whether it evicts keys: maxmemory-policy must be noeviction"
             log.warning(line, self.url)
-        return policies
 
     def _examine_disk(self) -> int:
         """Return for how many milliseconds WAITAOF may wait, 0 where that is of no use; log what a crash forgets."""

@@ -309,6 +309,21 @@ def test_a_connection_that_the_server_cuts_in_the_handler_is_opened_again(server
     assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
 
+def test_a_server_that_restarts_in_the_handler_still_gets_the_response(kind_folder: tuple[str, Path]) -> None:
+    with running(*kind_folder) as server, RedisLedger(server.url) as ledger:
+
+        class Restarting(Handler):
+            def __call__(self, transaction: object = None) -> StoredResponse:
+                server.kill()
+                server.start()
+                with server.client() as client:
+                    assert not client.exists("oss-wsgi:{t1}:l"), "a lock does not wait for the disk"
+                return super().__call__(transaction)
+
+        assert ledger.run_once(identity(), Restarting()) == SUCCESS
+        assert ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
+
+
 def test_a_response_without_a_server_to_store_it_is_an_error(kind_folder: tuple[str, Path]) -> None:
     with running(*kind_folder) as server, RedisLedger(server.url) as ledger:
 
