@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-from ..ledger.redis_client import REFUSED_PARAMETERS, RedisConnection, Run, Script, checked_prefix, server_errors
+from ..redis.client import REFUSED_PARAMETERS, RedisServer, Script, checked_prefix, server_errors
 from .rate_limit import check_rate
 
 #: Seconds for connecting and for an answer. A limit must not hold up what it protects.
@@ -71,8 +71,8 @@ class RedisRateLimit:
         pass_when_away: bool = True,
     ) -> None:
         check_rate(count, seconds)
-        self._connection = RedisConnection(url_or_client, timeouts=_TIMEOUTS, own_options=("prefix", "wait_for_sync"))
-        prefix = checked_prefix(self._connection.options.get("prefix", prefix))
+        self._server = RedisServer(url_or_client, timeouts=_TIMEOUTS, own_options=("prefix", "wait_for_sync"))
+        prefix = checked_prefix(self._server.options.get("prefix", prefix))
         self._stem = f"{prefix}:rate:{count}/{seconds:g}:"
         interval = max(1, round(seconds * 1e6 / count))
         self._arguments = interval, interval * count
@@ -82,14 +82,14 @@ class RedisRateLimit:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"RedisRateLimit({self._stem!r}, {self._connection.shown!r})"
+        return f"RedisRateLimit({self._stem!r}, {self._server.shown!r})"
 
     def __call__(self, who: str) -> float | None:
         if time.monotonic() < self._away_until:
             return self._answer_when_away()
         key = self._stem + hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         try:
-            wait = int(self._connection.run(Run(_ARRIVE, [key], self._arguments)))
+            wait = int(self._server.run(_ARRIVE, [key], self._arguments))
         except (*server_errors(), *REFUSED_PARAMETERS) as error:
             self._note_away(error)
             return self._answer_when_away()
@@ -97,7 +97,7 @@ class RedisRateLimit:
 
     def close(self) -> None:
         """Close the connections; the next call opens them again. The application's own client stays open."""
-        self._connection.close()
+        self._server.close()
 
     def _answer_when_away(self) -> float | None:
         return None if self._passes_when_away else max(self._interval, _AWAY_SECONDS)
@@ -113,4 +113,4 @@ class RedisRateLimit:
         if is_due:
             done = "pass uncounted" if self._passes_when_away else "are refused"
             line = "the rate limit cannot ask %s, so requests %s: %s"
-            log.warning(line, self._connection.shown, done, self._connection.message(error))
+            log.warning(line, self._server.shown, done, self._server.message(error))

@@ -56,7 +56,7 @@ def identity(
     may_wait: bool = True,
 ) -> UploadIdentity:
     """Return the identity of an upload; what a test does not name is always the same."""
-    return UploadIdentity(ticket, object, etag, expires, forbid_overwrite, max_objects, may_wait)
+    return UploadIdentity(ticket, object, etag, expires, forbid_overwrite, max_objects, may_wait=may_wait)
 
 
 class LedgerClock(FrozenClock):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import inspect
-import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from ..exceptions import SettingsError
+from .batches import Batches
 
 #: Schemes of URLs, and redis-py's name for each.
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
@@ -29,7 +28,10 @@ REFUSED_PARAMETERS: tuple[type[Exception], ...] = (TypeError, ValueError)
 CONNECT_TIMEOUT = 2.0
 ANSWER_TIMEOUT = 3.0
 
-log = logging.getLogger(__name__)
+#: redis-py decodes no answer for which this is set, whatever the client says.
+_AS_BYTES: dict[str, Any] = {"NEVER_DECODE": []}
+
+_Command = tuple[str | bytes | int, ...]
 
 
 class Script(NamedTuple):
@@ -44,24 +46,24 @@ class Script(NamedTuple):
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-class Run(NamedTuple):
-    """One run of a script. In a cluster all its keys are in one slot."""
+class _Run(NamedTuple):
+    """One run of a script."""
 
     script: Script
     keys: Sequence[str]
     arguments: Sequence[str | bytes | int]
 
-    def command(self, *, by_digest: bool = True) -> tuple[str | bytes | int, ...]:
+    def command(self, *, by_digest: bool = True) -> _Command:
         """Return the command that runs the script, known to the server by its digest or not."""
         name, script = ("EVALSHA", self.script.sha) if by_digest else ("EVAL", self.script.text)
         return (name, script, len(self.keys), *self.keys, *self.arguments)
 
 
-class RedisConnection:
+class RedisServer:
     """Runs scripts on a Redis or Valkey server, or on a cluster.
 
     A client that is made from a URL is made when it is first needed, and again in a forked child. A URL of any node of
-    a cluster leads to the whole cluster.
+    a cluster leads to the whole cluster. All methods that ask the server raise what ``server_errors`` returns.
 
     :param url_or_client: a URL ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``, with
         redis-py's parameters behind ``?``; or a ``redis.Redis`` or ``redis.RedisCluster``.
@@ -85,6 +87,8 @@ class RedisConnection:
         self._timeouts = timeouts
         self._password = ""
         self._url = ""  # empty for a client of the application's own
+        #: One for each script, so that those that wait for the server's disk hold up no others.
+        self._batches: dict[Script, Batches[_Run]] = {}
         if isinstance(url_or_client, str):
             self._read_url(url_or_client, own_options)
         else:
@@ -93,20 +97,14 @@ class RedisConnection:
             self._is_cluster = hasattr(url_or_client, "get_node_from_key")
             #: How messages name the server: without user, password and parameters.
             self.shown = _shown_client(url_or_client)
-        redis = import_redis()
-        if self._url:
-            try:
-                redis.Redis.from_url(self._url).connection_pool.make_connection()  # it connects when it is used
-            except REFUSED_PARAMETERS as error:
-                raise SettingsError(f"The URL of {self.shown} cannot be used: {self.message(error)}.") from None
-        _connections.add(self)
+        _servers.add(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown!r})"
 
     @property
     def client(self) -> Any:
-        """The client of redis-py. Raises redis.RedisError and OSError."""
+        """The client of redis-py."""
         if self._client is None:
             with self._lock:
                 if self._client is None:
@@ -116,40 +114,46 @@ class RedisConnection:
     @property
     def patience(self) -> float:
         """Seconds after which the client gives up an answer."""
-        options = getattr(getattr(self.client, "connection_pool", None), "connection_kwargs", {})
-        return float(options.get("socket_timeout") or ANSWER_TIMEOUT)
+        return float(self.client.get_connection_kwargs().get("socket_timeout") or ANSWER_TIMEOUT)
 
     @property
     def is_cluster(self) -> bool:
-        """Whether the keys are spread over several servers. Raises redis.RedisError and OSError."""
+        """Whether the keys are spread over several servers."""
         return self.client is not None and bool(self._is_cluster)
 
-    def run(self, run: Run) -> Any:
-        """Run a script and return its answer, texts as bytes. Raises redis.RedisError and OSError."""
-        if not self.is_cluster:
-            return self._exchange(self.client, [run], 0)[0][0]
-        client = self.client
-        try:
-            return client.execute_command(*run.command(), **_AS_BYTES)
-        except import_redis().exceptions.NoScriptError:  # the server was restarted, or is another one
-            return client.execute_command(*run.command(by_digest=False), **_AS_BYTES)
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int] = ()) -> Any:
+        """Run a script and return its answer, texts as bytes. In a cluster all keys are in one slot.
 
-    def run_all(self, runs: Sequence[Run], *, sync_milliseconds: int = 0) -> tuple[list[Any], Any]:
-        """Run scripts one after the other; return their answers, and that of WAITAOF where it is asked for.
-
-        ``sync_milliseconds`` waits as long at the most until the first script's server has written to the disk what it
-        did, by the same connection. A script's error is raised, that of WAITAOF returned.
+        When the connection breaks it may run twice.
         """
+        run = _Run(script, keys, arguments)
         if not self.is_cluster:
-            return self._exchange(self.client, runs, sync_milliseconds)
-        answers, synced = self._on_node(runs[0], sync_milliseconds)
-        return [*answers, *(self.run(each) for each in runs[1:])], synced
+            batches = self._batches.get(script) or self._batches.setdefault(script, Batches(self._run_all))
+            return batches.ask(run)
+        try:
+            return self.client.execute_command(*run.command(), **_AS_BYTES)
+        except import_redis().exceptions.NoScriptError:  # the server was restarted, or is another one
+            return self.client.execute_command(*run.command(by_digest=False), **_AS_BYTES)
+
+    def sync(self, key: str, milliseconds: int) -> Any:
+        """Wait until the disk of a key's server has what the server did so far, ``milliseconds`` at the most.
+
+        Writes the key, which ends at once, because WAITAOF waits for the writes of its own connection, and what is
+        older comes before them. Return the answer of WAITAOF, which may be an exception.
+        """
+        client = self.client
+        if self.is_cluster:
+            client = client.get_redis_connection(client.get_node_from_key(key))
+        written, synced = _sent(client, [("SET", key, b"", "PX", 1), ("WAITAOF", 1, 0, milliseconds)])
+        if isinstance(written, Exception):
+            raise written
+        return synced
 
     def ask_each(self, method: str, argument: str, *, key: str | None = None) -> list[str]:
         """Return what each server, in a cluster each primary, says to ``info`` or ``config_get``.
 
         ``key`` names the value in the answer where it is not ``argument``. A server that refuses, or does not know,
-        says nothing. Raises redis.RedisError and OSError.
+        says nothing.
         """
         options = {"target_nodes": "primaries"} if self.is_cluster else {}
         try:
@@ -161,17 +165,6 @@ class RedisConnection:
             answers = list(answer.values())
         values = [each[key or argument] for each in answers if (key or argument) in each]
         return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
-
-    def problem_of_waitaof(self) -> str | None:
-        """Return what a server says against WAITAOF; None if it works. Raises redis.RedisError and OSError."""
-        client = self.client
-        if self.is_cluster:
-            client = client.get_redis_connection(client.get_primaries()[0])
-        try:
-            client.execute_command("WAITAOF", 1, 0, 1)
-        except import_redis().exceptions.ResponseError as error:
-            return self.message(error)
-        return None
 
     def close(self) -> None:
         """Close the connections; the next call opens them again. The application's own client stays open."""
@@ -192,38 +185,18 @@ class RedisConnection:
     def after_fork(self) -> None:
         """Forget what belongs to the parent process."""
         self._lock = threading.Lock()
+        self._batches = {}
         if self._url:
             self._client = None
 
-    def _on_node(self, run: Run, sync_milliseconds: int) -> tuple[list[Any], Any]:
-        """Run a script on the server of a cluster that has its keys."""
-        exceptions = import_redis().exceptions
-        if sync_milliseconds:
-            try:
-                node = self.client.get_node_from_key(run.keys[0])
-                return self._exchange(self.client.get_redis_connection(node), [run], sync_milliseconds)
-            except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ResponseError) as error:
-                log.info("a server of %s passes a script on: %s", self.shown, self.message(error))
-        return [self.run(run)], None
-
-    def _exchange(self, client: Any, runs: Sequence[Run], sync_milliseconds: int) -> tuple[list[Any], Any]:
-        """Run scripts on one server, in one round trip by one connection."""
-        exceptions = import_redis().exceptions
-        wait = [("WAITAOF", 1, 0, sync_milliseconds)] if sync_milliseconds else []
-        try:
-            answers = _send(client, [*(run.command() for run in runs), *wait])
-        except exceptions.ConnectionError:  # the server has closed the connection; all scripts may run twice
-            answers = _send(client, [*(run.command() for run in runs), *wait])
-        missing = [number for number, each in enumerate(answers) if isinstance(each, exceptions.NoScriptError)]
-        if missing:
-            again = _send(client, [*(runs[number].command(by_digest=False) for number in missing), *wait])
-            for number, answer in zip([*missing, -1] if wait else missing, again, strict=True):
-                answers[number] = answer
-        synced = answers.pop() if wait else None
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers, synced
+    def _run_all(self, runs: Sequence[_Run]) -> list[Any]:
+        """Run scripts on the one server, together; return their answers, refusals as exceptions."""
+        answers = _sent(self.client, [run.command() for run in runs])
+        for number, answer in enumerate(answers):
+            if isinstance(answer, Exception) and isinstance(answer, import_redis().exceptions.NoScriptError):
+                # The server was restarted, or is another one.
+                answers[number] = _sent(self.client, [runs[number].command(by_digest=False)])[0]
+        return answers
 
     def _read_url(self, url: str, own_options: Sequence[str]) -> None:
         parts = _split(url)
@@ -234,6 +207,12 @@ class RedisConnection:
         self.shown = f"{parts.scheme}://{authority}{parts.path}"
         plain = parts._replace(scheme=SCHEMES[parts.scheme], query=urlencode(options), fragment="")
         self._url = plain.geturl()
+        redis = import_redis()
+        try:
+            inspect.signature(redis.Redis).bind_partial(**options)
+            redis.Redis.from_url(self._url).close()  # it connects when it is used
+        except REFUSED_PARAMETERS as error:
+            raise SettingsError(f"The URL of {self.shown} cannot be used: {self.message(error)}.") from None
 
     def _connect(self) -> Any:
         """Return a client for the URL: of the one server, or of the cluster that it is a part of."""
@@ -263,47 +242,13 @@ class RedisConnection:
         return redis.RedisCluster.from_url(self._url, **options)
 
 
-def _send(client: Any, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
-    """Send commands together and return their answers, texts as bytes and refusals as exceptions.
-
-    A pipeline of redis-py does the same in twice the time.
-    """
-    pool = client.connection_pool
-    connection = pool.get_connection(*_command_name(pool.get_connection.__func__))
-    answers: list[Any] = []
-    try:
-        connection.send_packed_command([b"".join(map(_packed, commands))])
-        for _ in commands:
-            try:
-                answers.append(connection.read_response(disable_decoding=True))
-            except import_redis().exceptions.ResponseError as error:
-                answers.append(error)
-    except BaseException:
-        connection.disconnect()  # or the next user would read our answers
-        raise
-    finally:
-        pool.release(connection)
+def _sent(client: Any, commands: Sequence[_Command]) -> list[Any]:
+    """Send commands together; return their answers, texts as bytes and refusals as exceptions."""
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command, **_AS_BYTES)
+    answers: list[Any] = pipeline.execute(raise_on_error=False)
     return answers
-
-
-def _packed(command: Sequence[str | bytes | int]) -> bytes:
-    """Return a command as it is sent (Redis serialization protocol, arrays of bulk strings)."""
-    pieces = [b"*%d\r\n" % len(command)]
-    for word in command:
-        raw = word if isinstance(word, bytes) else str(word).encode()
-        pieces.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(pieces)
-
-
-@functools.cache
-def _command_name(get_connection: Callable[..., object]) -> tuple[str, ...]:
-    """Return what ``get_connection`` needs: the name of a command in redis-py 5.0 to 5.2, nothing since."""
-    parameter = inspect.signature(get_connection).parameters.get("command_name")
-    return ("EVALSHA",) if parameter is not None and parameter.default is inspect.Parameter.empty else ()
-
-
-#: redis-py decodes no answer for which this is set, whatever the client says.
-_AS_BYTES: dict[str, Any] = {"NEVER_DECODE": []}
 
 
 def import_redis() -> Any:
@@ -322,11 +267,6 @@ def server_errors() -> tuple[type[Exception], ...]:
     """Return what a client raises when the server is away, or refuses."""
     exceptions = import_redis().exceptions
     return (exceptions.RedisError, exceptions.RedisClusterException, OSError)
-
-
-def is_redis_url(text: str) -> bool:
-    """Return whether a text is a URL of Redis or Valkey."""
-    return text.partition("://")[0].lower() in SCHEMES and "://" in text
 
 
 def checked_prefix(prefix: str) -> str:
@@ -374,8 +314,7 @@ def _check_client(client: Any) -> None:
 
 
 def _shown_client(client: Any) -> str:
-    pool = getattr(client, "connection_pool", None)
-    options: Mapping[str, Any] = getattr(pool, "connection_kwargs", {})
+    options = client.get_connection_kwargs()
     if "path" in options:
         return f"unix://{options['path']}"
     if "host" in options:
@@ -383,12 +322,12 @@ def _shown_client(client: Any) -> str:
     return type(client).__name__
 
 
-_connections: weakref.WeakSet[RedisConnection] = weakref.WeakSet()
+_servers: weakref.WeakSet[RedisServer] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for connection in list(_connections):
-        connection.after_fork()
+    for server in list(_servers):
+        server.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
