@@ -24,6 +24,7 @@ from oss_wsgi import DirectUpload, Grant, Settings, StaticCredentialsProvider
 from oss_wsgi import exceptions as errors
 from oss_wsgi.bucket import StoredObject, StoredPart
 from oss_wsgi.endpoints.callback import CallbackEndpoint
+from oss_wsgi.endpoints.slots import SLOTS
 from oss_wsgi.ledger.base import ledger_busy_error
 from oss_wsgi.log_format import JSONFormatter, Masker, TextFormatter
 from oss_wsgi.middleware.access_log import AccessLog
@@ -303,6 +304,17 @@ def parts_refusals(site: Site) -> None:
     client.get(f"{upload}{query}", expect_errors=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bucket, "list_parts", leaking)
+        client.get(f"{upload}{query}", expect_errors=True)
+
+    def silent(*arguments: Any) -> StoredObject:
+        raise errors.BucketUnreachableError("bucket_unreachable", "no answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bucket, "complete", silent)
+        complete([StoredPart(1, 6, "E", 1)])
+    bucket.parts = None
+    client.get(f"{upload}{query}", expect_errors=True)
+    with SLOTS.hold({"REMOTE_ADDR": "1"}), SLOTS.hold({"REMOTE_ADDR": "2"}):
         client.get(f"{upload}{query}", expect_errors=True)
     client.delete(f"{upload}{query}")
     site.client().get("/oss/s3/params", expect_errors=True)
