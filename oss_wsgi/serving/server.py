@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ..wsgi.again import Again
+from ..wsgi.responses import Again
 from .connection import CLOSED, HANDLING, IDLE, NEW, Connection, OverloadedError
 from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
