@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exceptions import CredentialsError, GrantError, OSSWSGIError
 from ..signing.grant import Grant
-from ..wsgi.again import again_of
 from ..wsgi.environ import with_authorization
-from ..wsgi.responses import SECURITY_HEADERS, Headers, log_refusal, method_not_allowed, not_found, refuse, status_of
+from ..wsgi.responses import (
+    SECURITY_HEADERS,
+    Headers,
+    again_of,
+    log_refusal,
+    method_not_allowed,
+    not_found,
+    refuse,
+    status_of,
+)
 from .rate_limit import RateLimit
 from .slots import Slot
 

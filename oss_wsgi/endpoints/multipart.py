@@ -26,11 +26,10 @@ from ..parts.uploads import PartUploads
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
-from ..wsgi.again import ask_again
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, context_of
-from ..wsgi.responses import Headers, json_response, not_found, read_response, refuse, refuse_error
+from ..wsgi.responses import Headers, ask_again, json_response, not_found, read_response, refuse, refuse_error
 from .gate import Gate, readable, refuse_unsigned
 from .slots import SLOTS, Slot
 

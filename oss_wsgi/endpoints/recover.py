@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CallbackError, MalformedRecoveryError, NotStoredError, RecoveryError, SlotsTakenError
 from ..recovery.recovery import Recovery
-from ..wsgi.again import ask_again
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import read_body
 from ..wsgi.observers import context_of
-from ..wsgi.responses import not_found, refuse_error
+from ..wsgi.responses import ask_again, not_found, refuse_error
 from .gate import Gate
 from .slots import SLOTS, Slot
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..exceptions import SlotsTakenError
-from ..wsgi.again import THREADS_KEY
+from ..wsgi.responses import THREADS_KEY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -19,7 +19,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
 from waitress.utilities import Error, InternalServerError
 
-from ..wsgi.again import Again
+from ..wsgi.responses import Again
 from .output import Output
 from .parser import RequestParser
 from .poller import READ, WRITE

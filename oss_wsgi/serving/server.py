@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ..wsgi.again import Again
+from ..wsgi.responses import Again
 from .connection import CLOSED, HANDLING, IDLE, NEW, Connection, OverloadedError
 from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
@@ -62,8 +62,8 @@ _MANY_WAITING = 4
 # Requests for which the application asks for another try: when it comes at the latest, how long a request waits while
 # others end, and while none does; how many wait, and how many get their try when another one ends.
 _AGAIN_SECONDS = 0.2
-_PUT_OFF_SECONDS = 5.0
-_STANDSTILL_SECONDS = 0.7
+_PUT_OFF_SECONDS = 1.0
+_STANDSTILL_SECONDS = 0.5
 _MOST_PUT_OFF = 64
 _TRIES_AT_AN_END = 2
 

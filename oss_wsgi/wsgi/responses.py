@@ -1,4 +1,4 @@
-"""JSON responses, and refusals, which say little to the client and more to the log."""
+"""JSON responses, and refusals, which say little to the client and more to the log, or ask for another try."""
 
 from __future__ import annotations
 
@@ -111,6 +111,14 @@ _RETRY_SOON = ("Retry-After", "1")
 
 #: The reasons of a 503 that pass as soon as another request has ended.
 SOON = frozenset({"slots_taken", "ledger_busy", "upload_unsettled"})
+# OSS may have been unreachable for a moment only.
+_PASSING = SOON | {"bucket_unreachable"}
+
+#: Environ key of the number of threads that the server answers requests in.
+THREADS_KEY = "oss_wsgi.threads"
+
+#: Environ key of `Again`, where the server can call the application once more.
+AGAIN_KEY = "oss_wsgi.again"
 
 #: For every response that is data and not a page. In spite of the resource policy a listed origin can read it by CORS.
 SECURITY_HEADERS = (
@@ -259,3 +267,42 @@ def read_response(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, 
         if close is not None:
             close()
     return *started[-1], b"".join(pieces)
+
+
+class Again:
+    """Asks the server for another try of a request: it drops this response and calls the application again soon.
+
+    The request waits in the server's loop meanwhile, not in a thread. All tries of a request share one object.
+    """
+
+    __slots__ = ("due", "frees_others", "is_asked", "is_counted", "is_offered", "since")
+
+    def __init__(self) -> None:
+        #: Whether there will be another try where the application asks for it.
+        self.is_offered = False
+        self.is_asked = False
+        #: Whether other requests may have waited for the end of this one.
+        self.frees_others = False
+        #: Whether the request has counted for the rate limit.
+        self.is_counted = False
+        #: Of the server: since when it waits, None before the first try was dropped, and when the next try is due.
+        self.since: float | None = None
+        self.due = 0.0
+
+
+def again_of(environ: WSGIEnvironment) -> Again | None:
+    """Return what asks for another try; None where the server has none to give."""
+    again = environ.get(AGAIN_KEY)
+    return again if isinstance(again, Again) else None
+
+
+def ask_again(environ: WSGIEnvironment) -> None:
+    """Ask for another try of a request that was refused for what passes soon, where the server offers one.
+
+    The end of any other request lets one that waits have its try.
+    """
+    again, context = again_of(environ), context_of(environ)
+    if again is not None:
+        is_passing = context.refused == 503 and context.reason in _PASSING
+        again.is_asked = is_passing and again.is_offered
+        again.frees_others = not is_passing

@@ -13,7 +13,7 @@ import webob
 from oss_wsgi import Grant
 from oss_wsgi.endpoints.slots import SLOTS, SLOTS_PER_CALLER, Slots
 from oss_wsgi.exceptions import SlotsTakenError
-from oss_wsgi.wsgi.again import THREADS_KEY
+from oss_wsgi.wsgi.responses import THREADS_KEY
 
 from ..parts.site import Site
 

@@ -13,7 +13,7 @@ import pytest
 
 from oss_wsgi import DirectUpload, Settings, Upload
 from oss_wsgi.exceptions import NotStoredError
-from oss_wsgi.wsgi.again import Again
+from oss_wsgi.wsgi.responses import Again
 
 from ..benchmarks.callbacks import Reporter
 from ..benchmarks.waiting_requests import KINDS, MemoryBucket, measure

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi.serving import server as server_module
-from oss_wsgi.wsgi.again import AGAIN_KEY, THREADS_KEY
+from oss_wsgi.wsgi.responses import AGAIN_KEY, THREADS_KEY
 
 from .server_thread import SetClock, connect, phases, read_response, running, wait_until
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from oss_wsgi.endpoints.slots import SLOTS
-from oss_wsgi.wsgi.again import THREADS_KEY
+from oss_wsgi.wsgi.responses import THREADS_KEY
 
 from ..upload_page import expect, wait_until
 from .parts_site import MEGABYTE, PartsSite
