@@ -224,7 +224,8 @@ class _SQLAlchemyTransaction(SharedTransaction):
         self._is_committed = False
         self.is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
         _listen(connection.engine)
-        connection.info[_SHARED] = self
+        self._info = connection.info  # the pool's connection has it, also after this one is closed
+        self._info[_SHARED] = self
 
     def flush(self) -> None:
         """Send what a Session keeps back until the commit."""
@@ -233,6 +234,12 @@ class _SQLAlchemyTransaction(SharedTransaction):
             flush()
 
     def _finish(self, error: BaseException | None) -> None:
+        try:
+            self._leave(error)
+        finally:
+            self._info.pop(_SHARED, None)
+
+    def _leave(self, error: BaseException | None) -> None:
         if error is None:
             self._begun.__exit__(None, None, None)
             # One that goes on is a part of another one, as tests have it that roll everything back.
@@ -256,7 +263,7 @@ class _SQLAlchemyTransaction(SharedTransaction):
         if self.is_handling:
             self.was_ended = True
         else:
-            self._connection.info.pop(_SHARED, None)
+            self._info.pop(_SHARED, None)
 
 
 def _connection_of(handed: Any) -> Connection:
