@@ -47,12 +47,12 @@ def run(arguments: Namespace) -> int:
         what = shown(url) if is_url(url) else url
         raise MisuseError(f"a ledger has tables in PostgreSQL, MySQL and MariaDB, not in {what!r}.")
     try:
-        from ..ledger.sql_tables import VERSION, statements_for  # imported here because SQLAlchemy is an extra
+        from ..ledger.sql_tables import VERSION, Statements  # imported here because SQLAlchemy is an extra
     except ModuleNotFoundError as error:
         raise MisuseError(f"{error.name} is not installed: pip install 'oss-wsgi[postgresql]'.") from None
     print(f"-- The tables of a ledger of oss-wsgi, version {VERSION}, for {_DATABASES[scheme]}.")
     print("BEGIN;")
-    for statement in statements_for(scheme).creation():
+    for statement in Statements(scheme).creation():
         print(f"{statement};")
     print("COMMIT;")
     return 0

@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from ..exceptions import SettingsError
 from ..ledger.base import DEFAULT_WAIT_TIMEOUT
 from ..ledger.sql_errors import Meaning, meaning_of
-from ..ledger.sql_tables import Statements, statements_for
+from ..ledger.sql_tables import Statements
 from ..ledger.transactional import SharedTransaction, Transaction, TransactionalLedger
 
 _NESTED = (
@@ -50,7 +50,7 @@ class DjangoLedger(TransactionalLedger):
         super().__init__(clock=clock, wait_timeout=wait_timeout)
         self._using = using
         try:
-            self._statements = statements_for(connections[using].vendor)
+            self._statements = Statements(connections[using].vendor)
         except ValueError as error:
             raise SettingsError(f"{error}.") from None
 

@@ -29,6 +29,7 @@ _NOT_COMMITTED = (
     "stored: pass engine.begin or sessionmaker(engine).begin, not engine.connect or the sessionmaker itself."
 )
 _SHARED = "oss_wsgi.shared"
+_CURSOR = "oss_wsgi.cursor"
 
 
 class SQLLedger(TransactionalLedger):
@@ -77,7 +78,7 @@ class SQLLedger(TransactionalLedger):
             raise SettingsError(f"A SQLLedger needs a URL or SQLAlchemy's Engine, not {type(url_or_engine).__name__}.")
         self._engine: Engine | None = engine
         self._share: Callable[[], AbstractContextManager[Any]] | None = None
-        self._statements: Statements | None = Statements(engine.dialect)
+        self._statements: Statements | None = Statements(engine.dialect.name)
         try:
             self._prepare()
         except LedgerUnavailableError as error:
@@ -148,14 +149,15 @@ class SQLLedger(TransactionalLedger):
 
     def _begin(self) -> Transaction:
         if self._engine is not None and self._statements is not None:
-            return _OwnTransaction(self._engine.connect(), self._statements, self.close)
+            return _OwnTransaction(self._engine, self._statements, self.close, is_ours=self._is_ours)
         assert self._share is not None  # noqa: S101
         begun = self._share()
         handed = begun.__enter__()
         try:
             connection = _connection_of(handed)
             if self._statements is None:
-                self._statements = Statements(connection.dialect)
+                name = connection.dialect.name
+                self._statements = Statements(name, paramstyle="qmark" if name == "sqlite" else "format")
             return _SQLAlchemyTransaction(begun, handed, connection, self._statements)
         except BaseException as error:
             with suppress(type(error)):
@@ -164,15 +166,25 @@ class SQLLedger(TransactionalLedger):
 
 
 class _OwnTransaction(Transaction):
-    """A transaction of the ledger, by the driver's own cursor; the handler works outside it."""
+    """A transaction of the ledger, by the driver's own cursor; the handler works outside it.
 
-    def __init__(self, connection: Connection, statements: Statements, on_cut: Callable[[], None]) -> None:
+    :param is_ours: whether ``engine_from`` has made the engine, or its sessions are set up by a Connection.
+    :param on_cut: called when the connection is broken: those beside it may be as well.
+    """
+
+    def __init__(self, engine: Engine, statements: Statements, on_cut: Callable[[], None], *, is_ours: bool) -> None:
         super().__init__(statements)
-        self._connection = connection
-        self._driver = connection.connection
-        self._cursor = self._driver.cursor()
+        opened: Any = engine.raw_connection() if is_ours else engine.connect()
+        self._connection = opened
+        self._driver: Any = opened if is_ours else opened.connection
+        self._joins = is_ours and engine.dialect.driver == "pymysql"
+        self._info = self._driver.info
+        cursor: Any = self._info.get(_CURSOR)
+        if cursor is None:
+            cursor = self._info[_CURSOR] = self._driver.cursor()
+        self._cursor = cursor
         self._on_cut = on_cut
-        self.is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
+        self.is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
@@ -182,10 +194,16 @@ class _OwnTransaction(Transaction):
 
     def limit_wait(self, seconds: float) -> None:
         """Limit the waits for locks, unless the session is set up for that."""
-        info = self._connection.info
-        if info.get(SESSION_WAIT) == seconds:
+        if self._info.get(SESSION_WAIT) != seconds:
+            super().limit_wait(seconds)
+
+    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
+        """Run the last statement and commit; by PyMySQL, which is Python, in one message."""
+        if not self._joins:
+            super().finish(statement, parameters)
             return
-        super().limit_wait(seconds)
+        self._cursor.execute(f"{statement.text}; COMMIT", statement.bound(parameters))
+        self._give_back(self._cursor.nextset)
 
     def commit(self) -> None:
         """Commit, and give the connection back to the pool."""
@@ -205,10 +223,9 @@ class _OwnTransaction(Transaction):
             self._on_cut()
 
     def _give_back(self, end: Callable[[], object]) -> None:
+        end()
         if self.statements.family == "mysql":
             self.restore_wait()
-        end()
-        self._cursor.close()
         self._connection.close()
 
 

@@ -31,6 +31,8 @@ _MORE_CONNECTIONS = 3
 SESSION_WAIT = "oss_wsgi.wait"
 # A statement is prepared by the driver when it comes a second time.
 _PREPARE_AFTER = 1
+# CLIENT_FOUND_ROWS, which SQLAlchemy relies on, and CLIENT_MULTI_STATEMENTS, in MySQL's protocol.
+_PYMYSQL_FLAGS = 2 | 65536
 
 
 def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine:
@@ -112,7 +114,7 @@ def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
     elif driver == "pymysql":
         # A statement waits for a lock at the most; what takes longer is a peer that is gone.
         timeouts = dict.fromkeys(("read_timeout", "write_timeout"), math.ceil(wait_timeout) + 1)
-        arguments = {"connect_timeout": seconds, **timeouts}
+        arguments = {"connect_timeout": seconds, "client_flag": _PYMYSQL_FLAGS, **timeouts}
     return {name: value for name, value in arguments.items() if name not in url.query}
 
 

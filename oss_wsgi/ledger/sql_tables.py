@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -190,20 +191,29 @@ def seconds_until(expires: int, now: float) -> int:
 
 
 class Statement(NamedTuple):
-    """A statement as a driver takes it."""
+    """A statement as a driver takes it, with parameters that are counted."""
 
     text: str
-    #: The names of its parameters where the driver counts them.
-    names: Sequence[str] | None
+    #: Takes the parameters out of a mapping, in their order.
+    ordered: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     #: The parameters that are always the same.
     constants: Mapping[str, Any]
     returns_rows: bool
 
-    def bound(self, parameters: Mapping[str, Any]) -> Mapping[str, Any] | tuple[Any, ...]:
+    def bound(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the parameters as the driver takes them."""
-        if self.constants:
-            parameters = {**self.constants, **parameters}
-        return parameters if self.names is None else tuple([parameters[name] for name in self.names])
+        return self.ordered({**self.constants, **parameters} if self.constants else parameters)
+
+    @classmethod
+    def fixed(cls, text: str) -> Statement:
+        """Return a statement without parameters."""
+        return cls(text, _ordered(()), {}, False)
+
+
+def _ordered(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda parameters: tuple([parameters[name] for name in names])
 
 
 def _parameters(*names: str) -> dict[str, Any]:
@@ -211,16 +221,24 @@ def _parameters(*names: str) -> dict[str, Any]:
 
 
 class Statements:
-    """The statements of a ledger for one database and driver, each compiled once.
+    """The statements of a ledger for one database, each compiled once.
 
     Raises ValueError for a database that a ledger cannot use.
+
+    :param name: what SQLAlchemy and Django call the database.
+    :param paramstyle: how the driver of SQLite counts parameters; those of the others write ``%s``.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
-        if dialect.name not in _FAMILIES:
-            raise ValueError(f"A ledger needs PostgreSQL, MySQL or MariaDB, not {dialect.name}")
-        self._dialect = dialect
-        self.family = _FAMILIES[dialect.name]
+    def __init__(self, name: str, *, paramstyle: Literal["format", "qmark"] = "format") -> None:
+        self.family = _FAMILIES.get(name, "")
+        if self.family == "postgresql":
+            self._dialect: Dialect = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+        elif self.family == "mysql":
+            self._dialect = pymysql.dialect()
+        elif self.family == "sqlite":
+            self._dialect = sqlite.dialect(paramstyle=paramstyle)
+        else:
+            raise ValueError(f"A ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not {name}")
         clock = self._clock()
         of_ticket = answers.c.ticket == bindparam("ticket")
         is_stored = answers.c.status.is_not(None)
@@ -319,10 +337,9 @@ class Statements:
     def compiled(self, statement: Any, *, is_select: bool = False) -> Statement:
         """Return a statement as the driver takes it."""
         done = statement.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True})
-        names = list(done.positiontup or ()) if done.positional else None
         constants = {name: value for name, value in done.params.items() if value is not None}
         returns = is_select or statement.is_select or bool(getattr(done, "effective_returning", None))
-        return Statement(str(done), names, constants, returns)
+        return Statement(str(done), _ordered(done.positiontup or ()), constants, returns)
 
     def _clock(self) -> ColumnElement[int]:
         """Return Unix seconds by the database's clock."""
@@ -368,18 +385,3 @@ class Statements:
                 known.c.table_schema == func.database(), known.c.table_name == answers.name
             )
         return select(literal_column("0"))
-
-
-def statements_for(name: str) -> Statements:
-    """Return the statements for a database by its name, as psycopg, PyMySQL and Django's SQLite take them.
-
-    Raises ValueError for a database that a ledger cannot use.
-    """
-    family = _FAMILIES.get(name)
-    if family == "postgresql":
-        return Statements(psycopg.dialect())  # type: ignore[no-untyped-call]
-    if family == "mysql":
-        return Statements(pymysql.dialect())
-    if family == "sqlite":
-        return Statements(sqlite.dialect(paramstyle="format"))
-    raise ValueError(f"A ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not {name}")

@@ -11,10 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import (
+    NOTHING_FOUND,
     Claim,
     Found,
     Handle,
@@ -78,6 +79,12 @@ class Transaction(ABC):
     @abstractmethod
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
+
+    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
+        """Run the statement that completes the claim's row, and commit."""
+        if self.run(statement, parameters).affected != 1:
+            raise HandlerCommittedError("handler_committed", _COMMITTED)
+        self.commit()
 
     @abstractmethod
     def commit(self) -> None:
@@ -272,38 +279,36 @@ class TransactionalLedger(OnceLedger):
         return response
 
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
-        self._prepare()
+        if not self._is_checked:
+            self._prepare()
         key = Key.of(identity, self._clock())
-        with self._judged():
+        try:
             transaction = self._begin()
             try:
                 transaction.limit_wait(patience)
                 statements = transaction.statements
-                parameters = key._asdict()
-                done = transaction.run(statements.claim, parameters)
+                done = transaction.run(statements.claim, key._asdict())
                 if statements.family == "mysql" and done.affected != 1:
-                    done = transaction.run(statements.find, parameters)
+                    done = transaction.run(statements.find, key._asdict())
             except BaseException as error:
                 transaction.roll_back(error)
                 raise
+        except Exception as error:
+            self._judge(error)
         return _RowClaim(self, transaction, identity, key, _Row.of(done.rows[0]) if done.rows else None)
 
-    @contextmanager
-    def _judged(self, doing: str = "cannot be used", *, may_repeat: bool = True) -> Iterator[None]:
-        """Raise a database's errors as what they mean for an upload."""
-        try:
-            yield
-        except Exception as error:
-            meaning = meaning_of(error)
-            if meaning is None:
-                raise
-            if meaning in (Meaning.CONFLICT, Meaning.DUPLICATE):
-                raise _AgainError(ledger_busy_error(self._wait_timeout)) from error
-            unavailable = self._unavailable(error, doing)
-            # A connection of the pool that the server has closed shows when it is first used. Nothing has happened yet.
-            if meaning is Meaning.UNAVAILABLE and may_repeat:
-                raise _AgainError(unavailable, was_cut=True) from error
-            raise unavailable from error
+    def _judge(self, error: Exception, doing: str = "cannot be used", *, may_repeat: bool = True) -> NoReturn:
+        """Raise what an error means for an upload, if it is the database's."""
+        meaning = meaning_of(error)
+        if meaning is None:
+            raise error
+        if meaning in (Meaning.CONFLICT, Meaning.DUPLICATE):
+            raise _AgainError(ledger_busy_error(self._wait_timeout)) from error
+        unavailable = self._unavailable(error, doing)
+        # A connection of the pool that the server has closed shows when it is first used. Nothing has happened yet.
+        if meaning is Meaning.UNAVAILABLE and may_repeat:
+            raise _AgainError(unavailable, was_cut=True) from error
+        raise unavailable from error
 
     def _count_stored(self) -> None:
         self._stored += 1
@@ -411,21 +416,28 @@ class TransactionalLedger(OnceLedger):
             if is_prepared:
                 self._prepare()
             try:
-                with self._judged():
-                    transaction = (begin or self._begin)()
-                    try:
-                        result = work(transaction)
-                        end(transaction)
-                    except BaseException as error:
-                        transaction.roll_back(error)
-                        raise
-                    return result
+                return self._attempt(work, begin or self._begin, end)
             except _AgainError as again:
                 is_late = abs(self._clock() - began) > self._wait_timeout
                 if is_late or attempt >= (2 if again.was_cut else _TRIES):
                     raise again.error from again.__cause__
             _pause(attempt)
         raise AssertionError
+
+    def _attempt(
+        self, work: Callable[[Transaction], T], begin: Callable[[], Transaction], end: Callable[[Transaction], None]
+    ) -> T:
+        try:
+            transaction = begin()
+            try:
+                result = work(transaction)
+                end(transaction)
+                return result
+            except BaseException as error:
+                transaction.roll_back(error)
+                raise
+        except Exception as error:
+            self._judge(error)
 
     # The tables.
 
@@ -534,29 +546,37 @@ class _RowClaim(Claim):
         self._is_open = True
 
     def find(self) -> Found:
-        key, row = self._key, self._row
-        has_object = False
+        row = self._row
+        is_taken = row is not None and row.response is not None
+        if not is_taken and self._identity.max_objects == 1 and self._identity.checksum is None:
+            return NOTHING_FOUND
+        try:
+            return self._find(row if is_taken else None)
+        except Exception as error:
+            self._ledger._judge(error)
+
+    def _find(self, taken: _Row | None) -> Found:
+        key, statements = self._key, self._transaction.statements
         objects = 0
-        with self._ledger._judged():
-            if row is not None and row.response is not None:
-                further = [row, *self._rows_at(key.further_place)]
-                for each in further:
-                    if (each.object, each.etag) == (key.object, key.etag):
-                        return Found(each.response)
-                has_object = row.object == key.object
-                objects = 1
-            if self._identity.max_objects > 1 and not has_object:
-                objects = self._run(self._transaction.statements.count_objects).rows[0][0]
-            checksums: set[int] = set()
-            if self._identity.checksum is not None:
-                rows = self._run(self._transaction.statements.expected).rows
-                checksums = {number % (1 << 64) for (number,) in rows}
+        if taken is not None:
+            for each in (taken, *map(_Row.of, self._run(statements.find, place=key.further_place).rows)):
+                if (each.object, each.etag) == (key.object, key.etag):
+                    return Found(each.response)
+            objects = 1
+        has_object = taken is not None and taken.object == key.object
+        if self._identity.max_objects > 1 and not has_object:
+            objects = self._run(statements.count_objects).rows[0][0]
+        checksums: set[int] = set()
+        if self._identity.checksum is not None:
+            checksums = {number % (1 << 64) for (number,) in self._run(statements.expected).rows}
         return Found(None, has_object, objects, checksums)
 
     def handle(self, handle: Handle) -> StoredResponse:
         transaction = self._transaction
-        with self._ledger._judged():
+        try:
             transaction.before_handler()
+        except Exception as error:
+            self._ledger._judge(error)
         try:
             with transaction.handling():
                 response = handle(transaction.handed)
@@ -571,34 +591,34 @@ class _RowClaim(Claim):
         return response
 
     def store(self, response: StoredResponse) -> StoredResponse:
-        transaction, key, row = self._transaction, self._key, self._row
-        statements = transaction.statements
-        values = {
+        try:
+            self._transaction.after_handler()
+            self._finish(response)
+        except Exception as error:
+            if self._transaction.has_conflict:
+                raise self._again() from error
+            self._ledger._judge(error, "did not say whether it has stored the answer", may_repeat=False)
+        self._is_open = False
+        self._ledger._count_stored()
+        return response
+
+    def _finish(self, response: StoredResponse) -> None:
+        key, row, statements = self._key, self._row, self._transaction.statements
+        values: dict[str, Any] = {
             "status": encoded(response.status),
             "content_type": encoded(response.content_type),
             "body": response.body,
             "at": key.ticket,
             "at_place": key.place,
         }
-        with self._ledger._judged(may_repeat=False):
-            try:
-                transaction.after_handler()
-            except Exception as error:
-                if transaction.has_conflict:
-                    raise self._again() from error
-                raise
-            if row is not None and row.response is not None:
-                self._run(statements.store_further, **values, place=key.further_place)
-            else:
-                is_ours = row is None or (row.object, row.etag) == (key.object, key.etag)
-                done = self._run(statements.store if is_ours else statements.store_renamed, **values)
-                if done.affected != 1:
-                    raise HandlerCommittedError("handler_committed", _COMMITTED)
-        with self._ledger._judged("did not say whether it has stored the answer", may_repeat=False):
-            transaction.commit()
-        self._is_open = False
-        self._ledger._count_stored()
-        return response
+        statement = statements.store
+        if row is not None and row.response is not None:
+            statement = statements.store_further
+            values = {**key._asdict(), **values, "place": key.further_place}
+        elif row is not None and (row.object, row.etag) != (key.object, key.etag):
+            statement = statements.store_renamed
+            values = {**key._asdict(), **values}
+        self._transaction.finish(statement, values)
 
     def end(self, error: BaseException | None) -> None:
         if self._is_open:
@@ -606,9 +626,6 @@ class _RowClaim(Claim):
 
     def _run(self, statement: Statement, **more: Any) -> Rows:
         return self._transaction.run(statement, {**self._key._asdict(), **more})
-
-    def _rows_at(self, place: int) -> list[_Row]:
-        return [_Row.of(row) for row in self._run(self._transaction.statements.find, place=place).rows]
 
     def _again(self) -> _AgainError:
         return _AgainError(ledger_busy_error(self._ledger._wait_timeout))
@@ -638,7 +655,7 @@ def _version(transaction: Transaction) -> int | None:
 def _make_tables(transaction: Transaction) -> None:
     for text in transaction.statements.creation():
         try:
-            transaction.run(Statement(text, None, {}, False), {})
+            transaction.run(Statement.fixed(text), {})
         except Exception as error:
             if meaning_of(error) is not Meaning.EXISTS:
                 raise

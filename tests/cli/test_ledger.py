@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oss_wsgi.cli.main import main
-from oss_wsgi.ledger.sql_tables import statements_for
+from oss_wsgi.ledger.sql_tables import Statements
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_the_statements_are_those_that_the_ledger_runs(capsys: pytest.CaptureFix
     assert main(["ledger", "sql", "--url", url]) == 0
     output = capsys.readouterr().out
     assert "pass-word" not in output
-    for statement in statements_for(name).creation():
+    for statement in Statements(name).creation():
         assert f"{statement};\n" in output
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from oss_wsgi.exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError, TicketUsedError
 from oss_wsgi.ledger.base import StoredResponse
 from oss_wsgi.ledger.sql import SQLLedger
-from oss_wsgi.ledger.sql_tables import EXPIRING, answers, statements_for
+from oss_wsgi.ledger.sql_tables import EXPIRING, Statements, answers
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing.ledger_contract import (
     FAILURE,
@@ -30,7 +30,6 @@ from oss_wsgi.testing.ledger_contract import (
     Call,
     Handler,
     LedgerClock,
-    handling,
     identity,
 )
 
@@ -424,7 +423,7 @@ def test_a_databases_clock_that_is_off_by_a_day_forgets_nothing(server: Server, 
 
 def test_the_search_for_expired_rows_reads_no_others(engine: Engine, ledger: SQLLedger) -> None:
     ledger.run_once(identity(), Handler())
-    select = statements_for(engine.dialect.name).expired[answers].text
+    select = Statements(engine.dialect.name).expired[answers].text
     with engine.begin() as connection:
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {select}").scalars())
@@ -440,7 +439,7 @@ def test_expired_rows_that_another_call_deletes_are_skipped(server: Server, engi
         move(engine, 300 + MARGIN + 60)
         clock.advance(301)
         with engine.begin() as connection:
-            connection.exec_driver_sql(statements_for(engine.dialect.name).expired[answers].text).fetchall()
+            connection.exec_driver_sql(Statements(engine.dialect.name).expired[answers].text).fetchall()
             assert ledger.delete_expired() == 0
         ledger.delete_expired()
         assert len(ledger) == 0

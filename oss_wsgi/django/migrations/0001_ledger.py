@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.db import migrations, transaction
 
-from oss_wsgi.ledger.sql_tables import TABLES, statements_for
+from oss_wsgi.ledger.sql_tables import TABLES, Statements
 
 
 def make_tables(apps: Any, schema_editor: Any) -> None:
@@ -15,7 +15,7 @@ def make_tables(apps: Any, schema_editor: Any) -> None:
     connection = schema_editor.connection
     # In MySQL a statement that makes a table commits; in PostgreSQL the lock around them needs a transaction.
     with transaction.atomic(connection.alias) if connection.features.can_rollback_ddl else nullcontext():
-        for statement in statements_for(connection.vendor).creation():
+        for statement in Statements(connection.vendor).creation():
             schema_editor.execute(statement)
 
 
