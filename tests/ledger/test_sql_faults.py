@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,18 @@ import sqlalchemy
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from oss_wsgi.exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError, TicketUsedError
+from oss_wsgi.exceptions import (
+    HandlerCommittedError,
+    LedgerUnavailableError,
+    PartsCorruptError,
+    SettingsError,
+    SweepRunningError,
+    TicketUsedError,
+)
+from oss_wsgi.ledger import transactional
 from oss_wsgi.ledger.base import StoredResponse
-from oss_wsgi.ledger.sql import SQLLedger
+from oss_wsgi.ledger.sql import SQLLedger, _OwnTransaction
+from oss_wsgi.ledger.sql_engine import engine_from
 from oss_wsgi.ledger.sql_tables import EXPIRING, Statements, answers
 from oss_wsgi.ledger.steady_time import MARGIN
 from oss_wsgi.testing.ledger_contract import (
@@ -157,7 +166,11 @@ def test_a_handler_that_ends_the_transaction_by_a_statement_is_refused(engine: E
 
     with pytest.raises(HandlerCommittedError, match="leave out the commit"):
         ledger.run_once(identity(), handle)
-    assert len(ledger) == 0
+    assert (len(ledger), ledger.known([identity()[1:3]])) == (0, set())
+    other = identity(object="another", etag="1")
+    assert ledger.run_once(other, Handler()) == SUCCESS
+    assert ledger.run_once(other, Handler(FAILURE)) == SUCCESS
+    assert ledger.known([identity()[1:3], other[1:3]]) == {other[1:3]}
 
 
 def test_an_error_that_the_handler_swallows_is_refused(engine: Engine) -> None:
@@ -301,6 +314,95 @@ def test_a_server_that_restarts_is_used_again(request: pytest.FixtureRequest, se
         assert ledger.run_once(identity("t2"), Handler()) == SUCCESS
 
 
+# A database that cannot store.
+
+REFUSALS = {
+    "postgresql": (
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END$$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON oss_wsgi_answers FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ),
+    "mysql": (
+        "CREATE TRIGGER refuse BEFORE INSERT ON oss_wsgi_answers FOR EACH ROW "
+        "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'No space left on device'",
+    ),
+}
+
+
+def assert_cannot_store(ledger: SQLLedger, reason: str) -> None:
+    handler = Handler()
+    for act in (lambda: ledger.run_once(identity("new"), handler), ledger.check, lambda: ledger.known([("a", "b")])):
+        with pytest.raises(LedgerUnavailableError, match=reason):
+            act()
+    assert handler.calls == 0
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["own", "sharing"])
+def test_a_full_disk_refuses_before_the_handler(engine: Engine, ledger: SQLLedger, kind: str) -> None:
+    ledger = ledger if kind == "own" else SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    ledger.run_once(identity(), Handler())
+    with engine.begin() as connection:
+        for statement in REFUSALS[engine.dialect.name]:
+            connection.exec_driver_sql(statement)
+    assert_cannot_store(ledger, "No space left on device")
+
+
+def test_a_standby_refuses_before_the_handler(server: Server, engine: Engine, ledger: SQLLedger) -> None:
+    ledger.run_once(identity(), Handler())
+    ledger.close()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER DATABASE app SET default_transaction_read_only = on")
+    try:
+        assert_cannot_store(ledger, "read-only transaction")
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SET TRANSACTION READ WRITE")
+            connection.exec_driver_sql("ALTER DATABASE app RESET default_transaction_read_only")
+
+
+# Locks of sweeps.
+
+
+@BOTH
+def test_a_lock_is_held_by_one_of_two_processes_and_ends_with_it(server: Server, ledger: SQLLedger) -> None:
+    process = start_handling(server, "hold")
+    with pytest.raises(SweepRunningError), ledger.hold("sweep"):
+        pytest.fail("another process holds it")
+    process.kill()
+    process.communicate()
+    for _ in range(1000):
+        with suppress(SweepRunningError), ledger.hold("sweep"):
+            return
+        threading.Event().wait(0.01)  # until the server has noticed
+    pytest.fail("the lock outlives its process")
+
+
+@BOTH
+def test_locks_leave_connections_for_uploads_and_keep_their_own_busy(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactional, "_PING_SECONDS", 0.01)
+    pings = []
+    with SQLLedger(server.url, clock=LedgerClock(), threads=1, wait_timeout=10.0) as ledger:
+        run = _OwnTransaction.run
+
+        def counted(self: Any, statement: Any, parameters: Any) -> Any:
+            if statement is self.statements.ping:
+                pings.append(1)
+            return run(self, statement, parameters)
+
+        monkeypatch.setattr(_OwnTransaction, "run", counted)
+        with ledger.hold("a"), ledger.hold("b"):
+            assert ledger.run_once(identity(), Handler()) == SUCCESS
+            ledger.save("a", "text")
+            for _ in range(6000):
+                if len(pings) >= 4:
+                    break
+                threading.Event().wait(0.01)
+    assert len(pings) >= 4
+
+
 # Processes.
 
 PROGRAM = """
@@ -312,12 +414,16 @@ def handle(transaction):
     print("handling", flush=True)
     sys.stdin.readline()
     return SUCCESS
-print(ledger.run_once(identity(), handle).status, flush=True)
+if sys.argv[2] == "hold":
+    with ledger.hold("sweep"):
+        handle(None)
+else:
+    print(ledger.run_once(identity(), handle).status, flush=True)
 """
 
 
-def start_handling(server: Server) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM, server.url]
+def start_handling(server: Server, act: str = "handle") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, server.url, act]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "handling\n"
@@ -349,6 +455,18 @@ def test_a_stopped_process_keeps_its_upload_and_the_others_are_refused(server: S
 
 
 @BOTH
+def test_a_call_that_may_not_wait_does_not_wait_for_another_process(server: Server, engine: Engine) -> None:
+    """The wait of those that may is longer than the test."""
+    process = start_handling(server)
+    sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock(), wait_timeout=300.0)
+    with SQLLedger(server.url, clock=LedgerClock(), wait_timeout=300.0) as ledger:
+        for each in (ledger, sharing):
+            with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+                each.run_once(identity()._replace(may_wait=False), Handler(FAILURE))
+    process.communicate("\n")
+
+
+@BOTH
 def test_two_ledgers_count_the_objects_of_a_ticket_together(server: Server) -> None:
     with (
         SQLLedger(server.url, clock=LedgerClock(), wait_timeout=60.0) as one,
@@ -367,6 +485,19 @@ def test_two_ledgers_count_the_objects_of_a_ticket_together(server: Server) -> N
         for ledger in (one, two):
             with pytest.raises(TicketUsedError):
                 ledger.run_once(identity(object="one more", max_objects=4), Handler())
+
+
+@BOTH
+def test_a_checksum_is_forgotten_when_an_upload_of_its_ticket_is_handled(ledger: SQLLedger) -> None:
+    damaged = identity(etag="damaged")._replace(checksum=8)
+    ledger.expect("t1", 7, NOW + 300)
+    with pytest.raises(PartsCorruptError):
+        ledger.run_once(damaged, Handler())
+    ledger.run_once(identity(), Handler())
+    assert ledger.run_once(damaged, Handler()) == SUCCESS
+    ledger.expect("t1", 7, NOW + 300)
+    with pytest.raises(PartsCorruptError):
+        ledger.run_once(identity(etag="also damaged")._replace(checksum=8), Handler())
 
 
 # Clocks, and what has expired.
@@ -475,6 +606,19 @@ def test_tables_of_another_version_are_refused(server: Server, engine: Engine) -
         connection.exec_driver_sql("UPDATE oss_wsgi_schema SET version = 7")
     with pytest.raises(SettingsError, match="tables have version 7, and this program uses version 1"):
         SQLLedger(server.url, clock=LedgerClock())
+    with pytest.raises(LedgerUnavailableError, match="tables have version 7, and this program uses version 1"):
+        SQLLedger.sharing(engine.begin, clock=LedgerClock()).run_once(identity(), Handler())
+
+
+def test_a_poolers_session_gets_no_limit_and_no_prepared_statements(server: Server, pgbouncer: Server) -> None:
+    found = []
+    for url in (server.url, pgbouncer.url):
+        engine = engine_from(url, threads=1, wait_timeout=7.0)
+        with engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            found.append((driver.prepare_threshold, connection.exec_driver_sql("SHOW lock_timeout").scalar_one()))
+        engine.dispose()
+    assert found == [(1, "7s"), (None, "0")]
 
 
 @BOTH
