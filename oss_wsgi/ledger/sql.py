@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
@@ -12,7 +14,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
-from .sql_engine import SESSION_WAIT, check_backend, engine_from, shown_url
+from .sql_engine import PEER_SECONDS, SESSION_WAIT, Watch, check_backend, engine_from, shown_url
 from .sql_errors import Meaning, meaning_of
 from .sql_tables import Statement, Statements
 from .transactional import Rows, SharedTransaction, Transaction, TransactionalLedger
@@ -79,6 +81,8 @@ class SQLLedger(TransactionalLedger):
         self._engine: Engine | None = engine
         self._share: Callable[[], AbstractContextManager[Any]] | None = None
         self._statements: Statements | None = Statements(engine.dialect.name)
+        self._watch = Watch()
+        weakref.finalize(self, self._watch.stop)
         try:
             self._prepare()
         except LedgerUnavailableError as error:
@@ -139,17 +143,24 @@ class SQLLedger(TransactionalLedger):
 
     def close(self) -> None:
         """Close the connections of an engine that the ledger has made; the next call opens them again."""
+        if self._engine is not None:
+            self._watch.stop()
+            self._dispose()
+
+    def _dispose(self) -> None:
         if self._engine is not None and self._is_ours:
             self._engine.dispose()
 
     def _after_fork(self, *, is_child: bool) -> None:
         super()._after_fork(is_child=is_child)
-        if is_child and self._engine is not None and self._is_ours:
-            self._engine.dispose(close=False)  # they are the parent's
+        if is_child and self._engine is not None:
+            self._watch = Watch()
+            if self._is_ours:
+                self._engine.dispose(close=False)  # they are the parent's
 
     def _begin(self) -> Transaction:
         if self._engine is not None and self._statements is not None:
-            return _OwnTransaction(self._engine, self._statements, self.close, is_ours=self._is_ours)
+            return _OwnTransaction(self._engine, self._statements, self._watch, self._dispose, is_ours=self._is_ours)
         assert self._share is not None  # noqa: S101
         begun = self._share()
         handed = begun.__enter__()
@@ -172,12 +183,17 @@ class _OwnTransaction(Transaction):
     :param on_cut: called when the connection is broken: those beside it may be as well.
     """
 
-    def __init__(self, engine: Engine, statements: Statements, on_cut: Callable[[], None], *, is_ours: bool) -> None:
+    def __init__(
+        self, engine: Engine, statements: Statements, watch: Watch, on_cut: Callable[[], None], *, is_ours: bool
+    ) -> None:
         super().__init__(statements)
         opened: Any = engine.raw_connection() if is_ours else engine.connect()
         self._connection = opened
         self._driver: Any = opened if is_ours else opened.connection
+        self._raw: Any = self._driver.driver_connection
         self._joins = is_ours and engine.dialect.driver == "pymysql"
+        self._watch = watch if is_ours and statements.family == "postgresql" else None
+        self._patience = PEER_SECONDS
         self._info = self._driver.info
         cursor: Any = self._info.get(_CURSOR)
         if cursor is None:
@@ -189,11 +205,16 @@ class _OwnTransaction(Transaction):
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
         cursor = self._cursor
-        cursor.execute(statement.text, statement.bound(parameters))
+        self._begin_watch()
+        try:
+            cursor.execute(statement.text, statement.bound(parameters))
+        finally:
+            self._end_watch()
         return Rows(cursor.rowcount, list(cursor.fetchall()) if statement.returns_rows else [])
 
     def limit_wait(self, seconds: float) -> None:
-        """Limit the waits for locks, unless the session is set up for that."""
+        """Limit the waits for locks, unless the session is set up for that; and those for the server."""
+        self._patience = min(PEER_SECONDS, math.ceil(seconds))
         if self._info.get(SESSION_WAIT) != seconds:
             super().limit_wait(seconds)
 
@@ -203,18 +224,29 @@ class _OwnTransaction(Transaction):
             super().finish(statement, parameters)
             return
         self._cursor.execute(f"{statement.text}; COMMIT", statement.bound(parameters))
-        self._give_back(self._cursor.nextset)
+        self._cursor.nextset()
+        self._give_back()
 
     def commit(self) -> None:
         """Commit, and give the connection back to the pool."""
-        self._give_back(self._driver.commit)
+        self._begin_watch()
+        try:
+            self._driver.commit()
+        finally:
+            self._end_watch()
+        self._give_back()
 
     def roll_back(self, error: BaseException | None) -> None:
         """Roll back, and give the connection back to the pool; a broken one is closed, and those beside it."""
         try:
             if error is not None and meaning_of(error) is Meaning.UNAVAILABLE:
                 raise error
-            self._give_back(self._driver.rollback)
+            self._begin_watch()
+            try:
+                self._driver.rollback()
+            finally:
+                self._end_watch()
+            self._give_back()
         except Exception:
             with suppress(Exception):
                 self._connection.invalidate()
@@ -222,11 +254,18 @@ class _OwnTransaction(Transaction):
                 self._connection.close()
             self._on_cut()
 
-    def _give_back(self, end: Callable[[], object]) -> None:
-        end()
+    def _give_back(self) -> None:
         if self.statements.family == "mysql":
             self.restore_wait()
         self._connection.close()
+
+    def _begin_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.begin(self._raw, self._patience)
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.end(self._raw)
 
 
 class _SQLAlchemyTransaction(SharedTransaction):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
+import threading
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy
@@ -67,6 +71,45 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
     set_up = _set_up_postgresql if url.get_backend_name() == "postgresql" else _set_up_mysql
     event.listen(engine, "connect", lambda connection, record: set_up(connection, record.info, wait_timeout))
     return engine
+
+
+class Watch:
+    """Cuts the connections on which a statement takes too long.
+
+    libpq waits for ever for a server that is stopped, whose kernel still answers. PyMySQL has a limit of its own.
+    """
+
+    def __init__(self) -> None:
+        self._ticks = 0
+        self._running: dict[Any, int] = {}
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, connection: Any, seconds: int) -> None:
+        """Cut a driver's connection that has not ended in so many seconds, give or take one."""
+        self._running[connection] = self._ticks + seconds + 1
+        if self._thread is None:
+            self._ended = threading.Event()
+            self._thread = threading.Thread(target=self._watch, args=(self._ended,), name="oss_wsgi watch", daemon=True)
+            self._thread.start()
+
+    def end(self, connection: Any) -> None:
+        """Watch a connection no longer."""
+        self._running.pop(connection, None)
+
+    def stop(self) -> None:
+        """End the thread; ``begin`` starts another one."""
+        self._ended.set()
+        self._thread = None
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(1):
+            self._ticks += 1
+            for connection, last in list(self._running.items()):
+                if self._ticks > last and self._running.get(connection) == last:
+                    self.end(connection)
+                    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+                        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def shown_url(url: URL) -> str:

@@ -10,7 +10,7 @@ All texts are stored as bytes, because MySQL compares ``a.png`` and ``A.PNG`` as
 ``upload``
     A hash of object and ETag, by which a sweep finds what was handled.
 ``turn``
-    Changes with each claim, so that MySQL says whether the row is new.
+    0 in a new row, and changes with each claim.
 ``expires``, ``forget_after``
     In Unix seconds by the caller's and by the database's clock: a row is deleted when both have passed.
 ``status``
@@ -249,8 +249,10 @@ class Statements:
         response = _parameters("status", "content_type", "body")
 
         compiled = self.compiled
-        #: Locks the row of a place and returns it; MySQL says by the number of rows whether it is new.
-        self.claim = compiled(self._upsert(answers, upload, {"turn": answers.c.turn + literal_column("1")}, row))
+        #: Locks the row of a place, and says whether it is new: by its turn, in MySQL by the number of rows.
+        self.claim = compiled(
+            self._upsert(answers, upload, {"turn": answers.c.turn + literal_column("1")}, answers.c.turn)
+        )
         self.find = compiled(select(*row).where(of_ticket, answers.c.place == bindparam("place")))
         self.count_objects = compiled(select(func.count()).where(of_ticket, answers.c.place >= 0, is_stored))
         self.count_answers = compiled(select(func.count()).where(of_ticket, is_stored))
@@ -355,9 +357,9 @@ class Statements:
         each: Table,
         values: Mapping[str, Any],
         changes: Mapping[str, Any],
-        returned: Sequence[ColumnElement[Any]] = (),
+        returned: ColumnElement[Any] | None = None,
     ) -> Any:
-        """Insert a row, or change the one that has its key; return what is there then, where the database can."""
+        """Insert a row, or change the one that has its key; return a column of it, where every such database can."""
         if self.family == "mysql":
             made = mysql.insert(each).values(values)
             key = next(iter(each.primary_key))
@@ -370,7 +372,7 @@ class Statements:
             if changes
             else upsert.on_conflict_do_nothing(index_elements=key_names)
         )
-        return upsert.returning(*returned) if returned else upsert.inline()
+        return upsert.inline() if returned is None else upsert.returning(returned)
 
     def _estimate(self) -> Any:
         """Select about how many answers there are, without reading them, where the database can tell."""

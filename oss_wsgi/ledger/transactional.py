@@ -288,14 +288,14 @@ class TransactionalLedger(OnceLedger):
                 transaction.limit_wait(patience)
                 statements = transaction.statements
                 done = transaction.run(statements.claim, key._asdict())
-                if statements.family == "mysql" and done.affected != 1:
-                    done = transaction.run(statements.find, key._asdict())
+                is_new = done.affected == 1 if statements.family == "mysql" else done.rows[0][0] == 0
+                rows = [] if is_new else transaction.run(statements.find, key._asdict()).rows
             except BaseException as error:
                 transaction.roll_back(error)
                 raise
         except Exception as error:
             self._judge(error)
-        return _RowClaim(self, transaction, identity, key, _Row.of(done.rows[0]) if done.rows else None)
+        return _RowClaim(self, transaction, identity, key, _Row.of(rows[0]) if rows else None)
 
     def _judge(self, error: Exception, doing: str = "cannot be used", *, may_repeat: bool = True) -> NoReturn:
         """Raise what an error means for an upload, if it is the database's."""
@@ -526,9 +526,9 @@ class _Row(NamedTuple):
 
 
 class _RowClaim(Claim):
-    """A claim of the row at an upload's place; ``row`` is what was there, None if MySQL says that it is new."""
+    """A claim of the row at an upload's place; ``row`` is what was there, None if it is new."""
 
-    __slots__ = ("_identity", "_is_open", "_key", "_ledger", "_row", "_transaction")
+    __slots__ = ("_handler_error", "_identity", "_is_open", "_key", "_ledger", "_row", "_transaction")
 
     def __init__(
         self,
@@ -544,6 +544,7 @@ class _RowClaim(Claim):
         self._key = key
         self._row = row
         self._is_open = True
+        self._handler_error: BaseException | None = None
 
     def find(self) -> Found:
         row = self._row
@@ -585,6 +586,7 @@ class _RowClaim(Claim):
         except BaseException as error:
             if transaction.has_conflict:
                 raise self._again() from error
+            self._handler_error = error
             raise
         if transaction.has_conflict and not response.is_success:
             raise self._again()
@@ -622,7 +624,8 @@ class _RowClaim(Claim):
 
     def end(self, error: BaseException | None) -> None:
         if self._is_open:
-            self._transaction.roll_back(error)
+            is_elsewhere = error is self._handler_error and self._transaction.handed is None
+            self._transaction.roll_back(None if is_elsewhere else error)
 
     def _run(self, statement: Statement, **more: Any) -> Rows:
         return self._transaction.run(statement, {**self._key._asdict(), **more})

@@ -305,6 +305,31 @@ def test_a_commit_whose_end_is_unknown_is_unavailable_and_the_next_call_finds_th
 
 
 @BOTH
+def test_a_handler_that_reaches_no_server_of_its_own_costs_the_ledger_no_connection(ledger: SQLLedger) -> None:
+    pool = ledger._engine and ledger._engine.pool
+    with pytest.raises(ConnectionRefusedError):
+        ledger.run_once(identity(), Handler(ConnectionRefusedError()))
+    assert ledger.run_once(identity(), Handler()) == SUCCESS
+    assert pool is (ledger._engine and ledger._engine.pool)
+
+
+@BOTH
+def test_a_server_that_falls_silent_holds_a_call_for_a_limited_time(server: Server) -> None:
+    """As one does that is stopped, while its kernel still answers."""
+    with closing(CuttingProxy(server.port)) as proxy:
+        url = server.url.replace(f":{server.port}/", f":{proxy.port}/")
+        with SQLLedger(url, clock=LedgerClock(), wait_timeout=1.0) as ledger:
+            assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
+            proxy.is_silent = True
+            handler = Handler()
+            error = Call(ledger, identity("t2"), handler).outcome()
+            assert isinstance(error, LedgerUnavailableError)
+            assert (error.reason, handler.calls) == ("ledger_unavailable", 0)
+            proxy.is_silent = False
+            assert ledger.run_once(identity("t2"), handler) == SUCCESS
+
+
+@BOTH
 def test_a_server_that_restarts_is_used_again(request: pytest.FixtureRequest, server: Server) -> None:
     kind = "postgresql" if server.url.startswith("postgresql") else "mariadb"
     with running(kind) as own, SQLLedger(own.url, clock=LedgerClock()) as ledger:
