@@ -11,12 +11,13 @@ class CuttingProxy:
     """Passes bytes on to a port of loopback.
 
     With ``cut_after`` a connection is cut as soon as the client has sent these bytes: the server gets them, and nobody
-    hears its answer.
+    hears its answer. While ``is_silent`` nothing is passed on, and connections stay.
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self.cut_after: bytes | None = None
+        self.is_silent = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -34,6 +35,8 @@ class CuttingProxy:
     def _pass_on(self, source: socket.socket, target: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if self.is_silent:
+                    continue
                 if source is client and self.cut_after is not None and self.cut_after in data:
                     self.cut_after = None
                     # The client loses its connection before the server can answer.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..ledger.sql_text import VERSION, Dialect, dialect_of
 from ..ledger.url import is_url, shown
 from .options import EPILOG
 from .terminal import MisuseError
@@ -12,12 +11,11 @@ from .terminal import MisuseError
 if TYPE_CHECKING:
     from argparse import Namespace
 
-_SCHEMES = {
-    "postgresql": "postgresql",
-    "postgres": "postgresql",
-    "mysql": "mysql",
-    "mariadb": "mysql",
-    "sqlite": "sqlite",
+_DATABASES = {
+    "postgresql": "PostgreSQL",
+    "postgres": "PostgreSQL",
+    "mysql": "MySQL and MariaDB",
+    "mariadb": "MySQL and MariaDB",
 }
 
 
@@ -36,12 +34,6 @@ def add(subparsers: Any) -> None:
         metavar="URL",
         help="the ledger's URL, of which only the part before the colon counts; default: OSS_LEDGER",
     )
-    parser.add_argument(
-        "--partitioned",
-        action="store_true",
-        help="PostgreSQL: a partition for each day, which is dropped when its answers have expired. The ledger makes "
-        "the partitions, so its user must own the table",
-    )
     parser.set_defaults(run=run)
 
 
@@ -50,20 +42,17 @@ def run(arguments: Namespace) -> int:
     url = arguments.url or arguments.environ.get("OSS_LEDGER", "").strip()
     if not url:
         raise MisuseError("which database? Add --url postgresql: or --url mysql:, or set OSS_LEDGER.")
-    name = _SCHEMES.get(url.partition(":")[0].partition("+")[0].lower())
-    if name is None:
+    scheme = url.partition(":")[0].partition("+")[0].lower()
+    if scheme not in _DATABASES:
         what = shown(url) if is_url(url) else url
         raise MisuseError(f"a ledger has tables in PostgreSQL, MySQL and MariaDB, not in {what!r}.")
-    dialect = dialect_of(name)
-    if arguments.partitioned and name != "postgresql":
-        raise MisuseError("only the tables in PostgreSQL can be partitioned: leave --partitioned out.")
-    print(f"-- The tables of a ledger of oss-wsgi, version {VERSION}, for {_database(dialect)}.")
+    try:
+        from ..ledger.sql_tables import VERSION, Statements  # imported here because SQLAlchemy is an extra
+    except ModuleNotFoundError as error:
+        raise MisuseError(f"{error.name} is not installed: pip install 'oss-wsgi[postgresql]'.") from None
+    print(f"-- The tables of a ledger of oss-wsgi, version {VERSION}, for {_DATABASES[scheme]}.")
     print("BEGIN;")
-    for statement in dialect.schema(partitioned=arguments.partitioned):
+    for statement in Statements(scheme).creation():
         print(f"{statement};")
     print("COMMIT;")
     return 0
-
-
-def _database(dialect: Dialect) -> str:
-    return {"postgresql": "PostgreSQL", "mysql": "MySQL and MariaDB", "sqlite": "SQLite"}[dialect.name]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -11,9 +11,8 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from ..exceptions import SettingsError
 from ..ledger.base import DEFAULT_WAIT_TIMEOUT
 from ..ledger.sql_errors import Meaning, meaning_of
-from ..ledger.sql_shared import SharedTransaction
-from ..ledger.sql_text import Dialect, dialect_of
-from ..ledger.transactional import Rows, Transaction, TransactionalLedger
+from ..ledger.sql_tables import Statements
+from ..ledger.transactional import SharedTransaction, Transaction, TransactionalLedger
 
 _NESTED = (
     "A DjangoLedger commits its transaction itself, so that it cannot handle an upload within atomic(): with "
@@ -48,48 +47,65 @@ class DjangoLedger(TransactionalLedger):
         if using not in connections:
             known = ", ".join(map(repr, connections))
             raise SettingsError(f"A DjangoLedger needs a name of Django's DATABASES, one of {known}, not {using!r}.")
-        super().__init__(None, clock=clock, wait_timeout=wait_timeout)
+        super().__init__(clock=clock, wait_timeout=wait_timeout)
         self._using = using
+        try:
+            self._statements = Statements(connections[using].vendor)
+        except ValueError as error:
+            raise SettingsError(f"{error}.") from None
 
     def __repr__(self) -> str:
         return f"<DjangoLedger {self._using!r}>"
 
-    def _detect(self) -> Dialect:
-        try:
-            return dialect_of(connections[self._using].vendor)
-        except ValueError as error:
-            raise SettingsError(f"{error}.") from None
-
-    @contextmanager
-    def _begin(self) -> Iterator[Transaction]:
-        connection: Any = connections[self._using]
+    def _begin(self) -> Transaction:
+        connection = connections[self._using]
         # Outside Django's own requests nobody else closes what the server has cut, or what is too old.
         connection.close_if_unusable_or_obsolete()
+        atomic = transaction.atomic(using=self._using, durable=True)
         try:
-            with ExitStack() as stack:
-                try:
-                    stack.enter_context(transaction.atomic(using=self._using, durable=True))
-                except RuntimeError as error:  # it would be committed later, or not at all
-                    raise SettingsError(_NESTED) from error
-                yield self._shared(connection, stack.enter_context(connection.cursor()))
-        finally:
-            connection.close_if_unusable_or_obsolete()
+            atomic.__enter__()
+        except RuntimeError as error:  # it would be committed later, or not at all
+            raise SettingsError(_NESTED) from error
+        return _DjangoTransaction(connection, self._statements, atomic.__exit__)
 
-    def _shared(self, connection: Any, cursor: Any) -> SharedTransaction:
-        def execute(statement: str) -> Rows:
-            cursor.execute(statement)
-            return Rows(cursor.rowcount, cursor.fetchall() if cursor.description else [])
+    def _begin_held(self) -> Transaction:
+        """Begin a transaction on a connection of its own: the thread's is for the uploads."""
+        connection: Any = connections.create_connection(self._using)
+        connection.inc_thread_sharing()
+        connection.set_autocommit(False)
+        return _DjangoTransaction(connection, self._statements, lambda *error: connection.close())
 
-        def guard(shared: SharedTransaction) -> AbstractContextManager[None]:
-            def note_conflict(call: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
-                try:
-                    return call(sql, params, many, context)
-                except Exception as error:
-                    if meaning_of(error) is Meaning.CONFLICT:
-                        shared.has_conflict = True  # a handler's 500 hides the error
-                    raise
 
-            wrapper: AbstractContextManager[None] = connection.execute_wrapper(note_conflict)
-            return wrapper
+class _DjangoTransaction(SharedTransaction):
+    """A transaction of Django's; ``leave`` ends it as the ``__exit__`` of ``atomic()`` does."""
 
-        return SharedTransaction(connection, execute, self.dialect, self._wait_timeout, guard)
+    def __init__(self, connection: Any, statements: Statements, leave: Callable[..., object]) -> None:
+        self._stack = ExitStack()
+        self._stack.push(lambda *error: connection.close_if_unusable_or_obsolete())
+        self._stack.push(lambda *error: bool(leave(*error)))
+        cursor = self._stack.enter_context(connection.cursor())
+
+        def execute(text: str, parameters: Any = None) -> Any:
+            cursor.execute(text, parameters)
+            return cursor
+
+        super().__init__(connection, statements, execute, self._finish)
+        self._connection = connection
+        self.is_mariadb = bool(getattr(connection, "mysql_is_mariadb", False))
+
+    def _finish(self, error: BaseException | None) -> None:
+        self._stack.__exit__(None if error is None else type(error), error, None)
+
+    def handling(self) -> AbstractContextManager[None]:
+        """Note when another transaction wins: a handler's 500 hides the error."""
+
+        def note_conflict(call: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+            try:
+                return call(sql, params, many, context)
+            except Exception as error:
+                if meaning_of(error) is Meaning.CONFLICT:
+                    self.has_conflict = True
+                raise
+
+        wrapper: AbstractContextManager[None] = self._connection.execute_wrapper(note_conflict)
+        return wrapper

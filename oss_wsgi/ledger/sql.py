@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import math
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine
 
-from ..exceptions import LedgerUnavailableError, SettingsError
+from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
-from .sql_engine import engine_from, shown_url
-from .sql_errors import text_of
-from .sql_sessions import OwnConnections
-from .sql_sharing import check_committed, connection_of, shared
-from .sql_text import Dialect, dialect_of
-from .transactional import Transaction, TransactionalLedger
+from .sql_engine import PEER_SECONDS, SESSION_WAIT, Watch, check_backend, engine_from, shown_url
+from .sql_errors import Meaning, meaning_of
+from .sql_tables import Statement, Statements
+from .transactional import Rows, SharedTransaction, Transaction, TransactionalLedger
 
 #: Threads for which a ledger has connections, where nobody says how many there are.
 DEFAULT_THREADS = 8
+
+_REFUSED = (
+    "a handler must not commit: the ledger commits its work together with the upload's answer, so that both or none "
+    "are stored. Leave out the commit; begin_nested makes a savepoint"
+)
+_NOT_COMMITTED = (
+    "The context manager of begin did not commit, so that neither the handler's work nor the upload's answer is "
+    "stored: pass engine.begin or sessionmaker(engine).begin, not engine.connect or the sessionmaker itself."
+)
+_SHARED = "oss_wsgi.shared"
+_CURSOR = "oss_wsgi.cursor"
 
 
 class SQLLedger(TransactionalLedger):
@@ -39,7 +49,7 @@ class SQLLedger(TransactionalLedger):
 
     PostgreSQL 13, MySQL 8, MariaDB 10.6 or later, with the extra ``oss-wsgi[postgresql]`` or ``oss-wsgi[mysql]``. The
     tables are made at the first use, or from what ``oss-wsgi ledger sql`` prints. PgBouncer may pool by transaction.
-    SQLite works as well, with one upload at a time: ``SQLiteLedger`` is better on one machine.
+    ``sharing`` works with SQLite as well, with one upload at a time, and a sweep is alone in its process only.
 
     Raises SettingsError, without a password, for a URL that is malformed, or whose driver is not installed, and for a
     database that cannot be used.
@@ -48,7 +58,7 @@ class SQLLedger(TransactionalLedger):
         URL of SQLAlchemy, as a text or as its URL; or an Engine.
     :param clock: returns Unix seconds.
     :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger. MySQL counts whole seconds.
-    :param threads: how many threads use the ledger: the pool has a connection for each, and one more.
+    :param threads: how many threads use the ledger: the pool has a connection for each, and some for sweeps.
     """
 
     def __init__(
@@ -59,33 +69,29 @@ class SQLLedger(TransactionalLedger):
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
         threads: int = DEFAULT_THREADS,
     ) -> None:
-        is_ours = not isinstance(url_or_engine, Engine)
+        super().__init__(clock=clock, wait_timeout=wait_timeout)
+        self._is_ours = not isinstance(url_or_engine, Engine)
         if isinstance(url_or_engine, Engine):
-            engine = url_or_engine
+            check_backend(url_or_engine.dialect.name)
+            engine: Engine = url_or_engine.execution_options(isolation_level="READ COMMITTED")
         elif isinstance(url_or_engine, (str, URL)):
             engine = engine_from(url_or_engine, threads=threads, wait_timeout=wait_timeout)
         else:
             raise SettingsError(f"A SQLLedger needs a URL or SQLAlchemy's Engine, not {type(url_or_engine).__name__}.")
-        super().__init__(_dialect_of(engine), clock=clock, wait_timeout=wait_timeout)
         self._engine: Engine | None = engine
-        self._is_ours = is_ours
         self._share: Callable[[], AbstractContextManager[Any]] | None = None
-        self._connections = OwnConnections(
-            engine, self.dialect, clock=clock, is_ours=is_ours, wait_timeout=wait_timeout
-        )
-        _ledgers.add(self)
+        self._statements: Statements | None = Statements(engine.dialect.name)
+        self._watch = Watch()
+        weakref.finalize(self, self._watch.stop)
         try:
             self._prepare()
-            # The statements of an engine of the application's are its own affair.
-            self.dialect.is_prepared = is_ours and bool(self.dialect.prepare())
         except LedgerUnavailableError as error:
             self.close()
-            cause = error.__cause__
-            problem = error.hint if cause is None or error.reason == "ledger_busy" else text_of(cause)
+            problem = error.hint.removeprefix("the ledger's database cannot be used: ")
             raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {problem}.") from None
         except (TypeError, ValueError) as error:
             self.close()
-            if isinstance(error, SettingsError) or not is_ours:
+            if isinstance(error, SettingsError) or not self._is_ours:
                 raise
             # What the driver says to the URL's parameters.
             raise SettingsError(f"The ledger {shown_url(engine.url)} cannot be used: {error}.") from None
@@ -105,7 +111,7 @@ class SQLLedger(TransactionalLedger):
 
         The handler must not commit: HandlerCommittedError. Where another transaction wins, handler and ledger are
         rolled back and run again together, at the isolation level that the application has set. The connection does not
-        go back to the pool while the handler runs.
+        go back to the pool while the handler runs; a sweep keeps one more.
 
         :param begin: called for each upload: begins a transaction and returns a context manager that yields
             SQLAlchemy's Connection or Session, commits at the end, and rolls back after an exception; such as
@@ -117,11 +123,11 @@ class SQLLedger(TransactionalLedger):
                 f"{type(begin).__name__}."
             )
         ledger = cls.__new__(cls)
-        TransactionalLedger.__init__(ledger, None, clock=clock, wait_timeout=wait_timeout)
+        TransactionalLedger.__init__(ledger, clock=clock, wait_timeout=wait_timeout)
         ledger._engine = None
         ledger._is_ours = False
         ledger._share = begin
-        _ledgers.add(ledger)
+        ledger._statements = None
         return ledger
 
     def __enter__(self) -> SQLLedger:
@@ -137,53 +143,225 @@ class SQLLedger(TransactionalLedger):
 
     def close(self) -> None:
         """Close the connections of an engine that the ledger has made; the next call opens them again."""
+        if self._engine is not None:
+            self._watch.stop()
+            self._dispose()
+
+    def _dispose(self) -> None:
         if self._engine is not None and self._is_ours:
-            self._connections.release()
             self._engine.dispose()
 
-    def _begin(self) -> AbstractContextManager[Transaction]:
-        if self._share is None:
-            return self._connections.transaction()
-        return self._begin_shared(self._share)
+    def _after_fork(self, *, is_child: bool) -> None:
+        super()._after_fork(is_child=is_child)
+        if is_child and self._engine is not None:
+            self._watch = Watch()
+            if self._is_ours:
+                self._engine.dispose(close=False)  # they are the parent's
 
-    @contextmanager
-    def _begin_shared(self, begin: Callable[[], AbstractContextManager[Any]]) -> Iterator[Transaction]:
-        with begin() as handed:
-            connection = connection_of(handed)
-            if self._dialect_or_none is None:  # a second transaction for that might wait for a connection in vain
-                self._dialect_or_none = _dialect_of(connection.engine)
-            with shared(handed, self._dialect_or_none, self._wait_timeout) as transaction:
-                yield transaction
-        check_committed(connection, transaction)
-
-    def _detect(self) -> Dialect:
-        if self._share is None:
-            raise TypeError("the dialect of an engine is known from the start")
-        with self._share() as handed:
-            return _dialect_of(connection_of(handed).engine)
-
-    def _after_fork(self) -> None:
-        """Leave the parent's connections alone, and forget its calls."""
-        self._gate.reset()
-        if self._engine is not None and self._is_ours:
-            self._connections.forget()
-            self._engine.dispose(close=False)
+    def _begin(self) -> Transaction:
+        if self._engine is not None and self._statements is not None:
+            return _OwnTransaction(self._engine, self._statements, self._watch, self._dispose, is_ours=self._is_ours)
+        assert self._share is not None  # noqa: S101
+        begun = self._share()
+        handed = begun.__enter__()
+        try:
+            connection = _connection_of(handed)
+            if self._statements is None:
+                name = connection.dialect.name
+                self._statements = Statements(name, paramstyle="qmark" if name == "sqlite" else "format")
+            return _SQLAlchemyTransaction(begun, handed, connection, self._statements)
+        except BaseException as error:
+            with suppress(type(error)):
+                begun.__exit__(type(error), error, error.__traceback__)
+            raise
 
 
-def _dialect_of(engine: Engine) -> Dialect:
-    try:
-        return dialect_of(engine.dialect.name)
-    except ValueError as error:
-        raise SettingsError(f"{error}.") from None
+class _OwnTransaction(Transaction):
+    """A transaction of the ledger, by the driver's own cursor; the handler works outside it.
+
+    :param is_ours: whether ``engine_from`` has made the engine, or its sessions are set up by a Connection.
+    :param on_cut: called when the connection is broken: those beside it may be as well.
+    """
+
+    def __init__(
+        self, engine: Engine, statements: Statements, watch: Watch, on_cut: Callable[[], None], *, is_ours: bool
+    ) -> None:
+        super().__init__(statements)
+        opened: Any = engine.raw_connection() if is_ours else engine.connect()
+        self._connection = opened
+        self._driver: Any = opened if is_ours else opened.connection
+        self._raw: Any = self._driver.driver_connection
+        self._joins = is_ours and engine.dialect.driver == "pymysql"
+        self._watch = watch if is_ours and statements.family == "postgresql" else None
+        self._patience = PEER_SECONDS
+        self._info = self._driver.info
+        cursor: Any = self._info.get(_CURSOR)
+        if cursor is None:
+            cursor = self._info[_CURSOR] = self._driver.cursor()
+        self._cursor = cursor
+        self._on_cut = on_cut
+        self.is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
+
+    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
+        """Run a statement, and return what it returned."""
+        cursor = self._cursor
+        self._begin_watch()
+        try:
+            cursor.execute(statement.text, statement.bound(parameters))
+        finally:
+            self._end_watch()
+        return Rows(cursor.rowcount, list(cursor.fetchall()) if statement.returns_rows else [])
+
+    def limit_wait(self, seconds: float) -> None:
+        """Limit the waits for locks, unless the session is set up for that; and those for the server."""
+        self._patience = min(PEER_SECONDS, math.ceil(seconds))
+        if self._info.get(SESSION_WAIT) != seconds:
+            super().limit_wait(seconds)
+
+    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
+        """Run the last statement and commit; by PyMySQL, which is Python, in one message."""
+        if not self._joins:
+            super().finish(statement, parameters)
+            return
+        self._cursor.execute(f"{statement.text}; COMMIT", statement.bound(parameters))
+        self._cursor.nextset()
+        self._give_back()
+
+    def commit(self) -> None:
+        """Commit, and give the connection back to the pool."""
+        self._begin_watch()
+        try:
+            self._driver.commit()
+        finally:
+            self._end_watch()
+        self._give_back()
+
+    def roll_back(self, error: BaseException | None) -> None:
+        """Roll back, and give the connection back to the pool; a broken one is closed, and those beside it."""
+        try:
+            if error is not None and meaning_of(error) is Meaning.UNAVAILABLE:
+                raise error
+            self._begin_watch()
+            try:
+                self._driver.rollback()
+            finally:
+                self._end_watch()
+            self._give_back()
+        except Exception:
+            with suppress(Exception):
+                self._connection.invalidate()
+            with suppress(Exception):
+                self._connection.close()
+            self._on_cut()
+
+    def _give_back(self) -> None:
+        if self.statements.family == "mysql":
+            self.restore_wait()
+        self._connection.close()
+
+    def _begin_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.begin(self._raw, self._patience)
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.end(self._raw)
 
 
-_ledgers: weakref.WeakSet[SQLLedger] = weakref.WeakSet()
+class _SQLAlchemyTransaction(SharedTransaction):
+    """A transaction that an application has begun with SQLAlchemy."""
+
+    def __init__(
+        self, begun: AbstractContextManager[Any], handed: Any, connection: Connection, statements: Statements
+    ) -> None:
+        super().__init__(handed, statements, connection.exec_driver_sql, self._finish)
+        self._begun = begun
+        self._connection = connection
+        self._is_committed = False
+        self.is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
+        _listen(connection.engine)
+        self._info = connection.info  # the pool's connection has it, also after this one is closed
+        self._info[_SHARED] = self
+
+    def flush(self) -> None:
+        """Send what a Session keeps back until the commit."""
+        flush = getattr(self.handed, "flush", None)
+        if flush is not None and not self.was_ended:
+            flush()
+
+    def _finish(self, error: BaseException | None) -> None:
+        try:
+            self._leave(error)
+        finally:
+            self._info.pop(_SHARED, None)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if error is None:
+            self._begun.__exit__(None, None, None)
+            # One that goes on is a part of another one, as tests have it that roll everything back.
+            if not self._is_committed and not self._connection.in_transaction():
+                raise SettingsError(_NOT_COMMITTED)
+        else:
+            self._begun.__exit__(type(error), error, error.__traceback__)
+
+    def note_commit(self) -> None:
+        """Note that the application commits the ledger's work; refuse it while the handler runs."""
+        self.note_end()
+        if self.is_handling:
+            # After an error in commit SQLAlchemy believes that there is nothing to roll back, and the next user of the
+            # connection would commit it.
+            self._connection.connection.rollback()
+            raise HandlerCommittedError("handler_committed", _REFUSED)
+        self._is_committed = True
+
+    def note_end(self) -> None:
+        """Note who ends the transaction: a handler ends what is not its own."""
+        if self.is_handling:
+            self.was_ended = True
+        else:
+            self._info.pop(_SHARED, None)
 
 
-def _after_fork_in_child() -> None:
-    for ledger in list(_ledgers):
-        ledger._after_fork()
+def _connection_of(handed: Any) -> Connection:
+    """Return the Connection that ``begin`` yielded, or that of the Session that it yielded."""
+    if isinstance(handed, Connection):
+        return handed
+    connection = getattr(handed, "connection", None)
+    # A SessionTransaction, which the begin of a Session yields, knows neither.
+    found = connection() if callable(connection) and hasattr(handed, "in_transaction") else None
+    if not isinstance(found, Connection):
+        raise TypeError(
+            f"the context manager of begin must yield SQLAlchemy's Connection or Session, not {type(handed).__name__}: "
+            "pass engine.begin or sessionmaker(engine).begin"
+        )
+    return found
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+def _listen(engine: Engine) -> None:
+    """Listen to an engine's transactions, once."""
+    if not event.contains(engine, "commit", _note_commit):
+        event.listen(engine, "commit", _note_commit)
+        event.listen(engine, "commit_twophase", lambda connection, xid, is_prepared: _note_commit(connection))
+        event.listen(engine, "rollback", _note_rollback)
+        event.listen(engine, "handle_error", _note_conflict)
+
+
+def _note_commit(connection: Connection) -> None:
+    transaction: _SQLAlchemyTransaction | None = connection.info.get(_SHARED)
+    if transaction is not None:
+        transaction.note_commit()
+
+
+def _note_rollback(connection: Connection) -> None:
+    transaction: _SQLAlchemyTransaction | None = connection.info.get(_SHARED)
+    if transaction is not None:
+        transaction.note_end()
+
+
+def _note_conflict(context: Any) -> None:
+    """Note that another transaction has won: a handler's 500 hides the error."""
+    if context.connection is None or meaning_of(context.original_exception) is not Meaning.CONFLICT:
+        return
+    transaction: _SQLAlchemyTransaction | None = context.connection.info.get(_SHARED)
+    if transaction is not None and transaction.is_handling:
+        transaction.has_conflict = True

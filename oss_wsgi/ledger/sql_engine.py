@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
+import threading
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy
@@ -10,7 +14,6 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 
 from ..exceptions import SettingsError
-from .sql_text import dialect_of
 
 #: The driver that a scheme means, and the extra that brings it.
 DRIVERS = {
@@ -26,14 +29,18 @@ _MALFORMED = (
 #: Seconds after which a peer that is gone without a word is noticed, on both sides.
 PEER_SECONDS = 25
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
-_CONNECT_SECONDS = 5
-POSTGRESQL_DRIVERS = ("psycopg", "psycopg2")
+#: Connections beside those of the threads: for sweeps, which hold locks while they hand uploads over.
+_MORE_CONNECTIONS = 3
+#: The limit of waits for locks that a session has, under this name in its ``Connection.info``; none behind a pooler.
+SESSION_WAIT = "oss_wsgi.wait"
+# A statement is prepared by the driver when it comes a second time.
+_PREPARE_AFTER = 1
 # CLIENT_FOUND_ROWS, which SQLAlchemy relies on, and CLIENT_MULTI_STATEMENTS, in MySQL's protocol.
 _PYMYSQL_FLAGS = 2 | 65536
 
 
 def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine:
-    """Return an engine for a URL, with a connection for each thread and one for the sweeps.
+    """Return an engine for a URL, with a connection for each thread and some for sweeps.
 
     Raises SettingsError, without the password, for a URL that is malformed, or whose driver is not installed.
     """
@@ -43,26 +50,66 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
             raise SettingsError(f"A ledger cannot use the driver {url.drivername}, which is one of asyncio's.")
         engine = sqlalchemy.create_engine(
             url,
-            isolation_level="AUTOCOMMIT",  # the ledger writes BEGIN and COMMIT itself
+            isolation_level="READ COMMITTED",
             pool_size=threads,
-            max_overflow=1,
+            max_overflow=_MORE_CONNECTIONS,
             pool_timeout=wait_timeout,
-            pool_pre_ping=True,
             pool_recycle=3600,
             pool_reset_on_return=None,  # a transaction ends before its connection comes back
+            pool_use_lifo=True,  # what was used a moment ago is alive; what is not shows at the claim, which runs again
             connect_args=_connect_arguments(url, wait_timeout),
             hide_parameters=True,
         )
     except ModuleNotFoundError as error:
         _, module, extra = DRIVERS.get(url.get_backend_name(), ("", "", ""))
-        cure = f"pip install 'oss-wsgi[{extra}]'"
+        fix = f"pip install 'oss-wsgi[{extra}]'"
         if module and module != error.name:
-            cure = f"install it, or write {url.get_backend_name()}:// for {module}, which {cure} brings"
-        raise SettingsError(f"The ledger {url.drivername}:// needs {error.name}: {cure}.") from None
+            fix = f"install it, or write {url.get_backend_name()}:// for {module}, which {fix} brings"
+        raise SettingsError(f"The ledger {url.drivername}:// needs {error.name}: {fix}.") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise SettingsError(f"The ledger's URL cannot be used: {type(error).__name__} for {url.drivername}.") from None
-    event.listen(engine, "connect", lambda connection, record: _set_up(engine, connection, wait_timeout))
+    set_up = _set_up_postgresql if url.get_backend_name() == "postgresql" else _set_up_mysql
+    event.listen(engine, "connect", lambda connection, record: set_up(connection, record.info, wait_timeout))
     return engine
+
+
+class Watch:
+    """Cuts the connections on which a statement takes too long.
+
+    libpq waits for ever for a server that is stopped, whose kernel still answers. PyMySQL has a limit of its own.
+    """
+
+    def __init__(self) -> None:
+        self._ticks = 0
+        self._running: dict[Any, int] = {}
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, connection: Any, seconds: int) -> None:
+        """Cut a driver's connection that has not ended in so many seconds, give or take one."""
+        self._running[connection] = self._ticks + seconds + 1
+        if self._thread is None:
+            self._ended = threading.Event()
+            self._thread = threading.Thread(target=self._watch, args=(self._ended,), name="oss_wsgi watch", daemon=True)
+            self._thread.start()
+
+    def end(self, connection: Any) -> None:
+        """Watch a connection no longer."""
+        self._running.pop(connection, None)
+
+    def stop(self) -> None:
+        """End the thread; ``begin`` starts another one."""
+        self._ended.set()
+        self._thread = None
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(1):
+            self._ticks += 1
+            for connection, last in list(self._running.items()):
+                if self._ticks > last and self._running.get(connection) == last:
+                    self.end(connection)
+                    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+                        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def shown_url(url: URL) -> str:
@@ -78,58 +125,69 @@ def _checked_url(text: str | URL) -> URL:
         raise SettingsError(_MALFORMED) from None
     url = url.set(drivername=url.drivername.lower())
     url = url.set(drivername=DRIVERS.get(url.drivername, (url.drivername,))[0])
-    try:
-        dialect_of(url.get_backend_name())
-    except ValueError as error:
-        raise SettingsError(f"{error}.") from None
     if "@" in (url.host or ""):  # SQLAlchemy reads a password up to the first one
         raise SettingsError(_MALFORMED)
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise SettingsError("A SQLLedger needs a file of SQLite's, sqlite:///PATH: in memory there is MemoryLedger.")
+    check_backend(url.get_backend_name())
     return url
+
+
+def check_backend(name: str) -> None:
+    """Raise SettingsError for a database in which a ledger has no transactions of its own."""
+    if name == "sqlite":
+        raise SettingsError("A SQLLedger needs PostgreSQL, MySQL or MariaDB: for a file of SQLite's use SQLiteLedger.")
+    if name not in DRIVERS:
+        raise SettingsError(f"A ledger needs PostgreSQL, MySQL or MariaDB, not {name}.")
 
 
 def _connect_arguments(url: URL, wait_timeout: float) -> dict[str, Any]:
     driver = url.get_driver_name()
-    if driver in POSTGRESQL_DRIVERS:
-        arguments: dict[str, Any] = {
-            "connect_timeout": _CONNECT_SECONDS,
+    seconds = max(2, math.floor(wait_timeout))  # libpq's least
+    arguments: dict[str, Any] = {}
+    if driver in ("psycopg", "psycopg2"):
+        arguments = {
+            "connect_timeout": seconds,
             "keepalives_idle": _IDLE_SECONDS,
             "keepalives_interval": _INTERVAL_SECONDS,
             "keepalives_count": _PROBES,
-            "tcp_user_timeout": PEER_SECONDS * 1000,
+            "tcp_user_timeout": seconds * 1000,
             "application_name": "oss_wsgi",
         }
         if driver == "psycopg":
-            arguments["prepare_threshold"] = None  # each statement comes once, and PgBouncer may not know it
-        return {name: value for name, value in arguments.items() if name not in url.query}
-    if driver == "pymysql":
-        timeouts = {"connect_timeout": _CONNECT_SECONDS}
+            arguments["prepare_threshold"] = None  # until the session is known not to be a pooler's
+    elif driver == "pymysql":
         # A statement waits for a lock at the most; what takes longer is a peer that is gone.
-        timeouts["client_flag"] = _PYMYSQL_FLAGS
-        timeouts |= dict.fromkeys(("read_timeout", "write_timeout"), max(PEER_SECONDS, math.ceil(wait_timeout) + 5))
-        return {name: value for name, value in timeouts.items() if name not in url.query}
-    return {"timeout": wait_timeout} if url.get_backend_name() == "sqlite" else {}
+        timeouts = dict.fromkeys(("read_timeout", "write_timeout"), math.ceil(wait_timeout) + 1)
+        arguments = {"connect_timeout": seconds, "client_flag": _PYMYSQL_FLAGS, **timeouts}
+    return {name: value for name, value in arguments.items() if name not in url.query}
 
 
-def _set_up(engine: Engine, connection: Any, wait_timeout: float) -> None:
+def _set_up_postgresql(connection: Any, info: dict[str, Any], wait_timeout: float) -> None:
+    """Set, in a new session, when the server gives up a client that is gone, and how long locks are waited for.
+
+    A pooler's session is used by others too: it gets no limit that they would notice, and no prepared statements. A
+    pooler shows by the number of the session, which it has made up.
+    """
+    settings = {"tcp_user_timeout": PEER_SECONDS * 1000, "tcp_keepalives_idle": _IDLE_SECONDS}
+    settings |= {"tcp_keepalives_interval": _INTERVAL_SECONDS, "tcp_keepalives_count": _PROBES}
+    is_psycopg = hasattr(connection, "prepare_threshold")
+    number = connection.info.backend_pid
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        if cursor.fetchone()[0] == number:
+            info[SESSION_WAIT] = wait_timeout
+            settings["lock_timeout"] = max(1, math.ceil(wait_timeout * 1000))
+            if is_psycopg:
+                connection.prepare_threshold = _PREPARE_AFTER
+        for name, value in settings.items():
+            cursor.execute(f"SET {name} = {value}")
+    connection.commit()
+
+
+def _set_up_mysql(connection: Any, info: dict[str, Any], wait_timeout: float) -> None:
     """Set, in a new session, when the server gives up a client that is gone, and how long locks are waited for."""
-    name = engine.dialect.name
-    statements: list[str] = []
-    if name == "postgresql":
-        seconds = zip(("idle", "interval", "count"), (_IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES), strict=True)
-        statements = [f"SET tcp_keepalives_{part} = {value}" for part, value in seconds]
-        statements.append(f"SET tcp_user_timeout = {PEER_SECONDS * 1000}")
-    elif name in ("mysql", "mariadb"):
-        is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False)) or "MariaDB" in connection.get_server_info()
-        idle = "idle_transaction_timeout" if is_mariadb else "wait_timeout"
-        statements = [
-            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            f"SET SESSION innodb_lock_wait_timeout = {max(1, math.ceil(wait_timeout))}",
-            f"SET SESSION {idle} = {PEER_SECONDS}",
-        ]
-    if statements:
-        cursor = connection.cursor()
-        for statement in statements:
-            cursor.execute(statement)
-        cursor.close()
+    is_mariadb = "MariaDB" in connection.get_server_info()
+    seconds = max(0 if is_mariadb else 1, math.floor(wait_timeout))
+    info[SESSION_WAIT] = wait_timeout
+    idle = "idle_transaction_timeout" if is_mariadb else "wait_timeout"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION {idle} = {PEER_SECONDS}")

@@ -10,10 +10,8 @@ import re
 _CONFLICTS = {"40001", "40P01", 1213, 1020}
 _DUPLICATES = {"23505", 1062}
 _BUSY = {"55P03", 1205, 3572}
-_NO_PARTITION = {"23514"}
 _NO_TABLE = {"42P01", 1146}
-# A pooler has given this transaction a session that has not prepared it, or one that has already.
-_NOT_PREPARED = {"26000", "42P05"}
+_EXISTS = {1061}
 _ENDED = {"3B001", "25P01", 1305}
 _ABORTED = {"25P02"}
 # What PEP 249 and SQLAlchemy call their base classes; Django's have the same names.
@@ -26,9 +24,8 @@ class Meaning(enum.Enum):
     CONFLICT = "another transaction won: run it again"
     DUPLICATE = "the row exists"
     BUSY = "a lock or a connection was not free in time"
-    NO_PARTITION = "there is no partition for the row"
     NO_TABLE = "the table does not exist"
-    NOT_PREPARED = "the session has other prepared statements"
+    EXISTS = "another process has made the index"
     ENDED = "the transaction was ended before"
     ABORTED = "an earlier error has broken the transaction"
     UNAVAILABLE = "the database cannot be used now"
@@ -51,9 +48,8 @@ def meaning_of(error: BaseException) -> Meaning | None:
         (_CONFLICTS, Meaning.CONFLICT),
         (_DUPLICATES, Meaning.DUPLICATE),
         (_BUSY, Meaning.BUSY),
-        (_NO_PARTITION, Meaning.NO_PARTITION),
         (_NO_TABLE, Meaning.NO_TABLE),
-        (_NOT_PREPARED, Meaning.NOT_PREPARED),
+        (_EXISTS, Meaning.EXISTS),
         (_ENDED, Meaning.ENDED),
         (_ABORTED, Meaning.ABORTED),
     ):

@@ -1,44 +1,46 @@
-"""A ledger whose claim is a lock in a database transaction, which ends by itself when its process dies."""
+"""A ledger whose claim is a row that its transaction has locked; the transaction ends by itself with its process."""
 
 from __future__ import annotations
 
 import logging
 import math
 import random
+import secrets
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import count
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError, TicketUsedError
+from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import (
-    DEFAULT_WAIT_TIMEOUT,
+    NOTHING_FOUND,
+    Claim,
+    Found,
     Handle,
+    OnceLedger,
     StoredResponse,
     UploadIdentity,
+    held_error,
     ledger_busy_error,
-    ticket_used_error,
 )
 from .sql_errors import Meaning, meaning_of, text_of
-from .sql_text import ADDING_SLOTS, PARTITION_SECONDS, VERSION, Dialect, Key, upload_hash
-from .ticket_gate import Call, TicketGate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .sql_tables import EXPIRING, VERSION, Key, Statement, Statements, decoded, encoded, hash_of, seconds_until, signed
 
 log = logging.getLogger(__name__)
 
-#: How often a transaction is run again that lost against another one.
+T = TypeVar("T")
+
+#: How often a transaction is run at most that loses against others.
 _TRIES = 12
-_POLL_SECONDS = 0.05
-#: Others hold a ticket's slots for a moment while they look for a free one, so one look does not tell.
-_LOOKS = 5
+#: Seconds for which a call runs again that must not wait.
+_LEAST_PATIENCE = 0.5
 #: Of so many stored answers one call deletes what has expired: twice as many rows as come in.
-_SWEEP_EVERY = 128
+_DELETE_EVERY = 128
 _EXACT_COUNT = 100_000
-#: Days for which partitions are made beyond the day of the newest answer.
-_DAYS_AHEAD = 2
+#: Seconds between statements in a transaction that only holds a lock: servers end those in which nothing happens.
+_PING_SECONDS = 8.0
 
 _COMMITTED = (
     "the handler ended the ledger's transaction by itself, with COMMIT, ROLLBACK or a statement that commits, so that "
@@ -48,10 +50,7 @@ _BROKEN = (
     "a statement of the handler failed in the ledger's transaction, and the handler went on: let the error out, or put "
     "a savepoint (begin_nested, transaction.atomic) around what may fail"
 )
-
-
-#: What is wrong with a shared connection that has no transactions.
-AUTOCOMMIT = (
+_AUTOCOMMIT = (
     "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so that the handler's work and "
     "the upload's answer cannot be stored together: give it an engine with another isolation level."
 )
@@ -64,585 +63,617 @@ class Rows(NamedTuple):
     rows: list[tuple[Any, ...]]
 
 
-class Transaction(Protocol):
+class Transaction(ABC):
     """An open transaction of the database."""
 
     #: What the handler gets as ``upload.transaction``.
-    handed: object | None
-    #: Whether the handler works in it, and it belongs to the application.
-    is_shared: bool
+    handed: object | None = None
     #: Whether one of the handler's statements lost against another transaction.
-    has_conflict: bool
-    #: Whether the handler has ended it.
-    was_ended: bool
+    has_conflict = False
+    is_mariadb = False
 
-    def run(self, *statements: str) -> Rows:
-        """Run statements, and return what the last one returned."""
-        ...
+    def __init__(self, statements: Statements) -> None:
+        self.statements = statements
+        self._wait_before: Mapping[str, Any] | None = None
 
-    def run_last(self, statement: str) -> None:
-        """Run the last statement of the transaction, now or with the COMMIT."""
-        ...
+    @abstractmethod
+    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
+        """Run a statement, and return what it returned."""
+
+    def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
+        """Run the statement that completes the claim's row, and commit."""
+        if self.run(statement, parameters).affected != 1:
+            raise HandlerCommittedError("handler_committed", _COMMITTED)
+        self.commit()
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Commit; after an error ``roll_back`` is called too."""
+
+    @abstractmethod
+    def roll_back(self, error: BaseException | None) -> None:
+        """Undo what was run, and raise nothing; ``error`` is why."""
+
+    def limit_wait(self, seconds: float) -> None:
+        """Limit the waits for locks until ``restore_wait``."""
+        statements = self.statements
+        if statements.family == "postgresql":
+            milliseconds = max(1, math.ceil(seconds * 1000))
+            self._wait_before = {"wait": self.run(statements.limit_wait, {"wait": f"{milliseconds}ms"}).rows[0][0]}
+        elif statements.family == "mysql":
+            before, autocommit = self.run(statements.show_wait, {}).rows[0]
+            if int(autocommit):
+                raise SettingsError(_AUTOCOMMIT)
+            self.run(statements.limit_wait, {"wait": self.whole_seconds(seconds)})
+            self._wait_before = {"wait": int(before)}
+
+    def restore_wait(self) -> None:
+        """Let statements wait for locks as before."""
+        if self._wait_before is not None:
+            before, self._wait_before = self._wait_before, None
+            self.run(self.statements.limit_wait, before)
+
+    def whole_seconds(self, seconds: float) -> int:
+        """Return what MySQL and MariaDB wait at the most: they count whole seconds, and MySQL one at the least."""
+        return max(0 if self.is_mariadb else 1, math.floor(seconds))
+
+    def before_handler(self) -> None:
+        """Prepare the transaction for the handler."""
+        return
 
     def handling(self) -> AbstractContextManager[None]:
-        """Refuse to commit while the with block runs."""
-        ...
+        """Watch what the handler does with the transaction."""
+        return nullcontext()
 
     def flush(self) -> None:
-        """Run the statements that the handler's tools have kept back."""
-        ...
+        """Send the statements that the handler's tools have kept back: their errors are the handler's."""
+        return
+
+    def after_handler(self) -> None:
+        """Raise HandlerCommittedError if the handler has ended the transaction, or left it broken."""
+        return
 
 
-class TransactionalLedger(ABC):
-    """What the ledgers in SQL databases share: the claim, the answer, and what is done again.
+class SharedTransaction(Transaction):
+    """A transaction of the application, in which the ledger claims an upload and the handler works.
 
-    The ticket is locked in a transaction, which stays open while the handler runs, and which stores the answer. The
-    database itself ends the lock of a process that dies, and lets the next call claim the upload. Nobody looks at a
-    clock for that.
+    :param handed: what the handler gets.
+    :param execute: runs a text with parameters, and returns a cursor or a result, which both have ``rowcount`` and
+        ``fetchall``.
+    :param end: ends the transaction: commits it, or rolls it back because of an error.
+    """
+
+    def __init__(
+        self,
+        handed: object,
+        statements: Statements,
+        execute: Callable[..., Any],
+        end: Callable[[BaseException | None], object],
+    ) -> None:
+        super().__init__(statements)
+        self.handed = handed
+        #: Whether the handler runs.
+        self.is_handling = False
+        #: Whether the handler has ended the transaction.
+        self.was_ended = False
+        self._execute = execute
+        self._end = end
+
+    def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
+        """Run a statement, and return what it returned."""
+        result = self._execute(statement.text, statement.bound(parameters))
+        return Rows(result.rowcount, [tuple(row) for row in result.fetchall()] if statement.returns_rows else [])
+
+    def commit(self) -> None:
+        """Commit as the application does."""
+        self._end(None)
+
+    def roll_back(self, error: BaseException | None) -> None:
+        """Roll back as the application does when something is raised."""
+        if self.statements.family == "mysql":
+            with suppress(Exception):  # the session may be gone, and the setting with it
+                self.restore_wait()
+        reason = _RollBackError() if error is None else error
+        with suppress(Exception, type(reason)):
+            self._end(reason)
+
+    def before_handler(self) -> None:
+        """Give the handler its way of waiting for locks, and mark the transaction, to see later whether it goes on."""
+        self.restore_wait()
+        try:
+            self._execute("SAVEPOINT oss_wsgi")
+        except Exception as error:
+            if meaning_of(error) is Meaning.ENDED:
+                raise SettingsError(_AUTOCOMMIT) from error
+            raise
+
+    def handling(self) -> AbstractContextManager[None]:
+        """Watch what the handler does with the transaction."""
+        return self._handling()
+
+    @contextmanager
+    def _handling(self) -> Iterator[None]:
+        self.is_handling = True
+        try:
+            yield
+        finally:
+            self.is_handling = False
+
+    def after_handler(self) -> None:
+        """Raise HandlerCommittedError if the handler has ended the transaction, or left it broken."""
+        if self.was_ended:
+            raise HandlerCommittedError("handler_committed", _COMMITTED)
+        try:
+            self._execute("RELEASE SAVEPOINT oss_wsgi")
+        except Exception as error:
+            meaning = meaning_of(error)
+            if meaning is Meaning.ENDED:
+                raise HandlerCommittedError("handler_committed", _COMMITTED) from error
+            if meaning is Meaning.ABORTED:
+                raise HandlerCommittedError("handler_committed", _BROKEN) from error
+            raise
+
+
+def _commit(transaction: Transaction) -> None:
+    transaction.commit()
+
+
+def _undo(transaction: Transaction) -> None:
+    transaction.roll_back(None)
+
+
+class TransactionalLedger(OnceLedger):
+    """What the ledgers in SQL databases share.
+
+    A claim inserts the upload's row, or updates it if it is there. That locks it, returns what is stored, and shows
+    whether the database can store at all; others wait for it. The transaction stays open while the handler runs, and
+    completes the row. The database itself ends the transaction of a process that dies. Nobody looks at a clock for
+    that.
 
     A response is deleted when two clocks have passed: the caller's clock its ``expires``, and the database's clock the
     moment at which, counted from when it was stored, the rest of the ticket's life and 24 hours more are over. So a
     clock that is off by a day, on either side, deletes nothing too early.
     """
 
-    def __init__(self, dialect: Dialect | None, *, clock: Callable[[], float], wait_timeout: float) -> None:
-        self._dialect_or_none = dialect
+    def __init__(self, *, clock: Callable[[], float], wait_timeout: float) -> None:
+        super().__init__(wait_timeout)
         self._clock = clock
-        self._wait_timeout = wait_timeout
-        self._gate = TicketGate(wait_timeout)
         self._is_checked = False
         self._checking = threading.Lock()
         self._stored = 0
-        self._days: set[int] = set()
-
-    # What a subclass knows.
+        self._must_delete = False
 
     @abstractmethod
-    def _begin(self) -> AbstractContextManager[Transaction]:
-        """Begin a transaction; the with block's end commits it, an exception rolls it back."""
+    def _begin(self) -> Transaction:
+        """Begin a transaction, in which the handler works where it is the application's."""
 
-    def _begin_own(self) -> AbstractContextManager[Transaction]:
-        """Begin a transaction for the ledger's own work."""
+    def _begin_held(self) -> Transaction:
+        """Begin a transaction that is open while others of this thread come and go."""
         return self._begin()
-
-    def _detect(self) -> Dialect:
-        """Ask for the dialect, where it is not known from the start."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Leave the connections open: they belong to the application."""
         return
 
-    @property
-    def dialect(self) -> Dialect:
-        """The statements of this database; asked for when they are first needed."""
-        if self._dialect_or_none is None:
-            self._dialect_or_none = self._detect()
-        return self._dialect_or_none
+    def _after_fork(self, *, is_child: bool) -> None:
+        if is_child:
+            self._checking = threading.Lock()
 
-    # The Protocol.
+    # Uploads.
 
-    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-        """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes.
-
-        Where another transaction wins, all is rolled back and run again, ``handle`` included. LedgerUnavailableError
-        (``ledger_unavailable``) also stands for a COMMIT whose outcome is unknown: the next report finds the truth.
-
-        Raises TicketUsedError, LedgerUnavailableError (``ledger_busy``, ``ledger_unavailable``), HandlerCommittedError
-        and whatever ``handle`` raises.
-        """
+    def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
+        """Handle an upload; all of it again, ``handle`` included, where another transaction wins."""
         began = self._clock()
-        call = self._gate.enter(identity)
-        try:
-            self._prepare()
-            attempt = _Attempt(self, Key.of(identity, began), identity, handle, call)
-            response = self._run_again(attempt, identity, began)
-        finally:
-            self._gate.leave(identity, call)
-        if attempt.has_stored:
-            self._stored += 1
-            if self._stored % _SWEEP_EVERY == 0:
-                self._sweep_quietly()
+        for attempt in count(1):
+            try:
+                response = super()._run(identity, handle, patience)
+                break
+            except _AgainError as again:
+                is_late = abs(self._clock() - began) > max(patience, _LEAST_PATIENCE)
+                if is_late or attempt >= (2 if again.was_cut else _TRIES):
+                    raise again.error from again.__cause__
+            _pause(attempt)
+        if self._must_delete:
+            self._must_delete = False
+            self._delete_quietly()
         return response
 
-    def _run_again(self, attempt: _Attempt, identity: UploadIdentity, began: float) -> StoredResponse:
-        waited = 0.0
-        looks = conflicts = 0
-        while True:
+    def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
+        if not self._is_checked:
+            self._prepare()
+        key = Key.of(identity, self._clock())
+        try:
+            transaction = self._begin()
             try:
-                return attempt.run()
-            except _UndecidedError:
-                if not identity.may_wait and looks >= _LOOKS:
-                    raise self._busy() from None
-                pause = min(_POLL_SECONDS, max(self._wait_timeout, 0.001))
-                waited += pause
-                looks += 1
-            except _ConflictError as error:
-                conflicts += 1
-                if conflicts >= _TRIES:
-                    raise self._busy() from error
-                pause = random.uniform(0, min(0.002 * 2**conflicts, 0.2))  # noqa: S311
-            has_waited = waited > self._wait_timeout and looks >= _LOOKS
-            if has_waited or abs(self._clock() - began) > 2 * self._wait_timeout + 1:
-                raise self._busy()
-            threading.Event().wait(pause)
+                transaction.limit_wait(patience)
+                statements = transaction.statements
+                done = transaction.run(statements.claim, key._asdict())
+                is_new = done.affected == 1 if statements.family == "mysql" else done.rows[0][0] == 0
+                rows = [] if is_new else transaction.run(statements.find, key._asdict()).rows
+            except BaseException as error:
+                transaction.roll_back(error)
+                raise
+        except Exception as error:
+            self._judge(error)
+        return _RowClaim(self, transaction, identity, key, _Row.of(rows[0]) if rows else None)
+
+    def _judge(self, error: Exception, doing: str = "cannot be used", *, may_repeat: bool = True) -> NoReturn:
+        """Raise what an error means for an upload, if it is the database's."""
+        meaning = meaning_of(error)
+        if meaning is None:
+            raise error
+        if meaning in (Meaning.CONFLICT, Meaning.DUPLICATE):
+            raise _AgainError(ledger_busy_error(self._wait_timeout)) from error
+        unavailable = self._unavailable(error, doing)
+        # A connection of the pool that the server has closed shows when it is first used. Nothing has happened yet.
+        if meaning is Meaning.UNAVAILABLE and may_repeat:
+            raise _AgainError(unavailable, was_cut=True) from error
+        raise unavailable from error
+
+    def _count_stored(self) -> None:
+        self._stored += 1
+        if self._stored % _DELETE_EVERY == 0:
+            self._must_delete = True
+
+    # What others ask.
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes."""
-        asked = {upload_hash(*pair): pair for pair in pairs}
+        """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes.
+
+        A database that cannot store is not asked: what a sweep then hands over would be refused.
+        """
+        asked = {(encoded(name), encoded(etag)): (name, etag) for name, etag in pairs}
         if not asked:
             return set()
-        with self._reported():
-            self._prepare()
-            with self._begin_own() as transaction:
-                rows = transaction.run(self.dialect.select_known(asked)).rows
-        return {asked[bytes(row[0])] for row in rows}
+
+        def look(transaction: Transaction) -> list[tuple[Any, ...]]:
+            _try_to_store(transaction)
+            return transaction.run(transaction.statements.known([hash_of(*pair) for pair in asked]), {}).rows
+
+        found = ((bytes(name), bytes(etag)) for name, etag in self._do(look, end=_undo))
+        return {asked[pair] for pair in found if pair in asked}
+
+    def expect(self, ticket: str, checksum: int, expires: int) -> None:
+        """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
+        of_ticket = {"ticket": encoded(ticket)}
+        seconds = seconds_until(expires, self._clock())
+
+        def note(transaction: Transaction) -> None:
+            ((answers,),) = transaction.run(transaction.statements.count_answers, of_ticket).rows
+            counted = {"answers": answers, "answers_now": answers, "expires": expires, "seconds": seconds}
+            transaction.run(transaction.statements.expect, {**of_ticket, **counted, "checksum": signed(checksum)})
+
+        self._do(note)
+
+    def load(self, name: str) -> str | None:
+        """Return a saved text, or None."""
+        rows = self._do(lambda transaction: transaction.run(transaction.statements.load, {"name": _text_name(name)}))
+        return decoded(rows.rows[0][0]) if rows.rows else None
+
+    def save(self, name: str, text: str) -> None:
+        """Keep a text for good."""
+        parameters = {"name": _text_name(name), "text": encoded(text), "text_now": encoded(text)}
+        self._do(lambda transaction: transaction.run(transaction.statements.save, parameters))
 
     def check(self) -> None:
-        """Write an answer and roll back; LedgerUnavailableError when that fails."""
-        key = Key.of(UploadIdentity("", "", "", 0), 0)
-        with self._reported():
-            self._prepare()
-            try:
-                with self._begin_own() as transaction:
-                    transaction.run(self.dialect.lock_ticket(key))
-                    if self.dialect.is_partitioned:  # perhaps without a partition for such a row
-                        transaction.run("DELETE FROM oss_wsgi_answers WHERE false")
-                    else:
-                        transaction.run(Dialect.insert(self.dialect, key, None, StoredResponse("", "", b"")))
-                    raise _RollBackError
-            except _RollBackError:
-                pass
+        """Write the row of an upload and roll back; LedgerUnavailableError when that fails."""
+        self._do(_try_to_store, end=_undo)
 
     def __len__(self) -> int:
         """Return the number of stored responses; from 100,000 on what the database estimates."""
-        with self._reported():
-            self._prepare()
-            with self._begin_own() as transaction:
-                estimate = self.dialect.estimate()
-                if estimate is not None:
-                    ((rows,),) = transaction.run(estimate).rows or [(0,)]
-                    if rows is not None and int(rows) > _EXACT_COUNT:
-                        return int(rows)
-                return int(transaction.run(self.dialect.count()).rows[0][0])
+
+        def look(transaction: Transaction) -> int:
+            rows = transaction.run(transaction.statements.estimate, {}).rows
+            if rows and rows[0][0] is not None and int(rows[0][0]) > _EXACT_COUNT:
+                return int(rows[0][0])
+            return int(transaction.run(transaction.statements.count, {}).rows[0][0])
+
+        return self._do(look)
+
+    @contextmanager
+    def _hold(self, name: str) -> Iterator[None]:
+        """Hold a lock by a transaction; SQLite has one writer, so that there the lock is this process's alone."""
+        family = self._do(lambda transaction: transaction.statements.family)
+        if family == "sqlite":
+            yield
+            return
+        row = b"lock " + encoded(name)
+        if family == "mysql" and not self._do(lambda t: t.run(t.statements.load, {"name": row})).rows:
+            self._do(lambda t: t.run(t.statements.save, {"name": row, "text": b"", "text_now": b""}))
+        parameters = {"number": hash_of(b"oss_wsgi", row), "name": row}
+
+        def lock(transaction: Transaction) -> Transaction:
+            rows = transaction.run(transaction.statements.hold, parameters).rows
+            if not rows or not rows[0][0]:
+                raise held_error()
+            return transaction
+
+        held = self._do(lock, begin=self._begin_held, end=lambda transaction: None)
+        ended = threading.Event()
+        pinging = threading.Thread(target=_ping, args=(held, ended), name="oss_wsgi lock", daemon=True)
+        pinging.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            pinging.join()
+            held.roll_back(None)
+
+    def _do(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        begin: Callable[[], Transaction] | None = None,
+        end: Callable[[Transaction], None] = _commit,
+        is_prepared: bool = True,
+    ) -> T:
+        """Do some work in a transaction of its own; again where another one wins, or the connection was cut before.
+
+        Raises LedgerUnavailableError.
+        """
+        began = self._clock()
+        for attempt in count(1):
+            if is_prepared:
+                self._prepare()
+            try:
+                return self._attempt(work, begin or self._begin, end)
+            except _AgainError as again:
+                is_late = abs(self._clock() - began) > self._wait_timeout
+                if is_late or attempt >= (2 if again.was_cut else _TRIES):
+                    raise again.error from again.__cause__
+            _pause(attempt)
+        raise AssertionError
+
+    def _attempt(
+        self, work: Callable[[Transaction], T], begin: Callable[[], Transaction], end: Callable[[Transaction], None]
+    ) -> T:
+        try:
+            transaction = begin()
+            try:
+                result = work(transaction)
+                end(transaction)
+                return result
+            except BaseException as error:
+                transaction.roll_back(error)
+                raise
+        except Exception as error:
+            self._judge(error)
 
     # The tables.
 
     def _prepare(self) -> None:
-        """Make the tables at the first use, and compare their version."""
+        """Make the tables at the first use, and compare their version. Raises LedgerUnavailableError."""
         if self._is_checked:
             return
         with self._checking:
             if self._is_checked:
                 return
-            try:
-                version = self._version()
-                if version is None:
-                    self._make_tables()
-                    version = self._version()
-                if version != VERSION:
-                    raise SettingsError(
-                        f"The ledger's tables have version {version}, and this program uses version {VERSION}: install "
-                        f"the release of oss-wsgi that made them, or a newer one."
-                    )
-                self._look_for_partitions()
-            except Exception as error:
-                if meaning_of(error) is None:
-                    raise
-                raise self._unavailable(error) from error
+            version = self._do(_version, end=_undo, is_prepared=False)
+            if version is None:
+                self._do(_make_tables, is_prepared=False)
+                version = self._do(_version, end=_undo, is_prepared=False)
+            if version != VERSION:
+                raise LedgerUnavailableError(
+                    "ledger_unavailable",
+                    f"the ledger's tables have version {version}, and this program uses version {VERSION}: install "
+                    "the release of oss-wsgi that made them, or a newer one",
+                )
             self._is_checked = True
-
-    def _version(self) -> int | None:
-        """Return the version of the tables, or None if there are none."""
-        try:
-            with self._begin_own() as transaction:
-                rows = transaction.run(self.dialect.select_version()).rows
-        except Exception as error:
-            if meaning_of(error) is Meaning.NO_TABLE:
-                return None
-            raise
-        return int(rows[0][-1]) if rows else None
-
-    def _make_tables(self) -> None:
-        with self._begin_own() as transaction:
-            for statement in self.dialect.schema():
-                transaction.run(statement)
-
-    def _look_for_partitions(self) -> None:
-        statement = self.dialect.select_partitions()
-        if statement is None:
-            return
-        with self._begin_own() as transaction:
-            rows = transaction.run(statement).rows
-        self.dialect.is_partitioned = bool(rows)
-        self._days = {int(name.rpartition("_")[2]) for (name,) in rows if name is not None}
 
     # What has expired.
 
-    def _sweep_quietly(self) -> None:
+    def _delete_quietly(self) -> None:
         """Delete some of what has expired; the upload is handled, so that an error is logged only."""
         try:
             self.delete_expired()
-        except Exception as error:
-            if meaning_of(error) is None:
-                raise
-            log.warning("expired rows of the ledger stay: %s", text_of(error))
+        except LedgerUnavailableError as error:
+            log.warning("Expired rows of the ledger stay: %s.", error.hint)
 
     def delete_expired(self) -> int:
-        """Delete some rows that have expired, or partitions; return how many. A ledger does so by itself."""
-        self._prepare()
+        """Delete some rows that have expired, and return how many. A ledger does so by itself."""
         now = math.floor(self._clock())
-        if self.dialect.is_partitioned:
-            return self._move_partitions(now)
-        deleted = 0
-        for table in self.dialect.expiring:
-            with self._begin_own() as transaction:
-                rows = transaction.run(self.dialect.select_expired(table, now)).rows
-                keys = [
-                    tuple(value if isinstance(value, int) else bytes(value) for value in row[:-1])
-                    for row in rows
-                    if row[-1] < now
-                ]
+
+        def delete(transaction: Transaction) -> int:
+            deleted = 0
+            for table in EXPIRING:
+                rows = transaction.run(transaction.statements.expired[table], {}).rows
+                keys = [tuple(row[:-1]) for row in rows if row[-1] < now]
                 if keys:
-                    transaction.run_last(self.dialect.delete(table, keys))
-            deleted += len(keys)
-        return deleted
+                    transaction.run(transaction.statements.delete(table, keys), {})
+                deleted += len(keys)
+            return deleted
 
-    def _move_partitions(self, now: int) -> int:
-        """Make partitions for the days to come, and drop those that both clocks have passed."""
-        self._look_for_partitions()
-        with self._begin_own() as transaction:
-            today = int(transaction.run(f"SELECT {self.dialect.clock}").rows[0][0]) // PARTITION_SECONDS
-        if self._days:
-            self._make_partitions(range(max(self._days), max(today, *self._days) + 1))
-        old = [day for day in self._days if day + 1 <= min(today, now // PARTITION_SECONDS)]
-        for day in old:
-            with self._begin_own() as transaction:
-                for statement in self.dialect.drop_partition(f"oss_wsgi_answers_{day}"):
-                    transaction.run(statement)
-            self._days.discard(day)
-        return len(old)
-
-    def _make_partitions(self, days: Iterable[int]) -> None:
-        missing = [day for day in days if day not in self._days]
-        if missing:
-            with self._begin_own() as transaction:
-                for day in missing:
-                    for statement in self.dialect.make_partition(day):
-                        transaction.run(statement)
-            self._days.update(missing)
-
-    def _make_partitions_for(self, key: Key) -> None:
-        """Make the partition that an answer needs now, and those of the next days."""
-        with self._reported():
-            with self._begin_own() as transaction:
-                moment = int(transaction.run(f"SELECT {self.dialect.clock}").rows[0][0]) + key.seconds
-            day = moment // PARTITION_SECONDS
-            self._make_partitions(range(day, day + _DAYS_AHEAD + 1))
+        return self._do(delete)
 
     # Errors.
 
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
-        """Raise the database's errors as LedgerUnavailableError."""
-        try:
-            yield
-        except Exception as error:
-            if meaning_of(error) is None:
-                raise
-            raise self._unavailable(error) from error
-
-    def _busy(self) -> LedgerUnavailableError:
-        return ledger_busy_error(self._wait_timeout)
-
     def _unavailable(self, error: BaseException, doing: str = "cannot be used") -> LedgerUnavailableError:
-        if meaning_of(error) is Meaning.BUSY:
-            return self._busy()
+        meaning = meaning_of(error)
+        if meaning is Meaning.BUSY:
+            return ledger_busy_error(self._wait_timeout)
+        if meaning is not Meaning.UNAVAILABLE:
+            self._is_checked = False  # the tables may be gone, or others
         return LedgerUnavailableError("ledger_unavailable", f"the ledger's database {doing}: {text_of(error)}")
 
 
-class _UndecidedError(Exception):
-    """Raised to look again later: other transactions may use the ticket up."""
+class _AgainError(Exception):
+    """Raised to run everything again; ``error`` is what to raise instead if that was done often enough."""
 
-
-class _ConflictError(Exception):
-    """Raised to run everything again: another transaction won."""
+    def __init__(self, error: LedgerUnavailableError, *, was_cut: bool = False) -> None:
+        super().__init__(error)
+        self.error = error
+        self.was_cut = was_cut
 
 
 class _RollBackError(Exception):
-    """Raised to roll back although nothing failed."""
+    """Raised in the application's transaction to roll it back although nothing failed."""
 
 
-class _Attempt:
-    """One upload in one transaction after another, until one of them decides."""
+class _Row(NamedTuple):
+    """The row of a place."""
+
+    object: bytes
+    etag: bytes
+    response: StoredResponse | None
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> _Row:
+        name, etag, status, content_type, body = row
+        response = None
+        if status is not None:
+            response = StoredResponse(decoded(status), decoded(content_type), bytes(body))
+        return cls(bytes(name), bytes(etag), response)
+
+
+class _RowClaim(Claim):
+    """A claim of the row at an upload's place; ``row`` is what was there, None if it is new."""
+
+    __slots__ = ("_handler_error", "_identity", "_is_open", "_key", "_ledger", "_row", "_transaction")
 
     def __init__(
-        self, ledger: TransactionalLedger, key: Key, identity: UploadIdentity, handle: Handle, call: Call
+        self,
+        ledger: TransactionalLedger,
+        transaction: Transaction,
+        identity: UploadIdentity,
+        key: Key,
+        row: _Row | None,
     ) -> None:
         self._ledger = ledger
-        self._key = key
+        self._transaction = transaction
         self._identity = identity
-        self._handle = handle
-        self._call = call
-        self._runs = 0
-        self._was_cut = False
-        self._needs_partition = False
-        self._response: StoredResponse | None = None
+        self._key = key
+        self._row = row
+        self._is_open = True
         self._handler_error: BaseException | None = None
-        self._stage = ""
-        self.has_stored = False
 
-    def run(self) -> StoredResponse:
-        """Run the transaction once.
-
-        Raises _UndecidedError and _ConflictError to be called again, and what ``run_once`` raises.
-        """
-        ledger = self._ledger
-        self._runs += 1
-        self._response = self._handler_error = None
-        self._stage = "cannot be used"
-        has_conflict = False
-        transaction: Transaction | None = None
+    def find(self) -> Found:
+        row = self._row
+        is_taken = row is not None and row.response is not None
+        if not is_taken and self._identity.max_objects == 1 and self._identity.checksum is None:
+            return NOTHING_FOUND
         try:
-            with ledger._begin() as transaction:
-                if not self._identity.may_wait and ledger.dialect.name == "postgresql":
-                    transaction.run(*ledger.dialect.wait_at_most(0))
-                stored = self._claim(transaction)
-                if isinstance(stored, StoredResponse):
-                    return stored
-                response = self._handled(transaction)
-                if response.status[:1] != "2":
-                    raise _RollBackError
-                self._store(transaction, stored, response)
-                ledger._gate.end(self._identity, self._call)
-                self._stage = "did not say whether it has stored the answer"
-            self.has_stored = True
-            return response
-        except _RollBackError:
-            has_conflict = transaction is not None and transaction.has_conflict
-            if has_conflict or self._response is None:
-                raise _ConflictError from None
-            return self._response
-        except _UndecidedError:
-            # In another transaction, and not before this one has let its locks go.
-            if self._add_partitions() or self._add_slots():
-                raise _ConflictError from None
-            raise
-        except (_ConflictError, TicketUsedError):
-            raise
-        except BaseException as error:
-            if error is self._handler_error:
-                if transaction is not None and transaction.has_conflict:
-                    raise _ConflictError from error
-                raise
-            self._judge(error)
-        finally:
-            ledger._gate.end(self._identity, self._call)
+            return self._find(row if is_taken else None)
+        except Exception as error:
+            self._ledger._judge(error)
 
-    def _judge(self, error: BaseException) -> NoReturn:
-        """Raise what an error outside the handler means."""
-        meaning = meaning_of(error)
-        if meaning is None:
-            raise error
-        if meaning in (Meaning.CONFLICT, Meaning.DUPLICATE):
-            raise _ConflictError from error
-        if meaning is Meaning.NOT_PREPARED:
-            self._ledger.dialect.is_prepared = False
-            raise _ConflictError from error
-        if meaning is Meaning.NO_PARTITION and self._ledger.dialect.is_partitioned:
-            self._ledger._make_partitions_for(self._key)
-            raise _ConflictError from error
-        # A connection of the pool that the server has closed shows when it is first used. Nothing has happened yet.
-        if meaning is Meaning.UNAVAILABLE and self._response is None and not self._was_cut:
-            self._was_cut = True
-            raise _ConflictError from error
-        raise self._ledger._unavailable(error, self._stage) from error
+    def _find(self, taken: _Row | None) -> Found:
+        key, statements = self._key, self._transaction.statements
+        objects = 0
+        if taken is not None:
+            for each in (taken, *map(_Row.of, self._run(statements.find, place=key.further_place).rows)):
+                if (each.object, each.etag) == (key.object, key.etag):
+                    return Found(each.response)
+            objects = 1
+        has_object = taken is not None and taken.object == key.object
+        if self._identity.max_objects > 1 and not has_object:
+            objects = self._run(statements.count_objects).rows[0][0]
+        checksums: set[int] = set()
+        if self._identity.checksum is not None:
+            checksums = {number % (1 << 64) for (number,) in self._run(statements.expected).rows}
+        return Found(None, has_object, objects, checksums)
 
-    def _handled(self, transaction: Transaction) -> StoredResponse:
+    def handle(self, handle: Handle) -> StoredResponse:
+        transaction = self._transaction
+        try:
+            transaction.before_handler()
+        except Exception as error:
+            self._ledger._judge(error)
         try:
             with transaction.handling():
-                self._response = self._handle(transaction.handed)
-                if self._response.status[:1] == "2":
+                response = handle(transaction.handed)
+                if response.is_success:
                     transaction.flush()
         except BaseException as error:
+            if transaction.has_conflict:
+                raise self._again() from error
             self._handler_error = error
-            self._was_cut = True
             raise
-        return self._response
+        if transaction.has_conflict and not response.is_success:
+            raise self._again()
+        return response
 
-    def _store(self, transaction: Transaction, slot: int | None, response: StoredResponse) -> None:
-        if transaction.is_shared:
-            if transaction.was_ended and not transaction.has_conflict:
-                raise HandlerCommittedError("handler_committed", _COMMITTED)
-            try:
-                transaction.run("RELEASE SAVEPOINT oss_wsgi")
-            except Exception as error:
-                meaning = meaning_of(error)
-                if transaction.has_conflict:
-                    raise _ConflictError from error
-                if meaning is Meaning.ENDED:
-                    raise HandlerCommittedError("handler_committed", _COMMITTED) from error
-                if meaning is Meaning.ABORTED:
-                    raise HandlerCommittedError("handler_committed", _BROKEN) from error
-                raise
-        if slot is not None and self._key.max_objects > 1 and self._has_slot_by_now(transaction):
-            slot = None
-        if slot is not None and self._key.max_objects > 1:
-            statements = self._ledger.dialect.take_slot(self._key, slot)
-            if statements:
-                transaction.run(*statements)
-        transaction.run_last(self._ledger.dialect.insert(self._key, slot, response))
-
-    def _has_slot_by_now(self, transaction: Transaction) -> bool:
-        """Return whether another ETag of the object was stored meanwhile: one object has one slot."""
-        dialect, key = self._ledger.dialect, self._key
-        if not dialect.has_row_locks:
-            return False
-        attempt = dialect.try_to_lock_ticket(key, dialect.part_of_object(key)) if transaction.is_shared else None
-        if attempt is None:
-            return bool(transaction.run(dialect.lock_object(key), dialect.object_has_slot(key)).rows)
-        # How long a statement waits for a lock is the application's affair now: it may be for ever.
-        if not transaction.run(attempt).rows[0][0]:
-            raise _ConflictError
-        return bool(transaction.run(dialect.object_has_slot(key)).rows)
-
-    def _claim(self, transaction: Transaction) -> StoredResponse | int | None:
-        """Return the stored answer, or the slot that the upload has now: None if its object has one."""
-        claimed = self._claim_ticket if self._key.max_objects == 1 else self._claim_slot
-        outcome = claimed(transaction)
-        if not isinstance(outcome, StoredResponse):
-            if self._ledger.dialect.is_partitioned:
-                self._look_for_partition(transaction)
-            if transaction.is_shared:
-                self._set_savepoint(transaction)
-            # A store that cannot be written to must not show itself only when the handler has done its work.
-            attempt = self._ledger.dialect.try_to_write(self._key)
-            if attempt:
-                transaction.run(*attempt)
-            if not self._call.is_member:
-                self._ledger._gate.hold_lock(self._call)
-        return outcome
-
-    def _set_savepoint(self, transaction: Transaction) -> None:
+    def store(self, response: StoredResponse) -> StoredResponse:
         try:
-            transaction.run("SAVEPOINT oss_wsgi")
+            self._transaction.after_handler()
+            self._finish(response)
         except Exception as error:
-            if meaning_of(error) is Meaning.ENDED:
-                raise SettingsError(AUTOCOMMIT) from error
-            raise
+            if self._transaction.has_conflict:
+                raise self._again() from error
+            self._ledger._judge(error, "did not say whether it has stored the answer", may_repeat=False)
+        self._is_open = False
+        self._ledger._count_stored()
+        return response
 
-    def _claim_ticket(self, transaction: Transaction) -> StoredResponse | int | None:
-        """Claim an upload of a ticket that is valid for one object."""
-        dialect, key = self._ledger.dialect, self._key
-        if self._call.is_member:
-            rows = transaction.run(dialect.select_ticket(key)).rows
-        elif dialect.name == "mysql":
-            is_new = transaction.run(dialect.lock_ticket(key)).affected == 1
-            rows = [] if is_new and self._runs == 1 else transaction.run(dialect.select_ticket(key)).rows
-        else:
-            rows = self._lock(transaction, 0, dialect.select_ticket(key))
-        for upload, _, *response in rows:
-            if bytes(upload) == key.upload:
-                return _stored_response(response)
-        if rows and (self._identity.forbid_overwrite or any(bytes(row[1]) != key.object for row in rows)):
-            raise ticket_used_error()
-        return None if rows or self._call.is_member else 0
+    def _finish(self, response: StoredResponse) -> None:
+        key, row, statements = self._key, self._row, self._transaction.statements
+        values: dict[str, Any] = {
+            "status": encoded(response.status),
+            "content_type": encoded(response.content_type),
+            "body": response.body,
+            "at": key.ticket,
+            "at_place": key.place,
+        }
+        statement = statements.store
+        if row is not None and row.response is not None:
+            statement = statements.store_further
+            values = {**key._asdict(), **values, "place": key.further_place}
+        elif row is not None and (row.object, row.etag) != (key.object, key.etag):
+            statement = statements.store_renamed
+            values = {**key._asdict(), **values}
+        self._transaction.finish(statement, values)
 
-    def _claim_slot(self, transaction: Transaction) -> StoredResponse | int | None:
-        """Claim an upload of a ticket that is valid for several objects, and one of the ticket's slots."""
-        dialect, key = self._ledger.dialect, self._key
-        if self._identity.forbid_overwrite:  # no form asks for both: it names one object then
-            transaction.run(dialect.lock_ticket(key, -1 << 62))
-        if self._isolation(transaction) == "repeatable read":
-            # Such a transaction would not see at its end that another ETag of its object was stored meanwhile.
-            self._lock(transaction, dialect.part_of_object(key), dialect.select_answer(key))
-        rows = self._lock(transaction, dialect.part_of_upload(key), dialect.select_answer(key))
-        if rows:
-            return _stored_response(rows[0][2:])
-        own, highest, taken = transaction.run(dialect.select_slots(key)).rows[0]
-        if own is not None:
-            if self._identity.forbid_overwrite:
-                raise ticket_used_error()
+    def end(self, error: BaseException | None) -> None:
+        if self._is_open:
+            is_elsewhere = error is self._handler_error and self._transaction.handed is None
+            self._transaction.roll_back(None if is_elsewhere else error)
+
+    def _run(self, statement: Statement, **more: Any) -> Rows:
+        return self._transaction.run(statement, {**self._key._asdict(), **more})
+
+    def _again(self) -> _AgainError:
+        return _AgainError(ledger_busy_error(self._ledger._wait_timeout))
+
+
+def _try_to_store(transaction: Transaction) -> None:
+    """Write the row of an upload, to be rolled back; no other call has this one."""
+    identity = UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0)
+    transaction.run(transaction.statements.claim, Key.of(identity, 0)._asdict())
+
+
+def _text_name(name: str) -> bytes:
+    return b"text " + encoded(name)
+
+
+def _version(transaction: Transaction) -> int | None:
+    """Return the version of the tables, or None if there are none."""
+    try:
+        rows = transaction.run(transaction.statements.version, {}).rows
+    except Exception as error:
+        if meaning_of(error) is Meaning.NO_TABLE:
             return None
-        if taken >= key.max_objects:
-            raise ticket_used_error(key.max_objects)
-        first = 0 if highest is None else highest + 1
-        slot = self._lock_slot(transaction, first)
-        if slot is None:
-            raise _UndecidedError
-        # Since the slots were counted, another transaction may have stored an answer in this one.
-        check = dialect.slot_is_taken(key, slot)
-        if check is not None and transaction.run(check).rows:
-            raise _ConflictError
-        return slot
+        raise
+    return int(rows[0][0]) if rows else None
 
-    def _isolation(self, transaction: Transaction) -> str:
-        """Return the isolation level of an application's transaction on PostgreSQL, and READ COMMITTED for others."""
-        if not transaction.is_shared or self._ledger.dialect.name != "postgresql":
-            return "read committed"
-        return str(transaction.run("SHOW transaction_isolation").rows[0][0])
 
-    def _lock_slot(self, transaction: Transaction, first: int) -> int | None:
-        """Lock a free slot, from ``first`` on if there is one; return None if others have locked the rest."""
-        dialect, key = self._ledger.dialect, self._key
-        candidates = dialect.select_free_slots(key)
-        if candidates is None:
-            slots = transaction.run(dialect.lock_slot(key, first)).rows if first < key.max_objects else []
-            slots = slots or transaction.run(dialect.lock_gap(key)).rows
-            return int(slots[0][0]) if slots else None
-        free = [int(slot) for (slot,) in transaction.run(candidates).rows]
-        random.shuffle(free)  # concurrent calls try others
-        return next((slot for slot in free if transaction.run(dialect.lock_slot(key, slot)).rows), None)
-
-    def _lock(self, transaction: Transaction, part: int, select: str) -> list[tuple[Any, ...]]:
-        """Lock a part of the ticket, and return what is selected then.
-
-        Above READ COMMITTED a transaction sees what was committed before its first statement began. If that one has
-        waited, it is run again.
-        """
-        dialect, key = self._ledger.dialect, self._key
-        attempt = dialect.try_to_lock_ticket(key, part) if transaction.is_shared else None
-        if attempt is None:
-            return transaction.run(dialect.lock_ticket(key, part), select).rows
-        if not transaction.run(attempt).rows[0][0]:
-            transaction.run(dialect.lock_ticket(key, part))
-            if self._isolation(transaction) != "read committed":
-                raise _ConflictError
-        return transaction.run(select).rows
-
-    def _add_partitions(self) -> bool:
-        if self._needs_partition:
-            self._needs_partition = False
-            self._ledger._make_partitions_for(self._key)
-            return True
-        return False
-
-    def _look_for_partition(self, transaction: Transaction) -> None:
-        """Run again with the partition that the answer needs, before the handler is called in vain."""
-        now = int(transaction.run(f"SELECT {self._ledger.dialect.clock}").rows[0][0])
-        day = (now + self._key.seconds) // PARTITION_SECONDS
-        if not {day, day + 1} <= self._ledger._days:
-            self._needs_partition = True
-            raise _UndecidedError
-
-    def _add_slots(self) -> bool:
-        """Make more slots where the database needs rows for them; return whether there are more now."""
-        dialect, key = self._ledger.dialect, self._key
-        select = dialect.select_next_slot(key)
+def _make_tables(transaction: Transaction) -> None:
+    for text in transaction.statements.creation():
         try:
-            if select is not None:
-                with self._ledger._begin_own() as transaction:
-                    first = int(transaction.run(dialect.lock_ticket(key, ADDING_SLOTS), select).rows[0][0])
-                    return first < key.max_objects and transaction.run(dialect.add_slots(key, first)).affected > 0
+            transaction.run(Statement.fixed(text), {})
         except Exception as error:
-            if meaning_of(error) is not Meaning.CONFLICT:
-                raise self._ledger._unavailable(error) from error
-        return False
+            if meaning_of(error) is not Meaning.EXISTS:
+                raise
 
 
-def _stored_response(row: Iterable[Any]) -> StoredResponse:
-    status, content_type, body = map(bytes, row)
-    return StoredResponse(status.decode("utf-8", "surrogatepass"), content_type.decode("utf-8", "surrogatepass"), body)
+def _pause(attempt: int) -> None:
+    """Pause before a transaction is run again, so that others are done."""
+    threading.Event().wait(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311
 
 
-__all__ = ["AUTOCOMMIT", "DEFAULT_WAIT_TIMEOUT", "Rows", "Transaction", "TransactionalLedger"]
+def _ping(transaction: Transaction, ended: threading.Event) -> None:
+    """Run a statement now and then, so that the server keeps a transaction."""
+    while not ended.wait(_PING_SECONDS):
+        try:
+            transaction.run(transaction.statements.ping, {})
+        except Exception as error:
+            log.warning("A lock of the ledger is lost: %s. Another sweep may begin.", text_of(error))
+            return

@@ -30,7 +30,7 @@ import sqlalchemy
 from oss_wsgi.ledger.base import Ledger, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.sql_engine import engine_from
-from oss_wsgi.ledger.sql_text import dialect_of
+from oss_wsgi.ledger.sql_tables import answers, encoded
 from oss_wsgi.ledger.url import ledger_from
 
 from ..databases import running
@@ -96,7 +96,8 @@ def calls(ledger: Ledger) -> Callable[[], Act]:
     """Return what a thread does: new uploads, one after another."""
 
     def call() -> None:
-        upload = UploadIdentity(secrets.token_hex(12), NAME, ETAG, int(time.time()) + LIFE)
+        expires = int(time.time()) + LIFE
+        upload = UploadIdentity(f"{expires:08x}{secrets.token_hex(12)}", NAME, ETAG, expires)
         ledger.run_once(upload, lambda _: GOOD)
 
     return lambda: call
@@ -158,16 +159,15 @@ def _sqlite_subjects(folder: str, rows: list[int], stack: contextlib.ExitStack) 
 def _bare_sql(url: str) -> Subject:
     engine = engine_from(url, threads=1, wait_timeout=60.0)
     binary = "bytea" if engine.dialect.name == "postgresql" else "VARBINARY(64)"
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         connection.exec_driver_sql(
             f"CREATE TABLE bare (ticket {binary} PRIMARY KEY, object VARCHAR(1023), etag VARCHAR(64), body {binary})"
         )
     statement = "INSERT INTO bare VALUES (%s, %s, %s, %s)"
+    words, named = engine.dialect.create_connect_args(engine.url)
 
     def make() -> Act:
-        connection: Any = engine.dialect.connect(
-            *engine.dialect.create_connect_args(engine.url)[0], **_arguments(engine)
-        )
+        connection: Any = engine.dialect.connect(*words, **named, autocommit=True)
         cursor = connection.cursor()
 
         def insert() -> None:
@@ -178,12 +178,8 @@ def _bare_sql(url: str) -> Subject:
     return Subject("bare insert", 0, make)
 
 
-def _arguments(engine: sqlalchemy.Engine) -> dict[str, Any]:
-    return {**engine.dialect.create_connect_args(engine.url)[1], "autocommit": True}
-
-
 def _sql_subject(kind: str, url: str, rows: int, threads: int, stack: contextlib.ExitStack) -> Subject:
-    engine = engine_from(url, threads=1, wait_timeout=3600.0)
+    engine = engine_from(url, threads=1, wait_timeout=3600.0).execution_options(isolation_level="AUTOCOMMIT")
     database = f"rows_{rows}"
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {database}")
@@ -191,50 +187,53 @@ def _sql_subject(kind: str, url: str, rows: int, threads: int, stack: contextlib
     url = f"{url.removesuffix('/app')}/{database}"
     ledger = ledger_from(url, clock=time.time, threads=threads)
     stack.callback(ledger.close)
-    engine = engine_from(url, threads=1, wait_timeout=3600.0)
+    engine = engine_from(url, threads=1, wait_timeout=3600.0).execution_options(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        for statement in _filling(kind, rows):
-            connection.exec_driver_sql(statement)
+        _fill(connection, rows)
     engine.dispose()
     return Subject(kind, rows, calls(ledger))
 
 
-def _filling(kind: str, rows: int) -> list[str]:
-    """Return statements that fill the tables; the keys are made afterwards, which is faster."""
-    dialect = dialect_of("postgresql" if kind == "postgresql" else "mysql")
-    texts = [dialect.literal(text.encode()) for text in (NAME, ETAG)]
-    status, content_type, body = (
-        dialect.literal(data) for data in (GOOD.status.encode(), GOOD.content_type.encode(), GOOD.body)
-    )
-    expires = f"{dialect.clock} + {LIFE}"
-    answer = f"{', '.join(texts)}, 0, {expires}, {expires}, {status}, {content_type}, {body}"
-    columns = "upload, ticket, object, etag, slot, expires, forget_after, status, content_type, body"
-    if kind == "postgresql":
-        return [
-            "ALTER TABLE oss_wsgi_answers DROP CONSTRAINT oss_wsgi_answers_pkey",
-            "ALTER TABLE oss_wsgi_answers DROP CONSTRAINT oss_wsgi_answers_ticket_slot_key",
-            "DROP INDEX oss_wsgi_answers_forget_after",
-            f"INSERT INTO oss_wsgi_answers ({columns}) SELECT decode(md5(n::text), 'hex'), "
-            f"convert_to(substr(md5('t' || n), 1, 24), 'UTF8'), {answer} FROM generate_series(1, {rows}) AS n",
-            "SET maintenance_work_mem = '512MB'",
-            "ALTER TABLE oss_wsgi_answers ADD PRIMARY KEY (upload, ticket)",
-            "ALTER TABLE oss_wsgi_answers ADD UNIQUE (ticket, slot)",
-            "CREATE INDEX oss_wsgi_answers_forget_after ON oss_wsgi_answers (forget_after)",
-            "VACUUM ANALYZE oss_wsgi_answers",
-            "CHECKPOINT",
-        ]
-    return [
-        "ALTER TABLE oss_wsgi_answers DROP KEY oss_wsgi_answers_ticket, DROP KEY oss_wsgi_answers_forget_after",
-        "ALTER TABLE oss_wsgi_tickets DROP KEY oss_wsgi_tickets_forget_after",
-        # In the order of the primary key.
-        f"INSERT INTO oss_wsgi_answers ({columns}) SELECT unhex(lpad(hex(seq * 429), 32, '0')), "
-        f"substr(md5(concat('t', seq)), 1, 24), {answer} FROM seq_1_to_{rows}",
-        "INSERT INTO oss_wsgi_tickets (ticket, part, turn, expires, forget_after) "
-        f"SELECT lpad(hex(seq * 429), 24, '0'), 0, 0, {expires}, {expires} FROM seq_1_to_{rows}",
-        "ALTER TABLE oss_wsgi_answers ADD UNIQUE KEY oss_wsgi_answers_ticket (ticket, slot), "
-        "ADD KEY oss_wsgi_answers_forget_after (forget_after)",
-        "ALTER TABLE oss_wsgi_tickets ADD KEY oss_wsgi_tickets_forget_after (forget_after)",
-    ]
+def _fill(connection: sqlalchemy.Connection, rows: int) -> None:
+    """Fill the table with tickets in the order of time; the other keys are made afterwards, which is faster."""
+    is_postgresql = connection.dialect.name == "postgresql"
+    for index in answers.indexes:
+        index.drop(connection)
+    number: Any
+    source: Any
+    if is_postgresql:
+        number = sqlalchemy.func.generate_series(1, rows, type_=sqlalchemy.BigInteger).column_valued("number")
+        source = sqlalchemy.select(number).subquery()
+        number = source.c.number
+        ticket = sqlalchemy.func.convert_to(sqlalchemy.func.lpad(sqlalchemy.func.to_hex(number), 32, "0"), "UTF8")
+    else:
+        number = sqlalchemy.literal_column("seq", sqlalchemy.BigInteger)
+        source = sqlalchemy.table(f"seq_1_to_{rows}")
+        ticket = sqlalchemy.func.lpad(sqlalchemy.func.hex(number), 32, "0")
+    upload = sqlalchemy.cast(number, sqlalchemy.BigInteger) * 922337203709 % 1125899906842597  # scatters as a hash does
+    expires = int(time.time()) + LIFE
+    values = {
+        "ticket": ticket,
+        "place": 0,
+        "upload": upload,
+        "turn": 0,
+        "object": encoded(NAME),
+        "etag": encoded(ETAG),
+        "expires": expires,
+        "forget_after": expires + 86_400,
+        "status": encoded(GOOD.status),
+        "content_type": encoded(GOOD.content_type),
+        "body": GOOD.body,
+    }
+    columns = [value if hasattr(value, "type") else sqlalchemy.literal(value) for value in values.values()]
+    connection.execute(answers.insert().from_select(list(values), sqlalchemy.select(*columns).select_from(source)))
+    if is_postgresql:
+        connection.exec_driver_sql("SET maintenance_work_mem = '512MB'")
+    for index in answers.indexes:
+        index.create(connection)
+    if is_postgresql:
+        connection.exec_driver_sql("VACUUM ANALYZE oss_wsgi_answers")
+        connection.exec_driver_sql("CHECKPOINT")
 
 
 def _redis_subjects(kind: str, stack: contextlib.ExitStack) -> list[Subject]:

@@ -8,7 +8,7 @@ import pytest
 
 from oss_wsgi.cli.main import command_parser, main
 from oss_wsgi.cli.options import environ_of
-from oss_wsgi.ledger.sql_text import dialect_of
+from oss_wsgi.ledger.sql_tables import Statements
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,8 @@ def test_the_statements_are_those_that_the_ledger_runs(capsys: pytest.CaptureFix
     assert main(["ledger", "sql", "--url", url]) == 0
     output = capsys.readouterr().out
     assert "pass-word" not in output
-    for statement in dialect_of(name).schema():
+    for statement in Statements(name).creation():
         assert f"{statement};\n" in output
-
-
-def test_the_partitioned_tables_are_partitioned(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ledger", "sql", "--url", "postgresql:", "--partitioned"]) == 0
-    assert "PARTITION BY RANGE (forget_after);" in capsys.readouterr().out
 
 
 def test_the_setting_names_the_database(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +40,7 @@ def test_the_setting_names_the_database(capsys: pytest.CaptureFixture[str], monk
         ([], "which database?"),
         (["--url", "redis://:pass-word@h/0"], "not in 'redis://h/0'"),
         (["--url", "ledger.db"], "not in 'ledger.db'"),
-        (["--url", "mysql:", "--partitioned"], "leave --partitioned out"),
+        (["--url", "sqlite:"], "not in 'sqlite:'"),
     ],
 )
 def test_what_has_no_tables_is_refused(

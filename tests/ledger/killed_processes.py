@@ -30,9 +30,10 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.engine import Connection, Engine
 
+from oss_wsgi.ledger import transactional
 from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.sql import SQLLedger
-from oss_wsgi.ledger.sql_text import Dialect, Key
+from oss_wsgi.ledger.sql_tables import Key
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 
 from ..databases import running
@@ -52,20 +53,12 @@ def engine_of(url: str) -> Engine:
     return sqlalchemy.create_engine(parsed.set(drivername=DRIVERS[parsed.drivername]), pool_size=THREADS + 1)
 
 
-class WithoutLock:
-    """Makes a dialect that claims without a lock, and whose answers have no unique key."""
+class Scattered(Key):
+    """A key at a place of its own, so that no claim meets another one."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._dialect, name)
-
-    def lock_ticket(self, key: Key, part: int = 0) -> str:
-        return "SELECT 1"
-
-    def try_to_lock_ticket(self, key: Key, part: int = 0) -> str | None:
-        return None
+    @classmethod
+    def of(cls, identity: UploadIdentity, now: float) -> Key:
+        return super().of(identity, now)._replace(place=random.getrandbits(62))
 
 
 def work(url: str, file: str, without_lock: bool) -> None:
@@ -77,8 +70,8 @@ def work(url: str, file: str, without_lock: bool) -> None:
     else:
         ledger = SQLLedger.sharing(engine.begin, clock=time.time)
         if without_lock:
-            broken: Any = WithoutLock(ledger.dialect)
-            ledger._dialect_or_none = broken
+            broken: Any = transactional
+            broken.Key = Scattered
 
     def handle(number: str) -> Handle:
         text = f"{os.getpid()} {random.getrandbits(64):x}"
@@ -211,10 +204,6 @@ def prove(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
             connection.exec_driver_sql("CREATE TABLE works (upload VARCHAR(40), answer VARCHAR(80))")
         if not file:
             len(SQLLedger.sharing(engine.begin, clock=time.time))  # makes the tables
-            if arguments.without_lock:
-                with engine.begin() as connection:
-                    for statement in _without_keys(kind):
-                        connection.exec_driver_sql(statement)
         proof = Proof(url, file, arguments)
         uploads = proof.run()
         with engine.begin() as connection:
@@ -231,18 +220,6 @@ def prove(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "uploads with several answers": sum(len(texts) > 1 for texts in proof.answers.values()),
         "errors": dict(proof.errors),
     }
-
-
-def _without_keys(kind: str) -> list[str]:
-    if kind == "postgresql":
-        return [
-            "ALTER TABLE oss_wsgi_answers DROP CONSTRAINT oss_wsgi_answers_pkey",
-            "ALTER TABLE oss_wsgi_answers DROP CONSTRAINT oss_wsgi_answers_ticket_slot_key",
-        ]
-    return [
-        "ALTER TABLE oss_wsgi_answers DROP PRIMARY KEY",
-        "ALTER TABLE oss_wsgi_answers DROP KEY oss_wsgi_answers_ticket",
-    ]
 
 
 def parse(words: list[str]) -> argparse.Namespace:

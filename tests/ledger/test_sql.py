@@ -11,10 +11,10 @@ import sqlalchemy
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import sessionmaker
 
+from oss_wsgi.ledger import sql_tables
 from oss_wsgi.ledger.base import Ledger
 from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.sql_engine import engine_from
-from oss_wsgi.ledger.sql_text import PostgreSQL
 from oss_wsgi.testing.ledger_contract import LedgerClock, LedgerContract
 
 from ..databases import Server
@@ -22,13 +22,13 @@ from . import unwritable
 
 pytestmark = pytest.mark.slow
 
-TABLES = ("oss_wsgi_answers", "oss_wsgi_tickets", "oss_wsgi_schema", "works")
+TABLES = (*(table.name for table in sql_tables.TABLES), "works")
 
 
 def emptied(url: str) -> None:
     """Remove the tables of an earlier test."""
     engine = engine_from(url, threads=1, wait_timeout=60.0)
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         for table in TABLES:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
     engine.dispose()
@@ -102,18 +102,6 @@ class TestContractBehindPgBouncer(Contract):
         self.direct_url = request.getfixturevalue("postgresql").url
 
 
-class TestContractOnPartitions(Contract):
-    server_name = "postgresql"
-
-    @pytest.fixture(autouse=True)
-    def partitions(self, database: None) -> None:
-        engine = engine_from(self.url, threads=1, wait_timeout=60.0)
-        with engine.connect() as connection:
-            for statement in PostgreSQL().schema(partitioned=True):
-                connection.exec_driver_sql(statement)
-        engine.dispose()
-
-
 class TestContractSharingPostgreSQL(SharingContract):
     server_name = "postgresql"
 
@@ -135,8 +123,8 @@ class TestContractSharingSerializable(SharingContract):
     def begin(self) -> Callable[..., object]:
         return self.engine.execution_options(isolation_level="SERIALIZABLE").begin
 
-    def test_racing_objects_never_exceed_the_count(self, ledger: Ledger) -> None:
-        """Handlers are rolled back and called again: see test_racing_objects_have_as_many_effects_as_slots."""
+    def test_racing_objects_use_the_ticket_up(self, ledger: Ledger) -> None:
+        """Handlers are rolled back and called again: see test_racing_objects_have_as_many_effects_as_answers."""
 
 
 class TestContractSharingRepeatableRead(SharingContract):

@@ -12,7 +12,7 @@ import sqlalchemy
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.ledger.sql import SQLLedger
 from oss_wsgi.ledger.url import check_ledger
-from oss_wsgi.testing.ledger_contract import SUCCESS, Handler, LedgerClock, identity
+from oss_wsgi.testing.ledger_contract import LedgerClock
 
 pytestmark = pytest.mark.fast
 
@@ -27,10 +27,10 @@ pytestmark = pytest.mark.fast
         ("mysql://u@127.0.0.1:1/app?password=swordfish", "//127.0.0.1:1/app cannot be used"),
         ("mysql://u@127.0.0.1:1/app?nonsense=swordfish", "unexpected keyword argument 'nonsense'"),
         ("postgresql://u@127.0.0.1:1/app?nonsense=swordfish", "invalid connection option"),
-        ("oracle://u:swordfish@127.0.0.1/app", "A ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not oracle."),
+        ("oracle://u:swordfish@127.0.0.1/app", "A ledger needs PostgreSQL, MySQL or MariaDB, not oracle."),
         ("postgresql+asyncpg://u:swordfish@127.0.0.1/app", "one of asyncio's"),
         ("postgresql+pg8000://u:swordfish@127.0.0.1/app", "or write postgresql:// for psycopg, which pip install"),
-        ("sqlite://", "sqlite:///PATH: in memory there is MemoryLedger"),
+        ("sqlite:///ledger", "for a file of SQLite's use SQLiteLedger"),
         ("POSTGRESQL://u:swordfish@127.0.0.1:1/app", "postgresql+psycopg://127.0.0.1:1/app cannot be used"),
     ],
 )
@@ -47,16 +47,10 @@ def test_what_is_neither_url_nor_engine_is_refused(wrong: Any) -> None:
         SQLLedger(wrong, clock=LedgerClock())
 
 
-def test_sqlalchemys_own_url_may_be_given(tmp_path: Path) -> None:
-    with SQLLedger(sqlalchemy.URL.create("sqlite", database=str(tmp_path / "ledger")), clock=LedgerClock()) as ledger:
-        assert ledger.run_once(identity(), Handler()) == SUCCESS
-
-
-def test_a_ledgers_name_has_neither_user_nor_password_nor_parameters(tmp_path: Path) -> None:
-    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'ledger'}?timeout=7")
-    ledger = SQLLedger(engine, clock=LedgerClock())
-    assert repr(ledger) == f"<SQLLedger sqlite:///{tmp_path / 'ledger'}>"
-    engine.dispose()
+def test_an_engine_of_sqlite_is_refused(tmp_path: Path) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'ledger'}")
+    with pytest.raises(SettingsError, match="use SQLiteLedger"):
+        SQLLedger(engine, clock=LedgerClock())
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:p@swordfish@h/app", "mysql://u:12/swordfish@h/app"])

@@ -1,4 +1,4 @@
-"""The tables of the ledger, by the statements that all SQL ledgers use."""
+"""The tables of the ledger, by the statements that all SQL ledgers run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.db import migrations, transaction
 
-from oss_wsgi.ledger.sql_text import dialect_of
+from oss_wsgi.ledger.sql_tables import TABLES, Statements
 
 
 def make_tables(apps: Any, schema_editor: Any) -> None:
@@ -15,14 +15,14 @@ def make_tables(apps: Any, schema_editor: Any) -> None:
     connection = schema_editor.connection
     # In MySQL a statement that makes a table commits; in PostgreSQL the lock around them needs a transaction.
     with transaction.atomic(connection.alias) if connection.features.can_rollback_ddl else nullcontext():
-        for statement in dialect_of(connection.vendor).schema():
+        for statement in Statements(connection.vendor).creation():
             schema_editor.execute(statement)
 
 
 def drop_tables(apps: Any, schema_editor: Any) -> None:
     """Drop the tables of the ledger, and with them what it knows."""
-    for table in ("oss_wsgi_answers", "oss_wsgi_tickets", "oss_wsgi_schema"):
-        schema_editor.execute(f"DROP TABLE IF EXISTS {table}")
+    for table in TABLES:
+        schema_editor.execute(f"DROP TABLE IF EXISTS {table.name}")
 
 
 class Migration(migrations.Migration):

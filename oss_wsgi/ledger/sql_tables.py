@@ -1,0 +1,389 @@
+"""The tables of a ledger in a SQL database, and the statements on them, as SQLAlchemy Core compiles them for a driver.
+
+All texts are stored as bytes, because MySQL compares ``a.png`` and ``A.PNG`` as equal by default. The rows of
+``oss_wsgi_answers``:
+
+``ticket``, ``place``
+    The key, in the order of time where tickets begin with it. The row at a place from 0 on is also the lock: whoever
+    has inserted or updated it in a transaction handles the upload. The place is 0 where a ticket is valid for one
+    object, else a hash of the object. Places below 0 have the answers of an object's further ETags.
+``upload``
+    A hash of object and ETag, by which a sweep finds what was handled.
+``turn``
+    0 in a new row, and changes with each claim.
+``expires``, ``forget_after``
+    In Unix seconds by the caller's and by the database's clock: a row is deleted when both have passed.
+``status``
+    NULL until an answer is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    bindparam,
+    cast,
+    column,
+    delete,
+    extract,
+    func,
+    insert,
+    literal_column,
+    select,
+    table,
+    text,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.dialects.mysql import pymysql
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.expression import ClauseElement, ColumnElement, FromClause
+
+from .base import UploadIdentity
+from .steady_time import MARGIN
+
+#: The version of the tables that this program reads and writes.
+VERSION = 1
+
+#: Rows that one statement deletes.
+BATCH = 256
+
+_FAMILIES = {
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "sqlite": "sqlite",
+}
+_INNODB: Any = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
+
+
+def _bytes(length: int) -> LargeBinary:
+    return LargeBinary(length).with_variant(mysql.VARBINARY(length), "mysql", "mariadb")
+
+
+def _many_bytes() -> LargeBinary:
+    return LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+
+
+_metadata = MetaData()
+answers = Table(
+    "oss_wsgi_answers",
+    _metadata,
+    Column("ticket", _bytes(255), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("upload", BigInteger, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("object", _bytes(1023), nullable=False),
+    Column("etag", _bytes(255), nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("forget_after", BigInteger, nullable=False),
+    Column("status", _bytes(1024)),
+    Column("content_type", _bytes(4096)),
+    Column("body", _many_bytes()),
+    Index("oss_wsgi_answers_upload", "upload"),
+    Index("oss_wsgi_answers_forget_after", "forget_after"),
+    **_INNODB,
+)
+#: The CRC-64 that uploads in parts must have. ``answers`` is how many the ticket had: once it has more, a row is over.
+checksums = Table(
+    "oss_wsgi_checksums",
+    _metadata,
+    Column("ticket", _bytes(255), primary_key=True),
+    Column("checksum", BigInteger, primary_key=True, autoincrement=False),
+    Column("answers", Integer, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("forget_after", BigInteger, nullable=False),
+    Index("oss_wsgi_checksums_forget_after", "forget_after"),
+    **_INNODB,
+)
+#: What sweeps save, and in MySQL the locks that they hold.
+texts = Table(
+    "oss_wsgi_texts",
+    _metadata,
+    Column("name", _bytes(255), primary_key=True),
+    Column("text", _many_bytes(), nullable=False),
+    **_INNODB,
+)
+schema = Table(
+    "oss_wsgi_schema",
+    _metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    **_INNODB,
+)
+TABLES = (answers, checksums, texts, schema)
+#: The tables whose rows expire.
+EXPIRING = (answers, checksums)
+
+
+class Key(NamedTuple):
+    """An upload as the tables know it, and for how many seconds from now on it must be remembered."""
+
+    ticket: bytes
+    place: int
+    upload: int
+    object: bytes
+    etag: bytes
+    expires: int
+    seconds: int
+
+    @classmethod
+    def of(cls, identity: UploadIdentity, now: float) -> Key:
+        """Return the key of an upload; ``now`` is the caller's clock in Unix seconds."""
+        name, etag = encoded(identity.object), encoded(identity.etag)
+        place = 0 if identity.max_objects == 1 else hash_of(name) & _POSITIVE
+        upload = hash_of(name, etag)
+        return cls(
+            encoded(identity.ticket), place, upload, name, etag, identity.expires, seconds_until(identity.expires, now)
+        )
+
+    @property
+    def further_place(self) -> int:
+        """The place of an answer where the first one is that of another ETag."""
+        return -1 - (self.upload & _POSITIVE)
+
+
+_POSITIVE = (1 << 63) - 1
+
+
+def encoded(text: str) -> bytes:
+    """Return a text as it is stored."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def decoded(data: bytes) -> str:
+    """Return a text that was stored."""
+    return bytes(data).decode("utf-8", "surrogatepass")
+
+
+def hash_of(*parts: bytes) -> int:
+    """Return a signed number of 64 bits that stands for some bytes; users choose names, so the hash is a strong one."""
+    joined = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest(), "big", signed=True)
+
+
+def signed(number: int) -> int:
+    """Return a number below 2**64 as a column holds it."""
+    return number - (1 << 64) if number > _POSITIVE else number
+
+
+def seconds_until(expires: int, now: float) -> int:
+    """Return for how many seconds by the database's clock a row must stay that is stored now."""
+    return math.ceil(max(0.0, expires - now)) + MARGIN
+
+
+class Statement(NamedTuple):
+    """A statement as a driver takes it, with parameters that are counted."""
+
+    text: str
+    #: Takes the parameters out of a mapping, in their order.
+    ordered: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    #: The parameters that are always the same.
+    constants: Mapping[str, Any]
+    returns_rows: bool
+
+    def bound(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the parameters as the driver takes them."""
+        return self.ordered({**self.constants, **parameters} if self.constants else parameters)
+
+    @classmethod
+    def fixed(cls, text: str) -> Statement:
+        """Return a statement without parameters."""
+        return cls(text, _ordered(()), {}, False)
+
+
+def _ordered(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda parameters: tuple([parameters[name] for name in names])
+
+
+def _parameters(*names: str) -> dict[str, Any]:
+    return {name: bindparam(name) for name in names}
+
+
+class Statements:
+    """The statements of a ledger for one database, each compiled once.
+
+    Raises ValueError for a database that a ledger cannot use.
+
+    :param name: what SQLAlchemy and Django call the database.
+    :param paramstyle: how the driver of SQLite counts parameters; those of the others write ``%s``.
+    """
+
+    def __init__(self, name: str, *, paramstyle: Literal["format", "qmark"] = "format") -> None:
+        self.family = _FAMILIES.get(name, "")
+        if self.family == "postgresql":
+            self._dialect: Dialect = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+        elif self.family == "mysql":
+            self._dialect = pymysql.dialect()
+        elif self.family == "sqlite":
+            self._dialect = sqlite.dialect(paramstyle=paramstyle)
+        else:
+            raise ValueError(f"A ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not {name}")
+        clock = self._clock()
+        of_ticket = answers.c.ticket == bindparam("ticket")
+        is_stored = answers.c.status.is_not(None)
+        row = (answers.c.object, answers.c.etag, answers.c.status, answers.c.content_type, answers.c.body)
+        forget_after = clock + bindparam("seconds", type_=BigInteger)
+        upload = _parameters("ticket", "place", "upload", "object", "etag", "expires")
+        upload |= {"turn": literal_column("0"), "forget_after": forget_after}
+        response = _parameters("status", "content_type", "body")
+
+        compiled = self.compiled
+        #: Locks the row of a place, and says whether it is new: by its turn, in MySQL by the number of rows.
+        self.claim = compiled(
+            self._upsert(answers, upload, {"turn": answers.c.turn + literal_column("1")}, answers.c.turn)
+        )
+        self.find = compiled(select(*row).where(of_ticket, answers.c.place == bindparam("place")))
+        self.count_objects = compiled(select(func.count()).where(of_ticket, answers.c.place >= 0, is_stored))
+        self.count_answers = compiled(select(func.count()).where(of_ticket, is_stored))
+        locked = update(answers).where(answers.c.ticket == bindparam("at"), answers.c.place == bindparam("at_place"))
+        self.store = compiled(locked.values(response))
+        named = _parameters("upload", "object", "etag")
+        self.store_renamed = compiled(locked.values({**named, **response}))
+        self.store_further = compiled(insert(answers).values({**upload, **response}))
+
+        note = _parameters("ticket", "checksum", "answers", "expires")
+        note["forget_after"] = forget_after
+        self.expect = compiled(self._upsert(checksums, note, {"answers": bindparam("answers_now")}))
+        self.expected = compiled(
+            select(checksums.c.checksum).where(
+                checksums.c.ticket == bindparam("ticket"),
+                checksums.c.answers
+                == select(func.count()).select_from(answers).where(of_ticket, is_stored).scalar_subquery(),
+            )
+        )
+
+        self.save = compiled(self._upsert(texts, _parameters("name", "text"), {"text": bindparam("text_now")}))
+        of_name = texts.c.name == bindparam("name")
+        self.load = compiled(select(texts.c.text).where(of_name))
+        self.hold = compiled(
+            select(func.pg_try_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+            if self.family == "postgresql"
+            else select(texts.c.name).where(of_name).with_for_update(skip_locked=True)
+        )
+        #: Limits the waits for locks, in PostgreSQL for the transaction, and returns the limit before.
+        self.limit_wait = compiled(
+            select(func.current_setting("lock_timeout"), func.set_config("lock_timeout", bindparam("wait"), true()))
+            if self.family == "postgresql"
+            else text("SET SESSION innodb_lock_wait_timeout = :wait")
+        )
+        #: Selects MySQL's limit, and whether the session commits each statement.
+        shown = text("SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.autocommit")
+        self.show_wait = compiled(shown, is_select=True)
+        self.ping = compiled(select(literal_column("1")))
+        self.version = compiled(select(schema.c.version))
+        self.count = compiled(select(func.count()).select_from(answers).where(is_stored))
+        self.estimate = compiled(self._estimate())
+        self.expired = {
+            each: compiled(
+                select(*each.primary_key, each.c.expires)
+                .where(each.c.forget_after < clock)
+                # Behind rows that are valid by the caller's clock the others wait: no call looks at many.
+                .order_by(each.c.forget_after)
+                .limit(literal_column(str(BATCH)))
+                .with_for_update(skip_locked=True)
+            )
+            for each in EXPIRING
+        }
+
+    def known(self, uploads: Collection[int]) -> Statement:
+        """Select objects and ETags of the answers whose hash is one of some."""
+        found = select(answers.c.object, answers.c.etag).where(
+            answers.c.upload.in_(list(uploads)), answers.c.status.is_not(None)
+        )
+        return self.compiled(found)
+
+    def delete(self, each: Table, keys: Collection[Sequence[Any]]) -> Statement:
+        """Delete the rows with some keys."""
+        return self.compiled(delete(each).where(tuple_(*each.primary_key).in_(list(keys))))
+
+    def creation(self) -> list[str]:
+        """Return the statements that make the tables where they do not exist.
+
+        Several processes may run them at once; one in MySQL may find that another one has made an index.
+        """
+        has_conditions = self.family != "mysql"
+        made: list[ClauseElement] = []
+        if self.family == "postgresql":
+            # CREATE TABLE IF NOT EXISTS fails when another session makes the table at the same moment.
+            made.append(select(func.pg_advisory_xact_lock(hash_of(b"oss_wsgi", b"schema"))))
+        for each in TABLES:
+            made.append(CreateTable(each, if_not_exists=True))
+            indexes = sorted(each.indexes, key=lambda index: str(index.name))
+            made += [CreateIndex(index, if_not_exists=has_conditions) for index in indexes]
+        made.append(self._upsert(schema, {"id": literal_column("1"), "version": literal_column(str(VERSION))}, {}))
+        return [
+            str(item.compile(dialect=self._dialect, compile_kwargs={"literal_binds": True})).strip() for item in made
+        ]
+
+    def compiled(self, statement: Any, *, is_select: bool = False) -> Statement:
+        """Return a statement as the driver takes it."""
+        done = statement.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True})
+        constants = {name: value for name, value in done.params.items() if value is not None}
+        returns = is_select or statement.is_select or bool(getattr(done, "effective_returning", None))
+        return Statement(str(done), _ordered(done.positiontup or ()), constants, returns)
+
+    def _clock(self) -> ColumnElement[int]:
+        """Return Unix seconds by the database's clock."""
+        if self.family == "postgresql":
+            # clock_timestamp() would not do: a volatile function bounds no search of an index.
+            return cast(extract("epoch", func.statement_timestamp()), BigInteger)
+        if self.family == "mysql":
+            return func.unix_timestamp(type_=BigInteger)
+        return cast(func.strftime(literal_column("'%s'"), literal_column("'now'")), BigInteger)
+
+    def _upsert(
+        self,
+        each: Table,
+        values: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        returned: ColumnElement[Any] | None = None,
+    ) -> Any:
+        """Insert a row, or change the one that has its key; return a column of it, where every such database can."""
+        if self.family == "mysql":
+            made = mysql.insert(each).values(values)
+            key = next(iter(each.primary_key))
+            return made.on_duplicate_key_update(dict(changes) or {key.name: key})
+        module = postgresql if self.family == "postgresql" else sqlite
+        upsert = module.insert(each).values(values)
+        key_names = [item.name for item in each.primary_key]
+        upsert = (
+            upsert.on_conflict_do_update(index_elements=key_names, set_=dict(changes))
+            if changes
+            else upsert.on_conflict_do_nothing(index_elements=key_names)
+        )
+        return upsert.inline() if returned is None else upsert.returning(returned)
+
+    def _estimate(self) -> Any:
+        """Select about how many answers there are, without reading them, where the database can tell."""
+        if self.family == "postgresql":
+            relations: FromClause = table("pg_class", column("oid"), column("reltuples"))
+            rows = cast(relations.c.reltuples, BigInteger)
+            return select(rows).where(relations.c.oid == func.to_regclass(answers.name))
+        if self.family == "mysql":
+            columns: list[Any] = [column(name) for name in ("table_rows", "table_schema", "table_name")]
+            known = table("tables", *columns, schema="information_schema")
+            return select(known.c.table_rows).where(
+                known.c.table_schema == func.database(), known.c.table_name == answers.name
+            )
+        return select(literal_column("0"))
