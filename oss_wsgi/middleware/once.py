@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, TicketUsedError
-from ..ledger.base import Ledger, StoredResponse, UploadIdentity
-from ..ledger.memory import MemoryLedger
+from ..ledger.base import Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity
 from ..wsgi.environ import request_id
-from ..wsgi.nonblocking import always_blocks, nonblocking_test
+from ..wsgi.nonblocking import HOLD_KEY, WouldWaitError, always_blocks, nonblocking_test
 from ..wsgi.observers import CONTEXT_KEY, context_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
 
@@ -47,8 +46,7 @@ class OncePerUpload:
         self._app = app
         self._ledger = ledger
         self._keep_seconds = keep_seconds
-        # Only a ledger in memory never waits for a disk or another host.
-        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, MemoryLedger) else always_blocks
+        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, LoopLedger) else always_blocks
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         upload = environ.get(UPLOAD_KEY)
@@ -65,17 +63,49 @@ class OncePerUpload:
         )
         call = _Call(self._app, environ)
         try:
-            response = self._ledger.run_once(identity, call)
+            response = self._ask(identity, call, environ)
         except (TicketUsedError, LedgerUnavailableError, HandlerCommittedError) as error:
             return refuse_error(log, environ, start_response, error)
-        headers = call.headers if response is call.response else None
-        if headers is None and CONTEXT_KEY in environ:
-            context_of(environ).reason = "repeated"
-        # A line of INFO would take longer than all the rest of this method: the formats mask and escape it.
-        if log.isEnabledFor(logging.DEBUG) and headers is not None and response.status.startswith("2"):
-            _log_handled(upload, environ)
-        start_response(response.status, headers or _headers(response))
-        return [response.body]
+        if isinstance(response, Pending):
+            return _respond_later(response, call, environ, start_response)
+        return _respond(response, call, environ, start_response)
+
+    def _ask(self, identity: UploadIdentity, call: _Call, environ: WSGIEnvironment) -> StoredResponse | Pending:
+        """Ask the ledger; in a server's loop one that does not wait gives a response that may be pending."""
+        hold, ledger = environ.get(HOLD_KEY), self._ledger
+        if hold is None or not isinstance(ledger, LoopLedger):
+            return ledger.run_once(identity, call)
+        outcome = ledger.begin_once(identity, call)
+        if outcome is None:
+            raise WouldWaitError
+        if isinstance(outcome, Pending):
+            hold(outcome)
+        return outcome
+
+
+def _respond(
+    response: StoredResponse, call: _Call, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    headers = call.headers if response is call.response else None
+    if headers is None and CONTEXT_KEY in environ:
+        context_of(environ).reason = "repeated"
+    # A line of INFO would take longer than all the rest of this method: the formats mask and escape it.
+    if log.isEnabledFor(logging.DEBUG) and headers is not None and response.status.startswith("2"):
+        _log_handled(environ[UPLOAD_KEY], environ)
+    start_response(response.status, headers or _headers(response))
+    return [response.body]
+
+
+def _respond_later(
+    pending: Pending, call: _Call, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterator[bytes]:
+    """Respond once it is decided whether the response is stored."""
+    try:
+        response = pending.result()
+    except LedgerUnavailableError as error:
+        yield from refuse_error(log, environ, start_response, error)
+    else:
+        yield from _respond(response, call, environ, start_response)
 
 
 def _log_handled(upload: Upload, environ: WSGIEnvironment) -> None:
