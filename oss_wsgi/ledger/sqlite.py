@@ -101,7 +101,7 @@ _DELETE_AT_LEAST, _DELETE_FOR_EACH = 8, 4
 #: Bytes that a probe writes.
 _PROBE_BYTES = 16_384
 #: A loop commits by itself while that takes less, in seconds, and waits so long for other processes.
-_LOOP_SECONDS = 0.002
+_LOOP_SECONDS, _LOOP_WAIT = 0.005, 0.002
 #: After so many responses the log is written to the tables, so that no loop does it.
 _CHECKPOINT_EVERY = 5_000
 
@@ -363,7 +363,8 @@ class SQLiteLedger(LoopLedger):
         began = self._clock()
         connection.execute("COMMIT")
         seconds, before = abs(self._clock() - began), self._commit_seconds
-        self._commit_seconds = seconds if seconds < before else (seconds + before) / 2
+        # A process that has to wait for a processor is no slow disk.
+        self._commit_seconds = seconds if seconds < before else (seconds + 3 * before) / 4
         self._is_proven = True
 
     def _is_due(self, seconds: float) -> bool:
@@ -497,7 +498,7 @@ class SQLiteLedger(LoopLedger):
             if self._is_committing or not self._queue:
                 return
             self._is_committing = True
-        if self._commit_seconds > _LOOP_SECONDS or not self._commit_waiting(_LOOP_SECONDS):
+        if self._commit_seconds > _LOOP_SECONDS or not self._commit_waiting(_LOOP_WAIT):
             self._in_thread(self._commit_waiting)
         elif self._since_checkpoint > _CHECKPOINT_EVERY:
             self._since_checkpoint = 0

@@ -23,7 +23,7 @@ from .peer_servers import PEERS, ROOT, Server, running
 from .processes import cpu_seconds
 from .wrk import Wrk
 
-_TMPFS = Path("/dev/shm")  # noqa: S108
+_TMPFS = Path("/dev/shm")
 _CALLBACKS_A_SECOND = 14_000  # more than the quickest ledger takes, so that few come twice
 
 
@@ -45,12 +45,14 @@ class Row:
     figures: dict[int, list[Figures]] = field(default_factory=lambda: defaultdict(list))
 
 
-def bare_inserts(folder: Path, seconds: float) -> float:
+def bare_inserts(folder: Path, seconds: int) -> float:
     """Return how many durable inserts one connection does in a second."""
     with closing(sqlite3.connect(folder / "bare.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("CREATE TABLE IF NOT EXISTS bare (ticket BLOB PRIMARY KEY, object TEXT, etag TEXT, body BLOB)")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS bare (ticket BLOB PRIMARY KEY, object TEXT, etag TEXT, body BLOB)"
+        )
         start, count = time.perf_counter(), 0
         while (elapsed := time.perf_counter() - start) < seconds:
             values = secrets.token_bytes(12), "user/eric/20261126/a.png", "5B3C1A2E", b'{"Status": "Ok"}'
@@ -59,7 +61,7 @@ def bare_inserts(folder: Path, seconds: float) -> float:
     return count / elapsed
 
 
-def print_callbacks(connections: Sequence[int], seconds: float, rounds: int) -> None:
+def print_callbacks(connections: Sequence[int], seconds: int, rounds: int) -> None:
     """Measure memory and SQLite, with and without a handler, in one and two processes, and print the table."""
     if shutil.which("wrk") is None:
         print("wrk is missing, so that callbacks over HTTP are left out: apt-get install wrk")
@@ -79,12 +81,12 @@ def print_callbacks(connections: Sequence[int], seconds: float, rounds: int) -> 
             [Row("memory, 5 ms in threads", handler), Row("sqlite, tmpfs, 5 ms in threads", handler, tmpfs)],
         ]
         reporter = Reporter()
-        reports = reporter.reports(int(seconds * _CALLBACKS_A_SECOND))
+        reports = reporter.reports(seconds * _CALLBACKS_A_SECOND)
         wrk = Wrk(disk, (report.request() for report in reports), closed=False)
         environ = {**os.environ, **reporter.environ(disk), "PYTHONPATH": str(ROOT)}
         bare = []
         for _ in range(rounds):
-            bare.append(bare_inserts(disk, min(seconds, 1.0)))
+            bare.append(bare_inserts(disk, 1))
             for number in connections:
                 for row in (row for group in groups for row in group):
                     row.figures[number].append(_measure(row, wrk, environ, number, seconds))
@@ -100,7 +102,7 @@ def print_callbacks(connections: Sequence[int], seconds: float, rounds: int) -> 
                 print(f"{title:<45}{own.rate:>10,.0f}{own.cpu:>8.0f}{own.p50:>8.2f}  {ratios}", flush=True)
 
 
-def _measure(row: Row, wrk: Wrk, environ: dict[str, str], connections: int, seconds: float) -> Figures:
+def _measure(row: Row, wrk: Wrk, environ: dict[str, str], connections: int, seconds: int) -> Figures:
     with ExitStack() as stack:
         environ = dict(environ)
         if row.folder is not None:
@@ -110,12 +112,21 @@ def _measure(row: Row, wrk: Wrk, environ: dict[str, str], connections: int, seco
         server = Server(row.name, row.command, ["callback"])
         pid = stack.enter_context(running(server, port, environ, ROOT))
         url = f"http://127.0.0.1:{port}/"
-        before = cpu_seconds(pid)
+        before = _cpu_at_rest(pid)
         load = wrk.run(url, callback=True, connections=connections, seconds=seconds)
         cpu = (cpu_seconds(pid) - before) / max(load.requests, 1) * 1e6
         if load.not_2xx or load.lost:
             print(f"{row.name}: {load.not_2xx} of {load.requests} were not 2xx, {load.lost} lost", file=sys.stderr)
     return Figures(load.rate, cpu, load.p50)
+
+
+def _cpu_at_rest(pid: int) -> float:
+    """Wait until all processes of a server have started, and return the processor time that this took."""
+    seconds = 0.0
+    while seconds < (now := cpu_seconds(pid)):
+        seconds = now
+        time.sleep(0.5)
+    return seconds
 
 
 def _median(figures: list[Figures]) -> Figures:

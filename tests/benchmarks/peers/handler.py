@@ -1,6 +1,6 @@
 """DirectUpload with a handler that takes 5 ms, as we start it.
 
-    python handler.py PORT
+python handler.py PORT
 """
 
 from __future__ import annotations
