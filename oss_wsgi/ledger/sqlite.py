@@ -15,7 +15,6 @@ import re
 import sqlite3
 import struct
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -94,8 +93,8 @@ _HALF = 1 << 32
 _TICKET_ID = re.compile("[0-9a-f]{32}")
 #: Seconds between two tries to lock what another process holds.
 _LOCK_PAUSE = 0.005
-#: Seconds after which a commit looks at the clock, and a call before its handler, also where nothing is stored.
-_COMMIT_LOOKS, _CLAIM_LOOKS = 1, 10
+#: Seconds after which a commit looks at the clock again, or a call before its handler, where nothing is stored.
+_LOOK_SECONDS = 10
 #: A commit takes as many rows that have expired, and as many again for each response, until none is left.
 _DELETE_AT_LEAST, _DELETE_FOR_EACH = 8, 4
 #: Bytes that a probe writes.
@@ -136,8 +135,8 @@ class SQLiteLedger(LoopLedger):
         try:
             self._path = Path(path).absolute()
             make_file(self._path)
-            self._writer = _Connection(self._path)
-            self._reader = _Connection(self._path)
+            self._writer = _Connection(self._path, 0.0)
+            self._reader = _Connection(self._path, BUSY_SECONDS)
             with self._writer.lock:
                 begin(self._writer.opened(), BUSY_SECONDS)  # SQLite opens a read-only file, too
                 narrow_files(self._path)  # of a file that others could read until now
@@ -153,7 +152,7 @@ class SQLiteLedger(LoopLedger):
 
     def _forget(self) -> None:
         """Begin without what other threads do, as a process does, and a child of it."""
-        self._queue: deque[_Entry] = deque()
+        self._queue: list[_Entry] = []
         self._turn = threading.Lock()
         self._is_committing = False
         self._executor: ThreadPoolExecutor | None = None
@@ -289,17 +288,19 @@ class SQLiteLedger(LoopLedger):
 
     def _fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return all rows. Not all would keep the snapshot open, and the log could not be written to the tables."""
-        connection = self._writer  # its pages are in memory
-        if not connection.lock.acquire(blocking=False):
-            connection = self._reader
-            connection.lock.acquire()
-        try:
-            return connection.opened().execute(statement, values).fetchall()
-        except _ERRORS as error:
-            connection.close()
-            raise self._unavailable(error) from error
-        finally:
-            connection.lock.release()
+        if self._writer.lock.acquire(blocking=False):  # its pages are in memory
+            try:
+                return self._writer.opened().execute(statement, values).fetchall()
+            except _ERRORS:
+                self._writer.close()  # the other one waits for a file that is locked for a moment, or raises it again
+            finally:
+                self._writer.lock.release()
+        with self._reader.lock:
+            try:
+                return self._reader.opened().execute(statement, values).fetchall()
+            except _ERRORS as error:
+                self._reader.close()
+                raise self._unavailable(error) from error
 
     def _find(self, identity: UploadIdentity) -> Found:
         ticket, name, etag = _ticket(identity.ticket), identity.object, identity.etag
@@ -327,7 +328,7 @@ class SQLiteLedger(LoopLedger):
 
     def _prepare(self, *, may_wait: bool) -> None:
         """Write a probe where the last write failed; look at the clock now and then."""
-        if not self._is_proven or (may_wait and self._is_due(_CLAIM_LOOKS)):
+        if not self._is_proven or (may_wait and self._is_due()):
             with self._writing():
                 pass
 
@@ -352,7 +353,7 @@ class SQLiteLedger(LoopLedger):
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
             begin(connection, seconds)
-        if self._is_due(_COMMIT_LOOKS):
+        if self._is_due():
             self._look(connection)
         if not self._is_proven:
             connection.execute(_SAVE, ("", bytes(_PROBE_BYTES)))
@@ -367,9 +368,9 @@ class SQLiteLedger(LoopLedger):
         self._commit_seconds = seconds if seconds < before else (seconds + 3 * before) / 4
         self._is_proven = True
 
-    def _is_due(self, seconds: float) -> bool:
+    def _is_due(self) -> bool:
         time = self._time
-        return time is None or not -seconds < self._clock() - time.clock < seconds
+        return time is None or not -_LOOK_SECONDS < self._clock() - time.clock < _LOOK_SECONDS
 
     def _look(self, connection: sqlite3.Connection) -> None:
         """Move the steady time of the file, which all its processes share."""
@@ -437,8 +438,7 @@ class SQLiteLedger(LoopLedger):
 
     def _take(self) -> list[_Entry]:
         with self._turn:
-            batch = list(self._queue)
-            self._queue.clear()
+            batch, self._queue = self._queue, []
         return batch
 
     def _store(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
@@ -521,9 +521,10 @@ class SQLiteLedger(LoopLedger):
 class _Connection:
     """A connection to the file, opened when it is needed, and again where the file was replaced. Its lock is held."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_seconds: float) -> None:
         self.lock = threading.Lock()
         self._path = path
+        self._busy_seconds = busy_seconds
         self._connection: sqlite3.Connection | None = None
         self._file = 0, 0
 
@@ -539,7 +540,7 @@ class _Connection:
             except FileNotFoundError:
                 pass
             self.close()  # nobody would find what is written
-        connection = connect(self._path)
+        connection = connect(self._path, self._busy_seconds)
         self._connection, self._file = connection, _file_at(self._path)
         return connection
 
@@ -608,14 +609,16 @@ class _Entry(Pending):
 
     def finish(self) -> None:
         """Tell who waits that the commit is over."""
-        if self._end is not None:
-            self._end(self.error)
-        self.is_done = True
-        if self.turn is not None:
-            self.turn.release()
-        wake = self._wake
-        if wake is not None:
-            wake()
+        try:
+            if self._end is not None:
+                self._end(self.error)
+        finally:
+            self.is_done = True
+            if self.turn is not None:
+                self.turn.release()
+            wake = self._wake
+            if wake is not None:
+                wake()
 
     def result(self) -> StoredResponse:
         if self.error is not None:

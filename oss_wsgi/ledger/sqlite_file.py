@@ -55,8 +55,10 @@ def narrow_files(path: Path) -> None:
         narrow(f"{path}{side_file}")
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """Open the file, and make its tables if it is empty; it is not made if there is none.
+
+    For ``busy_seconds`` SQLite itself waits where the file is locked.
 
     Raises sqlite3.Error, and ValueError for what is not a ledger of this version.
     """
@@ -70,7 +72,7 @@ def connect(path: Path) -> sqlite3.Connection:
         if mode != "wal":
             raise ValueError("SQLite cannot keep a write-ahead log there")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute(f"PRAGMA busy_timeout = {busy_seconds * 1000:.0f}")
         connection.execute("PRAGMA synchronous = FULL")
         if not is_made:
             _make_tables(connection)
