@@ -378,9 +378,9 @@ class Gate:
     def leave(self, place: Hashable) -> None:
         """Free a place, or pass it on to the call that waits for it."""
         with self._lock:
-            turn = self._taken[place]
+            turn = self._taken.get(place)
             if turn is None:
-                del self._taken[place]
+                self._taken.pop(place, None)  # a child that was forked by a handler has forgotten it
             else:
                 self._taken[place] = None
                 turn.release()

@@ -733,6 +733,9 @@ class ByteLocks:
             for place in self._held:
                 _set_lock(descriptor, fcntl.F_WRLCK, place)
             status = os.fstat(descriptor)
+            if os.geteuid() == 0:  # as SQLite does with its files: root may only look after another user's ledger
+                owner = os.stat(self._path.removesuffix("-lock"))
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
         except BaseException:
             os.close(descriptor)
             raise

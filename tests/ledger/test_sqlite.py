@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import random
 import sqlite3
 import subprocess
@@ -208,6 +209,15 @@ def test_a_lock_file_that_is_gone_is_made_again_with_its_locks(
             for ticket in ("t1", "t2"):
                 with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
                     other.run_once(identity(ticket), Handler())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root makes files for others")
+def test_root_makes_the_lock_file_for_the_owner_of_the_ledger(path: Path, ledger: SQLiteLedger) -> None:
+    os.chown(path, 65534, 65534)
+    lock_file(path).unlink()
+    with SQLiteLedger(path, clock=LedgerClock()) as of_root:
+        of_root.check()
+    assert lock_file(path).stat().st_uid == 65534
 
 
 @POSIX
