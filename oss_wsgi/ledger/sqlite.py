@@ -102,7 +102,7 @@ _PROBE_BYTES = 16_384
 #: A loop commits by itself while that takes less, in seconds, and waits so long for other processes.
 _LOOP_SECONDS, _LOOP_WAIT = 0.005, 0.002
 #: After so many responses the log is written to the tables, so that no loop does it.
-_CHECKPOINT_EVERY = 5_000
+_CHECKPOINT_EVERY = 3_000
 
 _ERRORS = (OSError, ValueError, sqlite3.Error)
 
