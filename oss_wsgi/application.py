@@ -316,6 +316,9 @@ class DirectUpload:
     def is_nonblocking(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request is answered without waiting: for no callable of yours, no disk and no other host.
 
+        ``make_server`` holds the response to a callback back until a SQLite ledger has stored it; under another server
+        that one waits for the disk.
+
         ``path`` is decoded as PATH_INFO is; of ``headers`` only the key URL is used, under the name
         ``X_OSS_PUB_KEY_URL``.
         """

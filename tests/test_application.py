@@ -274,7 +274,7 @@ def test_only_what_calls_nothing_that_may_wait_is_nonblocking(tmp_path: Path) ->
         assert nonblocking(**observers) == {"health"}
     for handling in ({"on_upload": print}, {"confirm": lambda upload: True}, {"forward_callback": True}):
         assert nonblocking(**handling) == {"signature", "health"}
-    assert nonblocking({"ledger": str(tmp_path / "ledger.sqlite3")}) == {"signature", "health"}
+    assert nonblocking({"ledger": str(tmp_path / "ledger.sqlite3")}) == {"signature", "callback", "health"}
 
 
 def test_nonblocking_paths_move_with_the_prefix() -> None:

@@ -1,4 +1,4 @@
-"""RSA PKCS #1 v1.5 with MD5, as OSS signs, even where the cryptographic library refuses to verify it.
+"""RSA PKCS #1 v1.5 with MD5, as OSS signs, where the cryptographic library refuses to verify it.
 
 A FIPS build computes no MD5 and does not verify with a key as short as OSS's 512 bits (seen with OpenSSL's FIPS
 provider, which loads the key; for a library that refuses even that, there is PlainKey). Only in that case this module
@@ -13,14 +13,11 @@ import hmac
 import re
 from dataclasses import dataclass
 
-from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-_PADDING = PKCS1v15()
-
-# DER of the DigestInfo for MD5, up to the digest (RFC 8017 section 9.2, note 1).
-_DIGEST_INFO = bytes.fromhex("3020300c06082a864886f70d020505000410")
+#: DER of the DigestInfo for MD5, up to the digest (RFC 8017 section 9.2, note 1).
+DIGEST_INFO = bytes.fromhex("3020300c06082a864886f70d020505000410")
 
 
 @dataclass(frozen=True)
@@ -41,30 +38,8 @@ class PlainKey:
         raise UnsupportedAlgorithm("this key was not loaded by the library")
 
 
-def verify_rsa_md5(key: RSAPublicKey | PlainKey, signature: bytes, message: bytes) -> bool:
-    """Return whether the signature is right.
-
-    The library checks and removes the padding; what is left must be exactly the DigestInfo. Its ``verify`` does the
-    same in one call, but looks the hash up each time, which takes a third of a verification.
-    """
-    if len(signature) != (key.key_size + 7) // 8:
-        return False
-    try:
-        recovered = key.recover_data_from_signature(signature, _PADDING, None)
-    except InvalidSignature:
-        return False
-    except (UnsupportedAlgorithm, InternalError, ValueError):
-        return _verify_by_arithmetic(key, signature, message)
-    return recovered == _digest_info(message)
-
-
-def _digest_info(message: bytes) -> bytes:
-    """Return the DER of the DigestInfo with the message's MD5 (RFC 8017 section 9.2)."""
-    return _DIGEST_INFO + hashlib.md5(message, usedforsecurity=False).digest()
-
-
-def _verify_by_arithmetic(key: RSAPublicKey | PlainKey, signature: bytes, message: bytes) -> bool:
-    """Compare the whole block of protocol.md 8.3: what is not parsed cannot be misread."""
+def verify_by_arithmetic(key: RSAPublicKey | PlainKey, signature: bytes, message: bytes) -> bool:
+    """Return whether the whole block is that of protocol.md 8.3: what is not parsed cannot be misread."""
     numbers = key if isinstance(key, PlainKey) else key.public_numbers()
     size = (key.key_size + 7) // 8
     number = int.from_bytes(signature, "big")
@@ -79,7 +54,7 @@ def signature_block(message: bytes, size: int) -> bytes:
 
     That is ``00 01 FF...FF 00`` and the DigestInfo.
     """
-    end = b"\x00" + _digest_info(message)
+    end = b"\x00" + DIGEST_INFO + hashlib.md5(message, usedforsecurity=False).digest()
     return b"\x00\x01" + b"\xff" * (size - 2 - len(end)) + end
 
 

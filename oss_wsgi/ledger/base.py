@@ -21,7 +21,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunningError, TicketUsedError
 
@@ -165,6 +165,21 @@ class Found(NamedTuple):
 NOTHING_FOUND = Found(None)
 
 
+class Pending(ABC):
+    """A response whose storing has begun. Until it is durable, nobody may get it."""
+
+    @abstractmethod
+    def settle(self, wake: Callable[[], None]) -> bool:
+        """Return whether it is decided if the response is stored; store it now where that takes no time.
+
+        If not, ``wake`` is called once it is decided, by any thread; it may also be called after True was returned.
+        """
+
+    @abstractmethod
+    def result(self) -> StoredResponse:
+        """Return the response that holds, once it is decided. Raises LedgerUnavailableError."""
+
+
 class Claim(ABC):
     """One upload between lock and unlock, as a store sees it."""
 
@@ -182,6 +197,12 @@ class Claim(ABC):
 
         What the ledger expects of the ticket is forgotten with it.
         """
+
+    def begin_store(
+        self, response: StoredResponse, end: Callable[[BaseException | None], None]
+    ) -> StoredResponse | Pending:
+        """Begin to store a response where ``store`` would wait for a disk; a pending one calls ``end`` by itself."""
+        return self.store(response)
 
     @abstractmethod
     def end(self, error: BaseException | None) -> None:
@@ -214,12 +235,7 @@ class OnceLedger(ABC):
         claim = self._claim(identity, patience)
         error: BaseException | None = None
         try:
-            response = decide(identity, claim.find())
-            if response is None:
-                response = claim.handle(handle)
-                if response.is_success:
-                    response = claim.store(response)
-            return response
+            return _respond(claim, identity, handle, claim.store)
         except BaseException as raised:
             error = raised
             raise
@@ -262,6 +278,59 @@ class OnceLedger(ABC):
     def _after_fork(self, *, is_child: bool) -> None:
         """Allow calls again; a child has none of its parent's."""
         return
+
+
+_R = TypeVar("_R")
+
+
+def _respond(
+    claim: Claim, identity: UploadIdentity, handle: Handle, store: Callable[[StoredResponse], _R]
+) -> StoredResponse | _R:
+    """Find, decide, handle and store; return the response, or what ``store`` returns."""
+    response = decide(identity, claim.find())
+    if response is None:
+        response = claim.handle(handle)
+        if response.is_success:
+            return store(response)
+    return response
+
+
+class LoopLedger(OnceLedger):
+    """A ledger that waits for no other host, and for a disk only where a response is stored: a loop may ask it."""
+
+    def begin_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse | Pending | None:
+        """Do what ``run_once`` does, but return at once; None if that would have to wait, and nothing was done.
+
+        The upload stays locked until a pending response is settled, which the caller must do.
+        """
+        place = self._place(identity)
+        try:
+            self._gate.enter(place, 0.0)
+        except LedgerUnavailableError:
+            return None
+        try:
+            claim = self._claim(identity, 0.0)
+        except BaseException as error:
+            self._gate.leave(place)
+            if isinstance(error, LedgerUnavailableError) and error.reason == "ledger_busy":
+                return None
+            raise
+
+        def end(error: BaseException | None) -> None:
+            try:
+                claim.end(error)
+            finally:
+                self._gate.leave(place)
+
+        outcome: StoredResponse | Pending | None = None
+        try:
+            outcome = _respond(claim, identity, handle, lambda response: claim.begin_store(response, end))
+        except BaseException as error:
+            end(error)
+            raise
+        if isinstance(outcome, StoredResponse):
+            end(None)
+        return outcome
 
 
 class Gate:
@@ -313,9 +382,9 @@ class Gate:
     def leave(self, place: Hashable) -> None:
         """Free a place, or pass it on to the call that waits for it."""
         with self._lock:
-            turn = self._taken[place]
+            turn = self._taken.get(place)
             if turn is None:
-                del self._taken[place]
+                self._taken.pop(place, None)  # a child that was forked by a handler has forgotten it
             else:
                 self._taken[place] = None
                 turn.release()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-from .base import DEFAULT_WAIT_TIMEOUT, NOTHING_FOUND, Claim, Found, OnceLedger, StoredResponse, UploadIdentity
+from .base import DEFAULT_WAIT_TIMEOUT, NOTHING_FOUND, Claim, Found, LoopLedger, StoredResponse, UploadIdentity
 from .steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class _TicketUse:
         self.checksums: set[int] = set()
 
 
-class MemoryLedger(OnceLedger):
+class MemoryLedger(LoopLedger):
     """A ledger for one process. It forgets everything when the process ends.
 
     A response is removed when its ticket has expired, as ``SteadyTime`` describes: a clock that jumps removes nothing.

@@ -1,19 +1,15 @@
-"""A lock on a file by which other processes see at once whether this process still lives.
+"""Locks of files, for systems whose kernel has no locks of bytes that belong to a descriptor.
 
-The kernel releases the lock when the process ends. Process IDs would not do, because containers share them; nor would
-leases, because the others would have to wait for them.
+The kernel releases a lock when its process ends.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import threading
 
-from ..private_file import open_private
+from ..private_file import make_private_folder, open_private
 
 if sys.platform == "win32":
     import msvcrt
@@ -38,86 +34,65 @@ else:
         return True
 
 
-_NAME = re.compile("[0-9a-f]{16}")
+_FILES = 1024
 
 
-class ProcessLock:
-    """Locks a new file ``stem + name`` until ``release`` or the end of this process.
+class FileLocks:
+    """Locks of files in the folder ``<path>s``: few, so that different uploads may have to wait for each other."""
 
-    The descriptor is closed on exec, so that a program started by this process does not keep the lock. After a fork
-    both processes hold it: the child calls ``detach_after_fork``.
+    def __init__(self, path: str) -> None:
+        self._folder = f"{path}s"
+        self._held: dict[int, int] = {}
+        self._mutex = threading.Lock()
 
-    Raises OSError if the file cannot be made or locked.
-    """
+    def open(self) -> None:
+        """Make the folder, where it is missing."""
+        make_private_folder(self._folder)
 
-    def __init__(self, stem: str) -> None:
-        #: how many uploads are being handled under this name
-        self.claims = 0
+    def place(self, number: int, *, is_name: bool = False) -> int:
+        """Return the place that stands for a hash; those of names are apart from those of uploads."""
+        return number % _FILES + _FILES * is_name
+
+    def try_lock(self, place: int) -> bool:
+        """Lock a place that this process does not hold; return False if another process holds it."""
+        self.open()
+        path = os.path.join(self._folder, f"{place:04}")
         while True:
-            self.name = secrets.token_hex(8)
-            self._path = stem + self.name
-            self._descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
             try:
-                # Before it was locked, another process may have taken it for a dead one's file and removed it.
-                if try_lock(self._descriptor) and self.is_valid():
-                    return
+                has_lock = try_lock(descriptor)
+                is_current = os.path.samestat(os.fstat(descriptor), os.stat(path))
+            except FileNotFoundError:
+                is_current = False
             except BaseException:
-                self.release()
+                os.close(descriptor)
                 raise
-            self._close()
+            if is_current and has_lock:
+                with self._mutex:
+                    self._held[place] = descriptor
+                return True
+            os.close(descriptor)
+            if is_current:
+                return False
 
-    def is_valid(self) -> bool:
-        """Return whether other processes still find the file: it was not removed from the folder."""
-        try:
-            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
-        except FileNotFoundError:
-            return False
-
-    def release(self) -> None:
-        """Remove the file and release the lock, as the end of the process would; do nothing the second time."""
-        if self._descriptor < 0:
-            return
-        if sys.platform == "win32":  # Windows removes no open file
-            self._close()
-        with suppress(OSError):
-            os.unlink(self._path)
-        if sys.platform != "win32":
-            self._close()
-
-    def detach_after_fork(self) -> None:
-        """Close the descriptor and leave the file: in a forked child the lock stays with the parent."""
-        self._close()
-
-    def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
+    def unlock(self, place: int) -> None:
+        """Unlock a place."""
+        with self._mutex:
+            descriptor = self._held.pop(place, -1)
         if descriptor >= 0:
             os.close(descriptor)
 
+    def close(self) -> None:
+        """Do nothing: a descriptor is open only while its lock is held."""
 
-def lock_names(stem: str) -> list[str]:
-    """List the names that have a file."""
-    folder, prefix = os.path.split(stem)
-    names = [name[len(prefix) :] for name in os.listdir(folder) if name.startswith(prefix)]
-    return [name for name in names if _NAME.fullmatch(name)]
+    def before_fork(self) -> None:
+        """Let no call begin until ``after_fork``."""
+        self._mutex.acquire()
 
-
-@contextmanager
-def is_dead(stem: str, name: str) -> Iterator[bool]:
-    """Return, for a with block, whether the process that locked a name has ended.
-
-    If so, its file is locked during the block and removed after it. Meanwhile others take the process for alive, so
-    that nobody removes the file of a new process that they saw between its creation and its lock.
-    """
-    try:
-        descriptor = os.open(stem + name, os.O_RDWR)
-    except FileNotFoundError:
-        yield True
-        return
-    try:
-        locked = try_lock(descriptor)
-        yield locked
-        if locked:
-            with suppress(OSError):  # Windows removes no open file; the lock of a dead process stays free
-                os.unlink(stem + name)
-    finally:
-        os.close(descriptor)
+    def after_fork(self, *, is_child: bool) -> None:
+        """Allow calls again; a child closes what it has inherited, or its parent's locks would outlive the parent."""
+        if is_child:
+            for descriptor in self._held.values():
+                os.close(descriptor)
+            self._held.clear()
+        self._mutex.release()

@@ -1,88 +1,127 @@
 """A ledger in a SQLite file, for several threads and processes, which survives restarts and crashes.
 
-Beside the file are SQLite's own ``-wal`` and ``-shm``, and one ``-owner-<name>`` for each process that uses it.
+A claim is a lock of one byte of ``<ledger>-lock``, at the offset that a hash of the upload says; the kernel frees it
+when its process dies. A response is a row. One transaction commits the responses of all who wait for the disk: a
+thread commits for the others, and hands that on; for a server's loop the loop itself does, or a thread where the disk
+is slow. Beside the file are also SQLite's own ``-wal`` and ``-shm``.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import sqlite3
+import struct
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any
 
-from ..exceptions import LedgerUnavailableError, SettingsError, TicketUsedError
+from ..exceptions import LedgerUnavailableError, SettingsError
+from ..private_file import open_private
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
+    NOTHING_FOUND,
+    Claim,
+    Found,
     Handle,
+    LoopLedger,
+    Pending,
     StoredResponse,
     UploadIdentity,
-    already_waiting_error,
+    busy_error,
+    held_error,
     ledger_busy_error,
-    ticket_used_error,
 )
-from .process_lock import ProcessLock
-from .sqlite_file import LedgerFile, begin
+from .process_lock import FileLocks
+from .sqlite_file import BUSY_SECONDS, begin, connect, make_file, narrow_files
 from .steady_time import SteadyTime
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
-# The tables say "answers" and "owner": files that exist already must keep working.
-_SELECT_RESPONSE = "SELECT status, content_type, body FROM answers WHERE ticket = ? AND object = ? AND etag = ?"
-# Two ranges, not <>: a ticket may have many ETags of its one object.
-_OTHER_OBJECT_EXISTS = """
-SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object < ?)
-    OR EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object > ?)
+#: All that decides on a new upload: two rows of answers are enough to know that there are several.
+_SELECT_TICKET = """
+SELECT * FROM (SELECT object, etag, status, content_type, body FROM answers WHERE ticket = ?1 LIMIT 2)
+UNION ALL SELECT NULL, name, value, NULL, NULL FROM notes WHERE ticket = ?1
 """
-_OBJECT_EXISTS = "SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND object = ?)"
-_SELECT_CLAIMS = "SELECT object, etag, owner FROM claims WHERE ticket = ?"
-_INSERT_CLAIM = "INSERT INTO claims VALUES (?, ?, ?, ?)"
-_DELETE_CLAIM = "DELETE FROM claims WHERE ticket = ? AND object = ? AND etag = ? AND owner = ?"
-_INSERT_RESPONSE = """
-INSERT OR REPLACE INTO answers (ticket, object, etag, expires, status, content_type, body, forget_after)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+_SELECT_RESPONSE = """
+SELECT status, content_type, body FROM answers WHERE ticket = ? AND upload = ? AND object = ? AND etag = ?
 """
-_SELECT_OBJECT_COUNT = "SELECT objects FROM tickets WHERE ticket = ?"
+_OBJECT_EXISTS = "SELECT EXISTS (SELECT 1 FROM answers WHERE ticket = ? AND upload BETWEEN ? AND ? AND object = ?)"
+# The lock lets nobody store the same upload twice, unless its file was removed.
+_INSERT = """
+INSERT INTO answers (ticket, upload, object, etag, expires, forget_after, status, content_type, body)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+WHERE NOT EXISTS (SELECT 1 FROM answers WHERE ticket = ?1 AND upload = ?2 AND object = ?3 AND etag = ?4)
+"""
 _COUNT_OBJECT = """
-INSERT INTO tickets (ticket, objects, expires, forget_after) VALUES (?, 1, ?, ?)
-ON CONFLICT (ticket) DO UPDATE SET objects = objects + 1, forget_after = max(forget_after, excluded.forget_after)
+INSERT INTO notes (ticket, name, value, expires, forget_after) VALUES (?, 'objects', 1, ?, ?)
+ON CONFLICT (ticket, name) DO UPDATE SET value = value + 1, forget_after = max(forget_after, excluded.forget_after)
 """
+_EXPECT = "INSERT OR REPLACE INTO notes (ticket, name, value, expires, forget_after) VALUES (?, ?, NULL, ?, ?)"
+_FORGET_EXPECTED = "DELETE FROM notes WHERE ticket = ? AND name <> 'objects'"
 _SELECT_TIME = "SELECT seconds, clock FROM steady_time"
 _STORE_TIME = "REPLACE INTO steady_time VALUES (1, ?, ?)"
-# Each claim deletes a few, more than it adds: the table shrinks to what is valid, and no call pays for many. It looks
-# at a few only: behind one that is valid by the clock, the others wait.
+# It looks at a few only: behind one that is valid by the clock, the others wait.
 _DELETE_EXPIRED = """
 DELETE FROM answers WHERE rowid IN (SELECT rowid FROM (
-    SELECT rowid, expires FROM answers WHERE forget_after < ? ORDER BY forget_after LIMIT 4) WHERE expires < ?)
+    SELECT rowid, expires FROM answers WHERE forget_after < ? ORDER BY forget_after LIMIT ?) WHERE expires < ?)
 """
-_DELETE_EXPIRED_TICKETS = """
-DELETE FROM tickets WHERE ticket IN (SELECT ticket FROM (
-    SELECT ticket, expires FROM tickets WHERE forget_after < ? ORDER BY forget_after LIMIT 4) WHERE expires < ?)
+_DELETE_EXPIRED_NOTES = """
+DELETE FROM notes WHERE (ticket, name) IN (SELECT ticket, name FROM (
+    SELECT ticket, name, expires FROM notes WHERE forget_after < ? ORDER BY forget_after LIMIT ?) WHERE expires < ?)
 """
-# By the index of object and ETag; SQLite before 3.32 takes 999 values in a statement.
-_KNOWN_PAIRS = 400
-_SELECT_KNOWN = "SELECT DISTINCT object, etag FROM answers WHERE (object, etag) IN (VALUES {})"
-_POLL_SECONDS = 0.05
+# SQLite before 3.32 takes 999 values in a statement.
+_KNOWN_PAIRS = 500
+_SELECT_KNOWN = "SELECT object, etag FROM answers WHERE upload IN ({})"
+_SAVE = "INSERT OR REPLACE INTO texts VALUES (?, ?)"
+
+#: A claim or a name takes one of so many places.
+_PLACES = 1 << 62
+_HALF = 1 << 32
+_TICKET_ID = re.compile("[0-9a-f]{32}")
+#: Seconds between two tries to lock what another process holds.
+_LOCK_PAUSE = 0.005
+#: Seconds after which a commit looks at the clock again, or a call before its handler, where nothing is stored.
+_LOOK_SECONDS = 10
+#: A commit takes as many rows that have expired, and as many again for each response, until none is left.
+_DELETE_AT_LEAST, _DELETE_FOR_EACH = 8, 4
+#: Bytes that a probe writes.
+_PROBE_BYTES = 16_384
+#: A loop commits by itself while that takes less, in seconds, and waits so long for other processes.
+_LOOP_SECONDS, _LOOP_WAIT = 0.005, 0.002
+#: After so many responses the log is written to the tables, so that no loop does it.
+_CHECKPOINT_EVERY = 3_000
+
+_ERRORS = (OSError, ValueError, sqlite3.Error)
 
 
-class SQLiteLedger:
+class SQLiteLedger(LoopLedger):
     """A ledger in the SQLite file ``path``, created if it does not exist, readable by this user alone.
 
-    An instance may be made before a fork and used after it, and by many threads: each process has one connection,
-    opened at the first call, behind a lock. The folder must be on a local disk and allow new files.
+    An instance may be made before a fork and used after it, and by many threads: each process has two connections,
+    opened at the first call. The folder must be on a local disk and allow new files.
 
-    Before the handler runs, a claim is written that names this process, so that the others see at once when it dies,
-    and take the claim over. No transaction is open while the handler runs.
+    The lock of an upload ends with its process, so that the next call handles it at once. No transaction is open while
+    the handler runs. When a response cannot be written after it, that is logged and a success becomes a
+    LedgerUnavailableError: the next call handles the upload again. Before the first upload, and after each failure, a
+    probe is written: a full disk shows before the handler.
 
     Raises SettingsError when the file cannot be used.
 
     :param clock: returns Unix seconds.
-    :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger. Each process has at the most as
-        many waiting calls for a ticket as all processes are handling uploads of it.
+    :param wait_timeout: seconds for which a call waits for others, as in MemoryLedger.
     """
 
     def __init__(
@@ -93,15 +132,37 @@ class SQLiteLedger:
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
     ) -> None:
         self._clock = clock
-        self._wait_timeout = wait_timeout
-        self._outcomes: deque[_Outcome] = deque()
-        # Each waiting call, with its process, because a fork copies the entry but not the thread, and its ticket.
-        self._waiting: dict[object, tuple[int, str]] = {}
         try:
-            self._file = LedgerFile(path)
-        except (OSError, ValueError, sqlite3.Error) as error:
+            self._path = Path(path).absolute()
+            make_file(self._path)
+            self._writer = _Connection(self._path, 0.0)
+            self._reader = _Connection(self._path, BUSY_SECONDS)
+            with self._writer.lock:
+                begin(self._writer.opened(), BUSY_SECONDS)  # SQLite opens a read-only file, too
+                narrow_files(self._path)  # of a file that others could read until now
+                self._writer.close()
+            self._locks = _locks_beside(self._path)
+            self._locks.open()
+            self._locks.close()
+        except _ERRORS as error:
             problem = getattr(error, "strerror", None) or error
             raise SettingsError(f"The ledger {os.fspath(path)!r} cannot be used: {problem}.") from error
+        self._forget()
+        super().__init__(wait_timeout)
+
+    def _forget(self) -> None:
+        """Begin without what other threads do, as a process does, and a child of it."""
+        self._queue: list[_Entry] = []
+        self._turn = threading.Lock()
+        self._is_committing = False
+        self._executor: ThreadPoolExecutor | None = None
+        self._is_proven = False
+        self._is_behind = False
+        self._commit_seconds = 0.0
+        self._since_checkpoint = 0
+        # The last look at the clock, and until when a response stays whose ticket ended then.
+        self._time: SteadyTime | None = None
+        self._now = self._stays = 0
 
     def __enter__(self) -> SQLiteLedger:
         return self
@@ -113,250 +174,621 @@ class SQLiteLedger:
 
     def __len__(self) -> int:
         """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
-        try:
-            with self._file.opened() as connection:
-                return int(connection.execute("SELECT count(*) FROM answers").fetchone()[0])
-        except (OSError, ValueError, sqlite3.Error) as error:
-            raise self._unavailable(error) from error
+        return int(self._fetch("SELECT count(*) FROM answers")[0][0])
 
     @property
     def path(self) -> str:
         """The absolute path of the file."""
-        return str(self._file.path)
+        return str(self._path)
 
     def known(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return the pairs of object and ETag that were handled, as ``Ledger.known`` describes."""
-        asked = list(dict.fromkeys(pairs))
+        asked = set(pairs)
+        uploads = [_upload(*pair) for pair in asked]
         stored: set[tuple[str, str]] = set()
-        try:
-            with self._file.opened() as connection:
-                for first in range(0, len(asked), _KNOWN_PAIRS):
-                    some = asked[first : first + _KNOWN_PAIRS]
-                    statement = _SELECT_KNOWN.format(",".join(["(?, ?)"] * len(some)))
-                    stored.update(connection.execute(statement, [text for pair in some for text in pair]))
-        except (OSError, ValueError, sqlite3.Error) as error:
-            raise self._unavailable(error) from error
-        return stored
+        for first in range(0, len(uploads), _KNOWN_PAIRS):
+            some = uploads[first : first + _KNOWN_PAIRS]
+            stored.update(self._fetch(_SELECT_KNOWN.format(",".join("?" * len(some))), some))
+        return stored & asked  # a hash may be that of another upload
+
+    def expect(self, ticket: str, checksum: int, expires: int) -> None:
+        """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
+        with self._writing() as connection:
+            connection.execute(_EXPECT, (_ticket(ticket), str(checksum), expires, self._forget_after(expires)))
+
+    def load(self, name: str) -> str | None:
+        """Return a saved text, or None."""
+        rows = self._fetch("SELECT text FROM texts WHERE name = ?", (name,))
+        return rows[0][0] if rows else None
+
+    def save(self, name: str, text: str) -> None:
+        """Keep a text under a name."""
+        with self._writing() as connection:
+            connection.execute(_SAVE, (name, text))
 
     def check(self) -> None:
-        """Write a claim and delete it again; LedgerUnavailableError when that fails."""
-        try:
-            with self._file.opened() as connection:
-                begin(connection, durable=False)
-                connection.execute(_INSERT_CLAIM, ("", "", "", ""))
-                connection.execute(_DELETE_CLAIM, ("", "", "", ""))
-                connection.execute("COMMIT")
-        except (OSError, ValueError, sqlite3.Error) as error:
-            raise self._unavailable(error) from error
+        """Write a probe; LedgerUnavailableError when that fails."""
+        self._is_proven = False
+        with self._writing():
+            pass
 
     def close(self) -> None:
-        """Close this process's connection; the next call opens it again."""
-        self._file.close()
+        """Close this process's connections; the next call opens them again. Uploads that are handled stay locked."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown()
+        for connection in (self._writer, self._reader):
+            with connection.lock:
+                connection.close()
+        self._locks.close()
 
-    def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
-        """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes.
+    def begin_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse | Pending | None:
+        """Do what ``run_once`` does, but return at once, as ``LoopLedger.begin_once`` describes."""
+        if not self._is_proven:
+            return None  # a thread opens the file and writes the probe
+        return super().begin_once(identity, handle)
 
-        When the response cannot be written after ``handle``, that is logged and a success becomes a
-        LedgerUnavailableError: the next call handles the upload again.
+    # Locks.
 
-        Raises TicketUsedError, LedgerUnavailableError (``ledger_busy``, ``ledger_unavailable``), and whatever
-        ``handle`` raises.
-        """
+    def _place(self, identity: UploadIdentity) -> int:
+        place = identity.ticket if identity.max_objects == 1 else f"{identity.ticket}\0{identity.object}"
+        return self._locks.place(_hash(place, 8) % _PLACES)
+
+    def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
+        place = self._place(identity)
         try:
-            claim = self._wait_for_claim(identity)
-        except (OSError, ValueError, sqlite3.Error) as error:
+            if not self._locks.try_lock(place):
+                self._wait_for(place, patience)
+        except OSError as error:
             raise self._unavailable(error) from error
-        if isinstance(claim, StoredResponse):
-            return claim
-        response: StoredResponse | None = None
+        return _SQLiteClaim(self, identity, place, may_wait=patience > 0)
+
+    def _wait_for(self, place: int, patience: float) -> None:
+        """Lock what another process has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
+        if patience <= 0:
+            raise busy_error()
+        for _ in range(max(1, round(patience / _LOCK_PAUSE))):
+            threading.Event().wait(min(_LOCK_PAUSE, patience))
+            if self._locks.try_lock(place):
+                return
+        raise ledger_busy_error(self._wait_timeout)
+
+    @contextmanager
+    def _hold(self, name: str) -> Iterator[None]:
+        place = self._locks.place(_hash(name, 8) % _PLACES, is_name=True)
         try:
-            response = handle(None)
-        finally:
-            is_success = response is not None and response.status[:1] == "2"
-            outcome = _Outcome(identity, claim, response if is_success else None)
-            self._finish(outcome)
-        if outcome.response is not None and outcome.error is not None:
-            raise self._unavailable(outcome.error) from outcome.error
-        return response
-
-    def _wait_for_claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock:
-        """Return the stored response, or the lock under whose name the upload is now claimed."""
-        waited = 0.0
-        this_call = object()
+            has_lock = self._locks.try_lock(place)
+        except OSError as error:
+            raise self._unavailable(error) from error
+        if not has_lock:
+            raise held_error()
         try:
-            while True:
-                outcome = self._claim(identity)
-                if isinstance(outcome, TicketUsedError):
-                    raise outcome
-                if not isinstance(outcome, _Undecided):
-                    return outcome
-                with self._file.opened() as connection:  # its lock is one that a fork does not copy locked
-                    dead = [name for name in outcome.owners if self._file.delete_claims_if_dead(connection, name)]
-                    may_wait = dead or self._may_wait(this_call, identity, outcome.handling)
-                if dead:
-                    continue
-                if not may_wait:
-                    raise already_waiting_error(identity)
-                if waited >= self._wait_timeout:
-                    raise ledger_busy_error(self._wait_timeout)
-                pause = min(_POLL_SECONDS, self._wait_timeout - waited)
-                threading.Event().wait(pause)
-                waited += pause
+            yield
         finally:
-            self._waiting.pop(this_call, None)
+            self._locks.unlock(place)
 
-    def _may_wait(self, call: object, identity: UploadIdentity, handling: int) -> bool:
-        """Count a call as waiting, unless as many wait already as uploads of the ticket are being handled."""
-        place = os.getpid(), identity.ticket
-        if not identity.may_wait:
-            return False
-        if call not in self._waiting and list(self._waiting.values()).count(place) < handling:
-            self._waiting[call] = place
-        return call in self._waiting
+    def _before_fork(self) -> None:
+        # SQLite allows no connection to pass into a child, even unused.
+        for connection in (self._writer, self._reader):
+            connection.lock.acquire()
+            connection.close()
+        self._turn.acquire()
+        self._locks.before_fork()
 
-    def _claim(self, identity: UploadIdentity) -> StoredResponse | ProcessLock | TicketUsedError | _Undecided:
-        """Return what ``_wait_for_claim`` returns or raises, or whom to wait for."""
+    def _after_fork(self, *, is_child: bool) -> None:
+        self._locks.after_fork(is_child=is_child)
+        if is_child:
+            self._forget()
+        else:
+            self._turn.release()
+        for connection in (self._writer, self._reader):
+            connection.lock.release()
+
+    # Reading.
+
+    def _fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows. Not all would keep the snapshot open, and the log could not be written to the tables."""
+        if self._writer.lock.acquire(blocking=False):  # its pages are in memory
+            try:
+                return self._writer.opened().execute(statement, values).fetchall()
+            except _ERRORS:
+                self._writer.close()  # the other one waits for a file that is locked for a moment, or raises it again
+            finally:
+                self._writer.lock.release()
+        with self._reader.lock:
+            try:
+                return self._reader.opened().execute(statement, values).fetchall()
+            except _ERRORS as error:
+                self._reader.close()
+                raise self._unavailable(error) from error
+
+    def _find(self, identity: UploadIdentity) -> Found:
+        ticket, name, etag = _ticket(identity.ticket), identity.object, identity.etag
+        rows = self._fetch(_SELECT_TICKET, (ticket,))
+        if not rows:
+            return NOTHING_FOUND
+        answers = [row for row in rows if row[0] is not None]
+        for row in answers:
+            if row[0] == name and row[1] == etag:
+                return Found(StoredResponse(*row[2:]))
+        notes = {row[1]: row[2] for row in rows if row[0] is None}
+        objects = notes.pop("objects", min(1, len(answers)))
+        has_object = any(row[0] == name for row in answers)
+        if len(answers) == 2:
+            upload = _upload(name, etag)
+            found = self._fetch(_SELECT_RESPONSE, (ticket, upload, name, etag))
+            if found:
+                return Found(StoredResponse(*found[0]))
+            if not has_object:
+                values = ticket, upload & -_HALF, upload | (_HALF - 1), name
+                has_object = bool(self._fetch(_OBJECT_EXISTS, values)[0][0])
+        return Found(None, has_object, objects, {int(checksum) for checksum in notes})
+
+    # Writing.
+
+    def _prepare(self, *, may_wait: bool) -> None:
+        """Write a probe where the last write failed; look at the clock now and then."""
+        if not self._is_proven or (may_wait and self._is_due()):
+            with self._writing():
+                pass
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Commit what the with block does; LedgerUnavailableError if that fails."""
+        with self._writer.lock:
+            try:
+                connection = self._begin(BUSY_SECONDS)
+                yield connection
+                self._commit(connection)
+            except _ERRORS as error:
+                self._is_proven = False
+                self._writer.close()  # a file that was read-only stays so for its connection
+                raise self._unavailable(error) from error
+            finally:
+                self._writer.roll_back()
+
+    def _begin(self, seconds: float) -> sqlite3.Connection:
+        connection = self._writer.opened()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            begin(connection, seconds)
+        if self._is_due():
+            self._look(connection)
+        if not self._is_proven:
+            connection.execute(_SAVE, ("", bytes(_PROBE_BYTES)))
+            connection.execute("DELETE FROM texts WHERE name = ''")
+        return connection
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        began = self._clock()
+        connection.execute("COMMIT")
+        seconds, before = abs(self._clock() - began), self._commit_seconds
+        # A process that has to wait for a processor is no slow disk.
+        self._commit_seconds = seconds if seconds < before else (seconds + 3 * before) / 4
+        self._is_proven = True
+
+    def _is_due(self) -> bool:
+        time = self._time
+        return time is None or not -_LOOK_SECONDS < self._clock() - time.clock < _LOOK_SECONDS
+
+    def _look(self, connection: sqlite3.Connection) -> None:
+        """Move the steady time of the file, which all its processes share."""
         now = self._clock()
-        with self._file.opened() as connection:
-            outcome = _decide(connection, identity)
-            if isinstance(outcome, TicketUsedError):
-                # Between two statements another process may have stored the very response: one moment decides.
-                connection.execute("BEGIN")
-                outcome = _decide(connection, identity)
-                connection.execute("COMMIT")
-            if outcome is not None:
-                return outcome
-            process_lock = self._file.process_lock(connection)
-            # A power cut that loses a claim has ended its process too, so the claim need not reach the disk.
-            begin(connection, durable=False)
-            outcome = _decide(connection, identity)
-            if outcome is None:
-                claim = identity.ticket, identity.object, identity.etag, process_lock.name
-                connection.execute(_INSERT_CLAIM, claim)
-                time = _look_at_clock(connection, now)
-                connection.execute(_DELETE_EXPIRED, time)
-                connection.execute(_DELETE_EXPIRED_TICKETS, time)
-            connection.execute("COMMIT")
-            if outcome is None:
-                process_lock.claims += 1
-                return process_lock
-        return outcome
+        row = connection.execute(_SELECT_TIME).fetchone()
+        time = SteadyTime.started(now) if row is None else SteadyTime(*row).at(now)
+        connection.execute(_STORE_TIME, time)
+        self._time, self._now, self._stays = time, int(now), time.forget_after(int(now))
+        self._delete_expired(connection, time, 0)
 
-    def _finish(self, outcome: _Outcome) -> None:
-        """Write an outcome, unless another thread does it; log what cannot be written."""
-        self._outcomes.append(outcome)
-        try:
-            with self._file.opened() as connection:
-                if not outcome.written and outcome.error is None:
-                    self._write_outcomes(connection, outcome)
-        except (OSError, ValueError, sqlite3.Error) as error:
-            outcome.error = error
-            with suppress(ValueError):
-                self._outcomes.remove(outcome)
-        if outcome.error is not None:
-            result = "was handled" if outcome.response else "was not handled"
-            log.error("%r %s, but the ledger cannot store that: %s", outcome.identity.object, result, outcome.error)
-        self._file.finish_claim(outcome.process_lock)
+    def _forget_after(self, expires: int) -> int:
+        """Return what ``SteadyTime.forget_after`` does, without a call for each response."""
+        return self._stays + max(0, expires - self._now)
 
-    def _write_outcomes(self, connection: sqlite3.Connection, outcome: _Outcome) -> None:
-        """Write an outcome, and with it those of threads that wait for the lock: one sync of the disk serves all."""
-        batch = {outcome}
-        with suppress(IndexError):
-            while True:
-                batch.add(self._outcomes.popleft())
+    def _delete_expired(self, connection: sqlite3.Connection, time: SteadyTime, responses: int) -> None:
+        limit = _DELETE_AT_LEAST + _DELETE_FOR_EACH * responses
+        values = time.seconds, limit, time.clock
+        deleted = [connection.execute(each, values).rowcount for each in (_DELETE_EXPIRED, _DELETE_EXPIRED_NOTES)]
+        self._is_behind = max(deleted) == limit
+
+    def _unavailable(self, error: BaseException) -> LedgerUnavailableError:
+        return LedgerUnavailableError("ledger_unavailable", f"the ledger {self._path}: {error}")
+
+    # Shared commits.
+
+    def _enqueue(self, entry: _Entry) -> bool:
+        """Let a response wait for a commit; return whether the caller must commit, as nobody does."""
+        with self._turn:
+            self._queue.append(entry)
+            if entry.turn is None or self._is_committing:
+                return False
+            self._is_committing = True
+            return True
+
+    def _commit_waiting(self, seconds: float | None = None) -> bool:
+        """Commit all that wait, and hand over to one that has come meanwhile.
+
+        Return False, with nothing done, if that would mean to wait for more than ``seconds``.
+        """
+        if not self._writer.lock.acquire(timeout=-1 if seconds is None else seconds):
+            return False
+        batch: list[_Entry] = []
         try:
-            # A response must outlast a power cut: OSS was told that the upload was handled.
-            begin(connection, durable=any(entry.response for entry in batch))
-            time: SteadyTime | None = None
-            for entry in batch:
-                identity, response = entry.identity, entry.response
-                key = identity.ticket, identity.object, identity.etag
-                connection.execute(_DELETE_CLAIM, (*key, entry.process_lock.name))
-                if response:
-                    time = time or _look_at_clock(connection, self._clock())
-                    _store(connection, identity, response, time.forget_after(identity.expires))
-            connection.execute("COMMIT")
-        except Exception as error:
-            for entry in batch:
-                entry.error = error
+            connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
+            batch = self._take()
+            self._store(connection, batch)
+        except _ERRORS as error:
+            if seconds is not None:
+                return False
+            self._writer.close()
+            batch = self._take()
+            self._fail(batch, error)
+        except BaseException as error:  # of a signal's handler
+            batch = batch or self._take()
+            self._fail([entry for entry in batch if entry.error is None], error)
             raise
+        finally:
+            self._writer.roll_back()
+            self._writer.lock.release()
+            for entry in batch:
+                entry.finish()
+            if batch:
+                self._hand_over()
+        return True
+
+    def _take(self) -> list[_Entry]:
+        with self._turn:
+            batch, self._queue = self._queue, []
+        return batch
+
+    def _store(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
+        """Store responses in the transaction that has begun; one that cannot be written fails alone."""
+        try:
+            self._insert(connection, batch)
+            self._commit(connection)
+            return
+        except _ERRORS as error:
+            self._writer.roll_back()
+            if len(batch) == 1:
+                self._fail(batch, error)
+                return
+        for number, entry in enumerate(batch):
+            try:
+                connection = self._begin(BUSY_SECONDS)
+            except _ERRORS as error:
+                self._fail(batch[number:], error)
+                return
+            self._store(connection, [entry])
+
+    def _insert(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
+        rows = [(*entry.key, entry.expires, self._forget_after(entry.expires), *entry.response) for entry in batch]
+        stored = connection.executemany(_INSERT, rows).rowcount
+        if stored != len(batch):  # another process had no lock that this one knew
+            for entry in batch:
+                entry.response = StoredResponse(*connection.execute(_SELECT_RESPONSE, entry.key).fetchone())
         for entry in batch:
-            entry.written = True
+            if entry.has_new_object:
+                connection.execute(_COUNT_OBJECT, (entry.key[0], entry.expires, self._forget_after(entry.expires)))
+            if entry.is_expected:
+                connection.execute(_FORGET_EXPECTED, (entry.key[0],))
+        if self._is_behind and self._time is not None:
+            self._delete_expired(connection, self._time, len(batch))
+        self._since_checkpoint += len(batch)
 
-    def _unavailable(self, error: Exception) -> LedgerUnavailableError:
-        return LedgerUnavailableError("ledger_unavailable", f"the ledger {self._file.path}: {error}")
+    def _fail(self, batch: list[_Entry], error: BaseException) -> None:
+        self._is_proven = False
+        for entry in batch:
+            entry.error = self._unavailable(error)
+            log.error("%r was handled, but the ledger cannot store that: %s", entry.key[2], error)
+
+    def _hand_over(self) -> None:
+        """Let the first that waits commit; or nobody, if none does."""
+        with self._turn:
+            first = self._queue[0] if self._queue else None
+            self._is_committing = first is not None
+        if first is not None:
+            if first.turn is None:
+                self._in_thread(self._commit_waiting)
+            else:
+                first.turn.release()
+
+    def _settle(self) -> None:
+        """Commit what a loop waits for: here while that takes no time, else in a thread."""
+        with self._turn:
+            if self._is_committing or not self._queue:
+                return
+            self._is_committing = True
+        if self._commit_seconds > _LOOP_SECONDS or not self._commit_waiting(_LOOP_WAIT):
+            self._in_thread(self._commit_waiting)
+        elif self._since_checkpoint > _CHECKPOINT_EVERY:
+            self._since_checkpoint = 0
+            self._in_thread(self._checkpoint)
+
+    def _in_thread(self, work: Callable[[], object]) -> None:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, "ledger")
+        try:
+            self._executor.submit(work)
+        except RuntimeError:  # Python ends
+            work()
+
+    def _checkpoint(self) -> None:
+        """Write the log to the tables; those who commit wait meanwhile, but no loop does."""
+        with self._writer.lock, suppress(*_ERRORS):
+            self._writer.opened().execute("PRAGMA wal_checkpoint").fetchall()
 
 
-class _Undecided(NamedTuple):
-    """The names of the processes whose handling decides, and how many uploads of the ticket are being handled."""
+class _Connection:
+    """A connection to the file, opened when it is needed, and again where the file was replaced. Its lock is held."""
 
-    owners: set[str]
-    handling: int
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self.lock = threading.Lock()
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._connection: sqlite3.Connection | None = None
+        self._file = 0, 0
+
+    def __del__(self) -> None:
+        self.close()  # from Python 3.13 on, a connection that is not closed causes a warning
+
+    def opened(self) -> sqlite3.Connection:
+        """Return the connection. Raises OSError, ValueError and sqlite3.Error."""
+        if self._connection is not None:
+            try:
+                if _file_at(self._path) == self._file:
+                    return self._connection
+            except FileNotFoundError:
+                pass
+            self.close()  # nobody would find what is written
+        connection = connect(self._path, self._busy_seconds)
+        self._connection, self._file = connection, _file_at(self._path)
+        return connection
+
+    def roll_back(self) -> None:
+        """Close where a transaction is open."""
+        if self._connection is not None and self._connection.in_transaction:
+            self.close()
+
+    def close(self) -> None:
+        """Close; the next use opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
 
 
-class _Outcome:
-    """How a handling ended, to be written: the response to store, or None."""
+class _Entry(Pending):
+    """A response that waits for its commit."""
 
-    def __init__(self, identity: UploadIdentity, process_lock: ProcessLock, response: StoredResponse | None) -> None:
-        self.identity = identity
-        self.process_lock = process_lock
+    __slots__ = (
+        *("_end", "_ledger", "_wake", "error", "expires", "has_new_object", "is_done", "is_expected", "key"),
+        *("response", "turn"),
+    )
+
+    def __init__(
+        self,
+        ledger: SQLiteLedger,
+        identity: UploadIdentity,
+        found: Found,
+        response: StoredResponse,
+        end: Callable[[BaseException | None], None] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        #: ticket, upload, object and ETag
+        name, etag = identity.object, identity.etag
+        self.key = _ticket(identity.ticket), _upload(name, etag), name, etag
+        self.expires = identity.expires
         self.response = response
-        self.written = False
-        self.error: Exception | None = None
+        self.has_new_object = identity.max_objects > 1 and not found.has_object
+        self.is_expected = bool(found.checksums)
+        self.error: LedgerUnavailableError | None = None
+        self.is_done = False
+        #: On what a thread waits for the commit, or for its turn to commit; None where a loop waits.
+        self.turn: threading.Lock | None = None
+        self._end = end
+        self._wake: Callable[[], None] | None = None
+        if end is None:
+            self.turn = threading.Lock()
+            self.turn.acquire()
+
+    def wait(self) -> StoredResponse:
+        """Wait for the commit, or commit."""
+        turn = self.turn
+        if not self._ledger._enqueue(self) and turn is not None:
+            turn.acquire()
+        if not self.is_done:
+            self._ledger._commit_waiting()
+        return self.result()
+
+    def settle(self, wake: Callable[[], None]) -> bool:
+        if not self.is_done:
+            self._ledger._settle()
+            if not self.is_done:
+                self._wake = wake
+        return self.is_done
+
+    def finish(self) -> None:
+        """Tell who waits that the commit is over."""
+        try:
+            if self._end is not None:
+                self._end(self.error)
+        finally:
+            self.is_done = True
+            if self.turn is not None:
+                self.turn.release()
+            wake = self._wake
+            if wake is not None:
+                wake()
+
+    def result(self) -> StoredResponse:
+        if self.error is not None:
+            raise self.error
+        return self.response
 
 
-def _decide(
-    connection: sqlite3.Connection, identity: UploadIdentity
-) -> StoredResponse | TicketUsedError | _Undecided | None:
-    """Return the stored response, why there is none, whom to wait for, or None for a new upload."""
-    ticket, key = identity.ticket, (identity.ticket, identity.object, identity.etag)
-    row = connection.execute(_SELECT_RESPONSE, key).fetchone()
-    if row is not None:
-        return StoredResponse(*row)
-    claims = connection.execute(_SELECT_CLAIMS, (ticket,)).fetchall()
-    is_stored = bool(connection.execute(_OBJECT_EXISTS, key[:2]).fetchone()[0])
-    if is_stored and identity.forbid_overwrite:
-        return ticket_used_error()
-    owners = {
-        owner
-        for name, etag, owner in claims
-        if name == identity.object and (etag == identity.etag or identity.forbid_overwrite)
-    }
-    if owners:
-        return _Undecided(owners, len(claims))
-    if is_stored or any(name == identity.object for name, _, _ in claims):
-        return None  # it is one of the ticket's objects
-    stored = _other_objects(connection, identity)
-    if stored >= identity.max_objects:
-        return ticket_used_error(identity.max_objects)
-    if not claims:
-        return None
-    new = {name for name, _, _ in claims if not connection.execute(_OBJECT_EXISTS, (ticket, name)).fetchone()[0]}
-    if stored + len(new) < identity.max_objects:
-        return None
-    return _Undecided({owner for name, _, owner in claims if name in new}, len(claims))
+class _SQLiteClaim(Claim):
+    """The lock of a place, and what was found for it."""
+
+    __slots__ = ("_found", "_identity", "_ledger", "_may_wait", "_place")
+
+    def __init__(self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, *, may_wait: bool) -> None:
+        self._ledger = ledger
+        self._identity = identity
+        self._place = place
+        self._may_wait = may_wait
+        self._found = NOTHING_FOUND
+
+    def find(self) -> Found:
+        self._found = self._ledger._find(self._identity)
+        return self._found
+
+    def handle(self, handle: Handle) -> StoredResponse:
+        self._ledger._prepare(may_wait=self._may_wait)
+        return handle(None)
+
+    def store(self, response: StoredResponse) -> StoredResponse:
+        return _Entry(self._ledger, self._identity, self._found, response).wait()
+
+    def begin_store(self, response: StoredResponse, end: Callable[[BaseException | None], None]) -> Pending:
+        entry = _Entry(self._ledger, self._identity, self._found, response, end)
+        self._ledger._enqueue(entry)
+        return entry
+
+    def end(self, error: BaseException | None) -> None:
+        self._ledger._locks.unlock(self._place)
 
 
-def _other_objects(connection: sqlite3.Connection, identity: UploadIdentity) -> int:
-    """Return how many objects of the ticket have a response; this one has none."""
-    if identity.max_objects == 1:
-        return int(connection.execute(_OTHER_OBJECT_EXISTS, (identity.ticket, identity.object) * 2).fetchone()[0])
-    row = connection.execute(_SELECT_OBJECT_COUNT, (identity.ticket,)).fetchone()
-    return 0 if row is None else int(row[0])
+class ByteLocks:
+    """Locks of bytes in the file ``path``: open file description locks, which know no threads.
+
+    Locks of ``lockf`` would not do: two ledgers of one process would share them, and lose them whenever any descriptor
+    of the file is closed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._file = 0, 0
+        self._held: set[int] = set()
+        self._mutex = threading.Lock()
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def open(self) -> None:
+        """Make the file, where it is missing, and open it."""
+        with self._mutex:
+            self._open()
+
+    def place(self, number: int, *, is_name: bool = False) -> int:
+        """Return the offset that stands for a hash; those of names are apart from those of uploads."""
+        return number + _PLACES * is_name
+
+    def try_lock(self, place: int) -> bool:
+        """Lock a byte that this process does not hold; return False if another process holds it."""
+        with self._mutex:
+            while True:
+                if self._descriptor < 0:
+                    self._open()
+                has_lock = _set_lock(self._descriptor, fcntl.F_WRLCK, place)
+                try:
+                    if _file_at(self._path) == self._file:
+                        break
+                except FileNotFoundError:
+                    pass
+                self._open()  # nobody else would see the locks of a file that was removed
+            if has_lock:
+                self._held.add(place)
+            return has_lock
+
+    def unlock(self, place: int) -> None:
+        """Unlock a byte."""
+        with self._mutex:
+            self._held.discard(place)
+            if self._descriptor >= 0:
+                _set_lock(self._descriptor, fcntl.F_UNLCK, place)
+
+    def close(self) -> None:
+        """Close the file, unless locks are held."""
+        with self._mutex:
+            if not self._held:
+                self._close()
+
+    def before_fork(self) -> None:
+        """Let no call begin until ``after_fork``."""
+        self._mutex.acquire()
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Allow calls again; a child closes what it has inherited, or its parent's locks would outlive the parent."""
+        if is_child:
+            self._close()
+            self._held.clear()
+        self._mutex.release()
+
+    def _open(self) -> None:
+        """Open the file, and lock there what is held, as far as nobody else has locked it meanwhile."""
+        descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            for place in self._held:
+                _set_lock(descriptor, fcntl.F_WRLCK, place)
+            status = os.fstat(descriptor)
+            if os.geteuid() == 0:  # as SQLite does with its files: root may only look after another user's ledger
+                owner = os.stat(self._path.removesuffix("-lock"))
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._close()
+        self._descriptor, self._file = descriptor, (status.st_dev, status.st_ino)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
-def _store(
-    connection: sqlite3.Connection, identity: UploadIdentity, response: StoredResponse, forget_after: int
-) -> None:
-    key = identity.ticket, identity.object, identity.etag
-    if identity.max_objects > 1 and not connection.execute(_OBJECT_EXISTS, key[:2]).fetchone()[0]:
-        connection.execute(_COUNT_OBJECT, (identity.ticket, identity.expires, forget_after))
-    connection.execute(_INSERT_RESPONSE, (*key, identity.expires, *response, forget_after))
+def _set_lock(descriptor: int, kind: int, place: int) -> bool:
+    """Lock or unlock a byte; return False if another descriptor has it locked."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, place, 1, 0))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
-def _look_at_clock(connection: sqlite3.Connection, now: float) -> SteadyTime:
-    """Return the steady time of the file, which all its processes share, and store this look at the clock."""
-    row = connection.execute(_SELECT_TIME).fetchone()
-    time = SteadyTime.started(now) if row is None else SteadyTime(*row).at(now)
-    connection.execute(_STORE_TIME, time)
-    return time
+def _locks_beside(path: Path) -> ByteLocks | FileLocks:
+    """Return the locks that this system has."""
+    name, place = f"{path}-lock", 2 * _PLACES - 1
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        return FileLocks(name)
+    locks = ByteLocks(name)
+    try:
+        locks.try_lock(place)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return FileLocks(name)  # a kernel that only resembles Linux
+    locks.unlock(place)
+    return locks
+
+
+def _file_at(path: str | Path) -> tuple[int, int]:
+    """Return what tells the file at a path from another one there."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _ticket(ticket: str) -> str | bytes:
+    """Return a ticket as it is stored."""
+    return bytes.fromhex(ticket) if _TICKET_ID.fullmatch(ticket) else ticket
+
+
+def _upload(name: str, etag: str) -> int:
+    """Return a hash of object and ETag, 64 bits; that of the object is the upper half."""
+    upload = _hash(name, 4) << 32 | _hash(etag, 4)
+    return upload - (1 << 64) if upload >> 63 else upload
+
+
+def _hash(text: str, size: int) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest(), "big")

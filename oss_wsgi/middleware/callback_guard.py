@@ -53,7 +53,8 @@ class CallbackGuard:
     :param bucket: refuse reports about any other bucket; the callback's body must then name it.
     :param callback_urls: the callback URLs as OSS knows them. Where a proxy strips or adds a prefix, OSS signs their
         targets; only these and the received target are tried.
-    :param on_mismatch: called with a verified upload whose object the ticket allows, but not its size or type.
+    :param on_mismatch: ``(Upload, environ)``: called with a verified upload whose object the ticket allows, but not its
+        size or type.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class CallbackGuard:
         tickets: TicketBook | None = None,
         bucket: str | None = None,
         callback_urls: Sequence[str] = (),
-        on_mismatch: Callable[[Upload], object] | None = None,
+        on_mismatch: Callable[[Upload, WSGIEnvironment], object] | None = None,
     ) -> None:
         self._app = app
         self._on_mismatch = on_mismatch
@@ -128,7 +129,7 @@ class CallbackGuard:
             except UnverifiedError:
                 context_of(environ).user = ticket.user
                 if is_named and self._on_mismatch is not None:
-                    self._on_mismatch(upload.with_ticket(ticket))
+                    self._on_mismatch(upload.with_ticket(ticket), environ)
                 raise
             upload = upload.with_ticket(ticket)
         if CONTEXT_KEY in environ:

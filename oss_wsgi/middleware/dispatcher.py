@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..wsgi.body_limit import BodyLimit, body_limit_of
 from ..wsgi.environ import MAX_BODY_BYTES
-from ..wsgi.nonblocking import NonBlockingTest, nonblocking_test
+from ..wsgi.nonblocking import NonBlockingTest, WouldWaitError, nonblocking_test
 from ..wsgi.observers import Observers, context_of
 from ..wsgi.responses import not_found
 
@@ -165,13 +165,23 @@ class PathRouter:
             status = int(text[:3])
             return start_response(text, headers, exc_info)
 
-        try:
-            return self._route(environ, start)
-        finally:
+        def observe() -> None:
             if context.reason is not None and context.refused is not None:
                 observers.refused(context.reason, context.refused, context.fields(environ))
             if timed and name is not None:
                 observers.answered(name, status, observers.clock() - started, context.reason)
+
+        try:
+            response = self._route(environ, start)
+        except WouldWaitError:
+            raise
+        except BaseException:
+            observe()
+            raise
+        if not status:
+            return _ObservedBody(response, observe)
+        observe()
+        return response
 
     def _name(self, method: str, path: str) -> str | None:
         """Return the name of the endpoint at a path, for the metrics; None if there is none."""
@@ -186,6 +196,25 @@ class PathRouter:
     def _top(path: str) -> str:
         """Return the first segment of a path, with the ``/`` before it."""
         return path[: path.find("/", 1)] if "/" in path[1:] else path
+
+
+class _ObservedBody:
+    """The body of a response that begins when it is iterated; it is observed at its end."""
+
+    def __init__(self, body: Iterable[bytes], observe: Callable[[], None]) -> None:
+        self._body = body
+        self._observe = observe
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._observe()
 
 
 def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplication:

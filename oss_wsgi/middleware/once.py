@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,9 @@ from ..exceptions import (
     PartsCorruptError,
     TicketUsedError,
 )
-from ..ledger.base import Ledger, StoredResponse, UploadIdentity
-from ..ledger.memory import MemoryLedger
+from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity
 from ..wsgi.environ import request_id
-from ..wsgi.nonblocking import always_blocks, nonblocking_test
+from ..wsgi.nonblocking import HOLD_KEY, WouldWaitError, always_blocks, nonblocking_test
 from ..wsgi.observers import CONTEXT_KEY, context_of
 from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
 
@@ -65,8 +64,7 @@ class OncePerUpload:
         self._app = app
         self._ledger = ledger
         self._keep_seconds = keep_seconds
-        # Only a ledger in memory never waits for a disk or another host.
-        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, MemoryLedger) else always_blocks
+        self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, LoopLedger) else always_blocks
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         upload = environ.get(UPLOAD_KEY)
@@ -79,26 +77,35 @@ class OncePerUpload:
         call = _Call(self._app, environ)
         try:
             is_anothers = upload.recovered and self._is_known(identity)
-            response = self._ledger.run_once(identity, _refuse_anothers if is_anothers else call)
+            response = self._ask(identity, _refuse_anothers if is_anothers else call, environ)
         except PartsCorruptError as error:
             message = "The file was damaged in storage: send it again."
             return refuse_error(log, environ, start_response, error, message=message)
         except (TicketUsedError, NotYoursError, LedgerUnavailableError, HandlerCommittedError) as error:
-            self.note_refused(upload)
+            self.note_refused(upload, environ)
             return refuse_error(log, environ, start_response, error)
-        except Exception:
-            self.note_refused(upload)
+        except WouldWaitError:
             raise
+        except Exception:
+            self.note_refused(upload, environ)
+            raise
+        if isinstance(response, Pending):
+            return _respond_later(response, call, environ, start_response)
         if not response.is_success:
-            self.note_refused(upload)
-        headers = call.headers if response is call.response else None
-        if headers is None and CONTEXT_KEY in environ:
-            context_of(environ).reason = "repeated"
-        # A line of INFO would take longer than all the rest of this method: the formats mask and escape it.
-        if log.isEnabledFor(logging.DEBUG) and headers is not None and response.is_success:
-            _log_handled(upload, environ)
-        start_response(response.status, headers or _headers(response))
-        return [response.body]
+            self.note_refused(upload, environ)
+        return _respond(response, call, environ, start_response)
+
+    def _ask(self, identity: UploadIdentity, handle: Handle, environ: WSGIEnvironment) -> StoredResponse | Pending:
+        """Ask the ledger; in a server's loop one that does not wait gives a response that may be pending."""
+        hold, ledger = environ.get(HOLD_KEY), self._ledger
+        if hold is None or not isinstance(ledger, LoopLedger):
+            return ledger.run_once(identity, handle)
+        outcome = ledger.begin_once(identity, handle)
+        if outcome is None:
+            raise WouldWaitError
+        if isinstance(outcome, Pending):
+            hold(outcome)
+        return outcome
 
     def _identity(self, upload: Upload) -> UploadIdentity:
         return UploadIdentity(
@@ -117,10 +124,15 @@ class OncePerUpload:
         etags = identity.etag, _refused(identity.etag)
         return bool(self._ledger.known([(identity.object, etag) for etag in etags]))
 
-    def note_refused(self, upload: Upload) -> None:
-        """Note that a prefix form's upload was reported, although nobody has handled it; ignore others."""
+    def note_refused(self, upload: Upload, environ: WSGIEnvironment) -> None:
+        """Note that a prefix form's upload was reported, although nobody has handled it; ignore others.
+
+        Raises WouldWaitError in a server's loop.
+        """
         if not upload.by_prefix:
             return
+        if HOLD_KEY in environ:
+            raise WouldWaitError
         identity = self._identity(upload)
         # Under a ticket of its own, so that it waits for nobody and does not use up the form's.
         note = UploadIdentity(
@@ -128,6 +140,31 @@ class OncePerUpload:
         )
         with suppress(LedgerUnavailableError):
             self._ledger.run_once(note, lambda transaction: _NOTED)
+
+
+def _respond(
+    response: StoredResponse, call: _Call, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    headers = call.headers if response is call.response else None
+    if headers is None and CONTEXT_KEY in environ:
+        context_of(environ).reason = "repeated"
+    # A line of INFO would take longer than all the rest of this method: the formats mask and escape it.
+    if log.isEnabledFor(logging.DEBUG) and headers is not None and response.is_success:
+        _log_handled(environ[UPLOAD_KEY], environ)
+    start_response(response.status, headers or _headers(response))
+    return [response.body]
+
+
+def _respond_later(
+    pending: Pending, call: _Call, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterator[bytes]:
+    """Respond once it is decided whether the response is stored."""
+    try:
+        response = pending.result()
+    except LedgerUnavailableError as error:
+        yield from refuse_error(log, environ, start_response, error)
+    else:
+        yield from _respond(response, call, environ, start_response)
 
 
 def _refused(etag: str) -> str:

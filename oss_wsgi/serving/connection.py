@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import traceback
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -19,6 +20,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected
 from waitress.utilities import Error, InternalServerError
 
+from ..wsgi.nonblocking import Held, WouldWaitError
 from ..wsgi.responses import Again
 from .output import Output
 from .parser import RequestParser
@@ -71,7 +73,7 @@ class Connection:
     __slots__ = (
         *("server", "listener", "socket", "fd", "addr", "address", "phase", "since", "deadline", "interest", "request"),
         *("unread", "pieces", "output", "held", "filed", "lock", "is_done", "is_closing", "may_have_more"),
-        *("sent_continue", "discarded", "event", "again", "is_put_off"),
+        *("sent_continue", "discarded", "event", "again", "is_put_off", "task", "awaited"),
     )
 
     # ``listener`` is a `server.Listener`; that module imports this one.
@@ -112,6 +114,10 @@ class Connection:
         #: What asks for another try of the request, where the server can give one.
         self.again: Again | None = None
         self.is_put_off = False
+        #: What makes the response in the loop, from `answer` to `send_answer`.
+        self.task: Any = None
+        #: What that response waits for; the poller watches nothing meanwhile, or a peer that closes would wake it.
+        self.awaited: Held | None = None
 
     @property
     def adj(self) -> Any:
@@ -244,12 +250,34 @@ class Connection:
         request = self.request
         if request.error:
             self.may_have_more = True  # of what was refused
-        task = (ErrorTask if request.error else LoopTask)(self, request)
-        self.is_closing = self._run(task)
+        task = self.task = (ErrorTask if request.error else LoopTask)(self, request)
+        try:
+            self.is_closing = self._run(task, task.service)
+        except WouldWaitError:
+            self.task = self.pieces = None
+            request.get_body_stream().seek(0)
+            self.server.hand_over(self)
+            return
         request.close()
 
+    def hold(self, awaited: Held) -> None:
+        """Hold the response back until something else is over."""
+        self.awaited = awaited
+
     def send_answer(self) -> None:
-        """Send what `answer` made; keep what the socket does not take."""
+        """Send what `answer` made, once nothing holds it back; keep what the socket does not take."""
+        task, awaited = self.task, self.awaited
+        if task is None:
+            return
+        if awaited is not None:
+            if not awaited.settle(self._wake):
+                self.deadline = inf
+                self.wait_for(0)
+                return
+            self.awaited = None
+            if task.has_returned:  # else the application failed after it began to wait
+                self.is_closing = self._run(task, task.resume)
+        self.task = None
         pieces, self.pieces = self.pieces, None
         self.request = None
         if self.phase == CLOSED or pieces is None:
@@ -279,10 +307,15 @@ class Connection:
             self.wait_for(READ)
         self.server.task_dispatcher.add_task(self)
 
+    def _wake(self) -> None:
+        self.server.report(self)
+
     def attend(self) -> None:
-        """Take over what a thread left: a finished request, or output that the socket did not take."""
+        """Take over a finished request, output that the socket did not take, or the end of what was awaited."""
         lock = self.lock
         if lock is None:
+            if self.awaited is not None:
+                self.send_answer()
             return
         with lock:
             if self.is_put_off:
@@ -510,7 +543,8 @@ class Connection:
         """Answer the request in a thread."""
         try:
             request = self.request
-            self.is_closing = self.phase == CLOSED or self._run(ThreadTask(self, request))
+            task = ThreadTask(self, request)
+            self.is_closing = self.phase == CLOSED or self._run(task, task.service)
             if not self.is_put_off:
                 request.close()
         finally:
@@ -570,14 +604,14 @@ class Connection:
             if output:
                 self.server.report(self)
 
-    def _run(self, task: Any) -> bool:
-        """Run a task; return whether the connection ends after it. Whatever the application raises ends here.
+    def _run(self, task: Any, work: Callable[[], None]) -> bool:
+        """Do a task's work; return whether the connection ends after it. Whatever the application raises ends here.
 
-        Only what a signal's handler raised in the loop goes on.
+        Only what a signal's handler raised in the loop goes on, and WouldWaitError.
         """
-        request = self.request
+        request = task.request
         try:
-            task.service()
+            work()
         except PutOffError:
             self.is_put_off = True
             return False
@@ -585,7 +619,7 @@ class Connection:
             log.info("Client disconnected while serving %s", request.path)
             return True
         except BaseException as error:
-            if self.lock is None and self.server.is_signal(error):
+            if self.lock is None and (isinstance(error, WouldWaitError) or self.server.is_signal(error)):
                 raise
             log.exception("Exception while serving %s", getattr(request, "path", ""))
             if self.lock is None:

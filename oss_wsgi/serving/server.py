@@ -250,11 +250,16 @@ class Server:
     # What connections call.
 
     def dispatch(self, connection: Connection) -> None:
-        """Route a connection whose request is complete: to the loop, or to a thread; 503 without memory to wait in."""
+        """Route a connection whose request is complete: to the loop, or to a thread."""
         request = connection.request
         if request.error or self._answers_in_loop(request):
             self._ready.append(connection)
-            return
+        else:
+            self.hand_over(connection)
+
+    def hand_over(self, connection: Connection) -> None:
+        """Let a thread answer a connection's request; 503 without memory to wait in."""
+        request = connection.request
         self.hold(connection, request.held_bytes(), request.file_bytes())
         if self.held <= self.limits.buffered_bytes and self.filed <= self.file_bytes:
             self._offer_another_try(connection)

@@ -11,6 +11,7 @@ from waitress.task import ErrorTask as WaitressErrorTask
 from waitress.task import WSGITask, hop_by_hop, rename_headers
 from waitress.utilities import build_http_date
 
+from ..wsgi.nonblocking import HOLD_KEY
 from ..wsgi.responses import AGAIN_KEY, SECURITY_HEADERS, THREADS_KEY
 
 Headers = tuple[tuple[str, str], ...]
@@ -32,7 +33,7 @@ _LISTENER_KEYS = (
 # Those that each request sets; where they are in the dict that is copied, the copy need not grow.
 _REQUEST_KEYS = (
     *("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "REQUEST_METHOD", "SERVER_PROTOCOL", "PATH_INFO", "REQUEST_URI"),
-    *("QUERY_STRING", "wsgi.input", "waitress.client_disconnected"),
+    *("QUERY_STRING", "wsgi.input", "waitress.client_disconnected", HOLD_KEY),
 )
 # A try that took longer than this is answered: it may have waited in vain, and would again.
 _QUICK_SECONDS = 0.3
@@ -132,8 +133,13 @@ class ErrorTask(WaitressErrorTask):  # type: ignore[misc]
 
 
 class LoopTask(_Task):
-    """Answers in the loop: makes the response in one piece; anything unusual is left to waitress."""
+    """Answers in the loop: makes the response in one piece; anything unusual is left to waitress.
 
+    Where the application has given the connection something to wait for, `resume` makes the response after that.
+    """
+
+    #: Whether the application has returned, so that there is something to resume.
+    has_returned = False
     complete = False
     wrote_header = False
     status: str
@@ -142,8 +148,24 @@ class LoopTask(_Task):
     content_bytes_written: int
 
     def execute(self) -> None:
-        channel = self.channel
-        response = channel.server.application(self.get_environment(), self._start_response)
+        environ = self.get_environment()
+        environ[HOLD_KEY] = self.channel.hold
+        self._body = self.channel.server.application(environ, self._start_response)
+        self.has_returned = True
+        if self.channel.awaited is None:
+            self._make_response()
+
+    def finish(self) -> None:
+        if self.channel.awaited is None:
+            super().finish()
+
+    def resume(self) -> None:
+        """Make the response that was held back."""
+        self._make_response()
+        self.finish()
+
+    def _make_response(self) -> None:
+        channel, response = self.channel, self._body
         try:
             body = b"".join(response)
         finally:

@@ -5,7 +5,8 @@
 
 Each connection is a thread of one process, as in ``oss-wsgi serve``; the handler does nothing. A bare insert is one
 statement in autocommit mode through the driver alone, with the same bytes in a table with one key. A ledger of each
-number of rows is filled first, then they are measured in turns, and the median round is printed.
+number of rows is filled first, then they are measured in turns, and the median round is printed. Beside SQLite a second
+table has callbacks over HTTP (``ledger_callbacks``).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from oss_wsgi.ledger.url import ledger_from
 
 from ..databases import running
 from ..ports import free_port
+from .ledger_callbacks import print_callbacks
 
 KINDS = ("memory", "sqlite", "postgresql", "mariadb", "redis", "valkey")
 GOOD = StoredResponse("200 OK", "application/json", b'{"Status": "Ok"}')
@@ -97,7 +99,7 @@ def calls(ledger: Ledger) -> Callable[[], Act]:
 
     def call() -> None:
         expires = int(time.time()) + LIFE
-        upload = UploadIdentity(f"{expires:08x}{secrets.token_hex(12)}", NAME, ETAG, expires)
+        upload = UploadIdentity(f"{expires:08x}{secrets.token_hex(12)}", NAME, ETAG, expires)  # as tickets have it
         ledger.run_once(upload, lambda _: GOOD)
 
     return lambda: call
@@ -146,10 +148,9 @@ def _sqlite_subjects(folder: str, rows: list[int], stack: contextlib.ExitStack) 
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("PRAGMA cache_size = -500000")
             values = (
-                (secrets.token_hex(12), NAME, ETAG, later, GOOD.status, GOOD.content_type, GOOD.body, later)
-                for _ in range(count)
+                (secrets.token_bytes(16), secrets.randbits(63), NAME, ETAG, *GOOD, later, later) for _ in range(count)
             )
-            connection.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+            connection.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
             connection.commit()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         made.append(Subject("sqlite", count, calls(ledger)))
@@ -268,6 +269,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--clients", type=int, nargs="*", default=[16, 64], help="connections of callbacks over HTTP")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
@@ -279,6 +281,8 @@ def main() -> None:
         with subjects(kind, arguments.rows, max(arguments.connections)) as found:
             for connections in arguments.connections:
                 _print(found, connections, arguments)
+        if kind == "sqlite" and arguments.clients:
+            print_callbacks(arguments.clients, max(1, round(arguments.seconds)), arguments.rounds)
 
 
 def _print(found: list[Subject], connections: int, arguments: argparse.Namespace) -> None:

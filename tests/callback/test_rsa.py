@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from oss_wsgi.callback import rsa
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, load_public_key
-from oss_wsgi.callback.verifier import string_to_sign
+from oss_wsgi.callback.verifier import string_to_sign, verify_rsa_md5
 
 from .without_md5 import take_md5_away
 
@@ -78,11 +78,11 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_vector_fails_when_any_bit_of_its_signature_changes(key: RSAPublicKey, vector: dict[str, str]) -> None:
     text = string_to_sign(vector["target"].encode(), vector["body"].encode())
     signature = base64.b64decode(vector["authorization"])
-    assert rsa.verify_rsa_md5(key, signature, text) is True
-    assert rsa.verify_rsa_md5(key, signature, text + b"\n") is False
+    assert verify_rsa_md5(key, signature, text) is True
+    assert verify_rsa_md5(key, signature, text + b"\n") is False
     for bit in range(512):
         changed = (int.from_bytes(signature, "big") ^ 1 << bit).to_bytes(64, "big")
-        assert rsa.verify_rsa_md5(key, changed, text) is False, bit
+        assert verify_rsa_md5(key, changed, text) is False, bit
 
 
 @pytest.mark.parametrize(("key", "vector"), GOOD, ids=[vector["name"] for _, vector in GOOD])
@@ -102,9 +102,9 @@ def test_a_signature_block_fills_the_modulus(size: int) -> None:
 @settings(max_examples=20, deadline=None)
 def test_a_key_of_another_size_verifies_what_the_library_signed(message: bytes) -> None:
     signature = LONG.sign(message, PKCS1v15(), MD5())
-    assert rsa.verify_rsa_md5(LONG.public_key(), signature, message) is True
-    assert rsa.verify_rsa_md5(LONG.public_key(), signature, message + b"x") is False
-    assert rsa.verify_rsa_md5(OURS, signature, message) is False
+    assert verify_rsa_md5(LONG.public_key(), signature, message) is True
+    assert verify_rsa_md5(LONG.public_key(), signature, message + b"x") is False
+    assert verify_rsa_md5(OURS, signature, message) is False
 
 
 @pytest.mark.parametrize("bits", [1024, 1025, 1031])
@@ -112,7 +112,7 @@ def test_a_key_of_any_number_of_bits_verifies(bits: int) -> None:
     key = generate_private_key(public_exponent=65537, key_size=bits)
     signature = key.sign(MESSAGE, PKCS1v15(), MD5())
     assert len(signature) == -(-bits // 8)
-    assert rsa.verify_rsa_md5(key.public_key(), signature, MESSAGE) is True
+    assert verify_rsa_md5(key.public_key(), signature, MESSAGE) is True
 
 
 @pytest.mark.parametrize(
@@ -162,9 +162,9 @@ def test_a_key_of_any_number_of_bits_verifies(bits: int) -> None:
 )
 def test_any_other_block_is_refused(forged: bytes) -> None:
     """The owner of the private key signs it, so only the comparison of the block can refuse it."""
-    assert rsa.verify_rsa_md5(OURS, signed(block(RIGHT)), MESSAGE) is True, "the right one is accepted"
+    assert verify_rsa_md5(OURS, signed(block(RIGHT)), MESSAGE) is True, "the right one is accepted"
     assert int.from_bytes(forged, "big") < N
-    assert rsa.verify_rsa_md5(OURS, signed(forged), MESSAGE) is False
+    assert verify_rsa_md5(OURS, signed(forged), MESSAGE) is False
 
 
 def test_bleichenbachers_forgery_is_refused() -> None:
@@ -176,7 +176,7 @@ def test_bleichenbachers_forgery_is_refused() -> None:
     assert (root**3).to_bytes(size, "big").startswith(start), "a parser of the beginning would accept it"
     key = RSAPublicNumbers(3, LONG.public_key().public_numbers().n).public_key()
     assert root**3 < key.public_numbers().n
-    assert rsa.verify_rsa_md5(key, root.to_bytes(size, "big"), MESSAGE) is False
+    assert verify_rsa_md5(key, root.to_bytes(size, "big"), MESSAGE) is False
 
 
 def _cube_root(number: int) -> int:
@@ -191,7 +191,7 @@ def test_a_signature_is_as_long_as_the_modulus_and_below_it() -> None:
     message = next(text for text in (b"%d" % i for i in range(9999)) if _signature(text) + N < 1 << 512)
     number = _signature(message)
     signature = number.to_bytes(64, "big")
-    assert rsa.verify_rsa_md5(OURS, signature, message) is True
+    assert verify_rsa_md5(OURS, signature, message) is True
     for other in (
         (number + N).to_bytes(64, "big"),
         b"\x00" + signature,
@@ -203,10 +203,10 @@ def test_a_signature_is_as_long_as_the_modulus_and_below_it() -> None:
         signature[::-1],
         b"",
     ):
-        assert rsa.verify_rsa_md5(OURS, other, message) is False
+        assert verify_rsa_md5(OURS, other, message) is False
     short = next(text for text in (b"%d" % i for i in range(99999)) if _signature(text) < 1 << 504)
-    assert rsa.verify_rsa_md5(OURS, _signature(short).to_bytes(64, "big"), short) is True
-    assert rsa.verify_rsa_md5(OURS, _signature(short).to_bytes(63, "big"), short) is False
+    assert verify_rsa_md5(OURS, _signature(short).to_bytes(64, "big"), short) is True
+    assert verify_rsa_md5(OURS, _signature(short).to_bytes(63, "big"), short) is False
 
 
 def _signature(message: bytes) -> int:
@@ -215,21 +215,21 @@ def _signature(message: bytes) -> int:
 
 @pytest.mark.parametrize("number", [0, 1, 2, N - 1, N, N + 1, 2**512 - 1])
 def test_a_signature_that_anybody_can_make_is_refused(number: int) -> None:
-    assert rsa.verify_rsa_md5(OURS, number.to_bytes(64, "big"), MESSAGE) is False
+    assert verify_rsa_md5(OURS, number.to_bytes(64, "big"), MESSAGE) is False
 
 
 @pytest.mark.parametrize("error", [UnsupportedAlgorithm("MD5"), InternalError("", []), ValueError("size")], ids=repr)
 def test_each_refusal_of_the_library_leads_to_the_arithmetic(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rsa, "pow", pow, raising=False)
     key: RSAPublicKey = Refusing(OURS, error)  # type: ignore[assignment]
-    assert rsa.verify_rsa_md5(key, signed(block(RIGHT)), MESSAGE) is True
-    assert rsa.verify_rsa_md5(key, signed(block(RIGHT)), MESSAGE + b"x") is False
+    assert verify_rsa_md5(key, signed(block(RIGHT)), MESSAGE) is True
+    assert verify_rsa_md5(key, signed(block(RIGHT)), MESSAGE + b"x") is False
 
 
 def test_any_other_error_of_the_library_is_not_hidden() -> None:
     key: RSAPublicKey = Refusing(OURS, MemoryError())  # type: ignore[assignment]
     with pytest.raises(MemoryError):
-        rsa.verify_rsa_md5(key, signed(block(RIGHT)), MESSAGE)
+        verify_rsa_md5(key, signed(block(RIGHT)), MESSAGE)
 
 
 def test_the_arithmetic_is_used_only_where_the_library_refuses(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +244,7 @@ def test_the_arithmetic_is_used_only_where_the_library_refuses(way: str, monkeyp
     monkeypatch.setattr(hashlib, "md5", md5)
     signature = bytes(63) + b"\x02"
     for text in (MESSAGE, b"other"):
-        rsa.verify_rsa_md5(OURS, signature, text)
+        verify_rsa_md5(OURS, signature, text)
     assert counted == ([MESSAGE, b"other"] if way == "arithmetic" else [])
 
 

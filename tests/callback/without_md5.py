@@ -7,7 +7,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from oss_wsgi.callback import rsa
+from oss_wsgi.callback import verifier
 from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY, load_public_key
 
 
@@ -18,8 +18,8 @@ class NoPadding(AsymmetricPadding):
 
 
 def take_md5_away(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rsa, "_PADDING", NoPadding())
+    patch.setattr(verifier, "_PADDING", NoPadding())
     key = load_public_key(OSS_PUBLIC_KEY)
     assert isinstance(key, RSAPublicKey)
     with pytest.raises(UnsupportedAlgorithm):
-        key.recover_data_from_signature(b"s" * 64, rsa._PADDING, None)
+        key.recover_data_from_signature(b"s" * 64, verifier._PADDING, None)

@@ -166,10 +166,10 @@ def test_an_unwritable_ledger_makes_it_unready(tmp_path: Path) -> None:
     file = tmp_path / "ledger.sqlite3"
     with SQLiteLedger(file, clock=FrozenClock()) as ledger:
         other = sqlite3.connect(file, isolation_level=None)
-        other.execute("DROP TABLE claims")
+        other.execute("DROP TABLE texts")
         other.close()
         assert ready(site(ledger=ledger)) == ["ledger"]
-        with pytest.raises(LedgerUnavailableError, match="claims"):
+        with pytest.raises(LedgerUnavailableError, match="texts"):
             ledger.check()
 
 
@@ -177,8 +177,7 @@ def test_a_read_only_ledger_is_opened_again(tmp_path: Path) -> None:
     file = tmp_path / "ledger.sqlite3"
     with SQLiteLedger(file, clock=FrozenClock()) as ledger:
         ledger.check()
-        with ledger._file.opened() as connection:
-            connection.execute("PRAGMA query_only = ON")
+        ledger._writer.opened().execute("PRAGMA query_only = ON")
         with pytest.raises(LedgerUnavailableError, match="readonly"):
             ledger.check()
         assert ready(site(ledger=ledger)) is None, "after an error a new connection is made"

@@ -54,7 +54,7 @@ def test_a_ledger_that_was_wider_is_narrowed(tmp_path: Path) -> None:
     first = SQLiteLedger(tmp_path / "ledger.db", clock=LedgerClock())
     first.run_once(identity(), Handler())
     for path in tmp_path.iterdir():
-        if "-owner-" not in path.name:
+        if not path.name.endswith("-lock"):
             path.chmod(0o644)
     with first, SQLiteLedger(tmp_path / "ledger.db", clock=LedgerClock()) as ledger:
         ledger.run_once(identity("t2"), Handler())

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 import oss_wsgi
-from oss_wsgi import DirectUpload, Grant, Settings
+from oss_wsgi import DirectUpload, Grant, Settings, SQLiteLedger
 from oss_wsgi.serving import make_server
 from oss_wsgi.testing import CallbackSigner, callback_body
 
@@ -104,15 +105,18 @@ def test_a_signature_request_passes_at_most_18_files(authorize: Any) -> None:
 
 
 @pytest.mark.parametrize("on_upload", [None, lambda upload: {"id": upload.object}], ids=["in the loop", "in a thread"])
-def test_a_callback_passes_at_most_16_files(on_upload: Any) -> None:
-    with traced_server(on_upload=on_upload) as (trace, connection):
+def test_a_callback_passes_at_most_12_files_of_the_application(on_upload: Any, tmp_path: Path) -> None:
+    with (
+        SQLiteLedger(tmp_path / "ledger.db", clock=time.time) as ledger,
+        traced_server(on_upload=on_upload, ledger=ledger) as (trace, connection),
+    ):
         exchange(connection, callback_request())
         second = callback_request()
         trace.files.clear()
         exchange(connection, second)
-        files = set(trace.files)
-    assert "middleware/callback_guard.py" in files
-    assert len(files) <= 16, sorted(files)
+        files = {file for file in trace.files if not file.startswith("serving/")}
+    assert {"middleware/callback_guard.py", "ledger/sqlite.py"} < files
+    assert len(files) <= 12, sorted(files)
 
 
 def test_the_trace_sees_files_that_run() -> None:

@@ -6,15 +6,14 @@ import os
 import sqlite3
 import stat
 import tempfile
-import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oss_wsgi.exceptions import SettingsError
-from oss_wsgi.ledger import sqlite, sqlite_file
+from oss_wsgi.exceptions import LedgerUnavailableError, SettingsError
+from oss_wsgi.ledger import sqlite_file
 from oss_wsgi.ledger.sqlite import SQLiteLedger
 from oss_wsgi.testing.ledger_contract import Handler, LedgerClock, identity
 
@@ -24,13 +23,6 @@ from .processes import POSIX, output, start
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
-
-
-def test_a_file_that_resembles_a_lock_file_stays(path: Path) -> None:
-    note = path.with_name("ledger.db-owner-notes.txt")
-    note.touch()
-    SQLiteLedger(path, clock=LedgerClock()).close()
-    assert note.exists()
 
 
 @POSIX
@@ -46,7 +38,7 @@ def test_only_this_user_can_read_the_files(path: Path) -> None:
 def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
     with SQLiteLedger(str(tmp_path / name), clock=LedgerClock()) as ledger:
         ledger.run_once(identity(), Handler())
-    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    assert {entry.name for entry in tmp_path.iterdir()} == {name, f"{name}-lock"}
 
 
 def test_a_relative_path_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +46,7 @@ def test_a_relative_path_is_resolved_once(tmp_path: Path, monkeypatch: pytest.Mo
     with SQLiteLedger("ledger.db", clock=LedgerClock()) as ledger:
         monkeypatch.chdir("/")
         ledger.run_once(identity(), Handler())
-    assert [entry.name for entry in tmp_path.iterdir()] == ["ledger.db"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"ledger.db", "ledger.db-lock"}
 
 
 def refusal(path: Path | str) -> str:
@@ -110,7 +102,7 @@ except SettingsError as error:
 
 
 def test_a_statement_is_repeated_while_the_file_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.01)
 
     class LockedConnection:
         def __init__(self, error: str, failures: int) -> None:
@@ -122,7 +114,7 @@ def test_a_statement_is_repeated_while_the_file_is_locked(monkeypatch: pytest.Mo
             self.failures_left -= 1
             raise sqlite3.OperationalError(self.error)
 
-    execute: Any = sqlite_file._execute_with_retry
+    execute: Any = sqlite_file.execute_with_retry
     statement = "PRAGMA journal_mode = WAL"
     assert execute(LockedConnection("database is locked", 3), statement, 0.001) == statement
     for error, failures in (("database is locked", 10_000), ("disk I/O error", 1)):
@@ -130,80 +122,29 @@ def test_a_statement_is_repeated_while_the_file_is_locked(monkeypatch: pytest.Mo
             execute(LockedConnection(error, failures), statement, 0.001)
 
 
-@pytest.mark.parametrize("when", ["open", "claim"])
-def test_what_is_deleted_waits_for_a_locked_file_as_uploads_do(
-    path: Path, monkeypatch: pytest.MonkeyPatch, when: str
-) -> None:
-    """SQLite's own pauses are long: among busy processes one that starts would not get the file in two seconds."""
+def test_a_file_of_another_version_is_refused_and_left_as_it_is(path: Path) -> None:
     ledger = SQLiteLedger(path, clock=LedgerClock())
-    with closing(sqlite3.connect(path, isolation_level=None)) as busy:
-        busy.execute("INSERT INTO claims VALUES ('t0', '', '', '0123456789abcdef')")
-        busy.execute("BEGIN IMMEDIATE")
-        tries: list[str] = []
-        execute = sqlite_file._execute_with_retry
-
-        def try_again(connection: sqlite3.Connection, statement: str, *options: Any) -> sqlite3.Cursor:
-            tries.append(statement)
-            if statement == "BEGIN IMMEDIATE" and busy.in_transaction:
-                busy.execute("COMMIT")
-            return execute(connection, statement, *options)
-
-        monkeypatch.setattr(sqlite_file, "_execute_with_retry", try_again)
-        if when == "open":
-            SQLiteLedger(path, clock=LedgerClock()).close()
-        ledger.run_once(identity(), Handler())
-        assert busy.execute("SELECT count(*) FROM claims").fetchone() == (0,)
-    ledger.close()
-    assert "BEGIN IMMEDIATE" in tries
-
-
-_FIRST_VERSION = """
-CREATE TABLE claims (ticket TEXT, object TEXT, etag TEXT, owner TEXT NOT NULL,
-    PRIMARY KEY (ticket, object, etag)) WITHOUT ROWID;
-CREATE TABLE answers (ticket TEXT, object TEXT, etag TEXT, expires INTEGER NOT NULL,
-    status TEXT NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (ticket, object, etag));
-CREATE INDEX answers_expires ON answers (expires);
-PRAGMA application_id = 1869837175;
-INSERT INTO answers VALUES ('t1', 'user/猫 1.png', '5B3C', 1733228232, '200 OK', 'application/json', '{}');
-"""
-
-
-def test_a_file_of_the_first_version_is_moved_over(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(_FIRST_VERSION)
-    clock = LedgerClock()
-    for _ in range(2):
-        with SQLiteLedger(path, clock=clock) as ledger:
-            clock.advance(1000)
-            ledger.run_once(identity(f"{clock.now}"), Handler())
-            clock.advance(-1000)
-            handler = Handler()
-            assert ledger.run_once(identity(), handler).status == "200 OK"
-            assert handler.calls == 0
-            assert ledger.known([identity()[1:3], ("other", "5B3C")]) == {identity()[1:3]}
-    with closing(sqlite3.connect(path)) as moved:
-        names = {name for (name,) in moved.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
-    assert "answers_object" in names
+        connection.execute("PRAGMA user_version = 2")
+    before = path.read_bytes()
+    assert "version 2, and this program uses version 1" in refusal(path)
+    handler = Handler()
+    with pytest.raises(LedgerUnavailableError, match="version 2, and this program uses version 1"):
+        ledger.run_once(identity(), handler)
+    assert handler.calls == 0
+    assert path.read_bytes() == before
 
 
 @pytest.mark.slow
-def test_a_file_that_another_process_is_moving_over_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.01)
-    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as moving:
-        moving.executescript(f"PRAGMA journal_mode = WAL; {_FIRST_VERSION}")
-        moving.execute("BEGIN IMMEDIATE")
-        end = threading.Timer(0.5, moving.execute, ["COMMIT"])
-        end.start()
-        try:
-            SQLiteLedger(path, clock=LedgerClock()).close()
-        finally:
-            end.join()
-
-
-def test_known_pairs_are_found_by_their_index(path: Path) -> None:
-    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
-        ledger.run_once(identity(), Handler())
-    statement = sqlite._SELECT_KNOWN.format("(?, ?), (?, ?)")
-    with closing(sqlite3.connect(path)) as connection:
-        plan = str(connection.execute(f"EXPLAIN QUERY PLAN {statement}", ["a", "b", "c", "d"]).fetchall())
-    assert "answers_object (object=? AND etag=?)" in plan
+def test_processes_that_start_together_make_one_file(path: Path) -> None:
+    code = """
+sys.stdin.readline()
+with SQLiteLedger(path, clock=clock) as ledger:
+    ledger.check()
+"""
+    processes = [start(code, path) for _ in range(4)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [output(process) for process in processes] == [""] * 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from oss_wsgi import (
@@ -77,12 +78,14 @@ def test_the_passthrough_asks_the_application_behind_it() -> None:
     assert not nonblocking_test(AuthorizationPassthrough(unknown))("GET", "/", {})
 
 
-def test_once_is_nonblocking_only_with_a_ledger_in_memory(tmp_path: Any) -> None:
+def test_once_is_nonblocking_only_with_a_ledger_of_this_machine(tmp_path: Any) -> None:
     clock = FrozenClock()
     assert OncePerUpload(Quick(), MemoryLedger(clock=clock)).is_nonblocking("POST", "", {})
     assert not OncePerUpload(unknown, MemoryLedger(clock=clock)).is_nonblocking("POST", "", {})
     with SQLiteLedger(tmp_path / "ledger.sqlite3", clock=clock) as ledger:
-        assert not OncePerUpload(Quick(), ledger).is_nonblocking("POST", "", {})
+        assert OncePerUpload(Quick(), ledger).is_nonblocking("POST", "", {})
+        custom: Any = SimpleNamespace(run_once=ledger.run_once)
+        assert not OncePerUpload(Quick(), custom).is_nonblocking("POST", "", {})
 
 
 def test_the_guard_is_nonblocking_only_for_a_pinned_key() -> None:

@@ -1,0 +1,135 @@
+"""Callbacks with a SQLite ledger in our server: the loop answers them, and what is counted is what was committed."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oss_wsgi import AccessLog, DirectUpload, Metrics, SQLiteLedger
+from oss_wsgi.serving import make_server
+
+from .test_walks import SETTINGS, SIGNER, callback_request
+
+pytestmark = pytest.mark.slow
+
+
+class Running:
+    """A server in a thread, whose application counts and logs."""
+
+    def __init__(self, ledger: SQLiteLedger) -> None:
+        self.metrics = Metrics()
+        self.application = DirectUpload(
+            lambda environ, start: [], SETTINGS, public_keys=SIGNER.public_keys, ledger=ledger, metrics=self.metrics
+        )
+        logged = AccessLog(self.application, clock=time.monotonic)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.server = make_server(logged, listener, self.application.is_nonblocking, threads=1)
+        self.in_threads = 0
+        add_task = self.server.task_dispatcher.add_task
+
+        def count(task: Any) -> None:
+            self.in_threads += 1
+            add_task(task)
+
+        self.server.task_dispatcher.add_task = count
+        self._thread = threading.Thread(target=self.server.run)
+        self._thread.start()
+
+    def post(self, requests: list[bytes]) -> list[bytes]:
+        """Send requests on as many connections, and return the status lines."""
+        clients = [socket.create_connection(("127.0.0.1", self.server.effective_port), 60) for _ in requests]
+        for client, request in zip(clients, requests, strict=True):
+            client.sendall(request)
+        statuses = [client.recv(65536).partition(b"\r\n")[0] for client in clients]
+        for client in clients:
+            client.close()
+        return statuses
+
+    def counted(self, outcome: str) -> float:
+        """Return how many callbacks had an outcome."""
+        value = self.metrics.registry.get_sample_value("oss_wsgi_callbacks_total", {"outcome": outcome})
+        return 0.0 if value is None else value
+
+    def end(self) -> None:
+        self.server.drain(60)
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SQLiteLedger]:
+    with SQLiteLedger(tmp_path / "ledger.db", clock=time.time) as ledger:
+        ledger.check()
+        yield ledger
+
+
+@pytest.fixture
+def running(ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture) -> Iterator[Running]:
+    caplog.set_level(logging.INFO)
+    running = Running(ledger)
+    yield running
+    running.end()
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [str(getattr(record, "status", "")) for record in caplog.records if "access_log" in record.name]
+
+
+def test_the_loop_answers_and_what_is_counted_is_committed(
+    running: Running, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    requests = [callback_request() for _ in range(4)]
+    for _ in range(2):
+        assert running.post(requests) == [b"HTTP/1.1 200 OK"] * 4
+    running.end()
+    assert (len(ledger), running.in_threads) == (4, 0)
+    assert lines(caplog) == ["200"] * 8
+    assert (running.counted("accepted"), running.counted("repeated")) == (4, 4)
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["quick disk", "slow disk"])
+def test_a_commit_that_fails_is_answered_and_counted_as_503(
+    running: Running,
+    ledger: SQLiteLedger,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    slow: bool,
+) -> None:
+    def fail(connection: object, batch: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    request = callback_request()
+    ledger._commit_seconds = float(slow)
+    monkeypatch.setattr(ledger, "_insert", fail)
+    assert running.post([request]) == [b"HTTP/1.1 503 Service Unavailable"]
+    monkeypatch.undo()
+    assert running.post([request]) == [b"HTTP/1.1 200 OK"]  # in a thread, which writes a probe
+    running.end()
+    assert (len(ledger), running.in_threads) == (1, 1)
+    assert lines(caplog) == ["503", "200"]
+    assert "the ledger cannot store that: database or disk is full" in caplog.text
+    assert "reason=ledger_unavailable" in caplog.text
+    assert (running.counted("ledger_unavailable"), running.counted("accepted")) == (1, 1)
+
+
+def test_a_report_whose_ticket_is_busy_waits_in_a_thread(running: Running, ledger: SQLiteLedger) -> None:
+    ledger._commit_seconds = 1.0
+    request = callback_request()
+    with ledger._writer.lock:
+        clients = [socket.create_connection(("127.0.0.1", running.server.effective_port), 60) for _ in range(2)]
+        for number, client in enumerate(clients):
+            client.sendall(request)
+            while running.in_threads < number or not ledger._is_committing:
+                time.sleep(0.001)
+    assert [client.recv(65536)[:15] for client in clients] == [b"HTTP/1.1 200 OK"] * 2
+    for client in clients:
+        client.close()
+    assert (len(ledger), running.in_threads) == (1, 1)
