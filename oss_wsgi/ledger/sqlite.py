@@ -335,17 +335,20 @@ class SQLiteLedger(LoopLedger):
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Commit what the with block does; LedgerUnavailableError if that fails."""
-        with self._writer.lock:
-            try:
-                connection = self._begin(BUSY_SECONDS)
-                yield connection
-                self._commit(connection)
-            except _ERRORS as error:
-                self._is_proven = False
-                self._writer.close()  # a file that was read-only stays so for its connection
-                raise self._unavailable(error) from error
-            finally:
-                self._writer.roll_back()
+        # Without a limit, threads that all wait in vain for another process would wait in turn.
+        if not self._writer.lock.acquire(timeout=BUSY_SECONDS):
+            raise self._unavailable(TimeoutError("other threads write to it for too long"))
+        try:
+            connection = self._begin(BUSY_SECONDS)
+            yield connection
+            self._commit(connection)
+        except _ERRORS as error:
+            self._is_proven = False
+            self._writer.close()  # a file that was read-only stays so for its connection
+            raise self._unavailable(error) from error
+        finally:
+            self._writer.roll_back()
+            self._writer.lock.release()
 
     def _begin(self, seconds: float) -> sqlite3.Connection:
         connection = self._writer.opened()

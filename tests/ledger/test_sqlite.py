@@ -365,6 +365,12 @@ def test_a_response_that_a_locked_file_does_not_take_blocks_nobody(
         assert handler.calls == 1
 
 
+@pytest.mark.usefixtures("few_tries")
+def test_a_thread_does_not_wait_for_others_that_all_wait_for_a_locked_file(ledger: SQLiteLedger) -> None:
+    with ledger._writer.lock, pytest.raises(LedgerUnavailableError, match="other threads write"):
+        ledger.check()
+
+
 def test_a_damaged_file_raises_our_error_and_not_sqlites(path: Path) -> None:
     ledger = SQLiteLedger(path, clock=LedgerClock())
     path.write_text("Dear diary, " * 100)
