@@ -437,6 +437,32 @@ def test_a_thread_hands_the_commit_on(ledger: SQLiteLedger) -> None:
     assert not ledger._is_committing
 
 
+@pytest.mark.parametrize("is_next", [False, True])
+def test_a_thread_that_is_interrupted_while_it_waits_holds_up_nobody(ledger: SQLiteLedger, is_next: bool) -> None:
+    """The handler of a signal may raise in the main thread, also in one whose turn to commit has come."""
+
+    class Interrupted:
+        def acquire(self) -> None:
+            if is_next:
+                ledger._hand_over()
+            raise KeyboardInterrupt
+
+        def release(self) -> None:
+            return
+
+    ledger.check()
+    ledger._is_committing = True
+    claim = ledger._claim(identity("t1"), 0.0)
+    entry = sqlite._Entry(ledger, identity("t1"), claim.find(), SUCCESS)
+    entry.turn = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        entry.wait()
+    claim.end(None)
+    if not is_next:
+        ledger._hand_over()
+    assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
+
+
 def insert_responses(path: Path, count: int, expires: int, forget_after: int | None = None) -> None:
     generator = random.Random(f"{count} {expires}")
     end = expires if forget_after is None else forget_after
