@@ -413,16 +413,18 @@ class SQLiteLedger(LoopLedger):
 
         Return False, with nothing done, if that would mean to wait for more than ``seconds``.
         """
-        has_lock, batch = False, list[_Entry]()
+        has_lock, batch, gives_up = False, list[_Entry](), False
         try:
             has_lock = self._writer.lock.acquire(timeout=-1 if seconds is None else seconds)
             if not has_lock:
+                gives_up = True
                 return False
             connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
             batch = self._take()
             self._store(connection, batch)
         except _ERRORS as error:
             if seconds is not None:
+                gives_up = True
                 return False
             self._writer.close()
             batch = self._take()
@@ -437,7 +439,7 @@ class SQLiteLedger(LoopLedger):
                 self._writer.lock.release()
             for entry in batch:
                 entry.finish()
-            if batch:
+            if not gives_up:
                 self._hand_over()
         return True
 
