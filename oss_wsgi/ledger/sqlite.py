@@ -335,17 +335,20 @@ class SQLiteLedger(LoopLedger):
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Commit what the with block does; LedgerUnavailableError if that fails."""
-        with self._writer.lock:
-            try:
-                connection = self._begin(BUSY_SECONDS)
-                yield connection
-                self._commit(connection)
-            except _ERRORS as error:
-                self._is_proven = False
-                self._writer.close()  # a file that was read-only stays so for its connection
-                raise self._unavailable(error) from error
-            finally:
-                self._writer.roll_back()
+        # Without a limit, threads that all wait in vain for another process would wait in turn.
+        if not self._writer.lock.acquire(timeout=BUSY_SECONDS):
+            raise self._unavailable(TimeoutError("other threads write to it for too long"))
+        try:
+            connection = self._begin(BUSY_SECONDS)
+            yield connection
+            self._commit(connection)
+        except _ERRORS as error:
+            self._is_proven = False
+            self._writer.close()  # a file that was read-only stays so for its connection
+            raise self._unavailable(error) from error
+        finally:
+            self._writer.roll_back()
+            self._writer.lock.release()
 
     def _begin(self, seconds: float) -> sqlite3.Connection:
         connection = self._writer.opened()
@@ -410,15 +413,18 @@ class SQLiteLedger(LoopLedger):
 
         Return False, with nothing done, if that would mean to wait for more than ``seconds``.
         """
-        if not self._writer.lock.acquire(timeout=-1 if seconds is None else seconds):
-            return False
-        batch: list[_Entry] = []
+        has_lock, batch, gives_up = False, list[_Entry](), False
         try:
+            has_lock = self._writer.lock.acquire(timeout=-1 if seconds is None else seconds)
+            if not has_lock:
+                gives_up = True
+                return False
             connection = self._begin(BUSY_SECONDS if seconds is None else seconds)
             batch = self._take()
             self._store(connection, batch)
         except _ERRORS as error:
             if seconds is not None:
+                gives_up = True
                 return False
             self._writer.close()
             batch = self._take()
@@ -428,11 +434,12 @@ class SQLiteLedger(LoopLedger):
             self._fail([entry for entry in batch if entry.error is None], error)
             raise
         finally:
-            self._writer.roll_back()
-            self._writer.lock.release()
+            if has_lock:
+                self._writer.roll_back()
+                self._writer.lock.release()
             for entry in batch:
                 entry.finish()
-            if batch:
+            if not gives_up:
                 self._hand_over()
         return True
 
@@ -486,11 +493,22 @@ class SQLiteLedger(LoopLedger):
         with self._turn:
             first = self._queue[0] if self._queue else None
             self._is_committing = first is not None
+            if first is not None:
+                first.must_commit = True
         if first is not None:
             if first.turn is None:
                 self._in_thread(self._commit_waiting)
             else:
                 first.turn.release()
+
+    def _withdraw(self, entry: _Entry) -> None:
+        """Let an entry whose thread was interrupted wait no longer, and another one commit in its place."""
+        with self._turn:
+            is_queued = entry in self._queue
+            if is_queued:
+                self._queue.remove(entry)
+        if is_queued and entry.must_commit:
+            self._hand_over()
 
     def _settle(self) -> None:
         """Commit what a loop waits for: here while that takes no time, else in a thread."""
@@ -562,7 +580,7 @@ class _Entry(Pending):
 
     __slots__ = (
         *("_end", "_ledger", "_wake", "error", "expires", "has_new_object", "is_done", "is_expected", "key"),
-        *("response", "turn"),
+        *("must_commit", "response", "turn"),
     )
 
     def __init__(
@@ -583,6 +601,7 @@ class _Entry(Pending):
         self.is_expected = bool(found.checksums)
         self.error: LedgerUnavailableError | None = None
         self.is_done = False
+        self.must_commit = False
         #: On what a thread waits for the commit, or for its turn to commit; None where a loop waits.
         self.turn: threading.Lock | None = None
         self._end = end
@@ -595,7 +614,11 @@ class _Entry(Pending):
         """Wait for the commit, or commit."""
         turn = self.turn
         if not self._ledger._enqueue(self) and turn is not None:
-            turn.acquire()
+            try:
+                turn.acquire()
+            except BaseException:  # of a signal's handler
+                self._ledger._withdraw(self)
+                raise
         if not self.is_done:
             self._ledger._commit_waiting()
         return self.result()

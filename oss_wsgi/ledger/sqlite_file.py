@@ -35,8 +35,8 @@ PRAGMA user_version = {_VERSION};
 # costs a third more at a million rows than at a thousand; with 64 MB in the log it costs the same.
 _WAL_PAGES = 16_000
 
-#: Seconds for which a call waits while another process writes to the file.
-BUSY_SECONDS = 2.0
+#: Seconds for which a call waits while another process writes to the file, and for other threads that do.
+BUSY_SECONDS = 1.5
 #: Seconds between two tries. SQLite itself would sleep 1 ms and then longer, up to 100: several times what another
 #: process needs the file for, and among busy processes the longest waiters would starve.
 _BEGIN_PAUSE, _OPEN_PAUSE = 0.0004, 0.005

@@ -371,6 +371,12 @@ def test_a_response_that_a_locked_file_does_not_take_blocks_nobody(
         assert handler.calls == 1
 
 
+@pytest.mark.usefixtures("few_tries")
+def test_a_thread_does_not_wait_for_others_that_all_wait_for_a_locked_file(ledger: SQLiteLedger) -> None:
+    with ledger._writer.lock, pytest.raises(LedgerUnavailableError, match="other threads write"):
+        ledger.check()
+
+
 def test_a_damaged_file_raises_our_error_and_not_sqlites(path: Path) -> None:
     ledger = SQLiteLedger(path, clock=LedgerClock())
     path.write_text("Dear diary, " * 100)
@@ -435,6 +441,32 @@ def test_a_thread_hands_the_commit_on(ledger: SQLiteLedger) -> None:
             assert all(call.is_alive() for call in others)
     assert [call.outcome() for call in (first, *others)] == [SUCCESS] * 4
     assert not ledger._is_committing
+
+
+@pytest.mark.parametrize("is_next", [False, True])
+def test_a_thread_that_is_interrupted_while_it_waits_holds_up_nobody(ledger: SQLiteLedger, is_next: bool) -> None:
+    """The handler of a signal may raise in the main thread, also in one whose turn to commit has come."""
+
+    class Interrupted:
+        def acquire(self) -> None:
+            if is_next:
+                ledger._hand_over()
+            raise KeyboardInterrupt
+
+        def release(self) -> None:
+            return
+
+    ledger.check()
+    ledger._is_committing = True
+    claim = ledger._claim(identity("t1"), 0.0)
+    entry = sqlite._Entry(ledger, identity("t1"), claim.find(), SUCCESS)
+    entry.turn = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        entry.wait()
+    claim.end(None)
+    if not is_next:
+        ledger._hand_over()
+    assert ledger.run_once(identity("t1"), Handler()) == SUCCESS
 
 
 def insert_responses(path: Path, count: int, expires: int, forget_after: int | None = None) -> None:
