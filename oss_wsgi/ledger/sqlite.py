@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import re
 import sqlite3
@@ -97,8 +98,8 @@ _LOCK_PAUSE = 0.005
 _LOOK_SECONDS = 10
 #: A commit takes as many rows that have expired, and as many again for each response, until none is left.
 _DELETE_AT_LEAST, _DELETE_FOR_EACH = 8, 4
-#: Bytes that a probe writes.
-_PROBE_BYTES = 16_384
+#: Bytes that a probe writes, and those that must be free on the disk, or each handler is preceded by a probe.
+_PROBE_BYTES, _PLENTY_BYTES = 16_384, 16 * 1024 * 1024
 #: A loop commits by itself while that takes less, in seconds, and waits so long for other processes.
 _LOOP_SECONDS, _LOOP_WAIT = 0.005, 0.002
 #: After so many responses the log is written to the tables, so that no loop does it.
@@ -327,7 +328,9 @@ class SQLiteLedger(LoopLedger):
     # Writing.
 
     def _prepare(self, *, may_wait: bool) -> None:
-        """Write a probe where the last write failed; look at the clock now and then."""
+        """Write a probe where the last write failed or space is short; look at the clock now and then."""
+        if may_wait and _free_bytes(self._path) < _PLENTY_BYTES:
+            self._is_proven = False
         if not self._is_proven or (may_wait and self._is_due()):
             with self._writing():
                 pass
@@ -794,6 +797,15 @@ def _locks_beside(path: Path) -> ByteLocks | FileLocks:
         return FileLocks(name)  # a kernel that only resembles Linux
     locks.unlock(place)
     return locks
+
+
+def _free_bytes(path: Path) -> float:
+    """Return how much is free on the disk of a file; infinity where nobody tells."""
+    try:
+        disk = os.statvfs(path)
+    except (AttributeError, OSError):  # Windows; a file that is gone
+        return math.inf
+    return disk.f_bavail * disk.f_frsize
 
 
 def _file_at(path: str | Path) -> tuple[int, int]:

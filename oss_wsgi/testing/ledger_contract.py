@@ -545,11 +545,12 @@ class LedgerContract:
             for _ in range(3):
                 with pytest.raises(LedgerUnavailableError):
                     ledger.run_once(upload, handler)
-            assert handler.calls == 0
+            assert handler.calls <= 1, "a store may show by the first report that it cannot be written to"
+            in_vain = handler.calls
             with pytest.raises(LedgerUnavailableError):
                 ledger.check()
         assert ledger.run_once(upload, handler) == SUCCESS
-        assert handler.calls == 1
+        assert handler.calls == in_vain + 1
         assert ledger.run_once(identity("before"), Handler(FAILURE)) == SUCCESS
 
     # Expiry.

@@ -657,3 +657,16 @@ def test_a_ticket_is_stored_in_16_bytes_and_any_text_is_one(path: Path, ledger: 
         assert handler.calls == 1
     kept = [row[0] for row in rows(path, "SELECT ticket FROM answers ORDER BY rowid")]
     assert kept == [bytes.fromhex("6a1c" * 8), *tickets[1:]]
+
+
+def test_where_space_is_short_a_probe_comes_before_each_handler(
+    path: Path, clock: LedgerClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SQLiteLedger(path, clock=clock) as ledger:
+        ledger.run_once(identity("before"), Handler())
+        monkeypatch.setattr(sqlite, "_free_bytes", lambda path: 0.0)
+        handler = Handler()
+        with unwritable.files(), pytest.raises(LedgerUnavailableError):
+            ledger.run_once(identity(), handler)
+        assert handler.calls == 0
+        assert ledger.run_once(identity(), handler) == SUCCESS
