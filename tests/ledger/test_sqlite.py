@@ -659,10 +659,8 @@ def test_a_ticket_is_stored_in_16_bytes_and_any_text_is_one(path: Path, ledger: 
     assert kept == [bytes.fromhex("6a1c" * 8), *tickets[1:]]
 
 
-def test_where_space_is_short_a_probe_comes_before_each_handler(
-    path: Path, clock: LedgerClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with SQLiteLedger(path, clock=clock) as ledger:
+def test_where_space_is_short_a_probe_comes_before_each_handler(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SQLiteLedger(path, clock=LedgerClock()) as ledger:
         ledger.run_once(identity("before"), Handler())
         monkeypatch.setattr(sqlite, "_free_bytes", lambda path: 0.0)
         handler = Handler()
