@@ -1,20 +1,15 @@
 """The tables of a ledger in a SQL database, and the statements on them, as SQLAlchemy Core compiles them for a driver.
 
-All texts are stored as bytes, because MySQL compares ``a.png`` and ``A.PNG`` as equal by default. The rows of
-``oss_wsgi_answers``:
+All texts are stored as bytes, because MySQL compares ``a.png`` and ``A.PNG`` as equal by default. A row of
+``oss_wsgi_tickets`` is a lock: whoever has inserted or updated it in a transaction handles the upload. Its ``place`` is
+0 where a ticket is valid for one object, else a hash of the object; its ``turn`` is 0 while it is new, and changes with
+each claim. The rows of ``oss_wsgi_answers``:
 
-``ticket``, ``place``
-    The key, in the order of time where tickets begin with it. The row at a place from 0 on is also the lock: whoever
-    has inserted or updated it in a transaction handles the upload. The place is 0 where a ticket is valid for one
-    object, else a hash of the object. Places below 0 have the answers of an object's further ETags.
-``upload``
-    A hash of object and ETag, by which a sweep finds what was handled.
-``turn``
-    0 in a new row, and changes with each claim.
+``ticket``, ``upload``
+    The key, in the order of time where tickets begin with it. ``upload`` is a hash of object and ETag, by which a sweep
+    finds what was handled.
 ``expires``, ``forget_after``
     In Unix seconds by the caller's and by the database's clock: a row is deleted when both have passed.
-``status``
-    NULL until an answer is stored.
 """
 
 from __future__ import annotations
@@ -35,6 +30,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     bindparam,
+    case,
     cast,
     column,
     delete,
@@ -47,7 +43,6 @@ from sqlalchemy import (
     text,
     true,
     tuple_,
-    update,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.dialects.mysql import pymysql
@@ -84,20 +79,26 @@ def _many_bytes() -> LargeBinary:
 
 
 _metadata = MetaData()
+tickets = Table(
+    "oss_wsgi_tickets",
+    _metadata,
+    Column("ticket", _bytes(255), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("turn", Integer, nullable=False),
+    **_INNODB,
+)
 answers = Table(
     "oss_wsgi_answers",
     _metadata,
     Column("ticket", _bytes(255), primary_key=True),
-    Column("place", BigInteger, primary_key=True, autoincrement=False),
-    Column("upload", BigInteger, nullable=False),
-    Column("turn", Integer, nullable=False),
+    Column("upload", BigInteger, primary_key=True, autoincrement=False),
     Column("object", _bytes(1023), nullable=False),
     Column("etag", _bytes(255), nullable=False),
     Column("expires", BigInteger, nullable=False),
     Column("forget_after", BigInteger, nullable=False),
-    Column("status", _bytes(1024)),
-    Column("content_type", _bytes(4096)),
-    Column("body", _many_bytes()),
+    Column("status", _bytes(1024), nullable=False),
+    Column("content_type", _bytes(4096), nullable=False),
+    Column("body", _many_bytes(), nullable=False),
     Index("oss_wsgi_answers_upload", "upload"),
     Index("oss_wsgi_answers_forget_after", "forget_after"),
     **_INNODB,
@@ -129,7 +130,7 @@ schema = Table(
     Column("version", Integer, nullable=False),
     **_INNODB,
 )
-TABLES = (answers, checksums, texts, schema)
+TABLES = (tickets, answers, checksums, texts, schema)
 #: The tables whose rows expire.
 EXPIRING = (answers, checksums)
 
@@ -154,11 +155,6 @@ class Key(NamedTuple):
         return cls(
             encoded(identity.ticket), place, upload, name, etag, identity.expires, seconds_until(identity.expires, now)
         )
-
-    @property
-    def further_place(self) -> int:
-        """The place of an answer where the first one is that of another ETag."""
-        return -1 - (self.upload & _POSITIVE)
 
 
 _POSITIVE = (1 << 63) - 1
@@ -241,26 +237,24 @@ class Statements:
             raise ValueError(f"A ledger needs PostgreSQL, MySQL, MariaDB or SQLite, not {name}")
         clock = self._clock()
         of_ticket = answers.c.ticket == bindparam("ticket")
-        is_stored = answers.c.status.is_not(None)
-        row = (answers.c.object, answers.c.etag, answers.c.status, answers.c.content_type, answers.c.body)
         forget_after = clock + bindparam("seconds", type_=BigInteger)
-        upload = _parameters("ticket", "place", "upload", "object", "etag", "expires")
-        upload |= {"turn": literal_column("0"), "forget_after": forget_after}
-        response = _parameters("status", "content_type", "body")
-
         compiled = self.compiled
-        #: Locks the row of a place, and says whether it is new: by its turn, in MySQL by the number of rows.
+        #: Locks a row, and says whether it is new: by its turn, in MySQL by the number of rows.
+        lock = {**_parameters("ticket", "place"), "turn": literal_column("0")}
         self.claim = compiled(
-            self._upsert(answers, upload, {"turn": answers.c.turn + literal_column("1")}, answers.c.turn)
+            self._upsert(tickets, lock, {"turn": tickets.c.turn + literal_column("1")}, tickets.c.turn)
         )
-        self.find = compiled(select(*row).where(of_ticket, answers.c.place == bindparam("place")))
-        self.count_objects = compiled(select(func.count()).where(of_ticket, answers.c.place >= 0, is_stored))
-        self.count_answers = compiled(select(func.count()).where(of_ticket, is_stored))
-        locked = update(answers).where(answers.c.ticket == bindparam("at"), answers.c.place == bindparam("at_place"))
-        self.store = compiled(locked.values(response))
-        named = _parameters("upload", "object", "etag")
-        self.store_renamed = compiled(locked.values({**named, **response}))
-        self.store_further = compiled(insert(answers).values({**upload, **response}))
+        response = (answers.c.status, answers.c.content_type, answers.c.body)
+        of_upload = answers.c.upload == bindparam("upload")
+        self.find = compiled(select(answers.c.object, answers.c.etag, *response).where(of_ticket, of_upload))
+        is_object = case((answers.c.object == bindparam("object"), literal_column("1")), else_=literal_column("0"))
+        #: Selects how many objects of a ticket have an answer, and whether one has: 1, 0, or NULL without answers.
+        self.count_objects = compiled(
+            select(func.count(answers.c.object.distinct()), func.max(is_object)).where(of_ticket)
+        )
+        self.count_answers = compiled(select(func.count()).where(of_ticket))
+        answer = _parameters("ticket", "upload", "object", "etag", "expires", "status", "content_type", "body")
+        self.store = compiled(insert(answers).values({**answer, "forget_after": forget_after}))
 
         note = _parameters("ticket", "checksum", "answers", "expires")
         note["forget_after"] = forget_after
@@ -268,8 +262,7 @@ class Statements:
         self.expected = compiled(
             select(checksums.c.checksum).where(
                 checksums.c.ticket == bindparam("ticket"),
-                checksums.c.answers
-                == select(func.count()).select_from(answers).where(of_ticket, is_stored).scalar_subquery(),
+                checksums.c.answers == select(func.count()).select_from(answers).where(of_ticket).scalar_subquery(),
             )
         )
 
@@ -292,7 +285,7 @@ class Statements:
         self.show_wait = compiled(shown, is_select=True)
         self.ping = compiled(select(literal_column("1")))
         self.version = compiled(select(schema.c.version))
-        self.count = compiled(select(func.count()).select_from(answers).where(is_stored))
+        self.count = compiled(select(func.count()).select_from(answers))
         self.estimate = compiled(self._estimate())
         self.expired = {
             each: compiled(
@@ -308,14 +301,15 @@ class Statements:
 
     def known(self, uploads: Collection[int]) -> Statement:
         """Select objects and ETags of the answers whose hash is one of some."""
-        found = select(answers.c.object, answers.c.etag).where(
-            answers.c.upload.in_(list(uploads)), answers.c.status.is_not(None)
-        )
-        return self.compiled(found)
+        return self.compiled(select(answers.c.object, answers.c.etag).where(answers.c.upload.in_(list(uploads))))
 
     def delete(self, each: Table, keys: Collection[Sequence[Any]]) -> Statement:
         """Delete the rows with some keys."""
         return self.compiled(delete(each).where(tuple_(*each.primary_key).in_(list(keys))))
+
+    def delete_locks(self, expired: Collection[bytes]) -> Statement:
+        """Delete the locks of some tickets."""
+        return self.compiled(delete(tickets).where(tickets.c.ticket.in_(list(expired))))
 
     def creation(self) -> list[str]:
         """Return the statements that make the tables where they do not exist.

@@ -26,7 +26,19 @@ from .base import (
     ledger_busy_error,
 )
 from .sql_errors import Meaning, meaning_of, text_of
-from .sql_tables import EXPIRING, VERSION, Key, Statement, Statements, decoded, encoded, hash_of, seconds_until, signed
+from .sql_tables import (
+    EXPIRING,
+    VERSION,
+    Key,
+    Statement,
+    Statements,
+    answers,
+    decoded,
+    encoded,
+    hash_of,
+    seconds_until,
+    signed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +93,8 @@ class Transaction(ABC):
         """Run a statement, and return what it returned."""
 
     def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
-        """Run the statement that completes the claim's row, and commit."""
-        if self.run(statement, parameters).affected != 1:
-            raise HandlerCommittedError("handler_committed", _COMMITTED)
+        """Run the last statement, and commit."""
+        self.run(statement, parameters)
         self.commit()
 
     @abstractmethod
@@ -225,10 +236,9 @@ def _undo(transaction: Transaction) -> None:
 class TransactionalLedger(OnceLedger):
     """What the ledgers in SQL databases share.
 
-    A claim inserts the upload's row, or updates it if it is there. That locks it, returns what is stored, and shows
-    whether the database can store at all; others wait for it. The transaction stays open while the handler runs, and
-    completes the row. The database itself ends the transaction of a process that dies. Nobody looks at a clock for
-    that.
+    A claim inserts a row, or updates it if it is there. That locks it, and shows whether the database can store at all;
+    others wait for it. The transaction stays open while the handler runs, and stores the answer. The database itself
+    ends the transaction of a process that dies. Nobody looks at a clock for that.
 
     A response is deleted when two clocks have passed: the caller's clock its ``expires``, and the database's clock the
     moment at which, counted from when it was stored, the rest of the ticket's life and 24 hours more are over. So a
@@ -289,13 +299,12 @@ class TransactionalLedger(OnceLedger):
                 statements = transaction.statements
                 done = transaction.run(statements.claim, key._asdict())
                 is_new = done.affected == 1 if statements.family == "mysql" else done.rows[0][0] == 0
-                rows = [] if is_new else transaction.run(statements.find, key._asdict()).rows
             except BaseException as error:
                 transaction.roll_back(error)
                 raise
         except Exception as error:
             self._judge(error)
-        return _RowClaim(self, transaction, identity, key, _Row.of(rows[0]) if rows else None)
+        return _RowClaim(self, transaction, identity, key, is_new=is_new)
 
     def _judge(self, error: Exception, doing: str = "cannot be used", *, may_repeat: bool = True) -> NoReturn:
         """Raise what an error means for an upload, if it is the database's."""
@@ -339,8 +348,8 @@ class TransactionalLedger(OnceLedger):
         seconds = seconds_until(expires, self._clock())
 
         def note(transaction: Transaction) -> None:
-            ((answers,),) = transaction.run(transaction.statements.count_answers, of_ticket).rows
-            counted = {"answers": answers, "answers_now": answers, "expires": expires, "seconds": seconds}
+            ((handled,),) = transaction.run(transaction.statements.count_answers, of_ticket).rows
+            counted = {"answers": handled, "answers_now": handled, "expires": expires, "seconds": seconds}
             transaction.run(transaction.statements.expect, {**of_ticket, **counted, "checksum": signed(checksum)})
 
         self._do(note)
@@ -356,7 +365,7 @@ class TransactionalLedger(OnceLedger):
         self._do(lambda transaction: transaction.run(transaction.statements.save, parameters))
 
     def check(self) -> None:
-        """Write the row of an upload and roll back; LedgerUnavailableError when that fails."""
+        """Write the row of a lock and roll back; LedgerUnavailableError when that fails."""
         self._do(_try_to_store, end=_undo)
 
     def __len__(self) -> int:
@@ -480,6 +489,9 @@ class TransactionalLedger(OnceLedger):
                 keys = [tuple(row[:-1]) for row in rows if row[-1] < now]
                 if keys:
                     transaction.run(transaction.statements.delete(table, keys), {})
+                if keys and table is answers:
+                    expired = {ticket for ticket, _ in keys}
+                    transaction.run(transaction.statements.delete_locks(expired), {})
                 deleted += len(keys)
             return deleted
 
@@ -509,68 +521,41 @@ class _RollBackError(Exception):
     """Raised in the application's transaction to roll it back although nothing failed."""
 
 
-class _Row(NamedTuple):
-    """The row of a place."""
-
-    object: bytes
-    etag: bytes
-    response: StoredResponse | None
-
-    @classmethod
-    def of(cls, row: tuple[Any, ...]) -> _Row:
-        name, etag, status, content_type, body = row
-        response = None
-        if status is not None:
-            response = StoredResponse(decoded(status), decoded(content_type), bytes(body))
-        return cls(bytes(name), bytes(etag), response)
-
-
 class _RowClaim(Claim):
-    """A claim of the row at an upload's place; ``row`` is what was there, None if it is new."""
+    """A claim by the row of a lock. Where the row is new, nothing is stored of what it stands for."""
 
-    __slots__ = ("_handler_error", "_identity", "_is_open", "_key", "_ledger", "_row", "_transaction")
+    __slots__ = ("_handler_error", "_identity", "_is_new", "_is_open", "_key", "_ledger", "_transaction")
 
     def __init__(
-        self,
-        ledger: TransactionalLedger,
-        transaction: Transaction,
-        identity: UploadIdentity,
-        key: Key,
-        row: _Row | None,
+        self, ledger: TransactionalLedger, transaction: Transaction, identity: UploadIdentity, key: Key, *, is_new: bool
     ) -> None:
         self._ledger = ledger
         self._transaction = transaction
         self._identity = identity
         self._key = key
-        self._row = row
+        self._is_new = is_new
         self._is_open = True
         self._handler_error: BaseException | None = None
 
     def find(self) -> Found:
-        row = self._row
-        is_taken = row is not None and row.response is not None
-        if not is_taken and self._identity.max_objects == 1 and self._identity.checksum is None:
+        if self._is_new and self._identity.max_objects == 1 and self._identity.checksum is None:
             return NOTHING_FOUND
         try:
-            return self._find(row if is_taken else None)
+            return self._find(self._key._asdict())
         except Exception as error:
             self._ledger._judge(error)
 
-    def _find(self, taken: _Row | None) -> Found:
-        key, statements = self._key, self._transaction.statements
-        objects = 0
-        if taken is not None:
-            for each in (taken, *map(_Row.of, self._run(statements.find, place=key.further_place).rows)):
-                if (each.object, each.etag) == (key.object, key.etag):
-                    return Found(each.response)
-            objects = 1
-        has_object = taken is not None and taken.object == key.object
-        if self._identity.max_objects > 1 and not has_object:
-            objects = self._run(statements.count_objects).rows[0][0]
+    def _find(self, parameters: dict[str, Any]) -> Found:
+        run, statements = self._transaction.run, self._transaction.statements
+        if not self._is_new:
+            for name, etag, status, content_type, body in run(statements.find, parameters).rows:
+                if (bytes(name), bytes(etag)) == (self._key.object, self._key.etag):
+                    return Found(StoredResponse(decoded(status), decoded(content_type), bytes(body)))
+        ((objects, has_object),) = run(statements.count_objects, parameters).rows
         checksums: set[int] = set()
         if self._identity.checksum is not None:
-            checksums = {number % (1 << 64) for (number,) in self._run(statements.expected).rows}
-        return Found(None, has_object, objects, checksums)
+            checksums = {number % (1 << 64) for (number,) in run(statements.expected, parameters).rows}
+        return Found(None, bool(has_object), objects, checksums)
 
     def handle(self, handle: Handle) -> StoredResponse:
         transaction = self._transaction
@@ -595,7 +580,10 @@ class _RowClaim(Claim):
     def store(self, response: StoredResponse) -> StoredResponse:
         try:
             self._transaction.after_handler()
-            self._finish(response)
+            values = {"status": encoded(response.status), "content_type": encoded(response.content_type)}
+            self._transaction.finish(
+                self._transaction.statements.store, {**self._key._asdict(), **values, "body": response.body}
+            )
         except Exception as error:
             if self._transaction.has_conflict:
                 raise self._again() from error
@@ -604,38 +592,17 @@ class _RowClaim(Claim):
         self._ledger._count_stored()
         return response
 
-    def _finish(self, response: StoredResponse) -> None:
-        key, row, statements = self._key, self._row, self._transaction.statements
-        values: dict[str, Any] = {
-            "status": encoded(response.status),
-            "content_type": encoded(response.content_type),
-            "body": response.body,
-            "at": key.ticket,
-            "at_place": key.place,
-        }
-        statement = statements.store
-        if row is not None and row.response is not None:
-            statement = statements.store_further
-            values = {**key._asdict(), **values, "place": key.further_place}
-        elif row is not None and (row.object, row.etag) != (key.object, key.etag):
-            statement = statements.store_renamed
-            values = {**key._asdict(), **values}
-        self._transaction.finish(statement, values)
-
     def end(self, error: BaseException | None) -> None:
         if self._is_open:
             is_elsewhere = error is self._handler_error and self._transaction.handed is None
             self._transaction.roll_back(None if is_elsewhere else error)
-
-    def _run(self, statement: Statement, **more: Any) -> Rows:
-        return self._transaction.run(statement, {**self._key._asdict(), **more})
 
     def _again(self) -> _AgainError:
         return _AgainError(ledger_busy_error(self._ledger._wait_timeout))
 
 
 def _try_to_store(transaction: Transaction) -> None:
-    """Write the row of an upload, to be rolled back; no other call has this one."""
+    """Write the row of a lock, to be rolled back; no other call has this one."""
     identity = UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0)
     transaction.run(transaction.statements.claim, Key.of(identity, 0)._asdict())
 

@@ -31,7 +31,7 @@ import sqlalchemy
 from oss_wsgi.ledger.base import Ledger, StoredResponse, UploadIdentity
 from oss_wsgi.ledger.memory import MemoryLedger
 from oss_wsgi.ledger.sql_engine import engine_from
-from oss_wsgi.ledger.sql_tables import answers, encoded
+from oss_wsgi.ledger.sql_tables import answers, encoded, tickets
 from oss_wsgi.ledger.url import ledger_from
 
 from ..databases import running
@@ -215,9 +215,7 @@ def _fill(connection: sqlalchemy.Connection, rows: int) -> None:
     expires = int(time.time()) + LIFE
     values = {
         "ticket": ticket,
-        "place": 0,
         "upload": upload,
-        "turn": 0,
         "object": encoded(NAME),
         "etag": encoded(ETAG),
         "expires": expires,
@@ -230,10 +228,12 @@ def _fill(connection: sqlalchemy.Connection, rows: int) -> None:
     connection.execute(answers.insert().from_select(list(values), sqlalchemy.select(*columns).select_from(source)))
     if is_postgresql:
         connection.exec_driver_sql("SET maintenance_work_mem = '512MB'")
+    lock = sqlalchemy.select(ticket, sqlalchemy.literal(0), sqlalchemy.literal(0)).select_from(source)
+    connection.execute(tickets.insert().from_select(["ticket", "place", "turn"], lock))
     for index in answers.indexes:
         index.create(connection)
     if is_postgresql:
-        connection.exec_driver_sql("VACUUM ANALYZE oss_wsgi_answers")
+        connection.exec_driver_sql("VACUUM ANALYZE oss_wsgi_answers, oss_wsgi_tickets")
         connection.exec_driver_sql("CHECKPOINT")
 
 

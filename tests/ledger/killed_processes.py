@@ -58,7 +58,7 @@ class Scattered(Key):
 
     @classmethod
     def of(cls, identity: UploadIdentity, now: float) -> Key:
-        return super().of(identity, now)._replace(place=random.getrandbits(62))
+        return super().of(identity, now)._replace(place=random.getrandbits(62), upload=random.getrandbits(62))
 
 
 def work(url: str, file: str, without_lock: bool) -> None:

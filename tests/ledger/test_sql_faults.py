@@ -345,10 +345,10 @@ REFUSALS = {
     "postgresql": (
         "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END$$",
-        "CREATE TRIGGER refuse BEFORE INSERT ON oss_wsgi_answers FOR EACH ROW EXECUTE FUNCTION refuse()",
+        "CREATE TRIGGER refuse BEFORE INSERT ON oss_wsgi_tickets FOR EACH ROW EXECUTE FUNCTION refuse()",
     ),
     "mysql": (
-        "CREATE TRIGGER refuse BEFORE INSERT ON oss_wsgi_answers FOR EACH ROW "
+        "CREATE TRIGGER refuse BEFORE INSERT ON oss_wsgi_tickets FOR EACH ROW "
         "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'No space left on device'",
     ),
 }
