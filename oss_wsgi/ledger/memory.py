@@ -116,6 +116,9 @@ class MemoryLedger(LoopLedger):
     def close(self) -> None:
         """Do nothing: there is nothing to release, and the responses stay."""
 
+    def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
+        return self._find(identity).response
+
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         return _MemoryClaim(self, identity)
 

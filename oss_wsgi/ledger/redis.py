@@ -59,6 +59,8 @@ return false
 """
 )
 
+_LOOK = Script.of("return redis.call('HGET', KEYS[1], 'r' .. ARGV[1])")
+
 # What scripts use that store something: for how many seconds it stays.
 _LIFE = f"""
 local now = redis.call('TIME')[1]
@@ -278,6 +280,9 @@ class RedisLedger(OnceLedger):
         self._leases.close()
         self._server.close()
 
+    def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
+        return _RedisClaim(self, identity).look()
+
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         claim = _RedisClaim(self, identity)
         pause, waited = _FIRST_PAUSE, 0.0
@@ -434,6 +439,15 @@ class _RedisClaim(Claim):
             checksums = {int(each) for each in rest[2].split(b",") if each}
             self._is_locked, self._found = True, Found(None, bool(rest[0]), int(rest[1]), checksums)
         return bool(verdict != b"busy")
+
+    def look(self) -> StoredResponse | None:
+        """Return the stored response, without a lock."""
+        ledger = self._ledger
+        try:
+            found = ledger._server.run(_LOOK, (ledger._responses(self._identity.ticket),), (self._pair,))
+        except server_errors() as error:
+            raise ledger._unavailable(error) from None
+        return None if found is None else _unpacked(found)
 
     def find(self) -> Found:
         return self._found

@@ -303,6 +303,9 @@ class SQLiteLedger(LoopLedger):
                 self._reader.close()
                 raise self._unavailable(error) from error
 
+    def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
+        return self._find(identity).response
+
     def _find(self, identity: UploadIdentity) -> Found:
         ticket, name, etag = _ticket(identity.ticket), identity.object, identity.etag
         rows = self._fetch(_SELECT_TICKET, (ticket,))

@@ -288,6 +288,10 @@ class TransactionalLedger(OnceLedger):
             self._delete_quietly()
         return response
 
+    def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
+        key = Key.of(identity, self._clock())
+        return self._do(lambda transaction: _response_of(transaction, key))
+
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         if not self._is_checked:
             self._prepare()
@@ -521,6 +525,14 @@ class _RollBackError(Exception):
     """Raised in the application's transaction to roll it back although nothing failed."""
 
 
+def _response_of(transaction: Transaction, key: Key) -> StoredResponse | None:
+    """Return the stored response of an upload."""
+    for name, etag, status, content_type, body in transaction.run(transaction.statements.find, key._asdict()).rows:
+        if (bytes(name), bytes(etag)) == (key.object, key.etag):
+            return StoredResponse(decoded(status), decoded(content_type), bytes(body))
+    return None
+
+
 class _RowClaim(Claim):
     """A claim by the row of a lock. Where the row is new, nothing is stored of what it stands for."""
 
@@ -548,9 +560,9 @@ class _RowClaim(Claim):
     def _find(self, parameters: dict[str, Any]) -> Found:
         run, statements = self._transaction.run, self._transaction.statements
         if not self._is_new:
-            for name, etag, status, content_type, body in run(statements.find, parameters).rows:
-                if (bytes(name), bytes(etag)) == (self._key.object, self._key.etag):
-                    return Found(StoredResponse(decoded(status), decoded(content_type), bytes(body)))
+            response = _response_of(self._transaction, self._key)
+            if response is not None:
+                return Found(response)
         ((objects, has_object),) = run(statements.count_objects, parameters).rows
         checksums: set[int] = set()
         if self._identity.checksum is not None:

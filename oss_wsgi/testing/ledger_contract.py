@@ -474,6 +474,11 @@ class LedgerContract:
         assert second.calls == 0
         assert impatient_ledger.run_once(identity(), Handler(FAILURE)) == SUCCESS
 
+    def test_many_at_once_get_what_is_stored(self, ledger: Ledger) -> None:
+        ledger.run_once(identity(), Handler())
+        calls = [Call(ledger, identity(may_wait=number % 2 == 0), Handler(FAILURE)) for number in range(12)]
+        assert [call.outcome() for call in calls] == [SUCCESS] * 12
+
     def test_another_ticket_does_not_wait(self, impatient_ledger: Ledger) -> None:
         with handling(impatient_ledger, identity("t1"), BlockingHandler()):
             assert Call(impatient_ledger, identity("t2"), Handler()).outcome() == SUCCESS

@@ -70,9 +70,8 @@ def stored_size(ledger: MemoryLedger) -> int:
     total = 0
     for ticket, use in ledger._tickets.items():
         total += len(ticket)
-        for name, entry in use.objects.items():
-            total += len(name)
-            total += sum(len(etag) + len(answer.body if answer else b"") for etag, answer in entry.responses.items())
+        for name, responses in use.objects.items():
+            total += len(name) + sum(len(etag) + len(response.body) for etag, response in responses.items())
     return total
 
 
