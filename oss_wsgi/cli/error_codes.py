@@ -1010,9 +1010,9 @@ TABLE = (
     ),
     _row(
         "sweep_running",
-        "Another process sweeps already.",
+        "Another thread, process or machine sweeps already.",
         "Wait for its end; if it hangs, end it, and the next sweep goes on.",
-        "recovery.checkpoint",
+        "ledger.base",
     ),
     _row(
         "ticket_altered",
