@@ -700,7 +700,7 @@ TABLE = (
         "The handler committed or rolled back by itself, before its answer was stored, or left an error: OSS gets 500.",
         "Leave commit and rollback out of the handler: the ledger commits both together. Put a savepoint around what "
         "may fail.",
-        "ledger.sql_sharing",
+        "ledger.sql",
         "ledger.transactional",
     ),
     _row(

@@ -32,7 +32,7 @@ def database(url: str) -> Iterator[None]:
     engine = engine_from(url, threads=1, wait_timeout=60.0)
     try:
         with engine.connect() as connection:
-            run = connection.exec_driver_sql
+            run = connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql
             if engine.dialect.name == "postgresql":
                 # Sessions take it over when they begin; this one has begun, and can end it.
                 others = "FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
