@@ -8,7 +8,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
 
 from .base import DEFAULT_WAIT_TIMEOUT, NOTHING_FOUND, Claim, Found, LoopLedger, StoredResponse, UploadIdentity
 from .steady_time import SteadyTime
@@ -16,14 +15,8 @@ from .steady_time import SteadyTime
 log = logging.getLogger(__name__)
 
 
-class _Entry(NamedTuple):
-    """What is removed when its ticket has expired: a response, or a checksum that is expected."""
-
-    ticket: str
-    object: str
-    etag: str
-    expires: int
-    checksum: int | None = None
+#: What stands in the place of an object's name where a checksum is expected.
+_EXPECTED = ""
 
 
 class _TicketUse:
@@ -64,7 +57,7 @@ class MemoryLedger(LoopLedger):
         self._tickets: dict[str, _TicketUse] = {}
         # By the steady time until which they stay. A deque for each second would take 0.7 kB, so that a list becomes
         # one only where responses are removed: from a long list that takes its length each time.
-        self._by_expiry: dict[int, list[_Entry] | deque[_Entry]] = {}
+        self._by_expiry: dict[int, list[UploadIdentity] | deque[UploadIdentity]] = {}
         self._expiries: list[int] = []  # a heap
         self._texts: dict[str, str] = {}
         self._time: SteadyTime | None = None
@@ -100,7 +93,7 @@ class MemoryLedger(LoopLedger):
             if checksum not in use.checksums:
                 use.checksums.add(checksum)
                 self._expected_count += 1
-                self._remove_later(_Entry(ticket, "", "", expires, checksum))
+                self._remove_later(UploadIdentity(ticket, _EXPECTED, "", expires, checksum=checksum))
 
     def load(self, name: str) -> str | None:
         """Return a saved text, or None."""
@@ -153,7 +146,7 @@ class MemoryLedger(LoopLedger):
             use.objects.setdefault(identity.object, {})[identity.etag] = response
             self._bytes += len(response.body)
             self._count += 1
-            self._remove_later(_Entry(*identity[:4]))
+            self._remove_later(identity)
             while self._is_over():
                 if not self._overflow_logged and self._soonest().expires >= self._look_at_clock().clock:
                     self._log_overflow()
@@ -180,7 +173,7 @@ class MemoryLedger(LoopLedger):
             time = self._time = time.at(now)
         return time
 
-    def _remove_later(self, entry: _Entry) -> None:
+    def _remove_later(self, entry: UploadIdentity) -> None:
         expiry = self._look_at_clock().forget_after(entry.expires)
         queue = self._by_expiry.get(expiry)
         if queue is None:
@@ -193,7 +186,7 @@ class MemoryLedger(LoopLedger):
         while self._expiries and self._expiries[0] < time.seconds and self._soonest().expires < time.clock:
             self._remove_soonest()
 
-    def _soonest(self) -> _Entry:
+    def _soonest(self) -> UploadIdentity:
         return self._by_expiry[self._expiries[0]][0]
 
     def _remove_soonest(self) -> None:
@@ -208,7 +201,7 @@ class MemoryLedger(LoopLedger):
         use = self._tickets.get(entry.ticket)
         if use is None:
             return
-        if entry.checksum is None:
+        if entry.object != _EXPECTED:
             responses = use.objects[entry.object]
             self._bytes -= len(responses.pop(entry.etag).body)
             self._count -= 1

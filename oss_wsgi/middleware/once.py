@@ -63,6 +63,7 @@ class OncePerUpload:
     def __init__(self, app: WSGIApplication, ledger: Ledger, *, keep_seconds: int = 0) -> None:
         self._app = app
         self._ledger = ledger
+        self._begin_once = ledger.begin_once if isinstance(ledger, LoopLedger) else None
         self._keep_seconds = keep_seconds
         self.is_nonblocking = nonblocking_test(app) if isinstance(ledger, LoopLedger) else always_blocks
 
@@ -71,9 +72,7 @@ class OncePerUpload:
         if not isinstance(upload, Upload) or upload.ticket_id is None or upload.ticket_until is None:
             hint = "put CallbackGuard with tickets around OncePerUpload: the ticket identifies the upload"
             return refuse(log, environ, start_response, 500, "not_guarded", hint)
-        identity = self._identity(upload)
-        if CONTEXT_KEY in environ:
-            identity = identity._replace(may_wait=context_of(environ).may_wait)
+        identity = self._identity(upload, CONTEXT_KEY not in environ or context_of(environ).may_wait)
         call = _Call(self._app, environ)
         try:
             is_anothers = upload.recovered and self._is_known(identity)
@@ -89,7 +88,7 @@ class OncePerUpload:
         except Exception:
             self.note_refused(upload, environ)
             raise
-        if isinstance(response, Pending):
+        if not isinstance(response, StoredResponse):
             return _respond_later(response, call, environ, start_response)
         if not response.is_success:
             self.note_refused(upload, environ)
@@ -97,17 +96,17 @@ class OncePerUpload:
 
     def _ask(self, identity: UploadIdentity, handle: Handle, environ: WSGIEnvironment) -> StoredResponse | Pending:
         """Ask the ledger; in a server's loop one that does not wait gives a response that may be pending."""
-        hold, ledger = environ.get(HOLD_KEY), self._ledger
-        if hold is None or not isinstance(ledger, LoopLedger):
-            return ledger.run_once(identity, handle)
-        outcome = ledger.begin_once(identity, handle)
+        hold = environ.get(HOLD_KEY)
+        if hold is None or self._begin_once is None:
+            return self._ledger.run_once(identity, handle)
+        outcome = self._begin_once(identity, handle)
         if outcome is None:
             raise WouldWaitError
-        if isinstance(outcome, Pending):
+        if not isinstance(outcome, StoredResponse):
             hold(outcome)
         return outcome
 
-    def _identity(self, upload: Upload) -> UploadIdentity:
+    def _identity(self, upload: Upload, may_wait: bool = True) -> UploadIdentity:
         return UploadIdentity(
             upload.ticket_id or "",
             upload.object or "",
@@ -116,7 +115,8 @@ class OncePerUpload:
             # A receipt is for one upload: what another one has stored in its place is never found under it.
             upload.forbid_overwrite or upload.recovered,
             upload.max_objects,
-            checksum=upload.crc64 if upload.operation == COMPLETE_OPERATION else None,
+            upload.crc64 if upload.operation == COMPLETE_OPERATION else None,
+            may_wait,
         )
 
     def _is_known(self, identity: UploadIdentity) -> bool:

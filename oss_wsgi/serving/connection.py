@@ -114,7 +114,7 @@ class Connection:
         #: What asks for another try of the request, where the server can give one.
         self.again: Again | None = None
         self.is_put_off = False
-        #: What makes the response in the loop, from `answer` to `send_answer`.
+        #: What makes a response that is held back.
         self.task: Any = None
         #: What that response waits for; the poller watches nothing meanwhile, or a peer that closes would wake it.
         self.awaited: Held | None = None
@@ -250,14 +250,16 @@ class Connection:
         request = self.request
         if request.error:
             self.may_have_more = True  # of what was refused
-        task = self.task = (ErrorTask if request.error else LoopTask)(self, request)
+        task = (ErrorTask if request.error else LoopTask)(self, request)
         try:
             self.is_closing = self._run(task, task.service)
         except WouldWaitError:
-            self.task = self.pieces = None
+            self.pieces = None
             request.get_body_stream().seek(0)
             self.server.hand_over(self)
             return
+        if self.awaited is not None:
+            self.task = task
         request.close()
 
     def hold(self, awaited: Held) -> None:
@@ -266,19 +268,17 @@ class Connection:
 
     def send_answer(self) -> None:
         """Send what `answer` made, once nothing holds it back; keep what the socket does not take."""
-        task, awaited = self.task, self.awaited
-        if task is None:
-            return
-        if awaited is not None:
-            if not awaited.settle(self._wake):
+        if self.awaited is not None:
+            if not self.awaited.settle(self._wake):
                 self.deadline = inf
                 self.wait_for(0)
                 return
-            self.awaited = None
+            task, self.task, self.awaited = self.task, None, None
             if task.has_returned:  # else the application failed after it began to wait
                 self.is_closing = self._run(task, task.resume)
-        self.task = None
         pieces, self.pieces = self.pieces, None
+        if pieces is None and self.phase != CLOSED:
+            return  # a thread answers
         self.request = None
         if self.phase == CLOSED or pieces is None:
             return
