@@ -151,7 +151,7 @@ def test_a_held_response_is_not_evicted() -> None:
     with running(Holding(awaited), connection_limit=1) as server, connect(server) as held:
         held.sendall(REQUEST)
         wait_until(lambda: awaited.wake)
-        with connect(server) as other, contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError), connect(server) as other:
             assert read_all(other) == b""
         awaited.end()
         read_response(held)
