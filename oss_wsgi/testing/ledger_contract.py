@@ -499,9 +499,15 @@ class LedgerContract:
         with pytest.raises(PartsCorruptError) as raised:
             ledger.run_once(identity()._replace(checksum=1), handler)
         assert (raised.value.reason, handler.calls, len(ledger)) == ("crc64_mismatch", 0, 0)
+        assert ledger.run_once(identity()._replace(checksum=0), Handler(FAILURE)) == FAILURE
         assert ledger.run_once(identity()._replace(checksum=most), handler) == SUCCESS
         assert ledger.run_once(identity()._replace(checksum=most), Handler(FAILURE)) == SUCCESS
         assert (handler.calls, len(ledger)) == (1, 1)
+
+    def test_nothing_is_expected_of_a_ticket_that_was_handled(self, ledger: Ledger) -> None:
+        ledger.expect("t1", 7, NOW + 300)
+        ledger.run_once(identity()._replace(checksum=7), Handler())
+        assert ledger.run_once(identity(etag="another")._replace(checksum=8), Handler()) == SUCCESS
 
     def test_what_is_expected_of_one_ticket_is_not_expected_of_another(self, ledger: Ledger) -> None:
         ledger.expect("t1", 7, NOW + 300)

@@ -200,6 +200,7 @@ class TestRefusesAnotherETagAlways(Broken):
         "test_a_ticket_may_wait_again_after_its_waiting_call",
         "test_another_etag_is_handled_too",
         "test_len_counts_the_stored_responses",
+        "test_nothing_is_expected_of_a_ticket_that_was_handled",
     }
 
     class Ledger(MemoryLedger):
@@ -461,6 +462,25 @@ class TestIgnoresChecksums(Broken):
     class Ledger(MemoryLedger):
         def expect(self, ticket: str, checksum: int, expires: int) -> None:
             return
+
+
+class TestExpectsTheLastChecksumAlone(Broken):
+    failing: ClassVar = {"test_an_upload_in_parts_must_have_an_expected_checksum"}
+
+    class Ledger(MemoryLedger):
+        def expect(self, ticket: str, checksum: int, expires: int) -> None:
+            self._use(ticket).checksums.clear()
+            super().expect(ticket, checksum, expires)
+
+
+class TestExpectsForEver(Broken):
+    failing: ClassVar = {"test_nothing_is_expected_of_a_ticket_that_was_handled"}
+
+    class Ledger(MemoryLedger):
+        def _store(self, identity: UploadIdentity, response: StoredResponse) -> None:
+            expected = set(self._use(identity.ticket).checksums)
+            super()._store(identity, response)
+            self._use(identity.ticket).checksums |= expected
 
 
 class TestCutsChecksumsTo63Bits(Broken):
