@@ -168,6 +168,8 @@ NOTHING_FOUND = Found(None)
 class Pending(ABC):
     """A response whose storing has begun. Until it is durable, nobody may get it."""
 
+    __slots__ = ()
+
     @abstractmethod
     def settle(self, wake: Callable[[], None]) -> bool:
         """Return whether it is decided if the response is stored; store it now where that takes no time.
@@ -182,6 +184,8 @@ class Pending(ABC):
 
 class Claim(ABC):
     """One upload between lock and unlock, as a store sees it."""
+
+    __slots__ = ()
 
     @abstractmethod
     def find(self) -> Found:
@@ -222,8 +226,11 @@ class OnceLedger(ABC):
 
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes."""
+        return self._once(identity, handle, self._wait_timeout if identity.may_wait else 0.0)
+
+    def _once(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
+        """Do what ``run_once`` does, waiting ``patience`` seconds at the most."""
         place = self._place(identity)
-        patience = self._wait_timeout if identity.may_wait else 0.0
         try:
             if self._gate.enter(place, patience * _SHARE_OF_GATE):
                 patience *= 1 - _SHARE_OF_GATE
@@ -300,7 +307,7 @@ def _respond(
     response = decide(identity, claim.find())
     if response is None:
         response = claim.handle(handle)
-        if response.is_success:
+        if response.status[:1] == "2":
             return store(response)
     return response
 

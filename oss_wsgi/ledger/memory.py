@@ -9,7 +9,17 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from .base import DEFAULT_WAIT_TIMEOUT, NOTHING_FOUND, Claim, Found, LoopLedger, StoredResponse, UploadIdentity
+from ..exceptions import LedgerUnavailableError
+from .base import (
+    DEFAULT_WAIT_TIMEOUT,
+    NOTHING_FOUND,
+    Claim,
+    Found,
+    Handle,
+    LoopLedger,
+    StoredResponse,
+    UploadIdentity,
+)
 from .steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
@@ -108,6 +118,13 @@ class MemoryLedger(LoopLedger):
 
     def close(self) -> None:
         """Do nothing: there is nothing to release, and the responses stay."""
+
+    def begin_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse | None:
+        """Do what ``run_once`` does, but return at once: nothing is waited for but the gate."""
+        try:
+            return self._once(identity, handle, 0.0)
+        except LedgerUnavailableError:
+            return None
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         return self._find(identity).response

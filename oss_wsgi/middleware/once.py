@@ -90,7 +90,7 @@ class OncePerUpload:
             raise
         if not isinstance(response, StoredResponse):
             return _respond_later(response, call, environ, start_response)
-        if not response.is_success:
+        if response.status[:1] != "2":
             self.note_refused(upload, environ)
         return _respond(response, call, environ, start_response)
 
