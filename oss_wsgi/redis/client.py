@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from ..exceptions import SettingsError
-from .batches import Batches
 
 #: Schemes of URLs, and redis-py's name for each.
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
@@ -88,7 +87,6 @@ class RedisServer:
         self._password = ""
         self._url = ""  # empty for a client of the application's own
         #: One for each script, so that those that wait for the server's disk hold up no others.
-        self._batches: dict[Script, Batches[_Run]] = {}
         if isinstance(url_or_client, str):
             self._read_url(url_or_client, own_options)
         else:
@@ -127,9 +125,6 @@ class RedisServer:
         When the connection breaks it may run twice.
         """
         run = _Run(script, keys, arguments)
-        if not self.is_cluster:
-            batches = self._batches.get(script) or self._batches.setdefault(script, Batches(self._run_all))
-            return batches.ask(run)
         try:
             return self.client.execute_command(*run.command(), **_AS_BYTES)
         except import_redis().exceptions.NoScriptError:  # the server was restarted, or is another one
@@ -185,18 +180,8 @@ class RedisServer:
     def after_fork(self) -> None:
         """Forget what belongs to the parent process."""
         self._lock = threading.Lock()
-        self._batches = {}
         if self._url:
             self._client = None
-
-    def _run_all(self, runs: Sequence[_Run]) -> list[Any]:
-        """Run scripts on the one server, together; return their answers, refusals as exceptions."""
-        answers = _sent(self.client, [run.command() for run in runs])
-        for number, answer in enumerate(answers):
-            if isinstance(answer, Exception) and isinstance(answer, import_redis().exceptions.NoScriptError):
-                # The server was restarted, or is another one.
-                answers[number] = _sent(self.client, [runs[number].command(by_digest=False)])[0]
-        return answers
 
     def _read_url(self, url: str, own_options: Sequence[str]) -> None:
         parts = _split(url)
