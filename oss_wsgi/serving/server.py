@@ -21,6 +21,7 @@ from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .memory import give_back
 from .poller import EXCLUSIVE, READ, make_poller
+from .task import path_info
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -436,7 +437,7 @@ class Server:
         if self._is_nonblocking is None:
             return False
         try:
-            return self._is_nonblocking(request.command, request.path, request.headers)
+            return self._is_nonblocking(request.command, path_info(request.path, self.adj.url_prefix), request.headers)
         except BaseException as error:
             if self.is_signal(error):
                 raise
@@ -447,7 +448,7 @@ class Server:
         if self._body_limit is None:
             return None
         try:
-            return self._body_limit(method, path)
+            return self._body_limit(method, path_info(path, self.adj.url_prefix))
         except BaseException as error:
             if self.is_signal(error):
                 raise

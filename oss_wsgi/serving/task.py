@@ -218,7 +218,7 @@ class LoopTask(_Task):
             environ["REMOTE_PORT"] = str(port)
             environ["REQUEST_METHOD"] = request.command
             environ["SERVER_PROTOCOL"] = f"HTTP/{self.version}"
-            environ["PATH_INFO"] = "/" + path.lstrip("/") if path.startswith("//") else path
+            environ["PATH_INFO"] = path_info(path)
             environ["REQUEST_URI"] = request.request_uri
             environ["QUERY_STRING"] = request.query
             environ["wsgi.input"] = request.get_body_stream()
@@ -237,6 +237,15 @@ class LoopTask(_Task):
                 raise exc_info[1]
         self.complete, self.status, self.response_headers = True, status, list(headers)
         return self.write
+
+
+def path_info(path: str, url_prefix: str = "") -> str:
+    """Return the PATH_INFO that waitress makes of a path: with one slash at its start, and without the prefix."""
+    if path.startswith("//"):
+        path = "/" + path.lstrip("/")
+    if url_prefix and (path + "/").startswith(url_prefix + "/"):
+        return path[len(url_prefix) :]
+    return path
 
 
 @functools.lru_cache(maxsize=2)

@@ -414,3 +414,30 @@ def test_a_full_server_accepts_no_more_than_it_may_hold(monkeypatch: pytest.Monk
                 client.sendall(REQUEST)
                 read_response(client)
     assert most <= 20
+
+
+@pytest.mark.parametrize(
+    ("path", "options"), [("///a", {}), ("/b/a", {"url_prefix": "/b"}), ("//b/a", {"url_prefix": "/b"})]
+)
+def test_application_is_asked_about_the_path_that_it_gets(path: str, options: dict[str, Any]) -> None:
+    asked: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        asked.append(environ["PATH_INFO"])
+        return small(environ, start_response)
+
+    def is_nonblocking(method: str, path: str, headers: Any) -> bool:
+        asked.append(path)
+        return True
+
+    def body_limit(method: str, path: str) -> int:
+        asked.append(path)
+        return 1000
+
+    request = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx".encode()
+    with running(application, body_limit=body_limit, **options) as server:
+        server._is_nonblocking = is_nonblocking
+        with connect(server) as client:
+            client.sendall(request)
+            assert read_response(client).startswith(b"HTTP/1.1 200")
+    assert set(asked) == {"/a"}
