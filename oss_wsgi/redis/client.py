@@ -45,19 +45,6 @@ class Script(NamedTuple):
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-class _Run(NamedTuple):
-    """One run of a script."""
-
-    script: Script
-    keys: Sequence[str]
-    arguments: Sequence[str | bytes | int]
-
-    def command(self, *, by_digest: bool = True) -> _Command:
-        """Return the command that runs the script, known to the server by its digest or not."""
-        name, script = ("EVALSHA", self.script.sha) if by_digest else ("EVAL", self.script.text)
-        return (name, script, len(self.keys), *self.keys, *self.arguments)
-
-
 class RedisServer:
     """Runs scripts on a Redis or Valkey server, or on a cluster.
 
@@ -124,11 +111,11 @@ class RedisServer:
 
         When the connection breaks it may run twice.
         """
-        run = _Run(script, keys, arguments)
+        call = len(keys), *keys, *arguments
         try:
-            return self.client.execute_command(*run.command(), **_AS_BYTES)
+            return self.client.execute_command("EVALSHA", script.sha, *call, **_AS_BYTES)
         except import_redis().exceptions.NoScriptError:  # the server was restarted, or is another one
-            return self.client.execute_command(*run.command(by_digest=False), **_AS_BYTES)
+            return self.client.execute_command("EVAL", script.text, *call, **_AS_BYTES)
 
     def sync(self, key: str, milliseconds: int) -> Any:
         """Wait until the disk of a key's server has what the server did so far, ``milliseconds`` at the most.
