@@ -21,6 +21,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from secrets import token_hex
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..exceptions import LedgerUnavailableError, PartsCorruptError, SweepRunningError, TicketUsedError
@@ -163,6 +164,7 @@ class Found(NamedTuple):
 
 
 NOTHING_FOUND = Found(None)
+_NOTED = StoredResponse("200 OK", "", b"")
 
 
 class Pending(ABC):
@@ -405,6 +407,15 @@ class Gate:
             else:
                 self._taken[place] = None
                 turn.release()
+
+
+def note(ledger: Ledger, name: str, mark: str, expires: int, *, may_wait: bool = True) -> None:
+    """Note something of an object, which ``known`` then finds by ``mark`` in the place of an ETag.
+
+    It has a ticket of its own, so that it waits for no upload and uses no ticket up. Raises LedgerUnavailableError.
+    """
+    identity = UploadIdentity(f"{expires:08x}{token_hex(12)}", name, mark, expires, may_wait=may_wait)
+    ledger.run_once(identity, lambda transaction: _NOTED)
 
 
 def decide(identity: UploadIdentity, found: Found) -> StoredResponse | None:

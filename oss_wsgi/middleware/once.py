@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +18,7 @@ from ..exceptions import (
     PartsCorruptError,
     TicketUsedError,
 )
-from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity
+from ..ledger.base import Handle, Ledger, LoopLedger, Pending, StoredResponse, UploadIdentity, note
 from ..wsgi.environ import request_id
 from ..wsgi.nonblocking import HOLD_KEY, WouldWaitError, always_blocks, nonblocking_test
 from ..wsgi.observers import CONTEXT_KEY, context_of
@@ -27,8 +26,6 @@ from ..wsgi.responses import SECURITY_HEADERS, Headers, refuse, refuse_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-_NOTED = StoredResponse("200 OK", "", b"")
 
 log = logging.getLogger(__name__)
 
@@ -134,12 +131,8 @@ class OncePerUpload:
         if HOLD_KEY in environ:
             raise WouldWaitError
         identity = self._identity(upload)
-        # Under a ticket of its own, so that it waits for nobody and does not use up the form's.
-        note = UploadIdentity(
-            f"{identity.expires:08x}{secrets.token_hex(12)}", identity.object, _refused(identity.etag), identity.expires
-        )
         with suppress(LedgerUnavailableError):
-            self._ledger.run_once(note, lambda transaction: _NOTED)
+            note(self._ledger, identity.object, _refused(identity.etag), identity.expires)
 
 
 def _respond(

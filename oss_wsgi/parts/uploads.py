@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from secrets import token_hex
 from typing import NamedTuple
 
 from ..bucket import StoredObject, StoredPart
@@ -25,7 +24,7 @@ from ..exceptions import (
     UploadGoneError,
     UploadUnsettledError,
 )
-from ..ledger.base import Ledger, StoredResponse, UploadIdentity
+from ..ledger.base import Ledger, note
 from ..recovery.recovery import Recovery
 from ..settings_check import MAX_PART_BYTES, MIN_PART_BYTES
 from ..signing.grant import Grant
@@ -278,10 +277,8 @@ class PartUploads:
     def _note_unanswered(self, opened: PartsTicket) -> None:
         """Note for all processes that OSS was told to join the parts and did not answer."""
         now = int(self._clock())
-        # Under a ticket of its own: the upload's is not used yet.
-        ticket = f"{now:08x}{token_hex(12)}"
-        note = UploadIdentity(ticket, opened.key, _unanswered(opened, now), now + 2 * UNSETTLED_SECONDS, may_wait=False)
-        self._ledger.run_once(note, lambda transaction: StoredResponse("200 OK", "", b""))
+        expires = now + 2 * UNSETTLED_SECONDS
+        note(self._ledger, opened.key, _unanswered(opened, now), expires, may_wait=False)
 
     def _is_unanswered(self, opened: PartsTicket) -> bool:
         """Return whether that was noted a moment ago, by any process."""
