@@ -14,6 +14,7 @@ export default {
   nothingToSend: "اختر الملفات أولاً.",
   stop: "إيقاف الكل",
   again: "إعادة محاولة الباقي",
+  againAll: "إعادة محاولة الكل",
   clear: "إزالة المكتملة",
   cancel: "إلغاء",
   remove: "إزالة",

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Wählen Sie zuerst Dateien aus.",
   stop: "Alles anhalten",
   again: "Den Rest erneut versuchen",
+  againAll: "Alle erneut versuchen",
   clear: "Fertige entfernen",
   cancel: "Abbrechen",
   remove: "Entfernen",

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Choose files first.",
   stop: "Stop all",
   again: "Try the rest again",
+  againAll: "Try all again",
   clear: "Clear finished",
   cancel: "Cancel",
   remove: "Remove",

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Elija primero los archivos.",
   stop: "Detener todo",
   again: "Reintentar el resto",
+  againAll: "Reintentar todo",
   clear: "Quitar los terminados",
   cancel: "Cancelar",
   remove: "Quitar",

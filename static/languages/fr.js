@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Choisissez d’abord des fichiers.",
   stop: "Tout arrêter",
   again: "Réessayer le reste",
+  againAll: "Tout réessayer",
   clear: "Retirer les terminés",
   cancel: "Annuler",
   remove: "Retirer",

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "先にファイルを選択してください。",
   stop: "すべて停止",
   again: "残りを再試行",
+  againAll: "すべて再試行",
   clear: "完了分を消去",
   cancel: "キャンセル",
   remove: "一覧から除く",

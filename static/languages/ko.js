@@ -14,6 +14,7 @@ export default {
   nothingToSend: "먼저 파일을 선택하세요.",
   stop: "모두 중지",
   again: "나머지 다시 시도",
+  againAll: "모두 다시 시도",
   clear: "완료 항목 지우기",
   cancel: "취소",
   remove: "목록에서 제거",

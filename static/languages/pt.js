@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Escolha primeiro os arquivos.",
   stop: "Parar tudo",
   again: "Tentar o resto de novo",
+  againAll: "Tentar tudo de novo",
   clear: "Remover os concluídos",
   cancel: "Cancelar",
   remove: "Remover",

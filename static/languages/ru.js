@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Сначала выберите файлы.",
   stop: "Остановить всё",
   again: "Повторить остальные",
+  againAll: "Повторить все",
   clear: "Убрать готовые",
   cancel: "Отменить",
   remove: "Убрать",

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "请先选择文件。",
   stop: "全部停止",
   again: "再试其余文件",
+  againAll: "全部重试",
   clear: "清除已完成",
   cancel: "取消",
   remove: "移除",

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "請先選擇檔案。",
   stop: "全部停止",
   again: "再試其餘檔案",
+  againAll: "全部重試",
   clear: "清除已完成",
   cancel: "取消",
   remove: "移除",
