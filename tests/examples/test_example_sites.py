@@ -90,7 +90,9 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert "oss-wsgi" not in output
 
 
-@pytest.mark.parametrize("name, command", [("oss-wsgi.service", "serve"), ("oss-wsgi-reconcile.service", "reconcile")])
+@pytest.mark.parametrize(
+    ("name", "command"), [("oss-wsgi.service", "serve"), ("oss-wsgi-reconcile.service", "reconcile")]
+)
 def test_the_units_use_only_existing_options(name: str, command: str) -> None:
     from oss_wsgi.cli.main import command_parser
 
