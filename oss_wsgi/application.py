@@ -118,6 +118,9 @@ class DirectUpload:
     answers a page whose callback was lost. With ``OSS_MULTIPART=on``, ``{prefix}/s3/...`` uploads large files in parts,
     as Uppy's clients ask for them. Every other path goes to ``app`` unchanged.
 
+    ``prefix=""`` is for a DirectUpload that something else mounts: the endpoints are at ``/signature`` and so on below
+    the mount, every other path is 404, and ``app`` gets only what ``forward_callback`` passes on.
+
     ``reconcile`` and ``handle_event`` find uploads of which no report came at all.
 
         application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
@@ -405,7 +408,7 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
     """Log why the application would not hear of uploads: no receipts, no callback URL, or one to another path."""
     if settings.recover and not settings.receipts:
         log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
-    own_path = quote(prefix + CALLBACK_PATH)
+    own_path = quote((prefix or "/PATH-OF-THE-MOUNT") + CALLBACK_PATH)
     if not settings.callback_url:
         if has_handler and settings.multipart:
             log.warning(
