@@ -288,9 +288,8 @@ async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
 
     Empty for a body without a length, or with one over the limit: that is refused, and never read.
     """
-    headers = dict(scope["headers"])
-    length = headers.get(b"content-length", b"")
-    if not length.isdigit() or len(length) > 18 or int(length) > limit or b"transfer-encoding" in headers:
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    if not length.isdigit() or len(length) > 18 or int(length) > limit:
         return b""
     body = bytearray()
     more = True
