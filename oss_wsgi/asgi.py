@@ -41,10 +41,11 @@ T = TypeVar("T")
 # What a function gets to end in after its time: to roll a transaction back, for instance.
 _GRACE = 0.5
 
-_SCOPE_KEY = "oss_wsgi.scope"
+#: Member of the scope that a2wsgi gets: the scope as it came.
+_SCOPE_KEY = "original"
 
 #: The loop of the request that a thread answers.
-_LOOP: ContextVar[asyncio.AbstractEventLoop] = ContextVar("oss_wsgi.loop")
+_LOOP: ContextVar[asyncio.AbstractEventLoop] = ContextVar("loop")
 
 log = logging.getLogger(__name__)
 
