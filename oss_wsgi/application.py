@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import os
 import secrets
@@ -179,6 +180,9 @@ class DirectUpload:
     ) -> None:
         if forward_callback and on_upload is not None:
             raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
+        for name, function in (("authorize", authorize), ("on_upload", on_upload)):
+            if inspect.iscoroutinefunction(function):
+                raise TypeError(f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call: mount that one.")
         if _host is not None:
             settings = _host.adapt_settings(settings, prefix)
             if metrics is None and _host.metrics is not None:

@@ -89,7 +89,7 @@ class DirectUpload:
         self._time_limit = time_limit
         self._threads = threads
         self._last_loop: asyncio.AbstractEventLoop | None = None
-        #: The WSGI application that answers, such as for ``oss_wsgi.testing``.
+        #: The WSGI application that answers; the tools of ``oss_wsgi.testing`` take it.
         self.wsgi = WSGIDirectUpload(
             _nothing,
             settings,
@@ -162,7 +162,7 @@ class DirectUpload:
         if isinstance(function, functools.partial):  # it stays one: the gate looks at what it fills in
             return functools.partial(self._plain(function.func, name), *function.args, **function.keywords)
 
-        @functools.wraps(function)
+        @functools.wraps(function, updated=())  # what marks a function as async is not taken over
         def call(*arguments: Any, **named: Any) -> Any:
             try:
                 result = function(*arguments, **named)

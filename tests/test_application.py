@@ -137,6 +137,15 @@ def test_without_a_prefix_no_request_changes_the_environ_of_the_server() -> None
     assert environ["SCRIPT_NAME"] == before["SCRIPT_NAME"]
 
 
+@pytest.mark.parametrize("name", ["authorize", "on_upload"])
+def test_an_async_function_is_refused_and_its_place_named(name: str) -> None:
+    async def function(argument: object) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match=f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call"):
+        client(**{name: function})
+
+
 @pytest.mark.parametrize("prefix", ["/", "oss", "/oss/"])
 def test_a_prefix_of_another_form_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="prefix"):
