@@ -4,7 +4,7 @@
     export OSS_BUCKET=... OSS_REGION=... OSS_ACCESS_KEY_ID=... OSS_ACCESS_KEY_SECRET=... OSS_CALLBACK_URL=...
     uvicorn fastapi_app:app
 
-Log in as eric with the password wonderland.
+Log in as eric with the password wonderland. With several workers set APP_SECRET, OSS_TICKET_SECRET and OSS_LEDGER.
 """
 
 import contextlib
