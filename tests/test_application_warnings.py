@@ -28,6 +28,11 @@ def test_a_handler_without_a_callback_url_is_told_the_line_to_set(
     assert text.endswith("OSS_CALLBACK_URL=https://YOUR-HOST/my%20up/callback")
 
 
+def test_without_a_prefix_the_line_to_set_names_the_mount(caplog: pytest.LogCaptureFixture) -> None:
+    (text,) = warnings(caplog, None, prefix="", on_upload=print)
+    assert text.endswith("OSS_CALLBACK_URL=https://YOUR-HOST/PATH-OF-THE-MOUNT/callback")
+
+
 def test_without_a_handler_no_callback_url_is_needed(caplog: pytest.LogCaptureFixture) -> None:
     assert warnings(caplog, None) == []
 
@@ -39,6 +44,7 @@ def test_without_a_handler_no_callback_url_is_needed(caplog: pytest.LogCaptureFi
         ("/oss", "https://app.example.com/oss/callback?tenant=1"),
         ("/oss", "http://127.0.0.1:8080/legacy/oss/callback"),
         ("/oss", "https://a.example.com/oss/callback;https://b.example.com/oss/callback"),
+        ("", "https://app.example.com/files/oss/callback"),
         ("/上传", "https://app.example.com/%E4%B8%8A%E4%BC%A0/callback"),
         ("/my up", "https://app.example.com/my%20up/callback"),
     ],

@@ -178,7 +178,9 @@ def _run_application(
 
     def adapt_settings(settings: Settings, prefix: str) -> Settings:
         made.append(settings)
-        follows_prefix = arguments.prefix == DEFAULT_PREFIX and settings.callback_url == inherited.callback_url
+        # Without a prefix it is mounted as a whole: --prefix says where.
+        is_usual = prefix and arguments.prefix == DEFAULT_PREFIX
+        follows_prefix = is_usual and settings.callback_url == inherited.callback_url
         if inherited.callback_url is None or not follows_prefix:
             return settings
         return replace(settings, callback_url=f"{url}{quote(prefix)}{CALLBACK_PATH}")

@@ -37,10 +37,11 @@ class Dispatcher:
 
     :param mounts: prefix -> application; a prefix begins with ``/``, does not end with one, and is decoded text. Use
         only ASCII where the server leaves PATH_INFO encoded (Passenger, AJP) or makes it Unicode text (Paste, Rocket).
+        The empty prefix takes every path that no other one takes, so that ``app`` gets none.
     """
 
     def __init__(self, app: WSGIApplication, mounts: Mapping[str, WSGIApplication]) -> None:
-        for prefix in mounts:
+        for prefix in filter(None, mounts):
             check_prefix(prefix)
         # PATH_INFO holds UTF-8 bytes read as latin-1 (PEP 3333).
         native = {prefix.encode().decode("latin-1"): mounted for prefix, mounted in mounts.items()}
@@ -52,8 +53,9 @@ class Dispatcher:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
-        prefix, app, _, _ = self._find(path)
-        if not prefix:
+        mount = self._find(path)
+        prefix, app = mount.prefix, mount.app
+        if mount is self._unmounted:
             return app(environ, start_response)
         script_name = environ.get("SCRIPT_NAME") or ""
         moved = {**environ, "SCRIPT_NAME": script_name + prefix, "PATH_INFO": path[len(prefix) :]}
