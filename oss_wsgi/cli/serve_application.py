@@ -247,7 +247,7 @@ class CallbackWatch:
     def __init__(self, app: WSGIApplication, program: str, prefix: str = DEFAULT_PREFIX) -> None:
         self._app = app
         self._program = program
-        self._cure = (
+        self._fix = (
             "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss."
             if prefix == DEFAULT_PREFIX
             else f"Start again without --prefix {prefix}: reports then go where DirectUpload's own prefix says. Only a "
@@ -266,7 +266,7 @@ class CallbackWatch:
                 self._has_spoken = True
                 print(
                     f"{self._program}: OSS reported an upload to {path}, and no DirectUpload is there: the application "
-                    f"answered {status[:3]}. {self._cure}",
+                    f"answered {status[:3]}. {self._fix}",
                     file=sys.stderr,
                 )
             return start_response(status, headers, exc_info)

@@ -21,6 +21,7 @@ from ..exceptions import (
     SlotsTakenError,
     UploadRequestError,
 )
+from ..explanations.rows import hint_of
 from ..parts.ticket import PartsTicket
 from ..parts.uploads import PartUploads
 from ..settings_check import MAX_PARTS
@@ -351,10 +352,9 @@ class MultipartEndpoint:
 
 def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
     """Return what refuses, 404, in the place of a ``MultipartEndpoint``: the log says which setting brings one."""
-    hint = "OSS_MULTIPART is off: nothing is uploaded in parts; set OSS_MULTIPART=on"
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        message = "Uploads in parts are off here."
+        hint, message = hint_of("multipart_off"), "Uploads in parts are off here."
         return refuse(log, environ, start_response, 404, "multipart_off", hint, code="multipart_off", message=message)
 
     origins = frozenset(origin.lower() for origin in allowed_origins)

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 #: The page of an EC number, which stands behind it.
@@ -59,9 +58,21 @@ def rows(*kinds: str, language: str = "en") -> Sequence[Row]:
     return [row for kind in kinds for row in _read(language)[kind]]
 
 
-def row_of(kind: str, name: str, language: str = "en") -> Row | None:
-    """Return the row of a kind with exactly this name."""
-    return next((row for row in _read(language)[kind] if row.name == name), None)
+def heading_of(kind: str) -> str:
+    """Return the heading of the rows of a kind."""
+    return str(_tables()["kinds"][kind]["heading"])
+
+
+def row_of(kind: str, name: str, default: str = "", language: str = "en") -> Row:
+    """Return the row of a kind with exactly this name, or else the one named ``default``. Raises KeyError."""
+    named = {row.name: row for row in _read(language)[kind]}
+    return named[name] if name in named else named[default or name]
+
+
+def hint_of(reason: str) -> str:
+    """Return what the log says of a refusal that has nothing more to say than the row of its reason."""
+    row = row_of("reason", reason)
+    return f"{row.meaning} {row.fix}"
 
 
 def find(code: str, language: str = "en") -> Row | None:
@@ -83,14 +94,24 @@ def rows_of_status(status: int | str, sender: str | None = None, language: str =
 
 
 @functools.cache
-def _read(language: str) -> Mapping[str, Sequence[Row]]:
-    """Return the rows of each kind."""
+def _tables() -> Mapping[str, Any]:
+    from importlib import resources
+
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    text = resources.files(__package__).joinpath("rows.toml").read_text(encoding="utf-8")
-    tables: Mapping[str, Any] = tomllib.loads(text)
+    tables: Mapping[str, Any] = tomllib.loads(resources.files(__package__).joinpath("rows.toml").read_text("utf-8"))
+    return tables
+
+
+@functools.cache
+def _read(language: str) -> Mapping[str, Sequence[Row]]:
+    return rows_in(_tables(), language)
+
+
+def rows_in(tables: Mapping[str, Any], language: str) -> Mapping[str, Sequence[Row]]:
+    """Return the rows of each kind in the tables of such a file."""
     spoken = {**tables["phrases"], **tables["phrases"].get(language, {})}
     phrases = {name: phrase for name, phrase in spoken.items() if isinstance(phrase, str)}
     return {

@@ -14,6 +14,7 @@ from ..callback.upload import UPLOAD_KEY, Upload
 from ..callback.url import callback_url_problems, split_urls, target_of
 from ..callback.verifier import CallbackVerifier
 from ..exceptions import CallbackError, UnverifiedError
+from ..explanations.rows import hint_of
 from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback
 from ..wsgi.nonblocking import nonblocking_test
@@ -117,8 +118,7 @@ class CallbackGuard:
         target = self._verified_target(received)
         upload = Upload.parse(received.body, received.content_type, target.decode("utf-8", "replace"))
         if self._bucket is not None and upload.bucket != self._bucket:
-            hint = "the report names another bucket than ours, or none: check OSS_BUCKET and the callback's body"
-            raise UnverifiedError("bucket_foreign", hint)
+            raise UnverifiedError("bucket_foreign", hint_of("bucket_foreign"))
         if self._tickets is not None:
             ticket = self._tickets.open(upload.members.get(TICKET_MEMBER))
             is_named = False

@@ -20,9 +20,9 @@ def test_a_good_deployment_is_green_but_for_the_unmeasured_handler(deployment: D
     (handler,) = (finding for finding in findings if finding["colour"] != "green")
     assert (handler["check"], handler["colour"]) == ("answer", "yellow")
     assert "not your own handler" in handler["said"]
-    assert "with --write" in handler["cure"]
+    assert "with --write" in handler["fix"]
     assert {finding["check"] for finding in findings} == set(CHECKS) - {"write"}
-    assert {key for finding in findings for key in finding} == {"check", "colour", "said", "cure"}
+    assert {key for finding in findings for key in finding} == {"check", "colour", "said", "fix"}
     bucket = deployment.oss.storage.bucket(deployment.oss.bucket)
     assert bucket.page() == ([], False)
 
@@ -82,6 +82,6 @@ def test_a_check_that_is_run_alone_says_its_cause_in_full() -> None:
 
 def test_no_line_to_paste_lets_everybody_upload(deployment: Deployment) -> None:
     findings = run_doctor(deployment.environ | {"OSS_ALLOW_ANONYMOUS": ""}, "--only", "settings")
-    (cure,) = (finding["cure"] for finding in findings if "OSS_ALLOW_ANONYMOUS" in finding["said"])
+    (cure,) = (finding["fix"] for finding in findings if "OSS_ALLOW_ANONYMOUS" in finding["said"])
     assert "If it has one, all is well." in cure
     assert "OSS_ALLOW_ANONYMOUS=on" not in cure
