@@ -18,7 +18,7 @@ from ..explanations.rows import hint_of
 from ..wsgi.diagnosis import missing_authorization, missing_key_url, several_values, wrong_signature
 from ..wsgi.environ import ReceivedCallback
 from ..wsgi.nonblocking import nonblocking_test
-from ..wsgi.observers import CONTEXT_KEY, context_of
+from ..wsgi.observers import FACTS_KEY, facts_of
 from ..wsgi.responses import method_not_allowed, refuse_error
 
 if TYPE_CHECKING:
@@ -127,14 +127,14 @@ class CallbackGuard:
                 is_named = True
                 ticket.check_content(upload)
             except UnverifiedError:
-                context_of(environ).user = ticket.user
+                facts_of(environ).user = ticket.user
                 if is_named and self._on_mismatch is not None:
                     self._on_mismatch(upload.with_ticket(ticket), environ)
                 raise
             upload = upload.with_ticket(ticket)
-        if CONTEXT_KEY in environ:
-            context = context_of(environ)
-            context.user, context.object = upload.user, upload.object
+        if FACTS_KEY in environ:
+            facts = facts_of(environ)
+            facts.user, facts.object = upload.user, upload.object
         return upload
 
     def _verified_target(self, received: ReceivedCallback) -> bytes:
