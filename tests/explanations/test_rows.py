@@ -91,6 +91,8 @@ def test_each_phrase_is_used_and_each_brace_is_meant() -> None:
     names = re.findall(r"^(\w+) = ", phrases, re.MULTILINE)
     assert len(names) > 30
     assert [name for name in names if f"{{{name}}}" not in text] == []
+    chinese = text.partition("[phrases.zh]\n")[2].partition("\n[")[0]
+    assert set(re.findall(r"^(\w+) = ", chinese, re.MULTILINE)) <= set(names)
     texts = " ".join(f"{row.meaning} {row.fix}" for row in rows(*KINDS))
     assert set(re.findall(r"\{(\w+)\}", texts)) == {"prefix", "names", "bytes"}
 
@@ -113,6 +115,18 @@ def test_what_a_language_lacks_is_in_english() -> None:
     assert [(row.meaning, row.fix) for row in chinese] == [("没有存储空间。", "检查。"), ("No key.", "检查。 Look.")]
     assert [(row.meaning, row.fix) for row in english] == [("No bucket.", "Check it."), ("No key.", "Check it. Look.")]
     assert find("NoSuchKey", language="xx") == find("NoSuchKey")
+
+
+def test_each_row_that_a_person_reads_is_in_chinese_with_the_same_names() -> None:
+    # Lines of the log stay English, and so do `server` and `route`, which are parts of them.
+    kinds = [kind for kind in KINDS if kind not in ("server", "route")]
+    names = re.compile(r"`[^`]*`|OSS_[A-Z_]+|EC [0-9-]+|[0-9]{3,}|\{\w+\}")
+    for english, chinese in zip(rows(*kinds), rows(*kinds, language="zh"), strict=True):
+        assert re.search("[一-鿿]", chinese.meaning), english
+        assert re.search("[一-鿿]", chinese.fix), english
+        texts = [f"{row.meaning} {row.fix}" for row in (english, chinese)]
+        assert set(names.findall(texts[0])) == set(names.findall(texts[1])), english
+        assert not re.search(r"\. ?[A-Z][a-z]+ ", chinese.fix), "no sentence is left in English"
 
 
 def test_a_server_that_is_not_listed_has_a_row_all_the_same() -> None:
