@@ -433,14 +433,14 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
         if unquote(path).endswith(prefix + CALLBACK_PATH):  # below a mount, or as it is
             continue
         parts = urlsplit(url)
-        cure = f"OSS_CALLBACK_URL={parts.scheme}://{parts.netloc}{own_path}"
+        fix = f"OSS_CALLBACK_URL={parts.scheme}://{parts.netloc}{own_path}"
         other_prefix = unquote(path.removesuffix(CALLBACK_PATH))
         if path.endswith(CALLBACK_PATH) and len(other_prefix) > 1:
-            cure += f", or DirectUpload(..., prefix={other_prefix!r})"
+            fix += f", or DirectUpload(..., prefix={other_prefix!r})"
         log.warning(
             "OSS_CALLBACK_URL is %s, but DirectUpload receives reports at %s: nobody here hears of an upload, unless a "
             "server in front turns %s into %s; set %s",
-            without_password(url), own_path, path, own_path, cure,
+            without_password(url), own_path, path, own_path, fix,
         )  # fmt: skip
 
 

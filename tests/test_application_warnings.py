@@ -54,7 +54,7 @@ def test_a_url_of_the_own_path_is_not_warned_of(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("url", "cure"),
+    ("url", "fix"),
     [
         ("https://app.example.com/hooks", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
         ("https://app.example.com/oss/callback/", "OSS_CALLBACK_URL=https://app.example.com/oss/callback"),
@@ -65,11 +65,11 @@ def test_a_url_of_the_own_path_is_not_warned_of(caplog: pytest.LogCaptureFixture
         ),
     ],
 )
-def test_a_url_of_another_path_names_both_and_the_cure(caplog: pytest.LogCaptureFixture, url: str, cure: str) -> None:
+def test_a_url_of_another_path_names_both_and_the_fix(caplog: pytest.LogCaptureFixture, url: str, fix: str) -> None:
     (text,) = warnings(caplog, url, on_upload=print)
     assert f"OSS_CALLBACK_URL is {url}, but DirectUpload receives reports at /oss/callback" in text
     assert "unless a server in front turns" in text
-    assert text.endswith(f"set {cure}")
+    assert text.endswith(f"set {fix}")
 
 
 def test_each_url_that_leads_elsewhere_is_named(caplog: pytest.LogCaptureFixture) -> None:

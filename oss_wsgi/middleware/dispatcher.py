@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..wsgi.body_limit import BodyLimit, body_limit_of
 from ..wsgi.environ import MAX_BODY_BYTES
 from ..wsgi.nonblocking import NonBlockingTest, WouldWaitError, nonblocking_test
-from ..wsgi.observers import Observers, context_of
+from ..wsgi.observers import Observers, facts_of
 from ..wsgi.responses import not_found
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class PathRouter:
         name = self._name(environ["REQUEST_METHOD"], path)
         timed = observers.is_timed and name is not None
         started = observers.clock() if timed else 0.0
-        context = context_of(environ)
+        facts = facts_of(environ)
         status = 0
 
         def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -168,10 +168,10 @@ class PathRouter:
             return start_response(text, headers, exc_info)
 
         def observe() -> None:
-            if context.reason is not None and context.refused is not None:
-                observers.refused(context.reason, context.refused, context.fields(environ))
+            if facts.reason is not None and facts.refused is not None:
+                observers.refused(facts.reason, facts.refused, facts.fields(environ))
             if timed and name is not None:
-                observers.answered(name, status, observers.clock() - started, context.reason)
+                observers.answered(name, status, observers.clock() - started, facts.reason)
 
         try:
             response = self._route(environ, start)
