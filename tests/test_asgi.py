@@ -497,6 +497,7 @@ def test_authorize_may_raise_an_exception_of_starlette() -> None:
     assert refuse(499).status == 500
 
 
+@pytest.mark.slow
 def test_a_handler_that_takes_too_long_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     ended: list[str] = []
 
@@ -514,6 +515,7 @@ def test_a_handler_that_takes_too_long_is_cancelled(caplog: pytest.LogCaptureFix
     assert "time_limit" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_authorize_that_takes_too_long_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     async def allow(request: Any) -> Grant:
         await asyncio.Event().wait()
@@ -523,6 +525,7 @@ def test_an_authorize_that_takes_too_long_is_cancelled(caplog: pytest.LogCapture
     assert "authorize did not end within 0.5 s" in caplog.text
 
 
+@pytest.mark.slow
 def test_what_a_cancelled_handler_has_done_counts() -> None:
     async def save(upload: Upload) -> dict[str, Any]:
         with contextlib.suppress(asyncio.CancelledError):
@@ -538,6 +541,7 @@ def test_what_a_cancelled_handler_has_done_counts() -> None:
     assert [answer.json for answer in run(requests())] == [{"Status": "Ok", "saved": True}] * 2
 
 
+@pytest.mark.slow
 def test_a_handler_that_does_not_let_itself_be_cancelled_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async def requests() -> None:
         released = asyncio.Event()
