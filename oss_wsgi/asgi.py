@@ -85,6 +85,9 @@ class DirectUpload:
     ) -> None:
         _check(settings, time_limit, threads, options)
         if options.get("ledger") is None:
+            settings.bucket_and_host()
+            if options.get("credentials") is None:
+                settings.credentials()  # raises if there is none, before a file is opened
             options["ledger"] = ledger_of(settings, options.get("clock", time.time), threads=2 * threads)
         self._time_limit = time_limit
         self._threads = threads

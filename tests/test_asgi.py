@@ -684,6 +684,14 @@ def test_wrong_arguments_are_refused(arguments: dict[str, Any], error: type[Exce
         DirectUpload(**{"settings": Settings(**VALUES), **arguments})
 
 
+def test_insufficient_settings_open_no_ledger(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite3"
+    for missing in ("access_key_secret", "bucket"):
+        with pytest.raises(SettingsError):
+            application({missing: None, "ledger": str(ledger)})
+    assert not ledger.exists()
+
+
 class _Lost:
     """An application of which a report was lost."""
 
