@@ -85,6 +85,9 @@ class DirectUpload:
     ) -> None:
         _check(settings, time_limit, threads, options)
         if options.get("ledger") is None:
+            settings.bucket_and_host()
+            if options.get("credentials") is None:
+                settings.credentials()  # raises if there is none, before a file is opened
             options["ledger"] = ledger_of(settings, options.get("clock", time.time), threads=2 * threads)
         self._time_limit = time_limit
         self._threads = threads
@@ -166,7 +169,15 @@ class DirectUpload:
         def call(*arguments: Any, **named: Any) -> Any:
             try:
                 result = function(*arguments, **named)
-                return self._wait_for(result, name) if inspect.isawaitable(result) else result
+                if not inspect.isawaitable(result):
+                    return result
+                if getattr(arguments[0], "transaction", None) is not None:
+                    _close(result)
+                    raise TypeError(
+                        f"{name} is async, but the ledger's transaction can be used in this thread alone: make it a "
+                        "plain function, or use a ledger that does not share its transaction"
+                    )
+                return self._wait_for(result, name)
             except Exception as error:
                 response = _response_of(error) if name == "authorize" else None
                 if response is None:
