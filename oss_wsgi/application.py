@@ -45,9 +45,9 @@ from .middleware.probe import PROBE_KEY, Probe, ProbeGate
 from .parts.ticket import PartsBook
 from .parts.uploads import PartUploads
 from .recovery.events import EventOutcome
-from .recovery.reconciler import Reconciler
+from .recovery.reconciler import Known, OnOrphan, Reconciler
 from .recovery.recovery import Recovery
-from .recovery.sweep import Known, OnOrphan, Reconciliation
+from .recovery.sweep import Reconciliation
 from .settings import Settings
 from .settings_check import unshared
 from .signing.presigned_url import URLPresigner
@@ -145,7 +145,8 @@ class DirectUpload:
         needed.
     :param known: ``(pairs of object and ETag) -> those that the application has handled``: asked by a sweep about what
         the ledger does not know, such as uploads from before its retention.
-    :param on_orphan: ``(Upload)``: called by a sweep with each stored upload that the checks refuse; none is deleted.
+    :param on_orphan: ``(Upload)``: called by a sweep or an event with each stored upload that the checks refuse, once;
+        none is deleted.
     :param clock: returns Unix seconds.
 
     Raises SettingsError for insufficient settings.
@@ -391,7 +392,7 @@ class DirectUpload:
         return self._reconciler.handle_events(body)
 
     def oldest_untold_seconds(self) -> float | None:
-        """Return the age of the oldest upload that the last sweep had to leave; 0 if none, None without a sweep."""
+        """Return the age of the oldest upload that may be untold; 0 if none, None before the first sweep."""
         return self._reconciler.oldest_untold_seconds()
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:

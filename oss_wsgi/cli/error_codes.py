@@ -725,7 +725,7 @@ TABLE = (
         "known_failed",
         "The application's known= raised, or returned no pairs, so nobody can tell what was handled.",
         "Read the traceback in the log: known= gets pairs of object and ETag, and returns those that it knows.",
-        "recovery.sweep",
+        "recovery.reconciler",
     ),
     _row(
         "ledger_busy",
@@ -842,7 +842,7 @@ TABLE = (
         "name_unreachable",
         "Nobody can ask OSS for an object of this name: a part of it is `.` or `..`, or OSS refuses the name.",
         "No form with an exact name stores such an object. Delete it with a tool that lists, or leave it.",
-        "recovery.sweep",
+        "recovery.reconciler",
     ),
     _row(
         "not_yours",
@@ -1097,7 +1097,7 @@ TABLE = (
         "The sweep's `reasons` say why; explain that one. `on_orphan` gets the upload, once.",
         "SWEEP",
     ),
-    _row("settled", "An earlier sweep refused the object, and told `on_orphan` then.", "Nothing to do.", "SWEEP"),
+    _row("settled", "An earlier sweep or an event refused the object, and told `on_orphan` then.", "Nothing to do.", "SWEEP"),
     _row(
         "unavailable",
         "OSS or the ledger could not be asked about the object.",
