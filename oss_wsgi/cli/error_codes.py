@@ -1097,7 +1097,7 @@ TABLE = (
         "The sweep's `reasons` say why; explain that one. `on_orphan` gets the upload, once.",
         "SWEEP",
     ),
-    _row("settled", "An earlier sweep or an event refused the object, and told `on_orphan` then.", "Nothing to do.", "SWEEP"),
+    _row("settled", "A sweep or an event refused the object before, and told `on_orphan`.", "Nothing to do.", "SWEEP"),
     _row(
         "unavailable",
         "OSS or the ledger could not be asked about the object.",

@@ -142,7 +142,7 @@ class Metrics:
         ages = [age for age in map(_told, self._untold_ages) if age is not None]
         if ages:
             yield GaugeMetricFamily(
-                "oss_wsgi_oldest_untold_seconds", "Age of the oldest upload that sweeps may not have handed over.", max(ages)
+                "oss_wsgi_oldest_untold_seconds", "Age of the oldest upload that sweeps may have left.", max(ages)
             )
 
     def describe(self) -> list[Any]:
