@@ -44,15 +44,15 @@ from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
 from .parts.ticket import PartsBook
 from .parts.uploads import PartUploads
+from .recovery.delivery import Delivery
 from .recovery.events import EventOutcome
-from .recovery.reconciler import Known, OnOrphan, Reconciler
-from .recovery.recovery import Recovery
+from .recovery.reconciler import Reconciler
+from .recovery.recovery import Known, OnOrphan, Recovery
 from .recovery.sweep import Reconciliation
 from .settings import Settings
 from .settings_check import unshared
 from .signing.presigned_url import URLPresigner
 from .signing.presigner import PostPresigner
-from .wsgi.delivery import Delivery
 from .wsgi.diagnosis import wrong_path
 from .wsgi.environ import header, request_target
 from .wsgi.observers import Observers
@@ -245,7 +245,9 @@ class DirectUpload:
         self.ledger = ledger
         self.settings = settings
         callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
-        delivery = Delivery(once, callback_path, callback_urls[0] if callback_urls else None)
+        delivery = Delivery(
+            once, callback_path, callback_urls[0] if callback_urls else None, with_body=forward_callback
+        )
 
         @functools.cache
         def recovery() -> Recovery:

@@ -725,7 +725,7 @@ TABLE = (
         "known_failed",
         "The application's known= raised, or returned no pairs, so nobody can tell what was handled.",
         "Read the traceback in the log: known= gets pairs of object and ETag, and returns those that it knows.",
-        "recovery.reconciler",
+        "recovery.recovery",
     ),
     _row(
         "ledger_busy",
@@ -842,7 +842,7 @@ TABLE = (
         "name_unreachable",
         "Nobody can ask OSS for an object of this name: a part of it is `.` or `..`, or OSS refuses the name.",
         "No form with an exact name stores such an object. Delete it with a tool that lists, or leave it.",
-        "recovery.reconciler",
+        "recovery.recovery",
     ),
     _row(
         "not_yours",

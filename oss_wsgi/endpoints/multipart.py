@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from ..callback.upload import Upload, plain_etag
+from ..callback.upload import plain_etag
 from ..exceptions import (
     CallbackError,
     MalformedRequestError,
@@ -21,15 +21,16 @@ from ..exceptions import (
     SlotsTakenError,
     UploadRequestError,
 )
+from ..http import json_object
 from ..parts.ticket import PartsTicket
 from ..parts.uploads import PartUploads
+from ..recovery.delivery import Delivery
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
-from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, context_of
-from ..wsgi.responses import Headers, ask_again, json_response, not_found, read_response, refuse, refuse_error
+from ..wsgi.responses import ask_again, json_response, not_found, read_response, refuse, refuse_error
 from .gate import Gate, readable, refuse_unsigned
 from .slots import SLOTS, Slot
 
@@ -317,10 +318,11 @@ class MultipartEndpoint:
     ) -> Iterable[bytes]:
         upload = self._uploads.abort(opened)
         if upload is not None:
-            status, headers, body = self._deliver(upload, beside)
-            if status.startswith("503"):  # OSS or the ledger could not be asked: cancelling again tells the application
-                start_response(status, headers)
-                return [body]
+            delivered = self._delivery(upload, beside)
+            # The ledger could not be asked: cancelling again tells the application.
+            if delivered.status.startswith("503"):
+                start_response(delivered.status, delivered.headers)
+                return [delivered.body]
         # Whether the application has taken it or not, there is nothing left to abort.
         return json_response(environ, start_response, 200, {})
 
@@ -333,20 +335,17 @@ class MultipartEndpoint:
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         upload = self._uploads.complete(opened, claimed)
-        status, headers, body = self._deliver(upload, beside)
-        if not status.startswith("2"):
-            start_response(status, headers)
-            return [body]
+        delivered = self._delivery(upload, beside)
+        if not delivered.is_success:
+            start_response(delivered.status, delivered.headers)
+            return [delivered.body]
         payload = {
             "location": f"{self._address}/{quote(opened.key)}",
             "bucket": self._bucket,
             "key": opened.key,
-            "answer": _json_or_text(body),
+            "answer": _json_or_text(delivered.body),
         }
         return json_response(environ, start_response, 200, payload)
-
-    def _deliver(self, upload: Upload, beside: WSGIEnvironment) -> tuple[str, Headers, bytes]:
-        return read_response(lambda environ, start: self._delivery.respond(upload, environ, start), beside)
 
 
 def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
@@ -393,12 +392,8 @@ def _query(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def _members(body: bytes) -> dict[str, Any]:
-    try:
-        members = json.loads(body)
-        json.dumps(members, ensure_ascii=False).encode()  # ValueError for a lone surrogate
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict):
+    members = json_object(body)
+    if members is None:
         raise MalformedRequestError("multipart_malformed", "The body must be a JSON object.")
     return members
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..exceptions import MalformedRecoveryError
+from ..http import is_encodable
 
 #: The events that a finished upload causes. ``UploadPart`` comes once for each part, and names no finished object.
 UPLOAD_EVENTS = frozenset(
@@ -131,7 +132,7 @@ def _event(members: dict[str, Any]) -> UploadEvent:
     if not (isinstance(name, str) and name and isinstance(bucket_name, str) and isinstance(key, str) and key):
         raise _malformed("it does not name the event, the bucket and the object")
     etag = etag.strip('"').upper() if isinstance(etag, str) else ""
-    if any("\ud800" <= character <= "\udfff" for text in (name, bucket_name, key) for character in text):
+    if not is_encodable(name + bucket_name + key):
         raise _malformed("a name in it is not text")
     if not _ETAG.fullmatch(etag):
         raise _malformed("its ETag is none of OSS's")

@@ -17,6 +17,7 @@ from ..exceptions import BucketError, BucketRefusedError, BucketUnreachableError
 from ..settings import duration
 from ..settings_check import MAX_EXPIRES
 from .checkpoint import State
+from .recovery import Outcome
 
 PAGE = 1000
 SAMPLES = 10
@@ -31,8 +32,6 @@ _UNIQUE = re.compile(r"((?s:.*/)?)([0-9]{8})/[0-9a-f]{32}(?:\.[^/]*)?")
 _SHARDED = re.compile(r"((?s:.*/)?([0-9a-f]{2})/)([0-9]{8})/\2[0-9a-f]{30}(?:\.[^/]*)?")
 _BEHIND_UNIQUE = "f" * 32 + "~"
 
-#: The outcome of one object, and the reason where it was not handled.
-Outcome = tuple[str, str | None]
 
 log = logging.getLogger(__name__)
 

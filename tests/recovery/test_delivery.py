@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi import Upload
-from oss_wsgi.wsgi.delivery import Delivery
+from oss_wsgi.recovery.delivery import Delivery
 from oss_wsgi.wsgi.observers import CONTEXT_KEY, context_of
 
 UPLOAD = Upload(object="u/猫.png", size=5, user="eric", members={"filename": "u/猫.png", "size": "5"}, recovered=True)
@@ -77,10 +77,8 @@ def seen(environ: dict[str, Any] | None) -> dict[str, Any]:
         return [b"{}"]
 
     delivery = Delivery(handler, "/oss/callback", "https://app.example.com/site/oss/callback")
-    if environ is None:
-        delivery(UPLOAD)
-    else:
-        delivery.respond(UPLOAD, environ, lambda *arguments: lambda data: None)
+    delivered = delivery(UPLOAD, environ)
+    assert (delivered.status, delivered.body, delivered.is_success) == ("200 OK", b"{}", True)
     return found[0]
 
 
