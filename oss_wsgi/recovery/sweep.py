@@ -110,6 +110,9 @@ class Position(NamedTuple):
     after: str
 
 
+_START = Position(0, "")
+
+
 class Segment(NamedTuple):
     """A part of the listing that is still to do, from a position to the end, with its window in Unix seconds."""
 
@@ -163,7 +166,7 @@ class Sweep:
         self._not_before = not_before
         self._skip_old_days = skip_old_days
         self._sharded = sharded
-        self._segments = [Segment(Position(0, ""), report.since, report.until)]
+        self._segments = [Segment(_START, report.since, report.until)]
         #: No sweep has ended that looked at what was stored after this moment.
         self._unseen_since = report.since
         # HEAD requests in a row that say nothing, and where the sweep stood before the first of them.
@@ -192,15 +195,16 @@ class Sweep:
                 # The last sweep could not hand it over; perhaps this one's window has left it behind.
                 self._unseen_since = min(oldest, self._unseen_since)
                 self.report.since = min(oldest, since)
-                self._segments = [Segment(Position(0, ""), self.report.since, until)]
+                self._segments = [Segment(_START, self.report.since, until)]
             return
         covered = max(min(segment.until for segment in segments), self._not_before)
         end = max(until, last.until)
         self._segments = [Segment(segment.position, max(segment.since, self._not_before), end) for segment in segments]
         # What the stopped sweep had listed already has older objects that it left out, and may have new ones by now.
         for first, final in (since, last.since), (covered, end):
-            if first < final:
-                self._segments.append(Segment(Position(0, ""), first, final))
+            is_ahead = any(segment.position == _START and segment.since <= first for segment in self._segments)
+            if first < final and not is_ahead:
+                self._segments.append(Segment(_START, first, final))
         last.since, last.until, last.resumed = min(segment.since for segment in self._segments), end, True
         self.report = last
         self._unseen_since = max(unseen_since, self._not_before)

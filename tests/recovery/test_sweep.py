@@ -386,6 +386,17 @@ def test_a_resumed_sweep_begins_behind_what_was_done_and_looks_again_for_what_is
     assert not set(site.heads()) & {str(upload.object) for upload in site.uploads[: done - 1]}
 
 
+def test_a_sweep_that_is_stopped_again_and_again_looks_at_each_object_once(site: Site) -> None:
+    for number in range(5):
+        site.put(f"user-dir-prefix/{number}")
+        with pytest.raises(KilledError):
+            site.reconcile(progress=killing_at(site, 0))
+        site.clock.advance(60)
+    site.bucket.requests.clear()
+    report = site.reconcile()
+    assert (report.listed, report.no_receipt, len(site.heads())) == (5, 5, 5)
+
+
 def test_a_sweep_that_looks_further_back_than_the_stopped_one_leaves_nothing_out(site: Site) -> None:
     site.put("user-dir-prefix/a")
     site.clock.advance(10 * HOUR)
