@@ -194,17 +194,14 @@ class PartUploads:
             raise OutsideGrantError("part_not_allowed", hint)
         query = {"partNumber": str(number), "uploadId": opened.upload_id}
         length = opened.length(number)
+        headers: Mapping[str, str] | None = None
         if length is None and typed and number == 1:
-            return self._urls.presign("PUT", opened.key, expires=PART_SECONDS, query=query, headers=_OF_A_WHOLE_FILE)
-        if length is None or not self._urls.signs_additional_headers:
-            return self._urls.presign("PUT", opened.key, expires=PART_SECONDS, query=query)
+            headers = _OF_A_WHOLE_FILE
+        elif length is not None and self._urls.signs_additional_headers:
+            headers = {"content-length": str(length)}
+        signed = () if length is None or headers is None else tuple(headers)
         return self._urls.presign(
-            "PUT",
-            opened.key,
-            expires=PART_SECONDS,
-            query=query,
-            headers={"content-length": str(length)},
-            additional_headers=("content-length",),
+            "PUT", opened.key, expires=PART_SECONDS, query=query, headers=headers, additional_headers=signed
         )
 
     def list(self, opened: PartsTicket) -> Sequence[StoredPart]:

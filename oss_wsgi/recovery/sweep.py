@@ -180,9 +180,8 @@ class Sweep:
         """Go on where a stopped sweep stood; warn if there is a gap between the last sweep's window and this one's."""
         since, until = self.report.since, self.report.until
         try:
-            last, segments = _read_report(state), _read_segments(state)
-            unseen_since = _number(state["unseen_since"])
-        except (KeyError, ValueError):
+            last, segments, unseen_since = _read(state)
+        except ValueError:
             log.warning("the checkpoint of the last sweep cannot be read: the sweep begins anew")
             return
         if not segments:
@@ -304,36 +303,22 @@ class Sweep:
         return min((moment for moment in moments if moment is not None), default=None)
 
 
-def _read_report(state: Any) -> Reconciliation:
-    """Return the report in a stored state; ValueError if it is damaged."""
+def _read(state: State) -> tuple[Reconciliation, list[Segment], float]:
+    """Return the report of a stored state, what is still to do, and since when; ValueError if it is damaged."""
     try:
         report = Reconciliation(**state["report"])
+        segments = [Segment(Position(*place), first, last) for place, first, last in state["segments"]]
         numbers = [report.since, report.until, report.progress, report.listed, report.oldest_untold or 0.0]
-        for number in [*numbers, *report.counts.values(), *report.reasons.values()]:
-            _number(number)
-        if all(isinstance(names, list) for names in report.samples.values()):
-            return report
-    except (AttributeError, KeyError, TypeError):
+        numbers += [*report.counts.values(), *report.reasons.values(), state["unseen_since"]]
+        numbers += [number for place, first, last in segments for number in (place.prefix, first, last)]
+        has_names = all(isinstance(names, list) for names in report.samples.values())
+        places = [segment.position for segment in segments]
+        has_places = all(type(number) is int and number >= 0 and isinstance(name, str) for number, name in places)
+        if has_names and has_places and all(map(isfinite, numbers)):
+            return report, segments, state["unseen_since"]
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         pass
-    raise ValueError("it holds no report")
-
-
-def _read_segments(state: Any) -> list[Segment]:
-    """Return what a stored state says is still to do; ValueError if it is damaged."""
-    try:
-        segments = [Segment(Position(*place), float(first), float(last)) for place, first, last in state["segments"]]
-        for (prefix, after), first, last in segments:
-            if not (isinstance(prefix, int) and prefix >= 0 and isinstance(after, str) and isfinite(first + last)):
-                raise ValueError("a segment is damaged")
-    except (KeyError, TypeError) as error:
-        raise ValueError("it holds no segments") from error
-    return segments
-
-
-def _number(stored: Any) -> float:
-    if not (isinstance(stored, int | float) and isfinite(stored)):
-        raise ValueError("it is no number")
-    return float(stored)
+    raise ValueError("the state is damaged")
 
 
 def _first_day(since: float) -> str:
