@@ -276,7 +276,7 @@ class LostUploads:
         """Return the outcome of an upload that can never be handled: ``refused`` when it is told, ``settled`` later."""
         text = json.dumps([self._recovery.bucket_name, orphan.object, orphan.etag])
         digest = hashlib.sha256(text.encode()).hexdigest()  # a database may not store what OSS allows in a name
-        identity = UploadIdentity(digest[:32], _ORPHAN, digest, self._remember_until)
+        identity = UploadIdentity(digest[:32], _ORPHAN, digest, self._remember_until, may_wait=False)
         if self._dry_run:
             return ("settled" if self._ledger.known([(_ORPHAN, digest)]) else "refused"), reason
         outcome = "settled"
@@ -293,7 +293,11 @@ class LostUploads:
                 return _NOT_TOLD
             return _TOLD
 
-        self._ledger.run_once(identity, tell)
+        try:
+            self._ledger.run_once(identity, tell)
+        except LedgerUnavailableError as error:
+            if error.reason != "ledger_busy":  # another thread or process is telling it
+                raise
         return outcome, reason
 
 

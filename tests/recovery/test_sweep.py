@@ -440,7 +440,7 @@ def test_a_sweep_of_another_bucket_does_not_go_on_for_it(make: Callable[..., Sit
         '{"report": {"since": null, "until": null}, "segments": []}',
         '{"report": {"since": 1, "until": 2, "oldest_untold": "x"}, "segments": [], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2, "listed": "x"}, "segments": [[[0, ""], 1, 2]], "unseen_since": 1}',
-        '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [[[0, ""], 1, 2]], "unseen_since": 1}',
+        '{"report": {"since": 1, "until": 2, "samples": {"failed": 5}}, "segments": [], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2}, "segments": [[["a", 5], 1, 2]], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2}, "segments": [[[-1, ""], 1, 2]], "unseen_since": 1}',
         '{"report": {"since": 1, "until": 2}, "segments": [[[0, ""], NaN, NaN]], "unseen_since": 1}',
@@ -788,6 +788,19 @@ def test_an_orphan_is_told_once_by_event_and_sweep(make: Callable[..., Site]) ->
     report = site.reconcile()
     assert (report.settled, report.refused) == (1, 1)
     assert [upload.object for upload in orphans] == [by_event, by_sweep]
+
+
+def test_an_orphan_that_is_just_being_told_keeps_nobody_waiting(make: Callable[..., Site]) -> None:
+    reports: list[Reconciliation] = []
+
+    def on_orphan(upload: Upload) -> None:
+        reports.append(site.reconcile())
+
+    site = make(on_orphan=on_orphan)
+    key = refused_upload(site)
+    oss = {"bucket": {"name": "examplebucket"}, "object": {"key": key}}
+    (outcome,) = site.application.handle_event(json.dumps({"eventName": "ObjectCreated:PutObject", "oss": oss}))
+    assert (outcome.outcome, [report.settled for report in reports]) == ("refused", [1])
 
 
 def test_an_orphan_is_told_again_only_where_its_telling_was_cut_off(make: Callable[..., Site]) -> None:
