@@ -62,6 +62,9 @@ class Reconciler:
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
+        self._bucket, _ = settings.bucket_and_host()
+        # What all sweeps of the bucket share: a ledger may serve several buckets.
+        self._name = f"sweep {self._bucket}"
         self._recovery = recovery
         self._delivery = delivery
         self._ledger = ledger
@@ -114,12 +117,10 @@ class Reconciler:
 
         with nullcontext() if dry_run else self._ledger.hold(self._name):
             sweep = Sweep(
-                self._recovery().bucket,
+                lost,
                 prefixes,
                 Reconciliation(*window, dry_run),
                 {} if dry_run else places.load(place),
-                unknown=lost.unknown,
-                handle=lost.handle_listed,
                 save=save,
                 progress=progress,
                 not_before=min(window[0], now - keep) if known is None else 0.0,
@@ -159,7 +160,7 @@ class Reconciler:
         return max(0.0, self._clock() - since) if isinstance(since, int | float) else 0.0
 
     def _handle_event(self, event: UploadEvent) -> EventOutcome:
-        if event.bucket != self._bucket_name or event.name not in UPLOAD_EVENTS:
+        if event.bucket != self._bucket or event.name not in UPLOAD_EVENTS:
             return EventOutcome("ignored", event.key)
         lost = self._lost_uploads(self.known)
         listed = ListedObject(event.key, 0, event.etag, self._clock())
@@ -187,12 +188,3 @@ class Reconciler:
             remember_until=int(self._clock() + max(look_back, self._settings.ledger_keep)),
             dry_run=dry_run,
         )
-
-    @property
-    def _bucket_name(self) -> str:
-        return self._settings.bucket_and_host()[0]
-
-    @property
-    def _name(self) -> str:
-        """The name of what all sweeps of the bucket share; a ledger may serve several buckets."""
-        return f"sweep {self._bucket_name}"

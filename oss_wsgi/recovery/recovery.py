@@ -198,6 +198,7 @@ class LostUploads:
         remember_until: int,
         dry_run: bool,
     ) -> None:
+        self.bucket = recovery.bucket
         self._recovery = recovery
         self._deliver = deliver
         self._ledger = ledger

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta, timezone
 from math import isfinite
 from typing import Any, NamedTuple, NoReturn
 
-from ..bucket import BucketClient, ListedObject
+from ..bucket import ListedObject
 from ..callback.ticket import UPLOAD_SECONDS
 from ..exceptions import BucketError, BucketRefusedError, BucketUnreachableError
 from ..settings import duration
 from ..settings_check import MAX_EXPIRES
 from .checkpoint import State
-from .recovery import Outcome
+from .recovery import LostUploads, Outcome
 
 PAGE = 1000
 SAMPLES = 10
@@ -128,8 +128,7 @@ class Sweep:
     HEAD. A killed sweep is resumed by the next one with the same prefixes, from the last object that it had finished;
     what it had handled the ledger knows.
 
-    :param unknown: returns the objects of a page that were not handled.
-    :param handle: handles one of them, and returns its outcome and the reason. Raises BucketError.
+    :param lost: says which objects of a page were not handled, and handles one of them.
     :param report: begins with the window. A sweep that goes on for a stopped one has the window of both.
     :param state: what the last sweep saved.
     :param save: keeps a state. It is called first, after each object that needed a HEAD, and after each page.
@@ -143,24 +142,20 @@ class Sweep:
 
     def __init__(
         self,
-        bucket: BucketClient,
+        lost: LostUploads,
         prefixes: Sequence[str],
         report: Reconciliation,
         state: State,
         *,
-        unknown: Callable[[Sequence[ListedObject]], Sequence[ListedObject]],
-        handle: Callable[[ListedObject], Outcome],
         save: Callable[[State], object],
         progress: Callable[[Reconciliation], object] | None,
         not_before: float,
         skip_old_days: bool,
         sharded: bool,
     ) -> None:
-        self._bucket = bucket
+        self._lost = lost
         self._prefixes = prefixes
         self.report = report
-        self._unknown = unknown
-        self._handle = handle
         self._keep = save
         self._progress = progress
         self._not_before = not_before
@@ -220,12 +215,13 @@ class Sweep:
             if position.prefix >= len(self._prefixes):
                 self._segments.pop(0)
                 continue
-            page = self._bucket.list(self._prefixes[position.prefix], position.after, PAGE)
+            page = self._lost.bucket.list(self._prefixes[position.prefix], position.after, PAGE)
             if page:
                 self._handle_page(page, position.prefix, since, until)
                 self._move(Position(position.prefix, self._next_name(page[-1].key, since)))
             else:
                 self._move(Position(position.prefix + 1, ""))
+            self._show()
             self._save()
         refusals = [error for error in self._failures if isinstance(error, BucketRefusedError)]
         if refusals and not self._has_answered:
@@ -236,19 +232,20 @@ class Sweep:
 
     def _handle_page(self, page: Sequence[ListedObject], prefix: int, since: float, until: float) -> None:
         inside = [listed for listed in page if since <= listed.last_modified <= until]
-        unknown = {listed.key for listed in self._unknown(inside)}
+        unknown = {listed.key for listed in self._lost.unknown(inside)}
         for listed in inside:
-            outcome, reason = self._outcome_of(listed) if listed.key in unknown else ("known", None)
+            outcome, reason = self._handle(listed) if listed.key in unknown else ("known", None)
             self.report.listed += 1
             self.report.add(outcome, listed, reason)
             self._move(Position(prefix, listed.key))
             if listed.key in unknown:
+                self._show()
                 self._save()
 
-    def _outcome_of(self, listed: ListedObject) -> Outcome:
+    def _handle(self, listed: ListedObject) -> Outcome:
         """Return the outcome of one object; raise BucketError if OSS is not to be asked further."""
         try:
-            outcome, reason = self._handle(listed)
+            outcome, reason = self._lost.handle_listed(listed)
         except BucketError as error:
             # Where no HEAD was answered yet, a refusal may say that the key lacks the right to every object.
             is_of_all = not self._has_answered and error.reason != "bucket_failed"
@@ -284,6 +281,8 @@ class Sweep:
     def _move(self, position: Position) -> None:
         self._segments[0] = self._segments[0]._replace(position=position)
         self.report.progress = min(1.0, position.prefix / len(self._prefixes))
+
+    def _show(self) -> None:
         if self._progress is not None:
             self._progress(self.report)
 

@@ -113,3 +113,11 @@ def test_method_and_body_are_those_of_a_callback(environ: dict[str, Any] | None)
     assert (found["REQUEST_METHOD"], found["CONTENT_LENGTH"]) == ("POST", str(len(body)))
     assert body == b"filename=u%2F%E7%8C%AB.png&size=5"
     assert found["oss_wsgi.upload"] is UPLOAD
+
+
+def test_a_handler_that_reads_no_body_gets_none() -> None:
+    def handler(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ["CONTENT_LENGTH"].encode(), environ["wsgi.input"].read()]
+
+    assert Delivery(handler, "/oss/callback", None, with_body=False)(UPLOAD).body == b"0"

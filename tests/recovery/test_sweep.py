@@ -878,7 +878,13 @@ def test_one_sweep_runs_at_a_time(make: Callable[..., Site], tmp_path: Path, kin
 # What it says.
 
 
-def test_progress_is_told_after_each_object_and_page(site: Site) -> None:
+def test_progress_is_told_after_each_object_that_is_asked_for_and_each_page(site: Site) -> None:
+    for number in range(30):
+        site.upload(lost=False, name=f"{number}.png")
+    calls: list[int] = []
+    site.reconcile(progress=lambda report: calls.append(report.listed))
+    assert calls == [30, 30], "the page, and the end of the prefix"
+    site.clock.advance(60 * HOUR)
     for number in range(3):
         site.upload(name=f"{number}.png")
     seen: list[tuple[int, float]] = []
