@@ -16,7 +16,14 @@ from ..bucket import BucketClient, ListedObject, StoredObject
 from ..callback.parameters import TICKET_MEMBER
 from ..callback.ticket import RECEIPT_NAME, Receipt, ReceiptBook, Ticket, TicketBook
 from ..callback.upload import Upload
-from ..exceptions import BucketRefusedError, LedgerUnavailableError, NotStoredError, NotYoursError, UnverifiedError
+from ..exceptions import (
+    BucketRefusedError,
+    HandlerCommittedError,
+    LedgerUnavailableError,
+    NotStoredError,
+    NotYoursError,
+    UnverifiedError,
+)
 from ..ledger.base import Ledger, StoredResponse, UploadIdentity
 from ..object_names import MAX_KEY_BYTES, has_dot_segment
 from .delivery import Delivered
@@ -288,7 +295,7 @@ class LostUploads:
             log.warning("recover refused %r: reason=%s hint=%r", orphan.object, reason, hint)
             try:
                 if self._on_orphan is not None:
-                    self._on_orphan(orphan)
+                    self._on_orphan(replace(orphan, transaction=transaction))
             except Exception:
                 log.exception("on_orphan raised for %r; it is called again for it", orphan.object)
                 return _NOT_TOLD
@@ -296,6 +303,8 @@ class LostUploads:
 
         try:
             self._ledger.run_once(identity, tell)
+        except HandlerCommittedError:
+            log.exception("on_orphan did not leave the ledger's transaction as it was; it is called again")
         except LedgerUnavailableError as error:
             if error.reason != "ledger_busy":  # another thread or process is telling it
                 raise

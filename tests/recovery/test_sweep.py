@@ -17,10 +17,12 @@ from oss_wsgi.bucket import ListedObject
 from oss_wsgi.exceptions import (
     BucketRefusedError,
     BucketUnreachableError,
+    HandlerCommittedError,
     LedgerUnavailableError,
     SettingsError,
     SweepRunningError,
 )
+from oss_wsgi.ledger.base import Handle, StoredResponse, UploadIdentity
 from oss_wsgi.recovery import sweep
 from oss_wsgi.recovery.sweep import Reconciliation, moments
 from oss_wsgi.testing import FrozenClock
@@ -801,6 +803,27 @@ def test_an_orphan_that_is_just_being_told_keeps_nobody_waiting(make: Callable[.
     oss = {"bucket": {"name": "examplebucket"}, "object": {"key": key}}
     (outcome,) = site.application.handle_event(json.dumps({"eventName": "ObjectCreated:PutObject", "oss": oss}))
     assert (outcome.outcome, [report.settled for report in reports]) == ("refused", [1])
+
+
+def test_an_orphan_is_told_in_the_ledgers_transaction_and_again_where_that_is_ended(make: Callable[..., Site]) -> None:
+    orphans: list[Any] = []
+    ends = [True]
+
+    class Sharing(MemoryLedger):
+        def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
+            def in_transaction(transaction: Any) -> StoredResponse:
+                response = handle("transaction")
+                if ends:
+                    ends.pop()
+                    raise HandlerCommittedError("handler_committed", "it was ended")
+                return response
+
+            return super().run_once(identity, in_transaction)
+
+    site = make(ledger=Sharing(clock=lambda: NOW), on_orphan=lambda upload: orphans.append(upload.transaction))
+    refused_upload(site)
+    assert [site.reconcile().refused for _ in range(3)] == [1, 1, 0]
+    assert orphans == ["transaction"] * 2
 
 
 def test_an_orphan_is_told_again_only_where_its_telling_was_cut_off(make: Callable[..., Site]) -> None:
