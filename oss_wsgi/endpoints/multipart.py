@@ -216,7 +216,7 @@ class MultipartEndpoint:
             raise MalformedRequestError("key_malformed", "Send the key of the upload, once: ?key=KEY.")
         opened = self._uploads.open(step.id, key)
         context = context_of(environ)
-        context.user, context.object = opened.ticket.user, opened.key
+        context.user, context.object = opened.ticket.user, key
         if step.name == "part":
             return self._part(opened, step.number, environ, start_response)
         refusal = self._gate.rate_refusal(opened.ticket.user, environ, slot, opened.ticket.id)
@@ -334,15 +334,15 @@ class MultipartEndpoint:
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
-        upload = self._uploads.complete(opened, claimed)
+        upload, key = self._uploads.complete(opened, claimed), opened.key
         delivered = self._delivery(upload, beside)
         if not delivered.is_success:
             start_response(delivered.status, delivered.headers)
             return [delivered.body]
         payload = {
-            "location": f"{self._address}/{quote(opened.key)}",
+            "location": f"{self._address}/{quote(key)}",
             "bucket": self._bucket,
-            "key": opened.key,
+            "key": key,
             "answer": _json_or_text(delivered.body),
         }
         return json_response(environ, start_response, 200, payload)
