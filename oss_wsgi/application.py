@@ -45,15 +45,15 @@ from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
 from .parts.ticket import PartsBook
 from .parts.uploads import PartUploads
+from .recovery.delivery import Delivery
 from .recovery.events import EventOutcome
 from .recovery.reconciler import Reconciler
-from .recovery.recovery import Recovery
-from .recovery.sweep import Known, OnOrphan, Reconciliation
+from .recovery.recovery import Known, OnOrphan, Recovery
+from .recovery.sweep import Reconciliation
 from .settings import Settings
 from .settings_check import unshared
 from .signing.presigned_url import URLPresigner
 from .signing.presigner import PostPresigner
-from .wsgi.delivery import Delivery
 from .wsgi.diagnosis import wrong_path
 from .wsgi.environ import header, request_target
 from .wsgi.observers import Observers
@@ -149,7 +149,8 @@ class DirectUpload:
         needed.
     :param known: ``(pairs of object and ETag) -> those that the application has handled``: asked by a sweep about what
         the ledger does not know, such as uploads from before its retention.
-    :param on_orphan: ``(Upload)``: called by a sweep with each stored upload that the checks refuse; none is deleted.
+    :param on_orphan: ``(Upload)``: called by a sweep or an event with each stored upload that the checks refuse, once;
+        none is deleted.
     :param clock: returns Unix seconds.
 
     Raises SettingsError for insufficient settings.
@@ -251,7 +252,9 @@ class DirectUpload:
         self.ledger = ledger
         self.settings = settings
         callback_path = prefix.encode().decode("latin-1") + CALLBACK_PATH
-        delivery = Delivery(once, callback_path, callback_urls[0] if callback_urls else None)
+        delivery = Delivery(
+            once, callback_path, callback_urls[0] if callback_urls else None, with_body=forward_callback
+        )
 
         @functools.cache
         def recovery() -> Recovery:
@@ -398,7 +401,7 @@ class DirectUpload:
         return self._reconciler.handle_events(body)
 
     def oldest_untold_seconds(self) -> float | None:
-        """Return the age of the oldest upload that the last sweep had to leave; 0 if none, None without a sweep."""
+        """Return the age of the oldest upload that may be untold; 0 if none, None before the first sweep."""
         return self._reconciler.oldest_untold_seconds()
 
     def _log_misrouted_callback(self, environ: WSGIEnvironment) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from ..callback.upload import Upload, plain_etag
+from ..callback.upload import plain_etag
 from ..exceptions import (
     CallbackError,
     MalformedRequestError,
@@ -22,15 +22,16 @@ from ..exceptions import (
     UploadRequestError,
 )
 from ..explanations.rows import hint_of
+from ..http import json_object
 from ..parts.ticket import PartsTicket
 from ..parts.uploads import PartUploads
+from ..recovery.delivery import Delivery
 from ..settings_check import MAX_PARTS
 from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
-from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
 from ..wsgi.observers import Observers, facts_of
-from ..wsgi.responses import Headers, ask_again, json_response, not_found, read_response, refuse, refuse_error
+from ..wsgi.responses import ask_again, json_response, not_found, read_response, refuse, refuse_error
 from .gate import Gate, readable, refuse_unsigned
 from .slots import SLOTS, Slot
 
@@ -216,7 +217,7 @@ class MultipartEndpoint:
             raise MalformedRequestError("key_malformed", "Send the key of the upload, once: ?key=KEY.")
         opened = self._uploads.open(step.id, key)
         facts = facts_of(environ)
-        facts.user, facts.object = opened.ticket.user, opened.key
+        facts.user, facts.object = opened.ticket.user, key
         if step.name == "part":
             return self._part(opened, step.number, environ, start_response)
         refusal = self._gate.rate_refusal(opened.ticket.user, environ, slot, opened.ticket.id)
@@ -318,10 +319,11 @@ class MultipartEndpoint:
     ) -> Iterable[bytes]:
         upload = self._uploads.abort(opened)
         if upload is not None:
-            status, headers, body = self._deliver(upload, beside)
-            if status.startswith("503"):  # OSS or the ledger could not be asked: cancelling again tells the application
-                start_response(status, headers)
-                return [body]
+            delivered = self._delivery(upload, beside)
+            # The ledger could not be asked: cancelling again tells the application.
+            if delivered.status.startswith("503"):
+                start_response(delivered.status, delivered.headers)
+                return [delivered.body]
         # Whether the application has taken it or not, there is nothing left to abort.
         return json_response(environ, start_response, 200, {})
 
@@ -333,26 +335,22 @@ class MultipartEndpoint:
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
-        upload = self._uploads.complete(opened, claimed)
-        status, headers, body = self._deliver(upload, beside)
-        if not status.startswith("2"):
-            start_response(status, headers)
-            return [body]
+        upload, key = self._uploads.complete(opened, claimed), opened.key
+        delivered = self._delivery(upload, beside)
+        if not delivered.is_success:
+            start_response(delivered.status, delivered.headers)
+            return [delivered.body]
         payload = {
-            "location": f"{self._address}/{quote(opened.key)}",
+            "location": f"{self._address}/{quote(key)}",
             "bucket": self._bucket,
-            "key": opened.key,
-            "answer": _json_or_text(body),
+            "key": key,
+            "answer": _json_or_text(delivered.body),
         }
         return json_response(environ, start_response, 200, payload)
-
-    def _deliver(self, upload: Upload, beside: WSGIEnvironment) -> tuple[str, Headers, bytes]:
-        return read_response(lambda environ, start: self._delivery.respond(upload, environ, start), beside)
 
 
 def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
     """Return what refuses, 404, in the place of a ``MultipartEndpoint``: the log says which setting brings one."""
-
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         hint, message = hint_of("multipart_off"), "Uploads in parts are off here."
         return refuse(log, environ, start_response, 404, "multipart_off", hint, code="multipart_off", message=message)
@@ -393,12 +391,8 @@ def _query(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def _members(body: bytes) -> dict[str, Any]:
-    try:
-        members = json.loads(body)
-        json.dumps(members, ensure_ascii=False).encode()  # ValueError for a lone surrogate
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict):
+    members = json_object(body)
+    if members is None:
         raise MalformedRequestError("multipart_malformed", "The body must be a JSON object.")
     return members
 
