@@ -22,9 +22,9 @@ from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..serving.limits import default_file_bytes, raise_descriptor_limit
 from ..settings import Settings
-from ..wsgi.body_limit import body_limit_of
 from ..wsgi.nonblocking import nonblocking_test
 from ..wsgi.observers import RequestContext, context_of
+from ..wsgi.questions import body_limit_of, callback_test
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
 from .load_application import check_spelling, load_application
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
@@ -206,6 +206,7 @@ def _run_application(
         servers,
         parent.serving if parent is not None else None,
         body_limit=body_limit_of(app),
+        is_callback=callback_test(app),
         file_bytes=default_file_bytes(inherited.processes),
         owns_listeners=owns_listeners,
         shares_listeners=inherited.processes > 1,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..wsgi.body_limit import body_limit_of
 from ..wsgi.environ import AUTHORIZATION_KEYS, with_authorization
 from ..wsgi.nonblocking import nonblocking_test
+from ..wsgi.questions import body_limit_of, callback_test
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -49,6 +49,7 @@ class AuthorizationPassthrough:
         #: The wrapped application's own: looking for the header never waits.
         self.is_nonblocking = nonblocking_test(app)
         self.body_limit = body_limit_of(app)
+        self.is_callback = callback_test(app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._app(with_authorization(environ, self._trusted_keys), start_response)

@@ -297,7 +297,7 @@ class Connection:
         else:
             self._answered()
 
-    def hand_to_thread(self) -> None:
+    def hand_to_thread(self, *, is_callback: bool) -> None:
         """Let a thread answer the request; it calls `service`."""
         self.phase = HANDLING
         self.deadline = inf
@@ -305,7 +305,7 @@ class Connection:
         self.lock = threading.Condition()
         if self.server.adj.channel_request_lookahead:
             self.wait_for(READ)
-        self.server.task_dispatcher.add_task(self)
+        self.server.task_dispatcher.add_task(self, is_callback=is_callback)
 
     def _wake(self) -> None:
         self.server.report(self)
@@ -537,7 +537,7 @@ class Connection:
         if len(self.unread) > _MAX_READ_AHEAD:
             self.wait_for(0)
 
-    # What tasks and the threads of waitress's dispatcher call.
+    # What tasks and threads call.
 
     def service(self) -> None:
         """Answer the request in a thread."""

@@ -26,9 +26,10 @@ from .task import path_info
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from ..wsgi.body_limit import BodyLimit
     from ..wsgi.nonblocking import NonBlockingTest
+    from ..wsgi.questions import BodyLimit, CallbackTest
     from .limits import Limits
+    from .threads import Threads
 
 #: How many connections the loop answers before it sends to them, and accepts in a turn.
 BATCH_SIZE = 64
@@ -115,23 +116,26 @@ class Server:
         listeners: Sequence[socket.socket],
         adj: Any,
         limits: Limits,
+        *,
         file_bytes: int,
         connection_limit: int,
-        dispatcher: Any,
+        threads: Threads,
         is_nonblocking: NonBlockingTest | None,
         body_limit: BodyLimit | None,
+        is_callback: CallbackTest | None,
         clock: Callable[[], float],
         owns_listeners: bool,
-        shares_listeners: bool = False,
+        shares_listeners: bool,
     ) -> None:
         self.application = application
         self.adj = adj
         self.limits = limits
         self.file_bytes = file_bytes
         self.connection_limit = connection_limit
-        self.task_dispatcher = dispatcher
+        self.task_dispatcher = threads
         self.server_name = adj.server_name
         self._is_nonblocking = is_nonblocking
+        self._is_callback = is_callback
         self._body_limit = body_limit
         adj.body_limit = self._longest_body if body_limit is not None else None
         self._clock = clock
@@ -253,22 +257,24 @@ class Server:
     def dispatch(self, connection: Connection) -> None:
         """Route a connection whose request is complete: to the loop, or to a thread."""
         request = connection.request
-        if request.error or self._answers_in_loop(request):
+        if request.error or self._is_so("is_nonblocking", self._is_nonblocking, request):
             self._ready.append(connection)
         else:
             self.hand_over(connection)
 
     def hand_over(self, connection: Connection) -> None:
         """Let a thread answer a connection's request; 503 without memory to wait in."""
-        request = connection.request
+        request, threads = connection.request, self.task_dispatcher
         self.hold(connection, request.held_bytes(), request.file_bytes())
-        if self.held <= self.limits.buffered_bytes and self.filed <= self.file_bytes:
+        is_callback = self._is_so("is_callback", self._is_callback, request)
+        has_memory = self.held <= self.limits.buffered_bytes and self.filed <= self.file_bytes
+        if has_memory or (is_callback and threads.has_idle):
             self._offer_another_try(connection)
-            connection.hand_to_thread()
-            waiting, threads = len(self.task_dispatcher.queue), len(self.task_dispatcher.threads)
-            if waiting > _MANY_WAITING * threads:
+            connection.hand_to_thread(is_callback=is_callback)
+            waiting = threads.waiting
+            if waiting > _MANY_WAITING * threads.count:
                 message = "%d requests wait for one of %d threads: more threads may help, or a faster application"
-                self._log_now_and_then("threads", message, waiting, threads)
+                self._log_now_and_then("threads", message, waiting, threads.count)
             return
         request.error = OverloadedError("too many requests wait for a thread: try again later")
         self.hold(connection, 0)
@@ -433,15 +439,16 @@ class Server:
         log.exception("a connection ends for an error of the server")
         connection.abort()
 
-    def _answers_in_loop(self, request: Any) -> bool:
-        if self._is_nonblocking is None:
+    def _is_so(self, name: str, test: NonBlockingTest | CallbackTest | None, request: Any) -> bool:
+        """Ask the application about a request; return False where it does not say, or fails."""
+        if test is None:
             return False
         try:
-            return self._is_nonblocking(request.command, path_info(request.path, self.adj.url_prefix), request.headers)
+            return test(request.command, path_info(request.path, self.adj.url_prefix), request.headers)
         except BaseException as error:
             if self.is_signal(error):
                 raise
-            log.exception("is_nonblocking failed, and a thread answers the request")
+            log.exception("%s failed, and a thread answers the request as any other", name)
             return False
 
     def _longest_body(self, method: str, path: str) -> int | None:
@@ -652,21 +659,11 @@ class Server:
         self._close_listeners()
         for connection in list(self.connections.values()):
             connection.close()
-        self._wait_for_threads()
-        self.task_dispatcher.shutdown(timeout=0)
+        # Threads finish what they handle, also for clients that have gone, as long as `drain` allows; another call of
+        # `drain`, for a second signal, may shorten that meanwhile.
+        start = self._clock()
+        self.task_dispatcher.shutdown(lambda: max(self._drain_times[1] - start, 0.5) if self._drain_times else 5.0)
         self.close()
-
-    def _wait_for_threads(self) -> None:
-        """Let threads finish what they handle, also for clients that have gone, as long as `drain` allows."""
-        dispatcher, start, waited = self.task_dispatcher, self._clock(), 0.0
-        dispatcher.set_thread_count(0)
-        with dispatcher.lock:
-            while dispatcher.threads:
-                # Another call of `drain`, for a second signal, may shorten it meanwhile.
-                if waited >= (max(self._drain_times[1] - start, 0.5) if self._drain_times else 5.0):
-                    break
-                dispatcher.thread_exit_cv.wait(0.1)
-                waited += 0.1
 
     @contextlib.contextmanager
     def _signals_wake(self) -> Iterator[None]:

@@ -35,9 +35,9 @@ class Running:
         self.in_threads = 0
         add_task = self.server.task_dispatcher.add_task
 
-        def count(task: Any) -> None:
+        def count(task: Any, **options: Any) -> None:
             self.in_threads += 1
-            add_task(task)
+            add_task(task, **options)
 
         self.server.task_dispatcher.add_task = count
         self._thread = threading.Thread(target=self.server.run)

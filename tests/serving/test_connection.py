@@ -226,7 +226,7 @@ def test_responses_equal_those_of_stock_waitress(kind: str, ident: str | None) -
 def test_the_loop_answers_nonblocking_requests_and_threads_the_others() -> None:
     site = Site()
     with serve(site, LOOP) as server, connect(server) as connection:
-        for path, names in (("/", {"loop"}), ("/spin", {"waitress"})):
+        for path, names in (("/", {"loop"}), ("/spin", {"request"})):
             site.threads.clear()
             connection.request("GET", path)
             connection.getresponse().read()
