@@ -285,7 +285,7 @@ class Server:
         if again is None:
             again = connection.again = Again()
         again.is_asked = False
-        again.is_offered = len(self._put_off) < _MOST_PUT_OFF
+        again.is_offered = len(self._put_off) < _MOST_PUT_OFF and not self.is_stopping
         if again.since is not None:
             moves = self.now - max(again.since, self._ended_at) < _STANDSTILL_SECONDS
             again.is_offered &= moves and self.now - again.since < _PUT_OFF_SECONDS
@@ -406,8 +406,8 @@ class Server:
         return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
 
     def _try_again(self, now: float) -> None:
-        """Hand the requests to threads whose next try is due."""
-        due = [each for each in self._put_off if each.again is None or each.again.due <= now]
+        """Hand the requests to threads whose next try is due; at the end each has its last one now."""
+        due = [each for each in self._put_off if self.is_stopping or each.again is None or each.again.due <= now]
         if due:
             self._put_off = deque(each for each in self._put_off if each not in due)
             self._each([each for each in due if each.phase == HANDLING], self.dispatch)

@@ -120,6 +120,18 @@ def test_a_commit_that_fails_is_answered_and_counted_as_503(
     assert (running.counted("ledger_unavailable"), running.counted("accepted")) == (1, 1)
 
 
+def test_a_refused_report_of_a_prefix_form_is_noted_in_a_thread(
+    running: Running, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The note is a write, for which the loop would wait."""
+    requests = [callback_request("/oss/signature", size=1 << 40) for _ in range(3)]
+    assert running.post([*requests, callback_request()]) == [b"HTTP/1.1 403 Forbidden"] * 3 + [b"HTTP/1.1 200 OK"]
+    running.end()
+    assert (len(ledger), running.in_threads) == (4, 3)
+    assert sorted(lines(caplog)) == ["200", "403", "403", "403"]
+    assert running.counted("ticket_mismatch") == 3
+
+
 def test_a_report_whose_ticket_is_busy_waits_in_a_thread(running: Running, ledger: SQLiteLedger) -> None:
     ledger._commit_seconds = 1.0
     request = callback_request()
