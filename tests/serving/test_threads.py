@@ -102,9 +102,11 @@ def test_callbacks_have_a_quarter_more_threads_but_not_beside_a_single_one(made:
 
 
 def test_without_callbacks_there_are_no_further_threads(made: list[Company]) -> None:
-    before = threading.active_count()
-    made.append(Company(4, has_callbacks=False))
-    assert threading.active_count() == before + 4
+    made.append(company := Company(2, has_callbacks=False))
+    company.add("a", "b", "callback")
+    company.wait_for("a", "b")
+    company.end("a")
+    company.wait_for("a", "b", "callback")
 
 
 def test_the_end_waits_for_what_has_begun_and_gives_up_the_rest(
