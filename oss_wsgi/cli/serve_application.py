@@ -32,7 +32,7 @@ from .options import environ_of
 from .process import CannotStartError, local_url, signals_deferred
 from .processes import Parent
 from .reloading import RELOAD_DRAIN, Inheritance, Supervisor, follow_parent, inheritance
-from .serve_processes import become_child, serve_processes
+from .serve_processes import become_child, serve_processes, share_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -209,7 +209,7 @@ def _run_application(
         is_callback=callback_test(app),
         file_bytes=default_file_bytes(inherited.processes),
         owns_listeners=owns_listeners,
-        shares_listeners=inherited.processes > 1,
+        share=share_of(inherited) if inherited.number else None,
     )
 
 

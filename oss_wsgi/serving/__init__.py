@@ -23,6 +23,7 @@ from .limits import (
     default_file_bytes,
 )
 from .server import Server
+from .sharing import Share
 from .stock import make_stock_server
 from .threads import Threads
 
@@ -47,6 +48,7 @@ def make_server(
     clock: Callable[[], float] = time.monotonic,
     owns_listeners: bool = False,
     shares_listeners: bool = False,
+    share: Share | None = None,
     body_limit: BodyLimit | None = None,
     is_callback: CallbackTest | None = None,
     **options: Any,
@@ -67,6 +69,7 @@ def make_server(
         it closes the sockets, so that no handshake ends between the last accept and the close and is reset (Linux).
     :param shares_listeners: other processes accept from these sockets at the same time. Then this one takes a few new
         connections in a turn, and the next ones wake another process.
+    :param share: what these processes know of each other, so that each gets its share of the connections.
     :param body_limit: ``(method, path) -> int | None``: how many bytes the body of a request to ``app`` may have, up to
         1 MiB, or ``max_request_body_size`` if that is more. None: what the latter allows. By default the ``body_limit``
         of ``app``, if it has one, as DirectUpload has. A body that comes with its header is left to ``app``.
@@ -134,7 +137,8 @@ def make_server(
         is_callback=is_callback,
         clock=clock,
         owns_listeners=owns_listeners,
-        shares_listeners=shares_listeners,
+        shares_listeners=shares_listeners or share is not None,
+        share=share,
     )
 
 

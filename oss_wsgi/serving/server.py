@@ -21,6 +21,7 @@ from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from .memory import give_back
 from .poller import EXCLUSIVE, READ, make_poller
+from .sharing import Share
 from .task import path_info
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ _DRAINING_TURN_SECONDS = 0.1
 # On a connection that has sent nothing when the listener closes, a request may be on its way.
 FIRST_REQUEST_SECONDS = 2.0
 
-# After an accept failed for want of descriptors or memory.
+# After an accept failed for want of descriptors or memory, and while another process has fewer connections.
 _PAUSE_SECONDS = 0.5
+_LEAVING_SECONDS = 0.02
 _LOG_SECONDS = 60.0
 #: Requests that wait for each thread from which on the log says so; a burst is no matter.
 _MANY_WAITING = 4
@@ -126,6 +128,7 @@ class Server:
         clock: Callable[[], float],
         owns_listeners: bool,
         shares_listeners: bool,
+        share: Share | None,
     ) -> None:
         self.application = application
         self.adj = adj
@@ -141,6 +144,8 @@ class Server:
         self._clock = clock
         self._owns_listeners = owns_listeners
         self._shares_listeners = shares_listeners
+        self._share = share
+        self._bell = -1 if share is None else share.bell
         #: The time of this turn of the loop.
         self.now = clock()
         self.poller = make_poller()
@@ -190,6 +195,8 @@ class Server:
         # Those that have come since handlers last ran for certain.
         self._seen_signals: set[int] = set()
         self.poller.register(self._wake_reader.fileno(), READ)
+        if share is not None:
+            self.poller.register(share.bell, READ)
         self._resume_accepting()
 
     # The interface.
@@ -362,6 +369,8 @@ class Server:
                 self.queue(connection, event)
             elif fd in self._listener_of:
                 listening.append(self._listener_of[fd])
+            elif fd == self._bell:
+                listening = self._hear()
             else:
                 self._read_wake()
         while self._reports:
@@ -381,8 +390,12 @@ class Server:
         self._answer()
         if now >= self._next_sweep or self._is_sweeping:
             self._sweep(now)
+        if self._accept_again is not None and now >= self._accept_again:
+            self._resume_accepting()
         if self.draining:
             self._continue_drain(now)
+        if self._share is not None and not self.is_stopping:
+            self._share.tell(len(self.connections), now)
 
     def _take(
         self, queue: deque[Connection], work: Callable[[Connection], None], seconds: float, most: int | None = None
@@ -402,7 +415,8 @@ class Server:
 
     def _timeout(self) -> float:
         soonest = min((each.again.due for each in self._put_off if each.again), default=self._next_sweep)
-        wait = max(min(soonest, self._next_sweep) - self._clock(), 0.0)
+        soonest = min(soonest, self._next_sweep, self._accept_again or inf)
+        wait = max(soonest - self._clock(), 0.0)
         return min(wait, _DRAINING_TURN_SECONDS if self.draining else _SWEEP_SECONDS)
 
     def _try_again(self, now: float) -> None:
@@ -468,8 +482,6 @@ class Server:
             self._next_sweep = now + (_DRAINING_TURN_SECONDS if self.is_stopping else _SWEEP_SECONDS)
             if not self._is_sweeping:
                 self._unswept = list(self.connections.values())
-            if self._accept_again is not None and now >= self._accept_again:
-                self._resume_accepting()
             if self._peak > _PEAK_BYTES and self.held < self._peak // 4:
                 self._peak = self.held
                 give_back()
@@ -528,8 +540,19 @@ class Server:
         return len(accepted)
 
     def _accept_share(self, listener: Listener) -> None:
-        """Accept a few, and let the kernel wake another process for the next: it wakes the one that waits longest."""
-        self._accept(listener, SHARED_BATCH_SIZE)
+        """Accept a few, and let the kernel wake another process for the next: it wakes the one that waits longest.
+
+        Where another process has fewer connections, leave them to that one for a moment.
+        """
+        room = SHARED_BATCH_SIZE
+        if self._share is not None:
+            room = min(room, self._share.room(len(self.connections), self.now))
+            if room <= 0:
+                self._stop_listening()
+                self._accept_again = self.now + _LEAVING_SECONDS
+                self._share.ring(self.now)
+                return
+        self._accept(listener, room)
         if listener.is_registered:
             self.poller.unregister(listener.fd)
             self.poller.register(listener.fd, READ | EXCLUSIVE)
@@ -537,12 +560,21 @@ class Server:
     def _pause_accepting(self, error: OSError) -> None:
         """Accept nothing for a moment: the descriptors, or the memory, are used up."""
         self._log_now_and_then("accept", "no connection can be accepted for the moment: %s", error.strerror or error)
+        self._stop_listening()
+        self._accept_again = self.now + _PAUSE_SECONDS
+
+    def _stop_listening(self) -> None:
         for listener in self.listeners:
             if listener.is_registered:
                 self.poller.unregister(listener.fd)
                 listener.is_registered = False
-        self._accept_again = self.now + _PAUSE_SECONDS
-        self._next_sweep = min(self._next_sweep, self._accept_again)
+
+    def _hear(self) -> list[Listener]:
+        """Return the listeners from which to accept, as another process leaves new connections to this one."""
+        if self._share is not None:
+            self._share.hear()
+            self._resume_accepting()
+        return self.listeners
 
     def _resume_accepting(self) -> None:
         self._accept_again = None
@@ -614,6 +646,8 @@ class Server:
         Where descriptors or memory are short the listeners stay open, and the next turn goes on, until ``end``.
         """
         self.is_stopping = True
+        if self._share is not None:
+            self._share.leave()
         is_taken = self._take_backlogs()
         if not is_taken:
             self._close_idle_connections()  # for their descriptors
@@ -646,10 +680,8 @@ class Server:
                     connection.close()
 
     def _close_listeners(self) -> None:
+        self._stop_listening()
         for listener in self.listeners:
-            if listener.is_registered:
-                self.poller.unregister(listener.fd)
-                listener.is_registered = False
             listener.socket.close()
         self.listeners = []
         self._listener_of = {}
