@@ -1,4 +1,7 @@
-"""`make_server`: waitress's parser and tasks under our own loop and threads."""
+"""`make_server`: waitress's parser and tasks under our own loop and threads.
+
+docs/serving.md says why there is a loop of our own, what it gains, and what to check when waitress makes a release.
+"""
 
 from __future__ import annotations
 

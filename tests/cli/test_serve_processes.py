@@ -187,8 +187,8 @@ def test_a_killed_process_is_restarted_and_cuts_no_more_than_what_it_has(folder:
         for client in clients:
             client.start()
         assert becomes_true(lambda: all(answered[pid] for pid in pids))
-        os.kill(pids[1], signal.SIGKILL)  # the last that has started: it has served for less than 10 s
-        assert f"process 2 (pid {pids[1]}) was ended by SIGKILL; it starts again in 0.5 s" in server.log("starts again")
+        os.kill(pids[1], signal.SIGKILL)  # the last that has started
+        assert f"process 2 (pid {pids[1]}) was ended by SIGKILL; it starts again now" in server.log("starts again")
         assert becomes_true(lambda: len(answered) == 3)
         stop.set()
         for client in clients:
