@@ -14,6 +14,7 @@ import pytest
 import webtest
 
 from oss_wsgi import (
+    AccessLog,
     AuthorizationPassthrough,
     DirectUpload,
     Grant,
@@ -317,7 +318,13 @@ def test_the_application_says_which_requests_are_callbacks() -> None:
 
     known = encoded("https://gosspublic.alicdn.com/callback_pub_key_v1.pem")
     app = DirectUpload(Wrapped(), Settings(**VALUES))
-    for callback in (app, AuthorizationPassthrough(app), DirectUpload(legacy, Settings(**VALUES), on_refused=print)):
+    logged: Any = AccessLog(app, clock=time.monotonic)
+    assert logged.body_limit("POST", "/oss/callback") == 64 * 1024
+    assert logged.is_nonblocking("GET", "/oss/signature", {})
+    assert not hasattr(AccessLog(legacy, clock=time.monotonic), "is_callback")
+    observed = DirectUpload(legacy, Settings(**VALUES), on_refused=print)
+    callback: Any
+    for callback in (app, AuthorizationPassthrough(app), logged, observed):
         assert callback.is_callback("POST", "/oss/callback", known)
         assert not callback.is_callback("GET", "/oss/callback", known)
         assert not callback.is_callback("POST", "/oss/callback", {}), "it is refused at once"

@@ -151,14 +151,11 @@ def _run_site(
 ) -> None:
     run_server(
         uploads,
-        uploads.is_nonblocking,
         listeners,
         arguments,
         stack,
         greeting,
         max_request_body_size=MAX_BODY,
-        body_limit=uploads.body_limit,
-        is_callback=uploads.is_callback,
         clear_untrusted_proxy_headers=False,  # nothing here reads them
         **options,
     )

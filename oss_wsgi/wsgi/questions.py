@@ -34,6 +34,13 @@ def callback_test(app: WSGIApplication) -> CallbackTest:
     return cast(CallbackTest, getattr(app, "is_callback", _never))
 
 
+def pass_on(middleware: object, app: WSGIApplication) -> None:
+    """Let a middleware that waits for nothing answer as the application does that it wraps."""
+    for name in ("is_nonblocking", "body_limit", "is_callback"):
+        if hasattr(app, name):
+            setattr(middleware, name, getattr(app, name))
+
+
 def _unknown(method: str, path: str) -> None:
     return None
 
