@@ -121,6 +121,20 @@ def test_new_connections_go_to_all_in_turn(folder: Path) -> None:
         assert min(answering(server.url, 30).values()) >= 5  # 10 each on a machine that is not busy
 
 
+def test_kept_connections_are_shared_while_all_processes_are_idle(folder: Path) -> None:
+    with processes(folder) as (server, pids):
+        port = int(server.url.rpartition(":")[2])
+        clients = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(60)]
+        counts: Counter[int] = Counter()
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            with client.makefile("rb") as answer:
+                counts[int(answer.read().rpartition(b"\r\n\r\n")[2])] += 1
+            client.close()
+        assert set(counts) == set(pids)
+        assert min(counts.values()) >= 15
+
+
 def test_a_ledger_and_a_secret_are_asked_for_in_one_sentence() -> None:
     assert refused(**REAL) == (
         "server.py: --processes: 2 processes need a ledger and a ticket secret that they share; set, for example:\n"
