@@ -27,8 +27,8 @@ from .limits import (
 )
 from .server import Server
 from .sharing import Share
-from .stock import make_stock_server
 from .threads import Threads
+from .unknown_release import make_stock_server
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

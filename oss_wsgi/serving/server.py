@@ -19,7 +19,7 @@ from ..wsgi.responses import Again
 from .connection import CLOSED, HANDLING, IDLE, NEW, Connection, OverloadedError
 from .eviction import evictable, heaviest
 from .handshakes import HANDSHAKE_SECONDS, refuse_handshakes
-from .memory import give_back
+from .malloc_trim import give_back
 from .poller import EXCLUSIVE, READ, make_poller
 from .sharing import Share
 from .task import path_info
@@ -146,6 +146,7 @@ class Server:
         self._shares_listeners = shares_listeners
         self._share = share
         self._bell = -1 if share is None else share.bell
+        self._closed = 0
         #: The time of this turn of the loop.
         self.now = clock()
         self.poller = make_poller()
@@ -249,9 +250,6 @@ class Server:
         for host, port in self.effective_listen:
             log.info("%s", format_str.format(f"[{host}]" if ":" in str(host) else host, port))
 
-    def add_task(self, task: Any) -> None:
-        self.task_dispatcher.add_task(task)
-
     def pull_trigger(self) -> None:
         """Wake the loop; any thread and any signal's handler may call this."""
         if not self._is_woken:
@@ -319,6 +317,7 @@ class Server:
     def forget(self, connection: Connection) -> None:
         """Remove a connection that closes; its descriptor is still its own."""
         del self.connections[connection.fd]
+        self._closed += 1
         address = connection.address
         left = self.counts[address] - 1
         if left:
@@ -482,6 +481,9 @@ class Server:
             self._next_sweep = now + (_DRAINING_TURN_SECONDS if self.is_stopping else _SWEEP_SECONDS)
             if not self._is_sweeping:
                 self._unswept = list(self.connections.values())
+            if self._share is not None:
+                self._share.note_closed(self._closed)
+            self._closed = 0
             if self._peak > _PEAK_BYTES and self.held < self._peak // 4:
                 self._peak = self.held
                 give_back()

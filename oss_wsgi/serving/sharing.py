@@ -15,8 +15,12 @@ import os
 import tempfile
 from math import inf
 
-# A process may have so many connections more than the one with the fewest: one, and one for each eight of that one.
+# A process may have so many connections more than the one with the fewest, and one for each eight of that one. Where
+# connections come and go, their number says little, and waking each other for each one would cost as much as it.
+_MORE_OF_KEPT, _MORE_OF_SHORT = 1, 32
 _EIGHTHS = 8
+# So many must have closed since the last look, about a second ago, to count as coming and going.
+_MANY_CLOSED = 8
 # A loop that has had no turn for so long does not count; an idle one has a turn each second.
 _ALIVE_SECONDS = 2.0
 # How long a process that heard its bell may take until it has a turn.
@@ -38,6 +42,7 @@ class Share:
         # For each process its connections, and the time of its last turn.
         self._memory = mmap.mmap(memory, 16 * count)
         self._table = memoryview(self._memory).cast("d")
+        self._more = _MORE_OF_KEPT
         # When this process rang the bell of another.
         self._rung = [-inf] * count
 
@@ -68,10 +73,16 @@ class Share:
         """Count no more; for the parent: a process that has ended does not."""
         self._table[2 * ((number or self._number) - 1) + 1] = 0.0
 
+    def note_closed(self, closed: int) -> None:
+        """Note how many connections of this process have closed since the last call, about once a second."""
+        self._more = _MORE_OF_SHORT if closed > _MANY_CLOSED else _MORE_OF_KEPT
+
     def room(self, connections: int, now: float) -> int:
         """Return how many connections this process may take, which has so many."""
+        if connections < self._more:
+            return self._more - connections
         fewest = min((self._table[2 * other] for other in self._others(now)), default=None)
-        return 1 << 30 if fewest is None else int(fewest) + 1 + int(fewest) // _EIGHTHS - connections
+        return 1 << 30 if fewest is None else int(fewest) + self._more + int(fewest) // _EIGHTHS - connections
 
     def ring(self, now: float) -> None:
         """Wake the process that has the fewest connections."""

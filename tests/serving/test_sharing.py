@@ -40,6 +40,17 @@ def test_a_process_leaves_connections_to_those_that_have_fewer(shares: list[Shar
     assert shares[2].room(100, 1000.0) < 0
 
 
+def test_where_connections_come_and_go_a_process_may_have_some_more(shares: list[Share]) -> None:
+    first = shares[0]
+    first.tell(5, 1000.0)
+    assert first.room(5, 1000.0) < 0
+    first.note_closed(100)
+    assert first.room(5, 1000.0) == 27
+    assert first.room(33, 1000.0) < 0
+    first.note_closed(0)
+    assert first.room(5, 1000.0) < 0
+
+
 def test_the_bell_rings_where_the_fewest_connections_are(shares: list[Share]) -> None:
     for share, count in zip(shares, (9, 3, 5), strict=True):
         share.tell(count, 1000.0)
