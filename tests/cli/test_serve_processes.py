@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -247,9 +248,7 @@ def test_one_that_cannot_start_again_is_tried_with_growing_pauses(folder: Path) 
         (folder / "broken").touch()
         os.kill(pids[1], signal.SIGKILL)
         output = server.log("in 2 s")
-        assert [line.rpartition("in ")[2] for line in output.splitlines() if "starts again" in line] == [
-            "0.5 s", "1 s", "2 s"
-        ]  # fmt: skip
+        assert re.findall("starts again (.*)", output) == ["now", "in 1 s", "in 2 s"]
         assert "ended with status 7; it starts again in 1 s" in output
         assert set(answering(server.url)) == {pids[0]}
         (folder / "broken").unlink()
