@@ -40,7 +40,7 @@ from .ledger.url import ledger_from
 from .middleware.authorization import AuthorizationPassthrough
 from .middleware.callback_guard import CallbackGuard
 from .middleware.confirmation import Confirmation
-from .middleware.dispatcher import Dispatcher, PathRouter, Subtree, at_original_path, blocking
+from .middleware.dispatcher import Blocking, Dispatcher, PathRouter, Subtree, at_original_path
 from .middleware.once import OncePerUpload
 from .middleware.probe import PROBE_KEY, Probe, ProbeGate
 from .parts.ticket import PartsBook
@@ -239,7 +239,7 @@ class DirectUpload:
         if forward_callback:
             callback = AuthorizationPassthrough(callback)
         if on_issued is not None or on_refused is not None:  # the user's observers may wait
-            signature, limits, callback = blocking(signature), blocking(limits), blocking(callback)
+            signature, limits, callback = Blocking(signature), Blocking(limits), Blocking(callback)
         endpoints: dict[str, WSGIApplication] = {
             SIGNATURE_PATH: signature,
             CALLBACK_PATH: callback,
@@ -302,7 +302,7 @@ class DirectUpload:
                 observers=observers,
             )
             if on_issued is not None or on_refused is not None:
-                multipart = blocking(multipart)
+                multipart = Blocking(multipart)
         if metrics is not None:
             metrics.watch(ledger, public_keys, self.oldest_untold_seconds)
             if serve_metrics:
@@ -340,6 +340,14 @@ class DirectUpload:
         ``path`` is decoded as PATH_INFO is.
         """
         return self._app.body_limit(method, path)
+
+    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request is a callback of OSS, for which ``make_server`` keeps threads.
+
+        A forged one counts too: it is refused without waiting. One that names a key which has to be fetched first does
+        not count. ``path`` is decoded as PATH_INFO is.
+        """
+        return self._app.is_callback(method, path, headers)
 
     def reconcile(
         self,

@@ -14,6 +14,7 @@ import pytest
 import webtest
 
 from oss_wsgi import (
+    AccessLog,
     AuthorizationPassthrough,
     DirectUpload,
     Dispatcher,
@@ -24,6 +25,7 @@ from oss_wsgi import (
     Upload,
 )
 from oss_wsgi.application import public_key_store
+from oss_wsgi.callback.public_keys import OSS_PUBLIC_KEY_URLS
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.local import LocalOSS
@@ -344,6 +346,37 @@ def test_the_application_says_how_long_bodies_may_be() -> None:
     assert app.body_limit("POST", "/x/s3/multipart/x/complete") is None
     assert DirectUpload(legacy, Settings(**VALUES)).body_limit("POST", complete) == 64 * 1024
     assert AuthorizationPassthrough(app).body_limit("POST", "/short") == 9
+
+
+def test_the_application_says_which_requests_are_callbacks() -> None:
+    class Wrapped:
+        def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            return legacy(environ, start_response)
+
+        def is_callback(self, method: str, path: str, headers: Any) -> bool:
+            return path == "/own/callback"
+
+    def encoded(url: str) -> dict[str, str]:
+        return {"X_OSS_PUB_KEY_URL": base64.b64encode(url.encode()).decode()}
+
+    known = encoded("https://gosspublic.alicdn.com/callback_pub_key_v1.pem")
+    app = DirectUpload(Wrapped(), Settings(**VALUES))
+    logged: Any = AccessLog(app, clock=time.monotonic)
+    assert logged.body_limit("POST", "/oss/callback") == 64 * 1024
+    assert logged.is_nonblocking("GET", "/oss/signature", {})
+    assert not hasattr(AccessLog(legacy, clock=time.monotonic), "is_callback")
+    observed = DirectUpload(legacy, Settings(**VALUES), on_refused=print)
+    callback: Any
+    for callback in (app, AuthorizationPassthrough(app), logged, observed):
+        assert callback.is_callback("POST", "/oss/callback", known)
+        assert not callback.is_callback("GET", "/oss/callback", known)
+        assert not callback.is_callback("POST", "/oss/callback", {}), "it is refused at once"
+        assert not callback.is_callback("POST", "/oss/callback", encoded(OSS_PUBLIC_KEY_URLS[0].replace("v1", "v2")))
+        assert callback.is_callback("POST", "/oss/callback", encoded("https://example.com/")), "it is refused at once"
+        for path in ("/oss/signature", "/oss/recover", "/oss/s3/params", "/oss/callback/x", "/callback", "/", "/oss"):
+            assert not callback.is_callback("POST", path, known), path
+    assert app.is_callback("POST", "/own/callback", {})
+    assert DirectUpload(app, Settings(**VALUES), prefix="/more").is_callback("POST", "/oss/callback", known)
 
 
 def test_a_proxy_that_strips_a_prefix_is_covered_by_the_callback_url() -> None:

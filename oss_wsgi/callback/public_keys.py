@@ -176,6 +176,15 @@ class PublicKeyStore:
             raise _unavailable("OSS's newer keys are not fetched here: there is no fetcher")
         return self._newer_key(match[1], self._fetcher)
 
+    def is_at_hand(self, url: str) -> bool:
+        """Return whether ``get`` and ``replacement`` wait for no fetch of the key for a URL."""
+        match = None if url in self._pinned else _FETCHABLE.fullmatch(url)
+        if match is None:
+            return True
+        cached = self._fetched.get(match[1])
+        is_fresh = cached is not None and self._clock() - cached.fetched_at < _LIFETIME
+        return is_fresh and match[1] not in self._running
+
     def _use_pinned(self, url: str, key: PublicKey) -> None:
         with self._lock:
             if url in self.in_use:

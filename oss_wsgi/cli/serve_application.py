@@ -22,9 +22,8 @@ from ..log_format import configure
 from ..middleware.dispatcher import check_prefix
 from ..serving.limits import default_file_bytes, raise_descriptor_limit
 from ..settings import Settings
-from ..wsgi.body_limit import body_limit_of
-from ..wsgi.nonblocking import nonblocking_test
 from ..wsgi.observers import RequestFacts, facts_of
+from ..wsgi.questions import pass_on
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
 from .load_application import check_spelling, load_application
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
@@ -32,7 +31,7 @@ from .options import environ_of
 from .process import CannotStartError, local_url, signals_deferred
 from .processes import Parent
 from .reloading import RELOAD_DRAIN, Inheritance, Supervisor, follow_parent, inheritance
-from .serve_processes import become_child, serve_processes
+from .serve_processes import become_child, serve_processes, share_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -200,17 +199,15 @@ def _run_application(
     served = CallbackWatch(app, arguments.program, arguments.prefix) if inherited.callback_url else app
     run_server(
         served,
-        nonblocking_test(app),
         inherited.listeners,
         arguments,
         stack,
         greeting,
         servers,
         parent.serving if parent is not None else None,
-        body_limit=body_limit_of(app),
         file_bytes=default_file_bytes(inherited.processes),
         owns_listeners=owns_listeners,
-        shares_listeners=inherited.processes > 1,
+        share=share_of(inherited) if inherited.number else None,
     )
 
 
@@ -256,6 +253,7 @@ class CallbackWatch:
             "DirectUpload that is mounted below a path as a whole needs --prefix: that path and its prefix together."
         )
         self._has_spoken = False
+        pass_on(self, app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if "HTTP_X_OSS_PUB_KEY_URL" not in environ or self._has_spoken:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..log_format import cut
 from ..wsgi.observers import facts_of, shown_path
+from ..wsgi.questions import pass_on
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -29,6 +30,7 @@ class AccessLog:
     def __init__(self, app: WSGIApplication, *, clock: Callable[[], float]) -> None:
         self._app = app
         self._clock = clock
+        pass_on(self, app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         entry = _Entry(environ, self._clock)

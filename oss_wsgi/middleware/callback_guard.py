@@ -102,6 +102,13 @@ class CallbackGuard:
             and self._inner_is_nonblocking(method, path, headers)
         )
 
+    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether a request looks like a report of OSS, and is verified or refused without a fetch of a key."""
+        pub_key_url = headers.get("X_OSS_PUB_KEY_URL")
+        if method != "POST" or pub_key_url is None:
+            return False
+        return pub_key_url in self._pinned_key_urls or self._verifier.has_key(pub_key_url)
+
     @functools.cached_property
     def _pinned_key_urls(self) -> frozenset[str]:
         # A verifier of the user's own may do anything.

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..wsgi.body_limit import BodyLimit, body_limit_of
 from ..wsgi.environ import MAX_BODY_BYTES
 from ..wsgi.nonblocking import NonBlockingTest, WouldWaitError, nonblocking_test
 from ..wsgi.observers import Observers, facts_of
+from ..wsgi.questions import BodyLimit, CallbackTest, body_limit_of, callback_test
 from ..wsgi.responses import not_found
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ class _Mount(NamedTuple):
     app: WSGIApplication
     is_nonblocking: NonBlockingTest
     body_limit: BodyLimit
+    is_callback: CallbackTest
+
+
+def _mount(prefix: str, app: WSGIApplication) -> _Mount:
+    return _Mount(prefix, app, nonblocking_test(app), body_limit_of(app), callback_test(app))
 
 
 class Dispatcher:
@@ -46,10 +51,10 @@ class Dispatcher:
         # PATH_INFO holds UTF-8 bytes read as latin-1 (PEP 3333).
         native = {prefix.encode().decode("latin-1"): mounted for prefix, mounted in mounts.items()}
         self._mounts = [
-            _Mount(prefix, mounted, nonblocking_test(mounted), body_limit_of(mounted))
+            _mount(prefix, mounted)
             for prefix, mounted in sorted(native.items(), key=lambda item: len(item[0]), reverse=True)
         ]
-        self._unmounted = _Mount("", app, nonblocking_test(app), body_limit_of(app))
+        self._unmounted = _mount("", app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
@@ -70,6 +75,11 @@ class Dispatcher:
         """Return how long a body the application takes that a request is passed to; None if it does not say."""
         mount = self._find(path)
         return mount.body_limit(method, path[len(mount.prefix) :])
+
+    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether OSS sends a request, as the application says that it is passed to."""
+        mount = self._find(path)
+        return mount.is_callback(method, path[len(mount.prefix) :], headers)
 
     def _find(self, path: str) -> _Mount:
         """Return the mount that a path is below."""
@@ -113,6 +123,9 @@ class PathRouter:
         self._endpoints = dict(endpoints)
         self._subtrees = dict(subtrees or {})
         self._nonblocking_tests = {path: nonblocking_test(endpoint) for path, endpoint in endpoints.items()}
+        self._callback_tests = {
+            path: callback_test(endpoint) for path, endpoint in endpoints.items() if hasattr(endpoint, "is_callback")
+        }
         self._observers = observers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -136,6 +149,11 @@ class PathRouter:
         body_limit = None if subtree is None else subtree.body_limit
         most = None if body_limit is None else body_limit(method, path[len(top) :])
         return MAX_BODY_BYTES if most is None else most
+
+    def is_callback(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
+        """Return whether OSS sends a request, as the endpoint at its path says."""
+        test = self._callback_tests.get(path)
+        return test is not None and test(method, "", headers)
 
     def _route(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -233,6 +251,12 @@ def at_original_path(app: WSGIApplication, path: str, prefix: str) -> WSGIApplic
     return application
 
 
-def blocking(app: WSGIApplication) -> WSGIApplication:
-    """Return an application that does the same as ``app``, and that a server never runs in its I/O loop."""
-    return lambda environ, start_response: app(environ, start_response)
+class Blocking:
+    """Application that does the same as ``app``, and that a server never runs in its I/O loop."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+        self.is_callback = callback_test(app)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._app(environ, start_response)

@@ -73,6 +73,31 @@ def test_a_key_serves_for_a_day_without_another_fetch(clock: FrozenClock) -> Non
 
 
 @pytest.mark.slow
+def test_a_key_is_at_hand_while_nobody_waits_for_a_fetch_of_it(clock: FrozenClock) -> None:
+    release = threading.Event()
+    fetcher = Fetcher()
+
+    def slow(url: str) -> bytes:
+        assert not fetcher.urls or release.wait(60)
+        return fetcher(url)
+
+    store = PublicKeyStore({"http://127.0.0.1/key": PEM}, fetcher=slow, clock=clock)
+    assert store.is_at_hand("http://127.0.0.1/key")
+    assert store.is_at_hand(OSS_PUBLIC_KEY_URLS[0])
+    assert store.is_at_hand("http://example.com/key.pem")  # it is refused at once
+    assert not store.is_at_hand(V2)
+    store.get(V2)
+    assert store.is_at_hand(V2)
+    clock.now += DAY
+    assert not store.is_at_hand(V2)  # who names it with a wrong signature waits for the refresh
+    store.get(V2)
+    assert not store.is_at_hand(V2)
+    release.set()
+    refreshed(store, 2)
+    assert store.is_at_hand(V2)
+
+
+@pytest.mark.slow
 def test_after_a_day_a_key_is_refreshed_and_serves_meanwhile(clock: FrozenClock) -> None:
     release = threading.Event()
     fetcher = Fetcher()
