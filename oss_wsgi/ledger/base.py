@@ -164,6 +164,8 @@ class Found(NamedTuple):
 
 
 NOTHING_FOUND = Found(None)
+#: The patience of a server's loop: it waits for no lock at all, not even for those that are held for a moment.
+IN_LOOP = -1.0
 _NOTED = StoredResponse("200 OK", "", b"")
 
 
@@ -215,6 +217,10 @@ class Claim(ABC):
         """Unlock, and undo what the store has not stored; ``error`` is what ended the call, if anything."""
 
 
+_L = TypeVar("_L", bound="OnceLedger")
+_R = TypeVar("_R")
+
+
 class OnceLedger(ABC):
     """A ledger that follows the algorithm of this module; a subclass is the store.
 
@@ -225,6 +231,16 @@ class OnceLedger(ABC):
         self._wait_timeout = wait_timeout
         self._gate = Gate(wait_timeout)
         _ledgers.add(self)
+
+    def __enter__(self: _L) -> _L:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connections and files, as ``Ledger.close`` describes."""
 
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes."""
@@ -247,6 +263,7 @@ class OnceLedger(ABC):
             self._gate.leave(place)
 
     def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
+        """Do steps 2 to 6; a store without other processes, which needs no lock, does so by itself."""
         claim = self._claim(identity, patience)
         error: BaseException | None = None
         try:
@@ -279,12 +296,12 @@ class OnceLedger(ABC):
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         """Return the stored response of an upload, without a lock. Raises LedgerUnavailableError."""
 
-    @abstractmethod
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         """Lock the place of an upload among processes, waiting ``patience`` seconds at the most.
 
         Raises LedgerUnavailableError (``ledger_busy``; ``ledger_unavailable``, also where nothing could be stored).
         """
+        raise NotImplementedError
 
     @abstractmethod
     def _hold(self, name: str) -> AbstractContextManager[None]:
@@ -297,9 +314,6 @@ class OnceLedger(ABC):
     def _after_fork(self, *, is_child: bool) -> None:
         """Allow calls again; a child has none of its parent's."""
         return
-
-
-_R = TypeVar("_R")
 
 
 def _respond(
@@ -328,10 +342,10 @@ class LoopLedger(OnceLedger):
         except LedgerUnavailableError:
             return None
         try:
-            claim = self._claim(identity, 0.0)
+            claim = self._claim(identity, IN_LOOP)
         except BaseException as error:
             self._gate.leave(place)
-            if isinstance(error, LedgerUnavailableError) and error.reason == "ledger_busy":
+            if _is_busy(error):
                 return None
             raise
 
@@ -346,10 +360,16 @@ class LoopLedger(OnceLedger):
             outcome = _respond(claim, identity, handle, lambda response: claim.begin_store(response, end))
         except BaseException as error:
             end(error)
+            if _is_busy(error):
+                return None
             raise
         if isinstance(outcome, StoredResponse):
             end(None)
         return outcome
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, LedgerUnavailableError) and error.reason == "ledger_busy"
 
 
 class Gate:

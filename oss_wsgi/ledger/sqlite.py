@@ -8,26 +8,23 @@ is slow. Beside the file are also SQLite's own ``-wal`` and ``-shm``.
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import os
 import re
 import sqlite3
-import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..exceptions import LedgerUnavailableError, SettingsError
-from ..private_file import open_private
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
+    IN_LOOP,
     NOTHING_FOUND,
     Claim,
     Found,
@@ -40,14 +37,9 @@ from .base import (
     held_error,
     ledger_busy_error,
 )
-from .process_lock import FileLocks
-from .sqlite_file import BUSY_SECONDS, begin, connect, make_file, narrow_files
+from .process_lock import PLACES, locks_beside
+from .sqlite_file import BUSY_SECONDS, Connection, begin, make_file, narrow_files
 from .steady_time import SteadyTime
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +80,12 @@ _KNOWN_PAIRS = 500
 _SELECT_KNOWN = "SELECT object, etag FROM answers WHERE upload IN ({})"
 _SAVE = "INSERT OR REPLACE INTO texts VALUES (?, ?)"
 
-#: A claim or a name takes one of so many places.
-_PLACES = 1 << 62
 _HALF = 1 << 32
 _TICKET_ID = re.compile("[0-9a-f]{32}")
 #: Seconds between two tries to lock what another process holds.
 _LOCK_PAUSE = 0.005
+#: Seconds for which also a call waits for the file that must not wait for others: each commit takes it for a moment.
+_LEAST_PATIENCE = 0.2
 #: Seconds after which a commit looks at the clock again, or a call before its handler, where nothing is stored.
 _LOOK_SECONDS = 10
 #: A commit takes as many rows that have expired, and as many again for each response, until none is left.
@@ -136,13 +128,13 @@ class SQLiteLedger(LoopLedger):
         try:
             self._path = Path(path).absolute()
             make_file(self._path)
-            self._writer = _Connection(self._path, 0.0)
-            self._reader = _Connection(self._path, BUSY_SECONDS)
+            self._writer = Connection(self._path, 0.0)
+            self._reader = Connection(self._path, BUSY_SECONDS)
             with self._writer.lock:
                 begin(self._writer.opened(), BUSY_SECONDS)  # SQLite opens a read-only file, too
                 narrow_files(self._path)  # of a file that others could read until now
                 self._writer.close()
-            self._locks = _locks_beside(self._path)
+            self._locks = locks_beside(self._path)
             self._locks.open()
             self._locks.close()
         except _ERRORS as error:
@@ -153,7 +145,7 @@ class SQLiteLedger(LoopLedger):
 
     def _forget(self) -> None:
         """Begin without what other threads do, as a process does, and a child of it."""
-        self._queue: list[_Entry] = []
+        self._queue: list[_SQLiteClaim] = []
         self._turn = threading.Lock()
         self._is_committing = False
         self._executor: ThreadPoolExecutor | None = None
@@ -161,17 +153,7 @@ class SQLiteLedger(LoopLedger):
         self._is_behind = False
         self._commit_seconds = 0.0
         self._since_checkpoint = 0
-        # The last look at the clock, and until when a response stays whose ticket ended then.
         self._time: SteadyTime | None = None
-        self._now = self._stays = 0
-
-    def __enter__(self) -> SQLiteLedger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
@@ -195,7 +177,7 @@ class SQLiteLedger(LoopLedger):
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
         with self._writing() as connection:
-            connection.execute(_EXPECT, (_ticket(ticket), str(checksum), expires, self._forget_after(expires)))
+            connection.execute(_EXPECT, (_ticket(ticket), str(checksum), expires, self._steady.forget_after(expires)))
 
     def load(self, name: str) -> str | None:
         """Return a saved text, or None."""
@@ -233,7 +215,7 @@ class SQLiteLedger(LoopLedger):
 
     def _place(self, identity: UploadIdentity) -> int:
         place = identity.ticket if identity.max_objects == 1 else f"{identity.ticket}\0{identity.object}"
-        return self._locks.place(_hash(place, 8) % _PLACES)
+        return self._locks.place(_hash(place, 8) % PLACES)
 
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         place = self._place(identity)
@@ -242,7 +224,7 @@ class SQLiteLedger(LoopLedger):
                 self._wait_for(place, patience)
         except OSError as error:
             raise self._unavailable(error) from error
-        return _SQLiteClaim(self, identity, place, may_wait=patience > 0)
+        return _SQLiteClaim(self, identity, place, patience)
 
     def _wait_for(self, place: int, patience: float) -> None:
         """Lock what another process has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
@@ -256,7 +238,7 @@ class SQLiteLedger(LoopLedger):
 
     @contextmanager
     def _hold(self, name: str) -> Iterator[None]:
-        place = self._locks.place(_hash(name, 8) % _PLACES, is_name=True)
+        place = self._locks.place(_hash(name, 8) % PLACES, is_name=True)
         try:
             has_lock = self._locks.try_lock(place)
         except OSError as error:
@@ -287,8 +269,11 @@ class SQLiteLedger(LoopLedger):
 
     # Reading.
 
-    def _fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return all rows. Not all would keep the snapshot open, and the log could not be written to the tables."""
+    def _fetch(self, statement: str, values: Sequence[Any] = (), *, in_loop: bool = False) -> list[Any]:
+        """Return all rows. Not all would keep the snapshot open, and the log could not be written to the tables.
+
+        In a server's loop LedgerUnavailableError (``ledger_busy``) where both connections are in use.
+        """
         if self._writer.lock.acquire(blocking=False):  # its pages are in memory
             try:
                 return self._writer.opened().execute(statement, values).fetchall()
@@ -296,19 +281,22 @@ class SQLiteLedger(LoopLedger):
                 self._writer.close()  # the other one waits for a file that is locked for a moment, or raises it again
             finally:
                 self._writer.lock.release()
-        with self._reader.lock:
-            try:
-                return self._reader.opened().execute(statement, values).fetchall()
-            except _ERRORS as error:
-                self._reader.close()
-                raise self._unavailable(error) from error
+        if not self._reader.lock.acquire(blocking=not in_loop):
+            raise busy_error()
+        try:
+            return self._reader.opened().execute(statement, values).fetchall()
+        except _ERRORS as error:
+            self._reader.close()
+            raise self._unavailable(error) from error
+        finally:
+            self._reader.lock.release()
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         return self._find(identity).response
 
-    def _find(self, identity: UploadIdentity) -> Found:
+    def _find(self, identity: UploadIdentity, *, in_loop: bool = False) -> Found:
         ticket, name, etag = _ticket(identity.ticket), identity.object, identity.etag
-        rows = self._fetch(_SELECT_TICKET, (ticket,))
+        rows = self._fetch(_SELECT_TICKET, (ticket,), in_loop=in_loop)
         if not rows:
             return NOTHING_FOUND
         answers = [row for row in rows if row[0] is not None]
@@ -320,32 +308,38 @@ class SQLiteLedger(LoopLedger):
         has_object = any(row[0] == name for row in answers)
         if len(answers) == 2:
             upload = _upload(name, etag)
-            found = self._fetch(_SELECT_RESPONSE, (ticket, upload, name, etag))
+            found = self._fetch(_SELECT_RESPONSE, (ticket, upload, name, etag), in_loop=in_loop)
             if found:
                 return Found(StoredResponse(*found[0]))
             if not has_object:
                 values = ticket, upload & -_HALF, upload | (_HALF - 1), name
-                has_object = bool(self._fetch(_OBJECT_EXISTS, values)[0][0])
+                has_object = bool(self._fetch(_OBJECT_EXISTS, values, in_loop=in_loop)[0][0])
         return Found(None, has_object, objects, {int(checksum) for checksum in notes})
 
     # Writing.
 
-    def _prepare(self, *, may_wait: bool) -> None:
-        """Write a probe where the last write failed or space is short; look at the clock now and then."""
+    def _prepare(self, patience: float) -> None:
+        """Write a probe where the last write failed or space is short; look at the clock now and then.
+
+        In a server's loop LedgerUnavailableError (``ledger_busy``) where that needs a probe.
+        """
+        may_wait = patience > 0
         if may_wait and _free_bytes(self._path) < _PLENTY_BYTES:
             self._is_proven = False
         if not self._is_proven or (may_wait and self._is_due()):
-            with self._writing():
+            if patience == IN_LOOP:
+                raise busy_error()  # a write failed since `begin_once` looked
+            with self._writing(min(BUSY_SECONDS, max(patience, _LEAST_PATIENCE))):
                 pass
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Commit what the with block does; LedgerUnavailableError if that fails."""
+    def _writing(self, seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
+        """Commit what the with block does; LedgerUnavailableError if that fails, or others write for so long."""
         # Without a limit, threads that all wait in vain for another process would wait in turn.
-        if not self._writer.lock.acquire(timeout=BUSY_SECONDS):
+        if not self._writer.lock.acquire(timeout=seconds):
             raise self._unavailable(TimeoutError("other threads write to it for too long"))
         try:
-            connection = self._begin(BUSY_SECONDS)
+            connection = self._begin(seconds)
             yield connection
             self._commit(connection)
         except _ERRORS as error:
@@ -387,12 +381,14 @@ class SQLiteLedger(LoopLedger):
         row = connection.execute(_SELECT_TIME).fetchone()
         time = SteadyTime.started(now) if row is None else SteadyTime(*row).at(now)
         connection.execute(_STORE_TIME, time)
-        self._time, self._now, self._stays = time, int(now), time.forget_after(int(now))
+        self._time = time
         self._delete_expired(connection, time, 0)
 
-    def _forget_after(self, expires: int) -> int:
-        """Return what ``SteadyTime.forget_after`` does, without a call for each response."""
-        return self._stays + max(0, expires - self._now)
+    @property
+    def _steady(self) -> SteadyTime:
+        """The steady time at the last look, which a transaction that writes has taken."""
+        assert self._time is not None  # noqa: S101
+        return self._time
 
     def _delete_expired(self, connection: sqlite3.Connection, time: SteadyTime, responses: int) -> None:
         limit = _DELETE_AT_LEAST + _DELETE_FOR_EACH * responses
@@ -405,11 +401,11 @@ class SQLiteLedger(LoopLedger):
 
     # Shared commits.
 
-    def _enqueue(self, entry: _Entry) -> bool:
+    def _enqueue(self, claim: _SQLiteClaim) -> bool:
         """Let a response wait for a commit; return whether the caller must commit, as nobody does."""
         with self._turn:
-            self._queue.append(entry)
-            if entry.turn is None or self._is_committing:
+            self._queue.append(claim)
+            if claim.turn is None or self._is_committing:
                 return False
             self._is_committing = True
             return True
@@ -419,7 +415,7 @@ class SQLiteLedger(LoopLedger):
 
         Return False, with nothing done, if that would mean to wait for more than ``seconds``.
         """
-        has_lock, batch, gives_up = False, list[_Entry](), False
+        has_lock, batch, gives_up = False, list[_SQLiteClaim](), False
         try:
             has_lock = self._writer.lock.acquire(timeout=-1 if seconds is None else seconds)
             if not has_lock:
@@ -437,24 +433,24 @@ class SQLiteLedger(LoopLedger):
             self._fail(batch, error)
         except BaseException as error:  # of a signal's handler
             batch = batch or self._take()
-            self._fail([entry for entry in batch if entry.error is None], error)
+            self._fail([claim for claim in batch if claim.error is None], error)
             raise
         finally:
             if has_lock:
                 self._writer.roll_back()
                 self._writer.lock.release()
-            for entry in batch:
-                entry.finish()
+            for claim in batch:
+                claim.finish()
             if not gives_up:
                 self._hand_over()
         return True
 
-    def _take(self) -> list[_Entry]:
+    def _take(self) -> list[_SQLiteClaim]:
         with self._turn:
             batch, self._queue = self._queue, []
         return batch
 
-    def _store(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
+    def _store(self, connection: sqlite3.Connection, batch: list[_SQLiteClaim]) -> None:
         """Store responses in the transaction that has begun; one that cannot be written fails alone."""
         try:
             self._insert(connection, batch)
@@ -465,34 +461,36 @@ class SQLiteLedger(LoopLedger):
             if len(batch) == 1:
                 self._fail(batch, error)
                 return
-        for number, entry in enumerate(batch):
+        for number, claim in enumerate(batch):
             try:
                 connection = self._begin(BUSY_SECONDS)
             except _ERRORS as error:
                 self._fail(batch[number:], error)
                 return
-            self._store(connection, [entry])
+            self._store(connection, [claim])
 
-    def _insert(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
-        rows = [(*entry.key, entry.expires, self._forget_after(entry.expires), *entry.response) for entry in batch]
+    def _insert(self, connection: sqlite3.Connection, batch: list[_SQLiteClaim]) -> None:
+        time = self._steady
+        lives = [(claim.identity.expires, time.forget_after(claim.identity.expires)) for claim in batch]
+        rows = [(*claim.key, *life, *claim.response) for claim, life in zip(batch, lives, strict=True)]
         stored = connection.executemany(_INSERT, rows).rowcount
         if stored != len(batch):  # another process had no lock that this one knew
-            for entry in batch:
-                entry.response = StoredResponse(*connection.execute(_SELECT_RESPONSE, entry.key).fetchone())
-        for entry in batch:
-            if entry.has_new_object:
-                connection.execute(_COUNT_OBJECT, (entry.key[0], entry.expires, self._forget_after(entry.expires)))
-            if entry.is_expected:
-                connection.execute(_FORGET_EXPECTED, (entry.key[0],))
-        if self._is_behind and self._time is not None:
-            self._delete_expired(connection, self._time, len(batch))
+            for claim in batch:
+                claim.response = StoredResponse(*connection.execute(_SELECT_RESPONSE, claim.key).fetchone())
+        for claim, life in zip(batch, lives, strict=True):
+            if claim.identity.max_objects > 1 and not claim.found.has_object:
+                connection.execute(_COUNT_OBJECT, (claim.key[0], *life))
+            if claim.found.checksums:
+                connection.execute(_FORGET_EXPECTED, (claim.key[0],))
+        if self._is_behind:
+            self._delete_expired(connection, time, len(batch))
         self._since_checkpoint += len(batch)
 
-    def _fail(self, batch: list[_Entry], error: BaseException) -> None:
+    def _fail(self, batch: list[_SQLiteClaim], error: BaseException) -> None:
         self._is_proven = False
-        for entry in batch:
-            entry.error = self._unavailable(error)
-            log.error("%r was handled, but the ledger cannot store that: %s", entry.key[2], error)
+        for claim in batch:
+            claim.error = self._unavailable(error)
+            log.error("%r was handled, but the ledger cannot store that: %s", claim.key[2], error)
 
     def _hand_over(self) -> None:
         """Let the first that waits commit; or nobody, if none does."""
@@ -507,13 +505,13 @@ class SQLiteLedger(LoopLedger):
             else:
                 first.turn.release()
 
-    def _withdraw(self, entry: _Entry) -> None:
-        """Let an entry whose thread was interrupted wait no longer, and another one commit in its place."""
+    def _withdraw(self, claim: _SQLiteClaim) -> None:
+        """Let a claim whose thread was interrupted wait no longer, and another one commit in its place."""
         with self._turn:
-            is_queued = entry in self._queue
+            is_queued = claim in self._queue
             if is_queued:
-                self._queue.remove(entry)
-        if is_queued and entry.must_commit:
+                self._queue.remove(claim)
+        if is_queued and claim.must_commit:
             self._hand_over()
 
     def _settle(self) -> None:
@@ -542,84 +540,42 @@ class SQLiteLedger(LoopLedger):
             self._writer.opened().execute("PRAGMA wal_checkpoint").fetchall()
 
 
-class _Connection:
-    """A connection to the file, opened when it is needed, and again where the file was replaced. Its lock is held."""
-
-    def __init__(self, path: Path, busy_seconds: float) -> None:
-        self.lock = threading.Lock()
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._connection: sqlite3.Connection | None = None
-        self._file = 0, 0
-
-    def __del__(self) -> None:
-        self.close()  # from Python 3.13 on, a connection that is not closed causes a warning
-
-    def opened(self) -> sqlite3.Connection:
-        """Return the connection. Raises OSError, ValueError and sqlite3.Error."""
-        if self._connection is not None:
-            try:
-                if _file_at(self._path) == self._file:
-                    return self._connection
-            except FileNotFoundError:
-                pass
-            self.close()  # nobody would find what is written
-        connection = connect(self._path, self._busy_seconds)
-        self._connection, self._file = connection, _file_at(self._path)
-        return connection
-
-    def roll_back(self) -> None:
-        """Close where a transaction is open."""
-        if self._connection is not None and self._connection.in_transaction:
-            self.close()
-
-    def close(self) -> None:
-        """Close; the next use opens it again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
-
-
-class _Entry(Pending):
-    """A response that waits for its commit."""
+class _SQLiteClaim(Claim, Pending):
+    """The lock of a place, what was found for it, and the response that waits for its commit."""
 
     __slots__ = (
-        *("_end", "_ledger", "_wake", "error", "expires", "has_new_object", "is_done", "is_expected", "key"),
-        *("must_commit", "response", "turn"),
+        *("_end", "_ledger", "_patience", "_place", "_wake", "error", "found", "identity", "is_done"),
+        *("key", "must_commit", "response", "turn"),
     )
+    response: StoredResponse
 
-    def __init__(
-        self,
-        ledger: SQLiteLedger,
-        identity: UploadIdentity,
-        found: Found,
-        response: StoredResponse,
-        end: Callable[[BaseException | None], None] | None = None,
-    ) -> None:
+    def __init__(self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, patience: float) -> None:
         self._ledger = ledger
-        #: ticket, upload, object and ETag
-        name, etag = identity.object, identity.etag
-        self.key = _ticket(identity.ticket), _upload(name, etag), name, etag
-        self.expires = identity.expires
-        self.response = response
-        self.has_new_object = identity.max_objects > 1 and not found.has_object
-        self.is_expected = bool(found.checksums)
+        self.identity = identity
+        self._place = place
+        self._patience = patience
+        self.found = NOTHING_FOUND
         self.error: LedgerUnavailableError | None = None
         self.is_done = False
         self.must_commit = False
         #: On what a thread waits for the commit, or for its turn to commit; None where a loop waits.
         self.turn: threading.Lock | None = None
-        self._end = end
+        self._end: Callable[[BaseException | None], None] | None = None
         self._wake: Callable[[], None] | None = None
-        if end is None:
-            self.turn = threading.Lock()
-            self.turn.acquire()
 
-    def wait(self) -> StoredResponse:
+    def find(self) -> Found:
+        self.found = self._ledger._find(self.identity, in_loop=self._patience == IN_LOOP)
+        return self.found
+
+    def handle(self, handle: Handle) -> StoredResponse:
+        self._ledger._prepare(self._patience)
+        return handle(None)
+
+    def store(self, response: StoredResponse) -> StoredResponse:
         """Wait for the commit, or commit."""
-        turn = self.turn
-        if not self._ledger._enqueue(self) and turn is not None:
+        turn = self.turn = threading.Lock()
+        turn.acquire()
+        if not self._enqueue(response):
             try:
                 turn.acquire()
             except BaseException:  # of a signal's handler
@@ -628,6 +584,17 @@ class _Entry(Pending):
         if not self.is_done:
             self._ledger._commit_waiting()
         return self.result()
+
+    def begin_store(self, response: StoredResponse, end: Callable[[BaseException | None], None]) -> Pending:
+        self._end = end
+        self._enqueue(response)
+        return self
+
+    def _enqueue(self, response: StoredResponse) -> bool:
+        self.response = response
+        name, etag = self.identity.object, self.identity.etag
+        self.key = _ticket(self.identity.ticket), _upload(name, etag), name, etag
+        return self._ledger._enqueue(self)
 
     def settle(self, wake: Callable[[], None]) -> bool:
         if not self.is_done:
@@ -638,9 +605,10 @@ class _Entry(Pending):
 
     def finish(self) -> None:
         """Tell who waits that the commit is over."""
+        end, self._end = self._end, None
         try:
-            if self._end is not None:
-                self._end(self.error)
+            if end is not None:
+                end(self.error)
         finally:
             self.is_done = True
             if self.turn is not None:
@@ -654,152 +622,8 @@ class _Entry(Pending):
             raise self.error
         return self.response
 
-
-class _SQLiteClaim(Claim):
-    """The lock of a place, and what was found for it."""
-
-    __slots__ = ("_found", "_identity", "_ledger", "_may_wait", "_place")
-
-    def __init__(self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, *, may_wait: bool) -> None:
-        self._ledger = ledger
-        self._identity = identity
-        self._place = place
-        self._may_wait = may_wait
-        self._found = NOTHING_FOUND
-
-    def find(self) -> Found:
-        self._found = self._ledger._find(self._identity)
-        return self._found
-
-    def handle(self, handle: Handle) -> StoredResponse:
-        self._ledger._prepare(may_wait=self._may_wait)
-        return handle(None)
-
-    def store(self, response: StoredResponse) -> StoredResponse:
-        return _Entry(self._ledger, self._identity, self._found, response).wait()
-
-    def begin_store(self, response: StoredResponse, end: Callable[[BaseException | None], None]) -> Pending:
-        entry = _Entry(self._ledger, self._identity, self._found, response, end)
-        self._ledger._enqueue(entry)
-        return entry
-
     def end(self, error: BaseException | None) -> None:
         self._ledger._locks.unlock(self._place)
-
-
-class ByteLocks:
-    """Locks of bytes in the file ``path``: open file description locks, which know no threads.
-
-    Locks of ``lockf`` would not do: two ledgers of one process would share them, and lose them whenever any descriptor
-    of the file is closed.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._descriptor = -1
-        self._file = 0, 0
-        self._held: set[int] = set()
-        self._mutex = threading.Lock()
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-
-    def open(self) -> None:
-        """Make the file, where it is missing, and open it."""
-        with self._mutex:
-            self._open()
-
-    def place(self, number: int, *, is_name: bool = False) -> int:
-        """Return the offset that stands for a hash; those of names are apart from those of uploads."""
-        return number + _PLACES * is_name
-
-    def try_lock(self, place: int) -> bool:
-        """Lock a byte that this process does not hold; return False if another process holds it."""
-        with self._mutex:
-            while True:
-                if self._descriptor < 0:
-                    self._open()
-                has_lock = _set_lock(self._descriptor, fcntl.F_WRLCK, place)
-                try:
-                    if _file_at(self._path) == self._file:
-                        break
-                except FileNotFoundError:
-                    pass
-                self._open()  # nobody else would see the locks of a file that was removed
-            if has_lock:
-                self._held.add(place)
-            return has_lock
-
-    def unlock(self, place: int) -> None:
-        """Unlock a byte."""
-        with self._mutex:
-            self._held.discard(place)
-            if self._descriptor >= 0:
-                _set_lock(self._descriptor, fcntl.F_UNLCK, place)
-
-    def close(self) -> None:
-        """Close the file, unless locks are held."""
-        with self._mutex:
-            if not self._held:
-                self._close()
-
-    def before_fork(self) -> None:
-        """Let no call begin until ``after_fork``."""
-        self._mutex.acquire()
-
-    def after_fork(self, *, is_child: bool) -> None:
-        """Allow calls again; a child closes what it has inherited, or its parent's locks would outlive the parent."""
-        if is_child:
-            self._close()
-            self._held.clear()
-        self._mutex.release()
-
-    def _open(self) -> None:
-        """Open the file, and lock there what is held, as far as nobody else has locked it meanwhile."""
-        descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
-        try:
-            for place in self._held:
-                _set_lock(descriptor, fcntl.F_WRLCK, place)
-            status = os.fstat(descriptor)
-            if os.geteuid() == 0:  # as SQLite does with its files: root may only look after another user's ledger
-                owner = os.stat(self._path.removesuffix("-lock"))
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._close()
-        self._descriptor, self._file = descriptor, (status.st_dev, status.st_ino)
-
-    def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-def _set_lock(descriptor: int, kind: int, place: int) -> bool:
-    """Lock or unlock a byte; return False if another descriptor has it locked."""
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, place, 1, 0))
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
-def _locks_beside(path: Path) -> ByteLocks | FileLocks:
-    """Return the locks that this system has."""
-    name, place = f"{path}-lock", 2 * _PLACES - 1
-    if not hasattr(fcntl, "F_OFD_SETLK"):
-        return FileLocks(name)
-    locks = ByteLocks(name)
-    try:
-        locks.try_lock(place)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return FileLocks(name)  # a kernel that only resembles Linux
-    locks.unlock(place)
-    return locks
 
 
 def _free_bytes(path: Path) -> float:
@@ -809,12 +633,6 @@ def _free_bytes(path: Path) -> float:
     except (AttributeError, OSError):  # Windows; a file that is gone
         return math.inf
     return disk.f_bavail * disk.f_frsize
-
-
-def _file_at(path: str | Path) -> tuple[int, int]:
-    """Return what tells the file at a path from another one there."""
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
 
 
 def _ticket(ticket: str) -> str | bytes:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import count
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import (
@@ -30,6 +30,7 @@ from .sql_tables import (
     EXPIRING,
     VERSION,
     Key,
+    Rows,
     Statement,
     Statements,
     answers,
@@ -66,13 +67,6 @@ _AUTOCOMMIT = (
     "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so that the handler's work and "
     "the upload's answer cannot be stored together: give it an engine with another isolation level."
 )
-
-
-class Rows(NamedTuple):
-    """What a statement returned: how many rows it affected, and those that it selected."""
-
-    affected: int
-    rows: list[tuple[Any, ...]]
 
 
 class Transaction(ABC):
@@ -273,20 +267,25 @@ class TransactionalLedger(OnceLedger):
 
     def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
         """Handle an upload; all of it again, ``handle`` included, where another transaction wins."""
-        began = self._clock()
-        for attempt in count(1):
-            try:
-                response = super()._run(identity, handle, patience)
-                break
-            except _AgainError as again:
-                is_late = abs(self._clock() - began) > max(patience, _LEAST_PATIENCE)
-                if is_late or attempt >= (2 if again.was_cut else _TRIES):
-                    raise again.error from again.__cause__
-            _pause(attempt)
+        response = self._repeat(lambda: super(TransactionalLedger, self)._run(identity, handle, patience), patience)
         if self._must_delete:
             self._must_delete = False
             self._delete_quietly()
         return response
+
+    def _repeat(self, act: Callable[[], T], seconds: float) -> T:
+        """Act again where another transaction wins, or the connection was cut before, for so many seconds."""
+        began = self._clock()
+        for attempt in count(1):
+            try:
+                return act()
+            except _AgainError as again:
+                is_late = abs(self._clock() - began) > max(seconds, _LEAST_PATIENCE)
+                if is_late or attempt >= (2 if again.was_cut else _TRIES):
+                    raise again.error from again.__cause__
+            # Others are done meanwhile.
+            threading.Event().wait(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311
+        raise AssertionError
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         key = Key.of(identity, self._clock())
@@ -300,9 +299,10 @@ class TransactionalLedger(OnceLedger):
             transaction = self._begin()
             try:
                 transaction.limit_wait(patience)
-                statements = transaction.statements
-                done = transaction.run(statements.claim, key._asdict())
-                is_new = done.affected == 1 if statements.family == "mysql" else done.rows[0][0] == 0
+                if patience <= 0 and transaction.statements.family == "mysql":
+                    # MySQL waits a second at the least for a lock. This fails at once where another one has the row.
+                    transaction.run(transaction.statements.lock_at_once, key._asdict())
+                is_new = _lock(transaction, key)
             except BaseException as error:
                 transaction.roll_back(error)
                 raise
@@ -420,37 +420,24 @@ class TransactionalLedger(OnceLedger):
         end: Callable[[Transaction], None] = _commit,
         is_prepared: bool = True,
     ) -> T:
-        """Do some work in a transaction of its own; again where another one wins, or the connection was cut before.
+        """Do some work in a transaction of its own, and repeat it. Raises LedgerUnavailableError."""
 
-        Raises LedgerUnavailableError.
-        """
-        began = self._clock()
-        for attempt in count(1):
+        def attempt() -> T:
             if is_prepared:
                 self._prepare()
             try:
-                return self._attempt(work, begin or self._begin, end)
-            except _AgainError as again:
-                is_late = abs(self._clock() - began) > self._wait_timeout
-                if is_late or attempt >= (2 if again.was_cut else _TRIES):
-                    raise again.error from again.__cause__
-            _pause(attempt)
-        raise AssertionError
+                transaction = (begin or self._begin)()
+                try:
+                    result = work(transaction)
+                    end(transaction)
+                    return result
+                except BaseException as error:
+                    transaction.roll_back(error)
+                    raise
+            except Exception as error:
+                self._judge(error)
 
-    def _attempt(
-        self, work: Callable[[Transaction], T], begin: Callable[[], Transaction], end: Callable[[Transaction], None]
-    ) -> T:
-        try:
-            transaction = begin()
-            try:
-                result = work(transaction)
-                end(transaction)
-                return result
-            except BaseException as error:
-                transaction.roll_back(error)
-                raise
-        except Exception as error:
-            self._judge(error)
+        return self._repeat(attempt, self._wait_timeout)
 
     # The tables.
 
@@ -523,6 +510,13 @@ class _AgainError(Exception):
 
 class _RollBackError(Exception):
     """Raised in the application's transaction to roll it back although nothing failed."""
+
+
+def _lock(transaction: Transaction, key: Key) -> bool:
+    """Lock the row of an upload; return whether it is new."""
+    statements = transaction.statements
+    done = transaction.run(statements.claim, key._asdict())
+    return done.affected == 1 if statements.family == "mysql" else done.rows[0][0] == 0
 
 
 def _response_of(transaction: Transaction, key: Key) -> StoredResponse | None:
@@ -616,7 +610,7 @@ class _RowClaim(Claim):
 def _try_to_store(transaction: Transaction) -> None:
     """Write the row of a lock, to be rolled back; no other call has this one."""
     identity = UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0)
-    transaction.run(transaction.statements.claim, Key.of(identity, 0)._asdict())
+    _lock(transaction, Key.of(identity, 0))
 
 
 def _text_name(name: str) -> bytes:
@@ -641,11 +635,6 @@ def _make_tables(transaction: Transaction) -> None:
         except Exception as error:
             if meaning_of(error) is not Meaning.EXISTS:
                 raise
-
-
-def _pause(attempt: int) -> None:
-    """Pause before a transaction is run again, so that others are done."""
-    threading.Event().wait(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311
 
 
 def _ping(transaction: Transaction, ended: threading.Event) -> None:
