@@ -190,10 +190,8 @@ class Claim(ABC):
     """One upload between lock and unlock, as a store sees it."""
 
     __slots__ = ()
-
-    @abstractmethod
-    def find(self) -> Found:
-        """Return what is stored. Raises LedgerUnavailableError."""
+    #: What was stored when the lock was taken.
+    found: Found
 
     def handle(self, handle: Handle) -> StoredResponse:
         """Call the handler, with the transaction that the store has to give."""
@@ -297,7 +295,7 @@ class OnceLedger(ABC):
         """Return the stored response of an upload, without a lock. Raises LedgerUnavailableError."""
 
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
-        """Lock the place of an upload among processes, waiting ``patience`` seconds at the most.
+        """Lock the place of an upload among processes, waiting ``patience`` seconds at the most, and find its response.
 
         Raises LedgerUnavailableError (``ledger_busy``; ``ledger_unavailable``, also where nothing could be stored).
         """
@@ -319,8 +317,8 @@ class OnceLedger(ABC):
 def _respond(
     claim: Claim, identity: UploadIdentity, handle: Handle, store: Callable[[StoredResponse], _R]
 ) -> StoredResponse | _R:
-    """Find, decide, handle and store; return the response, or what ``store`` returns."""
-    response = decide(identity, claim.find())
+    """Decide, handle and store; return the response, or what ``store`` returns."""
+    response = decide(identity, claim.found)
     if response is None:
         response = claim.handle(handle)
         if response.status[:1] == "2":

@@ -376,7 +376,7 @@ class _Lock(NamedTuple):
 class _RedisClaim(Claim):
     """An upload whose place is locked by a key, or whose stored response was found instead."""
 
-    __slots__ = ("_found", "_identity", "_is_locked", "_ledger", "_lock", "_object", "_pair", "asked_at")
+    __slots__ = ("_identity", "_is_locked", "_ledger", "_lock", "_object", "_pair", "asked_at", "found")
 
     def __init__(self, ledger: RedisLedger, identity: UploadIdentity) -> None:
         self._ledger = ledger
@@ -385,7 +385,7 @@ class _RedisClaim(Claim):
         of_object = "" if identity.max_objects == 1 else f":{self._object.hex()}"
         self._lock = _Lock(f"{ledger._prefix}:{{{identity.ticket}}}:l{of_object}", token_bytes(12))
         self._is_locked = False
-        self._found = NOTHING_FOUND
+        self.found = NOTHING_FOUND
         #: The server's time in seconds, if the place was locked.
         self.asked_at = 0.0
 
@@ -404,10 +404,10 @@ class _RedisClaim(Claim):
         if verdict == b"busy":
             self.asked_at = int(rest[0]) + int(rest[1]) / 1e6
         elif verdict == b"stored":
-            self._found = Found(_unpacked(rest[0]))
+            self.found = Found(_unpacked(rest[0]))
         else:
             checksums = {int(each) for each in rest[2].split(b",") if each}
-            self._is_locked, self._found = True, Found(None, bool(rest[0]), int(rest[1]), checksums)
+            self._is_locked, self.found = True, Found(None, bool(rest[0]), int(rest[1]), checksums)
         return bool(verdict != b"busy")
 
     def look(self) -> StoredResponse | None:
@@ -419,9 +419,6 @@ class _RedisClaim(Claim):
             raise ledger._unavailable(error) from None
         return None if found is None else _unpacked(found)
 
-    def find(self) -> Found:
-        return self._found
-
     def handle(self, handle: Handle) -> StoredResponse:
         with self._ledger._leases.renewing(self._lock):
             return super().handle(handle)
@@ -430,7 +427,7 @@ class _RedisClaim(Claim):
         ledger, identity = self._ledger, self._identity
         keys = [self._lock.key, ledger._responses(identity.ticket)]
         marks = [ledger._mark(self._pair), ledger._counts(self._pair)]
-        ticket, objects = _digest(identity.ticket)[:4], str(self._found.objects)
+        ticket, objects = _digest(identity.ticket)[:4], str(self.found.objects)
         arguments = self._pair, self._object, self._lock.token, _packed(response), identity.expires, objects, ticket
         name, line = repr(identity.object), "%s was handled, but the ledger cannot store that: %s"
         is_cluster = ledger._server.is_cluster  # where the marks are on other servers

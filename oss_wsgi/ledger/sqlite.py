@@ -8,11 +8,13 @@ is slow. Beside the file are also SQLite's own ``-wal`` and ``-shm``.
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
 import re
 import sqlite3
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..exceptions import LedgerUnavailableError, SettingsError
+from ..private_file import open_private
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
     IN_LOOP,
@@ -37,9 +40,14 @@ from .base import (
     held_error,
     ledger_busy_error,
 )
-from .process_lock import PLACES, locks_beside
-from .sqlite_file import BUSY_SECONDS, Connection, begin, make_file, narrow_files
+from .process_lock import FileLocks
+from .sqlite_file import BUSY_SECONDS, begin, connect, make_file, narrow_files
 from .steady_time import SteadyTime
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +88,8 @@ _KNOWN_PAIRS = 500
 _SELECT_KNOWN = "SELECT object, etag FROM answers WHERE upload IN ({})"
 _SAVE = "INSERT OR REPLACE INTO texts VALUES (?, ?)"
 
+#: A claim or a name takes one of so many places.
+_PLACES = 1 << 62
 _HALF = 1 << 32
 _TICKET_ID = re.compile("[0-9a-f]{32}")
 #: Seconds between two tries to lock what another process holds.
@@ -128,13 +138,13 @@ class SQLiteLedger(LoopLedger):
         try:
             self._path = Path(path).absolute()
             make_file(self._path)
-            self._writer = Connection(self._path, 0.0)
-            self._reader = Connection(self._path, BUSY_SECONDS)
+            self._writer = _Connection(self._path, 0.0)
+            self._reader = _Connection(self._path, BUSY_SECONDS)
             with self._writer.lock:
                 begin(self._writer.opened(), BUSY_SECONDS)  # SQLite opens a read-only file, too
                 narrow_files(self._path)  # of a file that others could read until now
                 self._writer.close()
-            self._locks = locks_beside(self._path)
+            self._locks = _locks_beside(self._path)
             self._locks.open()
             self._locks.close()
         except _ERRORS as error:
@@ -153,7 +163,9 @@ class SQLiteLedger(LoopLedger):
         self._is_behind = False
         self._commit_seconds = 0.0
         self._since_checkpoint = 0
+        # The last look at the clock, and until when a response stays whose ticket ended then.
         self._time: SteadyTime | None = None
+        self._now = self._stays = 0
 
     def __len__(self) -> int:
         """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
@@ -177,7 +189,7 @@ class SQLiteLedger(LoopLedger):
     def expect(self, ticket: str, checksum: int, expires: int) -> None:
         """Remember the CRC-64 of an upload in parts, as ``Ledger.expect`` describes."""
         with self._writing() as connection:
-            connection.execute(_EXPECT, (_ticket(ticket), str(checksum), expires, self._steady.forget_after(expires)))
+            connection.execute(_EXPECT, (_ticket(ticket), str(checksum), expires, self._forget_after(expires)))
 
     def load(self, name: str) -> str | None:
         """Return a saved text, or None."""
@@ -215,7 +227,7 @@ class SQLiteLedger(LoopLedger):
 
     def _place(self, identity: UploadIdentity) -> int:
         place = identity.ticket if identity.max_objects == 1 else f"{identity.ticket}\0{identity.object}"
-        return self._locks.place(_hash(place, 8) % PLACES)
+        return self._locks.place(_hash(place, 8) % _PLACES)
 
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
         place = self._place(identity)
@@ -224,7 +236,12 @@ class SQLiteLedger(LoopLedger):
                 self._wait_for(place, patience)
         except OSError as error:
             raise self._unavailable(error) from error
-        return _SQLiteClaim(self, identity, place, patience)
+        try:
+            found = self._find(identity, in_loop=patience == IN_LOOP)
+        except BaseException:
+            self._locks.unlock(place)
+            raise
+        return _SQLiteClaim(self, identity, place, patience, found)
 
     def _wait_for(self, place: int, patience: float) -> None:
         """Lock what another process has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
@@ -238,7 +255,7 @@ class SQLiteLedger(LoopLedger):
 
     @contextmanager
     def _hold(self, name: str) -> Iterator[None]:
-        place = self._locks.place(_hash(name, 8) % PLACES, is_name=True)
+        place = self._locks.place(_hash(name, 8) % _PLACES, is_name=True)
         try:
             has_lock = self._locks.try_lock(place)
         except OSError as error:
@@ -381,14 +398,12 @@ class SQLiteLedger(LoopLedger):
         row = connection.execute(_SELECT_TIME).fetchone()
         time = SteadyTime.started(now) if row is None else SteadyTime(*row).at(now)
         connection.execute(_STORE_TIME, time)
-        self._time = time
+        self._time, self._now, self._stays = time, int(now), time.forget_after(int(now))
         self._delete_expired(connection, time, 0)
 
-    @property
-    def _steady(self) -> SteadyTime:
-        """The steady time at the last look, which a transaction that writes has taken."""
-        assert self._time is not None  # noqa: S101
-        return self._time
+    def _forget_after(self, expires: int) -> int:
+        """Return what ``SteadyTime.forget_after`` does, without a call for each response."""
+        return self._stays + max(0, expires - self._now)
 
     def _delete_expired(self, connection: sqlite3.Connection, time: SteadyTime, responses: int) -> None:
         limit = _DELETE_AT_LEAST + _DELETE_FOR_EACH * responses
@@ -470,8 +485,7 @@ class SQLiteLedger(LoopLedger):
             self._store(connection, [claim])
 
     def _insert(self, connection: sqlite3.Connection, batch: list[_SQLiteClaim]) -> None:
-        time = self._steady
-        lives = [(claim.identity.expires, time.forget_after(claim.identity.expires)) for claim in batch]
+        lives = [(claim.identity.expires, self._forget_after(claim.identity.expires)) for claim in batch]
         rows = [(*claim.key, *life, *claim.response) for claim, life in zip(batch, lives, strict=True)]
         stored = connection.executemany(_INSERT, rows).rowcount
         if stored != len(batch):  # another process had no lock that this one knew
@@ -482,8 +496,8 @@ class SQLiteLedger(LoopLedger):
                 connection.execute(_COUNT_OBJECT, (claim.key[0], *life))
             if claim.found.checksums:
                 connection.execute(_FORGET_EXPECTED, (claim.key[0],))
-        if self._is_behind:
-            self._delete_expired(connection, time, len(batch))
+        if self._is_behind and self._time is not None:
+            self._delete_expired(connection, self._time, len(batch))
         self._since_checkpoint += len(batch)
 
     def _fail(self, batch: list[_SQLiteClaim], error: BaseException) -> None:
@@ -540,6 +554,45 @@ class SQLiteLedger(LoopLedger):
             self._writer.opened().execute("PRAGMA wal_checkpoint").fetchall()
 
 
+class _Connection:
+    """A connection to the file, opened when it is needed, and again where the file was replaced. Its lock is held."""
+
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self.lock = threading.Lock()
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._connection: sqlite3.Connection | None = None
+        self._file = 0, 0
+
+    def __del__(self) -> None:
+        self.close()  # from Python 3.13 on, a connection that is not closed causes a warning
+
+    def opened(self) -> sqlite3.Connection:
+        """Return the connection. Raises OSError, ValueError and sqlite3.Error."""
+        if self._connection is not None:
+            try:
+                if _file_at(self._path) == self._file:
+                    return self._connection
+            except FileNotFoundError:
+                pass
+            self.close()  # nobody would find what is written
+        connection = connect(self._path, self._busy_seconds)
+        self._connection, self._file = connection, _file_at(self._path)
+        return connection
+
+    def roll_back(self) -> None:
+        """Close where a transaction is open."""
+        if self._connection is not None and self._connection.in_transaction:
+            self.close()
+
+    def close(self) -> None:
+        """Close; the next use opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
 class _SQLiteClaim(Claim, Pending):
     """The lock of a place, what was found for it, and the response that waits for its commit."""
 
@@ -549,12 +602,14 @@ class _SQLiteClaim(Claim, Pending):
     )
     response: StoredResponse
 
-    def __init__(self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, patience: float) -> None:
+    def __init__(
+        self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, patience: float, found: Found
+    ) -> None:
         self._ledger = ledger
         self.identity = identity
         self._place = place
         self._patience = patience
-        self.found = NOTHING_FOUND
+        self.found = found
         self.error: LedgerUnavailableError | None = None
         self.is_done = False
         self.must_commit = False
@@ -562,10 +617,6 @@ class _SQLiteClaim(Claim, Pending):
         self.turn: threading.Lock | None = None
         self._end: Callable[[BaseException | None], None] | None = None
         self._wake: Callable[[], None] | None = None
-
-    def find(self) -> Found:
-        self.found = self._ledger._find(self.identity, in_loop=self._patience == IN_LOOP)
-        return self.found
 
     def handle(self, handle: Handle) -> StoredResponse:
         self._ledger._prepare(self._patience)
@@ -626,6 +677,121 @@ class _SQLiteClaim(Claim, Pending):
         self._ledger._locks.unlock(self._place)
 
 
+class ByteLocks:
+    """Locks of bytes in the file ``path``: open file description locks, which know no threads.
+
+    Locks of ``lockf`` would not do: two ledgers of one process would share them, and lose them whenever any descriptor
+    of the file is closed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._file = 0, 0
+        self._held: set[int] = set()
+        self._mutex = threading.Lock()
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def open(self) -> None:
+        """Make the file, where it is missing, and open it."""
+        with self._mutex:
+            self._open()
+
+    def place(self, number: int, *, is_name: bool = False) -> int:
+        """Return the offset that stands for a hash; those of names are apart from those of uploads."""
+        return number + _PLACES * is_name
+
+    def try_lock(self, place: int) -> bool:
+        """Lock a byte that this process does not hold; return False if another process holds it."""
+        with self._mutex:
+            while True:
+                if self._descriptor < 0:
+                    self._open()
+                has_lock = _set_lock(self._descriptor, fcntl.F_WRLCK, place)
+                try:
+                    if _file_at(self._path) == self._file:
+                        break
+                except FileNotFoundError:
+                    pass
+                self._open()  # nobody else would see the locks of a file that was removed
+            if has_lock:
+                self._held.add(place)
+            return has_lock
+
+    def unlock(self, place: int) -> None:
+        """Unlock a byte."""
+        with self._mutex:
+            self._held.discard(place)
+            if self._descriptor >= 0:
+                _set_lock(self._descriptor, fcntl.F_UNLCK, place)
+
+    def close(self) -> None:
+        """Close the file, unless locks are held."""
+        with self._mutex:
+            if not self._held:
+                self._close()
+
+    def before_fork(self) -> None:
+        """Let no call begin until ``after_fork``."""
+        self._mutex.acquire()
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Allow calls again; a child closes what it has inherited, or its parent's locks would outlive the parent."""
+        if is_child:
+            self._close()
+            self._held.clear()
+        self._mutex.release()
+
+    def _open(self) -> None:
+        """Open the file, and lock there what is held, as far as nobody else has locked it meanwhile."""
+        descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            for place in self._held:
+                _set_lock(descriptor, fcntl.F_WRLCK, place)
+            status = os.fstat(descriptor)
+            if os.geteuid() == 0:  # as SQLite does with its files: root may only look after another user's ledger
+                owner = os.stat(self._path.removesuffix("-lock"))
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._close()
+        self._descriptor, self._file = descriptor, (status.st_dev, status.st_ino)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _set_lock(descriptor: int, kind: int, place: int) -> bool:
+    """Lock or unlock a byte; return False if another descriptor has it locked."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, place, 1, 0))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _locks_beside(path: Path) -> ByteLocks | FileLocks:
+    """Return the locks that this system has."""
+    name, place = f"{path}-lock", 2 * _PLACES - 1
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        return FileLocks(name)
+    locks = ByteLocks(name)
+    try:
+        locks.try_lock(place)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return FileLocks(name)  # a kernel that only resembles Linux
+    locks.unlock(place)
+    return locks
+
+
 def _free_bytes(path: Path) -> float:
     """Return how much is free on the disk of a file; infinity where nobody tells."""
     try:
@@ -633,6 +799,12 @@ def _free_bytes(path: Path) -> float:
     except (AttributeError, OSError):  # Windows; a file that is gone
         return math.inf
     return disk.f_bavail * disk.f_frsize
+
+
+def _file_at(path: str | Path) -> tuple[int, int]:
+    """Return what tells the file at a path from another one there."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _ticket(ticket: str) -> str | bytes:

@@ -42,51 +42,6 @@ BUSY_SECONDS = 1.5
 _BEGIN_PAUSE, _OPEN_PAUSE = 0.0004, 0.005
 
 
-class Connection:
-    """A connection to the file, opened when it is needed, and again where the file was replaced. Its lock is held."""
-
-    def __init__(self, path: Path, busy_seconds: float) -> None:
-        self.lock = threading.Lock()
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._connection: sqlite3.Connection | None = None
-        self._file = 0, 0
-
-    def __del__(self) -> None:
-        self.close()  # from Python 3.13 on, a connection that is not closed causes a warning
-
-    def opened(self) -> sqlite3.Connection:
-        """Return the connection. Raises OSError, ValueError and sqlite3.Error."""
-        if self._connection is not None:
-            try:
-                if file_at(self._path) == self._file:
-                    return self._connection
-            except FileNotFoundError:
-                pass
-            self.close()  # nobody would find what is written
-        connection = connect(self._path, self._busy_seconds)
-        self._connection, self._file = connection, file_at(self._path)
-        return connection
-
-    def roll_back(self) -> None:
-        """Close where a transaction is open."""
-        if self._connection is not None and self._connection.in_transaction:
-            self.close()
-
-    def close(self) -> None:
-        """Close; the next use opens it again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
-
-
-def file_at(path: str | Path) -> tuple[int, int]:
-    """Return what tells the file at a path from another one there."""
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
-
-
 def make_file(path: Path) -> None:
     """Make an empty file that its owner alone can read, unless there is one."""
     # A file in use may not be opened here: closing it would drop the locks of this process's connections.

@@ -302,13 +302,13 @@ class TransactionalLedger(OnceLedger):
                 if patience <= 0 and transaction.statements.family == "mysql":
                     # MySQL waits a second at the least for a lock. This fails at once where another one has the row.
                     transaction.run(transaction.statements.lock_at_once, key._asdict())
-                is_new = _lock(transaction, key)
+                found = _find(transaction, identity, key, is_new=_lock(transaction, key))
             except BaseException as error:
                 transaction.roll_back(error)
                 raise
         except Exception as error:
             self._judge(error)
-        return _RowClaim(self, transaction, identity, key, is_new=is_new)
+        return _RowClaim(self, transaction, key, found)
 
     def _judge(self, error: Exception, doing: str = "cannot be used", *, may_repeat: bool = True) -> NoReturn:
         """Raise what an error means for an upload, if it is the database's."""
@@ -527,41 +527,34 @@ def _response_of(transaction: Transaction, key: Key) -> StoredResponse | None:
     return None
 
 
+def _find(transaction: Transaction, identity: UploadIdentity, key: Key, *, is_new: bool) -> Found:
+    """Return what is stored of an upload whose row is locked; a new row stands for what nothing is stored of."""
+    if is_new and identity.max_objects == 1 and identity.checksum is None:
+        return NOTHING_FOUND
+    if not is_new:
+        response = _response_of(transaction, key)
+        if response is not None:
+            return Found(response)
+    run, statements, parameters = transaction.run, transaction.statements, key._asdict()
+    ((objects, has_object),) = run(statements.count_objects, parameters).rows
+    checksums: set[int] = set()
+    if identity.checksum is not None:
+        checksums = {number % (1 << 64) for (number,) in run(statements.expected, parameters).rows}
+    return Found(None, bool(has_object), objects, checksums)
+
+
 class _RowClaim(Claim):
-    """A claim by the row of a lock. Where the row is new, nothing is stored of what it stands for."""
+    """A claim by the row of a lock."""
 
-    __slots__ = ("_handler_error", "_identity", "_is_new", "_is_open", "_key", "_ledger", "_transaction")
+    __slots__ = ("_handler_error", "_is_open", "_key", "_ledger", "_transaction", "found")
 
-    def __init__(
-        self, ledger: TransactionalLedger, transaction: Transaction, identity: UploadIdentity, key: Key, *, is_new: bool
-    ) -> None:
+    def __init__(self, ledger: TransactionalLedger, transaction: Transaction, key: Key, found: Found) -> None:
         self._ledger = ledger
         self._transaction = transaction
-        self._identity = identity
         self._key = key
-        self._is_new = is_new
+        self.found = found
         self._is_open = True
         self._handler_error: BaseException | None = None
-
-    def find(self) -> Found:
-        if self._is_new and self._identity.max_objects == 1 and self._identity.checksum is None:
-            return NOTHING_FOUND
-        try:
-            return self._find(self._key._asdict())
-        except Exception as error:
-            self._ledger._judge(error)
-
-    def _find(self, parameters: dict[str, Any]) -> Found:
-        run, statements = self._transaction.run, self._transaction.statements
-        if not self._is_new:
-            response = _response_of(self._transaction, self._key)
-            if response is not None:
-                return Found(response)
-        ((objects, has_object),) = run(statements.count_objects, parameters).rows
-        checksums: set[int] = set()
-        if self._identity.checksum is not None:
-            checksums = {number % (1 << 64) for (number,) in run(statements.expected, parameters).rows}
-        return Found(None, bool(has_object), objects, checksums)
 
     def handle(self, handle: Handle) -> StoredResponse:
         transaction = self._transaction

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from oss_wsgi.exceptions import LedgerUnavailableError, TicketUsedError
-from oss_wsgi.ledger import process_lock, sqlite
+from oss_wsgi.ledger import sqlite
 from oss_wsgi.ledger.base import Handle, Ledger, StoredResponse
 from oss_wsgi.ledger.process_lock import FileLocks
 from oss_wsgi.ledger.sqlite import SQLiteLedger
@@ -76,7 +76,7 @@ class TestContractWithLockFiles(TestContract):
 
     @pytest.fixture(autouse=True)
     def lock_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sqlite, "locks_beside", lambda path: FileLocks(f"{path}-lock"))
+        monkeypatch.setattr(sqlite, "_locks_beside", lambda path: FileLocks(f"{path}-lock"))
 
 
 def lock_file(path: Path) -> Path:
@@ -254,7 +254,7 @@ def test_a_kernel_without_such_locks_gets_lock_files(path: Path, monkeypatch: py
     def refuse(*arguments: object) -> bool:
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr(process_lock, "_set_lock", refuse)
+    monkeypatch.setattr(sqlite, "_set_lock", refuse)
     with SQLiteLedger(path, clock=LedgerClock(), wait_timeout=0.0) as ledger:
         assert isinstance(ledger._locks, FileLocks)
 
@@ -466,7 +466,6 @@ def test_a_thread_that_is_interrupted_while_it_waits_holds_up_nobody(
     ledger.check()
     ledger._is_committing = True
     claim = ledger._claim(identity("t1"), 0.0)
-    claim.find()
     with monkeypatch.context() as patched:
         patched.setattr(threading, "Lock", Interrupted)
         with pytest.raises(KeyboardInterrupt):
