@@ -395,7 +395,8 @@ class Gate:
             if patience <= 0:
                 raise busy_error()
             if self._taken[place] is not None:
-                raise already_waiting_error()
+                hint = "other calls handle uploads of this ticket, and as many wait for them already"
+                raise LedgerUnavailableError("ledger_busy", hint)
             turn = self._taken[place] = threading.Lock()
             turn.acquire()
         try:
@@ -468,12 +469,6 @@ def ticket_used_error(max_objects: int = 1) -> TicketUsedError:
 def ledger_busy_error(wait_timeout: float) -> LedgerUnavailableError:
     """Return the error for an upload that waited ``wait_timeout`` seconds for other calls of its ticket."""
     hint = f"other calls still handle uploads of this ticket after {wait_timeout} s, and their outcome decides"
-    return LedgerUnavailableError("ledger_busy", hint)
-
-
-def already_waiting_error() -> LedgerUnavailableError:
-    """Return the error for an upload whose ticket has as many waiting calls as it may have."""
-    hint = "other calls handle uploads of this ticket, and as many wait for them already"
     return LedgerUnavailableError("ledger_busy", hint)
 
 

@@ -37,19 +37,16 @@ _SESSION = "oss_wsgi.session"
 class SQLLedger(TransactionalLedger):
     """A ledger in a database that several machines share.
 
-    ``SQLLedger(url_or_engine)`` has transactions of its own. Each lasts as long as the handler runs, so that a
-    process that dies lets go of its uploads at once. What the handler does elsewhere and the answer are not stored
-    together: a handler that was killed, or whose answer could not be committed, runs again.
-
-    ``SQLLedger.sharing(begin)`` runs the handler in the application's own transaction, ``upload.transaction``. Its
-    effect and the answer are committed together or not at all: exactly once.
+    ``SQLLedger(url_or_engine)`` has transactions of its own, each as long as the handler runs, so that a process that
+    dies lets go of its uploads at once. ``SQLLedger.sharing(begin)`` runs the handler in the application's transaction,
+    ``upload.transaction``.
 
         ledger = SQLLedger.sharing(engine.begin, clock=time.time)
         ledger = SQLLedger.sharing(sessionmaker(engine).begin, clock=time.time)
 
-    PostgreSQL 13, MySQL 8, MariaDB 10.6 or later, with the extra ``oss-wsgi[postgresql]`` or ``oss-wsgi[mysql]``. The
-    tables are made at the first use, or from what ``oss-wsgi ledger sql`` prints. PgBouncer may pool by transaction.
-    ``sharing`` works with SQLite as well, with one upload at a time, and a sweep is alone in its process only.
+    docs/how-to/shared-ledger.md says what each promises, on PostgreSQL, MySQL and MariaDB. The tables are made at the
+    first use, or from what ``oss-wsgi ledger sql`` prints. ``sharing`` works with SQLite as well, with one upload at a
+    time, and a sweep is alone in its process only.
 
     Raises SettingsError, without a password, for a URL that is malformed, or whose driver is not installed, and for a
     database that cannot be used.
@@ -110,8 +107,7 @@ class SQLLedger(TransactionalLedger):
         """Return a ledger whose uploads are handled in transactions of the application.
 
         The handler must not commit: HandlerCommittedError. Where another transaction wins, handler and ledger are
-        rolled back and run again together, at the isolation level that the application has set. The connection does not
-        go back to the pool while the handler runs; a sweep keeps one more.
+        rolled back and run again together, at the isolation level that the application has set.
 
         :param begin: called for each upload: begins a transaction and returns a context manager that yields
             SQLAlchemy's Connection or Session, commits at the end, and rolls back after an exception; such as

@@ -116,10 +116,8 @@ class SQLiteLedger(LoopLedger):
     An instance may be made before a fork and used after it, and by many threads: each process has two connections,
     opened at the first call. The folder must be on a local disk and allow new files.
 
-    The lock of an upload ends with its process, so that the next call handles it at once. No transaction is open while
-    the handler runs. When a response cannot be written after it, that is logged and a success becomes a
-    LedgerUnavailableError: the next call handles the upload again. Before the first upload, and after each failure, a
-    probe is written: a full disk shows before the handler.
+    When a response cannot be written after the handler, that is logged and a success becomes a LedgerUnavailableError:
+    the next call handles the upload again. Before the first upload, and after each failure, a probe is written.
 
     Raises SettingsError when the file cannot be used.
 

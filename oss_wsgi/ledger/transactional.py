@@ -192,12 +192,9 @@ class SharedTransaction(Transaction):
                 raise SettingsError(_AUTOCOMMIT) from error
             raise
 
-    def handling(self) -> AbstractContextManager[None]:
-        """Watch what the handler does with the transaction."""
-        return self._handling()
-
     @contextmanager
-    def _handling(self) -> Iterator[None]:
+    def handling(self) -> Iterator[None]:
+        """Watch what the handler does with the transaction."""
         self.is_handling = True
         try:
             yield
