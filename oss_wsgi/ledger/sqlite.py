@@ -155,6 +155,7 @@ class SQLiteLedger(LoopLedger):
         """Begin without what other threads do, as a process does, and a child of it."""
         self._queue: list[_SQLiteClaim] = []
         self._turn = threading.Lock()
+        self._probing = threading.Lock()
         self._is_committing = False
         self._executor: ThreadPoolExecutor | None = None
         self._is_proven = False
@@ -341,11 +342,19 @@ class SQLiteLedger(LoopLedger):
         may_wait = patience > 0
         if may_wait and _free_bytes(self._path) < _PLENTY_BYTES:
             self._is_proven = False
-        if not self._is_proven or (may_wait and self._is_due()):
-            if patience == IN_LOOP:
-                raise busy_error()  # a write failed since `begin_once` looked
-            with self._writing(min(BUSY_SECONDS, max(patience, _LEAST_PATIENCE))):
-                pass
+        if self._is_proven and not (may_wait and self._is_due()):
+            return
+        if patience == IN_LOOP:
+            raise busy_error()  # a write failed since `begin_once` looked
+        seconds = min(BUSY_SECONDS, max(patience, _LEAST_PATIENCE))
+        if not self._probing.acquire(timeout=seconds):
+            raise self._unavailable(TimeoutError("other threads write to it for too long"))
+        try:
+            if not self._is_proven or self._is_due():  # one probe serves all that have waited for it
+                with self._writing(seconds):
+                    pass
+        finally:
+            self._probing.release()
 
     @contextmanager
     def _writing(self, seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
