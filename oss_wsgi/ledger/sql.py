@@ -184,7 +184,8 @@ class _OwnTransaction(Transaction):
         self.is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
         session: Session | None = self._info.get(_SESSION)
         if session is None:
-            session = self._info[_SESSION] = session_on(driver, engine.dialect.driver if is_ours else "", watch)
+            kind, own_watch = (engine.dialect.driver, watch) if is_ours else ("", None)
+            session = self._info[_SESSION] = session_on(driver, kind, own_watch)
         self._session = session
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:

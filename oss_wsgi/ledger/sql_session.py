@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -32,13 +32,18 @@ _READERS: dict[int, Callable[[str], Any]] = {
 class Session:
     """Statements by the cursor that every driver has."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, watch: Watch | None = None) -> None:
         self.connection = connection
+        self._watch = watch
         self._cursor = connection.cursor()
+
+    def _within(self, seconds: int) -> AbstractContextManager[None]:
+        return nullcontext() if self._watch is None else self._watch.watching(self.connection, seconds)
 
     def run(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> Rows:
         """Run a statement, for so many seconds at the most where the driver has no limit of its own."""
-        self._cursor.execute(statement.text, values)
+        with self._within(seconds):
+            self._cursor.execute(statement.text, values)
         return Rows(self._cursor.rowcount, list(self._cursor.fetchall()) if statement.returns_rows else [])
 
     def finish(self, statement: Statement, values: tuple[Any, ...], seconds: int) -> None:
@@ -48,11 +53,13 @@ class Session:
 
     def commit(self, seconds: int) -> None:
         """Commit, as ``run`` does."""
-        self.connection.commit()
+        with self._within(seconds):
+            self.connection.commit()
 
     def roll_back(self) -> None:
         """Roll back."""
-        self.connection.rollback()
+        with self._within(PEER_SECONDS):
+            self.connection.rollback()
 
 
 class PyMySQLSession(Session):
@@ -80,7 +87,7 @@ class LibpqSession(Session):
     A pooler's session gets no prepared statements: other clients use it too.
     """
 
-    def __init__(self, connection: Any, watch: Watch) -> None:
+    def __init__(self, connection: Any, watch: Watch | None) -> None:
         self.connection = connection
         self._libpq = connection.pgconn
         self._watch = watch
@@ -91,7 +98,7 @@ class LibpqSession(Session):
         """Run a statement; the first one begins a transaction."""
         libpq = self._libpq
         must_begin = libpq.transaction_status == _IDLE
-        with self._watch.watching(self.connection, seconds):
+        with self._within(seconds):
             if statement.is_frequent and self._may_prepare:
                 text = self._executing(statement, values)
                 return _rows(libpq.exec_(_BEGIN + text if must_begin else text))
@@ -106,17 +113,17 @@ class LibpqSession(Session):
         if not self._may_prepare:
             super().finish(statement, values, seconds)
             return
-        with self._watch.watching(self.connection, seconds):
+        with self._within(seconds):
             _rows(self._libpq.exec_(self._executing(statement, values) + b"; COMMIT"))
 
     def commit(self, seconds: int) -> None:
         """Commit, as ``run`` does."""
-        with self._watch.watching(self.connection, seconds):
+        with self._within(seconds):
             _rows(self._libpq.exec_(b"COMMIT"))
 
     def roll_back(self) -> None:
         """Roll back."""
-        with self._watch.watching(self.connection, PEER_SECONDS):
+        with self._within(PEER_SECONDS):
             _rows(self._libpq.exec_(b"ROLLBACK"))
 
     def _executing(self, statement: Statement, values: tuple[Any, ...]) -> bytes:
@@ -165,13 +172,13 @@ def _numbered(text: str) -> bytes:
     return re.sub("%s", lambda match: f"${next(numbers)}", text).encode()
 
 
-def session_on(pooled: Any, driver: str, watch: Watch) -> Session:
+def session_on(pooled: Any, driver: str, watch: Watch | None) -> Session:
     """Return how statements run on a connection of a pool; ``driver`` is the name of one that the ledger has set up."""
     if driver == "psycopg":
         return LibpqSession(pooled.driver_connection, watch)
     if driver == "pymysql":
         return PyMySQLSession(pooled.driver_connection)
-    return Session(pooled.driver_connection)
+    return Session(pooled.driver_connection, watch if hasattr(pooled.driver_connection, "fileno") else None)
 
 
 class Watch:
