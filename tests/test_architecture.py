@@ -121,8 +121,8 @@ def test_only_the_command_line_and_paste_deploy_read_the_environment() -> None:
 
 def test_only_the_key_fetcher_opens_a_socket_in_the_core() -> None:
     network = ("socket", "http.client", "ssl", "urllib.request", "requests", "httpx")
-    # The ledger's engine shuts down a socket of the database's driver, whose server is silent.
-    others = ("oss_wsgi.callback.key_fetcher", "oss_wsgi.ledger.sql_engine")
+    # A session of the ledger shuts down a socket of the database's driver, whose server is silent.
+    others = ("oss_wsgi.callback.key_fetcher", "oss_wsgi.ledger.sql_session")
     assert offences([name for name in CORE if name not in others], *network) == []
 
 

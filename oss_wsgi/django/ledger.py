@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -96,7 +96,8 @@ class _DjangoTransaction(SharedTransaction):
     def _finish(self, error: BaseException | None) -> None:
         self._stack.__exit__(None if error is None else type(error), error, None)
 
-    def handling(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def handling(self) -> Iterator[None]:
         """Note when another transaction wins: a handler's 500 hides the error."""
 
         def note_conflict(call: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
@@ -107,5 +108,5 @@ class _DjangoTransaction(SharedTransaction):
                     self.has_conflict = True
                 raise
 
-        wrapper: AbstractContextManager[None] = self._connection.execute_wrapper(note_conflict)
-        return wrapper
+        with self._connection.execute_wrapper(note_conflict):
+            yield

@@ -190,10 +190,8 @@ class Claim(ABC):
     """One upload between lock and unlock, as a store sees it."""
 
     __slots__ = ()
-
-    @abstractmethod
-    def find(self) -> Found:
-        """Return what is stored. Raises LedgerUnavailableError."""
+    #: What was stored when the lock was taken.
+    found: Found
 
     def handle(self, handle: Handle) -> StoredResponse:
         """Call the handler, with the transaction that the store has to give."""
@@ -217,6 +215,10 @@ class Claim(ABC):
         """Unlock, and undo what the store has not stored; ``error`` is what ended the call, if anything."""
 
 
+_L = TypeVar("_L", bound="OnceLedger")
+_R = TypeVar("_R")
+
+
 class OnceLedger(ABC):
     """A ledger that follows the algorithm of this module; a subclass is the store.
 
@@ -227,6 +229,16 @@ class OnceLedger(ABC):
         self._wait_timeout = wait_timeout
         self._gate = Gate(wait_timeout)
         _ledgers.add(self)
+
+    def __enter__(self: _L) -> _L:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connections and files, as ``Ledger.close`` describes."""
 
     def run_once(self, identity: UploadIdentity, handle: Handle) -> StoredResponse:
         """Call ``handle`` unless this upload was handled before, as ``Ledger.run_once`` describes."""
@@ -249,6 +261,7 @@ class OnceLedger(ABC):
             self._gate.leave(place)
 
     def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
+        """Do steps 2 to 6; a store without other processes, which needs no lock, does so by itself."""
         claim = self._claim(identity, patience)
         error: BaseException | None = None
         try:
@@ -281,12 +294,12 @@ class OnceLedger(ABC):
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         """Return the stored response of an upload, without a lock. Raises LedgerUnavailableError."""
 
-    @abstractmethod
     def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
-        """Lock the place of an upload among processes, waiting ``patience`` seconds at the most.
+        """Lock the place of an upload among processes, waiting ``patience`` seconds at the most, and find its response.
 
         Raises LedgerUnavailableError (``ledger_busy``; ``ledger_unavailable``, also where nothing could be stored).
         """
+        raise NotImplementedError
 
     @abstractmethod
     def _hold(self, name: str) -> AbstractContextManager[None]:
@@ -301,14 +314,11 @@ class OnceLedger(ABC):
         return
 
 
-_R = TypeVar("_R")
-
-
 def _respond(
     claim: Claim, identity: UploadIdentity, handle: Handle, store: Callable[[StoredResponse], _R]
 ) -> StoredResponse | _R:
-    """Find, decide, handle and store; return the response, or what ``store`` returns."""
-    response = decide(identity, claim.find())
+    """Decide, handle and store; return the response, or what ``store`` returns."""
+    response = decide(identity, claim.found)
     if response is None:
         response = claim.handle(handle)
         if response.status[:1] == "2":
@@ -385,7 +395,8 @@ class Gate:
             if patience <= 0:
                 raise busy_error()
             if self._taken[place] is not None:
-                raise already_waiting_error()
+                hint = "other calls handle uploads of this ticket, and as many wait for them already"
+                raise LedgerUnavailableError("ledger_busy", hint)
             turn = self._taken[place] = threading.Lock()
             turn.acquire()
         try:
@@ -458,12 +469,6 @@ def ticket_used_error(max_objects: int = 1) -> TicketUsedError:
 def ledger_busy_error(wait_timeout: float) -> LedgerUnavailableError:
     """Return the error for an upload that waited ``wait_timeout`` seconds for other calls of its ticket."""
     hint = f"other calls still handle uploads of this ticket after {wait_timeout} s, and their outcome decides"
-    return LedgerUnavailableError("ledger_busy", hint)
-
-
-def already_waiting_error() -> LedgerUnavailableError:
-    """Return the error for an upload whose ticket has as many waiting calls as it may have."""
-    hint = "other calls handle uploads of this ticket, and as many wait for them already"
     return LedgerUnavailableError("ledger_busy", hint)
 
 

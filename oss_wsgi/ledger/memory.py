@@ -13,12 +13,12 @@ from ..exceptions import LedgerUnavailableError
 from .base import (
     DEFAULT_WAIT_TIMEOUT,
     NOTHING_FOUND,
-    Claim,
     Found,
     Handle,
     LoopLedger,
     StoredResponse,
     UploadIdentity,
+    decide,
 )
 from .steady_time import SteadyTime
 
@@ -129,8 +129,14 @@ class MemoryLedger(LoopLedger):
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         return self._find(identity).response
 
-    def _claim(self, identity: UploadIdentity, patience: float) -> Claim:
-        return _MemoryClaim(self, identity)
+    def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
+        found = self._find(identity)
+        response = None if found is NOTHING_FOUND else decide(identity, found)
+        if response is None:
+            response = handle(None)
+            if response.status[:1] == "2":
+                self._store(identity, response)
+        return response
 
     def _hold(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
@@ -140,8 +146,6 @@ class MemoryLedger(LoopLedger):
 
     def _after_fork(self, *, is_child: bool) -> None:
         self._lock.release()
-
-    # What a claim does.
 
     def _find(self, identity: UploadIdentity) -> Found:
         with self._lock:
@@ -164,7 +168,7 @@ class MemoryLedger(LoopLedger):
             self._bytes += len(response.body)
             self._count += 1
             self._remove_later(identity)
-            while self._is_over():
+            while self._count + self._expected_count > self._max_uploads or self._bytes > self._max_bytes:
                 if not self._overflow_logged and self._soonest().expires >= self._look_at_clock().clock:
                     self._log_overflow()
                 self._remove_soonest()
@@ -174,9 +178,6 @@ class MemoryLedger(LoopLedger):
         if use is None:
             use = self._tickets[ticket] = _TicketUse()
         return use
-
-    def _is_over(self) -> bool:
-        return self._count + self._expected_count > self._max_uploads or self._bytes > self._max_bytes
 
     # Forgetting.
 
@@ -239,23 +240,3 @@ class MemoryLedger(LoopLedger):
                 self._count,
                 self._bytes,
             )
-
-
-class _MemoryClaim(Claim):
-    """The gate is the lock, so a claim only looks and stores."""
-
-    __slots__ = ("_identity", "_ledger")
-
-    def __init__(self, ledger: MemoryLedger, identity: UploadIdentity) -> None:
-        self._ledger = ledger
-        self._identity = identity
-
-    def find(self) -> Found:
-        return self._ledger._find(self._identity)
-
-    def store(self, response: StoredResponse) -> StoredResponse:
-        self._ledger._store(self._identity, response)
-        return response
-
-    def end(self, error: BaseException | None) -> None:
-        return

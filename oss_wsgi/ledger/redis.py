@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from secrets import token_bytes
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from ..exceptions import LedgerUnavailableError, SettingsError
@@ -138,30 +137,9 @@ return 1
 class RedisLedger(OnceLedger):
     """A ledger on Redis or Valkey (6.2 or later), which many processes and machines share.
 
-    An upload is handled **at least once**, and once as long as nothing stalls and no server fails:
-
-    - A process that stands still for longer than the lease (a paused machine, a long collection of garbage) may find
-      that another one has handled its upload too. Its own response is not stored then. ``handle`` has run twice.
-    - A process that dies leaves its lock for as long as the lease: its upload is refused (``ledger_busy``) until then,
-      and ``recover`` or ``reconcile`` brings it back.
-    - Replication is asynchronous. A failover forgets what the new primary had not got, and those uploads are handled
-      again when they are reported again.
-    - A crash of the server forgets the locks, so that what is being handled may be handled by another call too; and of
-      what is stored, what its disk had not got: nothing with ``appendfsync always``; with ``everysec`` nothing that
-      ``wait_for_sync`` waited for; up to everything without ``appendonly``.
-
-    So let ``on_upload`` do the same when it runs twice. Where that cannot be, use a ledger on SQL. A server that cannot
-    write (a replica, a full memory, MISCONF) refuses before ``handle``.
-
-    A sweep holds a lease too (``hold``). One that stood still for longer may have lost it to another sweep: what it
-    saves is refused from then on (LedgerUnavailableError), so that it ends, and the other one's place stays.
-
-    All time is the server's: no clock of this machine decides. A response is forgotten a day after its ticket, and
-    OSS_LEDGER_KEEP, have ended by the server's clock; the day covers a server's clock that was wrong or is set.
-
-    The keys of a ticket are in one slot, so a cluster works. ``maxmemory-policy`` must be ``noeviction``, which is
-    checked. A user of the server's ACL needs ``~PREFIX:*`` and ``+@read +@write +@scripting +@connection +info
-    +time``; ``+config|get`` and ``+waitaof`` are used where they are allowed, and ``+cluster`` in a cluster.
+    An upload is handled at least once, and once as long as nothing stalls for longer than the lease and no server
+    fails; docs/how-to/redis.md says what follows when. So let ``on_upload`` do the same when it runs twice. All time is
+    the server's. ``maxmemory-policy`` must be ``noeviction``, which is checked.
 
     :param url_or_client: ``redis://``, ``rediss://`` (TLS), ``valkey://``, ``valkeys://`` or ``unix://``; or a
         ``redis.Redis`` or ``redis.RedisCluster`` of the application's own, which stays open. A URL may end in
@@ -209,14 +187,6 @@ class RedisLedger(OnceLedger):
 
     def __repr__(self) -> str:
         return f"RedisLedger({self.url!r})"
-
-    def __enter__(self) -> RedisLedger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         """Return the number of stored responses, by the hour in which they end; LedgerUnavailableError if unknown."""
@@ -406,7 +376,7 @@ class _Lock(NamedTuple):
 class _RedisClaim(Claim):
     """An upload whose place is locked by a key, or whose stored response was found instead."""
 
-    __slots__ = ("_found", "_identity", "_is_locked", "_ledger", "_lock", "_object", "_pair", "asked_at")
+    __slots__ = ("_identity", "_is_locked", "_ledger", "_lock", "_object", "_pair", "asked_at", "found")
 
     def __init__(self, ledger: RedisLedger, identity: UploadIdentity) -> None:
         self._ledger = ledger
@@ -415,7 +385,7 @@ class _RedisClaim(Claim):
         of_object = "" if identity.max_objects == 1 else f":{self._object.hex()}"
         self._lock = _Lock(f"{ledger._prefix}:{{{identity.ticket}}}:l{of_object}", token_bytes(12))
         self._is_locked = False
-        self._found = NOTHING_FOUND
+        self.found = NOTHING_FOUND
         #: The server's time in seconds, if the place was locked.
         self.asked_at = 0.0
 
@@ -434,10 +404,10 @@ class _RedisClaim(Claim):
         if verdict == b"busy":
             self.asked_at = int(rest[0]) + int(rest[1]) / 1e6
         elif verdict == b"stored":
-            self._found = Found(_unpacked(rest[0]))
+            self.found = Found(_unpacked(rest[0]))
         else:
             checksums = {int(each) for each in rest[2].split(b",") if each}
-            self._is_locked, self._found = True, Found(None, bool(rest[0]), int(rest[1]), checksums)
+            self._is_locked, self.found = True, Found(None, bool(rest[0]), int(rest[1]), checksums)
         return bool(verdict != b"busy")
 
     def look(self) -> StoredResponse | None:
@@ -449,9 +419,6 @@ class _RedisClaim(Claim):
             raise ledger._unavailable(error) from None
         return None if found is None else _unpacked(found)
 
-    def find(self) -> Found:
-        return self._found
-
     def handle(self, handle: Handle) -> StoredResponse:
         with self._ledger._leases.renewing(self._lock):
             return super().handle(handle)
@@ -460,7 +427,7 @@ class _RedisClaim(Claim):
         ledger, identity = self._ledger, self._identity
         keys = [self._lock.key, ledger._responses(identity.ticket)]
         marks = [ledger._mark(self._pair), ledger._counts(self._pair)]
-        ticket, objects = _digest(identity.ticket)[:4], str(self._found.objects)
+        ticket, objects = _digest(identity.ticket)[:4], str(self.found.objects)
         arguments = self._pair, self._object, self._lock.token, _packed(response), identity.expires, objects, ticket
         name, line = repr(identity.object), "%s was handled, but the ledger cannot store that: %s"
         is_cluster = ledger._server.is_cluster  # where the marks are on other servers

@@ -6,7 +6,6 @@ import math
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from types import TracebackType
 from typing import Any
 
 from sqlalchemy import event
@@ -14,10 +13,11 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import DEFAULT_WAIT_TIMEOUT
-from .sql_engine import PEER_SECONDS, SESSION_WAIT, Watch, check_backend, engine_from, shown_url
+from .sql_engine import SESSION_WAIT, check_backend, engine_from, shown_url
 from .sql_errors import Meaning, meaning_of
-from .sql_tables import Statement, Statements
-from .transactional import Rows, SharedTransaction, Transaction, TransactionalLedger
+from .sql_session import PEER_SECONDS, Session, Watch, session_on
+from .sql_tables import Rows, Statement, Statements
+from .transactional import SharedTransaction, Transaction, TransactionalLedger
 
 #: Threads for which a ledger has connections, where nobody says how many there are.
 DEFAULT_THREADS = 8
@@ -31,25 +31,22 @@ _NOT_COMMITTED = (
     "stored: pass engine.begin or sessionmaker(engine).begin, not engine.connect or the sessionmaker itself."
 )
 _SHARED = "oss_wsgi.shared"
-_CURSOR = "oss_wsgi.cursor"
+_SESSION = "oss_wsgi.session"
 
 
 class SQLLedger(TransactionalLedger):
     """A ledger in a database that several machines share.
 
-    ``SQLLedger(url_or_engine)`` has transactions of its own. Each lasts as long as the handler runs, so that a
-    process that dies lets go of its uploads at once. What the handler does elsewhere and the answer are not stored
-    together: a handler that was killed, or whose answer could not be committed, runs again.
-
-    ``SQLLedger.sharing(begin)`` runs the handler in the application's own transaction, ``upload.transaction``. Its
-    effect and the answer are committed together or not at all: exactly once.
+    ``SQLLedger(url_or_engine)`` has transactions of its own, each as long as the handler runs, so that a process that
+    dies lets go of its uploads at once. ``SQLLedger.sharing(begin)`` runs the handler in the application's transaction,
+    ``upload.transaction``.
 
         ledger = SQLLedger.sharing(engine.begin, clock=time.time)
         ledger = SQLLedger.sharing(sessionmaker(engine).begin, clock=time.time)
 
-    PostgreSQL 13, MySQL 8, MariaDB 10.6 or later, with the extra ``oss-wsgi[postgresql]`` or ``oss-wsgi[mysql]``. The
-    tables are made at the first use, or from what ``oss-wsgi ledger sql`` prints. PgBouncer may pool by transaction.
-    ``sharing`` works with SQLite as well, with one upload at a time, and a sweep is alone in its process only.
+    docs/how-to/shared-ledger.md says what each promises, on PostgreSQL, MySQL and MariaDB. The tables are made at the
+    first use, or from what ``oss-wsgi ledger sql`` prints. ``sharing`` works with SQLite as well, with one upload at a
+    time, and a sweep is alone in its process only.
 
     Raises SettingsError, without a password, for a URL that is malformed, or whose driver is not installed, and for a
     database that cannot be used.
@@ -110,8 +107,7 @@ class SQLLedger(TransactionalLedger):
         """Return a ledger whose uploads are handled in transactions of the application.
 
         The handler must not commit: HandlerCommittedError. Where another transaction wins, handler and ledger are
-        rolled back and run again together, at the isolation level that the application has set. The connection does not
-        go back to the pool while the handler runs; a sweep keeps one more.
+        rolled back and run again together, at the isolation level that the application has set.
 
         :param begin: called for each upload: begins a transaction and returns a context manager that yields
             SQLAlchemy's Connection or Session, commits at the end, and rolls back after an exception; such as
@@ -129,14 +125,6 @@ class SQLLedger(TransactionalLedger):
         ledger._share = begin
         ledger._statements = None
         return ledger
-
-    def __enter__(self) -> SQLLedger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<SQLLedger {shown_url(self._engine.url)}>" if self._engine is not None else "<SQLLedger.sharing>"
@@ -189,28 +177,20 @@ class _OwnTransaction(Transaction):
         super().__init__(statements)
         opened: Any = engine.raw_connection() if is_ours else engine.connect()
         self._connection = opened
-        self._driver: Any = opened if is_ours else opened.connection
-        self._raw: Any = self._driver.driver_connection
-        self._joins = is_ours and engine.dialect.driver == "pymysql"
-        self._watch = watch if is_ours and statements.family == "postgresql" else None
-        self._patience = PEER_SECONDS
-        self._info = self._driver.info
-        cursor: Any = self._info.get(_CURSOR)
-        if cursor is None:
-            cursor = self._info[_CURSOR] = self._driver.cursor()
-        self._cursor = cursor
+        driver: Any = opened if is_ours else opened.connection
+        self._info = driver.info
         self._on_cut = on_cut
+        self._patience = PEER_SECONDS
         self.is_mariadb = bool(getattr(engine.dialect, "is_mariadb", False))
+        session: Session | None = self._info.get(_SESSION)
+        if session is None:
+            kind, own_watch = (engine.dialect.driver, watch) if is_ours else ("", None)
+            session = self._info[_SESSION] = session_on(driver, kind, own_watch)
+        self._session = session
 
     def run(self, statement: Statement, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement, and return what it returned."""
-        cursor = self._cursor
-        self._begin_watch()
-        try:
-            cursor.execute(statement.text, statement.bound(parameters))
-        finally:
-            self._end_watch()
-        return Rows(cursor.rowcount, list(cursor.fetchall()) if statement.returns_rows else [])
+        return self._session.run(statement, statement.bound(parameters), self._patience)
 
     def limit_wait(self, seconds: float) -> None:
         """Limit the waits for locks, unless the session is set up for that; and those for the server."""
@@ -219,21 +199,13 @@ class _OwnTransaction(Transaction):
             super().limit_wait(seconds)
 
     def finish(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
-        """Run the last statement and commit; by PyMySQL, which is Python, in one message."""
-        if not self._joins:
-            super().finish(statement, parameters)
-            return
-        self._cursor.execute(f"{statement.text}; COMMIT", statement.bound(parameters))
-        self._cursor.nextset()
+        """Run the last statement, and commit."""
+        self._session.finish(statement, statement.bound(parameters), self._patience)
         self._give_back()
 
     def commit(self) -> None:
         """Commit, and give the connection back to the pool."""
-        self._begin_watch()
-        try:
-            self._driver.commit()
-        finally:
-            self._end_watch()
+        self._session.commit(self._patience)
         self._give_back()
 
     def roll_back(self, error: BaseException | None) -> None:
@@ -241,11 +213,7 @@ class _OwnTransaction(Transaction):
         try:
             if error is not None and meaning_of(error) is Meaning.UNAVAILABLE:
                 raise error
-            self._begin_watch()
-            try:
-                self._driver.rollback()
-            finally:
-                self._end_watch()
+            self._session.roll_back()
             self._give_back()
         except Exception:
             with suppress(Exception):
@@ -258,14 +226,6 @@ class _OwnTransaction(Transaction):
         if self.statements.family == "mysql":
             self.restore_wait()
         self._connection.close()
-
-    def _begin_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.begin(self._raw, self._patience)
-
-    def _end_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.end(self._raw)
 
 
 class _SQLAlchemyTransaction(SharedTransaction):

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
-import threading
-from contextlib import suppress
 from typing import Any
 
 import sqlalchemy
@@ -14,6 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Engine, make_url
 
 from ..exceptions import SettingsError
+from .sql_session import PEER_SECONDS
 
 #: The driver that a scheme means, and the extra that brings it.
 DRIVERS = {
@@ -26,8 +23,6 @@ _MALFORMED = (
     "The ledger's URL is malformed: write postgresql://USER:PASSWORD@HOST/DATABASE, and percent-encode what is no "
     "letter or digit in the password."
 )
-#: Seconds after which a peer that is gone without a word is noticed, on both sides.
-PEER_SECONDS = 25
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 5, 3
 #: Connections beside those of the threads: for sweeps, which hold locks while they hand uploads over.
 _MORE_CONNECTIONS = 3
@@ -71,45 +66,6 @@ def engine_from(text: str | URL, *, threads: int, wait_timeout: float) -> Engine
     set_up = _set_up_postgresql if url.get_backend_name() == "postgresql" else _set_up_mysql
     event.listen(engine, "connect", lambda connection, record: set_up(connection, record.info, wait_timeout))
     return engine
-
-
-class Watch:
-    """Cuts the connections on which a statement takes too long.
-
-    libpq waits for ever for a server that is stopped, whose kernel still answers. PyMySQL has a limit of its own.
-    """
-
-    def __init__(self) -> None:
-        self._ticks = 0
-        self._running: dict[Any, int] = {}
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def begin(self, connection: Any, seconds: int) -> None:
-        """Cut a driver's connection that has not ended in so many seconds, give or take one."""
-        self._running[connection] = self._ticks + seconds + 1
-        if self._thread is None:
-            self._ended = threading.Event()
-            self._thread = threading.Thread(target=self._watch, args=(self._ended,), name="oss_wsgi watch", daemon=True)
-            self._thread.start()
-
-    def end(self, connection: Any) -> None:
-        """Watch a connection no longer."""
-        self._running.pop(connection, None)
-
-    def stop(self) -> None:
-        """End the thread; ``begin`` starts another one."""
-        self._ended.set()
-        self._thread = None
-
-    def _watch(self, ended: threading.Event) -> None:
-        while not ended.wait(1):
-            self._ticks += 1
-            for connection, last in list(self._running.items()):
-                if self._ticks > last and self._running.get(connection) == last:
-                    self.end(connection)
-                    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-                        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def shown_url(url: URL) -> str:
@@ -176,6 +132,7 @@ def _set_up_postgresql(connection: Any, info: dict[str, Any], wait_timeout: floa
         if cursor.fetchone()[0] == number:
             info[SESSION_WAIT] = wait_timeout
             settings["lock_timeout"] = max(1, math.ceil(wait_timeout * 1000))
+            settings["standard_conforming_strings"] = 1
             if is_psycopg:
                 connection.prepare_threshold = _PREPARE_AFTER
         for name, value in settings.items():

@@ -186,6 +186,13 @@ def seconds_until(expires: int, now: float) -> int:
     return math.ceil(max(0.0, expires - now)) + MARGIN
 
 
+class Rows(NamedTuple):
+    """What a statement returned: how many rows it affected, and those that it selected."""
+
+    affected: int
+    rows: list[tuple[Any, ...]]
+
+
 class Statement(NamedTuple):
     """A statement as a driver takes it, with parameters that are counted."""
 
@@ -195,6 +202,8 @@ class Statement(NamedTuple):
     #: The parameters that are always the same.
     constants: Mapping[str, Any]
     returns_rows: bool
+    #: Whether each upload needs it, so that a session prepares it.
+    is_frequent: bool = False
 
     def bound(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the parameters as the driver takes them."""
@@ -242,8 +251,12 @@ class Statements:
         #: Locks a row, and says whether it is new: by its turn, in MySQL by the number of rows.
         lock = {**_parameters("ticket", "place"), "turn": literal_column("0")}
         self.claim = compiled(
-            self._upsert(tickets, lock, {"turn": tickets.c.turn + literal_column("1")}, tickets.c.turn)
+            self._upsert(tickets, lock, {"turn": tickets.c.turn + literal_column("1")}, tickets.c.turn),
+            is_frequent=True,
         )
+        #: Locks the row if there is one; an error where another transaction has locked or inserted it.
+        is_lock = (tickets.c.ticket == bindparam("ticket"), tickets.c.place == bindparam("place"))
+        self.lock_at_once = compiled(select(tickets.c.turn).where(*is_lock).with_for_update(nowait=True))
         response = (answers.c.status, answers.c.content_type, answers.c.body)
         of_upload = answers.c.upload == bindparam("upload")
         self.find = compiled(select(answers.c.object, answers.c.etag, *response).where(of_ticket, of_upload))
@@ -254,7 +267,7 @@ class Statements:
         )
         self.count_answers = compiled(select(func.count()).where(of_ticket))
         answer = _parameters("ticket", "upload", "object", "etag", "expires", "status", "content_type", "body")
-        self.store = compiled(insert(answers).values({**answer, "forget_after": forget_after}))
+        self.store = compiled(insert(answers).values({**answer, "forget_after": forget_after}), is_frequent=True)
 
         note = _parameters("ticket", "checksum", "answers", "expires")
         note["forget_after"] = forget_after
@@ -330,12 +343,12 @@ class Statements:
             str(item.compile(dialect=self._dialect, compile_kwargs={"literal_binds": True})).strip() for item in made
         ]
 
-    def compiled(self, statement: Any, *, is_select: bool = False) -> Statement:
+    def compiled(self, statement: Any, *, is_select: bool = False, is_frequent: bool = False) -> Statement:
         """Return a statement as the driver takes it."""
         done = statement.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True})
         constants = {name: value for name, value in done.params.items() if value is not None}
         returns = is_select or statement.is_select or bool(getattr(done, "effective_returning", None))
-        return Statement(str(done), _ordered(done.positiontup or ()), constants, returns)
+        return Statement(str(done), _ordered(done.positiontup or ()), constants, returns, is_frequent)
 
     def _clock(self) -> ColumnElement[int]:
         """Return Unix seconds by the database's clock."""

@@ -21,7 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..exceptions import LedgerUnavailableError, SettingsError
@@ -95,6 +94,8 @@ _HALF = 1 << 32
 _TICKET_ID = re.compile("[0-9a-f]{32}")
 #: Seconds between two tries to lock what another process holds.
 _LOCK_PAUSE = 0.005
+#: Seconds for which also a call waits for the file that must not wait for others: each commit takes it for a moment.
+_LEAST_PATIENCE = 0.2
 #: Seconds after which a commit looks at the clock again, or a call before its handler, where nothing is stored.
 _LOOK_SECONDS = 10
 #: A commit takes as many rows that have expired, and as many again for each response, until none is left.
@@ -115,10 +116,8 @@ class SQLiteLedger(LoopLedger):
     An instance may be made before a fork and used after it, and by many threads: each process has two connections,
     opened at the first call. The folder must be on a local disk and allow new files.
 
-    The lock of an upload ends with its process, so that the next call handles it at once. No transaction is open while
-    the handler runs. When a response cannot be written after it, that is logged and a success becomes a
-    LedgerUnavailableError: the next call handles the upload again. Before the first upload, and after each failure, a
-    probe is written: a full disk shows before the handler.
+    When a response cannot be written after the handler, that is logged and a success becomes a LedgerUnavailableError:
+    the next call handles the upload again. Before the first upload, and after each failure, a probe is written.
 
     Raises SettingsError when the file cannot be used.
 
@@ -154,8 +153,9 @@ class SQLiteLedger(LoopLedger):
 
     def _forget(self) -> None:
         """Begin without what other threads do, as a process does, and a child of it."""
-        self._queue: list[_Entry] = []
+        self._queue: list[_SQLiteClaim] = []
         self._turn = threading.Lock()
+        self._probing = threading.Lock()
         self._is_committing = False
         self._executor: ThreadPoolExecutor | None = None
         self._is_proven = False
@@ -165,14 +165,6 @@ class SQLiteLedger(LoopLedger):
         # The last look at the clock, and until when a response stays whose ticket ended then.
         self._time: SteadyTime | None = None
         self._now = self._stays = 0
-
-    def __enter__(self) -> SQLiteLedger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         """Return the number of stored responses, expired ones included; LedgerUnavailableError if it is unknown."""
@@ -243,7 +235,12 @@ class SQLiteLedger(LoopLedger):
                 self._wait_for(place, patience)
         except OSError as error:
             raise self._unavailable(error) from error
-        return _SQLiteClaim(self, identity, place, patience)
+        try:
+            found = self._find(identity, in_loop=patience == IN_LOOP)
+        except BaseException:
+            self._locks.unlock(place)
+            raise
+        return _SQLiteClaim(self, identity, place, patience, found)
 
     def _wait_for(self, place: int, patience: float) -> None:
         """Lock what another process has locked; LedgerUnavailableError (``ledger_busy``) when that takes too long."""
@@ -345,20 +342,28 @@ class SQLiteLedger(LoopLedger):
         may_wait = patience > 0
         if may_wait and _free_bytes(self._path) < _PLENTY_BYTES:
             self._is_proven = False
-        if not self._is_proven or (may_wait and self._is_due()):
-            if patience == IN_LOOP:
-                raise busy_error()  # a write failed since `begin_once` looked
-            with self._writing():
-                pass
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Commit what the with block does; LedgerUnavailableError if that fails."""
-        # Without a limit, threads that all wait in vain for another process would wait in turn.
-        if not self._writer.lock.acquire(timeout=BUSY_SECONDS):
+        if self._is_proven and not (may_wait and self._is_due()):
+            return
+        if patience == IN_LOOP:
+            raise busy_error()  # a write failed since `begin_once` looked
+        seconds = min(BUSY_SECONDS, max(patience, _LEAST_PATIENCE))
+        if not self._probing.acquire(timeout=seconds):
             raise self._unavailable(TimeoutError("other threads write to it for too long"))
         try:
-            connection = self._begin(BUSY_SECONDS)
+            if not self._is_proven or self._is_due():  # one probe serves all that have waited for it
+                with self._writing(seconds):
+                    pass
+        finally:
+            self._probing.release()
+
+    @contextmanager
+    def _writing(self, seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
+        """Commit what the with block does; LedgerUnavailableError if that fails, or others write for so long."""
+        # Without a limit, threads that all wait in vain for another process would wait in turn.
+        if not self._writer.lock.acquire(timeout=seconds):
+            raise self._unavailable(TimeoutError("other threads write to it for too long"))
+        try:
+            connection = self._begin(seconds)
             yield connection
             self._commit(connection)
         except _ERRORS as error:
@@ -418,11 +423,11 @@ class SQLiteLedger(LoopLedger):
 
     # Shared commits.
 
-    def _enqueue(self, entry: _Entry) -> bool:
+    def _enqueue(self, claim: _SQLiteClaim) -> bool:
         """Let a response wait for a commit; return whether the caller must commit, as nobody does."""
         with self._turn:
-            self._queue.append(entry)
-            if entry.turn is None or self._is_committing:
+            self._queue.append(claim)
+            if claim.turn is None or self._is_committing:
                 return False
             self._is_committing = True
             return True
@@ -432,7 +437,7 @@ class SQLiteLedger(LoopLedger):
 
         Return False, with nothing done, if that would mean to wait for more than ``seconds``.
         """
-        has_lock, batch, gives_up = False, list[_Entry](), False
+        has_lock, batch, gives_up = False, list[_SQLiteClaim](), False
         try:
             has_lock = self._writer.lock.acquire(timeout=-1 if seconds is None else seconds)
             if not has_lock:
@@ -450,24 +455,24 @@ class SQLiteLedger(LoopLedger):
             self._fail(batch, error)
         except BaseException as error:  # of a signal's handler
             batch = batch or self._take()
-            self._fail([entry for entry in batch if entry.error is None], error)
+            self._fail([claim for claim in batch if claim.error is None], error)
             raise
         finally:
             if has_lock:
                 self._writer.roll_back()
                 self._writer.lock.release()
-            for entry in batch:
-                entry.finish()
+            for claim in batch:
+                claim.finish()
             if not gives_up:
                 self._hand_over()
         return True
 
-    def _take(self) -> list[_Entry]:
+    def _take(self) -> list[_SQLiteClaim]:
         with self._turn:
             batch, self._queue = self._queue, []
         return batch
 
-    def _store(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
+    def _store(self, connection: sqlite3.Connection, batch: list[_SQLiteClaim]) -> None:
         """Store responses in the transaction that has begun; one that cannot be written fails alone."""
         try:
             self._insert(connection, batch)
@@ -478,34 +483,35 @@ class SQLiteLedger(LoopLedger):
             if len(batch) == 1:
                 self._fail(batch, error)
                 return
-        for number, entry in enumerate(batch):
+        for number, claim in enumerate(batch):
             try:
                 connection = self._begin(BUSY_SECONDS)
             except _ERRORS as error:
                 self._fail(batch[number:], error)
                 return
-            self._store(connection, [entry])
+            self._store(connection, [claim])
 
-    def _insert(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
-        rows = [(*entry.key, entry.expires, self._forget_after(entry.expires), *entry.response) for entry in batch]
+    def _insert(self, connection: sqlite3.Connection, batch: list[_SQLiteClaim]) -> None:
+        lives = [(claim.identity.expires, self._forget_after(claim.identity.expires)) for claim in batch]
+        rows = [(*claim.key, *life, *claim.response) for claim, life in zip(batch, lives, strict=True)]
         stored = connection.executemany(_INSERT, rows).rowcount
         if stored != len(batch):  # another process had no lock that this one knew
-            for entry in batch:
-                entry.response = StoredResponse(*connection.execute(_SELECT_RESPONSE, entry.key).fetchone())
-        for entry in batch:
-            if entry.has_new_object:
-                connection.execute(_COUNT_OBJECT, (entry.key[0], entry.expires, self._forget_after(entry.expires)))
-            if entry.is_expected:
-                connection.execute(_FORGET_EXPECTED, (entry.key[0],))
+            for claim in batch:
+                claim.response = StoredResponse(*connection.execute(_SELECT_RESPONSE, claim.key).fetchone())
+        for claim, life in zip(batch, lives, strict=True):
+            if claim.identity.max_objects > 1 and not claim.found.has_object:
+                connection.execute(_COUNT_OBJECT, (claim.key[0], *life))
+            if claim.found.checksums:
+                connection.execute(_FORGET_EXPECTED, (claim.key[0],))
         if self._is_behind and self._time is not None:
             self._delete_expired(connection, self._time, len(batch))
         self._since_checkpoint += len(batch)
 
-    def _fail(self, batch: list[_Entry], error: BaseException) -> None:
+    def _fail(self, batch: list[_SQLiteClaim], error: BaseException) -> None:
         self._is_proven = False
-        for entry in batch:
-            entry.error = self._unavailable(error)
-            log.error("%r was handled, but the ledger cannot store that: %s", entry.key[2], error)
+        for claim in batch:
+            claim.error = self._unavailable(error)
+            log.error("%r was handled, but the ledger cannot store that: %s", claim.key[2], error)
 
     def _hand_over(self) -> None:
         """Let the first that waits commit; or nobody, if none does."""
@@ -520,13 +526,13 @@ class SQLiteLedger(LoopLedger):
             else:
                 first.turn.release()
 
-    def _withdraw(self, entry: _Entry) -> None:
-        """Let an entry whose thread was interrupted wait no longer, and another one commit in its place."""
+    def _withdraw(self, claim: _SQLiteClaim) -> None:
+        """Let a claim whose thread was interrupted wait no longer, and another one commit in its place."""
         with self._turn:
-            is_queued = entry in self._queue
+            is_queued = claim in self._queue
             if is_queued:
-                self._queue.remove(entry)
-        if is_queued and entry.must_commit:
+                self._queue.remove(claim)
+        if is_queued and claim.must_commit:
             self._hand_over()
 
     def _settle(self) -> None:
@@ -594,45 +600,40 @@ class _Connection:
                 connection.close()
 
 
-class _Entry(Pending):
-    """A response that waits for its commit."""
+class _SQLiteClaim(Claim, Pending):
+    """The lock of a place, what was found for it, and the response that waits for its commit."""
 
     __slots__ = (
-        *("_end", "_ledger", "_wake", "error", "expires", "has_new_object", "is_done", "is_expected", "key"),
-        *("must_commit", "response", "turn"),
+        *("_end", "_ledger", "_patience", "_place", "_wake", "error", "found", "identity", "is_done"),
+        *("key", "must_commit", "response", "turn"),
     )
+    response: StoredResponse
 
     def __init__(
-        self,
-        ledger: SQLiteLedger,
-        identity: UploadIdentity,
-        found: Found,
-        response: StoredResponse,
-        end: Callable[[BaseException | None], None] | None = None,
+        self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, patience: float, found: Found
     ) -> None:
         self._ledger = ledger
-        #: ticket, upload, object and ETag
-        name, etag = identity.object, identity.etag
-        self.key = _ticket(identity.ticket), _upload(name, etag), name, etag
-        self.expires = identity.expires
-        self.response = response
-        self.has_new_object = identity.max_objects > 1 and not found.has_object
-        self.is_expected = bool(found.checksums)
+        self.identity = identity
+        self._place = place
+        self._patience = patience
+        self.found = found
         self.error: LedgerUnavailableError | None = None
         self.is_done = False
         self.must_commit = False
         #: On what a thread waits for the commit, or for its turn to commit; None where a loop waits.
         self.turn: threading.Lock | None = None
-        self._end = end
+        self._end: Callable[[BaseException | None], None] | None = None
         self._wake: Callable[[], None] | None = None
-        if end is None:
-            self.turn = threading.Lock()
-            self.turn.acquire()
 
-    def wait(self) -> StoredResponse:
+    def handle(self, handle: Handle) -> StoredResponse:
+        self._ledger._prepare(self._patience)
+        return handle(None)
+
+    def store(self, response: StoredResponse) -> StoredResponse:
         """Wait for the commit, or commit."""
-        turn = self.turn
-        if not self._ledger._enqueue(self) and turn is not None:
+        turn = self.turn = threading.Lock()
+        turn.acquire()
+        if not self._enqueue(response):
             try:
                 turn.acquire()
             except BaseException:  # of a signal's handler
@@ -641,6 +642,17 @@ class _Entry(Pending):
         if not self.is_done:
             self._ledger._commit_waiting()
         return self.result()
+
+    def begin_store(self, response: StoredResponse, end: Callable[[BaseException | None], None]) -> Pending:
+        self._end = end
+        self._enqueue(response)
+        return self
+
+    def _enqueue(self, response: StoredResponse) -> bool:
+        self.response = response
+        name, etag = self.identity.object, self.identity.etag
+        self.key = _ticket(self.identity.ticket), _upload(name, etag), name, etag
+        return self._ledger._enqueue(self)
 
     def settle(self, wake: Callable[[], None]) -> bool:
         if not self.is_done:
@@ -651,9 +663,10 @@ class _Entry(Pending):
 
     def finish(self) -> None:
         """Tell who waits that the commit is over."""
+        end, self._end = self._end, None
         try:
-            if self._end is not None:
-                self._end(self.error)
+            if end is not None:
+                end(self.error)
         finally:
             self.is_done = True
             if self.turn is not None:
@@ -666,35 +679,6 @@ class _Entry(Pending):
         if self.error is not None:
             raise self.error
         return self.response
-
-
-class _SQLiteClaim(Claim):
-    """The lock of a place, and what was found for it."""
-
-    __slots__ = ("_found", "_identity", "_ledger", "_patience", "_place")
-
-    def __init__(self, ledger: SQLiteLedger, identity: UploadIdentity, place: int, patience: float) -> None:
-        self._ledger = ledger
-        self._identity = identity
-        self._place = place
-        self._patience = patience
-        self._found = NOTHING_FOUND
-
-    def find(self) -> Found:
-        self._found = self._ledger._find(self._identity, in_loop=self._patience == IN_LOOP)
-        return self._found
-
-    def handle(self, handle: Handle) -> StoredResponse:
-        self._ledger._prepare(self._patience)
-        return handle(None)
-
-    def store(self, response: StoredResponse) -> StoredResponse:
-        return _Entry(self._ledger, self._identity, self._found, response).wait()
-
-    def begin_store(self, response: StoredResponse, end: Callable[[BaseException | None], None]) -> Pending:
-        entry = _Entry(self._ledger, self._identity, self._found, response, end)
-        self._ledger._enqueue(entry)
-        return entry
 
     def end(self, error: BaseException | None) -> None:
         self._ledger._locks.unlock(self._place)

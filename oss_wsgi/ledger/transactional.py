@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import count
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ..exceptions import HandlerCommittedError, LedgerUnavailableError, SettingsError
 from .base import (
@@ -30,6 +30,7 @@ from .sql_tables import (
     EXPIRING,
     VERSION,
     Key,
+    Rows,
     Statement,
     Statements,
     answers,
@@ -66,13 +67,6 @@ _AUTOCOMMIT = (
     "The ledger shares a connection that commits each statement by itself (AUTOCOMMIT), so that the handler's work and "
     "the upload's answer cannot be stored together: give it an engine with another isolation level."
 )
-
-
-class Rows(NamedTuple):
-    """What a statement returned: how many rows it affected, and those that it selected."""
-
-    affected: int
-    rows: list[tuple[Any, ...]]
 
 
 class Transaction(ABC):
@@ -198,12 +192,9 @@ class SharedTransaction(Transaction):
                 raise SettingsError(_AUTOCOMMIT) from error
             raise
 
-    def handling(self) -> AbstractContextManager[None]:
-        """Watch what the handler does with the transaction."""
-        return self._handling()
-
     @contextmanager
-    def _handling(self) -> Iterator[None]:
+    def handling(self) -> Iterator[None]:
+        """Watch what the handler does with the transaction."""
         self.is_handling = True
         try:
             yield
@@ -273,20 +264,25 @@ class TransactionalLedger(OnceLedger):
 
     def _run(self, identity: UploadIdentity, handle: Handle, patience: float) -> StoredResponse:
         """Handle an upload; all of it again, ``handle`` included, where another transaction wins."""
-        began = self._clock()
-        for attempt in count(1):
-            try:
-                response = super()._run(identity, handle, patience)
-                break
-            except _AgainError as again:
-                is_late = abs(self._clock() - began) > max(patience, _LEAST_PATIENCE)
-                if is_late or attempt >= (2 if again.was_cut else _TRIES):
-                    raise again.error from again.__cause__
-            _pause(attempt)
+        response = self._repeat(lambda: super(TransactionalLedger, self)._run(identity, handle, patience), patience)
         if self._must_delete:
             self._must_delete = False
             self._delete_quietly()
         return response
+
+    def _repeat(self, act: Callable[[], T], seconds: float) -> T:
+        """Act again where another transaction wins, or the connection was cut before, for so many seconds."""
+        began = self._clock()
+        for attempt in count(1):
+            try:
+                return act()
+            except _AgainError as again:
+                is_late = abs(self._clock() - began) > max(seconds, _LEAST_PATIENCE)
+                if is_late or attempt >= (2 if again.was_cut else _TRIES):
+                    raise again.error from again.__cause__
+            # Others are done meanwhile.
+            threading.Event().wait(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311
+        raise AssertionError
 
     def _stored_response(self, identity: UploadIdentity) -> StoredResponse | None:
         key = Key.of(identity, self._clock())
@@ -300,15 +296,16 @@ class TransactionalLedger(OnceLedger):
             transaction = self._begin()
             try:
                 transaction.limit_wait(patience)
-                statements = transaction.statements
-                done = transaction.run(statements.claim, key._asdict())
-                is_new = done.affected == 1 if statements.family == "mysql" else done.rows[0][0] == 0
+                if patience <= 0 and transaction.statements.family == "mysql":
+                    # MySQL waits a second at the least for a lock. This fails at once where another one has the row.
+                    transaction.run(transaction.statements.lock_at_once, key._asdict())
+                found = _find(transaction, identity, key, is_new=_lock(transaction, key))
             except BaseException as error:
                 transaction.roll_back(error)
                 raise
         except Exception as error:
             self._judge(error)
-        return _RowClaim(self, transaction, identity, key, is_new=is_new)
+        return _RowClaim(self, transaction, key, found)
 
     def _judge(self, error: Exception, doing: str = "cannot be used", *, may_repeat: bool = True) -> NoReturn:
         """Raise what an error means for an upload, if it is the database's."""
@@ -420,37 +417,24 @@ class TransactionalLedger(OnceLedger):
         end: Callable[[Transaction], None] = _commit,
         is_prepared: bool = True,
     ) -> T:
-        """Do some work in a transaction of its own; again where another one wins, or the connection was cut before.
+        """Do some work in a transaction of its own, and repeat it. Raises LedgerUnavailableError."""
 
-        Raises LedgerUnavailableError.
-        """
-        began = self._clock()
-        for attempt in count(1):
+        def attempt() -> T:
             if is_prepared:
                 self._prepare()
             try:
-                return self._attempt(work, begin or self._begin, end)
-            except _AgainError as again:
-                is_late = abs(self._clock() - began) > self._wait_timeout
-                if is_late or attempt >= (2 if again.was_cut else _TRIES):
-                    raise again.error from again.__cause__
-            _pause(attempt)
-        raise AssertionError
+                transaction = (begin or self._begin)()
+                try:
+                    result = work(transaction)
+                    end(transaction)
+                    return result
+                except BaseException as error:
+                    transaction.roll_back(error)
+                    raise
+            except Exception as error:
+                self._judge(error)
 
-    def _attempt(
-        self, work: Callable[[Transaction], T], begin: Callable[[], Transaction], end: Callable[[Transaction], None]
-    ) -> T:
-        try:
-            transaction = begin()
-            try:
-                result = work(transaction)
-                end(transaction)
-                return result
-            except BaseException as error:
-                transaction.roll_back(error)
-                raise
-        except Exception as error:
-            self._judge(error)
+        return self._repeat(attempt, self._wait_timeout)
 
     # The tables.
 
@@ -525,6 +509,13 @@ class _RollBackError(Exception):
     """Raised in the application's transaction to roll it back although nothing failed."""
 
 
+def _lock(transaction: Transaction, key: Key) -> bool:
+    """Lock the row of an upload; return whether it is new."""
+    statements = transaction.statements
+    done = transaction.run(statements.claim, key._asdict())
+    return done.affected == 1 if statements.family == "mysql" else done.rows[0][0] == 0
+
+
 def _response_of(transaction: Transaction, key: Key) -> StoredResponse | None:
     """Return the stored response of an upload."""
     for name, etag, status, content_type, body in transaction.run(transaction.statements.find, key._asdict()).rows:
@@ -533,41 +524,34 @@ def _response_of(transaction: Transaction, key: Key) -> StoredResponse | None:
     return None
 
 
+def _find(transaction: Transaction, identity: UploadIdentity, key: Key, *, is_new: bool) -> Found:
+    """Return what is stored of an upload whose row is locked; a new row stands for what nothing is stored of."""
+    if is_new and identity.max_objects == 1 and identity.checksum is None:
+        return NOTHING_FOUND
+    if not is_new:
+        response = _response_of(transaction, key)
+        if response is not None:
+            return Found(response)
+    run, statements, parameters = transaction.run, transaction.statements, key._asdict()
+    ((objects, has_object),) = run(statements.count_objects, parameters).rows
+    checksums: set[int] = set()
+    if identity.checksum is not None:
+        checksums = {number % (1 << 64) for (number,) in run(statements.expected, parameters).rows}
+    return Found(None, bool(has_object), objects, checksums)
+
+
 class _RowClaim(Claim):
-    """A claim by the row of a lock. Where the row is new, nothing is stored of what it stands for."""
+    """A claim by the row of a lock."""
 
-    __slots__ = ("_handler_error", "_identity", "_is_new", "_is_open", "_key", "_ledger", "_transaction")
+    __slots__ = ("_handler_error", "_is_open", "_key", "_ledger", "_transaction", "found")
 
-    def __init__(
-        self, ledger: TransactionalLedger, transaction: Transaction, identity: UploadIdentity, key: Key, *, is_new: bool
-    ) -> None:
+    def __init__(self, ledger: TransactionalLedger, transaction: Transaction, key: Key, found: Found) -> None:
         self._ledger = ledger
         self._transaction = transaction
-        self._identity = identity
         self._key = key
-        self._is_new = is_new
+        self.found = found
         self._is_open = True
         self._handler_error: BaseException | None = None
-
-    def find(self) -> Found:
-        if self._is_new and self._identity.max_objects == 1 and self._identity.checksum is None:
-            return NOTHING_FOUND
-        try:
-            return self._find(self._key._asdict())
-        except Exception as error:
-            self._ledger._judge(error)
-
-    def _find(self, parameters: dict[str, Any]) -> Found:
-        run, statements = self._transaction.run, self._transaction.statements
-        if not self._is_new:
-            response = _response_of(self._transaction, self._key)
-            if response is not None:
-                return Found(response)
-        ((objects, has_object),) = run(statements.count_objects, parameters).rows
-        checksums: set[int] = set()
-        if self._identity.checksum is not None:
-            checksums = {number % (1 << 64) for (number,) in run(statements.expected, parameters).rows}
-        return Found(None, bool(has_object), objects, checksums)
 
     def handle(self, handle: Handle) -> StoredResponse:
         transaction = self._transaction
@@ -616,7 +600,7 @@ class _RowClaim(Claim):
 def _try_to_store(transaction: Transaction) -> None:
     """Write the row of a lock, to be rolled back; no other call has this one."""
     identity = UploadIdentity(f"check {secrets.token_hex(8)}", "", "", 0)
-    transaction.run(transaction.statements.claim, Key.of(identity, 0)._asdict())
+    _lock(transaction, Key.of(identity, 0))
 
 
 def _text_name(name: str) -> bytes:
@@ -641,11 +625,6 @@ def _make_tables(transaction: Transaction) -> None:
         except Exception as error:
             if meaning_of(error) is not Meaning.EXISTS:
                 raise
-
-
-def _pause(attempt: int) -> None:
-    """Pause before a transaction is run again, so that others are done."""
-    threading.Event().wait(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311
 
 
 def _ping(transaction: Transaction, ended: threading.Event) -> None:

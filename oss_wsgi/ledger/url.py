@@ -82,26 +82,13 @@ def ledger_from(text: str, *, clock: Callable[[], float], threads: int | None = 
         raise SettingsError(f"OSS_LEDGER {error}.") from None
     kind = match[1].lower().partition("+")[0]
     if kind in _REDIS:
-        return _redis_ledger(text, clock, options)
-    return _sql_ledger(text, _SQL[kind], clock, threads, options)
+        from .redis import RedisLedger
 
-
-def _sql_ledger(
-    text: str, extra: str, clock: Callable[[], float], threads: int | None, options: dict[str, Any]
-) -> Ledger:
+        return RedisLedger(text, clock=clock, **options)
     try:
         from .sql import DEFAULT_THREADS, SQLLedger
     except ModuleNotFoundError as error:
-        raise _missing(text, error, extra) from None
+        name = (error.name or "a package").partition(".")[0]
+        fix = f"pip install 'oss-wsgi[{_SQL[kind]}]'"
+        raise SettingsError(f"OSS_LEDGER={shown(text)} needs {name}: {fix}.") from None
     return SQLLedger(text, clock=clock, threads=threads or DEFAULT_THREADS, **options)
-
-
-def _redis_ledger(text: str, clock: Callable[[], float], options: dict[str, Any]) -> Ledger:
-    from .redis import RedisLedger
-
-    return RedisLedger(text, clock=clock, **options)
-
-
-def _missing(text: str, error: ModuleNotFoundError, extra: str) -> SettingsError:
-    name = (error.name or "a package").partition(".")[0]
-    return SettingsError(f"OSS_LEDGER={shown(text)} needs {name}: pip install 'oss-wsgi[{extra}]'.")

@@ -30,8 +30,6 @@ ANSWER_TIMEOUT = 3.0
 #: redis-py decodes no answer for which this is set, whatever the client says.
 _AS_BYTES: dict[str, Any] = {"NEVER_DECODE": []}
 
-_Command = tuple[str | bytes | int, ...]
-
 
 class Script(NamedTuple):
     """A script that the server runs in one step, and the digest by which it knows the script."""
@@ -73,7 +71,6 @@ class RedisServer:
         self._timeouts = timeouts
         self._password = ""
         self._url = ""  # empty for a client of the application's own
-        #: One for each script, so that those that wait for the server's disk hold up no others.
         if isinstance(url_or_client, str):
             self._read_url(url_or_client, own_options)
         else:
@@ -126,7 +123,10 @@ class RedisServer:
         client = self.client
         if self.is_cluster:
             client = client.get_redis_connection(client.get_node_from_key(key))
-        written, synced = _sent(client, [("SET", key, b"", "PX", 1), ("WAITAOF", 1, 0, milliseconds)])
+        pipeline = client.pipeline(transaction=False)
+        pipeline.execute_command("SET", key, b"", "PX", 1, **_AS_BYTES)
+        pipeline.execute_command("WAITAOF", 1, 0, milliseconds, **_AS_BYTES)
+        written, synced = pipeline.execute(raise_on_error=False)
         if isinstance(written, Exception):
             raise written
         return synced
@@ -212,15 +212,6 @@ class RedisServer:
         client.close()
         del options["retry"]  # the cluster's client looks for the key's new server by itself
         return redis.RedisCluster.from_url(self._url, **options)
-
-
-def _sent(client: Any, commands: Sequence[_Command]) -> list[Any]:
-    """Send commands together; return their answers, texts as bytes and refusals as exceptions."""
-    pipeline = client.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command, **_AS_BYTES)
-    answers: list[Any] = pipeline.execute(raise_on_error=False)
-    return answers
 
 
 def import_redis() -> Any:

@@ -143,18 +143,31 @@ def _sqlite_subjects(folder: str, rows: list[int], stack: contextlib.ExitStack) 
         path = f"{folder}/{count}.db"
         ledger = ledger_from(path, clock=time.time)
         stack.callback(ledger.close)
-        later = int(time.time()) + LIFE
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA synchronous = OFF")
-            connection.execute("PRAGMA cache_size = -500000")
-            values = (
-                (secrets.token_bytes(16), secrets.randbits(63), NAME, ETAG, *GOOD, later, later) for _ in range(count)
-            )
-            connection.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
-            connection.commit()
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            _fill_sqlite(connection, count)
         made.append(Subject("sqlite", count, calls(ledger)))
     return made
+
+
+def _fill_sqlite(connection: sqlite3.Connection, rows: int) -> None:
+    """Fill the table with tickets in the order of time; its indexes are made afterwards, which is faster."""
+    for pragma in ("synchronous = OFF", "cache_size = -500000", "temp_store = FILE"):
+        connection.execute(f"PRAGMA {pragma}")
+    select = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'answers' AND sql IS NOT NULL"
+    indexes = connection.execute(select).fetchall()
+    for name, _ in indexes:
+        connection.execute(f"DROP INDEX {name}")
+    later = int(time.time()) + LIFE
+    connection.execute(
+        "INSERT INTO answers (ticket, upload, object, etag, status, content_type, body, expires, forget_after) "
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?) "
+        "SELECT CAST(printf('%016d', n) AS BLOB), random(), ?, ?, ?, ?, ?, ?, ? FROM numbers",
+        (rows, NAME, ETAG, *GOOD, later, later),
+    )
+    for _, text in indexes:
+        connection.execute(text)
+    connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _bare_sql(url: str) -> Subject:

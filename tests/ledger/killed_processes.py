@@ -1,13 +1,13 @@
 """Kills the processes that handle uploads, again and again, and counts what is left: one row for each upload.
 
-    python -m tests.ledger.killed_processes postgresql [--kills 1000] [--processes 4] [--without-lock]
+    python -m tests.ledger.killed_processes postgresql [--kills 1000] [--processes 4] [--own] [--without-lock]
 
 Several processes share a database with ``SQLLedger.sharing``; each handler inserts a row into the application's table.
 Reports of the same uploads go to all of them, as OSS and a sweep may send them, and one process after the other gets
 SIGKILL and is started again. A report that gets no answer comes again. In the end each upload has exactly one row, and
 all its reports got the same answer. ``--without-lock`` breaks the claim, and the program must find that out. With
-``sqlite`` the ledger is a file, whose handler may run again after a kill: rows may repeat where a kill came, answers
-may not differ.
+``sqlite`` the ledger is a file, and with ``--own`` it has transactions of its own: the handler may run again after a
+kill, so that rows may repeat where a kill came; answers may not differ.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from ..databases import running
 
 ROOT = Path(__file__).parents[2]
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "sqlite": "sqlite"}
+#: In the place of a file: a ledger in the database, with transactions of its own.
+OWN = "own"
 #: Uploads that are reported at the same time.
 WINDOW = 8
 #: How many processes get each report.
@@ -65,7 +67,9 @@ def work(url: str, file: str, without_lock: bool) -> None:
     """Handle the uploads whose numbers come in, each in a thread, and print their answers."""
     engine = engine_of(url)
     ledger: Ledger
-    if file:
+    if file == OWN:
+        ledger = SQLLedger(url, clock=time.time)
+    elif file:
         ledger = SQLiteLedger(file, clock=time.time)
     else:
         ledger = SQLLedger.sharing(engine.begin, clock=time.time)
@@ -193,7 +197,7 @@ class Proof:
 def prove(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the proof on a server of its own, and return what it found."""
     with contextlib.ExitStack() as stack:
-        file = ""
+        file = OWN if arguments.own else ""
         if kind == "sqlite":
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             url, file = f"sqlite:///{folder}/works.db?timeout=60", f"{folder}/ledger.db"
@@ -202,7 +206,7 @@ def prove(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
         engine = engine_of(url)
         with engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE works (upload VARCHAR(40), answer VARCHAR(80))")
-        if not file:
+        if kind != "sqlite":
             len(SQLLedger.sharing(engine.begin, clock=time.time))  # makes the tables
         proof = Proof(url, file, arguments)
         uploads = proof.run()
@@ -228,6 +232,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("kind", choices=["postgresql", "mariadb", "sqlite"])
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--own", action="store_true")
     parser.add_argument("--without-lock", action="store_true")
     return parser.parse_args(words)
 

@@ -491,6 +491,21 @@ def test_a_call_that_may_not_wait_does_not_wait_for_another_process(server: Serv
     process.communicate("\n")
 
 
+@pytest.mark.parametrize("server", ["mariadb"], indirect=True)
+def test_a_call_that_may_not_wait_does_not_wait_a_servers_least_time(
+    server: Server, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL's is a second; here it is longer than the test."""
+    process = start_handling(server)
+    monkeypatch.setattr(transactional.Transaction, "whole_seconds", lambda self, seconds: 300)
+    sharing = SQLLedger.sharing(engine.begin, clock=LedgerClock())
+    with SQLLedger(server.url, clock=LedgerClock()) as ledger:
+        for each in (ledger, sharing):
+            with pytest.raises(LedgerUnavailableError, match="ledger_busy"):
+                each.run_once(identity()._replace(may_wait=False), Handler(FAILURE))
+    process.communicate("\n")
+
+
 @BOTH
 def test_two_ledgers_count_the_objects_of_a_ticket_together(server: Server) -> None:
     with (

@@ -19,8 +19,9 @@ def test_each_upload_has_one_row_and_one_answer_whoever_is_killed(kind: str) -> 
     assert outcome["uploads with several answers"] == 0
 
 
-def test_a_sqlite_ledger_has_one_answer_for_each_upload_whoever_is_killed() -> None:
-    outcome = prove("sqlite", parse(["sqlite", "--kills", "24"]))
+@pytest.mark.parametrize("words", [["sqlite"], ["postgresql", "--own"], ["mariadb", "--own"]], ids=" ".join)
+def test_a_ledger_of_its_own_has_one_answer_for_each_upload_whoever_is_killed(words: list[str]) -> None:
+    outcome = prove(words[0], parse([*words, "--kills", "24"]))
     assert outcome["uploads without a row"] == 0
     assert outcome["uploads with several answers"] == 0
 
