@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings
-from .options import environ_of
 from .sdk_client import SDKClient, SDKRefusedError, sdk_client
 from .terminal import coloured, confirmed, note, print_difference, waiting
 
@@ -23,18 +22,10 @@ def required_settings(arguments: Namespace) -> Collection[str]:
     return {"bucket"} if arguments.credentials_library else {"bucket", "access_key"}
 
 
-def bucket_settings(arguments: Namespace) -> Settings:
-    """Return the settings of a command that asks the bucket. Raises SettingsError."""
-    return Settings.from_environ(environ_of(arguments), required=required_settings(arguments))
-
-
-def with_bucket(
-    arguments: Namespace, settings: Settings, rights: str, work: Callable[[SDKClient], int], *, objects: bool = False
-) -> int:
+def with_bucket(arguments: Namespace, settings: Settings, rights: str, work: Callable[[SDKClient], int]) -> int:
     """Return what ``work`` returns for the bucket's client; report a refusal of OSS and return 1.
 
     :param rights: the RAM actions that the requests need.
-    :param objects: whether they are needed on the objects too, and not on the bucket alone.
     """
     key = None
     if arguments.credentials_library:
@@ -44,8 +35,7 @@ def with_bucket(
         with sdk_client(settings, key=key) as client:
             return work(client)
     except SDKRefusedError as error:
-        bucket = settings.bucket or "BUCKET"
-        cure = error.cure(rights, f"{bucket} and acs:oss:*:*:{bucket}/*" if objects else bucket)
+        cure = error.cure(rights, settings.bucket or "BUCKET")
         note(f"{arguments.program}: {str(error).rstrip('.')}. {cure}")
         if arguments.json:
             print(json.dumps({"error": {"code": error.code, "message": str(error), "do": cure}}, indent=1))
@@ -60,9 +50,7 @@ class RuleChange(NamedTuple):
     is_needed: bool
 
 
-def offer(
-    change: RuleChange, bucket: str, arguments: Namespace, *, satisfied: str, write: Callable[[], object]
-) -> int:
+def offer(change: RuleChange, bucket: str, arguments: Namespace, *, satisfied: str, write: Callable[[], object]) -> int:
     """Show a change, and write it if that is the action and the person agrees; return 1 if the bucket still needs it.
 
     :param satisfied: what holds where nothing has to change.

@@ -1,4 +1,4 @@
-"""Writes a form with one file as browsers send it, without holding the file in memory."""
+"""Bodies of requests that send a file, alone or in a form as browsers do, without holding it in memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class FileChangedError(Exception):
     """Raised in a sentence when a file is shorter than its announced size."""
 
 
-class FormBody:
-    """The body of a form (RFC 7578): the fields in their order, then the file. Iterate over it for its bytes.
+class FileBody:
+    """The bytes of a file, as the body of a request. Iterate over it for them.
 
     :param size: bytes to read from ``file``.
     :param progress: called with the number of file bytes that were read so far.
@@ -23,34 +23,24 @@ class FormBody:
 
     def __init__(
         self,
-        fields: Mapping[str, str],
-        filename: str,
         file: BinaryIO,
         size: int,
-        content_type: str | None = None,
-        progress: Callable[[int], None] = lambda _: None,
+        progress: Callable[[int], object] = lambda _: None,
+        *,
+        head: bytes = b"",
+        tail: bytes = b"",
     ) -> None:
-        boundary = f"----oss-wsgi-{secrets.token_hex(12)}"
-        parts = [
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
-            for name, value in fields.items()
-        ]
-        parts.append(
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(filename)}"\r\n'
-            f"Content-Type: {content_type or 'application/octet-stream'}\r\n\r\n"
-        )
-        self._head = "".join(parts).encode()
-        self._tail = f"\r\n--{boundary}--\r\n".encode()
+        self._head = head
+        self._tail = tail
         self._file = file
         self._size = size
         self._progress = progress
-        self.content_type = f"multipart/form-data; boundary={boundary}"
-        self.length = len(self._head) + size + len(self._tail)
+        self.length = len(head) + size + len(tail)
 
     @property
     def headers(self) -> dict[str, str]:
         """Return the headers that describe the body."""
-        return {"Content-Type": self.content_type, "Content-Length": str(self.length)}
+        return {"Content-Length": str(self.length)}
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._head
@@ -64,6 +54,36 @@ class FormBody:
         if not self._size:
             self._progress(0)
         yield self._tail
+
+
+class FormBody(FileBody):
+    """The body of a form (RFC 7578): the fields in their order, then the file."""
+
+    def __init__(
+        self,
+        fields: Mapping[str, str],
+        filename: str,
+        file: BinaryIO,
+        size: int,
+        content_type: str | None = None,
+        progress: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        boundary = f"----oss-wsgi-{secrets.token_hex(12)}"
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
+            for name, value in fields.items()
+        ]
+        parts.append(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(filename)}"\r\n'
+            f"Content-Type: {content_type or 'application/octet-stream'}\r\n\r\n"
+        )
+        super().__init__(file, size, progress, head="".join(parts).encode(), tail=f"\r\n--{boundary}--\r\n".encode())
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers that describe the body."""
+        return {"Content-Type": self.content_type, **super().headers}
 
 
 def _quoted(name: str) -> str:

@@ -20,7 +20,6 @@ COMMANDS = {
     "explain": [],
     "cors": ["print"],
     "doctor": [],
-    "completion": ["bash"],
 }
 
 

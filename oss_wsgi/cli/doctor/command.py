@@ -96,7 +96,7 @@ def run(arguments: Namespace) -> int:
     unchecked: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(names):
         earlier = {(finding.reason, finding.fix) for _, finding in named_findings}
-        with waiting(f"Checking {name}", arguments.environ, number / len(names)):
+        with waiting(f"Checking {name}, {number} of {len(names)}", arguments.environ):
             findings, repeated = _findings(name, context, earlier)
         named_findings += ((name, finding) for finding in [*findings, *repeated])
         for finding in repeated:
