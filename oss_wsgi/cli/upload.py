@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import mimetypes
 import os
 import stat
@@ -22,14 +21,13 @@ from .cures import cure_refusal, cure_status
 from .error_codes import see_also
 from .form_body import FileBody, FileChangedError, FormBody
 from .http_client import Response, UnreachableError, parsed, read_refusal, request
+from .options import positive_seconds
 from .terminal import MisuseError, coloured, human_size, plain, progress, system_reason, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
 ENDPOINT = f"http://127.0.0.1:8080{DEFAULT_PREFIX}{SIGNATURE_PATH}"
-
-_MAX_TIMEOUT = 24 * 3600
 
 _FIX_ENDPOINT = (
     "Check that the application runs, and give the URL of its signature endpoint with --endpoint, such as "
@@ -76,7 +74,9 @@ def add(subparsers: Any) -> None:
         help="lines such as 'Cookie: ...' for the signature endpoint; - is standard input",
     )
     parser.add_argument("--put", action="store_true", help="send the file with a presigned PUT, not in a form")
-    parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="for each wait; %(default)s")
+    parser.add_argument(
+        "--timeout", type=positive_seconds, default=60.0, metavar="SECONDS", help="for each wait; %(default)s"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     parser.set_defaults(run=run)
 
@@ -113,16 +113,6 @@ def _endpoint(text: str) -> str:
     if not (valid and text.isascii() and text.isprintable()) or " " in text or "#" in text:
         raise argparse.ArgumentTypeError(f"must be http(s)://HOST[:PORT]/PATH, without a '#', not {plain(text)!r}")
     return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= _MAX_TIMEOUT:
-        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {_MAX_TIMEOUT} seconds, not {text!r}")
-    return seconds
 
 
 def _read_headers(source: str) -> dict[str, str]:
