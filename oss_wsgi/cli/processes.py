@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..serving.handshakes import HANDSHAKE_SECONDS, refuse_handshakes
+from .inheritance import CHILD_VARIABLE, Inheritance
 from .process import CannotStartError
 from .process_metrics import Family, add_up, counts_of
-from .reloading import CHILD_VARIABLE, Inheritance
 
 #: The exit status of a process that has said in a sentence why it cannot start.
 SAID_WHY = 2

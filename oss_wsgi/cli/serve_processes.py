@@ -15,11 +15,11 @@ from ..serving.handshakes import HANDSHAKE_SECONDS
 from ..serving.limits import default_connection_limit, most_connections
 from ..settings_check import unshared
 from .http_server import serve_metrics
+from .inheritance import Inheritance
 from .local import is_set
 from .process import CannotStartError, drain_on_signals
 from .process_metrics import SharedMetrics, families_of
 from .processes import Parent, Processes
-from .reloading import Inheritance
 
 if TYPE_CHECKING:
     from argparse import Namespace
