@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any, ClassVar, NoReturn
 
 from .inheritance import Inheritance
@@ -21,8 +21,11 @@ _GRACE = 2.0
 _INTERVAL = 0.5  # seconds between two looks at the files
 
 
-def reload_forever(inherited: Inheritance) -> NoReturn:
-    """Start the child again and again, until a signal ends this process. No child is left then."""
+def reload_forever(inherited: Inheritance, environ: MutableMapping[str, str]) -> NoReturn:
+    """Start the child again and again, until a signal ends this process. No child is left then.
+
+    :param environ: of this process; the child gets it.
+    """
     try:
         from hupper.logger import DefaultLogger
         from hupper.polling import PollingFileMonitor, get_mtime
@@ -46,7 +49,7 @@ def reload_forever(inherited: Inheritance) -> NoReturn:
 
     for listener in (*inherited.listeners, *inherited.metrics_listeners):
         listener.set_inheritable(True)
-    inherited.to_environ(os.environ)
+    inherited.to_environ(environ)
     UntilHangup(
         "oss_wsgi.cli.main.main",
         Monitor,

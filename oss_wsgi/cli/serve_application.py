@@ -102,7 +102,7 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         serve_processes(arguments, stack, own, process_environ, owns_listeners=not are_inherited)
         return
     if arguments.reload:
-        reload_forever(own)
+        reload_forever(own, process_environ)
     _run_application(arguments, own, stack, owns_listeners=not are_inherited)
 
 
