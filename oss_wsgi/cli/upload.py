@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from ..settings_check import MAX_FORM_BYTES
+from ..signing.form_body import FileBody, FileChangedError, FormBody
 from .cures import cure_refusal, cure_status
 from .error_codes import see_also
-from .form_body import FileBody, FileChangedError, FormBody
 from .http_client import Response, UnreachableError, parsed, read_refusal, request
 from .options import positive_seconds
 from .terminal import MisuseError, coloured, human_size, plain, progress, system_reason, waiting

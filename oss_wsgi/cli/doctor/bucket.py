@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ...callback.url import split_urls
-from ..cors import rule_for
+from ...sdk.cors import rule_for
 from ..cures import cure_refusal, region_of
 from ..error_codes import see_also
 from ..http_client import UnreachableError, read_refusal, request

@@ -20,9 +20,9 @@ from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ...sdk.credentials import SDKCredentialsProvider
 from ...settings import TABLE, Settings
+from ...signing.form_body import FormBody
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
-from ..form_body import FormBody
 from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, request
 from ..terminal import in_words
 from .probe import ProbeCall, call_callback

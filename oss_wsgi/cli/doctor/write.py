@@ -12,11 +12,11 @@ from ...credentials import StaticCredentialsProvider
 from ...exceptions import OSSWSGIError
 from ...sdk.bucket import has_sdk
 from ...settings import Settings
+from ...signing.form_body import FormBody
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner
 from ..cures import cure_refusal
 from ..error_codes import see_also
-from ..form_body import FormBody
 from ..http_client import OSSRefusal, Response, UnreachableError, is_json, read_refusal, request
 from .callback import SLOW
 from .context import FIX_HOST, FIX_SETTINGS, CheckContext, Finding, error, ok, unreachable, warning

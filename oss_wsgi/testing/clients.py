@@ -17,9 +17,9 @@ from ..callback.public_keys import PublicKeyStore
 from ..callback.secret_file import with_secrets_read
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
-from ..cli.form_body import FormBody
 from ..exceptions import CallbackError
 from ..settings import Settings
+from ..signing.form_body import FormBody
 from ..signing.grant import Grant
 from ..wsgi.environ import request_target
 from .callbacks import APPLICATION_URL, TICKET_SECRET
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import WSGIApplication
 
-    from .bucket import InProcessBucket
+    from .in_process_bucket import InProcessBucket
     from .local_oss import InProcessOSS
 
 
@@ -331,7 +331,7 @@ class UploadClient(ExistingAppClient):
 
 
 def _bucket_of(oss: InProcessOSS) -> InProcessBucket:
-    from .bucket import InProcessBucket
+    from .in_process_bucket import InProcessBucket
 
     return InProcessBucket(oss)
 
