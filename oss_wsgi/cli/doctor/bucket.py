@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 
 from ...callback.url import split_urls
 from ...sdk.cors import rule_for
-from ..cures import cure_refusal, region_of
-from ..error_codes import see_also
-from ..http_client import UnreachableError, read_refusal, request
+from ..cures import region_of
+from ..http_client import read_refusal
 from ..sdk_client import SDKRefusedError, sdk_client
 from ..terminal import MisuseError
-from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, unreachable, warning
+from .context import CheckContext, Finding, ask_oss, error, ok, refused, warning
 
 #: Seconds that OSS tolerates between its clock and a signature's time.
 _MAX_SKEW = 15 * 60
@@ -126,10 +125,7 @@ def check_v4(context: CheckContext) -> Iterator[Finding]:
     elif response.status < 300:
         yield error("OSS stored a file that the policy forbids", _FIX_NOT_OSS)
     else:
-        message = f"OSS refused a form signed with these settings: {response.status} {refusal}"
-        rights = "oss:PutObject", f"acs:oss:*:*:{context.settings.bucket}/{context.settings.upload_dir}*"
-        cure = cure_refusal(refusal, response.status, *rights) if refusal.code else _FIX_NOT_OSS
-        yield error(message, f"{cure} {see_also(refusal)}".strip())
+        yield refused("OSS refused a form signed with these settings", response, context.settings, _FIX_NOT_OSS)
 
 
 def check_cors(context: CheckContext) -> Iterator[Finding]:
@@ -180,10 +176,7 @@ def _check_preflight(
 ) -> Finding:
     origin = "https://any.example.com" if listed_origin == "*" else listed_origin
     headers = {"Origin": origin, "Access-Control-Request-Method": method}
-    try:
-        response = request("OPTIONS", host, headers, deadline=TIMEOUT)
-    except UnreachableError as cause:
-        raise NotCheckedError(unreachable(cause, FIX_HOST)) from cause
+    response = ask_oss("OPTIONS", host, headers)
     allowed = response.headers.get("Access-Control-Allow-Origin")
     methods = response.headers.get("Access-Control-Allow-Methods", "")
     readable = {name.strip().lower() for name in response.headers.get("Access-Control-Expose-Headers", "").split(",")}

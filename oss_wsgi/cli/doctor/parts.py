@@ -14,11 +14,8 @@ from ...parts.uploads import UPLOAD_SECONDS
 from ...sdk.bucket import SDKBucket, has_sdk
 from ...settings_check import MIN_PART_BYTES
 from ...signing.presigned_url import URLPresigner
-from ..cures import cure_refusal
-from ..error_codes import see_also
-from ..http_client import UnreachableError, read_refusal, request
 from ..sdk_client import SDKClient, SDKRefusedError, sdk_client
-from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, error, ok, unreachable, warning
+from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, ask_oss, error, ok, refused, warning
 from .rights import ABSENT, Right, bucket_client, delete_object, try_rights
 
 _UPLOAD_DAYS = UPLOAD_SECONDS // 86400
@@ -160,16 +157,9 @@ def _send_parts(bucket: SDKBucket, context: CheckContext, key: str, upload_id: s
             headers=length if exact else None,
             additional_headers=("content-length",) if exact else (),
         )
-        try:
-            response = request("PUT", signed.url, {**signed.headers, **length}, content, deadline=5 * TIMEOUT)
-        except UnreachableError as cause:
-            return unreachable(cause, FIX_HOST)
+        response = ask_oss("PUT", signed.url, {**signed.headers, **length}, content, seconds=5 * TIMEOUT)
         if response.status != 200:
-            refusal = read_refusal(response.body)
-            rights = "oss:PutObject", f"acs:oss:*:*:{context.settings.bucket}/{context.settings.upload_dir}*"
-            cure = cure_refusal(refusal, response.status, *rights) if refusal.code else "Check OSS_HOST."
-            message = f"part {number} of a test upload was refused: {response.status} {refusal}"
-            return error(message, f"{cure} {see_also(refusal)}".strip())
+            return refused(f"part {number} of a test upload was refused", response, context.settings, "Check OSS_HOST.")
         etag = (response.headers.get("ETag") or "").strip('"').lower()
         if etag != hashlib.md5(content, usedforsecurity=False).hexdigest():
             message = f"part {number} of a test upload was answered with the ETag {etag or 'missing'}, not with its MD5"

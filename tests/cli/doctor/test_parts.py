@@ -125,14 +125,14 @@ def test_write_uploads_two_parts_and_removes_them(deployment: Deployment) -> Non
 
 @pytest.mark.parametrize("version", ["v1", "v4"])
 def test_a_part_that_is_refused_leaves_nothing(deployment: Deployment, version: str) -> None:
-    real = parts.request
+    real = parts.ask_oss
 
     def fail(method: str, *arguments: Any, **options: Any) -> Any:
         deployment.oss.fail_next("slow_down")
         return real(method, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "request", fail)
+        patch.setattr(parts, "ask_oss", fail)
         context = CheckContext({**deployment.environ, "OSS_SIGNATURE_VERSION": version})
         (finding,) = parts.write_parts(context)
     assert (finding.colour, "part 1 of a test upload was refused: 503 SlowDown" in finding.message) == ("red", True)
