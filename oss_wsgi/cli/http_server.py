@@ -22,7 +22,7 @@ from ..serving import make_server
 from ..serving.socket_activation import inherited_sockets
 from ..settings import Settings
 from .local import is_set
-from .process import (
+from .until_stopped import (
     CannotListenError,
     CannotStartError,
     drain_on_signals,

@@ -21,8 +21,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import SettingsError
-from . import process
-from .process import CannotStartError
+from . import until_stopped
+from .until_stopped import CannotStartError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -140,7 +140,7 @@ def _guarded(what: str, call: Callable[[], Any]) -> Any:
         raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
-        if isinstance(error, KeyboardInterrupt) or (frames and frames[-1].filename == process.__file__):
+        if isinstance(error, KeyboardInterrupt) or (frames and frames[-1].filename == until_stopped.__file__):
             raise  # a signal ends the program
         raise CannotStartError(f"{what} fails {failure(error)}") from error
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any, ClassVar, NoReturn
 
 from .inheritance import Inheritance
-from .process import CannotStartError
+from .until_stopped import CannotStartError
 
 #: Seconds for what has begun when the code changes, and from then until the child is killed.
 DRAIN = 1.0

@@ -25,9 +25,9 @@ from .http_server import callback_url_of, is_local, library_credentials, metrics
 from .inheritance import Inheritance, inheritance
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
-from .process import CannotStartError, local_url, run_until_stopped, signals_deferred
 from .serve_application import fill_in_local_oss, serve_application
 from .serve_processes import become_child, check_shared, serve_processes
+from .until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -29,10 +29,10 @@ from .inheritance import Inheritance, inheritance
 from .load_application import check_spelling, load_application
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import environ_of
-from .process import CannotStartError, local_url, signals_deferred
-from .processes import Parent
 from .reload import DRAIN, reload_forever, watch_what_failed
 from .serve_processes import become_child, serve_processes
+from .supervisor import Parent
+from .until_stopped import CannotStartError, local_url, signals_deferred
 
 if TYPE_CHECKING:
     from argparse import Namespace
