@@ -74,7 +74,8 @@ def _check_ledger(named: str) -> Iterator[Finding]:
     fix = "Check the file, its folder and their permissions, as the user who runs the application."
     if is_server:
         fix = (
-            "Check that the server runs and can be reached from here, and the user, password and database in OSS_LEDGER."
+            "Check that the server runs and can be reached from here, and the user, password and database in "
+            "OSS_LEDGER."
         )
     elif not os.path.exists(named):
         if not os.access(os.path.dirname(os.path.abspath(named)), os.W_OK | os.X_OK):
