@@ -10,7 +10,7 @@ import os
 import time
 import traceback
 from collections.abc import Iterator, MutableMapping
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 from .inheritance import Inheritance
 from .until_stopped import CannotStartError
@@ -60,19 +60,20 @@ def reload_forever(inherited: Inheritance, environ: MutableMapping[str, str]) ->
     raise SystemExit(0)
 
 
-def watch_what_failed(error: CannotStartError, application: str) -> None:
+def watch_what_failed(error: Exception, application: str) -> None:
     """Let a change of what kept the application from being loaded restart this process too."""
     from hupper import get_reloader
 
-    get_reloader().watch_files(list(_files_of(error.__cause__, application)))
+    get_reloader().watch_files(list(_files_of(error.__cause__ or error, application)))
 
 
-def _files_of(cause: BaseException | None, application: str) -> Iterator[str]:
+def _files_of(cause: BaseException, application: str) -> Iterator[str]:
     missing = application.partition(":")[0]
     if isinstance(cause, SyntaxError) and cause.filename:
         yield cause.filename
     if isinstance(cause, ModuleNotFoundError) and cause.name:
         missing = cause.name
     yield f"{missing.replace('.', os.sep)}.py"
-    frames: Any = traceback.extract_tb(cause.__traceback__) if cause is not None else ()
-    yield from (frame.filename for frame in frames if os.path.isfile(frame.filename))
+    for frame in traceback.extract_tb(cause.__traceback__):
+        if os.path.isfile(frame.filename):
+            yield frame.filename

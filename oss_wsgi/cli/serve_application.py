@@ -74,7 +74,7 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         arguments.drain, arguments.drain_delay = min(arguments.drain, DRAIN), 0
         try:
             _run_application(arguments, child, stack)
-        except CannotStartError as error:
+        except (CannotStartError, SettingsError) as error:
             watch_what_failed(error, arguments.app)
             raise
         return

@@ -315,8 +315,19 @@ def test_while_the_code_is_wrong_it_waits_and_then_answers_who_has_waited(folder
         assert fetch(f"{running.url}/") == b"TWO"
 
 
-def test_a_missing_module_may_come_later(folder: Path) -> None:
-    (folder / "shop.py").write_text("import prices\n" + SHOP)
+@pytest.mark.parametrize(
+    ("source", "problem", "file", "mended"),
+    [
+        ("import prices\n" + SHOP, "there is no module 'prices'", "prices.py", ""),
+        (SHOP + "\ndef (", "in shop.py, line ", "shop.py", SHOP),
+        (SHOP.replace("os.environ", "{'OSS_PART_SIZE': 'x'}"), "OSS_PART_SIZE", "shop.py", SHOP),
+    ],
+    ids=["a missing module", "a wrong line", "a wrong setting"],
+)
+def test_what_fails_at_the_start_may_be_mended(
+    folder: Path, source: str, problem: str, file: str, mended: str
+) -> None:
+    (folder / "shop.py").write_text(source)
     command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
     environ = clean_environ(PYTHONPATH=str(ROOT))
     with subprocess.Popen(
@@ -326,8 +337,8 @@ def test_a_missing_module_may_come_later(folder: Path) -> None:
         lines: list[str] = []
         while "Waiting" not in (lines or [""])[-1]:
             lines.append(process.stdout.readline())
-        assert "there is no module 'prices'" in "".join(lines)
-        (folder / "prices.py").write_text("")
+        assert problem in "".join(lines)
+        (folder / file).write_text(mended)
         while "Open http" not in lines[-1]:
             lines.append(process.stdout.readline())
         process.send_signal(signal.SIGINT)
