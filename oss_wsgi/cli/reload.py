@@ -6,6 +6,7 @@ what it inherits.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import traceback
@@ -13,6 +14,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import ClassVar, NoReturn
 
 from .inheritance import Inheritance
+from .terminal import note
 from .until_stopped import CannotStartError
 
 #: Seconds for what has begun when the code changes, and from then until the child is killed.
@@ -27,7 +29,6 @@ def reload_forever(inherited: Inheritance, environ: MutableMapping[str, str]) ->
     :param environ: of this process; the child gets it.
     """
     try:
-        from hupper.logger import DefaultLogger
         from hupper.polling import PollingFileMonitor, get_mtime
         from hupper.reloader import Reloader
     except ModuleNotFoundError:
@@ -53,11 +54,24 @@ def reload_forever(inherited: Inheritance, environ: MutableMapping[str, str]) ->
     UntilHangup(
         "oss_wsgi.cli.main.main",
         Monitor,
-        DefaultLogger(1),
+        _Logger(),
         reload_interval=_INTERVAL,
         shutdown_interval=DRAIN + _GRACE,
     ).run()
     raise SystemExit(0)
+
+
+class _Logger:
+    """Says on standard error what hupper does, unless its terminal is closed."""
+
+    def info(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            note(text)
+
+    error = info
+
+    def debug(self, text: str) -> None:
+        """Say nothing."""
 
 
 def watch_what_failed(error: Exception, application: str) -> None:

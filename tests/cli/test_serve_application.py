@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -277,8 +278,8 @@ def test_what_cannot_be_loaded_ends_with_status_2_and_a_sentence(folder: Path) -
     assert "A file .env is not read" in " ".join(oss_wsgi("serve", "--help").stdout.split())
 
 
-def children_of(process: subprocess.Popen[str]) -> list[int]:
-    listing = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "pid="], capture_output=True, text=True)
+def children_of(pid: int) -> list[int]:
+    listing = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True)
     return [int(pid) for pid in listing.stdout.split()]
 
 
@@ -301,7 +302,7 @@ def test_a_change_restarts_the_application_and_leaves_the_local_oss(folder: Path
         form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
         assert fetch(f"{form['url']}/{stored}") == b"hello"
         assert upload(running.url)["Status"] == "Ok"
-        (child,) = children_of(running.process)
+        (child,) = children_of(running.process.pid)
     assert is_gone(child)
 
 
@@ -354,6 +355,33 @@ def test_without_hupper_a_sentence_says_what_to_install(folder: Path) -> None:
     assert errors == "oss-wsgi serve: --reload needs hupper: pip install 'oss-wsgi[reload]'.\n"
 
 
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "Ctrl-C"])
+def test_a_terminal_ends_both_processes(folder: Path, is_closed: bool) -> None:
+    command = ["setsid", "--ctty", sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*command, "--app", "shop:application", "--reload"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=clean_environ(PYTHONPATH=str(ROOT)),
+        cwd=folder,
+    ) as process:
+        os.close(theirs)
+        output = b""
+        while b"Ctrl-C ends it" not in output:
+            output += os.read(ours, 4096)
+        (child,) = children_of(process.pid)
+        if is_closed:
+            os.close(ours)
+        else:
+            os.write(ours, b"\x03")
+        assert process.wait(timeout=60) == 0
+        assert becomes_true(lambda: is_gone(child))
+    if not is_closed:
+        os.close(ours)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_no_child_outlives_its_parent(folder: Path, number: int) -> None:
     command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
@@ -364,7 +392,7 @@ def test_no_child_outlives_its_parent(folder: Path, number: int) -> None:
         assert process.stdout is not None
         while "Ctrl-C ends it" not in process.stdout.readline():
             assert process.poll() is None
-        (child,) = children_of(process)
+        (child,) = children_of(process.pid)
         process.send_signal(number)
         assert process.wait(timeout=60) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
         assert becomes_true(lambda: is_gone(child))
