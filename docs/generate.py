@@ -18,9 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from oss_wsgi import Grant, Metrics, Upload
-from oss_wsgi.cli.error_codes import PAGES
-from oss_wsgi.cli.error_codes import TABLE as CODES
 from oss_wsgi.cli.main import command_parser
+from oss_wsgi.explanations.rows import heading_of, rows
 from oss_wsgi.local.command_line import parser as local_parser
 from oss_wsgi.settings import TABLE as SETTINGS
 
@@ -128,31 +127,27 @@ def command_line() -> str:
 
 
 def reasons() -> str:
-    """Return the table of codes: those in our log, those of OSS, and EC numbers."""
-    ours = [row for row in CODES if not set(row.origins) & PAGES.keys()]
-    numbers = [row for row in CODES if row.code[:4].isdigit()]
-    outcomes = [row for row in CODES if row.origins == ("SWEEP",)]
-    theirs = [row for row in CODES if row not in ours and row not in numbers and row not in outcomes]
+    """Return the tables of codes: those in our log, those of OSS, and EC numbers."""
     parts = []
-    for title, rows in (
-        ("In this application's log", ours),
-        ("Outcomes of a sweep", outcomes),
-        ("Error codes of OSS", theirs),
-        ("EC numbers of OSS", numbers),
-    ):
-        cells = [(f"`{row.code}`", row.meaning, row.fix) for row in rows]
-        parts.append(f"## {title}\n\n" + table(("code", "meaning", "what to do"), cells))
+    for kind in ("reason", "outcome", "code", "ec"):
+        cells = [(f"`{row.code}`", row.meaning, row.fix) for row in rows(kind)]
+        parts.append(f"## {heading_of(kind)}\n\n" + table(("code", "meaning", "fix"), cells))
     return "\n".join(parts)
 
 
 def metrics() -> str:
-    """Return the table of metrics, from the docstring that lists them."""
+    """Return the table of metrics, from the docstring that lists them: its rules of `=` say where the columns are."""
+    lines = inspect.cleandoc(Metrics.__doc__ or "").splitlines()
+    first, last = (number for number, line in enumerate(lines) if line.startswith("==="))
+    starts = [match.start() for match in re.finditer("=+", lines[first])]
+    columns = list(zip(starts, [*starts[1:], None], strict=True))
     rows: list[list[str]] = []
-    for line in inspect.cleandoc(Metrics.__doc__ or "").splitlines():
-        if line.startswith("oss_wsgi_"):
-            rows.append([line[:38].strip(), line[38:49].strip(), line[49:].strip()])
-        elif rows and line.startswith(" " * 30):
-            rows[-1][2] += " " + line.strip()
+    for line in lines[first + 1 : last]:
+        cells = [line[begin:end].strip() for begin, end in columns]
+        if cells[0]:
+            rows.append(cells)
+        else:
+            rows[-1][2] += f" {cells[2]}"
     return table(("metric", "label", "values"), [(f"`{name}`", label, values) for name, label, values in rows])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import os
 import secrets
@@ -118,6 +119,9 @@ class DirectUpload:
     answers a page whose callback was lost. With ``OSS_MULTIPART=on``, ``{prefix}/s3/...`` uploads large files in parts,
     as Uppy's clients ask for them. Every other path goes to ``app`` unchanged.
 
+    ``prefix=""`` is for a DirectUpload that something else mounts: the endpoints are at ``/signature`` and so on below
+    the mount, every other path is 404, and ``app`` gets only what ``forward_callback`` passes on.
+
     ``reconcile`` and ``handle_event`` find uploads of which no report came at all.
 
         application = DirectUpload(legacy_app, Settings.from_environ(os.environ), authorize=allow, on_upload=save)
@@ -176,6 +180,9 @@ class DirectUpload:
     ) -> None:
         if forward_callback and on_upload is not None:
             raise ValueError("With forward_callback the application's own view answers: leave on_upload out.")
+        for name, function in (("authorize", authorize), ("on_upload", on_upload)):
+            if inspect.iscoroutinefunction(function):
+                raise TypeError(f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call: mount that one.")
         if _host is not None:
             settings = _host.adapt_settings(settings, prefix)
             if metrics is None and _host.metrics is not None:
@@ -405,7 +412,7 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
     """Log why the application would not hear of uploads: no receipts, no callback URL, or one to another path."""
     if settings.recover and not settings.receipts:
         log.warning("OSS_RECEIPTS is off: OSS_RECOVER finds no upload whose form was signed without a receipt")
-    own_path = quote(prefix + CALLBACK_PATH)
+    own_path = quote((prefix or "/PATH-OF-THE-MOUNT") + CALLBACK_PATH)
     if not settings.callback_url:
         if has_handler and settings.multipart:
             log.warning(
@@ -426,14 +433,14 @@ def _warn_of_unheard_uploads(settings: Settings, prefix: str, has_handler: bool)
         if unquote(path).endswith(prefix + CALLBACK_PATH):  # below a mount, or as it is
             continue
         parts = urlsplit(url)
-        cure = f"OSS_CALLBACK_URL={parts.scheme}://{parts.netloc}{own_path}"
+        fix = f"OSS_CALLBACK_URL={parts.scheme}://{parts.netloc}{own_path}"
         other_prefix = unquote(path.removesuffix(CALLBACK_PATH))
         if path.endswith(CALLBACK_PATH) and len(other_prefix) > 1:
-            cure += f", or DirectUpload(..., prefix={other_prefix!r})"
+            fix += f", or DirectUpload(..., prefix={other_prefix!r})"
         log.warning(
             "OSS_CALLBACK_URL is %s, but DirectUpload receives reports at %s: nobody here hears of an upload, unless a "
             "server in front turns %s into %s; set %s",
-            without_password(url), own_path, path, own_path, cure,
+            without_password(url), own_path, path, own_path, fix,
         )  # fmt: skip
 
 

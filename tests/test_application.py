@@ -16,6 +16,7 @@ import webtest
 from oss_wsgi import (
     AuthorizationPassthrough,
     DirectUpload,
+    Dispatcher,
     Grant,
     RateLimit,
     Settings,
@@ -103,7 +104,49 @@ def test_another_prefix_moves_all_endpoints() -> None:
     assert app.get("/oss/health").text.startswith("''")
 
 
-@pytest.mark.parametrize("prefix", ["", "/", "oss", "/oss/"])
+def mounted(**options: Any) -> webtest.TestApp:
+    """Return a client of an application that mounts a whole DirectUpload, without a prefix of its own."""
+    upload = DirectUpload(legacy, Settings(**VALUES), prefix="", public_keys=SIGNER.public_keys, **options)
+    return webtest.TestApp(Dispatcher(legacy, {"/a/oss": upload}))
+
+
+def test_without_a_prefix_the_endpoints_are_below_the_mount() -> None:
+    app = mounted()
+    assert app.get("/a/oss/signature?filename=a.png").json["method"] == "POST"
+    assert app.get("/a/oss/health").json == {"status": "ok"}
+    assert app.get("/a/oss/upload.js").content_type == "text/javascript"
+    answer = app.post("/a/oss/callback", BODY, headers=SIGNER.headers("/a/oss/callback", BODY))
+    assert answer.json == {"Status": "Ok"}
+    for path in ("/a/oss", "/a/oss/", "/a/oss/elsewhere", "/a/oss/oss/signature"):
+        assert app.get(path, status=404).json["error"]["code"] == "not_found"
+    assert app.get("/elsewhere").text == "'' '/elsewhere' None"
+
+
+def test_without_a_prefix_the_view_gets_the_callback_as_it_came() -> None:
+    answer = mounted(forward_callback=True).post(
+        "/a/oss/callback", BODY, headers=SIGNER.headers("/a/oss/callback", BODY)
+    )
+    assert answer.text == "'/a/oss' '/callback' user/eric/a.txt"
+
+
+def test_without_a_prefix_no_request_changes_the_environ_of_the_server() -> None:
+    environ = webtest.TestRequest.blank("/health").environ
+    before = dict(environ)
+    DirectUpload(legacy, Settings(**VALUES), prefix="")(environ, lambda *args: None)
+    assert environ["PATH_INFO"] == before["PATH_INFO"] == "/health"
+    assert environ["SCRIPT_NAME"] == before["SCRIPT_NAME"]
+
+
+@pytest.mark.parametrize("name", ["authorize", "on_upload"])
+def test_an_async_function_is_refused_and_its_place_named(name: str) -> None:
+    async def function(argument: object) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match=f"{name} is async def, which only oss_wsgi.asgi.DirectUpload can call"):
+        client(**{name: function})
+
+
+@pytest.mark.parametrize("prefix", ["/", "oss", "/oss/"])
 def test_a_prefix_of_another_form_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="prefix"):
         client(prefix=prefix)

@@ -55,10 +55,10 @@ def run(arguments: Namespace) -> int:
             return _compare(client, origins, settings.multipart, arguments)
     except SDKRefusedError as error:
         rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
-        cure = error.cure(rights, settings.bucket or "BUCKET")
-        note(f"{arguments.program}: {str(error).rstrip('.')}. {cure}")
+        fix = error.fix(rights, settings.bucket or "BUCKET")
+        note(f"{arguments.program}: {str(error).rstrip('.')}. {fix}")
         if arguments.json:
-            print(json.dumps({"error": {"code": error.code, "message": str(error), "do": cure}}, indent=1))
+            print(json.dumps({"error": {"code": error.code, "message": str(error), "fix": fix}}, indent=1))
         return 1
 
 

@@ -130,6 +130,8 @@ def _application(arguments: Namespace) -> DirectUpload:
         raise MisuseError(f"{arguments.application} has settings of its own: leave out {options}.")
     found = load_attribute(arguments.application)
     if not isinstance(found, DirectUpload):
+        found = getattr(found, "wsgi", found)  # that of oss_wsgi.asgi has one
+    if not isinstance(found, DirectUpload):
         raise MisuseError(
             f"{arguments.application} is a {type(found).__name__}, not a DirectUpload: where middleware is around it, "
             "give the DirectUpload a name of its own, and name that."

@@ -23,7 +23,7 @@ from ..serving.limits import default_file_bytes, raise_descriptor_limit
 from ..settings import Settings
 from ..wsgi.body_limit import body_limit_of
 from ..wsgi.nonblocking import nonblocking_test
-from ..wsgi.observers import RequestContext, context_of
+from ..wsgi.observers import RequestFacts, facts_of
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
 from .inheritance import Inheritance, inheritance
 from .load_application import check_spelling, load_application
@@ -164,7 +164,9 @@ def _run_application(
 
     def adapt_settings(settings: Settings, prefix: str) -> Settings:
         made.append(settings)
-        follows_prefix = arguments.prefix == DEFAULT_PREFIX and settings.callback_url == inherited.callback_url
+        # Without a prefix it is mounted as a whole: --prefix says where.
+        is_usual = prefix and arguments.prefix == DEFAULT_PREFIX
+        follows_prefix = is_usual and settings.callback_url == inherited.callback_url
         if inherited.callback_url is None or not follows_prefix:
             return settings
         return replace(settings, callback_url=f"{url}{quote(prefix)}{CALLBACK_PATH}")
@@ -233,7 +235,7 @@ class CallbackWatch:
     def __init__(self, app: WSGIApplication, program: str, prefix: str = DEFAULT_PREFIX) -> None:
         self._app = app
         self._program = program
-        self._cure = (
+        self._fix = (
             "If it mounts DirectUpload below another path, start with --prefix PATH, such as /files/oss."
             if prefix == DEFAULT_PREFIX
             else f"Start again without --prefix {prefix}: reports then go where DirectUpload's own prefix says. Only a "
@@ -245,14 +247,14 @@ class CallbackWatch:
         if "HTTP_X_OSS_PUB_KEY_URL" not in environ or self._has_spoken:
             return self._app(environ, start_response)
         path = (environ.get("SCRIPT_NAME") or "") + (environ.get("PATH_INFO") or "")
-        context = context_of(environ)
+        facts = facts_of(environ)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if not self._has_spoken and _found_nobody(context, status, headers):
+            if not self._has_spoken and _found_nobody(facts, status, headers):
                 self._has_spoken = True
                 print(
                     f"{self._program}: OSS reported an upload to {path}, and no DirectUpload is there: the application "
-                    f"answered {status[:3]}. {self._cure}",
+                    f"answered {status[:3]}. {self._fix}",
                     file=sys.stderr,
                 )
             return start_response(status, headers, exc_info)
@@ -260,9 +262,9 @@ class CallbackWatch:
         return self._app(environ, start)
 
 
-def _found_nobody(context: RequestContext, status: str, headers: list[tuple[str, str]]) -> bool:
+def _found_nobody(facts: RequestFacts, status: str, headers: list[tuple[str, str]]) -> bool:
     """Return whether no DirectUpload has verified or refused a callback, so that the application itself answered it."""
-    if context.object is not None or context.reason not in (None, "not_found"):
+    if facts.object is not None or facts.reason not in (None, "not_found"):
         return False
     is_json = any(name.lower() == "content-type" and essence(value) == "application/json" for name, value in headers)
     return status.startswith("404") or not is_json

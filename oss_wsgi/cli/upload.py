@@ -18,10 +18,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from ..application import DEFAULT_PREFIX, SIGNATURE_PATH
 from ..settings_check import MAX_FORM_BYTES
 from ..signing.form_body import FileBody, FileChangedError, FormBody
-from .cures import cure_refusal, cure_status
-from .error_codes import see_also
 from .http_client import Response, UnreachableError, parsed, read_refusal, request
 from .options import positive_seconds
+from .refusal_fix import fix_refusal, fix_status, see_also
 from .terminal import MisuseError, coloured, human_size, plain, progress, system_reason, waiting
 
 if TYPE_CHECKING:
@@ -230,9 +229,9 @@ def _read_signed(answer: Response) -> _Signed | Outcome:
         error = error if isinstance(error, dict) else {}
         # A request outside the grant is refused too, but with a code and a message of its own.
         anonymous = answer.status == 401 or (answer.status == 403 and error.get("code", "forbidden") == "forbidden")
-        hint = _FIX_ANONYMOUS if anonymous else f". {cure_status(answer.status, str(error.get('code', '')))}"
+        fix = _FIX_ANONYMOUS if anonymous else f". {fix_status(answer.status, str(error.get('code', '')))}"
         message = f"no signature: {answer.status} {plain(str(error.get('message', '')))}".rstrip(" .")
-        message = f"{message}{hint}".rstrip()
+        message = f"{message}{fix}".rstrip()
         return Outcome(False, message, {"status": answer.status, "error": {"message": message}})
     method, url = members.get("method", "POST"), members.get("url")
     fields: Any = members.get("fields")
@@ -264,6 +263,6 @@ def _outcome(response: Response, signed: _Signed) -> Outcome:
         return Outcome(True, message, members)
     refusal = read_refusal(response.body)
     stored = "stored, but the application was not told" if response.status == 203 else "refused"
-    cure = cure_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
-    message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {cure}"
-    return Outcome(False, message, {**members, "error": {**refusal.members(), "do": cure}})
+    fix = fix_refusal(refusal, response.status, "oss:PutObject", "acs:oss:*:*:BUCKET/DIR/*")
+    message = f"{stored}: {response.status} {str(refusal).rstrip('.')}. {see_also(refusal)} {fix}"
+    return Outcome(False, message, {**members, "error": {**refusal.members(), "fix": fix}})

@@ -21,6 +21,7 @@ from ..exceptions import (
     SlotsTakenError,
     UploadRequestError,
 )
+from ..explanations.rows import hint_of
 from ..parts.ticket import PartsTicket
 from ..parts.uploads import PartUploads
 from ..settings_check import MAX_PARTS
@@ -28,7 +29,7 @@ from ..signing.grant import Grant
 from ..signing.presigner import PostPresigner
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import query_pairs, read_body
-from ..wsgi.observers import Observers, context_of
+from ..wsgi.observers import Observers, facts_of
 from ..wsgi.responses import Headers, ask_again, json_response, not_found, read_response, refuse, refuse_error
 from .gate import Gate, readable, refuse_unsigned
 from .slots import SLOTS, Slot
@@ -156,7 +157,7 @@ class MultipartEndpoint:
         self._unknown_path = readable(functools.partial(not_found, log), gate.allowed_origins, _ANY_METHOD)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        context_of(environ)  # the copies below share it
+        facts_of(environ)  # the copies below share them
         try:
             return _with_message(self._respond, environ, start_response)
         finally:
@@ -214,8 +215,8 @@ class MultipartEndpoint:
         if not key:
             raise MalformedRequestError("key_malformed", "Send the key of the upload, once: ?key=KEY.")
         opened = self._uploads.open(step.id, key)
-        context = context_of(environ)
-        context.user, context.object = opened.ticket.user, opened.key
+        facts = facts_of(environ)
+        facts.user, facts.object = opened.ticket.user, opened.key
         if step.name == "part":
             return self._part(opened, step.number, environ, start_response)
         refusal = self._gate.rate_refusal(opened.ticket.user, environ, slot, opened.ticket.id)
@@ -243,8 +244,8 @@ class MultipartEndpoint:
         grant = self._gate.grant(environ)
         if not isinstance(grant, Grant):
             return grant(environ, start_response)
-        context = context_of(environ)
-        context.user = grant.user
+        facts = facts_of(environ)
+        facts.user = grant.user
         if filename is None and grant.key is None:
             raise MalformedRequestError("filename_required", "This upload needs a filename: add it to the request.")
         form = self._presigner.presign(
@@ -253,7 +254,7 @@ class MultipartEndpoint:
             content_type=parameters.get("type") or None,
             size=_digits(parameters.get("metadata[size]")),
         )
-        context.object = form.fields["key"]
+        facts.object = form.fields["key"]
         self._issued(grant, form.expire, "POST", environ)
         payload = {
             "method": "POST",
@@ -276,13 +277,13 @@ class MultipartEndpoint:
         grant = self._gate.grant(environ, slot)
         if not isinstance(grant, Grant):
             return grant(environ, start_response)
-        context = context_of(environ)
-        context.user = grant.user
+        facts = facts_of(environ)
+        facts.user = grant.user
         grant = self._presigner.in_folder(grant, _text(members, "relative_path"))
         begun = self._uploads.begin(
             grant, filename=filename, content_type=content_type or None, size=size, part_size=part_size
         )
-        context.object = begun.key
+        facts.object = begun.key
         self._issued(grant, begun.expire, "MULTIPART", environ)
         payload = {
             "key": begun.key,
@@ -297,10 +298,10 @@ class MultipartEndpoint:
 
     def _issued(self, grant: Grant, expire: int, method: str, environ: WSGIEnvironment) -> None:
         if self._observers is not None:
-            facts = {**context_of(environ).fields(environ), "expires": expire, "url": self._address}
+            issued = {**facts_of(environ).fields(environ), "expires": expire, "url": self._address}
             if method != "POST":
-                facts["upload_method"] = method
-            self._observers.issued(grant, facts)
+                issued["upload_method"] = method
+            self._observers.issued(grant, issued)
 
     def _part(
         self, opened: PartsTicket, number: str, environ: WSGIEnvironment, start_response: StartResponse
@@ -351,10 +352,9 @@ class MultipartEndpoint:
 
 def multipart_is_off(allowed_origins: Iterable[str]) -> WSGIApplication:
     """Return what refuses, 404, in the place of a ``MultipartEndpoint``: the log says which setting brings one."""
-    hint = "OSS_MULTIPART is off: nothing is uploaded in parts; set OSS_MULTIPART=on"
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        message = "Uploads in parts are off here."
+        hint, message = hint_of("multipart_off"), "Uploads in parts are off here."
         return refuse(log, environ, start_response, 404, "multipart_off", hint, code="multipart_off", message=message)
 
     origins = frozenset(origin.lower() for origin in allowed_origins)

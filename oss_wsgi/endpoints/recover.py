@@ -11,7 +11,7 @@ from ..exceptions import CallbackError, MalformedRecoveryError, NotStoredError, 
 from ..recovery.recovery import Recovery
 from ..wsgi.delivery import Delivery
 from ..wsgi.environ import read_body
-from ..wsgi.observers import context_of
+from ..wsgi.observers import facts_of
 from ..wsgi.responses import ask_again, not_found, refuse_error
 from .gate import Gate
 from .slots import SLOTS, Slot
@@ -71,8 +71,8 @@ class RecoverEndpoint:
         try:
             proof, key = _proof_and_key(environ)
             ticket = self._recovery.open(proof, key)
-            context = context_of(environ)
-            context.user, context.object = ticket.user, key
+            facts = facts_of(environ)
+            facts.user, facts.object = ticket.user, key
             refusal = self._gate.rate_refusal(ticket.user, environ, slot, ticket.id)
             if refusal is not None:
                 return refusal(environ, start_response)
@@ -95,12 +95,12 @@ class RecoverEndpoint:
             return start_response(text, headers, exc_info) if exc_info else start_response(text, headers)
 
         body = self._delivery.respond(upload, environ, start)
-        context = context_of(environ)
+        facts = facts_of(environ)
         if 200 <= status < 300:
             line = "recovered: outcome=%s request_id=%s head_request_id=%s"
-            extra = {**context.fields(environ), "oss_request_id": oss_request_id, "status": status}
-            outcome = "repeated" if context.reason == "repeated" else "handled"
-            log.info(line, outcome, context.id(environ), oss_request_id or "-", extra=extra)
+            extra = {**facts.fields(environ), "oss_request_id": oss_request_id, "status": status}
+            outcome = "repeated" if facts.reason == "repeated" else "handled"
+            log.info(line, outcome, facts.id(environ), oss_request_id or "-", extra=extra)
         return body
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..log_format import cut
-from ..wsgi.observers import context_of, shown_path
+from ..wsgi.observers import facts_of, shown_path
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -49,7 +49,7 @@ class _Entry:
         self._method = environ["REQUEST_METHOD"]
         self._path = shown_path(environ)
         self._environ = environ
-        self._context = context_of(environ)
+        self._facts = facts_of(environ)
         self._clock = clock
         self._start = clock()
         self.status = "-"
@@ -57,7 +57,7 @@ class _Entry:
 
     def write(self) -> None:
         seconds = self._clock() - self._start
-        fields = self._context.fields(self._environ)
+        fields = self._facts.fields(self._environ)
         fields |= {"method": self._method, "path": self._path, "bytes": self.sent, "seconds": round(seconds, 6)}
         if self.status.isdigit():
             fields["status"] = int(self.status)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..wsgi.body_limit import BodyLimit, body_limit_of
 from ..wsgi.environ import MAX_BODY_BYTES
 from ..wsgi.nonblocking import NonBlockingTest, WouldWaitError, nonblocking_test
-from ..wsgi.observers import Observers, context_of
+from ..wsgi.observers import Observers, facts_of
 from ..wsgi.responses import not_found
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ class Dispatcher:
 
     :param mounts: prefix -> application; a prefix begins with ``/``, does not end with one, and is decoded text. Use
         only ASCII where the server leaves PATH_INFO encoded (Passenger, AJP) or makes it Unicode text (Paste, Rocket).
+        The empty prefix takes every path that no other one takes, so that ``app`` gets none.
     """
 
     def __init__(self, app: WSGIApplication, mounts: Mapping[str, WSGIApplication]) -> None:
-        for prefix in mounts:
+        for prefix in filter(None, mounts):
             check_prefix(prefix)
         # PATH_INFO holds UTF-8 bytes read as latin-1 (PEP 3333).
         native = {prefix.encode().decode("latin-1"): mounted for prefix, mounted in mounts.items()}
@@ -52,8 +53,9 @@ class Dispatcher:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
-        prefix, app, _, _ = self._find(path)
-        if not prefix:
+        mount = self._find(path)
+        prefix, app = mount.prefix, mount.app
+        if mount is self._unmounted:
             return app(environ, start_response)
         script_name = environ.get("SCRIPT_NAME") or ""
         moved = {**environ, "SCRIPT_NAME": script_name + prefix, "PATH_INFO": path[len(prefix) :]}
@@ -157,7 +159,7 @@ class PathRouter:
         name = self._name(environ["REQUEST_METHOD"], path)
         timed = observers.is_timed and name is not None
         started = observers.clock() if timed else 0.0
-        context = context_of(environ)
+        facts = facts_of(environ)
         status = 0
 
         def start(text: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -166,10 +168,10 @@ class PathRouter:
             return start_response(text, headers, exc_info)
 
         def observe() -> None:
-            if context.reason is not None and context.refused is not None:
-                observers.refused(context.reason, context.refused, context.fields(environ))
+            if facts.reason is not None and facts.refused is not None:
+                observers.refused(facts.reason, facts.refused, facts.fields(environ))
             if timed and name is not None:
-                observers.answered(name, status, observers.clock() - started, context.reason)
+                observers.answered(name, status, observers.clock() - started, facts.reason)
 
         try:
             response = self._route(environ, start)

@@ -12,7 +12,7 @@ from ..callback.parameters import FORM
 from ..callback.upload import UPLOAD_KEY, Upload
 from ..recovery.recovery import Delivered
 from .environ import header
-from .observers import CONTEXT_KEY, context_of
+from .observers import FACTS_KEY, facts_of
 from .responses import read_response
 
 if TYPE_CHECKING:
@@ -56,20 +56,20 @@ class Delivery:
         """Deliver an upload that nobody waits for, and return how it was answered."""
         environ = self._environ(upload, self._own_environ())
         status, _, body = read_response(self._app, environ)
-        return Delivered(int(status[:3]), context_of(environ).reason, body)
+        return Delivered(int(status[:3]), facts_of(environ).reason, body)
 
     def respond(self, upload: Upload, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Deliver an upload for a request at a path beside the callback's, and respond with the answer.
 
         A browser waits for it, and asks again by itself: the upload waits in the ledger for no other call. The reason
-        of a refusal, or ``repeated``, is in the context of ``environ``.
+        of a refusal, or ``repeated``, is in the facts of ``environ``.
         """
-        context = context_of(environ)
-        context.address = header(environ, "REMOTE_ADDR")  # for the log: the handler would take it for OSS's
+        facts = facts_of(environ)
+        facts.address = header(environ, "REMOTE_ADDR")  # for the log: the handler would take it for OSS's
         passed = {name: environ[name] for name in _OF_THE_SERVER if name in environ}
         parent = environ["SCRIPT_NAME"].rpartition("/")[0]
-        context.may_wait = False
-        passed |= {"SCRIPT_NAME": f"{parent}/{self._path.rpartition('/')[2]}", CONTEXT_KEY: context}
+        facts.may_wait = False
+        passed |= {"SCRIPT_NAME": f"{parent}/{self._path.rpartition('/')[2]}", FACTS_KEY: facts}
         return self._app(self._environ(upload, passed), start_response)
 
     def _environ(self, upload: Upload, base: WSGIEnvironment) -> WSGIEnvironment:
@@ -85,8 +85,8 @@ class Delivery:
             "wsgi.input": io.BytesIO(body),
             UPLOAD_KEY: upload,
         }
-        context = context_of(environ)
-        context.user, context.object = upload.user, upload.object
+        facts = facts_of(environ)
+        facts.user, facts.object = upload.user, upload.object
         return environ
 
     def _own_environ(self) -> WSGIEnvironment:

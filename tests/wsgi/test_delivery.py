@@ -9,7 +9,7 @@ import pytest
 
 from oss_wsgi import Upload
 from oss_wsgi.wsgi.delivery import Delivery
-from oss_wsgi.wsgi.observers import CONTEXT_KEY, context_of
+from oss_wsgi.wsgi.observers import FACTS_KEY, facts_of
 
 UPLOAD = Upload(object="u/猫.png", size=5, user="eric", members={"filename": "u/猫.png", "size": "5"}, recovered=True)
 #: What servers, gateways, middleware and frameworks put into the environ of a person who is logged in.
@@ -98,14 +98,14 @@ def test_a_sweep_and_a_page_bring_the_same_keys() -> None:
 
 def test_urls_and_log_lines_can_be_made_from_what_is_passed() -> None:
     asked = request(REMOTE_ADDR="203.0.113.7")
-    context = context_of(asked)
+    facts = facts_of(asked)
     environ = seen(asked)
     passed = ("HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme", "wsgi.errors", "HTTP_X_REQUEST_ID")
     assert [environ[name] for name in passed] == [asked[name] for name in passed]
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/site/oss/callback", "", "")
-    assert environ[CONTEXT_KEY] is context
-    assert (context.user, context.object) == ("eric", "u/猫.png")
-    assert context.fields(environ)["address"] == "203.0.113.7"
+    assert environ[FACTS_KEY] is facts
+    assert (facts.user, facts.object) == ("eric", "u/猫.png")
+    assert facts.fields(environ)["address"] == "203.0.113.7"
 
 
 @pytest.mark.parametrize("environ", [None, request()], ids=["sweep", "page"])

@@ -24,9 +24,8 @@ from ...settings import TABLE, Settings
 from ...signing.form_body import FormBody
 from ...signing.grant import Grant
 from ...signing.presigner import PostPresigner, PresignedPost
-from ..cures import cure_refusal
-from ..error_codes import see_also
 from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, read_refusal, request
+from ..refusal_fix import fix_refusal, see_also
 from ..terminal import in_words
 from .probe import ProbeCall, call_callback
 
@@ -74,8 +73,8 @@ class Finding:
         return self.message.removeprefix(NOT_CHECKED)
 
     @property
-    def cure(self) -> str:
-        """Return what to do, with the line to copy."""
+    def whole_fix(self) -> str:
+        """Return the fix with the line to copy."""
         return f"{self.fix} `{self.line}`" if self.line else self.fix
 
 
@@ -274,7 +273,7 @@ def refused(message: str, response: Response, settings: Settings, otherwise: str
     """Return the finding for an upload that OSS refused; ``otherwise`` is the fix where the answer is not OSS's."""
     refusal = read_refusal(response.body)
     rights = "oss:PutObject", f"acs:oss:*:*:{settings.bucket}/{settings.upload_dir}*"
-    fix = cure_refusal(refusal, response.status, *rights) if refusal.code else otherwise
+    fix = fix_refusal(refusal, response.status, *rights) if refusal.code else otherwise
     return error(f"{message}: {response.status} {refusal}", f"{fix} {see_also(refusal)}".strip())
 
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from ...callback.url import split_urls
 from ...sdk.cors import rule_for
-from ..cures import region_of
 from ..http_client import read_refusal
+from ..refusal_fix import region_of
 from ..sdk_client import SDKRefusedError, sdk_client
 from ..terminal import MisuseError
 from .context import CheckContext, Finding, ask_oss, error, ok, refused, warning

@@ -60,7 +60,7 @@ def _check_rule(context: CheckContext) -> Finding:
         with sdk_client(context.settings, key=context.credentials) as client:
             days = _abort_days(client, prefix)
     except SDKRefusedError as cause:
-        fix = f"{cause.cure('oss:GetBucketLifecycle', client.bucket)} Or see in the console whether there is a rule."
+        fix = f"{cause.fix('oss:GetBucketLifecycle', client.bucket)} Or see in the console whether there is a rule."
         return warning(f"the lifecycle rules cannot be read: {cause}", fix)
     if not days:
         message = f"no lifecycle rule removes unfinished parts {names}, and they cost money until somebody aborts them"

@@ -77,8 +77,10 @@ def test_an_https_url_with_an_address_is_yellow(deployment: Deployment) -> None:
 
 def without(*keys: str) -> Front:
     """Return a front server that leaves these keys out of the environ."""
-    return lambda app: lambda environ, start_response: app(
-        {key: value for key, value in environ.items() if key not in keys}, start_response
+    return lambda app: (
+        lambda environ, start_response: app(
+            {key: value for key, value in environ.items() if key not in keys}, start_response
+        )
     )
 
 
@@ -147,9 +149,7 @@ def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> F
         pytest.param(saying("401 Unauthorized"), "answers 401", "AuthType None", id="a password"),
         pytest.param(saying("404 Not Found"), "answers 404", "Mount the application", id="not there"),
         pytest.param(saying("200 OK"), "answers 200, without the report", "Another application answers", id="a page"),
-        pytest.param(
-            saying("200 OK", body=b"{}"), "answers 200, without", "Another application", id="another's JSON"
-        ),
+        pytest.param(saying("200 OK", body=b"{}"), "answers 200, without", "Another application", id="another's JSON"),
         pytest.param(saying("503 No"), "answers 503, without", "does not reach the application", id="no back end"),
         pytest.param(
             saying("200 OK", ("Content-Encoding", "gzip")), "compressed (gzip)", "Switch compression", id="compressed"
@@ -167,7 +167,7 @@ def test_what_a_front_server_changes_is_red_with_its_fix(front: Front, message: 
         findings = run_doctor(deployment.environ, "--only", "callback", status=1)
     reds = [finding for finding in findings if finding["colour"] == "red"]
     assert message in reds[0]["said"]
-    assert fix in reds[0]["cure"]
+    assert fix in reds[0]["fix"]
 
 
 def test_a_lost_content_type_or_a_parameter_of_it_is_green(tmp_path: Path) -> None:
@@ -199,21 +199,19 @@ def moving(old: str, new: str) -> Front:
         pytest.param(moving("/oss/callback", "/OSS/CALLBACK"), "/OSS/CALLBACK", id="in capitals"),
     ],
 )
-def test_a_proxy_that_changes_the_path_is_red_with_what_arrives(
-    front: Front, path: str, tmp_path: Path
-) -> None:
+def test_a_proxy_that_changes_the_path_is_red_with_what_arrives(front: Front, path: str, tmp_path: Path) -> None:
     with deployed(tmp_path, front=front) as deployment:
         environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/oss/callback?a=b"}
         finding = finding_of("callback", environ)
     assert f"but not its callback: it arrives as {path}" in finding["said"]
-    assert finding["cure"].startswith(f"`/oss/callback` arrives as `{path}`: a proxy in front changes the path. ")
-    assert "PATH_INFO" not in finding["cure"]
+    assert finding["fix"].startswith(f"`/oss/callback` arrives as `{path}`: a proxy in front changes the path. ")
+    assert "PATH_INFO" not in finding["fix"]
 
 
 def test_a_url_with_another_path_is_red_with_the_callbacks_path(deployment: Deployment) -> None:
     for path in ("/oss/health", "/site/oss/callback"):
         finding = finding_of("callback", deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}{path}"})
-        assert finding["cure"].startswith("Use the callback's path, /oss/callback, in OSS_CALLBACK_URL, or mount")
+        assert finding["fix"].startswith("Use the callback's path, /oss/callback, in OSS_CALLBACK_URL, or mount")
 
 
 def stripped(app: Any) -> Any:
@@ -230,7 +228,7 @@ def test_a_changed_path_is_red_unless_the_application_knows_the_url(tmp_path: Pa
         environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/site/oss/callback"}
         finding = finding_of("callback", environ)
     assert "/site/oss/callback arrives as /oss/callback: real callbacks are refused" in finding["said"]
-    assert "Set OSS_CALLBACK_URL, where the application runs" in finding["cure"]
+    assert "Set OSS_CALLBACK_URL, where the application runs" in finding["fix"]
     # Over the configured URL's target the callback verifies all the same.
     known = {"OSS_CALLBACK_URL": "http://127.0.0.1/site/oss/callback"}
     with deployed(tmp_path / "known", front=stripped, settings=known) as deployment:
@@ -247,7 +245,7 @@ def test_a_query_added_on_the_way_is_red(tmp_path: Path) -> None:
 
 def test_another_ticket_secret_than_the_applications_is_red(deployment: Deployment) -> None:
     finding = finding_of("callback", deployment.environ | {"OSS_TICKET_SECRET": "x" * 32})
-    assert "Use the same OSS_TICKET_SECRET" in finding["cure"]
+    assert "Use the same OSS_TICKET_SECRET" in finding["fix"]
 
 
 def test_without_a_secret_all_but_what_arrives_is_checked(deployment: Deployment) -> None:
@@ -255,7 +253,7 @@ def test_without_a_secret_all_but_what_arrives_is_checked(deployment: Deployment
     assert "arrive unchanged is unknown" in finding_of("callback", environ, "yellow")["said"]
     assert "403, JSON with a length" in finding_of("answer", environ, "green")["said"]
     finding = next(f for f in run_doctor(environ, "--only", "write", status=1) if f["colour"] == "red")
-    assert finding["cure"].startswith("Set OSS_TICKET_SECRET to the application's")
+    assert finding["fix"].startswith("Set OSS_TICKET_SECRET to the application's")
 
 
 @pytest.mark.parametrize(
@@ -334,7 +332,7 @@ def test_an_answer_that_comes_too_late_has_a_fix_of_its_own() -> None:
 
 
 def test_routing_that_loses_the_prefix_is_red_with_the_diagnosis() -> None:
-    report = {"server": "nginx", "target": "/oss/callback", "path_cure": "routing by PATH_INFO is broken here"}
+    report = {"server": "nginx", "target": "/oss/callback", "path_fix": "routing by PATH_INFO is broken here"}
     problems = {"method": "POST", "authorization": None, "body": "", **report}
     response = Response(200, Message(), json.dumps({"oss_wsgi_probe": problems}).encode(), 0.1)
     *_, finding = check_arrival(ProbeCall("https://app.example.com/oss/callback", "", "", True, response))
@@ -356,7 +354,7 @@ def test_routing_that_loses_the_prefix_is_red_with_the_diagnosis() -> None:
 def test_a_redirect_is_red_with_the_line_that_cures_it(location: str, line: str, tmp_path: Path) -> None:
     with deployed(tmp_path, front=saying("308 Moved", ("Location", location))) as deployment:
         for secret in ({}, {"OSS_TICKET_SECRET": ""}):
-            assert line in finding_of("callback", deployment.environ | secret)["cure"]
+            assert line in finding_of("callback", deployment.environ | secret)["fix"]
 
 
 @pytest.mark.parametrize("number", [socket.EAI_AGAIN, socket.EAI_NONAME])
@@ -413,4 +411,4 @@ def test_every_finding_that_is_not_green_has_a_line_to_copy(deployment: Deployme
         status = 0 if change in ({"OSS_CALLBACK_URL": ""},) else 1
         for finding in run_doctor(environ, status=status):
             if finding["colour"] != "green":
-                assert "`" in finding["cure"] or re.search("OSS_[A-Z_]+=", finding["cure"]), finding
+                assert "`" in finding["fix"] or re.search("OSS_[A-Z_]+=", finding["fix"]), finding
