@@ -30,7 +30,7 @@ from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.testing import CallbackSigner, callback_body
-from oss_wsgi.testing.bucket import InProcessBucket
+from oss_wsgi.testing.in_process_bucket import InProcessBucket
 
 SIGNER = CallbackSigner()
 VALUES: dict[str, Any] = {

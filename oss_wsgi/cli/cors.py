@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatchcase
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import SettingsError
+from ..sdk.cors import Rule, as_xml, from_sdk, origin_problem, rule_for, to_sdk, with_origins
+from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import Settings, items
-from .bucket_command import RuleChange, offer, required_settings, with_bucket
 from .options import EPILOG, add_credentials_library, add_settings, environ_of
-from .sdk_client import SDKClient, SDKRefusedError
-from .terminal import MisuseError, waiting
+from .sdk_client import SDKClient, SDKRefusedError, sdk_client
+from .terminal import MisuseError, coloured, confirmed, note, print_difference, waiting
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-
-#: The methods of a form, and with parts; a presigned PUT needs the second too.
-METHODS = ("POST",)
-PARTS_METHODS = ("POST", "PUT")
-
-#: The response headers that a page reads and that CORS hides by default. Parts cannot be sent without their ETag.
-EXPOSED = ("ETag", "x-oss-request-id")
-PARTS_EXPOSED = (*EXPOSED, "x-oss-hash-crc64ecma")
-
-_MAX_AGE = 600
-
-_ORIGIN = re.compile(r"\*|([a-z][a-z0-9+.-]*)://(\[[0-9a-f:]+\]|[a-z0-9._*-]+)(?::([1-9][0-9]{0,4}|\*))?")
-
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def add(subparsers: Any) -> None:
@@ -61,9 +46,20 @@ def run(arguments: Namespace) -> int:
     settings, origins = _read_settings(arguments)
     if arguments.action == "print":
         return _print(rule_for(origins, parts=settings.multipart), arguments)
-    rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
-    parts = settings.multipart
-    return with_bucket(arguments, settings, rights, lambda client: _compare(client, origins, parts, arguments))
+    key = None
+    if arguments.credentials_library:
+        with waiting("Looking for an access key", arguments.environ):
+            key = SDKCredentialsProvider(settings, clock=time.time).get_credentials()
+    try:
+        with sdk_client(settings, key=key) as client:
+            return _compare(client, origins, settings.multipart, arguments)
+    except SDKRefusedError as error:
+        rights = "oss:GetBucketCors" if arguments.action == "diff" else "oss:GetBucketCors and oss:PutBucketCors"
+        fix = error.fix(rights, settings.bucket or "BUCKET")
+        note(f"{arguments.program}: {str(error).rstrip('.')}. {fix}")
+        if arguments.json:
+            print(json.dumps({"error": {"code": error.code, "message": str(error), "fix": fix}}, indent=1))
+        return 1
 
 
 def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
@@ -72,7 +68,8 @@ def _read_settings(arguments: Namespace) -> tuple[Settings, tuple[str, ...]]:
     problems: list[str] = []
     settings = None
     try:
-        required = () if arguments.action == "print" else required_settings(arguments)
+        needed = ["bucket"] if arguments.credentials_library else ["bucket", "access_key"]
+        required = [] if arguments.action == "print" else needed
         settings = Settings.from_environ(environ, required=required)
     except SettingsError as error:
         problems += error.problems
@@ -89,136 +86,53 @@ def _print(rule: Rule, arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(rule), indent=1))
     else:
-        print(f"{as_xml([rule], True)}\n\nIn the console, Content Security > CORS > Create Rule:\n{in_words(rule)}")
+        print(f"{as_xml([rule], True)}\n\nIn the console, Content Security > CORS > Create Rule:\n{_in_words(rule)}")
     return 0
 
 
 def _compare(client: SDKClient, origins: tuple[str, ...], parts: bool, arguments: Namespace) -> int:
-    """Show how the bucket's rules have to change, and apply the change if that is the action."""
+    """Show how the bucket's rules have to change, and apply the change if that is the action and the person agrees."""
     with waiting("Reading the bucket's rules", arguments.environ):
-        rules, vary = _read_rules(client)
+        rules, vary = _rules_of(client)
     needed = with_origins(rules, origins, parts=parts)
     # The responses of a bucket that gets its first rule differ by origin, and caches must know.
     needed_vary = vary if rules else True
-    return offer(
-        RuleChange(
-            (as_xml(rules, vary) if rules else "", as_xml(needed, needed_vary)),
-            ([asdict(rule) for rule in rules], [asdict(rule) for rule in needed]),
-            needed != rules,
-        ),
-        client.bucket,
-        arguments,
-        satisfied="pages of these origins can upload.",
-        write=lambda: _write_rules(client, needed, needed_vary),
-    )
+    changes, applied = needed != rules, False
+    # Standard output is for the JSON alone; a person who has to agree sees the change on standard error.
+    stream = sys.stderr if arguments.json else sys.stdout
+    if changes and not (arguments.json and (arguments.yes or arguments.action == "diff")):
+        before = as_xml(rules, vary) if rules else ""
+        print_difference(before, as_xml(needed, needed_vary), f"bucket {client.bucket}", stream, arguments.environ)
+    elif not changes and not arguments.json:
+        print(coloured("Nothing to change:", "green", arguments.environ), "pages of these origins can upload.")
+    if changes and arguments.action == "apply" and (arguments.yes or confirmed("Apply this?")):
+        with waiting("Writing the bucket's rules", arguments.environ):
+            configuration = to_sdk(client.sdk, needed, needed_vary)
+            client.ask("put_bucket_cors", "PutBucketCorsRequest", cors_configuration=configuration)
+        applied = True
+    if arguments.json:
+        before_and_after = {"before": _members(rules), "after": _members(needed)}
+        print(json.dumps({"changes": changes, **before_and_after, "applied": applied}, indent=1))
+    if arguments.action == "apply" and changes:
+        note(f"The rules of bucket {client.bucket} were changed." if applied else "Nothing was changed.")
+    return 1 if changes and not applied else 0
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One CORS rule of a bucket; ``max_age`` is in seconds."""
-
-    origins: tuple[str, ...]
-    methods: tuple[str, ...] = METHODS
-    headers: tuple[str, ...] = ("*",)
-    exposed: tuple[str, ...] = EXPOSED
-    max_age: int | None = _MAX_AGE
-
-    def matches(self, origin: str, method: str = "POST") -> bool:
-        """Return whether this rule applies to requests of a method from pages of an origin."""
-        return method in self.methods and any(_matches(origin, pattern) for pattern in self.origins)
-
-    def suffices(self, needed: tuple[str, ...] = EXPOSED) -> bool:
-        """Return whether the pages that the rule matches can send any header and read those that they need."""
-        exposed = {name.lower() for name in self.exposed}
-        return "*" in self.headers and exposed >= {name.lower() for name in needed}
-
-    def elements(self) -> Iterator[tuple[str, str]]:
-        """Yield name and text of the rule's XML elements, in the order of OSS."""
-        for name, values in (
-            ("AllowedOrigin", self.origins),
-            ("AllowedMethod", self.methods),
-            ("AllowedHeader", self.headers),
-            ("ExposeHeader", self.exposed),
-        ):
-            yield from ((name, value) for value in values)
-        if self.max_age is not None:
-            yield "MaxAgeSeconds", str(self.max_age)
+def _rules_of(client: SDKClient) -> tuple[list[Rule], bool | None]:
+    """Return the bucket's rules and its ResponseVary. Raises SDKRefusedError."""
+    try:
+        return from_sdk(client.ask("get_bucket_cors", "GetBucketCorsRequest").cors_configuration)
+    except SDKRefusedError as error:
+        if error.code == "NoSuchCORSConfiguration":
+            return [], None
+        raise
 
 
-def origin_problem(origin: str) -> str | None:
-    """Return in a sentence why no browser sends an origin that fits this one, or None."""
-    match = _ORIGIN.fullmatch(origin)
-    if match is None or origin.count("*") > 1 or re.fullmatch(r"[^*]+://\*", origin):
-        return (
-            f"{origin!r} is not an origin that a browser sends: write it like https://app.example.com, in lower case, "
-            "without a '/' at its end (international names as xn--...)."
-        )
-    scheme, _, port = match.groups()
-    if port is not None and port == _DEFAULT_PORTS.get(scheme):
-        return f"{origin!r} is not an origin that a browser sends: leave out :{port}, the default port of {scheme}."
-    if port not in (None, "*") and int(port) > 65535:
-        return f"{origin!r} has a port over 65535."
-    return None
+def _members(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    return [asdict(rule) for rule in rules]
 
 
-def rule_for(origins: tuple[str, ...], *, parts: bool = False) -> Rule:
-    """Return the smallest rule that lets pages of ``origins`` upload, in ``parts`` too."""
-    return Rule(origins, PARTS_METHODS, exposed=PARTS_EXPOSED) if parts else Rule(origins)
-
-
-def with_origins(rules: Sequence[Rule], origins: Iterable[str], *, parts: bool = False) -> list[Rule]:
-    """Return the rules with the least change that lets pages of ``origins`` upload, in ``parts`` too.
-
-    All other rules stay, in their order. The first rule that matches a request decides, so ours goes before a rule that
-    matches and does not suffice. Our rule for forms alone loses the origins that get one for parts.
-    """
-    wanted = rule_for((), parts=parts)
-    missing = [origin for origin in dict.fromkeys(origins) if not _can_upload(rules, origin, wanted)]
-    if not missing:
-        return list(rules)
-    if parts:
-        rules = [_without(rule, missing) if _is_ours(rule, Rule(())) else rule for rule in rules]
-    ours = next((rule for rule in rules if _is_ours(rule, wanted)), None)
-    others = [rule for rule in rules if rule is not ours]
-    position = len(others) if ours is None else list(rules).index(ours)
-    for origin in missing:
-        for number, rule in enumerate(others[:position]):
-            if any(rule.matches(origin, method) for method in wanted.methods):
-                position = number
-                break
-    extended = replace(wanted if ours is None else ours, origins=(*(ours.origins if ours else ()), *missing))
-    return [rule for rule in (*others[:position], extended, *others[position:]) if rule.origins]
-
-
-def _is_ours(rule: Rule, wanted: Rule) -> bool:
-    return rule == replace(wanted, origins=rule.origins, max_age=rule.max_age)
-
-
-def _without(rule: Rule, origins: Sequence[str]) -> Rule:
-    return replace(rule, origins=tuple(origin for origin in rule.origins if origin not in origins))
-
-
-def _can_upload(rules: Sequence[Rule], origin: str, wanted: Rule) -> bool:
-    deciding = (next((rule for rule in rules if rule.matches(origin, method)), None) for method in wanted.methods)
-    return all(rule is not None and rule.suffices(wanted.exposed) for rule in deciding)
-
-
-def _matches(origin: str, pattern: str) -> bool:
-    return fnmatchcase(origin.lower(), pattern.lower().replace("[", "[[]").replace("?", "[?]"))
-
-
-def as_xml(rules: Sequence[Rule], vary: bool | None) -> str:
-    """Return the document of PutBucketCors."""
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<CORSConfiguration>"]
-    for rule in rules:
-        inner = [f"    <{name}>{html.escape(value, quote=False)}</{name}>" for name, value in rule.elements()]
-        lines += ["  <CORSRule>", *inner, "  </CORSRule>"]
-    if vary is not None:
-        lines.append(f"  <ResponseVary>{str(vary).lower()}</ResponseVary>")
-    return "\n".join([*lines, "</CORSConfiguration>"])
-
-
-def in_words(rule: Rule) -> str:
+def _in_words(rule: Rule) -> str:
     """Return what to fill into the console: Content Security, CORS, Create Rule."""
     fields = {
         "Source (one a line)": " ".join(rule.origins),
@@ -229,39 +143,3 @@ def in_words(rule: Rule) -> str:
         "Vary: Origin": "ticked",
     }
     return "\n".join(f"{name}: {value}" for name, value in fields.items())
-
-
-def _read_rules(client: SDKClient) -> tuple[list[Rule], bool | None]:
-    """Return the bucket's rules and its ResponseVary."""
-    try:
-        configuration = client.ask("get_bucket_cors", "GetBucketCorsRequest").cors_configuration
-    except SDKRefusedError as error:
-        if error.code == "NoSuchCORSConfiguration":
-            return [], None
-        raise
-    return [
-        Rule(
-            tuple(rule.allowed_origins or ()),
-            tuple(rule.allowed_methods or ()),
-            tuple(rule.allowed_headers or ()),
-            tuple(rule.expose_headers or ()),
-            rule.max_age_seconds,
-        )
-        for rule in configuration.cors_rules or ()
-    ], configuration.response_vary
-
-
-def _write_rules(client: SDKClient, rules: list[Rule], vary: bool | None) -> None:
-    sdk = client.sdk
-    sdk_rules = [
-        sdk.CORSRule(
-            allowed_origins=list(rule.origins),
-            allowed_methods=list(rule.methods),
-            allowed_headers=list(rule.headers),
-            expose_headers=list(rule.exposed),
-            max_age_seconds=rule.max_age,
-        )
-        for rule in rules
-    ]
-    configuration = sdk.CORSConfiguration(cors_rules=sdk_rules, response_vary=vary)
-    client.ask("put_bucket_cors", "PutBucketCorsRequest", cors_configuration=configuration)

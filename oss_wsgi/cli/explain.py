@@ -27,7 +27,7 @@ def add(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser(
         "explain",
-        help="explain an error code, a status, or a pasted answer, and say what to do",
+        help="explain an error code, a status, or a pasted answer",
         description="Explain what a code means for this application: an error code of OSS (AccessDenied), an EC number "
         "(0007-00000203), a reason in this application's log (ticket_foreign) or an HTTP status (403). It also finds "
         "the code in a whole answer in XML or JSON, or in a line of the log, as an argument or on standard "

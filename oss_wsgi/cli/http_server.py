@@ -23,7 +23,7 @@ from ..serving.socket_activation import inherited_sockets
 from ..settings import Settings
 from ..wsgi.nonblocking import nonblocking_test
 from .local import is_set
-from .process import (
+from .until_stopped import (
     CannotListenError,
     CannotStartError,
     drain_on_signals,

@@ -1,7 +1,8 @@
-"""Imports the WSGI application that `--app` names, and says in a sentence why it cannot."""
+"""Imports what MODULE:NAME names, such as the application of `--app`, and says in a sentence why it cannot."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -14,14 +15,14 @@ import sys
 import sysconfig
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import SettingsError
-from . import process
-from .process import CannotStartError
+from . import until_stopped
+from .until_stopped import CannotStartError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -38,7 +39,20 @@ _WHERE = "in the folder that holds it, or set PYTHONPATH."
 
 
 def check_spelling(name: str) -> None:
-    """Raise CannotStartError unless a text is ``MODULE:NAME`` or ``MODULE:NAME()``."""
+    """Raise CannotStartError unless what ``--app`` names is ``MODULE:NAME`` or ``MODULE:NAME()``."""
+    with _named_by_app():
+        _check_spelling(name)
+
+
+@contextlib.contextmanager
+def _named_by_app() -> Iterator[None]:
+    try:
+        yield
+    except CannotStartError as error:
+        raise CannotStartError(f"--app: {error}") from error.__cause__
+
+
+def _check_spelling(name: str) -> None:
     path, _, attribute = name.partition(":")
     if _SPELLED.fullmatch(name) and not os.path.isfile(path):
         return
@@ -46,15 +60,26 @@ def check_spelling(name: str) -> None:
         path = path.removesuffix(".py").removeprefix("./").replace("/", ".")
     guess = f"{path}:{attribute or 'application'}"
     better = guess if _SPELLED.fullmatch(guess) else "shop:application"
-    raise CannotStartError(f"--app: write MODULE:NAME, such as {better}, or MODULE:NAME() for a factory, not {name!r}.")
+    raise CannotStartError(f"write MODULE:NAME, such as {better}, or MODULE:NAME() for a factory, not {name!r}.")
 
 
 def load_application(name: str) -> WSGIApplication:
-    """Import ``MODULE:NAME``, call ``MODULE:NAME()``, and return the application.
+    """Return the application that ``--app`` names. Raises CannotStartError and SettingsError."""
+    with _named_by_app():
+        value = load_attribute(name)
+        problem = _application_problem(name, value)
+        if problem:
+            raise CannotStartError(problem)
+    application: WSGIApplication = value
+    return application
+
+
+def load_attribute(name: str) -> Any:
+    """Return what ``MODULE:NAME`` names, or ``MODULE:NAME()`` returns.
 
     The current folder is the first that modules are looked for in. Raises CannotStartError and SettingsError.
     """
-    check_spelling(name)
+    _check_spelling(name)
     folder = os.getcwd()
     if sys.path[:1] != [folder]:
         sys.path.insert(0, folder)
@@ -69,14 +94,9 @@ def load_application(name: str) -> WSGIApplication:
             raise CannotStartError(_no_attribute(module, value, part)) from None
     if rest.endswith("()"):
         if not callable(value):
-            kind = _kind(value)
-            raise CannotStartError(f"--app: {module_name}:{attribute} is {kind} and cannot be called: omit '()'.")
+            raise CannotStartError(f"{module_name}:{attribute} is {_kind(value)} and cannot be called: omit '()'.")
         value = _guarded(f"the call of {name}", value)
-    problem = _application_problem(name, value)
-    if problem:
-        raise CannotStartError(f"--app: {problem}")
-    application: WSGIApplication = value
-    return application
+    return value
 
 
 def _imported(name: str, folder: str) -> ModuleType:
@@ -120,9 +140,9 @@ def _guarded(what: str, call: Callable[[], Any]) -> Any:
         raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
-        if isinstance(error, KeyboardInterrupt) or (frames and frames[-1].filename == process.__file__):
+        if isinstance(error, KeyboardInterrupt) or (frames and frames[-1].filename == until_stopped.__file__):
             raise  # a signal ends the program
-        raise CannotStartError(f"--app: {what} fails {failure(error)}") from error
+        raise CannotStartError(f"{what} fails {failure(error)}") from error
 
 
 def failure(error: BaseException) -> str:
@@ -187,13 +207,13 @@ def _no_module(name: str, missing: str, folder: str) -> str:
     parent, _, last = missing.rpartition(".")
     if parent:
         hint = f"Start {_WHERE}"
-        return f"--app: {parent!r} has no module {last!r} in it; {name!r} is what --app names. {hint}"
+        return f"{parent!r} has no module {last!r} in it; {name!r} is asked for. {hint}"
     here = {path.stem for path in Path(folder).glob("*.py")}
     here |= {path.parent.name for path in Path(folder).glob("*/*.py" if "." in name else "*/__init__.py")}
     close = difflib.get_close_matches(last, sorted(here), n=1)
     guess = f"Did you mean {close[0]!r}? If not, start" if close else "Start"
     hint = f"{guess} {_WHERE}"
-    return f"--app: there is no module {missing!r} in {folder} or among the installed ones. {hint}"
+    return f"there is no module {missing!r} in {folder} or among the installed ones. {hint}"
 
 
 def _no_attribute(module: ModuleType, owner: Any, missing: str) -> str:
@@ -205,8 +225,8 @@ def _no_attribute(module: ModuleType, owner: Any, missing: str) -> str:
     if close or usual:
         suggested = close[0] if close else usual[0]
         call = "()" if suggested.startswith(("create_", "make_")) else ""
-        return f"--app: {place} has no {missing!r}: did you mean {module.__name__}:{suggested}{call}?"
-    return f"--app: {place} has no {missing!r}: name the variable that holds your WSGI application."
+        return f"{place} has no {missing!r}: did you mean {module.__name__}:{suggested}{call}?"
+    return f"{place} has no {missing!r}: name the variable that holds your WSGI application."
 
 
 def _application_problem(name: str, value: Any) -> str | None:

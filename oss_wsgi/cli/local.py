@@ -15,7 +15,7 @@ from ..private_file import open_private
 from ..sdk.bucket import has_sdk
 from ..settings import OFF, Settings
 from ..settings_check import MIN_TICKET_SECRET
-from .process import (
+from .until_stopped import (
     CannotStartError,
     cannot_listen_error,
     is_urgent,

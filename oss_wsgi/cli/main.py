@@ -15,42 +15,26 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from ..exceptions import CredentialsError, OSSWSGIError
-from . import (
-    completion,
-    cors,
-    doctor,
-    explain,
-    ledger,
-    lifecycle,
-    local,
-    reconcile,
-    serve,
-    sign,
-    upload,
-    uploads,
-    verify,
-)
+from . import cors, doctor, explain, ledger, local, reconcile, serve, sign, upload, verify
 from .parser import CommandParser, UsageError
 from .terminal import MisuseError, end_output, in_words, note, open_closed_streams, system_reason
 
 PROGRAM = "oss-wsgi"
 
 #: Modules with ``add(subparsers)``, in the order of the help.
-COMMANDS = (
-    serve,
-    local,
-    sign,
-    upload,
-    uploads,
-    verify,
-    reconcile,
-    explain,
-    cors,
-    lifecycle,
-    ledger,
-    doctor,
-    completion,
-)
+COMMANDS = (serve, local, sign, upload, verify, reconcile, explain, cors, ledger, doctor)
+
+#: What to use in place of commands and options that are no longer there.
+_DROPPED = {
+    "uploads": "`uploads` is gone: `oss-wsgi doctor --only parts` shows the lifecycle rule with which OSS removes "
+    "unfinished parts, and OSS's own `ossutil ls -m` and `ossutil rm -m` list and remove them.",
+    "lifecycle": "`lifecycle` is gone: `oss-wsgi doctor --only parts` shows the rule, to be created in OSS's console.",
+    "completion": "`completion` is gone: `pip install shtab`, then `shtab --shell bash "
+    "oss_wsgi.cli.main.command_parser` prints what completes commands and options.",
+    "--resume": "`upload --resume` is gone: upload large files in the page of `oss-wsgi serve`, or with OSS's own "
+    "`ossutil cp`, which go on after a stop.",
+}
+_DROPPED["--state-dir"] = _DROPPED["--resume"]
 
 _INTERRUPTED = 128 + signal.SIGINT
 #: An error of the program itself, as sysexits.h numbers it.
@@ -105,7 +89,7 @@ def command_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = CommandParser(
         prog=PROGRAM,
-        description="Browser uploads to Alibaba Cloud OSS: serve them, try them, and find out why they fail.",
+        description="Browser uploads to Alibaba Cloud OSS: serve, try and diagnose them.",
         epilog="Exit status: 0 success, 1 a finding, 2 misuse. NO_COLOR is respected. Secrets come only from "
         f"environment variables. Example: {PROGRAM} serve",
     )
@@ -119,6 +103,10 @@ def command_parser() -> argparse.ArgumentParser:
 
 def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     """Run a command; return its exit status, and the sentences that say why it could not run, printed already."""
+    dropped = _dropped(words)
+    if dropped:
+        note(f"{PROGRAM}: {dropped}")
+        return 2, [dropped]
     try:
         arguments = command_parser().parse_args(words)
     except UsageError as error:
@@ -148,6 +136,16 @@ def _run(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     for problem in problems:
         note(f"{arguments.program}: {problem}")
     return status, problems
+
+
+def _dropped(words: Sequence[str]) -> str | None:
+    """Return what to use in place of what is no longer there, or None."""
+    command = next((word for word in words if not word.startswith("-")), "")
+    names = [command]
+    if command == "upload":
+        own = words[: words.index("--")] if "--" in words else words
+        names += [word.partition("=")[0] for word in own if word.startswith("--")]
+    return next((_DROPPED[name] for name in names if name in _DROPPED), None)
 
 
 def _document(output: str, problems: Sequence[str]) -> str:

@@ -82,7 +82,7 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
         ("drain", 10, "after a signal, to respond to what has begun"),
         ("drain-delay", 0, "after a signal, to serve as before while readiness returns 503"),
     ):
-        kind = _seconds if name.startswith("drain") else _positive_seconds
+        kind = _seconds if name.startswith("drain") else positive_seconds
         group.add_argument(f"--{name}", type=kind, default=default, metavar="SECONDS", help=f"{meaning}; %(default)s")
     group.add_argument(
         "--connections",
@@ -174,7 +174,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _positive_seconds(text: str) -> float:
+def positive_seconds(text: str) -> float:
     """Read a number of seconds, more than 0."""
     seconds = _seconds(text)
     if not seconds:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
-import os
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..application import DirectUpload
-from ..exceptions import BucketError, LedgerUnavailableError, OSSWSGIError, SweepRunningError
+from ..exceptions import BucketError, LedgerUnavailableError, SweepRunningError
 from ..ledger.memory import MemoryLedger
 from ..recovery.sweep import OUTCOMES, Reconciliation
 from ..sdk.credentials import SDKCredentialsProvider
 from ..settings import TABLE, Settings
 from ..site import site
-from .load_application import failure
+from .load_application import load_attribute
 from .options import EPILOG, add_credentials_library, add_settings, duration_argument, environ_of
-from .terminal import MisuseError, note, plain
+from .terminal import MisuseError, note, plain, progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator
 
-_WIDTH = 20
-_INTERVAL = 0.1
+#: As tqdm reads it.
+_BAR = "{desc} {percentage:3.0f}%|{bar:20}|{postfix}"
 _MEANINGS = {
     "known": "handled before",
     "recovered": "handled now",
@@ -92,14 +88,14 @@ def run(arguments: Namespace) -> int:
     try:
         application = _application(arguments)
         _check_memory(application, dry_run=arguments.dry_run)
-        with _progress_bar() as progress:
+        with progress("Sweeping", 1.0, arguments.environ, _BAR) as show:
             report = application.reconcile(
                 since=arguments.since,
                 until=arguments.until,
                 dry_run=arguments.dry_run,
                 prefixes=arguments.prefix,
                 checkpoint=arguments.checkpoint,
-                progress=progress,
+                progress=lambda so_far: show(so_far.progress, f"{so_far.listed} objects, {so_far.recovered} recovered"),
             )
     except (BucketError, LedgerUnavailableError, SweepRunningError, OSError) as error:
         message = getattr(error, "hint", None) or str(error)
@@ -132,36 +128,13 @@ def _application(arguments: Namespace) -> DirectUpload:
     if given or arguments.credentials_library:
         options = ", ".join([*given, *(["--credentials-library"] if arguments.credentials_library else [])])
         raise MisuseError(f"{arguments.application} has settings of its own: leave out {options}.")
-    return _imported(arguments.application)
-
-
-def _imported(text: str) -> DirectUpload:
-    """Import ``module:name``, also from the current folder, and return the DirectUpload there."""
-    module_name, colon, name = text.partition(":")
-    if not (module_name and colon and name):
-        raise MisuseError(f"the application must be MODULE:NAME, such as yourapp:application, not {plain(text)!r}.")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise MisuseError(f"the import of {module_name} fails {failure(error)}") from error
-        raise MisuseError(f"there is no module {module_name}: run this in the folder that holds it.") from error
-    except (OSSWSGIError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # SystemExit too, of a module that reads the command line
-        raise MisuseError(f"the import of {module_name} fails {failure(error)}") from error
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise MisuseError(f"{module_name} has no {name}.")
-        found = getattr(found, part)
+    found = load_attribute(arguments.application)
     if not isinstance(found, DirectUpload):
         found = getattr(found, "wsgi", found)  # that of oss_wsgi.asgi has one
     if not isinstance(found, DirectUpload):
         raise MisuseError(
-            f"{text} is a {type(found).__name__}, not a DirectUpload: where middleware is around it, give the "
-            "DirectUpload a name of its own, and name that."
+            f"{arguments.application} is a {type(found).__name__}, not a DirectUpload: where middleware is around it, "
+            "give the DirectUpload a name of its own, and name that."
         )
     return found
 
@@ -175,31 +148,6 @@ def _check_memory(application: DirectUpload, *, dry_run: bool) -> None:
             "the ledger is this process's memory, so every upload would be handled again: set the server's OSS_LEDGER, "
             "or give DirectUpload a known=."
         )
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Any]:
-    """Yield what shows a report on a terminal, and remove it at the end; None where there is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    shown_at, width = 0.0, 0
-
-    def show(report: Reconciliation) -> None:
-        nonlocal shown_at, width
-        now = time.monotonic()
-        if now - shown_at < _INTERVAL:
-            return
-        shown_at = now
-        bar = f"[{'#' * int(report.progress * _WIDTH):<{_WIDTH}}]"
-        line = f"Sweeping {bar} {report.listed} objects, {report.recovered} recovered"
-        print(f"\r{line:<{width}}", end="", file=sys.stderr, flush=True)
-        width = len(line)
-
-    try:
-        yield show
-    finally:
-        print(f"\r{'':<{width}}\r", end="", file=sys.stderr, flush=True)
 
 
 def _print(report: Reconciliation) -> None:

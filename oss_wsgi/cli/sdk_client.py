@@ -90,25 +90,6 @@ class SDKClient:
         """Call one operation, and return its result. Raises SDKRefusedError with the reason of OSS or the network."""
         return self._send(lambda: getattr(self._client, operation)(self._request(request, members)))
 
-    def ask_raw(
-        self, method: str, subresource: str, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> tuple[str, Mapping[str, str]]:
-        """Send one request about the bucket, and return the document and the headers of the answer as they are.
-
-        The SDK's models drop what they do not know. Raises SDKRefusedError.
-        """
-        described = self.sdk.OperationInput(
-            op_name=f"{method}{subresource}",
-            method=method,
-            headers={"Content-Type": "application/xml", **(headers or {})} if body else None,
-            parameters={subresource: ""},
-            body=body or None,
-            bucket=self.bucket,
-            op_metadata={"sub-resource": [subresource]},
-        )
-        output = self._send(lambda: self._client.invoke_operation(described))
-        return output.http_response.content.decode("utf-8", "replace"), output.headers
-
     def _request(self, name: str, members: Mapping[str, Any]) -> Any:
         return getattr(self.sdk, name)(bucket=self.bucket, **members)
 

@@ -22,12 +22,12 @@ from ..settings import Settings
 from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
+from .inheritance import Inheritance, inheritance
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
-from .process import CannotStartError, local_url, run_until_stopped, signals_deferred
-from .reloading import Inheritance, inheritance
 from .serve_application import fill_in_local_oss, serve_application
 from .serve_processes import become_child, check_shared, serve_processes, share_of
+from .until_stopped import CannotStartError, local_url, run_until_stopped, signals_deferred
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -53,7 +53,11 @@ def add(subparsers: Any) -> None:
         help="serve this WSGI application; its module is looked for in the current folder first; MODULE:NAME() calls a "
         "factory. If OSS_BUCKET is not set, it uses the local OSS",
     )
-    own.add_argument("--reload", action="store_true", help="restart it when a Python file changes; for development")
+    own.add_argument(
+        "--reload",
+        action="store_true",
+        help="restart it when one of its Python files changes; for development (oss-wsgi[reload])",
+    )
     add_server_options(parser)
     parser.set_defaults(run=run)
 
@@ -95,7 +99,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
             greeting = _local_greeting(url, settings, environ, arguments)
         else:
             greeting = _greeting(url, settings, arguments)
-        inherited = Inheritance(listeners, metrics_listeners, -1, -1, list(greeting), callback_url)
+        inherited = Inheritance(listeners, metrics_listeners, list(greeting), callback_url)
         serve_processes(arguments, stack, inherited, full_environ, owns_listeners=not are_inherited)
         return
     metrics = metrics_for(arguments, metrics_listeners, stack)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -25,13 +24,14 @@ from ..settings import Settings
 from ..wsgi.observers import RequestFacts, facts_of
 from ..wsgi.questions import pass_on
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
+from .inheritance import Inheritance, inheritance
 from .load_application import check_spelling, load_application
 from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
 from .options import environ_of
-from .process import CannotStartError, local_url, signals_deferred
-from .processes import Parent
-from .reloading import RELOAD_DRAIN, Inheritance, Supervisor, follow_parent, inheritance
+from .reload import DRAIN, reload_forever, watch_what_failed
 from .serve_processes import become_child, serve_processes, share_of
+from .supervisor import Parent
+from .until_stopped import CannotStartError, local_url, signals_deferred
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -67,7 +67,15 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     if child is not None:
         settings = Settings.from_environ(process_environ)
         configure(arguments.log_format, settings.secrets(), process=child.number or None)
-        _run_application(arguments, child, stack, is_child=True)
+        if child.number:
+            _run_application(arguments, child, stack)
+            return
+        arguments.drain, arguments.drain_delay = min(arguments.drain, DRAIN), 0
+        try:
+            _run_application(arguments, child, stack)
+        except (CannotStartError, SettingsError) as error:
+            watch_what_failed(error, arguments.app)
+            raise
         return
     if arguments.reload and arguments.processes > 1:
         raise CannotStartError("--reload restarts one process, for development: leave --processes out.")
@@ -88,22 +96,13 @@ def _serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
     greeting = [*_application_greeting(url, local_oss, arguments), "Ctrl-C ends it."]
     # An option of a setting counts as the variable that the application reads.
     process_environ.update({name: value for name, value in environ.items() if name.startswith("OSS_")})
-    own = Inheritance(listeners, metrics_listeners, -1, -1, greeting, callback_url)
+    own = Inheritance(listeners, metrics_listeners, greeting, callback_url)
     if arguments.processes > 1:
         serve_processes(arguments, stack, own, process_environ, owns_listeners=not are_inherited)
         return
-    if not arguments.reload:
-        _run_application(arguments, own, stack, owns_listeners=not are_inherited)
-        return
-    Supervisor(
-        listeners,
-        metrics_listeners,
-        process_environ,
-        greeting,
-        callback_url,
-        note=lambda line: print(f"{arguments.program}: {line}", file=sys.stderr, flush=True),
-        seconds=arguments.drain + arguments.drain_delay,
-    ).run()
+    if arguments.reload:
+        reload_forever(own, process_environ)
+    _run_application(arguments, own, stack, owns_listeners=not are_inherited)
 
 
 def fill_in_local_oss(
@@ -146,29 +145,16 @@ def _run_application(
     inherited: Inheritance,
     stack: contextlib.ExitStack,
     *,
-    is_child: bool = False,
     owns_listeners: bool = False,
 ) -> None:
-    """Import the application and serve it; ``is_child``: of a parent that reloads it."""
-    seconds, delay = arguments.drain, arguments.drain_delay
+    """Import the application and serve it."""
     servers: list[Any] = []
-
-    def end(is_reload: bool) -> None:
-        if not servers:
-            os.kill(os.getpid(), signal.SIGTERM)
-        elif is_reload:
-            servers[0].drain(min(seconds, RELOAD_DRAIN))
-        else:
-            servers[0].drain(seconds, delay)
-
     parent: Parent | None = None
     metrics: Metrics | None
     if inherited.number:
         parent, metrics = become_child(arguments, inherited, stack, servers, descriptors_each=2)
     else:
         metrics = metrics_for(arguments, inherited.metrics_listeners, stack)
-        if is_child:
-            follow_parent(inherited, end, seconds + delay)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the application prints is seen at once, in a pipe too
             stream.reconfigure(line_buffering=True)

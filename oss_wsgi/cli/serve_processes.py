@@ -16,11 +16,11 @@ from ..serving.limits import default_connection_limit, most_connections
 from ..serving.sharing import Share
 from ..settings_check import unshared
 from .http_server import serve_metrics
+from .inheritance import Inheritance
+from .joined_metrics import SharedMetrics, families_of
 from .local import is_set
-from .process import CannotStartError, drain_on_signals
-from .process_metrics import SharedMetrics, families_of
-from .processes import Parent, Processes
-from .reloading import Inheritance
+from .supervisor import Parent, Processes
+from .until_stopped import CannotStartError, drain_on_signals
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -8,18 +8,12 @@ import os
 import re
 import shutil
 import sys
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
-#: Characters of the progress bar, and seconds between two updates of it.
-_WIDTH = 30
-_INTERVAL = 0.1
-#: Seconds over which the speed is measured.
-_WINDOW = 10.0
-_WAITING = ", waiting for the answer"
+#: Characters of a name beside a bar.
+_LONGEST_NAME = 40
 #: The name of an exception at the beginning of what stands in brackets, and the rest there.
 _EXCEPTION = re.compile(r"\([A-Za-z]*(?:Exception|Error)(?: ([^()]*))?\)")
 
@@ -63,99 +57,51 @@ def _fitting(text: str) -> str:
     return text[: max(_columns() - 1, 1)]
 
 
-class Progress:
-    """A progress bar on standard error, on a terminal only, with the speed of the last seconds and the time left.
-
-    :param total: bytes.
-    :param clock: returns seconds.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        total: int,
-        environ: Mapping[str, str] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        room = _columns() - _WIDTH - len(f" [] 100%{_WAITING}") - 1
-        name = plain(name)
-        self._name = name if len(name) <= max(room, 8) else f"{name[: max(room, 8) - 3]}..."
-        self.total = total
-        self._clock = clock
-        self._shown_at = -_INTERVAL
-        self._bar = ""
-        self._width = 0
-        self._environ = environ
-        self._is_terminal = shows_progress(environ)
-        #: When and how much was done: the first and the newest of the last seconds.
-        self._history: deque[tuple[float, int]] = deque()
-
-    def __call__(self, done: int) -> None:
-        """Show that ``done`` bytes are done; at the end show that the command waits for the answer."""
-        now = self._clock()
-        if not self._is_terminal or (now - self._shown_at < _INTERVAL and done < self.total):
-            return
-        self._shown_at = now
-        fraction = done / self.total if self.total else 1.0
-        self._bar = f"\r{self._name} [{'#' * int(fraction * _WIDTH):<{_WIDTH}}] {fraction:4.0%}"
-        self._print(_WAITING if done >= self.total else self._speed(now, done))
-
-    def retrying(self, reason: str) -> None:
-        """Show behind the bar that something failed and is tried again."""
-        if self._bar:
-            self._print(f" {plain(reason)}, trying again")
-
-    def waiting(self, text: str) -> contextlib.AbstractContextManager[None]:
-        """Show in place of the bar what the command waits for, until the end of the block."""
-        return waiting(text, self._environ)
-
-    def start_at(self, done: int) -> None:
-        """Show what was done before, which counts for no speed."""
-        self._history.clear()
-        self(done)
-
-    def end(self) -> None:
-        """Remove the text behind the bar, and end the line."""
-        if self._bar:
-            print(f"\r{' ' * (len(self._bar) - 1 + self._width)}{self._bar}", file=sys.stderr)
-
-    def _print(self, behind: str) -> None:
-        """Print the bar and what stands behind it, cut to the line: a longer one could not be rewritten."""
-        width = max(_columns() - len(self._bar), 0)
-        behind = behind[:width]
-        print(f"{self._bar}{behind:<{min(self._width, width)}}", end="", file=sys.stderr, flush=True)
-        self._width = max(len(behind), len(_WAITING))
-
-    def _speed(self, now: float, done: int) -> str:
-        """Return the speed over the last seconds, and the time left at that speed; "" during the first second."""
-        self._history.append((now, done))
-        while len(self._history) > 2 and now - self._history[1][0] >= _WINDOW:
-            self._history.popleft()
-        since, before = self._history[0]
-        if now - since < 1.0:
-            return ""
-        speed = (done - before) / (now - since)
-        left = f", {_time_left((self.total - done) / speed)} left" if speed > 0 else ""
-        return f" {human_size(max(speed, 0))}/s{left}"
-
-
-def _time_left(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 100:
-        return "days"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def _bars() -> Any:
+    """Return tqdm, or None where it is not installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm
 
 
 @contextlib.contextmanager
-def waiting(text: str, environ: Mapping[str, str] | None = None, done: float | None = None) -> Iterator[None]:
-    """Show on a terminal what the command waits for, and remove it afterwards.
+def progress(
+    name: str, total: float, environ: Mapping[str, str] | None, bar_format: str | None = None
+) -> Iterator[Callable[..., None]]:
+    """Yield ``show(done, behind="")``, which shows how much is done, with a note, on a terminal.
 
-    :param done: how much of the whole is done, from 0 to 1, shown as a bar; None if nobody can say.
+    Without tqdm (oss-wsgi[progress]) that is one line at the beginning.
+
+    :param total: bytes, or the whole of something else with a ``bar_format`` of tqdm; such a bar is removed at the end.
     """
+    name = plain(name)
+    name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
+    bars = _bars() if shows_progress(environ) else None
+    if bars is None:
+        if shows_progress(environ):
+            note(_fitting(f"{name} ..."))
+        yield lambda done, behind="": None
+        return
+    options: dict[str, Any] = {"unit": "B", "unit_scale": True} if bar_format is None else {"bar_format": bar_format}
+    # Of a terminal without a size tqdm would believe that it has no room.
+    with bars(desc=name, total=total, ncols=_columns() - 1, nrows=20, leave=bar_format is None, **options) as bar:
+
+        def show(done: float, behind: str = "") -> None:
+            bar.set_postfix_str(behind, refresh=False)
+            bar.update(done - bar.n)
+            if done >= total:
+                bar.refresh()
+
+        yield show
+
+
+@contextlib.contextmanager
+def waiting(text: str, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Show on a terminal what the command waits for, and remove it afterwards."""
     is_terminal = shows_progress(environ)
-    bar = "" if done is None else f"[{'#' * int(done * _WIDTH):<{_WIDTH}}] {done:4.0%} "
-    line = _fitting(f"{bar}{text} ...")
+    line = _fitting(f"{text} ...")
     if is_terminal:
         print(line, end="\r", file=sys.stderr, flush=True)
     try:

@@ -4,21 +4,16 @@ from importlib import import_module
 from typing import Any
 
 from .callbacks import KEY_URL, CallbackSigner, FrozenClock, callback_body
+from .clients import ExistingAppClient, UploadClient, Uploaded, multipart, oss_upload
 from .recorded import CallbackRecorder, RecordedCallback
-from .road import ExistingAppClient, UploadClient, Uploaded, multipart, oss_upload
-
-Road = UploadClient
-FinishedRoad = ExistingAppClient
 
 __all__ = [
     "KEY_URL",
     "CallbackRecorder",
     "CallbackSigner",
     "ExistingAppClient",
-    "FinishedRoad",
     "FrozenClock",
     "RecordedCallback",
-    "Road",
     "UploadClient",
     "Uploaded",
     "callback_body",
@@ -29,7 +24,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "InProcessBucket":
-        return import_module(".bucket", __name__).InProcessBucket
+        return import_module(".in_process_bucket", __name__).InProcessBucket
     # They need pytest, and storage_contract the extra `local`, which the rest does not.
     if name in ("ledger_contract", "storage_contract"):
         return import_module(f".{name}", __name__)

@@ -16,7 +16,7 @@ from ..exceptions import CallbackError
 from ..private_file import make_private_folder, open_private
 from ..wsgi.environ import ReceivedCallback, request_id
 from .callbacks import FrozenClock
-from .road import get_response
+from .clients import get_response
 
 if TYPE_CHECKING:
     import webob

@@ -22,7 +22,7 @@ from oss_wsgi import DirectUpload, SDKBucket, Settings
 from oss_wsgi.callback.ticket import TicketBook
 from oss_wsgi.local import LocalOSS, LocalOSSServer
 from oss_wsgi.parts.ticket import PartsBook
-from oss_wsgi.testing.road import get_response
+from oss_wsgi.testing.clients import get_response
 
 PART = 100 * 1024
 SECRET = "a ticket secret for benchmarks and nothing else"

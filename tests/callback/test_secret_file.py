@@ -16,7 +16,7 @@ from oss_wsgi.exceptions import SettingsError, UnverifiedError
 from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, ProbeGate, prove, secret_fingerprint
 from oss_wsgi.settings import Settings
 from oss_wsgi.testing import FrozenClock, UploadClient
-from oss_wsgi.testing.road import get_response
+from oss_wsgi.testing.clients import get_response
 from tests.ledger.processes import POSIX
 
 OLD, NEW = "an old secret of 32 characters ..", "a new secret of 32 characters ..."

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi.cli.load_application import load_application
-from oss_wsgi.cli.process import CannotStartError
+from oss_wsgi.cli.until_stopped import CannotStartError
 from oss_wsgi.exceptions import SettingsError
 
 SHOP = '''

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from oss_wsgi.cli.local import _stored_secret, local_environ
-from oss_wsgi.cli.process import CannotStartError
+from oss_wsgi.cli.until_stopped import CannotStartError
 from oss_wsgi.local import LocalOSS
 from oss_wsgi.local.command_line import parser
 

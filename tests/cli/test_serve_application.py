@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -280,8 +281,8 @@ def test_what_cannot_be_loaded_ends_with_status_2_and_a_sentence(folder: Path) -
     assert "A file .env is not read" in " ".join(oss_wsgi("serve", "--help").stdout.split())
 
 
-def children_of(process: subprocess.Popen[str]) -> list[int]:
-    listing = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "pid="], capture_output=True, text=True)
+def children_of(pid: int) -> list[int]:
+    listing = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True)
     return [int(pid) for pid in listing.stdout.split()]
 
 
@@ -297,31 +298,40 @@ def test_a_change_restarts_the_application_and_leaves_the_local_oss(folder: Path
     with served(folder, "--app", "shop:application", "--reload", PYTHONDONTWRITEBYTECODE="") as running:
         stored = upload(running.url)["name"]
         # An editor saves within the second, and the size is the same: Python would trust the compiled file.
-        before = (folder / "shop.py").stat()
         (folder / "shop.new").write_text(SHOP.replace("ONE", "TWO"))
-        os.utime(folder / "shop.new", ns=(before.st_atime_ns, before.st_mtime_ns))
         os.replace(folder / "shop.new", folder / "shop.py")
         assert becomes_true(lambda: fetch(f"{running.url}/") == b"TWO")
-        assert "shop.py changed: restarting." in running.log("restarting")
+        assert "shop.py changed; reloading" in running.log("reloading")
         form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
         assert fetch(f"{form['url']}/{stored}") == b"hello"
         assert upload(running.url)["Status"] == "Ok"
-        (child,) = children_of(running.process)
+        (child,) = children_of(running.process.pid)
     assert is_gone(child)
 
 
 def test_while_the_code_is_wrong_it_waits_and_then_answers_who_has_waited(folder: Path) -> None:
     with served(folder, "--app", "shop:application", "--reload") as running:
         (folder / "shop.py").write_text(SHOP + "\ndef (")
-        output = running.log("Waiting for a change of a Python file.")
+        output = running.log("Waiting for a file to change")
         assert "in shop.py, line " in output
         assert "\n    def (\n" in output
         (folder / "shop.py").write_text(SHOP.replace("ONE", "TWO"))
         assert fetch(f"{running.url}/") == b"TWO"
 
 
-def test_a_missing_module_may_come_later(folder: Path) -> None:
-    (folder / "shop.py").write_text("import prices\n" + SHOP)
+@pytest.mark.parametrize(
+    ("source", "problem", "file", "mended"),
+    [
+        ("import prices\n" + SHOP, "there is no module 'prices'", "prices.py", ""),
+        (SHOP + "\ndef (", "in shop.py, line ", "shop.py", SHOP),
+        (SHOP.replace("os.environ", "{'OSS_PART_SIZE': 'x'}"), "OSS_PART_SIZE", "shop.py", SHOP),
+    ],
+    ids=["a missing module", "a wrong line", "a wrong setting"],
+)
+def test_what_fails_at_the_start_may_be_mended(
+    folder: Path, source: str, problem: str, file: str, mended: str
+) -> None:
+    (folder / "shop.py").write_text(source)
     command = [sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
     environ = clean_environ(PYTHONPATH=str(ROOT))
     with subprocess.Popen(
@@ -331,13 +341,48 @@ def test_a_missing_module_may_come_later(folder: Path) -> None:
         lines: list[str] = []
         while "Waiting" not in (lines or [""])[-1]:
             lines.append(process.stdout.readline())
-        assert "there is no module 'prices'" in "".join(lines)
-        (folder / "prices.py").write_text("")
+        assert problem in "".join(lines)
+        (folder / file).write_text(mended)
         while "Open http" not in lines[-1]:
             lines.append(process.stdout.readline())
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_without_hupper_a_sentence_says_what_to_install(folder: Path) -> None:
+    (folder / "hupper.py").write_text("")
+    environ = {"PYTHONPATH": str(ROOT)}
+    command = ["serve", *FREE_PORTS, "--app", "shop:application", "--reload"]
+    errors = oss_wsgi(*command, status=2, cwd=folder, **environ).stderr
+    assert errors == "oss-wsgi serve: --reload needs hupper: pip install 'oss-wsgi[reload]'.\n"
+
+
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "Ctrl-C"])
+def test_a_terminal_ends_both_processes(folder: Path, is_closed: bool) -> None:
+    command = ["setsid", "--ctty", sys.executable, "-m", "oss_wsgi", "serve", *FREE_PORTS]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*command, "--app", "shop:application", "--reload"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=clean_environ(PYTHONPATH=str(ROOT)),
+        cwd=folder,
+    ) as process:
+        os.close(theirs)
+        output = b""
+        while b"Ctrl-C ends it" not in output:
+            output += os.read(ours, 4096)
+        (child,) = children_of(process.pid)
+        if is_closed:
+            os.close(ours)
+        else:
+            os.write(ours, b"\x03")
+        assert process.wait(timeout=60) == 0
+        assert becomes_true(lambda: is_gone(child))
+    if not is_closed:
+        os.close(ours)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
@@ -350,7 +395,7 @@ def test_no_child_outlives_its_parent(folder: Path, number: int) -> None:
         assert process.stdout is not None
         while "Ctrl-C ends it" not in process.stdout.readline():
             assert process.poll() is None
-        (child,) = children_of(process)
+        (child,) = children_of(process.pid)
         process.send_signal(number)
         assert process.wait(timeout=60) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
         assert becomes_true(lambda: is_gone(child))

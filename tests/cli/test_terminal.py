@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from oss_wsgi.cli.terminal import Progress, coloured, human_size, in_words, plain, system_reason, waiting
+from oss_wsgi.cli.terminal import coloured, human_size, in_words, plain, progress, system_reason, waiting
 
 
 class Terminal(io.StringIO):
@@ -34,38 +34,41 @@ def test_text_is_not_coloured_where_the_environment_forbids_it(environ: dict[str
     assert coloured("ok", "green", environ, Terminal()) == "ok"
 
 
-def test_progress_ends_in_a_full_bar_and_a_note_that_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Make standard error a terminal of 80 columns, for this test."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    progress = Progress("a\x1bb.txt", 100)
-    progress(50)
-    assert terminal.getvalue() == f"\ra\\x1bb.txt [{'#' * 15}{' ' * 15}]  50%"
-    progress(100)
-    full = f"\ra\\x1bb.txt [{'#' * 30}] 100%"
-    assert terminal.getvalue().endswith(f"{full}, waiting for the answer")
-    progress.end()
-    assert terminal.getvalue().endswith(f" {full}\n")
+    monkeypatch.setenv("COLUMNS", "80")
+    return terminal
 
 
-def test_progress_shows_the_speed_of_the_last_seconds_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("COLUMNS", "100")
-    now = [0.0]
-    progress = Progress("a", 10_000_000_000, clock=lambda: now[0])
+def test_progress_ends_in_a_full_bar_and_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    pytest.importorskip("tqdm")
+    with progress("a\x1bb.txt", 100, {}) as show:
+        show(50)
+        show(100, "waiting for the answer")
+    assert "a\\x1bb.txt: 100%" in terminal.getvalue()
+    assert "100/100" in terminal.getvalue()
+    assert "waiting for the answer" in terminal.getvalue()
 
-    def shown(seconds: float, done: int) -> str:
-        now[0] = seconds
-        progress(done)
-        return terminal.getvalue().rpartition("\r")[2].rpartition("%")[2].strip()
 
-    progress.start_at(5_000_000_000)
-    assert shown(0.5, 5_001_000_000) == ""
-    assert shown(10.0, 5_100_000_000) == "10 MB/s, 8:10 left"
-    assert shown(20.0, 5_100_000_000) == "0 B/s"
-    assert shown(30.0, 5_110_000_000) == "1.0 MB/s, 1:21:30 left"
-    assert shown(40.0, 5_110_000_001) == "0 B/s, days left"
-    assert shown(50.0, 10_000_000_000) == ", waiting for the answer"
+def test_a_bar_of_something_else_is_removed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    pytest.importorskip("tqdm")
+    with progress("Sweeping", 1.0, {}, "{desc} {percentage:3.0f}%{postfix}") as show:
+        show(1.0, "7 objects")
+        assert terminal.getvalue().endswith("Sweeping 100%, 7 objects")
+    assert terminal.getvalue().rstrip("\r").endswith(" " * 20)
+
+
+def test_without_the_library_progress_is_one_plain_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with progress("a\x1bb.txt", 100, {}) as show:
+        show(50)
+        show(100, "waiting for the answer")
+    assert terminal.getvalue() == "a\\x1bb.txt ...\n"
 
 
 @pytest.mark.parametrize(
@@ -85,15 +88,14 @@ def test_sizes_are_written_for_people(size: int, text: str) -> None:
 
 
 def test_an_empty_file_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    Progress("empty", 0)(0)
-    assert "100%, waiting" in terminal.getvalue()
+    terminal = on_terminal(monkeypatch)
+    with progress("empty", 0, {}) as show:
+        show(0, "waiting")
+    assert "waiting" in terminal.getvalue()
 
 
 def test_what_the_command_waits_for_is_removed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    terminal = on_terminal(monkeypatch)
     with waiting("Asking OSS"):
         assert terminal.getvalue() == "Asking OSS ...\r"
     assert terminal.getvalue().endswith(f"{' ' * 14}\r")
@@ -102,39 +104,30 @@ def test_what_the_command_waits_for_is_removed_afterwards(monkeypatch: pytest.Mo
 def test_off_a_terminal_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     monkeypatch.setattr(sys, "stderr", output)
-    progress = Progress("a.txt", 1)
-    progress(1)
-    progress.end()
+    with progress("a.txt", 1, {}) as show:
+        show(1)
     with waiting("Asking OSS"):
         pass
     assert output.getvalue() == ""
 
 
 def test_a_dumb_terminal_gets_no_bar_and_no_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    progress = Progress("a.txt", 1, {"TERM": "dumb"})
-    progress(1)
-    progress.end()
-    with waiting("Asking OSS", {"TERM": "dumb"}, 0.5):
+    terminal = on_terminal(monkeypatch)
+    with progress("a.txt", 1, {"TERM": "dumb"}) as show:
+        show(1)
+    with waiting("Asking OSS", {"TERM": "dumb"}):
         pass
     assert terminal.getvalue() == ""
 
 
-def test_without_colours_there_is_a_bar_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with waiting("Checking cors", {"NO_COLOR": "1", "TERM": "xterm"}, 0.5):
-        assert terminal.getvalue() == f"[{'#' * 15}{' ' * 15}]  50% Checking cors ...\r"
-
-
-def test_a_line_is_no_longer_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("COLUMNS", "80")
-    progress = Progress("n" * 300, 100)
-    progress(100)
-    progress.end()
+@pytest.mark.parametrize("has_library", [True, False])
+def test_a_line_is_no_longer_than_the_terminal(monkeypatch: pytest.MonkeyPatch, has_library: bool) -> None:
+    terminal = on_terminal(monkeypatch)
+    if not has_library:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    with progress("n" * 300, 100, {}) as show:
+        show(50, "w" * 300)
+        show(100, "waiting for the answer")
     with waiting("w" * 300):
         pass
     assert max(len(line) for line in re.split("[\r\n]", terminal.getvalue())) < 80

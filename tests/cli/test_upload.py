@@ -98,6 +98,26 @@ def test_without_a_callback_the_output_says_so(tmp_path: Path, cat: str) -> None
         assert "no callback is configured" in oss_wsgi("upload", cat, "--endpoint", deployment.signature).stdout
 
 
+def test_a_file_goes_by_put_too(deployment: Deployment, cat: str, tmp_path: Path) -> None:
+    (tmp_path / "untyped").write_bytes(b"")
+    output = oss_wsgi("upload", cat, str(tmp_path / "untyped"), "--put", "--endpoint", deployment.signature, "--json")
+    first, second = json.loads(output.stdout)
+    assert (first["status"], first["answer"]) == (200, {"Status": "Ok", "user": None})
+    bucket = deployment.oss.storage.bucket(deployment.oss.bucket)
+    assert [bucket.get(each["key"]).size for each in (first, second)] == [100_000, 0]
+    assert bucket.get(first["key"]).content_type == "image/png"
+    deployment.oss.fail_next("callback_status", status=404)
+    output = oss_wsgi("upload", cat, "--put", "--endpoint", deployment.signature, status=1)
+    assert "stored, but the application was not told: 203 CallbackFailed" in output.stdout
+
+
+def test_a_put_without_a_callback_says_so(tmp_path: Path, cat: str) -> None:
+    with deployed(tmp_path, settings={"OSS_CALLBACK_URL": ""}) as deployment:
+        assert (
+            "no callback is configured" in oss_wsgi("upload", cat, "--put", "--endpoint", deployment.signature).stdout
+        )
+
+
 def answering(status: str, body: bytes) -> object:
     def front(app: object) -> object:
         def application(environ: object, start_response: object) -> list[bytes]:
@@ -207,6 +227,6 @@ def test_a_terminal_gets_a_bar_and_colours(no_color: str, coloured: bool, deploy
     os.close(ours)
     assert process.returncode == 0
     assert b"Requesting a signature for cat" in output
-    assert b"[##############################] 100%, waiting for the answer" in output
+    assert b"100%" in output and b"waiting for the answer" in output
     assert (b"\x1b[32mok\x1b[0m" in output) == coloured
     assert (b"\x1b" in output) == coloured

@@ -19,8 +19,8 @@ import webob
 
 from oss_wsgi import DirectUpload, Grant, Settings, Upload
 from oss_wsgi.local import LocalOSS, LocalOSSServer
+from oss_wsgi.testing.clients import get_response, multipart
 from oss_wsgi.testing.local_oss import environ_for
-from oss_wsgi.testing.road import get_response, multipart
 from tests.cli.deployment import QuietHandler, not_found
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shards.py"

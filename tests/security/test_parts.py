@@ -17,7 +17,7 @@ import webob
 
 from oss_wsgi import Grant, RateLimit, SDKBucket
 from oss_wsgi.bucket import StoredObject
-from oss_wsgi.testing.road import get_response
+from oss_wsgi.testing.clients import get_response
 
 from ..parts.site import CONTENT, PART, File, Site, granting
 

@@ -32,8 +32,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from oss_wsgi.local import LocalOSS, LocalOSSServer
-from oss_wsgi.testing.bucket import InProcessBucket
-from oss_wsgi.testing.road import multipart
+from oss_wsgi.testing.clients import multipart
+from oss_wsgi.testing.in_process_bucket import InProcessBucket
 
 from ..ports import free_port
 from . import tables

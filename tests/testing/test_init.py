@@ -35,8 +35,3 @@ def test_the_ledger_contract_needs_pytest_and_not_the_local_oss() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'oss_wsgi\.testing' has no attribute 'contract'"):
         testing.contract  # noqa: B018
-
-
-def test_the_former_names_of_the_clients_still_work() -> None:
-    assert testing.Road is testing.UploadClient
-    assert testing.FinishedRoad is testing.ExistingAppClient

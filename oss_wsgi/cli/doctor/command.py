@@ -12,10 +12,10 @@ from ...exceptions import OSSWSGIError
 from ..options import EPILOG, add_credentials_library, add_settings, environ_of
 from ..terminal import MisuseError, coloured, plain, waiting
 from .browser import check_host, check_page, check_signature
-from .bucket import check_bucket, check_clock, check_cors, check_region, check_v4
 from .callback import check_answer, check_callback, check_callback_url
 from .context import DEFAULT_USER, FIX_SETTINGS, NOT_CHECKED, CheckContext, Finding, NotCheckedError, error
 from .machines import check_machines
+from .oss import check_bucket, check_clock, check_cors, check_region, check_v4
 from .parts import check_parts
 from .recovery import check_recovery
 from .settings import check_credentials, check_keys, check_settings
@@ -96,7 +96,7 @@ def run(arguments: Namespace) -> int:
     unchecked: dict[tuple[str, str], list[str]] = {}
     for number, name in enumerate(names):
         earlier = {(finding.reason, finding.fix) for _, finding in named_findings}
-        with waiting(f"Checking {name}", arguments.environ, number / len(names)):
+        with waiting(f"Checking {name}, {number} of {len(names)}", arguments.environ):
             findings, repeated = _findings(name, context, earlier)
         named_findings += ((name, finding) for finding in [*findings, *repeated])
         for finding in repeated:

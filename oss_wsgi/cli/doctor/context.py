@@ -8,22 +8,24 @@ import ipaddress
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from ...application import CALLBACK_PATH, DEFAULT_PREFIX
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...callback.secret_file import with_secrets_read
+from ...callback.ticket import TicketBook
 from ...callback.url import split_urls
 from ...credentials import Credentials, StaticCredentialsProvider
 from ...exceptions import CredentialsError, OSSWSGIError, SettingsError
 from ...sdk.credentials import SDKCredentialsProvider
 from ...settings import TABLE, Settings
+from ...signing.form_body import FormBody
 from ...signing.grant import Grant
-from ...signing.presigner import PostPresigner
-from ..form_body import FormBody
-from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, request
+from ...signing.presigner import PostPresigner, PresignedPost
+from ..http_client import NoNetworkError, Response, UnknownHostError, UnreachableError, read_refusal, request
+from ..refusal_fix import fix_refusal, see_also
 from ..terminal import in_words
 from .probe import ProbeCall, call_callback
 
@@ -38,6 +40,8 @@ FIX_BUCKET = (
 )
 FIX_HOST = "Check OSS_HOST or OSS_ENDPOINT, the DNS and the firewall."
 NOT_CHECKED = "not checked: "
+#: The name of the test file.
+FILENAME = "oss-wsgi-doctor.txt"
 #: Whose the test upload is, unless `--user` names somebody.
 DEFAULT_USER = "oss-wsgi-doctor"
 _KEY_VARIABLES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
@@ -205,10 +209,7 @@ class CheckContext:
     @functools.cached_property
     def unsigned_response(self) -> Response:
         """Return OSS's response to an unsigned request for the bucket."""
-        try:
-            return request("GET", self.host, deadline=TIMEOUT)
-        except UnreachableError as cause:
-            raise NotCheckedError(unreachable(cause, FIX_HOST)) from cause
+        return ask_oss("GET", self.host)
 
     @functools.cached_property
     def dry_run_response(self) -> Response:
@@ -218,16 +219,26 @@ class CheckContext:
         if settings.region:
             settings = replace(settings, signature_version="v4")
         settings = replace(settings, callback_url=None, upload_content_types=())
+        form = self.signed_form(settings, Grant(), size=1)
+        body = FormBody(form.fields, FILENAME, io.BytesIO(), 0)
+        return ask_oss("POST", form.url, body.headers, body)
+
+    def signed_form(
+        self,
+        settings: Settings,
+        grant: Grant,
+        *,
+        size: int,
+        content_type: str | None = None,
+        tickets: TicketBook | None = None,
+    ) -> PresignedPost:
+        """Return a form for a test file, signed with the access key. Raises NotCheckedError."""
+        provider = StaticCredentialsProvider(self.credentials)
         try:
-            presigner = PostPresigner(settings, StaticCredentialsProvider(self.credentials), clock=time.time)
-            form = presigner.presign(Grant(), filename="oss-wsgi-doctor.txt", size=1)
+            presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets)
+            return presigner.presign(grant, filename=FILENAME, content_type=content_type, size=size)
         except OSSWSGIError as cause:
             raise NotCheckedError(error(f"nothing can be signed: {cause}", FIX_SETTINGS)) from cause
-        body = FormBody(form.fields, "oss-wsgi-doctor.txt", io.BytesIO(), 0)
-        try:
-            return request("POST", form.url, body.headers, body, deadline=TIMEOUT)
-        except UnreachableError as cause:
-            raise NotCheckedError(unreachable(cause, FIX_HOST)) from cause
 
     @functools.cached_property
     def probe_calls(self) -> list[ProbeCall]:
@@ -241,6 +252,29 @@ class CheckContext:
             )
             raise NotCheckedError(warning(f"{NOT_CHECKED}OSS_CALLBACK_URL is not set", fix))
         return [call_callback(url, self.secret, TIMEOUT) for url in split_urls(settings.callback_url)]
+
+
+def ask_oss(
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | Iterable[bytes] | None = None,
+    seconds: float | None = None,
+) -> Response:
+    """Return OSS's response. Raises NotCheckedError if it cannot be reached."""
+    limit = TIMEOUT if seconds is None else seconds
+    try:
+        return request(method, url, headers, body, timeout=limit, deadline=limit)
+    except UnreachableError as cause:
+        raise NotCheckedError(unreachable(cause, FIX_HOST)) from cause
+
+
+def refused(message: str, response: Response, settings: Settings, otherwise: str) -> Finding:
+    """Return the finding for an upload that OSS refused; ``otherwise`` is the fix where the answer is not OSS's."""
+    refusal = read_refusal(response.body)
+    rights = "oss:PutObject", f"acs:oss:*:*:{settings.bucket}/{settings.upload_dir}*"
+    fix = fix_refusal(refusal, response.status, *rights) if refusal.code else otherwise
+    return error(f"{message}: {response.status} {refusal}", f"{fix} {see_also(refusal)}".strip())
 
 
 def _not_checked(reason: str) -> NotCheckedError:

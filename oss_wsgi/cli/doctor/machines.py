@@ -53,12 +53,11 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
     machines: Counter[_Secrets] = Counter()
     refusals = 0
     for response in responses:
-        report = probe_report(response)
-        if report is None:
+        secrets = (probe_report(response) or {}).get("ticket_secrets")
+        if isinstance(secrets, list) and secrets:
+            machines[tuple(plain(str(each)) for each in secrets)] += 1
+        else:
             refusals += is_refusal(response)
-            continue
-        secrets = report.get("ticket_secrets")
-        machines[tuple(plain(str(each)) for each in secrets) if isinstance(secrets, list) else ()] += 1
     answered = machines.total()
     if not answered:
         return warning(
@@ -70,19 +69,13 @@ def _compare(url: str, responses: list[Response], secret: str) -> Finding:
             f"this one's, {secret_fingerprint(secret)}, or with none",
             f"{_LINES} If it is the same, compare the machines' clocks: they may differ by {WINDOW} s.",
         )
-    known = [secrets for secrets in machines if secrets]
-    if len(known) < len(machines):
-        return warning(
-            f"not checked: a machine behind {url} has an older version of oss-wsgi, which reports no fingerprint",
-            "Upgrade it: `pip install --upgrade oss-wsgi`.",
-        )
-    for one in known:
-        for other in known:
+    for one in machines:
+        for other in machines:
             if one[0] not in other:
                 return error(
                     f"machines behind {url} have different ticket secrets: one seals with {one[0]}, another opens "
                     f"only {' and '.join(other)}",
                     _LINES,
                 )
-    sealing = " or ".join(sorted({secrets[0] for secrets in known}))
+    sealing = " or ".join(sorted({secrets[0] for secrets in machines}))
     return ok(f"{answered} calls of {url} reached machines with the same ticket secret, fingerprint {sealing}")

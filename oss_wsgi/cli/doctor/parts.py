@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import secrets
 import time
 from collections.abc import Iterator
@@ -13,18 +14,13 @@ from ...parts.uploads import UPLOAD_SECONDS
 from ...sdk.bucket import SDKBucket, has_sdk
 from ...settings_check import MIN_PART_BYTES
 from ...signing.presigned_url import URLPresigner
-from ..http_client import UnreachableError, read_refusal, request
-from ..lifecycle import RIGHTS, read_rules
-from ..refusal_fix import fix_refusal, see_also
-from ..sdk_client import SDKRefusedError, sdk_client
-from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, error, ok, unreachable, warning
+from ..sdk_client import SDKClient, SDKRefusedError, sdk_client
+from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, ask_oss, error, ok, refused, warning
 from .rights import ABSENT, Right, bucket_client, delete_object, try_rights
 
 _UPLOAD_DAYS = UPLOAD_SECONDS // 86400
 #: An upload ID that OSS does not know.
 _NO_UPLOAD = "0" * 32
-_RULE_LINE = "oss-wsgi lifecycle apply"
-_LONG = 36500
 
 
 def check_parts(context: CheckContext) -> Iterator[Finding]:
@@ -62,21 +58,50 @@ def _check_rule(context: CheckContext) -> Finding:
     names = f"under {prefix}" if prefix else "in the bucket"
     try:
         with sdk_client(context.settings, key=context.credentials) as client:
-            rules, _ = read_rules(client)
+            days = _abort_days(client, prefix)
     except SDKRefusedError as cause:
-        fix = f"{cause.fix(RIGHTS, client.bucket)} Or see in the console whether there is a rule."
+        fix = f"{cause.fix('oss:GetBucketLifecycle', client.bucket)} Or see in the console whether there is a rule."
         return warning(f"the lifecycle rules cannot be read: {cause}", fix)
-    days = [rule.abort_days for rule in rules if rule.aborts(prefix, _LONG)]
-    shortest = min((day for day in days if day is not None), default=None)
-    if shortest is None:
+    if not days:
         message = f"no lifecycle rule removes unfinished parts {names}, and they cost money until somebody aborts them"
-        return warning(message, f"Add the rule: `{_RULE_LINE}`.")
-    if shortest < _UPLOAD_DAYS:
-        message = f"OSS removes unfinished parts {names} after {shortest} days, but a page may go on for {_UPLOAD_DAYS}"
-        # `lifecycle apply` leaves a rule that removes parts earlier as it is.
+        applied_to = f"Files with Specified Prefix: {prefix}" if prefix else "Whole Bucket"
+        fix = (
+            "Add the rule in the console, Data Management > Lifecycle > Create Rule: Status: Enabled, "
+            f"Applied To: {applied_to}, Delete Parts: Validity Period (Days): {_UPLOAD_DAYS}. As XML, beside the "
+            "bucket's other rules:"
+        )
+        rule = (
+            f"<Rule><ID>oss-wsgi-parts</ID><Prefix>{html.escape(prefix, quote=False)}</Prefix><Status>Enabled</Status>"
+            f"<AbortMultipartUpload><Days>{_UPLOAD_DAYS}</Days></AbortMultipartUpload></Rule>"
+        )
+        return warning(message, fix, rule)
+    if min(days) < _UPLOAD_DAYS:
+        message = (
+            f"OSS removes unfinished parts {names} after {min(days)} days, but a page may go on for {_UPLOAD_DAYS}"
+        )
         fix = f"Set its days to {_UPLOAD_DAYS} or more in the console, Data Management > Lifecycle."
         return warning(message, fix)
-    return ok(f"OSS removes unfinished parts {names} after {shortest} days")
+    return ok(f"OSS removes unfinished parts {names} after {min(days)} days")
+
+
+def _abort_days(client: SDKClient, prefix: str) -> list[int]:
+    """Return after how many days the bucket's rules abort all uploads under a prefix. Raises SDKRefusedError."""
+    try:
+        rules = client.ask("get_bucket_lifecycle", "GetBucketLifecycleRequest").lifecycle_configuration.rules
+    except SDKRefusedError as error:
+        if error.code == "NoSuchLifecycle":
+            return []
+        raise
+    return [
+        rule.abort_multipart_upload.days
+        for rule in rules or ()
+        if rule.status == "Enabled"
+        and prefix.startswith(rule.prefix or "")
+        and not rule.tags
+        and not rule.filter
+        and rule.abort_multipart_upload
+        and rule.abort_multipart_upload.days
+    ]
 
 
 def write_parts(context: CheckContext) -> Iterator[Finding]:
@@ -132,16 +157,9 @@ def _send_parts(bucket: SDKBucket, context: CheckContext, key: str, upload_id: s
             headers=length if exact else None,
             additional_headers=("content-length",) if exact else (),
         )
-        try:
-            response = request("PUT", signed.url, {**signed.headers, **length}, content, deadline=5 * TIMEOUT)
-        except UnreachableError as cause:
-            return unreachable(cause, FIX_HOST)
+        response = ask_oss("PUT", signed.url, {**signed.headers, **length}, content, seconds=5 * TIMEOUT)
         if response.status != 200:
-            refusal = read_refusal(response.body)
-            rights = "oss:PutObject", f"acs:oss:*:*:{context.settings.bucket}/{context.settings.upload_dir}*"
-            fix = fix_refusal(refusal, response.status, *rights) if refusal.code else "Check OSS_HOST."
-            message = f"part {number} of a test upload was refused: {response.status} {refusal}"
-            return error(message, f"{fix} {see_also(refusal)}".strip())
+            return refused(f"part {number} of a test upload was refused", response, context.settings, "Check OSS_HOST.")
         etag = (response.headers.get("ETag") or "").strip('"').lower()
         if etag != hashlib.md5(content, usedforsecurity=False).hexdigest():
             message = f"part {number} of a test upload was answered with the ETag {etag or 'missing'}, not with its MD5"

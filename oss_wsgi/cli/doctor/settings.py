@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from ...application import public_key_store
 from ...callback.public_keys import OSS_PUBLIC_KEY_URLS
 from ...exceptions import LedgerUnavailableError, SettingsError
 from ...explanations.rows import row_of
-from ...ledger.sqlite import SQLiteLedger
 from ...ledger.url import is_url, ledger_from, shown
 from ..http_client import read_refusal
 from ..verify import fingerprint
@@ -52,7 +52,7 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
             "`export OSS_LEDGER=/var/lib/oss-wsgi/ledger.sqlite3`.",
         )
     else:
-        yield from _check_server(settings.ledger) if is_url(settings.ledger) else _check_ledger(settings.ledger)
+        yield from _check_ledger(settings.ledger)
     if not settings.allow_anonymous:
         yield warning(
             "OSS_ALLOW_ANONYMOUS is off: nobody gets a signature unless DirectUpload has an authorize callable",
@@ -67,35 +67,27 @@ def check_settings(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-def _check_ledger(path: str) -> Iterator[Finding]:
-    """Open the ledger and write to it, as the application will; if it does not exist yet, check its folder."""
+def _check_ledger(named: str) -> Iterator[Finding]:
+    """Open the ledger and write to it, as the application will; of a file that does not exist yet, check the folder."""
+    is_server = is_url(named)
     fix = "Check the file, its folder and their permissions, as the user who runs the application."
+    if is_server:
+        fix = (
+            "Check that the server runs and can be reached from here, and the user, password and database in "
+            "OSS_LEDGER."
+        )
+    elif not os.path.exists(named):
+        if not os.access(os.path.dirname(os.path.abspath(named)), os.W_OK | os.X_OK):
+            yield error(f"the ledger {named!r} cannot be created in its folder", fix)
+        return
     try:
-        if os.path.exists(path):
-            ledger = SQLiteLedger(path, clock=time.time)
-            try:
-                ledger.check()
-            finally:
-                ledger.close()
-        elif not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK | os.X_OK):
-            yield error(f"the ledger {path!r} cannot be created in its folder", fix)
-    except (SettingsError, LedgerUnavailableError) as cause:
-        yield error(getattr(cause, "hint", str(cause)), fix)
-
-
-def _check_server(url: str) -> Iterator[Finding]:
-    """Connect to the ledger's server and write to it, as the application will."""
-    fix = "Check that the server runs and can be reached from here, and the user, password and database in OSS_LEDGER."
-    try:
-        ledger = ledger_from(url, clock=time.time, threads=1)
-        try:
+        with contextlib.closing(ledger_from(named, clock=time.time, threads=1)) as ledger:
             ledger.check()
-        finally:
-            ledger.close()
     except (SettingsError, LedgerUnavailableError) as cause:
         yield error(getattr(cause, "hint", str(cause)), fix)
     else:
-        yield ok(f"the ledger {shown(url)} can be written to")
+        if is_server:
+            yield ok(f"the ledger {shown(named)} can be written to")
 
 
 def check_credentials(context: CheckContext) -> Iterator[Finding]:

@@ -8,22 +8,18 @@ import time
 from collections.abc import Iterator
 
 from ...callback.ticket import TicketBook
-from ...credentials import StaticCredentialsProvider
-from ...exceptions import OSSWSGIError
 from ...explanations.rows import APPLICATION, find, row_of, rows_of_status
 from ...sdk.bucket import has_sdk
 from ...settings import Settings
+from ...signing.form_body import FormBody
 from ...signing.grant import Grant
-from ...signing.presigner import PostPresigner
-from ..form_body import FormBody
-from ..http_client import OSSRefusal, Response, UnreachableError, is_json, read_refusal, request
-from ..refusal_fix import fix_refusal, see_also
+from ..http_client import OSSRefusal, Response, is_json, read_refusal
+from ..refusal_fix import see_also
 from .callback import SLOW
-from .context import FIX_HOST, FIX_SETTINGS, CheckContext, Finding, error, ok, unreachable, warning
+from .context import FILENAME, CheckContext, Finding, ask_oss, error, ok, refused, warning
 from .parts import write_parts
 from .rights import delete_object
 
-_FILENAME = "oss-wsgi-doctor.txt"
 _CONTENT = b"a test of oss-wsgi doctor\n"
 #: Seconds for the upload and the callback together.
 _TIMEOUT = 30.0
@@ -49,21 +45,12 @@ def check_write(context: CheckContext) -> Iterator[Finding]:
     settings = context.settings
     tickets = TicketBook(settings.ticket_secret, clock=time.time) if settings.ticket_secret else None
     content_type = settings.upload_content_types[0] if settings.upload_content_types else "text/plain"
-    provider = StaticCredentialsProvider(context.credentials)
+    form = context.signed_form(
+        settings, Grant(user=context.user), size=len(_CONTENT), content_type=content_type, tickets=tickets
+    )
+    body = FormBody(form.fields, FILENAME, io.BytesIO(_CONTENT), len(_CONTENT), content_type)
     try:
-        presigner = PostPresigner(settings, provider, clock=time.time, tickets=tickets)
-        form = presigner.presign(
-            Grant(user=context.user), filename=_FILENAME, content_type=content_type, size=len(_CONTENT)
-        )
-    except OSSWSGIError as cause:
-        yield error(f"nothing can be signed: {cause}", FIX_SETTINGS)
-        return
-    body = FormBody(form.fields, _FILENAME, io.BytesIO(_CONTENT), len(_CONTENT), content_type)
-    try:
-        response = request("POST", form.url, body.headers, body, timeout=_TIMEOUT, deadline=_TIMEOUT)
-    except UnreachableError as cause:
-        yield unreachable(cause, FIX_HOST)
-        return
+        response = ask_oss("POST", form.url, body.headers, body, seconds=_TIMEOUT)
     except KeyboardInterrupt:
         delete_object(form.fields["key"], context)  # perhaps it is stored already
         raise
@@ -81,10 +68,7 @@ def _check_upload(key: str, response: Response, settings: Settings, user: str) -
         fix = f"{_fix_callback(refusal, settings, user)} {see_also(refusal)}".strip()
         return error(f"{key} was stored, but the callback failed: {refusal}", fix)
     if response.status != 200:
-        message = f"the upload was refused: {response.status} {refusal}"
-        rights = "oss:PutObject", f"acs:oss:*:*:{settings.bucket}/{settings.upload_dir}*"
-        fix = fix_refusal(refusal, response.status, *rights) if refusal.code else "Check OSS_HOST."
-        return error(message, f"{fix} {see_also(refusal)}".strip())
+        return refused("the upload was refused", response, settings, "Check OSS_HOST.")
     if not settings.callback_url:
         return ok(f"{key} was stored")
     if not is_json(response.body):

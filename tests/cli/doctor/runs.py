@@ -8,12 +8,11 @@ import io
 import json
 from unittest import mock
 
-from oss_wsgi.cli.doctor import bucket, callback, command, context, parts, rights, write
+from oss_wsgi.cli.doctor import callback, command, context, parts, rights, write
 
 from ...running_server import clean_environ
 
 _LIMITS = (
-    (bucket, "TIMEOUT"),
     (callback, "SLOW"),
     (callback, "_OSS_TIMEOUT"),
     (context, "TIMEOUT"),

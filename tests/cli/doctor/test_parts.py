@@ -10,8 +10,11 @@ import pytest
 
 from oss_wsgi.cli.doctor import parts, rights
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
+from oss_wsgi.cli.sdk_client import sdk_client
 from oss_wsgi.exceptions import BucketRefusedError
 from oss_wsgi.local import CORSRule
+from oss_wsgi.local.operations.lifecycle import read_rules
+from oss_wsgi.settings import Settings
 
 from ..command import oss_wsgi
 from ..deployment import ORIGIN, Deployment, deployed
@@ -33,8 +36,20 @@ def findings(deployment: Deployment, **environ: str) -> list[tuple[str, str]]:
     return [(finding.colour, finding.message) for finding in checked]
 
 
+def set_rule(deployment: Deployment, days: int, **members: Any) -> None:
+    """Let the bucket have one lifecycle rule, which aborts uploads in parts."""
+    with sdk_client(Settings.from_environ(deployment.environ)) as client:
+        sdk = client.sdk
+        abort = sdk.LifecycleRuleAbortMultipartUpload(days=days)
+        rule = sdk.LifecycleRule(
+            **{"id": "r", "prefix": "user/", "status": "Enabled", "abort_multipart_upload": abort, **members}
+        )
+        configuration = sdk.LifecycleConfiguration(rules=[rule])
+        client.ask("put_bucket_lifecycle", "PutBucketLifecycleRequest", lifecycle_configuration=configuration)
+
+
 def test_rights_and_a_rule_that_are_there_are_green(deployment: Deployment) -> None:
-    oss_wsgi("lifecycle", "apply", "--yes", **deployment.environ)
+    set_rule(deployment, 7, prefix="")
     assert findings(deployment) == [
         ("green", "the key may HEAD objects (oss:GetObject)"),
         ("green", "the key may list parts (oss:ListParts)"),
@@ -65,24 +80,32 @@ def test_a_missing_right_is_red_and_named(
     assert [finding.fix.partition(": ")[0] for finding in red] == [f"Grant the access key {right}"]
 
 
-@pytest.mark.parametrize(
-    ("days", "message"),
-    [
-        (None, "no lifecycle rule removes unfinished parts under user/"),
-        ("3", "after 3 days, but a page may go on for 7"),
-    ],
-)
-def test_a_rule_that_is_missing_or_too_early_is_yellow(deployment: Deployment, days: str | None, message: str) -> None:
-    if days:
-        oss_wsgi("lifecycle", "apply", "--yes", "--days", days, **deployment.environ)
-    colour, text = findings(deployment)[-1]
-    assert (colour, message in text) == ("yellow", True), text
+@pytest.mark.parametrize("members", [None, {"status": "Disabled"}, {"prefix": "user/eric/"}, {"tags": "some"}])
+def test_a_rule_that_is_missing_is_yellow_and_printed(deployment: Deployment, members: dict[str, Any] | None) -> None:
+    if members is not None:
+        if "tags" in members:
+            sdk = pytest.importorskip("alibabacloud_oss_v2")
+            members = {"tags": [sdk.Tag(key="a", value="b")]}
+        set_rule(deployment, 7, **members)
+    rule = list(parts.check_parts(CheckContext(deployment.environ)))[-1]
+    assert rule.colour == "yellow"
+    assert "no lifecycle rule removes unfinished parts under user/" in rule.message
+    assert "Files with Specified Prefix: user/, Delete Parts: Validity Period (Days): 7" in rule.fix
+    assert "<Prefix>user/</Prefix>" in rule.line
+    assert "<AbortMultipartUpload><Days>7</Days></AbortMultipartUpload>" in rule.line
 
 
-def test_what_is_advised_for_an_early_rule_is_not_a_command_that_leaves_it(deployment: Deployment) -> None:
-    oss_wsgi("lifecycle", "apply", "--yes", "--days", "3", **deployment.environ)
-    assert oss_wsgi("lifecycle", "apply", "--yes", "--days", "7", **deployment.environ).stdout.startswith("Nothing")
-    (early,) = [each for each in parts.check_parts(CheckContext(deployment.environ)) if "3 days" in each.message]
+def test_the_printed_rule_is_one_that_oss_takes_and_obeys(deployment: Deployment) -> None:
+    rule = list(parts.check_parts(CheckContext(deployment.environ)))[-1].line
+    (read,) = read_rules(f"<LifecycleConfiguration>{rule}</LifecycleConfiguration>".encode())
+    assert read.abort is not None
+    assert (read.prefix, read.abort.days) == ("user/", 7)
+
+
+def test_a_rule_that_is_too_early_is_yellow(deployment: Deployment) -> None:
+    set_rule(deployment, 3)
+    early = list(parts.check_parts(CheckContext(deployment.environ)))[-1]
+    assert (early.colour, "after 3 days, but a page may go on for 7" in early.message) == ("yellow", True)
     assert early.fix == "Set its days to 7 or more in the console, Data Management > Lifecycle."
 
 
@@ -102,14 +125,14 @@ def test_write_uploads_two_parts_and_removes_them(deployment: Deployment) -> Non
 
 @pytest.mark.parametrize("version", ["v1", "v4"])
 def test_a_part_that_is_refused_leaves_nothing(deployment: Deployment, version: str) -> None:
-    real = parts.request
+    real = parts.ask_oss
 
     def fail(method: str, *arguments: Any, **options: Any) -> Any:
         deployment.oss.fail_next("slow_down")
         return real(method, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "request", fail)
+        patch.setattr(parts, "ask_oss", fail)
         context = CheckContext({**deployment.environ, "OSS_SIGNATURE_VERSION": version})
         (finding,) = parts.write_parts(context)
     assert (finding.colour, "part 1 of a test upload was refused: 503 SlowDown" in finding.message) == ("red", True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.cli.doctor import bucket
+from oss_wsgi.cli.doctor import oss
 from oss_wsgi.cli.doctor.context import CheckContext, Finding
 from oss_wsgi.cli.http_client import Response
 from oss_wsgi.local import CORSRule
@@ -75,13 +75,13 @@ def only_finding(check: Any, environ: dict[str, str]) -> Finding:
 )
 def test_the_region_is_that_of_the_endpoint_in_the_refusal(endpoint: str, colour: str, fix: str) -> None:
     with oss_answering(DENIED.format(f"<Endpoint>{endpoint}</Endpoint>")) as environ:
-        finding = only_finding(bucket.check_region, environ)
+        finding = only_finding(oss.check_region, environ)
     assert (finding.colour, finding.fix) == (colour, fix)
 
 
 def test_an_acceleration_endpoint_tells_no_region() -> None:
     with oss_answering(DENIED.format("<Endpoint>oss-accelerate.aliyuncs.com</Endpoint>")) as environ:
-        assert only_finding(bucket.check_region, environ).colour == "yellow"
+        assert only_finding(oss.check_region, environ).colour == "yellow"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_an_acceleration_endpoint_tells_no_region() -> None:
 )
 def test_the_fix_for_a_refused_form_says_where_to_read_on(document: str, fix: str) -> None:
     with oss_answering(document) as environ:
-        fix_text = only_finding(bucket.check_v4, environ).fix
+        fix_text = only_finding(oss.check_v4, environ).fix
     assert fix in fix_text
     assert fix_text[0].isupper()
     assert fix_text.endswith(".")
@@ -114,19 +114,17 @@ def context_with_response(body: str, host: str, **headers: str) -> CheckContext:
 
 
 def test_the_region_is_that_of_the_host_if_the_key_may_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket, "_ask_for_region", lambda context: (None, "no right to ask"))
+    monkeypatch.setattr(oss, "_ask_for_region", lambda context: (None, "no right to ask"))
     denied = DENIED.format("")
-    (finding,) = bucket.check_region(
-        context_with_response(denied, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com")
-    )
+    (finding,) = oss.check_region(context_with_response(denied, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"))
     assert finding.message == "the bucket is in cn-hangzhou"
-    (finding,) = bucket.check_region(context_with_response(denied, "https://files.example.com"))
+    (finding,) = oss.check_region(context_with_response(denied, "https://files.example.com"))
     assert "no right to ask" in finding.message
 
 
 def test_the_clock_is_compared_with_the_time_of_the_answer() -> None:
     context = context_with_response("", "https://files.example.com", Date="Thu, 01 Jan 1970 00:16:40 GMT")
-    (finding,) = bucket.check_clock(context)
+    (finding,) = oss.check_clock(context)
     assert (finding.colour, "clock is 0 s" in finding.message) == ("green", True)
 
 
@@ -197,24 +195,24 @@ def test_the_origin_of_the_callback_url_is_tried_too(deployment: Deployment, tmp
 
 
 def test_an_answer_without_a_date_is_yellow() -> None:
-    (finding,) = bucket.check_clock(context_with_response("", "https://files.example.com"))
+    (finding,) = oss.check_clock(context_with_response("", "https://files.example.com"))
     assert (finding.colour, finding.message) == ("yellow", "the bucket's answer has no Date header")
 
 
 def test_a_bucket_at_another_endpoint_is_red() -> None:
     refusal = DENIED.format("<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint>")
     host = "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"
-    (finding,) = bucket.check_bucket(context_with_response(refusal, host))
+    (finding,) = oss.check_bucket(context_with_response(refusal, host))
     assert (finding.colour, finding.fix) == ("red", "Correct OSS_REGION or OSS_ENDPOINT.")
     assert finding.message == f"the bucket is at oss-cn-beijing.aliyuncs.com, not at {host}"
 
 
 def test_a_missing_region_is_yellow_and_red_for_v4() -> None:
     environ = {"OSS_BUCKET": "examplebucket", "OSS_HOST": "https://files.example.com", "OSS_SIGNATURE_VERSION": "v1"}
-    assert only_finding(bucket.check_region, environ).colour == "yellow"
-    assert only_finding(bucket.check_v4, environ).fix == "Set OSS_REGION."
+    assert only_finding(oss.check_region, environ).colour == "yellow"
+    assert only_finding(oss.check_v4, environ).fix == "Set OSS_REGION."
 
 
 def test_a_host_that_stores_a_forbidden_file_is_red() -> None:
     with oss_answering("", status=204) as environ:
-        assert only_finding(bucket.check_v4, environ).message == "OSS stored a file that the policy forbids"
+        assert only_finding(oss.check_v4, environ).message == "OSS stored a file that the policy forbids"

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..exceptions import SettingsError
+from .terminal import MisuseError
 
 
-class CannotStartError(Exception):
+class CannotStartError(MisuseError):
     """Raised in a sentence, for the person who started a server, when it cannot start."""
 
 

@@ -7,12 +7,12 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ...callback.url import split_urls
-from ..cors import rule_for
-from ..http_client import UnreachableError, read_refusal, request
-from ..refusal_fix import fix_refusal, region_of, see_also
+from ...sdk.cors import rule_for
+from ..http_client import read_refusal
+from ..refusal_fix import region_of
 from ..sdk_client import SDKRefusedError, sdk_client
 from ..terminal import MisuseError
-from .context import FIX_HOST, TIMEOUT, CheckContext, Finding, NotCheckedError, error, ok, unreachable, warning
+from .context import CheckContext, Finding, ask_oss, error, ok, refused, warning
 
 #: Seconds that OSS tolerates between its clock and a signature's time.
 _MAX_SKEW = 15 * 60
@@ -125,10 +125,7 @@ def check_v4(context: CheckContext) -> Iterator[Finding]:
     elif response.status < 300:
         yield error("OSS stored a file that the policy forbids", _FIX_NOT_OSS)
     else:
-        message = f"OSS refused a form signed with these settings: {response.status} {refusal}"
-        rights = "oss:PutObject", f"acs:oss:*:*:{context.settings.bucket}/{context.settings.upload_dir}*"
-        fix = fix_refusal(refusal, response.status, *rights) if refusal.code else _FIX_NOT_OSS
-        yield error(message, f"{fix} {see_also(refusal)}".strip())
+        yield refused("OSS refused a form signed with these settings", response, context.settings, _FIX_NOT_OSS)
 
 
 def check_cors(context: CheckContext) -> Iterator[Finding]:
@@ -179,10 +176,7 @@ def _check_preflight(
 ) -> Finding:
     origin = "https://any.example.com" if listed_origin == "*" else listed_origin
     headers = {"Origin": origin, "Access-Control-Request-Method": method}
-    try:
-        response = request("OPTIONS", host, headers, deadline=TIMEOUT)
-    except UnreachableError as cause:
-        raise NotCheckedError(unreachable(cause, FIX_HOST)) from cause
+    response = ask_oss("OPTIONS", host, headers)
     allowed = response.headers.get("Access-Control-Allow-Origin")
     methods = response.headers.get("Access-Control-Allow-Methods", "")
     readable = {name.strip().lower() for name in response.headers.get("Access-Control-Expose-Headers", "").split(",")}

@@ -23,9 +23,9 @@ from typing import Any
 
 from ..serving.handshakes import HANDSHAKE_SECONDS, refuse_handshakes
 from ..serving.sharing import Share
-from .process import CannotStartError
-from .process_metrics import Family, add_up, counts_of
-from .reloading import CHILD_VARIABLE, Inheritance
+from .inheritance import CHILD_VARIABLE, Inheritance
+from .joined_metrics import Family, add_up, counts_of
+from .until_stopped import CannotStartError
 
 #: The exit status of a process that has said in a sentence why it cannot start.
 SAID_WHY = 2

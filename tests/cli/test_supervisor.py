@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from oss_wsgi.cli.processes import Processes, pause_before_restart
-from oss_wsgi.cli.reloading import Inheritance
+from oss_wsgi.cli.inheritance import Inheritance
+from oss_wsgi.cli.supervisor import Processes, pause_before_restart
 from oss_wsgi.testing import FrozenClock
 
 
@@ -25,7 +25,7 @@ def clock() -> FrozenClock:
 
 @pytest.fixture
 def processes(clock: FrozenClock) -> Iterator[Any]:
-    inherited = Inheritance([], [], -1, -1, [], None, processes=1)
+    inherited = Inheritance([], [], [], None, processes=1)
     processes = Processes(inherited, {}, owns_listeners=False, clock=clock)
     yield processes
     for part in (processes._selector, processes._wake_reader, processes._wake_writer, processes._share):

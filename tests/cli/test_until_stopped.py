@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.cli import process
-from oss_wsgi.cli.process import (
+from oss_wsgi.cli import until_stopped
+from oss_wsgi.cli.until_stopped import (
     CannotStartError,
     drain_on_signals,
     is_urgent,
@@ -32,7 +32,7 @@ def signals() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    process._ending.reset()
+    until_stopped._ending.reset()
 
 
 def test_sigterm_undoes_what_is_on_the_stack() -> None:

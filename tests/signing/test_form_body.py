@@ -7,7 +7,7 @@ import io
 import pytest
 from webob.multidict import MultiDict
 
-from oss_wsgi.cli.form_body import FileChangedError, FormBody
+from oss_wsgi.signing.form_body import FileChangedError, FormBody
 
 
 def parts(body: FormBody) -> MultiDict:

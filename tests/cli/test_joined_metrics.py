@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from oss_wsgi.cli.process_metrics import Family, SharedMetrics, add_up, counts_of, families_of
+from oss_wsgi.cli.joined_metrics import Family, SharedMetrics, add_up, counts_of, families_of
 
 prometheus_client = pytest.importorskip("prometheus_client")
 

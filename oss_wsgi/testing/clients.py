@@ -17,9 +17,9 @@ from ..callback.public_keys import PublicKeyStore
 from ..callback.secret_file import with_secrets_read
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
-from ..cli.form_body import FormBody
 from ..exceptions import CallbackError
 from ..settings import Settings
+from ..signing.form_body import FormBody
 from ..signing.grant import Grant
 from ..wsgi.environ import request_target
 from .callbacks import APPLICATION_URL, TICKET_SECRET
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import webob
     from _typeshed.wsgi import WSGIApplication
 
-    from .bucket import InProcessBucket
     from .local_oss import InProcessOSS
 
 
@@ -146,13 +145,9 @@ class ExistingAppClient:
 
         :param parameters: ``content_type``, ``size``, ``method`` for the query; the request's ``headers``, ``environ``.
         """
-        import webob
-
-        headers, environ = parameters.pop("headers", {}), parameters.pop("environ", {})
+        request = {name: parameters.pop(name, None) or {} for name in ("headers", "environ")}
         query = {name: value for name, value in {"filename": filename, **parameters}.items() if value is not None}
-        path = f"{quote(self._prefix)}{SIGNATURE_PATH}?{urlencode(query)}"
-        request = webob.Request.blank(path, environ, f"{APPLICATION_URL}{quote(self._mount)}", headers)
-        return get_response(request, self.application)
+        return self._ask(f"{SIGNATURE_PATH}?{urlencode(query)}", **request)
 
     def upload(
         self,
@@ -177,7 +172,7 @@ class ExistingAppClient:
         import webob
 
         parameters: dict[str, Any] = {"content_type": content_type, "size": len(data)} if exact else {}
-        signed = self.sign(filename if exact else None, headers=headers or {}, environ=environ or {}, **parameters)
+        signed = self.sign(filename if exact else None, headers=headers, environ=environ, **parameters)
         if signed.status_int != 200:
             return signed
         fields = dict(signed.json["fields"])
@@ -206,7 +201,7 @@ class ExistingAppClient:
         import webob
 
         parameters: dict[str, Any] = {"content_type": content_type, "size": len(data), "method": "put"}
-        signed = self.sign(filename, headers=headers or {}, environ=environ or {}, **parameters)
+        signed = self.sign(filename, headers=headers, environ=environ, **parameters)
         if signed.status_int != 200:
             return signed
         sent = dict(signed.json["headers"])
@@ -220,12 +215,21 @@ class ExistingAppClient:
 
         :param proof: the form's field ``callback``, or the ticket in it.
         """
+        body = json.dumps({"ticket": proof, "object": key}).encode()
+        return self._ask(RECOVER_PATH, headers, method="POST", content_type="application/json", body=body)
+
+    def _ask(
+        self,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        environ: Mapping[str, Any] | None = None,
+        **request: Any,
+    ) -> webob.Response:
+        """Send a request to the application's endpoints, and return the response."""
         import webob
 
-        path = f"{quote(self._prefix)}{RECOVER_PATH}"
-        request = webob.Request.blank(path, {}, f"{APPLICATION_URL}{quote(self._mount)}", headers or {}, method="POST")
-        request.content_type, request.body = "application/json", json.dumps({"ticket": proof, "object": key}).encode()
-        return get_response(request, self.application)
+        url, base = f"{quote(self._prefix)}{path}", f"{APPLICATION_URL}{quote(self._mount)}"
+        return get_response(webob.Request.blank(url, dict(environ or {}), base, headers, **request), self.application)
 
     def _receive_callback(self, environ: Any, start_response: Any) -> Any:
         """Pass a callback of OSS to the application, as a server that mounts it does."""
@@ -289,6 +293,7 @@ class UploadClient(ExistingAppClient):
         wrap: Callable[[WSGIApplication], WSGIApplication] = lambda application: application,
         **options: Any,
     ) -> None:
+        from .in_process_bucket import InProcessBucket
         from .local_oss import InProcessOSS
 
         prefix = options.get("prefix", DEFAULT_PREFIX)
@@ -311,7 +316,7 @@ class UploadClient(ExistingAppClient):
             clock=clock,
         )
         public_keys = PublicKeyStore({oss.public_key_url: oss.public_key_pem})
-        bucket: BucketClient = options.get("bucket_client") or _bucket_of(oss)
+        bucket: BucketClient = options.get("bucket_client") or InProcessBucket(oss)
         self.bucket = bucket
         options = {"public_keys": public_keys, "bucket_client": bucket, **options}
         self.direct_upload = DirectUpload(app, self.settings, **options)
@@ -328,12 +333,6 @@ class UploadClient(ExistingAppClient):
     def close(self) -> None:
         """Remove what the local OSS stored."""
         self.local_oss.close()
-
-
-def _bucket_of(oss: InProcessOSS) -> InProcessBucket:
-    from .bucket import InProcessBucket
-
-    return InProcessBucket(oss)
 
 
 def _settings_of(oss: InProcessOSS) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""What a serving process gets from its parent: the listening sockets, and what the parent has filled in."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+
+#: The environment variable that tells a process that it is a child, and what it inherits.
+CHILD_VARIABLE = "_OSS_WSGI_SERVE_CHILD"
+
+_SOCKETS = ("listeners", "metrics_listeners")
+
+
+@dataclass
+class Inheritance:
+    """What a child gets from its parent.
+
+    ``greeting``: the lines to print once the application is there. ``callback_url``: the one that the parent has filled
+    in. ``processes``: how many serve side by side; where there are several, ``number`` is this one's, from 1 up,
+    ``lifeline`` the descriptor of a socket to the parent, which serves the metrics of all if ``has_metrics``.
+    ``share`` are the descriptors of a `serving.sharing.Share`.
+    """
+
+    listeners: list[socket.socket]
+    metrics_listeners: list[socket.socket]
+    greeting: list[str]
+    callback_url: str | None
+    lifeline: int = -1
+    processes: int = 1
+    number: int = 0
+    has_metrics: bool = False
+    share: Sequence[int] = ()
+
+    def to_environ(self, environ: MutableMapping[str, str]) -> None:
+        """Leave in an environment what `inheritance` takes from it in the child."""
+        members = {**vars(self), **{name: [one.fileno() for one in getattr(self, name)] for name in _SOCKETS}}
+        environ[CHILD_VARIABLE] = json.dumps(members)
+
+
+def inheritance(environ: MutableMapping[str, str]) -> Inheritance | None:
+    """Take from the environment what a parent has left for this process; None if it is no child."""
+    text = environ.pop(CHILD_VARIABLE, None)
+    if text is None:
+        return None
+    values = json.loads(text)
+    for name in _SOCKETS:
+        values[name] = [socket.socket(fileno=descriptor) for descriptor in values[name]]
+    child = Inheritance(**values)
+    inherited = [listener.fileno() for listener in (*child.listeners, *child.metrics_listeners)]
+    for descriptor in (child.lifeline, *inherited, *child.share):
+        if descriptor >= 0:
+            os.set_inheritable(descriptor, False)
+    return child
