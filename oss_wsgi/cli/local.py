@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..credentials import access_key_from
 from ..ledger.url import is_url
-from ..private_file import open_private
+from ..private_file import open_private, write_private
 from ..sdk.bucket import has_sdk
 from ..settings import OFF, Settings
 from ..settings_check import MIN_TICKET_SECRET
@@ -124,8 +124,6 @@ def _stored_secret(lasting: str) -> str:
 
     Tickets are then valid as long as the folder or the ledger lasts.
     """
-    from ..local.storage.private_file import write_private
-
     path = f"{os.path.abspath(lasting)}.ticket-secret"
     try:
         if not os.path.exists(path):

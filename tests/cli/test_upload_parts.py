@@ -19,7 +19,7 @@ from oss_wsgi.cli import parts_client, upload_parts, upload_state
 from oss_wsgi.cli.http_client import Response
 from oss_wsgi.cli.upload_state import load_state, state_path
 from oss_wsgi.local import LocalOSS
-from oss_wsgi.local.storage.interface import Bucket
+from oss_wsgi.local.storage.bucket import Bucket
 
 from ..running_server import clean_environ
 from .command import COMMAND, oss_wsgi

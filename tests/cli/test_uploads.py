@@ -15,7 +15,7 @@ import pytest
 from oss_wsgi import Settings
 from oss_wsgi.cli import uploads
 from oss_wsgi.cli.sdk_client import sdk_client
-from oss_wsgi.local.storage.interface import Bucket
+from oss_wsgi.local.storage.bucket import Bucket
 
 from ..running_server import clean_environ
 from .command import COMMAND, oss_wsgi

@@ -11,7 +11,7 @@ import pytest
 import webtest
 
 from oss_wsgi import Grant, Upload
-from oss_wsgi.local.storage.bucket import IndexedBucket
+from oss_wsgi.local.storage.bucket import Bucket
 from oss_wsgi.testing import FrozenClock, multipart
 
 from .linted_client import LintedClient
@@ -245,13 +245,13 @@ def test_every_request_follows_pep_3333(version: str) -> None:
 def test_a_replaced_object_is_reported_as_it_was_uploaded(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads: list[Upload] = []
     with LintedClient(legacy, {"signature_version": version}, on_upload=uploads.append) as client:
-        add = IndexedBucket.add
+        add = Bucket.add
 
         def add_and_be_replaced(*stored: Any, **options: Any) -> None:
-            monkeypatch.setattr(IndexedBucket, "add", add)
+            monkeypatch.setattr(Bucket, "add", add)
             add(*stored, **options)
             assert client.upload("same.png", png(3, 2), exact=False).status_int == 200
 
-        monkeypatch.setattr(IndexedBucket, "add", add_and_be_replaced)
+        monkeypatch.setattr(Bucket, "add", add_and_be_replaced)
         assert client.upload("same.png", png(7, 5), exact=False).status_int == 200
         assert [(upload.image_width, upload.image_height) for upload in uploads] == [(3, 2), (7, 5)]

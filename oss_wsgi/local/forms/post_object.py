@@ -13,7 +13,7 @@ from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
 from ..request import Request
 from ..signatures.form_check import check_signature
-from ..storage.interface import StoredObject
+from ..storage.records import StoredObject
 from .form import Form
 from .policy import SizeRange, parse_policy
 from .policy_check import check_policy, size_range, too_large, too_small
@@ -22,7 +22,7 @@ from .policy_check import check_policy, size_range, too_large, too_small
 def post_object(request: Request) -> Response:
     """Return the response to a form; raise OSSError for the first check that fails, in the order of protocol.md 2.7."""
     environ, service, bucket = request.environ, request.service, request.storage
-    form = Form(environ, exact_names=service.exact_field_names)
+    form = Form(environ, exact_names=service.options.exact_field_names)
     fields = form.fields
     request.story.note_form(fields, form.file.filename, form.file.content_type)
     if "key" not in fields:
@@ -30,11 +30,11 @@ def post_object(request: Request) -> Response:
             "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the fields"
         )
         raise invalid_argument(message, name="key")
-    now = arrival(environ, service.clock())
-    check_signature(fields, service.account, service.region, now)
+    now = arrival(environ, service.options.clock())
+    check_signature(fields, service.account, service.options.region, now)
     policy = parse_policy(fields["policy"])
     file_type = form.file.content_type
-    check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=service.strict)
+    check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=service.options.strict)
     callback = read_form_callback(request, fields)
     # After the check of the policy, which is about the key as it was sent (protocol.md 2.4).
     key = fields["key"].replace("${filename}", form.file.filename)
@@ -52,7 +52,8 @@ def post_object(request: Request) -> Response:
             raise too_small(incoming.size, limit)
         upload_faults.arrived()
         image = image_info(callback, incoming)
-        stored = incoming.commit(key, stored_type, headers, now=service.clock(), forbid_overwrite=forbid_overwrite)
+        stored_at = service.options.clock()
+        stored = incoming.commit(key, stored_type, headers, now=stored_at, forbid_overwrite=forbid_overwrite)
     request.story.stored = stored
     with upload_faults:
         if callback:

@@ -7,16 +7,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from ..callbacks.parameters import CallbackURL, check_address, parse_callback_url
-from ..callbacks.sender import CallbackSender
 from ..errors import OSSError, Response
 from ..faults import Faults
-from ..storage.interface import Storage
+from ..request import Service
 from .activity_page import activity_page, beside
 from .curl import curl_line
 from .events import Events
@@ -39,50 +37,25 @@ _FOLDER = Path(__file__).parent
 _FILES = {"inspector.css": "text/css", "inspector.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the inspector knows of its LocalOSS.
-
-    :param secrets: what no page may show.
-    :param has_pages: False for the log alone.
-    :param allow_private: let callbacks go to private addresses.
-    :param resolve: returns the addresses of a callback URL's host; None if hosts are not looked up.
-    :param log: is called with the line of each story that is worth one.
-    :param url: returns the URL of the LocalOSS as clients see it.
-    """
-
-    bucket: str
-    secrets: tuple[str | None, ...]
-    strict: bool = False
-    allow_private: bool = True
-    resolve: Callable[[str], list[str]] | None = None
-    has_pages: bool = True
-    clock: Callable[[], float] = time.time
-    log: Callable[[str], object] | None = None
-    url: Callable[[], str] = str
-
-
 class Inspector:
     """The pages, what they do, and the journal that they show.
 
-    :param everywhere: let other machines use it.
+    :param secrets: what no page may show.
+    :param url: returns the URL of the LocalOSS as clients see it.
     """
 
     def __init__(
-        self,
-        options: Options,
-        *,
-        storage: Storage,
-        faults: Faults,
-        sender: CallbackSender,
-        everywhere: bool = False,
+        self, service: Service, *, faults: Faults, secrets: tuple[str | None, ...], url: Callable[[], str]
     ) -> None:
         self.journal = Journal()
-        self._options = options
-        self._storage = storage
+        self._service = service
+        self._options = service.options
+        self._storage = service.storage
+        self._sender = service.sender
         self._faults = faults
-        self._sender = sender
-        self._trust = Trust(everywhere=everywhere)
+        self._secrets = secrets
+        self._url = url
+        self._trust = Trust(everywhere=self._options.inspector == "everywhere")
         self._events = Events(self.journal)
         self._ended = threading.Event()
 
@@ -96,7 +69,7 @@ class Inspector:
             return None
         if not is_own:
             return self._root(environ) if path in ("", "/") else None
-        refusal = self._trust.refusal(environ, self._options.url())
+        refusal = self._trust.refusal(environ, self._url())
         if refusal:
             return refusal
         method = environ["REQUEST_METHOD"]
@@ -112,7 +85,7 @@ class Inspector:
 
     @property
     def has_pages(self) -> bool:
-        return self._options.has_pages
+        return bool(self._options.inspector)
 
     def begin(self, story: Story) -> None:
         """Show a story from now on."""
@@ -125,14 +98,14 @@ class Inspector:
         if self.has_pages:
             self.journal.add(story)
         if self._options.log:
-            link = f"{self._options.url()}{ROOT}/requests/{story.id}" if self.has_pages else ""
+            link = f"{self._url()}{ROOT}/requests/{story.id}" if self.has_pages else ""
             line = log_line(story, self.masks(story), link)
             if line:
                 self._options.log(line)
 
     def masks(self, story: Story | None = None, *, shorten_tickets: bool = True) -> Masks:
         """Return what hides the secrets of the account, and those of a story."""
-        return Masks(self._options.secrets, story, shorten_tickets=shorten_tickets)
+        return Masks(self._secrets, story, shorten_tickets=shorten_tickets)
 
     def open(self) -> None:
         """Let pages wait for news again."""
@@ -152,7 +125,7 @@ class Inspector:
             or environ.get("HTTP_ORIGIN")
         ):
             return None
-        return None if self._trust.refusal(environ, self._options.url()) else self._show(environ, "")
+        return None if self._trust.refusal(environ, self._url()) else self._show(environ, "")
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
         return Page(quote(str(environ.get("SCRIPT_NAME", "")), safe="/"), self._trust.token)
@@ -186,7 +159,7 @@ class Inspector:
         links = ", ".join(f'<a href="{page.link("/objects", bucket=name)}">{text(name)}</a>' for name in buckets)
         return (
             "<p><strong>Waiting for the first request.</strong></p><p>Upload a file to "
-            f"<code>{text(self._options.url())}/{text(self._options.bucket)}</code>: it appears here, with what was "
+            f"<code>{text(self._url())}/{text(self._options.bucket)}</code>: it appears here, with what was "
             f"checked, stored and called back.</p><p>Stored so far: {links}</p>"
         )
 
@@ -288,7 +261,7 @@ class Inspector:
         if not address.strip():
             return None
         url = parse_callback_url(address)
-        check_address(url, allow_private=self._options.allow_private, resolve=self._options.resolve)
+        check_address(url, allow_private=self._options.allow_private_callback, resolve=self._service.resolve)
         return url
 
 

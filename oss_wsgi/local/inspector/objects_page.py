@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from ..errors import Headers, Response
 from ..operations.read_objects import FileRange
-from ..storage.interface import CommonPrefix, Storage, StoredObject
+from ..storage.records import CommonPrefix, StoredObject
+from ..storage.storage import Storage
 from .markup import Page, block, moment, named, object_path, size_text, table, text
 from .trust import PICTURES, SAFE, essence, plain
 

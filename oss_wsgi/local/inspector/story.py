@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote
 
 from ..callbacks.message import CallbackCall, CallbackRequest
 from ..errors import ErrorText, Headers, OSSError
-from ..storage.interface import StoredObject
+from ..storage.records import StoredObject
 
 #: Characters of a field or a header that are kept; a longer value is left out as a whole.
 MAX_VALUE = 64 * 1024

@@ -12,12 +12,12 @@ from ..body_headers import content_length, content_md5
 from ..errors import OSSError, invalid_digest
 from ..forms.policy_check import MAX_OBJECT_SIZE
 from ..request import Request
-from ..storage.interface import Incoming
+from ..storage.object_writer import ObjectWriter
 
 CHUNK_SIZE = 256 * 1024
 
 
-def receive_body(request: Request, incoming: Incoming) -> None:
+def receive_body(request: Request, incoming: ObjectWriter) -> None:
     """Write the body of a request to new content.
 
     :raises OSSError: the body has no valid length, is too large or cut short, or its Content-MD5 is wrong.

@@ -14,7 +14,7 @@ from ..cors import read_rules, rule_nodes, save_rules
 from ..environ import is_bucket_name
 from ..errors import OSSError, Response, invalid_argument
 from ..request import Request
-from ..storage.interface import Bucket
+from ..storage.bucket import Bucket
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body
 from .owner import OWNER, acl_response
@@ -49,7 +49,7 @@ def list_buckets(request: Request) -> Response:
     ]
     if len(page) < len(matching):
         nodes.append(("NextMarker", page[-1].name))
-    region: Node = ("Region", request.service.region)
+    region: Node = ("Region", request.service.options.region)
     nodes.append(("Buckets", [("Bucket", [*_bucket_nodes(bucket, request), region]) for bucket in page]))
     return xml_response("ListAllMyBucketsResult", nodes)
 
@@ -81,7 +81,7 @@ def delete_bucket(request: Request) -> Response:
 
 def head_bucket(request: Request) -> Response:
     """HEAD: return the region and the storage class as headers."""
-    region = f"oss-{request.service.region}"
+    region = f"oss-{request.service.options.region}"
     headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", storage_class(request.storage.settings))]
     return Response(200, headers)
 
@@ -105,7 +105,7 @@ def get_bucket_info(request: Request) -> Response:
 def get_bucket_location(request: Request) -> Response:
     """GET `?location`: return the region."""
     _ = request.storage  # raises OSSError for a bucket that does not exist
-    return xml_response("LocationConstraint", f"oss-{request.service.region}")
+    return xml_response("LocationConstraint", f"oss-{request.service.options.region}")
 
 
 def get_bucket_acl(request: Request) -> Response:
@@ -170,7 +170,7 @@ def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:
     endpoint = urlsplit(request.url).netloc
     yield "Name", bucket.name
     yield "CreationDate", iso_time(bucket.created)
-    yield "Location", f"oss-{request.service.region}"
+    yield "Location", f"oss-{request.service.options.region}"
     yield "ExtranetEndpoint", endpoint
     yield "IntranetEndpoint", endpoint
     yield "StorageClass", storage_class(bucket.settings)

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 
 from ..errors import OSSError, Response, access_denied, invalid_argument
 from ..request import Request
-from ..storage.interface import Bucket, MultipartUpload, StoredObject
+from ..storage.bucket import Bucket
+from ..storage.records import MultipartUpload, StoredObject
 from ..xml_document import Node, malformed_xml, read_xml, write_xml, xml_response
 from .bodies import read_small_body
 from .parameters import whole_number
@@ -122,7 +123,7 @@ def delete_bucket_lifecycle(request: Request) -> Response:
 
 def post_bucket_lifecycle(request: Request) -> Response:
     """POST `?lifecycle`: obey the rules, as if `days` more had passed. In test mode it needs no signature."""
-    if not (request.signed or request.service.test_mode):
+    if not (request.signed or request.service.options.test_mode):
         raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
     days = whole_number(request, "days", 0, 0, _MAX_DAYS)
     report = apply_rules(request.storage, request.now + days * _DAY)

@@ -6,7 +6,7 @@ import base64
 
 from ..errors import Response, invalid_argument
 from ..request import Request
-from ..storage.interface import CommonPrefix, StoredObject
+from ..storage.records import CommonPrefix, StoredObject
 from ..xml_document import Node, iso_time, xml_response
 from .owner import OWNER
 from .parameters import EncodingType, whole_number

@@ -13,7 +13,7 @@ from ..errors import OSSError, Response, file_already_exists, invalid_argument, 
 from ..faults import UploadFaults
 from ..object_headers import check_key, forbids_overwrite, object_headers
 from ..request import Request
-from ..storage.interface import MultipartUpload, Part, StoredObject
+from ..storage.records import MultipartUpload, Part, StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body, receive_body
 from .parameters import EncodingType, whole_number
@@ -54,7 +54,7 @@ def upload_part(request: Request) -> Response:
         faults.arriving()
         receive_body(request, incoming)
         faults.arrived()
-        part = incoming.commit_part(upload, number, now=request.service.clock())
+        part = incoming.commit_part(upload, number, now=request.service.options.clock())
     with faults:
         return Response(200, part.checksum_headers)
 
@@ -68,7 +68,7 @@ def upload_part_copy(request: Request) -> Response:
         while length and (chunk := content.read(min(CHUNK_SIZE, length))):
             length -= len(chunk)
             incoming.write(chunk)
-        part = incoming.commit_part(upload, number, now=request.service.clock())
+        part = incoming.commit_part(upload, number, now=request.service.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
     return xml_response("CopyPartResult", nodes, part.checksum_headers)
 
@@ -89,7 +89,7 @@ def complete_multipart_upload(request: Request) -> Response:
     faults.arrived()
     if request.faults.pop("damaged_object"):
         parts = [replace(parts[0], crc64=parts[0].crc64 ^ 1), *parts[1:]]
-    now = request.service.clock()
+    now = request.service.options.clock()
     acl = {name: value for name, value in request.headers.items() if name == "x-oss-object-acl"}
     upload = replace(upload, headers={**upload.headers, **object_headers(acl)})
     stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)

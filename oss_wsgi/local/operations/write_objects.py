@@ -12,7 +12,7 @@ from ..errors import OSSError, Response, invalid_argument, is_header_value
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
 from ..request import Request
-from ..storage.interface import StoredObject
+from ..storage.records import StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body, receive_body
 from .owner import acl_response
@@ -44,7 +44,7 @@ def put_object(request: Request) -> Response:
         receive_body(request, incoming)
         faults.arrived()
         image = image_info(callback, incoming)
-        now = request.service.clock()
+        now = request.service.options.clock()
         stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
         request.story.stored = stored
     with faults:
@@ -71,7 +71,7 @@ def copy_object(request: Request) -> Response:
             headers = copied | {name: value for name, value in headers.items() if name in NOT_COPIED}
         with request.storage.incoming() as incoming:
             incoming.copy(source, content)
-            now = request.service.clock()
+            now = request.service.options.clock()
             stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
             request.story.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]

@@ -3,10 +3,10 @@ from webtest import TestApp
 
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.operations.lifecycle import read_rules
-from oss_wsgi.testing.storage_contract import put
 
 from ..form_client import NOW
 from ..signed_client import SignedClient, code
+from ..stored import put
 
 DAY = 24 * 3600
 ABORT = "<AbortMultipartUpload><Days>7</Days></AbortMultipartUpload>"

@@ -1,8 +1,7 @@
 import pytest
 
-from oss_wsgi.testing.storage_contract import put
-
 from ..signed_client import code
+from ..stored import put
 
 
 @pytest.fixture

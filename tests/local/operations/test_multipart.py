@@ -3,12 +3,12 @@ import hashlib
 
 import pytest
 
-from oss_wsgi.local.storage.bucket import IndexedBucket
-from oss_wsgi.testing.storage_contract import NOW, content, put
+from oss_wsgi.local.storage.bucket import Bucket
 
 from ..callbacks.test_image_info import png
 from ..form_client import callback_field
 from ..signed_client import code
+from ..stored import NOW, content, put
 
 PART = b"x" * 100 * 1024
 
@@ -157,7 +157,7 @@ def test_an_aborted_upload_has_ended(ask, upload_id):
 @pytest.mark.parametrize("change", ["deleted", "replaced"])
 def test_a_callback_has_no_image_of_another_upload(ask, upload_id, bucket, recorder, monkeypatch, change):
     tag = ask("PUT", f"partNumber=1&uploadId={upload_id}", png(3, 2)).headers["ETag"]
-    complete = IndexedBucket.complete
+    complete = Bucket.complete
 
     def complete_and_change(self, *arguments, **options):
         stored = complete(self, *arguments, **options)
@@ -166,7 +166,7 @@ def test_a_callback_has_no_image_of_another_upload(ask, upload_id, bucket, recor
             put(bucket, "a", png(7, 5))
         return stored
 
-    monkeypatch.setattr(IndexedBucket, "complete", complete_and_change)
+    monkeypatch.setattr(Bucket, "complete", complete_and_change)
     headers = {"x-oss-callback": callback_field(callbackBody="size=${size}&width=${imageInfo.width}")}
     ask("POST", f"uploadId={upload_id}", part_list((1, tag)), headers=headers)
     assert recorder.body_received.decode() == f"size={len(png(3, 2))}&width="

@@ -6,11 +6,10 @@ import alibabacloud_oss_v2 as sdk
 import pytest
 from webtest import TestApp
 
-from oss_wsgi.testing import storage_contract
-from oss_wsgi.testing.storage_contract import content
-
+from .. import stored
 from ..form_client import form, policy, post, sign_v1
 from ..signed_client import code
+from ..stored import content
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_a_callback_is_checked_before_anything_is_stored(put, bucket):
 @pytest.fixture
 def copy(client, bucket):
     """Copy an object of the bucket; keywords are headers that begin with x-oss-."""
-    storage_contract.put(bucket, "源 +")
+    stored.put(bucket, "源 +")
 
     def copy(source="/examplebucket/%E6%BA%90%20%2B", status=None, **headers):
         headers = {f"x-oss-{name.replace('_', '-')}": value for name, value in headers.items()}
@@ -136,7 +135,7 @@ def test_the_metadata_directive_is_copy_or_replace(copy):
 
 
 def test_a_copy_does_not_overwrite_when_forbidden(copy, bucket):
-    storage_contract.put(bucket, "b", b"first")
+    stored.put(bucket, "b", b"first")
     assert code(copy(forbid_overwrite="true", status=409)) == (409, "FileAlreadyExists")
     assert content(bucket, "b") == b"first"
 
@@ -151,7 +150,7 @@ def delete_document(*names, quiet=""):
 
 
 def test_deleting_a_missing_object_succeeds_too(client, bucket):
-    storage_contract.put(bucket, "a")
+    stored.put(bucket, "a")
     for _ in range(2):
         assert client("DELETE", "examplebucket", key="a").status_int == 204
     assert keys(bucket) == []
@@ -159,7 +158,7 @@ def test_deleting_a_missing_object_succeeds_too(client, bucket):
 
 def test_deleted_objects_are_named_in_the_response(client, bucket):
     for key in ("a", "b +", "c"):
-        storage_contract.put(bucket, key)
+        stored.put(bucket, key)
     response = client("POST", "examplebucket", "delete", delete_document("a", "b +", "none"))
     assert [element.text for element in response.xml.iter("Key")] == ["a", "b +", "none"]
     assert keys(bucket) == ["c"]
@@ -172,7 +171,7 @@ def test_deleted_names_are_encoded_on_request(client, bucket):
 
 
 def test_a_quiet_deletion_names_no_object(client, bucket):
-    storage_contract.put(bucket, "a")
+    stored.put(bucket, "a")
     response = client("POST", "examplebucket", "delete", delete_document("a", quiet="<Quiet>true</Quiet>"))
     assert response.xml.find("Deleted") is None
     assert keys(bucket) == []
@@ -191,13 +190,13 @@ def test_a_quiet_deletion_names_no_object(client, bucket):
     ],
 )
 def test_a_malformed_list_deletes_nothing(client, bucket, body):
-    storage_contract.put(bucket, "a")
+    stored.put(bucket, "a")
     assert code(client("POST", "examplebucket", "delete", body, status=400)) == (400, "MalformedXML")
     assert keys(bucket) == ["a"]
 
 
 def test_a_list_with_a_wrong_content_md5_deletes_nothing(client, bucket):
-    storage_contract.put(bucket, "a")
+    stored.put(bucket, "a")
     digest = base64.b64encode(hashlib.md5(b"other").digest()).decode()
     response = client(
         "POST", "examplebucket", "delete", delete_document("a"), headers={"content-md5": digest}, status=400

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.local.serving.server import RequestThreads
-from oss_wsgi.local.storage.indexed import directory_storage
 from oss_wsgi.local.storage.object_writer import ObjectWriter
+from oss_wsgi.local.storage.storage import Storage
 
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
 from ..socket_client import TIMEOUT, ask, put, signed_fields, wait_until
@@ -267,7 +267,7 @@ def test_a_server_killed_during_an_upload_leaves_no_garbage(tmp_path):
             process.kill()
             process.wait()
     assert list((directory / ".incoming").rglob("spool-*"))
-    with closing(directory_storage(directory)) as storage:
+    with closing(Storage(directory)) as storage:
         assert storage.bucket("examplebucket").page() == ([], False)
         assert list((directory / ".incoming").rglob("spool-*")) == []
     assert [path.name for path in (directory / ".incoming").iterdir()] == [".starting"]
