@@ -6,7 +6,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -15,21 +16,24 @@ from ..callbacks.parameters import CallbackURL, check_address, parse_callback_ur
 from ..errors import OSSError, Response
 from ..faults import Faults
 from ..request import Service
-from .activity_page import activity_page, beside
+from .activity_page import activity_page, matching, rows
 from .curl import curl_line
 from .events import Events
 from .faults_page import add_fault, faults_page
 from .journal import Journal
-from .markup import ROOT, Page, text
+from .markup import ROOT, Page
 from .masks import Masks
 from .objects_page import object_content, object_page, objects_page
 from .outcome import log_line
 from .send_again import CHANGES, send_again
 from .story import Story
-from .story_page import story_content
+from .story_page import story_page
 from .trust import SAFE, Trust, plain
 
 MAX_FORM = 64 * 1024
+#: Stories in the list beside one, and links to those of the same upload.
+MAX_BESIDE = 40
+MAX_RELATED = 200
 
 #: The parameters of a signed URL, which asks for an object.
 _SIGNED = re.compile(r"(^|&)(Signature|x-oss-signature)=")
@@ -79,9 +83,9 @@ class Inspector:
             act = self._act if method == "POST" else self._show
             return act(environ, path.removeprefix(ROOT))
         except OSSError as error:
-            return self._page(environ).response(
-                "Local OSS", "", f"<h1>{text(error.code)}</h1><p>{text(error.message)}</p>", status=error.status
-            )
+            return self._page(environ).message(error.code, error.message, status=error.status)
+        except ModuleNotFoundError as error:
+            return plain(501, f"{error.name} is not installed: pip install 'oss-wsgi[local]'\n")
 
     @property
     def has_pages(self) -> bool:
@@ -134,7 +138,9 @@ class Inspector:
         query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))
         page = self._page(environ)
         if path in ("", "/"):
-            return activity_page(page, self.journal, self.masks(), query, greeting=self._greeting(page))
+            buckets = [bucket.name for bucket in self._storage.buckets()]
+            own = {"url": self._url(), "bucket": self._options.bucket, "buckets": buckets}
+            return activity_page(page, self.journal, self.masks(), query, **own)
         if path == "/events":
             return self._stream(environ)
         if path == "/objects":
@@ -152,47 +158,38 @@ class Inspector:
             return _file(name)
         if path.startswith("/requests/"):
             return self._request(page, query, path.removeprefix("/requests/"))
-        return page.response("Not found · Local OSS", "", "<h1>No such page</h1>", status=404)
-
-    def _greeting(self, page: Page) -> str:
-        buckets = [bucket.name for bucket in self._storage.buckets()]
-        links = ", ".join(f'<a href="{page.link("/objects", bucket=name)}">{text(name)}</a>' for name in buckets)
-        return (
-            "<p><strong>Waiting for the first request.</strong></p><p>Upload a file to "
-            f"<code>{text(self._url())}/{text(self._options.bucket)}</code>: it appears here, with what was "
-            f"checked, stored and called back.</p><p>Stored so far: {links}</p>"
-        )
+        return page.message("No such page", status=404)
 
     def _request(self, page: Page, query: Mapping[str, str], rest: str) -> Response:
         request_id, _, form = rest.partition("/")
         story = self.journal.story(request_id)
         if story is None or form not in ("", "curl"):
             gone = "It is not among the newest ones, or this is another run of the local OSS."
-            gone = f"<h1>No such request</h1><p>{gone}</p>"
-            return page.response("Not found · Local OSS", "activity", gone, status=404)
+            return page.message("No such request", gone, status=404)
         if form:
             return plain(200, f"{curl_line(story, self.masks(story, shorten_tickets=False))}\n")
-        masks = self.masks(story)
-        own = story_content(page, story, masks, strict=self._options.strict, related=self._related(page, story))
-        aside = beside(page, self.journal, self.masks(), query, story.id)
-        title = masks(story.key or story.operation)
-        return page.response(f"{title} · Local OSS", "activity", f'<div class="split">{aside}{own}</div>', wide=True)
+        stories = matching(self.journal.stories(), query)[:MAX_BESIDE]
+        return story_page(
+            page,
+            story,
+            self.masks(story),
+            strict=self._options.strict,
+            beside=rows(page, stories, self.masks(), query, current=story.id),
+            related=islice(self._related(page, story), MAX_RELATED),
+        )
 
-    def _related(self, page: Page, story: Story) -> str:
-        """Return links to the parts of the same upload, and to its callbacks sent again."""
-        links: list[str] = []
+    def _related(self, page: Page, story: Story) -> Iterator[tuple[str, str]]:
+        """Yield links to the parts of the same upload, and to its callbacks sent again."""
         if story.origin:
-            links.append(f'<a href="{page.link(f"/requests/{story.origin}")}">The upload whose callback this is</a>')
+            yield page.link(f"/requests/{story.origin}"), "The upload whose callback this is"
         for other in reversed(self.journal.stories()):
             if other.id == story.id:
                 continue
             link = page.link(f"/requests/{other.id}")
             if other.origin == story.id or (story.origin and other.origin == story.origin):
-                links.append(f'<a href="{link}">Sent again: {text(other.again)}, {_result(other)}</a>')
+                yield link, f"Sent again: {other.again}, {_result(other)}"
             elif story.upload_id and other.upload_id == story.upload_id:
-                part = dict(other.query).get("partNumber", "")
-                links.append(f'<a href="{link}">{other.operation} {text(part)}</a>')
-        return f'<nav class="related" aria-label="Of the same upload">{" ".join(links[:200])}</nav>' if links else ""
+                yield link, f"{other.operation} {dict(other.query).get('partNumber', '')}"
 
     def _stream(self, environ: Mapping[str, Any]) -> Response:
         headers = [
@@ -277,8 +274,7 @@ def _file(name: str) -> Response:
 
 
 def _see_other(page: Page, path: str, **query: str) -> Response:
-    location = page.link(path, **query).replace("&amp;", "&")
-    return Response(303, [("Location", location), ("Cache-Control", "no-store"), *SAFE])
+    return Response(303, [("Location", page.link(path, **query)), ("Cache-Control", "no-store"), *SAFE])
 
 
 def _read_form(environ: Mapping[str, Any]) -> dict[str, str] | None:

@@ -152,6 +152,11 @@ class Story:
         self.is_under_way, self.asked = False, None
 
     @property
+    def name(self) -> str:
+        """What the request is about: an object, a bucket, or a path."""
+        return self.key or self.bucket or self.target.partition("?")[0]
+
+    @property
     def operation(self) -> str:
         """The name of the operation, as OSS's pages have it."""
         if self.origin:
