@@ -34,7 +34,7 @@ from .inspector.story import Story
 from .inspector.trust import object_headers
 from .kept_keys import kept_keys, new_keys
 from .operations.lifecycle import LifecycleReport, apply_rules
-from .operations.routes import find_operation
+from .operations.routes import check_parameters, find_operation, operation_name
 from .options import Options
 from .request import Request, Service
 from .signatures.account import Account
@@ -279,11 +279,13 @@ class LocalOSS:
                 return self._cors(environ).preflight(environ)
             raise
         story.bucket, story.key = candidates[0].bucket or "", candidates[0].key
+        story.operation = _operation_name(environ, candidates[0], story)
         if method == "OPTIONS":
             return self._cors(environ).preflight(environ)
         is_key = Address(PUBLIC_KEY_PATH, "") in candidates and not resolver.bucket_of_host(environ)
         if method in ("GET", "HEAD") and is_key:
             return Response(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
+        check_parameters(name for name, _ in story.query)
         faults = self._request_faults(environ)
         address, signed = signed_address(
             environ,
@@ -294,6 +296,7 @@ class LocalOSS:
             more_candidates=lambda: self._in_each_bucket(environ),
         )
         story.bucket, story.key = address.bucket or "", address.key
+        story.operation = _operation_name(environ, address, story)
         request = Request(
             environ=environ,
             address=address,
@@ -344,6 +347,12 @@ class LocalOSS:
         except OSSError:
             bucket = None
         return self._rules.cors(bucket or "")
+
+
+def _operation_name(environ: WSGIEnvironment, address: Address, story: Story) -> str:
+    if story.method == "OPTIONS":
+        return "Preflight"
+    return operation_name(address, story.method, dict(story.query), is_copy="HTTP_X_OSS_COPY_SOURCE" in environ)
 
 
 def _drop_frames(error: BaseException | None) -> None:

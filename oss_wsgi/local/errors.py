@@ -117,6 +117,11 @@ def no_such_bucket(name: str) -> OSSError:
     return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=name)
 
 
+def not_implemented(what: str) -> OSSError:
+    """Return the error for what this OSS cannot do; the message names it."""
+    return OSSError(501, "NotImplemented", f"The local OSS has no {what}. Nothing was changed.")
+
+
 def insufficient_storage() -> OSSError:
     """Return the error for a request that needs more room than the disk has; a real OSS has no such error."""
     message = "The disk of the local OSS is full. Make room in its folder and try again; nothing was stored."

@@ -86,7 +86,7 @@ class Request:
     def query(self) -> Mapping[str, str]:
         """The query parameters, the first of each name."""
         text = self.environ.get("QUERY_STRING", "")
-        return dict(reversed(parse_qsl(text, keep_blank_values=True, max_num_fields=1000)))
+        return dict(reversed(parse_qsl(text, keep_blank_values=True)))
 
     @cached_property
     def headers(self) -> Mapping[str, str]:

@@ -234,6 +234,7 @@ class Inspector:
             id=f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}",
             started=started,
             method="POST",
+            operation="Callback",
             target=(url or request.url).target,
             bucket=story.bucket,
             key=story.key,
