@@ -4,6 +4,7 @@ import http.client
 import socket
 import time
 from contextlib import closing
+from urllib.parse import quote
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.signatures.account import Account
@@ -23,7 +24,7 @@ def ask(server, method, path, body=None, headers=None):
 
 
 def put(oss, server, key, content):
-    return ask(server, "PUT", f"/examplebucket/{key}", content, put_headers(oss, key))
+    return ask(server, "PUT", f"/examplebucket/{quote(key)}", content, put_headers(oss, key))
 
 
 def put_headers(oss, key):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from ..callbacks.upload_callback import call_back, image_info, read_callback
-from ..errors import OSSError, Response, invalid_argument, is_header_value
+from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
 from ..faults import UploadFaults
 from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
 from ..request import Request
@@ -95,6 +95,8 @@ def delete_multiple_objects(request: Request) -> Response:
         raise malformed_xml()
     for key in keys:
         check_key(key)
+    for version in document.iterfind("Object/VersionId"):
+        check_version(version.text or "")
     for key in keys:
         request.storage.delete(key)
     deleted: list[Node] = [] if quiet == "true" else [("Deleted", [("Key", encoding(key))]) for key in keys]
@@ -119,6 +121,12 @@ def put_object_acl(request: Request) -> Response:
     return Response(200)
 
 
+def check_version(version: str) -> None:
+    """Raise OSSError for any version but the one that objects have without versions."""
+    if version not in ("", "null"):
+        raise not_implemented(f"version {version}: it keeps one of each object")
+
+
 def request_content_type(request: Request) -> str:
     """Return the Content-Type to store with what a request uploads."""
     return content_type({"content-type": request.headers.get("content-type", "")}, "")
@@ -130,7 +138,10 @@ def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
 
     :raises OSSError: the header is malformed, there is no such object, or a condition does not hold.
     """
-    source = unquote(request.headers[COPY_SOURCE].partition("?")[0])
+    path, _, query = request.headers[COPY_SOURCE].partition("?")
+    source = unquote(path)
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        check_version(value if name == "versionId" else f"{name}={value}")
     bucket, _, key = source.removeprefix("/").partition("/")
     if not bucket or not key or not is_header_value(bucket):
         message = "The x-oss-copy-source must be /bucket/object, percent-encoded."

@@ -46,6 +46,14 @@ def test_the_bound_address_becomes_the_url(oss, server):
     assert server.url == oss.url == f"http://127.0.0.1:{server.port}"
 
 
+def test_a_plus_in_a_url_is_a_blank(oss, server):
+    for key in ("c+d", "a b"):
+        put(oss, server, key, key.encode())
+    assert ask(server, "GET", "/examplebucket/c+d")[0].status == 404
+    assert ask(server, "GET", "/examplebucket/c%2Bd")[1] == b"c+d"
+    assert ask(server, "GET", "/examplebucket/a+b")[1] == b"a b"
+
+
 def test_an_upload_and_its_object_cross_real_sockets(oss, server):
     now = time.time()
     content = bytes(range(256)) * 4096
