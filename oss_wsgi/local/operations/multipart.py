@@ -202,13 +202,14 @@ def _part_number(request: Request) -> int:
 
 def _source_range(header: str, size: int) -> tuple[int, int]:
     """Return the start and the length of what to copy."""
-    match = re.fullmatch(r"bytes=([0-9]{1,18})-([0-9]{1,18})", header.strip())
     if not header:
         return 0, size
-    if not match or not int(match[1]) <= int(match[2]) < size:
+    match = re.fullmatch(r"bytes=([0-9]{1,18})-([0-9]{0,18})", header.strip())
+    start, last = (int(match[1]), int(match[2] or size - 1)) if match else (0, size)
+    if not start <= last < size:
         message = "The requested range cannot be satisfied."
         raise OSSError(416, "InvalidRange", message, ActualObjectSize=str(size), RangeRequested=header)
-    return int(match[1]), int(match[2]) - int(match[1]) + 1
+    return start, last - start + 1
 
 
 def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Part]:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 import time
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -87,8 +88,8 @@ def check_header_v4(request: SignedRequest, account: Account, region: str, now: 
     members = _parse_authorization(headers["authorization"])
     credential = Credential.parse(members["Credential"], name="Credential")
     credential.check_region(region, name="Credential")
-    date = headers.get("x-oss-date", "")
-    if abs(now - signed_at(date, credential)) > SKEW:
+    date = headers.get("x-oss-date") or _date_header(headers.get("date", ""))
+    if abs(now - signed_at(date, credential, ec="0002-00000502")) > SKEW:
         raise too_skewed(date, time.strftime(DATE, time.gmtime(now)))
     payload = headers.get("x-oss-content-sha256", "")
     if payload != UNSIGNED_PAYLOAD:
@@ -177,6 +178,17 @@ def _check_additional_headers(
 
 def _is_always_signed(name: str) -> bool:
     return name.startswith("x-oss-") or name in ("content-type", "content-md5")
+
+
+def _date_header(header: str) -> str:
+    """Return a `Date` as an `x-oss-date`, in whose place it may stand (EC 0002-00000503); "" for one that is not GMT."""
+    if not header:
+        raise access_denied("OSS authentication requires a valid Date.", "0002-00000503")
+    try:
+        moment = parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return ""
+    return time.strftime(DATE, time.gmtime(moment)) if header.endswith("GMT") else ""
 
 
 def _parse_authorization(header: str) -> dict[str, str]:

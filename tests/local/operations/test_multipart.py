@@ -105,9 +105,20 @@ def test_an_upload_belongs_to_its_key(ask, upload_id):
 
 
 @pytest.mark.parametrize(
-    ("header", "start", "stop"), [(None, 0, 6), ("bytes=3-5", 3, 6), ("bytes=0-0", 0, 1), ("bytes=3-6", 0, 0)]
+    ("header", "start", "stop"),
+    [
+        (None, 0, 6),
+        ("bytes=3-5", 3, 6),
+        ("bytes=0-0", 0, 1),
+        ("bytes=0-", 0, 6),
+        ("bytes=3-", 3, 6),
+        ("bytes=3-6", 0, 0),
+        ("bytes=6-", 0, 0),
+        ("bytes=-3", 0, 0),
+    ],
 )
 def test_a_part_is_copied_from_a_range_of_an_object(ask, upload_id, bucket, header, start, stop):
+    """A range without an end is what oss2 (upload_part_copy, byte_range=(3, None)) and the PHP SDK 2 send."""
     put(bucket, "source")
     headers = {"x-oss-copy-source": "/examplebucket/source"} | ({"x-oss-copy-source-range": header} if header else {})
     response = ask("PUT", f"partNumber=1&uploadId={upload_id}", headers=headers, status=200 if stop else 416)

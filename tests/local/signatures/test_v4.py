@@ -141,6 +141,8 @@ def hand_signed(oss, method="HEAD", key=KEY, *, query="", date=NOW, secret=None,
     headers = {"x-oss-content-sha256": "UNSIGNED-PAYLOAD", "x-oss-date": stamp}
     if token := changes.pop("token", None):
         headers["x-oss-security-token"] = token
+    if changes.get("x_oss_date", "") is None:
+        del changes["x_oss_date"], headers["x-oss-date"]
     resource = quote(f"/{oss.bucket}/{key}", safe="/")
     lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
     canonical = f"{method}\n{resource}\n{query}\n{lines}\n\nUNSIGNED-PAYLOAD"
@@ -482,3 +484,20 @@ def test_a_temporary_key_needs_its_token_in_a_url():
     assert query_refusal(signed, account=replace(account, security_token="t")).code == "InvalidSecurityToken"
     assert query_refusal(signed, account=account, now=NOW + 11).code == "SecurityTokenExpired"
     assert query_refusal(signed).code == "AccessKeyIdAndSecurityTokenNotMatch"
+
+
+@pytest.mark.parametrize(
+    ("date", "ec"),
+    [
+        ("Tue, 03 Dec 2024 12:12:12 GMT", ""),
+        ("20241203T121212Z", "0002-00000502"),
+        ("Tue, 03 Dec 2024 12:12:12 +0800", "0002-00000502"),
+        ("", "0002-00000503"),
+    ],
+)
+def test_a_date_in_the_header_is_enough(app, oss, stored, date, ec):
+    """The help pages of EC 0002-00000502 and 0002-00000503: one of `Date` and `x-oss-date` is needed."""
+    headers = hand_signed(oss, "GET", x_oss_date=None)
+    response = app.get(PATH, headers={**headers, **({"Date": date} if date else {})}, status="*")
+    assert response.headers.get("x-oss-ec", "") == ec
+    assert response.status_int == (403 if ec else 200)
