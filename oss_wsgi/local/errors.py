@@ -140,6 +140,14 @@ def xml_text(value: str) -> str:
     return _NOT_IN_XML.sub("\ufffd", value)
 
 
+def xml_escaped(value: str) -> str:
+    """Return `value` for XML, each character that XML 1.0 cannot hold as a reference, as OSS lists keys.
+
+    Most readers refuse such a document, so a client asks for `encoding-type=url`.
+    """
+    return _NOT_IN_XML.sub(lambda match: f"&#x{ord(match[0]):X};", escape(value))
+
+
 def is_header_value(value: str) -> bool:
     """Return whether a header may have this value: it contains no control characters."""
     return not _NOT_IN_HEADER.search(value)

@@ -88,7 +88,7 @@ def delete_object(request: Request) -> Response:
 def delete_multiple_objects(request: Request) -> Response:
     """POST `?delete`: delete the objects that the body lists."""
     encoding = EncodingType(request)
-    document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "Delete")
+    document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "Delete", any_character=True)
     quiet = document.findtext("Quiet", "false").strip().lower()
     keys = [element.findtext("Key") or "" for element in document.findall("Object")]
     if quiet not in ("true", "false") or not 0 < len(keys) <= MAX_DELETED_KEYS:

@@ -181,7 +181,7 @@ def _is_always_signed(name: str) -> bool:
 
 
 def _date_header(header: str) -> str:
-    """Return a `Date` as an `x-oss-date`, in whose place it may stand (EC 0002-00000503); "" for one that is not GMT."""
+    """Return a `Date` as an `x-oss-date`, in whose place it may stand; "" for one that is not in GMT."""
     if not header:
         raise access_denied("OSS authentication requires a valid Date.", "0002-00000503")
     try:

@@ -313,9 +313,7 @@ def test_each_condition_says_what_it_was_compared_with(browser, upload):
     upload("b.txt", conditions=[["starts-with", "$key", "dir/"], ["content-length-range", 1, 10]], status=403)
     text = browser.story().text
     assert "1 of 4 conditions does not hold" in text
-    assert (
-        'aria-label="does not hold">✗</span><code>[&#34;starts-with&#34;, &#34;$key&#34;, &#34;dir/&#34;]' in text
-    )
+    assert 'aria-label="does not hold">✗</span><code>[&#34;starts-with&#34;, &#34;$key&#34;, &#34;dir/&#34;]' in text
     assert '<span class="compared">b.txt</span>' in text
     assert '<span class="compared">the file was not read</span>' in text
 

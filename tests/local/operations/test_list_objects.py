@@ -71,3 +71,12 @@ def test_version_2_continues_with_a_token(list_objects):
 )
 def test_invalid_parameters_are_rejected(list_objects, query):
     assert code(list_objects(query, status=400)) == (400, "InvalidArgument")
+
+
+def test_a_control_character_of_a_key_is_a_reference(client, bucket):
+    """https://github.com/aliyun/aliyun-oss-java-sdk/issues/333: Java's reader refuses the `&#` in OSS's listing."""
+    put(bucket, "a\x01b")
+    for query in ("", "list-type=2"):
+        response = client("GET", "examplebucket", query)
+        assert b"<Key>a&#x1;b</Key>" in response.body
+        assert client("GET", "examplebucket", f"{query}&encoding-type=url").xml.findtext("Contents/Key") == "a%01b"

@@ -294,3 +294,12 @@ def test_another_version_of_an_object_is_not_this_one(client, bucket, version, s
     body = f"<Delete><Object><Key>a</Key><VersionId>{version}</VersionId></Object></Delete>".encode()
     assert client("POST", "examplebucket", "delete", body, status="*").status_int == status
     assert [entry.key for entry in bucket.page()[0]] == (["b"] if status == 200 else ["a"])
+
+
+@pytest.mark.parametrize("written", ["&#x01;", "&#12;", "\x0c"], ids=ascii)
+def test_keys_with_control_characters_are_deleted(client, bucket, written):
+    """The Ruby SDK sends references to them , other suites the characters themselves (issue 29, 1.5)."""
+    key = f"a{chr(1) if '01' in written else chr(12)}b"
+    stored.put(bucket, key)
+    client("POST", "examplebucket", "delete&encoding-type=url", delete_document(f"a{written}b"))
+    assert keys(bucket) == []
