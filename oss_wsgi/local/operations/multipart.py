@@ -56,7 +56,7 @@ def upload_part(request: Request) -> Response:
         faults.arrived()
         part = incoming.commit_part(upload, number, now=request.service.options.clock())
     with faults:
-        return Response(200, part.checksum_headers)
+        return Response(200, [*part.checksum_headers, ("Content-MD5", part.content_md5)])
 
 
 def upload_part_copy(request: Request) -> Response:

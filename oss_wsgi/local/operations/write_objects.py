@@ -63,8 +63,8 @@ def copy_object(request: Request) -> Response:
     headers = object_headers(request.headers)
     forbid_overwrite = forbids_overwrite(request.headers)
     with open_source(request) as (source, content):
-        if directive == "REPLACE":
-            media_type = request_content_type(request)
+        if directive == "REPLACE" or _copies_itself(request):
+            media_type = request_content_type(request) if request.headers.get("content-type") else source.content_type
         else:
             media_type = source.content_type
             copied = {name: value for name, value in source.headers.items() if name not in NOT_COPIED}
@@ -121,6 +121,11 @@ def put_object_acl(request: Request) -> Response:
     return Response(200)
 
 
+def _copies_itself(request: Request) -> bool:
+    """Return whether the source is what is written: then only the metadata changes, whatever the directive."""
+    return _source(request) == (request.bucket, request.key)
+
+
 def check_version(version: str) -> None:
     """Raise OSSError for any version but the one that objects have without versions."""
     if version not in ("", "null"):
@@ -138,14 +143,7 @@ def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
 
     :raises OSSError: the header is malformed, there is no such object, or a condition does not hold.
     """
-    path, _, query = request.headers[COPY_SOURCE].partition("?")
-    source = unquote(path)
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        check_version(value if name == "versionId" else f"{name}={value}")
-    bucket, _, key = source.removeprefix("/").partition("/")
-    if not bucket or not key or not is_header_value(bucket):
-        message = "The x-oss-copy-source must be /bucket/object, percent-encoded."
-        raise invalid_argument(message, name=COPY_SOURCE, value=source)
+    bucket, key = _source(request)
     opened = request.service.storage.bucket(bucket).open(key)
     if opened is None:
         raise no_such_key(key)
@@ -154,3 +152,16 @@ def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
         if is_unmodified(stored, request.headers, f"{COPY_SOURCE}-"):
             raise OSSError(304, "NotModified", "The object has not been modified.")
         yield stored, content
+
+
+def _source(request: Request) -> tuple[str, str]:
+    """Return the bucket and the key that a request copies."""
+    path, _, query = request.headers[COPY_SOURCE].partition("?")
+    source = unquote(path)
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        check_version(value if name == "versionId" else f"{name}={value}")
+    bucket, _, key = source.removeprefix("/").partition("/")
+    if not bucket or not key or not is_header_value(bucket):
+        message = "The x-oss-copy-source must be /bucket/object, percent-encoded."
+        raise invalid_argument(message, name=COPY_SOURCE, value=source)
+    return bucket, key

@@ -154,11 +154,13 @@ class ObjectWriter:
     ) -> StoredObject:
         """Make the appended parts one object.
 
-        Its ETag is the MD5 of the parts' MD5s, not of the content. It has an MD5 only after `hash_parts()`.
+        Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
+        one of OSS's). It has an MD5 only after `hash_parts()`.
 
         :param add: records the object in place of the `add` of other objects.
         """
-        digest = hashlib.md5(b"".join(bytes.fromhex(part.md5) for part in parts), usedforsecurity=False).hexdigest()
+        etags = "".join(part.etag for part in parts)
+        digest = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
         etag = f"{digest.upper()}-{len(parts)}"
         file = self._finish(upload.key)
         crc = self.crc64

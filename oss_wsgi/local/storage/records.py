@@ -79,5 +79,9 @@ class Part:
         return self.md5.upper()
 
     @property
+    def content_md5(self) -> str:
+        return base64.b64encode(bytes.fromhex(self.md5)).decode()
+
+    @property
     def checksum_headers(self) -> list[tuple[str, str]]:
         return [("ETag", f'"{self.etag}"'), ("x-oss-hash-crc64ecma", str(self.crc64))]

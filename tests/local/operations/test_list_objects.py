@@ -52,7 +52,7 @@ def test_version_2_continues_with_a_token(list_objects):
     assert texts(response, "Contents/Key") == ["d%20%2B"]
     assert response.xml.findtext("IsTruncated") == "false"
     assert response.xml.find("Contents/Owner") is None
-    assert list_objects("list-type=2&fetch-owner=true&prefix=b").xml.find("Contents/Owner/ID") is not None
+    assert list_objects("list-type=2&fetch-owner=true&prefix=b&encoding-type=url").xml.find("Contents/Owner/ID") is not None
     assert texts(list_objects("list-type=2&start-after=b&max-keys=1"), "Contents/Size") == ["6"]
 
 
@@ -79,4 +79,4 @@ def test_a_control_character_of_a_key_is_a_reference(client, bucket):
     for query in ("", "list-type=2"):
         response = client("GET", "examplebucket", query)
         assert b"<Key>a&#x1;b</Key>" in response.body
-        assert client("GET", "examplebucket", f"{query}&encoding-type=url").xml.findtext("Contents/Key") == "a%01b"
+        assert client("GET", "examplebucket", f"{query}&encoding-type=url".strip("&")).xml.findtext("Contents/Key") == "a%01b"

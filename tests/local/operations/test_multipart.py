@@ -227,3 +227,9 @@ def test_parts_are_listed_in_pages(bucket, ask, uploads):
     response = ask("GET", f"uploadId={uploads[0].id}&part-number-marker=2", key=uploads[0].key)
     assert texts(response, "Part/PartNumber") == ["7"]
     assert (texts(response, "Part/Size"), response.xml.findtext("IsTruncated")) == (["6"], "false")
+
+
+def test_the_answer_to_a_part_has_its_content_md5(ask, upload_id):
+    """UploadPart's page: the response has Content-MD5 beside the ETag."""
+    response = ask("PUT", f"partNumber=1&uploadId={upload_id}", PART)
+    assert response.headers["Content-MD5"] == base64.b64encode(hashlib.md5(PART).digest()).decode()

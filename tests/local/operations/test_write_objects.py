@@ -6,8 +6,11 @@ import alibabacloud_oss_v2 as sdk
 import pytest
 from webtest import TestApp
 
+from oss_wsgi.local.environ import Address
+
 from .. import stored
 from ..form_client import form, policy, post, sign_v1
+from ..sdk_signer import sign
 from ..signed_client import code
 from ..stored import content
 
@@ -303,3 +306,22 @@ def test_keys_with_control_characters_are_deleted(client, bucket, written):
     stored.put(bucket, key)
     client("POST", "examplebucket", "delete&encoding-type=url", delete_document(f"a{written}b"))
     assert keys(bucket) == []
+
+
+def test_a_copy_onto_itself_replaces_the_metadata(client, bucket):
+    """CopyObject's page: with the same source and destination the directive is ignored."""
+    stored.put(bucket, "a")
+    headers = {"x-oss-copy-source": "/examplebucket/a", "x-oss-meta-c": "d", "content-type": "image/png"}
+    client("PUT", "examplebucket", key="a", headers=headers)
+    assert (bucket.get("a").content_type, bucket.get("a").headers) == ("image/png", {"x-oss-meta-c": "d"})
+    assert content(bucket, "a") == b"hi oss"
+
+
+def test_a_replacing_copy_without_a_type_keeps_the_type(app, oss, bucket):
+    stored.put(bucket, "a")
+    headers = {"x-oss-copy-source": "/examplebucket/a", "x-oss-metadata-directive": "REPLACE"}
+    signed = sign("v4", "PUT", address=Address("examplebucket", "b"), headers=headers, account=oss._account)
+    sent = {name[5:].replace("_", "-"): value for name, value in signed.items() if name.startswith("HTTP_")}
+    del sent["HOST"]
+    app.request("/examplebucket/b", method="PUT", headers=sent)
+    assert (bucket.get("b").content_type, bucket.get("b").headers) == ("text/plain", {})
