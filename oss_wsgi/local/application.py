@@ -281,20 +281,26 @@ class LocalOSS:
         story.bucket, story.key = candidates[0].bucket or "", candidates[0].key
         story.operation = _operation_name(environ, candidates[0], story)
         if method == "OPTIONS":
+            self._check_exists(candidates[0], method)
             return self._cors(environ).preflight(environ)
         is_key = Address(PUBLIC_KEY_PATH, "") in candidates and not resolver.bucket_of_host(environ)
         if method in ("GET", "HEAD") and is_key:
             return Response(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
         check_parameters(name for name, _ in story.query)
         faults = self._request_faults(environ)
-        address, signed = signed_address(
-            environ,
-            candidates,
-            self._account,
-            self.region,
-            arrival(environ, now),
-            more_candidates=lambda: self._in_each_bucket(environ),
-        )
+        try:
+            address, signed = signed_address(
+                environ,
+                candidates,
+                self._account,
+                self.region,
+                arrival(environ, now),
+                more_candidates=lambda: self._in_each_bucket(environ),
+            )
+        except OSSError as error:
+            if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
+                self._check_exists(candidates[0], method)
+            raise
         story.bucket, story.key = address.bucket or "", address.key
         story.operation = _operation_name(environ, address, story)
         request = Request(
@@ -334,6 +340,11 @@ class LocalOSS:
         if resolver.bucket_of_host(environ):
             return []
         return [resolver.path_as_key(environ, bucket.name) for bucket in self.storage.buckets()]
+
+    def _check_exists(self, address: Address, method: str) -> None:
+        """Raise OSSError if there is no such bucket, unless it is to be created."""
+        if address.bucket and (address.key or method != "PUT"):
+            self.storage.bucket(address.bucket)
 
     def _is_bucket(self, name: str) -> bool:
         try:

@@ -217,3 +217,18 @@ def test_the_given_clock_is_used(make_oss):
     ticks = iter([NOW, NOW, NOW + 0.25])
     response = TestApp(make_oss(clock=lambda: next(ticks))).get("/?prefix=", status=403)
     assert response.headers["x-oss-server-time"] == "250"
+
+
+def test_a_missing_bucket_is_told_before_an_unknown_access_key(app):
+    """The Go SDK's own tests expect NoSuchBucket of such a request."""
+    unknown = {"Authorization": "OSS nobody:c2lnbmF0dXJl", "Date": "Tue, 03 Dec 2024 12:12:12 GMT"}
+    host = {"Host": "nobucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert code(app.get("/a", headers={**unknown, **host}, status=404))[1] == "NoSuchBucket"
+    assert code(app.get("/examplebucket/a", headers=unknown, status=403))[1] == "InvalidAccessKeyId"
+    assert code(app.put("/", headers={**unknown, **host}, status=403))[1] == "InvalidAccessKeyId"
+
+
+def test_the_preflight_of_a_missing_bucket_is_404(app):
+    headers = {"Origin": "http://page.example", "Access-Control-Request-Method": "POST"}
+    assert code(app.options("/nobucket", headers=headers, status=404))[1] == "NoSuchBucket"
+    assert app.options("/examplebucket", headers=headers).status_int == 200
