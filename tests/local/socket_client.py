@@ -27,11 +27,12 @@ def put(oss, server, key, content):
     return ask(server, "PUT", f"/examplebucket/{quote(key)}", content, put_headers(oss, key))
 
 
-def put_headers(oss, key):
+def put_headers(oss, key, content_type=""):
     address = Address("examplebucket", key)
+    kind = {"content-type": content_type} if content_type else {}
     account = Account(oss.access_key_id, oss.access_key_secret)
-    signed = sign("v1", "PUT", address=address, query="", headers={}, account=account, now=time.time())
-    return {name: signed[f"HTTP_{name}"] for name in ("DATE", "AUTHORIZATION")}
+    signed = sign("v1", "PUT", address=address, query="", headers=kind, account=account, now=time.time())
+    return {**kind, **{name: signed[f"HTTP_{name}"] for name in ("DATE", "AUTHORIZATION")}}
 
 
 def signed_fields(oss, key="a.bin"):

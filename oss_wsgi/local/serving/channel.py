@@ -77,6 +77,7 @@ class Task(WSGITask):  # type: ignore[misc]
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ[ARRIVED] = self.request.arrived
+        environ["PATH_INFO"] = self.request.path  # waitress makes one slash of several at the beginning
         return environ
 
     def set_close_on_finish(self) -> None:

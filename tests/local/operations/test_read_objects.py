@@ -1,6 +1,8 @@
+import gzip
+
 import pytest
 
-from ..form_client import form, policy, post, sign_v1
+from ..form_client import NOW, form, policy, post, sign_v1
 
 CONTENT = bytes(range(100))
 
@@ -180,3 +182,38 @@ def test_a_missing_key_is_not_found(app, method):
 def test_an_object_is_read_by_the_host_of_its_bucket(app, stored):
     response = app.get("/a/%E4%B8%AD.bin", headers={"Host": "examplebucket.localhost"})
     assert response.body == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "accepted", "is_compressed"),
+    [
+        (1024, "text/plain; charset=utf-8", "gzip, deflate", True),
+        (300_000, "application/json", "br;q=1.0, gzip;q=0.5", True),
+        (1023, "text/plain", "gzip", False),
+        (1024, "image/png", "gzip", False),
+        (1024, "text/plain", "identity", False),
+        (1024, "text/plain", "", False),
+    ],
+)
+def test_texts_are_compressed_where_a_client_accepts_it(app, bucket, size, kind, accepted, is_compressed):
+    """GetObject's page, "Accept-Encoding": texts of 1 KB and more; such an answer has no ETag."""
+    with bucket.incoming() as incoming:
+        incoming.write(b"x" * size)
+        incoming.commit("a", kind, {}, now=NOW)
+    response = app.get("/examplebucket/a", headers={"Accept-Encoding": accepted})
+    content = gzip.decompress(response.body) if is_compressed else response.body
+    assert content == b"x" * size
+    assert (response.headers.get("Content-Encoding") == "gzip") == is_compressed
+    assert ("ETag" in response.headers) == ("Content-Length" in response.headers) == (not is_compressed)
+    assert ("Accept-Encoding" in response.headers.getall("Vary")) == is_compressed
+    part = app.get("/examplebucket/a", headers={"Accept-Encoding": accepted, "Range": "bytes=0-9"})
+    assert (part.status_int, part.body) == (206, b"x" * 10)
+    assert app.head("/examplebucket/a", headers={"Accept-Encoding": accepted}).content_length == size
+
+
+def test_what_is_stored_compressed_is_not_compressed_again(app, bucket):
+    with bucket.incoming() as incoming:
+        incoming.write(gzip.compress(bytes(range(256)) * 40))
+        incoming.commit("a", "text/plain", {"Content-Encoding": "gzip"}, now=NOW)
+    response = app.get("/examplebucket/a", headers={"Accept-Encoding": "gzip"})
+    assert gzip.decompress(response.body) == bytes(range(256)) * 40

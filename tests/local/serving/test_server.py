@@ -1,4 +1,5 @@
 import base64
+import gzip
 import hashlib
 import logging
 import socket
@@ -21,7 +22,7 @@ from oss_wsgi.local.storage.object_writer import ObjectWriter
 from oss_wsgi.local.storage.storage import Storage
 
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
-from ..socket_client import TIMEOUT, ask, put, signed_fields, wait_until
+from ..socket_client import TIMEOUT, ask, put, put_headers, signed_fields, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,20 @@ def test_a_plus_in_a_url_is_a_blank(oss, server):
     assert ask(server, "GET", "/examplebucket/c+d")[0].status == 404
     assert ask(server, "GET", "/examplebucket/c%2Bd")[1] == b"c+d"
     assert ask(server, "GET", "/examplebucket/a+b")[1] == b"a b"
+
+
+def test_two_slashes_are_not_one(oss, server):
+    put(oss, server, "key", b"one")
+    host = {"Host": "examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert ask(server, "GET", "/key", headers=host)[1] == b"one"
+    assert ask(server, "GET", "//key", headers=host)[0].status == 404
+
+
+def test_a_compressed_text_comes_in_chunks(oss, server):
+    ask(server, "PUT", "/examplebucket/a.txt", b"x" * 5000, put_headers(oss, "a.txt", "text/plain"))
+    response, body = ask(server, "GET", "/examplebucket/a.txt", headers={"Accept-Encoding": "gzip"})
+    assert response.getheader("Transfer-Encoding") == "chunked"
+    assert gzip.decompress(body) == b"x" * 5000
 
 
 def test_an_upload_and_its_object_cross_real_sockets(oss, server):
