@@ -15,6 +15,7 @@ STANDARD_HEADERS = {
     "cache-control": "Cache-Control",
     "content-disposition": "Content-Disposition",
     "content-encoding": "Content-Encoding",
+    "content-language": "Content-Language",
     "expires": "Expires",
 }
 ACLS = ("default", "private", "public-read", "public-read-write")
@@ -39,11 +40,12 @@ def content_type(fields: Mapping[str, str], file_type: str) -> str:
     return _header("Content-Type", value)
 
 
-def object_headers(fields: Mapping[str, str], default_acl: str = "") -> dict[str, str]:
+def object_headers(fields: Mapping[str, str], default_acl: str = "", default_class: str = "Standard") -> dict[str, str]:
     """Return the headers to keep with the object.
 
     :param fields: form fields or request headers, by lower-case name.
     :param default_acl: the ACL if `fields` has none; a form may have it in a request header.
+    :param default_class: the storage class if `fields` has none: that of the bucket.
     :raises OSSError: OSS does not accept one of the values.
     """
     acl = fields.get("x-oss-object-acl", default_acl)
@@ -62,8 +64,9 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "") -> dict[str
         raise invalid_argument("The size of the user metadata exceeds 8 KB.", name="x-oss-meta-*")
     if acl and acl != ACLS[0]:
         headers["x-oss-object-acl"] = acl
-    if fields.get("x-oss-storage-class"):
-        headers["x-oss-storage-class"] = fields["x-oss-storage-class"]
+    storage_class = fields.get("x-oss-storage-class") or (default_class if default_class != "Standard" else "")
+    if storage_class:
+        headers["x-oss-storage-class"] = storage_class
     return headers | metadata
 
 

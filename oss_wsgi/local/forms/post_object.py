@@ -40,7 +40,7 @@ def post_object(request: Request) -> Response:
     key = fields["key"].replace("${filename}", form.file.filename)
     check_key(key)
     stored_type = content_type(fields, file_type)
-    headers = object_headers(fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""))
+    headers = object_headers(fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""), bucket.storage_class)
     forbid_overwrite = forbids_overwrite(fields)
     location = redirect(fields)
     limit = size_range(policy)

@@ -27,6 +27,9 @@ ACLS = ("private", "public-read", "public-read-write")
 
 STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
 
+#: The one that an account has by default; its ID is made up.
+RESOURCE_GROUP = "rg-acfmlocal0000000"
+
 REDUNDANCIES = ("LRS", "ZRS")
 
 
@@ -82,7 +85,7 @@ def delete_bucket(request: Request) -> Response:
 def head_bucket(request: Request) -> Response:
     """HEAD: return the region and the storage class as headers."""
     region = f"oss-{request.service.options.region}"
-    headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", storage_class(request.storage.settings))]
+    headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", request.storage.storage_class)]
     return Response(200, headers)
 
 
@@ -98,6 +101,9 @@ def get_bucket_info(request: Request) -> Response:
         ("Comment", ""),
         OWNER,
         ("AccessControlList", [("Grant", acl(bucket.settings))]),
+        ("ServerSideEncryptionRule", [("SSEAlgorithm", "None")]),
+        ("BlockPublicAccess", "false"),
+        ("ResourceGroupId", RESOURCE_GROUP),
     ]
     return xml_response("BucketInfo", [("Bucket", nodes)])
 
@@ -148,11 +154,6 @@ def acl(settings: Mapping[str, str]) -> str:
     return settings.get("acl", "private")
 
 
-def storage_class(settings: Mapping[str, str]) -> str:
-    """Return a bucket's storage class from its settings; `Standard` by default."""
-    return settings.get("storage-class", "Standard")
-
-
 def redundancy(settings: Mapping[str, str]) -> str:
     """Return a bucket's redundancy from its settings; `LRS` by default."""
     return settings.get("redundancy", "LRS")
@@ -173,7 +174,7 @@ def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:
     yield "Location", f"oss-{request.service.options.region}"
     yield "ExtranetEndpoint", endpoint
     yield "IntranetEndpoint", endpoint
-    yield "StorageClass", storage_class(bucket.settings)
+    yield "StorageClass", bucket.storage_class
 
 
 def _read_configuration(body: bytes) -> dict[str, str | None]:
@@ -194,5 +195,5 @@ def _read_configuration(body: bytes) -> dict[str, str | None]:
 
 def _has_settings(bucket: Bucket, settings: Mapping[str, str | None]) -> bool:
     """Return whether the settings that cannot be changed are those that the bucket has."""
-    current = {"storage-class": storage_class(bucket.settings), "redundancy": redundancy(bucket.settings)}
+    current = {"storage-class": bucket.storage_class, "redundancy": redundancy(bucket.settings)}
     return all(settings.get(name, value) == value for name, value in current.items())

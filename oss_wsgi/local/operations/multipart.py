@@ -37,7 +37,7 @@ def initiate_multipart_upload(request: Request) -> Response:
     check_key(request.key)
     encoding = EncodingType(request)
     content_type = request_content_type(request)
-    headers = object_headers(request.headers)
+    headers = object_headers(request.headers, default_class=request.storage.storage_class)
     if forbids_overwrite(request.headers) and request.storage.get(request.key):
         raise file_already_exists()
     sequential = "sequential" in request.query

@@ -36,7 +36,7 @@ def put_object(request: Request) -> Response:
     check_key(request.key)
     callback = read_callback(request)
     media_type = request_content_type(request)
-    headers = object_headers(request.headers)
+    headers = object_headers(request.headers, default_class=request.storage.storage_class)
     forbid_overwrite = forbids_overwrite(request.headers)
     faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
@@ -60,7 +60,7 @@ def copy_object(request: Request) -> Response:
     if directive not in ("COPY", "REPLACE"):
         message = "The x-oss-metadata-directive must be COPY or REPLACE."
         raise invalid_argument(message, name="x-oss-metadata-directive", value=directive)
-    headers = object_headers(request.headers)
+    headers = object_headers(request.headers, default_class=request.storage.storage_class)
     forbid_overwrite = forbids_overwrite(request.headers)
     with open_source(request) as (source, content):
         if directive == "REPLACE" or _copies_itself(request):

@@ -47,6 +47,11 @@ class Bucket:
         self.created = created
         self.settings: Mapping[str, str] = json.loads(settings)
 
+    @property
+    def storage_class(self) -> str:
+        """The class of objects that name none."""
+        return self.settings.get("storage-class", "Standard")
+
     def change(self, settings: Mapping[str, str | None]) -> None:
         """Change these settings and leave the others; None removes a setting."""
         with self._index.transaction() as connection:

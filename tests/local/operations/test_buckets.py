@@ -2,16 +2,16 @@ import pytest
 from webtest import TestApp
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.operations.buckets import acl, one_of, redundancy, storage_class
+from oss_wsgi.local.operations.buckets import acl, one_of, redundancy
 
 from ..form_client import form, policy, post, sign_v1
 from ..signed_client import SignedClient, code
 
 
 def test_a_bucket_is_private_and_standard_by_default():
-    assert (acl({}), storage_class({}), redundancy({})) == ("private", "Standard", "LRS")
+    assert (acl({}), redundancy({})) == ("private", "LRS")
     settings = {"acl": "public-read", "storage-class": "IA", "redundancy": "ZRS"}
-    assert (acl(settings), storage_class(settings), redundancy(settings)) == ("public-read", "IA", "ZRS")
+    assert (acl(settings), redundancy(settings)) == ("public-read", "ZRS")
 
 
 def test_a_value_must_be_one_of_the_known_values():
@@ -172,3 +172,34 @@ def test_settings_outlive_the_process(make_oss, tmp_path):
         SignedClient(oss)("PUT", "newbucket", headers={"x-oss-acl": "public-read"})
     with make_oss(directory=tmp_path / "objects", access_key_id="ak", access_key_secret="sk") as oss:
         assert info(SignedClient(oss), "newbucket")["acl"] == "public-read"
+
+
+def test_a_bucket_says_what_sdks_ask_of_it(client):
+    """GetBucketInfo's page has these elements."""
+    info = client("GET", "examplebucket", "bucketInfo").xml
+    assert info.findtext("Bucket/ServerSideEncryptionRule/SSEAlgorithm") == "None"
+    assert info.findtext("Bucket/BlockPublicAccess") == "false"
+    assert info.findtext("Bucket/ResourceGroupId").startswith("rg-")
+
+
+def test_objects_have_the_storage_class_of_their_bucket(client, oss, app):
+    """PutObject's page: without x-oss-storage-class an object has the class of its bucket."""
+    client("PUT", "newbucket", body=configuration("<StorageClass>IA</StorageClass>"))
+    client("PUT", "newbucket", body=b"x", key="put")
+    client("PUT", "newbucket", body=b"x", key="standard", headers={"x-oss-storage-class": "Standard"})
+    client("PUT", "newbucket", key="copied", headers={"x-oss-copy-source": "/newbucket/standard"})
+    upload_id = client("POST", "newbucket", "uploads", key="parts").xml.findtext("UploadId")
+    client("PUT", "newbucket", f"partNumber=1&uploadId={upload_id}", b"x", key="parts")
+    client("POST", "newbucket", f"uploadId={upload_id}", key="parts", headers={"x-oss-complete-all": "yes"})
+    classes = {
+        entry.findtext("Key"): entry.findtext("StorageClass")
+        for entry in client("GET", "newbucket").xml.iter("Contents")
+    }
+    assert classes == {"copied": "IA", "parts": "IA", "put": "IA", "standard": "Standard"}
+    for key, expected in classes.items():
+        assert client("HEAD", "newbucket", key=key).headers["x-oss-storage-class"] == expected
+
+
+def test_the_language_of_an_object_is_kept(client):
+    client("PUT", "examplebucket", body=b"x", key="a", headers={"Content-Language": "zh-CN"})
+    assert client("HEAD", "examplebucket", key="a").headers["Content-Language"] == "zh-CN"

@@ -187,8 +187,12 @@ def test_an_object_is_read_by_the_host_of_its_bucket(app, stored):
 
 
 def get(oss, headers, method="GET"):
-    """Return the answer as it is: WebTest decompresses it."""
-    return Request.blank("/examplebucket/a", method=method, headers=headers).get_response(lint(oss))
+    """Return the status, the headers and the body as they are: WebTest decompresses what it gets."""
+    request = Request.blank("/examplebucket/a", method=method, headers=headers)
+    status, sent, pieces = request.call_application(lint(oss))
+    body = b"".join(pieces)
+    pieces.close()
+    return int(status[:3]), sent, body
 
 
 @pytest.mark.parametrize(
@@ -207,20 +211,18 @@ def test_texts_are_compressed_where_a_client_accepts_it(oss, bucket, size, kind,
     with bucket.incoming() as incoming:
         incoming.write(b"x" * size)
         incoming.commit("a", kind, {}, now=NOW)
-    response = get(oss, {"Accept-Encoding": accepted})
-    content = gzip.decompress(response.body) if is_compressed else response.body
-    assert content == b"x" * size
-    assert (response.headers.get("Content-Encoding") == "gzip") == is_compressed
-    assert ("ETag" in response.headers) == ("Content-Length" in response.headers) == (not is_compressed)
-    assert ("Accept-Encoding" in response.headers.getall("Vary")) == is_compressed
-    part = get(oss, {"Accept-Encoding": accepted, "Range": "bytes=0-9"})
-    assert (part.status_int, part.body) == (206, b"x" * 10)
-    assert get(oss, {"Accept-Encoding": accepted}, method="HEAD").content_length == size
+    _, headers, body = get(oss, {"Accept-Encoding": accepted})
+    assert (gzip.decompress(body) if is_compressed else body) == b"x" * size
+    assert (("Content-Encoding", "gzip") in headers) == (("Vary", "Accept-Encoding") in headers) == is_compressed
+    assert ("ETag" in dict(headers)) == ("Content-Length" in dict(headers)) == (not is_compressed)
+    status, _, part = get(oss, {"Accept-Encoding": accepted, "Range": "bytes=0-9"})
+    assert (status, part) == (206, b"x" * 10)
+    assert dict(get(oss, {"Accept-Encoding": accepted}, method="HEAD")[1])["Content-Length"] == str(size)
 
 
 def test_what_is_stored_compressed_is_not_compressed_again(oss, bucket):
+    content = gzip.compress(bytes(range(256)) * 40)
     with bucket.incoming() as incoming:
-        incoming.write(gzip.compress(bytes(range(256)) * 40))
+        incoming.write(content)
         incoming.commit("a", "text/plain", {"Content-Encoding": "gzip"}, now=NOW)
-    response = get(oss, {"Accept-Encoding": "gzip"})
-    assert gzip.decompress(response.body) == bytes(range(256)) * 40
+    assert get(oss, {"Accept-Encoding": "gzip"})[2] == content
