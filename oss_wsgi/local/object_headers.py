@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .errors import OSSError, invalid_argument, is_header_value
+from .errors import Headers, OSSError, invalid_argument, is_header_value, not_implemented
+from .storage.records import StoredObject
 
 MAX_KEY_SIZE = 1023
 MAX_METADATA_SIZE = 8 * 1024
@@ -21,6 +22,14 @@ STANDARD_HEADERS = {
 ACLS = ("default", "private", "public-read", "public-read-write")
 STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
 ENCRYPTION_ALGORITHMS = ("AES256", "KMS", "SM4")
+#: Kept and sent as they came; nothing is encrypted.
+ENCRYPTION_HEADERS = (
+    "x-oss-server-side-encryption",
+    "x-oss-server-side-data-encryption",
+    "x-oss-server-side-encryption-key-id",
+)
+#: What OSS obeys and this OSS does not.
+NOT_KEPT = ("x-oss-tagging", "x-oss-traffic-limit")
 _METADATA_NAME = re.compile(r"x-oss-meta-[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 
 
@@ -51,6 +60,9 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
     acl = fields.get("x-oss-object-acl", default_acl)
     _check_choice("x-oss-object-acl", acl, ACLS)
     _check_choice("x-oss-storage-class", fields.get("x-oss-storage-class", ""), STORAGE_CLASSES)
+    for name in NOT_KEPT:
+        if fields.get(name):
+            raise not_implemented(f"{name}: leave it out")
     for name in ("x-oss-server-side-encryption", "x-oss-server-side-data-encryption"):
         if fields.get(name, "AES256") not in ENCRYPTION_ALGORITHMS:
             message = "The encryption algorithm you specified is not supported."
@@ -67,7 +79,14 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
     storage_class = fields.get("x-oss-storage-class") or (default_class if default_class != "Standard" else "")
     if storage_class:
         headers["x-oss-storage-class"] = storage_class
-    return headers | metadata
+    encryption = {name: _header(name, fields[name]) for name in ENCRYPTION_HEADERS if fields.get(name)}
+    return headers | encryption | metadata
+
+
+def upload_headers(stored: StoredObject) -> Headers:
+    """Return what the answer to an upload says of the object."""
+    own = [(name, value) for name, value in stored.headers.items() if name in ENCRYPTION_HEADERS]
+    return [*stored.checksum_headers, *own]
 
 
 def forbids_overwrite(fields: Mapping[str, str]) -> bool:

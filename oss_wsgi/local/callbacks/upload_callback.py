@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import OSSError, Response, invalid_argument
+from ..object_headers import upload_headers
 from ..request import Request
 from ..storage.object_writer import ObjectWriter
 from ..storage.records import StoredObject
@@ -88,9 +89,9 @@ def call_back(
         )
     except CallbackError as error:
         failure = OSSError(203, "CallbackFailed", error.message, error.ec)
-        failure.headers = stored.checksum_headers
+        failure.headers = upload_headers(stored)
         raise failure from None
-    return Response(200, [*stored.checksum_headers, ("Content-Type", "application/json")], body)
+    return Response(200, [*upload_headers(stored), ("Content-Type", "application/json")], body)
 
 
 def _read_parameters(request: Request, text: str) -> CallbackParameters | None:

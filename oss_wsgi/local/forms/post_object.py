@@ -10,7 +10,7 @@ from ..callbacks.upload_callback import call_back, image_info, read_form_callbac
 from ..environ import arrival
 from ..errors import Headers, Response, header_value, invalid_argument, xml_text
 from ..faults import UploadFaults
-from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
+from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect, upload_headers
 from ..request import Request
 from ..signatures.form_check import check_signature
 from ..storage.records import StoredObject
@@ -73,7 +73,7 @@ def _limited(chunks: Iterable[bytes], limit: SizeRange) -> Iterator[bytes]:
 
 def _response(request: Request, stored: StoredObject, status: str, redirect_url: str) -> Response:
     """Return the response to an upload without a callback (protocol.md 2.5)."""
-    headers: Headers = stored.checksum_headers
+    headers: Headers = upload_headers(stored)
     if redirect_url:
         return Response(303, [*headers, ("Location", header_value(redirect_url))])
     if status == "201":

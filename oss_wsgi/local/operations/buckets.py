@@ -120,11 +120,10 @@ def get_bucket_acl(request: Request) -> Response:
 
 
 def put_bucket_acl(request: Request) -> Response:
-    """PUT `?acl`: set the ACL from `x-oss-acl`."""
+    """PUT `?acl`: set the ACL from `x-oss-acl`; a bucket that is missing is made, as by PutBucket."""
     if "x-oss-acl" not in request.headers:
         raise invalid_argument("The x-oss-acl header is missing.", name="x-oss-acl")
-    request.storage.change({"acl": one_of(ACLS, "x-oss-acl", request.headers["x-oss-acl"])})
-    return Response(200)
+    return put_bucket(request)
 
 
 def put_bucket_cors(request: Request) -> Response:

@@ -48,6 +48,29 @@ _ACTIONS = (
 )
 _REPEATED = frozenset({"Transition", "NoncurrentVersionTransition", "Tag"})
 _CHILDREN = frozenset({"ID", "Prefix", "Status", "Filter", *_ACTIONS, *_REPEATED})
+#: What else a rule may hold, and in it.
+_INSIDE = {
+    "Transition": {
+        "Days",
+        "CreatedBeforeDate",
+        "StorageClass",
+        "IsAccessTime",
+        "ReturnToStdWhenVisit",
+        "AllowSmallFile",
+    },
+    "NoncurrentVersionExpiration": {"NoncurrentDays"},
+    "NoncurrentVersionTransition": {
+        "NoncurrentDays",
+        "StorageClass",
+        "IsAccessTime",
+        "ReturnToStdWhenVisit",
+        "AllowSmallFile",
+    },
+    "Tag": {"Key", "Value"},
+    "Filter": {"Not", "ObjectSizeGreaterThan", "ObjectSizeLessThan"},
+    "Not": {"Prefix", "Tag"},
+}
+_BOOLEANS = {"ExpiredObjectDeleteMarker", "IsAccessTime", "ReturnToStdWhenVisit", "AllowSmallFile"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T00:00:00(\.000)?Z")
 
 
@@ -193,6 +216,8 @@ def _read_rule(element: ElementTree.Element) -> LifecycleRule:
     tags = [child.tag for child in element]
     if set(tags) - _CHILDREN or any(tags.count(tag) > 1 for tag in set(tags) - _REPEATED):
         raise malformed_xml()
+    _check_inside(element)
+    _check_order(element)
     actions = frozenset(tags) & frozenset(_ACTIONS)
     status = _text(element, "Status")
     if status not in ("Enabled", "Disabled") or not actions:
@@ -212,6 +237,24 @@ def _read_rule(element: ElementTree.Element) -> LifecycleRule:
         expiration=ages[0] if is_obeyed else None,
         node=("Rule", [("ID", identifier), *others]),
     )
+
+
+def _check_inside(element: ElementTree.Element) -> None:
+    """Raise OSSError for an element that OSS does not know, and for a truth that is not exactly true or false."""
+    for child in element.iter():
+        if child.tag in _INSIDE and {inner.tag for inner in child} - _INSIDE[child.tag]:
+            raise malformed_xml()
+        if child.tag in _BOOLEANS and child.text not in ("true", "false"):
+            raise malformed_xml()
+
+
+def _check_order(element: ElementTree.Element) -> None:
+    """Raise OSSError if objects expire before they change their class."""
+    expiration = _text(element, "Expiration/Days")
+    for transition in element.iterfind("Transition"):
+        days = _text(transition, "Days")
+        if days.isdecimal() and expiration.isdecimal() and int(expiration) <= int(days):
+            raise _invalid("Expiration", f"{expiration} days")
 
 
 def _read_age(element: ElementTree.Element) -> Age:

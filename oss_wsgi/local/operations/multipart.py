@@ -11,7 +11,7 @@ from ..callbacks.image_info import ImageInfo, read_image_info
 from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import OSSError, Response, file_already_exists, invalid_argument, invalid_part
 from ..faults import UploadFaults
-from ..object_headers import check_key, forbids_overwrite, object_headers
+from ..object_headers import check_key, forbids_overwrite, object_headers, upload_headers
 from ..request import Request
 from ..storage.records import MultipartUpload, Part, StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
@@ -87,7 +87,7 @@ def complete_multipart_upload(request: Request) -> Response:
     faults = UploadFaults(request.faults)
     faults.arriving()
     faults.arrived()
-    if request.faults.pop("damaged_object"):
+    if parts and request.faults.pop("damaged_object"):
         parts = [replace(parts[0], crc64=parts[0].crc64 ^ 1), *parts[1:]]
     now = request.service.options.clock()
     acl = {name: value for name, value in request.headers.items() if name == "x-oss-object-acl"}
@@ -105,7 +105,7 @@ def complete_multipart_upload(request: Request) -> Response:
             ("Key", encoding(request.key)),
             ("ETag", f'"{stored.etag}"'),
         ]
-        return xml_response("CompleteMultipartUploadResult", nodes, stored.checksum_headers)
+        return xml_response("CompleteMultipartUploadResult", nodes, upload_headers(stored))
 
 
 def abort_multipart_upload(request: Request) -> Response:
@@ -213,12 +213,16 @@ def _source_range(header: str, size: int) -> tuple[int, int]:
 
 
 def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Part]:
-    """Return the parts that the body lists in ascending order, or all parts when a header asks for them."""
+    """Return the parts that the body lists in ascending order, or all parts when a header asks for them.
+
+    None make an empty object.
+    """
     body = read_small_body(request.environ, MAX_BODY_SIZE)
     complete_all = request.headers.get("x-oss-complete-all", "")
     if complete_all:
         if complete_all != "yes" or body:
-            raise invalid_argument("With x-oss-complete-all: yes there is no body.", name="x-oss-complete-all")
+            message = "With x-oss-complete-all: yes there is no body."
+            raise invalid_argument(message, "0042-00000216", name="x-oss-complete-all")
         parts = uploaded
     else:
         by_number = {part.number: part for part in uploaded}
@@ -228,8 +232,6 @@ def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Par
         if numbers != sorted(set(numbers)):
             message = "The list of parts was not in ascending order. Parts list must specified in order by part number."
             raise OSSError(400, "InvalidPartOrder", message)
-    if not parts:
-        raise malformed_xml()
     return parts
 
 

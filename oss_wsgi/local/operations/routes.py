@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from ..environ import Address
 from ..errors import OSSError, Response, access_denied, not_implemented
 from ..forms.post_object import post_object
+from ..object_headers import NOT_KEPT
 from ..request import Request
 from .buckets import (
     delete_bucket,
@@ -188,6 +189,9 @@ def find_operation(request: Request) -> Operation:
     for other in request.query:
         if other != name and other not in operation.parameters and other not in SIGNATURE_PARAMETERS:
             raise not_implemented(f"?{other} in {operation.name}")
+    for header in NOT_KEPT:
+        if request.headers.get(header):
+            raise not_implemented(f"{header}: leave it out")
     if not (request.signed or operation.anonymous):
         raise _anonymous_access()
     return operation

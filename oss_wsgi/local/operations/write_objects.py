@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from ..callbacks.upload_callback import call_back, image_info, read_callback
 from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
 from ..faults import UploadFaults
-from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
+from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, upload_headers
 from ..request import Request
 from ..storage.records import StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
@@ -50,7 +50,7 @@ def put_object(request: Request) -> Response:
     with faults:
         if callback:
             return call_back(request, callback, stored, image, "PutObject")
-        return Response(200, stored.checksum_headers)
+        return Response(200, upload_headers(stored))
 
 
 def copy_object(request: Request) -> Response:
@@ -75,7 +75,7 @@ def copy_object(request: Request) -> Response:
             stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
             request.story.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
-    return xml_response("CopyObjectResult", nodes, stored.checksum_headers)
+    return xml_response("CopyObjectResult", nodes, upload_headers(stored))
 
 
 def delete_object(request: Request) -> Response:

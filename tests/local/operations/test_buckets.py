@@ -52,6 +52,8 @@ def test_a_created_bucket_is_described(client, oss):
         "TransferAcceleration": "Disabled",
         "CrossRegionReplication": "Disabled",
         "Comment": None,
+        "BlockPublicAccess": "false",
+        "ResourceGroupId": "rg-acfmlocal0000000",
     }
     assert bucket.findtext("Owner/ID") == "1000000000000001"
     assert bucket.findtext("AccessControlList/Grant") == "public-read"
@@ -156,7 +158,6 @@ def test_head_finds_a_bucket_and_its_region(client):
 @pytest.mark.parametrize("query", ["acl", "bucketInfo", "location"])
 def test_a_missing_bucket_is_not_found(client, query):
     assert code(client("GET", "nobucket", query, status=404)) == (404, "NoSuchBucket")
-    assert code(client("PUT", "nobucket", "acl", headers={"x-oss-acl": "private"}, status=404)) == (404, "NoSuchBucket")
 
 
 @pytest.mark.parametrize(
@@ -203,3 +204,12 @@ def test_objects_have_the_storage_class_of_their_bucket(client, oss, app):
 def test_the_language_of_an_object_is_kept(client):
     client("PUT", "examplebucket", body=b"x", key="a", headers={"Content-Language": "zh-CN"})
     assert client("HEAD", "examplebucket", key="a").headers["Content-Language"] == "zh-CN"
+
+
+def test_put_bucket_acl_makes_a_missing_bucket(client):
+    """PutBucketAcl's page: a bucket that does not exist is created; the suites read Location."""
+    for grant in ("private", "public-read"):
+        response = client("PUT", "newbucket", "acl", headers={"x-oss-acl": grant})
+        assert response.headers["Location"] == "/newbucket"
+        assert client("GET", "newbucket", "acl").xml.findtext(".//Grant") == grant
+    assert code(client("PUT", "No", "acl", headers={"x-oss-acl": "private"}, status=400)) == (400, "InvalidBucketName")

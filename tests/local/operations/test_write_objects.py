@@ -325,3 +325,22 @@ def test_a_replacing_copy_without_a_type_keeps_the_type(app, oss, bucket):
     del sent["HOST"]
     app.request("/examplebucket/b", method="PUT", headers=sent)
     assert (bucket.get("b").content_type, bucket.get("b").headers) == ("text/plain", {})
+
+
+def test_the_encryption_of_an_object_is_told_as_it_was_asked_for(client):
+    headers = {"x-oss-server-side-encryption": "KMS", "x-oss-server-side-encryption-key-id": "id"}
+    for response in (
+        client("PUT", "examplebucket", body=b"x", key="a", headers=headers),
+        client("HEAD", "examplebucket", key="a"),
+    ):
+        assert {name: response.headers[name] for name in headers} == headers
+
+
+@pytest.mark.parametrize(
+    ("method", "query"), [("PUT", ""), ("GET", ""), ("POST", "uploads"), ("PUT", "partNumber=1&uploadId=x")]
+)
+@pytest.mark.parametrize("header", ["x-oss-tagging", "x-oss-traffic-limit"])
+def test_a_header_that_is_not_obeyed_is_refused_by_name(client, bucket, method, query, header):
+    response = client(method, "examplebucket", query, key="a", headers={header: "819200"}, status=501)
+    assert header in response.xml.findtext("Message")
+    assert bucket.page() == ([], False)

@@ -22,7 +22,7 @@ from oss_wsgi.local.storage.object_writer import ObjectWriter
 from oss_wsgi.local.storage.storage import Storage
 
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
-from ..socket_client import TIMEOUT, ask, put, put_headers, signed_fields, wait_until
+from ..socket_client import TIMEOUT, ask, connect, put, put_headers, read_to_end, signed_fields, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +53,14 @@ def test_a_plus_in_a_url_is_a_blank(oss, server):
     assert ask(server, "GET", "/examplebucket/c+d")[0].status == 404
     assert ask(server, "GET", "/examplebucket/c%2Bd")[1] == b"c+d"
     assert ask(server, "GET", "/examplebucket/a+b")[1] == b"a b"
+
+
+def test_a_get_with_a_length_and_no_body_is_answered(oss, server):
+    """The suite of the SDK for C sends one (issue 29, 1.14)."""
+    put(oss, server, "a", b"hi oss")
+    with connect(server) as connection:
+        connection.sendall(b"GET /examplebucket/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\n")
+        assert read_to_end(connection).endswith(b"hi oss")
 
 
 def test_two_slashes_are_not_one(oss, server):

@@ -208,7 +208,7 @@ def code(response):
         ({"key": "another"}, 403, "SignatureDoesNotMatch"),
         ({"query": "acl"}, 403, "SignatureDoesNotMatch"),
         ({"access_key_id": "LTAIunknown"}, 403, "InvalidAccessKeyId"),
-        ({"token": "a token that a lasting key does not have"}, 403, "AccessKeyIdAndSecurityTokenNotMatch"),
+        ({"token": "a token that a lasting key does not have"}, 403, "InvalidAccessKeyId"),
         ({"date": NOW - 901}, 403, "RequestTimeTooSkewed"),
         ({"date": NOW + 901}, 403, "RequestTimeTooSkewed"),
         ({"day": "20241202"}, 403, "AccessDenied"),
@@ -482,7 +482,7 @@ def test_a_temporary_key_needs_its_token_in_a_url():
     assert query_refusal(sign("v4", expires=60), account=account).code == "InvalidAccessKeyId"
     assert query_refusal(signed, account=replace(account, security_token="t")).code == "InvalidSecurityToken"
     assert query_refusal(signed, account=account, now=NOW + 11).code == "SecurityTokenExpired"
-    assert query_refusal(signed).code == "AccessKeyIdAndSecurityTokenNotMatch"
+    assert query_refusal(signed).code == "InvalidAccessKeyId"
 
 
 @pytest.mark.parametrize(
@@ -500,3 +500,8 @@ def test_a_date_in_the_header_is_enough(app, oss, stored, date, ec):
     response = app.get(PATH, headers={**headers, **({"Date": date} if date else {})}, status="*")
     assert response.headers.get("x-oss-ec", "") == ec
     assert response.status_int == (403 if ec else 200)
+
+
+def test_a_wrong_region_has_an_ec(app, oss, stored):
+    response = app.get(PATH, headers=hand_signed(oss, "GET", region="cn-shanghai"), status=400)
+    assert response.headers["x-oss-ec"] == "0002-00000226"
