@@ -33,6 +33,7 @@ from .inspector.mistakes import diagnose
 from .inspector.story import Story
 from .inspector.trust import object_headers
 from .kept_keys import kept_keys, new_keys
+from .operations.buckets import ACLS
 from .operations.lifecycle import LifecycleReport, apply_rules
 from .operations.routes import check_parameters, find_operation, operation_name
 from .options import Options
@@ -82,6 +83,8 @@ class LocalOSS:
     @_takes(Options)
     def __init__(self, options: Options) -> None:
         _check_bucket_name(options.bucket)
+        if options.acl not in ACLS:
+            raise ValueError(f"an ACL is one of {', '.join(ACLS)}, not {options.acl!r}")
         options = replace(options, region=options.region.removeprefix("oss-"))
         self.bucket = options.bucket
         self.region = options.region
@@ -109,8 +112,9 @@ class LocalOSS:
         self.access_key_secret = options.access_key_secret or keys.access_key_secret
         self._former = tuple(dict.fromkeys((keys.access_key_secret, *keys.former)))
         self.public_key_pem = keys.callback_key.public_pem
-        self.storage.create_bucket(options.bucket, now=self._clock())
-        self._configured_buckets = {options.bucket}
+        self._acl = options.acl
+        self._configured_buckets: set[str] = set()
+        self.create_bucket(options.bucket)
         self._rules = BucketRules(
             self.storage,
             self._configured_buckets,
@@ -146,9 +150,13 @@ class LocalOSS:
         )
 
     def create_bucket(self, name: str) -> None:
-        """Create a further bucket, beside `bucket`; raise ValueError for a name that OSS does not allow."""
+        """Create a further bucket, beside `bucket`; raise ValueError for a name that OSS does not allow.
+
+        One that exists, in a folder of an earlier run, keeps its ACL unless the options name one.
+        """
         _check_bucket_name(name)
-        self.storage.create_bucket(name, now=self._clock())
+        if self.storage.create_bucket(name, now=self._clock()) or self._acl != Options.acl:
+            self.storage.bucket(name).change({"acl": self._acl})
         self._configured_buckets.add(name)
 
     @property

@@ -28,6 +28,7 @@ class Options:
     :param url: the base URL as clients see it; a LocalOSSServer sets it.
     :param reset_keys: with `directory`, make new keys in the place of those that are kept there.
     :param inspector: serve what was asked and answered at `/` and `/_inspect`, to this machine; "everywhere" to all.
+    :param acl: of `bucket` and of the buckets of `create_bucket()`: `private`, or `public-read` to let everybody read.
     :param cnames: host names that are bound to a bucket: `{"img.example.com": "examplebucket"}`.
     :param cors_rules: the rules of `bucket` and of the buckets of `create_bucket()` until they get others by `?cors`,
         and of requests that mean no bucket.
@@ -56,6 +57,7 @@ class Options:
     security_token_expires: float | None = None
     directory: str | Path | None = None
     url: str = "http://127.0.0.1:8081"
+    acl: str = "private"
     cnames: Mapping[str, str] | None = None
     cors_rules: Sequence[CORSRule] = ()
     max_cors_rules: int = MAX_RULES

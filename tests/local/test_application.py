@@ -232,3 +232,20 @@ def test_the_preflight_of_a_missing_bucket_is_404(app):
     headers = {"Origin": "http://page.example", "Access-Control-Request-Method": "POST"}
     assert code(app.options("/nobucket", headers=headers, status=404))[1] == "NoSuchBucket"
     assert app.options("/examplebucket", headers=headers).status_int == 200
+
+
+def test_an_acl_of_the_options_is_of_every_bucket_and_kept(make_oss, tmp_path):
+    oss = make_oss(acl="public-read", directory=tmp_path / "kept")
+    oss.create_bucket("second-bucket")
+    assert [bucket.acl for bucket in oss.storage.buckets()] == ["public-read"] * 2
+    oss.close()
+    assert [bucket.acl for bucket in make_oss(acl="private", directory=tmp_path / "kept").storage.buckets()] == [
+        "public-read"
+    ] * 2
+    with pytest.raises(ValueError, match="an ACL is one of private, public-read, public-read-write, not 'default'"):
+        make_oss(acl="default", directory=tmp_path / "other")
+
+
+def test_a_bucket_is_private_unless_asked(tmp_path):
+    with LocalOSS(directory=tmp_path, key_bits=512) as oss:
+        assert oss.storage.bucket(oss.bucket).acl == "private"

@@ -7,15 +7,18 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from ..callbacks.parameters import CallbackURL, check_address, parse_callback_url
+from ..environ import Address
 from ..errors import OSSError, Response
 from ..faults import Faults
 from ..request import Service
+from ..signatures.v1 import signed_path
 from .activity_page import activity_page, matching, rows
 from .curl import curl_line
 from .events import Events
@@ -30,6 +33,8 @@ from .story import Story
 from .story_page import story_page
 from .trust import SAFE, Trust, plain
 
+#: Seconds that the links to objects are valid.
+LINK_LIFETIME = 3600
 MAX_FORM = 64 * 1024
 #: Stories in the list beside one, and links to those of the same upload.
 MAX_BESIDE = 40
@@ -132,7 +137,17 @@ class Inspector:
         return None if self._trust.refusal(environ, self._url()) else self._show(environ, "")
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
-        return Page(quote(str(environ.get("SCRIPT_NAME", "")), safe="/"), self._trust.token)
+        base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
+        page = Page(base, self._trust.token)
+
+        def object_url(bucket: str, key: str) -> str:
+            if self._service.account.security_token:  # which would stand in the URL
+                return page.link("/content", bucket=bucket, key=key)
+            return base + signed_path(
+                Address(bucket, key), self._service.account, self._options.clock() + LINK_LIFETIME
+            )
+
+        return replace(page, object_url=object_url)
 
     def _show(self, environ: Mapping[str, Any], path: str) -> Response:
         query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))

@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -42,10 +43,12 @@ class Page:
 
     :param base: the path at which the local OSS is mounted.
     :param token: goes into every form.
+    :param object_url: returns a URL that anybody can open for an hour, of a bucket and a key.
     """
 
     base: str
     token: str
+    object_url: Callable[[str, str], str] = lambda bucket, key: ""
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
     def link(self, path: str, **query: str) -> str:

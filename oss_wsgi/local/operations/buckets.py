@@ -1,7 +1,7 @@
 """Operations on buckets: ListBuckets, and for one bucket its creation, deletion, description, ACL and CORS rules.
 
-The local OSS stores an ACL and returns it, but does not enforce it: anonymous requests may read every object and change
-none.
+Of the rights that an ACL gives to everybody the local OSS grants the reading of objects. Nobody lists or changes
+anything without a signature.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def get_bucket_info(request: Request) -> Response:
         ("CrossRegionReplication", "Disabled"),
         ("Comment", ""),
         OWNER,
-        ("AccessControlList", [("Grant", acl(bucket.settings))]),
+        ("AccessControlList", [("Grant", bucket.acl)]),
         ("ServerSideEncryptionRule", [("SSEAlgorithm", "None")]),
         ("BlockPublicAccess", "false"),
         ("ResourceGroupId", RESOURCE_GROUP),
@@ -116,7 +116,7 @@ def get_bucket_location(request: Request) -> Response:
 
 def get_bucket_acl(request: Request) -> Response:
     """GET `?acl`: return the ACL."""
-    return acl_response(acl(request.storage.settings))
+    return acl_response(request.storage.acl)
 
 
 def put_bucket_acl(request: Request) -> Response:
@@ -146,11 +146,6 @@ def delete_bucket_cors(request: Request) -> Response:
     """DELETE `?cors`: delete all CORS rules."""
     save_rules(request.storage, (), vary=False)
     return Response(204)
-
-
-def acl(settings: Mapping[str, str]) -> str:
-    """Return a bucket's ACL from its settings; `private` by default."""
-    return settings.get("acl", "private")
 
 
 def redundancy(settings: Mapping[str, str]) -> str:

@@ -1,7 +1,6 @@
 """GetObject, HeadObject and GetObjectMeta, with their conditions and ranges.
 
-Anonymous requests may read every object, so that the demonstration page can show what it stored; the real OSS wants a
-signature unless the bucket is public. A signature that is there is checked all the same.
+A request without a signature may read what its ACL, or that of the bucket, lets everybody read.
 """
 
 from __future__ import annotations
@@ -18,8 +17,11 @@ from ..storage.records import StoredObject
 
 CHUNK_SIZE = 256 * 1024
 
+OBJECT_ACL = "x-oss-object-acl"
+#: The ACLs that let everybody read.
+READABLE = ("public-read", "public-read-write")
 #: Stored with an object, but not sent as a header.
-HIDDEN = ("x-oss-object-acl",)
+HIDDEN = (OBJECT_ACL,)
 
 _VARY = ("Vary", "Accept-Encoding")
 
@@ -150,10 +152,29 @@ def requested_range(header: str, size: int, *, standard: bool = False) -> tuple[
 
 
 def _open(request: Request) -> tuple[StoredObject, BinaryIO]:
+    """Return an object and its content.
+
+    :raises OSSError: the request may not read it, which it is told of a missing object too; or there is none.
+    """
     opened = request.storage.open(request.key)
+    try:
+        _check_readable(request, opened[0] if opened else None)
+    except OSSError:
+        if opened:
+            opened[1].close()
+        raise
     if opened is None:
         raise no_such_key(request.key)
     return opened
+
+
+def _check_readable(request: Request, stored: StoredObject | None) -> None:
+    acl = stored.headers.get(OBJECT_ACL) if stored else None
+    if request.signed or (acl or request.storage.acl) in READABLE:
+        return
+    if acl:
+        raise access_denied("You have no right to access this object because of its acl.")
+    raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
 
 
 def _overrides(request: Request) -> dict[str, str]:

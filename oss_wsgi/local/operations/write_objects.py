@@ -17,11 +17,9 @@ from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body, receive_body
 from .owner import acl_response
 from .parameters import EncodingType
-from .read_objects import is_unmodified, no_such_key
+from .read_objects import OBJECT_ACL, is_unmodified, no_such_key
 
 COPY_SOURCE = "x-oss-copy-source"
-
-OBJECT_ACL = "x-oss-object-acl"
 
 # Headers that a copy never takes from its source.
 NOT_COPIED = (OBJECT_ACL, "x-oss-storage-class")

@@ -48,6 +48,11 @@ class Bucket:
         self.settings: Mapping[str, str] = json.loads(settings)
 
     @property
+    def acl(self) -> str:
+        """The ACL, which objects have that have none of their own."""
+        return self.settings.get("acl", "private")
+
+    @property
     def storage_class(self) -> str:
         """The class of objects that name none."""
         return self.settings.get("storage-class", "Standard")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from html import unescape
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -17,6 +18,7 @@ from webtest import TestApp
 from oss_wsgi.local import CORSRule
 
 from ..form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4
+from ..stored import put
 from .conftest import Browser
 
 ORIGIN = {"Origin": "http://page.example"}
@@ -251,6 +253,28 @@ def test_an_upload_is_one_story_with_what_was_stored_and_called(browser, oss, up
         "&#34;Status&#34;: &#34;Ok&#34;",
     ):
         assert part in text, part
+
+
+@pytest.mark.parametrize("path", ["/requests/{story}", "/object?bucket=examplebucket&key=dir%2F%E5%9B%BE+.png"])
+def test_links_to_objects_of_a_private_bucket_are_signed(make_oss, path):
+    oss = make_oss(acl="private")
+    app = TestApp(oss)
+    browser = Browser(app)
+    post(app, form({"key": "dir/图 .png", **sign_v1(oss, policy())}, b"hi oss"))
+    text = browser.page(path.format(story=browser.newest()[0])).text
+    link = unescape(re.search(r'href="(/examplebucket/[^"]*Signature=[^"]*)"', text)[1])
+    assert app.get(link).body == b"hi oss"
+    app.get(link.partition("?")[0], status=403)
+    assert oss.access_key_secret not in text
+    assert browser.page("/content?bucket=examplebucket&key=dir%2F%E5%9B%BE+.png").body == b"hi oss"
+
+
+def test_links_with_a_temporary_key_show_no_token(make_oss):
+    oss = make_oss(acl="private", security_token="a-token-of-sts")
+    put(oss.storage.bucket("examplebucket"), "a")
+    text = Browser(TestApp(oss)).page("/object?bucket=examplebucket&key=a").text
+    assert "a-token-of-sts" not in text
+    assert 'href="/_inspect/content?bucket=examplebucket&amp;key=a"' in text
 
 
 def test_an_upload_whose_callback_has_no_answer_yet_is_listed(browser, upload, recorder):

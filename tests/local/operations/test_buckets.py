@@ -2,16 +2,17 @@ import pytest
 from webtest import TestApp
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.operations.buckets import acl, one_of, redundancy
+from oss_wsgi.local.operations.buckets import one_of, redundancy
 
 from ..form_client import form, policy, post, sign_v1
 from ..signed_client import SignedClient, code
 
+PUBLIC = {"x-oss-acl": "public-read"}
+
 
 def test_a_bucket_is_private_and_standard_by_default():
-    assert (acl({}), redundancy({})) == ("private", "LRS")
-    settings = {"acl": "public-read", "storage-class": "IA", "redundancy": "ZRS"}
-    assert (acl(settings), redundancy(settings)) == ("public-read", "ZRS")
+    assert redundancy({}) == "LRS"
+    assert redundancy({"redundancy": "ZRS"}) == "ZRS"
 
 
 def test_a_value_must_be_one_of_the_known_values():
@@ -60,13 +61,13 @@ def test_a_created_bucket_is_described(client, oss):
 
 
 def test_a_created_bucket_is_found_by_its_host(oss, client):
-    client("PUT", "newbucket")
+    client("PUT", "newbucket", headers=PUBLIC)
     response = TestApp(oss).get("/none", headers={"Host": "newbucket.oss-cn-hangzhou.aliyuncs.com"}, status=404)
     assert code(response)[1] == "NoSuchKey"
 
 
 def test_buckets_do_not_share_objects(client, app, oss):
-    client("PUT", "newbucket")
+    client("PUT", "newbucket", headers=PUBLIC)
     document = policy()
     document["conditions"][0]["bucket"] = "newbucket"
     post(app, form({"key": "a", **sign_v1(oss, document)}, b"new"), path="/newbucket", status=204)
@@ -84,13 +85,11 @@ def test_a_repeated_put_changes_the_acl_only(client):
 
 @pytest.mark.parametrize("text", ["<StorageClass>IA</StorageClass>", "<DataRedundancyType>ZRS</DataRedundancyType>"])
 def test_a_repeated_put_cannot_change_class_or_redundancy(client, text):
-    response = client(
-        "PUT", "examplebucket", body=configuration(text), headers={"x-oss-acl": "public-read"}, status=409
-    )
+    response = client("PUT", "examplebucket", body=configuration(text), headers={"x-oss-acl": "private"}, status=409)
     assert code(response) == (409, "BucketAlreadyExists")
     assert response.xml.findtext("BucketName") == "examplebucket"
     assert info(client, "examplebucket") == {
-        "Name": "examplebucket", "StorageClass": "Standard", "DataRedundancyType": "LRS", "acl": "private"
+        "Name": "examplebucket", "StorageClass": "Standard", "DataRedundancyType": "LRS", "acl": "public-read"
     }  # fmt: skip
 
 
@@ -134,9 +133,10 @@ def test_a_bucket_created_again_has_default_settings(client):
 
 
 def test_an_acl_is_stored_and_returned(client):
-    assert client("GET", "examplebucket", "acl").xml.findtext("AccessControlList/Grant") == "private"
-    client("PUT", "examplebucket", "acl", headers={"x-oss-acl": "public-read"})
-    document = client("GET", "examplebucket", "acl").xml
+    client("PUT", "newbucket")
+    assert client("GET", "newbucket", "acl").xml.findtext("AccessControlList/Grant") == "private"
+    client("PUT", "newbucket", "acl", headers=PUBLIC)
+    document = client("GET", "newbucket", "acl").xml
     assert (document.tag, document.findtext("Owner/ID")) == ("AccessControlPolicy", "1000000000000001")
     assert document.findtext("AccessControlList/Grant") == "public-read"
     for headers in ({}, {"x-oss-acl": "open"}):
