@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ..private_file import open_private, write_private
 from ..sdk.bucket import has_sdk
 from ..settings import OFF, Settings
 from ..settings_check import MIN_TICKET_SECRET
+from ..signing.presigned_url import URLPresigner
 from .process import (
     CannotStartError,
     cannot_listen_error,
@@ -27,12 +29,15 @@ from .process import (
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from ..callback.upload import Upload
     from ..local import LocalOSS
 
 # Servers in production import this module through server.py, so the functions import `..local`.
 
 LOCAL_BUCKET = "local-bucket"
 LOCAL_REGION = "cn-hangzhou"
+#: Seconds that the page's link to an upload is valid.
+LINK_LIFETIME = 3600
 
 KEPT_NOWHERE = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
 
@@ -103,6 +108,12 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
     missing = {name: value for name, value in defaults.items() if not is_set(environ, name)}
     # Forms go to the local OSS, so the address of a real one must not count.
     return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": ""}
+
+
+def signed_links(settings: Settings) -> Callable[[Upload], dict[str, object]]:
+    """Return a handler that answers with a URL of what was uploaded: the local bucket is private, as most are."""
+    presigner = URLPresigner(settings, clock=time.time)
+    return lambda upload: {"url": presigner.presign("GET", str(upload.object), expires=LINK_LIFETIME).url}
 
 
 def _access_key(local_dir: str | None) -> tuple[str, str]:

@@ -40,6 +40,7 @@ from .options import Options
 from .request import Request, Service
 from .signatures.account import Account
 from .signatures.request_check import signed_address
+from .signatures.v1 import signed_path
 from .storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -167,6 +168,11 @@ class LocalOSS:
     @property
     def public_key_url(self) -> str:
         return f"{self.url}/{PUBLIC_KEY_PATH}"
+
+    def signed_url(self, key: str, *, bucket: str | None = None, expires: float = 3600) -> str:
+        """Return a URL with which anybody may GET an object for some seconds."""
+        address = Address(bucket or self.bucket, key)
+        return self.url + signed_path(address, self._account, self._clock() + expires)
 
     def fail_next(self, name: str, *, times: int | None = 1, **details: Any) -> None:
         """Let one of the next requests fail: `oss.fail_next("callback_status", status=404)`.

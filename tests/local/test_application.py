@@ -9,6 +9,7 @@ from oss_wsgi.local import LocalOSS
 
 from .form_client import BOUNDARY, NOW, form, policy, post, sign_v1, sign_v4
 from .signed_client import SignedClient
+from .stored import put
 
 
 def code(response):
@@ -249,3 +250,15 @@ def test_an_acl_of_the_options_is_of_every_bucket_and_kept(make_oss, tmp_path):
 def test_a_bucket_is_private_unless_asked(tmp_path):
     with LocalOSS(directory=tmp_path, key_bits=512) as oss:
         assert oss.storage.bucket(oss.bucket).acl == "private"
+
+
+@pytest.mark.parametrize("token", [None, "a token+of/sts"])
+def test_a_signed_url_reads_a_private_object_for_a_while(make_oss, token):
+    now = [NOW]
+    oss = make_oss(acl="private", clock=lambda: now[0], security_token=token)
+    put(oss.storage.bucket("examplebucket"), "dir/图 +.png")
+    path = oss.signed_url("dir/图 +.png", expires=60).removeprefix(oss.url)
+    assert TestApp(oss).get(path).body == b"hi oss"
+    TestApp(oss).get(path.replace("dir", "dir2"), status=403)
+    now[0] += 61
+    assert code(TestApp(oss).get(path, status=403)) == (403, "AccessDenied", "0002-00000069")

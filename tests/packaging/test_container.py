@@ -147,8 +147,9 @@ def test_the_local_variant_takes_a_whole_upload(local: tuple[Composed, int]) -> 
     content_type, body = multipart(form["fields"], "a.txt", b"hello")
     request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
     with urllib.request.urlopen(request) as response:
-        assert json.load(response)["Status"] == "Ok", project.log()
-    with urllib.request.urlopen(f"{form['url']}/{form['fields']['key']}") as response:
+        answer = json.load(response)
+    assert answer["Status"] == "Ok", project.log()
+    with urllib.request.urlopen(answer["url"]) as response:
         assert response.read() == b"hello"
 
 

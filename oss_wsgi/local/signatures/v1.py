@@ -69,9 +69,11 @@ def signed_path(address: Address, account: Account, expires: float) -> str:
 
     :param expires: Unix seconds.
     """
-    request = SignedRequest("GET", address, {}, ())
+    token = {"security-token": account.security_token} if account.security_token else {}
+    request = SignedRequest("GET", address, {}, tuple((k.encode(), v.encode()) for k, v in token.items()))
     signature = sign(account.access_key_secret, string_to_sign(request, str(int(expires))))
-    query = {"OSSAccessKeyId": account.access_key_id, "Expires": int(expires), "Signature": signature}
+    own = {"OSSAccessKeyId": account.access_key_id, "Expires": str(int(expires)), "Signature": signature}
+    query = {**own, **token}
     return f"{quote(request.resource)}?{urlencode(query)}"
 
 
