@@ -148,6 +148,48 @@ def delete_bucket_cors(request: Request) -> Response:
     return Response(204)
 
 
+def get_bucket_stat(request: Request) -> Response:
+    """GET `?stat`: count what is stored."""
+    classes, uploads = request.storage.stat()
+    names = {"Standard": "Standard", "IA": "InfrequentAccess", "Archive": "Archive", "ColdArchive": "ColdArchive"}
+    stored = {name: (count, size) for name, count, size in classes}
+    nodes: list[Node] = [
+        ("Storage", str(sum(size for _, size in stored.values()))),
+        ("ObjectCount", str(sum(count for count, _ in stored.values()))),
+        ("MultipartUploadCount", str(uploads)),
+        ("LiveChannelCount", "0"),
+        ("LastModifiedTime", str(int(request.now))),
+    ]
+    for name in STORAGE_CLASSES:
+        count, size = stored.get(name, (0, 0))
+        title = names.get(name, name)
+        nodes += [(f"{title}Storage", str(size)), (f"{title}ObjectCount", str(count))]
+    return xml_response("BucketStat", nodes)
+
+
+def get_bucket_versioning(request: Request) -> Response:
+    """GET `?versioning`: say that versioning was never switched on."""
+    _ = request.storage
+    return xml_response("VersioningConfiguration", "")
+
+
+def get_bucket_encryption(request: Request) -> Response:
+    """GET `?encryption`: say that there is no rule."""
+    message = "The server side encryption configuration does not exist."
+    raise OSSError(404, "NoSuchServerSideEncryptionRule", message, BucketName=request.bucket)
+
+
+def get_bucket_policy(request: Request) -> Response:
+    """GET `?policy`: say that there is no policy."""
+    raise OSSError(404, "NoSuchBucketPolicy", "The bucket policy does not exist.", BucketName=request.bucket)
+
+
+def get_bucket_tags(request: Request) -> Response:
+    """GET `?tagging`: return no tags."""
+    _ = request.storage
+    return xml_response("Tagging", [("TagSet", "")])
+
+
 def redundancy(settings: Mapping[str, str]) -> str:
     """Return a bucket's redundancy from its settings; `LRS` by default."""
     return settings.get("redundancy", "LRS")

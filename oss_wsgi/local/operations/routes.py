@@ -14,8 +14,13 @@ from .buckets import (
     delete_bucket_cors,
     get_bucket_acl,
     get_bucket_cors,
+    get_bucket_encryption,
     get_bucket_info,
     get_bucket_location,
+    get_bucket_policy,
+    get_bucket_stat,
+    get_bucket_tags,
+    get_bucket_versioning,
     head_bucket,
     list_buckets,
     put_bucket,
@@ -28,7 +33,7 @@ from .lifecycle import (
     post_bucket_lifecycle,
     put_bucket_lifecycle,
 )
-from .list_objects import list_objects, list_objects_v2
+from .list_objects import list_object_versions, list_objects, list_objects_v2
 from .multipart import (
     abort_multipart_upload,
     complete_multipart_upload,
@@ -41,10 +46,12 @@ from .multipart import (
 from .read_objects import OVERRIDABLE, get_object, get_object_meta
 from .write_objects import (
     COPY_SOURCE,
+    check_version,
     copy_object,
     delete_multiple_objects,
     delete_object,
     get_object_acl,
+    get_object_tags,
     put_object,
     put_object_acl,
 )
@@ -60,6 +67,8 @@ SIGNATURE_PARAMETERS = frozenset(
 )
 _RESPONSE = " ".join(f"response-{name.lower()}" for name in OVERRIDABLE)
 _CALLBACK = "callback callback-var"
+#: The ID that the one version of an object has.
+_VERSION = "versionId"
 _LIST = "prefix delimiter max-keys encoding-type"
 
 
@@ -91,17 +100,18 @@ class Operation:
 # is the one for a query that has none of them.
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Object", "GET"): {
-        "acl": Operation("GetObjectACL", get_object_acl),
-        "objectMeta": Operation("GetObjectMeta", get_object_meta, anonymous=True),
+        "tagging": Operation("GetObjectTagging", get_object_tags, _VERSION),
+        "acl": Operation("GetObjectACL", get_object_acl, _VERSION),
+        "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
         "uploadId": Operation("ListParts", list_parts, "max-parts part-number-marker encoding-type"),
-        "": Operation("GetObject", get_object, _RESPONSE, anonymous=True),
+        "": Operation("GetObject", get_object, f"{_RESPONSE} {_VERSION}", anonymous=True),
     },
     ("Object", "HEAD"): {
-        "objectMeta": Operation("GetObjectMeta", get_object_meta, anonymous=True),
-        "": Operation("HeadObject", get_object, _RESPONSE, anonymous=True),
+        "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
+        "": Operation("HeadObject", get_object, f"{_RESPONSE} {_VERSION}", anonymous=True),
     },
     ("Object", "PUT"): {
-        "acl": Operation("PutObjectACL", put_object_acl),
+        "acl": Operation("PutObjectACL", put_object_acl, _VERSION),
         "partNumber": Operation(
             "UploadPart", upload_part, "uploadId", copy=Operation("UploadPartCopy", upload_part_copy, "uploadId")
         ),
@@ -113,7 +123,7 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     },
     ("Object", "DELETE"): {
         "uploadId": Operation("AbortMultipartUpload", abort_multipart_upload),
-        "": Operation("DeleteObject", delete_object),
+        "": Operation("DeleteObject", delete_object, _VERSION),
     },
     ("Service", "GET"): {"": Operation("ListBuckets", list_buckets, "prefix marker max-keys")},
     ("Bucket", "PUT"): {
@@ -125,6 +135,12 @@ TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Bucket", "GET"): {
         "acl": Operation("GetBucketAcl", get_bucket_acl),
         "bucketInfo": Operation("GetBucketInfo", get_bucket_info),
+        "encryption": Operation("GetBucketEncryption", get_bucket_encryption),
+        "policy": Operation("GetBucketPolicy", get_bucket_policy),
+        "stat": Operation("GetBucketStat", get_bucket_stat),
+        "tagging": Operation("GetBucketTags", get_bucket_tags),
+        "versioning": Operation("GetBucketVersioning", get_bucket_versioning),
+        "versions": Operation("ListObjectVersions", list_object_versions, f"{_LIST} key-marker version-id-marker"),
         "cors": Operation("GetBucketCors", get_bucket_cors),
         "lifecycle": Operation("GetBucketLifecycle", get_bucket_lifecycle),
         "location": Operation("GetBucketLocation", get_bucket_location),
@@ -189,6 +205,7 @@ def find_operation(request: Request) -> Operation:
     for other in request.query:
         if other != name and other not in operation.parameters and other not in SIGNATURE_PARAMETERS:
             raise not_implemented(f"?{other} in {operation.name}")
+    check_version(request.query.get(_VERSION, ""))
     for header in NOT_KEPT:
         if request.headers.get(header):
             raise not_implemented(f"{header}: leave it out")

@@ -109,6 +109,13 @@ def get_object_acl(request: Request) -> Response:
     return acl_response(stored.headers.get(OBJECT_ACL, "default"))
 
 
+def get_object_tags(request: Request) -> Response:
+    """GET `?tagging`: return no tags."""
+    if request.storage.get(request.key) is None:
+        raise no_such_key(request.key)
+    return xml_response("Tagging", [("TagSet", "")])
+
+
 def put_object_acl(request: Request) -> Response:
     """PUT `?acl`: set the ACL of an object."""
     if not request.headers.get(OBJECT_ACL):

@@ -121,6 +121,16 @@ class Bucket:
         count = self._index.read("SELECT COUNT(*) FROM objects WHERE bucket = ?", self.name)
         return [read_object(row) for row in rows], count[0][0]
 
+    def stat(self) -> tuple[list[tuple[str, int, int]], int]:
+        """Return for each storage class its name, its objects and their bytes; and the number of unfinished uploads."""
+        rows = self._index.read(
+            "SELECT json_extract(headers, '$.\"x-oss-storage-class\"'), COUNT(*), SUM(size) FROM objects"
+            " WHERE bucket = ? GROUP BY 1",
+            self.name,
+        )
+        uploads = self._index.read("SELECT COUNT(*) FROM uploads WHERE bucket = ?", self.name)
+        return [(name or "Standard", count, size) for name, count, size in rows], uploads[0][0]
+
     def add(self, stored: StoredObject, forbid_overwrite: bool) -> None:
         """Record an object whose content is written; raise OSSError 409 if it may not replace one."""
         with self._index.transaction() as connection:

@@ -213,3 +213,31 @@ def test_put_bucket_acl_makes_a_missing_bucket(client):
         assert response.headers["Location"] == "/newbucket"
         assert client("GET", "newbucket", "acl").xml.findtext(".//Grant") == grant
     assert code(client("PUT", "No", "acl", headers={"x-oss-acl": "private"}, status=400)) == (400, "InvalidBucketName")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [("encryption", "NoSuchServerSideEncryptionRule"), ("policy", "NoSuchBucketPolicy")],
+)
+def test_a_bucket_says_what_it_does_not_have(client, query, expected):
+    """The pages of GetBucketEncryption and GetBucketPolicy; the clean-ups of suites ask for them."""
+    assert code(client("GET", "examplebucket", query, status=404)) == (404, expected)
+    for method in ("PUT", "DELETE"):
+        assert code(client(method, "examplebucket", query, b"<x/>", status=501)) == (501, "NotImplemented")
+
+
+def test_a_bucket_has_no_versions_and_no_tags(client):
+    assert client("GET", "examplebucket", "versioning").xml.find("Status") is None
+    client("PUT", "examplebucket", body=b"x", key="a")
+    for key in ("", "a"):
+        assert client("GET", "examplebucket", "tagging", key=key).xml.findall("TagSet/Tag") == []
+    assert code(client("GET", "examplebucket", "tagging", key="none", status=404)) == (404, "NoSuchKey")
+
+
+def test_what_is_stored_is_counted(client):
+    client("PUT", "examplebucket", body=b"12345", key="a")
+    client("PUT", "examplebucket", body=b"123", key="b", headers={"x-oss-storage-class": "IA"})
+    client("POST", "examplebucket", "uploads", key="c")
+    stat = client("GET", "examplebucket", "stat").xml
+    names = ("Storage", "ObjectCount", "MultipartUploadCount", "StandardStorage", "InfrequentAccessObjectCount")
+    assert [stat.findtext(name) for name in names] == ["8", "2", "1", "5", "1"]

@@ -82,3 +82,19 @@ def test_a_control_character_of_a_key_is_a_reference(client, bucket):
         assert b"<Key>a&#x1;b</Key>" in response.body
         encoded = client("GET", "examplebucket", f"{query}&encoding-type=url".strip("&"))
         assert encoded.xml.findtext("Contents/Key") == "a%01b"
+
+
+def test_each_object_is_its_one_version(list_objects, client):
+    response = list_objects("versions&max-keys=2&encoding-type=url")
+    assert response.xml.tag == "ListVersionsResult"
+    assert texts(response, "Version/Key") == ["a%2F1", "a%2F2"]
+    assert texts(response, "Version/VersionId") == ["null"] * 2
+    marker = response.xml.findtext("NextKeyMarker"), response.xml.findtext("NextVersionIdMarker")
+    assert marker == ("a%2F2", "null")
+    response = list_objects("versions&encoding-type=url&key-marker=a%2F2&version-id-marker=null&prefix=b")
+    assert texts(response, "Version/Key") == ["b"]
+    assert client("GET", "examplebucket", "versionId=null", key="b").body == b"hi oss"
+    client("GET", "examplebucket", "versionId=CAEQ", key="b", status=501)
+    client("DELETE", "examplebucket", "versionId=CAEQ", key="b", status=501)
+    client("DELETE", "examplebucket", "versionId=null", key="b")
+    client("GET", "examplebucket", key="b", status=404)
