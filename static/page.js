@@ -6,7 +6,7 @@ import { explain, loadWords, sizeIn, technical, typesIn, visible, wordsOf } from
 
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
-const { serverUrl, recoverUrl } = root.dataset;
+const { serverUrl, recoverUrl, linkUrl } = root.dataset;
 const uploader = new Uploader({ serverUrl, recoverUrl: recoverUrl === "" ? null : recoverUrl });
 const rows = new Map();
 
@@ -221,7 +221,7 @@ class Row {
     show(parts.message, isGrouped ? "" : explainState(item));
     show(parts.detail, error && !isGrouped ? technical(error) : "");
     show(parts.key, isStored ? visible(item.key) : "");
-    if (isStored && item.url) parts.link.href = linkTo(item);
+    if (isStored && item.url) parts.link.href = linkUrl ? `${linkUrl}?key=${encodeURIComponent(item.key)}` : item.url;
     else parts.link.removeAttribute("href");
     show(parts.text, visible(item.answer));
     parts.show.hidden = !isStored;
@@ -618,16 +618,6 @@ addEventListener("paste", ({ clipboardData }) => {
   const files = [...(clipboardData?.files ?? [])];
   if (files.length > 0) add(files.map((file) => nameOfPasted(file, words("screenshot"), names)));
 });
-
-// Where the bucket is private, the application may answer with a signed URL.
-function linkTo({ answer, url }) {
-  try {
-    const signed = JSON.parse(answer).url;
-    return /^https?:/.test(signed) ? signed : url;
-  } catch {
-    return url;
-  }
-}
 
 // ---------------------------------------------------------------- dragging over the window
 

@@ -29,7 +29,6 @@ from .process import (
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from ..callback.upload import Upload
     from ..local import LocalOSS
 
 # Servers in production import this module through server.py, so the functions import `..local`.
@@ -110,10 +109,10 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
     return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": ""}
 
 
-def signed_links(settings: Settings) -> Callable[[Upload], dict[str, object]]:
-    """Return a handler that answers with a URL of what was uploaded: the local bucket is private, as most are."""
+def signed_links(settings: Settings) -> Callable[[str], str]:
+    """Return a function that returns the URL of an object for the page: the local bucket is private, as most are."""
     presigner = URLPresigner(settings, clock=time.time)
-    return lambda upload: {"url": presigner.presign("GET", str(upload.object), expires=LINK_LIFETIME).url}
+    return lambda key: presigner.presign("GET", key, expires=LINK_LIFETIME).url
 
 
 def _access_key(local_dir: str | None) -> tuple[str, str]:

@@ -110,7 +110,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
         # Without a folder nothing outlives this process, so a ledger in memory is enough.
         ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
-        options["on_upload"] = signed_links(settings)
+        options["links"] = signed_links(settings)
         uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **options)
         greeting = _local_greeting(url, settings, environ, arguments)
     else:
@@ -126,8 +126,8 @@ def _serve_as_child(arguments: Namespace, child: Inheritance, stack: contextlib.
     configure(arguments.log_format, settings.secrets(), process=child.number)
     servers: list[Any] = []
     parent, metrics = become_child(arguments, child, stack, servers)
-    handler = {} if child.callback_url is None else {"on_upload": signed_links(settings)}
-    uploads, ledger = _site(settings, arguments, metrics, **handler)
+    links = None if child.callback_url is None else signed_links(settings)
+    uploads, ledger = _site(settings, arguments, metrics, links=links)
     stack.callback(ledger.close)
     own = {"servers": servers, "serving": parent.serving, "shares_listeners": True}
     _run_site(uploads, child.listeners, arguments, stack, (), **own)

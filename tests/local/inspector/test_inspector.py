@@ -149,7 +149,7 @@ def test_only_its_pages_need_jinja():
         sys.modules["jinja2"] = None
         from webtest import TestApp
         from oss_wsgi.local import LocalOSS
-        with LocalOSS(key_bits=512) as oss:
+        with LocalOSS(acl="public-read", key_bits=512) as oss:
             print(TestApp(oss).get("/examplebucket/a", status=404).status_int, end=" ")
             print(TestApp(oss).get("/_inspect", status="*").text)
     """

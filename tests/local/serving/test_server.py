@@ -276,7 +276,7 @@ def test_a_client_that_hangs_up_leaves_no_file(oss, server):
 SERVING = """
 import sys
 from oss_wsgi.local import LocalOSS, LocalOSSServer
-oss = LocalOSS(directory=sys.argv[1], access_key_id="id", access_key_secret="secret", key_bits=1024)
+oss = LocalOSS(directory=sys.argv[1], access_key_id="id", access_key_secret="secret", acl="public-read", key_bits=1024)
 server = LocalOSSServer(oss)
 server.start()
 print(server.port, flush=True)
