@@ -172,10 +172,7 @@ KNOWN_PARAMETERS = SIGNATURE_PARAMETERS.union(
 
 
 def check_parameters(names: Iterable[str]) -> None:
-    """Raise OSSError 501 for a parameter that no operation knows.
-
-    This comes before the signature: V1 signs some parameters, and the list of an SDK may have others than ours.
-    """
+    """Raise OSSError 501 for a parameter that no operation knows."""
     for name in names:
         if name not in KNOWN_PARAMETERS:
             raise not_implemented(f"?{name}")
@@ -197,6 +194,7 @@ def find_operation(request: Request) -> Operation:
     operations = TABLE.get((kind, request.method), {})
     if kind != "Service" and not (kind == "Bucket" and request.method == "PUT"):
         _ = request.storage  # raises OSSError for a bucket that does not exist, before any other error
+    check_parameters(request.query)
     name = _sub_resource(operations, request.query)
     if name is None:
         raise _no_operation(request)
