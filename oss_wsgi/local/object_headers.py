@@ -58,8 +58,10 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
     :raises OSSError: OSS does not accept one of the values.
     """
     acl = fields.get("x-oss-object-acl", default_acl)
-    _check_choice("x-oss-object-acl", acl, ACLS)
-    _check_choice("x-oss-storage-class", fields.get("x-oss-storage-class", ""), STORAGE_CLASSES)
+    if acl:
+        one_of(ACLS, "x-oss-object-acl", acl)
+    if fields.get("x-oss-storage-class"):
+        one_of(STORAGE_CLASSES, "x-oss-storage-class", fields["x-oss-storage-class"])
     for name in NOT_KEPT:
         if fields.get(name):
             raise not_implemented(f"{name}: leave it out")
@@ -81,6 +83,13 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "", default_cla
         headers["x-oss-storage-class"] = storage_class
     encryption = {name: _header(name, fields[name]) for name in ENCRYPTION_HEADERS if fields.get(name)}
     return headers | encryption | metadata
+
+
+def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
+    """Return the value of a header or an element, or raise OSSError when it is not allowed."""
+    if value not in allowed:
+        raise invalid_argument(f"The {name} must be one of {', '.join(allowed)}.", name=name, value=value)
+    return value
 
 
 def upload_headers(stored: StoredObject) -> Headers:
@@ -105,11 +114,6 @@ def redirect(fields: Mapping[str, str]) -> str:
 
 def _invalid_name(message: str) -> OSSError:
     return OSSError(400, "InvalidObjectName", message)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value and value not in choices:
-        raise invalid_argument(f"The {name} must be one of {', '.join(choices)}.", name=name, value=value)
 
 
 def _header(name: str, value: str) -> str:

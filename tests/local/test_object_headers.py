@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.object_headers import content_type, forbids_overwrite, object_headers, redirect
+from oss_wsgi.local.object_headers import content_type, forbids_overwrite, object_headers, one_of, redirect
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,10 @@ def test_a_redirect_cannot_add_a_header():
     assert redirect({"success_action_redirect": "http://a/?b"}) == "http://a/?b"
     with pytest.raises(OSSError, match="InvalidArgument"):
         redirect({"success_action_redirect": "http://a/\r\nSet-Cookie: a=b"})
+
+
+def test_a_value_must_be_one_of_the_known_values():
+    assert one_of(("a", "b"), "x-oss-acl", "b") == "b"
+    with pytest.raises(OSSError) as raised:
+        one_of(("a", "b"), "x-oss-acl", "A")
+    assert raised.value.members == {"ArgumentName": "x-oss-acl", "ArgumentValue": "A"}

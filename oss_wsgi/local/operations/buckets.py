@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from ..cors import read_rules, rule_nodes, save_rules
 from ..environ import is_bucket_name
 from ..errors import OSSError, Response, invalid_argument
+from ..object_headers import STORAGE_CLASSES, one_of
 from ..request import Request
 from ..storage.bucket import Bucket
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
@@ -24,8 +25,6 @@ MAX_KEYS = 1000
 MAX_BODY_SIZE = 16 * 1024
 
 ACLS = ("private", "public-read", "public-read-write")
-
-STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
 
 #: The one that an account has by default; its ID is made up.
 RESOURCE_GROUP = "rg-acfmlocal0000000"
@@ -193,13 +192,6 @@ def get_bucket_tags(request: Request) -> Response:
 def redundancy(settings: Mapping[str, str]) -> str:
     """Return a bucket's redundancy from its settings; `LRS` by default."""
     return settings.get("redundancy", "LRS")
-
-
-def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
-    """Return the value of a header or an element, or raise OSSError when it is not allowed."""
-    if value not in allowed:
-        raise invalid_argument(f"The {name} is none of {', '.join(allowed)}.", name=name, value=value)
-    return value
 
 
 def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:

@@ -13,6 +13,7 @@ from ..errors import OSSError, Response, file_already_exists, invalid_argument, 
 from ..faults import UploadFaults
 from ..object_headers import check_key, forbids_overwrite, object_headers, upload_headers
 from ..request import Request
+from ..storage.index import common_prefix
 from ..storage.records import MultipartUpload, Part, StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body, receive_body
@@ -129,7 +130,7 @@ def list_multipart_uploads(request: Request) -> Response:
         (*uploads,), more = request.storage.uploads(prefix=prefix, after=after, limit=1 if delimiter else limit)
         for upload in uploads:
             after = (upload.key, upload.id)
-            common = _common_prefix(upload.key, prefix, delimiter)
+            common = common_prefix(upload.key.encode(), prefix.encode(), delimiter.encode()).decode()
             if not common:
                 nodes = [("Key", encoding(upload.key)), ("UploadId", upload.id)]
                 entries.append(("Upload", [*nodes, ("Initiated", iso_time(upload.started))]))
@@ -252,8 +253,3 @@ def _image_info(request: Request, stored: StoredObject) -> ImageInfo | None:
         return None
     with current[1]:
         return read_image_info(current[1]) if current[0].file == stored.file else None
-
-
-def _common_prefix(key: str, prefix: str, delimiter: str) -> str:
-    position = key.find(delimiter, len(prefix)) if delimiter else -1
-    return "" if position < 0 else key[: position + len(delimiter)]

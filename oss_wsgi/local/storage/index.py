@@ -188,7 +188,7 @@ def list_page(
     marker, separator = after.encode(), delimiter.encode()
     if after:
         # A marker that is a common prefix excludes all keys that begin with it.
-        common = _common_prefix(marker, start, separator)
+        common = common_prefix(marker, start, separator)
         start = max(start, _first_key_after(marker) if common == marker else marker + b"\0")
     entries: list[Entry] = []
     while (room := limit + 1 - len(entries)) > 0:
@@ -201,7 +201,7 @@ def list_page(
             size,
         )
         for row in rows:
-            common = _common_prefix(row[0], prefix.encode(), separator)
+            common = common_prefix(row[0], prefix.encode(), separator)
             if common:
                 entries.append(CommonPrefix(common.decode()))
                 start = _first_key_after(common)
@@ -214,7 +214,7 @@ def list_page(
     return entries[:limit], len(entries) > limit
 
 
-def _common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
+def common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
     """Return the beginning of a key up to the first delimiter after the prefix; empty without a delimiter."""
     if not delimiter or not key.startswith(prefix):
         return b""

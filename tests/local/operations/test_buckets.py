@@ -1,8 +1,7 @@
 import pytest
 from webtest import TestApp
 
-from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.operations.buckets import one_of, redundancy
+from oss_wsgi.local.operations.buckets import redundancy
 
 from ..form_client import form, policy, post, sign_v1
 from ..signed_client import SignedClient, code
@@ -13,13 +12,6 @@ PUBLIC = {"x-oss-acl": "public-read"}
 def test_a_bucket_is_private_and_standard_by_default():
     assert redundancy({}) == "LRS"
     assert redundancy({"redundancy": "ZRS"}) == "ZRS"
-
-
-def test_a_value_must_be_one_of_the_known_values():
-    assert one_of(("a", "b"), "x-oss-acl", "b") == "b"
-    with pytest.raises(OSSError) as raised:
-        one_of(("a", "b"), "x-oss-acl", "A")
-    assert raised.value.members == {"ArgumentName": "x-oss-acl", "ArgumentValue": "A"}
 
 
 def configuration(text):
