@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from .application import DEFAULT_PREFIX, RECOVER_PATH, SIGNATURE_PATH, DirectUpload
 from .endpoints.static import StaticSite, shipped_folder
@@ -135,8 +135,9 @@ class UploadPage(StaticSite):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
-        if self._links and path == f"/{LINK}":
-            return _lead_to_object(environ, start_response, self._links)
+        if self._links and path.startswith(f"/{LINK}/"):
+            key = path[len(LINK) + 2 :].encode("latin-1").decode(errors="replace")
+            return _lead_to_object(environ, start_response, key, self._links)
         if path.startswith(self._endpoints) and environ.get("SCRIPT_NAME"):
             # A DirectUpload right around the page takes these paths, so it is above the page's mount.
             return _redirect_above(environ, start_response, path)
@@ -202,10 +203,9 @@ def _logo(path: Path) -> tuple[str, bytes]:
 
 
 def _lead_to_object(
-    environ: WSGIEnvironment, start_response: StartResponse, links: Callable[[str], str]
+    environ: WSGIEnvironment, start_response: StartResponse, key: str, links: Callable[[str], str]
 ) -> Iterable[bytes]:
-    """Redirect a browser on this machine to the URL of the object that the query names."""
-    key = parse_qs(environ.get("QUERY_STRING") or "").get("key", [""])[0]
+    """Redirect a browser on this machine to the URL of an object."""
     try:
         is_near = ipaddress.ip_address(environ.get("REMOTE_ADDR") or "").is_loopback
     except ValueError:

@@ -221,7 +221,7 @@ class Row {
     show(parts.message, isGrouped ? "" : explainState(item));
     show(parts.detail, error && !isGrouped ? technical(error) : "");
     show(parts.key, isStored ? visible(item.key) : "");
-    if (isStored && item.url) parts.link.href = linkUrl ? `${linkUrl}?key=${encodeURIComponent(item.key)}` : item.url;
+    if (isStored && item.url) parts.link.href = linkTo(item);
     else parts.link.removeAttribute("href");
     show(parts.text, visible(item.answer));
     parts.show.hidden = !isStored;
@@ -618,6 +618,11 @@ addEventListener("paste", ({ clipboardData }) => {
   const files = [...(clipboardData?.files ?? [])];
   if (files.length > 0) add(files.map((file) => nameOfPasted(file, words("screenshot"), names)));
 });
+
+// Where the bucket is private, and the server signs, its link leads to the object.
+function linkTo({ key, url }) {
+  return linkUrl ? `${new URL(linkUrl, location.href)}/${key.split("/").map(encodeURIComponent).join("/")}` : url;
+}
 
 // ---------------------------------------------------------------- dragging over the window
 

@@ -224,7 +224,7 @@ def test_files_in_the_local_oss_are_private_and_the_page_gets_a_signed_link(
         ) as response:
             assert json.load(response) == {"Status": "Ok"}
         key = form["fields"]["key"]
-        with urllib.request.urlopen(f"{server.url}/link?key={key}") as response:
+        with urllib.request.urlopen(f"{server.url}/link/{key}") as response:
             assert response.read() == b"meow"
         with pytest.raises(urllib.error.HTTPError, match="403") as refusal:
             get(f"{form['host']}/{key}")
