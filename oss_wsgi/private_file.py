@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import secrets
 import stat
 import sys
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +22,7 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
     """
     descriptor = os.open(path, flags, 0o600)
     try:
-        if sys.platform != "win32" and stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
+        if sys.platform != "win32":
             _narrow(descriptor, path)
     except BaseException:
         os.close(descriptor)
@@ -27,14 +30,35 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
     return descriptor
 
 
+def write_private(path: Path, text: str, *, replace: bool) -> None:
+    """Write an ASCII text into a private file in one step, so that nobody reads half of it.
+
+    :param replace: False to leave the file of another process that writes one at the same time.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(temporary, "x", encoding="ascii", opener=open_private) as file:
+            file.write(text)
+        if replace:
+            os.replace(temporary, path)
+        else:
+            _link(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
 def narrow(path: str | os.PathLike[str]) -> None:
     """Give mode 600 to a file that is not to be opened here; do nothing if there is none."""
     if sys.platform != "win32":
-        try:
-            if stat.S_IMODE(os.stat(path).st_mode) != 0o600:
-                _narrow(path, path)
-        except FileNotFoundError:
-            pass
+        with contextlib.suppress(FileNotFoundError):
+            _narrow(path, path)
+
+
+def narrow_folder(path: str | os.PathLike[str]) -> None:
+    """Give mode 700 to a folder; do nothing if there is none."""
+    if sys.platform != "win32" and os.path.isdir(path):
+        _narrow(path, path, 0o700)
 
 
 def make_private_folder(path: str | os.PathLike[str]) -> None:
@@ -42,7 +66,10 @@ def make_private_folder(path: str | os.PathLike[str]) -> None:
     path = os.path.abspath(path)
     if os.path.isdir(path):
         return
-    make_private_folder(os.path.dirname(path))
+    parent = os.path.dirname(path)
+    # Making a folder in what exists and is none says so, where making it again says that it exists.
+    if not os.path.exists(parent):
+        make_private_folder(parent)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -52,10 +79,21 @@ def make_private_folder(path: str | os.PathLike[str]) -> None:
         os.chmod(path, 0o700)  # the umask may have taken even the owner's rights
 
 
-def _narrow(file: int | str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    mode = stat.S_IMODE(os.stat(file).st_mode)
+def _narrow(file: int | str | os.PathLike[str], path: str | os.PathLike[str], mode: int = 0o600) -> None:
+    present = stat.S_IMODE(os.stat(file).st_mode)
+    if present == mode:
+        return
     try:
-        os.chmod(file, 0o600)
+        os.chmod(file, mode)
     except PermissionError:
-        if mode & 0o077:
-            log.warning("others may read %r, and this user may not change that: chmod 600 it", os.fspath(path))
+        if present & 0o077:
+            log.warning("others may read %r, and this user may not change that: chmod %o it", os.fspath(path), mode)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        os.replace(temporary, path)

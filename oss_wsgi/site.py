@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+import ipaddress
 import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -17,13 +18,15 @@ from .endpoints.static import StaticSite, shipped_folder
 from .explanations.rows import hint_of
 from .middleware.dispatcher import check_prefix
 from .settings import Settings
-from .wsgi.responses import SECURITY_HEADERS, refuse
+from .wsgi.responses import SECURITY_HEADERS, not_found, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger("oss_wsgi.server")
 
+#: The path of a page whose links lead to signed URLs.
+LINK = "link"
 #: The custom properties of static/style.css that are colors.
 COLORS = (
     *("ground", "surface", "sunken", "line", "edge", "ink", "quiet", "accent", "accent-strong", "on-accent"),
@@ -34,9 +37,15 @@ _LOGOS = (".svg", ".png", ".webp", ".jpg", ".jpeg")
 _TEXT = re.compile(r"^  (\w+): ", re.MULTILINE)
 
 
-def site(settings: Settings, prefix: str = DEFAULT_PREFIX, **options: Any) -> DirectUpload:
-    """Return the upload page with DirectUpload over it; ``options`` are those of ``DirectUpload``."""
-    return DirectUpload(UploadPage(settings, prefix), settings, prefix=prefix, **options)
+def site(
+    settings: Settings, prefix: str = DEFAULT_PREFIX, *, links: Callable[[str], str] | None = None, **options: Any
+) -> DirectUpload:
+    """Return the upload page with DirectUpload over it.
+
+    :param links: as for the page.
+    :param options: those of ``DirectUpload``.
+    """
+    return DirectUpload(UploadPage(settings, prefix, links=links), settings, prefix=prefix, **options)
 
 
 def application_for(environ: Mapping[str, str]) -> WSGIApplication:
@@ -70,6 +79,8 @@ class UploadPage(StaticSite):
     :param colors: name of a custom property in ``COLORS`` -> a CSS color, or a pair for light and dark pages.
     :param logo: path of an SVG, PNG, WebP or JPEG file that stands above the title.
     :param language: a language such as ``de``; the browser's without it.
+    :param links: returns the URL of an object, to which the page's link to it leads browsers on this machine. Without
+        it the link is the object's plain URL, which works where everybody may read.
 
     Raises SettingsError without a bucket; ValueError for a prefix or mount that is not like ``/files``, for an unknown
     text, color, language or kind of logo, and for a malformed color.
@@ -86,6 +97,7 @@ class UploadPage(StaticSite):
         colors: Mapping[str, str | tuple[str, str]] | None = None,
         logo: str | os.PathLike[str] = "",
         language: str = "",
+        links: Callable[[str], str] | None = None,
     ) -> None:
         check_prefix(prefix)
         if mount:
@@ -100,6 +112,9 @@ class UploadPage(StaticSite):
         own_texts = _checked_texts(root, {**({"title": title} if title else {}), **(texts or {})})
         if own_texts:
             replacement += f' data-texts="{html.escape(json.dumps(own_texts, ensure_ascii=False))}"'
+        self._links = links
+        if links:
+            replacement += f' data-link-url="{LINK}"'
         if language:
             _check_language(root, language)
             replacement += f' data-language="{html.escape(language)}"'
@@ -121,6 +136,9 @@ class UploadPage(StaticSite):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO") or ""
+        if self._links and path.startswith(f"/{LINK}/"):
+            key = path[len(LINK) + 2 :].encode("latin-1").decode(errors="replace")
+            return _lead_to_object(environ, start_response, key, self._links)
         if path.startswith(self._endpoints) and environ.get("SCRIPT_NAME"):
             # A DirectUpload right around the page takes these paths, so it is above the page's mount.
             return _redirect_above(environ, start_response, path)
@@ -183,6 +201,21 @@ def _logo(path: Path) -> tuple[str, bytes]:
     if suffix not in _LOGOS:
         raise ValueError(f"The logo {str(path)!r} must be one of {', '.join(_LOGOS)}.")
     return f"logo{suffix}", path.read_bytes()
+
+
+def _lead_to_object(
+    environ: WSGIEnvironment, start_response: StartResponse, key: str, links: Callable[[str], str]
+) -> Iterable[bytes]:
+    """Redirect a browser on this machine to the URL of an object."""
+    try:
+        is_near = ipaddress.ip_address(environ.get("REMOTE_ADDR") or "").is_loopback
+    except ValueError:
+        is_near = False
+    if not (key and is_near and environ["REQUEST_METHOD"] in ("GET", "HEAD")):
+        return not_found(log, environ, start_response)
+    headers = [("Location", links(key)), ("Content-Length", "0"), ("Cache-Control", "no-store"), *SECURITY_HEADERS]
+    start_response("303 See Other", headers)
+    return []
 
 
 def _redirect_above(environ: WSGIEnvironment, start_response: StartResponse, path: str) -> Iterable[bytes]:

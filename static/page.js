@@ -6,7 +6,7 @@ import { explain, explainItem, loadWords, sizeIn, technical, typesIn, visible, w
 
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
-const { serverUrl, recoverUrl } = root.dataset;
+const { serverUrl, recoverUrl, linkUrl } = root.dataset;
 const uploader = new Uploader({ serverUrl, recoverUrl: recoverUrl === "" ? null : recoverUrl });
 const rows = new Map();
 
@@ -221,7 +221,7 @@ class Row {
     show(parts.message, isGrouped ? "" : explainState(item));
     show(parts.detail, error && !isGrouped ? technical(error) : "");
     show(parts.key, isStored ? visible(item.key) : "");
-    if (isStored && item.url) parts.link.href = item.url;
+    if (isStored && item.url) parts.link.href = linkTo(item);
     else parts.link.removeAttribute("href");
     show(parts.text, visible(item.answer));
     parts.show.hidden = !isStored;
@@ -631,6 +631,11 @@ addEventListener("paste", ({ clipboardData }) => {
   const files = [...(clipboardData?.files ?? [])];
   if (files.length > 0) add(files.map((file) => nameOfPasted(file, words("screenshot"), names)));
 });
+
+// Where the bucket is private, and the server signs, its link leads to the object.
+function linkTo({ key, url }) {
+  return linkUrl ? `${new URL(linkUrl, location.href)}/${key.split("/").map(encodeURIComponent).join("/")}` : url;
+}
 
 // ---------------------------------------------------------------- dragging over the window
 

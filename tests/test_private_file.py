@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.private_file import make_private_folder, narrow, open_private
+from oss_wsgi.private_file import make_private_folder, narrow, narrow_folder, open_private, write_private
 
 from .ledger.processes import POSIX
 
@@ -69,3 +69,41 @@ def test_a_file_that_may_not_be_narrowed_is_said(
     monkeypatch.setattr("oss_wsgi.private_file.os.chmod", refuse)
     os.close(open_private(path, os.O_RDONLY))
     assert "chmod 600" in caplog.text
+
+
+def test_a_folder_becomes_private_and_a_missing_one_is_ignored(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    narrow_folder(tmp_path)
+    narrow_folder(tmp_path / "missing")
+    assert mode(tmp_path) == 0o700
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_folder_in_a_file_is_not_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        make_private_folder(tmp_path / "file" / "folder")
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_text_is_written_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool) -> None:
+    if not has_links:
+        monkeypatch.setattr(os, "link", _no_links)
+    path = tmp_path / "file"
+    write_private(path, "first", replace=False)
+    assert (path.read_text(), mode(path)) == ("first", 0o600)
+    write_private(path, "second", replace=True)
+    assert path.read_text() == "second"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_text_of_another_process_can_be_left(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_private(path, "first", replace=False)
+    write_private(path, "second", replace=False)
+    assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def _no_links(source: object, target: object) -> None:
+    raise OSError("this file system has no hard links")

@@ -35,7 +35,7 @@ def test_the_fixtures_work_in_another_project(pytester: pytest.Pytester) -> None
             upload, answer = oss_upload(legacy, "cat.png", b"meow", user="eric", dir="users/eric")
             assert answer.json == {"Status": "Ok"}
             assert upload.user == "eric"
-            assert TestApp(local_oss).get(f"/{upload.bucket}/{upload.object}").body == b"meow"
+            assert TestApp(local_oss).get(local_oss.signed_url(upload.object)).body == b"meow"
 
         def test_a_finished_one(oss_upload, oss_environ):
             assert oss_upload(finished(oss_environ), "cat.png", b"meow").upload.user == "eric"

@@ -210,6 +210,27 @@ def test_local_overrides_a_configured_bucket() -> None:
     assert answer["accessid"] == "LTAI5tExampleKeyId000001"
 
 
+@pytest.mark.parametrize("arguments", [(), ("--processes", "2")], ids=["one", "two"])
+def test_files_in_the_local_oss_are_private_and_the_page_gets_a_signed_link(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    shared = ("--local-dir", str(tmp_path / "files")) if arguments else ()
+    with running_server(*arguments, *shared) as server:
+        with urllib.request.urlopen(f"{server.url}/oss/signature?filename=cat.txt") as response:
+            form = json.load(response)
+        content_type, body = multipart(form["fields"], "cat.txt", b"meow")
+        with urllib.request.urlopen(
+            urllib.request.Request(form["url"], body, {"Content-Type": content_type})
+        ) as response:
+            assert json.load(response) == {"Status": "Ok"}
+        key = form["fields"]["key"]
+        with urllib.request.urlopen(f"{server.url}/link/{key}") as response:
+            assert response.read() == b"meow"
+        with pytest.raises(urllib.error.HTTPError, match="403") as refusal:
+            get(f"{form['host']}/{key}")
+        refusal.value.close()
+
+
 def test_settings_count_with_the_local_oss_too() -> None:
     with running_server(OSS_ALLOW_ANONYMOUS="off") as server:
         with pytest.raises(urllib.error.HTTPError) as refusal:

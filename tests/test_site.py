@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import webtest
@@ -123,3 +124,22 @@ def test_the_colors_are_those_of_the_style_sheet() -> None:
     style = (shipped_folder() / "style.css").read_text()
     declared = re.findall(r"^  --([\w-]+): #", style.partition("}")[0], re.MULTILINE)
     assert sorted(declared) == sorted(COLORS)
+
+
+@pytest.mark.parametrize(
+    ("path", "address", "location"),
+    [
+        ("/link/a/%E5%9B%BE%20%2B.png", "127.0.0.1", "https://signed.example/a/%E5%9B%BE%20%2B.png"),
+        ("/link/a", "::1", "https://signed.example/a"),
+        ("/link/a", "192.0.2.1", None),
+        ("/link/a", "", None),
+        ("/link/", "127.0.0.1", None),
+    ],
+)
+def test_links_lead_this_machine_alone_to_signed_urls(path: str, address: str, location: str | None) -> None:
+    page = UploadPage(Settings(**VALUES), links=lambda key: f"https://signed.example/{quote(key)}")
+    app = webtest.TestApp(page, extra_environ={"REMOTE_ADDR": address})
+    response = app.get(path, status=303 if location else 404)
+    assert response.headers.get("Location") == location
+    assert 'data-link-url="link"' in app.get("/").text
+    assert "data-link-url" not in webtest.TestApp(UploadPage(Settings(**VALUES))).get("/").text

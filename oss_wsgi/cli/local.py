@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..credentials import access_key_from
 from ..ledger.url import is_url
-from ..private_file import open_private
+from ..private_file import open_private, write_private
 from ..sdk.bucket import has_sdk
 from ..settings import OFF, Settings
 from ..settings_check import MIN_TICKET_SECRET
+from ..signing.presigned_url import URLPresigner
 from .until_stopped import (
     CannotStartError,
     cannot_listen_error,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 LOCAL_BUCKET = "local-bucket"
 LOCAL_REGION = "cn-hangzhou"
+#: Seconds that the page's link to an upload is valid.
+LINK_LIFETIME = 3600
 
 KEPT_NOWHERE = "Files go to a temporary folder, removed at the end (keep them with --local-dir DIR)."
 
@@ -105,6 +109,12 @@ def local_environ(environ: Mapping[str, str], local_dir: str | None) -> dict[str
     return {**environ, **missing, "OSS_HOST": "", "OSS_ENDPOINT": ""}
 
 
+def signed_links(settings: Settings) -> Callable[[str], str]:
+    """Return a function that returns the URL of an object for the page: the local bucket is private, as most are."""
+    presigner = URLPresigner(settings, clock=time.time)
+    return lambda key: presigner.presign("GET", key, expires=LINK_LIFETIME).url
+
+
 def _access_key(local_dir: str | None) -> tuple[str, str]:
     """Return the access key that is kept with the objects, or a new one without a folder."""
     if not local_dir:
@@ -124,8 +134,6 @@ def _stored_secret(lasting: str) -> str:
 
     Tickets are then valid as long as the folder or the ledger lasts.
     """
-    from ..local.storage.private_file import write_private
-
     path = f"{os.path.abspath(lasting)}.ticket-secret"
     try:
         if not os.path.exists(path):

@@ -23,7 +23,7 @@ from ..site import site
 from ..wsgi.environ import MAX_BODY_BYTES
 from .http_server import callback_url_of, is_local, library_credentials, metrics_for, run_server, sockets
 from .inheritance import Inheritance, inheritance
-from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, start_local_oss
+from .local import KEPT_NOWHERE, ledger_beside, local_environ, no_bucket, signed_links, start_local_oss
 from .options import DESCRIPTION, EPILOG, add_server_options, environ_of
 from .serve_application import fill_in_local_oss, serve_application
 from .serve_processes import become_child, check_shared, serve_processes, share_of
@@ -114,6 +114,7 @@ def serve(arguments: Namespace, stack: contextlib.ExitStack) -> None:
         keys = public_key_store(settings, {oss.public_key_url: oss.public_key_pem})
         # Without a folder nothing outlives this process, so a ledger in memory is enough.
         ledger = ledger_of(settings) if settings.ledger else MemoryLedger(clock=time.time)
+        options["links"] = signed_links(settings)
         uploads = site(settings, arguments.prefix, public_keys=keys, ledger=ledger, **options)
         greeting = _local_greeting(url, settings, environ, arguments)
     else:
@@ -129,18 +130,27 @@ def _serve_as_child(arguments: Namespace, child: Inheritance, stack: contextlib.
     configure(arguments.log_format, settings.secrets(), process=child.number)
     servers: list[Any] = []
     parent, metrics = become_child(arguments, child, stack, servers)
-    uploads, ledger = _site(settings, arguments, metrics)
+    links = None if child.callback_url is None else signed_links(settings)
+    uploads, ledger = _site(settings, arguments, metrics, links=links)
     stack.callback(ledger.close)
     own = {"servers": servers, "serving": parent.serving, "share": share_of(child)}
     _run_site(uploads, child.listeners, arguments, stack, (), **own)
 
 
-def _site(settings: Settings, arguments: Namespace, metrics: Metrics | None) -> tuple[DirectUpload, Ledger]:
+def _site(
+    settings: Settings, arguments: Namespace, metrics: Metrics | None, **options: Any
+) -> tuple[DirectUpload, Ledger]:
     """Return the page of these settings, and its ledger."""
     ledger = ledger_of(settings)
     credentials = library_credentials(settings) if arguments.credentials_library else None
     uploads = site(
-        settings, arguments.prefix, ledger=ledger, credentials=credentials, metrics=metrics, serve_metrics=False
+        settings,
+        arguments.prefix,
+        ledger=ledger,
+        credentials=credentials,
+        metrics=metrics,
+        serve_metrics=False,
+        **options,
     )
     return uploads, ledger
 

@@ -7,18 +7,13 @@ if TYPE_CHECKING:
     from .application import LocalOSS
     from .cors import CORSRule
     from .serving.server import LocalOSSServer
-    from .storage.indexed import directory_storage, memory_storage
-    from .storage.interface import Storage
 
-__all__ = ["CORSRule", "LocalOSS", "LocalOSSServer", "Storage", "directory_storage", "memory_storage"]
+__all__ = ["CORSRule", "LocalOSS", "LocalOSSServer"]
 
 _MODULES = {
     "CORSRule": ".cors",
     "LocalOSS": ".application",
     "LocalOSSServer": ".serving.server",
-    "Storage": ".storage.interface",
-    "directory_storage": ".storage.indexed",
-    "memory_storage": ".storage.indexed",
 }
 
 

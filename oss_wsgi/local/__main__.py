@@ -83,6 +83,7 @@ def start(arguments: Namespace, stack: contextlib.ExitStack, is_urgent: Callable
             access_key_secret=arguments.access_key_secret,
             directory=arguments.dir,
             cors_rules=rules,
+            acl=arguments.acl,
             cnames=dict(arguments.cname),
             security_token=arguments.security_token,
             test_mode=arguments.test_mode,

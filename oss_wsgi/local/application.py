@@ -9,11 +9,14 @@ import tempfile
 import time
 import weakref
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from email.utils import formatdate
+from functools import partial
+from inspect import Parameter, signature
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
 from .body_headers import content_length
@@ -21,29 +24,51 @@ from .callbacks.parameters import resolve_host
 from .callbacks.sender import CallbackSender
 from .callbacks.signing_key import CallbackKey
 from .callbacks.transports import HTTPTransport, WSGITransport
-from .cors import CORS, MAX_RULES, BucketRules, CORSRule
+from .cors import CORS, BucketRules
 from .environ import Address, BucketResolver, arrival, host_name, is_bucket_name
 from .errors import OSSError, Response, insufficient_storage, is_disk_full
 from .faults import ENVIRON_KEY, HEADER, ConnectionDroppedError, Faults, slow_down
-from .inspector.inspector import Inspector, Options
+from .inspector.inspector import Inspector
 from .inspector.mistakes import diagnose
 from .inspector.story import Story
 from .inspector.trust import object_headers
 from .kept_keys import kept_keys, new_keys
+from .operations.buckets import ACLS
 from .operations.lifecycle import LifecycleReport, apply_rules
-from .operations.routes import find_operation
+from .operations.routes import check_parameters, find_operation, operation_name
+from .options import Options
 from .request import Request, Service
 from .signatures.account import Account
 from .signatures.request_check import signed_address
-from .storage.indexed import directory_storage
-from .storage.interface import Storage
+from .signatures.v1 import SUB_RESOURCES, signed_path
+from .signatures.v4 import V4
+from .storage.storage import Storage
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PUBLIC_KEY_PATH = "callback_pub_key.pem"
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+
+def _takes(
+    options: Callable[P, Options],
+) -> Callable[[Callable[[LocalOSS, Options], None]], Callable[Concatenate[LocalOSS, P], None]]:
+    """Let a method that takes options be called with their arguments."""
+
+    def decorate(function: Callable[[LocalOSS, Options], None]) -> Callable[Concatenate[LocalOSS, P], None]:
+        def method(self: LocalOSS, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            function(self, options(*args, **kwargs))
+
+        own = signature(options)
+        itself = Parameter("self", Parameter.POSITIONAL_ONLY)
+        method.__signature__ = own.replace(parameters=[itself, *own.parameters.values()])  # type: ignore[attr-defined]
+        return method
+
+    return decorate
 
 
 class LocalOSS:
@@ -52,149 +77,88 @@ class LocalOSS:
         with LocalOSS("examplebucket", transport=my_app) as oss:
             ...  # post a form to it, signed with oss.access_key_id and oss.access_key_secret
 
-    :param bucket: the bucket of a request that names none.
-    :param region: with or without the `oss-` that some of OSS's pages put before it.
-    :param access_key_id: the one access key that is accepted; without it one is made, and kept in `directory` with the
-        key that signs callbacks.
-    :param security_token: a token that forms and signed requests must then carry.
-    :param security_token_expires: Unix seconds, after which the token is refused.
-    :param directory: the folder of the objects; without it a temporary one, which close() removes.
-    :param storage: holds the objects instead of `directory`; the caller closes it.
-    :param url: the base URL as clients see it; a LocalOSSServer sets it.
-    :param reset_keys: with `directory`, make new keys in the place of those that are kept there.
-    :param inspector: serve what was asked and answered at `/` and `/_inspect`, to this machine; "everywhere" to all.
-    :param cnames: host names that are bound to a bucket: `{"img.example.com": "examplebucket"}`.
-    :param cors_rules: the rules of `bucket` and of the buckets of `create_bucket()` until they get others by `?cors`,
-        and of requests that mean no bucket.
-    :param max_cors_rules: the most rules that `?cors` accepts; OSS's pages say 10 and 20.
-    :param key_bits: the size of the key that signs callbacks; OSS's own has 512 bits.
-    :param transport: a WSGI application that receives the callbacks in this process; without it they go over HTTP.
-    :param callback_timeout: seconds that a callback URL has to reply over HTTP.
-    :param strict: refuse every form field that the policy does not name, except the policy, the fields that sign it
-        and `success_action_status` (protocol.md 3.3.2). What passes is pinned.
-    :param exact_field_names: refuse form fields that are not spelled as documented (protocol.md 2.2).
-    :param space_as_plus: in callbacks of the form type, write a space in a value as `+`, not `%20` (protocol.md 7.3).
-    :param test_mode: let a request ask for the faults of `fail_next` in the header `x-oss-local-fault`:
-        `callback_status; status=404; times=2, slow_upload`; and let an unsigned `POST /bucket?lifecycle&days=8` do what
-        `apply_lifecycle` does 8 days ahead.
-    :param allow_private_callback: call private addresses, such as this machine; OSS does not (protocol.md 7.1).
-    :param log: is called with a line for each upload, and for what failed: the stories of the inspector as text.
-    :param clock: returns Unix seconds.
+    It takes the arguments that `Options` describes.
+
     :raises ValueError: the bucket has a name that OSS does not allow.
     """
 
-    def __init__(
-        self,
-        bucket: str = "examplebucket",
-        region: str = "cn-hangzhou",
-        *,
-        access_key_id: str | None = None,
-        access_key_secret: str | None = None,
-        security_token: str | None = None,
-        security_token_expires: float | None = None,
-        directory: str | Path | None = None,
-        storage: Storage | None = None,
-        url: str = "http://127.0.0.1:8081",
-        cnames: Mapping[str, str] | None = None,
-        cors_rules: Sequence[CORSRule] = (),
-        max_cors_rules: int = MAX_RULES,
-        key_bits: int = 2048,
-        transport: WSGIApplication | None = None,
-        callback_timeout: float = 5.0,
-        strict: bool = False,
-        exact_field_names: bool = False,
-        space_as_plus: bool = False,
-        test_mode: bool = False,
-        allow_private_callback: bool = True,
-        reset_keys: bool = False,
-        inspector: bool | Literal["everywhere"] = True,
-        log: Callable[[str], object] | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        _check_bucket_name(bucket)
-        region = region.removeprefix("oss-")
-        self.bucket = bucket
-        self.region = region
-        self.url = url
-        is_temporary = not (directory or storage)
-        self.directory = Path(tempfile.mkdtemp(prefix="local-oss-") if is_temporary else directory or "")
+    @_takes(Options)
+    def __init__(self, options: Options) -> None:
+        _check_bucket_name(options.bucket)
+        if options.acl not in ACLS:
+            raise ValueError(f"an ACL is one of {', '.join(ACLS)}, not {options.acl!r}")
+        options = replace(options, region=options.region.removeprefix("oss-"))
+        self.bucket = options.bucket
+        self.region = options.region
+        self.url = options.url
+        is_temporary = not options.directory
+        self.directory = Path(options.directory or tempfile.mkdtemp(prefix="local-oss-"))
         # At once: a signal that ends the program before all is set up leaves no folder.
         remove = weakref.finalize(self, _close, None, self.directory if is_temporary else None)
         if is_temporary:
             self.directory.chmod(0o700)  # the umask may have taken even the owner's rights
-        self._clock = clock
+        self._clock = options.clock
         self._faults = Faults()
-        self._test_mode = test_mode
-        self.storage = directory_storage(self.directory) if storage is None else storage
+        self._test_mode = options.test_mode
+        self.storage = Storage(self.directory)
         try:
-            if directory:
-                keys = kept_keys(
-                    self.directory, lambda: CallbackKey.generate(key_bits), bits=key_bits, reset=reset_keys
-                )
+            make_key = partial(CallbackKey.generate, options.key_bits)
+            if is_temporary:
+                keys = new_keys(make_key)
             else:
-                keys = new_keys(lambda: CallbackKey.generate(key_bits))
+                keys = kept_keys(self.directory, make_key, bits=options.key_bits, reset=options.reset_keys)
         except BaseException:
-            _close(None if storage else self.storage, None)
+            self.storage.close()
             raise
-        self.access_key_id = access_key_id or keys.access_key_id
-        self.access_key_secret = access_key_secret or keys.access_key_secret
+        self.access_key_id = options.access_key_id or keys.access_key_id
+        self.access_key_secret = options.access_key_secret or keys.access_key_secret
         self._former = tuple(dict.fromkeys((keys.access_key_secret, *keys.former)))
         self.public_key_pem = keys.callback_key.public_pem
-        self.storage.create_bucket(bucket, now=clock())
-        self._configured_buckets = {bucket}
+        self._acl = options.acl
+        self._configured_buckets: set[str] = set()
+        self.create_bucket(options.bucket)
         self._rules = BucketRules(
             self.storage,
             self._configured_buckets,
-            tuple(cors_rules),
-            always_allowed=[HEADER] if test_mode else [],
-            max_rules=max_cors_rules,
+            tuple(options.cors_rules),
+            always_allowed=[HEADER] if options.test_mode else [],
+            max_rules=options.max_cors_rules,
         )
-        self._cnames = {host.lower(): name for host, name in (cnames or {}).items()}
-        self._close = weakref.finalize(
-            self, _close, None if storage else self.storage, self.directory if is_temporary else None
-        )
+        self._cnames = {host.lower(): name for host, name in (options.cnames or {}).items()}
+        self._close = weakref.finalize(self, _close, self.storage, self.directory if is_temporary else None)
         remove.detach()
-        self._account = Account(self.access_key_id, self.access_key_secret, security_token, security_token_expires)
+        self._account = Account(
+            self.access_key_id, self.access_key_secret, options.security_token, options.security_token_expires
+        )
+        transport = options.transport
         self._service = Service(
-            region=region,
+            options,
             account=self._account,
             storage=self.storage,
             sender=CallbackSender(
                 keys.callback_key,
-                WSGITransport(transport) if transport else HTTPTransport(callback_timeout),
-                clock,
-                space_as_plus=space_as_plus,
+                WSGITransport(transport) if transport else HTTPTransport(options.callback_timeout),
+                options.clock,
+                space_as_plus=options.space_as_plus,
             ),
-            clock=clock,
             rules=self._rules,
-            strict=strict,
-            exact_field_names=exact_field_names,
-            allow_private_callback=allow_private_callback,
-            test_mode=test_mode,
             resolve=None if transport else resolve_host,
         )
         self._inspector = Inspector(
-            Options(
-                bucket,
-                (self.access_key_secret, security_token, *self._former),
-                has_pages=bool(inspector),
-                strict=strict,
-                allow_private=allow_private_callback,
-                resolve=self._service.resolve,
-                clock=clock,
-                log=log,
-                url=lambda: self.url,
-            ),
-            storage=self.storage,
+            self._service,
             faults=self._faults,
-            sender=self._service.sender,
-            everywhere=inspector == "everywhere",
+            secrets=(self.access_key_secret, options.security_token, *self._former),
+            url=lambda: self.url,
         )
 
     def create_bucket(self, name: str) -> None:
-        """Create a further bucket, beside `bucket`; raise ValueError for a name that OSS does not allow."""
+        """Create a further bucket, beside `bucket`; raise ValueError for a name that OSS does not allow.
+
+        One that exists, in a folder of an earlier run, keeps its ACL unless the options name one.
+        """
         _check_bucket_name(name)
-        self.storage.create_bucket(name, now=self._clock())
+        if self.storage.create_bucket(name, now=self._clock()) or self._acl != Options.acl:
+            self.storage.bucket(name).change({"acl": self._acl})
         self._configured_buckets.add(name)
 
     @property
@@ -205,6 +169,11 @@ class LocalOSS:
     @property
     def public_key_url(self) -> str:
         return f"{self.url}/{PUBLIC_KEY_PATH}"
+
+    def signed_url(self, key: str, *, bucket: str | None = None, expires: float = 3600) -> str:
+        """Return a URL with which anybody may GET an object for some seconds."""
+        address = Address(bucket or self.bucket, key)
+        return self.url + signed_path(address, self._account, self._clock() + expires)
 
     def fail_next(self, name: str, *, times: int | None = 1, **details: Any) -> None:
         """Let one of the next requests fail: `oss.fail_next("callback_status", status=404)`.
@@ -325,21 +294,32 @@ class LocalOSS:
                 return self._cors(environ).preflight(environ)
             raise
         story.bucket, story.key = candidates[0].bucket or "", candidates[0].key
+        story.operation = _operation_name(environ, candidates[0], story)
         if method == "OPTIONS":
+            self._check_exists(candidates[0], method)
             return self._cors(environ).preflight(environ)
         is_key = Address(PUBLIC_KEY_PATH, "") in candidates and not resolver.bucket_of_host(environ)
         if method in ("GET", "HEAD") and is_key:
             return Response(200, [("Content-Type", "application/x-pem-file")], self.public_key_pem.encode())
         faults = self._request_faults(environ)
-        address, signed = signed_address(
-            environ,
-            candidates,
-            self._account,
-            self.region,
-            arrival(environ, now),
-            more_candidates=lambda: self._in_each_bucket(environ),
-        )
+        try:
+            address, signed = signed_address(
+                environ,
+                candidates,
+                self._account,
+                self.region,
+                arrival(environ, now),
+                more_candidates=lambda: self._in_each_bucket(environ),
+            )
+        except OSSError as error:
+            if error.code == "InvalidAccessKeyId":  # OSS looks for the bucket first
+                self._check_exists(candidates[0], method)
+            if error.code == "SignatureDoesNotMatch" and not error.members["StringToSign"].startswith(V4):
+                # V1 signs some parameters, and the list of an SDK may have others than ours.
+                check_parameters(name for name, _ in story.query if name not in SUB_RESOURCES)
+            raise
         story.bucket, story.key = address.bucket or "", address.key
+        story.operation = _operation_name(environ, address, story)
         request = Request(
             environ=environ,
             address=address,
@@ -378,6 +358,11 @@ class LocalOSS:
             return []
         return [resolver.path_as_key(environ, bucket.name) for bucket in self.storage.buckets()]
 
+    def _check_exists(self, address: Address, method: str) -> None:
+        """Raise OSSError if there is no such bucket, unless it is to be created."""
+        if address.bucket and (address.key or method != "PUT"):
+            self.storage.bucket(address.bucket)
+
     def _is_bucket(self, name: str) -> bool:
         try:
             return bool(self.storage.bucket(name).name)
@@ -390,6 +375,12 @@ class LocalOSS:
         except OSSError:
             bucket = None
         return self._rules.cors(bucket or "")
+
+
+def _operation_name(environ: WSGIEnvironment, address: Address, story: Story) -> str:
+    if story.method == "OPTIONS":
+        return "Preflight"
+    return operation_name(address, story.method, dict(story.query), is_copy="HTTP_X_OSS_COPY_SOURCE" in environ)
 
 
 def _drop_frames(error: BaseException | None) -> None:

@@ -37,6 +37,12 @@ def parser() -> argparse.ArgumentParser:
         help="may be repeated; requests that name no bucket use the first; default: local-bucket",
     )
     options.add_argument(
+        "--acl",
+        choices=("private", "public-read"),
+        default="private",
+        help="of the buckets: who may read objects without a signature; default: %(default)s",
+    )
+    options.add_argument(
         "--cname",
         type=cname,
         action="append",
@@ -162,8 +168,9 @@ def greeting(oss: LocalOSS, arguments: Namespace) -> Iterator[str]:
     if arguments.cname:
         yield f"Bound host names: {', '.join(f'{host} to {bucket}' for host, bucket in arguments.cname)}."
     if arguments.listen[0] not in ("127.0.0.1", "localhost", "::1"):
-        acts = ", and use its inspector" if arguments.open_inspector else ""
-        yield f"It listens beyond this machine: anyone who can connect can read its objects{acts}."
+        acts = ["read its objects"] * (arguments.acl != "private") + ["use its inspector"] * arguments.open_inspector
+        told = f"anyone who can connect can {', and '.join(acts)}" if acts else "only its access key reads and writes"
+        yield f"It listens beyond this machine: {told}."
     made = None if arguments.access_key_secret else oss.access_key_secret
     yield from _client_examples(oss, made, is_temporary=bool(arguments.security_token))
     yield "Ctrl-C ends it."
@@ -184,7 +191,7 @@ def _client_examples(oss: LocalOSS, secret: str | None, *, is_temporary: bool) -
         f"  ossutil  ossutil ls oss://{bucket} -e {url} --region {region} --addressing-style path "
         f"-i {oss.access_key_id} -k SECRET{' -t TOKEN' if is_temporary else ''}"
     )
-    yield f"  curl     curl {oss.host}/NAME"
+    yield f"  curl     curl {oss.host}/NAME, if everybody may read (--acl public-read)"
     yield from _oss_wsgi_lines(oss, secret, is_temporary=is_temporary)
 
 

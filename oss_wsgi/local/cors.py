@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .errors import Headers, OSSError, Response, invalid_argument
-from .storage.interface import Bucket, Storage
+from .storage.bucket import Bucket
+from .storage.storage import Storage
 from .xml_document import Node, malformed_xml, read_xml, write_xml
 
 #: The most rules that `?cors` accepts.
@@ -26,7 +27,8 @@ _SETTING = "cors"
 #: Stored rules were within the limit of their time, which may have been another one.
 _NO_LIMIT = 10**6
 _CHILDREN = {"AllowedOrigin", "AllowedMethod", "AllowedHeader", "ExposeHeader", "MaxAgeSeconds"}
-_ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s*]*\*?[^/\s*]*")
+#: OSS takes an origin without a scheme too, which no browser sends.
+_ORIGIN = re.compile(r"\*|([A-Za-z][A-Za-z0-9+.-]*://)?(?!$)[^/\s*]*\*?[^/\s*]*")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from .errors import OSSError
 
@@ -129,9 +130,23 @@ def _names_no_bucket(host: str) -> bool:
 
 def _path(environ: Mapping[str, Any]) -> str:
     try:
-        return str(environ.get("PATH_INFO", "")).encode("latin-1").decode().removeprefix("/")
+        return _with_blanks(environ).encode("latin-1").decode().removeprefix("/")
     except UnicodeError:
         raise OSSError(400, "InvalidObjectName", "The specified object is not valid.") from None
+
+
+def _with_blanks(environ: Mapping[str, Any]) -> str:
+    """Return PATH_INFO with a blank for each `+` of the URL, as OSS reads it; a plus is written `%2B`.
+
+    Only the target as it was sent tells the two apart. Without it, or where a server has changed it, all are pluses.
+    """
+    path, sent = str(environ.get("PATH_INFO", "")), str(environ.get("REQUEST_URI", "")).partition("?")[0]
+    if "+" not in path or "+" not in sent:
+        return path
+    mount = str(environ.get("SCRIPT_NAME", ""))
+    if unquote_to_bytes(sent).decode("latin-1") != mount + path:
+        return path
+    return unquote_to_bytes(sent.replace("+", " ")).decode("latin-1")[len(mount) :]
 
 
 def _method(environ: Mapping[str, Any]) -> str:

@@ -117,6 +117,11 @@ def no_such_bucket(name: str) -> OSSError:
     return OSSError(404, "NoSuchBucket", "The specified bucket does not exist.", "0015-00000101", BucketName=name)
 
 
+def not_implemented(what: str) -> OSSError:
+    """Return the error for what this OSS cannot do; the message names it."""
+    return OSSError(501, "NotImplemented", f"The local OSS has no {what}. Nothing was changed.")
+
+
 def insufficient_storage() -> OSSError:
     """Return the error for a request that needs more room than the disk has; a real OSS has no such error."""
     message = "The disk of the local OSS is full. Make room in its folder and try again; nothing was stored."
@@ -133,6 +138,14 @@ def is_disk_full(error: BaseException) -> bool:
 def xml_text(value: str) -> str:
     """Return `value` with U+FFFD for each character that XML 1.0 cannot hold even when escaped."""
     return _NOT_IN_XML.sub("\ufffd", value)
+
+
+def xml_escaped(value: str) -> str:
+    """Return `value` for XML, each character that XML 1.0 cannot hold as a reference, as OSS lists keys.
+
+    Most readers refuse such a document, so a client asks for `encoding-type=url`.
+    """
+    return _NOT_IN_XML.sub(lambda match: f"&#x{ord(match[0]):X};", escape(value))
 
 
 def is_header_value(value: str) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..private_file import make_private_folder, open_private, write_private
 from .callbacks.signing_key import CallbackKey
-from .storage.private_file import open_private, outer_folder, write_private
 
 FILE = ".keys.json"
 #: Secrets of former access keys that are kept, so that the inspector can name a signature of one.
@@ -58,7 +58,7 @@ def kept_keys(directory: Path, make_callback_key: Callable[[], CallbackKey], *, 
         keys = Keys(keys.access_key_id, keys.access_key_secret, make_callback_key(), keys.former)
     else:
         keys = new_keys(make_callback_key)
-    outer_folder(directory)
+    make_private_folder(directory)
     return _write(path, keys, replace=is_kept)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .errors import OSSError, invalid_argument, is_header_value
+from .errors import Headers, OSSError, invalid_argument, is_header_value, not_implemented
+from .storage.records import StoredObject
 
 MAX_KEY_SIZE = 1023
 MAX_METADATA_SIZE = 8 * 1024
@@ -15,11 +16,20 @@ STANDARD_HEADERS = {
     "cache-control": "Cache-Control",
     "content-disposition": "Content-Disposition",
     "content-encoding": "Content-Encoding",
+    "content-language": "Content-Language",
     "expires": "Expires",
 }
 ACLS = ("default", "private", "public-read", "public-read-write")
 STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
 ENCRYPTION_ALGORITHMS = ("AES256", "KMS", "SM4")
+#: Kept and sent as they came; nothing is encrypted.
+ENCRYPTION_HEADERS = (
+    "x-oss-server-side-encryption",
+    "x-oss-server-side-data-encryption",
+    "x-oss-server-side-encryption-key-id",
+)
+#: What OSS obeys and this OSS does not.
+NOT_KEPT = ("x-oss-tagging", "x-oss-traffic-limit")
 _METADATA_NAME = re.compile(r"x-oss-meta-[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 
 
@@ -39,16 +49,22 @@ def content_type(fields: Mapping[str, str], file_type: str) -> str:
     return _header("Content-Type", value)
 
 
-def object_headers(fields: Mapping[str, str], default_acl: str = "") -> dict[str, str]:
+def object_headers(fields: Mapping[str, str], default_acl: str = "", default_class: str = "Standard") -> dict[str, str]:
     """Return the headers to keep with the object.
 
     :param fields: form fields or request headers, by lower-case name.
     :param default_acl: the ACL if `fields` has none; a form may have it in a request header.
+    :param default_class: the storage class if `fields` has none: that of the bucket.
     :raises OSSError: OSS does not accept one of the values.
     """
     acl = fields.get("x-oss-object-acl", default_acl)
-    _check_choice("x-oss-object-acl", acl, ACLS)
-    _check_choice("x-oss-storage-class", fields.get("x-oss-storage-class", ""), STORAGE_CLASSES)
+    if acl:
+        one_of(ACLS, "x-oss-object-acl", acl)
+    if fields.get("x-oss-storage-class"):
+        one_of(STORAGE_CLASSES, "x-oss-storage-class", fields["x-oss-storage-class"])
+    for name in NOT_KEPT:
+        if fields.get(name):
+            raise not_implemented(f"{name}: leave it out")
     for name in ("x-oss-server-side-encryption", "x-oss-server-side-data-encryption"):
         if fields.get(name, "AES256") not in ENCRYPTION_ALGORITHMS:
             message = "The encryption algorithm you specified is not supported."
@@ -62,9 +78,24 @@ def object_headers(fields: Mapping[str, str], default_acl: str = "") -> dict[str
         raise invalid_argument("The size of the user metadata exceeds 8 KB.", name="x-oss-meta-*")
     if acl and acl != ACLS[0]:
         headers["x-oss-object-acl"] = acl
-    if fields.get("x-oss-storage-class"):
-        headers["x-oss-storage-class"] = fields["x-oss-storage-class"]
-    return headers | metadata
+    storage_class = fields.get("x-oss-storage-class") or (default_class if default_class != "Standard" else "")
+    if storage_class:
+        headers["x-oss-storage-class"] = storage_class
+    encryption = {name: _header(name, fields[name]) for name in ENCRYPTION_HEADERS if fields.get(name)}
+    return headers | encryption | metadata
+
+
+def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
+    """Return the value of a header or an element, or raise OSSError when it is not allowed."""
+    if value not in allowed:
+        raise invalid_argument(f"The {name} must be one of {', '.join(allowed)}.", name=name, value=value)
+    return value
+
+
+def upload_headers(stored: StoredObject) -> Headers:
+    """Return what the answer to an upload says of the object."""
+    own = [(name, value) for name, value in stored.headers.items() if name in ENCRYPTION_HEADERS]
+    return [*stored.checksum_headers, *own]
 
 
 def forbids_overwrite(fields: Mapping[str, str]) -> bool:
@@ -83,11 +114,6 @@ def redirect(fields: Mapping[str, str]) -> str:
 
 def _invalid_name(message: str) -> OSSError:
     return OSSError(400, "InvalidObjectName", message)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value and value not in choices:
-        raise invalid_argument(f"The {name} must be one of {', '.join(choices)}.", name=name, value=value)
 
 
 def _header(name: str, value: str) -> str:

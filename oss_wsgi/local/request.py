@@ -13,9 +13,11 @@ from .cors import BucketRules
 from .environ import Address
 from .faults import Faults
 from .inspector.story import Story
+from .options import Options
 from .signatures.account import Account
 from .signatures.signed_request import read_headers
-from .storage.interface import Bucket, Storage
+from .storage.bucket import Bucket
+from .storage.storage import Storage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -23,21 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Service:
-    """What all requests to one LocalOSS share; the options are those of LocalOSS.
+    """What all requests to one LocalOSS share.
 
     :param resolve: returns the addresses of a callback URL's host; None if hosts are not looked up.
     """
 
-    region: str
+    options: Options
     account: Account
     storage: Storage
     sender: CallbackSender
-    clock: Callable[[], float]
     rules: BucketRules
-    strict: bool = False
-    exact_field_names: bool = False
-    allow_private_callback: bool = True
-    test_mode: bool = False
     resolve: Callable[[str], list[str]] | None = None
 
 
@@ -89,7 +86,7 @@ class Request:
     def query(self) -> Mapping[str, str]:
         """The query parameters, the first of each name."""
         text = self.environ.get("QUERY_STRING", "")
-        return dict(reversed(parse_qsl(text, keep_blank_values=True, max_num_fields=1000)))
+        return dict(reversed(parse_qsl(text, keep_blank_values=True)))
 
     @cached_property
     def headers(self) -> Mapping[str, str]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
-from xml.sax.saxutils import escape
+from collections.abc import Iterable, Mapping
 
-from .errors import Headers, OSSError, Response, xml_text
+from .errors import Headers, OSSError, Response, xml_escaped
 
 #: An element: its name, and its text or its child elements.
 Node = tuple[str, "str | Iterable[Node]"]
 
 
-def read_xml(body: bytes, root: str) -> ElementTree.Element:
+_REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
+#: What XML 1.0 cannot hold, even as a reference: control characters, and two that are no characters.
+_FORBIDDEN = [*(code for code in range(0x20) if code not in (0x09, 0x0A, 0x0D)), 0xFFFE, 0xFFFF]
+
+
+def read_xml(body: bytes, root: str, *, any_character: bool = False) -> ElementTree.Element:
     """Return the root element with all namespaces removed.
 
+    :param any_character: read characters that XML 1.0 forbids too, as they are or as references.
     :raises OSSError: the body is not UTF-8 XML, declares a document type, or has a root element of another name.
     """
     try:
@@ -24,14 +30,30 @@ def read_xml(body: bytes, root: str) -> ElementTree.Element:
         text = body.decode()
         if "<!DOCTYPE" in text:
             raise malformed_xml()
-        document = ElementTree.fromstring(text)  # noqa: S314
+        stand_ins = _stand_ins(text) if any_character else {}
+        document = ElementTree.fromstring(_replaced(text, stand_ins))  # noqa: S314
     except (UnicodeDecodeError, ElementTree.ParseError):
         raise malformed_xml() from None
     for element in document.iter():
         element.tag = element.tag.rpartition("}")[2]
+        if element.text and stand_ins:
+            element.text = element.text.translate({ord(private): code for code, private in stand_ins.items()})
     if document.tag != root:
         raise malformed_xml()
     return document
+
+
+def _stand_ins(text: str) -> dict[int, str]:
+    """Return a private character that the text does not have for each that XML forbids."""
+    private = (chr(code) for code in range(0xF0000, 0xFFFFE) if chr(code) not in text)
+    return dict(zip(_FORBIDDEN, private, strict=False))
+
+
+def _replaced(text: str, stand_ins: Mapping[int, str]) -> str:
+    def character(match: re.Match[str]) -> str:
+        return stand_ins.get(int(match[1], 16) if match[1] else int(match[2]), match[0])
+
+    return _REFERENCE.sub(character, text).translate(stand_ins) if stand_ins else text
 
 
 def malformed_xml() -> OSSError:
@@ -54,5 +76,5 @@ def iso_time(moment: float) -> str:
 
 
 def _element(name: str, content: str | Iterable[Node]) -> str:
-    inner = escape(xml_text(content)) if isinstance(content, str) else "".join(_element(*node) for node in content)
+    inner = xml_escaped(content) if isinstance(content, str) else "".join(_element(*node) for node in content)
     return f"<{name}>{inner}</{name}>"

@@ -25,7 +25,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "InProcessBucket":
         return import_module(".in_process_bucket", __name__).InProcessBucket
-    # They need pytest, and storage_contract the extra `local`, which the rest does not.
-    if name in ("ledger_contract", "storage_contract"):
-        return import_module(f".{name}", __name__)
+    if name == "ledger_contract":  # it needs pytest, which the rest does not
+        return import_module(".ledger_contract", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

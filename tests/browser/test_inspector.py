@@ -81,7 +81,8 @@ def application() -> Iterator[Application]:
 def oss(tmp_path: Path) -> Iterator[LocalOSS]:
     rules = [CORSRule([PAGE_ORIGIN])]
     # A test looks at a callback while it waits: on a busy machine that takes longer than OSS's 5 s.
-    with LocalOSS("my-bucket", directory=tmp_path / "oss", cors_rules=rules, callback_timeout=60.0) as oss:
+    options = {"acl": "public-read", "cors_rules": rules, "callback_timeout": 60.0}
+    with LocalOSS("my-bucket", directory=tmp_path / "oss", **options) as oss:
         server = LocalOSSServer(oss)
         server.start()
         yield oss

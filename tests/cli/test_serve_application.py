@@ -303,7 +303,8 @@ def test_a_change_restarts_the_application_and_leaves_the_local_oss(folder: Path
         assert becomes_true(lambda: fetch(f"{running.url}/") == b"TWO")
         assert "shop.py changed; reloading" in running.log("reloading")
         form = json.loads(fetch(f"{running.url}/oss/signature?filename=a.txt"))
-        assert fetch(f"{form['url']}/{stored}") == b"hello"
+        local_oss, _, bucket = form["url"].rpartition("/")
+        assert fetch(f"{local_oss}/_inspect/content?bucket={bucket}&key={stored}") == b"hello"
         assert upload(running.url)["Status"] == "Ok"
         (child,) = children_of(running.process.pid)
     assert is_gone(child)

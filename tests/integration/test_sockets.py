@@ -46,7 +46,7 @@ def test_an_upload_returns_the_applications_response(version: str, tmp_path: Pat
             assert headers["Access-Control-Allow-Origin"] == server.url
             assert "ETag" in headers["Access-Control-Expose-Headers"]
             key = form["fields"]["key"].replace("${filename}", "图片.bin")
-            with urllib.request.urlopen(f"{form['host']}/{quote(key)}") as stored:
+            with urllib.request.urlopen(f"{server.url}/link/{quote(key)}") as stored:
                 assert stored.read() == data
 
 
@@ -65,7 +65,7 @@ def test_stored_objects_survive_a_restart(tmp_path: Path) -> None:
         content_type, body = multipart(form["fields"], "a.txt", b"hello")
         assert post(form["url"], content_type, body)[0] == 200
     with running_server("--local-dir", str(tmp_path)) as server:
-        with urllib.request.urlopen(f"{sign(server.url)['host']}/{form['fields']['key']}") as stored:
+        with urllib.request.urlopen(f"{server.url}/link/{form['fields']['key']}") as stored:
             assert stored.read() == b"hello"
 
 

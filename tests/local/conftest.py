@@ -75,6 +75,7 @@ def make_oss(tmp_path, recorder, monkeypatch):
         defaults = {
             "directory": tmp_path / "objects",
             "key_bits": 512,
+            "acl": "public-read",
             "clock": lambda: NOW,
             "transport": lint(recorder),
             "cors_rules": [CORSRule(["http://page.example"])],

@@ -18,10 +18,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from oss_wsgi.local.storage.bucket import Bucket
 from oss_wsgi.local.storage.index import WRITER
-from oss_wsgi.local.storage.indexed import IndexedStorage, directory_storage
-from oss_wsgi.local.storage.interface import Bucket
-from oss_wsgi.testing.storage_contract import NOW, content, put
+from oss_wsgi.local.storage.storage import Storage
+
+from .stored import NOW, content, put
 
 AUDITED = {"os.rename", "os.remove", "open"}
 
@@ -44,8 +45,8 @@ class Steps:
             self(f"{event} {arguments[0]}")
 
 
-def prepare(directory: Path) -> IndexedStorage:
-    storage = directory_storage(directory)
+def prepare(directory: Path) -> Storage:
+    storage = Storage(directory)
     storage.create_bucket("examplebucket", now=NOW)
     bucket = storage.bucket("examplebucket")
     put(bucket, "a", b"old")
@@ -61,7 +62,7 @@ def put_part(bucket: Bucket, upload_id: str, piece: bytes) -> None:
 
 
 def work(directory: Path, step: Steps) -> None:
-    storage = directory_storage(directory)
+    storage = Storage(directory)
     storage._index._connection(WRITER).set_trace_callback(step)
     sys.addaudithook(step.audit)
     bucket = storage.bucket("examplebucket")
@@ -72,7 +73,7 @@ def work(directory: Path, step: Steps) -> None:
     bucket.complete(upload, bucket.parts(upload)[0], now=NOW)
 
 
-def state(storage: IndexedStorage) -> list[str | None]:
+def state(storage: Storage) -> list[str | None]:
     """Return the content of each key; "parts" for an upload in progress, whose part must be whole."""
     bucket = storage.bucket("examplebucket")
     contents = [content(bucket, key).decode() if bucket.get(key) else None for key in "abc"]
@@ -87,7 +88,7 @@ def state(storage: IndexedStorage) -> list[str | None]:
     return contents
 
 
-def garbage(storage: IndexedStorage, directory: Path) -> list[str]:
+def garbage(storage: Storage, directory: Path) -> list[str]:
     """Return the files that the index does not name, or that are not published."""
     bucket = storage.bucket("examplebucket")
     known = {stored.file for stored in bucket.newest(10)[0]}
@@ -117,7 +118,7 @@ def main(folder: Path, running: bool) -> None:
             # What the index names can be read before another process clears the dead one's folder.
             states.append(state(before))
             before.close()
-        after = directory_storage(directory)
+        after = Storage(directory)
         states.append(state(after))
         files = garbage(after, directory)
         after.close()

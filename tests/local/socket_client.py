@@ -4,6 +4,7 @@ import http.client
 import socket
 import time
 from contextlib import closing
+from urllib.parse import quote
 
 from oss_wsgi.local.environ import Address
 from oss_wsgi.local.signatures.account import Account
@@ -23,14 +24,15 @@ def ask(server, method, path, body=None, headers=None):
 
 
 def put(oss, server, key, content):
-    return ask(server, "PUT", f"/examplebucket/{key}", content, put_headers(oss, key))
+    return ask(server, "PUT", f"/examplebucket/{quote(key)}", content, put_headers(oss, key))
 
 
-def put_headers(oss, key):
+def put_headers(oss, key, content_type=""):
     address = Address("examplebucket", key)
+    kind = {"content-type": content_type} if content_type else {}
     account = Account(oss.access_key_id, oss.access_key_secret)
-    signed = sign("v1", "PUT", address=address, query="", headers={}, account=account, now=time.time())
-    return {name: signed[f"HTTP_{name}"] for name in ("DATE", "AUTHORIZATION")}
+    signed = sign("v1", "PUT", address=address, query="", headers=kind, account=account, now=time.time())
+    return {**kind, **{name: signed[f"HTTP_{name}"] for name in ("DATE", "AUTHORIZATION")}}
 
 
 def signed_fields(oss, key="a.bin"):

@@ -9,6 +9,7 @@ from oss_wsgi.local import LocalOSS
 
 from .form_client import BOUNDARY, NOW, form, policy, post, sign_v1, sign_v4
 from .signed_client import SignedClient
+from .stored import put
 
 
 def code(response):
@@ -217,3 +218,47 @@ def test_the_given_clock_is_used(make_oss):
     ticks = iter([NOW, NOW, NOW + 0.25])
     response = TestApp(make_oss(clock=lambda: next(ticks))).get("/?prefix=", status=403)
     assert response.headers["x-oss-server-time"] == "250"
+
+
+def test_a_missing_bucket_is_told_before_an_unknown_access_key(app):
+    """The Go SDK's own tests expect NoSuchBucket of such a request."""
+    unknown = {"Authorization": "OSS nobody:c2lnbmF0dXJl", "Date": "Tue, 03 Dec 2024 12:12:12 GMT"}
+    host = {"Host": "nobucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert code(app.get("/a", headers={**unknown, **host}, status=404))[1] == "NoSuchBucket"
+    assert code(app.get("/examplebucket/a", headers=unknown, status=403))[1] == "InvalidAccessKeyId"
+    assert code(app.put("/", headers={**unknown, **host}, status=403))[1] == "InvalidAccessKeyId"
+
+
+def test_the_preflight_of_a_missing_bucket_is_404(app):
+    headers = {"Origin": "http://page.example", "Access-Control-Request-Method": "POST"}
+    assert code(app.options("/nobucket", headers=headers, status=404))[1] == "NoSuchBucket"
+    assert app.options("/examplebucket", headers=headers).status_int == 200
+
+
+def test_an_acl_of_the_options_is_of_every_bucket_and_kept(make_oss, tmp_path):
+    oss = make_oss(acl="public-read", directory=tmp_path / "kept")
+    oss.create_bucket("second-bucket")
+    assert [bucket.acl for bucket in oss.storage.buckets()] == ["public-read"] * 2
+    oss.close()
+    assert [bucket.acl for bucket in make_oss(acl="private", directory=tmp_path / "kept").storage.buckets()] == [
+        "public-read"
+    ] * 2
+    with pytest.raises(ValueError, match="an ACL is one of private, public-read, public-read-write, not 'default'"):
+        make_oss(acl="default", directory=tmp_path / "other")
+
+
+def test_a_bucket_is_private_unless_asked(tmp_path):
+    with LocalOSS(directory=tmp_path, key_bits=512) as oss:
+        assert oss.storage.bucket(oss.bucket).acl == "private"
+
+
+@pytest.mark.parametrize("token", [None, "a token+of/sts"])
+def test_a_signed_url_reads_a_private_object_for_a_while(make_oss, token):
+    now = [NOW]
+    oss = make_oss(acl="private", clock=lambda: now[0], security_token=token)
+    put(oss.storage.bucket("examplebucket"), "dir/图 +.png")
+    path = oss.signed_url("dir/图 +.png", expires=60).removeprefix(oss.url)
+    assert TestApp(oss).get(path).body == b"hi oss"
+    TestApp(oss).get(path.replace("dir", "dir2"), status=403)
+    now[0] += 61
+    assert code(TestApp(oss).get(path, status=403)) == (403, "AccessDenied", "0002-00000069")

@@ -72,7 +72,11 @@ def test_the_greeting_shows_a_made_secret_but_not_a_given_one(oss):
 
 def test_the_greeting_warns_beyond_this_machine(oss):
     warning = "It listens beyond this machine: anyone who can connect can read its objects."
-    assert warning in list(greeting(oss, parser().parse_args(["--listen", "0.0.0.0:8081"])))
+    beyond = ["--listen", "0.0.0.0:8081"]
+    assert warning in list(greeting(oss, parser().parse_args([*beyond, "--acl", "public-read"])))
+    assert warning not in list(greeting(oss, parser().parse_args(beyond)))
+    lines = list(greeting(oss, parser().parse_args([*beyond, "--open-inspector"])))
+    assert "It listens beyond this machine: anyone who can connect can use its inspector." in lines
     assert warning not in list(greeting(oss, parser().parse_args(["--listen", "[::1]:8081"])))
 
 

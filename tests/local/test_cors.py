@@ -24,7 +24,7 @@ def code(response):
     return response.status_int, response.xml.findtext("Code"), response.xml.findtext("EC")
 
 
-@pytest.mark.parametrize("path", ["/examplebucket", "/", "/examplebucket/a/b", "/nobucket"])
+@pytest.mark.parametrize("path", ["/examplebucket", "/", "/examplebucket/a/b"])
 def test_a_preflight_is_answered_anywhere(app, path):
     response = preflight(app, path=path)
     assert (response.status_int, response.content_length) == (200, 0)
@@ -170,7 +170,18 @@ def test_written_rules_can_be_read_again(vary):
 
 @pytest.mark.parametrize(
     "origin",
-    ["*", "https://*.example.com", "http://localhost:*", "http://a*b", "capacitor://localhost", "http://[::1]:1"],
+    [
+        "*",
+        "https://*.example.com",
+        "http://localhost:*",
+        "http://a*b",
+        "capacitor://localhost",
+        "http://[::1]:1",
+        # of the tests of the SDKs for PHP and C
+        "localhost",
+        "www.aliyun.com",
+        "*.aliyun.com",
+    ],
 )
 def test_an_origin_may_hold_a_star(origin):
     assert read_rules(configuration(f"<AllowedOrigin>{origin}</AllowedOrigin>{METHOD}"))[0][0].allowed_origins == (
@@ -179,7 +190,7 @@ def test_an_origin_may_hold_a_star(origin):
 
 
 @pytest.mark.parametrize(
-    "origin", ["", "https://*", "https://", "http://*.*", "**", "a.example", "https://a.example/", "http://a b", "//a"]
+    "origin", ["", "https://*", "https://", "http://*.*", "**", "a.example/", "https://a.example/", "http://a b", "//a"]
 )
 def test_an_invalid_origin_is_refused(origin):
     body = configuration(f"<AllowedOrigin>{origin}</AllowedOrigin>{METHOD}")

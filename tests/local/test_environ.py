@@ -149,3 +149,21 @@ def test_a_bucket_name_is_recognised(name):
 @pytest.mark.parametrize("name", ["", "ab", "a" * 64, "Abc", "a_b", "-ab", "ab-", "a.b", "abc\n", "桶桶桶"])
 def test_an_invalid_bucket_name_is_recognised(name):
     assert not is_bucket_name(name)
+
+
+@pytest.mark.parametrize(
+    ("sent", "path", "key"),
+    [
+        ("/a+b", "/a+b", "a b"),
+        ("/a%2Bb", "/a+b", "a+b"),
+        ("/a+b%2Bc%20d?e+f", "/a+b+c d", "a b+c d"),
+        ("/mount/a+b", "/a+b", "a b"),
+        ("/%E4%B8%AD+", "/中+".encode().decode("latin-1"), "中 "),
+        ("", "/a+b", "a+b"),
+        ("/rewritten+elsewhere", "/a+b", "a+b"),
+    ],
+)
+def test_a_plus_in_a_url_is_a_blank(sent, path, key):
+    """codesky.me/archives/oss-design-problem.wind: GET /c+d of the key `c+d` is 404; the Ruby SDK signs it so."""
+    mount = "/mount" if sent.startswith("/mount") else ""
+    assert find(path, REQUEST_URI=sent, SCRIPT_NAME=mount) == Address("examplebucket", key)

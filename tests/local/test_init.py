@@ -13,13 +13,6 @@ def test_every_public_name_can_be_imported(name):
     assert getattr(local, name).__name__ == name
 
 
-def test_a_storage_can_be_made_with_public_names(tmp_path):
-    for storage in (local.memory_storage(), local.directory_storage(tmp_path)):
-        with local.LocalOSS("my-bucket", storage=storage, key_bits=512):
-            assert [bucket.name for bucket in storage.buckets()] == ["my-bucket"]
-        storage.close()
-
-
 def test_other_names_are_an_attribute_error():
     with pytest.raises(AttributeError, match=r"module 'oss_wsgi\.local' has no attribute 'Bucket'"):
         local.Bucket  # noqa: B018

@@ -80,7 +80,7 @@ def refused(*arguments):
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_without_options_it_serves_and_ends_with_status_0(tmp_path, end):
-    with running(end=end, env={"TMPDIR": str(tmp_path)}) as output:
+    with running("--acl", "public-read", end=end, env={"TMPDIR": str(tmp_path)}) as output:
         account = Account(*re.search(r"AccessKey ID (\S+), secret (\S+)\.\n", output).groups())
         with upload(output, account) as response:
             assert response.status == 204
@@ -216,12 +216,12 @@ def test_a_missing_extra_is_named():
 
 def test_listening_beyond_this_machine_prints_a_warning():
     with running("--listen", "0.0.0.0:0") as output:
-        assert "anyone who can connect can read its objects" in output
+        assert "It listens beyond this machine: only its access key reads and writes." in output
         assert url_of(output)
 
 
 def test_the_first_bucket_is_the_default_and_cnames_are_bound():
-    key = ["--access-key-id", "my-id", "--access-key-secret", "my-secret"]
+    key = ["--access-key-id", "my-id", "--access-key-secret", "my-secret", "--acl", "public-read"]
     with running("--bucket", "first-one", "--bucket", "second-one", "--cname", "img.test=second-one", *key) as output:
         assert "Bound host names: img.test to second-one.\n" in output
         for bucket in ("first-one", "second-one"):
@@ -320,7 +320,7 @@ def test_strict_and_test_mode_are_options():
 def test_a_restart_with_the_same_folder_changes_no_key_and_a_reset_does(tmp_path):
     seen = []
     for options in ([], [], ["--reset"]):
-        with running("--dir", str(tmp_path), *options) as output:
+        with running("--dir", str(tmp_path), "--acl", "public-read", *options) as output:
             with urllib.request.urlopen(f"{url_of(output)}/callback_pub_key.pem") as key:
                 seen.append((printed_account(output), key.read()))
             with upload(output, printed_account(output), key=f"{len(seen)}.txt"):
@@ -353,7 +353,9 @@ def test_without_the_inspector_the_root_is_osss():
 
 
 def test_the_log_is_one_line_an_upload():
-    with running("--log", logs=r"ok   [\d:]+ 204 PostObject local-bucket/dir/a\.txt 6 B: Stored\n") as output:
+    with running(
+        "--log", "--acl", "public-read", logs=r"ok   [\d:]+ 204 PostObject local-bucket/dir/a\.txt 6 B: Stored\n"
+    ) as output:
         with upload(output, printed_account(output)):
             pass
         with urllib.request.urlopen(f"{url_of(output)}/local-bucket/dir/a.txt"):

@@ -1,7 +1,7 @@
 import pytest
 
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.object_headers import content_type, forbids_overwrite, object_headers, redirect
+from oss_wsgi.local.object_headers import content_type, forbids_overwrite, object_headers, one_of, redirect
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,8 @@ def test_only_headers_of_the_object_are_kept():
         "x-oss-meta-b": "",
         "x-oss-object-acl": "private",
         "x-oss-storage-class": "IA",
-        "x-oss-tagging": "a=b",
+        "x-oss-server-side-encryption": "AES256",
+        "x-oss-unknown": "a=b",
     }
     assert object_headers(fields) == {
         "Cache-Control": "no-cache",
@@ -38,6 +39,7 @@ def test_only_headers_of_the_object_are_kept():
         "x-oss-meta-a-1": "中",
         "x-oss-meta-b": "",
         "x-oss-object-acl": "private",
+        "x-oss-server-side-encryption": "AES256",
         "x-oss-storage-class": "IA",
     }
 
@@ -48,6 +50,8 @@ def test_only_headers_of_the_object_are_kept():
         pytest.param({"x-oss-object-acl": "public"}, "InvalidArgument", id="acl"),
         pytest.param({"x-oss-storage-class": "standard"}, "InvalidArgument", id="storage class"),
         pytest.param({"x-oss-server-side-encryption": "DES"}, "InvalidEncryptionAlgorithmError", id="encryption"),
+        pytest.param({"x-oss-tagging": "a=b"}, "NotImplemented", id="tags"),
+        pytest.param({"x-oss-traffic-limit": "819200"}, "NotImplemented", id="traffic limit"),
         pytest.param({"cache-control": "a\r\nX: y"}, "InvalidArgument", id="line break"),
         pytest.param({"x-oss-meta-a": "\x00"}, "InvalidArgument", id="control character"),
         pytest.param({"x-oss-meta-": "a"}, "InvalidArgument", id="no name"),
@@ -60,7 +64,7 @@ def test_only_headers_of_the_object_are_kept():
 def test_an_invalid_value_is_refused(fields, code):
     with pytest.raises(OSSError) as caught:
         object_headers(fields)
-    assert (caught.value.status, caught.value.code) == (400, code)
+    assert (caught.value.status, caught.value.code) == (501 if code == "NotImplemented" else 400, code)
 
 
 def test_the_acl_field_wins_over_the_header():
@@ -87,3 +91,10 @@ def test_a_redirect_cannot_add_a_header():
     assert redirect({"success_action_redirect": "http://a/?b"}) == "http://a/?b"
     with pytest.raises(OSSError, match="InvalidArgument"):
         redirect({"success_action_redirect": "http://a/\r\nSet-Cookie: a=b"})
+
+
+def test_a_value_must_be_one_of_the_known_values():
+    assert one_of(("a", "b"), "x-oss-acl", "b") == "b"
+    with pytest.raises(OSSError) as raised:
+        one_of(("a", "b"), "x-oss-acl", "A")
+    assert raised.value.members == {"ArgumentName": "x-oss-acl", "ArgumentValue": "A"}

@@ -47,7 +47,7 @@ def test_malformed_xml_and_declarations_are_refused(body):
 def test_a_document_is_written_and_escaped():
     nodes = [("b", "<&>\x00中"), ("c", [("d", ""), ("d", "1")])]
     body = write_xml("a", nodes)
-    text = "<a><b>&lt;&amp;&gt;\ufffd中</b><c><d></d><d>1</d></c></a>"
+    text = "<a><b>&lt;&amp;&gt;&#x0;中</b><c><d></d><d>1</d></c></a>"
     assert body.decode() == f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
     response = xml_response("a", nodes, [("X", "y")])
     assert (response.status, response.body) == (200, body)
@@ -56,3 +56,13 @@ def test_a_document_is_written_and_escaped():
 
 def test_a_time_is_written_in_utc():
     assert iso_time(1733227932.9) == "2024-12-03T12:12:12.000Z"
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x01", "\x0c", "\x1f", "\ufffe", "\uffff"], ids=ascii)
+def test_a_character_that_xml_forbids_is_read_where_it_is_expected(character):
+    code = ord(character)
+    for text in (character, f"&#x{code:02x};", f"&#{code};"):
+        body = f"<a><b>x{text}\U000f0000&lt;</b></a>".encode()
+        assert read_xml(body, "a", any_character=True).findtext("b") == f"x{character}\U000f0000<"
+        with pytest.raises(OSSError, match="MalformedXML"):
+            read_xml(body, "a")

@@ -163,7 +163,7 @@ def test_a_bundle_handles_a_whole_upload(server: RunningServer) -> None:
     content_type, body = multipart(form["fields"], "a.txt", b"hello")
     request = urllib.request.Request(form["url"], body, {"Content-Type": content_type})
     assert json.loads(get(request))["Status"] == "Ok"  # type: ignore[arg-type]
-    assert get(f"{form['url']}/{form['fields']['key']}") == b"hello"
+    assert get(f"{server.url}/link/{form['fields']['key']}") == b"hello"
 
 
 class Confined:

@@ -132,7 +132,7 @@ def test_a_report_that_the_object_contradicts_is_refused(
     [
         ({"access_key_secret": "another"}, "SignatureDoesNotMatch"),
         ({"access_key_id": "LTAIunknown"}, "InvalidAccessKeyId"),
-        ({"session_token": "no-token-of-this-key"}, "AccessKeyIdAndSecurityTokenNotMatch"),
+        ({"session_token": "no-token-of-this-key"}, "InvalidAccessKeyId"),
         ({"region": "cn-shanghai"}, "InvalidArgument"),
     ],
 )

@@ -40,6 +40,10 @@ class CallbackURL:
     query: str
 
     @property
+    def origin(self) -> str:
+        return f"{self.scheme}://{self.netloc}"
+
+    @property
     def target(self) -> str:
         """The request target, not decoded; a `?` without a query is left out (protocol.md 8.2)."""
         return f"{self.path}?{self.query}" if self.query else self.path

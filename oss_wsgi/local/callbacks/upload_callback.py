@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import OSSError, Response, invalid_argument
+from ..object_headers import upload_headers
 from ..request import Request
-from ..storage.interface import Incoming, StoredObject
+from ..storage.object_writer import ObjectWriter
+from ..storage.records import StoredObject
 from .image_info import ImageInfo, read_image_info
 from .message import CallbackError
 from .parameters import MAX_SIZE, CallbackParameters, check_address, check_given_once, json_object, parse_callback
@@ -46,7 +48,7 @@ def read_callback(request: Request) -> UploadCallback | None:
     return UploadCallback(parameters, _parse_variables(_header_or_parameter(request, "callback-var")))
 
 
-def image_info(callback: UploadCallback | None, incoming: Incoming) -> ImageInfo | None:
+def image_info(callback: UploadCallback | None, incoming: ObjectWriter) -> ImageInfo | None:
     """Return what the callback may say about a picture, None without a callback.
 
     Call it before the commit: after it, another upload may replace the content.
@@ -87,16 +89,16 @@ def call_back(
         )
     except CallbackError as error:
         failure = OSSError(203, "CallbackFailed", error.message, error.ec)
-        failure.headers = stored.checksum_headers
+        failure.headers = upload_headers(stored)
         raise failure from None
-    return Response(200, [*stored.checksum_headers, ("Content-Type", "application/json")], body)
+    return Response(200, [*upload_headers(stored), ("Content-Type", "application/json")], body)
 
 
 def _read_parameters(request: Request, text: str) -> CallbackParameters | None:
     parameters = parse_callback(text)
     service = request.service
     for url in parameters.urls if parameters else []:
-        check_address(url, allow_private=service.allow_private_callback, resolve=service.resolve)
+        check_address(url, allow_private=service.options.allow_private_callback, resolve=service.resolve)
     return parameters
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, quote_plus
 
 from ..errors import OSSError, invalid_argument
-from ..storage.interface import StoredObject
+from ..storage.records import StoredObject
 from .image_info import ImageInfo
 
 Value = str | int | None

@@ -10,10 +10,10 @@ from ..callbacks.upload_callback import call_back, image_info, read_form_callbac
 from ..environ import arrival
 from ..errors import Headers, Response, header_value, invalid_argument, xml_text
 from ..faults import UploadFaults
-from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect
+from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, redirect, upload_headers
 from ..request import Request
 from ..signatures.form_check import check_signature
-from ..storage.interface import StoredObject
+from ..storage.records import StoredObject
 from .form import Form
 from .policy import SizeRange, parse_policy
 from .policy_check import check_policy, size_range, too_large, too_small
@@ -22,7 +22,7 @@ from .policy_check import check_policy, size_range, too_large, too_small
 def post_object(request: Request) -> Response:
     """Return the response to a form; raise OSSError for the first check that fails, in the order of protocol.md 2.7."""
     environ, service, bucket = request.environ, request.service, request.storage
-    form = Form(environ, exact_names=service.exact_field_names)
+    form = Form(environ, exact_names=service.options.exact_field_names)
     fields = form.fields
     request.story.note_form(fields, form.file.filename, form.file.content_type)
     if "key" not in fields:
@@ -30,17 +30,17 @@ def post_object(request: Request) -> Response:
             "The bucket POST must contain the specified 'key'. If it is specified, please check the order of the fields"
         )
         raise invalid_argument(message, name="key")
-    now = arrival(environ, service.clock())
-    check_signature(fields, service.account, service.region, now)
+    now = arrival(environ, service.options.clock())
+    check_signature(fields, service.account, service.options.region, now)
     policy = parse_policy(fields["policy"])
     file_type = form.file.content_type
-    check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=service.strict)
+    check_policy(policy, fields, bucket=request.bucket, file_type=file_type, now=now, strict=service.options.strict)
     callback = read_form_callback(request, fields)
     # After the check of the policy, which is about the key as it was sent (protocol.md 2.4).
     key = fields["key"].replace("${filename}", form.file.filename)
     check_key(key)
     stored_type = content_type(fields, file_type)
-    headers = object_headers(fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""))
+    headers = object_headers(fields, environ.get("HTTP_X_OSS_OBJECT_ACL", ""), bucket.storage_class)
     forbid_overwrite = forbids_overwrite(fields)
     location = redirect(fields)
     limit = size_range(policy)
@@ -52,7 +52,8 @@ def post_object(request: Request) -> Response:
             raise too_small(incoming.size, limit)
         upload_faults.arrived()
         image = image_info(callback, incoming)
-        stored = incoming.commit(key, stored_type, headers, now=service.clock(), forbid_overwrite=forbid_overwrite)
+        stored_at = service.options.clock()
+        stored = incoming.commit(key, stored_type, headers, now=stored_at, forbid_overwrite=forbid_overwrite)
     request.story.stored = stored
     with upload_faults:
         if callback:
@@ -72,7 +73,7 @@ def _limited(chunks: Iterable[bytes], limit: SizeRange) -> Iterator[bytes]:
 
 def _response(request: Request, stored: StoredObject, status: str, redirect_url: str) -> Response:
     """Return the response to an upload without a callback (protocol.md 2.5)."""
-    headers: Headers = stored.checksum_headers
+    headers: Headers = upload_headers(stored)
     if redirect_url:
         return Response(303, [*headers, ("Location", header_value(redirect_url))])
     if status == "201":

@@ -6,32 +6,39 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from ..callbacks.parameters import CallbackURL, check_address, parse_callback_url
-from ..callbacks.sender import CallbackSender
+from ..environ import Address
 from ..errors import OSSError, Response
 from ..faults import Faults
-from ..storage.interface import Storage
-from .activity_page import activity_page, beside
+from ..request import Service
+from ..signatures.v1 import signed_path
+from .activity_page import activity_page, matching, rows
 from .curl import curl_line
 from .events import Events
 from .faults_page import add_fault, faults_page
 from .journal import Journal
-from .markup import ROOT, Page, text
+from .markup import ROOT, Page
 from .masks import Masks
 from .objects_page import object_content, object_page, objects_page
 from .outcome import log_line
 from .send_again import CHANGES, send_again
 from .story import Story
-from .story_page import story_content
+from .story_page import story_page
 from .trust import SAFE, Trust, plain
 
+#: Seconds that the links to objects are valid.
+LINK_LIFETIME = 3600
 MAX_FORM = 64 * 1024
+#: Stories in the list beside one, and links to those of the same upload.
+MAX_BESIDE = 40
+MAX_RELATED = 200
 
 #: The parameters of a signed URL, which asks for an object.
 _SIGNED = re.compile(r"(^|&)(Signature|x-oss-signature)=")
@@ -39,50 +46,25 @@ _FOLDER = Path(__file__).parent
 _FILES = {"inspector.css": "text/css", "inspector.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the inspector knows of its LocalOSS.
-
-    :param secrets: what no page may show.
-    :param has_pages: False for the log alone.
-    :param allow_private: let callbacks go to private addresses.
-    :param resolve: returns the addresses of a callback URL's host; None if hosts are not looked up.
-    :param log: is called with the line of each story that is worth one.
-    :param url: returns the URL of the LocalOSS as clients see it.
-    """
-
-    bucket: str
-    secrets: tuple[str | None, ...]
-    strict: bool = False
-    allow_private: bool = True
-    resolve: Callable[[str], list[str]] | None = None
-    has_pages: bool = True
-    clock: Callable[[], float] = time.time
-    log: Callable[[str], object] | None = None
-    url: Callable[[], str] = str
-
-
 class Inspector:
     """The pages, what they do, and the journal that they show.
 
-    :param everywhere: let other machines use it.
+    :param secrets: what no page may show.
+    :param url: returns the URL of the LocalOSS as clients see it.
     """
 
     def __init__(
-        self,
-        options: Options,
-        *,
-        storage: Storage,
-        faults: Faults,
-        sender: CallbackSender,
-        everywhere: bool = False,
+        self, service: Service, *, faults: Faults, secrets: tuple[str | None, ...], url: Callable[[], str]
     ) -> None:
         self.journal = Journal()
-        self._options = options
-        self._storage = storage
+        self._service = service
+        self._options = service.options
+        self._storage = service.storage
+        self._sender = service.sender
         self._faults = faults
-        self._sender = sender
-        self._trust = Trust(everywhere=everywhere)
+        self._secrets = secrets
+        self._url = url
+        self._trust = Trust(everywhere=self._options.inspector == "everywhere")
         self._events = Events(self.journal)
         self._ended = threading.Event()
 
@@ -96,7 +78,7 @@ class Inspector:
             return None
         if not is_own:
             return self._root(environ) if path in ("", "/") else None
-        refusal = self._trust.refusal(environ, self._options.url())
+        refusal = self._trust.refusal(environ, self._url())
         if refusal:
             return refusal
         method = environ["REQUEST_METHOD"]
@@ -106,13 +88,13 @@ class Inspector:
             act = self._act if method == "POST" else self._show
             return act(environ, path.removeprefix(ROOT))
         except OSSError as error:
-            return self._page(environ).response(
-                "Local OSS", "", f"<h1>{text(error.code)}</h1><p>{text(error.message)}</p>", status=error.status
-            )
+            return self._page(environ).message(error.code, error.message, status=error.status)
+        except ModuleNotFoundError as error:
+            return plain(501, f"{error.name} is not installed: pip install 'oss-wsgi[local]'\n")
 
     @property
     def has_pages(self) -> bool:
-        return self._options.has_pages
+        return bool(self._options.inspector)
 
     def begin(self, story: Story) -> None:
         """Show a story from now on."""
@@ -125,14 +107,14 @@ class Inspector:
         if self.has_pages:
             self.journal.add(story)
         if self._options.log:
-            link = f"{self._options.url()}{ROOT}/requests/{story.id}" if self.has_pages else ""
+            link = f"{self._url()}{ROOT}/requests/{story.id}" if self.has_pages else ""
             line = log_line(story, self.masks(story), link)
             if line:
                 self._options.log(line)
 
     def masks(self, story: Story | None = None, *, shorten_tickets: bool = True) -> Masks:
         """Return what hides the secrets of the account, and those of a story."""
-        return Masks(self._options.secrets, story, shorten_tickets=shorten_tickets)
+        return Masks(self._secrets, story, shorten_tickets=shorten_tickets)
 
     def open(self) -> None:
         """Let pages wait for news again."""
@@ -152,16 +134,28 @@ class Inspector:
             or environ.get("HTTP_ORIGIN")
         ):
             return None
-        return None if self._trust.refusal(environ, self._options.url()) else self._show(environ, "")
+        return None if self._trust.refusal(environ, self._url()) else self._show(environ, "")
 
     def _page(self, environ: Mapping[str, Any]) -> Page:
-        return Page(quote(str(environ.get("SCRIPT_NAME", "")), safe="/"), self._trust.token)
+        base = quote(str(environ.get("SCRIPT_NAME", "")), safe="/")
+        page = Page(base, self._trust.token)
+
+        def object_url(bucket: str, key: str) -> str:
+            if self._service.account.security_token:  # which would stand in the URL
+                return page.link("/content", bucket=bucket, key=key)
+            return base + signed_path(
+                Address(bucket, key), self._service.account, self._options.clock() + LINK_LIFETIME
+            )
+
+        return replace(page, object_url=object_url)
 
     def _show(self, environ: Mapping[str, Any], path: str) -> Response:
         query = dict(parse_qsl(str(environ.get("QUERY_STRING", "")), max_num_fields=50))
         page = self._page(environ)
         if path in ("", "/"):
-            return activity_page(page, self.journal, self.masks(), query, greeting=self._greeting(page))
+            buckets = [bucket.name for bucket in self._storage.buckets()]
+            own = {"url": self._url(), "bucket": self._options.bucket, "buckets": buckets}
+            return activity_page(page, self.journal, self.masks(), query, **own)
         if path == "/events":
             return self._stream(environ)
         if path == "/objects":
@@ -179,47 +173,38 @@ class Inspector:
             return _file(name)
         if path.startswith("/requests/"):
             return self._request(page, query, path.removeprefix("/requests/"))
-        return page.response("Not found · Local OSS", "", "<h1>No such page</h1>", status=404)
-
-    def _greeting(self, page: Page) -> str:
-        buckets = [bucket.name for bucket in self._storage.buckets()]
-        links = ", ".join(f'<a href="{page.link("/objects", bucket=name)}">{text(name)}</a>' for name in buckets)
-        return (
-            "<p><strong>Waiting for the first request.</strong></p><p>Upload a file to "
-            f"<code>{text(self._options.url())}/{text(self._options.bucket)}</code>: it appears here, with what was "
-            f"checked, stored and called back.</p><p>Stored so far: {links}</p>"
-        )
+        return page.message("No such page", status=404)
 
     def _request(self, page: Page, query: Mapping[str, str], rest: str) -> Response:
         request_id, _, form = rest.partition("/")
         story = self.journal.story(request_id)
         if story is None or form not in ("", "curl"):
             gone = "It is not among the newest ones, or this is another run of the local OSS."
-            gone = f"<h1>No such request</h1><p>{gone}</p>"
-            return page.response("Not found · Local OSS", "activity", gone, status=404)
+            return page.message("No such request", gone, status=404)
         if form:
             return plain(200, f"{curl_line(story, self.masks(story, shorten_tickets=False))}\n")
-        masks = self.masks(story)
-        own = story_content(page, story, masks, strict=self._options.strict, related=self._related(page, story))
-        aside = beside(page, self.journal, self.masks(), query, story.id)
-        title = masks(story.key or story.operation)
-        return page.response(f"{title} · Local OSS", "activity", f'<div class="split">{aside}{own}</div>', wide=True)
+        stories = matching(self.journal.stories(), query)[:MAX_BESIDE]
+        return story_page(
+            page,
+            story,
+            self.masks(story),
+            strict=self._options.strict,
+            beside=rows(page, stories, self.masks(), query, current=story.id),
+            related=islice(self._related(page, story), MAX_RELATED),
+        )
 
-    def _related(self, page: Page, story: Story) -> str:
-        """Return links to the parts of the same upload, and to its callbacks sent again."""
-        links: list[str] = []
+    def _related(self, page: Page, story: Story) -> Iterator[tuple[str, str]]:
+        """Yield links to the parts of the same upload, and to its callbacks sent again."""
         if story.origin:
-            links.append(f'<a href="{page.link(f"/requests/{story.origin}")}">The upload whose callback this is</a>')
+            yield page.link(f"/requests/{story.origin}"), "The upload whose callback this is"
         for other in reversed(self.journal.stories()):
             if other.id == story.id:
                 continue
             link = page.link(f"/requests/{other.id}")
             if other.origin == story.id or (story.origin and other.origin == story.origin):
-                links.append(f'<a href="{link}">Sent again: {text(other.again)}, {_result(other)}</a>')
+                yield link, f"Sent again: {other.again}, {_result(other)}"
             elif story.upload_id and other.upload_id == story.upload_id:
-                part = dict(other.query).get("partNumber", "")
-                links.append(f'<a href="{link}">{other.operation} {text(part)}</a>')
-        return f'<nav class="related" aria-label="Of the same upload">{" ".join(links[:200])}</nav>' if links else ""
+                yield link, f"{other.operation} {dict(other.query).get('partNumber', '')}"
 
     def _stream(self, environ: Mapping[str, Any]) -> Response:
         headers = [
@@ -264,6 +249,7 @@ class Inspector:
             id=f"{int(started) & 0xFFFFFFFF:08X}{secrets.token_hex(8).upper()}",
             started=started,
             method="POST",
+            operation="Callback",
             target=(url or request.url).target,
             bucket=story.bucket,
             key=story.key,
@@ -288,7 +274,7 @@ class Inspector:
         if not address.strip():
             return None
         url = parse_callback_url(address)
-        check_address(url, allow_private=self._options.allow_private, resolve=self._options.resolve)
+        check_address(url, allow_private=self._options.allow_private_callback, resolve=self._service.resolve)
         return url
 
 
@@ -304,8 +290,7 @@ def _file(name: str) -> Response:
 
 
 def _see_other(page: Page, path: str, **query: str) -> Response:
-    location = page.link(path, **query).replace("&amp;", "&")
-    return Response(303, [("Location", location), ("Cache-Control", "no-store"), *SAFE])
+    return Response(303, [("Location", page.link(path, **query)), ("Cache-Control", "no-store"), *SAFE])
 
 
 def _read_form(environ: Mapping[str, Any]) -> dict[str, str] | None:

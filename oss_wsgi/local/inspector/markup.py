@@ -1,17 +1,24 @@
-"""The HTML that all pages of the inspector share."""
+"""How the pages of the inspector are written: Jinja2 templates, what every text passes, and links."""
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from html import escape
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from ..errors import Response, xml_text
 from .trust import SAFE
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 #: The path below which the inspector answers; no bucket may have this name.
 ROOT = "/_inspect"
@@ -29,8 +36,6 @@ _HIDDEN = re.compile(
     r"|[\u200c\u200d\U000e0000-\U000e00ff]"
 )
 
-NAVIGATION = (("activity", "Activity", ""), ("objects", "Objects", "/objects"), ("faults", "Faults", "/faults"))
-
 
 @dataclass(frozen=True)
 class Page:
@@ -38,55 +43,26 @@ class Page:
 
     :param base: the path at which the local OSS is mounted.
     :param token: goes into every form.
+    :param object_url: returns a URL that anybody can open for an hour, of a bucket and a key.
     """
 
     base: str
     token: str
+    object_url: Callable[[str, str], str] = lambda bucket, key: ""
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
     def link(self, path: str, **query: str) -> str:
-        """Return the URL of a page of the inspector, escaped for an attribute."""
+        """Return the URL of a page of the inspector."""
         pairs = {name: value for name, value in query.items() if value}
-        return escape(f"{self.base}{ROOT}{path}" + (f"?{urlencode(pairs)}" if pairs else ""))
+        return f"{self.base}{ROOT}{path}" + (f"?{urlencode(pairs)}" if pairs else "")
 
-    def button(self, path: str, label: str, hidden: Iterable[tuple[str, str]] = (), *, kind: str = "") -> str:
-        """Return a form of one button."""
-        fields = "".join(f'<input type="hidden" name="{name}" value="{field_value(value)}">' for name, value in hidden)
-        return (
-            f'<form method="post" action="{self.link(path)}">{self.token_field}{fields}'
-            f'<button class="button {kind}">{text(label)}</button></form>'
-        )
+    def object_path(self, bucket: str, key: str) -> str:
+        """Return the path of an object, as a client asks for it."""
+        return f"/{quote(bucket)}/{quote(key)}"
 
-    @property
-    def token_field(self) -> str:
-        return f'<input type="hidden" name="token" value="{self.token}">'
-
-    def response(self, title: str, here: str, content: str, *, status: int = 200, wide: bool = False) -> Response:
-        """Return the whole page."""
-        links = "".join(
-            f'<a href="{self.link(path)}"{" aria-current=page" if name == here else ""}>{label}</a>'
-            for name, label, path in NAVIGATION
-        )
-        document = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{text(title)}</title>
-<link rel="icon" href="{self.link("/icon.svg")}">
-<link rel="stylesheet" href="{self.link("/inspector.css")}" nonce="{self.nonce}">
-<script type="module" src="{self.link("/inspector.js")}" nonce="{self.nonce}"></script>
-</head>
-<body>
-<header class="top"><a class="brand" href="{self.link("")}">Local OSS</a><nav aria-label="Pages">{links}</nav>
-<p class="live" role="status" data-events="{self.link("/events")}" hidden></p></header>
-<main{' class="wide"' if wide else ""}>
-{content}
-</main>
-</body>
-</html>
-"""
+    def response(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """Return the page that a template makes of some values."""
+        document = environment().get_template(template).render(page=self, **values)
         policy = (
             f"default-src 'none'; style-src 'nonce-{self.nonce}'; script-src 'nonce-{self.nonce}'; img-src 'self'; "
             "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -99,25 +75,54 @@ class Page:
         ]
         return Response(status, headers, document.encode())
 
+    def message(self, heading: str, words: str = "", *, status: int) -> Response:
+        """Return a page of a heading and a sentence."""
+        return self.response("message.html", status=status, heading=heading, words=words)
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates; everything that they write is escaped, with what cannot be seen made visible."""
+    # Not at the top: a LocalOSS without the inspector needs no Jinja2.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup, escape
+
+    def shown(value: Any) -> Any:
+        return xml_text(visible(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    def with_code(sentence: str) -> Markup:
+        """Return a sentence with its `commands` marked."""
+        return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(shown(sentence))))  # noqa: S704
+
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    templates.filters.update(
+        {
+            "body_text": lambda body: body.decode(errors="replace"),
+            "duration": duration_text,
+            # The value of a form's field comes back as it is.
+            "field_value": lambda value: escape(xml_text(value)),
+            "local_time": lambda seconds, pattern: time.strftime(pattern, time.localtime(seconds)),
+            "pretty": pretty,
+            "size": size_text,
+            "utc": lambda seconds: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)),
+            "with_code": with_code,
+        }
+    )
+    templates.tests["long"] = lambda content: len(content) > _SCREENFUL or content.count("\n") > _LINES
+    return templates
+
 
 def visible(value: str) -> str:
     """Return a text with each character that turns others around, or cannot be seen, as what it is: `<U+202E>`."""
     return _HIDDEN.sub(lambda match: match[1] or f"<U+{ord(match[0]):04X}>", value)
-
-
-def text(value: object) -> str:
-    """Return a text for HTML, also one that a stranger chose."""
-    return escape(xml_text(visible(str(value))))
-
-
-def field_value(value: str) -> str:
-    """Return the value of a form's field for HTML, which comes back as it is."""
-    return escape(xml_text(value))
-
-
-def named(value: str) -> str:
-    """Return the name of an object, which may be written in either direction."""
-    return f"<bdi>{text(value)}</bdi>"
 
 
 def size_text(size: int | None) -> str:
@@ -136,23 +141,13 @@ def duration_text(seconds: float) -> str:
     return f"{round(seconds * 1000)} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def moment(seconds: float, pattern: str = "%H:%M:%S") -> str:
-    """Return a time of this machine's zone; the attribute has it in UTC."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-    return f'<time datetime="{stamp}" title="{stamp}">{time.strftime(pattern, time.localtime(seconds))}</time>'
-
-
-def block(content: str) -> str:
-    """Return text as it is, in a block that the keyboard can scroll where it is long."""
-    is_long = len(content) > _SCREENFUL or content.count("\n") > _LINES
-    return f"<pre{' tabindex=0' if is_long else ''}>{text(content)}</pre>"
-
-
-def table(rows: Iterable[tuple[str, str]], caption: str) -> str:
-    """Return names and values; the values are HTML."""
-    lines = "".join(f"<tr><th scope=row>{text(name)}<td>{value}</tr>" for name, value in rows)
-    return f'<table class="pairs"><caption class="hidden">{text(caption)}</caption>{lines}</table>'
-
-
-def object_path(bucket: str, key: str) -> str:
-    return f"/{quote(bucket)}/{quote(key)}"
+def pretty(body: bytes) -> str:
+    """Return a body as text: JSON with indents, and bytes that are no text as their number."""
+    if b"\0" in body[:1024]:
+        return f"({len(body)} bytes)"
+    content = body.decode(errors="replace")
+    try:
+        is_json = content[:1] in ("{", "[")
+        return json.dumps(json.loads(content), indent=2, ensure_ascii=False) if is_json else content
+    except (ValueError, RecursionError):
+        return content

@@ -72,6 +72,10 @@ class Masks:
             return HIDDEN
         return self(value)
 
+    def pairs(self, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return headers, parameters or fields, their values without secrets."""
+        return [(name, self.header(name, value)) for name, value in pairs]
+
     def target(self, target: str) -> str:
         """Return a path and query without secrets, percent-encoded as it was where nothing is hidden."""
         path, mark, query = target.partition("?")

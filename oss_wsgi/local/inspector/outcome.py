@@ -78,7 +78,7 @@ def log_line(story: Story, masks: Masks, link: str) -> str | None:
     facts = [f"{mark} {clock} {story.status or '---'} {story.operation} {name}{size}: {short}"]
     for call in story.calls:
         status = call.reply.status if call.reply else "no reply"
-        url = f"{call.request.url.scheme}://{call.request.url.netloc}{call.request.url.path}"
+        url = f"{call.request.url.origin}{call.request.url.path}"
         facts.append(f"callback {status} in {round(call.seconds * 1000)} ms {url}")
     why, fix = reason(story)
     facts += [part.rstrip(".") for part in (why, fix) if part]

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote
 
 from ..callbacks.message import CallbackCall, CallbackRequest
 from ..errors import ErrorText, Headers, OSSError
-from ..storage.interface import StoredObject
+from ..storage.records import StoredObject
 
 #: Characters of a field or a header that are kept; a longer value is left out as a whole.
 MAX_VALUE = 64 * 1024
@@ -40,6 +40,7 @@ class Story:
     Pages show it while it is under way, so each part is set as a whole.
 
     :param started: Unix seconds.
+    :param operation: the name of the operation, as OSS's pages have it; until that is known, the method.
     :param target: path and query, as they were sent.
     :param fields: the fields of a form, by lower-case name; None for a request that is not a form.
     :param origin: the id of the story whose callback was sent again; "" for a request that came from a client.
@@ -54,6 +55,7 @@ class Story:
     id: str = ""
     started: float = 0.0
     method: str = ""
+    operation: str = ""
     target: str = ""
     base_url: str = ""
     client: str = ""
@@ -97,11 +99,12 @@ class Story:
             id=request_id,
             started=started,
             method=str(environ["REQUEST_METHOD"]),
+            operation=str(environ["REQUEST_METHOD"]),
             target=target[:MAX_VALUE],
             base_url=f"{environ.get('wsgi.url_scheme', 'http')}://{host}"[:MAX_VALUE],
             client=str(environ.get("REMOTE_ADDR", "")),
             headers=tuple(_headers(environ)),
-            query=tuple(parse_qsl(query[:MAX_VALUE], keep_blank_values=True, max_num_fields=1000)),
+            query=tuple(parse_qsl(query[:MAX_VALUE], keep_blank_values=True)),
             is_under_way=True,
         )
 
@@ -152,13 +155,9 @@ class Story:
         self.is_under_way, self.asked = False, None
 
     @property
-    def operation(self) -> str:
-        """The name of the operation, as OSS's pages have it."""
-        if self.origin:
-            return "Callback"
-        return _operation(
-            self.method, self.key, {name for name, _ in self.query}, self.header("x-oss-copy-source") != "", self.fields
-        )
+    def name(self) -> str:
+        """What the request is about: an object, a bucket, or a path."""
+        return self.key or self.bucket or self.target.partition("?")[0]
 
     @property
     def kind(self) -> str:
@@ -242,42 +241,3 @@ def _headers(environ: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 def _kept(value: str) -> str:
     """Return a text, or its length where it is too long to keep."""
     return value if len(value) <= MAX_VALUE else f"({len(value)} characters)"
-
-
-def _operation(method: str, key: str, query: set[str], is_copy: bool, fields: Mapping[str, str] | None) -> str:
-    if method == "OPTIONS":
-        return "Preflight"
-    if fields is not None:
-        return "PostObject"
-    if key:
-        table: dict[str, list[tuple[str, str]]] = {
-            "PUT": [("partNumber", "UploadPartCopy" if is_copy else "UploadPart"), ("acl", "PutObjectACL")],
-            "POST": [
-                ("uploads", "InitiateMultipartUpload"),
-                ("uploadId", "CompleteMultipartUpload"),
-                ("append", "AppendObject"),
-            ],
-            "DELETE": [("uploadId", "AbortMultipartUpload")],
-            "GET": [("uploadId", "ListParts"), ("acl", "GetObjectACL"), ("objectMeta", "GetObjectMeta")],
-            "HEAD": [("objectMeta", "GetObjectMeta")],
-        }
-        default = {"PUT": "CopyObject" if is_copy else "PutObject", "GET": "GetObject", "HEAD": "HeadObject"}
-        default["DELETE"] = "DeleteObject"
-        return next((name for part, name in table.get(method, ()) if part in query), default.get(method, method))
-    if method == "POST" and not query:
-        return "PostObject"
-    names = {
-        "cors": "BucketCors",
-        "lifecycle": "BucketLifecycle",
-        "acl": "BucketACL",
-        "bucketInfo": "BucketInfo",
-        "location": "BucketLocation",
-    }
-    part = next((name for name in names if name in query), "")
-    if part:
-        return f"{ {'PUT': 'Put', 'DELETE': 'Delete', 'POST': 'Post'}.get(method, 'Get') }{names[part]}"
-    if "delete" in query:
-        return "DeleteMultipleObjects"
-    if method in ("GET", "HEAD"):
-        return "ListMultipartUploads" if "uploads" in query else "ListObjects" if method == "GET" else "HeadBucket"
-    return {"PUT": "PutBucket", "DELETE": "DeleteBucket"}.get(method, method)

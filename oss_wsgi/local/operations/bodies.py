@@ -12,12 +12,12 @@ from ..body_headers import content_length, content_md5
 from ..errors import OSSError, invalid_digest
 from ..forms.policy_check import MAX_OBJECT_SIZE
 from ..request import Request
-from ..storage.interface import Incoming
+from ..storage.object_writer import ObjectWriter
 
 CHUNK_SIZE = 256 * 1024
 
 
-def receive_body(request: Request, incoming: Incoming) -> None:
+def receive_body(request: Request, incoming: ObjectWriter) -> None:
     """Write the body of a request to new content.
 
     :raises OSSError: the body has no valid length, is too large or cut short, or its Content-MD5 is wrong.
@@ -37,14 +37,12 @@ def read_small_body(environ: Mapping[str, Any], limit: int) -> bytes:
 
     :raises OSSError: the length is no number, the body is too large or cut short, or its Content-MD5 is wrong.
     """
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if not (length.isascii() and length.isdigit()):
-        raise OSSError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
-    if int(length) > limit:
+    length = content_length(environ.get("CONTENT_LENGTH") or "0")
+    if length > limit:
         message = f"The body of this request must not be larger than {limit} bytes."
-        raise OSSError(400, "EntityTooLarge", message, MaxSizeAllowed=str(limit), ProposedSize=length)
-    body: bytes = environ["wsgi.input"].read(int(length)) if int(length) else b""
-    if len(body) < int(length):
+        raise OSSError(400, "EntityTooLarge", message, MaxSizeAllowed=str(limit), ProposedSize=str(length))
+    body: bytes = environ["wsgi.input"].read(length) if length else b""
+    if len(body) < length:
         raise _incomplete_body()
     digest = environ.get("HTTP_CONTENT_MD5", "").strip()
     if digest and digest != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():

@@ -1,7 +1,7 @@
 """Operations on buckets: ListBuckets, and for one bucket its creation, deletion, description, ACL and CORS rules.
 
-The local OSS stores an ACL and returns it, but does not enforce it: anonymous requests may read every object and change
-none.
+Of the rights that an ACL gives to everybody the local OSS grants the reading of objects. Nobody lists or changes
+anything without a signature.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from ..cors import read_rules, rule_nodes, save_rules
 from ..environ import is_bucket_name
 from ..errors import OSSError, Response, invalid_argument
+from ..object_headers import STORAGE_CLASSES, one_of
 from ..request import Request
-from ..storage.interface import Bucket
+from ..storage.bucket import Bucket
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body
 from .owner import OWNER, acl_response
@@ -25,7 +26,8 @@ MAX_BODY_SIZE = 16 * 1024
 
 ACLS = ("private", "public-read", "public-read-write")
 
-STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
+#: The one that an account has by default; its ID is made up.
+RESOURCE_GROUP = "rg-acfmlocal0000000"
 
 REDUNDANCIES = ("LRS", "ZRS")
 
@@ -49,7 +51,7 @@ def list_buckets(request: Request) -> Response:
     ]
     if len(page) < len(matching):
         nodes.append(("NextMarker", page[-1].name))
-    region: Node = ("Region", request.service.region)
+    region: Node = ("Region", request.service.options.region)
     nodes.append(("Buckets", [("Bucket", [*_bucket_nodes(bucket, request), region]) for bucket in page]))
     return xml_response("ListAllMyBucketsResult", nodes)
 
@@ -81,8 +83,8 @@ def delete_bucket(request: Request) -> Response:
 
 def head_bucket(request: Request) -> Response:
     """HEAD: return the region and the storage class as headers."""
-    region = f"oss-{request.service.region}"
-    headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", storage_class(request.storage.settings))]
+    region = f"oss-{request.service.options.region}"
+    headers = [("x-oss-bucket-region", region), ("x-oss-storage-class", request.storage.storage_class)]
     return Response(200, headers)
 
 
@@ -97,7 +99,10 @@ def get_bucket_info(request: Request) -> Response:
         ("CrossRegionReplication", "Disabled"),
         ("Comment", ""),
         OWNER,
-        ("AccessControlList", [("Grant", acl(bucket.settings))]),
+        ("AccessControlList", [("Grant", bucket.acl)]),
+        ("ServerSideEncryptionRule", [("SSEAlgorithm", "None")]),
+        ("BlockPublicAccess", "false"),
+        ("ResourceGroupId", RESOURCE_GROUP),
     ]
     return xml_response("BucketInfo", [("Bucket", nodes)])
 
@@ -105,20 +110,19 @@ def get_bucket_info(request: Request) -> Response:
 def get_bucket_location(request: Request) -> Response:
     """GET `?location`: return the region."""
     _ = request.storage  # raises OSSError for a bucket that does not exist
-    return xml_response("LocationConstraint", f"oss-{request.service.region}")
+    return xml_response("LocationConstraint", f"oss-{request.service.options.region}")
 
 
 def get_bucket_acl(request: Request) -> Response:
     """GET `?acl`: return the ACL."""
-    return acl_response(acl(request.storage.settings))
+    return acl_response(request.storage.acl)
 
 
 def put_bucket_acl(request: Request) -> Response:
-    """PUT `?acl`: set the ACL from `x-oss-acl`."""
+    """PUT `?acl`: set the ACL from `x-oss-acl`; a bucket that is missing is made, as by PutBucket."""
     if "x-oss-acl" not in request.headers:
         raise invalid_argument("The x-oss-acl header is missing.", name="x-oss-acl")
-    request.storage.change({"acl": one_of(ACLS, "x-oss-acl", request.headers["x-oss-acl"])})
-    return Response(200)
+    return put_bucket(request)
 
 
 def put_bucket_cors(request: Request) -> Response:
@@ -143,14 +147,46 @@ def delete_bucket_cors(request: Request) -> Response:
     return Response(204)
 
 
-def acl(settings: Mapping[str, str]) -> str:
-    """Return a bucket's ACL from its settings; `private` by default."""
-    return settings.get("acl", "private")
+def get_bucket_stat(request: Request) -> Response:
+    """GET `?stat`: count what is stored."""
+    classes, uploads = request.storage.stat()
+    names = {"Standard": "Standard", "IA": "InfrequentAccess", "Archive": "Archive", "ColdArchive": "ColdArchive"}
+    stored = {name: (count, size) for name, count, size in classes}
+    nodes: list[Node] = [
+        ("Storage", str(sum(size for _, size in stored.values()))),
+        ("ObjectCount", str(sum(count for count, _ in stored.values()))),
+        ("MultipartUploadCount", str(uploads)),
+        ("LiveChannelCount", "0"),
+        ("LastModifiedTime", str(int(request.now))),
+    ]
+    for name in STORAGE_CLASSES:
+        count, size = stored.get(name, (0, 0))
+        title = names.get(name, name)
+        nodes += [(f"{title}Storage", str(size)), (f"{title}ObjectCount", str(count))]
+    return xml_response("BucketStat", nodes)
 
 
-def storage_class(settings: Mapping[str, str]) -> str:
-    """Return a bucket's storage class from its settings; `Standard` by default."""
-    return settings.get("storage-class", "Standard")
+def get_bucket_versioning(request: Request) -> Response:
+    """GET `?versioning`: say that versioning was never switched on."""
+    _ = request.storage
+    return xml_response("VersioningConfiguration", "")
+
+
+def get_bucket_encryption(request: Request) -> Response:
+    """GET `?encryption`: say that there is no rule."""
+    message = "The server side encryption configuration does not exist."
+    raise OSSError(404, "NoSuchServerSideEncryptionRule", message, BucketName=request.bucket)
+
+
+def get_bucket_policy(request: Request) -> Response:
+    """GET `?policy`: say that there is no policy."""
+    raise OSSError(404, "NoSuchBucketPolicy", "The bucket policy does not exist.", BucketName=request.bucket)
+
+
+def get_bucket_tags(request: Request) -> Response:
+    """GET `?tagging`: return no tags."""
+    _ = request.storage
+    return xml_response("Tagging", [("TagSet", "")])
 
 
 def redundancy(settings: Mapping[str, str]) -> str:
@@ -158,22 +194,15 @@ def redundancy(settings: Mapping[str, str]) -> str:
     return settings.get("redundancy", "LRS")
 
 
-def one_of(allowed: tuple[str, ...], name: str, value: str) -> str:
-    """Return the value of a header or an element, or raise OSSError when it is not allowed."""
-    if value not in allowed:
-        raise invalid_argument(f"The {name} is none of {', '.join(allowed)}.", name=name, value=value)
-    return value
-
-
 def _bucket_nodes(bucket: Bucket, request: Request) -> Iterator[Node]:
     """Yield the elements that ListBuckets and GetBucketInfo share."""
     endpoint = urlsplit(request.url).netloc
     yield "Name", bucket.name
     yield "CreationDate", iso_time(bucket.created)
-    yield "Location", f"oss-{request.service.region}"
+    yield "Location", f"oss-{request.service.options.region}"
     yield "ExtranetEndpoint", endpoint
     yield "IntranetEndpoint", endpoint
-    yield "StorageClass", storage_class(bucket.settings)
+    yield "StorageClass", bucket.storage_class
 
 
 def _read_configuration(body: bytes) -> dict[str, str | None]:
@@ -194,5 +223,5 @@ def _read_configuration(body: bytes) -> dict[str, str | None]:
 
 def _has_settings(bucket: Bucket, settings: Mapping[str, str | None]) -> bool:
     """Return whether the settings that cannot be changed are those that the bucket has."""
-    current = {"storage-class": storage_class(bucket.settings), "redundancy": redundancy(bucket.settings)}
+    current = {"storage-class": bucket.storage_class, "redundancy": redundancy(bucket.settings)}
     return all(settings.get(name, value) == value for name, value in current.items())

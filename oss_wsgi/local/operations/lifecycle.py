@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 
 from ..errors import OSSError, Response, access_denied, invalid_argument
 from ..request import Request
-from ..storage.interface import Bucket, MultipartUpload, StoredObject
+from ..storage.bucket import Bucket
+from ..storage.records import MultipartUpload, StoredObject
 from ..xml_document import Node, malformed_xml, read_xml, write_xml, xml_response
 from .bodies import read_small_body
 from .parameters import whole_number
@@ -47,6 +48,29 @@ _ACTIONS = (
 )
 _REPEATED = frozenset({"Transition", "NoncurrentVersionTransition", "Tag"})
 _CHILDREN = frozenset({"ID", "Prefix", "Status", "Filter", *_ACTIONS, *_REPEATED})
+#: What else a rule may hold, and in it.
+_INSIDE = {
+    "Transition": {
+        "Days",
+        "CreatedBeforeDate",
+        "StorageClass",
+        "IsAccessTime",
+        "ReturnToStdWhenVisit",
+        "AllowSmallFile",
+    },
+    "NoncurrentVersionExpiration": {"NoncurrentDays"},
+    "NoncurrentVersionTransition": {
+        "NoncurrentDays",
+        "StorageClass",
+        "IsAccessTime",
+        "ReturnToStdWhenVisit",
+        "AllowSmallFile",
+    },
+    "Tag": {"Key", "Value"},
+    "Filter": {"Not", "ObjectSizeGreaterThan", "ObjectSizeLessThan"},
+    "Not": {"Prefix", "Tag"},
+}
+_BOOLEANS = {"ExpiredObjectDeleteMarker", "IsAccessTime", "ReturnToStdWhenVisit", "AllowSmallFile"}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T00:00:00(\.000)?Z")
 
 
@@ -122,7 +146,7 @@ def delete_bucket_lifecycle(request: Request) -> Response:
 
 def post_bucket_lifecycle(request: Request) -> Response:
     """POST `?lifecycle`: obey the rules, as if `days` more had passed. In test mode it needs no signature."""
-    if not (request.signed or request.service.test_mode):
+    if not (request.signed or request.service.options.test_mode):
         raise access_denied("Anonymous access is forbidden for this operation.", "0003-00000001")
     days = whole_number(request, "days", 0, 0, _MAX_DAYS)
     report = apply_rules(request.storage, request.now + days * _DAY)
@@ -192,6 +216,8 @@ def _read_rule(element: ElementTree.Element) -> LifecycleRule:
     tags = [child.tag for child in element]
     if set(tags) - _CHILDREN or any(tags.count(tag) > 1 for tag in set(tags) - _REPEATED):
         raise malformed_xml()
+    _check_inside(element)
+    _check_order(element)
     actions = frozenset(tags) & frozenset(_ACTIONS)
     status = _text(element, "Status")
     if status not in ("Enabled", "Disabled") or not actions:
@@ -211,6 +237,24 @@ def _read_rule(element: ElementTree.Element) -> LifecycleRule:
         expiration=ages[0] if is_obeyed else None,
         node=("Rule", [("ID", identifier), *others]),
     )
+
+
+def _check_inside(element: ElementTree.Element) -> None:
+    """Raise OSSError for an element that OSS does not know, and for a truth that is not exactly true or false."""
+    for child in element.iter():
+        if child.tag in _INSIDE and {inner.tag for inner in child} - _INSIDE[child.tag]:
+            raise malformed_xml()
+        if child.tag in _BOOLEANS and child.text not in ("true", "false"):
+            raise malformed_xml()
+
+
+def _check_order(element: ElementTree.Element) -> None:
+    """Raise OSSError if objects expire before they change their class."""
+    expiration = _text(element, "Expiration/Days")
+    for transition in element.iterfind("Transition"):
+        days = _text(transition, "Days")
+        if days.isdecimal() and expiration.isdecimal() and int(expiration) <= int(days):
+            raise _invalid("Expiration", f"{expiration} days")
 
 
 def _read_age(element: ElementTree.Element) -> Age:

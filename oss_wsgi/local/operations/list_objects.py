@@ -6,7 +6,7 @@ import base64
 
 from ..errors import Response, invalid_argument
 from ..request import Request
-from ..storage.interface import CommonPrefix, StoredObject
+from ..storage.records import CommonPrefix, StoredObject
 from ..xml_document import Node, iso_time, xml_response
 from .owner import OWNER
 from .parameters import EncodingType, whole_number
@@ -55,10 +55,39 @@ def list_objects_v2(request: Request) -> Response:
     return xml_response("ListBucketResult", [*nodes, *(_entry(entry, encoding, owner=owner) for entry in entries)])
 
 
+def list_object_versions(request: Request) -> Response:
+    """GET `?versions`: list each object as its one version, whose ID is `null` where versioning was never on."""
+    query = request.query
+    encoding = EncodingType(request)
+    marker = query.get("key-marker", "")
+    entries, limit, more = _page(request, marker)
+    nodes: list[Node] = [
+        ("Name", request.bucket),
+        ("Prefix", encoding(query.get("prefix", ""))),
+        ("KeyMarker", encoding(marker)),
+        ("VersionIdMarker", query.get("version-id-marker", "")),
+        ("MaxKeys", str(limit)),
+        ("Delimiter", encoding(query.get("delimiter", ""))),
+        *encoding.nodes,
+        ("IsTruncated", str(more).lower()),
+    ]
+    if more:
+        nodes += [("NextKeyMarker", encoding(entries[-1].key)), ("NextVersionIdMarker", "null")]
+    return xml_response("ListVersionsResult", [*nodes, *(_version(entry, encoding) for entry in entries)])
+
+
+def _version(entry: StoredObject | CommonPrefix, encoding: EncodingType) -> Node:
+    name, members = _entry(entry, encoding, owner=True)
+    if isinstance(entry, CommonPrefix):
+        return name, members
+    key, *others = members
+    return "Version", [key, ("VersionId", "null"), ("IsLatest", "true"), *others]
+
+
 def _page(request: Request, after: str) -> tuple[list[StoredObject | CommonPrefix], int, bool]:
     """Return the entries after a key, the limit that was used, and whether more follow."""
     query = request.query
-    for name in ("prefix", "delimiter", "marker", "start-after"):
+    for name in ("prefix", "delimiter", "marker", "start-after", "key-marker"):
         if len(query.get(name, "").encode()) > MAX_PARAMETER_SIZE:
             raise invalid_argument(f"The {name} is longer than {MAX_PARAMETER_SIZE} bytes.", name=name)
     limit = whole_number(request, "max-keys", DEFAULT_KEYS, 1, MAX_KEYS)
@@ -68,7 +97,7 @@ def _page(request: Request, after: str) -> tuple[list[StoredObject | CommonPrefi
     return entries, limit, more
 
 
-def _entry(entry: StoredObject | CommonPrefix, encoding: EncodingType, *, owner: bool) -> Node:
+def _entry(entry: StoredObject | CommonPrefix, encoding: EncodingType, *, owner: bool) -> tuple[str, list[Node]]:
     if isinstance(entry, CommonPrefix):
         return "CommonPrefixes", [("Prefix", encoding(entry.key))]
     nodes: list[Node] = [

@@ -11,9 +11,10 @@ from ..callbacks.image_info import ImageInfo, read_image_info
 from ..callbacks.upload_callback import call_back, read_callback
 from ..errors import OSSError, Response, file_already_exists, invalid_argument, invalid_part
 from ..faults import UploadFaults
-from ..object_headers import check_key, forbids_overwrite, object_headers
+from ..object_headers import check_key, forbids_overwrite, object_headers, upload_headers
 from ..request import Request
-from ..storage.interface import MultipartUpload, Part, StoredObject
+from ..storage.index import common_prefix
+from ..storage.records import MultipartUpload, Part, StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body, receive_body
 from .parameters import EncodingType, whole_number
@@ -37,7 +38,7 @@ def initiate_multipart_upload(request: Request) -> Response:
     check_key(request.key)
     encoding = EncodingType(request)
     content_type = request_content_type(request)
-    headers = object_headers(request.headers)
+    headers = object_headers(request.headers, default_class=request.storage.storage_class)
     if forbids_overwrite(request.headers) and request.storage.get(request.key):
         raise file_already_exists()
     sequential = "sequential" in request.query
@@ -54,9 +55,9 @@ def upload_part(request: Request) -> Response:
         faults.arriving()
         receive_body(request, incoming)
         faults.arrived()
-        part = incoming.commit_part(upload, number, now=request.service.clock())
+        part = incoming.commit_part(upload, number, now=request.service.options.clock())
     with faults:
-        return Response(200, part.checksum_headers)
+        return Response(200, [*part.checksum_headers, ("Content-MD5", part.content_md5)])
 
 
 def upload_part_copy(request: Request) -> Response:
@@ -68,7 +69,7 @@ def upload_part_copy(request: Request) -> Response:
         while length and (chunk := content.read(min(CHUNK_SIZE, length))):
             length -= len(chunk)
             incoming.write(chunk)
-        part = incoming.commit_part(upload, number, now=request.service.clock())
+        part = incoming.commit_part(upload, number, now=request.service.options.clock())
     nodes = [("LastModified", iso_time(part.last_modified)), ("ETag", f'"{part.etag}"')]
     return xml_response("CopyPartResult", nodes, part.checksum_headers)
 
@@ -87,9 +88,9 @@ def complete_multipart_upload(request: Request) -> Response:
     faults = UploadFaults(request.faults)
     faults.arriving()
     faults.arrived()
-    if request.faults.pop("damaged_object"):
+    if parts and request.faults.pop("damaged_object"):
         parts = [replace(parts[0], crc64=parts[0].crc64 ^ 1), *parts[1:]]
-    now = request.service.clock()
+    now = request.service.options.clock()
     acl = {name: value for name, value in request.headers.items() if name == "x-oss-object-acl"}
     upload = replace(upload, headers={**upload.headers, **object_headers(acl)})
     stored = request.storage.complete(upload, parts, now=now, forbid_overwrite=forbid_overwrite)
@@ -105,7 +106,7 @@ def complete_multipart_upload(request: Request) -> Response:
             ("Key", encoding(request.key)),
             ("ETag", f'"{stored.etag}"'),
         ]
-        return xml_response("CompleteMultipartUploadResult", nodes, stored.checksum_headers)
+        return xml_response("CompleteMultipartUploadResult", nodes, upload_headers(stored))
 
 
 def abort_multipart_upload(request: Request) -> Response:
@@ -129,7 +130,7 @@ def list_multipart_uploads(request: Request) -> Response:
         (*uploads,), more = request.storage.uploads(prefix=prefix, after=after, limit=1 if delimiter else limit)
         for upload in uploads:
             after = (upload.key, upload.id)
-            common = _common_prefix(upload.key, prefix, delimiter)
+            common = common_prefix(upload.key.encode(), prefix.encode(), delimiter.encode()).decode()
             if not common:
                 nodes = [("Key", encoding(upload.key)), ("UploadId", upload.id)]
                 entries.append(("Upload", [*nodes, ("Initiated", iso_time(upload.started))]))
@@ -202,22 +203,27 @@ def _part_number(request: Request) -> int:
 
 def _source_range(header: str, size: int) -> tuple[int, int]:
     """Return the start and the length of what to copy."""
-    match = re.fullmatch(r"bytes=([0-9]{1,18})-([0-9]{1,18})", header.strip())
     if not header:
         return 0, size
-    if not match or not int(match[1]) <= int(match[2]) < size:
+    match = re.fullmatch(r"bytes=([0-9]{1,18})-([0-9]{0,18})", header.strip())
+    start, last = (int(match[1]), int(match[2] or size - 1)) if match else (0, size)
+    if not start <= last < size:
         message = "The requested range cannot be satisfied."
         raise OSSError(416, "InvalidRange", message, ActualObjectSize=str(size), RangeRequested=header)
-    return int(match[1]), int(match[2]) - int(match[1]) + 1
+    return start, last - start + 1
 
 
 def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Part]:
-    """Return the parts that the body lists in ascending order, or all parts when a header asks for them."""
+    """Return the parts that the body lists in ascending order, or all parts when a header asks for them.
+
+    None make an empty object.
+    """
     body = read_small_body(request.environ, MAX_BODY_SIZE)
     complete_all = request.headers.get("x-oss-complete-all", "")
     if complete_all:
         if complete_all != "yes" or body:
-            raise invalid_argument("With x-oss-complete-all: yes there is no body.", name="x-oss-complete-all")
+            message = "With x-oss-complete-all: yes there is no body."
+            raise invalid_argument(message, "0042-00000216", name="x-oss-complete-all")
         parts = uploaded
     else:
         by_number = {part.number: part for part in uploaded}
@@ -227,8 +233,6 @@ def _requested_parts(request: Request, uploaded: Sequence[Part]) -> Sequence[Par
         if numbers != sorted(set(numbers)):
             message = "The list of parts was not in ascending order. Parts list must specified in order by part number."
             raise OSSError(400, "InvalidPartOrder", message)
-    if not parts:
-        raise malformed_xml()
     return parts
 
 
@@ -249,8 +253,3 @@ def _image_info(request: Request, stored: StoredObject) -> ImageInfo | None:
         return None
     with current[1]:
         return read_image_info(current[1]) if current[0].file == stored.file else None
-
-
-def _common_prefix(key: str, prefix: str, delimiter: str) -> str:
-    position = key.find(delimiter, len(prefix)) if delimiter else -1
-    return "" if position < 0 else key[: position + len(delimiter)]

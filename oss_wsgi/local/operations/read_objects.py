@@ -1,24 +1,29 @@
 """GetObject, HeadObject and GetObjectMeta, with their conditions and ranges.
 
-Anonymous requests may read every object, so that the demonstration page can show what it stored; the real OSS wants a
-signature unless the bucket is public. A signature that is there is checked all the same.
+A request without a signature may read what its ACL, or that of the bucket, lets everybody read.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from typing import BinaryIO
 
 from ..errors import Headers, OSSError, Response, access_denied, header_value, invalid_argument, is_header_value
 from ..request import Request
-from ..storage.interface import StoredObject
+from ..storage.records import StoredObject
 
 CHUNK_SIZE = 256 * 1024
 
+OBJECT_ACL = "x-oss-object-acl"
+#: The ACLs that let everybody read.
+READABLE = ("public-read", "public-read-write")
 #: Stored with an object, but not sent as a header.
-HIDDEN = ("x-oss-object-acl",)
+HIDDEN = (OBJECT_ACL,)
+
+_VARY = ("Vary", "Accept-Encoding")
 
 OVERRIDABLE = (
     "Content-Type",
@@ -28,6 +33,15 @@ OVERRIDABLE = (
     "Content-Disposition",
     "Content-Encoding",
 )
+
+#: What GetObject compresses where a client accepts gzip: texts of these types, from this size on (GetObject's page).
+COMPRESSED_TYPES = frozenset(
+    """
+    text/cache-manifest text/xml text/plain text/css text/html application/javascript application/x-javascript
+    application/rss+xml application/json text/json
+    """.split()  # noqa: SIM905
+)
+MIN_COMPRESSED_SIZE = 1024
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
@@ -74,6 +88,16 @@ class FileRange:
 
     def close(self) -> None:
         self._file.close()
+
+
+class Gzipped(FileRange):
+    """A file as gzip, made while it is sent."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        compressor = zlib.compressobj(wbits=31)
+        for chunk in super().__iter__():
+            yield compressor.compress(chunk)
+        yield compressor.flush()
 
 
 def no_such_key(key: str) -> OSSError:
@@ -128,10 +152,29 @@ def requested_range(header: str, size: int, *, standard: bool = False) -> tuple[
 
 
 def _open(request: Request) -> tuple[StoredObject, BinaryIO]:
+    """Return an object and its content.
+
+    :raises OSSError: the request may not read it, which it is told of a missing object too; or there is none.
+    """
     opened = request.storage.open(request.key)
+    try:
+        _check_readable(request, opened[0] if opened else None)
+    except OSSError:
+        if opened:
+            opened[1].close()
+        raise
     if opened is None:
         raise no_such_key(request.key)
     return opened
+
+
+def _check_readable(request: Request, stored: StoredObject | None) -> None:
+    acl = stored.headers.get(OBJECT_ACL) if stored else None
+    if request.signed or (acl or request.storage.acl) in READABLE:
+        return
+    if acl:
+        raise access_denied("You have no right to access this object because of its acl.")
+    raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")
 
 
 def _overrides(request: Request) -> dict[str, str]:
@@ -164,9 +207,22 @@ def _object_response(stored: StoredObject, file: BinaryIO, request: Request, ove
     start, length = part or (0, stored.size)
     if part:
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{stored.size}"))
+    elif request.method == "GET" and _is_compressed(request, described, stored.size):
+        # As long as it takes, and of another ETag than the object's.
+        own = ("etag", "content-md5", "accept-ranges")
+        headers = [(name, value) for name, value in headers if name.lower() not in own]
+        return Response(200, [*headers, ("Content-Encoding", "gzip"), _VARY], Gzipped(file, 0, stored.size))
     headers.append(("Content-Length", str(length)))
     status = 206 if part else 200
     return Response(status, headers, b"" if request.method == "HEAD" else FileRange(file, start, length))
+
+
+def _is_compressed(request: Request, described: Mapping[str, str], size: int) -> bool:
+    encodings = request.headers.get("accept-encoding", "").lower().split(",")
+    accepted = [encoding.partition(";")[0].strip() for encoding in encodings]
+    kind = described["Content-Type"].partition(";")[0].strip().lower()
+    is_text = kind in COMPRESSED_TYPES and "Content-Encoding" not in described
+    return is_text and size >= MIN_COMPRESSED_SIZE and "gzip" in accepted
 
 
 def _matches(stored: StoredObject, etags: str) -> bool:

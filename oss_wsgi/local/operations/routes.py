@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
 
-from ..errors import OSSError, Response, access_denied
+from ..environ import Address
+from ..errors import OSSError, Response, access_denied, not_implemented
 from ..forms.post_object import post_object
+from ..object_headers import NOT_KEPT
 from ..request import Request
 from .buckets import (
     delete_bucket,
     delete_bucket_cors,
     get_bucket_acl,
     get_bucket_cors,
+    get_bucket_encryption,
     get_bucket_info,
     get_bucket_location,
+    get_bucket_policy,
+    get_bucket_stat,
+    get_bucket_tags,
+    get_bucket_versioning,
     head_bucket,
     list_buckets,
     put_bucket,
@@ -27,7 +33,7 @@ from .lifecycle import (
     post_bucket_lifecycle,
     put_bucket_lifecycle,
 )
-from .list_objects import list_objects, list_objects_v2
+from .list_objects import list_object_versions, list_objects, list_objects_v2
 from .multipart import (
     abort_multipart_upload,
     complete_multipart_upload,
@@ -37,98 +43,146 @@ from .multipart import (
     upload_part,
     upload_part_copy,
 )
-from .read_objects import get_object, get_object_meta
+from .read_objects import OVERRIDABLE, get_object, get_object_meta
 from .write_objects import (
     COPY_SOURCE,
+    check_version,
     copy_object,
     delete_multiple_objects,
     delete_object,
     get_object_acl,
+    get_object_tags,
     put_object,
     put_object_acl,
 )
 
 Handler = Callable[[Request], Response]
 
+#: What a signed URL carries.
+SIGNATURE_PARAMETERS = frozenset(
+    """
+    OSSAccessKeyId Signature Expires security-token x-oss-signature-version x-oss-credential x-oss-date x-oss-expires
+    x-oss-signature x-oss-additional-headers x-oss-security-token
+    """.split()  # noqa: SIM905
+)
+_RESPONSE = " ".join(f"response-{name.lower()}" for name in OVERRIDABLE)
+_CALLBACK = "callback callback-var"
+#: The ID that the one version of an object has.
+_VERSION = "versionId"
+_LIST = "prefix delimiter max-keys encoding-type"
 
-@dataclass(frozen=True)
+
 class Operation:
-    """:param anonymous: it needs no signed request; it is open to all, or checks a signature itself."""
+    """An operation: its name in OSS's documentation, and the further parameters of the query that it knows.
 
-    handle: Handler
-    anonymous: bool = False
+    :param anonymous: it needs no signed request; it is open to all, or checks a signature itself.
+    :param copy: the operation in its place where a header names a source: the query does not tell a copy from an
+        upload.
+    """
 
-
-def copy_or_put(copy: Handler, put: Handler) -> Handler:
-    """Return a handler that chooses by a header, for the query does not tell a copy from an upload."""
-    return lambda request: (copy if COPY_SOURCE in request.headers else put)(request)
+    def __init__(
+        self,
+        name: str,
+        handle: Handler,
+        parameters: str = "",
+        *,
+        anonymous: bool = False,
+        copy: Operation | None = None,
+    ) -> None:
+        self.name = name
+        self.handle = handle
+        self.parameters = frozenset(parameters.split())
+        self.anonymous = anonymous
+        self.copy = copy
 
 
 # For each type of resource and method, the names in the query in the order in which they are tried. The operation of ""
 # is the one for a query that has none of them.
 TABLE: dict[tuple[str, str], dict[str, Operation]] = {
     ("Object", "GET"): {
-        "acl": Operation(get_object_acl),
-        "objectMeta": Operation(get_object_meta, anonymous=True),
-        "uploadId": Operation(list_parts),
-        "": Operation(get_object, anonymous=True),
+        "tagging": Operation("GetObjectTagging", get_object_tags, _VERSION),
+        "acl": Operation("GetObjectACL", get_object_acl, _VERSION),
+        "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
+        "uploadId": Operation("ListParts", list_parts, "max-parts part-number-marker encoding-type"),
+        "": Operation("GetObject", get_object, f"{_RESPONSE} {_VERSION}", anonymous=True),
     },
     ("Object", "HEAD"): {
-        "objectMeta": Operation(get_object_meta, anonymous=True),
-        "": Operation(get_object, anonymous=True),
+        "objectMeta": Operation("GetObjectMeta", get_object_meta, _VERSION, anonymous=True),
+        "": Operation("HeadObject", get_object, f"{_RESPONSE} {_VERSION}", anonymous=True),
     },
     ("Object", "PUT"): {
-        "acl": Operation(put_object_acl),
-        "partNumber": Operation(copy_or_put(upload_part_copy, upload_part)),
-        "": Operation(copy_or_put(copy_object, put_object)),
+        "acl": Operation("PutObjectACL", put_object_acl, _VERSION),
+        "partNumber": Operation(
+            "UploadPart", upload_part, "uploadId", copy=Operation("UploadPartCopy", upload_part_copy, "uploadId")
+        ),
+        "": Operation("PutObject", put_object, _CALLBACK, copy=Operation("CopyObject", copy_object)),
     },
     ("Object", "POST"): {
-        "uploads": Operation(initiate_multipart_upload),
-        "uploadId": Operation(complete_multipart_upload),
+        "uploads": Operation("InitiateMultipartUpload", initiate_multipart_upload, "encoding-type sequential"),
+        "uploadId": Operation("CompleteMultipartUpload", complete_multipart_upload, f"encoding-type {_CALLBACK}"),
     },
-    ("Object", "DELETE"): {"uploadId": Operation(abort_multipart_upload), "": Operation(delete_object)},
-    ("Service", "GET"): {"": Operation(list_buckets)},
+    ("Object", "DELETE"): {
+        "uploadId": Operation("AbortMultipartUpload", abort_multipart_upload),
+        "": Operation("DeleteObject", delete_object, _VERSION),
+    },
+    ("Service", "GET"): {"": Operation("ListBuckets", list_buckets, "prefix marker max-keys")},
     ("Bucket", "PUT"): {
-        "acl": Operation(put_bucket_acl),
-        "cors": Operation(put_bucket_cors),
-        "lifecycle": Operation(put_bucket_lifecycle),
-        "": Operation(put_bucket),
+        "acl": Operation("PutBucketAcl", put_bucket_acl),
+        "cors": Operation("PutBucketCors", put_bucket_cors),
+        "lifecycle": Operation("PutBucketLifecycle", put_bucket_lifecycle),
+        "": Operation("PutBucket", put_bucket),
     },
     ("Bucket", "GET"): {
-        "acl": Operation(get_bucket_acl),
-        "bucketInfo": Operation(get_bucket_info),
-        "cors": Operation(get_bucket_cors),
-        "lifecycle": Operation(get_bucket_lifecycle),
-        "location": Operation(get_bucket_location),
-        "uploads": Operation(list_multipart_uploads),
-        "list-type": Operation(list_objects_v2),
-        "": Operation(list_objects),
+        "acl": Operation("GetBucketAcl", get_bucket_acl),
+        "bucketInfo": Operation("GetBucketInfo", get_bucket_info),
+        "encryption": Operation("GetBucketEncryption", get_bucket_encryption),
+        "policy": Operation("GetBucketPolicy", get_bucket_policy),
+        "stat": Operation("GetBucketStat", get_bucket_stat),
+        "tagging": Operation("GetBucketTags", get_bucket_tags),
+        "versioning": Operation("GetBucketVersioning", get_bucket_versioning),
+        "versions": Operation("ListObjectVersions", list_object_versions, f"{_LIST} key-marker version-id-marker"),
+        "cors": Operation("GetBucketCors", get_bucket_cors),
+        "lifecycle": Operation("GetBucketLifecycle", get_bucket_lifecycle),
+        "location": Operation("GetBucketLocation", get_bucket_location),
+        "uploads": Operation(
+            "ListMultipartUploads",
+            list_multipart_uploads,
+            "prefix delimiter max-uploads key-marker upload-id-marker encoding-type",
+        ),
+        "list-type": Operation("ListObjectsV2", list_objects_v2, f"{_LIST} start-after continuation-token fetch-owner"),
+        "": Operation("ListObjects", list_objects, f"{_LIST} marker"),
     },
-    ("Bucket", "HEAD"): {"": Operation(head_bucket)},
+    ("Bucket", "HEAD"): {"": Operation("HeadBucket", head_bucket)},
     ("Bucket", "DELETE"): {
-        "cors": Operation(delete_bucket_cors),
-        "lifecycle": Operation(delete_bucket_lifecycle),
-        "": Operation(delete_bucket),
+        "cors": Operation("DeleteBucketCors", delete_bucket_cors),
+        "lifecycle": Operation("DeleteBucketLifecycle", delete_bucket_lifecycle),
+        "": Operation("DeleteBucket", delete_bucket),
     },
     ("Bucket", "POST"): {
-        "delete": Operation(delete_multiple_objects),
-        "lifecycle": Operation(post_bucket_lifecycle, anonymous=True),
-        "": Operation(post_object, anonymous=True),
+        "delete": Operation("DeleteMultipleObjects", delete_multiple_objects, "encoding-type"),
+        # Not of OSS: obeys the rules of the bucket now.
+        "lifecycle": Operation("PostBucketLifecycle", post_bucket_lifecycle, "days", anonymous=True),
+        "": Operation("PostObject", post_object, anonymous=True),
     },
 }
 
-# Sub-resources of the real OSS. Without this list, a PUT of one that is missing here would store an object.
-SUBRESOURCES = frozenset(
-    """
-    accessmonitor accessPoint acl append asyncFetch bucketArchiveDirectRead bucketInfo cleanRestoredObject cname
-    comp cors delete encryption httpsConfig inventory lifecycle live location logging metaQuery object-link
-    objectMeta partNumber policy policyStatus position publicAccessBlock qos qosInfo referer regionList replication
-    replicationLocation replicationProgress requestPayment resourceGroup responseHeader restore rtc select/meta stat
-    status style styleName symlink tagging transferAcceleration uploadId uploadPartCopy uploads
-    userDefinedLogFieldsConfig versioning versions vod website worm wormExtend wormId x-oss-async-process
-    x-oss-process x-oss-write-get-object-response
-    """.split()  # noqa: SIM905
+KNOWN_PARAMETERS = SIGNATURE_PARAMETERS.union(
+    *({name, *operation.parameters} for operations in TABLE.values() for name, operation in operations.items())
 )
+
+
+def check_parameters(names: Iterable[str]) -> None:
+    """Raise OSSError 501 for a parameter that no operation knows."""
+    for name in names:
+        if name not in KNOWN_PARAMETERS:
+            raise not_implemented(f"?{name}")
+
+
+def operation_name(address: Address, method: str, parameters: Container[str], *, is_copy: bool) -> str:
+    """Return the name of the operation that a request asks for; the method if there is none."""
+    operations = TABLE.get((resource_type(address), method), {})
+    name = _sub_resource(operations, parameters)
+    return method if name is None else _choose(operations[name], is_copy=is_copy).name
 
 
 def find_operation(request: Request) -> Operation:
@@ -136,35 +190,48 @@ def find_operation(request: Request) -> Operation:
 
     :raises OSSError: there is no such bucket or no such operation, or it needs a signature.
     """
-    kind = resource_type(request)
-    operations = TABLE.get((kind, request.method))
+    kind = resource_type(request.address)
+    operations = TABLE.get((kind, request.method), {})
     if kind != "Service" and not (kind == "Bucket" and request.method == "PUT"):
         _ = request.storage  # raises OSSError for a bucket that does not exist, before any other error
-    if not operations:
+    check_parameters(request.query)
+    name = _sub_resource(operations, request.query)
+    if name is None:
         raise _no_operation(request)
-    name = next((name for name in operations if name and name in request.query), "")
-    missing = sorted(SUBRESOURCES & request.query.keys())
-    if not name and missing:
-        message = f"The local OSS has no operation for ?{missing[0]}."
-        raise OSSError(501, "NotImplemented", message)
-    if name not in operations:
-        raise _no_operation(request)
-    operation = operations[name]
+    operation = _choose(operations[name], is_copy=COPY_SOURCE in request.headers)
+    # Another name asks for another operation, perhaps for one that changes much less than this.
+    for other in request.query:
+        if other != name and other not in operation.parameters and other not in SIGNATURE_PARAMETERS:
+            raise not_implemented(f"?{other} in {operation.name}")
+    check_version(request.query.get(_VERSION, ""))
+    for header in NOT_KEPT:
+        if request.headers.get(header):
+            raise not_implemented(f"{header}: leave it out")
     if not (request.signed or operation.anonymous):
         raise _anonymous_access()
     return operation
 
 
-def resource_type(request: Request) -> str:
+def resource_type(address: Address) -> str:
     """Return what a request addresses, in OSS's words."""
-    return "Object" if request.key else "Bucket" if request.bucket else "Service"
+    return "Object" if address.key else "Bucket" if address.bucket else "Service"
+
+
+def _sub_resource(operations: Mapping[str, Operation], parameters: Container[str]) -> str | None:
+    """Return the name in the query that chooses one of the operations, "" for none of them; None for no operation."""
+    return next((name for name in operations if not name or name in parameters), None)
+
+
+def _choose(operation: Operation, *, is_copy: bool) -> Operation:
+    return operation.copy if is_copy and operation.copy else operation
 
 
 def _no_operation(request: Request) -> OSSError:
     if request.method in ("GET", "HEAD") and not request.signed:
         return _anonymous_access()
     message = "The specified method is not allowed against this resource."
-    return OSSError(405, "MethodNotAllowed", message, Method=request.method, ResourceType=resource_type(request))
+    kind = resource_type(request.address)
+    return OSSError(405, "MethodNotAllowed", message, Method=request.method, ResourceType=kind)
 
 
 def _anonymous_access() -> OSSError:

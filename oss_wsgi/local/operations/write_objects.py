@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from ..callbacks.upload_callback import call_back, image_info, read_callback
-from ..errors import OSSError, Response, invalid_argument, is_header_value
+from ..errors import OSSError, Response, invalid_argument, is_header_value, not_implemented
 from ..faults import UploadFaults
-from ..object_headers import check_key, content_type, forbids_overwrite, object_headers
+from ..object_headers import check_key, content_type, forbids_overwrite, object_headers, upload_headers
 from ..request import Request
-from ..storage.interface import StoredObject
+from ..storage.records import StoredObject
 from ..xml_document import Node, iso_time, malformed_xml, read_xml, xml_response
 from .bodies import read_small_body, receive_body
 from .owner import acl_response
 from .parameters import EncodingType
-from .read_objects import is_unmodified, no_such_key
+from .read_objects import OBJECT_ACL, is_unmodified, no_such_key
 
 COPY_SOURCE = "x-oss-copy-source"
-
-OBJECT_ACL = "x-oss-object-acl"
 
 # Headers that a copy never takes from its source.
 NOT_COPIED = (OBJECT_ACL, "x-oss-storage-class")
@@ -36,7 +34,7 @@ def put_object(request: Request) -> Response:
     check_key(request.key)
     callback = read_callback(request)
     media_type = request_content_type(request)
-    headers = object_headers(request.headers)
+    headers = object_headers(request.headers, default_class=request.storage.storage_class)
     forbid_overwrite = forbids_overwrite(request.headers)
     faults = UploadFaults(request.faults)
     with request.storage.incoming() as incoming:
@@ -44,13 +42,13 @@ def put_object(request: Request) -> Response:
         receive_body(request, incoming)
         faults.arrived()
         image = image_info(callback, incoming)
-        now = request.service.clock()
+        now = request.service.options.clock()
         stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
         request.story.stored = stored
     with faults:
         if callback:
             return call_back(request, callback, stored, image, "PutObject")
-        return Response(200, stored.checksum_headers)
+        return Response(200, upload_headers(stored))
 
 
 def copy_object(request: Request) -> Response:
@@ -60,22 +58,22 @@ def copy_object(request: Request) -> Response:
     if directive not in ("COPY", "REPLACE"):
         message = "The x-oss-metadata-directive must be COPY or REPLACE."
         raise invalid_argument(message, name="x-oss-metadata-directive", value=directive)
-    headers = object_headers(request.headers)
+    headers = object_headers(request.headers, default_class=request.storage.storage_class)
     forbid_overwrite = forbids_overwrite(request.headers)
     with open_source(request) as (source, content):
-        if directive == "REPLACE":
-            media_type = request_content_type(request)
+        if directive == "REPLACE" or _copies_itself(request):
+            media_type = request_content_type(request) if request.headers.get("content-type") else source.content_type
         else:
             media_type = source.content_type
             copied = {name: value for name, value in source.headers.items() if name not in NOT_COPIED}
             headers = copied | {name: value for name, value in headers.items() if name in NOT_COPIED}
         with request.storage.incoming() as incoming:
             incoming.copy(source, content)
-            now = request.service.clock()
+            now = request.service.options.clock()
             stored = incoming.commit(request.key, media_type, headers, now=now, forbid_overwrite=forbid_overwrite)
             request.story.stored = stored
     nodes = [("ETag", f'"{stored.etag}"'), ("LastModified", iso_time(stored.last_modified))]
-    return xml_response("CopyObjectResult", nodes, stored.checksum_headers)
+    return xml_response("CopyObjectResult", nodes, upload_headers(stored))
 
 
 def delete_object(request: Request) -> Response:
@@ -88,13 +86,15 @@ def delete_object(request: Request) -> Response:
 def delete_multiple_objects(request: Request) -> Response:
     """POST `?delete`: delete the objects that the body lists."""
     encoding = EncodingType(request)
-    document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "Delete")
+    document = read_xml(read_small_body(request.environ, MAX_BODY_SIZE), "Delete", any_character=True)
     quiet = document.findtext("Quiet", "false").strip().lower()
     keys = [element.findtext("Key") or "" for element in document.findall("Object")]
     if quiet not in ("true", "false") or not 0 < len(keys) <= MAX_DELETED_KEYS:
         raise malformed_xml()
     for key in keys:
         check_key(key)
+    for version in document.iterfind("Object/VersionId"):
+        check_version(version.text or "")
     for key in keys:
         request.storage.delete(key)
     deleted: list[Node] = [] if quiet == "true" else [("Deleted", [("Key", encoding(key))]) for key in keys]
@@ -109,6 +109,13 @@ def get_object_acl(request: Request) -> Response:
     return acl_response(stored.headers.get(OBJECT_ACL, "default"))
 
 
+def get_object_tags(request: Request) -> Response:
+    """GET `?tagging`: return no tags."""
+    if request.storage.get(request.key) is None:
+        raise no_such_key(request.key)
+    return xml_response("Tagging", [("TagSet", "")])
+
+
 def put_object_acl(request: Request) -> Response:
     """PUT `?acl`: set the ACL of an object."""
     if not request.headers.get(OBJECT_ACL):
@@ -117,6 +124,17 @@ def put_object_acl(request: Request) -> Response:
     if not request.storage.change_headers(request.key, {OBJECT_ACL: acl}):
         raise no_such_key(request.key)
     return Response(200)
+
+
+def _copies_itself(request: Request) -> bool:
+    """Return whether the source is what is written: then only the metadata changes, whatever the directive."""
+    return _source(request) == (request.bucket, request.key)
+
+
+def check_version(version: str) -> None:
+    """Raise OSSError for any version but the one that objects have without versions."""
+    if version not in ("", "null"):
+        raise not_implemented(f"version {version}: it keeps one of each object")
 
 
 def request_content_type(request: Request) -> str:
@@ -130,11 +148,7 @@ def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
 
     :raises OSSError: the header is malformed, there is no such object, or a condition does not hold.
     """
-    source = unquote(request.headers[COPY_SOURCE].partition("?")[0])
-    bucket, _, key = source.removeprefix("/").partition("/")
-    if not bucket or not key or not is_header_value(bucket):
-        message = "The x-oss-copy-source must be /bucket/object, percent-encoded."
-        raise invalid_argument(message, name=COPY_SOURCE, value=source)
+    bucket, key = _source(request)
     opened = request.service.storage.bucket(bucket).open(key)
     if opened is None:
         raise no_such_key(key)
@@ -143,3 +157,16 @@ def open_source(request: Request) -> Iterator[tuple[StoredObject, BinaryIO]]:
         if is_unmodified(stored, request.headers, f"{COPY_SOURCE}-"):
             raise OSSError(304, "NotModified", "The object has not been modified.")
         yield stored, content
+
+
+def _source(request: Request) -> tuple[str, str]:
+    """Return the bucket and the key that a request copies."""
+    path, _, query = request.headers[COPY_SOURCE].partition("?")
+    source = unquote(path)
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        check_version(value if name == "versionId" else f"{name}={value}")
+    bucket, _, key = source.removeprefix("/").partition("/")
+    if not bucket or not key or not is_header_value(bucket):
+        message = "The x-oss-copy-source must be /bucket/object, percent-encoded."
+        raise invalid_argument(message, name=COPY_SOURCE, value=source)
+    return bucket, key

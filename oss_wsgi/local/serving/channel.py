@@ -55,7 +55,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self._leave_unread()
         media_type = self.headers.get("CONTENT_TYPE", "").lower()
         is_form = self.command == "POST" and media_type.startswith("multipart/form-data")
-        if self.content_length > (MAX_BODY_SIZE if is_form else MAX_OBJECT_SIZE):
+        has_no_body = self.command in ("GET", "HEAD") and self.body_rcv is not None  # whatever its length says
+        if has_no_body or self.content_length > (MAX_BODY_SIZE if is_form else MAX_OBJECT_SIZE):
             self._leave_unread()
         elif self.body_rcv is not None:
             self.body_rcv.buf = RequestBody(self.adj.inbuf_overflow, self._spool, is_form=is_form)
@@ -77,6 +78,7 @@ class Task(WSGITask):  # type: ignore[misc]
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ[ARRIVED] = self.request.arrived
+        environ["PATH_INFO"] = self.request.path  # waitress makes one slash of several at the beginning
         return environ
 
     def set_close_on_finish(self) -> None:

@@ -27,12 +27,10 @@ class Account:
 def check_access_key(access_key_id: str, token: str | None, account: Account, now: float = 0.0) -> None:
     """Raise OSSError unless this is the account's key with its token, not yet expired."""
     is_known = hmac.compare_digest(access_key_id.encode(), account.access_key_id.encode())
-    if not is_known or (account.security_token and not token):
+    # A token belongs to a temporary key: neither is known without the other.
+    if not is_known or bool(account.security_token) != bool(token):
         message = "The OSS Access Key Id you provided does not exist in our records."
         raise OSSError(403, "InvalidAccessKeyId", message, "0002-00000902", OSSAccessKeyId=access_key_id)
-    if token and not account.security_token:
-        message = "The security token does not belong to the access key id."
-        raise OSSError(403, "AccessKeyIdAndSecurityTokenNotMatch", message)
     if token and account.security_token and not hmac.compare_digest(token.encode(), account.security_token.encode()):
         raise OSSError(403, "InvalidSecurityToken", "The security token you provided is invalid.", "0002-00000006")
     if account.expires is not None and now > account.expires:

@@ -7,7 +7,9 @@ import hmac
 import re
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote, urlencode
 
+from ..environ import Address
 from ..errors import access_denied, invalid_argument
 from ..xml_document import iso_time
 from .account import SKEW, Account, check_access_key, compare_signatures, too_skewed
@@ -60,6 +62,19 @@ def check_query_v1(request: SignedRequest, account: Account, now: float) -> None
     check_access_key(access_key_id, request.parameter("security-token"), account, now)
     text = string_to_sign(request, expires)
     compare_signatures(sign(account.access_key_secret, text), signature, access_key_id, text, "0002-00000040")
+
+
+def signed_path(address: Address, account: Account, expires: float) -> str:
+    """Return the path and the query with which anybody may GET an object.
+
+    :param expires: Unix seconds.
+    """
+    token = {"security-token": account.security_token} if account.security_token else {}
+    request = SignedRequest("GET", address, {}, tuple((k.encode(), v.encode()) for k, v in token.items()))
+    signature = sign(account.access_key_secret, string_to_sign(request, str(int(expires))))
+    own = {"OSSAccessKeyId": account.access_key_id, "Expires": str(int(expires)), "Signature": signature}
+    query = {**own, **token}
+    return f"{quote(request.resource)}?{urlencode(query)}"
 
 
 def string_to_sign(request: SignedRequest, date: str) -> str:

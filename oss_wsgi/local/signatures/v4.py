@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 import time
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ DATE = "%Y%m%dT%H%M%SZ"
 #: Seconds that a V4 signature is valid at most.
 LIFETIME = 7 * 24 * 3600
 
+_WRONG_REGION = "0002-00000226"
 _ADDITIONAL = "x-oss-additional-headers"
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
@@ -43,10 +45,10 @@ class Credential(NamedTuple):
             raise invalid_argument(message, name=name, value=text)
         return cls(*parts[:3])
 
-    def check_region(self, region: str, *, name: str) -> None:
+    def check_region(self, region: str, *, name: str, ec: str = "") -> None:
         """Raise OSSError if the credential is for another region."""
         if self.region != region:
-            raise invalid_argument(f"Invalid signing region in {name}.", name=name, value=str(self))
+            raise invalid_argument(f"Invalid signing region in {name}.", ec, name=name, value=str(self))
 
     @property
     def scope(self) -> str:
@@ -86,9 +88,9 @@ def check_header_v4(request: SignedRequest, account: Account, region: str, now: 
     headers = request.headers
     members = _parse_authorization(headers["authorization"])
     credential = Credential.parse(members["Credential"], name="Credential")
-    credential.check_region(region, name="Credential")
-    date = headers.get("x-oss-date", "")
-    if abs(now - signed_at(date, credential)) > SKEW:
+    credential.check_region(region, name="Credential", ec=_WRONG_REGION)
+    date = headers.get("x-oss-date") or _date_header(headers.get("date", ""))
+    if abs(now - signed_at(date, credential, ec="0002-00000502")) > SKEW:
         raise too_skewed(date, time.strftime(DATE, time.gmtime(now)))
     payload = headers.get("x-oss-content-sha256", "")
     if payload != UNSIGNED_PAYLOAD:
@@ -109,7 +111,7 @@ def check_query_v4(request: SignedRequest, account: Account, region: str, now: f
         raise invalid_argument(message, name="x-oss-signature-version", value=version)
     signature = request.required_parameter("x-oss-signature")
     credential = Credential.parse(request.required_parameter("x-oss-credential"), name="x-oss-credential")
-    credential.check_region(region, name="x-oss-credential")
+    credential.check_region(region, name="x-oss-credential", ec=_WRONG_REGION)
     date = request.required_parameter("x-oss-date")
     moment = signed_at(date, credential)
     expires = request.required_parameter("x-oss-expires")
@@ -177,6 +179,17 @@ def _check_additional_headers(
 
 def _is_always_signed(name: str) -> bool:
     return name.startswith("x-oss-") or name in ("content-type", "content-md5")
+
+
+def _date_header(header: str) -> str:
+    """Return a `Date` as an `x-oss-date`, in whose place it may stand; "" for one that is not in GMT."""
+    if not header:
+        raise access_denied("OSS authentication requires a valid Date.", "0002-00000503")
+    try:
+        moment = parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return ""
+    return time.strftime(DATE, time.gmtime(moment)) if header.endswith("GMT") else ""
 
 
 def _parse_authorization(header: str) -> dict[str, str]:

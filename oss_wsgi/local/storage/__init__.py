@@ -1,1 +1,1 @@
-"""Storage of buckets and objects: an index in SQLite and the content that it names."""
+"""Buckets in a folder: an index in SQLite, and the files with the content that it names."""

@@ -18,8 +18,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .blob_store import content_too_short, write_all
-from .private_file import open_private, private_folder
+from ...private_file import make_private_folder, narrow_folder, open_private
 from .process_lock import create_locked, file_lock
 
 LOCK_NAME = ".owner"
@@ -31,7 +30,9 @@ CHUNK_SIZE = 1024 * 1024
 
 
 class BlobFolder:
-    """The BlobStore of a directory, which several processes may use.
+    """The files of a directory, under names that the index knows; several processes may use it.
+
+    A new file belongs to this process until `publish` moves it to the folder of its bucket.
 
     :param folder_of: returns the folder of a file by its name; None for a file that no object and no part has.
     """
@@ -39,21 +40,24 @@ class BlobFolder:
     def __init__(self, directory: Path, folder_of: Callable[[str], str | None]) -> None:
         self._directory = directory
         self._incoming = directory / ".incoming"
-        private_folder(self._incoming)
+        _private_folder(self._incoming)
         self.process_folder = self._incoming / secrets.token_hex(8)
         # Processes start one at a time: a folder that is made but not yet locked looks like that of a dead process.
         with file_lock(self._incoming / STARTING):
             self._clear_dead_folders(folder_of)
-            private_folder(self.process_folder / QUARANTINE)
+            _private_folder(self.process_folder / QUARANTINE)
             self._lock = create_locked(self.process_folder / LOCK_NAME)
 
     def create(self, name: str) -> BinaryIO:
+        """Create a file for new content."""
         return open(self.process_folder / name, "x+b", buffering=0, opener=open_private)
 
     def spool(self) -> BinaryIO:
+        """Open a named file for a request's body."""
         return open(self.process_folder / f"spool-{secrets.token_hex(8)}", "x+b", opener=open_private)
 
     def adopt(self, source: BinaryIO, name: str) -> bool:
+        """Make a file of `spool` a new file of this name; return False for any other file."""
         path = getattr(source, "name", None)
         if not isinstance(path, str) or os.path.dirname(path) != str(self.process_folder):
             return False
@@ -61,15 +65,21 @@ class BlobFolder:
         return True
 
     def rename(self, name: str, new_name: str) -> None:
+        """Rename a file that is not published."""
         (self.process_folder / name).rename(self.process_folder / new_name)
 
     def open(self, folder: str, name: str) -> BinaryIO | None:
+        """Open a file for reading, published or not; None if it does not exist."""
         for path in self._candidates(folder, name):
             with suppress(FileNotFoundError):
                 return path.open("rb")
         return None
 
     def copy(self, source: BinaryIO, target: BinaryIO, size: int) -> None:
+        """Append `size` bytes of one file to another.
+
+        :raises EOFError: the source has fewer bytes.
+        """
         # copy_file_range leaves the bytes in the kernel; not every system and file system has it.
         if hasattr(os, "copy_file_range"):
             with suppress(OSError):
@@ -78,11 +88,12 @@ class BlobFolder:
         while size:
             chunk = source.read(min(CHUNK_SIZE, size))
             if not chunk:
-                raise content_too_short()
+                raise EOFError("the content of an object is shorter than the index says")
             write_all(target, chunk)
             size -= len(chunk)
 
     def sync(self, file: BinaryIO) -> None:
+        """Make a new file and its name survive a loss of power."""
         file.flush()
         os.fsync(file.fileno())
         if os.name == "posix":
@@ -93,6 +104,7 @@ class BlobFolder:
                 os.close(folder)
 
     def publish(self, folder: str, name: str) -> None:
+        """Move a file of this process to its folder."""
         target = self._directory / folder
         # Another thread or process may have put the file in quarantine already. On a full disk it stays where it is:
         # `open` looks there too, and the next process publishes it.
@@ -100,20 +112,23 @@ class BlobFolder:
             try:
                 (self.process_folder / name).rename(target / name)
             except FileNotFoundError:
-                private_folder(target)
+                _private_folder(target)
                 (self.process_folder / name).rename(target / name)
 
     def quarantine(self, folder: str, name: str) -> None:
+        """Move a replaced or deleted file to where `publish` cannot reach it."""
         for path in self._candidates(folder, name):
             with suppress(FileNotFoundError):
                 path.rename(self.process_folder / QUARANTINE / name)
                 return
 
     def discard(self, name: str) -> None:
+        """Delete a file that is not published, or that is in quarantine."""
         (self.process_folder / name).unlink(missing_ok=True)
         (self.process_folder / QUARANTINE / name).unlink(missing_ok=True)
 
     def remove_folder(self, folder: str) -> None:
+        """Remove the empty folder of a deleted bucket."""
         with suppress(OSError):  # it stays when somebody put other files there
             (self._directory / folder).rmdir()
 
@@ -153,6 +168,19 @@ class BlobFolder:
                 for path in list(process_folder.rglob("*")):
                     folder = None if path.name == LOCK_NAME else folder_of(path.name)
                     if folder:
-                        private_folder(self._directory / folder)
+                        _private_folder(self._directory / folder)
                         path.rename(self._directory / folder / path.name)
                 shutil.rmtree(process_folder, ignore_errors=True)
+
+
+def write_all(file: BinaryIO, chunk: bytes) -> None:
+    """Write a whole chunk; an unbuffered file may take less at once."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _private_folder(path: Path) -> None:
+    """Make a folder with mode 700; one that exists gets it too."""
+    make_private_folder(path)
+    narrow_folder(path)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from ..errors import OSSError, file_already_exists, invalid_part, no_such_bucket
-from .blob_store import BlobStore
+from .blob_folder import BlobFolder
 from .index import (
     OBJECT,
     PART,
@@ -29,19 +29,36 @@ from .index import (
     read_upload,
     upload_row,
 )
-from .interface import MultipartUpload, Part, StoredObject
 from .object_writer import ObjectWriter
+from .records import MultipartUpload, Part, StoredObject
 
 
-class IndexedBucket:
-    def __init__(self, index: IndexDatabase, blobs: BlobStore, name: str, created: float, settings: str) -> None:
+class Bucket:
+    """One bucket: its settings, its objects, and the uploads in parts that are in progress.
+
+    Times are Unix seconds; keys are text, ordered by their UTF-8 bytes. `settings` holds the ACL, the CORS rules and so
+    on, as text under the operations' own names.
+    """
+
+    def __init__(self, index: IndexDatabase, blobs: BlobFolder, name: str, created: float, settings: str) -> None:
         self._index = index
         self._blobs = blobs
         self.name = name
         self.created = created
         self.settings: Mapping[str, str] = json.loads(settings)
 
+    @property
+    def acl(self) -> str:
+        """The ACL, which objects have that have none of their own."""
+        return self.settings.get("acl", "private")
+
+    @property
+    def storage_class(self) -> str:
+        """The class of objects that name none."""
+        return self.settings.get("storage-class", "Standard")
+
     def change(self, settings: Mapping[str, str | None]) -> None:
+        """Change these settings and leave the others; None removes a setting."""
         with self._index.transaction() as connection:
             rows = connection.execute("SELECT settings FROM buckets WHERE name = ?", (self.name,)).fetchall()
             if not rows:
@@ -51,14 +68,17 @@ class IndexedBucket:
             connection.execute("UPDATE buckets SET settings = ? WHERE name = ?", (text, self.name))
 
     def incoming(self) -> ObjectWriter:
-        return ObjectWriter(self._blobs, self)
+        """Return a writer for new content."""
+        return ObjectWriter(self._blobs, self.add, self.add_part)
 
     def get(self, key: str) -> StoredObject | None:
+        """Return what is known of an object; None if it does not exist."""
         statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? AND key = ?"  # noqa: S608
         rows = self._index.read(statement, self.name, key.encode())
         return read_object(rows[0]) if rows else None
 
     def open(self, key: str) -> tuple[StoredObject, BinaryIO] | None:
+        """Return an object and its content, which stays readable when the object is replaced or deleted."""
         stored = self.get(key)
         while stored:
             content = self._blobs.open(self.name, stored.file)
@@ -70,6 +90,7 @@ class IndexedBucket:
         return None
 
     def change_headers(self, key: str, headers: Mapping[str, str | None]) -> bool:
+        """Change these headers of an object and leave the others; None removes one. Return False for no object."""
         values = (self.name, key.encode())
         with self._index.transaction() as connection:
             row = connection.execute("SELECT headers FROM objects WHERE bucket = ? AND key = ?", values).fetchone()
@@ -79,6 +100,7 @@ class IndexedBucket:
         return row is not None
 
     def delete(self, key: str) -> bool:
+        """Delete an object; return False when there is none."""
         with self._index.transaction() as connection:
             deleted = self._quarantine(connection, key)
             connection.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (self.name, key.encode()))
@@ -89,15 +111,28 @@ class IndexedBucket:
     def page(
         self, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
     ) -> tuple[list[Entry], bool]:
+        """Return up to `limit` entries after the key `after`, and whether more follow."""
         return list_page(self._index, self.name, prefix=prefix, delimiter=delimiter, after=after, limit=limit)
 
     def newest(self, limit: int) -> tuple[list[StoredObject], int]:
+        """Return up to `limit` objects, the newest first, and the number of all objects."""
         statement = f"SELECT {OBJECT} FROM objects WHERE bucket = ? ORDER BY last_modified DESC LIMIT ?"  # noqa: S608
         rows = self._index.read(statement, self.name, limit)
         count = self._index.read("SELECT COUNT(*) FROM objects WHERE bucket = ?", self.name)
         return [read_object(row) for row in rows], count[0][0]
 
-    def add(self, stored: StoredObject, *, forbid_overwrite: bool) -> None:
+    def stat(self) -> tuple[list[tuple[str, int, int]], int]:
+        """Return for each storage class its name, its objects and their bytes; and the number of unfinished uploads."""
+        rows = self._index.read(
+            "SELECT json_extract(headers, '$.\"x-oss-storage-class\"'), COUNT(*), SUM(size) FROM objects"
+            " WHERE bucket = ? GROUP BY 1",
+            self.name,
+        )
+        uploads = self._index.read("SELECT COUNT(*) FROM uploads WHERE bucket = ?", self.name)
+        return [(name or "Standard", count, size) for name, count, size in rows], uploads[0][0]
+
+    def add(self, stored: StoredObject, forbid_overwrite: bool) -> None:
+        """Record an object whose content is written; raise OSSError 409 if it may not replace one."""
         with self._index.transaction() as connection:
             replaced = self._insert_object(connection, stored, forbid_overwrite)
         self._publish(stored, replaced)
@@ -105,6 +140,10 @@ class IndexedBucket:
     def begin(
         self, key: str, content_type: str, headers: dict[str, str], *, now: float, sequential: bool = False
     ) -> MultipartUpload:
+        """Begin an upload in parts.
+
+        :param sequential: the parts have to come in order and once each, and the object has an MD5 of the whole.
+        """
         upload = MultipartUpload(secrets.token_hex(16).upper(), key, now, content_type, headers, sequential)
         with self._index.transaction() as connection:
             self._check_exists(connection)
@@ -112,6 +151,7 @@ class IndexedBucket:
         return upload
 
     def upload(self, key: str, upload_id: str) -> MultipartUpload:
+        """Return an upload in progress; raise OSSError 404 NoSuchUpload if there is none."""
         statement = f"SELECT {UPLOAD} FROM uploads WHERE bucket = ? AND key = ? AND id = ?"  # noqa: S608
         rows = self._index.read(statement, self.name, key.encode(), upload_id)
         if not rows:
@@ -121,6 +161,7 @@ class IndexedBucket:
     def uploads(
         self, *, prefix: str = "", after: tuple[str, str] = ("", ""), limit: int = 1000
     ) -> tuple[list[MultipartUpload], bool]:
+        """Return up to `limit` uploads after the key and the id `after`, and whether more follow."""
         key, upload_id = after
         statement = (
             f"SELECT {UPLOAD} FROM uploads WHERE bucket = ? AND substr(key, 1, ?) = ?"  # noqa: S608
@@ -132,11 +173,13 @@ class IndexedBucket:
         return [read_upload(row) for row in rows[:limit]], len(rows) > limit
 
     def parts(self, upload: MultipartUpload, *, after: int = 0, limit: int = 10000) -> tuple[list[Part], bool]:
+        """Return up to `limit` parts after the number `after`, and whether more follow."""
         statement = f"SELECT {PART} FROM parts WHERE upload = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
         rows = self._index.read(statement, upload.id, after, limit + 1)
         return [read_part(row) for row in rows[:limit]], len(rows) > limit
 
     def add_part(self, upload: MultipartUpload, part: Part) -> None:
+        """Record a part whose content is written; raise OSSError if the upload has ended, or wants another one."""
         with self._index.transaction() as connection:
             self._check_in_progress(connection, upload)
             if upload.sequential:
@@ -153,6 +196,7 @@ class IndexedBucket:
     def complete(
         self, upload: MultipartUpload, parts: Sequence[Part], *, now: float, forbid_overwrite: bool = False
     ) -> StoredObject:
+        """Make one object of these parts and end the upload; other parts are deleted."""
         with self.incoming() as incoming:
             if upload.sequential:
                 incoming.hash_parts()
@@ -183,6 +227,7 @@ class IndexedBucket:
         return content
 
     def abort(self, upload: MultipartUpload) -> None:
+        """End an upload and delete its parts; raise OSSError 404 NoSuchUpload if there is none."""
         with self._index.transaction() as connection:
             self._check_in_progress(connection, upload)
             files = self._delete_upload(connection, upload)

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .interface import CommonPrefix, MultipartUpload, Part, StoredObject
-
-MEMORY = ":memory:"
+from .records import CommonPrefix, MultipartUpload, Part, StoredObject
 
 #: The folder of parts, which belong to no bucket's folder until their upload is completed.
 PARTS = ".parts"
@@ -51,31 +49,27 @@ UPLOAD = "id, key, started, content_type, headers, sequential"
 
 PART = "number, size, md5, crc64, last_modified, file"
 
-# Which of the connections: in memory there is only one.
+# Which of the connections.
 WRITER = 0
-READER = -1
+READER = 1
 
 
 class IndexDatabase:
     """The connections of this process to the database.
 
-    :param path: of the database, which several processes may share; MEMORY for one that ends with this instance.
+    :param path: of the database, which several processes may share.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._write_lock = threading.RLock()
-        # Reads do not wait for transactions; in memory there is one connection, and so one lock.
-        self._read_lock = self._write_lock if path == MEMORY else threading.RLock()
+        self._read_lock = threading.RLock()  # reads do not wait for transactions
         self._connections: list[sqlite3.Connection] = []
         self._inherited: list[sqlite3.Connection] = []
         self._pid = 0
         with self.transaction() as connection:
             for statement in filter(str.strip, SCHEMA.split(";")):
                 connection.execute(statement)
-            columns = {row[1] for row in connection.execute("PRAGMA table_info(uploads)")}
-            if "sequential" not in columns:  # a folder of version 0.1
-                connection.execute("ALTER TABLE uploads ADD COLUMN sequential INTEGER NOT NULL DEFAULT 0")
 
     def read(self, statement: str, *values: Any) -> list[Any]:
         """Return the rows of a query, which sees only what transactions have committed."""
@@ -114,7 +108,7 @@ class IndexDatabase:
             with self._write_lock, self._read_lock:
                 self._pid = os.getpid()
                 self._inherited += self._connections
-                self._connections = [self._connect() for _ in range(1 if self._path == MEMORY else 2)]
+                self._connections = [self._connect() for _ in (WRITER, READER)]
         return self._connections[purpose]
 
     def _connect(self) -> sqlite3.Connection:
@@ -194,7 +188,7 @@ def list_page(
     marker, separator = after.encode(), delimiter.encode()
     if after:
         # A marker that is a common prefix excludes all keys that begin with it.
-        common = _common_prefix(marker, start, separator)
+        common = common_prefix(marker, start, separator)
         start = max(start, _first_key_after(marker) if common == marker else marker + b"\0")
     entries: list[Entry] = []
     while (room := limit + 1 - len(entries)) > 0:
@@ -207,7 +201,7 @@ def list_page(
             size,
         )
         for row in rows:
-            common = _common_prefix(row[0], prefix.encode(), separator)
+            common = common_prefix(row[0], prefix.encode(), separator)
             if common:
                 entries.append(CommonPrefix(common.decode()))
                 start = _first_key_after(common)
@@ -220,7 +214,7 @@ def list_page(
     return entries[:limit], len(entries) > limit
 
 
-def _common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
+def common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes:
     """Return the beginning of a key up to the first delimiter after the prefix; empty without a delimiter."""
     if not delimiter or not key.startswith(prefix):
         return b""

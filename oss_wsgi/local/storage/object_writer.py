@@ -8,12 +8,12 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from fastcrc import crc64
 
-from .blob_store import BlobStore, write_all
-from .interface import MultipartUpload, Part, StoredObject
+from .blob_folder import BlobFolder, write_all
+from .records import MultipartUpload, Part, StoredObject
 
 MAX_STEM_SIZE = 120
 
@@ -23,22 +23,24 @@ CHUNK_SIZE = 1024 * 1024
 POLYNOMIAL = 0xC96C5795D7870F42
 
 
-class Index(Protocol):
-    """Where a commit is recorded: the bucket, which alone writes to the database."""
-
-    def add(self, stored: StoredObject, /, *, forbid_overwrite: bool) -> None: ...
-    def add_part(self, upload: MultipartUpload, part: Part, /) -> None: ...
-
-
 class ObjectWriter:
     """A new file, whose MD5 and CRC-64 are computed while it is written.
 
     It is deleted at the end of the `with` block unless it was committed.
+
+    :param add: records an object; True forbids to overwrite one.
+    :param add_part: records a part.
     """
 
-    def __init__(self, blobs: BlobStore, index: Index) -> None:
+    def __init__(
+        self,
+        blobs: BlobFolder,
+        add: Callable[[StoredObject, bool], None],
+        add_part: Callable[[MultipartUpload, Part], None],
+    ) -> None:
         self._blobs = blobs
-        self._index = index
+        self._add = add
+        self._add_part = add_part
         self._name = secrets.token_hex(8)
         self._file: BinaryIO | None = None
         self._hash = hashlib.md5(usedforsecurity=False)
@@ -65,6 +67,7 @@ class ObjectWriter:
 
     @property
     def md5(self) -> str:
+        """The hexadecimal MD5 of the bytes written so far."""
         return self._known_md5 or self._hash.hexdigest()
 
     def write(self, chunk: bytes) -> None:
@@ -72,6 +75,11 @@ class ObjectWriter:
         self._update_checksums(chunk)
 
     def receive(self, chunks: Iterable[bytes], source: BinaryIO | None) -> None:
+        """Write the whole content.
+
+        :param chunks: the content, read from `source`.
+        :param source: a file from `Storage.spool`, which becomes the content itself: that saves a copy.
+        """
         if source is None or not self._blobs.adopt(source, self._name):
             for chunk in chunks:
                 self.write(chunk)
@@ -82,6 +90,7 @@ class ObjectWriter:
         source.truncate(self.size)
 
     def copy(self, stored: StoredObject, content: BinaryIO) -> None:
+        """Write the whole content of another object, whose checksums are known."""
         if not stored.md5:  # an object made of parts has no MD5 of the whole
             while chunk := content.read(CHUNK_SIZE):
                 self.write(chunk)
@@ -104,6 +113,7 @@ class ObjectWriter:
         self.size += part.size
 
     def open(self) -> BinaryIO:
+        """Open the written bytes for reading."""
         self._open_file().flush()
         file = self._blobs.open("", self._name)
         if file is None:
@@ -113,15 +123,24 @@ class ObjectWriter:
     def commit(
         self, key: str, content_type: str, headers: dict[str, str], *, now: float, forbid_overwrite: bool = False
     ) -> StoredObject:
+        """Make the content an object in one step; until then the key has its old content.
+
+        :raises OSSError: 409 FileAlreadyExists, when `forbid_overwrite` is set and the key has an object.
+        """
         file = self._finish(key)
         stored = StoredObject(key, self.size, self.md5, self.crc64, content_type, now, headers, file)
-        self._index.add(stored, forbid_overwrite=forbid_overwrite)
+        self._add(stored, forbid_overwrite)
         self._committed = True
         return stored
 
     def commit_part(self, upload: MultipartUpload, number: int, *, now: float) -> Part:
+        """Make the content a part, which replaces a part of the same number.
+
+        :raises OSSError: 404 NoSuchUpload, when the upload has ended. In a sequential upload 409 PartAlreadyExist for a
+            second part of a number, and 400 PartNotSequential for a number that does not follow the last one.
+        """
         part = Part(number, self.size, self.md5, self.crc64, now, self._finish(""))
-        self._index.add_part(upload, part)
+        self._add_part(upload, part)
         self._committed = True
         return part
 
@@ -135,11 +154,13 @@ class ObjectWriter:
     ) -> StoredObject:
         """Make the appended parts one object.
 
-        Its ETag is the MD5 of the parts' MD5s, not of the content. It has an MD5 only after `hash_parts()`.
+        Its ETag is the MD5 of the parts' ETags as they are written, joined, not of the content (the Go SDK's tests have
+        one of OSS's). It has an MD5 only after `hash_parts()`.
 
-        :param add: records the object in place of `Index.add`.
+        :param add: records the object in place of the `add` of other objects.
         """
-        digest = hashlib.md5(b"".join(bytes.fromhex(part.md5) for part in parts), usedforsecurity=False).hexdigest()
+        etags = "".join(part.etag for part in parts)
+        digest = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
         etag = f"{digest.upper()}-{len(parts)}"
         file = self._finish(upload.key)
         crc = self.crc64

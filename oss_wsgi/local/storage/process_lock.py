@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .private_file import open_private
+from ...private_file import open_private
 
 if sys.platform == "win32":
     import msvcrt

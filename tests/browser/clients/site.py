@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from oss_wsgi import DirectUpload, PublicKeyStore, Settings, Upload
@@ -79,7 +78,7 @@ class Site:
         return DirectUpload(self.application, settings, prefix=f"/{version}", on_upload=save, public_keys=keys)
 
     def stored(self, key: str) -> bytes:
-        with urllib.request.urlopen(f"{self.oss.host}/{quote(key)}") as response:
+        with urllib.request.urlopen(self.oss.signed_url(key)) as response:
             content: bytes = response.read()
         return content
 

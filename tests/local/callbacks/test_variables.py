@@ -5,7 +5,7 @@ import pytest
 from oss_wsgi.local.callbacks.image_info import read_image_info
 from oss_wsgi.local.callbacks.variables import NAMES, callback_values, check_template, substitute_form, substitute_json
 from oss_wsgi.local.errors import OSSError
-from oss_wsgi.local.storage.indexed import memory_storage
+from oss_wsgi.local.storage.storage import Storage
 
 from .test_image_info import png
 
@@ -104,8 +104,8 @@ def test_space_as_plus_writes_a_plus():
 
 
 @pytest.fixture
-def values():
-    storage = memory_storage()
+def values(tmp_path):
+    storage = Storage(tmp_path)
     storage.create_bucket("examplebucket", now=0.0)
     bucket = storage.bucket("examplebucket")
 

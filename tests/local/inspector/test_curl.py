@@ -33,7 +33,7 @@ def test_quotes_in_a_value_end_no_word(browser, upload):
 
 def test_a_get_is_a_plain_line(app, browser, upload):
     upload("a")
-    app.get("/examplebucket/a?x=1")
+    app.get("/examplebucket/a?x=1", status=501)
     assert curl_of(browser) == "curl -i 'http://localhost:80/examplebucket/a?x=1'\n"
 
 

@@ -3,8 +3,11 @@ import gc
 import io
 import json
 import re
+import subprocess
+import sys
 import threading
 import weakref
+from html import unescape
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -15,6 +18,7 @@ from webtest import TestApp
 from oss_wsgi.local import CORSRule
 
 from ..form_client import BOUNDARY, callback_field, form, policy, post, sign_v1, sign_v4
+from ..stored import put
 from .conftest import Browser
 
 ORIGIN = {"Origin": "http://page.example"}
@@ -138,6 +142,21 @@ def test_without_the_inspector_all_is_osss_own(make_oss):
         assert app.get(path, status="*").content_type == "application/xml"
 
 
+@pytest.mark.slow
+def test_only_its_pages_need_jinja():
+    code = """if True:
+        import sys
+        sys.modules["jinja2"] = None
+        from webtest import TestApp
+        from oss_wsgi.local import LocalOSS
+        with LocalOSS(acl="public-read", key_bits=512) as oss:
+            print(TestApp(oss).get("/examplebucket/a", status=404).status_int, end=" ")
+            print(TestApp(oss).get("/_inspect", status="*").text)
+    """
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "404 jinja2 is not installed: pip install 'oss-wsgi[local]'\n\n"
+
+
 def test_its_own_requests_are_no_stories(browser, upload):
     upload()
     browser.page("/objects")
@@ -231,9 +250,31 @@ def test_an_upload_is_one_story_with_what_was_stored_and_called(browser, oss, up
         "x-oss-pub-key-url: ",
         "object=%E5%9B%BE.png",
         "Came back after",
-        "&quot;Status&quot;: &quot;Ok&quot;",
+        "&#34;Status&#34;: &#34;Ok&#34;",
     ):
         assert part in text, part
+
+
+@pytest.mark.parametrize("path", ["/requests/{story}", "/object?bucket=examplebucket&key=dir%2F%E5%9B%BE+.png"])
+def test_links_to_objects_of_a_private_bucket_are_signed(make_oss, path):
+    oss = make_oss(acl="private")
+    app = TestApp(oss)
+    browser = Browser(app)
+    post(app, form({"key": "dir/图 .png", **sign_v1(oss, policy())}, b"hi oss"))
+    text = browser.page(path.format(story=browser.newest()[0])).text
+    link = unescape(re.search(r'href="(/examplebucket/[^"]*Signature=[^"]*)"', text)[1])
+    assert app.get(link).body == b"hi oss"
+    app.get(link.partition("?")[0], status=403)
+    assert oss.access_key_secret not in text
+    assert browser.page("/content?bucket=examplebucket&key=dir%2F%E5%9B%BE+.png").body == b"hi oss"
+
+
+def test_links_with_a_temporary_key_show_no_token(make_oss):
+    oss = make_oss(acl="private", security_token="a-token-of-sts")
+    put(oss.storage.bucket("examplebucket"), "a")
+    text = Browser(TestApp(oss)).page("/object?bucket=examplebucket&key=a").text
+    assert "a-token-of-sts" not in text
+    assert 'href="/_inspect/content?bucket=examplebucket&amp;key=a"' in text
 
 
 def test_an_upload_whose_callback_has_no_answer_yet_is_listed(browser, upload, recorder):
@@ -289,18 +330,16 @@ def test_a_callback_that_failed_has_the_reason_and_the_cure_of_explain(browser, 
     text = browser.story().text
     assert "Stored, application not told" in text
     assert "Error status : 403." in text
-    assert "read the reason and the fix in the application&#x27;s log" in text
+    assert "read the reason and the fix in the application&#39;s log" in text
 
 
 def test_each_condition_says_what_it_was_compared_with(browser, upload):
     upload("b.txt", conditions=[["starts-with", "$key", "dir/"], ["content-length-range", 1, 10]], status=403)
     text = browser.story().text
     assert "1 of 4 conditions does not hold" in text
-    assert (
-        'aria-label="does not hold">✗</span><code>[&quot;starts-with&quot;, &quot;$key&quot;, &quot;dir/&quot;]' in text
-    )
-    assert "<span class=compared>b.txt</span>" in text
-    assert "<span class=compared>the file was not read</span>" in text
+    assert 'aria-label="does not hold">✗</span><code>[&#34;starts-with&#34;, &#34;$key&#34;, &#34;dir/&#34;]' in text
+    assert '<span class="compared">b.txt</span>' in text
+    assert '<span class="compared">the file was not read</span>' in text
 
 
 def test_an_expired_policy_is_marked(app, browser, oss):

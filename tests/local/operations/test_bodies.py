@@ -25,9 +25,9 @@ def test_without_a_length_there_is_no_body(environ):
 @pytest.mark.parametrize(
     ("environ", "status", "code"),
     [
-        ({"CONTENT_LENGTH": "-1"}, 411, "MissingContentLength"),
-        ({"CONTENT_LENGTH": "5x"}, 411, "MissingContentLength"),
-        ({"CONTENT_LENGTH": "\u0665"}, 411, "MissingContentLength"),
+        ({"CONTENT_LENGTH": "-1"}, 400, "InvalidArgument"),
+        ({"CONTENT_LENGTH": "5x"}, 400, "InvalidArgument"),
+        ({"CONTENT_LENGTH": "\u0665"}, 400, "InvalidArgument"),
         ({"CONTENT_LENGTH": "6"}, 400, "EntityTooLarge"),
         ({**HELLO, "body": b"hell"}, 400, "IncompleteBody"),
         ({**HELLO, "body": b"hellO"}, 400, "InvalidDigest"),

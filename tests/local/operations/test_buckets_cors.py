@@ -26,7 +26,7 @@ def test_rules_apply_at_once_to_their_bucket_only(client, app):
         "Access-Control-Allow-Credentials": "true",
         "Access-Control-Allow-Methods": "GET",
     }
-    response = app.get("/newbucket/a", headers={"Origin": SHOP}, status=404)
+    response = app.get("/newbucket/a", headers={"Origin": SHOP}, status=403)
     assert response.headers["Access-Control-Allow-Origin"] == SHOP
     assert preflight(app, SHOP, "GET", path="/examplebucket").status_int == 403
     assert preflight(app, PAGE, "POST", path="/newbucket").status_int == 403

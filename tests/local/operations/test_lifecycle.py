@@ -3,12 +3,13 @@ from webtest import TestApp
 
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.operations.lifecycle import read_rules
-from oss_wsgi.testing.storage_contract import put
 
 from ..form_client import NOW
 from ..signed_client import SignedClient, code
+from ..stored import put
 
 DAY = 24 * 3600
+TRANSITION = "<Transition><Days>30</Days><StorageClass>IA</StorageClass></Transition>"
 ABORT = "<AbortMultipartUpload><Days>7</Days></AbortMultipartUpload>"
 
 
@@ -140,6 +141,11 @@ def test_a_rule_without_an_id_gets_one_that_stays(client, put_rules):
         ([rule(), rule(prefix="b/")], "InvalidArgument"),
         ([rule(), rule(prefix="user/a", name="two")], "InvalidArgument"),
         ([rule(name="x" * 256)], "InvalidArgument"),
+        # Expiration has to come after Transition; elements and truths are those of the schema (issue 29, 1.14).
+        ([rule(TRANSITION + "<Expiration><Days>30</Days></Expiration>")], "InvalidArgument"),
+        ([rule(TRANSITION.replace("</Days>", "</Days><Unknown/>"))], "MalformedXML"),
+        ([rule(TRANSITION.replace("</Days>", "</Days><IsAccessTime>True</IsAccessTime>"))], "MalformedXML"),
+        ([rule(f"{ABORT}<Filter><Unknown/></Filter>")], "MalformedXML"),
         ([rule(name=str(number), prefix=f"{number}/") for number in range(1001)], "MalformedXML"),
     ],
 )
@@ -156,6 +162,8 @@ def test_overlapping_prefixes_need_a_header(put_rules, client):
     assert code(put_rules(rule(), headers={"x-oss-allow-same-action-overlap": "1"}, status=400))[1] == "InvalidArgument"
     put_rules(rule(), rule("<Expiration><Days>1</Days></Expiration>", name="two"))
     put_rules(rule(), rule(status="Disabled", name="two"))
+    put_rules(rule(TRANSITION + "<Expiration><Days>31</Days></Expiration>"))
+    put_rules(rule(TRANSITION.replace("</Days>", "</Days><IsAccessTime>true</IsAccessTime>")))
 
 
 def test_a_post_obeys_the_rules_as_if_days_had_passed(client, bucket, put_rules):

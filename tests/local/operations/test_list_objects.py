@@ -1,8 +1,7 @@
 import pytest
 
-from oss_wsgi.testing.storage_contract import put
-
 from ..signed_client import code
+from ..stored import put
 
 
 @pytest.fixture
@@ -44,8 +43,8 @@ def test_version_1_lists_the_owner_and_has_no_namespace(list_objects):
 
 
 def test_version_2_continues_with_a_token(list_objects):
-    response = list_objects("list-type=2&max-keys=3&delimiter=%2F")
-    assert texts(response, "CommonPrefixes/Prefix") == ["a/"]
+    response = list_objects("list-type=2&max-keys=3&delimiter=%2F&encoding-type=url")
+    assert texts(response, "CommonPrefixes/Prefix") == ["a%2F"]
     assert response.xml.findtext("KeyCount") == "3"
     token = response.xml.findtext("NextContinuationToken")
     assert token.isalnum()
@@ -53,8 +52,9 @@ def test_version_2_continues_with_a_token(list_objects):
     assert texts(response, "Contents/Key") == ["d%20%2B"]
     assert response.xml.findtext("IsTruncated") == "false"
     assert response.xml.find("Contents/Owner") is None
-    assert list_objects("list-type=2&fetch-owner=true&prefix=b").xml.find("Contents/Owner/ID") is not None
-    assert texts(list_objects("list-type=2&start-after=b&max-keys=1"), "Contents/Size") == ["6"]
+    response = list_objects("list-type=2&fetch-owner=true&prefix=b&encoding-type=url")
+    assert response.xml.find("Contents/Owner/ID") is not None
+    assert texts(list_objects("list-type=2&start-after=b&max-keys=1&encoding-type=url"), "Contents/Size") == ["6"]
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,29 @@ def test_version_2_continues_with_a_token(list_objects):
 )
 def test_invalid_parameters_are_rejected(list_objects, query):
     assert code(list_objects(query, status=400)) == (400, "InvalidArgument")
+
+
+def test_a_control_character_of_a_key_is_a_reference(client, bucket):
+    """https://github.com/aliyun/aliyun-oss-java-sdk/issues/333: Java's reader refuses the `&#` in OSS's listing."""
+    put(bucket, "a\x01b")
+    for query in ("", "list-type=2"):
+        response = client("GET", "examplebucket", query)
+        assert b"<Key>a&#x1;b</Key>" in response.body
+        encoded = client("GET", "examplebucket", f"{query}&encoding-type=url".strip("&"))
+        assert encoded.xml.findtext("Contents/Key") == "a%01b"
+
+
+def test_each_object_is_its_one_version(list_objects, client):
+    response = list_objects("versions&max-keys=2&encoding-type=url")
+    assert response.xml.tag == "ListVersionsResult"
+    assert texts(response, "Version/Key") == ["a%2F1", "a%2F2"]
+    assert texts(response, "Version/VersionId") == ["null"] * 2
+    marker = response.xml.findtext("NextKeyMarker"), response.xml.findtext("NextVersionIdMarker")
+    assert marker == ("a%2F2", "null")
+    response = list_objects("versions&encoding-type=url&key-marker=a%2F2&version-id-marker=null&prefix=b")
+    assert texts(response, "Version/Key") == ["b"]
+    assert client("GET", "examplebucket", "versionId=null", key="b").body == b"hi oss"
+    client("GET", "examplebucket", "versionId=CAEQ", key="b", status=501)
+    client("DELETE", "examplebucket", "versionId=CAEQ", key="b", status=501)
+    client("DELETE", "examplebucket", "versionId=null", key="b")
+    client("GET", "examplebucket", key="b", status=404)

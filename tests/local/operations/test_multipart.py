@@ -3,12 +3,12 @@ import hashlib
 
 import pytest
 
-from oss_wsgi.local.storage.bucket import IndexedBucket
-from oss_wsgi.testing.storage_contract import NOW, content, put
+from oss_wsgi.local.storage.bucket import Bucket
 
 from ..callbacks.test_image_info import png
 from ..form_client import callback_field
 from ..signed_client import code
+from ..stored import NOW, content, put
 
 PART = b"x" * 100 * 1024
 
@@ -60,7 +60,8 @@ def test_a_header_completes_with_all_parts(ask, upload_id, bucket):
     for number in (2, 5):
         ask("PUT", f"partNumber={number}&uploadId={upload_id}", PART)
     everything = {"x-oss-complete-all": "yes"}
-    assert code(ask("POST", f"uploadId={upload_id}", b"<a/>", headers=everything, status=400))[1] == "InvalidArgument"
+    response = ask("POST", f"uploadId={upload_id}", b"<a/>", headers=everything, status=400)
+    assert (code(response)[1], response.headers["x-oss-ec"]) == ("InvalidArgument", "0042-00000216")
     ask("POST", f"uploadId={upload_id}", headers=everything)
     assert content(bucket, "a") == PART + PART
 
@@ -74,7 +75,6 @@ def test_a_header_completes_with_all_parts(ask, upload_id, bucket):
         ([(2, "small")], "InvalidPart"),
         ([(3, "big")], "InvalidPart"),
         ([("x", "big")], "MalformedXML"),
-        ([], "MalformedXML"),
     ],
 )
 def test_an_invalid_list_of_parts_completes_nothing(ask, upload_id, bucket, parts, expected):
@@ -105,9 +105,20 @@ def test_an_upload_belongs_to_its_key(ask, upload_id):
 
 
 @pytest.mark.parametrize(
-    ("header", "start", "stop"), [(None, 0, 6), ("bytes=3-5", 3, 6), ("bytes=0-0", 0, 1), ("bytes=3-6", 0, 0)]
+    ("header", "start", "stop"),
+    [
+        (None, 0, 6),
+        ("bytes=3-5", 3, 6),
+        ("bytes=0-0", 0, 1),
+        ("bytes=0-", 0, 6),
+        ("bytes=3-", 3, 6),
+        ("bytes=3-6", 0, 0),
+        ("bytes=6-", 0, 0),
+        ("bytes=-3", 0, 0),
+    ],
 )
 def test_a_part_is_copied_from_a_range_of_an_object(ask, upload_id, bucket, header, start, stop):
+    """A range without an end is what oss2 (upload_part_copy, byte_range=(3, None)) and the PHP SDK 2 send."""
     put(bucket, "source")
     headers = {"x-oss-copy-source": "/examplebucket/source"} | ({"x-oss-copy-source-range": header} if header else {})
     response = ask("PUT", f"partNumber=1&uploadId={upload_id}", headers=headers, status=200 if stop else 416)
@@ -157,7 +168,7 @@ def test_an_aborted_upload_has_ended(ask, upload_id):
 @pytest.mark.parametrize("change", ["deleted", "replaced"])
 def test_a_callback_has_no_image_of_another_upload(ask, upload_id, bucket, recorder, monkeypatch, change):
     tag = ask("PUT", f"partNumber=1&uploadId={upload_id}", png(3, 2)).headers["ETag"]
-    complete = IndexedBucket.complete
+    complete = Bucket.complete
 
     def complete_and_change(self, *arguments, **options):
         stored = complete(self, *arguments, **options)
@@ -166,7 +177,7 @@ def test_a_callback_has_no_image_of_another_upload(ask, upload_id, bucket, recor
             put(bucket, "a", png(7, 5))
         return stored
 
-    monkeypatch.setattr(IndexedBucket, "complete", complete_and_change)
+    monkeypatch.setattr(Bucket, "complete", complete_and_change)
     headers = {"x-oss-callback": callback_field(callbackBody="size=${size}&width=${imageInfo.width}")}
     ask("POST", f"uploadId={upload_id}", part_list((1, tag)), headers=headers)
     assert recorder.body_received.decode() == f"size={len(png(3, 2))}&width="
@@ -216,3 +227,22 @@ def test_parts_are_listed_in_pages(bucket, ask, uploads):
     response = ask("GET", f"uploadId={uploads[0].id}&part-number-marker=2", key=uploads[0].key)
     assert texts(response, "Part/PartNumber") == ["7"]
     assert (texts(response, "Part/Size"), response.xml.findtext("IsTruncated")) == (["6"], "false")
+
+
+def test_the_answer_to_a_part_has_its_content_md5(ask, upload_id):
+    """UploadPart's page: the response has Content-MD5 beside the ETag."""
+    response = ask("PUT", f"partNumber=1&uploadId={upload_id}", PART)
+    assert response.headers["Content-MD5"] == base64.b64encode(hashlib.md5(PART).digest()).decode()
+
+
+@pytest.mark.parametrize("has_parts", [True, False])
+@pytest.mark.parametrize("complete_all", [True, False])
+def test_completing_without_parts_makes_an_empty_object(ask, upload_id, bucket, has_parts, complete_all):
+    """The suites of the SDKs complete an upload of which they sent nothing (issue 29, 1.14)."""
+    if has_parts and not complete_all:
+        ask("PUT", f"partNumber=1&uploadId={upload_id}", PART)
+    headers = {"x-oss-complete-all": "yes"} if complete_all else {}
+    ask("POST", f"uploadId={upload_id}", b"" if complete_all else part_list(), headers=headers)
+    assert content(bucket, "a") == b""
+    assert bucket.get("a").crc64 == 0
+    assert bucket.uploads() == ([], False)

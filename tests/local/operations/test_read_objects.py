@@ -1,6 +1,12 @@
-import pytest
+import gzip
 
-from ..form_client import form, policy, post, sign_v1
+import pytest
+from webob import Request
+from webtest import TestApp
+from webtest.lint import middleware as lint
+
+from ..form_client import NOW, form, policy, post, sign_v1
+from ..signed_client import SignedClient
 
 CONTENT = bytes(range(100))
 
@@ -180,3 +186,93 @@ def test_a_missing_key_is_not_found(app, method):
 def test_an_object_is_read_by_the_host_of_its_bucket(app, stored):
     response = app.get("/a/%E4%B8%AD.bin", headers={"Host": "examplebucket.localhost"})
     assert response.body == CONTENT
+
+
+def get(oss, headers, method="GET"):
+    """Return the status, the headers and the body as they are: WebTest decompresses what it gets."""
+    request = Request.blank("/examplebucket/a", method=method, headers=headers)
+    status, sent, pieces = request.call_application(lint(oss))
+    body = b"".join(pieces)
+    pieces.close()
+    return int(status[:3]), sent, body
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "accepted", "is_compressed"),
+    [
+        (1024, "text/plain; charset=utf-8", "gzip, deflate", True),
+        (300_000, "application/json", "br;q=1.0, gzip;q=0.5", True),
+        (1023, "text/plain", "gzip", False),
+        (1024, "image/png", "gzip", False),
+        (1024, "text/plain", "identity", False),
+        (1024, "text/plain", "", False),
+    ],
+)
+def test_texts_are_compressed_where_a_client_accepts_it(oss, bucket, size, kind, accepted, is_compressed):
+    """GetObject's page, "Accept-Encoding": texts of 1 KB and more; such an answer has no ETag."""
+    with bucket.incoming() as incoming:
+        incoming.write(b"x" * size)
+        incoming.commit("a", kind, {}, now=NOW)
+    _, headers, body = get(oss, {"Accept-Encoding": accepted})
+    assert (gzip.decompress(body) if is_compressed else body) == b"x" * size
+    assert (("Content-Encoding", "gzip") in headers) == (("Vary", "Accept-Encoding") in headers) == is_compressed
+    assert ("ETag" in dict(headers)) == ("Content-Length" in dict(headers)) == (not is_compressed)
+    status, _, part = get(oss, {"Accept-Encoding": accepted, "Range": "bytes=0-9"})
+    assert (status, part) == (206, b"x" * 10)
+    assert dict(get(oss, {"Accept-Encoding": accepted}, method="HEAD")[1])["Content-Length"] == str(size)
+
+
+def test_what_is_stored_compressed_is_not_compressed_again(oss, bucket):
+    content = gzip.compress(bytes(range(256)) * 40)
+    with bucket.incoming() as incoming:
+        incoming.write(content)
+        incoming.commit("a", "text/plain", {"Content-Encoding": "gzip"}, now=NOW)
+    assert get(oss, {"Accept-Encoding": "gzip"})[2] == content
+
+
+@pytest.mark.parametrize(
+    ("bucket_acl", "object_acl", "is_readable"),
+    [
+        ("private", None, False),
+        ("private", "default", False),
+        ("private", "private", False),
+        ("private", "public-read", True),
+        ("private", "public-read-write", True),
+        ("public-read", None, True),
+        ("public-read", "default", True),
+        ("public-read", "private", False),
+        ("public-read-write", None, True),
+    ],
+)
+def test_an_acl_says_who_may_read_without_a_signature(make_oss, bucket_acl, object_acl, is_readable):
+    """The page on ACLs: an object's own ACL wins over the bucket's, `default` means the bucket's."""
+    oss = make_oss(acl="private")
+    app, client, name = TestApp(oss), SignedClient(oss), oss.bucket
+    headers = {"x-oss-object-acl": object_acl} if object_acl else {}
+    client("PUT", name, body=b"hi oss", key="a", headers=headers)
+    client("PUT", name, "acl", headers={"x-oss-acl": bucket_acl})
+    for query in ("", "?objectMeta"):
+        for method in ("GET", "HEAD"):
+            response = app.request(f"/{name}/a{query}", method=method, status="*")
+            assert response.status_int == (200 if is_readable else 403)
+            assert b"hi oss" not in response.body or is_readable
+    signed = client("GET", name, key="a")
+    assert (signed.status_int, signed.body) == (200, b"hi oss")
+
+
+def test_nobody_learns_what_a_private_bucket_lacks(make_oss):
+    oss = make_oss(acl="private")
+    response = TestApp(oss).get("/examplebucket/none", status=403)
+    assert (response.xml.findtext("Code"), response.headers["x-oss-ec"]) == ("AccessDenied", "0003-00000001")
+    assert SignedClient(oss)("GET", "examplebucket", key="none", status=404)
+
+
+def test_an_acl_changes_at_once(make_oss):
+    oss = make_oss(acl="private")
+    app, client = TestApp(oss), SignedClient(oss)
+    client("PUT", "examplebucket", body=b"hi oss", key="a")
+    app.get("/examplebucket/a", status=403)
+    client("PUT", "examplebucket", "acl", key="a", headers={"x-oss-object-acl": "public-read"})
+    assert app.get("/examplebucket/a").body == b"hi oss"
+    client("PUT", "examplebucket", "acl", key="a", headers={"x-oss-object-acl": "default"})
+    app.get("/examplebucket/a", status=403)

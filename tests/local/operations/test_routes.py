@@ -1,8 +1,42 @@
+import re
+from pathlib import Path
+
+import alibabacloud_oss_v2
+import oss2
 import pytest
 
-from oss_wsgi.testing.storage_contract import put
+from oss_wsgi.local.environ import Address
+from oss_wsgi.local.operations.routes import KNOWN_PARAMETERS, operation_name
 
+from ..sdk_signer import sign
 from ..signed_client import code
+from ..stored import content, put
+
+METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
+
+
+def sdk_parameters():
+    """Return the names in queries that the official SDKs for Python know, by their sources, and a made-up one."""
+    names = set(oss2.Auth._subresource_key_set)
+    for path in Path(alibabacloud_oss_v2.__file__).parent.rglob("*.py"):
+        source = path.read_text("utf-8")
+        names.update(re.findall(r"""["']position["']: ["']query["'], ["']rename["']: ["']([^"']+)["']""", source))
+        for parameters in re.findall(r"parameters=\{(.*?)\}", source, re.DOTALL):
+            names.update(re.findall(r"""["']([\w-]+)["']: """, parameters))
+    assert {"legalHold", "retention", "overwriteConfig", "objectWorm", "dataPipeline", "regions"} <= names
+    return sorted({*names, "made-up"})
+
+
+def state(oss):
+    """Return all that a storage holds."""
+    return {
+        bucket.name: (
+            bucket.settings,
+            bucket.uploads(),
+            [(entry, content(bucket, entry.key)) for entry in bucket.page()[0]],
+        )
+        for bucket in oss.storage.buckets()
+    }
 
 
 def test_writing_copying_listing_and_deleting_need_a_signature(app, bucket):
@@ -27,7 +61,7 @@ def test_writing_copying_listing_and_deleting_need_a_signature(app, bucket):
 
 
 def test_a_put_of_a_missing_subresource_stores_no_object(client, bucket):
-    for name in ("tagging", "symlink", "append&position=0", "restore"):
+    for name in ("tagging", "symlink", "append&position=0", "restore", "legalHold", "retention", "versionId=1"):
         assert code(client("PUT", "examplebucket", name, key="a", status=501)) == (501, "NotImplemented")
     assert bucket.page() == ([], False)
 
@@ -48,3 +82,70 @@ def test_a_missing_bucket_is_reported_before_a_missing_operation(client):
 def test_an_anonymous_read_without_an_operation_needs_a_signature(app, client):
     assert app.request("/?prefix=a", method="HEAD", status=403).headers["x-oss-ec"] == "0003-00000001"
     assert client("HEAD", query="prefix=a", status=405).body == b""
+
+
+def test_a_parameter_that_no_operation_knows_changes_nothing(client, oss, bucket):
+    """Issue 29, 1.1: `PUT /key?legalHold` replaced the object, and `DELETE /?overwriteConfig` deleted the bucket."""
+    put(bucket, "a", b"old")
+    oss.create_bucket("empty-bucket")
+    before = state(oss)
+    unknown = [name for name in sdk_parameters() if name not in KNOWN_PARAMETERS]
+    assert len(unknown) > 100
+    for name in unknown:
+        for method in METHODS:
+            for bucket_name, key in (("examplebucket", "a"), ("empty-bucket", ""), ("", "")):
+                response = client(method, bucket_name, f"{name}=1", b"<x/>", key=key, status=501)
+                if method != "HEAD":
+                    assert code(response) == (501, "NotImplemented")
+                    assert f"?{name}." in response.xml.findtext("Message")
+    assert state(oss) == before
+
+
+def test_a_parameter_of_another_operation_changes_nothing(client, oss, bucket):
+    put(bucket, "a", b"old")
+    oss.create_bucket("empty-bucket")
+    before = state(oss)
+    for name in sorted(KNOWN_PARAMETERS - {"", "acl", "cors", "lifecycle"}):
+        for method in ("PUT", "DELETE"):
+            for bucket_name, key in (("examplebucket", "a"), ("empty-bucket", "")):
+                if name.lower().startswith(("x-oss-", "security-", "expires")) or (key, method) == ("a", "PUT"):
+                    continue
+                response = client(method, bucket_name, f"{name}=1", b"<x/>", key=key, status="*")
+                assert response.status_int >= 400, (method, name)
+    assert state(oss) == before
+
+
+@pytest.mark.parametrize("name", ["responseHeader", "cloudboxes", "regionList"])
+def test_v1_signatures_do_not_matter_to_a_name_that_no_operation_knows(app, oss, name):
+    """Each SDK has its own list of names that V1 signs."""
+    sent = {"headers": {}, "account": oss._account, "sub_resource": [name]}
+    signed = sign("v1", "GET", address=Address("examplebucket", ""), query=name, **sent)
+    headers = {key[5:].replace("_", "-"): value for key, value in signed.items() if key.startswith("HTTP_")}
+    del headers["HOST"]
+    assert code(app.get(f"/examplebucket?{name}", headers=headers, status=501)) == (501, "NotImplemented")
+
+
+def test_a_query_of_many_parameters_is_read(app):
+    assert code(app.get(f"/examplebucket/a?{'&'.join(['a'] * 2000)}", status=501)) == (501, "NotImplemented")
+
+
+@pytest.mark.parametrize(
+    ("method", "names", "key", "name"),
+    [
+        ("GET", "", "a", "GetObject"),
+        ("PUT", "partNumber uploadId", "a", "UploadPart"),
+        ("POST", "uploads", "a", "InitiateMultipartUpload"),
+        ("DELETE", "uploadId", "a", "AbortMultipartUpload"),
+        ("POST", "", "", "PostObject"),
+        ("PUT", "cors", "", "PutBucketCors"),
+        ("GET", "list-type", "", "ListObjectsV2"),
+        ("PATCH", "", "", "PATCH"),
+    ],
+)
+def test_an_operation_has_the_name_of_osss_pages(method, names, key, name):
+    assert operation_name(Address("examplebucket", key), method, names.split(), is_copy=False) == name
+
+
+def test_a_copy_has_a_name_of_its_own():
+    assert operation_name(Address("examplebucket", "a"), "PUT", (), is_copy=True) == "CopyObject"
+    assert operation_name(Address("examplebucket", "a"), "PUT", ("partNumber",), is_copy=True) == "UploadPartCopy"

@@ -1,4 +1,5 @@
 import base64
+import gzip
 import hashlib
 import logging
 import socket
@@ -17,11 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from oss_wsgi.local import LocalOSSServer
 from oss_wsgi.local.serving.server import RequestThreads
-from oss_wsgi.local.storage.indexed import directory_storage
 from oss_wsgi.local.storage.object_writer import ObjectWriter
+from oss_wsgi.local.storage.storage import Storage
 
 from ..form_client import BOUNDARY, body, callback_field, form, part, sign_v4, v4_fields
-from ..socket_client import TIMEOUT, ask, put, signed_fields, wait_until
+from ..socket_client import TIMEOUT, ask, connect, put, put_headers, read_to_end, signed_fields, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +45,36 @@ def server(oss):
 def test_the_bound_address_becomes_the_url(oss, server):
     assert server.port > 0
     assert server.url == oss.url == f"http://127.0.0.1:{server.port}"
+
+
+def test_a_plus_in_a_url_is_a_blank(oss, server):
+    for key in ("c+d", "a b"):
+        put(oss, server, key, key.encode())
+    assert ask(server, "GET", "/examplebucket/c+d")[0].status == 404
+    assert ask(server, "GET", "/examplebucket/c%2Bd")[1] == b"c+d"
+    assert ask(server, "GET", "/examplebucket/a+b")[1] == b"a b"
+
+
+def test_a_get_with_a_length_and_no_body_is_answered(oss, server):
+    """The suite of the SDK for C sends one (issue 29, 1.14)."""
+    put(oss, server, "a", b"hi oss")
+    with connect(server) as connection:
+        connection.sendall(b"GET /examplebucket/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\n")
+        assert read_to_end(connection).endswith(b"hi oss")
+
+
+def test_two_slashes_are_not_one(oss, server):
+    put(oss, server, "key", b"one")
+    host = {"Host": "examplebucket.oss-cn-hangzhou.aliyuncs.com"}
+    assert ask(server, "GET", "/key", headers=host)[1] == b"one"
+    assert ask(server, "GET", "//key", headers=host)[0].status == 404
+
+
+def test_a_compressed_text_comes_in_chunks(oss, server):
+    ask(server, "PUT", "/examplebucket/a.txt", b"x" * 5000, put_headers(oss, "a.txt", "text/plain"))
+    response, body = ask(server, "GET", "/examplebucket/a.txt", headers={"Accept-Encoding": "gzip"})
+    assert response.getheader("Transfer-Encoding") == "chunked"
+    assert gzip.decompress(body) == b"x" * 5000
 
 
 def test_an_upload_and_its_object_cross_real_sockets(oss, server):
@@ -245,7 +276,7 @@ def test_a_client_that_hangs_up_leaves_no_file(oss, server):
 SERVING = """
 import sys
 from oss_wsgi.local import LocalOSS, LocalOSSServer
-oss = LocalOSS(directory=sys.argv[1], access_key_id="id", access_key_secret="secret", key_bits=1024)
+oss = LocalOSS(directory=sys.argv[1], access_key_id="id", access_key_secret="secret", acl="public-read", key_bits=1024)
 server = LocalOSSServer(oss)
 server.start()
 print(server.port, flush=True)
@@ -267,7 +298,7 @@ def test_a_server_killed_during_an_upload_leaves_no_garbage(tmp_path):
             process.kill()
             process.wait()
     assert list((directory / ".incoming").rglob("spool-*"))
-    with closing(directory_storage(directory)) as storage:
+    with closing(Storage(directory)) as storage:
         assert storage.bucket("examplebucket").page() == ([], False)
         assert list((directory / ".incoming").rglob("spool-*")) == []
     assert [path.name for path in (directory / ".incoming").iterdir()] == [".starting"]

@@ -2,8 +2,9 @@
 
 import pytest
 
-from oss_wsgi.local.storage.indexed import directory_storage
-from oss_wsgi.testing.storage_contract import NOW
+from oss_wsgi.local.storage.storage import Storage
+
+from ..stored import NOW
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def open_storage(directory):
     opened = []
 
     def open_storage():
-        opened.append(directory_storage(directory))
+        opened.append(Storage(directory))
         opened[-1].create_bucket("examplebucket", now=NOW)
         return opened[-1]
 

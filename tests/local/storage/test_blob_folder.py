@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import subprocess
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from oss_wsgi.local.storage.blob_folder import LOCK_NAME, STARTING
+from oss_wsgi.local.storage.blob_folder import LOCK_NAME, STARTING, write_all
 from oss_wsgi.local.storage.process_lock import file_lock
-from oss_wsgi.testing.storage_contract import NOW, content, put
+
+from ..stored import NOW, content, put
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,6 +82,16 @@ def test_content_shorter_than_the_index_says_is_an_error(bucket, directory, file
     stored, file = bucket.open("a")
     with file, bucket.incoming() as incoming, pytest.raises(EOFError, match="shorter than the index says"):
         incoming.copy(stored, file)
+
+
+def test_a_chunk_is_written_whole_to_a_file_that_takes_it_in_pieces():
+    class TwoBytesAtOnce(io.BytesIO):
+        def write(self, data):
+            return super().write(bytes(data[:2]))
+
+    file = TwoBytesAtOnce()
+    write_all(file, b"hi oss")
+    assert file.getvalue() == b"hi oss"
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ import pytest
 from oss_wsgi.local.errors import OSSError
 from oss_wsgi.local.storage.index import READER, WRITER
 from oss_wsgi.local.storage.object_writer import ObjectWriter
-from oss_wsgi.testing.storage_contract import NOW, content, put
+
+from ..stored import NOW, content, put
 
 
 def put_part(bucket, upload, number, body=b"x"):

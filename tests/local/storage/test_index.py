@@ -5,8 +5,9 @@ from contextlib import closing
 import pytest
 
 from oss_wsgi.local.storage import index
-from oss_wsgi.local.storage.index import READER, UPLOAD, IndexDatabase, read_upload
-from oss_wsgi.testing.storage_contract import NOW
+from oss_wsgi.local.storage.index import READER, IndexDatabase
+
+from ..stored import NOW
 
 
 @pytest.fixture
@@ -32,19 +33,6 @@ def test_a_database_that_stays_locked_is_an_error(locked_database, tmp_path, mon
     monkeypatch.setattr(index, "LOCK_TIMEOUT", 0.0)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         IndexDatabase(str(tmp_path / "index"))
-
-
-def test_a_folder_of_an_older_version_keeps_its_uploads(tmp_path):
-    old = "bucket TEXT, key BLOB, id TEXT, started REAL, content_type TEXT, headers TEXT"
-    with closing(sqlite3.connect(tmp_path / "index")) as connection:
-        connection.execute(f"CREATE TABLE uploads ({old}, PRIMARY KEY (bucket, key, id)) WITHOUT ROWID")
-        connection.execute("INSERT INTO uploads VALUES ('b', CAST('a' AS BLOB), 'ID', 1.0, '', '{}')")
-        connection.commit()
-    for _ in range(2):
-        index = IndexDatabase(str(tmp_path / "index"))
-        (row,) = index.read(f"SELECT {UPLOAD} FROM uploads")
-        assert read_upload(row).sequential is False
-        index.close()
 
 
 def test_a_page_does_not_read_the_rest_of_the_bucket(bucket):

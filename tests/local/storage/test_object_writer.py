@@ -2,7 +2,8 @@ import pytest
 from fastcrc import crc64
 
 from oss_wsgi.local.storage.object_writer import combine_crc64
-from oss_wsgi.testing.storage_contract import NOW, STRANGE_KEYS, content, put
+
+from ..stored import NOW, STRANGE_KEYS, content, put
 
 
 @pytest.mark.parametrize("sizes", [(0, 0), (0, 5), (5, 0), (1, 1), (7, 1000), (1000, 100_003)])
