@@ -1,11 +1,11 @@
-"""What all tests share: no network outside loopback, and the set of fast tests."""
+"""What all tests share: no network outside loopback, and the marks that say what a test needs."""
 
 from __future__ import annotations
 
 import gc
 import signal
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,41 @@ from pytest_socket import socket_allow_hosts
 
 HERE = Path(__file__).parent
 
-#: Folders whose tests need a browser, a server, another program, or much time.
-SLOW_FOLDERS = ("benchmarks", "browser", "examples", "integration", "local/sdks", "packaging", "security", "servers")
+#: What needs more than the extra [test]: its marker, and the folders and files that are wholly of this kind. A single
+#: test has the mark itself. What -m does not ask for is not even imported: its packages may be missing.
+NEEDS = {
+    "browser": ("browser", "examples/test_fastapi_app.py", "examples/test_own_pages.py"),
+    "servers": (
+        "cli/doctor/test_command_servers.py",
+        "cli/test_completion.py",
+        "examples/test_example_sites.py",
+        "examples/test_framework_examples.py",
+        "examples/test_hosting_examples.py",
+        "examples/test_own_application.py",
+        "integration/test_benchmark_peers.py",
+        "servers",
+    ),
+    "databases": (
+        "django",
+        "endpoints/test_redis_rate_limit.py",
+        "ledger/test_redis.py",
+        "ledger/test_sql.py",
+        "ledger/test_sql_faults.py",
+        "ledger/test_sql_killed_processes.py",
+    ),
+    "sdks": ("examples/test_mini_programs.py", "local/sdks"),
+    "bundles": ("examples/test_kubernetes_examples.py", "packaging"),
+    "soak": ("integration/test_scale.py", "security/test_soak.py", "soak"),
+    "pages": (),
+}
+
+#: Folders whose tests are not fast, whatever they need.
+SLOW_FOLDERS = ("benchmarks", "examples", "integration", "security")
 
 #: Audit events of what a fast test does not do: it starts no process, listens on no port and does not sleep.
 SLOW_EVENTS = frozenset({"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "socket.bind", "subprocess.Popen"})
 
 MAX_SLEEP = 0.01
-
-#: How many cases of a table are fast tests.
-MAX_FAST_CASES = 3
 
 #: The line that makes all tests of a module slow.
 SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
@@ -38,30 +63,50 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda number, frame: None)
-    if config.option.markexpr == "fast":
-        # By default the garbage collector walks all collected tests again and again: a fifth of the fast tests' time.
-        gc.set_threshold(200_000, 20, 20)
+    # By default the garbage collector walks all collected tests again and again.
+    gc.set_threshold(200_000, 20, 20)
+
+
+def need_of(path: Path) -> str | None:
+    """Return the marker of a folder or file in NEEDS, or of a folder above it."""
+    return next((need for need, places in NEEDS.items() if is_within(path, places)), None)
+
+
+def is_within(path: Path, places: tuple[str, ...]) -> bool:
+    """Return whether a path of the tests is one of these places or in one."""
+    return (path.relative_to(HERE).as_posix() + "/").startswith(tuple(f"{place}/" for place in places))
+
+
+def is_asked_for(expression: str, mark: str) -> bool:
+    """Return whether -m asks for tests that have this mark and no other."""
+    return not expression or bool(eval(expression, {"__builtins__": {}}, defaultdict(bool, {mark: True})))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import what is slow as a whole where only the fast tests are asked for."""
-    if config.option.markexpr != "fast" or not collection_path.is_relative_to(HERE):
+    """Do not even import what is as a whole not asked for: its packages may be missing, and it takes time."""
+    if not collection_path.is_relative_to(HERE):
+        return None
+    expression = config.option.markexpr
+    need = need_of(collection_path)
+    if need is not None:
+        return not is_asked_for(expression, need) or None
+    if expression != "fast":
         return None
     if collection_path.is_dir():
-        return collection_path.relative_to(HERE).as_posix() in SLOW_FOLDERS or None
+        return is_within(collection_path, SLOW_FOLDERS) or None
     return SLOW_MODULE in collection_path.read_text(encoding="utf-8") or None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as fast what is not slow, by its folder or by its own mark; of a long table the first cases."""
-    cases: Counter[str] = Counter()
+    """Give each test the mark of its place, and the mark fast where nothing says that it is slow."""
     for item in items:
-        folder = item.path.parent.relative_to(HERE).as_posix() + "/"
-        if not folder.startswith(tuple(f"{slow}/" for slow in SLOW_FOLDERS)) and not item.get_closest_marker("slow"):
-            function = item.nodeid.partition("[")[0]
-            cases[function] += 1
-            if cases[function] <= MAX_FAST_CASES:
-                item.add_marker("fast")
+        need = need_of(item.path)
+        if need is not None:
+            item.add_marker(need)
+        is_slow = any(item.get_closest_marker(mark) for mark in ("slow", *NEEDS))
+        if not is_slow and not is_within(item.path, SLOW_FOLDERS):
+            item.add_marker("fast")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -14,22 +14,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import starlette.exceptions
 import webob.exc
 import webtest
 
 import oss_wsgi
 from oss_wsgi import Grant, Settings, Upload
+from oss_wsgi.asgi import DirectUpload
 from oss_wsgi.exceptions import SettingsError
 from oss_wsgi.testing import callback_body
 
-from .absent import skip_or_fail
 from .recovery.site import Site
 from .test_application import SIGNER, VALUES, legacy
-
-try:
-    from oss_wsgi.asgi import DirectUpload
-except ModuleNotFoundError:
-    skip_or_fail("a2wsgi")
 
 WAIT = 60
 SHORT = 0.5  # seconds; a busy machine's loop begins sooner
@@ -480,11 +476,9 @@ def test_authorize_may_raise_as_over_wsgi(error: Exception, status: int) -> None
 
 
 def test_authorize_may_raise_an_exception_of_starlette() -> None:
-    starlette = pytest.importorskip("starlette.exceptions")
-
     def refuse(status: int, headers: dict[str, str] | None = None) -> Response:
         async def allow(request: Any) -> Grant:
-            raise starlette.HTTPException(status, "log in first", headers)
+            raise starlette.exceptions.HTTPException(status, "log in first", headers)
 
         answer: Response = run(ask(application(authorize=allow), "GET", "/oss/signature"))
         return answer

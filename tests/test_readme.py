@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import flask
 import pytest
 import webob
 
@@ -55,7 +56,6 @@ def test_both_languages_have_the_same_links_and_sections() -> None:
 
 @pytest.mark.parametrize("name", [*READMES, "docs/how-to/own-login.md"])
 def test_the_line_for_flask_finds_the_login_as_it_is_pasted(name: str) -> None:
-    flask = pytest.importorskip("flask")
     text = (ROOT / name).read_text(encoding="utf-8")
     (expression,) = re.findall(r"yourapp\.app\.session_interface.*?\.get\(\"user\"\)", text)
     assert "import flask" in text

@@ -25,7 +25,6 @@ PARTS = "**/examplebucket/**partNumber=*"
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Stand]:
-    pytest.importorskip("alibabacloud_oss_v2")
     with stand(tmp_path, multipart=True, part_size=PART) as running:
         yield running
 

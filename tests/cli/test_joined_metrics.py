@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
+import prometheus_client
 
 from oss_wsgi.cli.joined_metrics import Family, SharedMetrics, add_up, counts_of, families_of
-
-prometheus_client = pytest.importorskip("prometheus_client")
 
 
 def counted(signatures: int, seconds: float, rows: int) -> list[Family]:

@@ -81,6 +81,7 @@ def test_a_terminal_that_is_closed_at_the_start_leaves_no_folder(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.servers
 def test_the_lines_for_oss_wsgi_can_be_pasted(tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         skip_or_fail("curl")

@@ -144,7 +144,6 @@ def test_lost_uploads_reach_the_named_application_and_nothing_is_left(project: P
 
 
 def test_an_application_over_asgi_is_swept_with_its_async_handler(project: Project) -> None:
-    pytest.importorskip("a2wsgi")
     with (project.folder / "shop.py").open("a") as file:
         file.write("""
 import oss_wsgi.asgi

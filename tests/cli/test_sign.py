@@ -48,6 +48,7 @@ def test_html_is_a_form_with_the_fields(deployment: Deployment) -> None:
     assert post(html.unescape(url), fields, "a.txt") == {"Status": "Ok", "user": None}
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("name", ["a.txt", 'it\'s; a "mess", @really.txt', "$(touch pwned).txt", "@a.txt"])
 def test_curl_is_a_command_that_a_shell_runs(name: str, deployment: Deployment, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
@@ -111,6 +112,7 @@ def run_as_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh"], input=line, capture_output=True, text=True, cwd=folder, timeout=120)
 
 
+@pytest.mark.servers
 def test_curl_succeeds_and_shows_the_answer(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
     run = run_as_shell(oss_wsgi("sign", "a.txt", "--curl", **deployment.environ).stdout, tmp_path)
@@ -118,6 +120,7 @@ def test_curl_succeeds_and_shows_the_answer(deployment: Deployment, tmp_path: Pa
     assert "HTTP status 200" in run.stderr
 
 
+@pytest.mark.servers
 def test_curl_fails_when_the_file_is_too_large_and_shows_why(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
     run = run_as_shell(oss_wsgi("sign", "a.txt", "--size", "3", "--curl", **deployment.environ).stdout, tmp_path)
@@ -126,6 +129,7 @@ def test_curl_fails_when_the_file_is_too_large_and_shows_why(deployment: Deploym
     assert "HTTP status 400" in run.stderr
 
 
+@pytest.mark.servers
 def test_curl_fails_when_the_form_has_expired_and_shows_why(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
     with deployed(tmp_path, oss={"clock": lambda: time.time() + 600}) as deployment:
@@ -134,6 +138,7 @@ def test_curl_fails_when_the_form_has_expired_and_shows_why(tmp_path: Path) -> N
     assert "Policy expired" in run.stdout
 
 
+@pytest.mark.servers
 def test_curl_fails_without_the_file_or_the_server(deployment: Deployment, tmp_path: Path) -> None:
     line = oss_wsgi("sign", "a.txt", "--curl", **deployment.environ).stdout
     assert run_as_shell(line, tmp_path).returncode == 26

@@ -19,7 +19,7 @@ def test_every_block_has_a_way_to_run(page: Path) -> None:
     assert without_way(steps(page)) == []
 
 
-@pytest.mark.slow
+@pytest.mark.pages
 @pytest.mark.parametrize("name", NAMES)
 def test_a_reader_can_type_the_page(name: str) -> None:
     if not steps(ROOT / name):
@@ -57,7 +57,7 @@ def test_what_the_runner_would_not_see_is_an_error(text: str) -> None:
         steps(ROOT / "README.md", text)
 
 
-@pytest.mark.slow
+@pytest.mark.pages
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -35,7 +35,7 @@ def test_the_diagrams_are_those_of_the_script(tmp_path: Path) -> None:
         assert diagram.read_text(encoding="utf-8") == (PICTURES / diagram.name).read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_the_script_makes_every_picture(tmp_path: Path) -> None:
     if chromium() is None:
         skip_or_fail("Chromium")

@@ -131,7 +131,6 @@ def test_recover_is_told_where_a_lost_report_can_be_handed_in(values: dict[str, 
 
 
 def test_metrics_do_not_count_limits_as_signatures() -> None:
-    pytest.importorskip("prometheus_client")
     metrics = Metrics()
     app = client({"allow_anonymous": False}, metrics=metrics)
     app.get("/oss/limits", status=403)

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import webtest
+import yaml
 
 from oss_wsgi import DirectUpload, Settings
 from oss_wsgi.cli.main import command_parser
-
-yaml = pytest.importorskip("yaml")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MANIFESTS = sorted((EXAMPLES / "kubernetes").glob("*.yaml"))
@@ -44,7 +44,6 @@ def container() -> dict[str, Any]:
 
 @pytest.mark.parametrize("document", documents(), ids=lambda document: f"{document['kind']}")
 def test_each_manifest_fits_the_schema_of_kubernetes(document: dict[str, Any]) -> None:
-    kubernetes_validate = pytest.importorskip("kubernetes_validate")
     kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
 

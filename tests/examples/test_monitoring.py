@@ -33,12 +33,14 @@ def promtool(*words: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_the_alerts_fire_when_they_should() -> None:
     promtool("check", "rules", "alerts.yml")
     promtool("test", "rules", "alerts_test.yml")
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_prometheus_reads_each_expression_of_the_dashboard(tmp_path: Path) -> None:
     rules = [
         {"record": f"panel:{n}", "expr": expr.replace("$__rate_interval", "5m")} for n, expr in enumerate(expressions())

@@ -47,6 +47,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.servers
 def test_curl_uploads(endpoint: str, file: Path) -> None:
     if shutil.which("curl") is None:
         skip_or_fail("curl")
@@ -55,6 +56,7 @@ def test_curl_uploads(endpoint: str, file: Path) -> None:
     assert (run.returncode, json.loads(run.stdout)["Status"]) == (0, "Ok"), run.stderr
 
 
+@pytest.mark.servers
 def test_curl_fails_where_the_signature_is_refused(endpoint: str, file: Path) -> None:
     if shutil.which("curl") is None:
         skip_or_fail("curl")

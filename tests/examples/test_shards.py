@@ -121,7 +121,6 @@ def test_the_reports_of_a_ticket_reach_one_machine(fleet: Fleet) -> None:
 
 
 def test_a_sweep_of_a_machine_finds_its_own_uploads_only(fleet: Fleet) -> None:
-    pytest.importorskip("alibabacloud_oss_v2")
     lost: set[str] = set()
     while len({name.split("/")[1] for name in lost}) < 2:
         fields = fleet.sign(REMOTE_USER="eric").json["fields"]

@@ -11,7 +11,6 @@ import time
 import urllib.error
 import urllib.request
 
-import oss2
 import pytest
 
 from .form_client import BOUNDARY, callback_field, form, policy, sign_v1
@@ -292,7 +291,10 @@ def test_the_callback_timeout_is_an_option():
             assert b"timeout:250ms" in response.read()
 
 
+@pytest.mark.sdks
 def test_the_number_of_cors_rules_is_an_option():
+    import oss2
+
     with running("--max-cors-rules", "2") as output:
         session = oss2.Session()
         auth = oss2.Auth(printed_account(output).access_key_id, printed_account(output).access_key_secret)

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ..absent import skip_or_fail
-
-yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"

@@ -48,6 +48,7 @@ def test_a_token_is_left_out_and_that_is_said(make_oss):
 
 
 @pytest.mark.slow
+@pytest.mark.servers
 def test_the_line_of_an_upload_works_in_a_shell(local, tmp_path):
     if shutil.which("curl") is None:
         skip_or_fail("curl")

@@ -9,9 +9,8 @@ import time
 from contextlib import closing
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+import alibabacloud_oss_v2 as oss
 import pytest
-
-oss = pytest.importorskip("alibabacloud_oss_v2")
 
 BUCKET = "examplebucket"
 MEBIBYTE = 1024 * 1024
