@@ -31,7 +31,6 @@ MISSING = {
     "how-to/container.md",
     "how-to/csrf-and-csp.md",
     "how-to/delete-files.md",
-    "how-to/diagnose.md",
     "how-to/drafts.md",
     "how-to/frameworks.md",
     "how-to/from-the-sample.md",
@@ -48,8 +47,6 @@ MISSING = {
     "how-to/mini-programs.md",
     "how-to/monitoring.md",
     "how-to/own-domain.md",
-    "how-to/own-login.md",
-    "how-to/own-page.md",
     "how-to/paste-deploy.md",
     "how-to/pieces.md",
     "how-to/presigned-put.md",
@@ -71,7 +68,6 @@ MISSING = {
     "reference/events.md",
     "scaling.md",
     "serving.md",
-    "tutorial/first-upload.md",
 }
 
 PAIRS = pairs()
