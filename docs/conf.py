@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bs4 import BeautifulSoup  # furo needs it too
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from oss_wsgi import __version__
@@ -31,6 +33,7 @@ linkcheck_ignore = [r"https?://"]
 copybutton_prompt_text = r"\$ |> "
 copybutton_prompt_is_regexp = True
 
+templates_path = ["_templates"]
 html_theme = "furo"
 html_title = "oss_wsgi"
 html_favicon = "../static/favicon.svg"
@@ -62,6 +65,44 @@ def leave_attributes_to_their_table(app: Any, what: str, name: str, obj: Any, op
         lines[first:] = ["The attributes are in the table above.", ""]
 
 
+#: What the theme says on each page.
+CHINESE_WORDS = {
+    "Back to top": "回到顶部",
+    "Home": "首页",
+    "Made with ": "制作工具：",
+    "Next": "下一页",
+    "On this page": "本页内容",
+    "Previous": "上一页",
+    "Search": "搜索",
+    "Skip to content": "跳到正文",
+}
+
+
+def speak_the_language_of_the_page(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Say where the same page is in the other language, and show the contents of the page's own language."""
+    chinese = page.startswith("zh-CN/")
+    there = page.removeprefix("zh-CN/") if chinese else f"zh-CN/{page}"
+    if there not in app.env.found_docs:  # a page in one language alone
+        there = "index" if chinese else "zh-CN/index"
+    context["other_language"] = {"page": there, "name": "English" if chinese else "简体中文"}
+    context["other_language"]["code"] = "en" if chinese else "zh-CN"
+    tree = BeautifulSoup(context["furo_navigation_tree"], "html.parser")
+    below = tree.find("a", href=context["pathto"]("zh-CN/index")) if page != "zh-CN/index" else tree.find("a", href="#")
+    if below is not None:
+        entry = below.find_parent("li")
+        if chinese:
+            pages = entry.find("ul").extract()
+            tree.ul.replace_with(pages)
+        else:
+            entry.extract()
+    context["furo_navigation_tree"] = str(tree)
+    if chinese:
+        context["language"] = "zh-CN"
+        context["gettext"] = lambda text: CHINESE_WORDS.get(text, text)
+
+
 def setup(app: Any) -> None:
+    # After the theme, which makes the tree.
+    app.connect("html-page-context", speak_the_language_of_the_page, priority=900)
     app.connect("autodoc-process-docstring", leave_attributes_to_their_table)
     app.connect("autodoc-process-docstring", show_examples_as_code)

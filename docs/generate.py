@@ -2,18 +2,25 @@
 
     python docs/generate.py
 
-writes them into the pages in docs/reference/, between two comments. A test compares the pages with the code.
+writes them into the pages in docs/reference/ and in docs/zh-CN/reference/, between two comments. A test compares the
+pages with the code. docs/zh-CN/texts.toml has the Chinese of what the code says in English.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import inspect
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -23,8 +30,20 @@ from oss_wsgi.explanations.rows import heading_of, rows
 from oss_wsgi.local.command_line import parser as local_parser
 from oss_wsgi.settings import TABLE as SETTINGS
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
 BEGIN, END = "<!-- docs/generate.py writes what follows -->", "<!-- docs/generate.py wrote what stands above -->"
+
+
+@functools.cache
+def chinese() -> dict[str, str]:
+    """Return the Chinese of each English text."""
+    texts: dict[str, str] = tomllib.loads((DOCS / "zh-CN" / "texts.toml").read_text(encoding="utf-8"))
+    return texts
+
+
+def said(text: str, language: str) -> str:
+    """Return a text of the code in a language. Raises KeyError where docs/zh-CN/texts.toml lacks it."""
+    return chinese()[text] if language == "zh" else text
 
 
 def cell(text: str) -> str:
@@ -36,7 +55,7 @@ def prose(text: str) -> str:
     """Return a sentence of the code in Markdown, with options and variables as code."""
     if "`" in text:
         return text
-    return re.sub(r"(?<![\w-])(--[a-z][\w-]*|OSS_[A-Z_*]+|<[a-z]+>)", r"`\1`", text)
+    return re.sub(r"(?<![a-zA-Z0-9_-])(--[a-z][a-zA-Z0-9_-]*|OSS_[A-Z_*]+|<[a-z]+>)", r"`\1`", text)
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -45,18 +64,23 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def settings() -> str:
+def settings(language: str = "en") -> str:
     """Return the list of settings."""
     rows = [
         (
             f"`{row.variable}`",
-            f"`{row.shown_default}`" if row.shown_default else "",
-            row.help,
-            "yes" if row.secret else "",
+            default_shown(row.shown_default, language),
+            said(row.help, language),
+            said("yes", language) if row.secret else "",
         )
         for row in SETTINGS
     ]
-    return table(("variable", "default", "meaning", "secret"), rows)
+    return table(tuple(said(head, language) for head in ("variable", "default", "meaning", "secret")), rows)
+
+
+def default_shown(text: str, language: str) -> str:
+    """Return the default of a setting: a value as code, or words."""
+    return chinese()[text] if language == "zh" and text in chinese() else f"`{text}`" if text else ""
 
 
 def options(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -126,12 +150,13 @@ def command_line() -> str:
     return "\n".join(parts)
 
 
-def reasons() -> str:
+def reasons(language: str = "en") -> str:
     """Return the tables of codes: those in our log, those of OSS, and EC numbers."""
     parts = []
+    heads = tuple(said(head, language) for head in ("code", "meaning", "fix"))
     for kind in ("reason", "outcome", "code", "ec"):
-        cells = [(f"`{row.code}`", row.meaning, row.fix) for row in rows(kind)]
-        parts.append(f"## {heading_of(kind)}\n\n" + table(("code", "meaning", "fix"), cells))
+        cells = [(f"`{row.code}`", row.meaning, row.fix) for row in rows(kind, language=language)]
+        parts.append(f"## {said(heading_of(kind), language)}\n\n" + table(heads, cells))
     return "\n".join(parts)
 
 
@@ -169,27 +194,30 @@ def default_of(field: dataclasses.Field[object]) -> str:
     return f"`{field.default!r}`"
 
 
-def attributes() -> str:
+def attributes(language: str = "en") -> str:
     """Return the attributes of what `authorize` returns and of what `on_upload` receives."""
     parts = []
     for kind, role in ((Grant, "what `authorize` returns"), (Upload, "what `on_upload` receives")):
         meanings = attribute_meanings(kind)
         rows = [
-            (f"`{field.name}`", f"`{field.type}`", default_of(field), meanings[field.name])
+            (f"`{field.name}`", f"`{field.type}`", default_of(field), said(meanings[field.name], language))
             for field in dataclasses.fields(kind)
         ]
-        heads = ("attribute", "type", "default", "meaning")
-        parts.append(f"### `{kind.__name__}`: {role}\n\n{table(heads, rows)}")
+        heads = tuple(said(head, language) for head in ("attribute", "type", "default", "meaning"))
+        parts.append(f"### {said(f'`{kind.__name__}`: {role}', language)}\n\n{table(heads, rows)}")
     return "\n".join(parts)
 
 
 PAGES_WRITTEN = {
-    "settings.md": settings,
-    "python.md": attributes,
-    "command-line.md": command_line,
-    "reasons.md": reasons,
-    "metrics.md": metrics,
-    "local-oss.md": local_options,
+    "reference/settings.md": settings,
+    "reference/python.md": attributes,
+    "reference/command-line.md": command_line,
+    "reference/reasons.md": reasons,
+    "reference/metrics.md": metrics,
+    "reference/local-oss.md": local_options,
+    "zh-CN/reference/settings.md": functools.partial(settings, "zh"),
+    "zh-CN/reference/python.md": functools.partial(attributes, "zh"),
+    "zh-CN/reference/reasons.md": functools.partial(reasons, "zh"),
 }
 
 
@@ -202,7 +230,7 @@ def with_part(page: str, part: str) -> str:
 
 def main() -> None:
     for name, part in PAGES_WRITTEN.items():
-        path = REFERENCE / name
+        path = DOCS / name
         path.write_text(with_part(path.read_text(encoding="utf-8"), part()), encoding="utf-8")
 
 

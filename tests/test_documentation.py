@@ -90,6 +90,16 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     assert process.returncode == 0, process.stderr
     page = (tmp_path / "html" / "tutorial" / "first-upload.html").read_text(encoding="utf-8")
     assert "data-oss-upload" in page
+    chinese = (tmp_path / "html" / "zh-CN" / "tutorial" / "real-bucket.html").read_text(encoding="utf-8")
+    for html, other, contents in (
+        ((tmp_path / "html" / "tutorial" / "real-bucket.html").read_text(encoding="utf-8"), "../zh-CN", "Tutorial"),
+        (chinese, "../..", "教程"),
+    ):
+        assert f'<p class="other-language"><a href="{other}/tutorial/real-bucket.html"' in html
+        tree = html.partition('<div class="sidebar-tree">')[2].partition("</div>")[0]
+        assert re.findall('<a class="[^"]+" href="[^"]*">(Tutorial|教程)</a>', tree) == [contents]
+    assert '<html class="no-js" lang="zh-CN"' in chinese
+    assert "本页内容" in chinese
 
 
 def test_the_documentation_is_built_by_ci_and_by_read_the_docs() -> None:

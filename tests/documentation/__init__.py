@@ -20,5 +20,8 @@ loaded by the real programs; every other language needs a file or an example. Hi
 (tests/documentation/visit.py): Chromium, which clicks and uploads. `python3 -m venv` and `pip install` are real: pip
 finds this checkout and the packages of the test environment.
 
+A Chinese page without such comments is typed with those of its English page and with its own blocks, if these differ in
+more than their comments; a Chinese page that has one must have all (tests/documentation/chinese.py tells more).
+
 To run one page and see it all: `python -m tests.documentation.reader README.md`
 """

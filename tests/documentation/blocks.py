@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -21,6 +21,8 @@ RUNNABLE = frozenset({"sh", "console", "python", "js", "apache", "nginx"})
 DIRECTIVE = re.compile(r"\{[\w:-]+\}")
 #: MyST's directives that hold code, which the runner would not see.
 HIDING = frozenset({"{code-block}", "{code}", "{sourcecode}", "{code-cell}"})
+#: A Chinese page with a step or a mark of its own is typed as it is; one without has those of the English page.
+OWN_STEP = re.compile(rf"<!--\s*(?:sh|python|stop|after:|(?:{'|'.join(MARKS)}):)\s")
 #: In reStructuredText only what autodoc reads is allowed.
 AUTODOC = re.compile(r"(\.\. auto\w+:: [\w.]+| +:[\w-]+:.*|)")
 
@@ -69,8 +71,61 @@ def pages() -> list[Path]:
     return top + sorted(path for path in (ROOT / "docs").rglob("*.md") if not path.is_relative_to(built))
 
 
+def is_chinese(page: Path) -> bool:
+    """Return whether a page, or a picture, is one of those in Chinese."""
+    return page.is_relative_to(ROOT / "docs" / "zh-CN") or ".zh-CN." in page.name
+
+
+def english_of(page: Path) -> Path:
+    """Return the English page, or the picture, that a Chinese one translates."""
+    docs = ROOT / "docs"
+    path = docs / page.relative_to(docs / "zh-CN") if page.is_relative_to(docs / "zh-CN") else page
+    return path.with_name(path.name.replace(".zh-CN.", "."))
+
+
+def chinese_of(page: Path) -> Path:
+    """Return where the Chinese page of an English one is, or the picture with Chinese texts; it may not exist."""
+    docs = ROOT / "docs"
+    if page.suffix == ".md" and page.is_relative_to(docs):
+        return docs / "zh-CN" / page.relative_to(docs)
+    return page.with_name(f"{page.stem}.zh-CN{page.suffix}")
+
+
+def has_english_steps(page: Path) -> bool:
+    """Return whether a page is a Chinese one without a step or a mark of its own."""
+    return is_chinese(page) and english_of(page).exists() and not OWN_STEP.search(page.read_text(encoding="utf-8"))
+
+
+def _fences(page: Path) -> list[tuple[int, str]]:
+    """Return the line and the text of each block of a page."""
+    tokens = MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8"))
+    return [(token.map[0] + 1, token.content) for token in tokens if token.type == "fence" and token.map]
+
+
+def _steps_in_chinese(page: Path) -> list[Step]:
+    """Return the steps of the English page with the blocks of the Chinese one, but for those of an example's file.
+
+    A Chinese page without blocks has no steps.
+    """
+    english = english_of(page)
+    before, fences = _fences(english), _fences(page)
+    if not fences:
+        return []
+    if len(before) != len(fences):
+        raise PageError(f"{page.name}: {len(fences)} blocks, and {len(before)} in English")
+    blocks = {line: block for (line, _), block in zip(before, fences, strict=True)}
+    return [
+        replace(step, page=page, line=blocks[step.line][0], text=blocks[step.line][1])
+        if step.page == english and not step.hidden and "example" not in step.marks
+        else step
+        for step in steps(english)
+    ]
+
+
 def steps(page: Path, text: str | None = None) -> list[Step]:
     """Return the steps of a page, raise ``PageError`` where a block or comment is none of the known ones."""
+    if text is None and has_english_steps(page):
+        return _steps_in_chinese(page)
     result: list[Step] = []
     marks: dict[str, str] = {}
     for token in MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8") if text is None else text):

@@ -1,0 +1,242 @@
+"""Each Chinese page says what its English page says, in the words that docs/zh-CN/terms.md fixes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from . import chinese
+from .blocks import ROOT, chinese_of, english_of, steps
+from .chinese import CHINESE, CODE, DOCS, pairs, problems, with_links, with_marks
+
+#: Pages that stay in English: for those who change the code, or who look up a name that is English itself.
+ENGLISH_ONLY = {
+    *("architecture.md", "content-types.md", "hosting-facts.md", "protocol.md"),
+    *("reference/command-line.md", "reference/environ.md", "reference/http.md", "reference/local-oss.md"),
+    "reference/metrics.md",
+}
+#: Pages that have no Chinese one yet, one a line: take a page out that you have translated.
+MISSING = {
+    "explanation/limits.md",
+    "explanation/once.md",
+    "explanation/speed.md",
+    "explanation/tickets.md",
+    "explanation/trust.md",
+    "how-to/ali-oss.md",
+    "how-to/asgi.md",
+    "how-to/cgi-script.md",
+    "how-to/confirm.md",
+    "how-to/container.md",
+    "how-to/csrf-and-csp.md",
+    "how-to/delete-files.md",
+    "how-to/drafts.md",
+    "how-to/frameworks.md",
+    "how-to/from-the-sample.md",
+    "how-to/hosting/apache.md",
+    "how-to/hosting/fastcgi.md",
+    "how-to/hosting/gunicorn.md",
+    "how-to/hosting/index.md",
+    "how-to/hosting/nginx.md",
+    "how-to/hosting/uwsgi.md",
+    "how-to/kubernetes.md",
+    "how-to/large-files-operation.md",
+    "how-to/large-files.md",
+    "how-to/local-oss.md",
+    "how-to/mini-programs.md",
+    "how-to/monitoring.md",
+    "how-to/own-domain.md",
+    "how-to/paste-deploy.md",
+    "how-to/pieces.md",
+    "how-to/presigned-put.md",
+    "how-to/private-files.md",
+    "how-to/production.md",
+    "how-to/rate-limit.md",
+    "how-to/recordings.md",
+    "how-to/redis.md",
+    "how-to/serve.md",
+    "how-to/several-buckets.md",
+    "how-to/shards.md",
+    "how-to/shared-ledger.md",
+    "how-to/single-file.md",
+    "how-to/slow-handlers.md",
+    "how-to/temporary-keys.md",
+    "how-to/testing.md",
+    "how-to/ticket-secrets.md",
+    "never-lost.md",
+    "reference/events.md",
+    "scaling.md",
+    "serving.md",
+}
+
+PAIRS = pairs()
+NAMES = [page.relative_to(ROOT).as_posix() for _, page in PAIRS]
+
+
+def test_each_english_page_has_a_chinese_one() -> None:
+    english = {page.relative_to(DOCS) for page in DOCS.rglob("*.md") if not page.is_relative_to(CHINESE)}
+    english = {page for page in english if page.parts[0] != "_build"}
+    without = {page.as_posix() for page in english if not (CHINESE / page).exists()}
+    assert without - ENGLISH_ONLY == MISSING
+    assert without >= ENGLISH_ONLY
+    assert {page.name for page in CHINESE.rglob("*.md") if not english_of(page).exists()} == {"terms.md"}
+
+
+@pytest.mark.parametrize(("english", "page"), PAIRS, ids=NAMES)
+def test_the_chinese_page_says_what_the_english_one_says(english: Path, page: Path) -> None:
+    assert list(problems(english, page)) == []
+
+
+@pytest.mark.parametrize(("english", "page"), PAIRS, ids=NAMES)
+def test_the_command_has_nothing_left_to_write(english: Path, page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert with_links(page) == text, "run `python -m tests.documentation.chinese`"
+    assert with_marks(english, page) == text
+
+
+BEFORE = """# Title
+
+Words, [a page](b.md#more) and [another](https://www.alibabacloud.com/help/en/oss/x).
+
+## 1. Code
+
+```python
+def save(upload):  # told
+    print("Stored.", upload.object)
+```
+
+| name | meaning |
+|---|---|
+| `one` | the first |
+| a sentence | the second |
+"""
+AFTER = """# 标题
+
+文字、[一页](b.md#再说)和[另一页](https://help.aliyun.com/zh/oss/x)。
+
+## 1. 代码
+
+```python
+# 收到通知
+def save(upload):
+    print("已保存。", upload.object)
+```
+
+| 名称 | 含义 |
+|---|---|
+| `one` | 第一个 |
+| 一句话 | 第二个 |
+"""
+
+
+@pytest.fixture
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Return a page and its Chinese page, in folders of their own."""
+    english, page = tmp_path / "docs" / "a.md", tmp_path / "docs" / "zh-CN" / "a.md"
+    page.parent.mkdir(parents=True)
+    english.write_text(BEFORE, encoding="utf-8")
+    english.with_name("b.md").write_text("# B\n\n## More\n", encoding="utf-8")
+    page.with_name("b.md").write_text("# 乙\n\n## 再说\n", encoding="utf-8")
+    page.write_text(AFTER, encoding="utf-8")
+    monkeypatch.setattr(chinese, "ROOT", tmp_path)
+    monkeypatch.setattr("tests.documentation.blocks.ROOT", tmp_path)
+    page.write_text(with_marks(english, page), encoding="utf-8")
+    return english, page
+
+
+def test_translated_comments_texts_and_anchors_are_no_difference(pair: tuple[Path, Path]) -> None:
+    assert list(problems(*pair)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("## 1. 代码", "### 1. 代码", "the headings differ"),
+        ("## 1. 代码", "## 2. 代码", "the headings differ"),
+        ("## 1. 代码", "代码", "lacks the section: '1. Code'"),
+        ("# 标题", "# 标题\n\n## 更多", "the headings differ"),
+        ("upload.object)", "upload.name)", "section '1. 代码' ('1. Code'): the line of code"),
+        ('"已保存。"', '"Saved."', "the line of code"),
+        ("def save", "import os\ndef save", "the block has 3 lines of code, the English one 2"),
+        ("```python", "```js", "the block of python is one of js"),
+        ("b.md#再说", "b.md#more", "links that are missing: ['b.md#再说']"),
+        ("b.md#再说", "../b.md#more", "links that are missing"),
+        ("[另一页](https://help.aliyun.com/zh/oss/x)", "另一页", "links that are missing"),
+        ("| 一句话 | 第二个 |\n", "", "the tables have other rows"),
+        ("| `one` |", "| `two` |", "the first cell '`two`' is '`one`' in English"),
+        ("| 一句话 |", "| sentence |", "the first cell 'sentence'"),
+    ],
+)
+def test_a_difference_is_named(pair: tuple[Path, Path], old: str, new: str, problem: str) -> None:
+    english, page = pair
+    text = page.read_text(encoding="utf-8")
+    assert old in text
+    page.write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert any(problem in line for line in problems(english, page)), list(problems(english, page))
+
+
+def test_a_section_whose_english_was_changed_is_named(pair: tuple[Path, Path]) -> None:
+    english, page = pair
+    english.write_text(BEFORE.replace("the second", "the last"), encoding="utf-8")
+    (line,) = problems(english, page)
+    assert line.startswith("docs/zh-CN/a.md:6: section '1. 代码' ('1. Code'): the English section has changed")
+    english.write_text(BEFORE.replace(", [a page]", ",\n[a page]"), encoding="utf-8")
+    assert list(problems(english, page)) == [], "another line end is no change"
+
+
+def test_the_command_leads_links_to_the_chinese_page(pair: tuple[Path, Path]) -> None:
+    _, page = pair
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("b.md#再说", "../b.md#more"), encoding="utf-8")
+    assert with_links(page) == text
+    page.write_text(text.replace("b.md#再说", "b.md#more"), encoding="utf-8")
+    assert with_links(page) == text
+    page.with_name("b.md").unlink()
+    assert "(../b.md#more)" in with_links(page)
+
+
+def test_a_page_without_steps_of_its_own_is_typed_with_those_of_the_english_page(pair: tuple[Path, Path]) -> None:
+    english, page = pair
+    hidden = BEFORE.replace("# Title", "# Title\n\n<!-- stop -->")
+    english.write_text("<!-- sh\ntrue\n-->\n\n" + hidden, encoding="utf-8")
+    typed = steps(page)
+    assert [(step.way(), step.page) for step in typed] == [("sh", english), ("stop", english), ("python", page)]
+    assert '"已保存。"' in typed[-1].text
+    assert not chinese.is_typed_already(page), "another text is another program"
+    page.write_text(page.read_text(encoding="utf-8").replace("已保存。", "Stored."), encoding="utf-8")
+    assert chinese.is_typed_already(page), "comments are not"
+    page.write_text("<!-- stop -->\n\n" + page.read_text(encoding="utf-8"), encoding="utf-8")
+    assert [step.way() for step in steps(page)] == ["stop", "python"]
+
+
+def forbidden() -> dict[str, str]:
+    """Return the word that docs/zh-CN/terms.md fixes for each word that it forbids."""
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| (`[^|]+`) \|", (CHINESE / "terms.md").read_text(encoding="utf-8"), re.M)
+    return {word: term for term, words in rows for word in re.findall("`([^`]+)`", words)}
+
+
+def chinese_texts() -> dict[str, str]:
+    """Return what is written in Chinese, by the file: pages without their code, the upload page, the rows of errors."""
+    texts = {page: CODE.sub("", page.read_text(encoding="utf-8")) for _, page in PAIRS}
+    texts[CHINESE / "texts.toml"] = (CHINESE / "texts.toml").read_text(encoding="utf-8")
+    for name in ("static/languages/zh-CN.js", "oss_wsgi/explanations/rows.toml"):
+        texts[ROOT / name] = (ROOT / name).read_text(encoding="utf-8")
+    return {path.relative_to(ROOT).as_posix(): text for path, text in texts.items()}
+
+
+def wrong_words(text: str) -> list[str]:
+    return [f"{word}: write {term}" for word, term in forbidden().items() if word in text]
+
+
+def test_each_term_has_one_word() -> None:
+    found = {name: wrong_words(text) for name, text in chinese_texts().items()}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_a_wrong_word_is_found() -> None:
+    assert wrong_words("请设置存储桶的跨源规则。") == ["存储桶: write Bucket", "跨源规则: write 跨域规则"]
+    fixed = {term.strip() for term in forbidden().values()}
+    assert len(fixed) > 30
+    assert not fixed & forbidden().keys()
+    assert chinese_of(ROOT / "README.md").name in NAMES
