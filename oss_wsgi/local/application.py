@@ -331,6 +331,8 @@ class LocalOSS:
             signed=signed,
             faults=faults,
             story=story,
+            names_bucket=bool(resolver.bucket_of_host(environ))
+            or resolver.path_as_key(environ, address.bucket or "") != address,
         )
         response = find_operation(request).handle(request)
         if self._inspector.has_pages and method in ("GET", "HEAD") and address.key:

@@ -47,6 +47,7 @@ class Request:
     :param signed: False for an anonymous request, which has few rights.
     :param faults: the faults that this request can trigger.
     :param story: what the inspector shows of it.
+    :param names_bucket: False for a request to the default bucket because it names none.
     """
 
     environ: WSGIEnvironment
@@ -59,6 +60,7 @@ class Request:
     signed: bool
     faults: Faults
     story: Story = field(default_factory=Story)
+    names_bucket: bool = True
 
     @property
     def method(self) -> str:

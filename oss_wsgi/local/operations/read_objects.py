@@ -172,6 +172,8 @@ def _check_readable(request: Request, stored: StoredObject | None) -> None:
     acl = stored.headers.get(OBJECT_ACL) if stored else None
     if request.signed or (acl or request.storage.acl) in READABLE:
         return
+    if stored is None and not request.names_bucket:  # it may mean a bucket that does not exist, whose answer is 404 too
+        return
     if acl:
         raise access_denied("You have no right to access this object because of its acl.")
     raise access_denied("You have no right to access this object because of bucket acl.", "0003-00000001")

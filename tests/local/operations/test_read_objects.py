@@ -265,6 +265,8 @@ def test_nobody_learns_what_a_private_bucket_lacks(make_oss):
     response = TestApp(oss).get("/examplebucket/none", status=403)
     assert (response.xml.findtext("Code"), response.headers["x-oss-ec"]) == ("AccessDenied", "0003-00000001")
     assert SignedClient(oss)("GET", "examplebucket", key="none", status=404)
+    TestApp(oss).get("/none", headers={"Host": "examplebucket.localhost"}, status=403)
+    TestApp(oss).get("/another-bucket", status=404)
 
 
 def test_an_acl_changes_at_once(make_oss):
