@@ -1,5 +1,6 @@
 """How Sphinx builds the documentation: `python -m sphinx -W docs docs/_build/html`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,11 @@ def leave_attributes_to_their_table(app: Any, what: str, name: str, obj: Any, op
         lines[first:] = ["The attributes are in the table above.", ""]
 
 
+#: A line end beside a Chinese character, of which browsers would make a space.
+CHINESE_LINE_END = re.compile(
+    "(?<=[\u3000-\u303f\uff00-\uffef])\n *(?![0-9]+\\. )(?=[^\\s|#>*:<`-]|`[^`]|\\*\\*)"
+    "|(?<=[\u4e00-\u9fff])\n *(?=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])"
+)
 #: What the theme says on each page.
 CHINESE_WORDS = {
     "Back to top": "回到顶部",
@@ -101,7 +107,15 @@ def speak_the_language_of_the_page(app: Any, page: str, template: str, context: 
         context["gettext"] = lambda text: CHINESE_WORDS.get(text, text)
 
 
+def join_chinese_lines(app: Any, page: str, source: list[str]) -> None:
+    """Join the lines of a Chinese paragraph, outside the blocks of code."""
+    if page.startswith("zh-CN/"):
+        parts = re.split(r"(^ *```.*?^ *```$)", source[0], flags=re.DOTALL | re.MULTILINE)
+        source[0] = "".join(part if number % 2 else CHINESE_LINE_END.sub("", part) for number, part in enumerate(parts))
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", join_chinese_lines)
     # After the theme, which makes the tree.
     app.connect("html-page-context", speak_the_language_of_the_page, priority=900)
     app.connect("autodoc-process-docstring", leave_attributes_to_their_table)

@@ -100,6 +100,7 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
         assert re.findall('<a class="[^"]+" href="[^"]*">(Tutorial|教程)</a>', tree) == [contents]
     assert '<html class="no-js" lang="zh-CN"' in chinese
     assert "本页内容" in chinese
+    assert "时处理。在另一个终端里" in chinese, "browsers make a space of a line end"
 
 
 def test_the_documentation_is_built_by_ci_and_by_read_the_docs() -> None:
