@@ -379,9 +379,7 @@ class _Service:
 
     @functools.cached_property
     def receipts(self) -> ReceiptBook:
-        return ReceiptBook(
-            self.ticket_secrets, clock=self.clock, keep_seconds=self.settings.ledger_keep, tickets=self.tickets
-        )
+        return ReceiptBook(self.ticket_secrets, clock=self.clock, keep_seconds=self.settings.ledger_keep)
 
     @functools.cached_property
     def observers(self) -> Observers | None:
@@ -473,9 +471,8 @@ def _multipart(service: _Service) -> Subtree:
         service.recovery,
         service.presigner,
         URLPresigner(settings, service.credentials, clock=service.clock),
-        tickets=service.tickets,
         receipts=service.receipts,
-        book=PartsBook(service.ticket_secrets, clock=service.clock, tickets=service.tickets),
+        book=PartsBook(service.ticket_secrets, clock=service.clock),
         ledger=service.ledger,
         keep_seconds=settings.ledger_keep,
         part_size=settings.part_size,

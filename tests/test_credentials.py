@@ -316,9 +316,7 @@ def test_a_provider_of_expired_credentials_fails(source: Source, clock: FrozenCl
         refreshing(source, clock).get_credentials()
 
 
-def test_short_lived_credentials_are_fetched_at_each_retry_time(
-    source: Source, clock: FrozenClock
-) -> None:
+def test_short_lived_credentials_are_fetched_at_each_retry_time(source: Source, clock: FrozenClock) -> None:
     source.lifetime = 60
     provider = refreshing(source, clock, retry=10.0)
     assert {key(provider) for _ in range(10)} == {"id-1"}

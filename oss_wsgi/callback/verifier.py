@@ -49,19 +49,16 @@ class CallbackVerifier:
         """
         signature = _decode(authorization, "authorization")
         url = _decode_url(pub_key_url)
+        message = string_to_sign(target, body)
         key = self._public_keys.in_use.get(url)
-        if key is not None:
-            _verify(key, signature, target, body)
-            return
-        key = self._public_keys.get(url)
-        try:
-            _verify(key, signature, target, body)
-        except UnverifiedError:
+        if key is None:
+            key = self._public_keys.get(url)
+        if not verify_rsa_md5(key, signature, message):
             newer = self._public_keys.replacement(url, key)
-            if newer is None:
-                raise
-            _verify(newer, signature, target, body)
-        self._public_keys.has_verified(url)
+            if newer is None or not verify_rsa_md5(newer, signature, message):
+                raise _wrong_signature(signature, newer or key)
+        if url not in self._public_keys.in_use:
+            self._public_keys.has_verified(url)
 
     def is_valid(self, *, target: bytes, body: bytes, authorization: str, pub_key_url: str) -> bool:
         """Return whether ``verify`` succeeds; False also when the key cannot be had now."""
@@ -93,14 +90,11 @@ def verify_rsa_md5(key: RSAPublicKey | PlainKey, signature: bytes, message: byte
     return recovered == DIGEST_INFO + hashlib.md5(message, usedforsecurity=False).digest()
 
 
-def _verify(key: PublicKey, signature: bytes, target: bytes, body: bytes) -> None:
-    """Raise UnverifiedError unless the signature is right."""
-    if verify_rsa_md5(key, signature, string_to_sign(target, body)):
-        return
+def _wrong_signature(signature: bytes, key: PublicKey) -> UnverifiedError:
     hint = "the signature does not fit the path, the query and the body as they arrived"
     if len(signature) != (key.key_size + 7) // 8:
         hint = "the signature has another length than the key: check OSS_TRUSTED_KEYS, or what cuts Authorization"
-    raise UnverifiedError("signature_wrong", hint)
+    return UnverifiedError("signature_wrong", hint)
 
 
 @functools.lru_cache(maxsize=16)  # OSS sends one or two; errors are not cached

@@ -60,9 +60,7 @@ class RuleChange(NamedTuple):
     is_needed: bool
 
 
-def offer(
-    change: RuleChange, bucket: str, arguments: Namespace, *, satisfied: str, write: Callable[[], object]
-) -> int:
+def offer(change: RuleChange, bucket: str, arguments: Namespace, *, satisfied: str, write: Callable[[], object]) -> int:
     """Show a change, and write it if that is the action and the person agrees; return 1 if the bucket still needs it.
 
     :param satisfied: what holds where nothing has to change.

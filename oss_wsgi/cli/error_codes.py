@@ -860,7 +860,7 @@ TABLE = (
     _row(
         "oss_unreachable",
         "OSS did not answer whether it holds the object.",
-        "Allow the server to reach OSS, or use SDKConfirmation(when_unreachable=\"accept\").",
+        'Allow the server to reach OSS, or use SDKConfirmation(when_unreachable="accept").',
         "sdk.confirmation",
     ),
     _row(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..bucket import StoredObject, StoredPart
-from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, TicketBook
+from ..callback.ticket import COMPLETE_OPERATION, RECEIPT_FIELD, ReceiptBook, new_ticket
 from ..callback.upload import Upload, plain_etag
 from ..exceptions import (
     BucketRefusedError,
@@ -95,7 +95,6 @@ class PartUploads:
         presigner: PostPresigner,
         urls: URLPresigner,
         *,
-        tickets: TicketBook,
         receipts: ReceiptBook,
         book: PartsBook,
         ledger: Ledger,
@@ -113,7 +112,6 @@ class PartUploads:
         self._bucket = recovery.bucket
         self._presigner = presigner
         self._urls = urls
-        self._tickets = tickets
         self._receipts = receipts
         self._book = book
         self._ledger = ledger
@@ -144,7 +142,7 @@ class PartUploads:
             raise MalformedRequestError("part_size_malformed", hint)
         target = self._presigner.parts_target(grant, filename=filename, content_type=content_type, size=size)
         expire = int(self._clock()) + UPLOAD_SECONDS
-        ticket = self._tickets.issue(
+        ticket = new_ticket(
             bucket=self._recovery.bucket_name,
             key=target.key,
             prefix="",
@@ -155,7 +153,7 @@ class PartUploads:
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,
         )
-        receipt = self._receipts.issue(
+        receipt = self._receipts.seal(
             ticket, operation=COMPLETE_OPERATION, custom=grant.custom, metadata=grant.metadata
         )
         check_metadata_size(target.headers, receipt)
@@ -170,7 +168,7 @@ class PartUploads:
         if size is not None:
             chosen = fitting_part_size(size, chosen)
         exact = chosen if size is not None and part_size is not None else None
-        text = self._book.issue(ticket, upload_id, exact, grant.acl)
+        text = self._book.seal(ticket, upload_id, exact, grant.acl)
         return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expire)
 
     def open(self, text: str, key: str) -> PartsTicket:
@@ -271,7 +269,7 @@ class PartUploads:
         """
         pairs = [(part.crc64, part.size) for part in parts if part.crc64 is not None]
         if len(pairs) == len(parts):
-            expires = opened.ticket.accepted_until + self._keep_seconds
+            expires = opened.ticket.expires_at + self._keep_seconds
             self._ledger.expect(opened.ticket.id, crc64.joined(pairs), expires)
 
     def _note_unanswered(self, opened: PartsTicket) -> None:

@@ -130,7 +130,7 @@ class Recovery:
             raise
         upload = replace(upload.with_ticket(ticket), recovered=True, confirmed=True)
         # The ledger must remember it for as long as a sweep may find it again, although the ticket has expired.
-        until = max(ticket.accepted_until, int(self._clock()))
+        until = max(ticket.expires_at, int(self._clock()))
         return FoundUpload(replace(upload, ticket_until=until), stored.request_id)
 
 

@@ -15,6 +15,7 @@ from .upload_page import UploadPage
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+
 # Not for the session: see chromium().
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:

@@ -343,9 +343,7 @@ def test_another_page_changes_title_texts_and_colors(open_page: OpenPage) -> Non
             f"{server.url}/",
             lambda route: route.fulfill(
                 response=(response := route.fetch()),
-                body=response.text().replace(
-                    "data-server-url", f"data-texts='{json.dumps(texts)}' data-server-url"
-                ),
+                body=response.text().replace("data-server-url", f"data-texts='{json.dumps(texts)}' data-server-url"),
             ),
         )
         page.open()

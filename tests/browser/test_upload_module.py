@@ -180,8 +180,6 @@ def test_the_types_are_those_of_the_module(page: UploadPage, tmp_path: Path) -> 
     shutil.copy(STATIC / "upload.d.ts", tmp_path)
     (tmp_path / "use.ts").write_text(USE_OF_TYPES)
     options = ("--strict", "--noEmit", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler")
-    checking = subprocess.run(
-        [tsc, *options, "use.ts"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+    checking = subprocess.run([tsc, *options, "use.ts"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert checking.stdout == ""
     assert checking.returncode == 0

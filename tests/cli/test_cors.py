@@ -90,9 +90,7 @@ def test_on_a_terminal_apply_asks(
         result, errors = process.communicate(timeout=60)
     os.close(ours)
     assert b"Apply this? [y/N]" in errors
-    assert f"+    <AllowedOrigin>{PAGE}".encode() in (errors if options else result), (
-        "the change is shown first"
-    )
+    assert f"+    <AllowedOrigin>{PAGE}".encode() in (errors if options else result), "the change is shown first"
     if options:
         assert json.loads(result)["applied"] == (status == 0)
     assert process.returncode == status

@@ -191,9 +191,7 @@ def blamed_modules(row: Explanation) -> set[str]:
     return {module for module in row.origins if words & own_words(module)}
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in REASON_ROWS.values() if len(row.origins) > 1], ids=lambda row: row.code
-)
+@pytest.mark.parametrize("row", [row for row in REASON_ROWS.values() if len(row.origins) > 1], ids=lambda row: row.code)
 def test_a_reason_of_several_modules_does_not_blame_one_of_them(row: Explanation) -> None:
     assert blamed_modules(row) in (set(), set(row.origins))
 

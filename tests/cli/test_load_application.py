@@ -12,7 +12,7 @@ from oss_wsgi.cli.load_application import load_application
 from oss_wsgi.cli.process import CannotStartError
 from oss_wsgi.exceptions import SettingsError
 
-SHOP = '''
+SHOP = """
 text = "hello"
 
 def application(environ, start_response):
@@ -34,7 +34,7 @@ class Holder:
     app = application
 
 holder = Holder
-'''
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from oss_wsgi.exceptions import CallbackError
 from oss_wsgi.http import essence, urldecoded, urlencoded_pairs
 from oss_wsgi.object_names import original_name, unique_name
 from oss_wsgi.wsgi.diagnosis import missed_path, missing_authorization, several_values, wrong_signature
-from oss_wsgi.wsgi.environ import ReceivedCallback, find_authorization, is_usable, read_body, request_id
+from oss_wsgi.wsgi.environ import ReceivedCallback, find_authorization, read_body, request_id, usable
 from oss_wsgi.wsgi.observers import context_of
 
 from ..linear import MARGIN, slowdown
@@ -108,7 +108,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "headers": lambda text: ReceivedCallback.from_environ(
         environ(HTTP_AUTHORIZATION=text, HTTP_X_OSS_PUB_KEY_URL=text, CONTENT_TYPE=text)
     ),
-    "authorization": lambda text: (find_authorization({"HTTP_AUTHORIZATION": text}), is_usable(text)),
+    "authorization": lambda text: (find_authorization({"HTTP_AUTHORIZATION": text}), usable(text)),
     "length": lambda text: read_body(environ(CONTENT_LENGTH=text, HTTP_TRANSFER_ENCODING=text), 10),
     "identifiers": lambda text: (
         request_id({"HTTP_X_OSS_REQUEST_ID": text}),

@@ -116,7 +116,9 @@ def context_with_response(body: str, host: str, **headers: str) -> CheckContext:
 def test_the_region_is_that_of_the_host_if_the_key_may_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "_ask_for_region", lambda context: (None, "no right to ask"))
     denied = DENIED.format("")
-    (finding,) = bucket.check_region(context_with_response(denied, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com"))
+    (finding,) = bucket.check_region(
+        context_with_response(denied, "https://examplebucket.oss-cn-hangzhou.aliyuncs.com")
+    )
     assert finding.message == "the bucket is in cn-hangzhou"
     (finding,) = bucket.check_region(context_with_response(denied, "https://files.example.com"))
     assert "no right to ask" in finding.message

@@ -77,8 +77,10 @@ def test_an_https_url_with_an_address_is_yellow(deployment: Deployment) -> None:
 
 def without(*keys: str) -> Front:
     """Return a front server that leaves these keys out of the environ."""
-    return lambda app: lambda environ, start_response: app(
-        {key: value for key, value in environ.items() if key not in keys}, start_response
+    return lambda app: (
+        lambda environ, start_response: app(
+            {key: value for key, value in environ.items() if key not in keys}, start_response
+        )
     )
 
 
@@ -147,9 +149,7 @@ def saying(status: str, *headers: tuple[str, str], body: bytes = b"<html>") -> F
         pytest.param(saying("401 Unauthorized"), "answers 401", "AuthType None", id="a password"),
         pytest.param(saying("404 Not Found"), "answers 404", "Mount the application", id="not there"),
         pytest.param(saying("200 OK"), "answers 200, without the report", "Another application answers", id="a page"),
-        pytest.param(
-            saying("200 OK", body=b"{}"), "answers 200, without", "Another application", id="another's JSON"
-        ),
+        pytest.param(saying("200 OK", body=b"{}"), "answers 200, without", "Another application", id="another's JSON"),
         pytest.param(saying("503 No"), "answers 503, without", "does not reach the application", id="no back end"),
         pytest.param(
             saying("200 OK", ("Content-Encoding", "gzip")), "compressed (gzip)", "Switch compression", id="compressed"
@@ -199,9 +199,7 @@ def moving(old: str, new: str) -> Front:
         pytest.param(moving("/oss/callback", "/OSS/CALLBACK"), "/OSS/CALLBACK", id="in capitals"),
     ],
 )
-def test_a_proxy_that_changes_the_path_is_red_with_what_arrives(
-    front: Front, path: str, tmp_path: Path
-) -> None:
+def test_a_proxy_that_changes_the_path_is_red_with_what_arrives(front: Front, path: str, tmp_path: Path) -> None:
     with deployed(tmp_path, front=front) as deployment:
         environ = deployment.environ | {"OSS_CALLBACK_URL": f"{deployment.url}/oss/callback?a=b"}
         finding = finding_of("callback", environ)
