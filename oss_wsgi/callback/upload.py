@@ -7,11 +7,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import MalformedCallbackError
 from ..http import urldecoded, urlencoded_pairs
-from .parameters import JSON, TICKET_MEMBER, VARIABLES
+from .parameters import FORM, JSON, TICKET_MEMBER, VARIABLES
 
 if TYPE_CHECKING:
     from .ticket import Ticket
@@ -22,7 +23,6 @@ UPLOAD_KEY = "oss_wsgi.upload"
 _MAX_NUMBER = 2**64 - 1  # the largest crc64
 _MAX_MEMBERS = 1000
 _MAX_DIGITS = len(str(_MAX_NUMBER))
-_OWN_NAMES = frozenset({*VARIABLES, TICKET_MEMBER})
 _TEXTS = ("bucket", "object", "filename", "etag", "mimeType", "format", "imageInfo.format", "reqId", "operation")
 
 
@@ -99,18 +99,23 @@ class Upload:
 
         Raises MalformedCallbackError, also for a member that occurs twice.
         """
-        is_json = body.lstrip()[:1] == b"{" or content_type.partition(";")[0].strip().lower() == JSON
-        members = _json_members(body) if is_json else _form_members(body)
-        get = members.get
-        image, custom = members, {}
-        if not _OWN_NAMES.issuperset(members):
+        image: Mapping[str, Any]
+        custom: Mapping[str, Any] = {}
+        own = _own_form_members(body) if content_type == FORM else None
+        if own is not None:
+            image = members = own
+            # The expression has checked that these are digits.
+            size, width, height, crc64 = [int(text) if text else None for text in _texts_of_numbers(own)]
+        else:
+            is_json = body.lstrip()[:1] == b"{" or content_type.partition(";")[0].strip().lower() == JSON
+            members = _json_members(body) if is_json else _form_members(body)
             image = _with_image_info(members)
             custom = {name[2:]: value for name, value in members.items() if name.startswith("x:")}
-        if is_json:
-            _check_texts(image)
-        size, width, height, crc64 = _numbers(
-            size=get("size"), width=image.get("width"), height=image.get("height"), crc64=get("crc64")
-        )
+            if is_json:
+                _check_texts(image)
+            size, crc64 = _number("size", members.get("size")), _number("crc64", members.get("crc64"))
+            width, height = _number("width", image.get("width")), _number("height", image.get("height"))
+        get = members.get
         upload = object.__new__(cls)  # the constructor of a frozen dataclass makes a call for each attribute
         object.__setattr__(
             upload,
@@ -160,26 +165,42 @@ def plain_etag(text: str) -> str:
     return text.strip('"').upper()
 
 
+_NUMBER = "1[0-7][0-9]{18}|[0-9]{0,19}"  # larger ones are rare, and left to the general way
 _PLAIN_TEXT = "[0-9A-Za-z._-]*"  # it needs no escape
 _ESCAPED = ("filename", "mimeType")
-_PATTERNS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _PLAIN_TEXT) | dict.fromkeys(_ESCAPED, "[^&]*")
-#: The body that our own forms ask for, all its members in their order.
+_NUMBERS = ("size", "width", "height", "crc64")
+_texts_of_numbers = itemgetter(*_NUMBERS)
+_PATTERNS = dict.fromkeys((*VARIABLES, TICKET_MEMBER), _PLAIN_TEXT) | {
+    **dict.fromkeys(_ESCAPED, "[^&]*"),
+    **dict.fromkeys(_NUMBERS, _NUMBER),
+}
 _OWN_FORM = re.compile("&".join(f"{name}=(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items()))
+
+
+def _own_form_members(body: bytes) -> dict[str, Any] | None:
+    """Read the body that our own forms ask for, all its members in their order; return None for any other body.
+
+    Returns the same as `_form_members`, three times as fast.
+    """
+    try:
+        match = _OWN_FORM.fullmatch(body.decode())
+        if match is None:
+            return None
+        members: dict[str, Any] = match.groupdict()
+        for name in _ESCAPED:
+            text = members[name].replace("%2F", "/")  # usually the only escape
+            members[name] = urldecoded(text) if "%" in text or "+" in text else text
+    except ValueError:
+        return None
+    return members
 
 
 def _form_members(body: bytes) -> dict[str, Any]:
     try:
-        text = body.decode()
-        own = _OWN_FORM.fullmatch(text)
-        if own is None:
-            return _distinct(urlencoded_pairs(text, _MAX_MEMBERS))
-        members: dict[str, Any] = own.groupdict()  # the same, three times as fast
-        for name in _ESCAPED:
-            value = members[name].replace("%2F", "/")  # usually the only escape
-            members[name] = urldecoded(value) if "%" in value or "+" in value else value
+        pairs = urlencoded_pairs(body.decode(), _MAX_MEMBERS)
     except ValueError:
         raise MalformedCallbackError("body_malformed", "the body is not a form in UTF-8, percent-encoded") from None
-    return members
+    return _distinct(pairs)
 
 
 def _json_members(body: bytes) -> dict[str, Any]:
@@ -232,16 +253,12 @@ def _check_texts(members: Mapping[str, Any]) -> None:
             raise MalformedCallbackError("body_malformed", f"{name} is not a text")
 
 
-def _numbers(**values: Any) -> list[int | None]:
-    """Return numbers, or those in texts: templates are often written with quotes around the variable."""
-    numbers: list[int | None] = []
-    for name, value in values.items():
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
-            value = int(value)
-        if value is None or value == "":
-            numbers.append(None)
-        elif type(value) is int and 0 <= value <= _MAX_NUMBER:
-            numbers.append(value)
-        else:
-            raise MalformedCallbackError("body_malformed", f"{name} is not a whole number")
-    return numbers
+def _number(name: str, value: Any) -> int | None:
+    """Return a number, or that in a text: templates are often written with quotes around the variable."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
+        value = int(value)
+    if type(value) is int and 0 <= value <= _MAX_NUMBER:
+        return value
+    raise MalformedCallbackError("body_malformed", f"{name} is not a whole number")
