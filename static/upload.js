@@ -121,8 +121,7 @@ export class Uploader extends EventTarget {
     serverUrl = SERVER_URL,
     recoverUrl,
     limitsUrl,
-    parallel = 3,
-    concurrency = parallel,
+    concurrency = 3,
     prepare,
     headers,
     storage,
@@ -131,7 +130,7 @@ export class Uploader extends EventTarget {
   } = {}) {
     super();
     Object.assign(this, { serverUrl, recoverUrl, limitsUrl, prepare, headers, fetch, XMLHttpRequest });
-    this.concurrency = this.parallel = Math.max(1, concurrency);
+    this.concurrency = Math.max(1, concurrency);
     try {
       storage = storage === undefined ? globalThis.sessionStorage : storage;
     } catch {
@@ -254,7 +253,7 @@ export class Uploader extends EventTarget {
   }
 
   #pump() {
-    while (this.#active < this.parallel && this.#waiting.length > 0) {
+    while (this.#active < this.concurrency && this.#waiting.length > 0) {
       this.#active += 1;
       this.#run(this.#waiting.shift()).finally(() => {
         this.#active -= 1;
