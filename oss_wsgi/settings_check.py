@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from .callback.parameters import CallbackParameters
+from .callback.secret_file import MIN_TICKET_SECRET
 from .callback.url import without_password
 from .exceptions import PolicyError
 from .http import essence
@@ -22,7 +23,6 @@ MIN_PART_BYTES = 100 * 1024
 MAX_PART_BYTES = 5 * 1024**3
 MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
 MAX_EXPIRES = 7 * 24 * 3600  # protocol.md 5.4
-MIN_TICKET_SECRET = 32
 MAX_LEDGER_KEEP = 3660 * 24 * 3600
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")

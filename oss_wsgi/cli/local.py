@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..callback.secret_file import MIN_TICKET_SECRET
 from ..credentials import access_key_from
 from ..ledger.url import is_url
 from ..private_file import open_private
 from ..sdk.bucket import has_sdk
 from ..settings import OFF, Settings
-from ..settings_check import MIN_TICKET_SECRET
 from .process import (
     CannotStartError,
     cannot_listen_error,

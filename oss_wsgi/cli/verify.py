@@ -18,14 +18,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ..application import public_key_store
 from ..callback.public_keys import PublicKeyStore
 from ..callback.recording import Recording
-from ..callback.secret_file import with_secrets_read
 from ..callback.ticket import TicketBook
 from ..callback.upload import Upload
 from ..callback.url import split_urls, target_of
 from ..callback.verifier import CallbackVerifier, string_to_sign
 from ..exceptions import CallbackError, MalformedCallbackError, VerificationError
 from ..middleware.callback_guard import CallbackGuard
-from ..settings import Settings
+from ..settings import Settings, with_secrets_read
 from ..wsgi.environ import request_target
 from .callback_changes import find_change, md5, signed_digest
 from .options import EPILOG, add_settings, environ_of

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import webob
 
-from oss_wsgi.callback.secret_file import SecretFile, read_secrets, with_secrets_read
+from oss_wsgi.callback.secret_file import SecretFile, read_secrets
 from oss_wsgi.callback.ticket import ReceiptBook, TicketBook, new_ticket
 from oss_wsgi.exceptions import SettingsError, UnverifiedError
 from oss_wsgi.middleware.probe import PROBE_HEADER, PROBE_MEMBER, ProbeGate, prove, secret_fingerprint
-from oss_wsgi.settings import Settings
+from oss_wsgi.settings import Settings, with_secrets_read
 from oss_wsgi.testing import FrozenClock, UploadClient
 from oss_wsgi.testing.road import get_response
 from tests.ledger.processes import POSIX
