@@ -180,17 +180,17 @@ def new_ticket(
     prefix: str,
     sizes: tuple[int, int],
     content_types: Sequence[str],
-    expires: int,
+    expires_at: int,
     user: str | None = None,
     data: Mapping[str, Any] | None = None,
     forbid_overwrite: bool = False,
     max_objects: int = 1,
 ) -> NewTicket:
-    """Return a new ticket; the parameters are those of ``TicketBook.issue``."""
+    """Return a new ticket whose signature expires at ``expires_at``; for the rest see ``TicketBook.issue``."""
     min_size, max_size = sizes
     types = ",".join(map(_quoted, content_types))
     text = (
-        f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires},"
+        f"[{_quoted(bucket)},{_quoted_or_null(key)},{_quoted(prefix)},{min_size},{max_size},[{types}],{expires_at},"
         f"{_quoted_or_null(user)},{json.dumps(data) if data else '{}'},"
         f"{max_objects if key is None else int(forbid_overwrite)}]"
     )
@@ -259,7 +259,7 @@ class TicketBook:
                 prefix=prefix,
                 sizes=sizes,
                 content_types=content_types,
-                expires=expires,
+                expires_at=expires,
                 user=user,
                 data=data,
                 forbid_overwrite=forbid_overwrite,

@@ -141,14 +141,14 @@ class PartUploads:
             hint = f"The part_size must be {MIN_PART_BYTES} to {MAX_PART_BYTES} bytes (100 KB to 5 GB)."
             raise MalformedRequestError("part_size_malformed", hint)
         target = self._presigner.parts_target(grant, filename=filename, content_type=content_type, size=size)
-        expire = int(self._clock()) + UPLOAD_SECONDS
+        expires_at = int(self._clock()) + UPLOAD_SECONDS
         ticket = new_ticket(
             bucket=self._recovery.bucket_name,
             key=target.key,
             prefix="",
             sizes=target.sizes,
             content_types=target.content_types,
-            expires=expire,
+            expires_at=expires_at,
             user=grant.user,
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,
@@ -169,7 +169,7 @@ class PartUploads:
             chosen = fitting_part_size(size, chosen)
         exact = chosen if size is not None and part_size is not None else None
         text = self._book.seal(ticket, upload_id, exact, grant.acl)
-        return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expire)
+        return BegunUpload(text, target.key, chosen, None if size is None else part_count(size, chosen), expires_at)
 
     def open(self, text: str, key: str) -> PartsTicket:
         """Return the ticket of an ID; UnverifiedError if it does not count, or is for another object or bucket."""

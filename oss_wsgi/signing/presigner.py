@@ -116,7 +116,7 @@ class UploadLimits(NamedTuple):
     max_size: int
     min_size: int
     content_types: list[str]
-    expires: int
+    lifetime: int
 
 
 class PartsTarget(NamedTuple):
@@ -400,7 +400,7 @@ class PostPresigner:
             prefix=prefix,
             sizes=sizes,
             content_types=content_types,
-            expires=expires_at,
+            expires_at=expires_at,
             user=grant.user,
             data=grant.data,
             forbid_overwrite=grant.forbid_overwrite,  # pinned by `_exact_form_fields`

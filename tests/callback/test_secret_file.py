@@ -164,7 +164,9 @@ def test_tickets_and_receipts_follow_the_file(path: Path, clock: FrozenClock) ->
     receipts = ReceiptBook(secrets, clock=clock, keep_seconds=900)
 
     def sealed() -> tuple[str, str]:
-        ticket = new_ticket(**TICKET)
+        ticket = new_ticket(
+            bucket="b", key="k", prefix="", sizes=(0, 1), content_types=(), expires_at=TICKET["expires"]
+        )
         return tickets.seal(ticket), receipts.seal(ticket)
 
     first, first_receipt = sealed()

@@ -41,7 +41,7 @@ def a_ticket(**changes: object) -> NewTicket:
         "prefix": "users/猫/",
         "sizes": (0, 10),
         "content_types": ["image/png"],
-        "expires": NOW + 300,
+        "expires_at": NOW + 300,
         "user": "eric",
         "data": {"album": 7},
         "forbid_overwrite": True,

@@ -26,7 +26,7 @@ def a_ticket(**members: Any) -> NewTicket:
         "prefix": "",
         "sizes": (0, 10**9),
         "content_types": [],
-        "expires": int(NOW) + 60,
+        "expires_at": int(NOW) + 60,
         "user": "eric",
         "data": {"album": 7},
     }
