@@ -168,7 +168,7 @@ class PostPresigner:
         self._callback = CallbackParameters(settings.callback_url) if settings.callback_url else None
         self._ticketed = TicketedCallback(self._callback) if self._callback is not None else None
         self._pinned_fields = _PinnedFieldsCache(settings.signature_version, settings.region or "")
-        self._signing_key = v4.SigningKeyCache()
+        self._signing_key = v4.signing_key_cache()
         self._urls = URLPresigner(settings, credentials, clock=clock)
 
     def presign(
