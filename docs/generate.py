@@ -146,13 +146,18 @@ def reasons() -> str:
 
 
 def metrics() -> str:
-    """Return the table of metrics, from the docstring that lists them."""
+    """Return the table of metrics, from the docstring that lists them: its rules of `=` say where the columns are."""
+    lines = inspect.cleandoc(Metrics.__doc__ or "").splitlines()
+    first, last = (number for number, line in enumerate(lines) if line.startswith("==="))
+    starts = [match.start() for match in re.finditer("=+", lines[first])]
+    columns = list(zip(starts, [*starts[1:], None], strict=True))
     rows: list[list[str]] = []
-    for line in inspect.cleandoc(Metrics.__doc__ or "").splitlines():
-        if line.startswith("oss_wsgi_"):
-            rows.append([line[:38].strip(), line[38:49].strip(), line[49:].strip()])
-        elif rows and line.startswith(" " * 30):
-            rows[-1][2] += " " + line.strip()
+    for line in lines[first + 1 : last]:
+        cells = [line[begin:end].strip() for begin, end in columns]
+        if cells[0]:
+            rows.append(cells)
+        else:
+            rows[-1][2] += f" {cells[2]}"
     return table(("metric", "label", "values"), [(f"`{name}`", label, values) for name, label, values in rows])
 
 

@@ -2,6 +2,7 @@
 
 /**
  * Returns the dropped files and those inside dropped folders, which keep their paths, and how many could not be read.
+ * Files that the system keeps in folders, such as `.DS_Store`, are left out.
  * Entries can be read only before the first await.
  */
 export async function filesIn({ items, files: plain }) {
@@ -13,8 +14,15 @@ export async function filesIn({ items, files: plain }) {
   return dropped;
 }
 
+/** What macOS and Windows keep in folders and nobody means to send. */
+const OF_SYSTEM = /(^|\/)(\.DS_Store|\._[^/]*|\.localized|__MACOSX\/.*|Thumbs\.db|ehthumbs\.db|desktop\.ini)$/i;
+
+/** Returns whether the system put this file into a folder: `path` is the file's path in the folder. */
+export const isOfSystem = (path) => path.includes("/") && OF_SYSTEM.test(path);
+
 async function walk(entry, dropped) {
   try {
+    if (isOfSystem(entry.fullPath.slice(1))) return;
     if (entry.isFile) {
       const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
       const path = entry.fullPath.slice(1);

@@ -21,6 +21,7 @@ export function wordsOf(input) {
  * input has a name, a hidden field of this name holds each stored object's name, and the form does not send the files
  * themselves. The input forgets its choice as soon as its form can do without: only then is the same file a new choice for
  * the browser.
+ * More files than `data-oss-max-files` says are refused together, and none is sent.
  * `oss:progress`, `oss:done` and `oss:fail` bubble from the input; `detail.item` is the file's `UploadItem`.
  */
 export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
@@ -35,6 +36,15 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
     for (const field of fields) field.remove();
   };
   stopRound.set(input, stop);
+
+  const limit = limitOf(input);
+  if (input.files.length > limit) {
+    const text = words("errors.tooMany", { n: input.files.length, limit });
+    input.setCustomValidity(text);
+    input.value = "";
+    if (output) output.textContent = text;
+    return;
+  }
 
   const show = () => {
     if (stopRound.get(input) !== stop) return;
@@ -74,9 +84,16 @@ export function uploadChosen(input, Uploader, defaultUrl, outputOf, words) {
   show(); // also where nothing is chosen any more
 }
 
-/** Starts to upload what an input has held since before the module was there. */
-export function uploadHeld(input, ...rest) {
-  if (input.files.length > 0) uploadChosen(input, ...rest);
+/** Starts to upload what an input has held since before the module was there; an empty one says how many files it takes. */
+export function uploadHeld(input, Uploader, defaultUrl, outputOf, words) {
+  const output = outputOf(input);
+  if (input.files.length > 0) uploadChosen(input, Uploader, defaultUrl, outputOf, words);
+  else if (output && Number.isFinite(limitOf(input))) output.textContent = words("maxFiles", { n: limitOf(input) });
+}
+
+/** Returns how many files may be chosen at once: `data-oss-max-files`. */
+function limitOf(input) {
+  return Number(input.dataset.ossMaxFiles) || Infinity;
 }
 
 function stateOf(item, words) {

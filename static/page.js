@@ -1,6 +1,6 @@
 /** The upload page: shows the state of an Uploader in the reader's language. */
 
-import { filesIn, nameOfPasted } from "./choosing.js";
+import { filesIn, isOfSystem, nameOfPasted } from "./choosing.js";
 import { Uploader } from "./upload.js";
 import { explain, loadWords, sizeIn, technical, typesIn, visible, wordsOf } from "./words.js";
 
@@ -421,6 +421,7 @@ function updateAgain(running) {
   const home = only ? together[0].element : $("bar-buttons");
   if (againButton.parentElement !== home) home.insertBefore(againButton, only ? null : $("stop"));
   againButton.hidden = retriable.length < 2;
+  againButton.textContent = words(retriable.length === uploader.items.length ? "againAll" : "again");
   for (const group of together) group.parts.button.hidden = only;
 }
 
@@ -551,9 +552,25 @@ setInterval(() => {
 
 // ---------------------------------------------------------------- input
 
-/** Buttons move when files end, so the second click of a double click may hit another button: ignore it. */
+/** In milliseconds and CSS pixels: clicks closer than this are one double click. */
+const [DOUBLE_CLICK_TIME, DOUBLE_CLICK_DISTANCE] = [500, 40];
+
+let lastClick = { timeStamp: -Infinity };
+let isSecondClick = false;
+
+addEventListener("click", (event) => {
+  if (event.detail === 0 || !event.target.closest("button")) return; // a key or a script
+  const distance = Math.hypot(event.clientX - lastClick.clientX, event.clientY - lastClick.clientY);
+  isSecondClick = event.timeStamp - lastClick.timeStamp < DOUBLE_CLICK_TIME && distance < DOUBLE_CLICK_DISTANCE;
+  lastClick = event;
+}, true);
+
+/**
+ * Buttons move when files start and end, so the second click of a double click may hit another button: ignore it.
+ * iOS counts each tap of a double tap as a first one.
+ */
 function isDeliberate(event) {
-  return event.detail < 2;
+  return event.detail === 0 || !(event.detail > 1 || isSecondClick);
 }
 
 // Enter held down would press the button that has the focus next.
@@ -583,7 +600,7 @@ $("file").addEventListener("change", ({ target }) => {
 
 $("folder").addEventListener("click", () => {
   const chooser = Object.assign(document.createElement("input"), { type: "file", webkitdirectory: true });
-  chooser.addEventListener("change", () => add(chooser.files));
+  chooser.addEventListener("change", () => add([...chooser.files].filter((file) => !isOfSystem(file.webkitRelativePath))));
   chooser.click();
 });
 

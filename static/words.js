@@ -67,10 +67,20 @@ export function sizeIn(bytes, words) {
   return formats.get(key).format(value).replace(" ", "\u00a0");
 }
 
+/** Types whose own name tells people nothing. */
+const KNOWN_TYPES = {
+  "text/plain": "txt", "text/javascript": "js", "text/markdown": "md", "text/calendar": "ics", "video/quicktime": "mov",
+  "application/msword": "doc", "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+  "application/vnd.ms-excel": "xls", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+  "application/vnd.ms-powerpoint": "ppt",
+  "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
+  "application/x-zip-compressed": "zip", "application/x-7z-compressed": "7z",
+};
+
 /** Returns types as people say them: `image/png, image/jpeg` is "PNG, JPEG". */
 export function typesIn(types, words) {
-  const short = types.map((type) => type.split("/")[1].replace(/^(x-|vnd\.)|\+xml$/g, "").split(".").at(-1).toUpperCase());
-  return [...new Set(short)].join(words("comma"));
+  const short = types.map((type) => KNOWN_TYPES[type] ?? type.split("/")[1].replace(/^(x-|vnd\.)|\+xml$/g, "").split(".").at(-1));
+  return [...new Set(short.map((name) => name.toUpperCase()))].join(words("comma"));
 }
 
 /** Returns one sentence that says what happened and what to do. */

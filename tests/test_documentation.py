@@ -41,13 +41,8 @@ def test_the_architecture_lists_each_room_and_module_in_its_own_words() -> None:
 def test_the_files_that_a_document_names_exist(text: str) -> None:
     names = re.findall(r"`([a-z_./]+(?:\.py|\.md|/))`|^ {4,}([a-z_/]+\.py)", text, re.MULTILINE)
     paths = {path for pair in names for path in pair if path}
-    assert len(paths) > 15
+    assert len(paths) >= 10
     assert {path for path in paths if not any((base / path).exists() for base in (ROOT, PACKAGE))} == set()
-
-
-def test_contributing_has_a_place_for_each_room() -> None:
-    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"static"}
-    assert {room for room in rooms if f"`{room}/`" not in CONTRIBUTING} == set()
 
 
 def test_the_options_of_the_server_are_those_of_its_help() -> None:

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Wählen Sie zuerst Dateien aus.",
   stop: "Alles anhalten",
   again: "Den Rest erneut versuchen",
+  againAll: "Alle erneut versuchen",
   clear: "Fertige entfernen",
   cancel: "Abbrechen",
   remove: "Entfernen",
@@ -31,6 +32,7 @@ export default {
   comma: ", ",
   screenshot: "Bildschirmfoto",
   upTo: "bis zu {size} je Datei",
+  maxFiles: { one: "höchstens 1 Datei", other: "höchstens {n} Dateien" },
   only: "nur {types}",
   overlay: { one: "Loslassen, um 1 Element hinzuzufügen", other: "Loslassen, um {n} Elemente hinzuzufügen" },
   overlayAny: "Loslassen, um Dateien hinzuzufügen",
@@ -109,6 +111,7 @@ export default {
     exposed: "Der Speicher zeigt dieser Seite den ETag eines Teils nicht (CORS). Wer diese Website betreibt, muss ihn freigeben.",
     unknown: "Auf dieser Seite ist etwas schiefgegangen.",
     tooLarge: "Diese Datei hat {size}; erlaubt sind höchstens {limit}.",
+    tooMany: { one: "Sie haben 1 Datei gewählt; erlaubt sind höchstens {limit}. Nichts wurde gesendet.", other: "Sie haben {n} Dateien gewählt; erlaubt sind höchstens {limit}. Nichts wurde gesendet." },
     tooSmall: "Diese Datei hat {size}; nötig sind mindestens {limit}.",
     wrongType: "Diese Datei ist vom Typ {type}; erlaubt ist nur {limit}.",
     server: {

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Choose files first.",
   stop: "Stop all",
   again: "Try the rest again",
+  againAll: "Try all again",
   clear: "Clear finished",
   cancel: "Cancel",
   remove: "Remove",
@@ -31,6 +32,7 @@ export default {
   comma: ", ",
   screenshot: "Screenshot",
   upTo: "up to {size} each",
+  maxFiles: { one: "at most 1 file", other: "at most {n} files" },
   only: "only {types}",
   overlay: { one: "Drop to add 1 item", other: "Drop to add {n} items" },
   overlayAny: "Drop to add files",
@@ -112,6 +114,7 @@ export default {
     exposed: "Storage does not show this page the ETag of a part (CORS). Whoever runs this site has to expose it.",
     unknown: "Something went wrong on this page.",
     tooLarge: "This file has {size}, and at most {limit} are allowed.",
+    tooMany: { one: "You chose 1 file, and at most {limit} are allowed. Nothing was sent.", other: "You chose {n} files, and at most {limit} are allowed. Nothing was sent." },
     tooSmall: "This file has {size}, and at least {limit} are needed.",
     wrongType: "This file is of the type {type}, and only {limit} are allowed.",
     server: {

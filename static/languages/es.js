@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Elija primero los archivos.",
   stop: "Detener todo",
   again: "Reintentar el resto",
+  againAll: "Reintentar todo",
   clear: "Quitar los terminados",
   cancel: "Cancelar",
   remove: "Quitar",
@@ -31,6 +32,7 @@ export default {
   comma: ", ",
   screenshot: "Captura de pantalla",
   upTo: "hasta {size} cada uno",
+  maxFiles: { one: "1 archivo como máximo", other: "{n} archivos como máximo" },
   only: "solo {types}",
   overlay: { one: "Suelte para añadir 1 elemento", other: "Suelte para añadir {n} elementos" },
   overlayAny: "Suelte para añadir archivos",
@@ -109,6 +111,7 @@ export default {
     exposed: "El almacenamiento no muestra a esta página el ETag de una parte (CORS). Quien administra el sitio debe exponerlo.",
     unknown: "Algo salió mal en esta página.",
     tooLarge: "Este archivo tiene {size}, y se permiten {limit} como máximo.",
+    tooMany: { one: "Ha elegido 1 archivo, y se permiten {limit} como máximo. No se ha enviado nada.", other: "Ha elegido {n} archivos, y se permiten {limit} como máximo. No se ha enviado nada." },
     tooSmall: "Este archivo tiene {size}, y se necesitan {limit} como mínimo.",
     wrongType: "Este archivo es del tipo {type}, y solo se permite {limit}.",
     server: {

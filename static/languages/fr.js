@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Choisissez d’abord des fichiers.",
   stop: "Tout arrêter",
   again: "Réessayer le reste",
+  againAll: "Tout réessayer",
   clear: "Retirer les terminés",
   cancel: "Annuler",
   remove: "Retirer",
@@ -31,6 +32,7 @@ export default {
   comma: ", ",
   screenshot: "Capture d’écran",
   upTo: "jusqu’à {size} chacun",
+  maxFiles: { one: "{n} fichier au plus", other: "{n} fichiers au plus" },
   only: "{types} seulement",
   overlay: { one: "Lâchez pour ajouter 1 élément", other: "Lâchez pour ajouter {n} éléments" },
   overlayAny: "Lâchez pour ajouter des fichiers",
@@ -109,6 +111,7 @@ export default {
     exposed: "Le stockage ne montre pas à cette page l’ETag d’une partie (CORS). L’administrateur du site doit l’exposer.",
     unknown: "Un problème est survenu sur cette page.",
     tooLarge: "Ce fichier fait {size}, et {limit} au plus sont autorisés.",
+    tooMany: { one: "Vous avez choisi {n} fichier, et {limit} au plus sont autorisés. Rien n’a été envoyé.", other: "Vous avez choisi {n} fichiers, et {limit} au plus sont autorisés. Rien n’a été envoyé." },
     tooSmall: "Ce fichier fait {size}, et il faut au moins {limit}.",
     wrongType: "Ce fichier est du type {type}, et seul {limit} est autorisé.",
     server: {

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "先にファイルを選択してください。",
   stop: "すべて停止",
   again: "残りを再試行",
+  againAll: "すべて再試行",
   clear: "完了分を消去",
   cancel: "キャンセル",
   remove: "一覧から除く",
@@ -31,6 +32,7 @@ export default {
   comma: "、",
   screenshot: "スクリーンショット",
   upTo: "1 件につき {size} まで",
+  maxFiles: { other: "最大 {n} 件" },
   only: "{types} のみ",
   overlay: { other: "ドロップして {n} 件を追加" },
   overlayAny: "ドロップしてファイルを追加",
@@ -109,6 +111,7 @@ export default {
     exposed: "ストレージがパートの ETag をこのページに公開していません（CORS）。サイトの管理者が公開する必要があります。",
     unknown: "このページで問題が起きました。",
     tooLarge: "このファイルは {size} です。許可されるのは {limit} までです。",
+    tooMany: { other: "{n} 件のファイルが選ばれました。許可されるのは {limit} 件までです。何も送信していません。" },
     tooSmall: "このファイルは {size} です。{limit} 以上が必要です。",
     wrongType: "このファイルの種類は {type} です。許可されるのは {limit} だけです。",
     server: {

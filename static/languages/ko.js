@@ -14,6 +14,7 @@ export default {
   nothingToSend: "먼저 파일을 선택하세요.",
   stop: "모두 중지",
   again: "나머지 다시 시도",
+  againAll: "모두 다시 시도",
   clear: "완료 항목 지우기",
   cancel: "취소",
   remove: "목록에서 제거",
@@ -31,6 +32,7 @@ export default {
   comma: ", ",
   screenshot: "스크린샷",
   upTo: "파일당 최대 {size}",
+  maxFiles: { other: "최대 파일 {n}개" },
   only: "{types}만 가능",
   overlay: { other: "놓으면 {n}개 항목 추가" },
   overlayAny: "놓으면 파일 추가",
@@ -109,6 +111,7 @@ export default {
     exposed: "저장소가 파트의 ETag를 이 페이지에 공개하지 않습니다(CORS). 사이트 관리자가 공개해야 합니다.",
     unknown: "이 페이지에 문제가 생겼습니다.",
     tooLarge: "이 파일은 {size}이며, 최대 {limit}까지 허용됩니다.",
+    tooMany: { other: "파일 {n}개를 선택했으며, 최대 {limit}개까지 허용됩니다. 아무것도 보내지 않았습니다." },
     tooSmall: "이 파일은 {size}이며, 최소 {limit}이어야 합니다.",
     wrongType: "이 파일의 형식은 {type}이며, {limit}만 허용됩니다.",
     server: {

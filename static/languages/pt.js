@@ -14,6 +14,7 @@ export default {
   nothingToSend: "Escolha primeiro os arquivos.",
   stop: "Parar tudo",
   again: "Tentar o resto de novo",
+  againAll: "Tentar tudo de novo",
   clear: "Remover os concluídos",
   cancel: "Cancelar",
   remove: "Remover",
@@ -31,6 +32,7 @@ export default {
   comma: ", ",
   screenshot: "Captura de tela",
   upTo: "até {size} cada",
+  maxFiles: { one: "no máximo 1 arquivo", other: "no máximo {n} arquivos" },
   only: "somente {types}",
   overlay: { one: "Solte para adicionar 1 item", other: "Solte para adicionar {n} itens" },
   overlayAny: "Solte para adicionar arquivos",
@@ -109,6 +111,7 @@ export default {
     exposed: "O armazenamento não mostra a esta página o ETag de uma parte (CORS). Quem administra o site precisa expô-lo.",
     unknown: "Algo deu errado nesta página.",
     tooLarge: "Este arquivo tem {size}, e são permitidos no máximo {limit}.",
+    tooMany: { one: "Você escolheu 1 arquivo, e são permitidos no máximo {limit}. Nada foi enviado.", other: "Você escolheu {n} arquivos, e são permitidos no máximo {limit}. Nada foi enviado." },
     tooSmall: "Este arquivo tem {size}, e são necessários pelo menos {limit}.",
     wrongType: "Este arquivo é do tipo {type}, e somente {limit} é permitido.",
     server: {

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "请先选择文件。",
   stop: "全部停止",
   again: "再试其余文件",
+  againAll: "全部重试",
   clear: "清除已完成",
   cancel: "取消",
   remove: "移除",
@@ -31,6 +32,7 @@ export default {
   comma: "，",
   screenshot: "截图",
   upTo: "每个不超过 {size}",
+  maxFiles: { other: "最多 {n} 个文件" },
   only: "仅限 {types}",
   overlay: { other: "松开即可添加 {n} 项" },
   overlayAny: "松开即可添加文件",
@@ -109,6 +111,7 @@ export default {
     exposed: "存储服务没有向此页面公开分片的 ETag（跨域规则 CORS），需要网站管理者公开它。",
     unknown: "此页面出现了问题。",
     tooLarge: "此文件为 {size}，最多允许 {limit}。",
+    tooMany: { other: "您选择了 {n} 个文件，最多允许 {limit} 个。没有发送任何文件。" },
     tooSmall: "此文件为 {size}，至少需要 {limit}。",
     wrongType: "此文件的类型是 {type}，仅允许 {limit}。",
     server: {

@@ -14,6 +14,7 @@ export default {
   nothingToSend: "請先選擇檔案。",
   stop: "全部停止",
   again: "再試其餘檔案",
+  againAll: "全部重試",
   clear: "清除已完成",
   cancel: "取消",
   remove: "移除",
@@ -31,6 +32,7 @@ export default {
   comma: "，",
   screenshot: "螢幕截圖",
   upTo: "每個不超過 {size}",
+  maxFiles: { other: "最多 {n} 個檔案" },
   only: "僅限 {types}",
   overlay: { other: "放開即可加入 {n} 項" },
   overlayAny: "放開即可加入檔案",
@@ -109,6 +111,7 @@ export default {
     exposed: "儲存服務沒有向此頁面公開分段的 ETag（跨來源規則 CORS），需要網站管理者公開它。",
     unknown: "此頁面出現了問題。",
     tooLarge: "此檔案為 {size}，最多允許 {limit}。",
+    tooMany: { other: "您選擇了 {n} 個檔案，最多允許 {limit} 個。沒有傳送任何檔案。" },
     tooSmall: "此檔案為 {size}，至少需要 {limit}。",
     wrongType: "此檔案的類型是 {type}，僅允許 {limit}。",
     server: {

@@ -61,7 +61,7 @@ def test_stop_all_cancels_every_file(page: UploadPage) -> None:
     expect(page.summary).to_have_text("6 cancelled")
     assert len(page.signatures) == 3
     page.page.unroute(STORAGE)
-    page.page.get_by_role("button", name="Try the rest again").click()
+    page.page.get_by_role("button", name="Try all again").click()
     expect(page.summary).to_have_text("6 files done")
 
 
@@ -70,6 +70,22 @@ def test_a_double_click_on_cancel_does_not_remove_the_row(page: UploadPage) -> N
     page.upload(file("a.txt"))
     page.button("Cancel", of="a.txt").dblclick()
     expect(page.row("a.txt")).to_contain_text("Cancelled")
+
+
+def test_the_second_tap_of_a_phone_does_not_stop_what_the_first_one_started(page: UploadPage) -> None:
+    page.page.route(STORAGE, lambda route: None)
+    page.choose(file("a.txt"), file("b.txt"))
+    page.page.evaluate("""() => {
+      const tap = (id) => document.getElementById(id).dispatchEvent(
+        new MouseEvent("click", { bubbles: true, detail: 1, clientX: 100, clientY: 100 }));
+      tap("upload");
+      document.getElementById("stop").hidden = false;
+      tap("stop");
+    }""")
+    expect(page.rows.filter(has_text="Sending")).to_have_count(2)
+    page.page.evaluate("""document.getElementById("stop").dispatchEvent(
+      new MouseEvent("click", { bubbles: true, detail: 1, clientX: 300, clientY: 100 }))""")
+    expect(page.rows.filter(has_text="Cancelled")).to_have_count(2)
 
 
 def test_retry_after_a_broken_connection_gets_a_new_signature(page: UploadPage) -> None:
@@ -237,6 +253,15 @@ def test_failed_files_can_be_retried_together(page: UploadPage) -> None:
     page.page.route(STORAGE, lambda route: route.fulfill(**refuse), times=3)  # type: ignore[arg-type]
     page.upload(*(file(f"{number}.txt") for number in range(3)))
     expect(page.summary).to_have_text("3 failed")
+    page.page.get_by_role("button", name="Try all again").click()
+    expect(page.summary).to_have_text("3 files done")
+
+
+def test_the_rest_is_what_failed_beside_others(page: UploadPage) -> None:
+    page.expects("status of 403")
+    refuse = {"status": 403, "body": xml("AccessDenied"), "headers": {"Access-Control-Allow-Origin": "*"}}
+    page.page.route(STORAGE, lambda route: route.fulfill(**refuse), times=2)  # type: ignore[arg-type]
+    page.upload(*(file(f"{number}.txt") for number in range(3)))
     page.page.get_by_role("button", name="Try the rest again").click()
     expect(page.summary).to_have_text("3 files done")
 

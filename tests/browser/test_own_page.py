@@ -234,6 +234,19 @@ def test_the_last_choice_counts_while_the_code_is_loaded(page: Page, shop: Runni
     expect(page.locator("output")).to_have_text("cat.png: Done")
 
 
+def test_an_input_says_how_many_files_it_takes_and_sends_no_more(page: Page, shop: RunningServer) -> None:
+    page.goto(f"{shop.url}/three-lines")
+    page.evaluate(
+        "document.querySelector('input').dataset.ossMaxFiles = 2; document.querySelector('input').multiple = true"
+    )
+    page.locator("input").set_input_files([file(f"{number}.png", PNG, "image/png") for number in range(3)])
+    expect(page.locator("output")).to_have_text("You chose 3 files, and at most 2 are allowed. Nothing was sent.")
+    assert page.locator("input").evaluate(CHOICE) == ["", 0, False]
+    page.locator("input").set_input_files([file(f"{number}.png", PNG, "image/png") for number in range(2)])
+    expect(page.locator("output")).to_have_text("0.png: Done\n1.png: Done")
+    assert page.locator("input").evaluate(CHOICE) == ["", 0, True]
+
+
 CHOICE = """input => [input.value, input.files.length, input.checkValidity()]"""
 
 

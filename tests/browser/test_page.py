@@ -78,6 +78,13 @@ def test_limits_are_said_before_the_choice_and_refuse_when_a_file_is_chosen(open
         assert page.button("Retry", of="a.txt").count() == 0
 
 
+def test_types_are_said_as_people_call_them(open_page: OpenPage) -> None:
+    word = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    with running_server(OSS_UPLOAD_CONTENT_TYPES=f"text/plain,application/pdf,image/svg+xml,{word}") as server:
+        page = open_page(server)
+        expect(page.page.locator("#limits")).to_contain_text("Only TXT, PDF, SVG, DOCX")
+
+
 def test_a_passing_trouble_is_tried_again_with_a_visible_countdown(page: UploadPage) -> None:
     page.expects("status of 500")
     page.page.clock.install()
@@ -197,7 +204,15 @@ def test_a_dragged_text_shows_no_overlay(page: UploadPage) -> None:
 
 
 def test_a_folder_keeps_its_paths(open_page: OpenPage, tmp_path: Path) -> None:
-    for name in ("sea.jpg", "2026/sea.jpg"):
+    for name in (
+        "sea.jpg",
+        "2026/sea.jpg",
+        ".DS_Store",
+        "2026/Thumbs.db",
+        "2026/._sea.jpg",
+        "__MACOSX/sea.jpg",
+        "desktop.ini",
+    ):
         path = tmp_path / "holidays" / name
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(name.encode())

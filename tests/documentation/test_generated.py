@@ -74,6 +74,14 @@ def test_the_environ_keys_are_those_of_the_code() -> None:
     assert all(key in sources for key in re.findall(r"^\| `(oss_wsgi\.\w+)`", page, re.MULTILINE))
 
 
+def test_the_metrics_page_cuts_no_word_of_the_docstring() -> None:
+    page = (REFERENCE / "metrics.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\w+", page))
+    listed = (oss_wsgi.Metrics.__doc__ or "").split("\n    ==")[1:-1]
+    assert set(re.findall(r"\w+", "".join(listed))) <= shown
+    assert "| step, outcome |" in page
+
+
 def test_the_events_of_the_module_are_those_of_its_code() -> None:
     page = (REFERENCE / "events.md").read_text(encoding="utf-8")
     code = "".join((ROOT / "static" / name).read_text(encoding="utf-8") for name in ("upload.js", "input.js"))

@@ -8,6 +8,7 @@ import re
 import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,6 +40,17 @@ APACHE_PARTS = (
     "headers",
     "reqtimeout",
     "wsgi",
+)
+APACHE_PROXY_PARTS = (
+    "mpm_event",
+    "authz_core",
+    "alias",
+    "ssl",
+    "socache_shmcb",
+    "proxy",
+    "proxy_http",
+    "headers",
+    "reqtimeout",
 )
 YOURAPP = """\
 import os
@@ -119,6 +131,18 @@ class Hosted:
         with urllib.request.urlopen(request) as response:
             data = response.read()
             return response.status, json.loads(data) if response.status == 200 else data
+
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        """Send JSON through the front server, as the page does, and return the status and the JSON of the response."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Host": NAME, "Origin": f"{self.scheme}://{NAME}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, context=_trusting()) as response:
+                return response.status, json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode(errors="replace")
 
 
 def _trusting() -> ssl.SSLContext:
@@ -216,6 +240,26 @@ def start_nginx(hosted: Hosted, example: Path, back_end: int) -> None:
     main = f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.out;\nevents {{}}\n"
     path = site.write("nginx.conf", f"{main}http {{ access_log off;\n{temporary}{text}}}\n")
     site.run("nginx", "-p", str(folder), "-c", str(path), port=hosted.port)
+
+
+def start_apache(hosted: Hosted, example: Path, back_end: int) -> None:
+    """Start Apache as a proxy with one of the sites in front of a back end's port."""
+    site, folder = hosted.site, hosted.site.folder
+    instead = {
+        "*:80": f"127.0.0.1:{free_port()}",
+        "*:443": f"127.0.0.1:{hosted.port}",
+        "127.0.0.1:8080": f"127.0.0.1:{back_end}",
+        CERTIFICATE: f"{folder}/both.pem",
+        KEY: f"{folder}/both.pem",
+    }
+    modules = "".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so\n" for name in APACHE_PROXY_PARTS)
+    main = (
+        f"{modules}{apache_user()}ServerName localhost\nListen 127.0.0.1:{hosted.port}\nServerRoot {folder}\n"
+        f"DefaultRuntimeDir {folder}\nPidFile {folder}/apache.pid\nErrorLog {folder}/apache.out\nMutex file:{folder}\n"
+        "SSLSessionCache none\nLogLevel warn\n"
+    )
+    path = site.write("apache.conf", main + hosted.adapted(example, instead))
+    site.run("apache2", "-D", "FOREGROUND", "-f", str(path), port=hosted.port)
 
 
 @dataclass(frozen=True)

@@ -90,12 +90,25 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert "oss-wsgi" not in output
 
 
-def test_the_unit_uses_only_existing_options(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "command"), [("oss-wsgi.service", "serve"), ("oss-wsgi-reconcile.service", "reconcile")]
+)
+def test_the_units_use_only_existing_options(name: str, command: str) -> None:
     from oss_wsgi.cli.main import command_parser
 
-    (line,) = [row for row in example("oss-wsgi.service", {}).splitlines() if row.startswith("ExecStart=")]
-    arguments = command_parser().parse_args(line.split()[1:])
-    assert arguments.command == "serve"
+    lines = [row.lstrip("# ") for row in example(name, {}).splitlines()]
+    assert "WorkingDirectory=/srv/yourapp" in lines, "beside the line with an application of one's own"
+    starts = [line.split()[1:] for line in lines if line.startswith("ExecStart=")]
+    commands = [command_parser().parse_args(words) for words in starts]
+    assert [arguments.command for arguments in commands] == [command, command]
+    assert "yourapp:application" in starts[0]
+
+
+def test_the_settings_with_secrets_are_read_by_root_alone() -> None:
+    (line,) = [row for row in example("reconcile.cron", {}).splitlines() if not row.startswith("#")]
+    assert line.split()[5] == "root"
+    assert "runuser -u www-data -- " in line
+    assert "belongs to root, mode 0600" in example("oss-wsgi.service", {})
 
 
 def test_a_ledger_in_the_environment_file_takes_the_place_of_the_units_own() -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import http.client
+import json
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import quote
 
 import pytest
 
@@ -15,7 +19,7 @@ from ..absent import skip_or_fail
 from ..certificate import certificate
 from ..ports import free_port
 from ..servers.site import Site
-from ..servers.starters import missing
+from ..servers.starters import APACHE_MODULES, missing
 from .hosted import (
     BACK_ENDS,
     EXAMPLES,
@@ -26,9 +30,11 @@ from .hosted import (
     BackEnd,
     Gateway,
     Hosted,
+    start_apache,
     start_gunicorn,
     start_mod_wsgi,
     start_nginx,
+    start_server_py,
 )
 
 
@@ -148,3 +154,30 @@ def test_a_page_shows_the_whole_file(name: str) -> None:
     )
     _, _, settings = (HOSTING / name).read_text(encoding="utf-8").partition("\n\n")
     assert settings in page
+
+
+@pytest.mark.parametrize("example", ["nginx-site.conf", "apache-site.conf"])
+def test_an_upload_of_1100_parts_is_completed_through_each_site(
+    hosted: Hosted, example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_apache = example.startswith("apache")
+    require(*(("apache2", str(APACHE_MODULES / "mod_proxy_http.so")) if is_apache else ("nginx",)))
+    monkeypatch.setenv("OSS_MULTIPART", "on")
+    port = free_port()
+    start_server_py(hosted, sys.executable, port)
+    (start_apache if is_apache else start_nginx)(hosted, EXAMPLES / example, port)
+    _, begun = hosted.send("POST", "/oss/s3/multipart", {"filename": "film.mp4", "type": "video/mp4"})
+    path, key = f"/oss/s3/multipart/{quote(begun['uploadId'], safe='')}", f"?key={quote(begun['key'], safe='')}"
+    parts = []
+    with closing(http.client.HTTPConnection("127.0.0.1", hosted.oss.port)) as connection:
+        for number in range(1, 1101):
+            _, signed = hosted.send("GET", f"{path}/{number}{key}")
+            connection.request("PUT", signed["url"].partition(str(hosted.oss.port))[2], bytes(100 * 1024))
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            answer.read()
+            parts.append({"PartNumber": number, "ETag": answer.headers["ETag"]})
+    assert len(json.dumps({"parts": parts})) > 64 * 1024
+    status, completed = hosted.send("POST", f"{path}/complete{key}", {"parts": parts})
+    assert status == 200, completed
+    assert hosted.send("POST", "/oss/callback", {"padding": "x" * 128 * 1024})[0] == 413

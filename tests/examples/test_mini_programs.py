@@ -171,3 +171,31 @@ def test_the_pages_for_taro_and_uni_app_compile() -> None:
     if "Cannot find module" in process.stderr:
         skip_or_fail("esbuild and vue, packages of npm,")
     assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize(
+    ("wechat", "outcome"),
+    [
+        ({"code": "c0de", "statusCode": 200}, "kept token-of-c0de"),
+        ({"code": "c0de", "statusCode": 403}, "failed the login failed: 403"),
+        ({"errMsg": "login:fail", "statusCode": 200}, "failed login:fail"),
+    ],
+)
+def test_the_login_keeps_the_token_of_your_own_server(wechat: dict[str, Any], outcome: str, tmp_path: Path) -> None:
+    node = shutil.which("node") or skip_or_fail("node")
+    program = """
+        const { code, errMsg, statusCode } = JSON.parse(process.argv[2]);
+        globalThis.wx = {
+          login: ({ success, fail }) => (code ? success({ code }) : fail({ errMsg })),
+          request: ({ method, data, success }) => {
+            success({ statusCode, data: { token: method === "POST" && `token-of-${data.code}` } });
+          },
+          setStorageSync: (name, value) => console.log("kept", value),
+        };
+        const { login } = await import(process.argv[3]);
+        await login().catch((error) => console.log("failed", error.message));
+    """
+    (tmp_path / "login.mjs").write_text((EXAMPLES / "wechat" / "login.js").read_text(encoding="utf-8"))
+    (tmp_path / "run.mjs").write_text(program)
+    command = [node, str(tmp_path / "run.mjs"), json.dumps(wechat), str(tmp_path / "login.mjs")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == outcome

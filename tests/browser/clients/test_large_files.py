@@ -55,6 +55,21 @@ def test_uppy_uploads_from_its_dashboard(context: BrowserContext, parts_site: Pa
     assert any("film.mp4" in line for line in lines)
 
 
+def test_the_example_of_uppy_5_logs_the_answer_of_a_small_file_and_no_error(
+    context: BrowserContext, parts_site: PartsSite
+) -> None:
+    parts_site.answer = {"name": "cat"}
+    page = open_client(context, parts_site, "large_uppy_5")
+    lines: list[str] = []
+    page.on("console", lambda message: lines.append(f"{message.type} {message.text}"))
+    small = {"name": "cat.png", "mimeType": "image/png", "buffer": b"meow"}
+    page.locator(".uppy-Dashboard-input").first.set_input_files(small)  # type: ignore[arg-type]
+    page.locator(".uppy-StatusBar-actionBtn--upload").click(timeout=TIMEOUT)
+    expect(page.locator(".uppy-StatusBar-statusPrimary")).to_contain_text("Complete", timeout=TIMEOUT)
+    assert [line for line in lines if line.startswith("error")] == []
+    assert any("cat.png" in line and "undefined" not in line for line in lines), lines
+
+
 REPORTS = {
     "large_antd": 'done {"Status":"Ok","number":1,"name":"film"}',
     "large_filepond": "processed film",
